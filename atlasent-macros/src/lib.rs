@@ -1,0 +1,185 @@
+//! The macros of the `atlasent` crate, which re-exports them. Depend on `atlasent`, not on this crate: the
+//! expansions call into `atlasent`, and only its version with the same number fits.
+//!
+//! Each macro is a pipeline: parse what was written, reject what cannot work, expand the rest. After an
+//! error, what comes out is the error and a stub that lets everything around it compile. A body that was to
+//! be protected never comes out unprotected.
+
+mod action;
+mod errors;
+mod name;
+mod protect;
+mod runtime;
+mod suggest;
+
+use proc_macro::TokenStream;
+
+/// A call of the function first asks an authority whether this agent may do this action. The body runs after
+/// an allow whose permit was verified, and so consumed; otherwise the call returns the refusal as its `Err`.
+///
+/// # Arguments
+///
+/// | argument | value | |
+/// |---|---|---|
+/// | `action` | a string literal, or an expression whose type implements `Action` | required |
+/// | `agent` | an expression for a string or an `Agent`; it is borrowed | required |
+/// | `context` | `{ name, name: value, "key": value }`, or an expression that serializes as an object | with a literal action |
+/// | `resource` | an expression that implements `Display` | with a literal action |
+/// | `authority` | an expression that implements `Authority`; it is borrowed | else the process default |
+/// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
+///
+/// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`. They are
+/// evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`, `request`, and last a
+/// typed action, which may move its parts out of the parameters.
+///
+/// A typed action speaks for itself, so `context` and `resource` do not go with it:
+///
+/// ```
+/// use atlasent::{Action, Error, Permit, protect, testing::MockAuthority};
+///
+/// #[derive(Action)]
+/// #[action("modify_patient_record")]
+/// struct ModifyPatientRecord {
+///     #[action(resource)]
+///     patient_id: String,
+///     change_reason: String,
+/// }
+///
+/// #[protect(
+///     action = ModifyPatientRecord { patient_id, change_reason },
+///     agent = clinician,
+///     authority = authority,
+/// )]
+/// fn modify(
+///     authority: &MockAuthority,
+///     clinician: &str,
+///     patient_id: String,
+///     change_reason: String,
+///     permit: Permit<ModifyPatientRecord>,
+/// ) -> Result<String, Error> {
+///     // The values that were decided on, not copies that could have changed since.
+///     Ok(format!("{}: {}", permit.patient_id, permit.change_reason))
+/// }
+///
+/// let authority = MockAuthority::new().allow("modify_patient_record");
+/// let done = modify(&authority, "dr-lee", "p-17".into(), "allergy".into())?;
+/// assert_eq!(done, "p-17: allergy");
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # The permit
+///
+/// A parameter whose type is called `Permit` receives the permit, and leaves the signature: callers cannot
+/// pass one in. Under another name, such as a type alias, mark the parameter with `#[permit]`. Without such a
+/// parameter the permit is held until the body has ended.
+///
+/// # The function
+///
+/// It returns a `Result<T, E>` with `E: From<atlasent::Error>`. It may be an `async fn`, or an `fn`, which then
+/// blocks until the answer is there; a free function or a method; generic, `unsafe`, in a trait or in its
+/// implementation. `const fn` and `extern` functions cannot be protected.
+///
+/// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`) is protected inside of
+/// that future, so its body has to be one `async` block, boxed or not:
+///
+/// ```
+/// use atlasent::{Error, protect, testing::MockAuthority};
+///
+/// # struct Service { authority: MockAuthority }
+/// impl Service {
+///     #[protect(action = "cache.flush", agent = "janitor", authority = self.authority)]
+///     fn flush(&self) -> impl Future<Output = Result<u32, Error>> + Send {
+///         async move { Ok(42) }
+///     }
+/// }
+/// # let service = Service { authority: MockAuthority::new().allow("cache.flush") };
+/// # assert_eq!(futures_executor::block_on(service.flush()).unwrap(), 42);
+/// ```
+///
+/// # Other attributes
+///
+/// - `#[async_trait]`: write `#[protect]` on the methods inside. `self` and the parameters mean what they mean
+///   in the method.
+/// - `#[tracing::instrument]`: above `#[protect]` or below it. Above, it also sees the permit's parameter, which
+///   can be skipped: `skip(permit)`. Below, that parameter is gone.
+/// - `#[tokio::main]` and `#[tokio::test]`: above or below.
+///
+/// # Errors
+///
+/// A wrong argument or a function that cannot be protected is a compile error where it was written:
+///
+/// ```compile_fail
+/// # use atlasent::{Error, protect};
+/// #[protect(actoin = "deploy.production", agent = "deploy-bot")] // did you mean `action`?
+/// fn deploy() -> Result<(), Error> {
+///     Ok(())
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    protect::expand(arguments.into(), item.into()).into()
+}
+
+/// `#[action("name")]` above the struct gives the action its name: 1 to 256 characters, and the same for all
+/// values of the type.
+///
+/// # Fields
+///
+/// Every field goes into the context under its own name, and has to implement `Serialize`. Attributes change
+/// that:
+///
+/// | attribute | effect |
+/// |---|---|
+/// | `#[action(resource)]` | the field is what the action is done to, as its `Display` prints it; at most one field. It stays in the context. |
+/// | `#[action(skip)]` | the field is not in the context |
+/// | `#[action(rename = "key")]` | the field's key in the context |
+///
+/// They combine: `#[action(resource, skip)]` is a resource that is not in the context. Raw identifiers lose
+/// their `r#`. Serde's own attributes on the struct do not count here, because the struct is not serialized as
+/// a whole.
+///
+/// ```
+/// use atlasent::{Action, NamedAction};
+///
+/// #[derive(Action)]
+/// #[action("wire.transfer")]
+/// struct Transfer {
+///     #[action(resource, skip)]
+///     account: u64,
+///     amount: u32,
+///     #[action(rename = "kind")]
+///     r#type: &'static str,
+/// }
+///
+/// let transfer = Transfer { account: 7, amount: 250, r#type: "sepa" };
+/// assert_eq!(Transfer::NAME, "wire.transfer");
+/// assert_eq!(transfer.resource().as_deref(), Some("7"));
+/// assert_eq!(transfer.context()?.canonical_json(), r#"{"amount":250,"kind":"sepa"}"#);
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+///
+/// # The struct
+///
+/// It has named fields, or none. A tuple struct has no keys for its fields, and an enum would be several
+/// actions: those are compile errors, and so are lifetimes, because an action owns its values. Type parameters
+/// are fine: the implementation then asks that the fields serialize, and that the struct is `Send`, `Sync` and
+/// `'static`.
+///
+/// ```
+/// # use atlasent::Action;
+/// #[derive(Action)]
+/// #[action("queue.publish")]
+/// struct Publish<T> {
+///     #[action(resource)]
+///     queue: String,
+///     message: T,
+/// }
+///
+/// let publish = Publish { queue: "orders".into(), message: [1, 2] };
+/// assert_eq!(publish.context()?.canonical_json(), r#"{"message":[1,2],"queue":"orders"}"#);
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[proc_macro_derive(Action, attributes(action))]
+pub fn derive_action(item: TokenStream) -> TokenStream {
+    action::derive(item.into()).into()
+}

@@ -1,0 +1,304 @@
+//! `#[protect]`: parse the arguments and the function, reject what cannot be protected, expand.
+
+mod args;
+mod context;
+mod expand;
+mod fallback;
+mod future;
+mod item;
+mod output;
+mod permit;
+mod valid;
+
+use proc_macro2::TokenStream;
+
+use crate::errors::Errors;
+use args::Args;
+use item::Item;
+
+/// The protected function; or the errors, and of the item what lets its callers compile.
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let arguments = errors.take(Args::parse(arguments));
+    let mut function = match item::parse(item) {
+        Item::Function(function) => *function,
+        Item::Other { error, inert } => {
+            errors.push(error);
+            return fallback::without_function(errors, &inert);
+        }
+    };
+    let permit = errors.take(permit::take_from(&mut function.sig));
+    let plan = errors.take(valid::check(&function));
+    match (errors.finish(), arguments, permit, plan) {
+        (Ok(()), Some(arguments), Some(permit), Some(plan)) => {
+            expand::expand(&function, plan, &arguments, permit)
+        }
+        (Err(error), _, permit, _) => fallback::stub(&error, &function, permit.flatten().as_ref()),
+        // Not reached: whatever is missing has left an error. Were it reached, nothing unprotected comes out.
+        (Ok(()), ..) => TokenStream::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quote::quote;
+
+    /// Where each of `parts` begins in `tokens`, all of them in this order.
+    #[track_caller]
+    fn assert_order(tokens: &TokenStream, parts: &[&str]) {
+        let text = tokens.to_string();
+        let mut rest = text.as_str();
+        for part in parts {
+            let found = rest.split_once(part);
+            rest = found
+                .unwrap_or_else(|| panic!("no `{part}` in `{rest}` of `{text}`"))
+                .1;
+        }
+    }
+
+    fn arguments() -> TokenStream {
+        quote!(action = "deploy", agent = "bot", context = { commit })
+    }
+
+    #[test]
+    fn an_async_body_comes_after_the_permit() {
+        let item = quote! {
+            #[doc = "d"] pub async fn f(commit: &str, mut permit: Permit) -> Result<u8, E> { body() }
+        };
+        let private = crate::runtime::private().to_string();
+        let expanded = expand(arguments(), item);
+        assert_order(
+            &expanded,
+            &[
+                "pub async fn f (commit : & str ,) -> Result < u8 , E > {",
+                &private,
+                ":: agent (& (\"bot\"))",
+                ":: default_authority ()",
+                ":: Draft :: new (\"deploy\")",
+                ". field (\"commit\" , & (commit))",
+                ":: no_options ()",
+                ":: obtain (__authority , __agent , __action , __options) . await",
+                "return :: atlasent",
+                ":: refuse :: < Result < u8 , E > > (__error)",
+                "let mut permit : Permit = __permit ;",
+                ":: run :: < Result < u8 , E > , _ > (__execution , async move {",
+                "body ()",
+                "}) . await }",
+            ],
+        );
+        assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());
+    }
+
+    #[test]
+    fn a_sync_body_comes_after_the_permit() {
+        let expanded = expand(
+            quote!(
+                action = Act { id },
+                agent = id,
+                authority = auth,
+                request = |r| r
+            ),
+            quote!(
+                fn f(id: Id) -> Result<impl X, E> {
+                    body()
+                }
+            ),
+        );
+        assert_order(
+            &expanded,
+            &[
+                "let __agent",
+                "let __authority = & (auth) ;",
+                "let __options",
+                "let __action",
+                "Act { id }",
+                ":: obtain_blocking (",
+                ":: run_blocking ::",
+                "move || -> Result < _ , E > { body () }",
+            ],
+        );
+        assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());
+    }
+
+    #[test]
+    fn in_async_trait_the_bindings_come_before_the_permit_and_the_body_after_it() {
+        let expanded = expand(
+            quote!(action = "deploy", agent = self.name, context = { x }),
+            quote! {
+                fn f<'a>(&'a self, x: u8, permit: Permit)
+                    -> Pin<Box<dyn Future<Output = Result<u8, E>> + Send + 'a>>
+                {
+                    Box::pin(async move {
+                        if let ::core::option::Option::Some(__ret) = ::core::option::Option::None::<R> {
+                            return __ret;
+                        }
+                        let __self = self;
+                        let x = x;
+                        let mut permit = permit;
+                        let __ret: R = { body(__self) };
+                        __ret
+                    })
+                }
+            },
+        );
+        assert_order(
+            &expanded,
+            &[
+                "(& 'a self , x : u8 ,)",
+                "async move {",
+                "let __self = self ;",
+                "let x = x ;",
+                ":: agent (& (__self . name))",
+                ":: obtain",
+                "let mut permit : Permit = __permit ;",
+                "body (__self)",
+            ],
+        );
+        assert!(
+            !expanded.to_string().contains("permit = permit"),
+            "{expanded}"
+        );
+        assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());
+    }
+
+    #[test]
+    fn after_an_error_the_signature_comes_without_the_launch() {
+        for (arguments, item) in [
+            (
+                quote!(),
+                quote!(
+                    fn f(p: Permit) -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                quote!(=),
+                quote!(
+                    async fn f() -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                quote!(agent = "a"),
+                quote!(
+                    fn f() -> impl Future<Output = Result<u8, E>> {
+                        async { launch() }
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    fn f() {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    const fn f() -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    extern "C" fn f() -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    fn f(a: u8, ...) -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    fn f(a: Permit, b: Permit) -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    fn f(#[permit(a)] a: u8) -> Result<u8, E> {
+                        launch()
+                    }
+                ),
+            ),
+            (
+                arguments(),
+                quote!(
+                    fn f() -> BoxFuture<'static, R> {
+                        before();
+                        Box::pin(async { launch() })
+                    }
+                ),
+            ),
+        ] {
+            let expanded = expand(arguments, item);
+            let text = expanded.to_string();
+            assert!(text.contains("compile_error"), "{text}");
+            assert!(text.contains("fn f"), "{text}");
+            assert!(
+                !text.contains("launch") && !text.contains("Permit )"),
+                "{text}"
+            );
+            assert!(syn::parse2::<syn::File>(expanded).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn after_an_error_nothing_else_with_code_comes_out() {
+        for item in [
+            quote!(impl S { fn f() { launch() } }),
+            quote!(
+                mod m {
+                    fn f() {
+                        launch()
+                    }
+                }
+            ),
+            quote!(
+                trait T {
+                    fn f() {
+                        launch()
+                    }
+                }
+            ),
+            quote!(fn f(x:) { launch() }),
+            quote!(fn f() -> { launch() }),
+        ] {
+            let text = expand(arguments(), item).to_string();
+            assert!(text.contains("compile_error"), "{text}");
+            assert!(!text.contains("launch"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_stays_one() {
+        let text = expand(
+            arguments(),
+            quote!(
+                fn f(&self, p: Permit) -> Result<u8, E>;
+            ),
+        )
+        .to_string();
+        assert!(text.contains("no body to protect"), "{text}");
+        assert!(
+            text.ends_with("fn f (& self ,) -> Result < u8 , E > ;"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! What is asked for: the [`Action`] trait, its typed form and its dynamic one.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::agent::check_name;
+use crate::{Context, Error};
+
+/// A named request to do something.
+///
+/// Typed actions derive it, and then the permit for one carries its values:
+///
+/// ```
+/// use atlasent::{Action, NamedAction};
+///
+/// #[derive(Action)]
+/// #[action("modify_patient_record")]
+/// struct ModifyPatientRecord {
+///     #[action(resource)]
+///     patient_id: String,
+///     change_reason: String,
+/// }
+///
+/// assert_eq!(ModifyPatientRecord::NAME, "modify_patient_record");
+/// ```
+///
+/// [`AnyAction`] is the one whose name is known at run time only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an action",
+    label = "this type does not implement `atlasent::Action`",
+    note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct",
+    note = "or name the action by a string: `action = \"deploy.production\"`"
+)]
+pub trait Action: Send + Sync + 'static {
+    /// The name that policies know the action by: 1 to 256 characters.
+    fn name(&self) -> &str;
+
+    /// What the action is done to, if it is one thing.
+    fn resource(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    /// The circumstances that policies decide on, and that the permit is bound to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when a value cannot be written as JSON.
+    fn context(&self) -> Result<Context, Error> {
+        Ok(Context::new())
+    }
+}
+
+/// An action whose name belongs to its type, so that a permit for it cannot be taken for another's.
+///
+/// `#[derive(Action)]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an action with a name of its own",
+    label = "`atlasent::NamedAction` is needed here, so that a permit for another action does not fit",
+    note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
+)]
+pub trait NamedAction: Action {
+    /// The name that policies know the action by.
+    const NAME: &'static str;
+}
+
+/// An action whose name is known at run time only.
+///
+/// All of them share one permit type, `Permit<AnyAction>`, so the compiler cannot tell a permit for one from
+/// a permit for another. Where that matters, derive [`Action`] for a type.
+///
+/// ```
+/// use atlasent::{Action, AnyAction};
+///
+/// let action = AnyAction::new("deploy.production")?
+///     .with_resource("cluster-7")
+///     .with_field("commit", "4f2a")?;
+/// assert_eq!(action.name(), "deploy.production");
+/// assert_eq!(action.resource().as_deref(), Some("cluster-7"));
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyAction {
+    name: Cow<'static, str>,
+    resource: Option<String>,
+    context: Context,
+}
+
+impl AnyAction {
+    /// An action without resource and context.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when the name is empty or longer than 256 characters.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Result<Self, Error> {
+        let name = name.into();
+        check_name("action", &name)?;
+        Ok(Self {
+            name,
+            resource: None,
+            context: Context::new(),
+        })
+    }
+
+    /// Sets the resource.
+    #[must_use]
+    pub fn with_resource(mut self, resource: impl Into<String>) -> Self {
+        self.resource = Some(resource.into());
+        self
+    }
+
+    /// Replaces the context.
+    #[must_use]
+    pub fn with_context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Sets one field of the context.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when `value` cannot be written as JSON.
+    pub fn with_field<T: Serialize + ?Sized>(
+        mut self,
+        key: impl Into<String>,
+        value: &T,
+    ) -> Result<Self, Error> {
+        self.context.insert(key, value)?;
+        Ok(self)
+    }
+}
+
+impl Action for AnyAction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn resource(&self) -> Option<Cow<'_, str>> {
+        self.resource.as_deref().map(Cow::Borrowed)
+    }
+
+    fn context(&self) -> Result<Context, Error> {
+        Ok(self.context.clone())
+    }
+}

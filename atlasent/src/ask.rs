@@ -1,0 +1,117 @@
+//! A request about to be made: who asks for what, with which optional fields.
+
+use crate::execution::{Execution, run};
+use crate::permit::PermitRecord;
+use crate::protect::{Gate, obtain};
+use crate::{Action, Agent, Authority, Denied, Error, Permit, RequestOptions};
+
+/// A request about to be made, from [`AuthorityExt::ask`](crate::AuthorityExt::ask).
+///
+/// ```
+/// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
+///
+/// # futures_executor::block_on(async {
+/// let authority = MockAuthority::new().allow("deploy");
+/// let permit = authority
+///     .ask("deploy-bot", AnyAction::new("deploy")?)
+///     .options(|options| options.environment("production"))
+///     .protect()
+///     .await?;
+/// # drop(permit);
+/// # Ok::<(), atlasent::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is asked before one of the methods that end it"]
+pub struct Ask<'a, P: ?Sized, A> {
+    authority: &'a P,
+    agent: Result<Agent, Error>,
+    action: A,
+    options: RequestOptions,
+}
+
+impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
+    pub(crate) fn new(authority: &'a P, agent: Result<Agent, Error>, action: A) -> Self {
+        Self {
+            authority,
+            agent,
+            action,
+            options: RequestOptions::default(),
+        }
+    }
+
+    /// Sets optional fields of the request.
+    pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
+        self.options = set(self.options);
+        self
+    }
+
+    /// See [`AuthorityExt::protect`](crate::AuthorityExt::protect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    pub async fn protect(self) -> Result<Permit<A>, Error> {
+        self.gate().await.map(|gate| gate.permit)
+    }
+
+    /// See [`AuthorityExt::gate`](crate::AuthorityExt::gate).
+    ///
+    /// # Errors
+    ///
+    /// As [`protect`](Self::protect).
+    pub async fn gate(self) -> Result<Gate<A>, Error> {
+        obtain(self.authority, self.agent?, self.action, self.options).await
+    }
+
+    /// See [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit).
+    ///
+    /// # Errors
+    ///
+    /// As [`protect`](Self::protect), and whatever `body` returns.
+    pub async fn with_permit<T, E, B, F>(self, body: B) -> Result<T, E>
+    where
+        B: FnOnce(Permit<A>) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        let permit = self.protect().await?;
+        run(Execution::start(&permit), body(permit)).await
+    }
+
+    /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).
+    ///
+    /// # Errors
+    ///
+    /// When there was no usable answer. A refusal is no error here.
+    pub async fn authorize(self) -> Result<Authorization, Error> {
+        match self.protect().await {
+            Ok(permit) => Ok(Authorization(Ok(permit.record()))),
+            Err(Error::Denied(denied)) => Ok(Authorization(Err(*denied))),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// The outcome of a request as data, for dashboards and dry runs. It opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization(Result<PermitRecord, Denied>);
+
+impl Authorization {
+    /// Whether the action was allowed *and* its permit verified.
+    #[must_use]
+    pub fn permitted(&self) -> bool {
+        self.0.is_ok()
+    }
+
+    /// The trace of the permit, when there was one.
+    #[must_use]
+    pub fn record(&self) -> Option<&PermitRecord> {
+        self.0.as_ref().ok()
+    }
+
+    /// The refusal, when there was one.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denied> {
+        self.0.as_ref().err()
+    }
+}

@@ -1,0 +1,149 @@
+//! One event of the chain, and a stretch of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::canonical::{canonical_json, sha256_hex};
+
+/// One event of an audit chain, with its names on the wire. Unknown fields are tolerated and not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// What the event says of itself outside the hash.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+    /// What is hashed.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub payload: Map<String, Value>,
+    /// The hash of the event before; 64 zeros for the first one.
+    pub previous_hash: String,
+    /// The hash of this event: see [`chain_hash`].
+    pub hash: String,
+}
+
+/// What an event says of itself outside the hash. Events sealed here repeat it in their payload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The event's id.
+    pub id: String,
+    /// Whose chain it is.
+    pub org_id: String,
+    /// Its place in the chain, from 1.
+    pub sequence: u64,
+    /// What happened: `evaluate.allow`, `permit.verified` and so on.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What was decided, where something was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// The agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+    /// What kind of thing it was done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// What it was done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<String>,
+    /// When it happened (ISO 8601).
+    pub occurred_at: String,
+    /// When it was stored (ISO 8601).
+    pub created_at: String,
+}
+
+impl Event {
+    /// Seals an event onto the one before: repeats the envelope in the payload, so that it is hashed too,
+    /// and hashes the payload.
+    ///
+    /// ```
+    /// use atlasent::audit::{Envelope, Event, GENESIS_HASH, chain_hash};
+    ///
+    /// let envelope = Envelope { id: "e1".into(), sequence: 1, kind: "policy.loaded".into(), ..Envelope::default() };
+    /// let event = Event::seal(envelope, Default::default(), GENESIS_HASH.to_owned());
+    /// assert_eq!(event.payload["type"], "policy.loaded");
+    /// assert_eq!(event.hash, chain_hash(GENESIS_HASH, &event.payload));
+    /// ```
+    #[must_use]
+    pub fn seal(
+        envelope: Envelope,
+        mut payload: Map<String, Value>,
+        previous_hash: String,
+    ) -> Self {
+        payload.extend(envelope.to_fields());
+        Self {
+            hash: chain_hash(&previous_hash, &payload),
+            envelope,
+            payload,
+            previous_hash,
+        }
+    }
+}
+
+impl Envelope {
+    /// The envelope's fields as they stand in a payload.
+    pub(super) fn to_fields(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            // A struct of strings and an integer is an object.
+            _ => Map::new(),
+        }
+    }
+}
+
+/// What the first event of a chain follows: 64 zeros.
+pub const GENESIS_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The hash of an event (contract, part C): lower-case hex SHA-256 of the previous hash, as text, followed by
+/// the canonical JSON of the payload.
+#[must_use]
+pub fn chain_hash(previous_hash: &str, payload: &Map<String, Value>) -> String {
+    sha256_hex(&[previous_hash.as_bytes(), canonical_json(payload).as_bytes()])
+}
+
+/// A stretch of a chain, as it is exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trail {
+    /// The hash of the last event. None when there is no event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_head_hash: Option<String>,
+    /// How many events there are.
+    pub event_count: u64,
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+}
+
+impl Trail {
+    /// The trail of `events`, which must be in order.
+    #[must_use]
+    pub fn new(events: Vec<Event>) -> Self {
+        Self {
+            chain_head_hash: events.last().map(|event| event.hash.clone()),
+            event_count: u64::try_from(events.len()).unwrap_or(u64::MAX),
+            events,
+        }
+    }
+
+    /// Checks the whole trail.
+    ///
+    /// ```
+    /// use atlasent::audit::{Envelope, Event, GENESIS_HASH, Trail};
+    ///
+    /// let event = Event::seal(
+    ///     Envelope { sequence: 1, occurred_at: "2026-01-01T00:00:00Z".into(), ..Envelope::default() },
+    ///     Default::default(),
+    ///     GENESIS_HASH.to_owned(),
+    /// );
+    /// let mut trail = Trail::new(vec![event]);
+    /// assert!(trail.verify().is_intact());
+    /// trail.events[0].envelope.actor_id = Some("somebody-else".into());
+    /// assert!(!trail.verify().is_intact());
+    /// ```
+    #[must_use]
+    pub fn verify(&self) -> super::ChainReport {
+        let mut verifier = super::ChainVerifier::new();
+        for event in &self.events {
+            verifier.push(event);
+        }
+        verifier.finish(self.chain_head_hash.as_deref(), Some(self.event_count))
+    }
+}

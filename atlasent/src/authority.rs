@@ -1,0 +1,188 @@
+//! Who decides: the [`Authority`] trait, its object-safe twin, and what every authority can do.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::agent::ToAgent;
+use crate::protect::Gate;
+use crate::{
+    Action, Ask, Authorization, Error, EvaluateRequest, Evaluation, Permit, Verification,
+    VerifyRequest,
+};
+
+/// Someone who answers the two questions: may it be done, and is this permit good.
+///
+/// Implementors answer; they cannot mint a permit. Both answers are checked on the one path that all of
+/// [`AuthorityExt`] takes.
+///
+/// ```
+/// use atlasent::{Authority, Decision, Error, EvaluateRequest, Evaluation, Verification, VerifyRequest};
+///
+/// /// Refuses everything: for a maintenance window.
+/// struct Closed;
+///
+/// impl Authority for Closed {
+///     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+///         Ok(Evaluation::refuse(Decision::Hold, "closed for maintenance"))
+///     }
+///
+///     async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+///         Ok(Verification::refuse(None, "closed for maintenance"))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an authority",
+    label = "this type does not implement `atlasent::Authority`",
+    note = "pass a `LocalAuthority`, a client, or an `Arc` of one"
+)]
+pub trait Authority: Send + Sync {
+    /// Decides on a request.
+    fn evaluate(
+        &self,
+        request: &EvaluateRequest,
+    ) -> impl Future<Output = Result<Evaluation, Error>> + Send;
+
+    /// Verifies a permit, and uses it up.
+    fn verify(
+        &self,
+        request: &VerifyRequest,
+    ) -> impl Future<Output = Result<Verification, Error>> + Send;
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// [`Authority`] behind a pointer: `Arc<dyn DynAuthority>` is an authority too. Every authority is one.
+pub trait DynAuthority: Send + Sync {
+    /// [`Authority::evaluate`], boxed.
+    fn dyn_evaluate<'a>(&'a self, request: &'a EvaluateRequest) -> BoxFuture<'a, Evaluation>;
+
+    /// [`Authority::verify`], boxed.
+    fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification>;
+}
+
+impl<P: Authority> DynAuthority for P {
+    fn dyn_evaluate<'a>(&'a self, request: &'a EvaluateRequest) -> BoxFuture<'a, Evaluation> {
+        Box::pin(self.evaluate(request))
+    }
+
+    fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification> {
+        Box::pin(self.verify(request))
+    }
+}
+
+impl Authority for dyn DynAuthority + '_ {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.dyn_evaluate(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.dyn_verify(request).await
+    }
+}
+
+macro_rules! authority_behind {
+    ($($pointer:ty),*) => {$(
+        impl<P: Authority + ?Sized> Authority for $pointer {
+            fn evaluate(
+                &self,
+                request: &EvaluateRequest,
+            ) -> impl Future<Output = Result<Evaluation, Error>> + Send {
+                P::evaluate(self, request)
+            }
+
+            fn verify(
+                &self,
+                request: &VerifyRequest,
+            ) -> impl Future<Output = Result<Verification, Error>> + Send {
+                P::verify(self, request)
+            }
+        }
+    )*};
+}
+
+authority_behind!(&P, Arc<P>, Box<P>);
+
+/// What every [`Authority`] can do. The methods cannot be replaced by an implementor.
+///
+/// All of them evaluate, check, verify and check again; they differ in what they hand back.
+pub trait AuthorityExt: Authority {
+    /// A permit for `agent` to do `action`, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is no
+    /// third outcome.
+    ///
+    /// ```
+    /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new().allow("deploy");
+    /// let permit = authority.protect("deploy-bot", AnyAction::new("deploy")?).await?;
+    /// assert_eq!(permit.agent().as_str(), "deploy-bot");
+    /// # Ok::<(), atlasent::Error>(()) }).unwrap();
+    /// ```
+    fn protect<A: Action>(
+        &self,
+        agent: impl ToAgent,
+        action: A,
+    ) -> impl Future<Output = Result<Permit<A>, Error>> + Send {
+        self.ask(agent, action).protect()
+    }
+
+    /// Runs `body` with a permit, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`protect`](Self::protect), and whatever `body` returns.
+    fn with_permit<A, T, E, B, F>(
+        &self,
+        agent: impl ToAgent,
+        action: A,
+        body: B,
+    ) -> impl Future<Output = Result<T, E>> + Send
+    where
+        A: Action,
+        B: FnOnce(Permit<A>) -> F + Send,
+        F: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        self.ask(agent, action).with_permit(body)
+    }
+
+    /// A permit together with the two answers that it rests on.
+    ///
+    /// # Errors
+    ///
+    /// As [`protect`](Self::protect).
+    fn gate<A: Action>(
+        &self,
+        agent: impl ToAgent,
+        action: A,
+    ) -> impl Future<Output = Result<Gate<A>, Error>> + Send {
+        self.ask(agent, action).gate()
+    }
+
+    /// The outcome as data, refusals included. It opens nothing; the permit, if any, is used up.
+    ///
+    /// # Errors
+    ///
+    /// When there was no usable answer. A refusal is no error here.
+    fn authorize<A: Action>(
+        &self,
+        agent: impl ToAgent,
+        action: A,
+    ) -> impl Future<Output = Result<Authorization, Error>> + Send {
+        self.ask(agent, action).authorize()
+    }
+
+    /// Prepares a request with optional fields; see [`Ask`].
+    fn ask<A: Action>(&self, agent: impl ToAgent, action: A) -> Ask<'_, Self, A> {
+        Ask::new(self, agent.to_agent(), action)
+    }
+}
+
+impl<P: Authority + ?Sized> AuthorityExt for P {}

@@ -1,0 +1,206 @@
+//! The same path for code that is not async.
+//!
+//! Every function here waits for its async twin. It works on a plain thread and inside an async runtime: the
+//! future gets a small runtime of its own to register timers and sockets with, so it never waits for the
+//! thread that it blocks. An authority that answers at once, as the embedded one does, costs no thread switch,
+//! and no thread is started before one is needed.
+//!
+//! Inside an async runtime, blocking still holds up a worker: prefer the async functions there.
+//!
+//! ```
+//! use atlasent::{AnyAction, blocking, testing::MockAuthority};
+//!
+//! let authority = MockAuthority::new().allow("deploy");
+//! let permit = blocking::protect(&authority, "deploy-bot", AnyAction::new("deploy")?)?;
+//! assert_eq!(permit.agent().as_str(), "deploy-bot");
+//! # Ok::<(), atlasent::Error>(())
+//! ```
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::Poll;
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::execution::{Execution, run_blocking};
+use crate::{Action, Authority, AuthorityExt, Authorization, Error, Gate, Permit, ToAgent};
+
+/// [`AuthorityExt::protect`], waited for.
+///
+/// # Errors
+///
+/// As [`AuthorityExt::protect`], and [`Error::Config`] when the system has no resources left to wait with.
+pub fn protect<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: impl ToAgent,
+    action: A,
+) -> Result<Permit<A>, Error> {
+    wait(authority.protect(agent, action))
+}
+
+/// [`AuthorityExt::with_permit`] with a sync body.
+///
+/// # Errors
+///
+/// As [`protect`], and whatever `body` returns.
+pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
+    authority: &P,
+    agent: impl ToAgent,
+    action: A,
+    body: impl FnOnce(Permit<A>) -> Result<T, E>,
+) -> Result<T, E> {
+    let permit = protect(authority, agent, action)?;
+    run_blocking(Execution::start(&permit), || body(permit))
+}
+
+/// [`AuthorityExt::gate`], waited for.
+///
+/// # Errors
+///
+/// As [`protect`].
+pub fn gate<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: impl ToAgent,
+    action: A,
+) -> Result<Gate<A>, Error> {
+    wait(authority.gate(agent, action))
+}
+
+/// [`AuthorityExt::authorize`], waited for.
+///
+/// # Errors
+///
+/// As [`AuthorityExt::authorize`], and [`Error::Config`] when the system has no resources left to wait with.
+pub fn authorize<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: impl ToAgent,
+    action: A,
+) -> Result<Authorization, Error> {
+    wait(authority.authorize(agent, action))
+}
+
+/// Waits for a future on the thread that it is called on. For an [`Ask`](crate::Ask) with options:
+///
+/// ```
+/// use atlasent::{AnyAction, AuthorityExt, blocking, testing::MockAuthority};
+///
+/// let authority = MockAuthority::new().allow("deploy");
+/// let ask = authority.ask("deploy-bot", AnyAction::new("deploy")?);
+/// let permit = blocking::wait(ask.options(|o| o.environment("production")).protect())?;
+/// # drop(permit);
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// What the future returns, and [`Error::Config`] when the system has no resources left to wait with.
+pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let no_runtime =
+        |error: io::Error| E::from(Error::Config(format!("no runtime to wait with: {error}")));
+    let driver = Driver::get().map_err(no_runtime)?;
+    // What the future registers belongs to the driver's runtime, not to one whose thread we are about to block.
+    let _entered = driver.runtime.enter();
+    let mut future = pin!(future);
+    pollster::block_on(poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Pending => match driver.start() {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(no_runtime(error))),
+        },
+        ready => ready,
+    }))
+}
+
+/// A runtime that drives timers and sockets of futures that others wait for. It polls no future itself.
+struct Driver {
+    runtime: Runtime,
+    thread: OnceLock<()>,
+}
+
+impl Driver {
+    fn get() -> io::Result<&'static Self> {
+        static DRIVER: OnceLock<Driver> = OnceLock::new();
+        static FIRST: Mutex<()> = Mutex::new(());
+        if let Some(driver) = DRIVER.get() {
+            return Ok(driver);
+        }
+        // One thread builds it: a second runtime would have to be dropped, which panics in async code.
+        let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(driver) = DRIVER.get() {
+            return Ok(driver);
+        }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(DRIVER.get_or_init(|| Self {
+            runtime,
+            thread: OnceLock::new(),
+        }))
+    }
+
+    /// Starts the thread that drives the runtime, unless it runs.
+    fn start(&'static self) -> io::Result<()> {
+        static STARTING: Mutex<()> = Mutex::new(());
+        if self.thread.get().is_some() {
+            return Ok(());
+        }
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.thread.get().is_none() {
+            thread::Builder::new()
+                .name("atlasent-blocking".to_owned())
+                .spawn(|| self.runtime.block_on(std::future::pending::<()>()))?;
+            self.thread.get_or_init(|| ());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{AnyAction, EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+
+    /// Needs a runtime with a timer for each of its answers.
+    struct Slow;
+
+    impl Authority for Slow {
+        async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(Evaluation::allow(PermitToken::new("permit")?))
+        }
+
+        async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(Verification::valid())
+        }
+    }
+
+    fn ask() -> Result<Permit, Error> {
+        protect(&Slow, "agent", AnyAction::new("action")?)
+    }
+
+    #[test]
+    fn a_slow_authority_is_waited_for_on_a_plain_thread() {
+        assert!(ask().is_ok());
+        let threads: Vec<_> = (0..4).map(|_| thread::spawn(ask)).collect();
+        assert!(threads.into_iter().all(|t| t.join().unwrap().is_ok()));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_slow_authority_is_waited_for_inside_a_single_threaded_runtime() {
+        assert!(ask().is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_slow_authority_is_waited_for_inside_a_worker() {
+        assert!(tokio::spawn(async { ask() }).await.unwrap().is_ok());
+    }
+
+    #[test]
+    fn waiting_may_be_nested() {
+        let permit = wait(async { ask() });
+        assert!(permit.is_ok());
+    }
+}

@@ -1,0 +1,177 @@
+//! What surrounds an action: the JSON object that policies read and that the permit is bound to.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Error;
+use crate::finite::check_finite;
+
+/// The circumstances of an action, a JSON object.
+///
+/// The permit is bound to it: two requests that differ in their context never share a permit.
+///
+/// ```
+/// use atlasent::Context;
+///
+/// let mut context = Context::new();
+/// context.insert("environment", "production")?;
+/// context.insert("replicas", &3)?;
+/// assert_eq!(context.canonical_json(), r#"{"environment":"production","replicas":3}"#);
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Context(Map<String, Value>);
+
+impl Context {
+    /// An empty context.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The context that `value` serializes to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, or holds a number that JSON cannot.
+    ///
+    /// ```
+    /// #[derive(serde::Serialize)]
+    /// struct Deploy { commit: &'static str }
+    ///
+    /// let context = atlasent::Context::from_serialize(&Deploy { commit: "4f2a" })?;
+    /// assert_eq!(context.canonical_json(), r#"{"commit":"4f2a"}"#);
+    /// assert!(atlasent::Context::from_serialize("4f2a").is_err());
+    /// # Ok::<(), atlasent::Error>(())
+    /// ```
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        match to_json(value).map_err(|why| Error::invalid(format!("the context {why}")))? {
+            Value::Object(fields) => Ok(Self(fields)),
+            other => Err(Error::invalid(format!(
+                "the context is {}, not an object: give it fields",
+                kind_of(&other)
+            ))),
+        }
+    }
+
+    /// Sets `key`, replacing what it held.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when `value` does not serialize to JSON, or holds a number that JSON cannot: NaN
+    /// and the infinities would silently become `null`, and a policy would not see them.
+    pub fn insert<T: Serialize + ?Sized>(
+        &mut self,
+        key: impl Into<String>,
+        value: &T,
+    ) -> Result<(), Error> {
+        let key = key.into();
+        match to_json(value) {
+            Ok(json) => {
+                self.0.insert(key, json);
+                Ok(())
+            }
+            Err(why) => Err(Error::invalid(format!("context field `{key}` {why}"))),
+        }
+    }
+
+    /// The value of `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+
+    /// The fields, as a JSON object.
+    #[must_use]
+    pub fn as_object(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8.
+    #[must_use]
+    pub fn canonical_json(&self) -> String {
+        crate::canonical::canonical_json(&self.0)
+    }
+}
+
+impl From<Map<String, Value>> for Context {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+}
+
+/// Prints the names of the fields only: their values may be anything, a patient's name included.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Context")?;
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Value, String> {
+    check_finite(value)
+        .and_then(|()| serde_json::to_value(value).map_err(|error| error.to_string()))
+        .map_err(|why| format!("cannot be written as JSON: {why}"))
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_json_cannot_hold_is_an_error_and_not_a_null() {
+        let mut context = Context::new();
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(context.insert("amount", &number).is_err());
+            assert!(context.insert("deep", &vec![Some((1, number))]).is_err());
+            assert!(context.insert("single", &(number as f32)).is_err());
+        }
+        assert!(context.insert("big", &u128::MAX).is_err());
+        assert!(context.is_empty());
+        context.insert("amount", &1.5).unwrap();
+        assert_eq!(context.get("amount"), Some(&Value::from(1.5)));
+    }
+
+    #[test]
+    fn the_error_names_the_field() {
+        let error = Context::new().insert("amount", &f64::NAN).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the request cannot be made: context field `amount` cannot be written as JSON: \
+             the number NaN is not finite"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let mut context = Context::new();
+        context.insert("patient", "Jane Doe").unwrap();
+        assert_eq!(format!("{context:?}"), r#"Context{"patient"}"#);
+    }
+}

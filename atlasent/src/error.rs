@@ -1,0 +1,363 @@
+//! Why a protected body did not run: a refusal, no usable answer, or a mistake on our side of the call.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Agent, Decision};
+
+/// Everything that can keep a protected body from running.
+///
+/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), whoever runs the
+/// authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
+/// [`Invalid`](Error::Invalid)). None of them ever means that the body may run after all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The authority answered, and the answer is no (or not yet, or not by this authority).
+    #[error(transparent)]
+    Denied(Box<Denied>),
+    /// The authority gave no usable answer.
+    #[error(transparent)]
+    Failed(Box<Failure>),
+    /// This program is not set up to ask an authority.
+    #[error("atlasent is not configured: {0}")]
+    Config(String),
+    /// The request could not be made: its action, agent or context breaks a rule of the contract.
+    #[error("the request cannot be made: {0}")]
+    Invalid(String),
+}
+
+impl Error {
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::Invalid(what.into())
+    }
+
+    /// The refusal, if this is one.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denied> {
+        match self {
+            Self::Denied(denied) => Some(denied),
+            _ => None,
+        }
+    }
+
+    /// The failed call, if this is one.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// The wire code of a failed call; none for refusals and for our own mistakes.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.failure().map(Failure::code)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(Box::new(denied))
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+/// What went wrong between us and the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// The API key is not known (HTTP 401).
+    InvalidApiKey,
+    /// The API key may not do this (HTTP 403).
+    Forbidden,
+    /// Too many requests (HTTP 429).
+    RateLimited,
+    /// The authority did not understand the request (another HTTP 4xx).
+    BadRequest,
+    /// The authority failed (HTTP 5xx, or its store or policies).
+    ServerError,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or one that broke.
+    Network,
+    /// An answer that cannot be read or contradicts itself.
+    BadResponse,
+}
+
+impl Code {
+    /// The word that the AtlaSent SDKs share for this code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::BadRequest => "bad_request",
+            Self::ServerError => "server_error",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::BadResponse => "bad_response",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A call to the authority that brought no usable answer.
+///
+/// Authorities build these; callers read them.
+///
+/// ```
+/// use std::time::Duration;
+/// use atlasent::{Code, Failure};
+///
+/// let failure = Failure::new(Code::RateLimited, "slow down").with_retry_after(Duration::from_secs(2));
+/// assert_eq!(failure.to_string(), "the authority gave no usable answer (rate_limited): slow down");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("the authority gave no usable answer ({code}): {message}")]
+pub struct Failure {
+    code: Code,
+    message: String,
+    status: Option<u16>,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure with its code and a message for people. The message must hold no secret.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            status: None,
+            request_id: None,
+            retry_after: None,
+            source: None,
+        }
+    }
+
+    /// Adds the HTTP status of the answer.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Adds the id under which the request was sent.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.request_id = Some(id.into());
+        self
+    }
+
+    /// Adds how long the authority asks us to wait.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds the error underneath.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What went wrong, in the word that the AtlaSent SDKs share.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The HTTP status of the answer, when there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The id under which the request was sent (`X-Request-ID`).
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// How long the authority asks us to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+/// What a verification said of a permit that did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PermitOutcome {
+    /// The permit was used before.
+    Consumed,
+    /// The permit's time is over.
+    Expired,
+    /// The permit was taken back.
+    Revoked,
+    /// The authority does not know the permit.
+    NotFound,
+}
+
+impl PermitOutcome {
+    /// The word that stands on the wire as `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consumed => "permit_consumed",
+            Self::Expired => "permit_expired",
+            Self::Revoked => "permit_revoked",
+            Self::NotFound => "permit_not_found",
+        }
+    }
+
+    /// The word that stands on the wire as `verify_error_code`.
+    #[must_use]
+    pub const fn error_code(self) -> &'static str {
+        match self {
+            Self::Consumed => "PERMIT_ALREADY_USED",
+            Self::Expired => "PERMIT_EXPIRED",
+            Self::Revoked => "PERMIT_REVOKED",
+            Self::NotFound => "PERMIT_NOT_FOUND",
+        }
+    }
+
+    /// Reads either of the two words.
+    pub(crate) fn from_wire(word: &str) -> Option<Self> {
+        [Self::Consumed, Self::Expired, Self::Revoked, Self::NotFound]
+            .into_iter()
+            .find(|outcome| word == outcome.as_str() || word == outcome.error_code())
+    }
+}
+
+/// A refusal: the action was asked for, and may not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    // Private, so that a refusal cannot be built that says `allow`.
+    pub(crate) decision: Decision,
+    pub(crate) action: String,
+    pub(crate) agent: Agent,
+    pub(crate) reason: String,
+    pub(crate) code: Option<String>,
+    pub(crate) evaluation_id: Option<String>,
+    pub(crate) audit_hash: Option<String>,
+    pub(crate) outcome: Option<PermitOutcome>,
+}
+
+impl Denied {
+    /// `deny`, `hold` or `escalate`; never `allow`. A permit that failed its verification is a `deny`.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    /// The name of the action that was asked for.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// Who asked.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Why, in the authority's words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Why, as the authority's code for programs.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// The authority's id of the evaluation, to ask a person about.
+    #[must_use]
+    pub fn evaluation_id(&self) -> Option<&str> {
+        self.evaluation_id.as_deref()
+    }
+
+    /// The hash of the audit event that recorded the evaluation.
+    #[must_use]
+    pub fn audit_hash(&self) -> Option<&str> {
+        self.audit_hash.as_deref()
+    }
+
+    /// What was wrong with the permit, when the evaluation allowed and the verification refused.
+    #[must_use]
+    pub fn permit_outcome(&self) -> Option<PermitOutcome> {
+        self.outcome
+    }
+
+    /// Whether the permit had been taken back.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.outcome == Some(PermitOutcome::Revoked)
+    }
+
+    /// Whether the permit's time was over.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.outcome == Some(PermitOutcome::Expired)
+    }
+
+    /// Whether the permit had been used before.
+    #[must_use]
+    pub fn is_consumed(&self) -> bool {
+        self.outcome == Some(PermitOutcome::Consumed)
+    }
+
+    /// Whether the authority did not know the permit.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.outcome == Some(PermitOutcome::NotFound)
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.decision {
+            Decision::Hold => "is on hold",
+            Decision::Escalate => "needs escalation",
+            Decision::Allow | Decision::Deny => "is denied",
+        };
+        write!(
+            f,
+            "`{}` {verb} for agent `{}`: {}",
+            self.action, self.agent, self.reason
+        )
+    }
+}
+
+impl std::error::Error for Denied {}

@@ -1,0 +1,193 @@
+//! The permit: the only key that opens a protected body.
+//!
+//! A [`Permit`] is made in one place, [`mint`](Permit::mint), which is private to the crate and called only
+//! by `protect.rs` after an allow was verified. Everything here keeps it that way: no public field, no
+//! public constructor, no `Clone`, `Copy`, `Default` or `Deserialize`.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::redact::Redacted;
+use crate::{Action, Agent, AnyAction};
+
+/// Proof that `A` was allowed, verified and consumed, for one execution.
+///
+/// A function that takes one cannot be called without one, and reads the authorized values from it: the
+/// permit owns the action that was decided on, and derefs to it.
+///
+/// ```
+/// use atlasent::{Action, Permit};
+///
+/// #[derive(Action)]
+/// #[action("modify_patient_record")]
+/// struct ModifyPatientRecord {
+///     #[action(resource)]
+///     patient_id: String,
+///     change_reason: String,
+/// }
+///
+/// fn modify(permit: Permit<ModifyPatientRecord>) {
+///     println!("{} because {}", permit.patient_id, permit.change_reason);
+/// }
+/// ```
+///
+/// It cannot be copied, so it is spent by the function that takes it by value:
+///
+/// ```compile_fail,E0382
+/// fn deploy(permit: atlasent::Permit) {}
+///
+/// fn twice(permit: atlasent::Permit) {
+///     deploy(permit);
+///     deploy(permit);
+/// }
+/// ```
+#[must_use = "a permit is for the action that it names: run it, or do not ask"]
+pub struct Permit<A = AnyAction> {
+    action: A,
+    // Shared with the execution's closing event, and in a box of its own so that a permit never has the
+    // layout of its record.
+    record: Arc<PermitRecord>,
+}
+
+impl<A: Action> Permit<A> {
+    /// The only constructor. `protect.rs` calls it once, after `evaluate` and `verify` have both said yes.
+    pub(crate) fn mint(action: A, record: PermitRecord) -> Self {
+        Self {
+            action,
+            record: Arc::new(record),
+        }
+    }
+
+    pub(crate) fn shared_record(&self) -> Arc<PermitRecord> {
+        Arc::clone(&self.record)
+    }
+
+    /// The authority's id of the permit: the token, which is used up.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// The hash under which audit trails know the permit.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
+        self.record.hash.as_deref()
+    }
+
+    /// The hash of the audit event that recorded the allow.
+    #[must_use]
+    pub fn audit_hash(&self) -> Option<&str> {
+        self.record.audit_hash.as_deref()
+    }
+
+    /// Why it was allowed.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.record.reason.as_deref()
+    }
+
+    /// When it was verified (ISO 8601).
+    #[must_use]
+    pub fn timestamp(&self) -> Option<&str> {
+        self.record.timestamp.as_deref()
+    }
+
+    /// When it would have expired unused (ISO 8601).
+    #[must_use]
+    pub fn expires_at(&self) -> Option<&str> {
+        self.record.expires_at.as_deref()
+    }
+
+    /// Who may execute the action.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        &self.record.agent
+    }
+
+    /// The action that was authorized.
+    pub fn action(&self) -> &A {
+        &self.action
+    }
+
+    /// Spends the permit for the action that was authorized.
+    #[must_use]
+    pub fn into_action(self) -> A {
+        self.action
+    }
+
+    /// What logs and databases keep. It can never be turned back into a permit.
+    #[must_use]
+    pub fn record(&self) -> PermitRecord {
+        PermitRecord::clone(&self.record)
+    }
+}
+
+impl<A> Deref for Permit<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.action
+    }
+}
+
+/// Prints the record, redacted, and not the action, whose fields may be anything.
+impl<A> fmt::Debug for Permit<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.record.fmt_as("Permit", f)
+    }
+}
+
+/// The trace that a permit leaves: for logs, databases and audits. It proves nothing and opens nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PermitRecord {
+    /// The authority's id of the permit. It serializes in full, and prints redacted.
+    pub id: String,
+    /// The agent that the permit was for.
+    pub agent: Agent,
+    /// The action's name.
+    pub action: String,
+    /// What the action was done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Why it was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The hash under which audit trails know the permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The hash of the audit event that recorded the allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_hash: Option<String>,
+    /// When it was verified (ISO 8601).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// When it would have expired unused (ISO 8601).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+impl PermitRecord {
+    fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("id", &Redacted(&self.id))
+            .field("agent", &self.agent)
+            .field("action", &self.action)
+            .field("resource", &self.resource)
+            .field("reason", &self.reason)
+            .field("hash", &self.hash)
+            .field("audit_hash", &self.audit_hash)
+            .field("timestamp", &self.timestamp)
+            .field("expires_at", &self.expires_at)
+            .finish()
+    }
+}
+
+impl fmt::Debug for PermitRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("PermitRecord", f)
+    }
+}

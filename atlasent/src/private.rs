@@ -1,0 +1,135 @@
+//! What `#[protect]` and `#[derive(Action)]` expand to calls of. Not an API: it changes with every release,
+//! and its public name holds the version, so that a macro never meets another version's runtime.
+
+#![allow(
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "expansions call this, people do not"
+)]
+
+pub use std::borrow::Cow;
+use std::fmt::Display;
+
+pub use serde::Serialize;
+
+pub use crate::config::default_authority;
+pub use crate::execution::{Execution, Fallible, run, run_blocking};
+
+use crate::blocking::wait;
+use crate::{Action, Agent, AnyAction, Authority, Context, Error, Permit, RequestOptions, ToAgent};
+
+/// The agent argument, borrowed.
+pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
+    name.to_agent()
+}
+
+/// An action argument that is no literal.
+pub fn typed<A: Action>(action: A) -> Result<A, Error> {
+    Ok(action)
+}
+
+/// The request argument.
+pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> RequestOptions {
+    set(no_options())
+}
+
+/// No request argument.
+pub fn no_options() -> RequestOptions {
+    RequestOptions::default()
+}
+
+/// The authority argument, borrowed.
+pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<&P, Error> {
+    Ok(authority)
+}
+
+/// Obtains the permit for an annotated function, once all its arguments are known.
+pub async fn obtain<P: Authority + ?Sized, A: Action>(
+    authority: Result<&P, Error>,
+    agent: Result<Agent, Error>,
+    action: Result<A, Error>,
+    options: RequestOptions,
+) -> Result<(Permit<A>, Execution), Error> {
+    let gate = crate::protect::obtain(authority?, agent?, action?, options).await?;
+    let execution = Execution::start(&gate.permit);
+    Ok((gate.permit, execution))
+}
+
+/// [`obtain`] for a function that is not async.
+pub fn obtain_blocking<P: Authority + ?Sized, A: Action>(
+    authority: Result<&P, Error>,
+    agent: Result<Agent, Error>,
+    action: Result<A, Error>,
+    options: RequestOptions,
+) -> Result<(Permit<A>, Execution), Error> {
+    wait(obtain(authority, agent, action, options))
+}
+
+/// What the function returns instead of running.
+pub fn refuse<R: Fallible>(error: Error) -> R {
+    R::from_refusal(error)
+}
+
+/// An [`AnyAction`] that `#[protect]` builds argument by argument. The first error stays, so that the
+/// expansion has one place that can refuse.
+#[derive(Debug)]
+pub struct Draft(Result<AnyAction, Error>);
+
+impl Draft {
+    /// The literal action.
+    pub fn new(name: &'static str) -> Self {
+        Self(AnyAction::new(name))
+    }
+
+    /// One `name: value` of the `context` argument.
+    pub fn field<T: Serialize + ?Sized>(self, key: &'static str, value: &T) -> Self {
+        Self(self.0.and_then(|action| action.with_field(key, value)))
+    }
+
+    /// A `context` argument that is one expression.
+    pub fn context<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        Self(self.0.and_then(|action| {
+            Context::from_serialize(value).map(|context| action.with_context(context))
+        }))
+    }
+
+    /// The `resource` argument.
+    pub fn resource<T: Display + ?Sized>(self, value: &T) -> Self {
+        Self(self.0.map(|action| action.with_resource(value.to_string())))
+    }
+
+    /// The action, or the first error.
+    pub fn finish(self) -> Result<AnyAction, Error> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_keeps_its_first_error() {
+        let error = Draft::new("")
+            .field("ratio", &f64::NAN)
+            .resource("r")
+            .finish()
+            .unwrap_err();
+        assert!(error.to_string().contains("the action is empty"), "{error}");
+    }
+
+    #[test]
+    fn a_draft_collects_its_parts() {
+        let action = Draft::new("wire")
+            .context(&serde_json::json!({"amount": 5}))
+            .field("currency", "EUR")
+            .resource(&7)
+            .finish()
+            .unwrap();
+        assert_eq!(action.resource().as_deref(), Some("7"));
+        assert_eq!(
+            action.context().unwrap().canonical_json(),
+            r#"{"amount":5,"currency":"EUR"}"#
+        );
+    }
+}

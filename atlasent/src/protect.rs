@@ -1,0 +1,155 @@
+//! The one path from a request to a [`Permit`].
+//!
+//! Macro, layer, extractor, blocking face and every combinator end here. Nothing else calls
+//! [`Permit::mint`], and nothing here can be replaced by an implementor of [`Authority`].
+
+use tracing::Instrument;
+
+use crate::permit::PermitRecord;
+use crate::trace::Asking;
+use crate::{
+    Action, Agent, Authority, AuthorityExt, Code, Decision, Denied, Error, EvaluateRequest,
+    Evaluation, Failure, Permit, PermitToken, RequestOptions, ToAgent, Verification, VerifyRequest,
+};
+
+/// A permit together with the two answers that it rests on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Gate<A> {
+    /// The permit.
+    pub permit: Permit<A>,
+    /// The allow.
+    pub evaluation: Evaluation,
+    /// The verification of its permit.
+    pub verification: Verification,
+}
+
+/// A permit for `agent` to do `action`, once: [`AuthorityExt::protect`](crate::AuthorityExt::protect) as a
+/// function.
+///
+/// # Errors
+///
+/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is no third
+/// outcome.
+pub async fn protect<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: impl ToAgent,
+    action: A,
+) -> Result<Permit<A>, Error> {
+    authority.protect(agent, action).await
+}
+
+/// Evaluates, checks, verifies, checks again, and only then mints.
+pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: Agent,
+    action: A,
+    options: RequestOptions,
+) -> Result<Gate<A>, Error> {
+    let request = EvaluateRequest::new(agent, &action)?.with_options(options);
+    let asking = Asking::start(&request);
+    async {
+        let evaluation = authority.evaluate(&request).await?;
+        let token = require_allow(&request, &evaluation)?;
+        let question = VerifyRequest::restating(&request, token.clone());
+        let verification = authority.verify(&question).await?;
+        require_valid(&request, &evaluation, &token, &verification)?;
+        Ok((evaluation, token, verification))
+    }
+    .instrument(asking.span())
+    .await
+    .inspect_err(|error| asking.refused(error))
+    .map(|(evaluation, token, verification)| {
+        let record = record(request, &evaluation, token, &verification);
+        asking.permitted(&record);
+        Gate {
+            permit: Permit::mint(action, record),
+            evaluation,
+            verification,
+        }
+    })
+}
+
+/// An allow with a token that is not empty. Anything else is an error.
+fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<PermitToken, Error> {
+    if evaluation.decision != Decision::Allow {
+        return Err(refusal(request, evaluation).into());
+    }
+    match &evaluation.permit_token {
+        Some(token) if !token.is_empty() => Ok(token.clone()),
+        _ => Err(Failure::new(Code::BadResponse, "an allow without a permit token").into()),
+    }
+}
+
+/// A verification that is valid, agrees with itself, and names this agent and action. Anything else is a
+/// refusal.
+fn require_valid(
+    request: &EvaluateRequest,
+    evaluation: &Evaluation,
+    token: &PermitToken,
+    verification: &Verification,
+) -> Result<(), Error> {
+    let says = |echo: &Option<String>, expected: &str| echo.as_ref().is_none_or(|e| e == expected);
+    let passes = verification.valid
+        && verification.verify_error_code.is_none()
+        && (says(&verification.outcome, "allow") || says(&verification.outcome, "verified"))
+        && says(&verification.decision, "allow")
+        && says(&verification.action_type, &request.action_type)
+        && says(&verification.actor_id, request.actor_id.as_str());
+    if passes {
+        return Ok(());
+    }
+    let outcome = [&verification.outcome, &verification.verify_error_code]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .find(|word| !matches!(*word, "allow" | "verified"))
+        .unwrap_or(if verification.valid {
+            "the answer names another decision, action or agent"
+        } else {
+            "not valid"
+        });
+    Err(Denied {
+        decision: Decision::Deny,
+        reason: token.scrub(&format!("Permit failed verification ({outcome})")),
+        code: verification.verify_error_code.clone(),
+        outcome: verification.permit_outcome(),
+        ..refusal(request, evaluation)
+    }
+    .into())
+}
+
+fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
+    Denied {
+        decision: evaluation.decision,
+        action: request.action_type.clone(),
+        agent: request.actor_id.clone(),
+        reason: evaluation
+            .reason
+            .clone()
+            .unwrap_or_else(|| "the authority gave no reason".to_owned()),
+        code: evaluation.code.clone(),
+        evaluation_id: evaluation.evaluation_id().map(str::to_owned),
+        audit_hash: evaluation.audit_hash.clone(),
+        outcome: None,
+    }
+}
+
+fn record(
+    request: EvaluateRequest,
+    evaluation: &Evaluation,
+    token: PermitToken,
+    verification: &Verification,
+) -> PermitRecord {
+    PermitRecord {
+        id: token.into(),
+        agent: request.actor_id,
+        action: request.action_type,
+        resource: request.resource_id,
+        reason: evaluation.reason.clone(),
+        hash: verification.permit_hash.clone(),
+        audit_hash: evaluation.audit_hash.clone(),
+        timestamp: verification.timestamp.clone(),
+        expires_at: evaluation.expires_at.clone(),
+    }
+}

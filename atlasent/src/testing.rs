@@ -1,0 +1,216 @@
+//! Scripted authorities, for tests (feature `testing`).
+//!
+//! A [`MockAuthority`] answers what its script says and remembers what it was asked. It weakens nothing: its
+//! answers go through the same checks as any other authority's.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::{
+    Action, Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, Permit,
+    PermitToken, Verification, VerifyRequest, blocking,
+};
+
+/// An authority that answers by script, action by action, and records its calls.
+///
+/// What is not scripted is denied.
+///
+/// ```
+/// use atlasent::testing::{Call, MockAuthority};
+/// use atlasent::{AnyAction, blocking};
+///
+/// let authority = MockAuthority::new().allow("deploy").deny("drop", "never on a Friday");
+/// assert!(blocking::protect(&authority, "bot", AnyAction::new("deploy")?).is_ok());
+///
+/// let error = blocking::protect(&authority, "bot", AnyAction::new("drop")?).unwrap_err();
+/// assert_eq!(error.denied().unwrap().reason(), "never on a Friday");
+///
+/// let calls = authority.calls();
+/// assert!(matches!(&calls[1], Call::Verify(request) if request.actor_id == "bot"));
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct MockAuthority {
+    scripts: HashMap<String, Script>,
+    calls: Mutex<Vec<Call>>,
+    permits: AtomicU64,
+}
+
+/// What is said of one action. Where nothing is said, a new permit is minted, and verifies.
+#[derive(Debug, Default)]
+struct Script {
+    evaluate: Option<Reply<Evaluation>>,
+    verify: Option<Reply<Verification>>,
+}
+
+/// One call that a [`MockAuthority`] received.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a test matches on it; a box would be in its way"
+)]
+pub enum Call {
+    /// It was asked to decide.
+    Evaluate(EvaluateRequest),
+    /// It was asked to verify a permit.
+    Verify(VerifyRequest),
+}
+
+/// What a [`MockAuthority`] does when it is called.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reply<T> {
+    /// It answers.
+    Answer(T),
+    /// It fails with this code.
+    Fail(Code),
+    /// It panics.
+    Panic,
+    /// It never answers.
+    Never,
+}
+
+impl MockAuthority {
+    /// An authority that denies everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allows an action, each time with a new permit, and verifies it.
+    #[must_use]
+    pub fn allow(mut self, action: &str) -> Self {
+        self.scripts.insert(action.to_owned(), Script::default());
+        self
+    }
+
+    /// Denies an action.
+    #[must_use]
+    pub fn deny(self, action: &str, reason: &str) -> Self {
+        self.refuse(action, Decision::Deny, reason)
+    }
+
+    /// Puts an action on hold.
+    #[must_use]
+    pub fn hold(self, action: &str, reason: &str) -> Self {
+        self.refuse(action, Decision::Hold, reason)
+    }
+
+    /// Escalates an action.
+    #[must_use]
+    pub fn escalate(self, action: &str, reason: &str) -> Self {
+        self.refuse(action, Decision::Escalate, reason)
+    }
+
+    fn refuse(self, action: &str, decision: Decision, reason: &str) -> Self {
+        self.on_evaluate(action, Reply::Answer(Evaluation::refuse(decision, reason)))
+    }
+
+    /// Scripts the evaluation of an action.
+    #[must_use]
+    pub fn on_evaluate(mut self, action: &str, reply: Reply<Evaluation>) -> Self {
+        self.script(action).evaluate = Some(reply);
+        self
+    }
+
+    /// Scripts the verification of an action's permits. Unless scripted, the evaluation allows.
+    #[must_use]
+    pub fn on_verify(mut self, action: &str, reply: Reply<Verification>) -> Self {
+        self.script(action).verify = Some(reply);
+        self
+    }
+
+    fn script(&mut self, action: &str) -> &mut Script {
+        self.scripts.entry(action.to_owned()).or_default()
+    }
+
+    /// The calls so far, in their order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn record(&self, call: Call) {
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(call);
+    }
+
+    fn new_permit(&self) -> Result<Evaluation, Error> {
+        let number = self.permits.fetch_add(1, Ordering::Relaxed);
+        let token = PermitToken::new(format!("permit_mock_{number:08}"))?;
+        Ok(Evaluation::allow(token))
+    }
+}
+
+impl<T: Clone> Reply<T> {
+    async fn give(&self) -> Result<T, Error> {
+        match self {
+            Self::Answer(answer) => Ok(answer.clone()),
+            Self::Fail(code) => Err(Failure::new(*code, "scripted").into()),
+            #[expect(
+                clippy::panic,
+                reason = "the script says so, and only a test has a script"
+            )]
+            Self::Panic => panic!("scripted"),
+            Self::Never => pending().await,
+        }
+    }
+}
+
+impl Authority for MockAuthority {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.record(Call::Evaluate(request.clone()));
+        match self.scripts.get(&request.action_type) {
+            None => Ok(Evaluation::refuse(Decision::Deny, "not scripted")),
+            Some(Script { evaluate: None, .. }) => self.new_permit(),
+            Some(Script {
+                evaluate: Some(reply),
+                ..
+            }) => reply.give().await,
+        }
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.record(Call::Verify(request.clone()));
+        match self.scripts.get(&request.action_type) {
+            None => Ok(Verification::refuse(None, "not scripted")),
+            Some(Script { verify: None, .. }) => Ok(Verification::valid()),
+            Some(Script {
+                verify: Some(reply),
+                ..
+            }) => reply.give().await,
+        }
+    }
+}
+
+/// A permit for unit tests of functions that take one. It comes from a [`MockAuthority`], by the usual path.
+///
+/// ```
+/// # use atlasent::{Action, Permit};
+/// #[derive(Action)]
+/// #[action("drop_table")]
+/// struct DropTable { table: String }
+///
+/// fn drop_table(permit: Permit<DropTable>) -> String {
+///     format!("dropped {}", permit.table)
+/// }
+///
+/// let permit = atlasent::testing::permit(DropTable { table: "old".into() })?;
+/// assert_eq!(drop_table(permit), "dropped old");
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when the action's name or context breaks a rule.
+pub fn permit<A: Action>(action: A) -> Result<Permit<A>, Error> {
+    let authority = MockAuthority::new().allow(action.name());
+    blocking::protect(&authority, "test-agent", action)
+}

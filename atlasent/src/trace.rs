@@ -1,0 +1,100 @@
+//! What the path to a permit, and the execution under it, tell `tracing`. Never a secret.
+//!
+//! Everything goes to the target `atlasent`. A request is a span `protect` with its action and agent; inside
+//! it stands one event for the outcome. An execution closes with one event.
+
+use std::time::{Duration, Instant};
+
+use tracing::{Level, Span, event, field};
+
+use crate::permit::PermitRecord;
+use crate::redact::Redacted;
+use crate::{Error, EvaluateRequest};
+
+const TARGET: &str = "atlasent";
+
+/// One request on its way to a permit or a refusal.
+pub(crate) struct Asking {
+    span: Span,
+    started: Instant,
+}
+
+impl Asking {
+    pub(crate) fn start(request: &EvaluateRequest) -> Self {
+        Self {
+            span: tracing::info_span!(
+                target: TARGET,
+                "protect",
+                action = request.action_type,
+                agent = request.actor_id.as_str(),
+                resource = request.resource_id,
+            ),
+            started: Instant::now(),
+        }
+    }
+
+    /// The span that the authority is asked in.
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// The action may run.
+    pub(crate) fn permitted(&self, record: &PermitRecord) {
+        event!(
+            target: TARGET,
+            parent: &self.span,
+            Level::INFO,
+            decision = "allow",
+            permit = %Redacted(&record.id),
+            audit_hash = record.audit_hash,
+            duration_us = micros(self.started.elapsed()),
+            "permitted"
+        );
+    }
+
+    /// The action may not run.
+    pub(crate) fn refused(&self, error: &Error) {
+        match error {
+            Error::Denied(denied) => event!(
+                target: TARGET,
+                parent: &self.span,
+                Level::WARN,
+                decision = denied.decision().as_str(),
+                reason = denied.reason(),
+                code = denied.code(),
+                evaluation_id = denied.evaluation_id(),
+                audit_hash = denied.audit_hash(),
+                duration_us = micros(self.started.elapsed()),
+                "refused"
+            ),
+            other => event!(
+                target: TARGET,
+                parent: &self.span,
+                Level::ERROR,
+                error = %other,
+                code = other.code().map(field::display),
+                duration_us = micros(self.started.elapsed()),
+                "no answer"
+            ),
+        }
+    }
+}
+
+/// The execution under a permit is over.
+pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: Duration) {
+    event!(
+        target: TARGET,
+        Level::INFO,
+        action = record.action,
+        agent = record.agent.as_str(),
+        permit = %Redacted(&record.id),
+        audit_hash = record.audit_hash,
+        outcome,
+        duration_us = micros(duration),
+        "executed"
+    );
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
