@@ -1,0 +1,50 @@
+//! The embedded AtlaSent authority: [Cedar](https://www.cedarpolicy.com) policies decide, a ledger keeps the
+//! permits, and a hash chain records everything, all in this process. No account, no network.
+//!
+//! ```
+//! use atlasent::{AnyAction, AuthorityExt, Decision};
+//! use atlasent_authority::{LocalAuthority, Policies};
+//!
+//! # futures_executor::block_on(async {
+//! let policies = Policies::parse(r#"
+//!     permit (principal == Agent::"deploy-bot", action == Action::"deploy.production", resource);
+//!
+//!     @decision("hold")
+//!     @reason("a person releases big rollouts")
+//!     forbid (principal, action == Action::"deploy.production", resource)
+//!     when { context.replicas > 50 };
+//! "#)?;
+//! let authority = LocalAuthority::in_memory(policies)?;
+//!
+//! let deploy = |replicas: i64| AnyAction::new("deploy.production")?.with_field("replicas", &replicas);
+//! let permit = authority.protect("deploy-bot", deploy(3)?).await?;
+//! println!("{permit:?}");
+//!
+//! let refusal = authority.protect("deploy-bot", deploy(500)?).await.unwrap_err();
+//! assert_eq!(refusal.denied().unwrap().decision(), Decision::Hold);
+//!
+//! // Everything is on record, and the record can be checked.
+//! let trail = authority.trail().await?;
+//! assert!(trail.verify().is_intact());
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! [`Policies`] says what a policy sees and how `hold` and `escalate` come about. To keep permits and the chain
+//! elsewhere than in memory, implement [`Store`].
+
+mod chain;
+mod clock;
+mod ledger;
+mod local;
+mod memory;
+mod policy;
+mod record;
+mod store;
+
+pub use chain::{ChainHead, NewEvent};
+pub use clock::{Clock, SystemClock};
+pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
+pub use local::{LocalAuthority, LocalAuthorityBuilder, Revocation};
+pub use memory::MemoryStore;
+pub use policy::{Policies, PoliciesBuilder, PolicyError, PolicyProblem};
+pub use store::{Store, StoreError};

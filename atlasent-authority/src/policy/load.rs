@@ -1,0 +1,344 @@
+//! From files and texts to checked policies. Finds everything that is wrong before it gives up.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+use std::{fs, io, iter};
+
+use cedar_policy::{
+    ActionConstraint, Entities, Policy, PolicyId, PolicySet, PrincipalConstraint,
+    ResourceConstraint, Schema, ValidationMode, Validator,
+};
+use miette::Diagnostic;
+use serde::de::IgnoredAny;
+
+use super::error::{PolicyError, PolicyProblem, Source};
+use super::rule::{Rule, Statement};
+use super::slice::Slices;
+use super::{EntityTypes, Policies};
+
+const SCHEMA_FILE: &str = "schema.cedarschema";
+const ENTITIES_FILE: &str = "entities.json";
+
+/// Collects the texts that [`Policies`] are made of; from [`Policies::builder`].
+///
+/// ```
+/// use atlasent_authority::Policies;
+///
+/// // A deployed program would take the texts from `include_str!`.
+/// let policies = Policies::builder()
+///     .source("deploy.cedar", r#"permit (principal in Role::"ops", action == Action::"deploy", resource);"#)
+///     .entities(
+///         "entities.json",
+///         r#"[{ "uid": { "type": "Agent", "id": "deploy-bot" }, "attrs": {},
+///               "parents": [{ "type": "Role", "id": "ops" }] }]"#,
+///     )
+///     .build()?;
+/// assert_eq!(policies.ids().collect::<Vec<_>>(), ["deploy.cedar#1"]);
+/// # Ok::<(), atlasent_authority::PolicyError>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PoliciesBuilder {
+    sources: Vec<Arc<Source>>,
+    schema: Option<Source>,
+    entities: Option<Source>,
+}
+
+impl PoliciesBuilder {
+    /// Adds policies in Cedar's syntax. `name` stands in errors and in the ids of policies without
+    /// an `@id`, and may be used once.
+    pub fn source(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.sources.push(Arc::new(Source::new(name, text)));
+        self
+    }
+
+    /// Sets the schema, in Cedar's own syntax. With one, policies are validated strictly at load, and
+    /// requests that do not conform to it are denied.
+    pub fn schema(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.schema = Some(Source::new(name, text));
+        self
+    }
+
+    /// Sets the entities, in Cedar's JSON form: the groups, attributes and tags that policies refer to.
+    pub fn entities(mut self, name: &str, json: impl Into<String>) -> Self {
+        self.entities = Some(Source::new(name, json));
+        self
+    }
+
+    /// Checks everything and builds the index.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
+    /// ids that are used twice, and with a schema, policies and entities that do not conform to it.
+    pub fn build(self) -> Result<Policies, PolicyError> {
+        let mut problems = self.repeated_names();
+        let statements = collect(self.sources.iter().map(Statement::all_in), &mut problems);
+        let statements: Vec<Statement> = statements.into_iter().flatten().collect();
+        let rules = collect(statements.iter().map(Statement::rule), &mut problems);
+        problems.extend(repeated_ids(&rules));
+        let world = collect(iter::once(self.world()), &mut problems).pop();
+        let Some(world) = world.filter(|_| problems.is_empty()) else {
+            return Err(PolicyError::new(problems));
+        };
+        let policies: Vec<Policy> = (statements.iter().zip(&rules))
+            .map(|(statement, rule)| statement.policy.new_id(PolicyId::new(&rule.id)))
+            .collect();
+        world.assemble(&policies, rules)
+    }
+
+    fn repeated_names(&self) -> Vec<PolicyProblem> {
+        let mut seen = HashSet::new();
+        (self.sources.iter())
+            .filter(|source| !seen.insert(&source.name))
+            .map(|source| source.problem("this name is used for two sources: give each its own"))
+            .collect()
+    }
+
+    /// Entities are read with their schema or not at all: without it, a broken schema would make
+    /// correct ones look wrong.
+    fn world(&self) -> Result<World, Vec<PolicyProblem>> {
+        let mut warnings = Vec::new();
+        let schema = self
+            .schema
+            .as_ref()
+            .map(|source| parse_schema(source, &mut warnings))
+            .transpose()?;
+        let entities = match &self.entities {
+            Some(source) => parse_entities(source, schema.as_ref())?,
+            // The schema's actions are entities too: `action in …` looks their groups up.
+            None => Entities::from_entities([], schema.as_ref())
+                .map_err(|error| vec![internal(&error)])?,
+        };
+        Ok(World {
+            schema,
+            entities,
+            warnings,
+        })
+    }
+}
+
+/// What policies are checked against.
+struct World {
+    schema: Option<Schema>,
+    entities: Entities,
+    warnings: Vec<PolicyProblem>,
+}
+
+impl World {
+    fn assemble(self, policies: &[Policy], rules: Vec<Rule>) -> Result<Policies, PolicyError> {
+        let Self {
+            schema,
+            entities,
+            mut warnings,
+        } = self;
+        let types = EntityTypes::new()?;
+        let mut problems = Vec::new();
+        let validator = schema.clone().map(Validator::new);
+        for (policy, rule) in policies.iter().zip(&rules) {
+            warnings.extend(never_applies(policy, rule, &types));
+            if let Some(validator) = &validator {
+                let (errors, found) = validate(validator, policy, rule)?;
+                problems.extend(errors);
+                warnings.extend(found);
+            }
+        }
+        if !problems.is_empty() {
+            return Err(PolicyError::new(problems));
+        }
+        for warning in &warnings {
+            tracing::warn!(%warning, "suspect policy");
+        }
+        let slices =
+            Slices::new(policies, &entities, &types.action).map_err(|error| internal(&error))?;
+        let rules = policies
+            .iter()
+            .map(|policy| policy.id().clone())
+            .zip(rules)
+            .collect();
+        Ok(Policies {
+            slices,
+            rules,
+            entities,
+            schema,
+            types,
+            warnings,
+        })
+    }
+}
+
+/// Reads the files of one directory into a builder.
+pub(super) fn read_dir(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
+    let names = file_names(path).map_err(|error| cannot_read(path, &error))?;
+    let mut builder = PoliciesBuilder::default();
+    let mut problems = Vec::new();
+    for name in names {
+        let file = path.join(&name);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) => {
+                problems.push(cannot_read(&file, &error));
+                continue;
+            }
+        };
+        // Ids are made from names: two that differ only in bytes that are not UTF-8 are refused
+        // as one name used twice.
+        let name = name.to_string_lossy();
+        builder = match &*name {
+            SCHEMA_FILE => builder.schema(&name, text),
+            ENTITIES_FILE => builder.entities(&name, text),
+            _ => builder.source(&name, text),
+        };
+    }
+    if problems.is_empty() && builder.sources.is_empty() {
+        let message = "no `*.cedar` file in this directory itself: there are no policies to load";
+        problems.push(PolicyProblem::unplaced(path.display().to_string(), message));
+    }
+    if problems.is_empty() {
+        Ok(builder)
+    } else {
+        Err(PolicyError::new(problems))
+    }
+}
+
+/// The names of the files to read, sorted. What is named like a policy but is a directory or a
+/// broken link is among them: reading it fails, which is better than leaving a `forbid` out.
+fn file_names(path: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        // Like the shell's `*.cedar`: a name that starts with a dot is not meant.
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        let is_policy = Path::new(&name).extension() == Some(OsStr::new("cedar")) && !is_hidden;
+        if is_policy || name == SCHEMA_FILE || name == ENTITIES_FILE {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> PolicyProblem {
+    PolicyProblem::unplaced(
+        path.display().to_string(),
+        format!("cannot be read: {error}"),
+    )
+}
+
+fn parse_schema(
+    source: &Source,
+    warnings: &mut Vec<PolicyProblem>,
+) -> Result<Schema, Vec<PolicyProblem>> {
+    let (schema, found) = Schema::from_cedarschema_str(&source.text)
+        .map_err(|error| source.problems_of(&error, None))?;
+    warnings.extend(found.flat_map(|warning| source.problems_of(&warning, None)));
+    Ok(schema)
+}
+
+fn parse_entities(
+    source: &Source,
+    schema: Option<&Schema>,
+) -> Result<Entities, Vec<PolicyProblem>> {
+    // Cedar does not say where in the text an entity stands, `serde_json` does for what is not JSON.
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&source.text) {
+        let (line, column) = (error.line(), error.column());
+        let message = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        let offset = source.offset_of_json(line, column);
+        return Err(vec![source.problem_at(offset, message)]);
+    }
+    Entities::from_json_str(&source.text, schema).map_err(|error| source.problems_of(&error, None))
+}
+
+type Findings = (Vec<PolicyProblem>, Vec<PolicyProblem>);
+
+/// Errors and warnings of one policy. One at a time, since an error that has a place does not say
+/// in which source.
+fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findings, PolicyError> {
+    let set = PolicySet::from_policies([policy.clone()]).map_err(|error| internal(&error))?;
+    let result = validator.validate(&set, ValidationMode::Strict);
+    let placed = |error: &dyn Diagnostic| rule.source.problems_of(error, Some(rule.span.start));
+    let mut errors: Vec<_> = result
+        .validation_errors()
+        .flat_map(|error| placed(error))
+        .collect();
+    let mut warnings: Vec<_> = result
+        .validation_warnings()
+        .flat_map(|warning| placed(warning))
+        .collect();
+    // Cedar keeps them in a hash set.
+    for found in [&mut errors, &mut warnings] {
+        found.sort_by_key(|problem| (problem.line(), problem.column()));
+    }
+    Ok((errors, warnings))
+}
+
+/// A policy about an entity of a type that no request has. As a `permit` it is useless, as a
+/// `forbid` it gives false comfort; Cedar has no reason to mind either.
+fn never_applies(policy: &Policy, rule: &Rule, types: &EntityTypes) -> Option<PolicyProblem> {
+    let principal = match policy.principal_constraint() {
+        PrincipalConstraint::Eq(uid) => Some(uid.type_name().clone()),
+        PrincipalConstraint::Is(name) | PrincipalConstraint::IsIn(name, _) => Some(name),
+        PrincipalConstraint::Any | PrincipalConstraint::In(_) => None,
+    };
+    let action = match policy.action_constraint() {
+        ActionConstraint::Eq(uid) => Some(uid.type_name().clone()),
+        ActionConstraint::Any | ActionConstraint::In(_) => None,
+    };
+    let resource = match policy.resource_constraint() {
+        ResourceConstraint::Eq(uid) => Some(uid.type_name().clone()),
+        ResourceConstraint::Is(name) | ResourceConstraint::IsIn(name, _) => Some(name),
+        ResourceConstraint::Any | ResourceConstraint::In(_) => None,
+    };
+    let scope = [
+        (principal, &types.agent),
+        (action, &types.action),
+        (resource, &types.resource),
+    ];
+    let (named, asked) = scope
+        .into_iter()
+        .find(|(named, asked)| named.as_ref().is_some_and(|n| n != *asked))?;
+    let (id, named) = (&rule.id, named?);
+    let message = format!(
+        "policy `{id}` never applies: its scope asks for `{named}` where requests have `{asked}`"
+    );
+    Some(rule.source.problem_at(rule.span.start, message))
+}
+
+fn repeated_ids(rules: &[Rule]) -> Vec<PolicyProblem> {
+    let mut seen: HashMap<&str, &Rule> = HashMap::new();
+    let mut problems = Vec::new();
+    for rule in rules {
+        match seen.entry(&rule.id) {
+            Entry::Vacant(entry) => {
+                entry.insert(rule);
+            }
+            Entry::Occupied(entry) => {
+                let first = entry.get();
+                let place = first.source.place(first.span.start);
+                let message = format!("policy id `{}` is already used at {place}", rule.id);
+                problems.push(rule.source.problem_at(rule.span.start, message));
+            }
+        }
+    }
+    problems
+}
+
+/// What Cedar refuses although the checks above leave nothing to refuse.
+fn internal(error: &dyn std::error::Error) -> PolicyProblem {
+    PolicyProblem::unplaced("<policies>", error)
+}
+
+/// The successes; what went wrong in the others is added to `problems`.
+fn collect<T>(
+    results: impl Iterator<Item = Result<T, Vec<PolicyProblem>>>,
+    problems: &mut Vec<PolicyProblem>,
+) -> Vec<T> {
+    results
+        .filter_map(|result| result.map_err(|found| problems.extend(found)).ok())
+        .collect()
+}

@@ -1,0 +1,236 @@
+//! Cedar policies: loading, checking, and the decision on one request. No permits, no audit.
+
+mod context;
+mod error;
+mod load;
+mod rule;
+mod slice;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::fmt;
+use std::path::Path;
+
+use cedar_policy::{
+    Entities, EntityId, EntityTypeName, EntityUid, Request, RequestValidationError, Schema,
+};
+use serde_json::{Map, Value};
+
+use context::ContextError;
+pub use error::{PolicyError, PolicyProblem};
+pub use load::PoliciesBuilder;
+use slice::{Outcome, Slices};
+use verdict::Rules;
+pub(crate) use verdict::{Verdict, code};
+
+/// A checked, immutable set of [Cedar](https://docs.cedarpolicy.com) policies.
+///
+/// ```
+/// use atlasent_authority::Policies;
+///
+/// let policies = Policies::parse(r#"
+///     @id("ops-deploy")
+///     permit (principal == Agent::"deploy-bot", action == Action::"deploy.production", resource);
+///
+///     @id("friday")
+///     @decision("hold")
+///     @reason("a person releases deployments on Fridays")
+///     @code("CHANGE_FREEZE")
+///     forbid (principal, action == Action::"deploy.production", resource)
+///     when { context.weekday == "friday" };
+/// "#)?;
+/// assert_eq!(policies.len(), 2);
+/// # Ok::<(), atlasent_authority::PolicyError>(())
+/// ```
+///
+/// # What a policy sees
+///
+/// `principal` is `Agent::"<agent>"`, `action` is `Action::"<action>"`, `resource` is
+/// `Resource::"<resource>"`, or `Resource::"default"` when the request names none. `context` is the
+/// request's JSON object:
+///
+/// | JSON | Cedar |
+/// |---|---|
+/// | `null` | nothing: the key is absent, and a set does not have it |
+/// | boolean, string, array, object | boolean, string, set, record |
+/// | number that fits 64 bits with sign: `7` | long |
+/// | number with a point and at most four digits after it, within Cedar's range: `19.99`, `5.0` | `decimal("19.99")` |
+/// | any other number: `1e300`, `0.123456` | the string of its text, so that comparing it with a number is an error |
+///
+/// No key has a special meaning, `__entity` and `__extn` included. More than 64 arrays and objects
+/// in each other are refused.
+///
+/// # What it decides
+///
+/// A `permit` allows; nothing is allowed without one. A `forbid` wins over every `permit`, and
+/// says with `@decision("deny")`, `@decision("escalate")` or `@decision("hold")` what it wants
+/// instead; without the annotation it denies. Of several, the strongest wins, in that order. `@reason` and `@code`
+/// are given to the caller: those of the winning policy, or of several, those of the first by id that has one.
+/// `@id` is the policy's id; without one it is the name of its source, `#`, and its position there.
+///
+/// Requests that no policy words an answer to are denied with one of these codes:
+///
+/// | code | when |
+/// |---|---|
+/// | `NO_MATCHING_POLICY` | no `permit` and no `forbid` matches |
+/// | `POLICY_EVALUATION_ERROR` | a policy could not be evaluated, for instance since the context lacks a key; Cedar alone would skip it, even if it is a `forbid` |
+/// | `REQUEST_NOT_IN_SCHEMA` | there is a schema, and it does not have this action, or not with this context |
+/// | `CONTEXT_TOO_DEEP` | the context nests too deeply |
+/// | `CONTEXT_NOT_EXPRESSIBLE` | the context has no Cedar form |
+pub struct Policies {
+    slices: Slices,
+    rules: Rules,
+    entities: Entities,
+    schema: Option<Schema>,
+    types: EntityTypes,
+    warnings: Vec<PolicyProblem>,
+}
+
+/// What to decide on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) agent: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) resource: Option<&'a str>,
+    pub(crate) context: &'a Map<String, Value>,
+}
+
+impl Policies {
+    /// Loads every `*.cedar` file directly in a directory, in the order of their names, with
+    /// `schema.cedarschema` and `entities.json` when they are there.
+    ///
+    /// ```no_run
+    /// use atlasent_authority::Policies;
+    ///
+    /// let policies = Policies::from_dir("/etc/atlasent/policies")?;
+    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the directory has no policy file, when a file cannot be read or is not UTF-8, and as
+    /// [`PoliciesBuilder::build`] does.
+    pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
+        load::read_dir(path.as_ref())?.build()
+    }
+
+    /// Loads policies from one text, which errors and ids call `<policies>`.
+    ///
+    /// ```
+    /// use atlasent_authority::Policies;
+    ///
+    /// let policies = Policies::parse(r#"permit (principal, action == Action::"read", resource);"#)?;
+    /// assert_eq!(policies.ids().collect::<Vec<_>>(), ["<policies>#1"]);
+    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`PoliciesBuilder::build`].
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        Self::builder().source("<policies>", text).build()
+    }
+
+    /// A builder, for embedded texts, several sources, a schema or entities.
+    pub fn builder() -> PoliciesBuilder {
+        PoliciesBuilder::default()
+    }
+
+    /// How many policies there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is no policy at all, so that everything is denied.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The ids of all policies, sorted.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let mut ids: Vec<&str> = self.rules.values().map(|rule| &*rule.id).collect();
+        ids.sort_unstable();
+        ids.into_iter()
+    }
+
+    /// What is valid and yet probably not what was meant, such as a `forbid` that can never apply.
+    /// Also logged at load.
+    #[must_use]
+    pub fn warnings(&self) -> &[PolicyProblem] {
+        &self.warnings
+    }
+
+    /// Decides on one request. There is no way to fail: what cannot be decided is denied.
+    pub(crate) fn decide(&self, question: Question<'_>) -> Verdict {
+        let context = match context::to_cedar(question.context) {
+            Ok(context) => context,
+            Err(error @ ContextError::TooDeep) => {
+                return Verdict::deny(code::CONTEXT_TOO_DEEP, error.to_string());
+            }
+            Err(error @ ContextError::NotExpressible) => {
+                return Verdict::deny(code::CONTEXT_NOT_EXPRESSIBLE, error.to_string());
+            }
+        };
+        let principal = uid(&self.types.agent, question.agent);
+        let resource = uid(&self.types.resource, question.resource.unwrap_or("default"));
+        let sets = self.slices.select(&principal, question.action, &resource);
+        let action = uid(&self.types.action, question.action);
+        match Request::new(principal, action, resource, context, self.schema.as_ref()) {
+            Ok(request) => Verdict::of(&Outcome::of(&sets, &request, &self.entities), &self.rules),
+            Err(error) => {
+                Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error, question))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Policies {
+    /// Counts only: policies can be long, and entities can be personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policies")
+            .field("policies", &self.rules.len())
+            .field("entities", &self.entities.len())
+            .field("schema", &self.schema.is_some())
+            .field("warnings", &self.warnings.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The types that every request is made with, parsed once.
+struct EntityTypes {
+    agent: EntityTypeName,
+    action: EntityTypeName,
+    resource: EntityTypeName,
+}
+
+impl EntityTypes {
+    fn new() -> Result<Self, PolicyError> {
+        let parse = |name: &str| {
+            name.parse()
+                .map_err(|error: cedar_policy::ParseErrors| PolicyProblem::unplaced(name, error))
+        };
+        Ok(Self {
+            agent: parse("Agent")?,
+            action: parse("Action")?,
+            resource: parse("Resource")?,
+        })
+    }
+}
+
+fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
+}
+
+/// Cedar's words, except where they would quote the whole context.
+fn nonconformity(error: &RequestValidationError, question: Question<'_>) -> String {
+    match error {
+        RequestValidationError::InvalidContext(_) => format!(
+            "the context is not what the schema asks for with this action; it has {}",
+            context::describe(question.context)
+        ),
+        error => format!("the request is not in the schema: {error}"),
+    }
+}

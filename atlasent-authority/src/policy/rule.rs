@@ -1,0 +1,191 @@
+//! What our annotations make of a Cedar policy: its id, its decision, its reason and code.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use atlasent::Decision;
+use cedar_policy::{Effect, Policy, PolicySet};
+
+use super::error::{PolicyProblem, Source};
+
+const TEMPLATE: &str =
+    "this policy is a template: write entities in place of `?principal` and `?resource`";
+
+/// A policy as it stands in its source.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) policy: Policy,
+    pub(super) source: Arc<Source>,
+    /// Its bytes in the source, from the first annotation on.
+    pub(super) span: Range<usize>,
+    /// Its position in the source, counted from 1.
+    nth: usize,
+}
+
+/// All that a decision says about a policy, made once at load.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) id: Arc<str>,
+    /// What the policy decides when it determines the answer.
+    pub(super) decision: Decision,
+    pub(super) reason: Option<Arc<str>>,
+    /// The reason to give when no determining policy has one.
+    pub(super) default_reason: Arc<str>,
+    pub(super) code: Option<Arc<str>>,
+    pub(super) source: Arc<Source>,
+    pub(super) span: Range<usize>,
+}
+
+impl Statement {
+    /// The policies of one source, in its order.
+    pub(super) fn all_in(source: &Arc<Source>) -> Result<Vec<Self>, Vec<PolicyProblem>> {
+        let set: PolicySet = match source.text.parse() {
+            Ok(set) => set,
+            Err(errors) => return Err(source.problems_of(&errors, None)),
+        };
+        let policies = set.policies().map(|policy| {
+            let text = policy.to_cedar().unwrap_or_else(|| policy.to_string());
+            (policy.id(), text, Some(policy))
+        });
+        let templates = set
+            .templates()
+            .map(|template| (template.id(), template.to_cedar(), None));
+        let mut pieces: Vec<_> = policies.chain(templates).collect();
+        // Cedar names what it parses `policy0`, `policy1`, … in the order of the text.
+        pieces.sort_by_key(|(id, ..)| {
+            let id: &str = (*id).as_ref();
+            let n = id.strip_prefix("policy").and_then(|n| n.parse().ok());
+            n.unwrap_or(usize::MAX)
+        });
+
+        let (mut statements, mut problems, mut end) = (Vec::new(), Vec::new(), 0);
+        for (nth, (_, text, policy)) in (1..).zip(pieces) {
+            let start = find(&source.text, &text, end);
+            end = start + text.len();
+            let Some(policy) = policy.cloned() else {
+                problems.push(source.problem_at(start, TEMPLATE));
+                continue;
+            };
+            statements.push(Self {
+                policy,
+                source: Arc::clone(source),
+                span: start..end,
+                nth,
+            });
+        }
+        if problems.is_empty() {
+            Ok(statements)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Reads and checks the annotations.
+    pub(super) fn rule(&self) -> Result<Rule, Vec<PolicyProblem>> {
+        let mut problems = Vec::new();
+        let mut text_of = |name: &str| match self.policy.annotation(name) {
+            Some(text) if text.trim().is_empty() => {
+                problems
+                    .push(self.problem_at_annotation(name, format!("`@{name}` must not be empty")));
+                None
+            }
+            text => text.map(Arc::<str>::from),
+        };
+        let (id, reason, code) = (text_of("id"), text_of("reason"), text_of("code"));
+        let decision = match (self.policy.effect(), self.policy.annotation("decision")) {
+            (Effect::Permit, None) => Ok(Decision::Allow),
+            (Effect::Forbid, None | Some("deny")) => Ok(Decision::Deny),
+            (Effect::Forbid, Some("hold")) => Ok(Decision::Hold),
+            (Effect::Forbid, Some("escalate")) => Ok(Decision::Escalate),
+            (Effect::Permit, Some(_)) => {
+                Err("`@decision` belongs on a `forbid`: a `permit` always allows".to_owned())
+            }
+            (Effect::Forbid, Some(word)) => Err(format!(
+                "unknown decision `{word}`: use `deny`, `escalate` or `hold`"
+            )),
+        };
+        let decision = match decision {
+            Ok(decision) if problems.is_empty() => decision,
+            Ok(_) => return Err(problems),
+            Err(message) => {
+                problems.push(self.problem_at_annotation("decision", message));
+                return Err(problems);
+            }
+        };
+
+        let id = id.unwrap_or_else(|| format!("{}#{}", self.source.name, self.nth).into());
+        let verb = if decision == Decision::Allow {
+            "permitted"
+        } else {
+            "forbidden"
+        };
+        Ok(Rule {
+            default_reason: format!("{verb} by policy `{id}`").into(),
+            id,
+            decision,
+            reason,
+            code,
+            source: Arc::clone(&self.source),
+            span: self.span.clone(),
+        })
+    }
+
+    fn problem_at_annotation(&self, name: &str, message: String) -> PolicyProblem {
+        let text = self.source.text.get(self.span.clone()).unwrap_or_default();
+        let offset = annotation_offset(text, name).unwrap_or(0);
+        self.source.problem_at(self.span.start + offset, message)
+    }
+}
+
+/// Where `piece` starts in `text`, at or after `from`. Only blanks and comments stand between two
+/// policies, and a comment can quote the policy below it: hence the skip before the search.
+fn find(text: &str, piece: &str, from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    let start = text.len() - skip_blanks(rest).len();
+    let found = text.get(start..).and_then(|rest| rest.find(piece));
+    start + found.unwrap_or(0)
+}
+
+/// Where `@name` starts in the text of a policy that Cedar has parsed.
+fn annotation_offset(policy: &str, name: &str) -> Option<usize> {
+    let mut rest = skip_blanks(policy);
+    loop {
+        let start = policy.len() - rest.len();
+        let from_key = skip_blanks(rest.strip_prefix('@')?);
+        let after_key =
+            from_key.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if from_key.strip_suffix(after_key) == Some(name) {
+            return Some(start);
+        }
+        rest = skip_blanks(after_key);
+        if let Some(value) = rest.strip_prefix('(') {
+            let after_value = skip_blanks(skip_string(skip_blanks(value))?);
+            rest = skip_blanks(after_value.strip_prefix(')')?);
+        }
+    }
+}
+
+/// What follows the white space and the comments at the start of `text`.
+fn skip_blanks(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    while rest.starts_with("//") {
+        rest = rest
+            .split_once('\n')
+            .map_or("", |(_, next)| next)
+            .trim_start();
+    }
+    rest
+}
+
+/// What follows the string literal at the start of `text`.
+fn skip_string(text: &str) -> Option<&str> {
+    let mut characters = text.strip_prefix('"')?.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            '"' => return Some(characters.as_str()),
+            _ => {}
+        }
+    }
+    None
+}

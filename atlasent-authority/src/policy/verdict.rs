@@ -1,0 +1,135 @@
+//! From what the policies say to the one answer that leaves: decision, reason, code.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use atlasent::Decision;
+use cedar_policy::{AuthorizationError, PolicyId};
+use miette::Diagnostic;
+
+use super::rule::Rule;
+use super::slice::{Outcome, policy_of};
+
+/// The answer to one [`Question`](super::Question).
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) decision: Decision,
+    /// For people. Never empty.
+    pub(crate) reason: Arc<str>,
+    /// For programs: the `@code` of a determining policy, or one of [`code`].
+    pub(crate) code: Option<Arc<str>>,
+    /// The ids of the policies that made the decision, sorted. When policies could not be
+    /// evaluated it is they who deny.
+    pub(crate) determining: Vec<Arc<str>>,
+    /// Why policies could not be evaluated, and where. Can quote parts of the context.
+    pub(crate) errors: Vec<String>,
+}
+
+/// The codes of refusals that no policy words.
+pub(crate) mod code {
+    pub(crate) const NO_MATCHING_POLICY: &str = "NO_MATCHING_POLICY";
+    pub(crate) const POLICY_EVALUATION_ERROR: &str = "POLICY_EVALUATION_ERROR";
+    pub(crate) const REQUEST_NOT_IN_SCHEMA: &str = "REQUEST_NOT_IN_SCHEMA";
+    pub(crate) const CONTEXT_TOO_DEEP: &str = "CONTEXT_TOO_DEEP";
+    pub(crate) const CONTEXT_NOT_EXPRESSIBLE: &str = "CONTEXT_NOT_EXPRESSIBLE";
+}
+
+/// Every rule by its id.
+pub(super) type Rules = HashMap<PolicyId, Rule>;
+
+impl Verdict {
+    /// A deny that rests on no policy.
+    pub(super) fn deny(code: &str, reason: impl Into<Arc<str>>) -> Self {
+        Self {
+            decision: Decision::Deny,
+            reason: reason.into(),
+            code: Some(code.into()),
+            determining: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Errors first: a policy in error might have been the one to forbid. Then the `forbid`s, and a
+    /// `permit` only when there is neither.
+    pub(super) fn of(outcome: &Outcome, rules: &Rules) -> Self {
+        if !outcome.errors.is_empty() {
+            return Self::of_errors(&outcome.errors, rules);
+        }
+        let determining = if outcome.forbids.is_empty() {
+            &outcome.permits
+        } else {
+            &outcome.forbids
+        };
+        let determining: Vec<&Rule> = determining.iter().filter_map(|id| rules.get(id)).collect();
+        // `None` is also the answer if a rule were missing, so that even then nothing is allowed.
+        let Some(decision) = determining
+            .iter()
+            .map(|rule| rule.decision)
+            .max_by_key(|d| strength(*d))
+        else {
+            return Self::deny(
+                code::NO_MATCHING_POLICY,
+                "no policy permits this agent to take this action on this resource",
+            );
+        };
+        let mut winning = determining.iter().filter(|rule| rule.decision == decision);
+        let reason = winning.clone().find_map(|rule| rule.reason.as_ref());
+        let code = winning.clone().find_map(|rule| rule.code.as_ref());
+        let default = winning.next().map(|rule| &rule.default_reason);
+        Self {
+            decision,
+            reason: reason.or(default).cloned().unwrap_or_default(),
+            code: code.cloned(),
+            determining: determining
+                .iter()
+                .map(|rule| Arc::clone(&rule.id))
+                .collect(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn of_errors(errors: &[AuthorizationError], rules: &Rules) -> Self {
+        let ids = errors
+            .iter()
+            .map(|error| AsRef::<str>::as_ref(policy_of(error)));
+        let determining: Vec<Arc<str>> = ids.map(Arc::from).collect();
+        let (noun, ids) = match determining.as_slice() {
+            [id] => ("policy", format!("`{id}`")),
+            ids => ("policies", format!("`{}`", ids.join("`, `"))),
+        };
+        Self {
+            errors: errors.iter().map(|error| explain(error, rules)).collect(),
+            determining,
+            ..Self::deny(
+                code::POLICY_EVALUATION_ERROR,
+                format!("{noun} {ids} could not be evaluated"),
+            )
+        }
+    }
+}
+
+/// Deny wins over escalate, escalate over hold, and any of them over an allow.
+fn strength(decision: Decision) -> u8 {
+    match decision {
+        Decision::Allow => 0,
+        Decision::Hold => 1,
+        Decision::Escalate => 2,
+        Decision::Deny => 3,
+    }
+}
+
+/// `deploy.cedar:3:14: policy `x`: record does not have the attribute `region``
+fn explain(error: &AuthorizationError, rules: &Rules) -> String {
+    let AuthorizationError::PolicyEvaluationError(error) = error;
+    let cause = error.inner();
+    let message = format!("policy `{}`: {cause}", error.policy_id());
+    let Some(rule) = rules.get(error.policy_id()) else {
+        return message;
+    };
+    let label = cause.labels().and_then(|mut labels| labels.next());
+    let offset = label
+        .map(|label| label.offset())
+        .filter(|offset| rule.span.contains(offset))
+        .unwrap_or(rule.span.start);
+    format!("{}: {message}", rule.source.place(offset))
+}
