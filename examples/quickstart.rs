@@ -1,0 +1,139 @@
+//! Five requests to an authority inside this process, and the audit trail that they leave.
+//!
+//! ```text
+//! cargo run --example quickstart                                  # the story; writes quickstart.trail.json
+//! cargo run --example quickstart -- check quickstart.trail.json   # is the exported trail intact?
+//! ```
+#![allow(clippy::print_stdout, reason = "it tells a story")]
+
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+use atlasent::audit::Trail;
+use atlasent::{Action, Authority, Permit, PermitToken, VerifyRequest, protect};
+use atlasent_authority::{LocalAuthority, Policies};
+
+/// An action that the policies know by name. Its permit carries its values.
+#[derive(Action)]
+#[action("modify_patient_record")]
+struct ModifyPatientRecord {
+    #[action(resource)]
+    patient_id: String,
+    change_reason: String,
+}
+
+/// Runs only with a permit: the attribute asks for one before the first line of the body.
+#[protect(action = "deploy.production", agent = agent, context = { commit, replicas }, authority = authority)]
+async fn deploy(
+    authority: &LocalAuthority,
+    agent: &str,
+    commit: &str,
+    replicas: u32,
+    permit: Permit,
+) -> Result<Permit, atlasent::Error> {
+    println!("   the body runs: {commit} goes to {replicas} replicas");
+    Ok(permit)
+}
+
+/// Nothing to annotate: without a permit for exactly this action, it cannot be called.
+fn modify(permit: Permit<ModifyPatientRecord>) {
+    println!(
+        "   the body runs: {} is changed, because of {}",
+        permit.patient_id, permit.change_reason
+    );
+}
+
+#[protect(action = ModifyPatientRecord { patient_id, change_reason }, agent = "chart-bot", authority = authority)]
+async fn modify_as_chart_bot(
+    authority: &LocalAuthority,
+    patient_id: String,
+    change_reason: String,
+    permit: Permit<ModifyPatientRecord>,
+) -> Result<(), atlasent::Error> {
+    // The arguments have moved into the action that was decided on; the permit gives them back.
+    modify(permit);
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => tell().await,
+        ["check", file] => check(Path::new(file)),
+        _ => Err("usage: quickstart [check FILE]".into()),
+    }
+}
+
+async fn tell() -> Result<(), Box<dyn Error>> {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let authority = LocalAuthority::in_memory(Policies::from_dir(policies)?)?;
+
+    println!("1. deploy-bot deploys to production. The policies allow it.");
+    let permit = deploy(&authority, "deploy-bot", "4f2a9c1", 12).await?;
+    println!("   {permit:?}\n");
+
+    println!("2. intern-bot tries the same. No policy permits it.");
+    refused(deploy(&authority, "intern-bot", "4f2a9c1", 12).await);
+
+    println!("3. deploy-bot wants 500 replicas at once. A person has to agree first.");
+    refused(deploy(&authority, "deploy-bot", "4f2a9c1", 500).await);
+
+    println!("4. Somebody kept the permit of step 1, and presents it again.");
+    let replay = VerifyRequest::new(PermitToken::new(permit.id())?);
+    let answer = authority.verify(&replay).await?;
+    println!(
+        "   valid: {}, because {}\n",
+        answer.valid,
+        answer.reason.unwrap_or_default()
+    );
+
+    println!("5. chart-bot changes a patient's record: a typed action, with a typed permit.");
+    modify_as_chart_bot(&authority, "patient-7".into(), "new allergy".into()).await?;
+    println!("   And a protected one:");
+    refused(modify_as_chart_bot(&authority, "patient-1".into(), "curiosity".into()).await);
+
+    println!("All of it is on record, each event hashed onto the one before:");
+    let trail = authority.trail().await?;
+    println!("{}", atlasent_examples::table(&trail));
+    report(&trail)?;
+
+    let file = Path::new("quickstart.trail.json");
+    fs::write(file, serde_json::to_string_pretty(&trail)?)?;
+    println!(
+        "\nThe trail is in {}. Change any event in it, and check it:",
+        file.display()
+    );
+    println!(
+        "  cargo run --example quickstart -- check {}",
+        file.display()
+    );
+    Ok(())
+}
+
+fn refused<T>(result: Result<T, atlasent::Error>) {
+    match result {
+        Ok(_) => println!("   the body ran\n"),
+        Err(refusal) => println!("   the body did not run: {refusal}\n"),
+    }
+}
+
+fn check(file: &Path) -> Result<(), Box<dyn Error>> {
+    report(&serde_json::from_slice(&fs::read(file)?)?)
+}
+
+fn report(trail: &Trail) -> Result<(), Box<dyn Error>> {
+    let report = trail.verify();
+    if report.is_intact() {
+        println!(
+            "{} events, all of them as they were written.",
+            report.events
+        );
+        return Ok(());
+    }
+    for finding in &report.findings {
+        println!("  {finding}");
+    }
+    Err("the trail was tampered with".into())
+}

@@ -1,0 +1,27 @@
+//! What the examples share: an audit trail as a table.
+
+use atlasent::audit::Trail;
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// The trail as a table, one event a row.
+#[must_use]
+pub fn table(trail: &Trail) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(["#", "event", "agent", "action", "why", "previous → hash"]);
+    for event in &trail.events {
+        let said = |key: &str| event.payload.get(key).and_then(|value| value.as_str());
+        let short = |hash: &str| hash.chars().take(8).collect::<String>();
+        table.add_row([
+            event.envelope.sequence.to_string(),
+            event.envelope.kind.clone(),
+            event.envelope.actor_id.clone().unwrap_or_default(),
+            said("action_type").unwrap_or_default().to_owned(),
+            said("reason").unwrap_or_default().to_owned(),
+            format!("{} → {}", short(&event.previous_hash), short(&event.hash)),
+        ]);
+    }
+    table
+}
