@@ -75,7 +75,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         E: From<Error>,
     {
         let permit = self.protect().await?;
-        run(Execution::start(&permit), body(permit)).await
+        run(Execution::start(&permit), Result::is_err, body(permit)).await
     }
 
     /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).

@@ -53,7 +53,7 @@ pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
     body: impl FnOnce(Permit<A>) -> Result<T, E>,
 ) -> Result<T, E> {
     let permit = protect(authority, agent, action)?;
-    run_blocking(Execution::start(&permit), || body(permit))
+    run_blocking(Execution::start(&permit), Result::is_err, || body(permit))
 }
 
 /// [`AuthorityExt::gate`], waited for.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Agent, Decision};
+use crate::{Agent, Decision, PermitToken};
 
 /// Everything that can keep a protected body from running.
 ///
@@ -30,6 +30,19 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
         Self::Invalid(what.into())
+    }
+
+    /// The same error without the token in its text.
+    pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
+        match self {
+            Self::Denied(denied) => Self::Denied(denied),
+            Self::Failed(mut failure) => {
+                failure.message = token.scrub(&failure.message);
+                Self::Failed(failure)
+            }
+            Self::Config(text) => Self::Config(token.scrub(&text)),
+            Self::Invalid(text) => Self::Invalid(token.scrub(&text)),
+        }
     }
 
     /// The refusal, if this is one.

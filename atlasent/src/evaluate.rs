@@ -83,6 +83,16 @@ impl Evaluation {
     pub fn evaluation_id(&self) -> Option<&str> {
         self.decision_id.as_deref().or(self.request_id.as_deref())
     }
+
+    /// The same answer without its token in the texts that are logged.
+    pub(crate) fn scrubbed(mut self) -> Self {
+        if let Some(token) = &self.permit_token {
+            self.reason = token.scrub_option(self.reason);
+            self.code = token.scrub_option(self.code);
+            self.decision_id = token.scrub_option(self.decision_id);
+        }
+        self
+    }
 }
 
 /// The answer as it stands on the wire, where several generations of servers have left their fields.

@@ -23,8 +23,8 @@ impl Execution {
         }
     }
 
-    fn finish<R: Fallible>(mut self, result: R) -> R {
-        self.outcome = Some(if result.has_failed() {
+    fn finish<R>(mut self, result: R, failed: fn(&R) -> bool) -> R {
+        self.outcome = Some(if failed(&result) {
             "failed"
         } else {
             "completed"
@@ -45,15 +45,23 @@ impl Drop for Execution {
 }
 
 /// Runs an async body to its end, or to the point where it is dropped.
-pub async fn run<R: Fallible, F: Future<Output = R>>(execution: Execution, body: F) -> R {
+pub async fn run<R, F: Future<Output = R>>(
+    execution: Execution,
+    failed: fn(&R) -> bool,
+    body: F,
+) -> R {
     let result = body.await;
-    execution.finish(result)
+    execution.finish(result, failed)
 }
 
 /// Runs a sync body.
-pub fn run_blocking<R: Fallible, F: FnOnce() -> R>(execution: Execution, body: F) -> R {
+pub fn run_blocking<R, F: FnOnce() -> R>(
+    execution: Execution,
+    failed: fn(&R) -> bool,
+    body: F,
+) -> R {
     let result = body();
-    execution.finish(result)
+    execution.finish(result, failed)
 }
 
 /// What a protected function returns: a `Result` that can carry a refusal.
@@ -77,4 +85,9 @@ impl<T, E: From<Error>> Fallible for Result<T, E> {
     fn has_failed(&self) -> bool {
         self.is_err()
     }
+}
+
+/// Whether a body reported a failure.
+pub fn failed<R: Fallible>(result: &R) -> bool {
+    result.has_failed()
 }

@@ -55,7 +55,6 @@ impl<T, A> fmt::Debug for Guarded<T, A> {
 }
 
 /// What a [`Guarded`] holds, opened by a permit. It derefs to it.
-#[derive(Debug)]
 #[must_use = "the permit is spent: use what it opened"]
 pub struct Opened<'a, T, A> {
     inner: &'a T,
@@ -74,5 +73,14 @@ impl<T, A> Deref for Opened<'_, T, A> {
 
     fn deref(&self) -> &T {
         self.inner
+    }
+}
+
+/// Prints the permit and not what it opened, which may hold secrets.
+impl<T, A> fmt::Debug for Opened<'_, T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("permit", &self.permit)
+            .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use std::fmt::Display;
 pub use serde::Serialize;
 
 pub use crate::config::default_authority;
-pub use crate::execution::{Execution, Fallible, run, run_blocking};
+pub use crate::execution::{Execution, Fallible, failed, run, run_blocking};
 
 use crate::blocking::wait;
 use crate::{Action, Agent, AnyAction, Authority, Context, Error, Permit, RequestOptions, ToAgent};
@@ -21,11 +21,6 @@ use crate::{Action, Agent, AnyAction, Authority, Context, Error, Permit, Request
 /// The agent argument, borrowed.
 pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
     name.to_agent()
-}
-
-/// An action argument that is no literal.
-pub fn typed<A: Action>(action: A) -> Result<A, Error> {
-    Ok(action)
 }
 
 /// The request argument.

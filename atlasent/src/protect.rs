@@ -49,11 +49,13 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     let request = EvaluateRequest::new(agent, &action)?.with_options(options);
     let asking = Asking::start(&request);
     async {
-        let evaluation = authority.evaluate(&request).await?;
+        let evaluation = authority.evaluate(&request).await?.scrubbed();
         let token = require_allow(&request, &evaluation)?;
         let question = VerifyRequest::restating(&request, token.clone());
-        let verification = authority.verify(&question).await?;
+        let verification = authority.verify(&question).await;
+        let verification = verification.map_err(|error| error.scrubbed(&token))?;
         require_valid(&request, &evaluation, &token, &verification)?;
+        let verification = verification.scrubbed(&token);
         Ok((evaluation, token, verification))
     }
     .instrument(asking.span())
@@ -112,7 +114,7 @@ fn require_valid(
     Err(Denied {
         decision: Decision::Deny,
         reason: token.scrub(&format!("Permit failed verification ({outcome})")),
-        code: verification.verify_error_code.clone(),
+        code: token.scrub_option(verification.verify_error_code.clone()),
         outcome: verification.permit_outcome(),
         ..refusal(request, evaluation)
     }

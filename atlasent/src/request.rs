@@ -1,6 +1,8 @@
 //! The first question to an authority: may this agent do that? It serializes to the body of
 //! `POST /v1-evaluate`.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -89,7 +91,7 @@ macro_rules! request_options {
         /// let options = RequestOptions::default().environment("production").require_approval(true);
         /// assert_eq!(options.environment.as_deref(), Some("production"));
         /// ```
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
         #[non_exhaustive]
         pub struct RequestOptions {$(
             $(#[$doc])*
@@ -105,6 +107,15 @@ macro_rules! request_options {
                 self
             }
         )*}
+
+        /// Prints the names of the options that are set, as a context does: a state may be anything, too.
+        impl fmt::Debug for RequestOptions {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let set = [$(self.$field.as_ref().map(|_| stringify!($field))),*];
+                f.write_str("RequestOptions")?;
+                f.debug_set().entries(set.into_iter().flatten()).finish()
+            }
+        }
     };
 }
 

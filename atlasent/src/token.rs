@@ -59,6 +59,11 @@ impl PermitToken {
         }
         text.replace(&self.0, &Redacted(&self.0).to_string())
     }
+
+    /// [`scrub`](Self::scrub), for a text that need not be there.
+    pub(crate) fn scrub_option(&self, text: Option<String>) -> Option<String> {
+        text.map(|text| self.scrub(&text))
+    }
 }
 
 impl TryFrom<String> for PermitToken {

@@ -144,6 +144,12 @@ impl Verification {
             .flatten()
             .find_map(|word| PermitOutcome::from_wire(word))
     }
+
+    /// The same answer without the token in the text that is for people.
+    pub(crate) fn scrubbed(mut self, token: &PermitToken) -> Self {
+        self.reason = token.scrub_option(self.reason);
+        self
+    }
 }
 
 /// The answer as it stands on the wire, with both names of each thing.

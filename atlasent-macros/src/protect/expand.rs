@@ -13,7 +13,7 @@
 //!         Err(error) => return refuse::<Result<Release, DeployError>>(error),
 //!     };
 //!     let permit: Permit = permit;
-//!     run::<Result<Release, DeployError>, _>(execution, async move { the body as written }).await
+//!     run(execution, failed::<Result<Release, DeployError>>, async move { the body as written }).await
 //! }
 //! ```
 //!
@@ -224,23 +224,32 @@ fn run(output: &Output, code: &TokenStream, body: &Body) -> TokenStream {
             }
         }
     });
+    let failed = failed(ty);
     let block = block(quote_spanned!(site()=> #hint #code), body);
     let run = output.place.call(
         "run",
-        Some(quote_spanned!(site()=> ::<#ty, _>)),
-        quote_spanned!(site()=> __execution, async move #block),
+        None,
+        quote_spanned!(site()=> __execution, #failed, async move #block),
     );
     quote_spanned!(output.place.last=> #run.await)
 }
 
 fn run_blocking(output: &Output, body: &Body) -> TokenStream {
     let ty = &output.ty;
+    let failed = failed(ty);
     let block = block(body.tokens.clone(), body);
     output.place.call(
         "run_blocking",
-        Some(quote_spanned!(site()=> ::<#ty, _>)),
-        quote_spanned!(site()=> __execution, move || -> #ty #block),
+        None,
+        quote_spanned!(site()=> __execution, #failed, move || -> #ty #block),
     )
+}
+
+/// How the runtime tells a failure. The bound on the return type is here, and not on `run`, so that a type that
+/// does not fulfil it is one error, and is it where the type is written.
+fn failed(ty: &Type) -> TokenStream {
+    let private = private();
+    quote_spanned!(site()=> ::atlasent::#private::failed::<#ty>)
 }
 
 /// Code between the braces of the user's body: errors about the body as a whole point there.

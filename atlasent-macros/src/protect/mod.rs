@@ -82,7 +82,8 @@ mod tests {
                 "return :: atlasent",
                 ":: refuse :: < Result < u8 , E > > (__error)",
                 "let mut permit : Permit = __permit ;",
-                ":: run :: < Result < u8 , E > , _ > (__execution , async move {",
+                ":: run (__execution ,",
+                ":: failed :: < Result < u8 , E > > , async move {",
                 "body ()",
                 "}) . await }",
             ],
@@ -114,7 +115,7 @@ mod tests {
                 "let __action",
                 "Act { id }",
                 ":: obtain_blocking (",
-                ":: run_blocking ::",
+                ":: run_blocking (__execution ,",
                 "move || -> Result < _ , E > { body () }",
             ],
         );
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_the_signature_comes_without_the_launch() {
+    fn after_an_error_the_signature_comes_without_the_body() {
         for (arguments, item) in [
             (
                 quote!(),

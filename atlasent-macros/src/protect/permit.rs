@@ -100,7 +100,7 @@ fn is_permit(ty: &Type) -> bool {
     }
 }
 
-/// Whether a parameter is `name`, or what `async_trait` makes of a pattern.
+/// The name of a parameter that is one. `#[async_trait]` gives every parameter a name.
 pub(crate) fn name_of(parameter: &PatType) -> Option<&syn::Ident> {
     match &*parameter.pat {
         Pat::Ident(pat) => Some(&pat.ident),
