@@ -30,7 +30,8 @@ use crate::{Context, Error};
     message = "`{Self}` is not an action",
     label = "this type does not implement `atlasent::Action`",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct",
-    note = "or name the action by a string: `action = \"deploy.production\"`"
+    note = "or name the action: `action = \"deploy.production\"`, or, where its name is known at run time only, \
+            `action = AnyAction::new(name)?`"
 )]
 pub trait Action: Send + Sync + 'static {
     /// The name that policies know the action by: 1 to 256 characters.

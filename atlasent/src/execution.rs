@@ -77,13 +77,32 @@ pub trait Fallible {
     fn has_failed(&self) -> bool;
 }
 
-impl<T, E: From<Error>> Fallible for Result<T, E> {
+impl<T, E: Refusable> Fallible for Result<T, E> {
     fn from_refusal(error: Error) -> Self {
-        Err(error.into())
+        Err(E::from_refusal(error))
     }
 
     fn has_failed(&self) -> bool {
         self.is_err()
+    }
+}
+
+/// The error of a protected function. It is `From<Error>` under a name that can say what to do.
+#[diagnostic::on_unimplemented(
+    message = "a refusal cannot be returned as `{Self}`",
+    label = "this function's error does not implement `From<atlasent::Error>`",
+    note = "implement it; with thiserror, give the error a variant such as `Refused(#[from] atlasent::Error)`",
+    note = "where the error is a type parameter, bound it by `From<atlasent::Error>`"
+)]
+pub trait Refusable {
+    /// The error that says that the body did not run.
+    fn from_refusal(error: Error) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<Error>> Refusable for E {
+    fn from_refusal(error: Error) -> Self {
+        error.into()
     }
 }
 

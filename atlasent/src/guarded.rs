@@ -30,9 +30,13 @@ pub struct Guarded<T, A> {
     action: PhantomData<fn(A)>,
 }
 
-impl<T, A: NamedAction> Guarded<T, A> {
+// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong with an action.
+impl<T, A> Guarded<T, A> {
     /// Locks `inner` away.
-    pub const fn new(inner: T) -> Self {
+    pub const fn new(inner: T) -> Self
+    where
+        A: NamedAction,
+    {
         Self {
             inner,
             action: PhantomData,
@@ -40,7 +44,10 @@ impl<T, A: NamedAction> Guarded<T, A> {
     }
 
     /// Spends a permit to reach what is inside, for as long as the result lives.
-    pub fn open(&self, permit: Permit<A>) -> Opened<'_, T, A> {
+    pub fn open(&self, permit: Permit<A>) -> Opened<'_, T, A>
+    where
+        A: NamedAction,
+    {
         Opened {
             inner: &self.inner,
             permit,

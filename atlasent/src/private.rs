@@ -13,7 +13,7 @@ use std::fmt::Display;
 pub use serde::Serialize;
 
 pub use crate::config::default_authority;
-pub use crate::execution::{Execution, Fallible, failed, run, run_blocking};
+pub use crate::execution::{Execution, Fallible, Refusable, failed, run, run_blocking};
 
 use crate::blocking::wait;
 use crate::{Action, Agent, AnyAction, Authority, Context, Error, Permit, RequestOptions, ToAgent};
@@ -77,19 +77,19 @@ impl Draft {
     }
 
     /// One `name: value` of the `context` argument.
-    pub fn field<T: Serialize + ?Sized>(self, key: &'static str, value: &T) -> Self {
+    pub fn field<T: ContextValue + ?Sized>(self, key: &'static str, value: &T) -> Self {
         Self(self.0.and_then(|action| action.with_field(key, value)))
     }
 
     /// A `context` argument that is one expression.
-    pub fn context<T: Serialize + ?Sized>(self, value: &T) -> Self {
+    pub fn context<T: ContextValue + ?Sized>(self, value: &T) -> Self {
         Self(self.0.and_then(|action| {
             Context::from_serialize(value).map(|context| action.with_context(context))
         }))
     }
 
     /// The `resource` argument.
-    pub fn resource<T: Display + ?Sized>(self, value: &T) -> Self {
+    pub fn resource<T: ResourceName + ?Sized>(self, value: &T) -> Self {
         Self(self.0.map(|action| action.with_resource(value.to_string())))
     }
 
@@ -98,6 +98,45 @@ impl Draft {
         self.0
     }
 }
+
+/// One field of a derived action, in its context.
+pub fn field<T: ContextValue + ?Sized>(
+    context: &mut Context,
+    key: &'static str,
+    value: &T,
+) -> Result<(), Error> {
+    context.insert(key, value)
+}
+
+/// The resource field of a derived action.
+pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
+    Some(Cow::Owned(value.to_string()))
+}
+
+/// What can stand in a context. It is `Serialize` under a name that can say what to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in a context",
+    label = "this does not implement `serde::Serialize`, and policies read it as JSON",
+    note = "derive `serde::Serialize` for it, or bound it by that where it is a type parameter; a type of \
+            another crate may have a `serde` feature",
+    note = "or name what policies need of it, such as `approver: user.name`; a field of an action can be \
+            left out with `#[action(skip)]`"
+)]
+pub trait ContextValue: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> ContextValue for T {}
+
+/// What can name a resource. It is `Display` under a name that can say what to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name a resource",
+    label = "this does not implement `std::fmt::Display`",
+    note = "take something that names it for policies, such as its id"
+)]
+pub trait ResourceName: Display {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Display + ?Sized> ResourceName for T {}
 
 #[cfg(test)]
 mod tests {

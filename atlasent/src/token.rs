@@ -62,7 +62,10 @@ impl PermitToken {
 
     /// [`scrub`](Self::scrub), for a text that need not be there.
     pub(crate) fn scrub_option(&self, text: Option<String>) -> Option<String> {
-        text.map(|text| self.scrub(&text))
+        text.map(|text| match text.contains(&self.0) {
+            true => self.scrub(&text),
+            false => text,
+        })
     }
 }
 

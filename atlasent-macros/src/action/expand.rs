@@ -44,12 +44,10 @@ pub(crate) fn expand(input: &Input<'_>) -> TokenStream {
 
 fn resource_method(field: &Field<'_>) -> TokenStream {
     let private = private();
-    let value = value(field);
-    let place = Place::of(field.ty);
-    let text = quote_spanned!(place.first=> ::std::string::ToString::to_string);
+    let resource = Place::of(field.ty).call("resource", None, value(field));
     quote_spanned! {Span::mixed_site()=>
         fn resource(&self) -> ::core::option::Option<::atlasent::#private::Cow<'_, ::core::primitive::str>> {
-            ::core::option::Option::Some(::atlasent::#private::Cow::Owned(#text(#value)))
+            #resource
         }
     }
 }
@@ -60,7 +58,13 @@ fn context_method(fields: &[Field<'_>]) -> TokenStream {
         .filter_map(|field| {
             let key = field.key.as_ref()?;
             let value = value(field);
-            Some(quote_spanned!(Span::mixed_site()=> __context.insert(#key, #value)?;))
+            // A function of ours, and no method: a trait of the caller's could have one of the same name.
+            let insert = Place::of(field.ty).call(
+                "field",
+                None,
+                quote_spanned!(Span::mixed_site()=> &mut __context, #key, #value),
+            );
+            Some(quote_spanned!(Span::mixed_site()=> #insert?;))
         })
         .collect();
     let body = if inserts.is_empty() {

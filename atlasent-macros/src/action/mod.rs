@@ -43,7 +43,7 @@ mod tests {
             "impl :: atlasent :: NamedAction for Transfer",
             "= \"transfer\" ;",
             "fn resource",
-            "insert (\"account\" , & self . account)",
+            "field (& mut __context , \"account\" , & self . account)",
         ] {
             assert!(text.contains(part), "no `{part}` in {text}");
         }

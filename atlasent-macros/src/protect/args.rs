@@ -127,7 +127,11 @@ impl Slots {
             "context" => put(&mut self.context, key, Context::parse(input, errors)?),
             "resource" => put(&mut self.resource, key, input.parse()?),
             "authority" => put(&mut self.authority, key, input.parse()?),
-            _ => put(&mut self.request, key, input.parse()?),
+            _ => {
+                let request = input.parse()?;
+                errors.take(check_request(&request));
+                put(&mut self.request, key, request)
+            }
         };
         errors.take(unique);
         Ok(())
@@ -217,6 +221,18 @@ fn literal(action: Expr) -> Result<LitStr, Box<Expr>> {
         Expr::Group(group) => literal(*group.expr),
         Expr::Paren(paren) => literal(*paren.expr),
         typed => Err(Box::new(typed)),
+    }
+}
+
+/// A value in place of the closure that sets it: the compiler would only say that it is none.
+fn check_request(request: &Expr) -> syn::Result<()> {
+    match request {
+        Expr::Lit(value) => Err(Error::new_spanned(
+            value,
+            "`request` sets optional fields: write a closure that does, such as \
+             `request = |r| r.environment(\"production\")`",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -363,6 +379,12 @@ mod tests {
             "{both:?}"
         );
         assert!(both[1].contains("#[action(resource)]"), "{both:?}");
+    }
+
+    #[test]
+    fn request_is_no_value() {
+        let error = one_error(quote!(action = "a", agent = "a", request = "production"));
+        assert!(error.contains("write a closure"), "{error}");
     }
 
     #[test]

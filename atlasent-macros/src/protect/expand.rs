@@ -229,7 +229,7 @@ fn run(output: &Output, code: &TokenStream, body: &Body) -> TokenStream {
     let run = output.place.call(
         "run",
         None,
-        quote_spanned!(site()=> __execution, #failed, async move #block),
+        quote_spanned!(at(body)=> __execution, #failed, async move #block),
     );
     quote_spanned!(output.place.last=> #run.await)
 }
@@ -241,7 +241,7 @@ fn run_blocking(output: &Output, body: &Body) -> TokenStream {
     output.place.call(
         "run_blocking",
         None,
-        quote_spanned!(site()=> __execution, #failed, move || -> #ty #block),
+        quote_spanned!(at(body)=> __execution, #failed, move || -> #ty #block),
     )
 }
 
@@ -257,6 +257,11 @@ fn block(code: TokenStream, body: &Body) -> Group {
     let mut group = Group::new(Delimiter::Brace, code);
     group.set_span(body.brace.span.join());
     group
+}
+
+/// At the body, for what captures its variables: an argument that has moved is an error there.
+fn at(body: &Body) -> Span {
+    site().located_at(body.brace.span.join())
 }
 
 /// `__self` for `self`: in `async_trait`'s future the value has moved there.

@@ -27,13 +27,13 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
             return fallback::without_function(errors, &inert);
         }
     };
-    let permit = errors.take(permit::take_from(&mut function.sig));
+    let permit = permit::take_from(&mut function.sig, &mut errors);
     let plan = errors.take(valid::check(&function));
-    match (errors.finish(), arguments, permit, plan) {
-        (Ok(()), Some(arguments), Some(permit), Some(plan)) => {
+    match (errors.finish(), arguments, plan) {
+        (Ok(()), Some(arguments), Some(plan)) => {
             expand::expand(&function, plan, &arguments, permit)
         }
-        (Err(error), _, permit, _) => fallback::stub(&error, &function, permit.flatten().as_ref()),
+        (Err(error), ..) => fallback::stub(&error, &function, permit.as_ref()),
         // Not reached: whatever is missing has left an error. Were it reached, nothing unprotected comes out.
         (Ok(()), ..) => TokenStream::new(),
     }

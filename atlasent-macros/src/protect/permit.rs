@@ -9,13 +9,12 @@ use crate::errors::Errors;
 /// Takes the permit's parameter out of a signature: the one marked `#[permit]`, or else the one whose type is
 /// called `Permit`.
 ///
-/// The parameter leaves the signature on an error, too.
-pub(crate) fn take_from(sig: &mut Signature) -> syn::Result<Option<PatType>> {
-    let mut errors = Errors::default();
+/// It leaves the signature on an error, too.
+pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatType> {
     let mut marked = Vec::new();
     let mut typed = Vec::new();
     for (index, input) in sig.inputs.iter_mut().enumerate() {
-        let is_marked = take_mark(input, &mut errors);
+        let is_marked = take_mark(input, errors);
         match input {
             FnArg::Receiver(receiver) if is_marked => errors.push(Error::new(
                 receiver.self_token.span,
@@ -55,8 +54,7 @@ pub(crate) fn take_from(sig: &mut Signature) -> syn::Result<Option<PatType>> {
             None
         })
         .collect::<Punctuated<FnArg, Token![,]>>();
-    errors.finish()?;
-    Ok(permit)
+    permit
 }
 
 /// Removes `#[permit]`, which means nothing to the compiler. Says whether it was there.
@@ -115,8 +113,11 @@ mod tests {
 
     fn take(sig: proc_macro2::TokenStream) -> (String, Result<Option<String>, Vec<String>>) {
         let mut sig: Signature = syn::parse2(sig).unwrap();
-        let permit = take_from(&mut sig)
-            .map(|permit| permit.map(|permit| permit.to_token_stream().to_string()))
+        let mut errors = Errors::default();
+        let permit = take_from(&mut sig, &mut errors);
+        let permit = errors
+            .finish()
+            .map(|()| permit.map(|permit| permit.to_token_stream().to_string()))
             .map_err(|error| error.into_iter().map(|error| error.to_string()).collect());
         (sig.to_token_stream().to_string(), permit)
     }

@@ -77,6 +77,37 @@ impl Event {
             previous_hash,
         }
     }
+
+    /// The event whose payload this JSON text is. Its hash is the one given: [`ChainVerifier`] tells whether it
+    /// is right.
+    ///
+    /// [`ChainVerifier`]: super::ChainVerifier
+    ///
+    /// # Errors
+    ///
+    /// When the text is not a JSON object, or does not repeat the envelope.
+    ///
+    /// ```
+    /// use atlasent::audit::{Envelope, Event, GENESIS_HASH};
+    ///
+    /// let sealed = Event::seal(Envelope::default(), Default::default(), GENESIS_HASH.to_owned());
+    /// let payload = serde_json::to_string(&sealed.payload)?;
+    /// let read = Event::from_payload(&payload, sealed.previous_hash.clone(), sealed.hash.clone())?;
+    /// assert_eq!(read, sealed);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn from_payload(
+        payload: &str,
+        previous_hash: String,
+        hash: String,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            envelope: serde_json::from_str(payload)?,
+            payload: serde_json::from_str(payload)?,
+            previous_hash,
+            hash,
+        })
+    }
 }
 
 impl Envelope {

@@ -1,0 +1,7 @@
+//! What the tests of several crates share.
+
+mod capture;
+mod drive;
+
+pub use capture::{Kind, Seen, capture};
+pub use drive::{Driven, Ran, drive, quiet_panics, yields};

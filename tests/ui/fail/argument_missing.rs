@@ -1,0 +1,20 @@
+//! What is asked for and who asks have to be said.
+
+use atlasent::{Error, protect};
+
+#[protect(agent = "bot")]
+async fn no_action() -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = "deploy")]
+async fn no_agent() -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect]
+async fn neither() -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! An action has one name.
+
+use atlasent::Action;
+
+#[derive(Action)]
+#[action("transfer")]
+#[action("send")]
+struct Transfer;
+
+fn main() {}

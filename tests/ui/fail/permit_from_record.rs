@@ -1,0 +1,13 @@
+//! What was written down of a permit never becomes a permit again.
+
+use atlasent::{Permit, PermitRecord};
+
+fn from(record: PermitRecord) -> Permit {
+    Permit::from(record)
+}
+
+fn into(record: PermitRecord) -> Permit {
+    record.into()
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A protected function obtains its own permit: nobody hands one in.
+
+use atlasent::{Error, Permit, protect};
+
+#[protect(action = "deploy", agent = "deploy-bot", context = { commit })]
+async fn deploy(commit: &str, permit: Permit) -> Result<(), Error> {
+    drop(permit);
+    Ok(())
+}
+
+async fn caller(permit: Permit) -> Result<(), Error> {
+    deploy("4f2a", permit).await
+}
+
+fn main() {}

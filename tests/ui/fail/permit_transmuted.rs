@@ -1,0 +1,13 @@
+//! A permit has not the layout of its record.
+
+use atlasent::{Action, Permit, PermitRecord};
+
+#[derive(Action)]
+#[action("drop_table")]
+struct DropTable;
+
+fn forge(record: PermitRecord) -> Permit<DropTable> {
+    unsafe { std::mem::transmute(record) }
+}
+
+fn main() {}

@@ -1,0 +1,118 @@
+//! The permit's parameter: named, mutable, ignored, marked, renamed, generic or not there at all.
+#![deny(warnings)]
+
+#[path = "../support.rs"]
+mod support;
+
+use atlasent::testing::MockAuthority;
+use atlasent::{Action, AnyAction, Error, Guarded, Permit, PermitRecord, protect};
+use futures_executor::block_on;
+use support::refused;
+
+#[derive(Action)]
+#[action("drop_table")]
+struct DropTable {
+    table: String,
+}
+
+type Pass<A = AnyAction> = Permit<A>;
+
+struct Database;
+
+impl Database {
+    fn drop_table(&self, table: &str) -> String {
+        format!("dropped {table}")
+    }
+}
+
+#[protect(action = DropTable { table }, agent = "bot", authority = authority)]
+async fn guarded(
+    authority: &MockAuthority,
+    database: &Guarded<Database, DropTable>,
+    table: String,
+    permit: Permit<DropTable>,
+) -> Result<String, Error> {
+    let database = database.open(permit);
+    Ok(database.drop_table(&database.permit().table))
+}
+
+#[protect(action = "drop_table", agent = "bot", authority = authority)]
+async fn mutable(
+    authority: &MockAuthority,
+    mut permit: Permit,
+    more: u8,
+) -> Result<(Permit, u8), Error> {
+    permit = std::convert::identity(permit);
+    Ok((permit, more))
+}
+
+#[protect(action = "drop_table", agent = "bot", authority = authority)]
+async fn ignored(_: Permit, authority: &MockAuthority) -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = "drop_table", agent = "bot", authority = authority)]
+async fn marked(authority: &MockAuthority, #[permit] pass: Pass) -> Result<PermitRecord, Error> {
+    Ok(pass.record())
+}
+
+#[protect(action = DropTable { table }, agent = "bot", authority = authority)]
+fn marked_and_mutable(
+    authority: &MockAuthority,
+    table: String,
+    #[permit] mut pass: Pass<DropTable>,
+) -> Result<String, Error> {
+    pass = std::convert::identity(pass);
+    Ok(pass.into_action().table)
+}
+
+#[protect(action = "drop_table", agent = "bot", authority = authority)]
+async fn absent(authority: &MockAuthority) -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = action, agent = "bot", authority = authority)]
+async fn of_any_type<A: Action>(
+    authority: &MockAuthority,
+    action: A,
+    permit: atlasent::Permit<A>,
+) -> Result<A, Error> {
+    Ok(permit.into_action())
+}
+
+/// Another function's permit by reference is an argument like any other.
+#[protect(action = "drop_table", agent = other.agent(), authority = authority)]
+async fn by_reference(
+    authority: &MockAuthority,
+    other: &Permit,
+    permit: Permit,
+) -> Result<bool, Error> {
+    Ok(other.id() != permit.id())
+}
+
+fn main() {
+    let yes = &MockAuthority::new().allow("drop_table");
+    let no = &MockAuthority::new();
+    let database = &Guarded::new(Database);
+
+    assert_eq!(
+        block_on(guarded(yes, database, "old".into())).unwrap(),
+        "dropped old"
+    );
+    assert!(refused(block_on(guarded(no, database, "old".into()))));
+    let (permit, more) = block_on(mutable(yes, 7)).unwrap();
+    assert_eq!((permit.agent().as_str(), more), ("bot", 7));
+    block_on(ignored(yes)).unwrap();
+    assert_eq!(block_on(marked(yes)).unwrap().action, "drop_table");
+    assert_eq!(marked_and_mutable(yes, "old".into()).unwrap(), "old");
+    assert!(refused(marked_and_mutable(no, "old".into())));
+    block_on(absent(yes)).unwrap();
+    assert!(refused(block_on(absent(no))));
+    assert_eq!(
+        block_on(of_any_type(yes, DropTable { table: "t".into() }))
+            .unwrap()
+            .table,
+        "t"
+    );
+    assert!(block_on(by_reference(yes, &permit)).unwrap());
+}
