@@ -1,0 +1,133 @@
+//! A morning in the life of the embedded authority, with one of everything.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use atlasent::audit::{Event, Trail};
+use atlasent::{
+    Agent, AnyAction, Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
+    VerifyRequest,
+};
+use atlasent_authority::{LocalAuthority, Policies, Revocation};
+use atlasent_tests::{Driven, drive};
+use jiff::Timestamp;
+use serde_json::Value;
+
+const POLICIES: &str = r#"
+    @id("bots") permit (principal == Agent::"bot", action, resource);
+    @id("never") @reason("never") @code("NEVER") forbid (principal, action == Action::"drop", resource);
+    @id("wait") @decision("hold") @reason("wait") @code("WAIT")
+        forbid (principal, action == Action::"deploy", resource == Resource::"prod");
+    @id("ask") @decision("escalate") forbid (principal, action == Action::"pay", resource);
+    @id("typo") forbid (principal, action == Action::"read", resource) when { context.patient > 5 };
+"#;
+
+/// A value of every context.
+pub(crate) const PATIENT: &str = "Jane Doe, born 1980";
+
+/// The authority, and every token that it ever handed out.
+pub(crate) struct Story {
+    pub(crate) authority: LocalAuthority,
+    pub(crate) tokens: Vec<String>,
+}
+
+pub(crate) fn answer<T>(call: impl Future<Output = Result<T, Error>>) -> T {
+    match drive(call, 1) {
+        Driven::Done(Ok(answer)) => answer,
+        Driven::Done(Err(error)) => panic!("{error}"),
+        Driven::Pending | Driven::Panicked => panic!("no answer"),
+    }
+}
+
+/// 9 o'clock, and one second more at each look.
+fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
+    let seconds = AtomicI64::new(1_767_258_000);
+    move || Timestamp::from_second(seconds.fetch_add(1, Ordering::SeqCst)).unwrap()
+}
+
+pub(crate) fn request(agent: &str, action: &str, resource: Option<&str>) -> EvaluateRequest {
+    let mut action = AnyAction::new(action.to_owned()).unwrap();
+    if let Some(resource) = resource {
+        action = action.with_resource(resource);
+    }
+    let action = action.with_field("patient", PATIENT).unwrap();
+    EvaluateRequest::new(Agent::new(agent).unwrap(), &action).unwrap()
+}
+
+impl Story {
+    pub(crate) fn begin(record_context: bool) -> Self {
+        let policies = Policies::parse(POLICIES).unwrap();
+        let authority = LocalAuthority::builder(policies)
+            .clock(clock())
+            .record_context(record_context)
+            .build();
+        Self {
+            authority: answer(authority),
+            tokens: Vec::new(),
+        }
+    }
+
+    pub(crate) fn evaluate(&mut self, request: &EvaluateRequest) -> Evaluation {
+        let evaluation = answer(self.authority.evaluate(request));
+        let token = evaluation.permit_token.iter();
+        self.tokens.extend(token.map(|t| t.expose().to_owned()));
+        evaluation
+    }
+
+    pub(crate) fn verify(&self, question: &VerifyRequest) -> Verification {
+        answer(self.authority.verify(question))
+    }
+
+    pub(crate) fn revoke(&self, token: &PermitToken, reason: &str) -> Revocation {
+        answer(self.authority.revoke(token, reason))
+    }
+
+    pub(crate) fn trail(&self) -> Trail {
+        answer(self.authority.trail())
+    }
+
+    pub(crate) fn newest(&self) -> Event {
+        self.trail().events.pop().unwrap()
+    }
+
+    /// One of everything: 15 events with the authority's start.
+    pub(crate) fn told(record_context: bool) -> Self {
+        let mut story = Self::begin(record_context);
+        let allowed = request("bot", "deploy", Some("staging"));
+        let token = story.evaluate(&allowed).permit_token.unwrap();
+        let question = VerifyRequest::restating(&allowed, token);
+        assert!(story.verify(&question).valid);
+        assert!(!story.verify(&question).valid);
+
+        let token = story.evaluate(&allowed).permit_token.unwrap();
+        assert!(story.revoke(&token, "too fast").revoked);
+        assert!(!story.revoke(&token, "again").revoked);
+        let question = VerifyRequest::restating(&allowed, token);
+        assert!(!story.verify(&question).valid);
+
+        let unknown = PermitToken::new("permit_of-somebody-else-0123456789").unwrap();
+        story.tokens.push(unknown.expose().to_owned());
+        assert!(!story.verify(&VerifyRequest::new(unknown)).valid);
+        for (agent, action, resource) in [
+            ("intern", "deploy", None),
+            ("bot", "drop", Some("patients")),
+            ("bot", "deploy", Some("prod")),
+            ("bot", "pay", None),
+            ("bot", "read", Some("record-7")),
+        ] {
+            let refused = story.evaluate(&request(agent, action, resource));
+            assert!(!refused.decision.is_allow());
+        }
+        let shadow = story.evaluate(&allowed.shadow(true));
+        assert!(shadow.decision.is_allow());
+        story
+    }
+}
+
+/// What the trail is exported as.
+pub(crate) fn export(trail: &Trail) -> Vec<u8> {
+    serde_json::to_vec(trail).unwrap()
+}
+
+pub(crate) fn payload<'a>(event: &'a Event, key: &str) -> Option<&'a str> {
+    event.payload.get(key).and_then(Value::as_str)
+}

@@ -1,0 +1,103 @@
+//! Any byte of an exported trail that is changed, added or taken away is noticed.
+
+use atlasent::audit::Trail;
+use proptest::prelude::*;
+
+use crate::story::{Story, answer, export};
+
+/// Noticed: it cannot be read, or is not intact, or else it says what it said before.
+fn is_noticed(original: &Trail, changed: &[u8]) -> bool {
+    match serde_json::from_slice::<Trail>(changed) {
+        Err(_) => true,
+        Ok(trail) => !trail.verify().is_intact() || trail == *original,
+    }
+}
+
+/// What a byte is replaced with: neighbours in the alphabet, the other case, and what JSON is made of.
+fn replacements(byte: u8) -> impl Iterator<Item = u8> {
+    let mut bytes = vec![
+        byte ^ 1,
+        byte ^ 0x20,
+        byte ^ 0x80,
+        b' ',
+        b'"',
+        b',',
+        b'}',
+        b'\\',
+        b'0',
+        b'e',
+    ];
+    bytes.sort_unstable();
+    bytes.dedup();
+    bytes.into_iter().filter(move |new| *new != byte)
+}
+
+/// The first three events: the start, an allow and its verification. All kinds of fields are in them.
+fn beginning() -> (Trail, Vec<u8>) {
+    let story = Story::told(false);
+    let trail = Trail::new(answer(story.authority.events(0, 3)));
+    let exported = export(&trail);
+    (trail, exported)
+}
+
+#[test]
+fn no_byte_of_an_export_can_be_replaced() {
+    let (trail, exported) = beginning();
+    let mut tried = 0;
+    for at in 0..exported.len() {
+        for new in replacements(exported[at]) {
+            let mut changed = exported.clone();
+            changed[at] = new;
+            assert!(
+                is_noticed(&trail, &changed),
+                "byte {at}: {}",
+                String::from_utf8_lossy(&changed)
+            );
+            tried += 1;
+        }
+    }
+    println!("{tried} changes of {} bytes", exported.len());
+}
+
+#[test]
+fn no_byte_of_an_export_can_be_taken_away() {
+    let (trail, exported) = beginning();
+    for at in 0..exported.len() {
+        let mut changed = exported.clone();
+        changed.remove(at);
+        assert!(
+            is_noticed(&trail, &changed),
+            "byte {at}: {}",
+            String::from_utf8_lossy(&changed)
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_byte_of_an_export_can_be_changed_in_any_way(
+        at in any::<prop::sample::Index>(), new in any::<u8>(), how in 0..3, record_context in any::<bool>(),
+    ) {
+        thread_local! {
+            static TRAILS: [(Trail, Vec<u8>); 2] = [false, true].map(|record_context| {
+                let trail = Story::told(record_context).trail();
+                let exported = export(&trail);
+                (trail, exported)
+            });
+        }
+        TRAILS.with(|trails| {
+            let (trail, exported) = &trails[usize::from(record_context)];
+            let at = at.index(exported.len());
+            let mut changed = exported.clone();
+            match how {
+                0 => changed[at] = new,
+                1 => changed.insert(at, new),
+                _ => drop(changed.remove(at)),
+            }
+            prop_assert!(is_noticed(trail, &changed), "byte {}: {}", at, String::from_utf8_lossy(&changed));
+            Ok(())
+        })?;
+    }
+}

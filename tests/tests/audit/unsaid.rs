@@ -1,0 +1,140 @@
+//! What no event holds: tokens, values of contexts, and kinds of JSON that encoders write differently.
+
+use atlasent::{Agent, AnyAction, Context, EvaluateRequest, VerifyRequest};
+use atlasent_authority::{LocalAuthority, Policies};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::story::{PATIENT, Story, export, payload, request};
+
+/// Strings, booleans, integers, and arrays of them.
+fn is_portable(value: &Value) -> bool {
+    match value {
+        Value::String(_) | Value::Bool(_) => true,
+        Value::Number(number) => number.is_i64() || number.is_u64(),
+        Value::Array(values) => (values.iter()).all(|v| !v.is_array() && is_portable(v)),
+        Value::Null | Value::Object(_) => false,
+    }
+}
+
+fn check_payloads(story: &Story) {
+    for event in &story.trail().events {
+        for (key, value) in &event.payload {
+            assert!(is_portable(value), "`{key}` of {event:?}");
+        }
+    }
+}
+
+#[test]
+fn no_event_holds_a_token_or_a_context() {
+    let story = Story::told(false);
+    check_payloads(&story);
+    let exported = String::from_utf8(export(&story.trail())).unwrap();
+    assert_eq!(story.tokens.len(), 3);
+    for secret in story
+        .tokens
+        .iter()
+        .map(|token| &**token)
+        .chain([PATIENT, "Jane"])
+    {
+        assert!(!exported.contains(secret), "{secret} in {exported}");
+    }
+    assert!(!exported.contains("null"), "{exported}");
+    for event in story.trail().events {
+        assert!(!event.payload.contains_key("context"));
+        assert!(!event.payload.contains_key("errors"));
+    }
+}
+
+#[test]
+fn a_context_is_on_record_only_when_that_is_asked_for() {
+    let story = Story::told(true);
+    check_payloads(&story);
+    let exported = String::from_utf8(export(&story.trail())).unwrap();
+    for token in &story.tokens {
+        assert!(!exported.contains(token), "{token} in {exported}");
+    }
+    let text = json!({ "patient": PATIENT }).to_string();
+    for event in story.trail().events {
+        let of_evaluation = event.envelope.kind.starts_with("evaluate.");
+        assert_eq!(payload(&event, "context"), of_evaluation.then_some(&*text));
+    }
+    let errors = (story.trail().events.iter())
+        .filter_map(|event| event.payload.get("errors").cloned())
+        .collect::<Vec<_>>();
+    assert_eq!(errors.len(), 1, "one policy could not be evaluated");
+}
+
+#[test]
+fn a_context_that_breaks_the_schema_is_not_on_record_either() {
+    let policies = Policies::builder()
+        .source("p.cedar", r"permit (principal, action, resource);")
+        .schema(
+            "s.cedarschema",
+            r#"entity Agent; entity Resource;
+               action "deploy" appliesTo { principal: Agent, resource: Resource, context: { patient: Long } };"#,
+        )
+        .build()
+        .unwrap();
+    let mut story = Story::begin(false);
+    story.authority = LocalAuthority::in_memory(policies).unwrap();
+    for action in ["deploy", "unknown"] {
+        story.evaluate(&request("bot", action, None));
+        let event = story.newest();
+        assert_eq!(payload(&event, "code"), Some("REQUEST_NOT_IN_SCHEMA"));
+    }
+    check_payloads(&story);
+    let exported = String::from_utf8(export(&story.trail())).unwrap();
+    assert!(!exported.contains("Jane"), "{exported}");
+}
+
+/// JSON of any kind, with strings and numbers that occur nowhere else.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0_u32..1_000_000).prop_map(|n| json!(7_654_321_000_000_u64 + u64::from(n))),
+        (0_u32..1_000).prop_map(|n| json!(f64::from(n) + 0.765_432_1)),
+        "[a-z\"\\\\\u{e9}]{0,4}".prop_map(|text| json!(format!("SECRET{text}"))),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-z]{1,6}", inner), 0..4)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+fn context() -> impl Strategy<Value = Map<String, Value>> {
+    let key = prop_oneof![3 => Just("patient".to_owned()), 1 => "[a-z_]{1,8}"];
+    prop::collection::vec((key, value()), 0..4).prop_map(|pairs| pairs.into_iter().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_asked_the_trail_is_portable_intact_and_silent(
+        contexts in prop::collection::vec((context(), prop::sample::select(vec!["deploy", "read", "drop"])), 1..5),
+    ) {
+        let mut story = Story::begin(false);
+        for (context, action) in contexts {
+            let action = AnyAction::new(action).unwrap().with_context(Context::from(context));
+            let asked = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+            if let Some(token) = story.evaluate(&asked).permit_token {
+                let question = VerifyRequest::restating(&asked, token);
+                prop_assert!(story.verify(&question).valid);
+            }
+        }
+        check_payloads(&story);
+        prop_assert!(story.trail().verify().is_intact());
+        let exported = String::from_utf8(export(&story.trail())).unwrap();
+        for secret in ["SECRET", "7654321", "765432"] {
+            prop_assert!(!exported.contains(secret), "{} in {}", secret, exported);
+        }
+        for token in &story.tokens {
+            prop_assert!(!exported.contains(&**token));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A store that fails, hangs or panics at any of its calls opens no body, and stays usable.
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use atlasent::audit::Event;
+use atlasent::{Authority, AuthorityExt, Code, Error, PermitOutcome, VerifyRequest};
+use atlasent_authority::{
+    LocalAuthority, MemoryStore, NewEvent, PermitEntry, PermitKey, SealedEvent, Store, StoreError,
+};
+use atlasent_tests::{Driven, Ran, drive, quiet_panics};
+use jiff::Timestamp;
+
+use crate::support::{AGENT, action, deploy, deploy_sync, now, permit_all, request};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Fails,
+    Hangs,
+    Panics,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum When {
+    BeforeCommit,
+    AfterCommit,
+}
+
+/// A store in memory with one fault, at its nth call.
+struct Faulty {
+    store: MemoryStore,
+    calls: AtomicUsize,
+    nth: usize,
+    fault: Fault,
+    when: When,
+}
+
+impl Faulty {
+    async fn maybe(&self, call: usize, when: When) -> Result<(), StoreError> {
+        if (call, when) != (self.nth, self.when) {
+            return Ok(());
+        }
+        match self.fault {
+            Fault::Fails => Err(StoreError::Failed("the disk is gone".into())),
+            Fault::Hangs => pending().await,
+            Fault::Panics => panic!("scripted"),
+        }
+    }
+}
+
+impl Store for Faulty {
+    async fn commit<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        permit: Option<PermitKey>,
+        change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (NewEvent, T) + Send + 'static,
+    ) -> Result<(Arc<SealedEvent>, T), StoreError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        self.maybe(call, When::BeforeCommit).await?;
+        let committed = self.store.commit(now, permit, change).await?;
+        self.maybe(call, When::AfterCommit).await?;
+        Ok(committed)
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.store.events(after, limit).await
+    }
+}
+
+const FAULTS: [Fault; 3] = [Fault::Fails, Fault::Hangs, Fault::Panics];
+const TIMES: [When; 2] = [When::BeforeCommit, When::AfterCommit];
+
+/// The calls of a store: the authority's start, then for each body an evaluation and a verification.
+const START: usize = 1;
+const EVALUATE: usize = 2;
+const VERIFY: usize = 3;
+
+fn build(
+    nth: usize,
+    fault: Fault,
+    when: When,
+) -> impl Future<Output = Result<LocalAuthority<Faulty>, Error>> {
+    let store = Faulty {
+        store: MemoryStore::new(),
+        calls: AtomicUsize::new(0),
+        nth,
+        fault,
+        when,
+    };
+    LocalAuthority::builder(permit_all()).store(store).build()
+}
+
+fn as_faulty(happened: &Driven<Result<(), Error>>, fault: Fault) -> bool {
+    match (happened, fault) {
+        (Driven::Done(Err(error)), Fault::Fails) => error.code() == Some(Code::ServerError),
+        (Driven::Pending, Fault::Hangs) | (Driven::Panicked, Fault::Panics) => true,
+        _ => false,
+    }
+}
+
+type Call = fn(&LocalAuthority<Faulty>, &Ran) -> Driven<Result<(), Error>>;
+
+fn calls() -> [(&'static str, Call); 4] {
+    fn done(call: impl FnOnce() -> Result<(), Error>) -> Driven<Result<(), Error>> {
+        catch_unwind(AssertUnwindSafe(call)).map_or(Driven::Panicked, Driven::Done)
+    }
+    [
+        ("async fn", |authority, ran| {
+            drive(deploy(authority, ran), 3)
+        }),
+        ("with_permit", |authority, ran| {
+            let call = authority.with_permit(AGENT, action(), async |_permit| {
+                ran.hit();
+                Ok(())
+            });
+            drive(call, 3)
+        }),
+        ("protect", |authority, ran| {
+            let call = async {
+                let _permit = authority.protect(AGENT, action()).await?;
+                ran.hit();
+                Ok(())
+            };
+            drive(call, 3)
+        }),
+        // Last: it cannot be asked of a store that hangs.
+        ("fn", |authority, ran| done(|| deploy_sync(authority, ran))),
+    ]
+}
+
+#[test]
+fn a_store_that_fails_at_any_call_opens_no_body() {
+    quiet_panics();
+    for fault in FAULTS {
+        for when in TIMES {
+            for nth in EVALUATE..VERIFY + 3 {
+                for (path, call) in calls() {
+                    if path == "fn" && fault == Fault::Hangs {
+                        continue;
+                    }
+                    let case = format!("{path}: {fault:?} {when:?} of call {nth}");
+                    let authority = now(build(nth, fault, when));
+                    let ran = Ran::new();
+                    let happened = call(&authority, &ran);
+                    if nth <= VERIFY {
+                        assert!(as_faulty(&happened, fault), "{case}: {happened:?}");
+                        assert_eq!(ran.count(), 0, "{case}");
+                    } else {
+                        assert!(matches!(happened, Driven::Done(Ok(()))), "{case}");
+                        assert_eq!(ran.count(), 1, "{case}");
+                    }
+                    stays_usable(&authority, nth, &case);
+                }
+            }
+        }
+    }
+}
+
+/// After its fault, the authority answers, and its trail has no crack.
+fn stays_usable(authority: &LocalAuthority<Faulty>, nth: usize, case: &str) {
+    let ran = Ran::new();
+    // The fault may still lie ahead, once.
+    let attempts = if nth > VERIFY { 2 } else { 1 };
+    let passed = (0..attempts)
+        .filter(|_| matches!(drive(deploy(authority, &ran), 1), Driven::Done(Ok(()))))
+        .count();
+    assert!(passed > 0, "{case}");
+    assert_eq!(ran.count(), passed, "{case}");
+    assert!(now(authority.trail()).verify().is_intact(), "{case}");
+}
+
+#[test]
+fn an_authority_that_cannot_record_its_start_does_not_start() {
+    quiet_panics();
+    for fault in FAULTS {
+        for when in TIMES {
+            let happened = match drive(build(START, fault, when), 3) {
+                Driven::Done(result) => Driven::Done(result.map(drop)),
+                Driven::Pending => Driven::Pending,
+                Driven::Panicked => Driven::Panicked,
+            };
+            assert!(as_faulty(&happened, fault), "{fault:?} {when:?}");
+        }
+    }
+}
+
+#[test]
+fn a_permit_whose_verification_was_lost_is_still_used_up() {
+    quiet_panics();
+    for fault in FAULTS {
+        let authority = now(build(VERIFY, fault, When::AfterCommit));
+        let token = now(authority.evaluate(&request())).permit_token.unwrap();
+        let question = VerifyRequest::restating(&request(), token);
+        let lost = drive(authority.verify(&question), 3);
+        assert!(!matches!(lost, Driven::Done(Ok(_))));
+        let again = now(authority.verify(&question));
+        assert_eq!(again.permit_outcome(), Some(PermitOutcome::Consumed));
+    }
+}
+
+#[test]
+fn a_verification_that_was_not_kept_did_not_happen() {
+    quiet_panics();
+    for fault in FAULTS {
+        let authority = now(build(VERIFY, fault, When::BeforeCommit));
+        let token = now(authority.evaluate(&request())).permit_token.unwrap();
+        let question = VerifyRequest::restating(&request(), token);
+        let lost = drive(authority.verify(&question), 3);
+        assert!(!matches!(lost, Driven::Done(Ok(_))));
+        assert_eq!(now(authority.trail()).events.len(), 2);
+        assert!(now(authority.verify(&question)).valid);
+        assert!(!now(authority.verify(&question)).valid);
+    }
+}
+
+#[test]
+fn a_revocation_that_was_not_kept_is_an_error() {
+    let authority = now(build(VERIFY, Fault::Fails, When::BeforeCommit));
+    let token = now(authority.evaluate(&request())).permit_token.unwrap();
+    let failed = drive(authority.revoke(&token, "stop"), 1);
+    assert!(matches!(failed, Driven::Done(Err(error)) if error.code() == Some(Code::ServerError)));
+}

@@ -1,0 +1,14 @@
+//! The embedded authority from end to end: what its policies decide, what its ledger lets pass, and what a store
+//! that fails does to a protected body.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod agreement;
+mod contention;
+mod faults;
+mod ledger;
+mod support;

@@ -1,0 +1,302 @@
+//! Everything that an authority can answer, and what each answer alone means.
+
+use atlasent::testing::Reply;
+use atlasent::{Code, Decision, Evaluation, PermitOutcome, PermitToken, Verification};
+
+pub(crate) const ACTION: &str = "deploy.production";
+pub(crate) const AGENT: &str = "deploy-bot";
+pub(crate) const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
+
+const CODES: [Code; 8] = [
+    Code::InvalidApiKey,
+    Code::Forbidden,
+    Code::RateLimited,
+    Code::BadRequest,
+    Code::ServerError,
+    Code::Timeout,
+    Code::Network,
+    Code::BadResponse,
+];
+
+const OUTCOMES: [PermitOutcome; 4] = [
+    PermitOutcome::Consumed,
+    PermitOutcome::Expired,
+    PermitOutcome::Revoked,
+    PermitOutcome::NotFound,
+];
+
+/// One reply, and what it means.
+pub(crate) struct Case<T> {
+    pub(crate) name: String,
+    pub(crate) reply: Reply<T>,
+    pub(crate) says: Says,
+}
+
+/// What a reply means by the contract. Written down here case by case, and never computed by the code under
+/// test.
+#[derive(Clone, Debug)]
+pub(crate) enum Says {
+    Yes,
+    No(Refusal),
+    Fails(Code),
+    Panics,
+    Never,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) decision: Decision,
+    /// How the reason begins.
+    pub(crate) reason: String,
+    pub(crate) code: Option<String>,
+    pub(crate) outcome: Option<PermitOutcome>,
+}
+
+/// Both answers must be a yes. The first one that is not is what the caller hears.
+pub(crate) fn both<'a>(evaluate: &'a Says, verify: &'a Says) -> &'a Says {
+    match evaluate {
+        Says::Yes => verify,
+        other => other,
+    }
+}
+
+pub(crate) fn token(text: &str) -> Option<PermitToken> {
+    Some(PermitToken::new(text).unwrap())
+}
+
+/// Failures of any call.
+fn no_answers<T>() -> Vec<Case<T>> {
+    let mut cases: Vec<Case<T>> = CODES
+        .into_iter()
+        .map(|code| Case {
+            name: format!("fails with {code}"),
+            reply: Reply::Fail(code),
+            says: Says::Fails(code),
+        })
+        .collect();
+    cases.push(Case {
+        name: "panics".into(),
+        reply: Reply::Panic,
+        says: Says::Panics,
+    });
+    cases.push(Case {
+        name: "never answers".into(),
+        reply: Reply::Never,
+        says: Says::Never,
+    });
+    cases
+}
+
+pub(crate) fn evaluations() -> Vec<Case<Evaluation>> {
+    let mut cases = no_answers();
+    let mut add = |name: String, answer: Evaluation, says: Says| {
+        cases.push(Case {
+            name,
+            reply: Reply::Answer(answer),
+            says,
+        });
+    };
+
+    let mut allow = Evaluation::allow(PermitToken::new(TOKEN).unwrap());
+    allow.audit_hash = Some("a0".into());
+    add("allow".into(), allow, Says::Yes);
+    for (name, none) in [("no", None), ("an empty", token(""))] {
+        let mut evaluation = Evaluation::new(Decision::Allow);
+        evaluation.permit_token = none;
+        let says = Says::Fails(Code::BadResponse);
+        add(format!("allow with {name} token"), evaluation, says);
+    }
+
+    for decision in [Decision::Deny, Decision::Hold, Decision::Escalate] {
+        for (name, token) in [
+            ("no", None),
+            ("an empty", token("")),
+            ("a good", token(TOKEN)),
+        ] {
+            for wording in [None, Some(("not on a Friday", "FRIDAY"))] {
+                let mut evaluation = Evaluation::new(decision);
+                evaluation.permit_token = token.clone();
+                evaluation.reason = wording.map(|(reason, _)| reason.into());
+                evaluation.code = wording.map(|(_, code)| code.into());
+                let refusal = Refusal {
+                    decision,
+                    reason: wording
+                        .map_or("the authority gave no reason", |w| w.0)
+                        .into(),
+                    code: wording.map(|(_, code)| code.into()),
+                    outcome: None,
+                };
+                let name = format!("{decision} with {name} token, worded {wording:?}");
+                add(name, evaluation, Says::No(refusal));
+            }
+        }
+    }
+    cases
+}
+
+pub(crate) fn verifications() -> Vec<Case<Verification>> {
+    let mut cases = no_answers();
+    cases.extend(genuine().into_iter().map(|answer| Case {
+        name: format!("good {answer:?}"),
+        reply: Reply::Answer(answer),
+        says: Says::Yes,
+    }));
+    cases.extend(refusing().into_iter().map(|answer| {
+        let word = match (&answer.outcome, &answer.verify_error_code) {
+            (Some(word), _) if !["allow", "verified", ""].contains(&word.as_str()) => Some(word),
+            (None, Some(word)) => Some(word),
+            _ => None,
+        };
+        let known = |word: &Option<String>| {
+            let word = word.as_deref()?;
+            let at = [
+                ["permit_consumed", "PERMIT_ALREADY_USED"],
+                ["permit_expired", "PERMIT_EXPIRED"],
+                ["permit_revoked", "PERMIT_REVOKED"],
+                ["permit_not_found", "PERMIT_NOT_FOUND"],
+            ];
+            let at = at.iter().position(|words| words.contains(&word))?;
+            Some(OUTCOMES[at])
+        };
+        Case {
+            name: format!("bad {answer:?}"),
+            says: Says::No(Refusal {
+                decision: Decision::Deny,
+                reason: match word {
+                    Some(word) => format!("Permit failed verification ({word})"),
+                    None => "Permit failed verification (".into(),
+                },
+                code: answer.verify_error_code.clone(),
+                outcome: known(&answer.outcome).or_else(|| known(&answer.verify_error_code)),
+            }),
+            reply: Reply::Answer(answer),
+        }
+    }));
+    cases
+}
+
+/// Valid, and nothing in them says otherwise.
+fn genuine() -> Vec<Verification> {
+    let mut answers = Vec::new();
+    for outcome in [None, Some("allow"), Some("verified")] {
+        for echoed in [false, true] {
+            let mut answer = valid();
+            answer.outcome = outcome.map(str::to_owned);
+            answer.permit_hash = Some("f0".into());
+            if echoed {
+                answer.decision = Some("allow".into());
+                answer.action_type = Some(ACTION.into());
+                answer.actor_id = Some(AGENT.into());
+            }
+            answers.push(answer);
+        }
+    }
+    answers
+}
+
+/// Not valid, or valid and in contradiction to itself or to the question.
+fn refusing() -> Vec<Verification> {
+    let mut answers = Vec::new();
+    let words = [
+        "permit_consumed",
+        "permit_expired",
+        "permit_revoked",
+        "permit_not_found",
+        "deny",
+        "permit_eaten",
+        "",
+    ];
+    let codes = [
+        "PERMIT_ALREADY_USED",
+        "PERMIT_EXPIRED",
+        "PERMIT_REVOKED",
+        "PERMIT_NOT_FOUND",
+        "ACTOR_MISMATCH",
+        "",
+    ];
+    let some = |words: &[&str]| -> Vec<Option<String>> {
+        let words = words.iter().map(|word| Some((*word).to_owned()));
+        std::iter::once(None).chain(words).collect()
+    };
+
+    // Not valid, whatever else it says.
+    for outcome in some(&[&words[..], &["allow", "verified"]].concat()) {
+        for code in some(&codes) {
+            let mut answer = Verification::default();
+            answer.outcome.clone_from(&outcome);
+            answer.verify_error_code = code;
+            answer.decision = outcome.is_none().then(|| "allow".into());
+            answers.push(answer);
+        }
+    }
+    // Valid, with an outcome that says otherwise.
+    for word in words.into_iter().chain(twisted("allow")).chain(["verify"]) {
+        let mut answer = valid();
+        answer.outcome = Some(word.into());
+        answers.push(answer);
+    }
+    // Valid, with an error code.
+    for code in codes {
+        for outcome in [None, Some("allow".to_owned())] {
+            let mut answer = valid();
+            answer.outcome = outcome;
+            answer.verify_error_code = Some(code.into());
+            answers.push(answer);
+        }
+    }
+    // Valid, for another decision, action or agent.
+    for decision in twisted("allow").chain(["deny", "hold", "escalate", "verified"]) {
+        let mut answer = valid();
+        answer.decision = Some(decision.into());
+        answers.push(answer);
+    }
+    for action in twisted(ACTION).chain([AGENT]) {
+        let mut answer = valid();
+        answer.action_type = Some(action.into());
+        answers.push(answer);
+    }
+    for agent in twisted(AGENT).chain([ACTION]) {
+        let mut answer = valid();
+        answer.actor_id = Some(agent.into());
+        answers.push(answer);
+    }
+    answers
+}
+
+fn valid() -> Verification {
+    let mut answer = Verification::default();
+    answer.valid = true;
+    answer
+}
+
+/// What is nearly `word`.
+fn twisted(word: &'static str) -> impl Iterator<Item = &'static str> {
+    let twisted: [&'static str; 9] = match word {
+        "allow" => [
+            "", "ALLOW", "Allow", "allo", "llow", "allowed", "allow ", " allow", "allow\0",
+        ],
+        ACTION => [
+            "",
+            "DEPLOY.PRODUCTION",
+            "Deploy.production",
+            "deploy.productio",
+            "eploy.production",
+            "deploy.production.eu",
+            "deploy.production ",
+            " deploy.production",
+            "deploy.production\0",
+        ],
+        _ => [
+            "",
+            "DEPLOY-BOT",
+            "Deploy-bot",
+            "deploy-bo",
+            "eploy-bot",
+            "deploy-bot-2",
+            "deploy-bot ",
+            " deploy-bot",
+            "deploy-bot\0",
+        ],
+    };
+    twisted.into_iter()
+}

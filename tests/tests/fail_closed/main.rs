@@ -1,0 +1,15 @@
+//! A protected body runs exactly when both answers of the authority are genuine: every pair of answers, by every
+//! way to ask.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod cancelled;
+mod cases;
+mod matrix;
+mod paths;
+mod waiting;
+mod wire;

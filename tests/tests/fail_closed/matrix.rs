@@ -1,0 +1,204 @@
+//! Every evaluation with every verification, by every way to ask.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use atlasent::testing::{Call, MockAuthority};
+use atlasent::{
+    AnyAction, Authority, AuthorityExt, DynAuthority, Error, Evaluation, Verification, protect,
+};
+use atlasent_tests::{Driven, Ran, drive, quiet_panics};
+
+use crate::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
+use crate::paths::{async_paths, sync_paths};
+
+/// How often to poll what may never end. Nothing here needs more than one poll.
+const POLLS: usize = 3;
+
+type Pair<'a> = (&'a Case<Evaluation>, &'a Case<Verification>);
+
+/// Calls `check` with each pair of answers, and an authority that gives them.
+fn every_pair(mut check: impl FnMut(Pair<'_>, &Arc<MockAuthority>)) {
+    quiet_panics();
+    let (evaluations, verifications) = (evaluations(), verifications());
+    for evaluation in &evaluations {
+        for verification in &verifications {
+            let authority = MockAuthority::new()
+                .on_evaluate(ACTION, evaluation.reply.clone())
+                .on_verify(ACTION, verification.reply.clone())
+                .allow("other");
+            check((evaluation, verification), &Arc::new(authority));
+        }
+    }
+}
+
+/// Compares what happened with what the two answers mean.
+fn agrees(happened: &Driven<Result<(), Error>>, ran: &Ran, says: &Says) -> Result<(), String> {
+    let as_told = match (happened, says) {
+        (Driven::Done(Ok(())), Says::Yes) => return expect_count(ran, 1),
+        (Driven::Done(Err(Error::Denied(denied))), Says::No(refusal)) => {
+            denied.decision() == refusal.decision
+                && denied.reason().starts_with(&refusal.reason)
+                && denied.code() == refusal.code.as_deref()
+                && denied.permit_outcome() == refusal.outcome
+                && denied.action() == ACTION
+                && denied.agent().as_str() == AGENT
+        }
+        (Driven::Done(Err(Error::Failed(failure))), Says::Fails(code)) => failure.code() == *code,
+        (Driven::Panicked, Says::Panics) | (Driven::Pending, Says::Never) => true,
+        _ => false,
+    };
+    if !as_told {
+        return Err(format!("expected {says:?}, got {happened:?}"));
+    }
+    expect_count(ran, 0)
+}
+
+fn expect_count(ran: &Ran, expected: usize) -> Result<(), String> {
+    match ran.count() {
+        count if count == expected => Ok(()),
+        count => Err(format!("the body ran {count} times")),
+    }
+}
+
+/// The verification is asked for exactly when the evaluation is a yes, and it restates agent and action.
+fn verifies_only_after_a_yes(authority: &MockAuthority, says: &Says, asked: usize, name: &str) {
+    let calls = authority.calls();
+    let verified = calls.iter().filter(|call| match call {
+        Call::Verify(request) if request.action_type == ACTION => {
+            assert_eq!(request.actor_id, AGENT);
+            assert!(request.execution_hash.is_some());
+            true
+        }
+        _ => false,
+    });
+    let expected = if matches!(says, Says::Yes) { asked } else { 0 };
+    assert_eq!(verified.count(), expected, "{name}");
+}
+
+fn still_usable(authority: &impl Authority) -> bool {
+    let other = authority.protect(AGENT, AnyAction::new("other").unwrap());
+    matches!(drive(other, 1), Driven::Done(Ok(_)))
+}
+
+fn check_async<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
+    let says = both(&pair.0.says, &pair.1.says);
+    let paths = async_paths::<P>();
+    for (path, ask) in &paths {
+        let ran = Ran::new();
+        let happened = drive(ask(authority, &ran), POLLS);
+        if let Err(why) = agrees(&happened, &ran, says) {
+            panic!("{path}, {}, then {}: {why}", pair.0.name, pair.1.name);
+        }
+        assert!(still_usable(authority));
+    }
+    paths.len()
+}
+
+fn check_sync<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
+    let says = both(&pair.0.says, &pair.1.says);
+    if matches!(says, Says::Never) {
+        // It would block this thread for good. `waiting.rs` drives these with an authority that lets go.
+        return 0;
+    }
+    let paths = sync_paths::<P>();
+    for (path, ask) in &paths {
+        let ran = Ran::new();
+        let happened = match catch_unwind(AssertUnwindSafe(|| ask(authority, &ran))) {
+            Ok(result) => Driven::Done(result),
+            Err(_) => Driven::Panicked,
+        };
+        if let Err(why) = agrees(&happened, &ran, says) {
+            panic!("{path}, {}, then {}: {why}", pair.0.name, pair.1.name);
+        }
+        assert!(still_usable(authority));
+    }
+    paths.len()
+}
+
+#[test]
+fn an_async_body_runs_only_on_two_genuine_answers() {
+    let mut driven = 0;
+    every_pair(|pair, authority| {
+        let asked = check_async::<MockAuthority>(pair, authority);
+        driven += asked;
+        verifies_only_after_a_yes(authority, &pair.0.says, asked, &pair.0.name);
+    });
+    println!("{driven} calls");
+    assert!(driven > 20_000, "the matrix shrank to {driven} calls");
+}
+
+#[test]
+fn a_sync_body_runs_only_on_two_genuine_answers() {
+    let mut driven = 0;
+    every_pair(|pair, authority| {
+        let asked = check_sync::<MockAuthority>(pair, authority);
+        driven += asked;
+        verifies_only_after_a_yes(authority, &pair.0.says, asked, &pair.0.name);
+    });
+    println!("{driven} calls");
+    assert!(driven > 15_000, "the matrix shrank to {driven} calls");
+}
+
+#[test]
+fn behind_a_pointer_the_same_bodies_run() {
+    let mut driven = 0;
+    every_pair(|pair, authority| {
+        let pointer: Arc<dyn DynAuthority> = Arc::<MockAuthority>::clone(authority);
+        let asked = check_async(pair, &pointer) + check_sync(pair, &pointer);
+        driven += asked;
+        verifies_only_after_a_yes(authority, &pair.0.says, asked, &pair.0.name);
+    });
+    println!("{driven} calls");
+    assert!(driven > 35_000, "the matrix shrank to {driven} calls");
+}
+
+#[test]
+fn what_is_not_scripted_is_refused_by_every_path() {
+    let authority = MockAuthority::new();
+    for (path, ask) in async_paths::<MockAuthority>() {
+        let ran = Ran::new();
+        let denied = matches!(
+            drive(ask(&authority, &ran), 1),
+            Driven::Done(Err(Error::Denied(_)))
+        );
+        assert!(denied && ran.count() == 0, "{path}");
+    }
+}
+
+#[test]
+fn a_program_without_an_authority_runs_nothing() {
+    #[protect(action = "deploy.production", agent = "deploy-bot")]
+    fn deploy(ran: &Ran) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+
+    let ran = Ran::new();
+    assert!(matches!(deploy(&ran), Err(Error::Config(_))));
+    assert_eq!(ran.count(), 0);
+}
+
+#[test]
+fn a_request_that_cannot_be_made_asks_nobody_and_runs_nothing() {
+    #[protect(action = "deploy.production", agent = agent, context = { ratio }, authority = authority)]
+    async fn deploy(
+        authority: &MockAuthority,
+        agent: &str,
+        ratio: f64,
+        ran: &Ran,
+    ) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+
+    let authority = MockAuthority::new().allow(ACTION);
+    let ran = Ran::new();
+    for (agent, ratio) in [("", 0.5), (&*"x".repeat(257), 0.5), (AGENT, f64::NAN)] {
+        let happened = drive(deploy(&authority, agent, ratio, &ran), 1);
+        assert!(matches!(happened, Driven::Done(Err(Error::Invalid(_)))));
+    }
+    assert_eq!((authority.calls().len(), ran.count()), (0, 0));
+    drive(deploy(&authority, AGENT, 0.5, &ran), 1);
+    assert_eq!(ran.count(), 1);
+}

@@ -1,0 +1,377 @@
+//! Arbitrary JSON in both answers, read as a client reads it.
+
+use std::cell::Cell;
+
+use atlasent::testing::MockAuthority;
+use atlasent::{
+    Authority, AuthorityExt, Code, Error, EvaluateRequest, Evaluation, Failure, Verification,
+    VerifyRequest,
+};
+use atlasent_tests::{Driven, Ran, drive};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::cases::{ACTION, AGENT, TOKEN};
+use crate::paths::{action, async_paths, sync_paths};
+
+/// Answers with texts, as a server does.
+struct Wire {
+    evaluate: String,
+    verify: String,
+}
+
+impl Authority for Wire {
+    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+        serde_json::from_str(&self.evaluate).map_err(unreadable)
+    }
+
+    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+        serde_json::from_str(&self.verify).map_err(unreadable)
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Failure::new(Code::BadResponse, error.to_string()).into()
+}
+
+/// An object as it is written: keys can be missing, and can stand there twice.
+type Fields = Vec<(&'static str, Value)>;
+
+fn text(fields: &Fields) -> String {
+    let fields: Vec<String> = (fields.iter())
+        .map(|(key, value)| format!("{}:{value}", json!(key)))
+        .collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+/// A key with the values that belong there, `null` being one that may stand anywhere. Most of them say yes.
+type Pool = (&'static str, Vec<Value>);
+
+/// An object of plausible fields, some of them missing, in any order, with up to two things that do not belong.
+fn object(pools: Vec<Pool>) -> impl Strategy<Value = Fields> {
+    let keys: Vec<&'static str> = pools.iter().map(|(key, _)| *key).collect();
+    let plausible: Vec<_> = pools
+        .into_iter()
+        .map(|(key, values)| {
+            let core = ["decision", "permit_token", "valid"].contains(&key);
+            prop_oneof![
+                5 => Just(Vec::new()),
+                if core { 40 } else { 4 } => select(values).prop_map(move |value| vec![(key, value)]),
+                1 => Just(vec![(key, Value::Null)]),
+            ]
+        })
+        .collect();
+    let wild = prop_oneof![
+        3 => Just(0_usize..1),
+        1 => Just(1..3),
+    ]
+    .prop_flat_map(move |count| {
+        let change = (select(keys.clone()), select(odd()), any::<bool>());
+        prop::collection::vec(change, count)
+    });
+    (plausible, wild)
+        .prop_map(|(fields, wild)| {
+            let mut fields: Fields = fields.concat();
+            for (key, value, beside) in wild {
+                if !beside {
+                    fields.retain(|(other, _)| *other != key);
+                }
+                fields.push((key, value));
+            }
+            fields
+        })
+        .prop_flat_map(|fields| Just(fields).prop_shuffle())
+}
+
+fn odd() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(1),
+        json!(-1.5),
+        json!(""),
+        json!("true"),
+        json!("allow"),
+        json!("ALLOW"),
+        json!("verified"),
+        json!("deny"),
+        json!("hold"),
+        json!("permit_expired"),
+        json!("PERMIT_EXPIRED"),
+        json!("something else"),
+        json!(["allow"]),
+        json!({"decision": "allow"}),
+        json!("x".repeat(8 * 1024 + 1)),
+    ]
+}
+
+fn evaluation() -> impl Strategy<Value = Fields> {
+    let fields = || {
+        vec![
+            ("permit_token", vec![json!(TOKEN)]),
+            ("decision_id", vec![json!(TOKEN), json!("d-1"), json!("")]),
+            ("denial", vec![json!({"reason": "no"})]),
+            ("reason", vec![json!("because")]),
+            ("deny_code", vec![json!("NO")]),
+            ("expires_at", vec![json!("2026-01-01T00:00:00Z")]),
+            ("audit_entry_hash", vec![json!("a0")]),
+            ("risk_score", vec![json!(0.5), json!(7)]),
+            ("unknown", vec![json!({"permitted": false})]),
+        ]
+    };
+    let verdicts = |decision: &[&str], permitted: bool| {
+        let decision = decision.iter().map(|word| json!(word)).collect();
+        let mut pools = fields();
+        pools.push(("decision", decision));
+        pools.push(("permitted", vec![json!(permitted)]));
+        object(pools)
+    };
+    prop_oneof![
+        4 => verdicts(&["allow"], true),
+        1 => verdicts(&["deny", "hold", "escalate"], false),
+        1 => verdicts(&["allow", "deny", "Allow"], false),
+    ]
+}
+
+fn verification() -> impl Strategy<Value = Fields> {
+    let fields = |valid: bool, outcomes: &[&str]| {
+        let outcomes = outcomes.iter().map(|word| json!(word)).collect();
+        object(vec![
+            ("valid", vec![json!(valid)]),
+            ("verified", vec![json!(valid)]),
+            ("outcome", outcomes),
+            ("verify_error_code", vec![json!(null)]),
+            ("decision", vec![json!("allow")]),
+            ("action_type", vec![json!(ACTION)]),
+            ("action", vec![json!(ACTION)]),
+            ("actor_id", vec![json!(AGENT)]),
+            ("agent", vec![json!(AGENT)]),
+            ("consumed", vec![json!(true)]),
+            ("permit_hash", vec![json!("f0")]),
+            ("approval", vec![json!({"by": "a person"})]),
+            ("unknown", vec![json!(false)]),
+        ])
+    };
+    prop_oneof![
+        3 => fields(true, &["allow", "verified"]),
+        1 => fields(true, &["permit_expired", "deny", "", "Allow"]),
+        1 => fields(false, &["permit_expired", "deny", "allow"]),
+    ]
+}
+
+/// The contract once more, over the fields as they are written. `None`: the answer cannot be read.
+struct Read<'a>(&'a Fields);
+
+impl Read<'_> {
+    /// The field, null being the same as absent. `Err`: it stands there twice, or is of another kind.
+    fn get<T>(&self, key: &str, of: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, ()> {
+        let mut found = self.0.iter().filter(|(k, _)| *k == key);
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some((_, Value::Null)), None) => Ok(None),
+            (Some((_, value)), None) => of(value).map(Some).ok_or(()),
+            (Some(_), Some(_)) => Err(()),
+        }
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, ()> {
+        self.get(key, |value| value.as_str().map(str::to_owned))
+    }
+
+    fn token(&self, key: &str) -> Result<Option<String>, ()> {
+        self.text(key)?
+            .map(|token| (token.len() <= 8 * 1024).then_some(token).ok_or(()))
+            .transpose()
+    }
+
+    fn bool(&self, key: &str) -> Result<Option<bool>, ()> {
+        self.get(key, Value::as_bool)
+    }
+
+    fn evaluation_allows(&self) -> Result<bool, ()> {
+        let decision = self.get("decision", |value| match value.as_str()? {
+            "allow" => Some(true),
+            "deny" | "hold" | "escalate" => Some(false),
+            _ => None,
+        })?;
+        let permitted = self.bool("permitted")?;
+        let (token, id) = (self.token("permit_token")?, self.token("decision_id")?);
+        for key in ["reason", "deny_code", "expires_at", "audit_entry_hash"] {
+            self.text(key)?;
+        }
+        self.get("risk_score", Value::as_f64)?;
+        self.get("denial", |value| {
+            // What it holds is for people only, so a list of the two passes.
+            let readable = match value {
+                Value::Object(_) => true,
+                Value::Array(list) => list.iter().all(Value::is_string),
+                _ => false,
+            };
+            readable.then_some(())
+        })?;
+        let allows = match (decision, permitted) {
+            (Some(a), Some(b)) if a != b => return Err(()),
+            (a, b) => a.or(b).ok_or(())?,
+        };
+        if allows && token.or(id).unwrap_or_default().is_empty() {
+            return Err(());
+        }
+        Ok(allows)
+    }
+
+    fn verification_passes(&self) -> Result<bool, ()> {
+        let (valid, verified) = (self.bool("valid")?, self.bool("verified")?);
+        let echoes = [
+            ("decision", "decision", "allow"),
+            ("action_type", "action", ACTION),
+            ("actor_id", "agent", AGENT),
+        ];
+        let mut agrees = true;
+        for (name, other, expected) in echoes {
+            let (a, b) = (self.text(name)?, self.text(other)?);
+            if a.is_some() && b.is_some() && a != b {
+                return Err(());
+            }
+            agrees &= a.or(b).is_none_or(|echo| echo == expected);
+        }
+        let outcome = self.text("outcome")?;
+        let code = self.text("verify_error_code")?;
+        self.bool("consumed")?;
+        self.text("permit_hash")?;
+        self.get("approval", |value| Some(value.clone()))?;
+        match (valid, verified) {
+            (None, None) => Err(()),
+            (Some(a), Some(b)) if a != b => Err(()),
+            (a, b) => Ok(a.or(b) == Some(true)
+                && agrees
+                && code.is_none()
+                && outcome.is_none_or(|word| word == "allow" || word == "verified")),
+        }
+    }
+}
+
+/// Whether the body runs, and if not, whether that is a refusal (else it is an unreadable answer).
+fn oracle(evaluate: &Fields, verify: &Fields) -> Result<bool, ()> {
+    Ok(Read(evaluate).evaluation_allows()? && Read(verify).verification_passes()?)
+}
+
+#[test]
+fn whatever_json_comes_the_body_runs_only_when_the_contract_says_so() {
+    let counts = [const { Cell::new(0_u32) }; 3];
+    let mut runner = TestRunner::new(Config {
+        cases: 4096,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let result = runner.run(&(evaluation(), verification()), |(evaluate, verify)| {
+        let says = oracle(&evaluate, &verify);
+        let kind = &counts[match says {
+            Ok(true) => 0,
+            Ok(false) => 1,
+            Err(()) => 2,
+        }];
+        kind.set(kind.get() + 1);
+        let wire = Wire {
+            evaluate: text(&evaluate),
+            verify: text(&verify),
+        };
+        for (path, ask) in async_paths::<Wire>() {
+            let ran = Ran::new();
+            let happened = drive(ask(&wire, &ran), 1);
+            check(path, &wire, says, &happened, &ran)?;
+        }
+        for (path, ask) in sync_paths::<Wire>() {
+            let ran = Ran::new();
+            let happened = Driven::Done(ask(&wire, &ran));
+            check(path, &wire, says, &happened, &ran)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    let counts = counts.map(Cell::into_inner);
+    println!("run, refused, unreadable: {counts:?}");
+    assert!(
+        counts.iter().all(|count| *count > 300),
+        "one-sided: {counts:?}"
+    );
+}
+
+fn check(
+    path: &str,
+    wire: &Wire,
+    says: Result<bool, ()>,
+    happened: &Driven<Result<(), Error>>,
+    ran: &Ran,
+) -> Result<(), TestCaseError> {
+    let as_told = match (says, happened) {
+        (Ok(true), Driven::Done(Ok(()))) => ran.count() == 1,
+        (Ok(false), Driven::Done(Err(Error::Denied(_)))) => ran.count() == 0,
+        (Err(()), Driven::Done(Err(error))) => {
+            error.code() == Some(Code::BadResponse) && ran.count() == 0
+        }
+        _ => false,
+    };
+    let (evaluate, verify) = (&wire.evaluate, &wire.verify);
+    prop_assert!(
+        as_told,
+        "{path}: {evaluate} then {verify}: expected {says:?}, got {happened:?}, ran {}",
+        ran.count()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_body_that_is_no_object_opens_nothing() {
+    let allow = json!({"decision": "allow", "permit_token": TOKEN}).to_string();
+    let valid = json!({"valid": true}).to_string();
+    let odd = [
+        "",
+        "null",
+        "true",
+        "\"allow\"",
+        "[]",
+        "[true]",
+        "[\"allow\",true,\"permit_2f9d4c8b7a6e5f10\"]",
+        "{",
+        "{}",
+        "{}{}",
+        "{\"valid\":true",
+    ];
+    for text in odd {
+        for (evaluate, verify) in [(text, &*valid), (&*allow, text)] {
+            let wire = Wire {
+                evaluate: evaluate.into(),
+                verify: verify.into(),
+            };
+            for (path, ask) in async_paths::<Wire>() {
+                let ran = Ran::new();
+                let happened = drive(ask(&wire, &ran), 1);
+                let unreadable = matches!(&happened, Driven::Done(Err(error)) if error.code() == Some(Code::BadResponse));
+                assert!(unreadable && ran.count() == 0, "{path}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_mock_answers_survives_the_wire() {
+    let authority = MockAuthority::new().allow(ACTION);
+    let request = EvaluateRequest::new(atlasent::Agent::new(AGENT).unwrap(), &action()).unwrap();
+    let Driven::Done(Ok(evaluation)) = drive(authority.evaluate(&request), 1) else {
+        panic!("no evaluation");
+    };
+    let wire = Wire {
+        evaluate: serde_json::to_string(&evaluation).unwrap(),
+        verify: serde_json::to_string(&Verification::valid()).unwrap(),
+    };
+    assert!(matches!(
+        drive(wire.protect(AGENT, action()), 1),
+        Driven::Done(Ok(_))
+    ));
+}

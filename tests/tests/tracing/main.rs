@@ -1,0 +1,11 @@
+//! What a call tells: everything an operator needs, and no secret.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod calls;
+mod secrets;
+mod told;
