@@ -1,8 +1,14 @@
 //! The head of the audit chain: it gives each new event its place, its time and its hash.
 
-use atlasent::audit::{Envelope, Event, GENESIS_HASH};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use atlasent::Agent;
+use atlasent::audit::{Event, GENESIS_HASH};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The end of a chain, onto which a store seals the next event. Stores keep it with their events.
@@ -37,25 +43,54 @@ impl ChainHead {
     }
 
     /// Seals an event that happened at `time`, which must come from [`time_at`](Self::time_at).
-    pub fn seal(&mut self, event: NewEvent, time: Timestamp) -> Event {
-        let at = format_time(time);
-        let envelope = Envelope {
-            id: event.id,
-            org_id: self.org_id.clone(),
-            sequence: self.sequence + 1,
-            kind: event.kind.to_owned(),
-            decision: event.decision.map(str::to_owned),
-            actor_id: event.actor_id,
-            resource_type: event.resource_id.is_some().then(|| "Resource".to_owned()),
-            resource_id: event.resource_id,
-            occurred_at: at.clone(),
-            created_at: at,
-        };
-        let event = Event::seal(envelope, event.payload, std::mem::take(&mut self.hash));
-        self.sequence = event.envelope.sequence;
-        self.hash.clone_from(&event.hash);
+    pub fn seal(&mut self, mut event: NewEvent, time: Timestamp) -> SealedEvent {
+        let sequence = self.sequence + 1;
+        let occurred_at = format_time(time);
+        let payload = event.take_payload(&self.org_id, sequence, &occurred_at);
+        let digest = Sha256::new()
+            .chain_update(&self.hash)
+            .chain_update(&payload)
+            .finalize();
+        let hash = base16ct::lower::encode_string(&digest);
+        self.sequence = sequence;
         self.time = time;
-        event
+        SealedEvent {
+            id: event.id,
+            sequence,
+            occurred_at,
+            payload,
+            previous_hash: std::mem::replace(&mut self.hash, hash.clone()),
+            hash,
+        }
+    }
+}
+
+/// An event in its place: what a store keeps. It is an [`Event`] before anyone has read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SealedEvent {
+    /// Its id.
+    pub id: String,
+    /// Its place in the chain, from 1.
+    pub sequence: u64,
+    /// When it happened (ISO 8601).
+    pub occurred_at: String,
+    /// The canonical JSON of everything that it says, the above included: what is hashed.
+    pub payload: String,
+    /// The hash of the event before.
+    pub previous_hash: String,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl SealedEvent {
+    /// The event, to be read, exported and verified.
+    ///
+    /// # Errors
+    ///
+    /// When the payload is not the one that was sealed.
+    pub fn to_event(&self) -> Result<Event, serde_json::Error> {
+        Event::from_payload(&self.payload, self.previous_hash.clone(), self.hash.clone())
     }
 }
 
@@ -69,12 +104,29 @@ pub struct NewEvent {
     /// What was decided.
     pub decision: Option<&'static str>,
     /// The agent.
-    pub actor_id: Option<String>,
+    pub actor_id: Option<Agent>,
     /// What it was done to.
     pub resource_id: Option<String>,
-    /// What else there is to say. Strings, booleans, integers and arrays of them only: encoders in different
-    /// languages write other numbers differently.
-    pub payload: Map<String, Value>,
+    /// What else there is to say.
+    pub payload: BTreeMap<&'static str, Fact<'static>>,
+}
+
+/// What an event can say. There is nothing else, since encoders in different languages write numbers other than
+/// integers differently (contract, part C).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Fact<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A text that others have too.
+    Shared(Arc<str>),
+    /// Several texts.
+    List(Vec<Arc<str>>),
+    /// Yes or no.
+    Flag(bool),
+    /// A count.
+    Count(u64),
 }
 
 impl NewEvent {
@@ -87,26 +139,80 @@ impl NewEvent {
             decision: None,
             actor_id: None,
             resource_id: None,
-            payload: Map::new(),
+            payload: BTreeMap::new(),
         }
     }
 
     /// Adds to the payload.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.payload.insert(key.to_owned(), value.into());
+    pub fn with(mut self, key: &'static str, fact: impl Into<Fact<'static>>) -> Self {
+        self.payload.insert(key, fact.into());
         self
     }
 
     /// Adds to the payload, if there is something to add.
     #[must_use]
-    pub fn with_some(self, key: &str, value: Option<impl Into<Value>>) -> Self {
-        match value {
-            Some(value) => self.with(key, value),
+    pub fn with_some(self, key: &'static str, fact: Option<impl Into<Fact<'static>>>) -> Self {
+        match fact {
+            Some(fact) => self.with(key, fact),
             None => self,
         }
     }
+
+    /// The canonical JSON of the payload, in which everything that the event says elsewhere is repeated, so that
+    /// it is hashed too.
+    fn take_payload(&mut self, org_id: &str, sequence: u64, occurred_at: &str) -> String {
+        let mut payload: BTreeMap<&str, Fact<'_>> = std::mem::take(&mut self.payload);
+        let resource = self.resource_id.as_deref();
+        let repeated = [
+            ("id", Some(Fact::from(&*self.id))),
+            ("org_id", Some(org_id.into())),
+            ("sequence", Some(Fact::Count(sequence))),
+            ("type", Some(self.kind.into())),
+            ("decision", self.decision.map(Fact::from)),
+            (
+                "actor_id",
+                self.actor_id.as_ref().map(|agent| agent.as_str().into()),
+            ),
+            ("resource_type", resource.map(|_| "Resource".into())),
+            ("resource_id", resource.map(Fact::from)),
+            ("occurred_at", Some(occurred_at.into())),
+            ("created_at", Some(occurred_at.into())),
+        ];
+        payload.extend(
+            repeated
+                .into_iter()
+                .filter_map(|(key, fact)| Some((key, fact?))),
+        );
+        canonical(&payload)
+    }
 }
+
+/// Canonical JSON: the map has its keys in order, and no fact has keys in it.
+#[expect(
+    clippy::expect_used,
+    reason = "texts, booleans and integers under texts, into memory: nothing here can fail"
+)]
+fn canonical(payload: &BTreeMap<&str, Fact<'_>>) -> String {
+    // Longer than most. What leaves is a copy that fits: it is kept for long.
+    let mut json = Vec::with_capacity(1000);
+    serde_json::to_writer(&mut json, payload).expect("facts serialize to JSON");
+    std::str::from_utf8(&json)
+        .expect("JSON is UTF-8")
+        .to_owned()
+}
+
+macro_rules! fact_from {
+    ($($type:ty => $variant:ident),*) => {$(
+        impl<'a> From<$type> for Fact<'a> {
+            fn from(fact: $type) -> Self {
+                Self::$variant(fact.into())
+            }
+        }
+    )*};
+}
+
+fact_from!(&'a str => Text, String => Text, Arc<str> => Shared, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
 
 /// ISO 8601 in UTC, to the microsecond: what every SDK's parser takes.
 pub(crate) fn format_time(time: Timestamp) -> String {

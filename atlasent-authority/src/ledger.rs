@@ -189,6 +189,15 @@ impl Refusal {
         }
     }
 
+    /// Whether the attempt used the permit up although it was refused.
+    #[must_use]
+    pub fn burns(self) -> bool {
+        match self {
+            Self::Mismatch(_) | Self::ApprovalRequired => true,
+            Self::Missing | Self::Permit(_) => false,
+        }
+    }
+
     /// The contract's `verify_error_code`.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -311,6 +320,7 @@ mod tests {
             let refusal = permit.consume(&question, NOON).unwrap_err();
             assert_eq!(refusal.code(), code);
             assert_eq!(refusal.outcome(), None);
+            assert!(refusal.burns());
             assert_eq!(permit.state, PermitState::Consumed, "{code}");
         }
     }

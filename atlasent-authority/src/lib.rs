@@ -41,7 +41,7 @@ mod policy;
 mod record;
 mod store;
 
-pub use chain::{ChainHead, NewEvent};
+pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
 pub use local::{LocalAuthority, LocalAuthorityBuilder, Revocation};

@@ -11,7 +11,7 @@ use atlasent::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::chain::format_time;
+use crate::chain::{NewEvent, SealedEvent, format_time};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Grant, PermitEntry, PermitKey, Refusal};
 use crate::memory::MemoryStore;
@@ -112,8 +112,8 @@ impl<S: Store> LocalAuthority<S> {
         let (event, revoked) = self.commit(Some(key), change).await?;
         Ok(Revocation {
             revoked,
-            revoked_at: event.envelope.occurred_at,
-            audit_hash: event.hash,
+            revoked_at: event.occurred_at.clone(),
+            audit_hash: event.hash.clone(),
         })
     }
 
@@ -144,10 +144,8 @@ impl<S: Store> LocalAuthority<S> {
     async fn commit<T: Send + 'static>(
         &self,
         permit: Option<PermitKey>,
-        change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (crate::NewEvent, T)
-        + Send
-        + 'static,
-    ) -> Result<(Event, T), Error> {
+        change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (NewEvent, T) + Send + 'static,
+    ) -> Result<(Arc<SealedEvent>, T), Error> {
         self.store
             .commit(self.clock.now(), permit, change)
             .await
@@ -206,9 +204,9 @@ impl<S: Store> Authority for LocalAuthority<S> {
             .options
             .request_id
             .clone()
-            .or(Some(event.envelope.id));
-        evaluation.timestamp = Some(event.envelope.occurred_at);
-        evaluation.audit_hash = Some(event.hash);
+            .or_else(|| Some(event.id.clone()));
+        evaluation.timestamp = Some(event.occurred_at.clone());
+        evaluation.audit_hash = Some(event.hash.clone());
         Ok(evaluation)
     }
 
@@ -218,7 +216,7 @@ impl<S: Store> Authority for LocalAuthority<S> {
         let change = move |now: Timestamp, entry: &mut Option<PermitEntry>| {
             let result = judge(&request, entry.as_mut(), now);
             (
-                record::verification(&request, key, entry.as_ref(), result),
+                record::verification(request, key, entry.as_ref(), result),
                 result,
             )
         };
@@ -229,11 +227,12 @@ impl<S: Store> Authority for LocalAuthority<S> {
             Err(refusal) => {
                 let mut refused = Verification::refuse(refusal.outcome(), refusal.reason());
                 refused.verify_error_code = Some(refusal.code().to_owned());
+                refused.consumed = Some(refusal.burns());
                 refused
             }
         };
         verification.permit_hash = Some(key.to_hex());
-        verification.timestamp = Some(event.envelope.occurred_at);
+        verification.timestamp = Some(event.occurred_at.clone());
         Ok(verification)
     }
 }

@@ -5,12 +5,12 @@
 //! does not begin at the beginning.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atlasent::audit::Event;
 use jiff::Timestamp;
 
-use crate::chain::{ChainHead, NewEvent};
+use crate::chain::{ChainHead, NewEvent, SealedEvent};
 use crate::ledger::{PermitEntry, PermitKey};
 use crate::store::{Store, StoreError};
 
@@ -27,7 +27,7 @@ struct Inner {
     permits: HashMap<PermitKey, PermitEntry>,
     /// The permits in the order in which they were issued, which is near enough that in which they expire.
     issued: VecDeque<PermitKey>,
-    events: VecDeque<Event>,
+    events: VecDeque<Arc<SealedEvent>>,
     head: ChainHead,
 }
 
@@ -71,7 +71,7 @@ impl Store for MemoryStore {
         now: Timestamp,
         permit: Option<PermitKey>,
         change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (NewEvent, T) + Send + 'static,
-    ) -> Result<(Event, T), StoreError> {
+    ) -> Result<(Arc<SealedEvent>, T), StoreError> {
         let mut inner = self.lock();
         let time = inner.head.time_at(now);
         let mut entry = permit.and_then(|key| inner.permits.get(&key).cloned());
@@ -79,17 +79,23 @@ impl Store for MemoryStore {
         if let (Some(key), Some(entry)) = (permit, entry) {
             inner.keep(key, entry, time, self.permit_limit)?;
         }
-        let event = inner.head.seal(event, time);
-        inner.append(event.clone(), self.event_limit);
+        let event = Arc::new(inner.head.seal(event, time));
+        inner.append(Arc::clone(&event), self.event_limit);
         Ok((event, result))
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let inner = self.lock();
-        let newer = inner
-            .events
-            .partition_point(|event| event.envelope.sequence <= after);
-        Ok(inner.events.range(newer..).take(limit).cloned().collect())
+        let events: Vec<_> = {
+            let inner = self.lock();
+            let newer = inner
+                .events
+                .partition_point(|event| event.sequence <= after);
+            inner.events.range(newer..).take(limit).cloned().collect()
+        };
+        let events = events.iter().map(|event| event.to_event());
+        events
+            .collect::<Result<_, _>>()
+            .map_err(|error| StoreError::Failed(error.into()))
     }
 }
 
@@ -101,15 +107,16 @@ impl Inner {
         time: Timestamp,
         limit: usize,
     ) -> Result<(), StoreError> {
-        let known = self.permits.contains_key(&key);
-        if !known && self.permits.len() >= limit && !self.forget_one_expired(time) {
+        if let Some(known) = self.permits.get_mut(&key) {
+            *known = entry;
+            return Ok(());
+        }
+        if self.permits.len() >= limit && !self.forget_one_expired(time) {
             return Err(StoreError::Full {
                 permits: self.permits.len(),
             });
         }
-        if !known {
-            self.issued.push_back(key);
-        }
+        self.issued.push_back(key);
         self.permits.insert(key, entry);
         Ok(())
     }
@@ -128,12 +135,12 @@ impl Inner {
         expired.is_some()
     }
 
-    fn append(&mut self, event: Event, limit: usize) {
+    fn append(&mut self, event: Arc<SealedEvent>, limit: usize) {
         if self.events.len() == limit {
             if self
                 .events
                 .front()
-                .is_some_and(|oldest| oldest.envelope.sequence == 1)
+                .is_some_and(|oldest| oldest.sequence == 1)
             {
                 tracing::warn!(
                     target: "atlasent",
@@ -165,7 +172,7 @@ mod tests {
     }
 
     /// Issues a permit that expires 10 seconds after `now`.
-    fn issue(store: &MemoryStore, name: &str, now: i64) -> Result<Event, StoreError> {
+    fn issue(store: &MemoryStore, name: &str, now: i64) -> Result<Arc<SealedEvent>, StoreError> {
         let request =
             EvaluateRequest::new(Agent::new("bot").unwrap(), &AnyAction::new("a").unwrap())
                 .unwrap();
@@ -233,7 +240,7 @@ mod tests {
         let store = MemoryStore::new();
         issue(&store, "a", 100).unwrap();
         let second = issue(&store, "b", 50).unwrap();
-        assert_eq!(second.envelope.occurred_at, "1970-01-01T00:01:40.000000Z");
+        assert_eq!(second.occurred_at, "1970-01-01T00:01:40.000000Z");
         let events = block_on(store.events(0, 9)).unwrap();
         let mut verifier = ChainVerifier::new();
         events.iter().for_each(|event| verifier.push(event));

@@ -1,11 +1,11 @@
 //! What the audit chain says of each thing that happens. Never a token, never a key.
 
-use atlasent::{Decision, EvaluateRequest, VerifyRequest};
-use serde_json::Value;
+use std::sync::Arc;
 
 use crate::chain::NewEvent;
 use crate::ledger::{PermitEntry, PermitKey, Refusal};
 use crate::policy::{Policies, Verdict};
+use atlasent::{Decision, EvaluateRequest, VerifyRequest};
 
 /// A request was decided on.
 pub(crate) fn evaluation(
@@ -20,26 +20,30 @@ pub(crate) fn evaluation(
         Decision::Hold => "evaluate.hold",
         Decision::Escalate => "evaluate.escalate",
     };
-    let policies: Value = verdict.determining.iter().map(|id| &**id).collect();
     // What could not be evaluated may quote the context, so it is told on the same condition.
-    let errors: Option<Value> = (with_context && !verdict.errors.is_empty())
-        .then(|| verdict.errors.iter().map(String::as_str).collect());
+    let errors: Option<Vec<Arc<str>>> = (with_context && !verdict.errors.is_empty()).then(|| {
+        verdict
+            .errors
+            .iter()
+            .map(|error| error.as_str().into())
+            .collect()
+    });
     let context = request.context.canonical_json();
     let options = &request.options;
     let mut event = NewEvent::new(kind)
-        .with("action_type", &*request.action_type)
-        .with("reason", &*verdict.reason)
-        .with("policies", policies)
+        .with("action_type", request.action_type.clone())
+        .with("reason", Arc::clone(&verdict.reason))
+        .with("policies", verdict.determining.clone())
         .with("context_hash", sha256_hex(&context))
         .with_some("context", with_context.then_some(context))
         .with_some("errors", errors)
-        .with_some("code", verdict.code.as_deref())
+        .with_some("code", verdict.code.clone())
         .with_some("permit_hash", permit.map(PermitKey::to_hex))
-        .with_some("environment", options.environment.as_deref())
-        .with_some("request_id", options.request_id.as_deref())
+        .with_some("environment", options.environment.clone())
+        .with_some("request_id", options.request_id.clone())
         .with_some("shadow", request.shadow);
     event.decision = Some(verdict.decision.as_str());
-    event.actor_id = Some(request.actor_id.as_str().to_owned());
+    event.actor_id = Some(request.actor_id.clone());
     event.resource_id.clone_from(&request.resource_id);
     event
 }
@@ -47,19 +51,19 @@ pub(crate) fn evaluation(
 /// A permit was presented. The event names whose permit it is, where the ledger knows; and the agent and the
 /// action that it was presented for.
 pub(crate) fn verification(
-    request: &VerifyRequest,
+    request: VerifyRequest,
     permit: PermitKey,
     entry: Option<&PermitEntry>,
     result: Result<(), Refusal>,
 ) -> NewEvent {
-    let restated = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let restated = |text: String| Some(text).filter(|text| !text.is_empty());
     let kind = match result {
         Ok(()) => "permit.verified",
         Err(_) => "permit.verify_failed",
     };
     about(NewEvent::new(kind), permit, entry)
-        .with_some("presented_by", restated(&request.actor_id))
-        .with_some("presented_for", restated(&request.action_type))
+        .with_some("presented_by", restated(request.actor_id))
+        .with_some("presented_for", restated(request.action_type))
         .with_some("reason", result.err().map(Refusal::reason))
         .with_some("code", result.err().map(Refusal::code))
 }
@@ -79,16 +83,16 @@ pub(crate) fn revocation(
 /// Says which permit an event is about.
 fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) -> NewEvent {
     let grant = entry.map(|entry| &entry.grant);
-    event.actor_id = grant.map(|grant| grant.agent.as_str().to_owned());
+    event.actor_id = grant.map(|grant| grant.agent.clone());
     event.resource_id = grant.and_then(|grant| grant.resource.clone());
     event
         .with("permit_hash", permit.to_hex())
-        .with_some("action_type", grant.map(|grant| &*grant.action))
+        .with_some("action_type", grant.map(|grant| grant.action.clone()))
 }
 
 /// The authority started with these policies.
 pub(crate) fn policies_loaded(policies: &Policies) -> NewEvent {
-    let ids: Value = policies.ids().collect();
+    let ids: Vec<Arc<str>> = policies.ids().map(Arc::from).collect();
     NewEvent::new("policy.loaded").with("policies", ids)
 }
 

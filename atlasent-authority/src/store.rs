@@ -1,11 +1,12 @@
 //! Where permits and events are kept: the trait that every store implements.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use atlasent::audit::Event;
 use jiff::Timestamp;
 
-use crate::chain::NewEvent;
+use crate::chain::{NewEvent, SealedEvent};
 use crate::ledger::{PermitEntry, PermitKey};
 
 /// A permit ledger and an audit chain that change together.
@@ -28,7 +29,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         permit: Option<PermitKey>,
         change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (NewEvent, T) + Send + 'static,
-    ) -> impl Future<Output = Result<(Event, T), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(Arc<SealedEvent>, T), StoreError>> + Send;
 
     /// At most `limit` events whose sequence number is above `after`, oldest first.
     ///

@@ -3,6 +3,8 @@
 //! Macro, layer, extractor, blocking face and every combinator end here. Nothing else calls
 //! [`Permit::mint`], and nothing here can be replaced by an implementor of [`Authority`].
 
+use std::fmt;
+
 use tracing::Instrument;
 
 use crate::permit::PermitRecord;
@@ -13,7 +15,6 @@ use crate::{
 };
 
 /// A permit together with the two answers that it rests on.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Gate<A> {
     /// The permit.
@@ -22,6 +23,17 @@ pub struct Gate<A> {
     pub evaluation: Evaluation,
     /// The verification of its permit.
     pub verification: Verification,
+}
+
+/// Prints the permit and the answers, redacted, and not the action.
+impl<A> fmt::Debug for Gate<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("permit", &self.permit)
+            .field("evaluation", &self.evaluation)
+            .field("verification", &self.verification)
+            .finish()
+    }
 }
 
 /// A permit for `agent` to do `action`, once: [`AuthorityExt::protect`](crate::AuthorityExt::protect) as a
@@ -105,7 +117,7 @@ fn require_valid(
         .into_iter()
         .flatten()
         .map(String::as_str)
-        .find(|word| !matches!(*word, "allow" | "verified"))
+        .find(|word| !matches!(*word, "" | "allow" | "verified"))
         .unwrap_or(if verification.valid {
             "the answer names another decision, action or agent"
         } else {

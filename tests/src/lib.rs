@@ -5,3 +5,8 @@ mod drive;
 
 pub use capture::{Kind, Seen, capture};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

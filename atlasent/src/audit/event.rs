@@ -52,32 +52,6 @@ pub struct Envelope {
 }
 
 impl Event {
-    /// Seals an event onto the one before: repeats the envelope in the payload, so that it is hashed too,
-    /// and hashes the payload.
-    ///
-    /// ```
-    /// use atlasent::audit::{Envelope, Event, GENESIS_HASH, chain_hash};
-    ///
-    /// let envelope = Envelope { id: "e1".into(), sequence: 1, kind: "policy.loaded".into(), ..Envelope::default() };
-    /// let event = Event::seal(envelope, Default::default(), GENESIS_HASH.to_owned());
-    /// assert_eq!(event.payload["type"], "policy.loaded");
-    /// assert_eq!(event.hash, chain_hash(GENESIS_HASH, &event.payload));
-    /// ```
-    #[must_use]
-    pub fn seal(
-        envelope: Envelope,
-        mut payload: Map<String, Value>,
-        previous_hash: String,
-    ) -> Self {
-        payload.extend(envelope.to_fields());
-        Self {
-            hash: chain_hash(&previous_hash, &payload),
-            envelope,
-            payload,
-            previous_hash,
-        }
-    }
-
     /// The event whose payload this JSON text is. Its hash is the one given: [`ChainVerifier`] tells whether it
     /// is right.
     ///
@@ -88,12 +62,13 @@ impl Event {
     /// When the text is not a JSON object, or does not repeat the envelope.
     ///
     /// ```
-    /// use atlasent::audit::{Envelope, Event, GENESIS_HASH};
+    /// use atlasent::audit::{Event, GENESIS_HASH, chain_hash};
     ///
-    /// let sealed = Event::seal(Envelope::default(), Default::default(), GENESIS_HASH.to_owned());
-    /// let payload = serde_json::to_string(&sealed.payload)?;
-    /// let read = Event::from_payload(&payload, sealed.previous_hash.clone(), sealed.hash.clone())?;
-    /// assert_eq!(read, sealed);
+    /// let payload = r#"{"created_at":"2026-01-01T00:00:00Z","id":"e1","occurred_at":"2026-01-01T00:00:00Z",
+    ///     "org_id":"local","sequence":1,"type":"policy.loaded"}"#;
+    /// let hash = chain_hash(GENESIS_HASH, &serde_json::from_str(payload)?);
+    /// let event = Event::from_payload(payload, GENESIS_HASH.to_owned(), hash)?;
+    /// assert_eq!(event.envelope.kind, "policy.loaded");
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn from_payload(
@@ -157,17 +132,18 @@ impl Trail {
     /// Checks the whole trail.
     ///
     /// ```
-    /// use atlasent::audit::{Envelope, Event, GENESIS_HASH, Trail};
+    /// use atlasent::audit::{Event, GENESIS_HASH, Trail, chain_hash};
     ///
-    /// let event = Event::seal(
-    ///     Envelope { sequence: 1, occurred_at: "2026-01-01T00:00:00Z".into(), ..Envelope::default() },
-    ///     Default::default(),
-    ///     GENESIS_HASH.to_owned(),
-    /// );
+    /// let payload = r#"{"created_at":"2026-01-01T00:00:00Z","id":"e1","occurred_at":"2026-01-01T00:00:00Z",
+    ///     "org_id":"local","sequence":1,"type":"policy.loaded"}"#;
+    /// let hash = chain_hash(GENESIS_HASH, &serde_json::from_str(payload)?);
+    /// let event = Event::from_payload(payload, GENESIS_HASH.to_owned(), hash)?;
+    ///
     /// let mut trail = Trail::new(vec![event]);
     /// assert!(trail.verify().is_intact());
     /// trail.events[0].envelope.actor_id = Some("somebody-else".into());
     /// assert!(!trail.verify().is_intact());
+    /// # Ok::<(), serde_json::Error>(())
     /// ```
     #[must_use]
     pub fn verify(&self) -> super::ChainReport {

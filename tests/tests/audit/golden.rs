@@ -1,7 +1,10 @@
 //! The hash of an event, computed a second time by hand and compared with fixed ones, so that a trail of today
 //! verifies tomorrow and elsewhere.
 
+use atlasent::Agent;
 use atlasent::audit::{ChainVerifier, Event, GENESIS_HASH, Trail, chain_hash};
+use atlasent_authority::{ChainHead, NewEvent};
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -102,15 +105,24 @@ fn the_golden_events_have_their_hashes() {
 #[test]
 fn sealing_makes_the_golden_event() {
     let golden: Event = serde_json::from_str(SECOND).unwrap();
-    let own = ["reason", "policies", "action_type", "context_hash"];
-    let mut payload = golden.payload.clone();
-    payload.retain(|key, _| own.contains(&&**key));
-    let sealed = Event::seal(
-        golden.envelope.clone(),
-        payload,
-        golden.previous_hash.clone(),
-    );
-    assert_eq!(sealed, golden);
+    let mut head = ChainHead {
+        org_id: "org-1".into(),
+        sequence: 1,
+        hash: golden.previous_hash.clone(),
+        time: Timestamp::MIN,
+    };
+    let mut event = NewEvent::new("evaluate.allow")
+        .with("reason", "permitted by policy `a`")
+        .with("policies", vec!["a".into()])
+        .with("action_type", "deploy")
+        .with("context_hash", hash("", "{}"));
+    event.id = "evt-2".into();
+    event.decision = Some("allow");
+    event.actor_id = Some(Agent::new("deploy-bot").unwrap());
+    event.resource_id = Some("prod-1".into());
+    let sealed = head.seal(event, "2026-01-01T00:00:01Z".parse().unwrap());
+    assert_eq!(sealed.to_event().unwrap(), golden);
+    assert_eq!((head.sequence, head.hash), (2, golden.hash));
 }
 
 #[test]

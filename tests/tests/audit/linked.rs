@@ -1,6 +1,7 @@
 //! Events that were dropped, repeated, swapped, cut off or sealed anew: each is found, for what it is.
 
-use atlasent::audit::{Envelope, Event, Finding, Problem, Trail};
+use atlasent::audit::{Envelope, Event, Finding, Problem, Trail, chain_hash};
+use serde_json::json;
 
 use crate::story::Story;
 
@@ -27,6 +28,15 @@ fn recounted(events: Vec<Event>) -> Trail {
     Trail::new(events)
 }
 
+/// The event with its envelope repeated in its payload, and the hash that fits.
+fn sealed(mut event: Event) -> Event {
+    if let serde_json::Value::Object(envelope) = json!(event.envelope) {
+        event.payload.extend(envelope);
+    }
+    event.hash = chain_hash(&event.previous_hash, &event.payload);
+    event
+}
+
 /// The same events with `change` made to one of them, and everything from there on sealed anew.
 fn resealed(mut trail: Trail, at: usize, change: impl FnOnce(&mut Event)) -> Trail {
     change(&mut trail.events[at]);
@@ -37,7 +47,7 @@ fn resealed(mut trail: Trail, at: usize, change: impl FnOnce(&mut Event)) -> Tra
                 .previous_hash
                 .clone_from(&trail.events[index - 1].hash);
         }
-        trail.events[index] = Event::seal(event.envelope, event.payload, event.previous_hash);
+        trail.events[index] = sealed(event);
     }
     recounted(trail.events)
 }
@@ -238,7 +248,7 @@ fn an_event_sealed_anew_does_not_fit_its_neighbours() {
         let mut trail = whole.clone();
         let mut event = trail.events[at].clone();
         event.payload.insert("reason".into(), "all is well".into());
-        trail.events[at] = Event::seal(event.envelope, event.payload, event.previous_hash);
+        trail.events[at] = sealed(event);
         let expected = match at + 1 == trail.events.len() {
             true => vec![Problem::WrongHead],
             false => vec![Problem::NotAdjacent, Problem::HashMismatch],

@@ -144,7 +144,7 @@ pub(crate) fn verifications() -> Vec<Case<Verification>> {
     cases.extend(refusing().into_iter().map(|answer| {
         let word = match (&answer.outcome, &answer.verify_error_code) {
             (Some(word), _) if !["allow", "verified", ""].contains(&word.as_str()) => Some(word),
-            (None, Some(word)) => Some(word),
+            (None, Some(word)) if !word.is_empty() => Some(word),
             _ => None,
         };
         let known = |word: &Option<String>| {
