@@ -10,7 +10,8 @@ async fn asynchronous(permit: Permit) -> Result<u8, Error> {
 
 #[protect(action = "deploy", agent = "bot")]
 fn synchronous(text: &str, permit: Permit) -> Result<u8, Error> {
-    Ok(text)
+    let number: u8 = text;
+    Ok(number)
 }
 
 #[protect(action = "deploy", agent = "bot")]

@@ -7,7 +7,7 @@ use atlasent::{Action, Permit};
 struct DropTable;
 
 fn typed(permit: Permit<DropTable>) -> (Permit<DropTable>, Permit<DropTable>) {
-    (permit.clone(), permit)
+    (Clone::clone(&permit), permit)
 }
 
 /// This clones the action, which the permit derefs to.

@@ -3,7 +3,7 @@
 use atlasent::{Permit, PermitRecord};
 
 fn from(record: PermitRecord) -> Permit {
-    Permit::from(record)
+    <Permit as From<PermitRecord>>::from(record)
 }
 
 fn into(record: PermitRecord) -> Permit {
