@@ -44,7 +44,7 @@ mod store;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
-pub use local::{LocalAuthority, LocalAuthorityBuilder, Revocation};
+pub use local::{LocalAuthority, LocalAuthorityBuilder};
 pub use memory::MemoryStore;
 pub use policy::{Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use store::{Store, StoreError};

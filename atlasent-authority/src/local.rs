@@ -7,7 +7,7 @@ use std::time::Duration;
 use atlasent::audit::{Event, Trail};
 use atlasent::{
     Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Verification, VerifyRequest, blocking,
+    Revocation, Verification, VerifyRequest, blocking,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,18 +43,6 @@ pub struct LocalAuthority<S = MemoryStore> {
     clock: Arc<dyn Clock>,
     permit_ttl: SignedDuration,
     record_context: bool,
-}
-
-/// What became of a [revocation](LocalAuthority::revoke).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Revocation {
-    /// Whether there was a permit to take back: one that was neither used, expired, revoked nor unknown.
-    pub revoked: bool,
-    /// When (ISO 8601).
-    pub revoked_at: String,
-    /// The hash of the audit event that recorded it.
-    pub audit_hash: String,
 }
 
 impl LocalAuthority {
@@ -110,11 +98,10 @@ impl<S: Store> LocalAuthority<S> {
             )
         };
         let (event, revoked) = self.commit(Some(key), change).await?;
-        Ok(Revocation {
-            revoked,
-            revoked_at: event.occurred_at.clone(),
-            audit_hash: event.hash.clone(),
-        })
+        let mut revocation = Revocation::new(token.clone(), revoked);
+        revocation.revoked_at = Some(event.occurred_at.clone());
+        revocation.audit_hash = Some(event.hash.clone());
+        Ok(revocation)
     }
 
     /// The audit trail that the store holds, whole, ready to be exported and verified.

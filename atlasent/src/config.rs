@@ -13,11 +13,11 @@ static DEFAULT: OnceLock<Arc<dyn DynAuthority>> = OnceLock::new();
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when a default is installed already.
+/// [`Error::Config`] when a default is installed already, or was taken from the environment because it was needed.
 pub fn configure(authority: impl Authority + 'static) -> Result<(), Error> {
     DEFAULT.set(Arc::new(authority)).map_err(|_| {
         Error::Config(
-            "a default authority is installed already: call `configure` once, at start-up"
+            "there is a default authority already: call `configure` once, at start-up, before anything asks"
                 .to_owned(),
         )
     })
@@ -25,15 +25,37 @@ pub fn configure(authority: impl Authority + 'static) -> Result<(), Error> {
 
 /// The default authority.
 ///
+/// Where none is installed, it is a client of the AtlaSent API with the key in `ATLASENT_API_KEY` (feature `client`),
+/// made when it is first needed.
+///
 /// # Errors
 ///
-/// [`Error::Config`] when none is installed: an unconfigured program is refused, never allowed.
+/// [`Error::Config`] when there is neither: an unconfigured program is refused, never allowed.
 pub fn default_authority() -> Result<&'static Arc<dyn DynAuthority>, Error> {
-    DEFAULT.get().ok_or_else(|| {
-        Error::Config(
-            "there is no default authority: call `atlasent::configure` at start-up, \
-             or name one with `authority = …`"
-                .to_owned(),
-        )
-    })
+    if let Some(installed) = DEFAULT.get() {
+        return Ok(installed);
+    }
+    let found = from_env()?;
+    Ok(DEFAULT.get_or_init(|| found))
+}
+
+#[cfg(feature = "client")]
+fn from_env() -> Result<Arc<dyn DynAuthority>, Error> {
+    let client = crate::Client::from_env().map_err(|error| match error {
+        Error::Config(why) => Error::Config(format!(
+            "there is no default authority: call `atlasent::configure` at start-up, name one with \
+             `authority = …`, or use the environment, where {why}"
+        )),
+        other => other,
+    })?;
+    Ok(Arc::new(client))
+}
+
+#[cfg(not(feature = "client"))]
+fn from_env() -> Result<Arc<dyn DynAuthority>, Error> {
+    Err(Error::Config(
+        "there is no default authority: call `atlasent::configure` at start-up, \
+         or name one with `authority = …`"
+            .to_owned(),
+    ))
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::object::Object;
-use crate::{Decision, PermitToken};
+use crate::{ConstraintTrace, Decision, PermitToken, RateLimit};
 
 /// The answer to an [`EvaluateRequest`](crate::EvaluateRequest).
 ///
@@ -33,6 +33,10 @@ pub struct Evaluation {
     pub timestamp: Option<String>,
     /// The risk that the authority saw.
     pub risk_score: Option<f64>,
+    /// How the decision came about, where that was asked for and is told.
+    pub constraint_trace: Option<ConstraintTrace>,
+    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Evaluation {
@@ -50,6 +54,8 @@ impl Evaluation {
             audit_hash: None,
             timestamp: None,
             risk_score: None,
+            constraint_trace: None,
+            rate_limit: None,
         }
     }
 
@@ -127,6 +133,8 @@ struct WireEvaluation {
     timestamp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     risk_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    constraint_trace: Option<ConstraintTrace>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -157,6 +165,7 @@ impl TryFrom<Object<WireEvaluation>> for Evaluation {
             audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
             timestamp: wire.timestamp,
             risk_score: wire.risk_score,
+            constraint_trace: wire.constraint_trace,
             ..Self::new(decision)
         };
         if decision.is_allow() {
@@ -188,6 +197,7 @@ impl From<Evaluation> for WireEvaluation {
             audit_hash: evaluation.audit_hash,
             timestamp: evaluation.timestamp,
             risk_score: evaluation.risk_score,
+            constraint_trace: evaluation.constraint_trace,
             ..Self::default()
         };
         if permitted {

@@ -65,6 +65,8 @@
 #[cfg(feature = "audit")]
 pub mod audit;
 pub mod blocking;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -73,9 +75,12 @@ mod agent;
 mod ask;
 mod authority;
 mod canonical;
+mod classify;
 mod config;
+mod constraint;
 mod context;
 mod decision;
+mod denied;
 mod error;
 mod evaluate;
 mod execution;
@@ -84,8 +89,11 @@ mod guarded;
 mod object;
 mod permit;
 mod protect;
+mod rate_limit;
 mod redact;
 mod request;
+mod require_permit;
+mod revocation;
 mod token;
 mod trace;
 mod verify;
@@ -95,15 +103,23 @@ pub use agent::{Agent, ToAgent};
 pub use ask::{Ask, Authorization};
 pub use authority::{Authority, AuthorityExt, DynAuthority};
 pub use canonical::execution_hash;
+pub use classify::{DESTRUCTIVE_COMMAND, classify_command};
+#[cfg(feature = "client")]
+pub use client::{Client, ClientBuilder};
 pub use config::{configure, default_authority};
+pub use constraint::{ConstraintTrace, PolicyTrace, StageTrace};
 pub use context::Context;
 pub use decision::Decision;
-pub use error::{Code, Denied, Error, Failure, PermitOutcome};
+pub use denied::{Denied, PermitOutcome};
+pub use error::{Code, Error, Failure};
 pub use evaluate::Evaluation;
 pub use guarded::{Guarded, Opened};
 pub use permit::{Permit, PermitRecord};
 pub use protect::{Gate, protect};
+pub use rate_limit::RateLimit;
 pub use request::{EvaluateRequest, RequestOptions};
+pub use require_permit::{ProtectedAction, require_permit};
+pub use revocation::Revocation;
 pub use token::PermitToken;
 pub use verify::{Verification, VerifyRequest};
 

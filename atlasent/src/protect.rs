@@ -11,7 +11,8 @@ use crate::permit::PermitRecord;
 use crate::trace::Asking;
 use crate::{
     Action, Agent, Authority, AuthorityExt, Code, Decision, Denied, Error, EvaluateRequest,
-    Evaluation, Failure, Permit, PermitToken, RequestOptions, ToAgent, Verification, VerifyRequest,
+    Evaluation, Failure, Permit, PermitOutcome, PermitToken, RequestOptions, ToAgent, Verification,
+    VerifyRequest,
 };
 
 /// A permit together with the two answers that it rests on.
@@ -123,11 +124,16 @@ fn require_valid(
         } else {
             "not valid"
         });
+    let permit_outcome = verification.permit_outcome();
+    let mut reason = token.scrub(&format!("Permit failed verification ({outcome})"));
+    if verification.retried && permit_outcome == Some(PermitOutcome::Consumed) {
+        reason += ": an earlier attempt, which got no answer, may have consumed it";
+    }
     Err(Denied {
         decision: Decision::Deny,
-        reason: token.scrub(&format!("Permit failed verification ({outcome})")),
+        reason,
         code: token.scrub_option(verification.verify_error_code.clone()),
-        outcome: verification.permit_outcome(),
+        outcome: permit_outcome,
         ..refusal(request, evaluation)
     }
     .into())

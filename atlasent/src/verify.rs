@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::object::Object;
-use crate::{EvaluateRequest, PermitOutcome, PermitToken};
+use crate::{EvaluateRequest, PermitOutcome, PermitToken, RateLimit};
 
 /// The question whether a permit is good; asking consumes it.
 ///
@@ -103,6 +103,12 @@ pub struct Verification {
     /// The agent that the permit stands for, repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
+    /// Whether an earlier attempt of the same call got no answer, and may have used the permit up.
+    #[serde(skip_serializing)]
+    pub retried: bool,
+    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
+    #[serde(skip_serializing)]
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Verification {
@@ -192,6 +198,8 @@ impl TryFrom<Object<WireVerification>> for Verification {
                 .ok_or("`action_type` and `action` contradict each other")?,
             actor_id: one_of(wire.actor_id, wire.agent)
                 .ok_or("`actor_id` and `agent` contradict each other")?,
+            retried: false,
+            rate_limit: None,
         })
     }
 }

@@ -7,7 +7,7 @@ use atlasent::{
     Agent, AnyAction, Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
     VerifyRequest,
 };
-use atlasent_authority::{LocalAuthority, Policies, Revocation};
+use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, drive};
 use jiff::Timestamp;
 use serde_json::Value;

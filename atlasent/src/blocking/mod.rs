@@ -16,6 +16,9 @@
 //! # Ok::<(), atlasent::Error>(())
 //! ```
 
+#[cfg(feature = "client")]
+mod client;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -26,7 +29,12 @@ use std::thread;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::execution::{Execution, run_blocking};
-use crate::{Action, Authority, AuthorityExt, Authorization, Error, Gate, Permit, ToAgent};
+#[cfg(feature = "client")]
+pub use client::Client;
+
+use crate::{
+    Action, Authority, AuthorityExt, Authorization, Error, Gate, Permit, ProtectedAction, ToAgent,
+};
 
 /// [`AuthorityExt::protect`], waited for.
 ///
@@ -54,6 +62,19 @@ pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
 ) -> Result<T, E> {
     let permit = protect(authority, agent, action)?;
     run_blocking(Execution::start(&permit), Result::is_err, || body(permit))
+}
+
+/// [`require_permit`](crate::require_permit) with a sync body.
+///
+/// # Errors
+///
+/// As [`protect`], and whatever `body` returns.
+pub fn require_permit<P: Authority + ?Sized, T, E: From<Error>>(
+    authority: &P,
+    action: ProtectedAction,
+    body: impl FnOnce(Permit<ProtectedAction>) -> Result<T, E>,
+) -> Result<T, E> {
+    with_permit(authority, action.agent().clone(), action, body)
 }
 
 /// [`AuthorityExt::gate`], waited for.

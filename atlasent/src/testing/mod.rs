@@ -1,7 +1,10 @@
-//! Scripted authorities, for tests (feature `testing`).
+//! Scripted authorities, and time that does not pass, for tests (feature `testing`).
 //!
 //! A [`MockAuthority`] answers what its script says and remembers what it was asked. It weakens nothing: its
 //! answers go through the same checks as any other authority's.
+
+#[cfg(feature = "client")]
+mod time;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -12,6 +15,9 @@ use crate::{
     Action, Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, Permit,
     PermitToken, Verification, VerifyRequest, blocking,
 };
+
+#[cfg(feature = "client")]
+pub use time::VirtualTime;
 
 /// An authority that answers by script, action by action, and records its calls.
 ///

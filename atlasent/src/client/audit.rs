@@ -1,0 +1,288 @@
+//! The audit trail of the server: its events page by page, and exports of it.
+
+use std::collections::{HashSet, VecDeque};
+
+use futures_util::stream::{self, Stream};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::Client;
+use crate::audit::Event;
+use crate::object::Object;
+use crate::{Code, Error, Failure, RateLimit};
+
+/// Which events are asked for. Without any of these, all.
+///
+/// ```
+/// use atlasent::client::EventFilter;
+///
+/// let filter = EventFilter::default()
+///     .types(["evaluate.deny", "permit.verify_failed"])
+///     .actor_id("deploy-bot")
+///     .since("2026-11-01T00:00:00Z")
+///     .limit(200);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct EventFilter {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    types: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    // Pages are for listing alone: an export is one piece.
+    #[serde(skip)]
+    limit: Option<u32>,
+    #[serde(skip)]
+    cursor: Option<String>,
+}
+
+impl EventFilter {
+    /// Only events of these types, such as `evaluate.deny`.
+    pub fn types<T: AsRef<str>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        let types: Vec<_> = types.into_iter().collect();
+        let types: Vec<_> = types.iter().map(AsRef::as_ref).collect();
+        self.types = Some(types.join(",")).filter(|types| !types.is_empty());
+        self
+    }
+
+    /// Only events of this agent.
+    pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
+        self.actor_id = Some(agent.into());
+        self
+    }
+
+    /// Only events at or after this time (ISO 8601).
+    pub fn since(mut self, time: impl Into<String>) -> Self {
+        self.from = Some(time.into());
+        self
+    }
+
+    /// Only events at or before this time (ISO 8601).
+    pub fn until(mut self, time: impl Into<String>) -> Self {
+        self.to = Some(time.into());
+        self
+    }
+
+    /// How many events a page holds. A server gives 50 unasked, and 500 at the most. An export has no pages.
+    pub fn limit(mut self, events: u32) -> Self {
+        self.limit = Some(events);
+        self
+    }
+
+    /// The page that [`EventPage::next_cursor`] points to. An export has no pages.
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = Some(cursor.into());
+        self
+    }
+
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let limit = self.limit.map(|limit| limit.to_string());
+        [
+            ("types", &self.types),
+            ("actor_id", &self.actor_id),
+            ("from", &self.from),
+            ("to", &self.to),
+            ("limit", &limit),
+            ("cursor", &self.cursor),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.clone()?)))
+        .collect()
+    }
+}
+
+/// One page of the audit trail.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<Event>,
+    /// How many events there are on all pages.
+    pub total: u64,
+    /// Where the next page starts; none on the last one.
+    pub next_cursor: Option<String>,
+    /// How much of the rate limit is left.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// An export of the audit trail, byte for byte as it came, so that its signature can be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditExport {
+    /// The export's id.
+    pub export_id: String,
+    /// The hash of its last event.
+    pub chain_head_hash: String,
+    /// The bundle. Nothing in it is believed before it is verified.
+    pub bundle: Vec<u8>,
+    /// How much of the rate limit is left.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl Client {
+    /// One page of the audit trail: `GET /v1-audit/events`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer.
+    ///
+    /// ```no_run
+    /// use atlasent::{Client, client::EventFilter};
+    ///
+    /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
+    /// let page = client.audit_events(&EventFilter::default().actor_id("deploy-bot")).await?;
+    /// for event in &page.events {
+    ///     println!("{} {}", event.envelope.occurred_at, event.envelope.kind);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn audit_events(&self, filter: &EventFilter) -> Result<EventPage, Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            events: Vec<Event>,
+            total: u64,
+            next_cursor: Option<String>,
+        }
+        let transport = &self.shared.transport;
+        let call = transport.get("/v1-audit/events", &filter.query())?;
+        let (Object(page), about) = transport.fetch::<Object<Wire>>(&call).await?;
+        Ok(EventPage {
+            events: page.events,
+            total: page.total,
+            // Servers say "no more" in either way.
+            next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()),
+            rate_limit: about.rate_limit,
+        })
+    }
+
+    /// All events from the page that the filter starts at to the last one, fetched as they are taken.
+    ///
+    /// The stream ends with the first error. A cursor that comes back is one: the server leads in a circle.
+    ///
+    /// ```no_run
+    /// use atlasent::{Client, client::EventFilter};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
+    /// let denied = EventFilter::default().types(["evaluate.deny"]).limit(500);
+    /// let mut events = std::pin::pin!(client.audit_event_stream(denied));
+    /// while let Some(event) = events.try_next().await? {
+    ///     println!("{:?}", event.envelope.actor_id);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn audit_event_stream(
+        &self,
+        filter: EventFilter,
+    ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        let pages = Pages {
+            client: self.clone(),
+            next: Some(filter),
+            fetched: VecDeque::new(),
+            cursors: HashSet::new(),
+        };
+        stream::try_unfold(pages, async |mut pages: Pages| {
+            Ok(pages.next().await?.map(|event| (event, pages)))
+        })
+    }
+
+    /// A signed export of the audit trail: `POST /v1-audit/exports`. A filter's page settings do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer, or it is larger than the
+    /// [limit](super::ClientBuilder::export_limit).
+    pub async fn audit_export(&self, filter: &EventFilter) -> Result<AuditExport, Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            export_id: String,
+            chain_head_hash: String,
+            #[serde(rename = "events")]
+            _events: Vec<IgnoredAny>,
+        }
+        let transport = &self.shared.transport;
+        let call = transport.post("/v1-audit/exports", filter)?;
+        let answer = transport
+            .fetch_bytes(&call, self.shared.export_limit)
+            .await?;
+        let Object(export) = transport.read::<Object<Wire>>(&answer)?;
+        Ok(AuditExport {
+            export_id: export.export_id,
+            chain_head_hash: export.chain_head_hash,
+            bundle: answer.body,
+            rate_limit: answer.about.rate_limit,
+        })
+    }
+}
+
+/// The pages of a trail, one after the other.
+struct Pages {
+    client: Client,
+    /// The page to fetch next.
+    next: Option<EventFilter>,
+    fetched: VecDeque<Event>,
+    cursors: HashSet<String>,
+}
+
+impl Pages {
+    async fn next(&mut self) -> Result<Option<Event>, Error> {
+        while self.fetched.is_empty() {
+            let Some(filter) = self.next.take() else {
+                return Ok(None);
+            };
+            let page = self.client.audit_events(&filter).await?;
+            self.fetched = page.events.into();
+            if let Some(cursor) = page.next_cursor {
+                if !self.cursors.insert(cursor.clone()) {
+                    let text = "the pages of events lead in a circle: a cursor came twice";
+                    return Err(Failure::new(Code::BadResponse, text).into());
+                }
+                self.next = Some(filter.cursor(cursor));
+            }
+        }
+        Ok(self.fetched.pop_front())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_says_only_what_is_set() {
+        assert!(EventFilter::default().query().is_empty());
+        assert!(EventFilter::default().types([""; 0]).query().is_empty());
+        let filter = EventFilter::default()
+            .types(["a", "b"])
+            .since("s")
+            .limit(7)
+            .cursor("c");
+        let said = [
+            ("types", "a,b"),
+            ("from", "s"),
+            ("limit", "7"),
+            ("cursor", "c"),
+        ];
+        assert_eq!(
+            filter.query(),
+            said.map(|(name, value)| (name, value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_export_is_asked_for_without_pages() {
+        let filter = EventFilter::default()
+            .actor_id("a")
+            .until("u")
+            .limit(7)
+            .cursor("c");
+        assert_eq!(
+            serde_json::to_string(&filter).unwrap(),
+            r#"{"actor_id":"a","to":"u"}"#
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! The decision cache of `evaluate()`. Nothing that leads to a permit reads it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+
+use crate::canonical::sha256_hex;
+use crate::{Error, EvaluateRequest, Evaluation};
+
+/// Remembers allows for a while, for [`Client::evaluate`](crate::Client::evaluate) alone.
+///
+/// The key is the whole request. A refusal is asked for anew each time, so that it ends as soon as its cause does.
+///
+/// ```
+/// use std::time::Duration;
+/// use atlasent::{Client, client::DecisionCache};
+///
+/// let client = Client::builder()
+///     .api_key("ask_test_0123456789")
+///     .cache(DecisionCache::new(Duration::from_secs(5), 100))
+///     .build()?;
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionCache {
+    ttl: Duration,
+    entries: u64,
+}
+
+impl DecisionCache {
+    /// A cache for at most `entries` allows, each good for `ttl`.
+    #[must_use]
+    pub fn new(ttl: Duration, entries: u64) -> Self {
+        Self { ttl, entries }
+    }
+}
+
+/// Half a minute, 1,024 entries.
+impl Default for DecisionCache {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(30), 1024)
+    }
+}
+
+/// The allows that one client remembers, by the digest of the whole request.
+pub(super) struct Allows {
+    cache: Cache<String, (Instant, Evaluation)>,
+    ttl: Duration,
+}
+
+impl Allows {
+    pub(super) fn new(settings: &DecisionCache) -> Self {
+        Self {
+            cache: Cache::builder().max_capacity(settings.entries).build(),
+            ttl: settings.ttl,
+        }
+    }
+
+    pub(super) fn key(request: &EvaluateRequest) -> Result<String, Error> {
+        let text = serde_json::to_vec(request)
+            .map_err(|error| Error::invalid(format!("it does not serialize: {error}")))?;
+        Ok(sha256_hex(&[&text]))
+    }
+
+    pub(super) fn get(&self, key: &str, now: Instant) -> Option<Evaluation> {
+        let (asked, allow) = self.cache.get(key)?;
+        (now.saturating_duration_since(asked) < self.ttl).then_some(allow)
+    }
+
+    pub(super) fn keep(&self, key: String, evaluation: &Evaluation, asked: Instant) {
+        if evaluation.decision.is_allow() {
+            self.cache.insert(key, (asked, evaluation.clone()));
+        }
+    }
+}
+
+/// Prints none of its permits.
+impl fmt::Debug for Allows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allows")
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Agent, AnyAction, Decision, PermitToken};
+
+    #[test]
+    fn an_allow_is_kept_for_its_time() {
+        let cache = Allows::new(&DecisionCache::default());
+        let allow = Evaluation::allow(PermitToken::new("p").unwrap());
+        let now = Instant::now();
+        cache.keep("a".to_owned(), &allow, now);
+        assert_eq!(cache.get("a", now + Duration::from_secs(29)), Some(allow));
+        assert_eq!(cache.get("a", now + Duration::from_secs(30)), None);
+        assert_eq!(cache.get("b", now), None);
+    }
+
+    #[test]
+    fn a_refusal_is_not_kept() {
+        let cache = Allows::new(&DecisionCache::default());
+        for decision in [Decision::Deny, Decision::Hold, Decision::Escalate] {
+            let now = Instant::now();
+            cache.keep("a".to_owned(), &Evaluation::refuse(decision, "no"), now);
+            assert_eq!(cache.get("a", now), None);
+        }
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let cache = Allows::new(&DecisionCache::new(Duration::from_secs(30), 8));
+        let allow = Evaluation::allow(PermitToken::new("p").unwrap());
+        for n in 0..1000 {
+            cache.keep(n.to_string(), &allow, Instant::now());
+        }
+        cache.cache.run_pending_tasks();
+        assert!(cache.cache.entry_count() <= 8);
+    }
+
+    #[test]
+    fn every_part_of_the_request_is_part_of_the_key() {
+        let agent = |name: &str| Agent::new(name).unwrap();
+        let action = AnyAction::new("deploy").unwrap();
+        let with = |key: &str| action.clone().with_field(key, "x").unwrap();
+        let request = |agent, action: &AnyAction| EvaluateRequest::new(agent, action).unwrap();
+        let option = request(agent("a"), &action)
+            .with_options(crate::RequestOptions::default().environment("production"));
+        let requests = [
+            request(agent("a"), &action),
+            request(agent("b"), &action),
+            request(agent("a"), &AnyAction::new("other").unwrap()),
+            request(agent("a"), &with("x")),
+            request(agent("a"), &with("y")),
+            request(agent("a"), &action.clone().with_resource("r")),
+            request(agent("a"), &action).shadow(true),
+            option,
+        ];
+        let keys: std::collections::HashSet<_> = requests
+            .iter()
+            .map(|request| Allows::key(request).unwrap())
+            .collect();
+        assert_eq!(keys.len(), requests.len());
+    }
+}

@@ -1,0 +1,171 @@
+//! Where the API is: the base URL, checked when it is taken.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+use crate::Error;
+use crate::redact::excerpt;
+
+/// Where the hosted service is.
+pub(crate) const DEFAULT: &str = "https://api.atlasent.io";
+/// Set to `1`, it allows plain `http` to any host.
+const ALLOW_HTTP: &str = "ATLASENT_ALLOW_INSECURE_HTTP";
+
+/// The base URL, without a slash at its end.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint(String);
+
+impl Endpoint {
+    /// Checks a base URL (contract, part A, "Construction").
+    pub(crate) fn new(base: &str) -> Result<Self, Error> {
+        Self::check(base, std::env::var(ALLOW_HTTP).is_ok_and(|v| v == "1"))
+    }
+
+    fn check(base: &str, allow_http: bool) -> Result<Self, Error> {
+        let refuse = |why: &str| {
+            Err(Error::Config(format!(
+                "the base URL `{}` {why}",
+                excerpt(without_userinfo(base))
+            )))
+        };
+        let base = base.trim_end_matches('/');
+        let Ok(url) = Url::parse(base) else {
+            return refuse("is not an absolute URL: write it as `https://host`");
+        };
+        let Some(host) = url.host_str() else {
+            return refuse("names no host: write it as `https://host`");
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse(
+                "holds a user or password: take them out, the API key is all that is sent",
+            );
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return refuse("has a query or a fragment: take it out");
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if allow_http || is_loopback(host) => {}
+            "http" => {
+                return refuse(
+                    "would send the API key in the clear: use `https`; in a closed network, \
+                     `ATLASENT_ALLOW_INSECURE_HTTP=1` allows `http`",
+                );
+            }
+            _ => return refuse("is neither `https` nor `http`"),
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// Whether TLS is needed.
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
+    /// The URL of one of the API's paths.
+    pub(crate) fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, Error> {
+        let mut url = Url::parse(&format!("{}{path}", self.0))
+            .map_err(|error| Error::Config(format!("the base URL `{}`: {error}", self.0)))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
+    }
+}
+
+/// Hosts that do not leave this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The part of a URL behind a password, which is all that an error may show.
+fn without_userinfo(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_is_taken_without_its_last_slashes() {
+        for (base, kept) in [
+            ("https://api.atlasent.io", "https://api.atlasent.io"),
+            ("https://api.atlasent.io///", "https://api.atlasent.io"),
+            ("https://host:8443/prefix/", "https://host:8443/prefix"),
+        ] {
+            assert_eq!(Endpoint::check(base, false).unwrap().0, kept);
+        }
+    }
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for base in [
+            "http://localhost:8080",
+            "http://LOCALHOST",
+            "http://127.0.0.1:9",
+            "http://127.8.8.8",
+            "http://[::1]:80",
+        ] {
+            assert!(Endpoint::check(base, false).is_ok(), "{base}");
+        }
+        for base in [
+            "http://api.atlasent.io",
+            "http://localhost.evil.example",
+            "http://10.0.0.1",
+            "http://[fe80::1]",
+        ] {
+            assert!(Endpoint::check(base, false).is_err(), "{base}");
+            assert!(Endpoint::check(base, true).is_ok(), "{base}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused() {
+        for base in [
+            "",
+            "api.atlasent.io",
+            "/v1",
+            "https://",
+            "file:///etc/passwd",
+            "ftp://host",
+            "https://host?x=1",
+            "https://host#x",
+            "https://user@host",
+            "https://user:secret@host",
+            "data:text/plain,x",
+        ] {
+            assert!(Endpoint::check(base, true).is_err(), "{base}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        let error = Endpoint::check("https://user:hunter2@host", false).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        let error = Endpoint::check("ht tp://user:hunter2@host", false).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn paths_and_queries_are_joined_on() {
+        let endpoint = Endpoint::check("https://host/prefix", false).unwrap();
+        let query = [("types", "a.b,c&d".to_owned())];
+        assert_eq!(
+            endpoint.url("/v1-audit/events", &query).unwrap().as_str(),
+            "https://host/prefix/v1-audit/events?types=a.b%2Cc%26d"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The connections: one pool for each runtime that the client is used in.
+//!
+//! A connection is driven by a task of the runtime that opened it. Used from another one, it would hang when the
+//! first is blocked (a blocking call inside of it is enough), and break when the first has ended.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::runtime::{Handle, Id};
+
+use super::endpoint::Endpoint;
+use crate::Error;
+
+/// How many runtimes may use a client at the same time before the oldest pool is given up.
+const POOLS: usize = 8;
+/// Below the minute after which many servers and balancers close a quiet connection.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// Where requests go out.
+pub(super) enum Http {
+    /// The caller's own client, with whatever pool it has.
+    Given(reqwest::Client),
+    /// Ours.
+    Pooled(Pools),
+}
+
+pub(super) struct Pools {
+    tls: Arc<ClientConfig>,
+    pools: RwLock<Vec<(Id, reqwest::Client)>>,
+}
+
+impl Http {
+    pub(super) fn pooled(endpoint: &Endpoint) -> Result<Self, Error> {
+        Ok(Self::Pooled(Pools {
+            tls: tls(endpoint)?.into(),
+            pools: RwLock::default(),
+        }))
+    }
+
+    /// The client of the runtime that this is called in.
+    pub(super) fn client(&self) -> Result<reqwest::Client, Error> {
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::Config(
+                "the client needs a tokio runtime to connect in: call it from one, \
+                 or use `atlasent::blocking`, which brings its own"
+                    .to_owned(),
+            )
+        })?;
+        match self {
+            Self::Given(client) => Ok(client.clone()),
+            Self::Pooled(pools) => pools.of(runtime.id()),
+        }
+    }
+}
+
+impl Pools {
+    fn of(&self, runtime: Id) -> Result<reqwest::Client, Error> {
+        let find = |pools: &[(Id, reqwest::Client)]| {
+            let found = pools.iter().find(|(id, _)| *id == runtime);
+            found.map(|(_, client)| client.clone())
+        };
+        let known = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = find(&known) {
+            return Ok(client);
+        }
+        drop(known);
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = find(&pools) {
+            return Ok(client);
+        }
+        let client = self.build()?;
+        if pools.len() >= POOLS {
+            pools.remove(0);
+        }
+        pools.push((runtime, client.clone()));
+        Ok(client)
+    }
+
+    fn build(&self) -> Result<reqwest::Client, Error> {
+        reqwest::Client::builder()
+            .redirect(Policy::none())
+            .referer(false)
+            .tcp_nodelay(true)
+            .pool_idle_timeout(IDLE)
+            .tls_backend_preconfigured(ClientConfig::clone(&self.tls))
+            .build()
+            .map_err(|error| Error::Config(format!("no HTTP client: {error}")))
+    }
+}
+
+/// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to secure, nobody is
+/// trusted: plain HTTP works on machines without certificates, too.
+fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
+    let refuse = |error| Error::Config(format!("no TLS with the system's certificates: {error}"));
+    let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(refuse)?;
+    let verified = if endpoint.is_https() {
+        builder.with_platform_verifier().map_err(refuse)?
+    } else {
+        builder.with_root_certificates(RootCertStore::empty())
+    };
+    let mut config = verified.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Given(_) => "Given",
+            Self::Pooled(_) => "Pooled",
+        })
+    }
+}

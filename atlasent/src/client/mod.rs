@@ -1,0 +1,230 @@
+//! The client of the AtlaSent HTTP API: an [`Authority`] on the other side of a network.
+//!
+//! ```no_run
+//! use atlasent::{AnyAction, AuthorityExt, Client};
+//!
+//! # async fn f() -> Result<(), atlasent::Error> {
+//! let client = Client::from_env()?; // ATLASENT_API_KEY, and ATLASENT_BASE_URL where it is not the hosted service
+//! let permit = client.protect("deploy-bot", AnyAction::new("deploy.production")?).await?;
+//! # drop(permit); Ok(()) }
+//! ```
+//!
+//! Every call is sent again when the server fails or does not answer in time, with growing random waits, until the
+//! [deadline](ClientBuilder::deadline) is over. Nothing else is: a connection that broke after the request went out may
+//! have been heard. Redirects are not followed. An answer that is anything but a readable success is an
+//! [`Error`], and so opens nothing.
+//!
+//! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the same calls.
+
+mod audit;
+mod builder;
+mod cache;
+mod endpoint;
+mod failure;
+mod headers;
+mod http;
+mod key;
+mod keys;
+mod retry;
+mod time;
+mod transport;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+
+pub use audit::{AuditExport, EventFilter, EventPage};
+pub use builder::ClientBuilder;
+pub use cache::DecisionCache;
+pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
+
+use cache::Allows;
+use transport::Transport;
+
+use crate::{
+    Authority, Error, EvaluateRequest, Evaluation, PermitToken, Revocation, Verification,
+    VerifyRequest,
+};
+
+/// A client of the AtlaSent HTTP API.
+///
+/// It is an [`Authority`], so `#[protect]`, [`protect`](fn@crate::protect) and everything else takes it. Cloning is
+/// cheap and shares connections. `Debug` shows no key.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use atlasent::Client;
+///
+/// let client = Client::builder()
+///     .api_key("ask_test_0123456789")
+///     .timeout(Duration::from_secs(5))
+///     .build()?;
+/// atlasent::configure(client)?;
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    transport: Transport,
+    cache: Option<Allows>,
+    snapshot_source: Option<String>,
+    export_limit: usize,
+}
+
+impl Client {
+    /// A client with this key and the defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the key is none, or `ATLASENT_BASE_URL` is wrong.
+    pub fn new(api_key: impl Into<String>) -> Result<Self, Error> {
+        Self::builder().api_key(api_key).build()
+    }
+
+    /// A client from `ATLASENT_API_KEY` and, where it is set, `ATLASENT_BASE_URL`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the first is not set, or either is wrong.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// A client with settings of its own.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Asks for a decision, and leaves it at that: `POST /v1-evaluate`.
+    ///
+    /// A refusal is an answer here, and no error. With a [cache](ClientBuilder::cache), an allow may be an earlier
+    /// one, whose permit may be used by now; `protect` and its kin never read the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer.
+    ///
+    /// ```no_run
+    /// use atlasent::{Agent, AnyAction, Client, Decision, EvaluateRequest};
+    ///
+    /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
+    /// let action = AnyAction::new("deploy.production")?;
+    /// let request = EvaluateRequest::new(Agent::new("deploy-bot")?, &action)?;
+    /// match client.evaluate(&request).await?.decision {
+    ///     Decision::Hold => println!("somebody has to look at it"),
+    ///     decision => println!("{decision}"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        let Some(cache) = &self.shared.cache else {
+            return Authority::evaluate(self, request).await;
+        };
+        let request = self.with_snapshot(request);
+        let key = Allows::key(&request)?;
+        let now = self.shared.transport.time.now();
+        if let Some(allow) = cache.get(&key, now) {
+            return Ok(allow);
+        }
+        let evaluation = self.ask(&request, "/v1-evaluate").await?;
+        cache.keep(key, &evaluation, now);
+        Ok(evaluation)
+    }
+
+    /// Asks for a decision and for how it came about: [`Evaluation::constraint_trace`]. A server that does not know
+    /// how to tell leaves that out.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub async fn evaluate_preflight(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        let request = self.with_snapshot(request);
+        self.ask(&request, "/v1-evaluate?include=constraint_trace")
+            .await
+    }
+
+    /// Verifies a permit, and uses it up: `POST /v1-verify-permit`.
+    ///
+    /// It sends what it is given and nothing more. `protect` restates agent and action, and refuses an answer
+    /// that contradicts them; here that is up to the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer. A permit that is not good is an answer.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        let transport = &self.shared.transport;
+        let call = transport.post("/v1-verify-permit", request)?;
+        let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
+        verification.rate_limit = about.rate_limit;
+        verification.retried = about.retried;
+        Ok(verification)
+    }
+
+    /// Takes a permit back before it is used: `POST /v1-revoke-permit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer.
+    pub async fn revoke_permit(
+        &self,
+        token: &PermitToken,
+        reason: &str,
+    ) -> Result<Revocation, Error> {
+        let transport = &self.shared.transport;
+        let body = json!({
+            "decision_id": token,
+            "reason": reason,
+            "api_key": transport.key.expose(),
+        });
+        let call = transport.post("/v1-revoke-permit", &body)?;
+        let fetched = transport.fetch::<Revocation>(&call).await;
+        let (mut revocation, about) = fetched.map_err(|error| error.scrubbed(token))?;
+        revocation.rate_limit = about.rate_limit;
+        Ok(revocation)
+    }
+
+    async fn ask(&self, request: &EvaluateRequest, path: &str) -> Result<Evaluation, Error> {
+        let transport = &self.shared.transport;
+        let call = transport.post(path, request)?;
+        let (mut evaluation, about) = transport.fetch::<Evaluation>(&call).await?;
+        evaluation.rate_limit = about.rate_limit;
+        Ok(evaluation)
+    }
+
+    /// The request with the snapshot that stands in where it has none: hosted policies ask for one.
+    fn with_snapshot<'a>(&self, request: &'a EvaluateRequest) -> Cow<'a, EvaluateRequest> {
+        #[derive(Serialize)]
+        struct Snapshot<'a> {
+            source: &'a str,
+            complete: bool,
+        }
+        match &self.shared.snapshot_source {
+            Some(source) if request.options.state_snapshot.is_none() => {
+                let mut request = request.clone();
+                request.options.state_snapshot = Some(json!(Snapshot {
+                    source,
+                    complete: true
+                }));
+                Cow::Owned(request)
+            }
+            _ => Cow::Borrowed(request),
+        }
+    }
+}
+
+/// Every question goes over the wire: what decides over a permit is never read from a cache.
+impl Authority for Client {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.ask(&self.with_snapshot(request), "/v1-evaluate").await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        Client::verify(self, request).await
+    }
+}

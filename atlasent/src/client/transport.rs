@@ -1,0 +1,289 @@
+//! One call over the wire: its headers, its attempts, and the bytes that come back.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    USER_AGENT,
+};
+use reqwest::{Method, Response, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::endpoint::Endpoint;
+use super::http::Http;
+use super::key::ApiKey;
+use super::retry::{Attempt, Limits, Schedule};
+use super::time::Time;
+use super::{failure, headers};
+use crate::{Code, Error, Failure, RateLimit};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-atlasent-protocol-version");
+
+/// What nearly every answer has to fit in, in bytes.
+pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Everything that calls share.
+pub(super) struct Transport {
+    pub(super) endpoint: Endpoint,
+    pub(super) key: ApiKey,
+    pub(super) user_agent: HeaderValue,
+    pub(super) http: Http,
+    pub(super) limits: Limits,
+    pub(super) time: Time,
+}
+
+/// One call of the contract's table.
+pub(super) struct Call {
+    method: Method,
+    url: Url,
+    body: Option<Vec<u8>>,
+    accept: &'static str,
+}
+
+/// A success, with its body in full.
+pub(super) struct Answer {
+    pub(super) body: Vec<u8>,
+    pub(super) about: About,
+}
+
+/// What an answer says beside its body.
+#[derive(Debug)]
+pub(super) struct About {
+    pub(super) request_id: String,
+    pub(super) rate_limit: Option<RateLimit>,
+    /// Whether an earlier attempt of the same call may have reached the server.
+    pub(super) retried: bool,
+}
+
+impl Transport {
+    pub(super) fn get(&self, path: &str, query: &[(&'static str, String)]) -> Result<Call, Error> {
+        Ok(Call {
+            method: Method::GET,
+            url: self.endpoint.url(path, query)?,
+            body: None,
+            accept: "application/json",
+        })
+    }
+
+    pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Call, Error> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::invalid(format!("it does not serialize: {error}")))?;
+        Ok(Call {
+            method: Method::POST,
+            url: self.endpoint.url(path, &[])?,
+            body: Some(body),
+            accept: "application/json",
+        })
+    }
+
+    /// Calls, and reads the answer as JSON.
+    pub(super) async fn fetch<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+    ) -> Result<(T, About), Error> {
+        let answer = self.fetch_bytes(call, BODY_LIMIT).await?;
+        let read = self.read(&answer)?;
+        Ok((read, answer.about))
+    }
+
+    /// Reads an answer as JSON.
+    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            self.describe(failure::of_json(&error), &answer.about.request_id)
+                .into()
+        })
+    }
+
+    /// Calls, and keeps the answer's bytes, at most `limit` of them.
+    pub(super) async fn fetch_bytes(&self, call: &Call, limit: usize) -> Result<Answer, Error> {
+        let mut tries = self.tries()?;
+        loop {
+            let attempt = tries
+                .within_time(async {
+                    let (response, about) = tries.open(call).await?;
+                    let body = read_body(response, limit).await?;
+                    Ok(Answer { body, about })
+                })
+                .await;
+            if let Some(settled) = tries.settle(attempt).await {
+                return settled;
+            }
+        }
+    }
+
+    fn tries(&self) -> Result<Tries<'_>, Error> {
+        Ok(Tries {
+            transport: self,
+            http: self.http.client()?,
+            schedule: Schedule::start(&self.limits, self.time.now()),
+            request_id: Uuid::new_v4().simple().to_string(),
+        })
+    }
+
+    /// The headers of every request (contract, part A, "Every request").
+    fn headers(&self, call: &Call, request_id: &str) -> Result<HeaderMap, Failure> {
+        let unsendable = |_| Failure::new(Code::BadRequest, "a header cannot be sent");
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", self.key.expose())).map_err(unsendable)?;
+        bearer.set_sensitive(true);
+        Ok(HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ACCEPT, HeaderValue::from_static(call.accept)),
+            (AUTHORIZATION, bearer),
+            (USER_AGENT, self.user_agent.clone()),
+            (
+                REQUEST_ID,
+                HeaderValue::try_from(request_id).map_err(unsendable)?,
+            ),
+            (PROTOCOL_VERSION, HeaderValue::from_static("1")),
+        ]))
+    }
+
+    /// A failure with the id of its request, and without the key.
+    pub(super) fn describe(&self, failure: Failure, request_id: &str) -> Failure {
+        failure
+            .map_message(|message| self.key.scrub(&message))
+            .with_request_id(request_id)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("endpoint", &self.endpoint)
+            .field("key", &self.key)
+            .field("http", &self.http)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The attempts of one call.
+struct Tries<'a> {
+    transport: &'a Transport,
+    http: reqwest::Client,
+    schedule: Schedule<'a>,
+    request_id: String,
+}
+
+impl Tries<'_> {
+    /// Sends the request once, and takes nothing but a success.
+    async fn open(&self, call: &Call) -> Result<(Response, About), Attempt> {
+        let headers = self
+            .transport
+            .headers(call, &self.request_id)
+            .map_err(Attempt::last)?;
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .headers(headers);
+        if let Some(body) = &call.body {
+            request = request.body(body.clone());
+        }
+        let response = request.send().await.map_err(failure::of_transport)?;
+        let about = About {
+            request_id: self.request_id.clone(),
+            rate_limit: headers::rate_limit(response.headers()),
+            retried: self.schedule.is_retry(),
+        };
+        let status = response.status();
+        tracing::debug!(
+            target: "atlasent",
+            path = call.url.path(),
+            request_id = self.request_id,
+            status = status.as_u16(),
+            "answered"
+        );
+        // A client that was brought along may follow redirects. What it was led to is nobody's answer.
+        if *response.url() != call.url {
+            let failure = Failure::new(
+                Code::BadResponse,
+                "a redirect was followed: bring an HTTP client with `redirect::Policy::none()`",
+            );
+            return Err(Attempt::last(failure.with_status(status.as_u16())));
+        }
+        if status.is_success() {
+            return Ok((response, about));
+        }
+        let retry_after = headers::retry_after(response.headers(), SystemTime::now());
+        // The status is the answer here: a body that cannot be read costs its message only.
+        let body = read_body(response, BODY_LIMIT).await.unwrap_or_default();
+        let mut attempt = failure::of_status(status, &body);
+        attempt.failure.retry_after = retry_after;
+        attempt.failure.rate_limit = about.rate_limit;
+        Err(attempt)
+    }
+
+    /// The attempt, or a timeout when it takes longer than there is time.
+    async fn within_time<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Attempt>>,
+    ) -> Result<T, Attempt> {
+        let limit = self.schedule.time_left(self.transport.time.now());
+        timeout(limit, attempt).await.unwrap_or_else(|_| {
+            let text = format!("no answer within {limit:?}");
+            Err(Attempt::again(Failure::new(Code::Timeout, text)))
+        })
+    }
+
+    /// The end of the call, or none when there is another attempt to make, whose time has come.
+    async fn settle<T>(&mut self, attempt: Result<T, Attempt>) -> Option<Result<T, Error>> {
+        let attempt = match attempt {
+            Ok(answer) => return Some(Ok(answer)),
+            Err(attempt) => attempt,
+        };
+        let time = &self.transport.time;
+        let wait = self
+            .schedule
+            .next_wait(&attempt, time.now(), |most| time.jitter(most));
+        let failure = self.transport.describe(*attempt.failure, &self.request_id);
+        let Some(wait) = wait else {
+            return Some(Err(failure.into()));
+        };
+        tracing::warn!(
+            target: "atlasent",
+            request_id = self.request_id,
+            error = %failure,
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "trying again"
+        );
+        time.sleep(wait).await;
+        None
+    }
+}
+
+/// The body in full, unless it is larger than `limit`.
+async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Attempt> {
+    if let Some(encoding) = response.headers().get(CONTENT_ENCODING) {
+        // Nothing but `identity` was asked for. A client that was brought along and decodes, takes the header away.
+        if encoding.as_bytes() != b"identity" {
+            return Err(Attempt::last(Failure::new(
+                Code::Network,
+                "the answer is encoded in a way that was not asked for",
+            )));
+        }
+    }
+    let too_long = || {
+        Attempt::last(Failure::new(
+            Code::BadResponse,
+            format!("the answer has more than {limit} bytes"),
+        ))
+    };
+    let expected = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+    if expected > limit {
+        return Err(too_long());
+    }
+    let mut body = Vec::with_capacity(expected.min(BODY_LIMIT));
+    while let Some(chunk) = response.chunk().await.map_err(failure::of_transport)? {
+        if chunk.len() > limit - body.len() {
+            return Err(too_long());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,155 @@
+//! A refusal, and what a verification can say of a permit.
+
+use std::fmt;
+
+use crate::{Agent, Decision};
+
+/// What a verification said of a permit that did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PermitOutcome {
+    /// The permit was used before.
+    Consumed,
+    /// The permit's time is over.
+    Expired,
+    /// The permit was taken back.
+    Revoked,
+    /// The authority does not know the permit.
+    NotFound,
+}
+
+impl PermitOutcome {
+    /// The word that stands on the wire as `outcome`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consumed => "permit_consumed",
+            Self::Expired => "permit_expired",
+            Self::Revoked => "permit_revoked",
+            Self::NotFound => "permit_not_found",
+        }
+    }
+
+    /// The word that stands on the wire as `verify_error_code`.
+    #[must_use]
+    pub const fn error_code(self) -> &'static str {
+        match self {
+            Self::Consumed => "PERMIT_ALREADY_USED",
+            Self::Expired => "PERMIT_EXPIRED",
+            Self::Revoked => "PERMIT_REVOKED",
+            Self::NotFound => "PERMIT_NOT_FOUND",
+        }
+    }
+
+    /// Reads either of the two words.
+    pub(crate) fn from_wire(word: &str) -> Option<Self> {
+        [Self::Consumed, Self::Expired, Self::Revoked, Self::NotFound]
+            .into_iter()
+            .find(|outcome| word == outcome.as_str() || word == outcome.error_code())
+    }
+}
+
+/// A refusal: the action was asked for, and may not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    // Private, so that a refusal cannot be built that says `allow`.
+    pub(crate) decision: Decision,
+    pub(crate) action: String,
+    pub(crate) agent: Agent,
+    pub(crate) reason: String,
+    pub(crate) code: Option<String>,
+    pub(crate) evaluation_id: Option<String>,
+    pub(crate) audit_hash: Option<String>,
+    pub(crate) outcome: Option<PermitOutcome>,
+}
+
+impl Denied {
+    /// `deny`, `hold` or `escalate`; never `allow`. A permit that failed its verification is a `deny`.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    /// The name of the action that was asked for.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// Who asked.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Why, in the authority's words.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Why, as the authority's code for programs.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// The authority's id of the evaluation, to ask a person about.
+    #[must_use]
+    pub fn evaluation_id(&self) -> Option<&str> {
+        self.evaluation_id.as_deref()
+    }
+
+    /// The hash of the audit event that recorded the evaluation.
+    #[must_use]
+    pub fn audit_hash(&self) -> Option<&str> {
+        self.audit_hash.as_deref()
+    }
+
+    /// What was wrong with the permit, when the evaluation allowed and the verification refused.
+    #[must_use]
+    pub fn permit_outcome(&self) -> Option<PermitOutcome> {
+        self.outcome
+    }
+
+    /// Whether the permit had been taken back.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.outcome == Some(PermitOutcome::Revoked)
+    }
+
+    /// Whether the permit's time was over.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.outcome == Some(PermitOutcome::Expired)
+    }
+
+    /// Whether the permit had been used before.
+    #[must_use]
+    pub fn is_consumed(&self) -> bool {
+        self.outcome == Some(PermitOutcome::Consumed)
+    }
+
+    /// Whether the authority did not know the permit.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.outcome == Some(PermitOutcome::NotFound)
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.decision {
+            Decision::Hold => "is on hold",
+            Decision::Escalate => "needs escalation",
+            Decision::Allow | Decision::Deny => "is denied",
+        };
+        write!(
+            f,
+            "`{}` {verb} for agent `{}`: {}",
+            self.action, self.agent, self.reason
+        )
+    }
+}
+
+impl std::error::Error for Denied {}
