@@ -6,7 +6,7 @@ use futures_util::stream::{Stream, StreamExt};
 
 use super::wait;
 use crate::audit::Event;
-use crate::client::{ApiKeyInfo, AuditExport, EventFilter, EventPage, SigningKeys};
+use crate::client::{ApiKeyInfo, AuditExport, EventFilter, EventPage, SigningKeys, StreamEvent};
 use crate::{
     Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, Permit,
     PermitToken, ProtectedAction, Revocation, ToAgent, Verification, VerifyRequest,
@@ -137,6 +137,14 @@ impl Client {
     /// As there.
     pub fn evaluate_preflight(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         wait(self.0.evaluate_preflight(request))
+    }
+
+    /// As [`Client::evaluate_stream`](crate::Client::evaluate_stream): each step waits for the next event.
+    pub fn evaluate_stream(
+        &self,
+        request: &EvaluateRequest,
+    ) -> impl Iterator<Item = Result<StreamEvent, Error>> + use<> {
+        Waiting(Box::pin(self.0.evaluate_stream(request)))
     }
 
     /// As [`Client::verify`](crate::Client::verify).

@@ -55,6 +55,7 @@ pub struct ClientBuilder {
     user_agent_suffix: Option<String>,
     http_client: Option<reqwest::Client>,
     export_limit: usize,
+    stream_limit: usize,
     time: Time,
 }
 
@@ -69,6 +70,7 @@ impl Default for ClientBuilder {
             user_agent_suffix: None,
             http_client: None,
             export_limit: 64 * 1024 * 1024,
+            stream_limit: 16 * 1024 * 1024,
             time: Time::default(),
         }
     }
@@ -150,6 +152,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The most that a stream may send in all, in bytes: 16 MiB by default.
+    pub fn stream_limit(mut self, bytes: usize) -> Self {
+        self.stream_limit = bytes;
+        self
+    }
+
     /// Waits between attempts in a test's own time.
     #[cfg(feature = "testing")]
     pub fn virtual_time(mut self, time: &VirtualTime) -> Self {
@@ -194,6 +202,7 @@ impl ClientBuilder {
                 cache: self.cache.as_ref().map(Allows::new),
                 snapshot_source: self.snapshot_source,
                 export_limit: self.export_limit,
+                stream_limit: self.stream_limit,
             }
             .into(),
         })

@@ -72,7 +72,7 @@ pub(super) fn of_json(error: &serde_json::Error) -> Failure {
 }
 
 /// The body's `message`, else `error`, else `reason`, else its beginning.
-fn message_of(body: &[u8]) -> Option<String> {
+pub(super) fn message_of(body: &[u8]) -> Option<String> {
     /// Read leniently: what is not a text is as good as absent.
     #[derive(Deserialize)]
     struct Said {
@@ -132,11 +132,12 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
+/// An I/O error hides the error that it wraps from its sources, and TLS errors come wrapped in one or two.
 fn is_tls_error(error: &(dyn StdError + 'static)) -> bool {
-    let inner = error
+    let wrapped = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
-    error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls_error(wrapped))
 }
 
 #[cfg(test)]
@@ -184,6 +185,15 @@ mod tests {
             Some("é".repeat(500))
         );
         assert_eq!(message_of(b"\xff\xfe"), Some("\u{fffd}\u{fffd}".to_owned()));
+    }
+
+    #[test]
+    fn a_tls_error_is_found_however_it_is_wrapped() {
+        let tls = || rustls::Error::HandshakeNotComplete;
+        let once = io::Error::other(tls());
+        let twice = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls()));
+        assert!([&once, &twice].into_iter().all(|error| is_tls_error(error)));
+        assert!(!is_tls_error(&io::Error::other("reset")));
     }
 
     #[test]

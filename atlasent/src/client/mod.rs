@@ -26,6 +26,10 @@ mod http;
 mod key;
 mod keys;
 mod retry;
+mod sse;
+mod stream;
+mod stream_event;
+mod stream_reader;
 mod time;
 mod transport;
 
@@ -39,6 +43,7 @@ pub use audit::{AuditExport, EventFilter, EventPage};
 pub use builder::ClientBuilder;
 pub use cache::DecisionCache;
 pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
+pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
 
 use cache::Allows;
 use transport::Transport;
@@ -75,6 +80,7 @@ struct Shared {
     cache: Option<Allows>,
     snapshot_source: Option<String>,
     export_limit: usize,
+    stream_limit: usize,
 }
 
 impl Client {

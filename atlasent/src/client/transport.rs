@@ -45,6 +45,12 @@ pub(super) struct Call {
     accept: &'static str,
 }
 
+impl Call {
+    pub(super) fn accept(self, accept: &'static str) -> Self {
+        Self { accept, ..self }
+    }
+}
+
 /// A success, with its body in full.
 pub(super) struct Answer {
     pub(super) body: Vec<u8>,
@@ -110,6 +116,17 @@ impl Transport {
                     Ok(Answer { body, about })
                 })
                 .await;
+            if let Some(settled) = tries.settle(attempt).await {
+                return settled;
+            }
+        }
+    }
+
+    /// Calls, and leaves the answer's body to be read as it comes.
+    pub(super) async fn open(&self, call: &Call) -> Result<(Response, About), Error> {
+        let mut tries = self.tries()?;
+        loop {
+            let attempt = tries.within_time(tries.open(call)).await;
             if let Some(settled) = tries.settle(attempt).await {
                 return settled;
             }

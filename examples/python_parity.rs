@@ -1,0 +1,123 @@
+//! The flow of the Python SDK's README: protect, errors, the permit's fields, evaluate and verify, gate, authorize.
+//!
+//! ```text
+//! cargo run --example python_parity                               # an embedded authority
+//! ATLASENT_API_KEY=ask_test_… cargo run --example python_parity   # the hosted service
+//! ATLASENT_API_KEY=ask_test_… ATLASENT_BASE_URL=http://localhost:8080 cargo run --example python_parity
+//! ```
+#![allow(clippy::print_stdout, reason = "it tells a story")]
+
+use std::env;
+use std::error::Error as StdError;
+use std::path::Path;
+use std::sync::Arc;
+
+use atlasent::{
+    Agent, AnyAction, Authority, AuthorityExt, Client, DynAuthority, Error, EvaluateRequest,
+    Permit, VerifyRequest, default_authority, protect,
+};
+use atlasent_authority::{LocalAuthority, Policies};
+use serde_json::json;
+
+/// The default authority decides: `configure` has named it.
+#[protect(
+    action = "deploy.production",
+    agent = agent,
+    context = { commit, replicas, "environment": "production" },
+    request = |r| r.state_snapshot(json!({"source": "python_parity", "complete": true})),
+)]
+async fn deploy(agent: &str, commit: &str, replicas: u32, permit: Permit) -> Result<(), Error> {
+    println!("   {commit} goes to {replicas} replicas");
+    println!("   id         {permit:?}");
+    println!("   audit hash {}", permit.audit_hash().unwrap_or("none"));
+    println!("   reason     {}", permit.reason().unwrap_or("none"));
+    println!(
+        "   verified   {}\n",
+        permit.timestamp().unwrap_or("at no time")
+    );
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn StdError>> {
+    configure()?;
+
+    println!("protect: the body runs with a permit, or not at all.");
+    for (agent, replicas) in [("deploy-bot", 12), ("intern-bot", 12), ("deploy-bot", 500)] {
+        println!("{agent}, {replicas} replicas:");
+        if let Err(error) = deploy(agent, "4f2a9c1", replicas).await {
+            explain(&error);
+        }
+    }
+    lower_level(default_authority()?).await?;
+    Ok(())
+}
+
+/// The service that the environment names, else an authority in this process.
+fn configure() -> Result<(), Box<dyn StdError>> {
+    let named = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    if named("ATLASENT_API_KEY") || named("ATLASENT_BASE_URL") {
+        println!("The authority is the one that the environment names.\n");
+        atlasent::configure(Client::from_env()?)?;
+        return Ok(());
+    }
+    println!(
+        "No ATLASENT_API_KEY: the authority is embedded, with the policies of the examples.\n"
+    );
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    atlasent::configure(LocalAuthority::in_memory(Policies::from_dir(policies)?)?)?;
+    Ok(())
+}
+
+/// What `except AtlaSentDeniedError` and `except AtlaSentError` were.
+fn explain(error: &Error) {
+    match error {
+        Error::Denied(denied) => println!(
+            "   {}: {} (code {}, evaluation {})\n",
+            denied.decision(),
+            denied.reason(),
+            denied.code().unwrap_or("none"),
+            denied.evaluation_id().unwrap_or("none"),
+        ),
+        Error::Failed(failure) => println!(
+            "   {}: {} (status {:?}, request {:?})\n",
+            failure.code(),
+            failure.message(),
+            failure.status(),
+            failure.request_id(),
+        ),
+        mistake => println!("   {mistake}\n"),
+    }
+}
+
+/// The four calls underneath.
+async fn lower_level(authority: &Arc<dyn DynAuthority>) -> Result<(), Error> {
+    let action = AnyAction::new("deploy.production")?
+        .with_field("commit", "4f2a9c1")?
+        .with_field("environment", "production")?
+        .with_field("replicas", &3)?;
+    let agent = Agent::new("deploy-bot")?;
+
+    let request = EvaluateRequest::new(agent.clone(), &action)?;
+    let evaluation = authority.evaluate(&request).await?;
+    println!("evaluate:  {}", evaluation.decision);
+
+    if let Some(token) = evaluation.permit_token {
+        let question = VerifyRequest::restating(&request, token);
+        for time in ["once", "twice"] {
+            let verification = authority.verify(&question).await?;
+            println!("verify:    {} ({time})", verification.valid);
+        }
+    }
+
+    match authority.gate(&agent, action.clone()).await {
+        Ok(gate) => println!(
+            "gate:      {}, {}",
+            gate.evaluation.decision, gate.verification.valid
+        ),
+        Err(error) => explain(&error),
+    }
+    let outcome = authority.authorize("intern-bot", action).await?;
+    println!("authorize: {}", outcome.permitted());
+    Ok(())
+}
