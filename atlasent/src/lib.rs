@@ -52,12 +52,13 @@
 //! | you want to | see |
 //! |---|---|
 //! | annotate functions | [`macro@protect`], [`derive@Action`] |
-//! | ask in your own words | [`fn@protect`], and [`AuthorityExt`]: `with_permit`, `gate`, `authorize` |
+//! | ask in your own words | [`fn@protect`], and [`AuthorityExt`]: `with_permit`, `gate`, `authorize`; [`require_permit`] |
 //! | call from code that is not async | [`blocking`], or `#[protect]` on a plain `fn` |
+//! | ask the AtlaSent service, or another server with its API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
 //! | decide by policy, in process, with no account and no network | the crate `atlasent-authority` |
 //! | decide in your own way | [`Authority`] |
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
-//! | check an audit trail | [`audit`](mod@audit) (feature `audit`, on by default) |
+//! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
 //!
 //! Everything on the way to a permit is told to [`tracing`](https://docs.rs/tracing) under the target
 //! `atlasent`: a span for each request, an event for its outcome, and one closing event for each execution.

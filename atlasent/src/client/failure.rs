@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 use std::io;
 
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::retry::Attempt;
-use crate::object::Object;
+use crate::redact::Redacted;
 use crate::{Code, Failure};
 
 /// How much of an answer a message repeats, in characters (contract, part A, "Errors").
@@ -71,25 +71,26 @@ pub(super) fn of_json(error: &serde_json::Error) -> Failure {
     )
 }
 
-/// The body's `message`, else `error`, else `reason`, else its beginning.
+/// The body's `message`, else `error`, else `reason`, else its beginning; without a token that it may hold.
 pub(super) fn message_of(body: &[u8]) -> Option<String> {
-    /// Read leniently: what is not a text is as good as absent.
-    #[derive(Deserialize)]
-    struct Said {
-        message: Option<serde_json::Value>,
-        error: Option<serde_json::Value>,
-        reason: Option<serde_json::Value>,
+    let fields = match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    // Read leniently: what is not a text is as good as absent.
+    let said = |name| {
+        fields
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let mut text = ["message", "error", "reason"]
+        .into_iter()
+        .find_map(said)
+        .map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
+    for secret in ["permit_token", "decision_id"].into_iter().filter_map(said) {
+        text = text.replace(secret, &Redacted(secret).to_string());
     }
-    let said = serde_json::from_slice::<Object<Said>>(body)
-        .ok()
-        .and_then(|Object(said)| {
-            [said.message, said.error, said.reason]
-                .into_iter()
-                .flatten()
-                .filter_map(|value| value.as_str().map(str::to_owned))
-                .find(|text| !text.is_empty())
-        });
-    let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let shown: String = text
         .trim()
         .chars()
@@ -185,6 +186,13 @@ mod tests {
             Some("é".repeat(500))
         );
         assert_eq!(message_of(b"\xff\xfe"), Some("\u{fffd}\u{fffd}".to_owned()));
+    }
+
+    #[test]
+    fn a_message_holds_no_token() {
+        let body = br#"{"decision":"allow","permit_token":"permit_0123456789"}"#;
+        let message = message_of(body).unwrap();
+        assert_eq!(message, r#"{"decision":"allow","permit_token":"…456789"}"#);
     }
 
     #[test]

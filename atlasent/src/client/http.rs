@@ -96,7 +96,11 @@ impl Pools {
 /// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to secure, nobody is
 /// trusted: plain HTTP works on machines without certificates, too.
 fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
-    let refuse = |error| Error::Config(format!("no TLS with the system's certificates: {error}"));
+    let refuse = |error| {
+        Error::Config(format!(
+            "no TLS with this system's CA certificates: {error}; install them (`ca-certificates`)"
+        ))
+    };
     let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .map_err(refuse)?;
@@ -116,5 +120,45 @@ impl fmt::Debug for Http {
             Self::Given(_) => "Given",
             Self::Pooled(_) => "Pooled",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    fn http() -> Http {
+        let endpoint = Endpoint::new("http://localhost").unwrap();
+        Http::pooled(&endpoint).unwrap()
+    }
+
+    fn pools(http: &Http) -> usize {
+        match http {
+            Http::Pooled(pools) => pools.pools.read().unwrap().len(),
+            Http::Given(_) => 0,
+        }
+    }
+
+    #[test]
+    fn each_runtime_has_one_pool_and_the_oldest_goes() {
+        let http = http();
+        let runtimes: Vec<_> = (0..=POOLS)
+            .map(|_| Builder::new_current_thread().build().unwrap())
+            .collect();
+        for (before, runtime) in runtimes.iter().enumerate() {
+            runtime.block_on(async {
+                assert!(http.client().is_ok());
+                assert!(http.client().is_ok());
+            });
+            assert_eq!(pools(&http), POOLS.min(before + 1));
+        }
+    }
+
+    #[test]
+    fn without_a_runtime_there_is_an_error_and_no_panic() {
+        let error = http().client().unwrap_err();
+        assert!(matches!(&error, Error::Config(why) if why.contains("tokio runtime")));
     }
 }

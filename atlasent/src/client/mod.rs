@@ -166,7 +166,9 @@ impl Client {
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let transport = &self.shared.transport;
         let call = transport.post("/v1-verify-permit", request)?;
-        let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
+        let fetched = transport.fetch::<Verification>(&call).await;
+        let (mut verification, about) =
+            fetched.map_err(|error| error.scrubbed(&request.permit_token))?;
         verification.rate_limit = about.rate_limit;
         verification.retried = about.retried;
         Ok(verification)
