@@ -1,20 +1,24 @@
-//! One event of the chain, and a stretch of it.
+//! One event of the chain.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::canonical::{canonical_json, sha256_hex};
+use super::payload::Payload;
+use crate::canonical::sha256_hex;
+use crate::object::Object;
 
-/// One event of an audit chain, with its names on the wire. Unknown fields are tolerated and not kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One event of an audit chain, with its names on the wire. Unknown fields are tolerated and not kept; `null` in an
+/// optional one is the same as its absence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
     /// What the event says of itself outside the hash.
     #[serde(flatten)]
     pub envelope: Envelope,
     /// What is hashed.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub payload: Map<String, Value>,
+    #[serde(skip_serializing_if = "Payload::is_empty")]
+    pub payload: Payload,
     /// The hash of the event before; 64 zeros for the first one.
     pub previous_hash: String,
     /// The hash of this event: see [`chain_hash`].
@@ -22,7 +26,7 @@ pub struct Event {
 }
 
 /// What an event says of itself outside the hash. Events sealed here repeat it in their payload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, DeriveDeserialize)]
 pub struct Envelope {
     /// The event's id.
     pub id: String,
@@ -66,7 +70,7 @@ impl Event {
     ///
     /// let payload = r#"{"created_at":"2026-01-01T00:00:00Z","id":"e1","occurred_at":"2026-01-01T00:00:00Z",
     ///     "org_id":"local","sequence":1,"type":"policy.loaded"}"#;
-    /// let hash = chain_hash(GENESIS_HASH, &serde_json::from_str(payload)?);
+    /// let hash = chain_hash(GENESIS_HASH, &payload.parse()?);
     /// let event = Event::from_payload(payload, GENESIS_HASH.to_owned(), hash)?;
     /// assert_eq!(event.envelope.kind, "policy.loaded");
     /// # Ok::<(), serde_json::Error>(())
@@ -77,22 +81,41 @@ impl Event {
         hash: String,
     ) -> Result<Self, serde_json::Error> {
         Ok(Self {
+            payload: payload.parse()?,
             envelope: serde_json::from_str(payload)?,
-            payload: serde_json::from_str(payload)?,
             previous_hash,
             hash,
         })
     }
 }
 
-impl Envelope {
-    /// The envelope's fields as they stand in a payload.
-    pub(super) fn to_fields(&self) -> Map<String, Value> {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(fields)) => fields,
-            // A struct of strings and an integer is an object.
-            _ => Map::new(),
+impl<'de> Deserialize<'de> for Event {
+    /// Reads the text of the event twice, once for each half: a `#[serde(flatten)]` would parse the payload, and its
+    /// text would be lost.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(DeriveDeserialize)]
+        struct Sealed {
+            #[serde(default)]
+            payload: Option<Payload>,
+            previous_hash: String,
+            hash: String,
         }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let read = |text: &str| -> serde_json::Result<Self> {
+            let Object(envelope) = serde_json::from_str(text)?;
+            let Object(Sealed {
+                payload,
+                previous_hash,
+                hash,
+            }) = serde_json::from_str(text)?;
+            Ok(Self {
+                envelope,
+                payload: payload.unwrap_or_default(),
+                previous_hash,
+                hash,
+            })
+        };
+        read(text.get()).map_err(|error| D::Error::custom(format_args!("in an event, {error}")))
     }
 }
 
@@ -102,55 +125,62 @@ pub const GENESIS_HASH: &str = "000000000000000000000000000000000000000000000000
 /// The hash of an event (contract, part C): lower-case hex SHA-256 of the previous hash, as text, followed by
 /// the canonical JSON of the payload.
 #[must_use]
-pub fn chain_hash(previous_hash: &str, payload: &Map<String, Value>) -> String {
-    sha256_hex(&[previous_hash.as_bytes(), canonical_json(payload).as_bytes()])
+pub fn chain_hash(previous_hash: &str, payload: &Payload) -> String {
+    sha256_hex(&[
+        previous_hash.as_bytes(),
+        payload.canonical_json().as_bytes(),
+    ])
 }
 
-/// A stretch of a chain, as it is exported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trail {
-    /// The hash of the last event. None when there is no event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chain_head_hash: Option<String>,
-    /// How many events there are.
-    pub event_count: u64,
-    /// The events, oldest first.
-    pub events: Vec<Event>,
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
 
-impl Trail {
-    /// The trail of `events`, which must be in order.
-    #[must_use]
-    pub fn new(events: Vec<Event>) -> Self {
-        Self {
-            chain_head_hash: events.last().map(|event| event.hash.clone()),
-            event_count: u64::try_from(events.len()).unwrap_or(u64::MAX),
-            events,
+    use super::*;
+
+    fn event() -> Value {
+        json!({
+            "id": "e1", "org_id": "o", "sequence": 7, "type": "evaluate.deny", "decision": null, "actor_id": null,
+            "resource_type": null, "resource_id": null, "payload": null, "hash": "h", "previous_hash": "p",
+            "occurred_at": "2026-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z", "risk": { "score": 1 },
+        })
+    }
+
+    #[test]
+    fn null_is_absence_from_whatever_it_is_read() {
+        let text = event().to_string();
+        let events: [Event; 3] = [
+            serde_json::from_str(&text).unwrap(),
+            serde_json::from_reader(text.as_bytes()).unwrap(),
+            serde_json::from_value(event()).unwrap(),
+        ];
+        for event in events {
+            assert_eq!(event.envelope.decision, None);
+            assert_eq!(event.payload, Payload::default());
+            let mut absent: Value = serde_json::from_str(&text).unwrap();
+            let fields = absent.as_object_mut().unwrap();
+            fields.retain(|key, value| !value.is_null() && key != "risk");
+            assert_eq!(serde_json::to_value(&event).unwrap(), absent);
         }
     }
 
-    /// Checks the whole trail.
-    ///
-    /// ```
-    /// use atlasent::audit::{Event, GENESIS_HASH, Trail, chain_hash};
-    ///
-    /// let payload = r#"{"created_at":"2026-01-01T00:00:00Z","id":"e1","occurred_at":"2026-01-01T00:00:00Z",
-    ///     "org_id":"local","sequence":1,"type":"policy.loaded"}"#;
-    /// let hash = chain_hash(GENESIS_HASH, &serde_json::from_str(payload)?);
-    /// let event = Event::from_payload(payload, GENESIS_HASH.to_owned(), hash)?;
-    ///
-    /// let mut trail = Trail::new(vec![event]);
-    /// assert!(trail.verify().is_intact());
-    /// trail.events[0].envelope.actor_id = Some("somebody-else".into());
-    /// assert!(!trail.verify().is_intact());
-    /// # Ok::<(), serde_json::Error>(())
-    /// ```
-    #[must_use]
-    pub fn verify(&self) -> super::ChainReport {
-        let mut verifier = super::ChainVerifier::new();
-        for event in &self.events {
-            verifier.push(event);
+    #[test]
+    fn what_every_event_has_is_required() {
+        for key in [
+            "id",
+            "org_id",
+            "sequence",
+            "type",
+            "hash",
+            "previous_hash",
+            "occurred_at",
+            "created_at",
+        ] {
+            let mut event = event();
+            event[key] = Value::Null;
+            assert!(serde_json::from_value::<Event>(event).is_err(), "{key}");
         }
-        verifier.finish(self.chain_head_hash.as_deref(), Some(self.event_count))
+        let array = r#"["e1","o",7,"t",null,null,null,null,"2026","2026"]"#;
+        assert!(serde_json::from_str::<Event>(array).is_err());
     }
 }

@@ -2,10 +2,29 @@
 //!
 //! Every event carries the hash of the one before it, so that a change, a gap or a reordering shows. What is
 //! hashed is the event's payload; ours therefore repeats in its payload everything that matters, and the
-//! [verifier](ChainVerifier) compares the two. Who wrote the chain is not told here.
+//! [verifier](ChainVerifier) compares the two. Who wrote the chain is told by the signature of a bundle, which the
+//! [`BundleVerifier`] checks.
 
+mod bundle;
+mod chain;
+mod error;
 mod event;
-mod verify;
+mod keys;
+mod members;
+mod payload;
+mod report;
+mod scan;
+mod signature;
+mod trail;
 
-pub use event::{Envelope, Event, GENESIS_HASH, Trail, chain_hash};
-pub use verify::{ChainReport, ChainVerifier, Finding, Problem};
+pub use bundle::{BundleReport, BundleVerifier, Phase, Progress};
+pub use chain::ChainVerifier;
+pub use error::BundleError;
+pub use event::{Envelope, Event, GENESIS_HASH, chain_hash};
+pub use keys::{KeyError, TrustedKeys};
+pub use payload::Payload;
+pub use report::{ChainReport, Finding, Problem};
+pub use trail::Trail;
+
+/// How deep an event may be nested. Python's SDK stops somewhat below 1,000.
+pub const MAX_DEPTH: usize = 4_096;

@@ -1,0 +1,335 @@
+//! The public keys that are trusted to sign bundles.
+
+use std::fmt;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::pkcs8::DecodePublicKey;
+use serde::Deserialize;
+
+use crate::redact::excerpt;
+
+/// The public keys that are trusted to sign bundles, each with its id, in the order in which they are tried.
+///
+/// ```
+/// use atlasent::audit::TrustedKeys;
+///
+/// let pem = "-----BEGIN PUBLIC KEY-----\n\
+///     MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+///     -----END PUBLIC KEY-----\n";
+/// let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"key-2026","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+/// let keys = TrustedKeys::new().pem("key-2025", pem)?.jwk(jwk)?;
+/// assert_eq!(keys.ids().collect::<Vec<_>>(), ["key-2025", "key-2026"]);
+/// # Ok::<(), atlasent::audit::KeyError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct TrustedKeys {
+    keys: Vec<TrustedKey>,
+    skipped: Vec<KeyError>,
+}
+
+#[derive(Clone)]
+pub(super) struct TrustedKey {
+    pub(super) id: String,
+    pub(super) key: VerifyingKey,
+}
+
+impl TrustedKeys {
+    /// No key. Every bundle is then without a valid signature.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bare PEMs, named by their place: `pem_0`, `pem_1` and so on.
+    ///
+    /// What is not an Ed25519 public key is left out and keeps its place, as in the SDKs: a set of keys may hold
+    /// others. [`skipped`](Self::skipped) tells which those were.
+    ///
+    /// ```
+    /// use atlasent::audit::TrustedKeys;
+    ///
+    /// let keys = TrustedKeys::from_pems(["no key at all"]);
+    /// assert!(keys.is_empty());
+    /// assert_eq!(keys.skipped()[0].id(), "pem_0");
+    /// ```
+    #[must_use]
+    pub fn from_pems<I>(pems: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut keys = Self::new();
+        for (index, pem) in pems.into_iter().enumerate() {
+            let id = format!("pem_{index}");
+            match read_pem(pem.as_ref()) {
+                Ok(key) => keys.keys.push(TrustedKey { id, key }),
+                Err(why) => keys.skipped.push(KeyError { id, why }),
+            }
+        }
+        keys
+    }
+
+    /// Adds a key from PEM (SPKI, `-----BEGIN PUBLIC KEY-----`).
+    ///
+    /// # Errors
+    ///
+    /// When it is not an Ed25519 public key, or a weak one.
+    pub fn pem(self, id: impl Into<String>, pem: &str) -> Result<Self, KeyError> {
+        self.add(id.into(), read_pem(pem))
+    }
+
+    /// Adds a key from a JWK (RFC 8037) with its `kid`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an Ed25519 public key for signatures, has no `kid`, or is a weak one.
+    pub fn jwk(self, jwk: &str) -> Result<Self, KeyError> {
+        let Ok(jwk) = serde_json::from_str::<Jwk>(jwk) else {
+            return Err(KeyError::new("?", "is not a JWK with a `kty`"));
+        };
+        let Some(id) = jwk.kid.clone().filter(|id| !id.is_empty()) else {
+            return Err(KeyError::new("?", "has no `kid` to name it by"));
+        };
+        self.add(id, jwk.read())
+    }
+
+    /// Adds a key from its 32 bytes (RFC 8032).
+    ///
+    /// # Errors
+    ///
+    /// When they are not a point of the curve, or a weak one.
+    pub fn raw(self, id: impl Into<String>, key: &[u8; 32]) -> Result<Self, KeyError> {
+        self.add(id.into(), read_raw(key))
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The ids, in the order in which the keys are tried.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &*key.id)
+    }
+
+    /// What [`from_pems`](Self::from_pems) left out, and why.
+    #[must_use]
+    pub fn skipped(&self) -> &[KeyError] {
+        &self.skipped
+    }
+
+    pub(super) fn all(&self) -> &[TrustedKey] {
+        &self.keys
+    }
+
+    fn add(
+        mut self,
+        id: String,
+        key: Result<VerifyingKey, &'static str>,
+    ) -> Result<Self, KeyError> {
+        match key {
+            Ok(key) => self.keys.push(TrustedKey { id, key }),
+            Err(why) => return Err(KeyError { id, why }),
+        }
+        Ok(self)
+    }
+}
+
+/// The fields of a JWK that matter here.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: Option<String>,
+    x: Option<String>,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    alg: Option<String>,
+    #[serde(default)]
+    d: Option<serde::de::IgnoredAny>,
+}
+
+impl Jwk {
+    fn read(&self) -> Result<VerifyingKey, &'static str> {
+        if self.d.is_some() {
+            return Err(PRIVATE);
+        }
+        let is = |field: &Option<String>, allowed: &[&str]| {
+            field
+                .as_deref()
+                .is_none_or(|field| allowed.contains(&field))
+        };
+        if self.kty != "OKP" || self.crv.as_deref() != Some("Ed25519") {
+            return Err(OTHER);
+        }
+        if !is(&self.usage, &["sig"]) || !is(&self.alg, &["EdDSA", "Ed25519"]) {
+            return Err("is not meant for Ed25519 signatures");
+        }
+        let mut bytes = [0; 32];
+        let x = self.x.as_deref().unwrap_or_default();
+        match Base64UrlUnpadded::decode(x, &mut bytes).map(<[u8]>::len) {
+            Ok(32) => read_raw(&bytes),
+            _ => Err("has an `x` that is not 32 bytes in base64url"),
+        }
+    }
+}
+
+const OTHER: &str = "is not an Ed25519 public key";
+const PRIVATE: &str = "is a private key: keep it secret, and hand over its public half";
+
+fn read_pem(pem: &str) -> Result<VerifyingKey, &'static str> {
+    if pem.contains("PRIVATE KEY-----") {
+        return Err(PRIVATE);
+    }
+    let key = VerifyingKey::from_public_key_pem(pem.trim());
+    key.map_err(|_| "is not an Ed25519 public key in PEM (`-----BEGIN PUBLIC KEY-----`)")
+        .and_then(strong)
+}
+
+fn read_raw(bytes: &[u8; 32]) -> Result<VerifyingKey, &'static str> {
+    VerifyingKey::from_bytes(bytes)
+        .map_err(|_| OTHER)
+        .and_then(strong)
+}
+
+/// Under a key of small order, one signature fits many texts.
+fn strong(key: VerifyingKey) -> Result<VerifyingKey, &'static str> {
+    match key.is_weak() {
+        true => Err("is a weak key: anyone can sign for it"),
+        false => Ok(key),
+    }
+}
+
+/// Why a key cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key `{}` {why}", excerpt(id))]
+pub struct KeyError {
+    id: String,
+    why: &'static str,
+}
+
+impl KeyError {
+    fn new(id: &str, why: &'static str) -> Self {
+        Self {
+            id: id.to_owned(),
+            why,
+        }
+    }
+
+    /// Which key it is.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Debug for TrustedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.ids()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+        -----END PUBLIC KEY-----";
+
+    fn jwk(more: &str) -> Result<TrustedKeys, KeyError> {
+        TrustedKeys::new().jwk(&format!(r#"{{"kid":"k","x":"{X}",{more}}}"#))
+    }
+
+    #[test]
+    fn one_key_in_three_forms_is_one_key() {
+        let raw = *TrustedKeys::new().pem("a", PEM).unwrap().all()[0]
+            .key
+            .as_bytes();
+        let keys = TrustedKeys::new().raw("a", &raw).unwrap();
+        let keys = keys
+            .pem("b", &format!("\r\n{}\r\n\n", PEM.replace('\n', "\r\n")))
+            .unwrap();
+        let keys = keys
+            .jwk(&format!(
+                r#"{{"kty":"OKP","crv":"Ed25519","kid":"c","x":"{X}","use":"sig","alg":"EdDSA"}}"#
+            ))
+            .unwrap();
+        assert!(keys.all().iter().all(|key| *key.key.as_bytes() == raw));
+        assert_eq!(
+            (keys.len(), format!("{keys:?}")),
+            (3, r#"{"a", "b", "c"}"#.into())
+        );
+    }
+
+    #[test]
+    fn other_kinds_of_keys_are_refused_by_name() {
+        let private = PEM.replace("PUBLIC", "PRIVATE");
+        for pem in [
+            "",
+            "no key",
+            &private,
+            &PEM.replace("MCow", "MCoW"),
+            &PEM[..60],
+        ] {
+            let error = TrustedKeys::new().pem("the-key", pem).unwrap_err();
+            assert!(
+                error.to_string().starts_with("the key `the-key` is "),
+                "{error}"
+            );
+        }
+        assert!(jwk(r#""kty":"OKP","crv":"Ed25519""#).is_ok());
+        for more in [
+            r#""kty":"OKP","crv":"X25519""#,
+            r#""kty":"OKP""#,
+            r#""kty":"EC","crv":"Ed25519""#,
+            r#""kty":"OKP","crv":"Ed25519","use":"enc""#,
+            r#""kty":"OKP","crv":"Ed25519","alg":"ES256""#,
+            r#""kty":"OKP","crv":"Ed25519","d":"secret""#,
+        ] {
+            let error = jwk(more).unwrap_err();
+            assert!(
+                !error.to_string().contains("secret") && error.id() == "k",
+                "{error}"
+            );
+        }
+        for text in [
+            "{",
+            "[]",
+            r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#,
+            r#"{"kty":"OKP","crv":"Ed25519","kid":"k","x":"AA"}"#,
+            r#"{"kty":"OKP","crv":"Ed25519","kid":"k"}"#,
+        ] {
+            assert!(TrustedKeys::new().jwk(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_weak_key_is_refused() {
+        // The neutral element, a point of order 8, and no point at all.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let order_8 = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a";
+        let order_8 = base16ct::lower::decode_vec(order_8).unwrap();
+        for key in [neutral, order_8.try_into().unwrap(), [0xff; 32]] {
+            assert!(TrustedKeys::new().raw("k", &key).is_err());
+        }
+    }
+
+    #[test]
+    fn bare_pems_keep_their_places() {
+        let keys = TrustedKeys::from_pems(["no key", PEM, "", PEM]);
+        assert_eq!(keys.ids().collect::<Vec<_>>(), ["pem_1", "pem_3"]);
+        let skipped: Vec<_> = keys.skipped().iter().map(KeyError::id).collect();
+        assert_eq!(skipped, ["pem_0", "pem_2"]);
+    }
+}

@@ -1,0 +1,218 @@
+//! What an event says, as the text that is hashed.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{MAX_DEPTH, chain::CANONICAL};
+use crate::canonical::{Kind, Tape};
+
+/// What an event says: a JSON object, kept as it was written.
+///
+/// The text is kept because the hash is over it: another program may have written `1e2` or an integer of forty
+/// digits, and either would come out of a parsed number as something else. Two payloads are equal when they have
+/// the same canonical JSON. The default is `{}`.
+///
+/// ```
+/// use atlasent::audit::Payload;
+///
+/// let payload: Payload = r#"{"reason": "too big", "limit": 1e2}"#.parse()?;
+/// assert_eq!(payload.text("reason").as_deref(), Some("too big"));
+/// assert_eq!(payload.get("limit").map(|limit| limit.get()), Some("1e2"));
+/// assert_eq!(payload, r#"{"limit":1e2,"reason":"too big"}"#.parse()?);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Payload(Option<Box<RawValue>>);
+
+impl Payload {
+    /// The JSON of `value`, which must be an object.
+    ///
+    /// # Errors
+    ///
+    /// When it does not serialize, or is none.
+    pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        to_raw_value(value).and_then(Self::from_raw)
+    }
+
+    fn from_raw(text: Box<RawValue>) -> Result<Self, serde_json::Error> {
+        let tape = Tape::of(text.get());
+        if tape.kind(Tape::ROOT) != Some(Kind::Object) {
+            return Err(serde_json::Error::custom(
+                "the payload is not a JSON object",
+            ));
+        }
+        if tape.is_halved() {
+            return Err(serde_json::Error::custom(
+                "a string of the payload holds half a surrogate pair",
+            ));
+        }
+        if tape.depth() > MAX_DEPTH {
+            return Err(serde_json::Error::custom(format_args!(
+                "the payload is nested deeper than {MAX_DEPTH} levels"
+            )));
+        }
+        Ok(Self(Some(text)))
+    }
+
+    /// The JSON text, as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("{}", |text| text.get())
+    }
+
+    /// The JSON text of one value, as it was written. Of a key that stands twice, the last one counts.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&RawValue> {
+        let tape = Tape::of(self.as_str());
+        let value = find(&tape, key)?;
+        serde_json::from_str(tape.text(value)).ok()
+    }
+
+    /// The characters of one value, if it is a string.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<Cow<'_, str>> {
+        let tape = Tape::of(self.as_str());
+        let value = find(&tape, key)?;
+        (tape.kind(value) == Some(Kind::String)).then(|| tape.string(value))
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        Tape::of(self.as_str()).items(Tape::ROOT).next().is_none()
+    }
+
+    /// The payload as a `T`, for instance a `serde_json::Map<String, serde_json::Value>`.
+    ///
+    /// # Errors
+    ///
+    /// When it is none.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.as_str())
+    }
+
+    /// The canonical JSON, which is what is hashed.
+    #[must_use]
+    pub fn canonical_json(&self) -> String {
+        Tape::of(self.as_str()).to_string_in(CANONICAL, Tape::ROOT)
+    }
+}
+
+fn find(tape: &Tape<'_>, key: &str) -> Option<usize> {
+    let named = tape
+        .members(Tape::ROOT)
+        .filter(|(name, _)| tape.string(*name) == key);
+    named.last().map(|(_, value)| value)
+}
+
+impl FromStr for Payload {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer)
+            .and_then(|text| Self::from_raw(text).map_err(D::Error::custom))
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(text) => text.serialize(serializer),
+            None => serializer.collect_map(std::iter::empty::<((), ())>()),
+        }
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str() || self.canonical_json() == other.canonical_json()
+    }
+}
+
+impl Eq for Payload {}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_payload_is_an_object_and_nothing_else() {
+        for text in ["null", "[]", "1", "\"{}\"", "{", "", "{} {}"] {
+            assert!(text.parse::<Payload>().is_err(), "{text}");
+        }
+        assert!(Payload::new(&[1]).is_err());
+        assert!(Payload::new(&json!({ "a": 1 })).is_ok());
+        assert!(r#"{"a":"\ud800"}"#.parse::<Payload>().is_err());
+    }
+
+    #[test]
+    fn a_payload_is_bounded_in_depth() {
+        let nested = |depth: usize| {
+            format!(
+                "{{\"a\":{}{}}}",
+                "[".repeat(depth - 1),
+                "]".repeat(depth - 1)
+            )
+        };
+        assert!(nested(MAX_DEPTH).parse::<Payload>().is_ok());
+        assert!(nested(MAX_DEPTH + 1).parse::<Payload>().is_err());
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_key_counts() {
+        let payload: Payload = r#"{"a":1,"\u0061":"two"}"#.parse().unwrap();
+        assert_eq!(payload.text("a").as_deref(), Some("two"));
+        assert_eq!(payload.canonical_json(), r#"{"a":"two"}"#);
+        assert_eq!(payload.get("b").map(RawValue::get), None);
+    }
+
+    #[test]
+    fn numbers_leave_as_they_came() {
+        let text = r#"{"big":123456789012345678901234567890,"float":1e2}"#;
+        let from_text: Payload = serde_json::from_str(text).unwrap();
+        let from_reader: Payload = serde_json::from_reader(text.as_bytes()).unwrap();
+        for payload in [from_text, from_reader] {
+            assert_eq!(serde_json::to_string(&payload).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn it_is_read_from_a_value_too() {
+        let value = json!({ "a": [1, null, "x"] });
+        let payload: Payload = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&payload).unwrap(), value);
+        assert_eq!(Value::Object(payload.parse::<Map<_, _>>().unwrap()), value);
+    }
+
+    #[test]
+    fn equality_is_that_of_the_canonical_text() {
+        let payload = |text: &str| text.parse::<Payload>().unwrap();
+        assert_eq!(
+            payload(r#"{"a":1,"b":2}"#),
+            payload(r#" { "b":2, "a" : 1 } "#)
+        );
+        assert_eq!(Payload::default(), payload("{ }"));
+        assert_ne!(payload(r#"{"a":1}"#), payload(r#"{"a":1.0}"#));
+        assert!(Payload::default().is_empty() && !payload(r#"{"a":1}"#).is_empty());
+    }
+}

@@ -1,0 +1,347 @@
+//! A JSON text as a flat list of its values, so that no depth of nesting can exhaust the stack.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::number::python_spelling;
+
+/// The values of one JSON text, in the order in which they begin.
+///
+/// The text must be valid JSON: `serde_json` sees to that before. Other text gives a tape of no meaning, but no
+/// panic.
+#[derive(Debug)]
+pub(crate) struct Tape<'a> {
+    text: &'a str,
+    nodes: Vec<Node>,
+    depth: usize,
+}
+
+/// One value, or the key of one.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    start: usize,
+    end: usize,
+    /// The first node that is not inside of this one.
+    next: usize,
+    kind: Kind,
+    flags: Flags,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    True,
+    False,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// In what a text differs from the forms that are hashed. A container has its own flags and those of all that is
+/// inside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// There is white space, a needless escape, or a key that stands twice.
+    pub(super) const LOOSE: Self = Self(1);
+    /// The keys are not in canonical order.
+    pub(super) const UNSORTED: Self = Self(2);
+    /// Python spells a number in another way.
+    pub(super) const RESPELLED: Self = Self(4);
+    /// A key stands twice in one object.
+    pub(super) const REPEATED: Self = Self(8);
+    /// A string holds half of a surrogate pair, which is no character.
+    pub(super) const HALVED: Self = Self(16);
+
+    pub(super) fn has_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    pub(super) fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
+impl<'a> Tape<'a> {
+    /// The value that is the whole text.
+    pub(crate) const ROOT: usize = 0;
+
+    pub(crate) fn of(text: &'a str) -> Self {
+        let tape = Self {
+            text,
+            nodes: Vec::with_capacity(text.len() / 12 + 1),
+            depth: 0,
+        };
+        Builder {
+            tape,
+            open: Vec::new(),
+        }
+        .run()
+    }
+
+    /// How deep the arrays and objects are nested.
+    #[cfg(feature = "audit")]
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub(crate) fn kind(&self, node: usize) -> Option<Kind> {
+        self.nodes.get(node).map(|node| node.kind)
+    }
+
+    /// The text of a value as it was written.
+    pub(crate) fn text(&self, node: usize) -> &'a str {
+        self.nodes
+            .get(node)
+            .and_then(|node| self.text.get(node.start..node.end))
+            .unwrap_or_default()
+    }
+
+    /// The characters of a string. Half a surrogate pair is replaced: see [`is_halved`](Self::is_halved).
+    pub(crate) fn string(&self, node: usize) -> Cow<'a, str> {
+        let text = self.text(node);
+        let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+        match inner {
+            Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
+            _ => Cow::Owned(unescape(text).unwrap_or_else(|| char::REPLACEMENT_CHARACTER.into())),
+        }
+    }
+
+    /// Whether a string holds half a surrogate pair.
+    #[cfg(feature = "audit")]
+    pub(crate) fn is_halved(&self) -> bool {
+        self.flags(Self::ROOT).has_any(Flags::HALVED)
+    }
+
+    /// Whether an object has a key twice.
+    #[cfg(feature = "audit")]
+    pub(crate) fn has_repeated_keys(&self) -> bool {
+        self.flags(Self::ROOT).has_any(Flags::REPEATED)
+    }
+
+    /// Whether Python spells a number within in another way.
+    #[cfg(feature = "audit")]
+    pub(crate) fn is_respelled(&self, node: usize) -> bool {
+        self.flags(node).has_any(Flags::RESPELLED)
+    }
+
+    /// The keys and values of an object, as they stand.
+    pub(crate) fn members(&self, object: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut nodes = self.items(object);
+        std::iter::from_fn(move || Some((nodes.next()?, nodes.next()?)))
+    }
+
+    /// The nodes right inside of a container.
+    pub(crate) fn items(&self, container: usize) -> impl Iterator<Item = usize> {
+        let end = self.next(container);
+        let mut at = container + 1;
+        std::iter::from_fn(move || {
+            let item = at;
+            at = self.next(item);
+            (item < end).then_some(item)
+        })
+    }
+
+    fn repeats_a_key(&self, object: usize) -> bool {
+        let mut keys: Vec<_> = self
+            .members(object)
+            .map(|(key, _)| self.string(key))
+            .collect();
+        keys.sort_unstable();
+        keys.windows(2)
+            .any(|pair| matches!(pair, [one, other] if one == other))
+    }
+
+    pub(super) fn flags(&self, node: usize) -> Flags {
+        self.nodes
+            .get(node)
+            .map_or(Flags::default(), |node| node.flags)
+    }
+
+    fn next(&self, node: usize) -> usize {
+        self.nodes
+            .get(node)
+            .map_or(self.nodes.len(), |node| node.next)
+    }
+}
+
+/// The characters of a JSON string, quotes included. None when half a surrogate pair is among them.
+fn unescape(string: &str) -> Option<String> {
+    serde_json::from_str(string).ok()
+}
+
+struct Builder<'a> {
+    tape: Tape<'a>,
+    open: Vec<Open>,
+}
+
+/// An array or object whose end was not seen yet.
+struct Open {
+    node: usize,
+    flags: Flags,
+    is_object: bool,
+    /// The next string is a key.
+    key_next: bool,
+    /// A key did not come after the one before.
+    unsorted: bool,
+    last_key: Option<usize>,
+}
+
+impl<'a> Builder<'a> {
+    fn run(mut self) -> Tape<'a> {
+        let bytes = self.tape.text.as_bytes();
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            at = match byte {
+                b' ' | b'\t' | b'\n' | b'\r' => {
+                    self.inherit(Flags::LOOSE);
+                    at + 1
+                }
+                b',' => {
+                    if let Some(open) = self.open.last_mut() {
+                        open.key_next = open.is_object;
+                    }
+                    at + 1
+                }
+                b':' => at + 1,
+                b'{' => self.begin(at, Kind::Object),
+                b'[' => self.begin(at, Kind::Array),
+                b'}' | b']' => self.end(at + 1),
+                b'"' => self.string(at),
+                _ => self.scalar(at, *byte),
+            };
+        }
+        self.tape
+    }
+
+    fn begin(&mut self, at: usize, kind: Kind) -> usize {
+        self.open.push(Open {
+            node: self.tape.nodes.len(),
+            flags: Flags::default(),
+            is_object: kind == Kind::Object,
+            key_next: kind == Kind::Object,
+            unsorted: false,
+            last_key: None,
+        });
+        self.tape.depth = self.tape.depth.max(self.open.len());
+        self.push(at..at, kind, Flags::default());
+        at + 1
+    }
+
+    fn end(&mut self, at: usize) -> usize {
+        let Some(open) = self.open.pop() else {
+            return at;
+        };
+        let next = self.tape.nodes.len();
+        if let Some(container) = self.tape.nodes.get_mut(open.node) {
+            container.end = at;
+            container.next = next;
+        }
+        let mut flags = open.flags;
+        if open.unsorted {
+            flags = flags.with(Flags::UNSORTED);
+            if self.tape.repeats_a_key(open.node) {
+                flags = flags.with(Flags::REPEATED).with(Flags::LOOSE);
+            }
+        }
+        self.mark(open.node, flags);
+        at
+    }
+
+    fn string(&mut self, start: usize) -> usize {
+        let (end, escaped) = string_end(self.tape.text.as_bytes(), start + 1);
+        let node = self.tape.nodes.len();
+        self.push(start..end, Kind::String, Flags::default());
+        if escaped {
+            let text = self.tape.text(node);
+            let flags = match unescape(text).map(|string| serde_json::to_string(&string)) {
+                Some(Ok(again)) if again == text => Flags::default(),
+                Some(_) => Flags::LOOSE,
+                None => Flags::LOOSE.with(Flags::HALVED),
+            };
+            self.mark(node, flags);
+        }
+        self.order(node);
+        end
+    }
+
+    fn scalar(&mut self, start: usize, first: u8) -> usize {
+        let rest = self.tape.text.as_bytes().get(start..).unwrap_or_default();
+        let length = rest
+            .iter()
+            .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r'));
+        let end = start + length.unwrap_or(rest.len()).max(1);
+        let kind = match first {
+            b'n' => Kind::Null,
+            b't' => Kind::True,
+            b'f' => Kind::False,
+            _ => Kind::Number,
+        };
+        let node = self.tape.nodes.len();
+        self.push(start..end, kind, Flags::default());
+        if kind == Kind::Number && python_spelling(self.tape.text(node)).is_some() {
+            self.mark(node, Flags::RESPELLED);
+        }
+        end
+    }
+
+    fn push(&mut self, span: Range<usize>, kind: Kind, flags: Flags) {
+        let next = self.tape.nodes.len() + 1;
+        self.tape.nodes.push(Node {
+            start: span.start,
+            end: span.end,
+            next,
+            kind,
+            flags,
+        });
+    }
+
+    fn mark(&mut self, node: usize, flags: Flags) {
+        if let Some(node) = self.tape.nodes.get_mut(node) {
+            node.flags = flags;
+        }
+        self.inherit(flags);
+    }
+
+    /// What is true of a part is true of the whole.
+    fn inherit(&mut self, flags: Flags) {
+        if let Some(open) = self.open.last_mut() {
+            open.flags = open.flags.with(flags);
+        }
+    }
+
+    /// If this string is a key, notes whether it comes after the key before.
+    fn order(&mut self, node: usize) {
+        let Some(open) = self.open.last_mut() else {
+            return;
+        };
+        if !std::mem::take(&mut open.key_next) {
+            return;
+        }
+        if let Some(last) = open.last_key.replace(node)
+            && self.tape.string(last) >= self.tape.string(node)
+        {
+            open.unsorted = true;
+        }
+    }
+}
+
+/// Where the string that begins at `at` ends, its closing quote included, and whether there is an escape in it.
+fn string_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
+    let mut escaped = false;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+        match stop.and_then(|stop| Some((stop, rest.get(stop)?))) {
+            Some((stop, b'"')) => return (at + stop + 1, escaped),
+            Some((stop, _)) => {
+                escaped = true;
+                at += stop + 2;
+            }
+            None => return (bytes.len(), escaped),
+        }
+    }
+}
