@@ -10,7 +10,7 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use atlasent::audit::Trail;
+use atlasent::audit::{BundleVerifier, ChainReport, TrustedKeys};
 use atlasent::{Action, Authority, Permit, PermitToken, VerifyRequest, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 
@@ -97,7 +97,7 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     println!("All of it is on record, each event hashed onto the one before:");
     let trail = authority.trail().await?;
     println!("{}", atlasent_examples::table(&trail));
-    report(&trail)?;
+    report(&trail.verify())?;
 
     let file = Path::new("quickstart.trail.json");
     fs::write(file, serde_json::to_string_pretty(&trail)?)?;
@@ -120,11 +120,14 @@ fn refused<T>(result: Result<T, atlasent::Error>) {
 }
 
 fn check(file: &Path) -> Result<(), Box<dyn Error>> {
-    report(&serde_json::from_slice(&fs::read(file)?)?)
+    report(
+        &BundleVerifier::new(&TrustedKeys::new())
+            .verify_path(file)?
+            .chain,
+    )
 }
 
-fn report(trail: &Trail) -> Result<(), Box<dyn Error>> {
-    let report = trail.verify();
+fn report(report: &ChainReport) -> Result<(), Box<dyn Error>> {
     if report.is_intact() {
         println!(
             "{} events, all of them as they were written.",

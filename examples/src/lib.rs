@@ -12,14 +12,14 @@ pub fn table(trail: &Trail) -> Table {
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(["#", "event", "agent", "action", "why", "previous → hash"]);
     for event in &trail.events {
-        let said = |key: &str| event.payload.get(key).and_then(|value| value.as_str());
+        let said = |key: &str| event.payload.text(key).unwrap_or_default().into_owned();
         let short = |hash: &str| hash.chars().take(8).collect::<String>();
         table.add_row([
             event.envelope.sequence.to_string(),
             event.envelope.kind.clone(),
             event.envelope.actor_id.clone().unwrap_or_default(),
-            said("action_type").unwrap_or_default().to_owned(),
-            said("reason").unwrap_or_default().to_owned(),
+            said("action_type"),
+            said("reason"),
             format!("{} → {}", short(&event.previous_hash), short(&event.hash)),
         ]);
     }

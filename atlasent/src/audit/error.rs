@@ -18,7 +18,7 @@ pub enum BundleError {
     /// This is not a bundle.
     #[error("this is not a bundle: {why} at {}", Position(*at, *event))]
     Malformed {
-        /// The byte, from 0.
+        /// The byte, from 0. Inside of a value it may be the one before.
         at: u64,
         /// The event that it is in, from 0.
         event: Option<u64>,

@@ -35,6 +35,8 @@ pub(super) struct Members {
     seen: Vec<&'static str>,
     /// A key stood twice.
     repeats: bool,
+    /// Why one of the events is none. An error only if they are the ones that count.
+    broken: Option<BundleError>,
 }
 
 /// A value as it is signed.
@@ -131,7 +133,11 @@ pub(super) fn read<R: Read>(
             .scanner
             .malformed("something stands behind the bundle"));
     }
-    Ok(inner.unwrap_or(outer))
+    let mut members = inner.unwrap_or(outer);
+    match members.broken.take() {
+        Some(error) => Err(error),
+        None => Ok(members),
+    }
 }
 
 struct Reading<'a, R> {
@@ -190,6 +196,7 @@ impl<R: Read> Reading<'_, R> {
             "events" => {
                 members.events = Events::None(Some(self.text(|_| ())?.0));
                 members.chain = ChainVerifier::new();
+                members.broken = None;
             }
             "signature" => members.signature = self.text(string)?.1,
             "signing_key_id" => members.signing_key_id = self.text(string)?.1,
@@ -226,6 +233,7 @@ impl<R: Read> Reading<'_, R> {
 
     fn events(&mut self, members: &mut Members) -> Result<(), BundleError> {
         members.chain = ChainVerifier::new();
+        members.broken = None;
         let start = self.scanner.position();
         let spaces = self.scanner.spaces();
         let (mut plain, mut respelled) = (true, false);
@@ -236,18 +244,12 @@ impl<R: Read> Reading<'_, R> {
             self.scanner.peek()?;
             let at = self.scanner.position();
             let tape = Tape::of(self.scanner.value()?);
-            check(&tape, at, Some(index))?;
-            if tape.kind(Tape::ROOT) != Some(Kind::Object) {
-                return Err(BundleError::Malformed {
-                    at,
-                    event: Some(index),
-                    why: "an event is no object".into(),
-                });
+            match check_event(&tape, at, index) {
+                Ok(()) => members.chain.check(&tape),
+                Err(error) => drop(members.broken.get_or_insert(error)),
             }
-            members.chain.check(&tape);
-            plain &= tape
-                .text_in(signed_form(Spelling::AsWritten), Tape::ROOT)
-                .is_some();
+            let form = signed_form(Spelling::AsWritten);
+            plain &= tape.text_in(form, Tape::ROOT).is_some();
             respelled |= tape.is_respelled(Tape::ROOT);
             index += 1;
             (self.progress)(Progress::of_events(index, self.scanner.position()));
@@ -280,6 +282,17 @@ fn check(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError
         });
     }
     Ok(())
+}
+
+fn check_event(tape: &Tape<'_>, at: u64, index: u64) -> Result<(), BundleError> {
+    if tape.kind(Tape::ROOT) == Some(Kind::Object) {
+        return check(tape, at, Some(index));
+    }
+    Err(BundleError::Malformed {
+        at,
+        event: Some(index),
+        why: "an event is no object".into(),
+    })
 }
 
 fn string(tape: &Tape<'_>) -> Option<String> {

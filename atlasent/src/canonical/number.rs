@@ -22,17 +22,48 @@ fn float(number: f64) -> Option<String> {
     if !number.is_finite() {
         return None;
     }
-    let scientific = format!("{number:e}");
-    let (digits, exponent) = scientific.split_once('e')?;
-    let exponent: i32 = exponent.parse().ok()?;
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    let (digits, exponent) = shortest(number.abs())?;
+    let (first, rest) = digits.split_at_checked(1)?;
     Some(match exponent {
-        // The same digits, written out; an integer keeps its `.0`.
-        -4..16 => format!("{number:?}"),
+        -4..0 => {
+            let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+            format!("{sign}0.{zeros}{digits}")
+        }
+        0..16 => {
+            let whole = exponent.unsigned_abs() as usize + 1;
+            let (whole, fraction) = match digits.split_at_checked(whole) {
+                Some((whole, fraction)) => (whole.to_owned(), fraction),
+                None => (format!("{digits:0<whole$}"), ""),
+            };
+            let fraction = if fraction.is_empty() { "0" } else { fraction };
+            format!("{sign}{whole}.{fraction}")
+        }
         _ => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+            let point = if rest.is_empty() { "" } else { "." };
+            let direction = if exponent < 0 { '-' } else { '+' };
+            let exponent = exponent.unsigned_abs();
+            format!("{sign}{first}{point}{rest}e{direction}{exponent:02}")
         }
     })
+}
+
+/// The shortest digits of a number, without zeros around them, and the power of ten of the first one.
+///
+/// Where two are as short and as near, Python takes the even one. So does `serde_json`, but not the standard library.
+fn shortest(number: f64) -> Option<(String, i32)> {
+    let text = serde_json::to_string(&number).ok()?;
+    let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let significant = all.trim_start_matches('0');
+    let zeros = i32::try_from(all.len() - significant.len()).ok()?;
+    let digits = significant.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some(("0".to_owned(), 0));
+    }
+    let exponent = power.parse::<i32>().ok()? + i32::try_from(whole.len()).ok()? - 1 - zeros;
+    Some((digits.to_owned(), exponent))
 }
 
 #[cfg(test)]
@@ -61,6 +92,9 @@ mod tests {
             ("1e-400", "0.0"),
             ("0.1000000000000000055", "0.1"),
             ("1e23", "1e+23"),
+            ("-2083638177939617.2", "-2083638177939617.2"),
+            ("123.0", "123.0"),
+            ("0.00012", "0.00012"),
             ("9007199254740993.0", "9007199254740992.0"),
         ] {
             let found = python_spelling(text);

@@ -55,6 +55,8 @@ impl Flags {
     pub(super) const REPEATED: Self = Self(8);
     /// A string holds half of a surrogate pair, which is no character.
     pub(super) const HALVED: Self = Self(16);
+    /// A string has an escape in it.
+    const ESCAPED: Self = Self(32);
 
     pub(super) fn has_any(self, others: Self) -> bool {
         self.0 & others.0 != 0
@@ -102,12 +104,13 @@ impl<'a> Tape<'a> {
 
     /// The characters of a string. Half a surrogate pair is replaced: see [`is_halved`](Self::is_halved).
     pub(crate) fn string(&self, node: usize) -> Cow<'a, str> {
-        let text = self.text(node);
-        let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-        match inner {
-            Some(inner) if !inner.contains('\\') => Cow::Borrowed(inner),
-            _ => Cow::Owned(unescape(text).unwrap_or_else(|| char::REPLACEMENT_CHARACTER.into())),
+        if self.flags(node).has_any(Flags::ESCAPED) {
+            let string = unescape(self.text(node));
+            return Cow::Owned(string.unwrap_or_else(|| char::REPLACEMENT_CHARACTER.into()));
         }
+        let inner = (self.nodes.get(node))
+            .and_then(|node| self.text.get(node.start + 1..node.end.saturating_sub(1)));
+        Cow::Borrowed(inner.unwrap_or_default())
     }
 
     /// Whether a string holds half a surrogate pair.
@@ -146,10 +149,25 @@ impl<'a> Tape<'a> {
     }
 
     fn repeats_a_key(&self, object: usize) -> bool {
-        let mut keys: Vec<_> = self
-            .members(object)
-            .map(|(key, _)| self.string(key))
-            .collect();
+        // Most objects are small, and their keys differ in length or in how they begin.
+        let mut marks = [(0, 0); 32];
+        for (count, (key, _)) in self.members(object).enumerate() {
+            let key = self.string(key);
+            let mark = (prefix(&key), key.len());
+            let seen = marks
+                .get(..count)
+                .is_none_or(|before| before.contains(&mark));
+            match marks.get_mut(count) {
+                Some(place) if !seen => *place = mark,
+                _ => return self.repeats_any_key(object),
+            }
+        }
+        false
+    }
+
+    fn repeats_any_key(&self, object: usize) -> bool {
+        let keys = self.members(object).map(|(key, _)| self.string(key));
+        let mut keys: Vec<_> = keys.collect();
         keys.sort_unstable();
         keys.windows(2)
             .any(|pair| matches!(pair, [one, other] if one == other))
@@ -166,6 +184,19 @@ impl<'a> Tape<'a> {
             .get(node)
             .map_or(self.nodes.len(), |node| node.next)
     }
+}
+
+/// The beginning of a string as a number: two strings are in the order of these, where they differ.
+pub(super) fn prefix(string: &str) -> u64 {
+    let bytes = string.as_bytes();
+    if let Some(whole) = bytes.first_chunk() {
+        return u64::from_be_bytes(*whole);
+    }
+    let mut prefix = [0; 8];
+    for (place, byte) in prefix.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
+    u64::from_be_bytes(prefix)
 }
 
 /// The characters of a JSON string, quotes included. None when half a surrogate pair is among them.
@@ -187,7 +218,8 @@ struct Open {
     key_next: bool,
     /// A key did not come after the one before.
     unsorted: bool,
-    last_key: Option<usize>,
+    /// The key before, and its [`prefix`].
+    last_key: Option<(usize, u64)>,
 }
 
 impl<'a> Builder<'a> {
@@ -262,7 +294,7 @@ impl<'a> Builder<'a> {
                 Some(_) => Flags::LOOSE,
                 None => Flags::LOOSE.with(Flags::HALVED),
             };
-            self.mark(node, flags);
+            self.mark(node, flags.with(Flags::ESCAPED));
         }
         self.order(node);
         end
@@ -321,10 +353,10 @@ impl<'a> Builder<'a> {
         if !std::mem::take(&mut open.key_next) {
             return;
         }
-        if let Some(last) = open.last_key.replace(node)
-            && self.tape.string(last) >= self.tape.string(node)
-        {
-            open.unsorted = true;
+        let key = self.tape.string(node);
+        let begins = prefix(&key);
+        if let Some((last, began)) = open.last_key.replace((node, begins)) {
+            open.unsorted |= began > begins || (began == begins && self.tape.string(last) >= key);
         }
     }
 }

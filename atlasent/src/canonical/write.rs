@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::number::python_spelling;
-use super::tape::{Flags, Kind, Tape};
+use super::tape::{Flags, Kind, Tape, prefix};
 
 /// How a text is to be written. Compact, and with as few escapes as JSON allows, it is in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,11 @@ pub(crate) enum Spelling {
 }
 
 /// A key and its value; in an array, a value.
-struct Item<'a> {
-    key: Option<(usize, Cow<'a, str>)>,
+#[derive(Clone, Copy)]
+struct Item {
+    key: Option<usize>,
+    /// See [`prefix`]: of the key.
+    prefix: u64,
     value: usize,
 }
 
@@ -75,7 +78,7 @@ impl<'a> Tape<'a> {
         let mut open = Vec::new();
         self.begin(form, node, &mut items, &mut open, out);
         while let Some(container) = open.last_mut() {
-            let Some(item) = items.get(container.next) else {
+            let Some(item) = items.get(container.next).copied() else {
                 out.push(container.close);
                 items.truncate(container.items);
                 open.pop();
@@ -85,12 +88,11 @@ impl<'a> Tape<'a> {
                 out.push(',');
             }
             container.next += 1;
-            let value = item.value;
-            if let Some((key, _)) = item.key {
+            if let Some(key) = item.key {
                 self.begin(form, key, &mut items, &mut open, out);
                 out.push(':');
             }
-            self.begin(form, value, &mut items, &mut open, out);
+            self.begin(form, item.value, &mut items, &mut open, out);
         }
     }
 
@@ -99,7 +101,7 @@ impl<'a> Tape<'a> {
         &self,
         form: Form,
         node: usize,
-        items: &mut Vec<Item<'a>>,
+        items: &mut Vec<Item>,
         open: &mut Vec<Open>,
         out: &mut String,
     ) {
@@ -124,18 +126,27 @@ impl<'a> Tape<'a> {
         out.push(opening);
         if opening == '{' {
             items.extend(self.members(node).map(|(key, value)| Item {
-                key: Some((key, self.string(key))),
+                key: Some(key),
+                prefix: prefix(&self.string(key)),
                 value,
             }));
             if self.flags(node).has_any(Flags::REPEATED) {
-                keep_last(items, first);
+                self.keep_last(items, first);
             }
             if form.order == Order::Sorted {
                 let members = items.get_mut(first..).unwrap_or_default();
-                members.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+                // UTF-8 sorts as its code points do.
+                members.sort_unstable_by(|one, other| {
+                    let by_prefix = one.prefix.cmp(&other.prefix);
+                    by_prefix.then_with(|| self.name(one).cmp(&self.name(other)))
+                });
             }
         } else {
-            items.extend(self.items(node).map(|value| Item { key: None, value }));
+            items.extend(self.items(node).map(|value| Item {
+                key: None,
+                prefix: 0,
+                value,
+            }));
         }
         open.push(Open {
             items: first,
@@ -143,34 +154,31 @@ impl<'a> Tape<'a> {
             close,
         });
     }
-}
 
-impl Item<'_> {
-    /// UTF-8 sorts as its code points do.
-    fn name(&self) -> &str {
-        self.key.as_ref().map_or("", |(_, name)| name)
+    fn name(&self, item: &Item) -> Cow<'a, str> {
+        item.key.map_or_else(Cow::default, |key| self.string(key))
     }
-}
 
-/// Of a key that stands more than once, its last value counts, in its first place: what JavaScript's and Python's
-/// parsers make of it, and so what servers signed.
-fn keep_last(items: &mut Vec<Item<'_>>, first: usize) {
-    let mut kept: Vec<Item<'_>> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for item in items.drain(first..) {
-        match places.entry(item.name().to_owned()) {
-            Entry::Occupied(place) => {
-                if let Some(before) = kept.get_mut(*place.get()) {
-                    before.value = item.value;
+    /// Of a key that stands more than once, its last value counts, in its first place: what JavaScript's and
+    /// Python's parsers make of it, and so what servers signed.
+    fn keep_last(&self, items: &mut Vec<Item>, first: usize) {
+        let mut kept: Vec<Item> = Vec::new();
+        let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        for item in items.drain(first..) {
+            match places.entry(self.name(&item)) {
+                Entry::Occupied(place) => {
+                    if let Some(before) = kept.get_mut(*place.get()) {
+                        before.value = item.value;
+                    }
+                }
+                Entry::Vacant(place) => {
+                    place.insert(kept.len());
+                    kept.push(item);
                 }
             }
-            Entry::Vacant(place) => {
-                place.insert(kept.len());
-                kept.push(item);
-            }
         }
+        items.append(&mut kept);
     }
-    items.append(&mut kept);
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod bundles;
 mod golden;
 mod linked;
 mod recorded;

@@ -1,5 +1,6 @@
 //! A morning in the life of the embedded authority, with one of everything.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use atlasent::audit::{Event, Trail};
@@ -10,7 +11,7 @@ use atlasent::{
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, drive};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 const POLICIES: &str = r#"
     @id("bots") permit (principal == Agent::"bot", action, resource);
@@ -128,6 +129,11 @@ pub(crate) fn export(trail: &Trail) -> Vec<u8> {
     serde_json::to_vec(trail).unwrap()
 }
 
-pub(crate) fn payload<'a>(event: &'a Event, key: &str) -> Option<&'a str> {
-    event.payload.get(key).and_then(Value::as_str)
+pub(crate) fn payload(event: &Event, key: &str) -> Option<String> {
+    event.payload.text(key).map(Cow::into_owned)
+}
+
+/// What an event says, as values.
+pub(crate) fn fields(event: &Event) -> Map<String, Value> {
+    event.payload.parse().unwrap()
 }

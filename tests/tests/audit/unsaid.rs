@@ -5,7 +5,7 @@ use atlasent_authority::{LocalAuthority, Policies};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::story::{PATIENT, Story, export, payload, request};
+use crate::story::{PATIENT, Story, export, fields, payload, request};
 
 /// Strings, booleans, integers, and arrays of them.
 fn is_portable(value: &Value) -> bool {
@@ -19,8 +19,8 @@ fn is_portable(value: &Value) -> bool {
 
 fn check_payloads(story: &Story) {
     for event in &story.trail().events {
-        for (key, value) in &event.payload {
-            assert!(is_portable(value), "`{key}` of {event:?}");
+        for (key, value) in fields(event) {
+            assert!(is_portable(&value), "`{key}` of {event:?}");
         }
     }
 }
@@ -41,8 +41,8 @@ fn no_event_holds_a_token_or_a_context() {
     }
     assert!(!exported.contains("null"), "{exported}");
     for event in story.trail().events {
-        assert!(!event.payload.contains_key("context"));
-        assert!(!event.payload.contains_key("errors"));
+        assert!(event.payload.get("context").is_none());
+        assert!(event.payload.get("errors").is_none());
     }
 }
 
@@ -57,12 +57,15 @@ fn a_context_is_on_record_only_when_that_is_asked_for() {
     let text = json!({ "patient": PATIENT }).to_string();
     for event in story.trail().events {
         let of_evaluation = event.envelope.kind.starts_with("evaluate.");
-        assert_eq!(payload(&event, "context"), of_evaluation.then_some(&*text));
+        assert_eq!(
+            payload(&event, "context"),
+            of_evaluation.then(|| text.clone())
+        );
     }
     let errors = (story.trail().events.iter())
-        .filter_map(|event| event.payload.get("errors").cloned())
-        .collect::<Vec<_>>();
-    assert_eq!(errors.len(), 1, "one policy could not be evaluated");
+        .filter(|event| event.payload.get("errors").is_some())
+        .count();
+    assert_eq!(errors, 1, "one policy could not be evaluated");
 }
 
 #[test]
@@ -81,7 +84,10 @@ fn a_context_that_breaks_the_schema_is_not_on_record_either() {
     for action in ["deploy", "unknown"] {
         story.evaluate(&request("bot", action, None));
         let event = story.newest();
-        assert_eq!(payload(&event, "code"), Some("REQUEST_NOT_IN_SCHEMA"));
+        assert_eq!(
+            payload(&event, "code").as_deref(),
+            Some("REQUEST_NOT_IN_SCHEMA")
+        );
     }
     check_payloads(&story);
     let exported = String::from_utf8(export(&story.trail())).unwrap();

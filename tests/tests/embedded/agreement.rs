@@ -205,9 +205,8 @@ fn happened(authority: &LocalAuthority, question: &Question) -> Answer {
         .iter()
         .rfind(|event| event.envelope.kind.starts_with("evaluate."))
         .unwrap();
-    let policies = decided.payload["policies"].as_array().unwrap();
-    let policies = policies.iter().map(|id| id.as_str().unwrap().to_owned());
-    let mut policies: Vec<String> = policies.collect();
+    let policies = decided.payload.get("policies").unwrap();
+    let mut policies: Vec<String> = serde_json::from_str(policies.get()).unwrap();
     policies.sort();
 
     let kind = &*decided.envelope.kind;

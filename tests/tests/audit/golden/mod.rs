@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::story::{Story, export};
 
+mod bundles;
+
 /// Two events as somebody else's server wrote them: keys in another order, characters escaped that need not be.
 const FIRST: &str = r#"{
     "type": "policy.loaded", "sequence": 1, "id": "evt-1", "org_id": "org-1", "unknown": null,
@@ -67,7 +69,7 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-fn hash(previous: &str, canonical: &str) -> String {
+pub(crate) fn hash(previous: &str, canonical: &str) -> String {
     let digest = Sha256::new()
         .chain_update(previous)
         .chain_update(canonical)
