@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Client;
-use crate::audit::Event;
+use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, TrustedKeys};
 use crate::object::Object;
 use crate::{Code, Error, Failure, RateLimit};
 
@@ -121,6 +121,28 @@ pub struct AuditExport {
     pub bundle: Vec<u8>,
     /// How much of the rate limit is left.
     pub rate_limit: Option<RateLimit>,
+}
+
+impl AuditExport {
+    /// Checks the chain of its events, and its signature.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError`] when it is not a bundle. One that does not hold is an answer.
+    ///
+    /// ```no_run
+    /// use atlasent::{Client, client::EventFilter};
+    ///
+    /// # async fn f(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = client.signing_keys().await?.trusted()?; // better: keys that you got another way
+    /// let export = client.audit_export(&EventFilter::default()).await?;
+    /// let report = export.verify(&keys)?;
+    /// println!("{}: {:?}", report.verified(), report.reason);
+    /// # Ok(()) }
+    /// ```
+    pub fn verify(&self, keys: &TrustedKeys) -> Result<BundleReport, BundleError> {
+        BundleVerifier::new(keys).verify_bytes(&self.bundle)
+    }
 }
 
 impl Client {

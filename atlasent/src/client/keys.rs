@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Client;
+use crate::audit::{KeyError, TrustedKeys};
 use crate::object::Object;
 use crate::{Error, RateLimit};
 
@@ -90,6 +91,21 @@ pub struct PublicKey {
     pub status: Option<String>,
     /// When it was made (ISO 8601).
     pub created_at: Option<String>,
+}
+
+impl SigningKeys {
+    /// The keys to verify bundles with, each under its id.
+    ///
+    /// Whoever forges an export may forge these, too: where much depends on it, take keys that came another way.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when one of them is not an Ed25519 public key.
+    pub fn trusted(&self) -> Result<TrustedKeys, KeyError> {
+        self.keys.iter().try_fold(TrustedKeys::new(), |keys, key| {
+            keys.pem(&key.key_id, &key.public_key_pem)
+        })
+    }
 }
 
 impl Client {

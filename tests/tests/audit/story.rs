@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use atlasent::audit::{Event, Trail};
 use atlasent::{
-    Agent, AnyAction, Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
-    VerifyRequest,
+    Agent, AnyAction, Authority, Error, EvaluateRequest, Evaluation, PermitToken, Revocation,
+    Verification, VerifyRequest,
 };
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, drive};
