@@ -2,7 +2,6 @@
 //! once.
 //!
 //! Each measurement is a process of its own, so that the peak of its memory is its own too (`VmHWM`, Linux).
-#![expect(missing_docs, reason = "a program")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

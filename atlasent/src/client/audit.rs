@@ -11,6 +11,9 @@ use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, TrustedKeys
 use crate::object::Object;
 use crate::{Code, Error, Failure, RateLimit};
 
+/// How many pages without an event may follow each other: a filter may leave some empty.
+const EMPTY_PAGES: u32 = 100;
+
 /// Which events are asked for. Without any of these, all.
 ///
 /// ```
@@ -183,7 +186,8 @@ impl Client {
 
     /// All events from the page that the filter starts at to the last one, fetched as they are taken.
     ///
-    /// The stream ends with the first error. A cursor that comes back is one: the server leads in a circle.
+    /// The stream ends with the first error. A cursor that comes back is one, since the server leads in a circle, and
+    /// so are more than 100 pages in a row without an event.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::EventFilter};
@@ -205,6 +209,7 @@ impl Client {
             client: self.clone(),
             next: Some(filter),
             fetched: VecDeque::new(),
+            empty: 0,
             cursors: HashSet::new(),
         };
         stream::try_unfold(pages, async |mut pages: Pages| {
@@ -247,6 +252,8 @@ struct Pages {
     /// The page to fetch next.
     next: Option<EventFilter>,
     fetched: VecDeque<Event>,
+    /// How many pages without an event came one after the other.
+    empty: u32,
     cursors: HashSet<String>,
 }
 
@@ -259,8 +266,19 @@ impl Pages {
             let page = self.client.audit_events(&filter).await?;
             self.fetched = page.events.into();
             if let Some(cursor) = page.next_cursor {
-                if !self.cursors.insert(cursor.clone()) {
-                    let text = "the pages of events lead in a circle: a cursor came twice";
+                self.empty = if self.fetched.is_empty() {
+                    self.empty + 1
+                } else {
+                    0
+                };
+                let repeats = !self.cursors.insert(cursor.clone());
+                if repeats || self.empty > EMPTY_PAGES {
+                    let text = match repeats {
+                        true => "the pages of events lead in a circle: a cursor came twice",
+                        false => {
+                            "the pages of events lead on and on, and there is no event on them"
+                        }
+                    };
                     return Err(Failure::new(Code::BadResponse, text).into());
                 }
                 self.next = Some(filter.cursor(cursor));

@@ -15,7 +15,10 @@ const ALLOW_HTTP: &str = "ATLASENT_ALLOW_INSECURE_HTTP";
 
 /// The base URL, without a slash at its end.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint(String);
+pub(crate) struct Endpoint {
+    base: String,
+    is_local: bool,
+}
 
 impl Endpoint {
     /// Checks a base URL (contract, part A, "Construction").
@@ -56,18 +59,26 @@ impl Endpoint {
             }
             _ => return refuse("is neither `https` nor `http`"),
         }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        Ok(Self {
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            is_local: is_loopback(host),
+        })
     }
 
     /// Whether TLS is needed.
     pub(crate) fn is_https(&self) -> bool {
-        self.0.starts_with("https:")
+        self.base.starts_with("https:")
+    }
+
+    /// Whether it is on this machine, where no proxy has any business.
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// The URL of one of the API's paths.
     pub(crate) fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, Error> {
-        let mut url = Url::parse(&format!("{}{path}", self.0))
-            .map_err(|error| Error::Config(format!("the base URL `{}`: {error}", self.0)))?;
+        let mut url = Url::parse(&format!("{}{path}", self.base))
+            .map_err(|error| Error::Config(format!("the base URL `{}`: {error}", self.base)))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -91,7 +102,7 @@ fn without_userinfo(url: &str) -> &str {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.base, f)
     }
 }
 
@@ -106,7 +117,7 @@ mod tests {
             ("https://api.atlasent.io///", "https://api.atlasent.io"),
             ("https://host:8443/prefix/", "https://host:8443/prefix"),
         ] {
-            assert_eq!(Endpoint::check(base, false).unwrap().0, kept);
+            assert_eq!(Endpoint::check(base, false).unwrap().base, kept);
         }
     }
 

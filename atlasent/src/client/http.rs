@@ -31,6 +31,7 @@ pub(super) enum Http {
 
 pub(super) struct Pools {
     tls: Arc<ClientConfig>,
+    use_proxy: bool,
     pools: RwLock<Vec<(Id, reqwest::Client)>>,
 }
 
@@ -38,6 +39,7 @@ impl Http {
     pub(super) fn pooled(endpoint: &Endpoint) -> Result<Self, Error> {
         Ok(Self::Pooled(Pools {
             tls: tls(endpoint)?.into(),
+            use_proxy: !endpoint.is_local(),
             pools: RwLock::default(),
         }))
     }
@@ -82,12 +84,16 @@ impl Pools {
     }
 
     fn build(&self) -> Result<reqwest::Client, Error> {
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
             .referer(false)
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE)
-            .tls_backend_preconfigured(ClientConfig::clone(&self.tls))
+            .tls_backend_preconfigured(ClientConfig::clone(&self.tls));
+        if !self.use_proxy {
+            builder = builder.no_proxy();
+        }
+        builder
             .build()
             .map_err(|error| Error::Config(format!("no HTTP client: {error}")))
     }

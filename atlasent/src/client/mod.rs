@@ -165,10 +165,10 @@ impl Client {
     /// [`Error::Failed`] when there was no usable answer. A permit that is not good is an answer.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let transport = &self.shared.transport;
-        let call = transport.post("/v1-verify-permit", request)?;
-        let fetched = transport.fetch::<Verification>(&call).await;
-        let (mut verification, about) =
-            fetched.map_err(|error| error.scrubbed(&request.permit_token))?;
+        let call = transport
+            .post("/v1-verify-permit", request)?
+            .with_permit(&request.permit_token);
+        let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
         verification.rate_limit = about.rate_limit;
         verification.retried = about.retried;
         Ok(verification)
@@ -190,9 +190,10 @@ impl Client {
             "reason": reason,
             "api_key": transport.key.expose(),
         });
-        let call = transport.post("/v1-revoke-permit", &body)?;
-        let fetched = transport.fetch::<Revocation>(&call).await;
-        let (mut revocation, about) = fetched.map_err(|error| error.scrubbed(token))?;
+        let call = transport
+            .post("/v1-revoke-permit", &body)?
+            .with_permit(token);
+        let (mut revocation, about) = transport.fetch::<Revocation>(&call).await?;
         revocation.rate_limit = about.rate_limit;
         Ok(revocation)
     }

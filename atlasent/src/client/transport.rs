@@ -1,7 +1,7 @@
 //! One call over the wire: its headers, its attempts, and the bytes that come back.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
@@ -10,7 +10,7 @@ use reqwest::header::{
 use reqwest::{Method, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::endpoint::Endpoint;
@@ -19,13 +19,16 @@ use super::key::ApiKey;
 use super::retry::{Attempt, Limits, Schedule};
 use super::time::Time;
 use super::{failure, headers};
-use crate::{Code, Error, Failure, RateLimit};
+use crate::{Code, Error, Failure, PermitToken, RateLimit};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-atlasent-protocol-version");
 
 /// What nearly every answer has to fit in, in bytes.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long the body of an error is waited for.
+const EXPLANATION: Duration = Duration::from_secs(1);
 
 /// Everything that calls share.
 pub(super) struct Transport {
@@ -43,11 +46,18 @@ pub(super) struct Call {
     url: Url,
     body: Option<Vec<u8>>,
     accept: &'static str,
+    /// A permit that goes with the request, and must not come back in an error.
+    permit: Option<PermitToken>,
 }
 
 impl Call {
     pub(super) fn accept(self, accept: &'static str) -> Self {
         Self { accept, ..self }
+    }
+
+    pub(super) fn with_permit(self, permit: &PermitToken) -> Self {
+        let permit = Some(permit.clone());
+        Self { permit, ..self }
     }
 }
 
@@ -73,6 +83,7 @@ impl Transport {
             url: self.endpoint.url(path, query)?,
             body: None,
             accept: "application/json",
+            permit: None,
         })
     }
 
@@ -84,6 +95,7 @@ impl Transport {
             url: self.endpoint.url(path, &[])?,
             body: Some(body),
             accept: "application/json",
+            permit: None,
         })
     }
 
@@ -97,9 +109,15 @@ impl Transport {
         Ok((read, answer.about))
     }
 
-    /// Reads an answer as JSON.
+    /// Reads an answer as JSON. Whatever a server repeats of the key is left out.
     pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
-        serde_json::from_slice(&answer.body).map_err(|error| {
+        let read = match str::from_utf8(&answer.body) {
+            Ok(text) if text.contains(self.key.expose()) => {
+                serde_json::from_str(&self.key.scrub(text))
+            }
+            _ => serde_json::from_slice(&answer.body),
+        };
+        read.map_err(|error| {
             self.describe(failure::of_json(&error), &answer.about.request_id)
                 .into()
         })
@@ -109,13 +127,12 @@ impl Transport {
     pub(super) async fn fetch_bytes(&self, call: &Call, limit: usize) -> Result<Answer, Error> {
         let mut tries = self.tries()?;
         loop {
-            let attempt = tries
-                .within_time(async {
-                    let (response, about) = tries.open(call).await?;
-                    let body = read_body(response, limit).await?;
-                    Ok(Answer { body, about })
-                })
-                .await;
+            let attempt = async {
+                let (response, about) = tries.open(call).await?;
+                let body = tries.within_time(read_body(response, limit)).await?;
+                Ok(Answer { body, about })
+            }
+            .await;
             if let Some(settled) = tries.settle(attempt).await {
                 return settled;
             }
@@ -126,7 +143,7 @@ impl Transport {
     pub(super) async fn open(&self, call: &Call) -> Result<(Response, About), Error> {
         let mut tries = self.tries()?;
         loop {
-            let attempt = tries.within_time(tries.open(call)).await;
+            let attempt = tries.open(call).await;
             if let Some(settled) = tries.settle(attempt).await {
                 return settled;
             }
@@ -134,10 +151,12 @@ impl Transport {
     }
 
     fn tries(&self) -> Result<Tries<'_>, Error> {
+        let schedule = Schedule::start(&self.limits, self.time.now());
         Ok(Tries {
             transport: self,
             http: self.http.client()?,
-            schedule: Schedule::start(&self.limits, self.time.now()),
+            attempt_ends: Instant::now() + schedule.time_left(self.time.now()),
+            schedule,
             request_id: Uuid::new_v4().simple().to_string(),
         })
     }
@@ -185,6 +204,8 @@ struct Tries<'a> {
     transport: &'a Transport,
     http: reqwest::Client,
     schedule: Schedule<'a>,
+    /// When the attempt under way is given up.
+    attempt_ends: Instant,
     request_id: String,
 }
 
@@ -202,7 +223,8 @@ impl Tries<'_> {
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
-        let response = request.send().await.map_err(failure::of_transport)?;
+        let sent = async { request.send().await.map_err(failure::of_transport) };
+        let response = self.within_time(sent).await?;
         let about = About {
             request_id: self.request_id.clone(),
             rate_limit: headers::rate_limit(response.headers()),
@@ -228,24 +250,41 @@ impl Tries<'_> {
             return Ok((response, about));
         }
         let retry_after = headers::retry_after(response.headers(), SystemTime::now());
-        // The status is the answer here: a body that cannot be read costs its message only.
-        let body = read_body(response, BODY_LIMIT).await.unwrap_or_default();
+        let body = self.explanation(response, call).await;
         let mut attempt = failure::of_status(status, &body);
         attempt.failure.retry_after = retry_after;
         attempt.failure.rate_limit = about.rate_limit;
         Err(attempt)
     }
 
-    /// The attempt, or a timeout when it takes longer than there is time.
+    /// The body of an answer that is no success, without what was secret in the request. The status is the answer
+    /// here: a body that does not come, or cannot be read, costs its message only.
+    async fn explanation(&self, response: Response, call: &Call) -> Vec<u8> {
+        let patience = self.attempt_ends.min(Instant::now() + EXPLANATION);
+        let read = timeout_at(patience, read_body(response, BODY_LIMIT)).await;
+        let body = read.ok().and_then(Result::ok).unwrap_or_default();
+        let text = self.transport.key.scrub(&String::from_utf8_lossy(&body));
+        let text = match &call.permit {
+            Some(permit) => permit.scrub(&text),
+            None => text,
+        };
+        text.into_bytes()
+    }
+
+    /// What is done, or a timeout when it takes longer than the attempt may.
     async fn within_time<T>(
         &self,
-        attempt: impl Future<Output = Result<T, Attempt>>,
+        work: impl Future<Output = Result<T, Attempt>>,
     ) -> Result<T, Attempt> {
-        let limit = self.schedule.time_left(self.transport.time.now());
-        timeout(limit, attempt).await.unwrap_or_else(|_| {
-            let text = format!("no answer within {limit:?}");
-            Err(Attempt::again(Failure::new(Code::Timeout, text)))
-        })
+        timeout_at(self.attempt_ends, work)
+            .await
+            .unwrap_or_else(|_| {
+                let limit = self.transport.limits.timeout;
+                let text = format!(
+                    "no answer in time: an attempt has {limit:?}, unless the deadline comes first"
+                );
+                Err(Attempt::again(Failure::new(Code::Timeout, text)))
+            })
     }
 
     /// The end of the call, or none when there is another attempt to make, whose time has come.
@@ -270,20 +309,20 @@ impl Tries<'_> {
             "trying again"
         );
         time.sleep(wait).await;
+        self.attempt_ends = Instant::now() + self.schedule.time_left(time.now());
         None
     }
 }
 
 /// The body in full, unless it is larger than `limit`.
 async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Attempt> {
-    if let Some(encoding) = response.headers().get(CONTENT_ENCODING) {
-        // Nothing but `identity` was asked for. A client that was brought along and decodes, takes the header away.
-        if encoding.as_bytes() != b"identity" {
-            return Err(Attempt::last(Failure::new(
-                Code::Network,
-                "the answer is encoded in a way that was not asked for",
-            )));
-        }
+    // Nothing but `identity` was asked for. A client that was brought along and decodes, takes the header away.
+    let mut encodings = response.headers().get_all(CONTENT_ENCODING).iter();
+    if encodings.any(|encoding| encoding.as_bytes() != b"identity") {
+        return Err(Attempt::last(Failure::new(
+            Code::Network,
+            "the answer is encoded in a way that was not asked for",
+        )));
     }
     let too_long = || {
         Attempt::last(Failure::new(
