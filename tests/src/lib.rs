@@ -2,6 +2,7 @@
 
 mod capture;
 mod drive;
+pub mod server;
 
 pub use capture::{Kind, Seen, capture};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
