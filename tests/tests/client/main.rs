@@ -1,0 +1,27 @@
+//! The HTTP client against a server on real sockets: what it sends, what it makes of every answer and of every
+//! fault, and that no fault opens a body.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod answers;
+mod cases;
+mod errors;
+mod faults;
+mod fields;
+mod genuine;
+mod limits;
+mod matrix;
+mod pages;
+#[path = "../fail_closed/paths.rs"]
+mod paths;
+mod requests;
+mod retries;
+mod scripted;
+mod stage;
+mod streaming;
+mod support;

@@ -1,0 +1,104 @@
+//! Clients for these tests.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use atlasent::testing::VirtualTime;
+use atlasent::{
+    Agent, AnyAction, Client, ClientBuilder, Error, EvaluateRequest, Failure, PermitToken,
+};
+use atlasent_tests::server::{Reply, Request, Server, in_order};
+use reqwest::redirect::Policy;
+use reqwest::retry::never;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+use crate::cases::{ACTION, AGENT, TOKEN};
+
+pub(crate) const KEY: &str = "ask_test_0123456789";
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A client of this server that waits for as long as a loaded machine may take.
+pub(crate) fn client(url: &str) -> ClientBuilder {
+    Client::builder()
+        .api_key(KEY)
+        .base_url(url)
+        .timeout(ms(60_000))
+        .deadline(ms(600_000))
+}
+
+/// A client of a server that speaks HTTP/2. It repeats nothing that the client under test does not.
+pub(crate) fn http2_client(url: &str) -> ClientBuilder {
+    let http = plain().retry(never()).http2_prior_knowledge();
+    let http = http.build().unwrap();
+    client(url).http_client(http)
+}
+
+/// An HTTP client that follows nothing and trusts nobody.
+pub(crate) fn plain() -> reqwest::ClientBuilder {
+    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    });
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .tls_backend_preconfigured(TLS.clone())
+}
+
+/// The smallest question.
+pub(crate) fn question() -> EvaluateRequest {
+    let action = AnyAction::new(ACTION).unwrap();
+    EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action).unwrap()
+}
+
+/// A client of a server that says these in order, and the server.
+pub(crate) fn saying(replies: impl IntoIterator<Item = Reply>) -> (Client, Server) {
+    let server = Server::start(in_order(replies.into_iter().collect::<Vec<_>>()));
+    let client = client(server.url())
+        .virtual_time(&VirtualTime::new())
+        .build()
+        .unwrap();
+    (client, server)
+}
+
+pub(crate) fn token() -> PermitToken {
+    PermitToken::new(TOKEN).unwrap()
+}
+
+/// The bodies of the requests for this path, in their order.
+pub(crate) fn bodies(server: &Server, path: &str) -> Vec<String> {
+    let requests = server.requests().into_iter();
+    requests
+        .filter(|request| request.path() == path)
+        .map(|request| request.text().to_owned())
+        .collect()
+}
+
+pub(crate) fn failure(error: &Error) -> &Failure {
+    error.failure().unwrap_or_else(|| panic!("{error:?}"))
+}
+
+/// Asks one question; every attempt is answered so.
+pub(crate) async fn always(reply: Reply) -> (Error, Vec<Request>, VirtualTime) {
+    let server = Server::start(move |_: &Request| reply.clone());
+    let time = VirtualTime::new();
+    let client = client(server.url()).virtual_time(&time).build().unwrap();
+    let error = client.evaluate(&question()).await.unwrap_err();
+    (error, server.requests(), time)
+}
+
+/// A body as JSON, null where there is none.
+pub(crate) fn json_of(text: &str) -> Value {
+    match text {
+        "" => Value::Null,
+        text => serde_json::from_str(text).unwrap(),
+    }
+}
