@@ -9,7 +9,11 @@
 )]
 
 mod answers;
+mod anything;
+mod blocking;
+mod cancel;
 mod cases;
+mod connections;
 mod errors;
 mod faults;
 mod fields;
