@@ -17,6 +17,7 @@ mod connections;
 mod errors;
 mod faults;
 mod fields;
+mod findings;
 mod genuine;
 mod limits;
 mod matrix;

@@ -1,0 +1,156 @@
+//! Where the client does not yet keep its promises.
+
+use std::env;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use atlasent::client::EventFilter;
+use atlasent::testing::VirtualTime;
+use atlasent::{AnyAction, AuthorityExt, Code, blocking};
+use atlasent_tests::server::{At, Fault, Reply, Request, Server};
+use futures_util::TryStreamExt;
+use serde_json::json;
+
+use crate::cases::{ACTION, AGENT, Call, TOKEN};
+use crate::genuine;
+use crate::support::{KEY, client, ms, question};
+
+#[tokio::test]
+async fn an_encoding_is_refused_wherever_it_stands_among_others() {
+    let twice = Reply::json(200, Call::Evaluate.yes())
+        .header("content-encoding", "identity")
+        .header("content-encoding", "gzip");
+    let server = Server::start(move |_: &Request| twice.clone());
+    let client = client(server.url()).build().unwrap();
+    let error = client.evaluate(&question()).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::Network));
+}
+
+#[tokio::test]
+async fn a_refusal_that_repeats_the_key_does_not_have_it_shown() {
+    let secret = format!("no {KEY} here");
+    for (evaluate, verify) in [
+        (
+            json!({"decision": "deny", "reason": secret, "deny_code": secret, "request_id": secret, "audit_hash": secret}),
+            json!({}),
+        ),
+        (
+            Call::Evaluate.yes(),
+            json!({"valid": false, "outcome": secret, "verify_error_code": secret}),
+        ),
+        (
+            json!({"decision": "allow", "permit_token": TOKEN, "reason": secret}),
+            json!({"valid": true}),
+        ),
+    ] {
+        let server = Server::start(move |request: &Request| match request.path() {
+            "/v1-evaluate" => Reply::json(200, &evaluate),
+            _ => Reply::json(200, &verify),
+        });
+        let client = client(server.url()).build().unwrap();
+        let result = client.protect(AGENT, AnyAction::new(ACTION).unwrap()).await;
+        let shown = match &result {
+            Ok(permit) => format!("{permit:?} {:?}", permit.record()),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        assert!(!shown.contains(KEY), "{shown}");
+    }
+}
+
+/// Cutting a message may not leave the greater part of a secret at its end.
+#[tokio::test]
+async fn a_message_that_is_cut_within_a_secret_shows_nothing_of_it() {
+    for secret in [KEY, TOKEN] {
+        for shown in 10..secret.len() {
+            let text = format!("{}{secret}", "x".repeat(500 - shown));
+            let server = Server::start(move |request: &Request| match request.path() {
+                "/v1-evaluate" => genuine::reply(request),
+                _ => Reply::json(400, json!({"message": text})),
+            });
+            let client = client(server.url()).build().unwrap();
+            let action = AnyAction::new(ACTION).unwrap();
+            let error = client.protect(AGENT, action).await.unwrap_err().to_string();
+            assert!(!error.contains(&secret[..10]), "{error}");
+        }
+    }
+}
+
+/// The key is sent in the clear to a host of this machine only because it does not leave it.
+#[test]
+fn plain_http_to_this_machine_does_not_go_through_a_proxy() {
+    const URL: &str = "ATLASENT_TEST_PROXIED_URL";
+    if let Ok(url) = env::var(URL) {
+        let client = blocking::Client::from(client(&url).build().unwrap());
+        client.evaluate(&question()).unwrap();
+        return;
+    }
+    let (server, proxy) = (genuine::server(), genuine::server());
+    let child = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "findings::plain_http_to_this_machine_does_not_go_through_a_proxy",
+        ])
+        .envs([
+            (URL, server.url()),
+            ("HTTP_PROXY", proxy.url()),
+            ("http_proxy", proxy.url()),
+            ("ALL_PROXY", proxy.url()),
+        ])
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    let heard: Vec<_> = proxy
+        .requests()
+        .iter()
+        .filter_map(|request| request.header("authorization").map(str::to_owned))
+        .collect();
+    assert!(heard.is_empty(), "the proxy heard {heard:?}");
+    assert!(child.status.success(), "{child:?}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// New cursors without end, and no events: the caller gets neither an event nor an error.
+#[tokio::test]
+async fn pages_without_events_come_to_an_end() {
+    let next = AtomicU64::new(0);
+    let server = Server::start(move |_: &Request| {
+        let cursor = next.fetch_add(1, Ordering::SeqCst).to_string();
+        Reply::json(200, genuine::page(&[], Some(&cursor)))
+    });
+    let client = client(server.url()).deadline(ms(500)).build().unwrap();
+    let mut events = std::pin::pin!(client.audit_event_stream(EventFilter::default()));
+    let first = tokio::time::timeout(ms(3000), events.try_next()).await;
+    assert!(
+        first.is_ok(),
+        "after {} requests there was still no end",
+        server.accepted()
+    );
+}
+
+/// The table has 401, 403, 429 and other 4xx as they are, and not tried again; what their bodies do is no part of it.
+#[tokio::test]
+async fn a_status_counts_even_where_its_body_stalls() {
+    for (status, code) in [
+        (401, Code::InvalidApiKey),
+        (403, Code::Forbidden),
+        (429, Code::RateLimited),
+        (400, Code::BadRequest),
+        (302, Code::BadResponse),
+    ] {
+        let server = Server::start(move |_: &Request| {
+            Reply::json(status, "{\"message\":\"m\"}").fault(Fault::Stall, At::InBody)
+        });
+        let client = client(server.url())
+            .timeout(ms(200))
+            .virtual_time(&VirtualTime::new())
+            .build()
+            .unwrap();
+        let error = client.evaluate(&question()).await.unwrap_err();
+        assert_eq!(
+            (error.code(), server.requests().len()),
+            (Some(code), 1),
+            "{status}"
+        );
+    }
+}
