@@ -11,3 +11,8 @@ pub use drive::{Driven, Ran, drive, quiet_panics, yields};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code of the page for those who come from Python.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-python.md")]
+struct FromPython;

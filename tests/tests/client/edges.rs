@@ -1,4 +1,5 @@
-//! Where the client does not yet keep its promises.
+//! Promises at the edges: encodings in lists, secrets that come back, messages that are cut, proxies, pages without end,
+//! refusals that stall.
 
 use std::env;
 use std::process::Command;
@@ -88,7 +89,7 @@ fn plain_http_to_this_machine_does_not_go_through_a_proxy() {
     let child = Command::new(env::current_exe().unwrap())
         .args([
             "--exact",
-            "findings::plain_http_to_this_machine_does_not_go_through_a_proxy",
+            "edges::plain_http_to_this_machine_does_not_go_through_a_proxy",
         ])
         .envs([
             (URL, server.url()),
