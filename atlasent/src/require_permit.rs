@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::agent::check_name;
-use crate::{Action, Agent, Authority, AuthorityExt, Context, Error, Permit, ToAgent};
+use crate::{Action, Agent, AnyAction, Authority, AuthorityExt, Context, Error, Permit, ToAgent};
 
 /// An operation on one resource in one environment, and who is to perform it.
 ///
@@ -27,11 +26,10 @@ use crate::{Action, Agent, Authority, AuthorityExt, Context, Error, Permit, ToAg
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedAction {
-    action_type: Cow<'static, str>,
+    action: AnyAction,
     agent: Agent,
     resource_id: String,
     environment: String,
-    context: Context,
 }
 
 impl ProtectedAction {
@@ -46,22 +44,19 @@ impl ProtectedAction {
         resource_id: impl Into<String>,
         environment: impl Into<String>,
     ) -> Result<Self, Error> {
-        let action_type = action_type.into();
-        check_name("action", &action_type)?;
         Ok(Self {
-            action_type,
+            action: AnyAction::new(action_type)?,
             agent: agent.to_agent()?,
             resource_id: resource_id.into(),
             environment: environment.into(),
-            context: Context::new(),
         })
     }
 
     /// Replaces the fields that stand beside the resource and the environment.
     #[must_use]
-    pub fn with_context(mut self, context: Context) -> Self {
-        self.context = context;
-        self
+    pub fn with_context(self, context: Context) -> Self {
+        let action = self.action.with_context(context);
+        Self { action, ..self }
     }
 
     /// Sets one field of the context.
@@ -70,12 +65,12 @@ impl ProtectedAction {
     ///
     /// [`Error::Invalid`] when `value` cannot be written as JSON.
     pub fn with_field<T: Serialize + ?Sized>(
-        mut self,
+        self,
         key: impl Into<String>,
         value: &T,
     ) -> Result<Self, Error> {
-        self.context.insert(key, value)?;
-        Ok(self)
+        let action = self.action.with_field(key, value)?;
+        Ok(Self { action, ..self })
     }
 
     /// Who is to perform it.
@@ -102,11 +97,11 @@ impl ProtectedAction {
 // SDKs' requests say.
 impl Action for ProtectedAction {
     fn name(&self) -> &str {
-        &self.action_type
+        self.action.name()
     }
 
     fn context(&self) -> Result<Context, Error> {
-        let mut context = self.context.clone();
+        let mut context = self.action.context()?;
         context.insert("resource_id", &self.resource_id)?;
         context.insert("environment", &self.environment)?;
         Ok(context)
