@@ -1,7 +1,7 @@
 //! One event of the chain.
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::payload::Payload;
@@ -26,7 +26,7 @@ pub struct Event {
 }
 
 /// What an event says of itself outside the hash. Events sealed here repeat it in their payload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, DeriveDeserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The event's id.
     pub id: String,
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Event {
     /// Reads the text of the event twice, once for each half: a `#[serde(flatten)]` would parse the payload, and its
     /// text would be lost.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(DeriveDeserialize)]
+        #[derive(Deserialize)]
         struct Sealed {
             #[serde(default)]
             payload: Option<Payload>,

@@ -209,7 +209,7 @@ fn an_event_that_was_changed_is_named() {
         trail.events[at].payload = excused(&trail.events[at]);
         let report = trail.verify();
         assert_eq!(about(&report.findings, sequence), [Problem::HashMismatch]);
-        assert_eq!(report.tampered_event_ids, [id.clone()]);
+        assert_eq!(report.tampered_event_ids, std::slice::from_ref(id));
 
         let mut trail = whole.clone();
         trail.events[at].hash = "0".repeat(64);

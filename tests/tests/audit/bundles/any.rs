@@ -70,7 +70,7 @@ fn is_verified(bundle: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_no_verified_bundle(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

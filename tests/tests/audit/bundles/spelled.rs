@@ -111,7 +111,7 @@ fn white_space_a_wrapper_and_other_members_do_not_matter() {
         format!(
             r#"{{"description":[1,{{}}],"events":[7],"signature":"x","bundle":{bundle},"org_id":"other"}}"#
         ),
-        format!(r#"{{"bundle":null,{}"#, &bundle[1..]),
+        bundle.replacen('{', r#"{"bundle":null,"#, 1),
         bundle
             .replace(r#","events":["#, ", \"events\" :\n[ ")
             .replace("},{", "} ,\n {"),

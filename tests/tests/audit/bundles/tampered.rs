@@ -1,6 +1,7 @@
 //! Each kind of tampering.
 
 use atlasent::audit::{BundleVerifier, Problem, TrustedKeys};
+use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
 
 use super::{bundle, chain, keys, problems, sign, signed, unsigned, verify};
@@ -41,7 +42,7 @@ fn each_field_of_each_event_counts() {
             }));
         }
         is_refused(&changed(|bundle| {
-            bundle["events"][index]["added"] = json!(1)
+            bundle["events"][index]["added"] = json!(1);
         }));
     }
 }
@@ -61,7 +62,7 @@ fn each_signed_member_counts() {
             is_refused(&changed(|bundle| bundle[key] = new));
         }
         is_refused(&changed(|bundle| {
-            drop(bundle.as_object_mut().unwrap().remove(key))
+            bundle.as_object_mut().unwrap().remove(key);
         }));
     }
 }
@@ -122,15 +123,10 @@ fn the_first_reason_that_applies_is_told() {
 
 #[test]
 fn a_signature_by_anyone_else_is_none() {
-    let other = TrustedKeys::new().raw(
-        "key-2026",
-        &[
-            0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64,
-            0x07, 0x3a, 0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68,
-            0xf7, 0x07, 0x51, 0x1a,
-        ],
-    );
-    let other = other.unwrap();
+    let other = SigningKey::from_bytes(&[8; 32]).verifying_key();
+    let other = TrustedKeys::new()
+        .raw("key-2026", other.as_bytes())
+        .unwrap();
     let report = BundleVerifier::new(&other).verify_bytes(bundle()).unwrap();
     assert!(report.chain.is_intact() && !report.verified());
     assert_eq!(
@@ -168,11 +164,14 @@ fn the_key_that_is_named_is_tried_first_and_any_trusted_one_counts() {
     let unnamed = bundle().replace(r#","signing_key_id":"key-2026""#, "");
     assert_eq!(matched(&several(["a", "key-2026", "b"]), &unnamed), "a");
     // The one that is named does not fit, another does.
-    let misnamed = keys().raw("pem_0", &[0x3d; 32]);
-    if let Ok(keys) = misnamed {
-        let bundle = bundle().replace("\"key-2026\"}", "\"pem_0\"}");
-        assert_eq!(matched(&keys, &bundle), "key-2026");
-    }
+    let other = SigningKey::from_bytes(&[8; 32]).verifying_key();
+    let keys = keys().raw("other", other.as_bytes()).unwrap();
+    let misnamed = bundle().replace(
+        r#""signing_key_id":"key-2026""#,
+        r#""signing_key_id":"other""#,
+    );
+    assert_ne!(misnamed, bundle());
+    assert_eq!(matched(&keys, &misnamed), "key-2026");
 }
 
 #[test]
@@ -198,20 +197,18 @@ fn no_byte_of_what_is_signed_can_be_changed() {
     let unsigned = unsigned(&events, &head);
     let bundle = signed(&unsigned);
     let original: Value = serde_json::from_str(&bundle).unwrap();
-    let new = [1, 0x20, 0x80].map(|flip| move |byte| byte ^ flip);
     for at in 0..unsigned.len() {
         let mut changed = bundle.clone().into_bytes();
-        changed[at] = new[at % new.len()](changed[at]);
+        match at % 4 {
+            0 => drop(changed.remove(at)),
+            1 => changed[at] ^= 0x80,
+            2 => changed[at] ^= 0x20,
+            _ => changed[at] ^= 1,
+        }
         if verify(&changed).is_ok_and(|report| report.verified()) {
             let says: Value = serde_json::from_slice(&changed).unwrap();
             let text = String::from_utf8_lossy(&changed);
             assert_eq!(says, original, "byte {at}: {text}");
         }
-        let mut without = bundle.clone().into_bytes();
-        without.remove(at);
-        assert!(
-            !verify(&without).is_ok_and(|report| report.verified()),
-            "byte {at}"
-        );
     }
 }
