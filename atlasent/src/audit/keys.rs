@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
 use serde::Deserialize;
@@ -185,13 +185,24 @@ impl Jwk {
 const OTHER: &str = "is not an Ed25519 public key";
 const PRIVATE: &str = "is a private key: keep it secret, and hand over its public half";
 
+/// The first public key in the text. White space is where it likes to be, as for OpenSSL and Python: keys come out of
+/// configuration files indented and on one line.
 fn read_pem(pem: &str) -> Result<VerifyingKey, &'static str> {
     if pem.contains("PRIVATE KEY-----") {
         return Err(PRIVATE);
     }
-    let key = VerifyingKey::from_public_key_pem(pem.trim());
-    key.map_err(|_| "is not an Ed25519 public key in PEM (`-----BEGIN PUBLIC KEY-----`)")
-        .and_then(strong)
+    let (_, rest) = pem
+        .split_once("-----BEGIN PUBLIC KEY-----")
+        .unwrap_or_default();
+    let (body, _) = rest
+        .split_once("-----END PUBLIC KEY-----")
+        .unwrap_or_default();
+    let body: String = body.split_ascii_whitespace().collect();
+    let key = Base64::decode_vec(&body).map(|der| VerifyingKey::from_public_key_der(&der));
+    match key {
+        Ok(Ok(key)) => strong(key),
+        _ => Err("is not an Ed25519 public key in PEM (`-----BEGIN PUBLIC KEY-----`)"),
+    }
 }
 
 fn read_raw(bytes: &[u8; 32]) -> Result<VerifyingKey, &'static str> {
@@ -264,6 +275,15 @@ mod tests {
                 r#"{{"kty":"OKP","crv":"Ed25519","kid":"c","x":"{X}","use":"sig","alg":"EdDSA"}}"#
             ))
             .unwrap();
+        let indented = PEM.replace('\n', "\n    ");
+        for pem in [
+            indented,
+            PEM.replace('\n', ""),
+            format!("# ours\n{PEM}\n{PEM}"),
+        ] {
+            let key = TrustedKeys::new().pem("d", &pem).unwrap();
+            assert_eq!(*key.all()[0].key.as_bytes(), raw);
+        }
         assert!(keys.all().iter().all(|key| *key.key.as_bytes() == raw));
         assert_eq!(
             (keys.len(), format!("{keys:?}")),
