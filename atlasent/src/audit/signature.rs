@@ -117,16 +117,26 @@ impl Candidates {
         self.update(Spelling::Python, text);
     }
 
+    /// The spellings that there are candidates for.
+    fn spellings(&self) -> Vec<Spelling> {
+        let all = [Spelling::AsWritten, Spelling::Python];
+        let wanted = all
+            .into_iter()
+            .filter(|spelling| (self.0.iter()).any(|candidate| candidate.spelling == *spelling));
+        wanted.collect()
+    }
+
     fn feed<R: Read + Seek>(
         &mut self,
         members: &Members,
         source: &mut Source<'_, R>,
     ) -> Result<(), BundleError> {
+        let spellings = self.spellings();
         for (index, (name, value)) in SIGNED.iter().zip(&members.signed).enumerate() {
             self.update_all(if index == 0 { b"{\"" } else { b",\"" });
             self.update_all(name.as_bytes());
             self.update_all(b"\":");
-            for spelling in [Spelling::AsWritten, Spelling::Python] {
+            for &spelling in &spellings {
                 let text = value.as_ref().map_or("null", |text| text.spelled(spelling));
                 self.update(spelling, text.as_bytes());
             }
@@ -134,7 +144,7 @@ impl Candidates {
         self.update_all(b",\"events\":");
         match &members.events {
             Events::None(value) => {
-                for spelling in [Spelling::AsWritten, Spelling::Python] {
+                for spelling in spellings {
                     let text = value.as_ref().map_or("null", |text| text.spelled(spelling));
                     self.update(spelling, text.as_bytes());
                 }
@@ -185,6 +195,7 @@ impl Candidates {
         let mut scanner = Scanner::new(&mut source.reader, start, source.limits);
         scanner.pass(b'[')?;
         self.update_all(b"[");
+        let spellings = self.spellings();
         let mut text = String::new();
         let mut index = 0;
         while scanner.item(index == 0, b']')? {
@@ -193,7 +204,7 @@ impl Candidates {
                 self.update_all(b",");
             }
             let tape = Tape::of(scanner.value()?);
-            for spelling in [Spelling::AsWritten, Spelling::Python] {
+            for &spelling in &spellings {
                 text.clear();
                 tape.write(signed_form(spelling), Tape::ROOT, &mut text);
                 self.update(spelling, text.as_bytes());
@@ -277,5 +288,42 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
             "Invalid base64-encoded string: number of data characters ({count}) cannot be 1 more than a multiple of 4"
         )),
         _ => Err("Incorrect padding".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_as_python_reads_it() {
+        // What `urlsafe_b64decode(text + "=" * (-len(text) % 4))` answers in Python 3.11.
+        let read: [(&str, &[u8]); 10] = [
+            ("", &[]),
+            ("AA", &[0]),
+            ("AAF", &[0, 1]),
+            ("AB", &[0]),
+            ("AAA=", &[0, 0]),
+            ("-_-_", &[251, 255, 191]),
+            ("+/\n+/", &[251, 255, 191]),
+            ("AA==BB", &[0]),
+            ("====AAAA", &[0, 0, 0]),
+            ("=", &[]),
+        ];
+        for (text, bytes) in read {
+            assert_eq!(decode(text).as_deref(), Ok(bytes), "{text}");
+        }
+        for (text, why) in [
+            (
+                "AAAAA",
+                "Invalid base64-encoded string: number of data characters (5) cannot be 1 more than a multiple of 4",
+            ),
+            ("A=A=", "Incorrect padding"),
+            ("AA=A", "Incorrect padding"),
+            ("A\nA!", "Incorrect padding"),
+            ("é", "string argument should contain only ASCII characters"),
+        ] {
+            assert_eq!(decode(text), Err(why.to_owned()), "{text}");
+        }
     }
 }

@@ -230,7 +230,8 @@ impl<'a> Builder<'a> {
             at = match byte {
                 b' ' | b'\t' | b'\n' | b'\r' => {
                     self.inherit(Flags::LOOSE);
-                    at + 1
+                    let rest = bytes.get(at..).unwrap_or_default();
+                    at + rest.iter().take_while(|byte| is_space(**byte)).count()
                 }
                 b',' => {
                     if let Some(open) = self.open.last_mut() {
@@ -304,7 +305,7 @@ impl<'a> Builder<'a> {
         let rest = self.tape.text.as_bytes().get(start..).unwrap_or_default();
         let length = rest
             .iter()
-            .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r'));
+            .position(|byte| matches!(byte, b',' | b']' | b'}') || is_space(*byte));
         let end = start + length.unwrap_or(rest.len()).max(1);
         let kind = match first {
             b'n' => Kind::Null,
@@ -359,6 +360,11 @@ impl<'a> Builder<'a> {
             open.unsorted |= began > begins || (began == begins && self.tape.string(last) >= key);
         }
     }
+}
+
+/// White space, as JSON has it.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Where the string that begins at `at` ends, its closing quote included, and whether there is an escape in it.
