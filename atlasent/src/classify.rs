@@ -281,6 +281,7 @@ mod tests {
             "kubectl get pods",
             "kubectl get delete",
             "kubectl describe pod delete",
+            "kubectl --context=prod describe delete",
             "terraform plan",
             "terraform apply",
             "helm list",

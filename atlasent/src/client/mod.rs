@@ -21,15 +21,15 @@ mod builder;
 mod cache;
 mod endpoint;
 mod failure;
-mod headers;
+pub(crate) mod headers;
 mod http;
 mod key;
 mod keys;
 mod retry;
-mod sse;
+pub(crate) mod sse;
 mod stream;
 mod stream_event;
-mod stream_reader;
+pub(crate) mod stream_reader;
 mod time;
 mod transport;
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::failure;
 use super::sse::SseEvent;
 use crate::object::Object;
+use crate::redact::excerpt;
 use crate::{Code, Decision, Failure, PermitToken};
 
 /// What an authority says while it decides.
@@ -183,7 +184,7 @@ fn of_error(data: &str) -> Failure {
     let message = message.unwrap_or_else(|| "an `error` event, and no word why".to_owned());
     let failure = Failure::new(code, message);
     match text("request_id") {
-        Some(id) => failure.with_request_id(id),
+        Some(id) => failure.with_request_id(excerpt(id)),
         None => failure,
     }
 }
@@ -350,6 +351,13 @@ mod tests {
         ] {
             assert_eq!(code(word.as_str()), word);
         }
+    }
+
+    #[test]
+    fn an_error_repeats_a_long_id_shortened_and_on_one_line() {
+        let failure = of_error(&json!({"request_id": "r\n".repeat(1000)}).to_string());
+        let id = failure.request_id().unwrap();
+        assert!(id.starts_with("r\\nr") && id.len() < 200, "{id}");
     }
 
     #[test]

@@ -5,6 +5,9 @@
 
 #[cfg(feature = "client")]
 mod time;
+#[cfg(feature = "client")]
+#[doc(hidden)]
+pub mod wire;
 
 use std::collections::HashMap;
 use std::future::pending;
