@@ -1,4 +1,9 @@
 //! What a program that configures nothing gets: a client from the environment, or a refusal that says what is missing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test, and a program that it runs"
+)]
 
 use std::env;
 use std::process::Command;
