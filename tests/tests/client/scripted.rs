@@ -17,7 +17,8 @@ const ASK: &[u8] =
 fn ask(server: &Server) -> (Vec<u8>, Option<ErrorKind>) {
     let mut socket = TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
     socket.write_all(ASK).unwrap();
-    socket.shutdown(Shutdown::Write).unwrap();
+    // A server that has reset the connection by now has not left anything to shut down.
+    let _ = socket.shutdown(Shutdown::Write);
     let mut heard = Vec::new();
     let error = socket.read_to_end(&mut heard).err();
     (heard, error.map(|error| error.kind()))
