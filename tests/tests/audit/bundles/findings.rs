@@ -143,6 +143,30 @@ fn a_payload_that_is_no_object_is_found() {
 }
 
 #[test]
+fn of_events_that_stand_twice_the_last_ones_count() {
+    let (events, head) = chain(&[r#"{"n":1}"#]);
+    let empty = unsigned(&[], GENESIS_HASH).replace("[]", "null");
+    for (unsigned, counts) in [(unsigned(&events, &head), 1), (empty, 0)] {
+        let good = signed(&unsigned);
+        for first in [
+            "[7]",
+            "[{}]",
+            "null",
+            "[{\"hash\":\"x\",\"previous_hash\":\"y\"}]",
+        ] {
+            let twice = good.replacen('{', &format!("{{\"events\":{first},"), 1);
+            let report = verify(twice).unwrap();
+            assert!(
+                report.verified() && report.chain.events == counts,
+                "{first}: {report:?}"
+            );
+            assert_eq!(problems(&report), [Problem::RepeatedKey]);
+        }
+        assert!(verify(good.replace(",\"signature\"", ",\"events\":[7],\"signature\"")).is_err());
+    }
+}
+
+#[test]
 fn a_flood_of_damage_is_counted_and_not_kept() {
     let id = "x".repeat(5_000);
     let damaged = format!(r#"{{"id":"{id}","hash":"h","previous_hash":"p"}}"#);

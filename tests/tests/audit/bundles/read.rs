@@ -83,6 +83,23 @@ fn a_large_bundle_is_verified_from_wherever_it_comes() {
 }
 
 #[test]
+fn a_value_that_two_windows_share_is_one_value() {
+    let unsigned =
+        unsigned(&[], &"0".repeat(64)).replace(r#""event_count":0"#, r#""event_count":123456"#);
+    let good = signed(&unsigned);
+    let number = good.find("123456").unwrap();
+    // So that each byte around the number is once the last one of the first 256 KiB.
+    for last in number - 2..number + 8 {
+        let padding = "x".repeat(256 * 1024 - last - r#""pad":"","#.len());
+        let padded = good.replacen('{', &format!(r#"{{"pad":"{padding}","#), 1);
+        let report = verify(&padded).unwrap();
+        assert!(report.verified(), "{last}: {report:?}");
+        let found = super::problems(&report);
+        assert_eq!(found, [atlasent::audit::Problem::WrongCount]);
+    }
+}
+
+#[test]
 fn progress_is_told_and_never_runs_backwards() {
     let bundle = large();
     let told = RefCell::new(Vec::<Progress>::new());

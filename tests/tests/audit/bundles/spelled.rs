@@ -168,5 +168,8 @@ fn half_a_surrogate_pair_is_no_character() {
         let (events, head) = chain(&[format!(r#"{{"a":"{half}"}}"#)]);
         let error = verify(signed(&unsigned(&events, &head))).unwrap_err();
         assert!(error.to_string().contains("surrogate"), "{error}");
+        let member = super::bundle().replace("exp-1", half);
+        let error = verify(member).unwrap_err();
+        assert!(error.to_string().contains("surrogate"), "{error}");
     }
 }
