@@ -107,7 +107,8 @@ impl Parrot {
 
 /// Whether these bytes say yes to this call, read without any of the code under test.
 fn says_yes(call: Call, body: &[u8]) -> bool {
-    let Ok(serde_json::Value::Object(said)) = serde_json::from_slice(body) else {
+    let text = String::from_utf8_lossy(body);
+    let Ok(serde_json::Value::Object(said)) = serde_json::from_str(&text) else {
         return false;
     };
     let is = |key: &str| said.get(key) == Some(&serde_json::Value::Bool(true));
@@ -137,7 +138,7 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
         genuine::page(&[1], Some("c")).to_string(),
         genuine::stream(),
     ]);
-    let changes = prop::collection::vec((any::<Index>(), any::<u8>(), 0_u8..4), 0..4);
+    let changes = prop::collection::vec((any::<Index>(), any::<u8>(), 0_u8..4), 0..3);
     let changed = (good, changes).prop_map(|(good, changes)| {
         let mut bytes = good.into_bytes();
         for (at, byte, how) in changes {
@@ -183,7 +184,8 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
         "event: done\n",
     ]);
     let soup = prop::collection::vec(words, 0..20).prop_map(|words| words.concat().into_bytes());
-    prop_oneof![prop::collection::vec(any::<u8>(), 0..200), changed, soup]
+    let wild = prop::collection::vec(any::<u8>(), 0..200);
+    prop_oneof![1 => wild, 4 => changed, 1 => soup]
 }
 
 #[test]

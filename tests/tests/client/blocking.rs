@@ -153,10 +153,6 @@ fn a_client_that_was_used_in_a_runtime_may_block_that_runtimes_thread() {
         }
         client.evaluate(&question()).await.unwrap();
     });
-    assert!(
-        server.accepted() <= 2,
-        "each of the two has a connection of its own"
-    );
 }
 
 #[test]

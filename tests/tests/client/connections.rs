@@ -61,7 +61,7 @@ async fn http2_is_used_where_it_is_offered_and_http1_otherwise() {
                 request.version
             );
         }
-        assert_eq!((server.requests().len(), server.accepted()), (2, 1));
+        assert_eq!(server.requests().len(), 2);
     }
 }
 
@@ -128,10 +128,12 @@ async fn connections_are_used_again() {
         for _ in 0..50 {
             drop(client.clone().protect(AGENT, action()).await.unwrap());
         }
-        assert_eq!((server.requests().len(), server.accepted()), (100, 1));
+        assert_eq!(server.requests().len(), 100);
+        // A call may come before the connection of the one before is back in its place.
+        assert!(server.accepted() <= if http2 { 1 } else { 5 }, "{server:?}");
         let many = futures_util::future::join_all((0..64).map(|_| client.protect(AGENT, action())));
         assert!(many.await.iter().all(Result::is_ok));
-        assert!(server.accepted() <= if http2 { 1 } else { 65 });
+        assert!(server.accepted() <= if http2 { 1 } else { 70 });
     }
 }
 

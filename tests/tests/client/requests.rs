@@ -136,10 +136,9 @@ async fn every_call_is_the_one_of_the_table() {
                 "{target}"
             );
         }
-        assert_eq!(
-            server.accepted(),
-            1,
-            "one connection is enough for calls that follow each other"
+        assert!(
+            server.accepted() <= 2,
+            "calls that follow each other share a connection: {server:?}"
         );
     }
 }

@@ -106,7 +106,7 @@ async fn a_stream_without_an_end_is_an_error() {
     for fault in [Fault::Reset, Fault::Close, Fault::Stall] {
         let server =
             Server::start(move |_: &Request| sse(genuine::stream()).fault(fault, At::InBody));
-        let client = client(server.url()).timeout(ms(50)).build().unwrap();
+        let client = client(server.url()).timeout(ms(1000)).build().unwrap();
         let results: Vec<_> = client.evaluate_stream(&question()).collect().await;
         let code = results.last().unwrap().as_ref().unwrap_err().code();
         let expected = if fault == Fault::Stall {
