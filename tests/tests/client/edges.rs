@@ -158,3 +158,45 @@ async fn a_status_counts_even_where_its_body_stalls() {
     }))
     .await;
 }
+
+/// JSON is UTF-8 (RFC 8259, 8.1), also where nobody reads it.
+#[tokio::test]
+async fn what_is_not_utf8_is_no_json_even_in_a_field_that_nobody_reads() {
+    for call in Call::BOTH {
+        let server = Server::start(move |request: &Request| {
+            let yes = if request.path() == "/v1-evaluate" {
+                Call::Evaluate
+            } else {
+                Call::Verify
+            };
+            let mut body = yes.yes().to_string().into_bytes();
+            if yes == call {
+                body.splice(1..1, *b"\"new\":\"\x80\",");
+            }
+            Reply::bytes(200, "application/json", body)
+        });
+        let client = client(server.url()).build().unwrap();
+        let result = client.protect(AGENT, AnyAction::new(ACTION).unwrap()).await;
+        assert_eq!(
+            result.map(drop).unwrap_err().code(),
+            Some(Code::BadResponse),
+            "{call:?}"
+        );
+    }
+}
+
+/// A key may be spelled with escapes, and is the same key.
+#[tokio::test]
+async fn a_key_that_is_repeated_in_escapes_is_not_shown() {
+    let spelled = KEY.replace('_', "\\u005f");
+    let server = Server::start(move |_: &Request| {
+        Reply::json(
+            200,
+            format!("{{\"decision\":\"deny\",\"reason\":\"no {spelled}\"}}"),
+        )
+    });
+    let client = client(server.url()).build().unwrap();
+    let action = AnyAction::new(ACTION).unwrap();
+    let error = client.protect(AGENT, action).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains(KEY), "{error}");
+}
