@@ -21,6 +21,10 @@ const POOLS: usize = 8;
 /// Below the minute after which many servers and balancers close a quiet connection.
 const IDLE: Duration = Duration::from_secs(50);
 
+/// How long an HTTP/2 connection with calls under way may be quiet before it is asked whether it lives, and how long it
+/// may take to answer: without it, a retry would go out on a connection that is long lost.
+const PING: Duration = Duration::from_secs(4);
+
 /// Where requests go out.
 pub(super) enum Http {
     /// The caller's own client, with whatever pool it has.
@@ -89,6 +93,8 @@ impl Pools {
             .referer(false)
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
             .tls_backend_preconfigured(ClientConfig::clone(&self.tls));
         if !self.use_proxy {
             builder = builder.no_proxy();

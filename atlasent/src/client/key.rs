@@ -1,5 +1,6 @@
 //! The API key: checked when it is taken, and never shown.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -49,6 +50,39 @@ impl ApiKey {
     }
 }
 
+/// JSON with its letters as they are: `\u0061` is an `a`, and a secret may be written so.
+pub(crate) fn without_escapes(json: &str) -> Cow<'_, str> {
+    if !json.contains("\\u00") {
+        return Cow::Borrowed(json);
+    }
+    let mut plain = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let letter = escape
+            .strip_prefix('u')
+            .and_then(|digits| digits.get(..4))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            .map(char::from)
+            .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+        let length = match letter {
+            Some(letter) => {
+                plain.push(letter);
+                5
+            }
+            None => {
+                plain.push('\\');
+                let escaped = escape.chars().next();
+                plain.extend(escaped);
+                escaped.map_or(0, char::len_utf8)
+            }
+        };
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HIDDEN)
@@ -88,6 +122,23 @@ mod tests {
         let error = take("sk-0123456789abcdef").unwrap_err().to_string();
         assert!(error.contains("`sk-01234`"), "{error}");
         assert!(!error.contains("sk-012345"), "{error}");
+    }
+
+    #[test]
+    fn letters_are_letters_however_they_are_written() {
+        for (json, plain) in [
+            (r#"{"a":"ask\u005ftest"}"#, r#"{"a":"ask_test"}"#),
+            (
+                r#""\u0022\u005C\u000a\n\\u0061""#,
+                r#""\u0022\u005C\u000a\n\\u0061""#,
+            ),
+            (r#""\\\u0061\u00e9\ud83d""#, r#""\\a\u00e9\ud83d""#),
+            (r"\u0061\", r"a\"),
+            (r"\u0061\u00", r"a\u00"),
+            ("\\u0061\\é", "a\\é"),
+        ] {
+            assert_eq!(without_escapes(json), plain);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::endpoint::Endpoint;
 use super::http::Http;
-use super::key::ApiKey;
+use super::key::{ApiKey, without_escapes};
 use super::retry::{Attempt, Limits, Schedule};
 use super::time::Time;
 use super::{failure, headers};
@@ -111,16 +111,19 @@ impl Transport {
 
     /// Reads an answer as JSON. Whatever a server repeats of the key is left out.
     pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
-        let read = match str::from_utf8(&answer.body) {
-            Ok(text) if text.contains(self.key.expose()) => {
-                serde_json::from_str(&self.key.scrub(text))
-            }
-            _ => serde_json::from_slice(&answer.body),
+        let fail = |failure| self.describe(failure, &answer.about.request_id).into();
+        let Ok(text) = str::from_utf8(&answer.body) else {
+            return Err(fail(Failure::new(
+                Code::BadResponse,
+                "the answer is not UTF-8",
+            )));
         };
-        read.map_err(|error| {
-            self.describe(failure::of_json(&error), &answer.about.request_id)
-                .into()
-        })
+        let plain = without_escapes(text);
+        let read = match plain.contains(self.key.expose()) {
+            true => serde_json::from_str(&self.key.scrub(&plain)),
+            false => serde_json::from_str(text),
+        };
+        read.map_err(|error| fail(failure::of_json(&error)))
     }
 
     /// Calls, and keeps the answer's bytes, at most `limit` of them.
@@ -263,7 +266,8 @@ impl Tries<'_> {
         let patience = self.attempt_ends.min(Instant::now() + EXPLANATION);
         let read = timeout_at(patience, read_body(response, BODY_LIMIT)).await;
         let body = read.ok().and_then(Result::ok).unwrap_or_default();
-        let text = self.transport.key.scrub(&String::from_utf8_lossy(&body));
+        let text = String::from_utf8_lossy(&body);
+        let text = self.transport.key.scrub(&without_escapes(&text));
         let text = match &call.permit {
             Some(permit) => permit.scrub(&text),
             None => text,
