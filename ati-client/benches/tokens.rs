@@ -1,0 +1,4 @@
+//! What verifying a token costs.
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,68 @@
+//! Tokens that were verified, so that the same one need not be verified on each request.
+
+use std::fmt;
+
+use moka::sync::Cache;
+
+use crate::crypto::{Digest, digest};
+use crate::{Claims, Error};
+
+/// Remembers the claims of tokens that one verifier has verified.
+///
+/// The key is the SHA-256 of the whole token. Time is looked at on every use, and after its `exp` a token is forgotten.
+/// Refusals are not remembered. A cache belongs to the one verifier that it is given to, since another may have another
+/// key.
+///
+/// ```
+/// use ati_client::{Claims, SigningKey, VerifiedCache, Verifier, issue};
+///
+/// # let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
+/// let verifier = Verifier::builder(key.verifying_key()).cache(VerifiedCache::new(1_000)).build()?;
+/// let token = issue(&Claims::builder("agent-7").build()?, &key)?;
+/// assert_eq!(verifier.verify(&token)?, verifier.verify(&token)?);
+///
+/// // Say, because a token was stolen and its key is being replaced.
+/// verifier.cache().unwrap().flush();
+/// # Ok::<(), ati_client::Error>(())
+/// ```
+pub struct VerifiedCache(Cache<Digest, Claims>);
+
+impl VerifiedCache {
+    /// A cache for at most `tokens` tokens; the ones used least make room.
+    #[must_use]
+    pub fn new(tokens: u64) -> Self {
+        Self(Cache::new(tokens))
+    }
+
+    /// Forgets all of them.
+    pub fn flush(&self) {
+        self.0.invalidate_all();
+    }
+
+    /// The claims of `token`, which `verify` finds out if it must.
+    pub(crate) fn get_or(
+        &self,
+        token: &str,
+        now: u64,
+        verify: impl FnOnce() -> Result<Claims, Error>,
+    ) -> Result<Claims, Error> {
+        let key = digest(&[token]);
+        if let Some(claims) = self.0.get(&key) {
+            if now <= claims.exp() {
+                return Ok(claims);
+            }
+            self.0.invalidate(&key);
+        }
+        let claims = verify()?;
+        if now <= claims.exp() {
+            self.0.insert(key, claims.clone());
+        }
+        Ok(claims)
+    }
+}
+
+impl fmt::Debug for VerifiedCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedCache").finish_non_exhaustive()
+    }
+}

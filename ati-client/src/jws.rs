@@ -1,0 +1,159 @@
+//! The compact serialization of a signed token (RFC 7515 §3.1), read strictly.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Header;
+use serde::Deserialize;
+
+use crate::json::{Text, Unique, is_there};
+use crate::{Algorithm, Error, SigningKey};
+
+/// The longest token that is looked at, and that is issued: 8 KiB. It has to fit into a header of HTTP.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// A token in its parts, with nothing but the alphabet of base64url in them.
+#[derive(Clone, Copy)]
+pub(crate) struct Compact<'a> {
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    /// What is signed: the header, the dot and the payload.
+    message: &'a str,
+}
+
+impl<'a> Compact<'a> {
+    pub(crate) fn new(token: &'a str) -> Result<Self, Error> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Error::TooLong { bytes: token.len() });
+        }
+        let parts = token.rsplit_once('.').and_then(|(message, signature)| {
+            let (header, payload) = message.split_once('.')?;
+            Some(Self {
+                header,
+                payload,
+                signature,
+                message,
+            })
+        });
+        let parts = parts.ok_or(NOT_THREE)?;
+        if parts.payload.contains('.') {
+            return Err(NOT_THREE);
+        }
+        match token.bytes().find(|b| !is_base64url(*b) && *b != b'.') {
+            None => Ok(parts),
+            Some(b'=') => malformed("it is padded with `=`, which tokens are not"),
+            Some(b) if b.is_ascii_whitespace() => malformed("it holds white space"),
+            Some(_) => malformed("it holds a character that is not of base64url"),
+        }
+    }
+
+    /// Fails unless the header says that the token is signed with `algorithm`.
+    pub(crate) fn expect(self, algorithm: Algorithm) -> Result<(), Error> {
+        // What nearly every issuer writes need not be read.
+        if usual_headers(algorithm).contains(&self.header) || self.algorithm()? == algorithm.name()
+        {
+            return Ok(());
+        }
+        Err(Error::WrongAlgorithm {
+            expected: algorithm,
+        })
+    }
+
+    /// The algorithm that the header names.
+    pub(crate) fn algorithm(self) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Names<'a> {
+            #[serde(borrow)]
+            alg: Text<'a>,
+            #[serde(borrow, default)]
+            typ: Option<Text<'a>>,
+            #[serde(default, deserialize_with = "is_there")]
+            crit: bool,
+        }
+
+        let header = decode(self.header, "its header is not base64url")?;
+        serde_json::from_slice::<Unique>(&header)
+            .ok()
+            .ok_or(BAD_HEADER)?;
+        let names: Names<'_> = serde_json::from_slice(&header).ok().ok_or(BAD_HEADER)?;
+        if names.crit {
+            // RFC 7515 §4.1.11: what is critical and not understood is a refusal. Nothing is understood.
+            return malformed(
+                "its header asks for an extension (`crit`), and there is none that is understood",
+            );
+        }
+        if names
+            .typ
+            .is_some_and(|typ| !typ.0.eq_ignore_ascii_case("JWT"))
+        {
+            return malformed("its header says that it is something else than a JWT");
+        }
+        Ok(names.alg.0.into_owned())
+    }
+
+    pub(crate) fn message(self) -> &'a [u8] {
+        self.message.as_bytes()
+    }
+
+    pub(crate) fn signature(self) -> Result<Vec<u8>, Error> {
+        decode(self.signature, "its signature is not base64url")
+    }
+
+    /// The JSON text of the claims.
+    pub(crate) fn payload(self) -> Result<String, Error> {
+        String::from_utf8(decode(self.payload, "its payload is not base64url")?)
+            .or_else(|_| malformed("its payload is not UTF-8"))
+    }
+}
+
+const NOT_THREE: Error = Error::Malformed {
+    reason: "it is not three parts with two dots between them",
+};
+const BAD_HEADER: Error = Error::Malformed {
+    reason: "its header is not a JSON object that names its algorithm, and each member once",
+};
+
+fn malformed<T>(reason: &'static str) -> Result<T, Error> {
+    Err(Error::Malformed { reason })
+}
+
+fn is_base64url(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
+}
+
+/// Also refuses bits behind the last byte (RFC 4648 §3.5): with them, a token could be written in two ways.
+fn decode(part: &str, reason: &'static str) -> Result<Vec<u8>, Error> {
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| Error::Malformed { reason })
+}
+
+/// The headers `{"alg":…,"typ":"JWT"}` and `{"typ":"JWT","alg":…}`, in base64url.
+fn usual_headers(algorithm: Algorithm) -> [&'static str; 2] {
+    match algorithm {
+        Algorithm::Hs256 => [
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9",
+            "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9",
+        ],
+        Algorithm::Es256 => [
+            "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9",
+            "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9",
+        ],
+    }
+}
+
+/// The token with `payload` for its claims.
+pub(crate) fn sign(payload: &str, key: &SigningKey) -> Result<String, Error> {
+    let header = serde_json::to_vec(&Header::new(key.algorithm().into()))
+        .or_else(|_| malformed("its header cannot be written"))?;
+    let mut token = URL_SAFE_NO_PAD.encode(header);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+    let signature = key.sign(token.as_bytes())?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Error::TooLong { bytes: token.len() });
+    }
+    Ok(token)
+}

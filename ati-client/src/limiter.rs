@@ -1,0 +1,114 @@
+//! Rates enforced: how often an agent has called, and whether it may again.
+
+use std::future::Future;
+use std::time::SystemTime;
+
+use crate::{Claims, Error, MemoryRates, RateSpec, scope};
+
+/// Holds agents to the rates in their tokens.
+///
+/// A rate looks back over a sliding window: `10/hour` is at most ten calls in any sixty minutes. Calls are counted for each
+/// subject and pattern, over all its tokens. (ATI's own proxy counts for each pattern over all subjects.) Every
+/// pattern that covers the called scope counts, and a call that one of them refuses is counted in none.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use ati_client::{Claims, Error, RateLimiter, RateSpec, Unit};
+///
+/// # futures_executor::block_on(async {
+/// let limiter = RateLimiter::new(10_000);
+/// let claims = Claims::builder("agent-7")
+///     .scope("tool:github:*")
+///     .rate("tool:github:*", RateSpec::new(1, Unit::Minute))
+///     .build()?;
+///
+/// let now = SystemTime::now();
+/// limiter.check(&claims, "tool:github:search", now).await?;
+/// let refusal = limiter.check(&claims, "tool:github:read", now).await.unwrap_err();
+/// assert_eq!(refusal.to_string(), "the rate of `tool:github:*` is used up: come back in 60 seconds");
+/// # Ok::<(), Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct RateLimiter<S = MemoryRates> {
+    store: S,
+}
+
+impl RateLimiter {
+    /// A limiter that counts in this process, for at most `windows` subjects times patterns at once. Each takes up to 5 KiB.
+    ///
+    /// When so many agents have called in the last unit of their rates, no other may call until one of them is out of it.
+    #[must_use]
+    pub fn new(windows: usize) -> Self {
+        Self::with_store(MemoryRates::new(windows))
+    }
+}
+
+impl<S: RateStore> RateLimiter<S> {
+    /// A limiter that counts in `store`.
+    #[must_use]
+    pub fn with_store(store: S) -> Self {
+        Self { store }
+    }
+
+    /// Counts one call of `required_scope` at the time `now`, unless a rate refuses it.
+    ///
+    /// `required_scope` is the tool's canonical name, such as `tool:github:search`. For the older `tool:github_search` the
+    /// rates of the name that it may stand for count as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RateExceeded`], with the time after which all rates have room again; [`Error::BadRate`] if one of the
+    /// token's rates cannot be read, whatever it is for; [`Error::BadScope`] if `required_scope` is empty or holds white
+    /// space; [`Error::RateLimiterFull`].
+    pub async fn check(
+        &self,
+        claims: &Claims,
+        required_scope: &str,
+        now: SystemTime,
+    ) -> Result<(), Error> {
+        scope::check_text(required_scope)?;
+        let windows: Vec<RateWindow<'_>> = claims
+            .rates()?
+            .into_iter()
+            .filter(|(pattern, _)| scope::limits(pattern, required_scope))
+            .map(|(pattern, rate)| RateWindow {
+                subject: claims.sub(),
+                pattern,
+                rate,
+            })
+            .collect();
+        if windows.is_empty() {
+            return Ok(());
+        }
+        self.store.take(&windows, now).await
+    }
+}
+
+/// The calls of one subject under one pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateWindow<'a> {
+    /// The agent.
+    pub subject: &'a str,
+    /// The pattern that the rate is for.
+    pub pattern: &'a str,
+    /// How often in how much time.
+    pub rate: RateSpec,
+}
+
+/// Where calls are counted: in memory, or in a store that several processes share.
+pub trait RateStore: Send + Sync + 'static {
+    /// Counts one call in each of `windows`, or, if one of them has no room for it, in none.
+    ///
+    /// This is one step: of calls that come at the same time, no more get through than the rates have room for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they have;
+    /// [`Error::RateLimiterFull`] if the store has no room for another window.
+    fn take(
+        &self,
+        windows: &[RateWindow<'_>],
+        now: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}

@@ -1,0 +1,211 @@
+//! The store of rates in memory: a log of calls for each window, bounded in number and length.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::crypto::{Digest, digest};
+use crate::redact::excerpt;
+use crate::{Error, RateSpec, RateStore, RateWindow, clock};
+
+/// How many entries a log has room for. A rate of more calls is kept in so many slices of its unit.
+const ENTRIES: u64 = 256;
+
+/// Microseconds since 1970.
+type Micros = u64;
+
+/// Counts calls in this process: see [`RateLimiter::new`](crate::RateLimiter::new).
+pub struct MemoryRates {
+    capacity: usize,
+    logs: Mutex<Logs>,
+}
+
+#[derive(Default)]
+struct Logs {
+    by_window: HashMap<Digest, Log>,
+    /// The same, by the time when the last call leaves the window and the log can go.
+    by_end: BTreeSet<(Micros, Digest)>,
+    /// The latest time that was heard of. A clock that is set back would make old calls look new for too long.
+    latest: Micros,
+}
+
+impl MemoryRates {
+    /// Room for at most `windows` subjects times patterns.
+    #[must_use]
+    pub fn new(windows: usize) -> Self {
+        Self {
+            capacity: windows,
+            logs: Mutex::default(),
+        }
+    }
+}
+
+impl RateStore for MemoryRates {
+    async fn take(&self, windows: &[RateWindow<'_>], now: SystemTime) -> Result<(), Error> {
+        let now = micros(clock::since_epoch(now));
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.take(windows, now, self.capacity)
+    }
+}
+
+impl Logs {
+    fn take(
+        &mut self,
+        windows: &[RateWindow<'_>],
+        now: Micros,
+        capacity: usize,
+    ) -> Result<(), Error> {
+        self.latest = self.latest.max(now);
+        let now = self.latest;
+        self.forget_before(now);
+        let windows: Vec<(Digest, &RateWindow<'_>)> =
+            windows.iter().map(|window| (key(window), window)).collect();
+        self.check(&windows, now)?;
+        self.make_room(&windows, now, capacity)?;
+        for (key, window) in windows {
+            let log = self.by_window.entry(key).or_default();
+            self.by_end.remove(&(log.end, key));
+            log.add(window.rate, now);
+            self.by_end.insert((log.end, key));
+        }
+        Ok(())
+    }
+
+    fn forget_before(&mut self, now: Micros) {
+        while let Some(&(end, key)) = self.by_end.first()
+            && end <= now
+        {
+            self.by_end.pop_first();
+            self.by_window.remove(&key);
+        }
+    }
+
+    /// Fails with the one of the windows that takes longest to have room, if one has none.
+    fn check(&self, windows: &[(Digest, &RateWindow<'_>)], now: Micros) -> Result<(), Error> {
+        let none = Log::default();
+        let longest = windows
+            .iter()
+            .map(|(key, window)| {
+                let log = self.by_window.get(key).unwrap_or(&none);
+                (log.wait(window.rate, now), window.pattern)
+            })
+            .max();
+        match longest {
+            None | Some((Wait::No, _)) => Ok(()),
+            Some((wait, pattern)) => Err(Error::RateExceeded {
+                pattern: excerpt(pattern),
+                retry_after: match wait {
+                    Wait::For(micros) => Some(Duration::from_micros(micros)),
+                    Wait::No | Wait::Forever => None,
+                },
+            }),
+        }
+    }
+
+    fn make_room(
+        &self,
+        windows: &[(Digest, &RateWindow<'_>)],
+        now: Micros,
+        capacity: usize,
+    ) -> Result<(), Error> {
+        let new = windows
+            .iter()
+            .filter(|(key, _)| !self.by_window.contains_key(key))
+            .count();
+        if self.by_window.len().saturating_add(new) <= capacity {
+            return Ok(());
+        }
+        let first = self.by_end.first().map_or(now, |&(end, _)| end);
+        Err(Error::RateLimiterFull {
+            retry_after: Duration::from_micros(first.saturating_sub(now)),
+        })
+    }
+}
+
+/// Whether a call has to wait, in the order of how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wait {
+    No,
+    For(Micros),
+    Forever,
+}
+
+/// The calls in one window, oldest first: when, and how many.
+#[derive(Default)]
+struct Log {
+    calls: VecDeque<(Micros, u64)>,
+    /// When the last of them leaves the window.
+    end: Micros,
+}
+
+impl Log {
+    /// How long until there is room for one more.
+    fn wait(&self, rate: RateSpec, now: Micros) -> Wait {
+        let unit = micros(rate.unit().duration());
+        let inside = || {
+            let calls = self.calls.iter();
+            calls.filter(|(at, _)| at.saturating_add(unit) > now)
+        };
+        let used: u64 = inside().map(|(_, calls)| calls).sum();
+        if rate.calls() == 0 {
+            return Wait::Forever;
+        }
+        // How many have to leave. More than one where an earlier token of the subject had a higher rate.
+        let Some(excess) = used
+            .checked_sub(rate.calls() - 1)
+            .filter(|excess| *excess > 0)
+        else {
+            return Wait::No;
+        };
+        let mut left = 0;
+        inside()
+            .find(|(_, calls)| {
+                left += calls;
+                left >= excess
+            })
+            .map_or(Wait::No, |(at, _)| {
+                Wait::For(at.saturating_add(unit).saturating_sub(now))
+            })
+    }
+
+    fn add(&mut self, rate: RateSpec, now: Micros) {
+        let unit = micros(rate.unit().duration());
+        while self
+            .calls
+            .front()
+            .is_some_and(|(at, _)| at.saturating_add(unit) <= now)
+        {
+            self.calls.pop_front();
+        }
+        // Counted for a moment later than it is, a call leaves the window later: never too many get through.
+        let at = if rate.calls() > ENTRIES {
+            now.next_multiple_of(unit / ENTRIES)
+        } else {
+            now
+        };
+        match self.calls.back_mut() {
+            Some((last, calls)) if *last >= at => *calls += 1,
+            _ => self.calls.push_back((at, 1)),
+        }
+        self.end = self.end.max(at.saturating_add(unit));
+    }
+}
+
+/// The unit is a part of it: a log is kept for as long as the unit of its rate.
+fn key(window: &RateWindow<'_>) -> Digest {
+    let unit = window.rate.unit().to_string();
+    digest(&[window.subject, window.pattern, &unit])
+}
+
+fn micros(time: Duration) -> Micros {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for MemoryRates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryRates")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! From a list of tools to the two environment variables that an agent's sandbox starts with.
+
+use std::fmt;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::{Claims, Error, RateSpec, SigningKey, build_scope_string, issue, parse_scopes};
+
+/// The variable that tells an agent where the proxy is.
+const PROXY_URL: &str = "ATI_PROXY_URL";
+/// The variable that carries an agent's token.
+const SESSION_TOKEN: &str = "ATI_SESSION_TOKEN";
+
+/// Issues tokens for the sandboxes that agents run in.
+///
+/// ```
+/// use std::process::Command;
+/// use ati_client::{Orchestrator, RateSpec, Sandbox, SigningKey, Unit};
+///
+/// let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
+/// let orchestrator = Orchestrator::new("https://ati.example.com/", key)?;
+///
+/// let sandbox = Sandbox::new("agent-7")
+///     .tools(["web_search", "github:*"])
+///     .skill("research-*")
+///     .rate("tool:github:*", RateSpec::new(10, Unit::Hour));
+/// let env = orchestrator.provision_sandbox(&sandbox)?;
+/// assert_eq!(env.proxy_url(), "https://ati.example.com");
+///
+/// let mut agent = Command::new("my-agent");
+/// env.apply_to(&mut agent); // ATI_PROXY_URL and ATI_SESSION_TOKEN
+/// # Ok::<(), ati_client::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Orchestrator {
+    proxy_url: String,
+    key: SigningKey,
+    audience: Option<String>,
+    issuer: Option<String>,
+}
+
+impl Orchestrator {
+    /// An orchestrator of agents that reach their tools through the proxy at `proxy_url`. Slashes at its end are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadProxyUrl`] if that is no URL.
+    pub fn new(proxy_url: &str, key: SigningKey) -> Result<Self, Error> {
+        let proxy_url = proxy_url.trim_end_matches('/');
+        let host = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| proxy_url.strip_prefix(scheme))
+            .ok_or(Error::BadProxyUrl)?;
+        // It becomes a line of `NAME=value` where variables are handed on as text.
+        if host.is_empty() || proxy_url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Error::BadProxyUrl);
+        }
+        Ok(Self {
+            proxy_url: proxy_url.to_owned(),
+            key,
+            audience: None,
+            issuer: None,
+        })
+    }
+
+    /// Whom the tokens are for, instead of `ati-proxy`.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Whom the tokens are from, instead of `ati-orchestrator`.
+    #[must_use]
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Issues a token for `sandbox`, a new one each time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadScope`] or [`Error::BadClaim`] if the sandbox asks for what cannot be; what [`issue`] fails with.
+    pub fn provision_sandbox(&self, sandbox: &Sandbox) -> Result<SandboxEnv, Error> {
+        let scope = build_scope_string(&sandbox.tools, &sandbox.skills, &sandbox.scopes)?;
+        let mut claims = Claims::builder(&sandbox.agent_id).scopes(parse_scopes(&scope));
+        if let Some(audience) = &self.audience {
+            claims = claims.audience(audience);
+        }
+        if let Some(issuer) = &self.issuer {
+            claims = claims.issuer(issuer);
+        }
+        if let Some(ttl) = sandbox.ttl {
+            claims = claims.ttl(ttl);
+        }
+        for (pattern, rate) in &sandbox.rates {
+            claims = claims.rate(pattern, *rate);
+        }
+        Ok(SandboxEnv {
+            proxy_url: self.proxy_url.clone(),
+            token: issue(&claims.build()?, &self.key)?,
+        })
+    }
+}
+
+/// What one agent's sandbox may use. With nothing but its name: nothing, for an hour.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Sandbox {
+    agent_id: String,
+    tools: Vec<String>,
+    skills: Vec<String>,
+    scopes: Vec<String>,
+    ttl: Option<Duration>,
+    rates: Vec<(String, RateSpec)>,
+}
+
+impl Sandbox {
+    /// A sandbox for the agent `agent_id`.
+    pub fn new(agent_id: impl Into<String>) -> Self {
+        Self {
+            agent_id: agent_id.into(),
+            tools: Vec::new(),
+            skills: Vec::new(),
+            scopes: Vec::new(),
+            ttl: None,
+            rates: Vec::new(),
+        }
+    }
+
+    /// One more tool: a name, or the beginning of one and a `*`. The prefix `tool:` can be left out.
+    pub fn tool(self, tool: impl Into<String>) -> Self {
+        self.tools([tool])
+    }
+
+    /// More tools.
+    pub fn tools(mut self, tools: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.tools.extend(tools.into_iter().map(Into::into));
+        self
+    }
+
+    /// One more skill: a name, or the beginning of one and a `*`. The prefix `skill:` can be left out.
+    pub fn skill(self, skill: impl Into<String>) -> Self {
+        self.skills([skill])
+    }
+
+    /// More skills.
+    pub fn skills(mut self, skills: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.skills.extend(skills.into_iter().map(Into::into));
+        self
+    }
+
+    /// One more scope, as it is.
+    pub fn scope(self, scope: impl Into<String>) -> Self {
+        self.scopes([scope])
+    }
+
+    /// More scopes, as they are.
+    pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+
+    /// How long the token lives, in whole seconds, instead of an hour.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// One more rate: see [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
+    pub fn rate(mut self, pattern: impl Into<String>, rate: RateSpec) -> Self {
+        self.rates.push((pattern.into(), rate));
+        self
+    }
+}
+
+/// The two environment variables that an agent's sandbox starts with.
+///
+/// The second is a credential: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SandboxEnv {
+    proxy_url: String,
+    token: String,
+}
+
+impl SandboxEnv {
+    /// The variables: `ATI_PROXY_URL` and `ATI_SESSION_TOKEN`, each with its value.
+    #[must_use]
+    pub fn vars(&self) -> [(&'static str, &str); 2] {
+        [(PROXY_URL, &self.proxy_url), (SESSION_TOKEN, &self.token)]
+    }
+
+    /// Where the proxy is, without a slash at the end.
+    #[must_use]
+    pub fn proxy_url(&self) -> &str {
+        &self.proxy_url
+    }
+
+    /// The agent's token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Sets the variables for a process that is yet to be started, and no others.
+    pub fn apply_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.envs(self.vars())
+    }
+}
+
+impl fmt::Debug for SandboxEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxEnv")
+            .field("proxy_url", &self.proxy_url)
+            .field("token", &"[hidden]")
+            .finish()
+    }
+}

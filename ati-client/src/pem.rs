@@ -1,0 +1,85 @@
+//! Keys on P-256, as they are written: PEM around PKCS#8, SEC 1 or SPKI.
+
+use pkcs8::der::{Decode, asn1::ObjectIdentifier};
+use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use sec1::{EcParameters, EcPrivateKey};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::Error;
+use crate::crypto::{Es256Private, Es256Public, Point};
+
+/// `id-ecPublicKey` (RFC 5480 §2.1.1).
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+/// `secp256r1`, which is P-256 (RFC 5480 §2.1.1.1).
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+
+const NOT_P256: Error = Error::BadKey {
+    reason: "it is not on the curve P-256, which is the one of ES256",
+};
+const NOT_DER: Error = Error::BadKey {
+    reason: "what is inside the PEM text is damaged",
+};
+
+/// The first private key in a PEM text, as PKCS#8 or SEC 1.
+pub(crate) fn private(pem: &[u8]) -> Result<Es256Private, Error> {
+    let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Error::BadKey {
+        reason: "there is no private key in the PEM text; one begins with `-----BEGIN PRIVATE KEY-----` or \
+                 `-----BEGIN EC PRIVATE KEY-----`",
+    })?;
+    let read = match &key {
+        PrivateKeyDer::Pkcs8(der) => pkcs8(der.secret_pkcs8_der()),
+        PrivateKeyDer::Sec1(der) => EcPrivateKey::from_der(der.secret_sec1_der())
+            .map_err(|_| NOT_DER)
+            .and_then(|key| match key.parameters {
+                Some(_) => ec(&key),
+                None => Err(NOT_P256),
+            }),
+        _ => Err(NOT_P256),
+    };
+    key.zeroize();
+    read
+}
+
+fn pkcs8(der: &[u8]) -> Result<Es256Private, Error> {
+    let info = pkcs8::PrivateKeyInfoRef::from_der(der).map_err(|_| NOT_DER)?;
+    on_p256(&info.algorithm)?;
+    ec(&EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| NOT_DER)?)
+}
+
+fn ec(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
+    if key
+        .parameters
+        .is_some_and(|EcParameters::NamedCurve(curve)| curve != P256)
+    {
+        return Err(NOT_P256);
+    }
+    let scalar: [u8; 32] = key.private_key.try_into().map_err(|_| NOT_P256)?;
+    let scalar = Zeroizing::new(scalar);
+    let public = key.public_key.ok_or(Error::BadKey {
+        reason: "its public half is missing; `openssl pkey -in old.pem -out new.pem` adds it",
+    })?;
+    Es256Private::new(scalar, point(public)?)
+}
+
+/// The first public key in a PEM text, as SPKI.
+pub(crate) fn public(pem: &[u8]) -> Result<Es256Public, Error> {
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| Error::BadKey {
+        reason: "there is no public key in the PEM text; one begins with `-----BEGIN PUBLIC KEY-----`",
+    })?;
+    let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| NOT_DER)?;
+    on_p256(&info.algorithm)?;
+    let public = info.subject_public_key.as_bytes().ok_or(NOT_DER)?;
+    Es256Public::new(point(public)?)
+}
+
+fn on_p256(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), Error> {
+    algorithm.assert_oids(EC, P256).map_err(|_| NOT_P256)
+}
+
+fn point(public: &[u8]) -> Result<Point, Error> {
+    public.try_into().map_err(|_| Error::BadKey {
+        reason: "its public half is compressed; `openssl ec -conv_form uncompressed` writes it in full",
+    })
+}

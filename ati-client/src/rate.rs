@@ -1,0 +1,115 @@
+//! Rates as a token writes them: `10/hour`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::Error;
+use crate::redact::excerpt;
+
+/// At most so many calls in the last so much time.
+///
+/// ```
+/// use ati_client::{RateSpec, Unit};
+///
+/// let rate: RateSpec = "10/hour".parse()?;
+/// assert_eq!(rate, RateSpec::new(10, Unit::Hour));
+/// assert_eq!("10/h".parse::<RateSpec>()?.to_string(), "10/hour");
+/// assert!("ten/hour".parse::<RateSpec>().is_err());
+/// # Ok::<(), ati_client::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RateSpec {
+    calls: u64,
+    unit: Unit,
+}
+
+impl RateSpec {
+    /// `calls` in the last `unit`. None at all are a rate too.
+    #[must_use]
+    pub fn new(calls: u64, unit: Unit) -> Self {
+        Self { calls, unit }
+    }
+
+    /// How many calls.
+    #[must_use]
+    pub fn calls(self) -> u64 {
+        self.calls
+    }
+
+    /// In how much time.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        self.unit
+    }
+}
+
+impl FromStr for RateSpec {
+    type Err = Error;
+
+    fn from_str(spec: &str) -> Result<Self, Error> {
+        read(spec).ok_or_else(|| Error::BadRate {
+            spec: excerpt(spec),
+        })
+    }
+}
+
+fn read(spec: &str) -> Option<RateSpec> {
+    let (calls, unit) = spec.split_once('/')?;
+    // `u64::from_str` takes a sign.
+    let calls = calls.bytes().all(|b| b.is_ascii_digit()).then_some(calls)?;
+    Some(RateSpec::new(calls.parse().ok()?, Unit::from_name(unit)?))
+}
+
+impl fmt::Display for RateSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.calls, self.unit)
+    }
+}
+
+/// The time that a rate looks back over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// `s`, `sec` or `second`.
+    Second,
+    /// `m`, `min` or `minute`.
+    Minute,
+    /// `h`, `hr` or `hour`.
+    Hour,
+    /// `d` or `day`.
+    Day,
+}
+
+impl Unit {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "s" | "sec" | "second" => Self::Second,
+            "m" | "min" | "minute" => Self::Minute,
+            "h" | "hr" | "hour" => Self::Hour,
+            "d" | "day" => Self::Day,
+            _ => return None,
+        })
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3600,
+            Self::Day => 86400,
+        })
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! Tokens that are good for one use.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use crate::crypto::{Digest, digest};
+use crate::{Claims, Error};
+
+/// Lets each token through once, by its `jti`, for as long as it is good.
+///
+/// It keeps a digest of each id until the token has expired. When it is full of tokens that have not, it lets no other
+/// through. One without `jti` is refused.
+///
+/// ```
+/// use ati_client::{Claims, Error, ReplayGuard, SigningKey, Verifier, issue};
+///
+/// # let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
+/// let verifier = Verifier::builder(key.verifying_key()).replay_guard(ReplayGuard::new(10_000)).build()?;
+/// let token = issue(&Claims::builder("agent-7").build()?, &key)?;
+/// assert!(verifier.verify(&token).is_ok());
+/// assert_eq!(verifier.verify(&token), Err(Error::Replayed));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct ReplayGuard {
+    capacity: usize,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<Digest>,
+    /// The same, by the last second in which the token is good.
+    by_end: BTreeSet<(u64, Digest)>,
+    /// The latest time that was heard of. What ended before has been forgotten, so a clock that is set back must not
+    /// bring it back.
+    latest: u64,
+}
+
+impl ReplayGuard {
+    /// A guard that remembers at most `capacity` tokens, each in about a hundred bytes.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Takes note of a token that is good until `end`.
+    pub(crate) fn admit(&self, claims: &Claims, end: u64, now: u64) -> Result<(), Error> {
+        let id = claims.jti().ok_or(Error::MissingClaim { claim: "jti" })?;
+        let id = digest(&[id]);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.forget_before(now);
+        if end < seen.latest {
+            return Err(Error::Expired {
+                seconds_ago: seen.latest.saturating_sub(claims.exp()),
+            });
+        }
+        if seen.ids.contains(&id) {
+            return Err(Error::Replayed);
+        }
+        if seen.ids.len() >= self.capacity {
+            return Err(Error::ReplayGuardFull {
+                capacity: self.capacity,
+            });
+        }
+        seen.ids.insert(id);
+        seen.by_end.insert((end, id));
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn forget_before(&mut self, now: u64) {
+        self.latest = self.latest.max(now);
+        while let Some(&(end, id)) = self.by_end.first()
+            && end < self.latest
+        {
+            self.by_end.pop_first();
+            self.ids.remove(&id);
+        }
+    }
+}
+
+impl fmt::Debug for ReplayGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayGuard")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
