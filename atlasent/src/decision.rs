@@ -44,6 +44,23 @@ impl Decision {
         }
     }
 
+    /// The decision that an answer names, or that its older `permitted` stands for (contract, part A, Reading
+    /// answers). Two that contradict each other are none.
+    pub(crate) fn of_answer(
+        decision: Option<Self>,
+        permitted: Option<bool>,
+    ) -> Result<Self, &'static str> {
+        match (decision, permitted) {
+            (Some(decision), Some(permitted)) if decision.is_allow() != permitted => {
+                Err("`decision` and `permitted` contradict each other")
+            }
+            (Some(decision), _) => Ok(decision),
+            (None, Some(true)) => Ok(Self::Allow),
+            (None, Some(false)) => Ok(Self::Deny),
+            (None, None) => Err("there is neither a `decision` nor a boolean `permitted`"),
+        }
+    }
+
     /// Whether this is [`Decision::Allow`]. An allow alone opens nothing: only a [`Permit`](crate::Permit) does.
     #[must_use]
     pub const fn is_allow(self) -> bool {

@@ -143,15 +143,7 @@ impl TryFrom<Object<WireEvaluation>> for Evaluation {
     type Error = &'static str;
 
     fn try_from(Object(wire): Object<WireEvaluation>) -> Result<Self, Self::Error> {
-        let decision = match (wire.decision, wire.permitted) {
-            (Some(decision), Some(permitted)) if decision.is_allow() != permitted => {
-                return Err("`decision` and `permitted` contradict each other");
-            }
-            (Some(decision), _) => decision,
-            (None, Some(true)) => Decision::Allow,
-            (None, Some(false)) => Decision::Deny,
-            (None, None) => return Err("there is neither a `decision` nor a boolean `permitted`"),
-        };
+        let decision = Decision::of_answer(wire.decision, wire.permitted)?;
         let mut evaluation = Self {
             request_id: wire.request_id,
             expires_at: wire.expires_at,

@@ -100,15 +100,21 @@ pub(super) fn message_of(body: &[u8]) -> Option<String> {
     (!shown.is_empty()).then_some(shown)
 }
 
-/// An error of `serde_json` without the text that it found, which may be a token.
+/// An error of `serde_json` without the text that it found, which may be a token, and may be long.
 fn without_text(message: &str) -> String {
-    let quotes = message.find('"').zip(message.rfind('"'));
-    let parts =
-        quotes.and_then(|(first, last)| Some((message.get(..first)?, message.get(last + 1..)?)));
-    match parts {
-        Some((before, after)) => format!("{before}\"…\"{after}"),
-        None => message.to_owned(),
-    }
+    const UNKNOWN: &str = "unknown variant `";
+    let shortened = match message.strip_prefix(UNKNOWN) {
+        Some(rest) => rest
+            .rfind("`, expected")
+            .and_then(|end| rest.get(end..))
+            .map(|after| format!("{UNKNOWN}…{after}")),
+        None => message
+            .find('"')
+            .zip(message.rfind('"'))
+            .and_then(|(first, last)| Some((message.get(..first)?, message.get(last + 1..)?)))
+            .map(|(before, after)| format!("{before}\"…\"{after}")),
+    };
+    shortened.unwrap_or_else(|| message.chars().take(EXCERPT).collect())
 }
 
 fn sources<'a>(

@@ -112,21 +112,8 @@ impl StreamDecision {
     fn read(data: &str) -> Result<Self, Failure> {
         let Object(wire) = serde_json::from_str::<Object<WireDecision>>(data)
             .map_err(|error| failure::of_json(&error))?;
-        let decision = match (wire.decision, wire.permitted) {
-            (Some(decision), Some(permitted)) if decision.is_allow() != permitted => {
-                return Err(bad_response(
-                    "`decision` and `permitted` contradict each other in a `decision` event",
-                ));
-            }
-            (Some(decision), _) => decision,
-            (None, Some(true)) => Decision::Allow,
-            (None, Some(false)) => Decision::Deny,
-            (None, None) => {
-                return Err(bad_response(
-                    "a `decision` event with neither a `decision` nor a boolean `permitted`",
-                ));
-            }
-        };
+        let decision = Decision::of_answer(wire.decision, wire.permitted)
+            .map_err(|why| bad_response(format!("a `decision` event cannot be read: {why}")))?;
         let is_final = wire.is_final.unwrap_or_default();
         let mut read = Self {
             decision,
