@@ -2,7 +2,7 @@
 
 use crate::execution::{Execution, run};
 use crate::permit::PermitRecord;
-use crate::protect::{Gate, obtain};
+use crate::protect::{Gate, Terms, obtain};
 use crate::{Action, Agent, Authority, Denied, Error, Permit, RequestOptions};
 
 /// A request about to be made, from [`AuthorityExt::ask`](crate::AuthorityExt::ask).
@@ -26,7 +26,7 @@ pub struct Ask<'a, P: ?Sized, A> {
     authority: &'a P,
     agent: Result<Agent, Error>,
     action: A,
-    options: RequestOptions,
+    terms: Terms,
 }
 
 impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
@@ -35,13 +35,36 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
             authority,
             agent,
             action,
-            options: RequestOptions::default(),
+            terms: Terms::default(),
         }
     }
 
     /// Sets optional fields of the request.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
-        self.options = set(self.options);
+        self.terms.options = set(self.terms.options);
+        self
+    }
+
+    /// Requires that the agent's token grants a scope. If it does not, the action is refused and nobody is asked:
+    /// [`Denied::missing_scope`] names the scope.
+    ///
+    /// ```
+    /// use ati_client::Claims;
+    /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new().allow("search");
+    /// let claims = Claims::builder("agent-7").scope("tool:github:*").build().unwrap();
+    /// let ask = |scope| authority.ask(claims.sub(), AnyAction::new("search").unwrap()).scope(scope, &claims);
+    ///
+    /// assert!(ask("tool:github:search").protect().await.is_ok());
+    /// let error = ask("tool:gitlab:search").protect().await.unwrap_err();
+    /// assert_eq!(error.denied().unwrap().missing_scope(), Some("tool:gitlab:search"));
+    /// # });
+    /// ```
+    #[cfg(feature = "ati")]
+    pub fn scope(mut self, required: &str, claims: &(impl crate::HasClaims + ?Sized)) -> Self {
+        self.terms.scope = Some(crate::scope::Checked::new(required, claims.claims()));
         self
     }
 
@@ -60,7 +83,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     ///
     /// As [`protect`](Self::protect).
     pub async fn gate(self) -> Result<Gate<A>, Error> {
-        obtain(self.authority, self.agent?, self.action, self.options).await
+        obtain(self.authority, self.agent?, self.action, self.terms).await
     }
 
     /// See [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit).

@@ -61,6 +61,7 @@ pub struct Denied {
     pub(crate) evaluation_id: Option<String>,
     pub(crate) audit_hash: Option<String>,
     pub(crate) outcome: Option<PermitOutcome>,
+    pub(crate) missing_scope: Option<String>,
 }
 
 impl Denied {
@@ -110,6 +111,12 @@ impl Denied {
     #[must_use]
     pub fn permit_outcome(&self) -> Option<PermitOutcome> {
         self.outcome
+    }
+
+    /// The ATI scope that the agent's token does not grant, when that is why. No authority was asked then.
+    #[must_use]
+    pub fn missing_scope(&self) -> Option<&str> {
+        self.missing_scope.as_deref()
     }
 
     /// Whether the permit had been taken back.

@@ -95,6 +95,8 @@ mod redact;
 mod request;
 mod require_permit;
 mod revocation;
+#[cfg(feature = "ati")]
+mod scope;
 mod token;
 mod trace;
 mod verify;
@@ -121,6 +123,8 @@ pub use rate_limit::RateLimit;
 pub use request::{EvaluateRequest, RequestOptions};
 pub use require_permit::{ProtectedAction, require_permit};
 pub use revocation::Revocation;
+#[cfg(feature = "ati")]
+pub use scope::HasClaims;
 pub use token::PermitToken;
 pub use verify::{Verification, VerifyRequest};
 

@@ -14,6 +14,7 @@ pub use serde::Serialize;
 
 pub use crate::config::default_authority;
 pub use crate::execution::{Execution, Fallible, Refusable, failed, run, run_blocking};
+pub use crate::protect::Terms;
 
 use crate::blocking::wait;
 use crate::{Action, Agent, AnyAction, Authority, Context, Error, Permit, RequestOptions, ToAgent};
@@ -24,14 +25,45 @@ pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
 }
 
 /// The request argument.
-pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> RequestOptions {
-    set(no_options())
+pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> Terms {
+    let mut terms = no_options();
+    terms.options = set(terms.options);
+    terms
 }
 
 /// No request argument.
-pub fn no_options() -> RequestOptions {
-    RequestOptions::default()
+pub fn no_options() -> Terms {
+    Terms::default()
 }
+
+/// The scope and claims arguments.
+#[cfg(feature = "ati")]
+pub fn scope<S: AsRef<str> + ?Sized, C: crate::HasClaims + ?Sized>(
+    mut terms: Terms,
+    required: &S,
+    claims: &C,
+) -> Terms {
+    terms.scope = Some(crate::scope::Checked::new(
+        required.as_ref(),
+        claims.claims(),
+    ));
+    terms
+}
+
+/// The scope and claims arguments, where scopes are not compiled in.
+#[cfg(not(feature = "ati"))]
+pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(terms: Terms, _: &S, _: &C) -> Terms {
+    terms
+}
+
+/// Nothing is this.
+#[cfg(not(feature = "ati"))]
+#[diagnostic::on_unimplemented(
+    message = "`scope` and `claims` need the feature `ati` of `atlasent`",
+    label = "scopes are not compiled in",
+    note = "turn it on in Cargo.toml: `cargo add atlasent --features ati`"
+)]
+pub trait FeatureAti {}
 
 /// The authority argument, borrowed.
 pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<&P, Error> {
@@ -43,9 +75,9 @@ pub async fn obtain<P: Authority + ?Sized, A: Action>(
     authority: Result<&P, Error>,
     agent: Result<Agent, Error>,
     action: Result<A, Error>,
-    options: RequestOptions,
+    terms: Terms,
 ) -> Result<(Permit<A>, Execution), Error> {
-    let gate = crate::protect::obtain(authority?, agent?, action?, options).await?;
+    let gate = crate::protect::obtain(authority?, agent?, action?, terms).await?;
     let execution = Execution::start(&gate.permit);
     Ok((gate.permit, execution))
 }
@@ -55,9 +87,9 @@ pub fn obtain_blocking<P: Authority + ?Sized, A: Action>(
     authority: Result<&P, Error>,
     agent: Result<Agent, Error>,
     action: Result<A, Error>,
-    options: RequestOptions,
+    terms: Terms,
 ) -> Result<(Permit<A>, Execution), Error> {
-    wait(obtain(authority, agent, action, options))
+    wait(obtain(authority, agent, action, terms))
 }
 
 /// What the function returns instead of running.

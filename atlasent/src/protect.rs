@@ -3,7 +3,7 @@
 //! Macro, layer, extractor, blocking face and every combinator end here. Nothing else calls
 //! [`Permit::mint`], and nothing here can be replaced by an implementor of [`Authority`].
 
-use std::fmt;
+use std::{fmt, mem};
 
 use tracing::Instrument;
 
@@ -52,16 +52,36 @@ pub async fn protect<P: Authority + ?Sized, A: Action>(
     authority.protect(agent, action).await
 }
 
-/// Evaluates, checks, verifies, checks again, and only then mints.
+/// On what terms is asked: the optional fields, and what has to hold before anybody is.
+#[derive(Debug, Default)]
+pub struct Terms {
+    pub(crate) options: RequestOptions,
+    #[cfg(feature = "ati")]
+    pub(crate) scope: Option<crate::scope::Checked>,
+}
+
+impl Terms {
+    fn require_scope(&self, _request: &EvaluateRequest) -> Result<(), Error> {
+        #[cfg(feature = "ati")]
+        if let Some(scope) = &self.scope {
+            scope.require(_request)?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks the terms, evaluates, checks, verifies, checks again, and only then mints.
 pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: Agent,
     action: A,
-    options: RequestOptions,
+    mut terms: Terms,
 ) -> Result<Gate<A>, Error> {
+    let options = mem::take(&mut terms.options);
     let request = EvaluateRequest::new(agent, &action)?.with_options(options);
     let asking = Asking::start(&request);
     async {
+        terms.require_scope(&request)?;
         let evaluation = authority.evaluate(&request).await?.scrubbed();
         let token = require_allow(&request, &evaluation)?;
         let question = VerifyRequest::restating(&request, token.clone());
@@ -152,6 +172,7 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
         evaluation_id: evaluation.evaluation_id().map(str::to_owned),
         audit_hash: evaluation.audit_hash.clone(),
         outcome: None,
+        missing_scope: None,
     }
 }
 

@@ -6,6 +6,7 @@ use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Expr, Ident, Lit, LitStr, Token, token};
 
 use super::context::Context;
+use super::scope::Scope;
 use crate::errors::Errors;
 use crate::{name, suggest};
 
@@ -15,6 +16,7 @@ pub(crate) struct Args {
     pub(crate) agent: Expr,
     pub(crate) authority: Option<Expr>,
     pub(crate) request: Option<Expr>,
+    pub(crate) scope: Option<Scope>,
 }
 
 /// What is asked for.
@@ -29,17 +31,19 @@ pub(crate) enum Action {
     Typed(Expr),
 }
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "action",
     "agent",
     "context",
     "resource",
     "authority",
     "request",
+    "scope",
+    "claims",
 ];
 
 /// What the contract, other SDKs and neighbouring crates call ours.
-const SYNONYMS: [(&str, &str); 9] = [
+const SYNONYMS: [(&str, &str); 10] = [
     ("action_type", "action"),
     ("name", "action"),
     ("actor", "agent"),
@@ -49,6 +53,7 @@ const SYNONYMS: [(&str, &str); 9] = [
     ("resource_id", "resource"),
     ("client", "authority"),
     ("options", "request"),
+    ("token", "claims"),
 ];
 
 impl Args {
@@ -77,6 +82,8 @@ struct Slots {
     resource: Slot<Expr>,
     authority: Slot<Expr>,
     request: Slot<Expr>,
+    scope: Slot<Expr>,
+    claims: Slot<Expr>,
     /// Keys that were written, but wrongly: not missing, and already reported.
     misspelt: Vec<&'static str>,
     broken: bool,
@@ -127,6 +134,8 @@ impl Slots {
             "context" => put(&mut self.context, key, Context::parse(input, errors)?),
             "resource" => put(&mut self.resource, key, input.parse()?),
             "authority" => put(&mut self.authority, key, input.parse()?),
+            "scope" => put(&mut self.scope, key, input.parse()?),
+            "claims" => put(&mut self.claims, key, input.parse()?),
             _ => {
                 let request = input.parse()?;
                 errors.take(check_request(&request));
@@ -140,6 +149,8 @@ impl Slots {
     /// What was read, if it is complete and fits together.
     fn into_args(self, errors: &mut Errors) -> Option<Args> {
         self.report_missing(errors);
+        let missing = |key: &str| !self.broken && !self.misspelt.contains(&key);
+        let scope = Scope::join(self.scope, self.claims, missing, errors);
         let action = self.action.map(|(_, action)| match literal(action) {
             Ok(name) => {
                 errors.take(name::check(&name));
@@ -171,6 +182,7 @@ impl Slots {
             agent: self.agent?.1,
             authority: self.authority.map(|(_, authority)| authority),
             request: self.request.map(|(_, request)| request),
+            scope,
         })
     }
 

@@ -28,6 +28,7 @@ use super::context::Context;
 use super::future::FutureBody;
 use super::item::{Body, Function};
 use super::permit::name_of;
+use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
 use crate::runtime::{Place, private};
 
@@ -107,7 +108,7 @@ fn prelude(arguments: &Args, output: &Output, waiting: Waiting) -> TokenStream {
     let agent = agent.call("agent", None, agent.borrowed(&arguments.agent));
     let authority = authority(arguments.authority.as_ref());
     let action = action(&arguments.action);
-    let options = options(arguments.request.as_ref());
+    let options = options(arguments.request.as_ref(), arguments.scope.as_ref());
     // A typed action comes last: it may move what the others borrow.
     let ([first, second], place) = match (&arguments.action, &arguments.authority) {
         (Action::Typed(typed), _) => ([&options, &action], Place::of(typed)),
@@ -197,12 +198,29 @@ fn step(method: &str, key: Option<&LitStr>, value: &Expr) -> TokenStream {
     quote_spanned!(place.first=> let __action = __action.#method #arguments;)
 }
 
-fn options(request: Option<&Expr>) -> TokenStream {
+fn options(request: Option<&Expr>, scope: Option<&Scope>) -> TokenStream {
     let options = match request {
         Some(request) => Place::of(request).call("options", None, request.to_token_stream()),
         None => Place::attribute().call("no_options", None, TokenStream::new()),
     };
-    quote_spanned!(site()=> let __options = #options;)
+    let scope = scope.map(require);
+    quote_spanned!(site()=> let __options = #options; #scope)
+}
+
+/// The scope that has to be granted before anybody is asked.
+fn require(scope: &Scope) -> TokenStream {
+    let place = Place::of(&scope.claims);
+    let claims = place.borrowed(&scope.claims);
+    let written = Place::of(&scope.required);
+    let required = written.borrowed(&scope.required);
+    // A `let` for each, as for the authority: a temporary lives as long as the reference to it.
+    let names = quote_spanned!(place.first=> __options, __required, __claims);
+    let scoped = place.call("scope", None, names);
+    quote_spanned! {site()=>
+        let __claims = #claims;
+        let __required = #required;
+        let __options = #scoped;
+    }
 }
 
 /// The permit under the user's name, with the user's type to check it against.

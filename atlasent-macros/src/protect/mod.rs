@@ -8,6 +8,7 @@ mod future;
 mod item;
 mod output;
 mod permit;
+mod scope;
 mod valid;
 
 use proc_macro2::TokenStream;

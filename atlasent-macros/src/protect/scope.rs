@@ -1,0 +1,116 @@
+//! The ATI scope that has to be granted first, and whose claims grant it.
+
+use proc_macro2::Ident;
+use syn::{Error, Expr, Lit};
+
+use crate::errors::Errors;
+
+/// `scope = …, claims = …`.
+pub(crate) struct Scope {
+    pub(crate) required: Expr,
+    pub(crate) claims: Expr,
+}
+
+impl Scope {
+    /// The two arguments, which need each other. `missing` tells whether a key was not just misspelt.
+    pub(crate) fn join(
+        scope: Option<(Ident, Expr)>,
+        claims: Option<(Ident, Expr)>,
+        missing: impl Fn(&str) -> bool,
+        errors: &mut Errors,
+    ) -> Option<Self> {
+        match (scope, claims) {
+            (Some((_, required)), Some((_, claims))) => {
+                errors.take(check(&required));
+                Some(Self { required, claims })
+            }
+            (Some((key, _)), None) if missing("claims") => {
+                errors.push(Error::new(
+                    key.span(),
+                    "`scope` needs `claims`: say whose token has to grant it, such as `claims = claims`",
+                ));
+                None
+            }
+            (None, Some((key, _))) if missing("scope") => {
+                errors.push(Error::new(
+                    key.span(),
+                    "`claims` needs `scope`: say what they have to grant, such as `scope = \"tool:github:search\"`",
+                ));
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A scope that no token can grant. One that is no literal is checked when the function is called.
+fn check(required: &Expr) -> syn::Result<()> {
+    let Expr::Lit(literal) = required else {
+        return Ok(());
+    };
+    let Lit::Str(scope) = &literal.lit else {
+        return Err(Error::new_spanned(
+            literal,
+            "a scope is a string, such as `scope = \"tool:github:search\"`",
+        ));
+    };
+    let text = scope.value();
+    if text.is_empty() {
+        return Err(Error::new(
+            scope.span(),
+            "the scope is empty: write one, such as \"tool:github:search\"",
+        ));
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(Error::new(
+            scope.span(),
+            "a scope holds no white space: `scope` takes one, that a token has to grant",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use crate::protect::args::Args;
+
+    fn errors(tokens: proc_macro2::TokenStream) -> Vec<String> {
+        let tokens = quote!(action = "deploy", agent = "a", #tokens);
+        match Args::parse(tokens) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_scope_and_claims_go_together() {
+        assert!(errors(quote!(scope = "tool:github:search", claims = claims)).is_empty());
+        assert!(errors(quote!(scope = format!("tool:{name}"), claims = self.claims)).is_empty());
+        let alone = errors(quote!(scope = "tool:a"));
+        assert!(alone[0].contains("`scope` needs `claims`"), "{alone:?}");
+        let alone = errors(quote!(claims = claims));
+        assert!(alone[0].contains("`claims` needs `scope`"), "{alone:?}");
+    }
+
+    #[test]
+    fn a_misspelt_partner_is_one_error() {
+        let errors = errors(quote!(scope = "tool:a", claim = claims));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains("did you mean `claims`?"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_scope_that_nobody_can_grant_is_an_error() {
+        for (scope, says) in [
+            (quote!(""), "empty"),
+            (quote!("tool:a tool:b"), "white space"),
+            (quote!(7), "is a string"),
+        ] {
+            let errors = errors(quote!(scope = #scope, claims = claims));
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert!(errors[0].contains(says), "{errors:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A scope that has to be granted first: without it nobody is asked, and nothing runs.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::sync::Arc;
+
+use ati_client::Claims;
+use atlasent::testing::MockAuthority;
+use atlasent::{Action, AnyAction, AuthorityExt, Decision, Error, Permit, protect};
+use atlasent_tests::Ran;
+
+const ACTION: &str = "github.search";
+
+#[derive(Action)]
+#[action("github.search")]
+struct Search {
+    query: String,
+}
+
+struct Tools {
+    authority: MockAuthority,
+    claims: Arc<Claims>,
+    ran: Ran,
+}
+
+impl Tools {
+    fn granting(scope: &str) -> Self {
+        Self {
+            authority: MockAuthority::new().allow(ACTION),
+            claims: Arc::new(claims(scope)),
+            ran: Ran::new(),
+        }
+    }
+
+    #[protect(action = "github.search", agent = self.claims.sub(), authority = self.authority,
+        scope = "tool:github:search", claims = self.claims)]
+    async fn search(&self) -> Result<(), Error> {
+        self.ran.hit();
+        Ok(())
+    }
+
+    #[protect(action = "github.search", agent = self.claims.sub(), authority = self.authority,
+        scope = format!("tool:{tool}"), claims = *self.claims)]
+    fn call(&self, tool: &str) -> Result<(), Error> {
+        self.ran.hit();
+        Ok(())
+    }
+
+    #[protect(action = Search { query }, agent = self.claims.sub(), authority = self.authority,
+        scope = query.as_str(), claims = &self.claims)]
+    async fn typed(&self, query: String, permit: Permit<Search>) -> Result<(), Error> {
+        assert!(!permit.query.is_empty());
+        self.ran.hit();
+        Ok(())
+    }
+}
+
+fn claims(scope: &str) -> Claims {
+    Claims::builder("agent-7").scope(scope).build().unwrap()
+}
+
+/// What came of it: the scope that was missing, and how often the body ran and the authority was asked.
+fn outcome(tools: &Tools, result: Result<(), Error>) -> (Option<String>, usize, usize) {
+    let missing = result.err().map(|error| {
+        let denied = error.denied().unwrap();
+        assert_eq!(denied.decision(), Decision::Deny);
+        assert_eq!(denied.code(), Some("SCOPE_MISSING"));
+        assert_eq!(denied.agent().as_str(), "agent-7");
+        denied.missing_scope().unwrap().to_owned()
+    });
+    (missing, tools.ran.count(), tools.authority.calls().len())
+}
+
+#[test]
+fn a_granted_scope_lets_the_authority_decide() {
+    for scope in ["tool:github:search", "tool:github:*", "*", "tool:github_*"] {
+        let tools = Tools::granting(scope);
+        let result = futures_executor::block_on(tools.search());
+        assert_eq!(outcome(&tools, result), (None, 1, 2), "{scope}");
+        let result = tools.call("github:search");
+        assert_eq!(outcome(&tools, result), (None, 2, 4), "{scope}");
+        let result = futures_executor::block_on(tools.typed("tool:github:search".to_owned()));
+        assert_eq!(outcome(&tools, result), (None, 3, 6), "{scope}");
+    }
+}
+
+#[test]
+fn without_the_scope_nobody_is_asked_and_nothing_runs() {
+    for scope in ["help", "tool:github", "tool:github:searches", "skill:github:search", "TOOL:GITHUB:SEARCH"] {
+        let tools = Tools::granting(scope);
+        let missing = Some("tool:github:search".to_owned());
+        let result = futures_executor::block_on(tools.search());
+        assert_eq!(outcome(&tools, result), (missing.clone(), 0, 0), "{scope}");
+        let result = tools.call("github:search");
+        assert_eq!(outcome(&tools, result), (missing.clone(), 0, 0), "{scope}");
+        let result = futures_executor::block_on(tools.typed("tool:github:search".to_owned()));
+        assert_eq!(outcome(&tools, result), (missing, 0, 0), "{scope}");
+    }
+}
+
+#[test]
+fn a_scope_that_is_none_is_a_mistake_and_opens_nothing() {
+    let tools = Tools::granting("*");
+    for scope in ["", "tool:a tool:b"] {
+        let result = futures_executor::block_on(tools.typed(scope.to_owned()));
+        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    }
+    assert_eq!((tools.ran.count(), tools.authority.calls().len()), (0, 0));
+}
+
+#[test]
+fn a_refusal_of_the_authority_names_no_scope() {
+    let authority = MockAuthority::new().deny(ACTION, "not today");
+    let claims = claims("*");
+    let ask = authority.ask("agent-7", AnyAction::new(ACTION).unwrap());
+    let error = futures_executor::block_on(ask.scope("tool:github:search", &claims).protect()).unwrap_err();
+    assert_eq!(error.denied().unwrap().missing_scope(), None);
+}

@@ -1,0 +1,16 @@
+//! Claims that nobody vouches for, and things that are no claims, grant nothing.
+
+use ati_client::Unverified;
+use atlasent::{Error, protect};
+
+#[protect(action = "search", agent = "a", scope = "tool:search", claims = claims)]
+async fn unverified(claims: Unverified) -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = "search", agent = "a", scope = "tool:search", claims = token)]
+fn token(token: &str) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,25 @@
+//! A scope and the claims that have to grant it go together.
+
+use atlasent::{Error, protect};
+
+#[protect(action = "search", agent = "a", scope = "tool:search")]
+async fn whose() -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = "search", agent = "a", claims = claims)]
+async fn what(claims: ati_client::Claims) -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = "search", agent = "a", scope = "tool:a tool:b", claims = claims)]
+async fn both(claims: ati_client::Claims) -> Result<(), Error> {
+    Ok(())
+}
+
+#[protect(action = "search", agent = "a", scope = "", claims = claims)]
+async fn nothing(claims: ati_client::Claims) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}
