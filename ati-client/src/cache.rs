@@ -39,6 +39,19 @@ impl VerifiedCache {
         self.0.invalidate_all();
     }
 
+    /// How many tokens it remembers.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.0.run_pending_tasks();
+        self.0.entry_count()
+    }
+
+    /// Whether it remembers none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The claims of `token`, which `verify` finds out if it must.
     pub(crate) fn get_or(
         &self,

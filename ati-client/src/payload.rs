@@ -106,7 +106,8 @@ impl Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        // Escaped: whoever wrote it may have put line breaks between the claims.
+        write!(f, "Payload({:?})", self.text)
     }
 }
 

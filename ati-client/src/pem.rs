@@ -58,7 +58,7 @@ fn ec(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
     let scalar: [u8; 32] = key.private_key.try_into().map_err(|_| NOT_P256)?;
     let scalar = Zeroizing::new(scalar);
     let public = key.public_key.ok_or(Error::BadKey {
-        reason: "its public half is missing; `openssl pkey -in old.pem -out new.pem` adds it",
+        reason: "its public half is missing; have it written with both, as `openssl ecparam -name prime256v1 -genkey` does",
     })?;
     Es256Private::new(scalar, point(public)?)
 }

@@ -1,0 +1,22 @@
+//! What a token has to be, to be believed: every row and sentence of the contract, from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod hostile;
+mod issued;
+mod keys;
+mod properties;
+mod provider;
+mod provisioned;
+mod rates;
+mod reference;
+mod remembered;
+mod scopes;
+mod support;
+mod validation;

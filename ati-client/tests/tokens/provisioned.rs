@@ -1,0 +1,146 @@
+//! What an agent's sandbox starts with.
+
+use std::process::Command;
+use std::time::Duration;
+
+use ati_client::{Error, Orchestrator, RateSpec, Sandbox, Unit, Verifier};
+
+use crate::support::{key, verifier};
+
+fn orchestrator(url: &str) -> Result<Orchestrator, Error> {
+    Orchestrator::new(url, key())
+}
+
+#[test]
+fn a_sandbox_starts_with_exactly_two_variables() {
+    let sandbox = Sandbox::new("agent-7")
+        .tool("web_search")
+        .tools(["tool:a", "github:*"])
+        .skill("research-*")
+        .skills(["skill:b"])
+        .scope("help")
+        .scopes(["tool:c"])
+        .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+        .ttl(Duration::from_secs(7200));
+    let env = orchestrator("https://ati.example.com///")
+        .unwrap()
+        .provision_sandbox(&sandbox)
+        .unwrap();
+
+    let [(first, url), (second, token)] = env.vars();
+    assert_eq!((first, url), ("ATI_PROXY_URL", "https://ati.example.com"));
+    assert_eq!((second, token), ("ATI_SESSION_TOKEN", env.token()));
+
+    let claims = verifier().verify(token).unwrap();
+    assert_eq!(claims.sub(), "agent-7");
+    assert_eq!(
+        claims.scopes().as_str(),
+        "tool:web_search tool:a tool:github:* skill:research-* skill:b help tool:c"
+    );
+    assert_eq!(claims.exp(), claims.iat() + 7200);
+    assert_eq!(
+        claims.rates().unwrap(),
+        [("tool:github:*", RateSpec::new(10, Unit::Hour))]
+    );
+    assert_eq!(claims.aud(), ["ati-proxy"]);
+    assert_eq!(claims.iss(), Some("ati-orchestrator"));
+}
+
+#[test]
+fn an_orchestrator_can_have_an_audience_and_an_issuer_of_its_own() {
+    let orchestrator = orchestrator("http://localhost:8090")
+        .unwrap()
+        .audience("billing")
+        .issuer("us");
+    let env = orchestrator
+        .provision_sandbox(&Sandbox::new("agent-7"))
+        .unwrap();
+    let verifier = Verifier::builder(key().verifying_key())
+        .audience("billing")
+        .issuer("us")
+        .build()
+        .unwrap();
+    let claims = verifier.verify(env.token()).unwrap();
+    assert!(claims.scopes().is_empty());
+    assert_eq!(claims.exp(), claims.iat() + 3600);
+}
+
+#[test]
+fn each_sandbox_has_a_token_of_its_own() {
+    let orchestrator = orchestrator("http://localhost:8090").unwrap();
+    let sandbox = Sandbox::new("agent-7");
+    let [a, b] = [(); 2].map(|()| orchestrator.provision_sandbox(&sandbox).unwrap());
+    assert_ne!(a.token(), b.token());
+}
+
+#[test]
+fn the_variables_reach_a_process() {
+    let env = orchestrator("http://localhost:8090")
+        .unwrap()
+        .provision_sandbox(&Sandbox::new("agent-7"))
+        .unwrap();
+    let mut command = Command::new("agent");
+    env.apply_to(&mut command);
+    let set: Vec<_> = command
+        .get_envs()
+        .map(|(name, value)| (name.to_str().unwrap(), value.unwrap().to_str().unwrap()))
+        .collect();
+    assert_eq!(set, env.vars());
+}
+
+#[test]
+fn what_cannot_be_is_not_provisioned() {
+    for url in [
+        "",
+        "/",
+        "https://",
+        "https:///",
+        "ati.example.com",
+        "ftp://a",
+        "https://a b",
+        "https://a\nB=c",
+        "https://a\u{7f}",
+        "HTTP",
+    ] {
+        assert_eq!(
+            orchestrator(url).unwrap_err(),
+            Error::BadProxyUrl,
+            "{url:?}"
+        );
+    }
+    let orchestrator = orchestrator("https://a").unwrap();
+    let fails = |sandbox: Sandbox| orchestrator.provision_sandbox(&sandbox).unwrap_err();
+    assert!(matches!(
+        fails(Sandbox::new("")),
+        Error::BadClaim { claim: "sub", .. }
+    ));
+    assert!(matches!(
+        fails(Sandbox::new("a").tool("b c")),
+        Error::BadScope { .. }
+    ));
+    assert!(matches!(
+        fails(Sandbox::new("a").skill("")),
+        Error::BadScope { .. }
+    ));
+    assert!(matches!(
+        fails(Sandbox::new("a").scope("tool:a *")),
+        Error::BadScope { .. }
+    ));
+    assert!(matches!(
+        fails(Sandbox::new("a").rate(" ", RateSpec::new(1, Unit::Day))),
+        Error::BadScope { .. }
+    ));
+}
+
+#[test]
+fn the_token_is_not_shown() {
+    let orchestrator = orchestrator("https://a").unwrap();
+    let env = orchestrator
+        .provision_sandbox(&Sandbox::new("agent-7"))
+        .unwrap();
+    assert_eq!(
+        format!("{env:?}"),
+        r#"SandboxEnv { proxy_url: "https://a", token: "[hidden]" }"#
+    );
+    assert!(format!("{orchestrator:?}").contains("[hidden]"));
+}

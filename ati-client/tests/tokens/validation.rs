@@ -1,0 +1,294 @@
+//! The table of the contract, row by row.
+
+use std::time::Duration;
+
+use ati_client::{Error, Verifier};
+use serde_json::{Value, json};
+
+use crate::support::{NOW, at, forge, good, key, token, verifier, verify, with};
+
+#[test]
+fn a_good_token_is_believed() {
+    let claims = verify(&token(&good())).unwrap();
+    assert_eq!(claims.sub(), "agent-7");
+    assert_eq!(claims.aud(), ["ati-proxy"]);
+    assert_eq!((claims.iat(), claims.exp()), (NOW, NOW + 600));
+    assert_eq!(claims.scopes().as_str(), "tool:a tool:b:*");
+    assert_eq!((claims.iss(), claims.jti()), (None, None));
+    assert_eq!((claims.job_id(), claims.sandbox_id()), (None, None));
+    assert_eq!(claims.rates(), Ok(vec![]));
+}
+
+#[test]
+fn the_optional_claims_are_kept() {
+    let mut claims = good();
+    claims["iss"] = json!("ati-orchestrator");
+    claims["jti"] = json!("6c1f");
+    claims["job_id"] = json!("job-12");
+    claims["sandbox_id"] = json!("box-3");
+    claims["ati"] = json!({"v": 1, "rate": {"tool:a": "10/hour"}, "more": {"x": 1}});
+    claims["sub"] = json!("агент-7 ☂");
+    let claims = verify(&token(&claims)).unwrap();
+    assert_eq!(claims.iss(), Some("ati-orchestrator"));
+    assert_eq!(claims.jti(), Some("6c1f"));
+    assert_eq!(claims.job_id(), Some("job-12"));
+    assert_eq!(claims.sandbox_id(), Some("box-3"));
+    assert_eq!(claims.sub(), "агент-7 ☂");
+    let rates = claims.rates().unwrap();
+    assert_eq!(rates, [("tool:a", "10/hour".parse().unwrap())]);
+}
+
+#[test]
+fn unknown_claims_are_ignored_and_shown() {
+    let payload = format!(
+        r#" {{"x":[1,{{"y":null}}],"sub":"a","aud":"ati-proxy","iat":{NOW},"exp":{NOW},
+        "scope":"","z":1.50}} "#
+    );
+    let claims = verify(&forge(crate::support::HEADER, &payload)).unwrap();
+    assert_eq!(claims.to_json(), payload);
+    assert!(claims.scopes().is_empty());
+}
+
+#[test]
+fn a_claim_that_must_be_there_must_be_there() {
+    for claim in ["sub", "aud", "iat", "exp", "scope"] {
+        assert_eq!(
+            verify(&with(claim, None)),
+            Err(Error::MissingClaim { claim })
+        );
+    }
+}
+
+#[test]
+fn a_claim_of_another_type_is_refused() {
+    let anything = [
+        json!(null),
+        json!(true),
+        json!(7),
+        json!(-7),
+        json!(7.5),
+        json!("seven"),
+        json!(["seven"]),
+        json!([7]),
+        json!({"seven": 7}),
+    ];
+    type Rule = fn(&Value) -> bool;
+    let is_audience: Rule = |value| *value == json!(["seven"]) || value.is_string();
+    let types: [(&str, Rule); 11] = [
+        ("sub", Value::is_string),
+        ("scope", Value::is_string),
+        ("iss", Value::is_string),
+        ("jti", Value::is_string),
+        ("job_id", Value::is_string),
+        ("sandbox_id", Value::is_string),
+        ("iat", Value::is_u64),
+        ("exp", Value::is_u64),
+        ("nbf", Value::is_u64),
+        ("aud", is_audience),
+        ("ati", |_| false),
+    ];
+    for (claim, is_right) in types {
+        for value in &anything {
+            let wrong_type = matches!(
+                verify(&with(claim, value.clone())),
+                Err(Error::WrongType { claim: named, .. }) if named == claim
+            );
+            assert_eq!(wrong_type, !is_right(value), "{claim}: {value}");
+        }
+    }
+}
+
+#[test]
+fn a_time_is_a_whole_number() {
+    for time in [
+        "1900000600.0",
+        "1.9000006e9",
+        "18446744073709551616",
+        "-0.0",
+        "1e999",
+    ] {
+        for claim in ["iat", "exp", "nbf"] {
+            let mut claims = good();
+            claims[claim] = json!("TIME");
+            let payload = claims.to_string().replace("\"TIME\"", time);
+            assert!(
+                verify(&forge(crate::support::HEADER, payload)).is_err(),
+                "{claim}: {time}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_token_is_good_up_to_and_including_the_leeway() {
+    let token = token(&good());
+    let exp = NOW + 600;
+    for leeway in [0, 1, 60, 1000] {
+        let verifier = Verifier::builder(key().verifying_key())
+            .leeway(Duration::from_secs(leeway))
+            .build()
+            .unwrap();
+        assert!(verifier.verify_at(&token, at(exp + leeway)).is_ok());
+        assert_eq!(
+            verifier.verify_at(&token, at(exp + leeway + 1)),
+            Err(Error::Expired {
+                seconds_ago: leeway + 1
+            })
+        );
+    }
+    // A minute, unless it is said.
+    assert!(verifier().verify_at(&token, at(exp + 60)).is_ok());
+    assert!(verifier().verify_at(&token, at(exp + 61)).is_err());
+}
+
+#[test]
+fn a_token_from_the_future_is_refused() {
+    for claim in ["nbf", "iat"] {
+        assert!(verify(&with(claim, json!(NOW + 60))).is_ok());
+        assert_eq!(
+            verify(&with(claim, json!(NOW + 61))),
+            Err(Error::NotYetValid {
+                claim,
+                seconds_ahead: 61
+            })
+        );
+        assert!(verify(&with(claim, json!(u64::MAX))).is_err());
+    }
+    // And on a machine that believes it is 1960, each is.
+    let sixties = std::time::UNIX_EPOCH - Duration::from_secs(300_000_000);
+    assert!(verifier().verify_at(&token(&good()), sixties).is_err());
+}
+
+#[test]
+fn no_time_is_too_far_away_to_be_compared() {
+    let verifier = Verifier::builder(key().verifying_key())
+        .leeway(Duration::MAX)
+        .build()
+        .unwrap();
+    let token = with("exp", json!(u64::MAX));
+    assert!(verifier.verify_at(&token, at(NOW)).is_ok());
+    assert!(verify(&token).is_ok());
+    assert!(verify(&with("exp", json!(0))).is_err());
+}
+
+#[test]
+fn one_of_several_audiences_is_enough() {
+    let any = |token: &str, audiences: &[&str]| {
+        Verifier::builder(key().verifying_key())
+            .audiences(audiences.iter().copied())
+            .build()
+            .unwrap()
+            .verify_at(token, at(NOW))
+            .map(|claims| claims.aud().to_vec())
+    };
+    let one = with("aud", json!("b"));
+    let two = with("aud", json!(["a", "b"]));
+    assert_eq!(any(&one, &["a", "b"]).unwrap(), ["b"]);
+    assert_eq!(any(&two, &["b", "c"]).unwrap(), ["a", "b"]);
+    for (token, accepted) in [
+        (&one, "a"),
+        (&one, "B"),
+        (&one, "b "),
+        (&two, "c"),
+        (&two, "a,b"),
+    ] {
+        assert_eq!(any(token, &[accepted]), Err(Error::WrongAudience));
+    }
+    assert_eq!(
+        any(&with("aud", json!([])), &["a"]),
+        Err(Error::WrongAudience)
+    );
+    assert_eq!(
+        any(&with("aud", json!("")), &["a"]),
+        Err(Error::WrongAudience)
+    );
+}
+
+#[test]
+fn no_audience_never_means_any() {
+    let builder = || Verifier::builder(key().verifying_key());
+    let none: [&str; 0] = [];
+    assert_eq!(
+        builder().audiences(none).build().unwrap_err(),
+        Error::EmptyAudience
+    );
+    assert_eq!(
+        builder().audience("").build().unwrap_err(),
+        Error::EmptyAudience
+    );
+    assert_eq!(
+        builder().audiences(["a", ""]).build().unwrap_err(),
+        Error::EmptyAudience
+    );
+    assert_eq!(
+        builder().issuer("").build().unwrap_err(),
+        Error::EmptyIssuer
+    );
+}
+
+#[test]
+fn a_required_issuer_must_be_the_one_and_must_be_there() {
+    let strict = Verifier::builder(key().verifying_key())
+        .issuer("us")
+        .build()
+        .unwrap();
+    let from = |issuer| strict.verify_at(&with("iss", issuer), at(NOW));
+    assert!(from(Some(json!("us"))).is_ok());
+    for other in [
+        Some(json!("them")),
+        Some(json!("")),
+        Some(json!("US")),
+        None,
+    ] {
+        assert_eq!(from(other), Err(Error::WrongIssuer));
+    }
+    // Unless it is required, it may be anyone's.
+    assert!(verify(&with("iss", json!("them"))).is_ok());
+}
+
+#[test]
+fn a_namespace_says_its_version_and_writes_rates_as_strings() {
+    let refused = [
+        json!({}),
+        json!({"rate": {"tool:a": "1/s"}}),
+        json!({"v": "1"}),
+        json!({"v": 1.0}),
+        json!({"v": -1}),
+        json!({"v": null}),
+        json!({"v": 1, "rate": null}),
+        json!({"v": 1, "rate": "1/s"}),
+        json!({"v": 1, "rate": ["1/s"]}),
+        json!({"v": 1, "rate": {"tool:a": 1}}),
+        json!({"v": 1, "rate": {"tool:a": null}}),
+    ];
+    for ati in refused {
+        assert!(
+            matches!(
+                verify(&with("ati", ati.clone())),
+                Err(Error::WrongType { claim: "ati", .. })
+            ),
+            "{ati}"
+        );
+    }
+    for ati in [json!({"v": 1}), json!({"v": 1, "rate": {}})] {
+        assert!(verify(&with("ati", ati)).is_ok());
+    }
+}
+
+#[test]
+fn inspecting_asks_for_no_key_and_no_time() {
+    let expired = with("exp", json!(1));
+    let message = expired.rsplit_once('.').unwrap().0;
+    for token in [&expired, &format!("{message}."), &format!("{message}.AAAA")] {
+        let unverified = ati_client::inspect(token).unwrap();
+        assert_eq!(unverified.sub(), "agent-7");
+        assert_eq!(unverified.scope(), "tool:a tool:b:*");
+        assert_eq!(unverified.algorithm(), "HS256");
+        assert_eq!(unverified.exp(), 1);
+    }
+    let none = forge(r#"{"alg":"none"}"#, good().to_string());
+    assert_eq!(ati_client::inspect(&none).unwrap().algorithm(), "none");
+    for nothing in ["", "a", "a.b.c", "..", "e30.e30.", "bm8.bm8.bm8"] {
+        assert!(ati_client::inspect(nothing).is_err());
+    }
+}
