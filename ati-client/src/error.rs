@@ -127,6 +127,12 @@ pub enum Error {
         /// When to come back.
         retry_after: Duration,
     },
+    /// The store that counts calls failed, so none may be made. For a [`RateStore`](crate::RateStore) of your own.
+    #[error("calls cannot be counted, so none may be made: {reason}")]
+    RateStoreFailed {
+        /// What happened.
+        reason: String,
+    },
 
     // Of what is made here.
     /// A claim that was given to a builder cannot be issued.

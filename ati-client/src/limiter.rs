@@ -59,7 +59,7 @@ impl<S: RateStore> RateLimiter<S> {
     ///
     /// [`Error::RateExceeded`], with the time after which all rates have room again; [`Error::BadRate`] if one of the
     /// token's rates cannot be read, whatever it is for; [`Error::BadScope`] if `required_scope` is empty or holds white
-    /// space; [`Error::RateLimiterFull`].
+    /// space; [`Error::RateLimiterFull`] and [`Error::RateStoreFailed`] if the call cannot be counted.
     pub async fn check(
         &self,
         claims: &Claims,
@@ -105,7 +105,7 @@ pub trait RateStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they have;
-    /// [`Error::RateLimiterFull`] if the store has no room for another window.
+    /// [`Error::RateLimiterFull`] if the store has no room for another window; [`Error::RateStoreFailed`] if it cannot tell.
     fn take(
         &self,
         windows: &[RateWindow<'_>],

@@ -371,19 +371,26 @@ fn of_many_calls_at_once_as_many_get_through_as_the_rate_has_room_for() {
 }
 
 #[test]
-fn another_store_can_count() {
-    struct Closed;
-    impl RateStore for Closed {
+fn another_store_can_count_and_what_it_cannot_count_is_not_let_through() {
+    struct Broken;
+    impl RateStore for Broken {
         async fn take(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
-            Err(Error::RateExceeded {
-                pattern: format!("{}'s {}", windows[0].subject, windows[0].pattern),
-                retry_after: None,
+            let reason = windows
+                .iter()
+                .map(|window| format!("{} {} {}", window.subject, window.pattern, window.rate));
+            Err(Error::RateStoreFailed {
+                reason: reason.collect(),
             })
         }
     }
-    let limiter = RateLimiter::with_store(Closed);
-    let agent = claims("a", &[("tool:*", "100/m")]);
-    let refusal = block_on(limiter.check(&agent, "tool:a", after(0))).unwrap_err();
-    assert!(matches!(refusal, Error::RateExceeded { pattern, .. } if pattern == "a's tool:*"));
+    let limiter = RateLimiter::with_store(Broken);
+    let agent = claims("a", &[("tool:*", "100/m"), ("skill:*", "1/s")]);
+    let refusal = block_on(limiter.check(&agent, "tool:a", after(0)));
+    assert_eq!(
+        refusal,
+        Err(Error::RateStoreFailed {
+            reason: "a tool:* 100/minute".to_owned()
+        })
+    );
     assert_eq!(block_on(limiter.check(&agent, "help", after(0))), Ok(()));
 }
