@@ -1,0 +1,69 @@
+//! The tree of commands: what the command line may say, and who answers it.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+use crate::completions::{self, Completions};
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::token::{self, Token};
+use crate::usage;
+
+/// What the program is called, wherever it is installed.
+pub(crate) const NAME: &str = "atlasent";
+
+/// Authorization for AI agents, on the command line
+#[derive(Parser)]
+#[command(
+    name = NAME,
+    bin_name = NAME,
+    version,
+    arg_required_else_help = false,
+    after_help = EXIT_CODES
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Token(Token),
+    Completions(Completions),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  the token is refused
+  2  bad usage, keys or configuration
+A failure prints one line on standard error that says why, and nothing on standard output.";
+
+/// Runs the command that the arguments name; the first argument is the program's own name.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Output, Failure> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::answer(&error, &arguments),
+    };
+    match cli.command {
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+/// The whole tree, for those who describe it: completions, and the test that checks its consistency.
+pub(crate) fn tree() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_consistent() {
+        tree().debug_assert();
+    }
+}

@@ -1,0 +1,85 @@
+//! How long a token is good, and how often it lets call what: `--ttl` and `--rate`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use ati_client::RateSpec;
+use clap::Args;
+
+use crate::exit::Failure;
+use crate::output::quoted;
+
+/// The limits of a token; part of `issue` and `provision`.
+#[derive(Args)]
+pub(crate) struct Limits {
+    /// How long the token is good
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = lifetime)]
+    ttl: Duration,
+
+    /// How many calls per second, minute, hour or day; repeatable
+    #[arg(long = "rate", value_name = "PATTERN=N/UNIT")]
+    rates: Vec<Rate>,
+}
+
+impl Limits {
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// The limit of each pattern. Which of two for one pattern was meant cannot be told.
+    pub(crate) fn rates(&self) -> Result<impl Iterator<Item = (&str, RateSpec)>, Failure> {
+        for (index, rate) in self.rates.iter().enumerate() {
+            let mut before = self.rates.iter().take(index);
+            if before.any(|other| other.pattern == rate.pattern) {
+                let pattern = quoted(&rate.pattern);
+                return Err(Failure::misuse(format!(
+                    "{pattern} has two rates: give one"
+                )));
+            }
+        }
+        Ok(self
+            .rates
+            .iter()
+            .map(|rate| (rate.pattern.as_str(), rate.limit)))
+    }
+}
+
+/// A time on the command line, as the contract has it: whole seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
+    text.parse()
+        .map(Duration::from_secs)
+        .map_err(|_| "write a time in whole seconds, as in `3600`")
+}
+
+fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    seconds(text).and_then(|time| match time {
+        Duration::ZERO => Err("a token that is good for no time is none: give it a second"),
+        time => Ok(time),
+    })
+}
+
+/// A pattern and its limit.
+#[derive(Clone, Debug, PartialEq)]
+struct Rate {
+    pattern: String,
+    limit: RateSpec,
+}
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    /// A pattern may hold a `=`, and a limit never does: the last one separates them.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let (pattern, limit) = text
+            .rsplit_once('=')
+            .filter(|(pattern, _)| !pattern.is_empty())
+            .ok_or("write a scope pattern, `=` and a rate, as in `tool:github:*=10/hour`")?;
+        let limit = limit.parse().map_err(
+            |_| "write a rate as a number, `/` and second, minute, hour or day, as in `10/hour`",
+        )?;
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            limit,
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! `atlasent completions`.
+
+use std::process::Command;
+
+use crate::support::atlasent;
+
+/// What bash offers for the last of these words, once it has read the script.
+fn offered(words: &[&str]) -> Vec<String> {
+    let script = atlasent(["completions", "bash"]).prints();
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({}) COMP_CWORD={}; _atlasent atlasent \"${{COMP_WORDS[COMP_CWORD]}}\" ''; echo \"${{COMPREPLY[@]}}\"",
+        words.join(" "),
+        words.len() - 1,
+    );
+    let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let offered = String::from_utf8(output.stdout).unwrap();
+    offered.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    assert_eq!(offered(&["atlasent", "tok"]), ["token"]);
+    assert_eq!(offered(&["atlasent", "token", "i"]), ["issue", "inspect"]);
+    assert_eq!(
+        offered(&["atlasent", "token", "issue", "--sc"]),
+        ["--scope"]
+    );
+    assert_eq!(offered(&["atlasent", "completions", "z"]), ["zsh"]);
+}
+
+#[test]
+fn each_shell_gets_a_script_in_its_own_language() {
+    for (shell, sign) in [
+        ("bash", "complete -F _atlasent"),
+        ("zsh", "#compdef atlasent"),
+        ("fish", "complete -c atlasent"),
+    ] {
+        let script = atlasent(["completions", shell]).prints();
+        assert!(script.contains(sign), "{shell}");
+        for word in ["issue", "validate", "inspect", "provision", "completions"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+}
+
+#[test]
+fn another_shell_is_bad_usage() {
+    let line = atlasent(["completions", "powershell"]).misuse();
+    assert!(line.contains("`bash`, `zsh`, `fish`"), "{line}");
+}

@@ -1,0 +1,71 @@
+//! Whatever the arguments and the input are, the command ends as the contract says.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::support::{SECRET, atlasent};
+
+const WORDS: &[&str] = &[
+    "token",
+    "issue",
+    "validate",
+    "inspect",
+    "provision",
+    "completions",
+    "bash",
+    "help",
+    "--help",
+    "-h",
+    "--version",
+    "-",
+    "--",
+    "--sub",
+    "--scope",
+    "--ttl",
+    "--aud",
+    "--iss",
+    "--rate",
+    "--job-id",
+    "--sandbox-id",
+    "--leeway",
+    "--agent",
+    "--proxy-url",
+    "--tool",
+    "--skill",
+    "--json",
+    "a",
+    "tool:a*",
+    "tool:a=1/s",
+    "60",
+    "https://host/",
+    "",
+];
+
+/// Arguments that go far into the commands as well as such that go nowhere. The system itself refuses a NUL in one.
+fn arguments() -> impl Strategy<Value = Vec<String>> {
+    let word = select(WORDS).prop_map(str::to_owned);
+    let assigned = (select(WORDS), "[^\0]{0,12}").prop_map(|(word, text)| format!("{word}={text}"));
+    prop::collection::vec(
+        prop_oneof![6 => word, 1 => assigned, 1 => "[^\0]{0,40}"],
+        0..10,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_arguments_and_any_input_end_as_the_contract_says(
+        arguments in arguments(),
+        stdin in prop::collection::vec(any::<u8>(), 0..200),
+        secret in prop_oneof![Just(SECRET.to_owned()), "[^\0]{0,70}"],
+    ) {
+        let ended = atlasent(&arguments).env("ATI_JWT_SECRET", &secret).stdin(stdin).run();
+        match ended.code {
+            0 => prop_assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{ended:?}"),
+            1 => drop(ended.failure(1, "refused: ")),
+            2 => drop(ended.failure(2, "error: ")),
+            code => prop_assert!(false, "exit code {code}"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What `atlasent` promises on the command line, on the binary that was built.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod completions;
+mod hostile;
+mod inspect;
+mod issue;
+mod keys;
+mod provision;
+mod support;
+mod usage;
+mod validate;

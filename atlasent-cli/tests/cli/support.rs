@@ -1,0 +1,174 @@
+//! Runs the binary in an environment that holds what a test puts there, and nothing else.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+
+/// 32 bytes, in hex.
+pub(crate) const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// A run of `atlasent` that is about to start.
+pub(crate) struct Atlasent {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+pub(crate) fn atlasent<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Atlasent {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_atlasent"));
+    command.env_clear().args(arguments);
+    Atlasent {
+        command,
+        stdin: Vec::new(),
+    }
+}
+
+impl Atlasent {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// With [`SECRET`] for a key.
+    pub(crate) fn keyed(self) -> Self {
+        self.env("ATI_JWT_SECRET", SECRET)
+    }
+
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// The command, for a test that connects it by itself.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
+    pub(crate) fn run(mut self) -> Ended {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let bytes = self.stdin;
+        // A command that has read enough closes its end: not being able to write everything is part of the test.
+        let feed = std::thread::spawn(move || drop(stdin.write_all(&bytes)));
+        let output = child.wait_with_output().unwrap();
+        feed.join().unwrap();
+        Ended {
+            code: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// What it prints when it succeeds without a word on standard error.
+    pub(crate) fn prints(self) -> String {
+        let ended = self.run();
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        ended.stdout
+    }
+
+    /// The line that says why the token is refused.
+    pub(crate) fn refusal(self) -> String {
+        self.run().failure(1, "refused: ")
+    }
+
+    /// The line that says what is wrong with usage, keys or configuration.
+    pub(crate) fn misuse(self) -> String {
+        self.run().failure(2, "error: ")
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// The contract of every failure: its code, one line on standard error, nothing on standard output.
+    pub(crate) fn failure(self, code: i32, kind: &str) -> String {
+        assert_eq!(
+            (self.code, self.stdout.as_str()),
+            (code, ""),
+            "{}",
+            self.stderr
+        );
+        let line = self.stderr.strip_suffix('\n').expect("a whole line");
+        assert!(
+            !line.contains(char::is_control),
+            "more than a line: {line:?}"
+        );
+        line.strip_prefix(kind).expect(line).to_owned()
+    }
+}
+
+/// A key of the tests' own, which protects nothing.
+pub(crate) fn key(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests/cli/keys", name]
+        .iter()
+        .collect()
+}
+
+/// A token that is good with [`SECRET`].
+pub(crate) fn token() -> String {
+    let issued = atlasent(["token", "issue", "--sub", "a", "--scope", "help"])
+        .keyed()
+        .prints();
+    issued.trim_end().to_owned()
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+/// Claims that no command issues, signed with [`SECRET`].
+pub(crate) fn sign(claims: &Value) -> String {
+    sign_text(&claims.to_string())
+}
+
+pub(crate) fn sign_text(claims: &str) -> String {
+    let header = Base64UrlUnpadded::encode_string(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let signed = format!(
+        "{header}.{}",
+        Base64UrlUnpadded::encode_string(claims.as_bytes())
+    );
+    let key = base16ct::lower::decode_vec(SECRET).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    mac.update(signed.as_bytes());
+    let signature = Base64UrlUnpadded::encode_string(&mac.finalize().into_bytes());
+    format!("{signed}.{signature}")
+}
+
+/// The bytes of the claims.
+pub(crate) fn payload(token: &str) -> Vec<u8> {
+    part(token, 1)
+}
+
+pub(crate) fn claims(token: &str) -> Value {
+    serde_json::from_slice(&payload(token)).unwrap()
+}
+
+pub(crate) fn header(token: &str) -> Value {
+    serde_json::from_slice(&part(token, 0)).unwrap()
+}
+
+fn part(token: &str, index: usize) -> Vec<u8> {
+    Base64UrlUnpadded::decode_vec(token.trim_end().split('.').nth(index).unwrap()).unwrap()
+}

@@ -1,0 +1,236 @@
+//! Help, version, and every way to get the command line wrong.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::support::{SECRET, atlasent};
+
+const COMMANDS: [&[&str]; 7] = [
+    &[],
+    &["completions"],
+    &["token"],
+    &["token", "issue"],
+    &["token", "validate"],
+    &["token", "inspect"],
+    &["token", "provision"],
+];
+
+#[test]
+fn every_command_explains_itself_on_standard_output() {
+    for command in COMMANDS {
+        let long = atlasent(command.iter().chain([&"--help"])).prints();
+        let short = atlasent(command.iter().chain([&"-h"])).prints();
+        let asked = atlasent([&"help"].into_iter().chain(command)).prints();
+        let name = [&["atlasent"], command].concat().join(" ");
+        for help in [&long, &short, &asked] {
+            assert!(help.contains(&format!("Usage: {name}")), "{help}");
+            assert!(!help.contains('\u{1b}'), "{help}");
+            assert!(help.lines().all(|line| line.len() <= 120), "{help}");
+        }
+        assert!(
+            long.matches(&format!("\n  {name}")).count() > 0 || command.len() < 2,
+            "no example: {long}"
+        );
+    }
+}
+
+#[test]
+fn every_command_that_needs_a_key_says_where_it_comes_from() {
+    for command in ["issue", "validate", "provision"] {
+        let help = atlasent(["token", command, "--help"]).prints();
+        for name in [
+            "ATI_JWT_PRIVATE_KEY",
+            "ATI_JWT_PUBLIC_KEY",
+            "ATI_JWT_SECRET",
+        ] {
+            assert!(help.contains(name), "{command} does not say {name}");
+        }
+    }
+}
+
+#[test]
+fn the_exit_codes_are_documented() {
+    let help = atlasent(["--help"]).prints();
+    for code in ["0  success", "1  the token is refused", "2  bad usage"] {
+        assert!(help.contains(code), "{help}");
+    }
+}
+
+#[test]
+fn the_version_is_the_package_s() {
+    let version = format!("atlasent {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(atlasent(["--version"]).prints(), version);
+    assert_eq!(atlasent(["-V"]).prints(), version);
+}
+
+#[test]
+fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
+    for (arguments, line) in [
+        (
+            vec![],
+            "a command is missing: one of `token`, `completions`, `help`; see `atlasent --help`",
+        ),
+        (
+            vec!["tokn"],
+            "`tokn` is no command; did you mean `token`?; see `atlasent --help`",
+        ),
+        (
+            vec!["help", "tokn"],
+            "`tokn` is no command; see `atlasent --help`",
+        ),
+        (
+            vec!["--verbose"],
+            "unexpected argument `--verbose`; did you mean `--version`?; see `atlasent --help`",
+        ),
+        (
+            vec!["token"],
+            "a command is missing: one of `issue`, `validate`, `inspect`, `provision`, `help`; see `atlasent token --help`",
+        ),
+        (
+            vec!["completions"],
+            "missing `<SHELL>`; see `atlasent completions --help`",
+        ),
+        (
+            vec!["token", "issue"],
+            "missing `--sub <AGENT>`, `--scope <SCOPES>`; see `atlasent token issue --help`",
+        ),
+        (
+            vec!["token", "issue", "--sub"],
+            "`--sub <AGENT>` takes a value; see `atlasent token issue --help`",
+        ),
+        (
+            vec!["token", "issue", "--sup", "a"],
+            "unexpected argument `--sup`; did you mean `--sub`?; see `atlasent token issue --help`",
+        ),
+        (
+            vec!["token", "issue", "--sub", "a", "--sub", "b"],
+            "`--sub <AGENT>` is given twice; see `atlasent token issue --help`",
+        ),
+        (
+            vec!["token", "validate", "a", "b"],
+            "unexpected argument `b`; see `atlasent token validate --help`",
+        ),
+        (
+            vec!["token", "inspect", "--json=1"],
+            "unexpected argument `--json`; see `atlasent token inspect --help`",
+        ),
+        (
+            vec!["token", "provision", "--json=1"],
+            "`--json` takes no value; see `atlasent token provision --help`",
+        ),
+    ] {
+        assert_eq!(atlasent(arguments).keyed().misuse(), line);
+    }
+}
+
+#[test]
+fn numbers_are_whole_seconds() {
+    let issue = ["token", "issue", "--sub", "a", "--scope", "help"];
+    for ttl in ["0", "-1", "1.5", "1h", "", " 1", "99999999999999999999"] {
+        let line = atlasent(issue.iter().chain([&"--ttl", &ttl]))
+            .keyed()
+            .misuse();
+        assert!(
+            line.contains("--ttl <SECONDS>") || line.contains("argument `-1`"),
+            "{line}"
+        );
+    }
+    for leeway in ["-1", "1.5", "soon", ""] {
+        let line = atlasent(["token", "validate", "--leeway", leeway])
+            .keyed()
+            .misuse();
+        assert!(
+            line.contains("--leeway <SECONDS>") || line.contains("argument `-1`"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn arguments_that_are_no_text_are_bad_usage() {
+    let line = atlasent([
+        OsStr::new("token"),
+        OsStr::new("issue"),
+        OsStr::new("--sub"),
+        OsStr::from_bytes(b"\xff"),
+    ])
+    .misuse();
+    assert!(line.contains("not UTF-8"), "{line}");
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let option = format!("--{SECRET}");
+    let value = format!("--secret={SECRET}");
+    for arguments in [
+        vec![SECRET],
+        vec![option.as_str()],
+        vec!["completions", SECRET],
+        vec!["token", SECRET],
+        vec!["token", "issue", SECRET],
+        vec!["token", "issue", "--secret", SECRET],
+        vec!["token", "issue", &value],
+        vec![
+            "token", "issue", "--sub", "a", "--scope", "help", "--ttl", SECRET,
+        ],
+        vec![
+            "token", "issue", "--sub", "a", "--scope", "help", "--rate", SECRET,
+        ],
+        vec!["token", "provision", "--agent", "a", "--proxy-url", SECRET],
+        vec!["token", "validate", "--leeway", SECRET],
+        vec!["token", "validate", "token", SECRET],
+    ] {
+        let line = atlasent(&arguments).keyed().misuse();
+        assert!(!line.contains(&SECRET[..33]), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_causes_no_failure() {
+    for arguments in [["completions", "bash"], ["token", "--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = atlasent(arguments)
+            .into_command()
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(0), &b""[..])
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = atlasent(["completions", "bash"])
+        .into_command()
+        .stdout(full)
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        line.starts_with("error: cannot write to standard output: "),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn the_exit_code_stands_when_standard_error_is_gone() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = atlasent(["tokn"])
+        .into_command()
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+}
