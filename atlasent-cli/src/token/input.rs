@@ -62,6 +62,11 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
 }
 
 fn text(bytes: &[u8]) -> Result<String, Failure> {
+    if bytes.is_empty() {
+        return Err(Failure::refused(
+            "the token is empty: is the variable set that should hold it?",
+        ));
+    }
     String::from_utf8(bytes.to_vec())
         .map_err(|_| Failure::refused("the token is malformed: it is not text"))
 }
@@ -98,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_argument_is_taken_as_it_is() {
-        for token in ["abc", "abc\n", "", "--"] {
+        for token in ["abc", "abc\n", "\n", "--"] {
             let read = input(Some(token)).read_from(io::repeat(b'a'), false);
             assert_eq!(read.unwrap(), token);
         }

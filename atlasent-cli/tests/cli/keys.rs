@@ -1,10 +1,12 @@
 //! Where keys come from, which goes first, and that a bad one disables nothing.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use serde_json::json;
 
-use crate::support::{Atlasent, SECRET, atlasent, header, key, token};
+use crate::support::{Atlasent, SECRET, atlasent, header, key, mac, payload, token};
 
 const PRIVATE: &str = "ATI_JWT_PRIVATE_KEY";
 const PUBLIC: &str = "ATI_JWT_PUBLIC_KEY";
@@ -137,6 +139,54 @@ fn a_file_that_cannot_be_used_is_an_error_even_beside_a_good_secret() {
         .misuse();
     validate(&token()).keyed().env(PUBLIC, "").misuse();
     issue().keyed().env(PRIVATE, "").misuse();
+}
+
+#[test]
+fn keys_that_do_not_belong_together_are_an_error() {
+    issue()
+        .env(PRIVATE, key("test-p256.pkcs8.pem"))
+        .env(PUBLIC, key("test-other-p256.public.pem"))
+        .misuse();
+}
+
+#[test]
+fn the_key_says_how_a_token_is_signed_and_the_token_does_not() {
+    let claims = String::from_utf8(payload(&token())).unwrap();
+    let secret = base16ct::lower::decode_vec(SECRET).unwrap();
+    for algorithm in ["none", "None", "HS384", "HS512", "ES256", "RS256", ""] {
+        let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#);
+        validate(&mac(&header, &claims, &secret)).keyed().refusal();
+    }
+    // The public key is no secret: whoever has it could compute this.
+    let public = key("test-p256.public.pem");
+    let known = fs::read(&public).unwrap();
+    for algorithm in ["HS256", "ES256"] {
+        let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#);
+        validate(&mac(&header, &claims, &known))
+            .env(PUBLIC, &public)
+            .refusal();
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_an_error() {
+    let noise = OsStr::from_bytes(b"\xff");
+    for run in each() {
+        run.env(SHARED, noise).misuse();
+    }
+    for run in each() {
+        run.keyed().env("ATI_JWT_ISSUER", noise).misuse();
+    }
+    let run = validate(&token()).keyed();
+    run.env("ATI_JWT_AUDIENCE", noise).misuse();
+}
+
+#[test]
+fn an_empty_issuer_is_an_error() {
+    for run in each() {
+        let line = run.keyed().env("ATI_JWT_ISSUER", "").misuse();
+        assert!(line.contains("`ATI_JWT_ISSUER`"), "{line}");
+    }
 }
 
 #[test]

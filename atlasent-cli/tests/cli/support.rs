@@ -144,13 +144,18 @@ pub(crate) fn sign(claims: &Value) -> String {
 }
 
 pub(crate) fn sign_text(claims: &str) -> String {
-    let header = Base64UrlUnpadded::encode_string(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let key = base16ct::lower::decode_vec(SECRET).unwrap();
+    mac(r#"{"alg":"HS256","typ":"JWT"}"#, claims, &key)
+}
+
+/// A token with this header, and an HMAC for its signature whatever the header says.
+pub(crate) fn mac(header: &str, claims: &str, key: &[u8]) -> String {
+    let header = Base64UrlUnpadded::encode_string(header.as_bytes());
     let signed = format!(
         "{header}.{}",
         Base64UrlUnpadded::encode_string(claims.as_bytes())
     );
-    let key = base16ct::lower::decode_vec(SECRET).unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     mac.update(signed.as_bytes());
     let signature = Base64UrlUnpadded::encode_string(&mac.finalize().into_bytes());
     format!("{signed}.{signature}")

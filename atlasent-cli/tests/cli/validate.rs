@@ -125,13 +125,27 @@ fn white_space_is_refused_wherever_it_stands() {
 #[test]
 fn no_token_at_all_is_refused() {
     for stdin in ["", "\n"] {
-        validate(stdin).refusal();
-        atlasent(["token", "validate"])
-            .keyed()
-            .stdin(stdin)
-            .refusal();
+        let line = validate(stdin).refusal();
+        assert!(line.contains("the token is empty"), "{line}");
+        let line = atlasent(["token", "validate"]).keyed().stdin(stdin);
+        assert!(line.refusal().contains("the token is empty"));
     }
-    atlasent(["token", "validate", ""]).keyed().refusal();
+    // An argument that is empty is no missing argument, and standard input is not asked instead.
+    let argument = atlasent(["token", "validate", ""]).keyed().stdin(token());
+    let line = argument.refusal();
+    assert!(line.contains("the token is empty"), "{line}");
+}
+
+#[test]
+fn an_argument_that_looks_like_an_option_is_a_token_behind_two_dashes() {
+    atlasent(["token", "validate", "-eyJ"]).keyed().misuse();
+    atlasent(["token", "validate", "--", "-eyJ"])
+        .keyed()
+        .refusal();
+    let token = token();
+    atlasent(["token", "validate", "--", &token])
+        .keyed()
+        .prints();
 }
 
 #[test]
@@ -192,8 +206,10 @@ fn each_refusal_says_why() {
         (with("sub", None), "`sub`"),
         (with("ati", Some(json!({"rate": {}}))), "ati"),
     ] {
-        let line = validate(&sign(&claims)).refusal();
+        let token = sign(&claims);
+        let line = validate(&token).refusal();
         assert!(line.contains(why), "{claims}: {line}");
+        assert!(!token.split('.').any(|part| line.contains(part)), "{line}");
     }
     let line = validate(&token())
         .env("ATI_JWT_SECRET", "ff".repeat(32))
