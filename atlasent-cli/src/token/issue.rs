@@ -65,11 +65,7 @@ fn claims(arguments: &Issue) -> Result<Claims, Failure> {
         .scopes(parse_scopes(&arguments.scope))
         .audience(&arguments.aud)
         .ttl(arguments.limits.ttl());
-    if let Some(issuer) = arguments
-        .iss
-        .clone()
-        .map_or_else(issuer::configured, |issuer| Ok(Some(issuer)))?
-    {
+    if let Some(issuer) = issuer::chosen(arguments.iss.as_deref())? {
         claims = claims.issuer(issuer);
     }
     for (pattern, rate) in arguments.limits.rates()? {

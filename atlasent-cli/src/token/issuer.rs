@@ -1,14 +1,17 @@
-//! Whom a token is from when no option says so.
+//! Whom a token is from: an option, else the environment, else whom the library names.
 
 use std::env;
 
 use crate::exit::Failure;
 
-/// Those who validate with this variable set require it of a token, so that is whom tokens are from.
+/// Whoever validates with this variable set requires its issuer of a token, so tokens that are issued beside it are from that one.
 const VARIABLE: &str = "ATI_JWT_ISSUER";
 
-/// The issuer that the environment names.
-pub(crate) fn configured() -> Result<Option<String>, Failure> {
+/// The issuer of the option, else the one that the environment names, if any.
+pub(crate) fn chosen(option: Option<&str>) -> Result<Option<String>, Failure> {
+    if let Some(issuer) = option {
+        return Ok(Some(issuer.to_owned()));
+    }
     match env::var_os(VARIABLE).map(|issuer| issuer.into_string()) {
         None => Ok(None),
         Some(Ok(issuer)) if !issuer.is_empty() => Ok(Some(issuer)),

@@ -63,7 +63,7 @@ pub(crate) struct Provision {
 pub(crate) fn run(arguments: &Provision) -> Result<Output, Failure> {
     let key = SigningKey::from_env().map_err(Failure::misuse)?;
     let mut orchestrator = Orchestrator::new(&arguments.proxy_url, key).map_err(Failure::misuse)?;
-    if let Some(issuer) = issuer::configured()? {
+    if let Some(issuer) = issuer::chosen(None)? {
         orchestrator = orchestrator.issuer(issuer);
     }
     let scope = build_scope_string(&arguments.tools, &arguments.skills, &arguments.scopes)

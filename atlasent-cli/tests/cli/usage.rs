@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
@@ -121,6 +122,14 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     ] {
         assert_eq!(atlasent(arguments).keyed().misuse(), line);
     }
+}
+
+#[test]
+fn the_program_is_called_the_same_however_it_was_started() {
+    let mut renamed = atlasent(["token", "--help"]).into_command();
+    let output = renamed.arg0("/opt/\u{1b}[31mother").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("\nUsage: atlasent token <COMMAND>"), "{help}");
 }
 
 #[test]
