@@ -1,4 +1,4 @@
-//! Five requests to an authority inside this process, and the audit trail that they leave.
+//! Six requests to an authority inside this process, and the audit trail that they leave.
 //!
 //! ```text
 //! cargo run --example quickstart                                  # the story; writes quickstart.trail.json
@@ -10,9 +10,11 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
+use ati_client::{Claims, Orchestrator, Sandbox, SigningKey, Verifier};
 use atlasent::audit::{BundleVerifier, ChainReport, TrustedKeys};
 use atlasent::{Action, Authority, Permit, PermitToken, VerifyRequest, protect};
 use atlasent_authority::{LocalAuthority, Policies};
+use uuid::Uuid;
 
 /// An action that the policies know by name. Its permit carries its values.
 #[derive(Action)]
@@ -23,11 +25,19 @@ struct ModifyPatientRecord {
     change_reason: String,
 }
 
-/// Runs only with a permit: the attribute asks for one before the first line of the body.
-#[protect(action = "deploy.production", agent = agent, context = { commit, replicas }, authority = authority)]
+/// Runs only with a permit: the attribute asks for one before the first line of the body. The agent is who its token says,
+/// and the token has to grant the tool.
+#[protect(
+    action = "deploy.production",
+    agent = claims.sub(),
+    context = { commit, replicas },
+    authority = authority,
+    scope = "tool:deploy",
+    claims = claims,
+)]
 async fn deploy(
     authority: &LocalAuthority,
-    agent: &str,
+    claims: &Claims,
     commit: &str,
     replicas: u32,
     permit: Permit,
@@ -70,17 +80,27 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let authority = LocalAuthority::in_memory(Policies::from_dir(policies)?)?;
 
-    println!("1. deploy-bot deploys to production. The policies allow it.");
-    let permit = deploy(&authority, "deploy-bot", "4f2a9c1", 12).await?;
+    let tokens = Tokens::new()?;
+    let deploy_bot = tokens.of("deploy-bot", "deploy")?;
+
+    println!(
+        "1. deploy-bot deploys to production. Its token grants the tool, the policies allow it."
+    );
+    let permit = deploy(&authority, &deploy_bot, "4f2a9c1", 12).await?;
     println!("   {permit:?}\n");
 
-    println!("2. intern-bot tries the same. No policy permits it.");
-    refused(deploy(&authority, "intern-bot", "4f2a9c1", 12).await);
+    println!("2. intern-bot has such a token, too. No policy permits it.");
+    let intern_bot = tokens.of("intern-bot", "deploy")?;
+    refused(deploy(&authority, &intern_bot, "4f2a9c1", 12).await);
 
-    println!("3. deploy-bot wants 500 replicas at once. A person has to agree first.");
-    refused(deploy(&authority, "deploy-bot", "4f2a9c1", 500).await);
+    println!("3. search-bot's token is for another tool. The authority is not even asked.");
+    let search_bot = tokens.of("search-bot", "search")?;
+    refused(deploy(&authority, &search_bot, "4f2a9c1", 12).await);
 
-    println!("4. Somebody kept the permit of step 1, and presents it again.");
+    println!("4. deploy-bot wants 500 replicas at once. A person has to agree first.");
+    refused(deploy(&authority, &deploy_bot, "4f2a9c1", 500).await);
+
+    println!("5. Somebody kept the permit of step 1, and presents it again.");
     let replay = VerifyRequest::new(PermitToken::new(permit.id())?);
     let answer = authority.verify(&replay).await?;
     println!(
@@ -89,7 +109,7 @@ async fn tell() -> Result<(), Box<dyn Error>> {
         answer.reason.unwrap_or_default()
     );
 
-    println!("5. chart-bot changes a patient's record: a typed action, with a typed permit.");
+    println!("6. chart-bot changes a patient's record: a typed action, with a typed permit.");
     modify_as_chart_bot(&authority, "patient-7".into(), "new allergy".into()).await?;
     println!("   And a protected one:");
     refused(modify_as_chart_bot(&authority, "patient-1".into(), "curiosity".into()).await);
@@ -110,6 +130,31 @@ async fn tell() -> Result<(), Box<dyn Error>> {
         file.display()
     );
     Ok(())
+}
+
+/// An orchestrator that gives each agent its token, and a service that verifies it. Both know the secret.
+struct Tokens {
+    orchestrator: Orchestrator,
+    verifier: Verifier,
+}
+
+impl Tokens {
+    fn new() -> Result<Self, ati_client::Error> {
+        // Made anew for each run; a service reads its own from `ATI_JWT_SECRET`.
+        let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        let key = SigningKey::from_hex(&secret)?;
+        Ok(Self {
+            verifier: Verifier::builder(key.verifying_key()).build()?,
+            orchestrator: Orchestrator::new("https://ati.example.com", key)?,
+        })
+    }
+
+    /// What the service believes of an agent that comes with its token.
+    fn of(&self, agent: &str, tool: &str) -> Result<Claims, ati_client::Error> {
+        let sandbox = Sandbox::new(agent).tool(tool);
+        let variables = self.orchestrator.provision_sandbox(&sandbox)?;
+        self.verifier.verify(variables.token())
+    }
 }
 
 fn refused<T>(result: Result<T, atlasent::Error>) {

@@ -57,6 +57,7 @@
 //! | ask the AtlaSent service, or another server with its API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
 //! | decide by policy, in process, with no account and no network | the crate `atlasent-authority` |
 //! | decide in your own way | [`Authority`] |
+//! | ask for an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
 //! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
 //!

@@ -85,7 +85,13 @@ fn a_granted_scope_lets_the_authority_decide() {
 
 #[test]
 fn without_the_scope_nobody_is_asked_and_nothing_runs() {
-    for scope in ["help", "tool:github", "tool:github:searches", "skill:github:search", "TOOL:GITHUB:SEARCH"] {
+    for scope in [
+        "help",
+        "tool:github",
+        "tool:github:searches",
+        "skill:github:search",
+        "TOOL:GITHUB:SEARCH",
+    ] {
         let tools = Tools::granting(scope);
         let missing = Some("tool:github:search".to_owned());
         let result = futures_executor::block_on(tools.search());
@@ -112,6 +118,7 @@ fn a_refusal_of_the_authority_names_no_scope() {
     let authority = MockAuthority::new().deny(ACTION, "not today");
     let claims = claims("*");
     let ask = authority.ask("agent-7", AnyAction::new(ACTION).unwrap());
-    let error = futures_executor::block_on(ask.scope("tool:github:search", &claims).protect()).unwrap_err();
+    let error =
+        futures_executor::block_on(ask.scope("tool:github:search", &claims).protect()).unwrap_err();
     assert_eq!(error.denied().unwrap().missing_scope(), None);
 }
