@@ -180,7 +180,7 @@ impl Log {
         }
         // Counted for a moment later than it is, a call leaves the window later: never too many get through.
         let at = if rate.calls() > ENTRIES {
-            now.next_multiple_of(unit / ENTRIES)
+            now.checked_next_multiple_of(unit / ENTRIES).unwrap_or(now)
         } else {
             now
         };

@@ -124,6 +124,22 @@ fn no_other_key_is_taken() {
 }
 
 #[test]
+fn a_key_of_another_curve_is_called_that() {
+    for pem in [
+        pem!("secp256k1.sec1"),
+        pem!("secp256k1.pkcs8"),
+        pem!("p384.pkcs8"),
+        pem!("ed25519.pkcs8"),
+    ] {
+        let refusal = SigningKey::from_pem(pem).unwrap_err().to_string();
+        assert!(
+            refusal.ends_with("it is not on the curve P-256, which is the one of ES256"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_key_is_refused_when_it_is_loaded() {
     // Of the private key, one letter that is within the scalar; of the public one, one within the point.
     let damage = |pem: &[u8], line: usize| {

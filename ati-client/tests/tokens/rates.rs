@@ -342,6 +342,31 @@ fn a_clock_that_is_set_back_gives_nothing_away() {
 }
 
 #[test]
+fn no_time_is_too_far_away_to_count_at() {
+    let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
+    for spec in ["1/s", "300/day"] {
+        let limiter = RateLimiter::new(10);
+        let agent = claims("a", &[("*", spec)]);
+        assert_eq!(check(&limiter, &agent, "x", far), Ok(()));
+    }
+}
+
+#[test]
+fn a_token_with_a_shorter_unit_makes_nothing_forgotten() {
+    let limiter = RateLimiter::new(10);
+    let (slow, fast) = (claims("a", &[("*", "2/m")]), claims("a", &[("*", "9/s")]));
+    assert_eq!(check(&limiter, &slow, "x", after(0)), Ok(()));
+    assert_eq!(check(&limiter, &slow, "x", after(0)), Ok(()));
+    for ms in [5000, 9000] {
+        assert_eq!(check(&limiter, &fast, "x", after(ms)), Ok(()));
+        assert_eq!(
+            check(&limiter, &slow, "x", after(ms)),
+            exceeded("*", 60_000 - ms)
+        );
+    }
+}
+
+#[test]
 fn of_many_calls_at_once_as_many_get_through_as_the_rate_has_room_for() {
     let limiter = RateLimiter::new(10);
     let agent = claims("a", &[("tool:*", "100/m"), ("tool:a", "70/m")]);
