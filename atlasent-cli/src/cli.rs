@@ -13,6 +13,7 @@ use crate::usage;
 /// What the program is called, wherever it is installed.
 pub(crate) const NAME: &str = "atlasent";
 
+// The examples in the help are to be copied, so no line is broken, whichever features of clap the rest of a build asks for.
 /// Authorization for AI agents, on the command line
 #[derive(Parser)]
 #[command(
@@ -20,6 +21,7 @@ pub(crate) const NAME: &str = "atlasent";
     bin_name = NAME,
     version,
     arg_required_else_help = false,
+    term_width = 0,
     after_help = EXIT_CODES
 )]
 struct Cli {
