@@ -46,13 +46,9 @@ fn main() {
 
 async fn latency(ours: &Ours, bare: &Bare) {
     let (mut a, mut b) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        for _ in 0..CALLS {
-            a.push(timed(ours.call()).await);
-        }
-        for _ in 0..CALLS {
-            b.push(timed(bare.call()).await);
-        }
+    for _ in 0..ROUNDS * CALLS {
+        a.push(timed(ours.call()).await);
+        b.push(timed(bare.call()).await);
     }
     a.sort_unstable();
     b.sort_unstable();
