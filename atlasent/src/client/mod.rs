@@ -36,7 +36,6 @@ mod transport;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::json;
 
 pub use audit::{AuditExport, EventFilter, EventPage};
@@ -208,18 +207,10 @@ impl Client {
 
     /// The request with the snapshot that stands in where it has none: hosted policies ask for one.
     fn with_snapshot<'a>(&self, request: &'a EvaluateRequest) -> Cow<'a, EvaluateRequest> {
-        #[derive(Serialize)]
-        struct Snapshot<'a> {
-            source: &'a str,
-            complete: bool,
-        }
         match &self.shared.snapshot_source {
             Some(source) if request.options.state_snapshot.is_none() => {
                 let mut request = request.clone();
-                request.options.state_snapshot = Some(json!(Snapshot {
-                    source,
-                    complete: true
-                }));
+                request.options.state_snapshot = Some(json!({"source": source, "complete": true}));
                 Cow::Owned(request)
             }
             _ => Cow::Borrowed(request),
