@@ -185,6 +185,7 @@ impl<S: Store> Authority for LocalAuthority<S> {
         evaluation.reason = Some(verdict.reason.as_ref().to_owned());
         if !allows {
             evaluation.code = verdict.code.map(|code| code.as_ref().to_owned());
+            evaluation.retry_after = verdict.retry_after;
         }
         evaluation.expires_at = expires_at;
         evaluation.request_id = request

@@ -1,6 +1,6 @@
 //! A request about to be made: who asks for what, with which optional fields.
 
-use crate::execution::{Execution, run};
+use crate::execution::run;
 use crate::permit::PermitRecord;
 use crate::protect::{Gate, Terms, obtain};
 use crate::{Action, Agent, Authority, Denied, Error, Permit, RequestOptions};
@@ -98,7 +98,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         E: From<Error>,
     {
         let permit = self.protect().await?;
-        run(Execution::start(&permit), Result::is_err, body(permit)).await
+        run(permit.execution(), Result::is_err, body(permit)).await
     }
 
     /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).

@@ -1,6 +1,7 @@
 //! A refusal, and what a verification can say of a permit.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::{Agent, Decision};
 
@@ -62,6 +63,7 @@ pub struct Denied {
     pub(crate) audit_hash: Option<String>,
     pub(crate) outcome: Option<PermitOutcome>,
     pub(crate) missing_scope: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Denied {
@@ -117,6 +119,27 @@ impl Denied {
     #[must_use]
     pub fn missing_scope(&self) -> Option<&str> {
         self.missing_scope.as_deref()
+    }
+
+    /// How long to wait before asking again makes sense, where the authority said so: what a server would pass on as
+    /// `Retry-After`. A permit that failed its verification says none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use atlasent::testing::{MockAuthority, Reply};
+    /// use atlasent::{AnyAction, Decision, Evaluation, blocking};
+    ///
+    /// let mut hold = Evaluation::refuse(Decision::Hold, "waits for the change window");
+    /// hold.retry_after = Some(Duration::from_secs(300));
+    /// let authority = MockAuthority::new().on_evaluate("deploy", Reply::Answer(hold));
+    ///
+    /// let error = blocking::protect(&authority, "bot", AnyAction::new("deploy")?).unwrap_err();
+    /// assert_eq!(error.denied().unwrap().retry_after(), Some(Duration::from_secs(300)));
+    /// # Ok::<(), atlasent::Error>(())
+    /// ```
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Whether the permit had been taken back.

@@ -1,6 +1,8 @@
 //! The first answer of an authority: what it decided. It reads every form of answer to `POST /v1-evaluate`
 //! that the contract knows, those of older servers included.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +40,9 @@ pub struct Evaluation {
     pub constraint_trace: Option<ConstraintTrace>,
     /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
     pub rate_limit: Option<RateLimit>,
+    /// How long to wait before asking again makes sense, where the authority knows. Only a refusal has it. It stands
+    /// in the answer's `Retry-After` header, not in its body.
+    pub retry_after: Option<Duration>,
 }
 
 impl Evaluation {
@@ -57,6 +62,7 @@ impl Evaluation {
             risk_score: None,
             constraint_trace: None,
             rate_limit: None,
+            retry_after: None,
         }
     }
 
@@ -72,9 +78,11 @@ impl Evaluation {
     /// A refusal with its reason.
     ///
     /// ```
+    /// use std::time::Duration;
     /// use atlasent::{Decision, Evaluation};
     ///
-    /// let evaluation = Evaluation::refuse(Decision::Hold, "waits for the change window");
+    /// let mut evaluation = Evaluation::refuse(Decision::Hold, "waits for the change window");
+    /// evaluation.retry_after = Some(Duration::from_secs(300));
     /// assert_eq!(evaluation.decision, Decision::Hold);
     /// ```
     #[must_use]

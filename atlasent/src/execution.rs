@@ -4,10 +4,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::permit::PermitRecord;
-use crate::{Action, Error, Permit, trace};
+use crate::{Error, trace};
 
-/// A guard around one protected body. Dropped without an outcome, it was cancelled.
+/// A protected body on its way. When it is over, one closing event tells `tracing` how it ended, and how long it took.
+///
+/// ```
+/// # use atlasent::{AnyAction, Permit};
+/// async fn serve(permit: Permit) -> Result<u8, std::io::Error> {
+///     // Dropped without an outcome, say because the caller went away, it was cancelled.
+///     let execution = permit.execution();
+///     let result = async { Ok(7) }.await;
+///     let record = execution.finish(result.is_err());
+///     println!("{} is done", record.action);
+///     result
+/// }
+/// ```
 #[derive(Debug)]
+#[must_use = "dropped at once, it says that the execution was cancelled"]
 pub struct Execution {
     record: Arc<PermitRecord>,
     started: Instant,
@@ -15,21 +28,19 @@ pub struct Execution {
 }
 
 impl Execution {
-    pub(crate) fn start<A: Action>(permit: &Permit<A>) -> Self {
+    pub(crate) fn new(record: Arc<PermitRecord>) -> Self {
         Self {
-            record: permit.shared_record(),
+            record,
             started: Instant::now(),
             outcome: None,
         }
     }
 
-    fn finish<R>(mut self, result: R, failed: fn(&R) -> bool) -> R {
-        self.outcome = Some(if failed(&result) {
-            "failed"
-        } else {
-            "completed"
-        });
-        result
+    /// The body is over: it `failed`, or it completed. What is left is the permit's record.
+    #[must_use]
+    pub fn finish(mut self, failed: bool) -> Arc<PermitRecord> {
+        self.outcome = Some(if failed { "failed" } else { "completed" });
+        Arc::clone(&self.record)
     }
 }
 
@@ -51,7 +62,8 @@ pub async fn run<R, F: Future<Output = R>>(
     body: F,
 ) -> R {
     let result = body.await;
-    execution.finish(result, failed)
+    let _ = execution.finish(failed(&result));
+    result
 }
 
 /// Runs a sync body.
@@ -61,7 +73,8 @@ pub fn run_blocking<R, F: FnOnce() -> R>(
     body: F,
 ) -> R {
     let result = body();
-    execution.finish(result, failed)
+    let _ = execution.finish(failed(&result));
+    result
 }
 
 /// What a protected function returns: a `Result` that can carry a refusal.

@@ -117,6 +117,7 @@ pub use decision::Decision;
 pub use denied::{Denied, PermitOutcome};
 pub use error::{Code, Error, Failure};
 pub use evaluate::Evaluation;
+pub use execution::Execution;
 pub use guarded::{Guarded, Opened};
 pub use permit::{Permit, PermitRecord};
 pub use protect::{Gate, protect};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::redact::Redacted;
-use crate::{Action, Agent, AnyAction};
+use crate::{Action, Agent, AnyAction, Execution};
 
 /// Proof that `A` was allowed, verified and consumed, for one execution.
 ///
@@ -59,10 +59,6 @@ impl<A: Action> Permit<A> {
             action,
             record: Arc::new(record),
         }
-    }
-
-    pub(crate) fn shared_record(&self) -> Arc<PermitRecord> {
-        Arc::clone(&self.record)
     }
 
     /// The authority's id of the permit: the token, which is used up.
@@ -116,6 +112,12 @@ impl<A: Action> Permit<A> {
     #[must_use]
     pub fn into_action(self) -> A {
         self.action
+    }
+
+    /// Starts the execution of the action, as far as traces are concerned: see [`Execution`]. For middleware, which hands the permit on
+    /// to what runs; `#[protect]` and `with_permit` do it by themselves.
+    pub fn execution(&self) -> Execution {
+        Execution::new(Arc::clone(&self.record))
     }
 
     /// What logs and databases keep. It can never be turned back into a permit.

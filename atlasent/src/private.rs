@@ -78,7 +78,7 @@ pub async fn obtain<P: Authority + ?Sized, A: Action>(
     terms: Terms,
 ) -> Result<(Permit<A>, Execution), Error> {
     let gate = crate::protect::obtain(authority?, agent?, action?, terms).await?;
-    let execution = Execution::start(&gate.permit);
+    let execution = gate.permit.execution();
     Ok((gate.permit, execution))
 }
 

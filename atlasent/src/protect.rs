@@ -154,6 +154,8 @@ fn require_valid(
         reason,
         code: token.scrub_option(verification.verify_error_code.clone()),
         outcome: permit_outcome,
+        // What an allow says of waiting is not about the permit that failed.
+        retry_after: None,
         ..refusal(request, evaluation)
     }
     .into())
@@ -173,6 +175,7 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
         audit_hash: evaluation.audit_hash.clone(),
         outcome: None,
         missing_scope: None,
+        retry_after: evaluation.retry_after,
     }
 }
 
@@ -192,5 +195,44 @@ fn record(
         audit_hash: evaluation.audit_hash.clone(),
         timestamp: verification.timestamp.clone(),
         expires_at: evaluation.expires_at.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::AnyAction;
+
+    const WAIT: Option<Duration> = Some(Duration::from_secs(120));
+
+    fn request() -> EvaluateRequest {
+        let action = AnyAction::new("deploy").unwrap();
+        EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_of_any_kind_passes_on_when_to_come_back() {
+        for decision in [Decision::Hold, Decision::Escalate, Decision::Deny] {
+            for wait in [WAIT, None] {
+                let mut evaluation = Evaluation::refuse(decision, "no");
+                evaluation.retry_after = wait;
+                let error = require_allow(&request(), &evaluation).unwrap_err();
+                assert_eq!(error.denied().unwrap().retry_after(), wait, "{decision}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_permit_that_failed_its_verification_says_nothing_of_waiting() {
+        let token = PermitToken::new("p").unwrap();
+        let mut allow = Evaluation::allow(token.clone());
+        allow.retry_after = WAIT;
+        let refused = Verification::refuse(Some(PermitOutcome::Expired), "over");
+        let error = require_valid(&request(), &allow, &token, &refused).unwrap_err();
+        let denied = error.denied().unwrap();
+        assert!(denied.is_expired());
+        assert_eq!(denied.retry_after(), None);
     }
 }

@@ -41,6 +41,7 @@ impl Checked {
                 audit_hash: None,
                 outcome: None,
                 missing_scope: Some(self.required.clone()),
+                retry_after: None,
             }
             .into()),
             Err(error) => Err(Error::invalid(error.to_string())),

@@ -37,6 +37,7 @@ pub(crate) use verdict::{Verdict, code};
 ///     @decision("hold")
 ///     @reason("a person releases deployments on Fridays")
 ///     @code("CHANGE_FREEZE")
+///     @retry_after("3600")
 ///     forbid (principal, action == Action::"deploy.production", resource)
 ///     when { context.weekday == "friday" };
 /// "#)?;
@@ -65,8 +66,10 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// A `permit` allows; nothing is allowed without one. A `forbid` wins over every `permit`, and
 /// says with `@decision("deny")`, `@decision("escalate")` or `@decision("hold")` what it wants
-/// instead; without the annotation it denies. Of several, the strongest wins, in that order. `@reason` and `@code`
-/// are given to the caller: those of the winning policy, or of several, those of the first by id that has one.
+/// instead; without the annotation it denies. Of several, the strongest wins, in that order. `@reason`, `@code` and
+/// `@retry_after` are given to the caller: each as the winning policy has it, or of several, the first by id that has it.
+/// `@retry_after("300")` says in whole seconds, from 1 to 31536000 (a year), when asking again makes sense, and belongs on
+/// a `forbid`; the caller finds it in [`Denied::retry_after`](atlasent::Denied::retry_after).
 /// `@id` is the policy's id; without one it is the name of its source, `#`, and its position there.
 ///
 /// Requests that no policy words an answer to are denied with one of these codes:

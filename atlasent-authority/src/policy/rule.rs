@@ -1,7 +1,8 @@
-//! What our annotations make of a Cedar policy: its id, its decision, its reason and code.
+//! What our annotations make of a Cedar policy: its id, its decision, its reason and code, and when to come back.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlasent::Decision;
 use cedar_policy::{Effect, Policy, PolicySet};
@@ -10,6 +11,9 @@ use super::error::{PolicyProblem, Source};
 
 const TEMPLATE: &str =
     "this policy is a template: write entities in place of `?principal` and `?resource`";
+
+/// The longest wait that a policy may ask for, in seconds: 365 days.
+const LONGEST_WAIT: u64 = 31_536_000;
 
 /// A policy as it stands in its source.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(super) struct Rule {
     /// The reason to give when no determining policy has one.
     pub(super) default_reason: Arc<str>,
     pub(super) code: Option<Arc<str>>,
+    /// How long the caller is told to wait. Only a `forbid` has it.
+    pub(super) retry_after: Option<Duration>,
     pub(super) source: Arc<Source>,
     pub(super) span: Range<usize>,
 }
@@ -92,25 +98,11 @@ impl Statement {
             text => text.map(Arc::<str>::from),
         };
         let (id, reason, code) = (text_of("id"), text_of("reason"), text_of("code"));
-        let decision = match (self.policy.effect(), self.policy.annotation("decision")) {
-            (Effect::Permit, None) => Ok(Decision::Allow),
-            (Effect::Forbid, None | Some("deny")) => Ok(Decision::Deny),
-            (Effect::Forbid, Some("hold")) => Ok(Decision::Hold),
-            (Effect::Forbid, Some("escalate")) => Ok(Decision::Escalate),
-            (Effect::Permit, Some(_)) => {
-                Err("`@decision` belongs on a `forbid`: a `permit` always allows".to_owned())
-            }
-            (Effect::Forbid, Some(word)) => Err(format!(
-                "unknown decision `{word}`: use `deny`, `escalate` or `hold`"
-            )),
-        };
-        let decision = match decision {
-            Ok(decision) if problems.is_empty() => decision,
-            Ok(_) => return Err(problems),
-            Err(message) => {
-                problems.push(self.problem_at_annotation("decision", message));
-                return Err(problems);
-            }
+        let decision = self.decision().map_err(|problem| problems.push(problem));
+        let retry_after = self.retry_after().map_err(|problem| problems.push(problem));
+        let (Ok(decision), Ok(retry_after), true) = (decision, retry_after, problems.is_empty())
+        else {
+            return Err(problems);
         };
 
         let id = id.unwrap_or_else(|| format!("{}#{}", self.source.name, self.nth).into());
@@ -125,9 +117,43 @@ impl Statement {
             decision,
             reason,
             code,
+            retry_after,
             source: Arc::clone(&self.source),
             span: self.span.clone(),
         })
+    }
+
+    fn decision(&self) -> Result<Decision, PolicyProblem> {
+        let message = match (self.policy.effect(), self.policy.annotation("decision")) {
+            (Effect::Permit, None) => return Ok(Decision::Allow),
+            (Effect::Forbid, None | Some("deny")) => return Ok(Decision::Deny),
+            (Effect::Forbid, Some("hold")) => return Ok(Decision::Hold),
+            (Effect::Forbid, Some("escalate")) => return Ok(Decision::Escalate),
+            (Effect::Permit, Some(_)) => {
+                "`@decision` belongs on a `forbid`: a `permit` always allows".to_owned()
+            }
+            (Effect::Forbid, Some(word)) => {
+                format!("unknown decision `{word}`: use `deny`, `escalate` or `hold`")
+            }
+        };
+        Err(self.problem_at_annotation("decision", message))
+    }
+
+    fn retry_after(&self) -> Result<Option<Duration>, PolicyProblem> {
+        let message = match (self.policy.effect(), self.policy.annotation("retry_after")) {
+            (_, None) => return Ok(None),
+            (Effect::Permit, Some(_)) => {
+                "`@retry_after` belongs on a `forbid`: a `permit` leaves nothing to wait for"
+                    .to_owned()
+            }
+            (Effect::Forbid, Some(text)) => match seconds(text) {
+                Some(wait) => return Ok(Some(wait)),
+                None => format!(
+                    "`@retry_after` cannot be `{text}`: use whole seconds from `1` to `{LONGEST_WAIT}`"
+                ),
+            },
+        };
+        Err(self.problem_at_annotation("retry_after", message))
     }
 
     fn problem_at_annotation(&self, name: &str, message: String) -> PolicyProblem {
@@ -135,6 +161,15 @@ impl Statement {
         let offset = annotation_offset(text, name).unwrap_or(0);
         self.source.problem_at(self.span.start + offset, message)
     }
+}
+
+/// As `Retry-After` has them (RFC 9110, 10.2.3): digits only, where Rust would read `+5` as well.
+fn seconds(text: &str) -> Option<Duration> {
+    let only_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = text.parse().ok().filter(|_| only_digits)?;
+    (1..=LONGEST_WAIT)
+        .contains(&seconds)
+        .then(|| Duration::from_secs(seconds))
 }
 
 /// Where `piece` starts in `text`, at or after `from`. Only blanks and comments stand between two

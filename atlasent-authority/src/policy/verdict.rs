@@ -1,7 +1,8 @@
-//! From what the policies say to the one answer that leaves: decision, reason, code.
+//! From what the policies say to the one answer that leaves: decision, reason, code, and when to come back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlasent::Decision;
 use cedar_policy::{AuthorizationError, PolicyId};
@@ -18,6 +19,8 @@ pub(crate) struct Verdict {
     pub(crate) reason: Arc<str>,
     /// For programs: the `@code` of a determining policy, or one of [`code`].
     pub(crate) code: Option<Arc<str>>,
+    /// The `@retry_after` of a determining policy. An allow has none, since a `permit` has none.
+    pub(crate) retry_after: Option<Duration>,
     /// The ids of the policies that made the decision, sorted. When policies could not be
     /// evaluated it is they who deny.
     pub(crate) determining: Vec<Arc<str>>,
@@ -44,6 +47,7 @@ impl Verdict {
             decision: Decision::Deny,
             reason: reason.into(),
             code: Some(code.into()),
+            retry_after: None,
             determining: Vec::new(),
             errors: Vec::new(),
         }
@@ -75,11 +79,13 @@ impl Verdict {
         let mut winning = determining.iter().filter(|rule| rule.decision == decision);
         let reason = winning.clone().find_map(|rule| rule.reason.as_ref());
         let code = winning.clone().find_map(|rule| rule.code.as_ref());
+        let retry_after = winning.clone().find_map(|rule| rule.retry_after);
         let default = winning.next().map(|rule| &rule.default_reason);
         Self {
             decision,
             reason: reason.or(default).cloned().unwrap_or_default(),
             code: code.cloned(),
+            retry_after,
             determining: determining
                 .iter()
                 .map(|rule| Arc::clone(&rule.id))

@@ -28,7 +28,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::execution::{Execution, run_blocking};
+use crate::execution::run_blocking;
 #[cfg(feature = "client")]
 pub use client::Client;
 
@@ -61,7 +61,7 @@ pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
     body: impl FnOnce(Permit<A>) -> Result<T, E>,
 ) -> Result<T, E> {
     let permit = protect(authority, agent, action)?;
-    run_blocking(Execution::start(&permit), Result::is_err, || body(permit))
+    run_blocking(permit.execution(), Result::is_err, || body(permit))
 }
 
 /// [`require_permit`](crate::require_permit) with a sync body.

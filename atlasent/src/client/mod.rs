@@ -202,6 +202,9 @@ impl Client {
         let call = transport.post(path, request)?;
         let (mut evaluation, about) = transport.fetch::<Evaluation>(&call).await?;
         evaluation.rate_limit = about.rate_limit;
+        if !evaluation.decision.is_allow() {
+            evaluation.retry_after = about.retry_after;
+        }
         Ok(evaluation)
     }
 

@@ -72,6 +72,7 @@ pub(super) struct Answer {
 pub(super) struct About {
     pub(super) request_id: String,
     pub(super) rate_limit: Option<RateLimit>,
+    pub(super) retry_after: Option<Duration>,
     /// Whether an earlier attempt of the same call may have reached the server.
     pub(super) retried: bool,
 }
@@ -231,6 +232,7 @@ impl Tries<'_> {
         let about = About {
             request_id: self.request_id.clone(),
             rate_limit: headers::rate_limit(response.headers()),
+            retry_after: headers::retry_after(response.headers(), SystemTime::now()),
             retried: self.schedule.is_retry(),
         };
         let status = response.status();
@@ -252,10 +254,9 @@ impl Tries<'_> {
         if status.is_success() {
             return Ok((response, about));
         }
-        let retry_after = headers::retry_after(response.headers(), SystemTime::now());
         let body = self.explanation(response, call).await;
         let mut attempt = failure::of_status(status, &body);
-        attempt.failure.retry_after = retry_after;
+        attempt.failure.retry_after = about.retry_after;
         attempt.failure.rate_limit = about.rate_limit;
         Err(attempt)
     }

@@ -30,3 +30,4 @@ mod scripted;
 mod stage;
 mod streaming;
 mod support;
+mod waits;

@@ -12,3 +12,4 @@ mod contention;
 mod faults;
 mod ledger;
 mod support;
+mod waits;

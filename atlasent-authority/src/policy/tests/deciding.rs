@@ -1,4 +1,6 @@
-//! Decision, reason and code: what a verdict says.
+//! Decision, reason, code and wait: what a verdict says.
+
+use std::time::Duration;
 
 use atlasent::Decision;
 use serde_json::{Map, Value, json};
@@ -100,6 +102,52 @@ fn of_equally_strong_policies_the_first_by_id_speaks() {
         ("middle", Some("Z"))
     );
     assert_eq!(ids(&verdict), ["a", "m", "z"]);
+}
+
+#[test]
+fn the_wait_is_that_of_the_first_winning_policy_by_id_that_has_one() {
+    let rule = |id: &str, annotations: &str| {
+        format!("@id(\"{id}\") {annotations} forbid (principal, action, resource);\n")
+    };
+    let hold = rule("a", r#"@decision("hold") @retry_after("1")"#);
+    let bare = rule("b", r#"@decision("escalate") @reason("ask")"#);
+    let late = rule("d", r#"@decision("escalate") @retry_after("4")"#);
+    let soon = rule("c", r#"@decision("escalate") @retry_after("3")"#);
+    let deny = rule("e", r#"@retry_after("31536000")"#);
+    let plain = rule("f", "");
+    for (forbids, decision, seconds) in [
+        (vec![&hold], Decision::Hold, Some(1)),
+        // What a weaker policy says is about its own decision.
+        (vec![&hold, &bare], Decision::Escalate, None),
+        (vec![&hold, &bare, &late], Decision::Escalate, Some(4)),
+        (vec![&late, &bare, &soon], Decision::Escalate, Some(3)),
+        (vec![&hold, &soon, &deny], Decision::Deny, Some(31_536_000)),
+        (vec![&hold, &plain], Decision::Deny, None),
+        (vec![], Decision::Allow, None),
+    ] {
+        let text: String = forbids.into_iter().map(String::as_str).collect();
+        let verdict = ask(&policies(&(text + PERMIT_ALL)), "deploy", &json!({}));
+        assert_eq!(
+            (verdict.decision, verdict.retry_after),
+            (decision, seconds.map(Duration::from_secs))
+        );
+    }
+}
+
+#[test]
+fn what_no_policy_words_has_no_wait() {
+    let unmatched = r#"@retry_after("5") forbid (principal, action == Action::"drop", resource);"#;
+    let failing = format!(
+        r#"{PERMIT_ALL} @decision("hold") @retry_after("5") forbid (principal, action, resource) when {{ context.x }};"#
+    );
+    for (text, word) in [
+        (unmatched, code::NO_MATCHING_POLICY),
+        (&failing, code::POLICY_EVALUATION_ERROR),
+    ] {
+        let verdict = ask(&policies(text), "deploy", &json!({}));
+        assert_eq!(verdict.code.as_deref(), Some(word));
+        assert_eq!(verdict.retry_after, None, "{word}");
+    }
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::policy::{Policies, PolicyError};
+use super::{PERMIT, parse_error, places};
+use crate::policy::Policies;
 
-const PERMIT: &str = "permit (principal, action, resource);\n";
 const SCHEMA: &str = r#"
     entity Role;
     entity Agent in [Role] { level: Long };
@@ -39,19 +39,6 @@ impl Drop for Dir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-fn parse_error(text: &str) -> String {
-    Policies::parse(text).unwrap_err().to_string()
-}
-
-fn places(error: &PolicyError) -> Vec<String> {
-    (error.problems().iter())
-        .map(|problem| match (problem.line(), problem.column()) {
-            (Some(line), Some(column)) => format!("{}:{line}:{column}", problem.source_name()),
-            _ => problem.source_name().to_owned(),
-        })
-        .collect()
 }
 
 #[test]
@@ -97,53 +84,6 @@ fn every_problem_of_every_file_is_reported_at_once() {
     ];
     assert_eq!(places(&error), expected, "{error}");
     assert_eq!(error.to_string().lines().count(), expected.len());
-}
-
-#[test]
-fn an_annotation_without_meaning_is_refused_where_it_stands() {
-    for (annotation, column, message) in [
-        (
-            "@decision(\"hold\") permit",
-            1,
-            "`@decision` belongs on a `forbid`",
-        ),
-        ("@decision forbid", 1, "unknown decision ``"),
-        (
-            "@decision(\"Hold\") forbid",
-            1,
-            "unknown decision `Hold`: use `deny`, `escalate` or `hold`",
-        ),
-        ("@decision(\"allow\") forbid", 1, "unknown decision `allow`"),
-        (
-            "@note(\"@decision(\\\"\") @decision(\"x\") forbid",
-            23,
-            "unknown decision `x`",
-        ),
-        ("@id(\"\") forbid", 1, "`@id` must not be empty"),
-        ("@x @reason(\" \") forbid", 4, "`@reason` must not be empty"),
-        ("@code @x forbid", 1, "`@code` must not be empty"),
-    ] {
-        let text = format!(
-            "// forbid (principal, action, resource);\n{annotation} (principal, action, resource);"
-        );
-        let error = parse_error(&text);
-        assert!(
-            error.starts_with(&format!("<policies>:2:{column}: {message}")),
-            "{annotation}: {error}"
-        );
-    }
-}
-
-#[test]
-fn an_annotation_is_found_behind_comments_and_other_annotations() {
-    let text = format!(
-        "{PERMIT}// {PERMIT}\n  @ note // \"@decision\"\n  ( \"a\\\"b\" )\n  @id(\"x\")\n    @decision(\"no\")\nforbid (principal, action, resource);"
-    );
-    assert!(
-        parse_error(&text).starts_with("<policies>:7:5: unknown decision `no`"),
-        "{}",
-        parse_error(&text)
-    );
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! What the policies of a program can rely on. Smaller promises are tested beside their code.
 
+mod annotations;
 mod deciding;
 mod loading;
 mod slicing;
 
 use serde_json::Value;
 
-use super::{Policies, Question, Verdict};
+use super::{Policies, PolicyError, Question, Verdict};
+
+const PERMIT: &str = "permit (principal, action, resource);\n";
 
 /// Asks whether `deploy-bot` may do `action` in `context`.
 fn ask(policies: &Policies, action: &str, context: &Value) -> Verdict {
@@ -17,4 +20,17 @@ fn ask(policies: &Policies, action: &str, context: &Value) -> Verdict {
         resource: None,
         context,
     })
+}
+
+fn parse_error(text: &str) -> String {
+    Policies::parse(text).unwrap_err().to_string()
+}
+
+fn places(error: &PolicyError) -> Vec<String> {
+    (error.problems().iter())
+        .map(|problem| match (problem.line(), problem.column()) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", problem.source_name()),
+            _ => problem.source_name().to_owned(),
+        })
+        .collect()
 }
