@@ -1,6 +1,7 @@
 //! What the tests of several crates share.
 
 mod capture;
+pub mod cases;
 mod drive;
 pub mod server;
 

@@ -7,9 +7,9 @@ use atlasent::{
     Authority, AuthorityExt, DynAuthority, Error, EvaluateRequest, Evaluation, PermitToken,
     Verification, VerifyRequest, protect,
 };
+use atlasent_tests::cases::{AGENT, TOKEN};
 use atlasent_tests::{Driven, Kind, Ran, Seen, capture, drive, yields};
 
-use crate::cases::{AGENT, TOKEN};
 use crate::paths::{AsyncPath, Boxed, action, async_paths};
 
 /// Allows everything, after a few polls for each answer.

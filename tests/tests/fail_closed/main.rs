@@ -8,7 +8,6 @@
 )]
 
 mod cancelled;
-mod cases;
 mod matrix;
 mod paths;
 mod waiting;

@@ -7,9 +7,9 @@ use atlasent::testing::{Call, MockAuthority};
 use atlasent::{
     AnyAction, Authority, AuthorityExt, DynAuthority, Error, Evaluation, Verification, protect,
 };
+use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 
-use crate::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use crate::paths::{async_paths, sync_paths};
 
 /// How often to poll what may never end. Nothing here needs more than one poll.

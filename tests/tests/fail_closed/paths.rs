@@ -7,8 +7,7 @@ use atlasent::{
     Action, AnyAction, Authority, AuthorityExt, Authorization, Error, Permit, blocking, protect,
 };
 use atlasent_tests::Ran;
-
-use crate::cases::{ACTION, AGENT};
+use atlasent_tests::cases::{ACTION, AGENT};
 
 pub(crate) type Boxed<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 pub(crate) type AsyncPath<P> = for<'a> fn(&'a P, &'a Ran) -> Boxed<'a>;

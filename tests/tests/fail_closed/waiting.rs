@@ -11,8 +11,8 @@ use atlasent::{
     Verification, VerifyRequest,
 };
 use atlasent_tests::Ran;
+use atlasent_tests::cases::TOKEN;
 
-use crate::cases::TOKEN;
 use crate::paths::sync_paths;
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,13 +7,13 @@ use atlasent::{
     Authority, AuthorityExt, Code, Error, EvaluateRequest, Evaluation, Failure, Verification,
     VerifyRequest,
 };
+use atlasent_tests::cases::{ACTION, AGENT, TOKEN};
 use atlasent_tests::{Driven, Ran, drive};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::cases::{ACTION, AGENT, TOKEN};
 use crate::paths::{action, async_paths, sync_paths};
 
 /// Answers with texts, as a server does.

@@ -1,11 +1,19 @@
 //! Everything that an authority can answer, and what each answer alone means.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
 
 use atlasent::testing::Reply;
 use atlasent::{Code, Decision, Evaluation, PermitOutcome, PermitToken, Verification};
 
-pub(crate) const ACTION: &str = "deploy.production";
-pub(crate) const AGENT: &str = "deploy-bot";
-pub(crate) const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
+/// The action that the answers are about.
+pub const ACTION: &str = "deploy.production";
+/// The agent that they are about.
+pub const AGENT: &str = "deploy-bot";
+/// The token of the permits in them.
+pub const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
 
 const CODES: [Code; 8] = [
     Code::InvalidApiKey,
@@ -26,41 +34,55 @@ const OUTCOMES: [PermitOutcome; 4] = [
 ];
 
 /// One reply, and what it means.
-pub(crate) struct Case<T> {
-    pub(crate) name: String,
-    pub(crate) reply: Reply<T>,
-    pub(crate) says: Says,
+#[derive(Debug)]
+pub struct Case<T> {
+    /// What it is called where a test fails.
+    pub name: String,
+    /// The reply.
+    pub reply: Reply<T>,
+    /// What it means.
+    pub says: Says,
 }
 
 /// What a reply means by the contract. Written down here case by case, and never computed by the code under
 /// test.
 #[derive(Clone, Debug)]
-pub(crate) enum Says {
+pub enum Says {
+    /// Go on.
     Yes,
+    /// A refusal.
     No(Refusal),
+    /// No usable answer.
     Fails(Code),
+    /// The authority panics.
     Panics,
+    /// There is no answer at all.
     Never,
 }
 
+/// What a refusal has to say.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
-    pub(crate) decision: Decision,
+pub struct Refusal {
+    /// The decision.
+    pub decision: Decision,
     /// How the reason begins.
-    pub(crate) reason: String,
-    pub(crate) code: Option<String>,
-    pub(crate) outcome: Option<PermitOutcome>,
+    pub reason: String,
+    /// The code for programs.
+    pub code: Option<String>,
+    /// What was wrong with the permit.
+    pub outcome: Option<PermitOutcome>,
 }
 
 /// Both answers must be a yes. The first one that is not is what the caller hears.
-pub(crate) fn both<'a>(evaluate: &'a Says, verify: &'a Says) -> &'a Says {
+#[must_use]
+pub fn both<'a>(evaluate: &'a Says, verify: &'a Says) -> &'a Says {
     match evaluate {
         Says::Yes => verify,
         other => other,
     }
 }
 
-pub(crate) fn token(text: &str) -> Option<PermitToken> {
+fn token(text: &str) -> Option<PermitToken> {
     Some(PermitToken::new(text).unwrap())
 }
 
@@ -87,7 +109,9 @@ fn no_answers<T>() -> Vec<Case<T>> {
     cases
 }
 
-pub(crate) fn evaluations() -> Vec<Case<Evaluation>> {
+/// The answers to the first question.
+#[must_use]
+pub fn evaluations() -> Vec<Case<Evaluation>> {
     let mut cases = no_answers();
     let mut add = |name: String, answer: Evaluation, says: Says| {
         cases.push(Case {
@@ -134,7 +158,9 @@ pub(crate) fn evaluations() -> Vec<Case<Evaluation>> {
     cases
 }
 
-pub(crate) fn verifications() -> Vec<Case<Verification>> {
+/// The answers to the second.
+#[must_use]
+pub fn verifications() -> Vec<Case<Verification>> {
     let mut cases = no_answers();
     cases.extend(genuine().into_iter().map(|answer| Case {
         name: format!("good {answer:?}"),

@@ -1,0 +1,89 @@
+//! The authority in the state of a router.
+
+use std::fmt;
+use std::sync::Arc;
+
+use atlasent::{
+    Authority, DynAuthority, Error, EvaluateRequest, Evaluation, Verification, VerifyRequest,
+};
+use axum::extract::FromRef;
+
+/// An authority that handlers share. Put one into the router's state:
+///
+/// ```
+/// # use atlasent::testing::MockAuthority;
+/// use atlasent_axum::SharedAuthority;
+/// use axum::extract::FromRef;
+///
+/// #[derive(Clone)]
+/// struct App {
+///     authority: SharedAuthority,
+///     database: String,
+/// }
+///
+/// // Or `#[derive(FromRef)]`, with axum's feature `macros`.
+/// impl FromRef<App> for SharedAuthority {
+///     fn from_ref(app: &App) -> Self {
+///         app.authority.clone()
+///     }
+/// }
+///
+/// let app = App {
+///     authority: SharedAuthority::new(MockAuthority::new().allow("deploy")),
+///     database: "postgres://…".into(),
+/// };
+/// ```
+///
+/// It is an [`Authority`] itself, for `#[protect(…, authority = app.authority)]`.
+#[derive(Clone)]
+pub struct SharedAuthority(Arc<dyn DynAuthority>);
+
+impl SharedAuthority {
+    /// Shares an authority.
+    #[must_use]
+    pub fn new(authority: impl Authority + 'static) -> Self {
+        Self(Arc::new(authority))
+    }
+
+    pub(crate) fn as_dyn(&self) -> &dyn DynAuthority {
+        &*self.0
+    }
+}
+
+impl Authority for SharedAuthority {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        self.0.evaluate(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.0.verify(request).await
+    }
+}
+
+impl fmt::Debug for SharedAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedAuthority").finish_non_exhaustive()
+    }
+}
+
+/// A state that has an authority: [`SharedAuthority`] implements `FromRef` for it.
+#[diagnostic::on_unimplemented(
+    message = "the state `{Self}` has no authority",
+    label = "nobody can be asked for a permit with this state",
+    note = "give it a field of the type `atlasent_axum::SharedAuthority` and derive `axum::extract::FromRef` for it, \
+            or implement `FromRef<{Self}>` for `SharedAuthority`; a `SharedAuthority` alone will do as a state, too"
+)]
+pub trait HasAuthority {
+    /// The authority.
+    fn authority(&self) -> SharedAuthority;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S> HasAuthority for S
+where
+    SharedAuthority: FromRef<S>,
+{
+    fn authority(&self) -> SharedAuthority {
+        SharedAuthority::from_ref(self)
+    }
+}

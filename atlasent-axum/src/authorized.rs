@@ -1,0 +1,259 @@
+//! A permit for an action that the request itself describes, as an extractor.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use atlasent::{Action, Agent, AuthorityExt, Permit};
+use atlasent_tower::{Refusal, subject};
+use axum::extract::{Form, FromRequest, FromRequestParts, Json, Path, Query, Request};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+
+use crate::whole_path::whole_path;
+use crate::{HasAuthority, Refused};
+
+/// Extracts an action with `E`, asks the authority in the state whether the agent of the request may do it, and gives the handler the
+/// permit, which owns the action.
+///
+/// ```
+/// # use atlasent::testing::MockAuthority;
+/// use atlasent::Action;
+/// use atlasent_axum::{Authorized, SharedAuthority};
+/// use axum::{Json, Router, routing::post};
+/// use serde::Deserialize;
+///
+/// #[derive(Action, Deserialize)]
+/// #[action("modify_patient_record")]
+/// struct ModifyPatientRecord {
+///     #[action(resource)]
+///     patient_id: String,
+///     change_reason: String,
+/// }
+///
+/// // The signature is the proof: this does not run without a permit for these very values.
+/// async fn modify(Authorized(permit): Authorized<Json<ModifyPatientRecord>>) -> String {
+///     format!("{} is changed: {}", permit.patient_id, permit.change_reason)
+/// }
+///
+/// # let authority = MockAuthority::new();
+/// // An `AtiLayer` outside says who the agent is.
+/// let app: Router = Router::new().route("/records", post(modify)).with_state(SharedAuthority::new(authority));
+/// ```
+///
+/// `E` is [`Json`], [`Path`], [`Query`] or [`Form`] of an action, [`Built`] where an action has its values from several places, or any
+/// extractor of yours that is an [`ActionSource`].
+pub struct Authorized<E: ActionSource>(pub Permit<E::Action>);
+
+/// An extractor that yields an action.
+///
+/// ```
+/// use atlasent::AnyAction;
+/// use atlasent_axum::{ActionSource, Refusal};
+/// use axum::body::Bytes;
+/// use axum::extract::FromRequest; // with axum's feature `macros`
+///
+/// #[derive(FromRequest)]
+/// struct Command {
+///     text: Bytes,
+/// }
+///
+/// impl ActionSource for Command {
+///     type Action = AnyAction;
+///
+///     fn into_action(self) -> Result<AnyAction, Refusal> {
+///         let text = std::str::from_utf8(&self.text).map_err(|_| Refusal::bad_request("it is not UTF-8"))?;
+///         Ok(AnyAction::new("run_command")?.with_field("command", text)?)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` yields no action",
+    label = "this does not implement `atlasent_axum::ActionSource`",
+    note = "take `Json<A>`, `Path<A>`, `Query<A>` or `Form<A>` of a type `A` that derives `atlasent::Action`",
+    note = "or `Built<A, (Path<…>, Json<…>)>`, where the values of `A` come from several places"
+)]
+pub trait ActionSource {
+    /// The action.
+    type Action: Action;
+
+    /// Gives the action.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] if what was extracted describes none.
+    fn into_action(self) -> Result<Self::Action, Refusal>;
+}
+
+macro_rules! sources {
+    ($($extractor:ident),*) => {$(
+        impl<A: Action> ActionSource for $extractor<A> {
+            type Action = A;
+
+            fn into_action(self) -> Result<A, Refusal> {
+                Ok(self.0)
+            }
+        }
+    )*};
+}
+
+sources!(Json, Path, Query, Form);
+
+/// An action that is built from what several extractors find: [`TryFrom`] their tuple.
+///
+/// ```
+/// # use atlasent::Action;
+/// use atlasent_axum::{Authorized, Built, SharedAuthority};
+/// use axum::Json;
+/// use axum::extract::Path;
+///
+/// # #[derive(Action)]
+/// # #[action("modify_patient_record")]
+/// # struct ModifyPatientRecord {
+/// #     #[action(resource)]
+/// #     patient_id: String,
+/// #     change_reason: String,
+/// # }
+/// #[derive(serde::Deserialize)]
+/// struct Change {
+///     reason: String,
+/// }
+///
+/// impl From<(Path<String>, Json<Change>)> for ModifyPatientRecord {
+///     fn from((Path(patient_id), Json(change)): (Path<String>, Json<Change>)) -> Self {
+///         Self { patient_id, change_reason: change.reason }
+///     }
+/// }
+///
+/// async fn modify(
+///     Authorized(permit): Authorized<Built<ModifyPatientRecord, (Path<String>, Json<Change>)>>,
+/// ) -> String {
+///     permit.into_action().patient_id
+/// }
+/// # axum::Router::<SharedAuthority>::new().route("/patients/{id}", axum::routing::put(modify));
+/// ```
+pub struct Built<A, T> {
+    parts: T,
+    action: PhantomData<fn() -> A>,
+}
+
+impl<A, T> Built<A, T> {
+    fn new(parts: T) -> Self {
+        Self {
+            parts,
+            action: PhantomData,
+        }
+    }
+}
+
+impl<A, T> ActionSource for Built<A, T>
+where
+    A: Action + TryFrom<T, Error: fmt::Display>,
+{
+    type Action = A;
+
+    fn into_action(self) -> Result<A, Refusal> {
+        A::try_from(self.parts).map_err(|error| Refusal::bad_request(error.to_string()))
+    }
+}
+
+impl<A, T: FromRequest<S>, S: Send + Sync> FromRequest<S> for Built<A, T> {
+    type Rejection = T::Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, T::Rejection> {
+        T::from_request(request, state).await.map(Self::new)
+    }
+}
+
+impl<A, T: FromRequestParts<S>, S: Send + Sync> FromRequestParts<S> for Built<A, T> {
+    type Rejection = T::Rejection;
+
+    async fn from_request_parts(request: &mut Parts, state: &S) -> Result<Self, T::Rejection> {
+        T::from_request_parts(request, state).await.map(Self::new)
+    }
+}
+
+impl<E, S> FromRequest<S> for Authorized<E>
+where
+    E: ActionSource + FromRequest<S>,
+    S: HasAuthority + Send + Sync,
+{
+    type Rejection = AuthorizedRejection<E::Rejection>;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let (parts, body) = request.into_parts();
+        let agent = agent(&parts)?;
+        let request = Request::from_parts(parts, body);
+        let action = E::from_request(request, state).await.map(E::into_action);
+        let action = action.map_err(AuthorizedRejection::Extraction)?;
+        Ok(Self(authorize(agent, action, state).await?))
+    }
+}
+
+impl<E, S> FromRequestParts<S> for Authorized<E>
+where
+    E: ActionSource + FromRequestParts<S>,
+    S: HasAuthority + Send + Sync,
+{
+    type Rejection = AuthorizedRejection<E::Rejection>;
+
+    async fn from_request_parts(request: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let agent = agent(request)?;
+        let action = E::from_request_parts(request, state)
+            .await
+            .map(E::into_action);
+        let action = action.map_err(AuthorizedRejection::Extraction)?;
+        Ok(Self(authorize(agent, action, state).await?))
+    }
+}
+
+/// Who asks. A stranger is not told what is wrong with the rest of the request.
+fn agent(request: &Parts) -> Result<Agent, Refused> {
+    whole_path(request)?;
+    Ok(subject(request)?)
+}
+
+async fn authorize<A: Action, S: HasAuthority>(
+    agent: Agent,
+    action: Result<A, Refusal>,
+    state: &S,
+) -> Result<Permit<A>, Refused> {
+    let authority = state.authority();
+    Ok(authority.protect(agent, action?).await?)
+}
+
+/// Why there is no [`Authorized`]: the action could not be extracted, or there is no permit for it.
+#[derive(Debug)]
+pub enum AuthorizedRejection<R> {
+    /// There is no permit.
+    Refused(Refused),
+    /// There is no action: what the inner extractor says.
+    Extraction(R),
+}
+
+impl<R> From<Refused> for AuthorizedRejection<R> {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl<R: IntoResponse> IntoResponse for AuthorizedRejection<R> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refused) => refused.into_response(),
+            Self::Extraction(rejection) => rejection.into_response(),
+        }
+    }
+}
+
+impl<E: ActionSource> fmt::Debug for Authorized<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authorized").field(&self.0).finish()
+    }
+}
+
+/// Prints no value, which may be anything.
+impl<A, T> fmt::Debug for Built<A, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Built").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! A router that is built: it is served, and takes no more routes.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::response::{IntoResponse, Response};
+use axum::routing::IntoMakeService;
+use axum::routing::future::RouteFuture;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// A built [`ProtectedRouter`](crate::ProtectedRouter). It is served, or nested into another router as a service, and takes no more
+/// routes: there is no way to add one that asks for nothing.
+#[derive(Clone)]
+pub struct ProtectedApp(Router);
+
+impl ProtectedApp {
+    pub(super) fn new(router: Router) -> Self {
+        Self(router)
+    }
+
+    /// Adds a layer around everything, refusals included: for traces, limits and the like.
+    #[must_use]
+    pub fn layer<L>(self, layer: L) -> Self
+    where
+        L: Layer<axum::routing::Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        Self(self.0.layer(layer))
+    }
+
+    /// For `axum::serve`.
+    #[must_use]
+    pub fn into_make_service(self) -> IntoMakeService<Router> {
+        self.0.into_make_service()
+    }
+
+    /// For `axum::serve`, with `C`, such as a `SocketAddr`, as what is known of the connection.
+    #[must_use]
+    pub fn into_make_service_with_connect_info<C>(
+        self,
+    ) -> IntoMakeServiceWithConnectInfo<Router, C> {
+        self.0.into_make_service_with_connect_info()
+    }
+}
+
+impl<B> Service<http::Request<B>> for ProtectedApp
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<http::Request<Body>>::poll_ready(&mut self.0, context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        self.0.call(request.map(Body::new))
+    }
+}
+
+impl fmt::Debug for ProtectedApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProtectedApp").finish_non_exhaustive()
+    }
+}

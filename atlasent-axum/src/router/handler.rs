@@ -1,0 +1,80 @@
+//! A handler behind its guard.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use atlasent::{DynAuthority, Execution};
+use atlasent_tower::{Guard, Refusal, Respond};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::response::Response;
+use http::request::Parts;
+
+use crate::HasAuthority;
+use crate::whole_path::whole_path;
+
+/// A handler that is called when the guard has let the request pass.
+#[derive(Clone)]
+pub(super) struct Guarded<H> {
+    handler: H,
+    guard: Arc<Guard>,
+    responder: Arc<dyn Respond>,
+}
+
+impl<H> Guarded<H> {
+    pub(super) fn new(handler: H, guard: Guard, responder: Arc<dyn Respond>) -> Self {
+        Self {
+            handler,
+            guard: Arc::new(guard),
+            responder,
+        }
+    }
+
+    async fn pass(
+        &self,
+        authority: &dyn DynAuthority,
+        request: &mut Parts,
+    ) -> Result<Option<Execution>, Refusal> {
+        if !self.guard.is_public() {
+            whole_path(request)?;
+        }
+        self.guard.pass(authority, request).await
+    }
+}
+
+/// Keeps `Guarded`'s signature apart from those of functions.
+pub(super) struct Behind<T>(T);
+
+impl<H, T, S> Handler<Behind<T>, S> for Guarded<H>
+where
+    H: Handler<T, S>,
+    S: HasAuthority + Clone + Send + Sync + 'static,
+{
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, state: S) -> Self::Future {
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let authority = state.authority();
+            let execution = match self.pass(authority.as_dyn(), &mut parts).await {
+                Ok(execution) => execution,
+                Err(refusal) => return respond(&*self.responder, &refusal, &parts),
+            };
+            let request = Request::from_parts(parts, body);
+            let mut response = self.handler.call(request, state).await;
+            if let Some(execution) = execution {
+                let record = execution.finish(response.status().is_server_error());
+                let record = Arc::unwrap_or_clone(record);
+                response.extensions_mut().insert(record);
+            }
+            response
+        })
+    }
+}
+
+pub(super) fn respond(responder: &dyn Respond, refusal: &Refusal, request: &Parts) -> Response {
+    refusal.log();
+    responder.respond(refusal, request).map(Body::from)
+}

@@ -1,0 +1,125 @@
+//! The methods of a path, each with what it asks for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use atlasent_tower::{Access, Guard, Respond};
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::handler::Guarded;
+use crate::HasAuthority;
+
+/// The methods of one path. It comes from [`get`], [`post`] and their kin.
+#[must_use]
+pub struct ProtectedMethodRouter<S>(Vec<Method<S>>);
+
+/// One of them.
+pub(super) struct Method<S> {
+    pub(super) name: &'static str,
+    pub(super) access: Access,
+    pub(super) handler: Box<MakeHandler<S>>,
+}
+
+type MakeHandler<S> = dyn FnOnce(Guard, Arc<dyn Respond>) -> MethodRouter<S> + Send;
+
+impl<S> ProtectedMethodRouter<S> {
+    pub(super) fn into_iter(self) -> impl Iterator<Item = Method<S>> {
+        self.0.into_iter()
+    }
+}
+
+/// What a route asks for, given its handler: an [`Access`] goes with any, and [`by_signature`](crate::by_signature()) with those whose
+/// signature shows it.
+///
+/// `T` is the type of the handler's signature, as in axum's `Handler`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what this handler asks for",
+    label = "not an `Access`, or not one that goes with this handler's signature",
+    note = "say `Access::action(\"…\")`, `Access::target(…)` or `Access::public()`",
+    note = "or `by_signature()`, where the handler's last parameter is an `Authorized<…>`"
+)]
+pub trait RouteAccess<T> {
+    /// The access.
+    fn access(self) -> Access;
+}
+
+impl<T> RouteAccess<T> for Access {
+    fn access(self) -> Access {
+        self
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident, $method:ident, $text:literal;)*) => {
+        $(
+            #[doc = concat!("A path that is called with `", $text, "`, by callers who have what `access` asks for.")]
+            pub fn $name<A, H, T, S>(access: A, handler: H) -> ProtectedMethodRouter<S>
+            where
+                A: RouteAccess<T>,
+                H: Handler<T, S>,
+                T: 'static,
+                S: HasAuthority + Clone + Send + Sync + 'static,
+            {
+                ProtectedMethodRouter(Vec::new()).$name(access, handler)
+            }
+        )*
+
+        impl<S> ProtectedMethodRouter<S>
+        where
+            S: HasAuthority + Clone + Send + Sync + 'static,
+        {
+            $(
+                #[doc = concat!("And with `", $text, "`.")]
+                pub fn $name<A, H, T>(self, access: A, handler: H) -> Self
+                where
+                    A: RouteAccess<T>,
+                    H: Handler<T, S>,
+                    T: 'static,
+                {
+                    self.with(MethodFilter::$method, $text, access.access(), handler)
+                }
+            )*
+
+            fn with<H, T>(
+                mut self,
+                filter: MethodFilter,
+                name: &'static str,
+                access: Access,
+                handler: H,
+            ) -> Self
+            where
+                H: Handler<T, S>,
+                T: 'static,
+            {
+                self.0.push(Method {
+                    name,
+                    access,
+                    handler: Box::new(move |guard, responder| {
+                        on(filter, Guarded::new(handler, guard, responder))
+                    }),
+                });
+                self
+            }
+        }
+    };
+}
+
+methods! {
+    connect, CONNECT, "CONNECT";
+    delete, DELETE, "DELETE";
+    get, GET, "GET";
+    head, HEAD, "HEAD";
+    options, OPTIONS, "OPTIONS";
+    patch, PATCH, "PATCH";
+    post, POST, "POST";
+    put, PUT, "PUT";
+    trace, TRACE, "TRACE";
+}
+
+impl<S> fmt::Debug for ProtectedMethodRouter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods = self.0.iter().map(|method| (method.name, &method.access));
+        f.debug_map().entries(methods).finish()
+    }
+}

@@ -1,0 +1,89 @@
+//! Handlers whose signature shows that they run with a permit.
+
+use atlasent::NamedAction;
+use atlasent_tower::Access;
+
+use super::RouteAccess;
+use crate::{ActionSource, Authorized};
+
+/// The handler's signature shows what it asks for: its last parameter is an [`Authorized`].
+///
+/// ```compile_fail,E0277
+/// # use atlasent_axum::{ProtectedRouter, SharedAuthority, by_signature, post};
+/// // Nothing in its signature asks for a permit.
+/// async fn deploy(body: String) {}
+///
+/// ProtectedRouter::<SharedAuthority>::new().route("/", post(by_signature(), deploy));
+/// ```
+pub fn by_signature() -> BySignature {
+    BySignature { scope: None }
+}
+
+/// What [`by_signature`] gives.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BySignature {
+    scope: Option<String>,
+}
+
+impl BySignature {
+    /// Also requires an ATI scope before anybody is asked: see [`Access::scope`].
+    pub fn scope(self, required: impl Into<String>) -> Self {
+        Self {
+            scope: Some(required.into()),
+        }
+    }
+}
+
+impl<T: ShowsPermit> RouteAccess<T> for BySignature {
+    fn access(self) -> Access {
+        let access = Access::in_handler(T::Action::NAME);
+        match self.scope {
+            Some(scope) => access.scope(scope),
+            None => access,
+        }
+    }
+}
+
+/// The signature of a handler whose last parameter is an [`Authorized`].
+#[diagnostic::on_unimplemented(
+    message = "this handler's signature shows no permit",
+    label = "`by_signature()` goes with a handler whose last parameter is an `Authorized<…>`",
+    note = "take the action as `Authorized<Json<A>>`, `Authorized<Path<A>>` or another `Authorized<…>`, last",
+    note = "or say what the route asks for: `Access::action(\"…\")`, with `TakePermit` in the handler"
+)]
+pub trait ShowsPermit {
+    /// The action that the permit is for.
+    type Action: NamedAction;
+}
+
+macro_rules! signatures {
+    ($(($($before:ident)*))*) => {$(
+        impl<M, $($before,)* E> ShowsPermit for (M, $($before,)* Authorized<E>,)
+        where
+            E: ActionSource<Action: NamedAction>,
+        {
+            type Action = E::Action;
+        }
+    )*};
+}
+
+// As many parameters as axum's handlers may have.
+signatures! {
+    ()
+    (T1)
+    (T1 T2)
+    (T1 T2 T3)
+    (T1 T2 T3 T4)
+    (T1 T2 T3 T4 T5)
+    (T1 T2 T3 T4 T5 T6)
+    (T1 T2 T3 T4 T5 T6 T7)
+    (T1 T2 T3 T4 T5 T6 T7 T8)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9 T10)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13 T14)
+    (T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13 T14 T15)
+}

@@ -1,0 +1,74 @@
+//! What axum knows of a request, for targets.
+
+use std::net::SocketAddr;
+
+use atlasent::{AnyAction, Context};
+use atlasent_tower::{Refusal, RequestTarget};
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::request::Parts;
+
+use crate::whole_path::whole_path;
+
+/// What axum knows of a request, for [`RequestTarget`].
+///
+/// ```
+/// use atlasent_axum::{RequestTarget, TargetExt};
+///
+/// let target = RequestTarget::matched_path().connected_address().original_path();
+/// ```
+pub trait TargetExt {
+    /// The action is called as the route: the method and the path that it was declared with, such as `GET /patients/{id}`.
+    fn matched_path() -> Self;
+
+    /// Adds the path that the route was declared with, as the field `route`.
+    #[must_use]
+    fn route(self) -> Self;
+
+    /// Adds the whole path of the request, as the field `path`: inside of `Router::nest` as well.
+    #[must_use]
+    fn original_path(self) -> Self;
+
+    /// Adds the address of who is connected, as the field `client_address`. The router has to be served by
+    /// `into_make_service_with_connect_info::<SocketAddr>()`.
+    #[must_use]
+    fn connected_address(self) -> Self;
+}
+
+impl TargetExt for RequestTarget {
+    fn matched_path() -> Self {
+        Self::action_from(|request| {
+            let name = format!("{} {}", request.method, route(request)?);
+            Ok(AnyAction::new(name)?)
+        })
+    }
+
+    fn route(self) -> Self {
+        self.context(|request| with_field("route", route(request)?))
+    }
+
+    fn original_path(self) -> Self {
+        self.context(|request| with_field("path", whole_path(request)?))
+    }
+
+    fn connected_address(self) -> Self {
+        self.client_address(|request| {
+            let info = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
+            Some(info.0)
+        })
+    }
+}
+
+fn with_field(key: &str, value: &str) -> Result<Context, Refusal> {
+    let mut context = Context::new();
+    context.insert(key, value)?;
+    Ok(context)
+}
+
+fn route(request: &Parts) -> Result<&str, Refusal> {
+    let matched = request.extensions.get::<MatchedPath>();
+    matched.map(MatchedPath::as_str).ok_or_else(|| {
+        Refusal::misconfigured(
+            "no route has been matched: add the layer to a router that has the route, and after it, not to a fallback",
+        )
+    })
+}

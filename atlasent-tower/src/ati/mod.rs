@@ -1,0 +1,276 @@
+//! Who asks: ATI tokens at the door.
+//!
+//! [`AtiLayer`] is the layer, `service.rs` what it wraps services in. What both do to a request is
+//! [`AtiLayer::admit`], and it is all here.
+
+mod service;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ati_client::{Claims, MemoryRates, RateLimiter, RateStore, Verifier};
+use http::request::Parts;
+use tower_layer::Layer;
+
+pub use service::{AtiFuture, AtiService};
+
+use crate::{ProblemDetails, Refusal, Respond, Unauthenticated, bearer, check_path};
+
+/// How many subjects times patterns are counted unless it is said otherwise.
+const WINDOWS: usize = 10_000;
+
+/// Nobody: a request without a token, where that is allowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Anonymous;
+
+/// Lets a request through when its ATI token says who is asking, and what that agent may use.
+///
+/// The token stands in `Authorization: Bearer <token>` (RFC 6750). There must be exactly one such header; a token that may not be
+/// believed is answered with 401, a path that is not in normal form (RFC 3986 §6.2.2) with 400, a scope that is not granted with 403,
+/// and a rate that is used up with 429. The verified [`Claims`] are put into the request's extensions.
+///
+/// ```
+/// use ati_client::{ReplayGuard, VerifiedCache, SigningKey, Verifier};
+/// use atlasent_tower::AtiLayer;
+///
+/// # let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
+/// // In a service: `Verifier::from_env()?`.
+/// let verifier = Verifier::builder(key.verifying_key()).cache(VerifiedCache::new(10_000)).build()?;
+/// let any_agent = AtiLayer::new(verifier.clone());
+/// let search = AtiLayer::new(verifier).scope("tool:github:search");
+///
+/// // Each token once: for what must not be repeated.
+/// let strict = Verifier::builder(key.verifying_key()).replay_guard(ReplayGuard::new(10_000)).build()?;
+/// let once = AtiLayer::new(strict);
+/// # Ok::<(), ati_client::Error>(())
+/// ```
+///
+/// # Rates
+///
+/// A token's rates are for scopes, so they are counted for the scope that is required, in this process, by a [`RateLimiter`] for
+/// 10,000 subjects times patterns; [`rates`](Self::rates) brings another one. Where no scope is required, nothing says what is
+/// called, and only rates for `*` count.
+pub struct AtiLayer<S = MemoryRates> {
+    config: Arc<Config<S>>,
+}
+
+struct Config<S> {
+    verifier: Verifier,
+    optional: bool,
+    scope: Option<Scope>,
+    rates: Arc<RateLimiter<S>>,
+    responder: Arc<dyn Respond>,
+}
+
+#[derive(Clone)]
+enum Scope {
+    Fixed(Arc<str>),
+    From(Arc<ScopeOf>),
+}
+
+type ScopeOf = dyn Fn(&Parts) -> Result<String, Refusal> + Send + Sync;
+
+impl AtiLayer {
+    /// A layer that lets every agent through whose token `verifier` believes. The verifier's cache and replay guard, if it has
+    /// them, hold here as well.
+    #[must_use]
+    pub fn new(verifier: Verifier) -> Self {
+        Self {
+            config: Arc::new(Config {
+                verifier,
+                optional: false,
+                scope: None,
+                rates: Arc::new(RateLimiter::new(WINDOWS)),
+                responder: Arc::new(ProblemDetails),
+            }),
+        }
+    }
+}
+
+impl<S: RateStore> AtiLayer<S> {
+    /// Also lets requests through that have no token at all, as nobody's. One with a token that may not be believed is refused
+    /// all the same.
+    ///
+    /// Whoever needs an agent further in (`ProtectLayer`, `Ati`) then answers with 401.
+    #[must_use]
+    pub fn optional(self) -> Self {
+        self.with(|config| config.optional = true)
+    }
+
+    /// Requires a scope, such as `tool:github:search`. Nobody is let through without it, an anonymous request included.
+    #[must_use]
+    pub fn scope(self, required: impl Into<Arc<str>>) -> Self {
+        let required = required.into();
+        self.with(|config| config.scope = Some(Scope::Fixed(required)))
+    }
+
+    /// Requires the scope that a request itself names, such as `tool:` and the name of the tool in its path.
+    ///
+    /// ```
+    /// # use atlasent_tower::{AtiLayer, Refusal};
+    /// # fn layer(layer: AtiLayer) -> AtiLayer {
+    /// layer.scope_from(|request| {
+    ///     let tool = request.uri.path().strip_prefix("/tools/");
+    ///     let tool = tool.ok_or_else(|| Refusal::bad_request("it names no tool"))?;
+    ///     Ok(format!("tool:{tool}"))
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn scope_from(
+        self,
+        required: impl Fn(&Parts) -> Result<String, Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        let required = Arc::new(required);
+        self.with(|config| config.scope = Some(Scope::From(required)))
+    }
+
+    /// Counts calls with another limiter, such as one with room for more agents, or one that several processes share.
+    #[must_use]
+    pub fn rates<S2: RateStore>(self, limiter: impl Into<Arc<RateLimiter<S2>>>) -> AtiLayer<S2> {
+        let config = Arc::unwrap_or_clone(self.config);
+        AtiLayer {
+            config: Arc::new(Config {
+                verifier: config.verifier,
+                optional: config.optional,
+                scope: config.scope,
+                rates: limiter.into(),
+                responder: config.responder,
+            }),
+        }
+    }
+
+    /// Puts refusals to the caller in another way than [`ProblemDetails`].
+    #[must_use]
+    pub fn respond_with(self, responder: impl Respond) -> Self {
+        let responder = Arc::new(responder);
+        self.with(|config| config.responder = responder)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Config<S>)) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        change(&mut config);
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    /// What the layer does to a request: finds out who asks, and puts the verified [`Claims`] into its extensions.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] if it may not go on.
+    pub async fn admit(&self, request: &mut Parts) -> Result<(), Refusal> {
+        match self.config.identify(request)? {
+            Some(count) => count.take(&self.config.rates).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl<S: RateStore> Config<S> {
+    /// All that takes no waiting. What is left to do is to count the call, if the token has rates.
+    fn identify(&self, request: &mut Parts) -> Result<Option<Count>, Refusal> {
+        // What another layer found out by its own rules does not count here.
+        request.extensions.remove::<Claims>();
+        request.extensions.remove::<Anonymous>();
+        let claims = match bearer::token(&request.headers)? {
+            Some(token) => self.verifier.verify(token)?,
+            None if self.optional && self.scope.is_none() => {
+                request.extensions.insert(Anonymous);
+                return Ok(None);
+            }
+            None => return Err(Unauthenticated::NoToken.into()),
+        };
+        // Whatever is decided further in is decided on this path.
+        check_path(request.uri.path())?;
+        let required = self.required_scope(request)?;
+        if let Some(required) = &required
+            && !claims.scopes().grants(required)?
+        {
+            return Err(Refusal::MissingScope {
+                scope: required.as_ref().to_owned(),
+            });
+        }
+        // Read in any case: a token whose rates nobody can read is not to be believed.
+        let count = (!claims.rates()?.is_empty()).then(|| Count {
+            claims: claims.clone(),
+            // What is called is not known then, and only `*` covers that.
+            scope: required.unwrap_or_else(|| "*".into()),
+        });
+        request.extensions.insert(claims);
+        Ok(count)
+    }
+
+    fn required_scope(&self, request: &Parts) -> Result<Option<Arc<str>>, Refusal> {
+        match &self.scope {
+            None => Ok(None),
+            Some(Scope::Fixed(scope)) => Ok(Some(Arc::clone(scope))),
+            Some(Scope::From(scope)) => {
+                let scope = scope(request)?;
+                // Asked for by the caller, so it is the caller's mistake if it is none.
+                ati_client::check_scope(&scope, [])
+                    .map_err(|error| Refusal::BadRequest(error.to_string()))?;
+                Ok(Some(scope.into()))
+            }
+        }
+    }
+}
+
+/// A call that is yet to be counted.
+struct Count {
+    claims: Claims,
+    scope: Arc<str>,
+}
+
+impl Count {
+    async fn take<S: RateStore>(&self, limiter: &RateLimiter<S>) -> Result<(), Refusal> {
+        limiter
+            .check(&self.claims, &self.scope, SystemTime::now())
+            .await
+            .map_err(Refusal::from)
+    }
+}
+
+impl<I, S> Layer<I> for AtiLayer<S> {
+    type Service = AtiService<I, S>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        AtiService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl<S> Clone for AtiLayer<S> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+impl<S> Clone for Config<S> {
+    fn clone(&self) -> Self {
+        Self {
+            verifier: self.verifier.clone(),
+            optional: self.optional,
+            scope: self.scope.clone(),
+            rates: Arc::clone(&self.rates),
+            responder: Arc::clone(&self.responder),
+        }
+    }
+}
+
+impl<S> fmt::Debug for AtiLayer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match &self.config.scope {
+            None => "none",
+            Some(Scope::Fixed(scope)) => scope,
+            Some(Scope::From(_)) => "as the request says",
+        };
+        f.debug_struct("AtiLayer")
+            .field("optional", &self.config.optional)
+            .field("scope", &scope)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+//! The token in a request's header `Authorization` (RFC 6750 §2.1).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::Unauthenticated;
+
+/// The token, if there is a header at all. One that can be read in two ways is none.
+pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Unauthenticated> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Unauthenticated::BadHeader("stands there more than once"));
+    }
+    let value = value
+        .to_str()
+        .map_err(|_| Unauthenticated::BadHeader("is not plain ASCII"))?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Unauthenticated::BadHeader("is not of the scheme `Bearer`"));
+    }
+    let token = token.trim_matches(' ');
+    if token.is_empty() {
+        return Err(Unauthenticated::BadHeader("has no token"));
+    }
+    // A proxy may join two headers into one.
+    if token.contains([',', ' ', '\t']) {
+        return Err(Unauthenticated::BadHeader("has more than a token"));
+    }
+    Ok(Some(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(values: &[&[u8]]) -> Result<Option<String>, Unauthenticated> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        token(&headers).map(|token| token.map(str::to_owned))
+    }
+
+    #[test]
+    fn one_header_of_the_scheme_bearer_holds_a_token() {
+        assert_eq!(read(&[]), Ok(None));
+        for header in [
+            "Bearer a.b.c",
+            "bearer a.b.c",
+            "BEARER   a.b.c",
+            "bEaReR a.b.c ",
+        ] {
+            assert_eq!(
+                read(&[header.as_bytes()]),
+                Ok(Some("a.b.c".into())),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_that_can_be_read_in_two_ways_holds_none() {
+        let cases: [&[&[u8]]; 12] = [
+            &[b"Bearer a.b.c", b"Bearer a.b.c"],
+            &[b"Bearer a.b.c", b"Basic YTpi"],
+            &[b"Basic YTpi", b"Bearer a.b.c"],
+            &[b"Bearer a.b.c, Bearer d.e.f"],
+            &[b"Bearer a.b.c,d.e.f"],
+            &[b"Bearer a.b.c d.e.f"],
+            &[b"Bearer\ta.b.c"],
+            &[b"Bearer"],
+            &[b"Bearer  "],
+            &[b""],
+            &[b"Basic YTpi"],
+            &[b"Bearer a.b.\xc3\xa9"],
+        ];
+        for case in cases {
+            assert!(
+                matches!(read(case), Err(Unauthenticated::BadHeader(_))),
+                "{case:?}"
+            );
+        }
+    }
+}

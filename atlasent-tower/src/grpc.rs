@@ -1,0 +1,83 @@
+//! Refusals as gRPC statuses, in a response of trailers only (gRPC over HTTP/2, "Responses").
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::Refusal;
+use crate::problem::whole_seconds;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+const DECISION: HeaderName = HeaderName::from_static("atlasent-decision");
+const EVALUATION_ID: HeaderName = HeaderName::from_static("atlasent-evaluation-id");
+
+/// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own sign.
+const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The content type to answer a gRPC request with. None for any other request.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked = headers.get(CONTENT_TYPE)?.as_bytes();
+    // The longest first: one is the beginning of the other.
+    [
+        "application/grpc-web-text",
+        "application/grpc-web",
+        "application/grpc",
+    ]
+    .into_iter()
+    .find(|known| {
+        asked
+            .split_at_checked(known.len())
+            .is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(known.as_bytes()))
+    })
+    .map(HeaderValue::from_static)
+}
+
+pub(crate) fn response(refusal: &Refusal, content_type: HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    *headers = metadata(refusal);
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(GRPC_STATUS, refusal.grpc_code().into());
+    let message = utf8_percent_encode(&refusal.detail(), MESSAGE).to_string();
+    if let Ok(message) = HeaderValue::try_from(message) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+    response
+}
+
+/// What a status says beside its code and message.
+pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    if let Some(wait) = refusal.retry_after() {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        metadata.insert(RETRY_PUSHBACK, millis.into());
+        metadata.insert(RETRY_AFTER, whole_seconds(wait).into());
+    }
+    if let Some(denied) = refusal.denied() {
+        let decision = HeaderValue::from_static(denied.decision().as_str());
+        metadata.insert(DECISION, decision);
+        // The authority's own; one that no header can hold is left out.
+        let id = denied.evaluation_id().map(HeaderValue::try_from);
+        if let Some(Ok(id)) = id {
+            metadata.insert(EVALUATION_ID, id);
+        }
+    }
+    metadata
+}
+
+/// `package.Service` and `Method` of a gRPC request's path.
+pub(crate) fn method(request: &Parts) -> Result<(&str, &str), Refusal> {
+    let path = request.uri.path();
+    path.strip_prefix('/')
+        .and_then(|path| path.split_once('/'))
+        .filter(|(service, method)| {
+            !service.is_empty() && !method.is_empty() && !method.contains('/')
+        })
+        .ok_or_else(|| {
+            Refusal::bad_request("its path is not that of a gRPC method: `/package.Service/Method`")
+        })
+}

@@ -1,0 +1,180 @@
+//! Paths that can be read in one way only.
+//!
+//! A decision about `/patients/7` must not be one about `/patients/./7`, `/patients//7` or `/patients/%37`, which some
+//! part of a system takes for the same and another does not. So a path that normalization would change (RFC 3986
+//! §6.2.2) is refused, and so is one that hides a separator in an escape.
+
+use crate::Refusal;
+
+/// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that hides a separator or a control character in an escape.
+///
+/// ```
+/// use atlasent_tower::check_path;
+///
+/// assert!(check_path("/patients/7").is_ok());
+/// assert!(check_path("/patients/../admin").is_err());
+/// assert!(check_path("/patients/%37").is_err());
+/// ```
+///
+/// # Errors
+///
+/// [`Refusal::BadRequest`] with what is wrong with it.
+pub fn check_path(path: &str) -> Result<(), Refusal> {
+    match why_not_normal(path) {
+        None => Ok(()),
+        Some(why) => Err(Refusal::bad_request(format!(
+            "its path {why}: send it in normal form (RFC 3986 §6.2.2)"
+        ))),
+    }
+}
+
+fn why_not_normal(path: &str) -> Option<&'static str> {
+    // `OPTIONS *` and `CONNECT` have no path.
+    if path == "*" || path.is_empty() {
+        return None;
+    }
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if segment == "." || segment == ".." {
+            return Some("has a dot segment");
+        }
+        // The last one is empty behind a slash at the end.
+        if segment.is_empty() && segments.peek().is_some() {
+            return Some("has an empty segment");
+        }
+        if let Some(why) = why_not_normal_segment(segment) {
+            return Some(why);
+        }
+    }
+    None
+}
+
+fn why_not_normal_segment(segment: &str) -> Option<&'static str> {
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digits = (bytes.next(), bytes.next());
+                let (Some(high), Some(low)) = digits else {
+                    return Some("has a `%` without two hex digits");
+                };
+                let (Some(high_value), Some(low_value)) = (hex(high), hex(low)) else {
+                    return Some("has a `%` without two hex digits");
+                };
+                match high_value << 4 | low_value {
+                    b'/' | b'\\' => return Some("hides a separator in an escape"),
+                    0..=0x1f | 0x7f => return Some("hides a control character in an escape"),
+                    decoded if is_unreserved(decoded) => {
+                        return Some("escapes a character that needs none");
+                    }
+                    _ => {}
+                }
+                if high.is_ascii_lowercase() || low.is_ascii_lowercase() {
+                    return Some("has an escape with a lower-case hex digit");
+                }
+            }
+            byte if is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte) => {}
+            _ => return Some("has a character that must be escaped"),
+        }
+    }
+    None
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_path_in_normal_form_passes() {
+        for path in [
+            "/",
+            "*",
+            "",
+            "/patients/7",
+            "/patients/7/",
+            "/a.b/..c/d..",
+            "/pkg.v1.Service/Method",
+            "/jos%C3%A9",
+            "/a%20b%25",
+            "/x;y=1:2@3!$&'()*+,~_-",
+        ] {
+            assert_eq!(why_not_normal(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_normalization_changes_does_not() {
+        for (path, why) in [
+            ("/a/../b", "dot segment"),
+            ("/a/.", "dot segment"),
+            ("/..", "dot segment"),
+            ("/a/%2e%2e/b", "needs none"),
+            ("/a/%2E/b", "needs none"),
+            ("/a/.%2E/b", "needs none"),
+            ("//a", "empty segment"),
+            ("/a//b", "empty segment"),
+            ("/a//", "empty segment"),
+            ("/p%61tients", "needs none"),
+            ("/p%7Etients", "needs none"),
+            ("/a%2Fb", "separator"),
+            ("/a%2fb", "separator"),
+            ("/a%5Cb", "separator"),
+            ("/a\\b", "must be escaped"),
+            ("/a%00", "control character"),
+            ("/a%0D%0A", "control character"),
+            ("/jos%c3%a9", "lower-case"),
+            ("/a%", "two hex digits"),
+            ("/a%4", "two hex digits"),
+            ("/a%4g", "two hex digits"),
+            ("/a%+1", "two hex digits"),
+            ("/jos\u{e9}", "must be escaped"),
+            ("/a\"b", "must be escaped"),
+            ("/{a}", "must be escaped"),
+        ] {
+            let found = why_not_normal(path);
+            assert!(
+                found.is_some_and(|found| found.contains(why)),
+                "{path}: {found:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_paths_that_pass_decode_to_the_same(text in "/[a-z0-9%2-7A-F./~ -]{0,12}") {
+            if why_not_normal(&text).is_none() {
+                // Everything but the separators, escaped as normalization would.
+                let decoded = percent_decode_str(&text).collect::<Vec<u8>>();
+                let again: String = decoded
+                    .split(|byte| *byte == b'/')
+                    .map(|segment| {
+                        segment.iter().map(|byte| {
+                            if is_unreserved(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
+                        }).collect::<String>()
+                    })
+                    .collect::<Vec<_>>()
+                    .join("/");
+                prop_assert_eq!(again, text);
+            }
+        }
+
+        #[test]
+        fn any_text_can_stand_in_a_segment_when_it_is_escaped_as_it_must(text in "[a-zA-Z0-9 %?#é]{1,12}") {
+            let escaped = utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
+            prop_assert_eq!(why_not_normal(&format!("/{escaped}")), None);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The permit at the door: [`ProtectLayer`], the service that it makes, and the slot that the permit travels in.
+
+mod service;
+mod slot;
+
+use std::fmt;
+use std::sync::Arc;
+
+use atlasent::Authority;
+use tower_layer::Layer;
+
+pub use service::{ProtectFuture, ProtectService};
+pub use slot::PermitSlot;
+
+use crate::{ProblemDetails, Respond, Target};
+
+/// Lets a request through with a permit, and calls nothing without one.
+///
+/// The authority is asked about what the [`Target`] reads from the request. The permit then travels in the request's extensions, in
+/// a [`PermitSlot`] that it can be taken from once, and its [`PermitRecord`](atlasent::PermitRecord) in the response's. An
+/// execution is told to `tracing` as of every protected body: completed, failed (an error, or a 5xx) or cancelled.
+///
+/// ```
+/// use atlasent::testing::MockAuthority;
+/// use atlasent_tower::{ProtectLayer, RequestTarget};
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// # futures_executor::block_on(async {
+/// let authority = MockAuthority::new().allow("deploy.production");
+/// let target = RequestTarget::action("deploy.production").agent("deploy-bot");
+/// let service = ProtectLayer::new(authority, target).layer(service_fn(async |_: Request<Full<Bytes>>| {
+///     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("deployed"))))
+/// }));
+/// let response = service.oneshot(Request::new(Full::default())).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok::<(), std::convert::Infallible>(()) }).unwrap();
+/// ```
+pub struct ProtectLayer<P, T> {
+    question: Arc<Question<P, T>>,
+    answers: Answers,
+}
+
+/// What is asked of whom.
+struct Question<P, T> {
+    authority: P,
+    target: T,
+}
+
+/// What callers are told.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    permit_headers: bool,
+    responder: Arc<dyn Respond>,
+}
+
+impl<P: Authority, T: Target> ProtectLayer<P, T> {
+    /// A layer that asks `authority` about what `target` reads. Layers share an authority behind an `Arc`.
+    #[must_use]
+    pub fn new(authority: P, target: T) -> Self {
+        Self {
+            question: Arc::new(Question { authority, target }),
+            answers: Answers::new(Arc::new(ProblemDetails)),
+        }
+    }
+
+    /// Also tells the caller of the permit, in the response's headers `x-atlasent-permit-id` and `x-atlasent-audit-hash`. The
+    /// permit is used up by then.
+    #[must_use]
+    pub fn permit_headers(mut self) -> Self {
+        self.answers.permit_headers = true;
+        self
+    }
+
+    /// Puts refusals to the caller in another way than [`ProblemDetails`].
+    #[must_use]
+    pub fn respond_with(mut self, responder: impl Respond) -> Self {
+        self.answers.responder = Arc::new(responder);
+        self
+    }
+}
+
+impl<I, P, T> Layer<I> for ProtectLayer<P, T> {
+    type Service = ProtectService<I, P, T>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        ProtectService::new(inner, Arc::clone(&self.question), self.answers.clone())
+    }
+}
+
+impl<P, T> Clone for ProtectLayer<P, T> {
+    fn clone(&self) -> Self {
+        Self {
+            question: Arc::clone(&self.question),
+            answers: self.answers.clone(),
+        }
+    }
+}
+
+impl<P, T: fmt::Debug> fmt::Debug for ProtectLayer<P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProtectLayer")
+            .field("target", &self.question.target)
+            .field("permit_headers", &self.answers.permit_headers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! The routes of a service, what they ask for, and how that is printed.
+
+use std::fmt;
+
+use crate::Access;
+
+/// One route, as its table shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Route {
+    /// The HTTP method; `gRPC` for a gRPC method.
+    pub method: String,
+    /// The path, as it was declared.
+    pub path: String,
+    /// Whether anybody may call it.
+    pub public: bool,
+    /// The action that a permit is needed for. None where it depends on the request, or where a scope is all that is needed.
+    pub action: Option<String>,
+    /// The ATI scope that a token has to grant.
+    pub scope: Option<String>,
+}
+
+impl Route {
+    /// The route of this method and path, with this access.
+    #[must_use]
+    pub fn new(method: impl Into<String>, path: impl Into<String>, access: &Access) -> Self {
+        Self {
+            method: method.into(),
+            path: path.into(),
+            public: access.is_public(),
+            action: access.action_name().map(str::to_owned),
+            scope: access.required_scope().map(str::to_owned),
+        }
+    }
+}
+
+/// The routes of a service, ordered by path and method. It prints as a table, which a test can hold on to:
+///
+/// ```text
+/// METHOD  PATH            ACTION                 SCOPE
+/// GET     /health         (public)
+/// GET     /patients/{id}  read_patient_record    tool:ehr:read
+/// PUT     /patients/{id}  modify_patient_record  tool:ehr:write
+/// ```
+///
+/// What is not in it is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteTable(Vec<Route>);
+
+impl RouteTable {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Route> for RouteTable {
+    fn from_iter<I: IntoIterator<Item = Route>>(routes: I) -> Self {
+        let mut routes: Vec<Route> = routes.into_iter().collect();
+        routes.sort_by(|a, b| (&a.path, &a.method).cmp(&(&b.path, &b.method)));
+        Self(routes)
+    }
+}
+
+impl fmt::Display for RouteTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = vec![["METHOD", "PATH", "ACTION", "SCOPE"]];
+        rows.extend(self.0.iter().map(|route| {
+            let action = match (&route.action, route.public) {
+                (_, true) => "(public)",
+                (Some(action), false) => action,
+                (None, false) => "(by request)",
+            };
+            let scope = route.scope.as_deref().unwrap_or_default();
+            [&route.method, &route.path, action, scope]
+        }));
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let (method_width, path_width, action_width) = (width(0), width(1), width(2));
+        for [method, path, action, scope] in &rows {
+            let line = format!(
+                "{method:method_width$}  {path:path_width$}  {action:action_width$}  {scope}"
+            );
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_prints_what_each_route_asks_for() {
+        let table: RouteTable = [
+            Route::new(
+                "PUT",
+                "/patients/{id}",
+                &Access::action("modify_patient_record").scope("tool:ehr:write"),
+            ),
+            Route::new("GET", "/health", &Access::public()),
+            Route::new(
+                "GET",
+                "/patients/{id}",
+                &Access::in_handler("read_patient_record"),
+            ),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(
+            table.to_string(),
+            "METHOD  PATH            ACTION                 SCOPE\n\
+             GET     /health         (public)\n\
+             GET     /patients/{id}  read_patient_record\n\
+             PUT     /patients/{id}  modify_patient_record  tool:ehr:write\n"
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! Clients, their requests, and what comes back.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use reqwest::Client;
+use reqwest::redirect::Policy;
+use reqwest::retry::never;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+/// Both versions, by the names that failures show.
+pub(crate) const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
+
+/// A client that speaks this version, and sends what it is given once.
+pub(crate) fn client(version: Version) -> Client {
+    // `reqwest` wants one even for plain HTTP.
+    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    });
+    let client = Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .retry(never())
+        .timeout(Duration::from_secs(20))
+        .tls_backend_preconfigured(TLS.clone());
+    let client = match version {
+        Version::HTTP_2 => client.http2_prior_knowledge(),
+        _ => client.http1_only(),
+    };
+    client.build().unwrap()
+}
+
+/// A request without a body, and with this token.
+pub(crate) fn asking(method: Method, path: &str, token: Option<&str>) -> Request<Bytes> {
+    let request = Request::builder().method(method).uri(path);
+    let request = match token {
+        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    };
+    request.body(Bytes::new()).unwrap()
+}
+
+/// Sends a request, and reads the whole response.
+pub(crate) async fn send(
+    client: &Client,
+    address: SocketAddr,
+    request: Request<Bytes>,
+) -> Result<Answer, reqwest::Error> {
+    let (parts, body) = request.into_parts();
+    let url = format!("http://{address}{}", parts.uri);
+    let request = client.request(parts.method, url).headers(parts.headers);
+    let response = request.body(body).send().await?;
+    Ok(Answer {
+        status: response.status(),
+        version: response.version(),
+        headers: response.headers().clone(),
+        body: response.bytes().await?,
+    })
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A header that stands there once, or not at all.
+    pub(crate) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next()?;
+        assert!(values.next().is_none(), "twice: {self:?}");
+        Some(value.to_str().unwrap())
+    }
+
+    /// The members of the problem details, which must be well-formed (RFC 9457) and of this status.
+    pub(crate) fn problem(&self, status: u16, case: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{case}: {self:?}");
+        let kind = self.header(header::CONTENT_TYPE);
+        assert_eq!(kind, Some("application/problem+json"), "{case}");
+        assert_eq!(
+            self.header(header::CACHE_CONTROL),
+            Some("no-store"),
+            "{case}"
+        );
+        let length = self.header(header::CONTENT_LENGTH).unwrap();
+        assert_eq!(length, self.body.len().to_string(), "{case}");
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem["status"], status, "{case}: {problem}");
+        assert_eq!(
+            problem["title"],
+            self.status.canonical_reason().unwrap(),
+            "{case}"
+        );
+        assert!(problem["detail"].is_string(), "{case}: {problem}");
+        problem
+    }
+}

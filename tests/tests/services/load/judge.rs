@@ -1,0 +1,81 @@
+//! The authority under load: it counts what it said, and keeps nothing of it.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use atlasent::{
+    Authority, Decision, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
+    VerifyRequest,
+};
+
+/// Who allows, refuses, and keeps waiting, by the name of who asks.
+#[derive(Clone, Default)]
+pub(super) struct Judge(pub(super) Arc<Counts>);
+
+#[derive(Default)]
+pub(super) struct Counts {
+    issued: AtomicU64,
+    pub(super) verified: AtomicU64,
+    /// The numbers of these permits, added up: that the right ones ran, in no memory at all.
+    pub(super) verified_sum: AtomicU64,
+    pub(super) denied: AtomicU64,
+    pub(super) abandoned: AtomicU64,
+}
+
+pub(super) const ALLOWED: &str = "allowed-bot";
+pub(super) const DENIED: &str = "denied-bot";
+/// Waits for the decision.
+pub(super) const PATIENT: &str = "patient-bot";
+/// Waits for the verification.
+pub(super) const HOPEFUL: &str = "hopeful-bot";
+
+impl Judge {
+    /// Never answers, and notices when nobody waits any more.
+    async fn keep_waiting(&self) {
+        struct Waiting<'a>(&'a AtomicU64);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, SeqCst);
+            }
+        }
+        let _waiting = Waiting(&self.0.abandoned);
+        pending::<()>().await;
+    }
+}
+
+/// The number of a permit, by its id.
+pub(super) fn number_of(permit: &str) -> u64 {
+    permit
+        .strip_prefix("permit_load_")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+impl Authority for Judge {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        match request.actor_id.as_str() {
+            PATIENT => self.keep_waiting().await,
+            DENIED => {
+                self.0.denied.fetch_add(1, SeqCst);
+                return Ok(Evaluation::refuse(Decision::Deny, "not you"));
+            }
+            _ => {}
+        }
+        let number = self.0.issued.fetch_add(1, SeqCst);
+        Ok(Evaluation::allow(PermitToken::new(format!(
+            "permit_load_{number}"
+        ))?))
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        if request.actor_id == HOPEFUL {
+            self.keep_waiting().await;
+        }
+        let number = number_of(request.permit_token.expose());
+        self.0.verified.fetch_add(1, SeqCst);
+        self.0.verified_sum.fetch_add(number, SeqCst);
+        Ok(Verification::valid())
+    }
+}

@@ -1,0 +1,34 @@
+//! `atlasent-tower` and `atlasent-axum` as services on sockets, with the clients that they will have: nothing gets past them, and
+//! what may pass goes through as it is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::string_slice,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod agents;
+mod asking;
+mod door;
+mod faults;
+mod heads;
+mod load;
+mod matrix;
+mod misconfigured;
+mod nesting;
+mod passing;
+mod paths;
+mod raw;
+mod router;
+mod scripted;
+mod serving;
+mod smuggling;
+mod stage;
+mod statuses;
+mod streaming;
+mod table;
+mod upgrade;
+mod ways;
+mod wire;

@@ -1,0 +1,106 @@
+//! The authority of these tests: its script changes from case to case while the service runs.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use atlasent::testing::{Call, MockAuthority};
+use atlasent::{
+    Authority, Code, Error, EvaluateRequest, Evaluation, Failure, Verification, VerifyRequest,
+};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// Answers by the script that it was given last, and knows how many questions are open.
+pub(crate) struct Scripted {
+    script: Mutex<Arc<MockAuthority>>,
+    failure: Mutex<Option<(Code, Option<Duration>)>>,
+    open: watch::Sender<usize>,
+}
+
+impl Scripted {
+    /// Denies everything.
+    pub(crate) fn new() -> Self {
+        Self {
+            script: Mutex::default(),
+            failure: Mutex::default(),
+            open: watch::Sender::new(0),
+        }
+    }
+
+    /// Answers by another script from now on.
+    pub(crate) fn follow(&self, script: MockAuthority) {
+        *self.lock() = Arc::new(script);
+    }
+
+    /// Fails from now on whatever its script says, and says when to come back, which no script can.
+    pub(crate) fn fail(&self, code: Code, wait: Option<Duration>) {
+        *self.failure.lock().unwrap() = Some((code, wait));
+    }
+
+    /// What it was asked since it was given its script.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.script().calls()
+    }
+
+    /// Waits until so many questions are asked and not yet answered.
+    pub(crate) async fn until_open(&self, questions: usize) {
+        let mut open = self.open.subscribe();
+        let reached = open.wait_for(|open| *open == questions);
+        let reached = timeout(Duration::from_secs(20), reached).await;
+        assert!(
+            reached.is_ok(),
+            "there are never {questions} open questions"
+        );
+    }
+
+    /// Waits until it was asked what its script never answers.
+    pub(crate) async fn until_asked_for_good(&self) {
+        self.until_open(1).await;
+        // One that is answered is closed by then.
+        sleep(Duration::from_millis(5)).await;
+        self.until_open(1).await;
+    }
+
+    fn script(&self) -> Arc<MockAuthority> {
+        Arc::clone(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<MockAuthority>> {
+        self.script.lock().unwrap()
+    }
+
+    fn opened(&self) -> Open<'_> {
+        self.open.send_modify(|open| *open += 1);
+        Open(&self.open)
+    }
+}
+
+/// A question on its way: answered, or dropped together with the request that it is about.
+struct Open<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
+
+impl Authority for Scripted {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        let _open = self.opened();
+        let failure = *self.failure.lock().unwrap();
+        if let Some((code, wait)) = failure {
+            let failure = Failure::new(code, "at https://key@authority.internal");
+            return Err(match wait {
+                Some(wait) => failure.with_retry_after(wait),
+                None => failure,
+            }
+            .into());
+        }
+        self.script().evaluate(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        let _open = self.opened();
+        self.script().verify(request).await
+    }
+}

@@ -1,0 +1,304 @@
+//! `ProtectedMethods` and the guards that it is made of: every method says what it asks for, and that is what is asked.
+
+use std::sync::Arc;
+
+use ati_client::{Claims, RateSpec, Unit};
+use atlasent::testing::MockAuthority;
+use atlasent_tests::cases::{ACTION, AGENT};
+use atlasent_tower::{
+    Access, AtiLayer, Authentication, Guard, PermitSlot, ProtectedMethods, Refusal, Respond,
+};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use tower::Layer;
+
+use crate::agents::{agent, any_token, bearing, request, token, verifier};
+use crate::answer::{Answer, send};
+use crate::inner::{Body, Inner};
+use crate::ways::fixed;
+
+/// What came of a request: the answer, how often the authority was asked, and how often the inner service was called.
+struct Outcome {
+    answer: Answer,
+    asked: usize,
+    inner: Inner,
+}
+
+impl Outcome {
+    fn expect_refusal(&self, status: u16, detail: &str) {
+        self.answer.expect_refusal(status, detail, detail);
+        assert_eq!((self.asked, self.inner.count()), (0, 0), "{detail}");
+    }
+}
+
+fn call(
+    methods: impl FnOnce(ProtectedMethods) -> ProtectedMethods,
+    request: Request<Body>,
+) -> Outcome {
+    let authority = Arc::new(MockAuthority::new().allow(ACTION));
+    let inner = Inner::new();
+    let layer = methods(ProtectedMethods::new(Arc::clone(&authority)));
+    let answer = send(layer.layer(inner.clone()), request);
+    Outcome {
+        answer,
+        asked: authority.calls().len(),
+        inner,
+    }
+}
+
+fn ati() -> AtiLayer {
+    AtiLayer::new(verifier())
+}
+
+const PATH: &str = "/a.B/C";
+
+#[test]
+fn a_method_of_an_action_is_called_with_a_permit_in_whatever_order_things_are_said() {
+    type Said = fn(ProtectedMethods) -> ProtectedMethods;
+    let orders: [Said; 3] = [
+        |methods| {
+            methods
+                .authenticate(ati())
+                .method("a.B/C", Access::action(ACTION))
+        },
+        |methods| {
+            methods
+                .method("a.B/C", Access::action(ACTION))
+                .authenticate(ati())
+        },
+        |methods| {
+            methods
+                .method("/a.B/C", Access::action(ACTION))
+                .authenticate(ati())
+        },
+    ];
+    for methods in orders {
+        let outcome = call(methods, bearing(PATH, any_token()));
+        assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 2));
+        let permit = outcome.inner.seen()[0]
+            .extensions
+            .get::<PermitSlot>()
+            .unwrap()
+            .take();
+        assert_eq!(permit.unwrap().agent().as_str(), AGENT);
+        call(methods, request(PATH)).expect_refusal(401, "has no token");
+    }
+}
+
+#[test]
+fn a_public_method_is_called_whoever_asks() {
+    let public = |methods: ProtectedMethods| {
+        methods
+            .authenticate(ati())
+            .method("a.B/C", Access::public())
+    };
+    for request in [
+        request(PATH),
+        bearing(PATH, any_token()),
+        bearing(PATH, "not.a.token"),
+    ] {
+        let outcome = call(public, request);
+        assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 0));
+        let parts = &outcome.inner.seen()[0];
+        assert!(parts.extensions.get::<PermitSlot>().is_none());
+        assert!(parts.extensions.get::<Claims>().is_none());
+    }
+}
+
+#[test]
+fn said_twice_of_one_method_the_last_counts() {
+    let twice = |first: Access, last: Access| {
+        move |methods: ProtectedMethods| methods.method("/a.B/C", first).method("a.B/C", last)
+    };
+    let target = || Access::target(fixed());
+    let outcome = call(twice(Access::public(), target()), request(PATH));
+    assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 2));
+    let outcome = call(twice(target(), Access::public()), request(PATH));
+    assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 0));
+}
+
+#[test]
+fn a_scope_is_required_before_anybody_is_asked() {
+    for access in [
+        Access::action(ACTION),
+        Access::in_handler(ACTION),
+        Access::target(fixed()),
+    ] {
+        let access = access.scope("tool:x");
+        let methods = |access: &Access| {
+            let access = access.clone();
+            move |methods: ProtectedMethods| methods.authenticate(ati()).method("a.B/C", access)
+        };
+        let other = bearing(PATH, &token(agent().scope("tool:y")));
+        call(methods(&access), other).expect_refusal(403, "`tool:x`");
+        call(methods(&access), request(PATH)).expect_refusal(401, "has no token");
+        let outcome = call(
+            methods(&access),
+            bearing(PATH, &token(agent().scope("tool:x"))),
+        );
+        assert_eq!(
+            (outcome.answer.status.as_u16(), outcome.inner.count()),
+            (200, 1)
+        );
+    }
+}
+
+#[test]
+fn a_scope_that_nothing_checks_is_not_granted() {
+    let methods = |methods: ProtectedMethods| {
+        methods.method("a.B/C", Access::target(fixed()).scope("tool:x"))
+    };
+    for request in [request(PATH), bearing(PATH, any_token())] {
+        call(methods, request).expect_refusal(500, "cannot decide");
+    }
+}
+
+#[test]
+fn a_scope_is_required_even_where_no_permit_is() {
+    let methods = |methods: ProtectedMethods| {
+        let access = Access::public().scope("tool:x");
+        methods.authenticate(ati()).method("a.B/C", access)
+    };
+    call(methods, request(PATH)).expect_refusal(401, "has no token");
+    let other = bearing(PATH, &token(agent().scope("tool:y")));
+    call(methods, other).expect_refusal(403, "`tool:x`");
+    let outcome = call(methods, bearing(PATH, &token(agent().scope("tool:x"))));
+    assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 0));
+}
+
+#[test]
+fn a_scope_of_the_layer_is_required_beside_that_of_the_method() {
+    let methods = |methods: ProtectedMethods| {
+        let access = Access::action(ACTION).scope("tool:x");
+        let layer = ati().scope("tool:base");
+        methods.authenticate(layer).method("a.B/C", access)
+    };
+    let both = token(agent().scope("tool:base").scope("tool:x"));
+    assert_eq!(call(methods, bearing(PATH, &both)).answer.status, 200);
+    let one = bearing(PATH, &token(agent().scope("tool:x")));
+    call(methods, one).expect_refusal(403, "`tool:base`");
+}
+
+#[test]
+fn rates_are_counted_for_the_scope_of_the_method() {
+    let layer = ProtectedMethods::new(MockAuthority::new().allow(ACTION))
+        .authenticate(ati())
+        .method("a.B/C", Access::action(ACTION).scope("tool:c"))
+        .method("a.B/D", Access::action(ACTION).scope("tool:d"));
+    let service = layer.layer(Inner::new());
+    let once = RateSpec::new(1, Unit::Hour);
+    let token = token(agent().scope("*").rate("tool:c", once).rate("tool:d", once));
+    let status = |path| send(service.clone(), bearing(path, &token)).status.as_u16();
+    assert_eq!([status("/a.B/C"), status("/a.B/C")], [200, 429]);
+    assert_eq!([status("/a.B/D"), status("/a.B/D")], [200, 429]);
+}
+
+#[test]
+fn a_handler_that_asks_by_itself_is_called_with_the_claims_of_a_token() {
+    let methods = |methods: ProtectedMethods| {
+        methods
+            .authenticate(ati())
+            .method("a.B/C", Access::in_handler(ACTION))
+    };
+    let outcome = call(methods, bearing(PATH, any_token()));
+    assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 0));
+    let parts = &outcome.inner.seen()[0];
+    assert_eq!(parts.extensions.get::<Claims>().unwrap().sub(), AGENT);
+    call(methods, request(PATH)).expect_refusal(401, "has no token");
+    call(methods, bearing(PATH, "x")).expect_refusal(401, "malformed");
+}
+
+#[test]
+fn a_handler_that_asks_by_itself_is_not_called_for_nobody() {
+    let optional = |methods: ProtectedMethods| {
+        methods
+            .authenticate(ati().optional())
+            .method("a.B/C", Access::in_handler(ACTION))
+    };
+    call(optional, request(PATH)).expect_refusal(401, "has no token");
+}
+
+#[test]
+fn a_handler_that_asks_by_itself_is_not_called_where_nothing_finds_out_who_calls() {
+    let nothing = |methods: ProtectedMethods| methods.method("a.B/C", Access::in_handler(ACTION));
+    call(nothing, bearing(PATH, any_token())).expect_refusal(500, "cannot decide");
+}
+
+#[test]
+fn without_an_ati_layer_of_its_own_the_one_outside_counts() {
+    let authority = Arc::new(MockAuthority::new().allow(ACTION));
+    let methods = ProtectedMethods::new(authority).method("a.B/C", Access::action(ACTION));
+    let inner = Inner::new();
+    let service = (ati().optional(), methods.clone()).layer(inner.clone());
+    assert_eq!(
+        send(service.clone(), bearing(PATH, any_token())).status,
+        200
+    );
+    send(service, request(PATH)).expect_refusal(401, "has no token", "optional outside");
+    let answer = send(methods.layer(inner.clone()), bearing(PATH, any_token()));
+    answer.expect_refusal(500, "cannot decide", "nothing outside");
+    assert_eq!(inner.count(), 1);
+}
+
+#[test]
+fn a_guard_does_by_hand_what_the_layer_does() {
+    let authentication = Authentication::from(ati());
+    let authority = MockAuthority::new().allow(ACTION);
+    let pass = |access: Access, request: Request<Body>| {
+        let guard = Guard::new(Some(&authentication), access);
+        let (mut parts, _) = request.into_parts();
+        let passed = futures_executor::block_on(guard.pass(&authority, &mut parts));
+        (
+            passed
+                .map(|execution| execution.is_some())
+                .map_err(|refusal| refusal.status()),
+            parts,
+        )
+    };
+    let (passed, parts) = pass(Access::action(ACTION), bearing(PATH, any_token()));
+    assert_eq!(passed, Ok(true));
+    assert!(parts.extensions.get::<PermitSlot>().is_some());
+    assert_eq!(pass(Access::public(), request(PATH)).0, Ok(false));
+    assert_eq!(
+        pass(Access::in_handler(ACTION), bearing(PATH, any_token())).0,
+        Ok(false)
+    );
+    let (passed, parts) = pass(Access::action("other"), bearing(PATH, any_token()));
+    assert_eq!(passed, Err(StatusCode::FORBIDDEN));
+    assert!(parts.extensions.get::<PermitSlot>().is_none());
+}
+
+struct Teapot;
+
+impl Respond for Teapot {
+    fn respond(&self, refusal: &Refusal, _: &Parts) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(refusal.status().to_string()));
+        *response.status_mut() = StatusCode::IM_A_TEAPOT;
+        response
+    }
+}
+
+#[test]
+fn refusals_of_all_kinds_can_be_put_in_another_way() {
+    let methods = |methods: ProtectedMethods| {
+        methods
+            .respond_with(Teapot)
+            .authenticate(ati())
+            .method("a.B/C", Access::action(ACTION))
+            .method("a.B/D", Access::action("other"))
+    };
+    for (request, told) in [
+        (request("/a.B/C"), "401 Unauthorized"),
+        (request("/a.B/X"), "404 Not Found"),
+        (request("/a.B//C"), "400 Bad Request"),
+        (bearing("/a.B/D", any_token()), "403 Forbidden"),
+    ] {
+        let outcome = call(methods, request);
+        assert_eq!(
+            (outcome.answer.status.as_u16(), outcome.inner.count()),
+            (418, 0)
+        );
+        assert_eq!(outcome.answer.body, told);
+    }
+}

@@ -1,0 +1,15 @@
+//! A route of a protected router that does not say what it asks for, and one whose handler's signature does not show it.
+
+use atlasent_axum::{ProtectedRouter, SharedAuthority, by_signature, get, post};
+
+async fn list() {}
+
+async fn deploy(body: String) {
+    drop(body);
+}
+
+fn main() {
+    let _ = ProtectedRouter::<SharedAuthority>::new()
+        .route("/list", get("list_records", list))
+        .route("/deploy", post(by_signature(), deploy));
+}
