@@ -60,13 +60,16 @@ pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
     if let Some(denied) = refusal.denied() {
         let decision = HeaderValue::from_static(denied.decision().as_str());
         metadata.insert(DECISION, decision);
-        // The authority's own; one that no header can hold is left out.
-        let id = denied.evaluation_id().map(HeaderValue::try_from);
-        if let Some(Ok(id)) = id {
+        if let Some(id) = denied.evaluation_id().and_then(header_value) {
             metadata.insert(EVALUATION_ID, id);
         }
     }
     metadata
+}
+
+/// A text of the authority's as a header. One that is not plain ASCII is left out, since readers disagree on what it says.
+pub(crate) fn header_value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().filter(|_| text.is_ascii())
 }
 
 /// `package.Service` and `Method` of a gRPC request's path.

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use atlasent::{Authority, Execution, PermitRecord};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, Request, Response};
 use tower_service::Service;
 
 use super::{Answers, Question};
+use crate::grpc::header_value;
 use crate::{Refusal, Respond, ResponseBody, Target, admit};
 
 const PERMIT_ID: HeaderName = HeaderName::from_static("x-atlasent-permit-id");
@@ -122,8 +123,7 @@ impl Answers {
 fn add_headers<R>(response: &mut Response<R>, record: &PermitRecord) {
     let hash = record.audit_hash.as_deref();
     for (name, value) in [(PERMIT_ID, Some(&*record.id)), (AUDIT_HASH, hash)] {
-        let value = value.map(HeaderValue::try_from);
-        if let Some(Ok(value)) = value {
+        if let Some(value) = value.and_then(header_value) {
             response.headers_mut().insert(name, value);
         }
     }

@@ -1,0 +1,146 @@
+//! A caller that goes away while the authority thinks has had nothing done.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use atlasent::{
+    Authority, DynAuthority, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
+    VerifyRequest,
+};
+use atlasent_tests::{Driven, Ran, drive, yields};
+use bytes::Bytes;
+use clinic::{Records, grpc};
+use futures_util::future::pending;
+use http_body_util::{BodyExt, Full};
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tower::{Layer, ServiceExt};
+
+use crate::methods::{METHODS, Method};
+use crate::raw::somebody;
+use crate::stage::{AGENT, Stage, soon, token, verifier};
+
+/// Allows everything, after a few polls for each answer.
+struct Slow {
+    yields: usize,
+}
+
+impl Authority for Slow {
+    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+        yields(self.yields).await;
+        Ok(Evaluation::allow(PermitToken::new("p")?))
+    }
+
+    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+        yields(self.yields).await;
+        Ok(Verification::valid())
+    }
+}
+
+/// One call of the example's server, up to its first frame.
+async fn call(authority: Arc<dyn DynAuthority>, records: Arc<Records>, method: Method) {
+    let methods = grpc::methods(Arc::clone(&authority), verifier());
+    let service = methods.layer(grpc::routes(authority, records));
+    let body = Full::new(Bytes::from(method.body()));
+    let request = somebody(&method.path(), &token(AGENT)).map(|()| Body::new(body));
+    let answer: Result<_, Infallible> = service.oneshot(request).await;
+    let frame = answer.unwrap().into_body().frame().await.unwrap();
+    assert!(frame.unwrap().is_data(), "{method:?}");
+}
+
+#[test]
+fn a_call_dropped_before_its_last_answer_reaches_no_record() {
+    for method in METHODS {
+        for yields in 1..5 {
+            for polls in 0..=2 * yields + 1 {
+                let records = Arc::new(Records::sample());
+                let authority = Arc::new(Slow { yields });
+                let happened = drive(call(authority, Arc::clone(&records), method), polls);
+                let done = polls == 2 * yields + 1;
+                let name = format!("{method:?}, {polls} polls of {yields} yields");
+                assert_eq!(matches!(happened, Driven::Done(())), done, "{name}");
+                assert_eq!(records.accesses().len(), usize::from(done), "{name}");
+            }
+        }
+    }
+}
+
+/// Never answers one of the two questions, and notices when nobody waits for it any more.
+struct Waiting {
+    at_verify: bool,
+    asked: Semaphore,
+    left: Semaphore,
+}
+
+struct Leave<'a>(&'a Semaphore);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+impl Waiting {
+    async fn wait<T>(&self) -> T {
+        let _leave = Leave(&self.left);
+        self.asked.add_permits(1);
+        pending().await
+    }
+}
+
+impl Authority for Waiting {
+    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+        match self.at_verify {
+            true => Ok(Evaluation::allow(PermitToken::new("p")?)),
+            false => self.wait().await,
+        }
+    }
+
+    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+        self.wait().await
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_the_question_with_it() {
+    for method in METHODS {
+        for at_verify in [false, true] {
+            let authority = Arc::new(Waiting {
+                at_verify,
+                asked: Semaphore::new(0),
+                left: Semaphore::new(0),
+            });
+            let stage = Stage::counted(authority.clone()).await;
+            let (channel, token) = (stage.channel(), token(AGENT));
+            let call = tokio::spawn(async move { method.call(channel, &token).await });
+            soon(authority.asked.acquire()).await.unwrap().forget();
+            assert_eq!(authority.left.available_permits(), 0, "{method:?}");
+
+            call.abort();
+            soon(authority.left.acquire()).await.unwrap().forget();
+            assert_eq!(authority.asked.available_permits(), 0, "{method:?}");
+            let passed = usize::from(!method.is_decided_at_the_door());
+            assert_eq!((stage.passed.count(), stage.accesses()), (passed, 0));
+        }
+    }
+}
+
+#[test]
+fn a_call_that_nobody_polls_asks_nobody() {
+    let asked = Arc::new(Ran::new());
+    struct Counting(Arc<Ran>);
+    impl Authority for Counting {
+        async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+            self.0.hit();
+            pending().await
+        }
+        async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+            pending().await
+        }
+    }
+    for method in METHODS {
+        let authority = Arc::new(Counting(Arc::clone(&asked)));
+        drop(call(authority, Arc::new(Records::sample()), method));
+    }
+    assert_eq!(asked.count(), 0);
+}

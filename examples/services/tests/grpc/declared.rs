@@ -1,0 +1,125 @@
+//! What the server declares, and that nothing else of it can be called.
+
+use std::sync::Arc;
+
+use atlasent::testing::MockAuthority;
+use clinic::{Records, grpc};
+use tonic::transport::Server;
+use tonic::{Code, Status};
+
+use crate::methods::{METHODS, Method, allowing, framed};
+use crate::raw::{call, nobody, send, somebody};
+use crate::stage::{AGENT, Stage, soon, token, verifier};
+
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
+#[test]
+fn the_table_shows_every_method_and_what_it_asks_for() {
+    let methods = grpc::methods(Arc::new(allowing()), verifier());
+    assert_eq!(
+        methods.table().to_string(),
+        "\
+METHOD  PATH                          ACTION                 SCOPE
+gRPC    /clinic.v1.Patients/Import    modify_patient_record  tool:ehr:write
+gRPC    /clinic.v1.Patients/Modify    modify_patient_record  tool:ehr:write
+gRPC    /clinic.v1.Patients/Read      read_patient_record    tool:ehr:read
+gRPC    /clinic.v1.Patients/Watch     read_patient_record    tool:ehr:read
+gRPC    /grpc.health.v1.Health/Check  (public)
+"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_declared_is_not_there() {
+    let authority = Arc::new(allowing());
+    let stage = Stage::counted(authority.clone()).await;
+    for (path, code) in [
+        // The health service has it, and nobody declared it.
+        ("/grpc.health.v1.Health/Watch", 12),
+        ("/clinic.v1.Patients/Erase", 12),
+        ("/clinic.v1.Patients/read", 12),
+        ("/clinic.v1.Patients/Read/", 12),
+        ("/clinic.v1.Patients/Read/Read", 12),
+        ("/clinic.v1.Patients", 12),
+        ("/clinic.v1.Patients/", 12),
+        ("/clinic.v2.Patients/Read", 12),
+        ("/Clinic.v1.Patients/Read", 12),
+        ("/", 12),
+        // What could be read as another path is not read at all.
+        ("/clinic.v1.Patients//Read", 3),
+        ("//clinic.v1.Patients/Read", 3),
+        ("/clinic.v1.Patients/./Read", 3),
+        ("/clinic.v1.Patients/Modify/../Read", 3),
+        ("/clinic.v1.Patients/%52ead", 3),
+        ("/clinic.v1.Patients%2FRead", 3),
+    ] {
+        for request in [nobody(path), somebody(path, &token(AGENT))] {
+            let raw = send(stage.address, request, Method::Read.body()).await;
+            assert_eq!((raw.status.as_u16(), raw.code()), (200, code), "{path}");
+            assert!(raw.ended_with_headers, "{path}");
+        }
+    }
+    assert_eq!((stage.passed.count(), stage.accesses()), (0, 0));
+    assert!(authority.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_call_gets_a_problem_and_not_a_status() {
+    let stage = Stage::counted(Arc::new(allowing())).await;
+    for (path, status) in [("/index.html", 404), ("/clinic.v1.Patients/Read", 401)] {
+        let mut request = nobody(path);
+        request.headers_mut().remove("content-type");
+        let raw = send(stage.address, request, Vec::new()).await;
+        assert_eq!(raw.status, status, "{path}");
+        assert_eq!(raw.headers["content-type"], "application/problem+json");
+        assert!(!raw.headers.contains_key("grpc-status"));
+    }
+    assert_eq!(stage.passed.count(), 0);
+}
+
+#[tokio::test]
+async fn a_public_method_looks_at_no_token() {
+    let authority = Arc::new(MockAuthority::new());
+    let stage = Stage::counted(authority.clone()).await;
+    // A question for the health of everything is an empty message.
+    let question = framed(&());
+    for request in [nobody(HEALTH), somebody(HEALTH, "no.token.atall")] {
+        let raw = send(stage.address, request, question.clone()).await;
+        assert_eq!(raw.code(), 0, "{raw:?}");
+        // `status: SERVING`
+        assert_eq!(raw.body, [0, 0, 0, 0, 2, 8, 1]);
+    }
+    assert_eq!(stage.passed.count(), 2);
+    assert!(authority.calls().is_empty());
+}
+
+#[tokio::test]
+async fn every_method_that_is_declared_is_there() {
+    let authority = Arc::new(allowing());
+    for (called, method) in METHODS.into_iter().enumerate() {
+        let stage = Stage::counted(authority.clone()).await;
+        let record = soon(method.call(stage.channel(), &token(AGENT))).await;
+        assert_eq!(record.unwrap().patient_id, "patient-7", "{method:?}");
+        assert_eq!((stage.passed.count(), stage.accesses()), (1, 1));
+        // One question of each kind, and none twice.
+        assert_eq!(authority.calls().len(), 2 * (called + 1), "{method:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_guards_every_method_refuses() {
+    let records = Arc::new(Records::sample());
+    let authority = Arc::new(allowing());
+    let server =
+        Server::builder().add_routes(grpc::routes(authority.clone(), Arc::clone(&records)));
+    let stage = Stage::start(records, |incoming| server.serve_with_incoming(incoming)).await;
+    for method in METHODS {
+        let answer = soon(method.call(stage.channel(), &token(AGENT))).await;
+        let code = answer.as_ref().map_err(Status::code);
+        assert_eq!(code.unwrap_err(), Code::Internal, "{method:?}");
+        let raw = call(stage.address, method, &token(AGENT)).await;
+        assert_eq!(raw.code(), 13, "{method:?}");
+    }
+    assert_eq!(stage.accesses(), 0);
+    assert!(authority.calls().is_empty());
+}
