@@ -41,7 +41,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
 
     /// Sets optional fields of the request.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
-        self.terms.options = set(self.terms.options);
+        self.terms.set_options(set);
         self
     }
 
@@ -82,8 +82,8 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     /// # Errors
     ///
     /// As [`protect`](Self::protect).
-    pub async fn gate(self) -> Result<Gate<A>, Error> {
-        obtain(self.authority, self.agent?, self.action, self.terms).await
+    pub fn gate(self) -> impl Future<Output = Result<Gate<A>, Error>> + use<'a, P, A> {
+        obtain(self.authority, self.agent, self.action, self.terms)
     }
 
     /// See [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit).

@@ -27,7 +27,7 @@ pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
 /// The request argument.
 pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> Terms {
     let mut terms = no_options();
-    terms.options = set(terms.options);
+    terms.set_options(set);
     terms
 }
 
@@ -77,7 +77,7 @@ pub async fn obtain<P: Authority + ?Sized, A: Action>(
     action: Result<A, Error>,
     terms: Terms,
 ) -> Result<(Permit<A>, Execution), Error> {
-    let gate = crate::protect::obtain(authority?, agent?, action?, terms).await?;
+    let gate = crate::protect::obtain(authority?, Ok(agent?), action?, terms).await?;
     let execution = gate.permit.execution();
     Ok((gate.permit, execution))
 }

@@ -3,7 +3,7 @@
 //! Macro, layer, extractor, blocking face and every combinator end here. Nothing else calls
 //! [`Permit::mint`], and nothing here can be replaced by an implementor of [`Authority`].
 
-use std::{fmt, mem};
+use std::fmt;
 
 use tracing::Instrument;
 
@@ -55,12 +55,18 @@ pub async fn protect<P: Authority + ?Sized, A: Action>(
 /// On what terms is asked: the optional fields, and what has to hold before anybody is.
 #[derive(Debug, Default)]
 pub struct Terms {
-    pub(crate) options: RequestOptions,
+    // Most requests have none, and every future on the way carries this.
+    options: Option<Box<RequestOptions>>,
     #[cfg(feature = "ati")]
     pub(crate) scope: Option<crate::scope::Checked>,
 }
 
 impl Terms {
+    pub(crate) fn set_options(&mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) {
+        let options = self.options.take().map(|options| *options);
+        self.options = Some(Box::new(set(options.unwrap_or_default())));
+    }
+
     fn require_scope(&self, _request: &EvaluateRequest) -> Result<(), Error> {
         #[cfg(feature = "ati")]
         if let Some(scope) = &self.scope {
@@ -73,12 +79,14 @@ impl Terms {
 /// Checks the terms, evaluates, checks, verifies, checks again, and only then mints.
 pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     authority: &P,
-    agent: Agent,
+    agent: Result<Agent, Error>,
     action: A,
     mut terms: Terms,
 ) -> Result<Gate<A>, Error> {
-    let options = mem::take(&mut terms.options);
-    let request = EvaluateRequest::new(agent, &action)?.with_options(options);
+    let mut request = EvaluateRequest::new(agent?, &action)?;
+    if let Some(options) = terms.options.take() {
+        request = request.with_options(*options);
+    }
     let asking = Asking::start(&request);
     async {
         terms.require_scope(&request)?;

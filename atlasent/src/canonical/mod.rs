@@ -47,7 +47,12 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
         actor_id: agent,
         context: context.as_object(),
     });
-    sha256_hex(&[canonical_text(execution).as_bytes()])
+    // Without a context nothing can be out of order, so the text is canonical as it was written.
+    let canonical = match context.is_empty() {
+        true => execution,
+        false => canonical_text(execution),
+    };
+    sha256_hex(&[canonical.as_bytes()])
 }
 
 /// The canonical JSON of an object.
@@ -88,6 +93,21 @@ fn to_string(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_request_without_a_context_is_canonical_as_it_is_written(
+            action in proptest::arbitrary::any::<String>(),
+            agent in proptest::arbitrary::any::<String>(),
+        ) {
+            let fields = [("action_type", action.as_str()), ("actor_id", agent.as_str())];
+            let mut object: Map<String, Value> =
+                fields.map(|(key, text)| (key.to_owned(), text.into())).into_iter().collect();
+            object.insert("context".to_owned(), Value::Object(Map::new()));
+            let hash = sha256_hex(&[canonical_json(&object).as_bytes()]);
+            proptest::prop_assert_eq!(execution_hash(&action, &agent, &Context::new()), hash);
+        }
+    }
 
     #[test]
     fn the_hash_is_lower_case_hex_over_all_parts() {
