@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::Refusal;
@@ -18,9 +18,13 @@ const EVALUATION_ID: HeaderName = HeaderName::from_static("atlasent-evaluation-i
 /// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own sign.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The content type to answer a gRPC request with. None for any other request.
-pub(crate) fn content_type(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asked = headers.get(CONTENT_TYPE)?.as_bytes();
+/// The content type to answer a gRPC request with. None for any other request, and gRPC is always POST: a GET that calls itself gRPC
+/// gets no answer with the status 200, which a cache would keep.
+pub(crate) fn content_type(request: &Parts) -> Option<HeaderValue> {
+    if request.method != Method::POST {
+        return None;
+    }
+    let asked = request.headers.get(CONTENT_TYPE)?.as_bytes();
     // The longest first: one is the beginning of the other.
     [
         "application/grpc-web-text",
@@ -83,4 +87,38 @@ pub(crate) fn method(request: &Parts) -> Result<(&str, &str), Refusal> {
         .ok_or_else(|| {
             Refusal::bad_request("its path is not that of a gRPC method: `/package.Service/Method`")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn answered_as(method: Method, content_type: &str) -> Option<HeaderValue> {
+        let request = Request::builder()
+            .method(method)
+            .header(CONTENT_TYPE, content_type);
+        super::content_type(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_grpc_request_is_a_post_of_a_grpc_content_type() {
+        for (asked, answered) in [
+            ("application/grpc", "application/grpc"),
+            ("application/grpc+proto", "application/grpc"),
+            ("Application/gRPC", "application/grpc"),
+            ("application/grpc-web+proto", "application/grpc-web"),
+            ("application/grpc-web-text", "application/grpc-web-text"),
+        ] {
+            assert_eq!(answered_as(Method::POST, asked).unwrap(), answered);
+            assert_eq!(answered_as(Method::GET, asked), None, "{asked}");
+        }
+        for other in [
+            "application/json",
+            "application/grp",
+            "text/application/grpc",
+        ] {
+            assert_eq!(answered_as(Method::POST, other), None, "{other}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub struct ProblemDetails;
 
 impl Respond for ProblemDetails {
     fn respond(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes> {
-        match grpc::content_type(&request.headers) {
+        match grpc::content_type(request) {
             Some(content_type) => grpc::response(refusal, content_type),
             None => problem::response(refusal),
         }

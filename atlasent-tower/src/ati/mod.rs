@@ -58,7 +58,7 @@ pub struct AtiLayer<S = MemoryRates> {
 struct Config<S> {
     verifier: Verifier,
     optional: bool,
-    scope: Option<Scope>,
+    scopes: Vec<Scope>,
     rates: Arc<RateLimiter<S>>,
     responder: Arc<dyn Respond>,
 }
@@ -80,7 +80,7 @@ impl AtiLayer {
             config: Arc::new(Config {
                 verifier,
                 optional: false,
-                scope: None,
+                scopes: Vec::new(),
                 rates: Arc::new(RateLimiter::new(WINDOWS)),
                 responder: Arc::new(ProblemDetails),
             }),
@@ -98,11 +98,12 @@ impl<S: RateStore> AtiLayer<S> {
         self.with(|config| config.optional = true)
     }
 
-    /// Requires a scope, such as `tool:github:search`. Nobody is let through without it, an anonymous request included.
+    /// Requires a scope, such as `tool:github:search`. Nobody is let through without it, an anonymous request included. Of several,
+    /// all are required, and the call is counted for the last.
     #[must_use]
     pub fn scope(self, required: impl Into<Arc<str>>) -> Self {
         let required = required.into();
-        self.with(|config| config.scope = Some(Scope::Fixed(required)))
+        self.with(|config| config.scopes.push(Scope::Fixed(required)))
     }
 
     /// Requires the scope that a request itself names, such as `tool:` and the name of the tool in its path.
@@ -123,7 +124,7 @@ impl<S: RateStore> AtiLayer<S> {
         required: impl Fn(&Parts) -> Result<String, Refusal> + Send + Sync + 'static,
     ) -> Self {
         let required = Arc::new(required);
-        self.with(|config| config.scope = Some(Scope::From(required)))
+        self.with(|config| config.scopes.push(Scope::From(required)))
     }
 
     /// Counts calls with another limiter, such as one with room for more agents, or one that several processes share.
@@ -134,7 +135,7 @@ impl<S: RateStore> AtiLayer<S> {
             config: Arc::new(Config {
                 verifier: config.verifier,
                 optional: config.optional,
-                scope: config.scope,
+                scopes: config.scopes,
                 rates: limiter.into(),
                 responder: config.responder,
             }),
@@ -176,43 +177,47 @@ impl<S: RateStore> Config<S> {
         request.extensions.remove::<Claims>();
         request.extensions.remove::<Anonymous>();
         let claims = match bearer::token(&request.headers)? {
-            Some(token) => self.verifier.verify(token)?,
-            None if self.optional && self.scope.is_none() => {
-                request.extensions.insert(Anonymous);
-                return Ok(None);
-            }
+            Some(token) => Some(self.verifier.verify(token)?),
+            None if self.optional && self.scopes.is_empty() => None,
             None => return Err(Unauthenticated::NoToken.into()),
         };
         // Whatever is decided further in is decided on this path.
         check_path(request.uri.path())?;
-        let required = self.required_scope(request)?;
-        if let Some(required) = &required
-            && !claims.scopes().grants(required)?
-        {
-            return Err(Refusal::MissingScope {
-                scope: required.as_ref().to_owned(),
-            });
+        let Some(claims) = claims else {
+            request.extensions.insert(Anonymous);
+            return Ok(None);
+        };
+        let mut called = None;
+        for scope in &self.scopes {
+            let required = scope.required_by(request)?;
+            if !claims.scopes().grants(&required)? {
+                return Err(Refusal::MissingScope {
+                    scope: required.as_ref().to_owned(),
+                });
+            }
+            called = Some(required);
         }
         // Read in any case: a token whose rates nobody can read is not to be believed.
         let count = (!claims.rates()?.is_empty()).then(|| Count {
             claims: claims.clone(),
             // What is called is not known then, and only `*` covers that.
-            scope: required.unwrap_or_else(|| "*".into()),
+            scope: called.unwrap_or_else(|| "*".into()),
         });
         request.extensions.insert(claims);
         Ok(count)
     }
+}
 
-    fn required_scope(&self, request: &Parts) -> Result<Option<Arc<str>>, Refusal> {
-        match &self.scope {
-            None => Ok(None),
-            Some(Scope::Fixed(scope)) => Ok(Some(Arc::clone(scope))),
-            Some(Scope::From(scope)) => {
+impl Scope {
+    fn required_by(&self, request: &Parts) -> Result<Arc<str>, Refusal> {
+        match self {
+            Self::Fixed(scope) => Ok(Arc::clone(scope)),
+            Self::From(scope) => {
                 let scope = scope(request)?;
                 // Asked for by the caller, so it is the caller's mistake if it is none.
                 ati_client::check_scope(&scope, [])
                     .map_err(|error| Refusal::BadRequest(error.to_string()))?;
-                Ok(Some(scope.into()))
+                Ok(scope.into())
             }
         }
     }
@@ -254,7 +259,7 @@ impl<S> Clone for Config<S> {
         Self {
             verifier: self.verifier.clone(),
             optional: self.optional,
-            scope: self.scope.clone(),
+            scopes: self.scopes.clone(),
             rates: Arc::clone(&self.rates),
             responder: Arc::clone(&self.responder),
         }
@@ -263,14 +268,18 @@ impl<S> Clone for Config<S> {
 
 impl<S> fmt::Debug for AtiLayer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = match &self.config.scope {
-            None => "none",
-            Some(Scope::Fixed(scope)) => scope,
-            Some(Scope::From(_)) => "as the request says",
-        };
         f.debug_struct("AtiLayer")
             .field("optional", &self.config.optional)
-            .field("scope", &scope)
+            .field("scopes", &self.config.scopes)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(scope) => fmt::Debug::fmt(scope, f),
+            Self::From(_) => f.write_str("as the request says"),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Back-pressure: a service behind the layers is as ready as the inner one, and what was reserved for a request is given back with it.
 
 use std::fmt::Debug;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -8,6 +9,7 @@ use ati_client::{RateSpec, Unit};
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent_tests::cases::ACTION;
 use atlasent_tower::{Access, AtiLayer, ProtectLayer, ProtectedMethods, RequestTarget};
+use futures_util::FutureExt;
 use futures_util::future::{join, poll_immediate};
 use http::{Request, Response};
 use tower::buffer::Buffer;
@@ -44,6 +46,12 @@ fn bad() -> Request<Body> {
     bearing(&format!("{PATH}/../x"), "not.a.token")
 }
 
+/// The output of what has nothing to wait for. What waits is a failure, and no reason to hang.
+#[track_caller]
+fn at_once<F: Future>(future: F) -> F::Output {
+    future.now_or_never().unwrap()
+}
+
 fn passes_readiness_on<L>(layer: L)
 where
     L: Layer<Mock<Request<Body>, Response<Body>>>,
@@ -59,15 +67,14 @@ where
     assert!(service.poll_ready().is_ready());
 
     // A refused request does not arrive, and the next one does.
-    let refused = futures_executor::block_on(service.call(bad()));
+    let refused = at_once(service.call(bad()));
     assert!(refused.is_ok() && handle.poll_request().is_pending());
     assert!(service.poll_ready().is_ready());
-    let answered = async {
-        let (_, respond) = handle.next_request().await.unwrap();
-        respond.send_response(Response::new(Body::default()));
-    };
-    let (result, ()) = futures_executor::block_on(join(service.call(good()), answered));
-    result.unwrap();
+    let mut answered = pin!(service.call(good()));
+    assert!(at_once(poll_immediate(&mut answered)).is_none());
+    let (_, respond) = at_once(handle.next_request()).unwrap();
+    respond.send_response(Response::new(Body::default()));
+    at_once(answered).unwrap();
 
     handle.send_error("out of order");
     let Poll::Ready(Err(error)) = service.poll_ready() else {
@@ -119,17 +126,17 @@ where
 
 #[test]
 fn a_permit_layer_gives_its_place_back() {
-    futures_executor::block_on(gives_its_place_back(protect(), good, bad));
+    at_once(gives_its_place_back(protect(), good, bad));
 }
 
 #[test]
 fn protected_methods_give_their_place_back() {
-    futures_executor::block_on(gives_its_place_back(methods(), good, bad));
+    at_once(gives_its_place_back(methods(), good, bad));
 }
 
 #[test]
 fn a_token_layer_gives_its_place_back() {
-    futures_executor::block_on(gives_its_place_back(AtiLayer::new(verifier()), good, bad));
+    at_once(gives_its_place_back(AtiLayer::new(verifier()), good, bad));
 }
 
 #[test]
@@ -140,12 +147,12 @@ fn a_token_layer_that_counts_gives_its_place_back() {
     }
     let layer = AtiLayer::new(verifier());
     let (good, bad) = (|| with_rate(1_000), || with_rate(0));
-    futures_executor::block_on(gives_its_place_back(layer, good, bad));
+    at_once(gives_its_place_back(layer, good, bad));
 }
 
 #[test]
 fn a_limit_outside_counts_requests_until_they_are_answered() {
-    futures_executor::block_on(async {
+    at_once(async {
         let inner = Inner::new();
         let layers = (AtiLayer::new(verifier()), protect()).layer(inner.clone());
         let mut service = ConcurrencyLimit::new(layers, 1);
@@ -181,8 +188,8 @@ async fn a_full_buffer_is_full_for_those_outside() {
     // Nothing is worked off: the buffer's worker does not run.
     let (buffer, _worker) = Buffer::pair(Inner::new(), 1);
     let mut service = protect().layer(buffer);
-    let refused = service.ready().await.unwrap().call(bad()).await.unwrap();
-    assert_eq!(refused.status(), 400);
+    let refused = at_once(service.ready().await.unwrap().call(bad()));
+    assert_eq!(refused.unwrap().status(), 400);
     assert!(has_room(&service).await, "after a refusal");
     let mut on_its_way = service.ready().await.unwrap().call(good());
     assert!(poll_immediate(&mut on_its_way).await.is_none());
@@ -191,7 +198,7 @@ async fn a_full_buffer_is_full_for_those_outside() {
 
 #[test]
 fn who_is_sent_away_outside_has_asked_nobody() {
-    futures_executor::block_on(async {
+    at_once(async {
         let authority = allowing();
         let layer = ProtectLayer::new(Arc::clone(&authority), fixed());
         let limited = layer.layer(ConcurrencyLimit::new(Inner::new(), 1));
@@ -208,7 +215,7 @@ fn who_is_sent_away_outside_has_asked_nobody() {
 
 #[test]
 fn an_authority_that_never_answers_holds_one_place_for_each_request() {
-    futures_executor::block_on(async {
+    at_once(async {
         let authority = MockAuthority::new().on_evaluate(ACTION, Reply::Never);
         let layer = ProtectLayer::new(authority, fixed());
         let mut service = layer.layer(ConcurrencyLimit::new(Inner::new(), 2));
