@@ -74,8 +74,13 @@ pub(crate) fn token_with_id(id: &str) -> String {
 pub(crate) fn bad_tokens() -> Vec<(&'static str, String)> {
     let expired = agent().issued_at(1_000_000_000).expires_at(1_000_000_060);
     let mut forged = good_token().to_owned();
-    let last = if forged.ends_with('A') { 'B' } else { 'A' };
-    forged.replace_range(forged.len() - 5..forged.len() - 4, &last.to_string());
+    let changed = forged.len() - 5..forged.len() - 4;
+    let other = if &forged[changed.clone()] == "A" {
+        "B"
+    } else {
+        "A"
+    };
+    forged.replace_range(changed, other);
     vec![
         ("garbage", "not.a.token".into()),
         ("expired", token(expired)),
