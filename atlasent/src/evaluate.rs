@@ -99,12 +99,16 @@ impl Evaluation {
         self.decision_id.as_deref().or(self.request_id.as_deref())
     }
 
-    /// The same answer without its token in the texts that are logged.
+    /// The same answer without its token in any of the texts that are logged or handed on.
     pub(crate) fn scrubbed(mut self) -> Self {
         if let Some(token) = &self.permit_token {
             self.reason = token.scrub_option(self.reason);
             self.code = token.scrub_option(self.code);
             self.decision_id = token.scrub_option(self.decision_id);
+            self.request_id = token.scrub_option(self.request_id);
+            self.expires_at = token.scrub_option(self.expires_at);
+            self.audit_hash = token.scrub_option(self.audit_hash);
+            self.timestamp = token.scrub_option(self.timestamp);
         }
         self
     }

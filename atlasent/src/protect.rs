@@ -243,4 +243,17 @@ mod tests {
         assert!(denied.is_expired());
         assert_eq!(denied.retry_after(), None);
     }
+
+    #[test]
+    fn no_text_that_an_authority_repeats_its_token_in_gets_any_further() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let text = || Some(format!("id of {SECRET}"));
+        let mut allow = Evaluation::allow(PermitToken::new(SECRET).unwrap());
+        (allow.reason, allow.code, allow.request_id) = (text(), text(), text());
+        (allow.audit_hash, allow.expires_at, allow.timestamp) = (text(), text(), text());
+        let allow = allow.scrubbed();
+        let told = refusal(&request(), &allow);
+        let told = format!("{told:?} {:?} {:?}", allow.expires_at, allow.timestamp);
+        assert!(!told.contains(SECRET), "{told}");
+    }
 }
