@@ -15,6 +15,9 @@ const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-
 const DECISION: HeaderName = HeaderName::from_static("atlasent-decision");
 const EVALUATION_ID: HeaderName = HeaderName::from_static("atlasent-evaluation-id");
 
+/// The most bytes of a text that a status tells.
+const MAX_TEXT: usize = 2048;
+
 /// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own sign.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -46,11 +49,22 @@ pub(crate) fn response(refusal: &Refusal, content_type: HeaderValue) -> Response
     *headers = metadata(refusal);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(GRPC_STATUS, refusal.grpc_code().into());
-    let message = utf8_percent_encode(&refusal.detail(), MESSAGE).to_string();
+    let message = utf8_percent_encode(&message(refusal), MESSAGE).to_string();
     if let Ok(message) = HeaderValue::try_from(message) {
         headers.insert(GRPC_MESSAGE, message);
     }
     response
+}
+
+/// What the caller is told, cut where a client would no longer take it: headers of more than 16 KiB end the call, and an escape takes
+/// three bytes for one.
+pub(crate) fn message(refusal: &Refusal) -> String {
+    let mut message = refusal.detail().into_owned();
+    if message.len() > MAX_TEXT {
+        message.truncate(message.floor_char_boundary(MAX_TEXT));
+        message.push('…');
+    }
+    message
 }
 
 /// What a status says beside its code and message.
@@ -71,9 +85,11 @@ pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
     metadata
 }
 
-/// A text of the authority's as a header. One that is not plain ASCII is left out, since readers disagree on what it says.
+/// A text of the authority's as a header. One that is not plain ASCII is left out, since readers disagree on what it says, and so is one
+/// that is too long to be an id.
 pub(crate) fn header_value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok().filter(|_| text.is_ascii())
+    let fits = text.is_ascii() && text.len() <= MAX_TEXT;
+    HeaderValue::from_str(text).ok().filter(|_| fits)
 }
 
 /// `package.Service` and `Method` of a gRPC request's path.
@@ -99,6 +115,22 @@ mod tests {
             .method(method)
             .header(CONTENT_TYPE, content_type);
         super::content_type(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_status_is_never_too_long_to_be_read() {
+        for text in [
+            "x".repeat(1 << 20),
+            "\u{fc}".repeat(20_000),
+            "%".repeat(20_000),
+        ] {
+            let refusal = Refusal::bad_request(text);
+            let told = response(&refusal, HeaderValue::from_static("application/grpc"));
+            let message = told.headers().get(GRPC_MESSAGE).unwrap();
+            assert!(message.len() < 8 * 1024, "{}", message.len());
+            assert_eq!(told.headers().get(GRPC_STATUS).unwrap(), "3");
+        }
+        assert_eq!(header_value(&"x".repeat(MAX_TEXT + 1)), None);
     }
 
     #[test]

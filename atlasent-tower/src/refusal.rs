@@ -285,7 +285,7 @@ impl From<Refusal> for tonic::Status {
         let headers = crate::grpc::metadata(&refusal);
         Self::with_metadata(
             tonic::Code::from_i32(refusal.grpc_code()),
-            refusal.detail(),
+            crate::grpc::message(&refusal),
             tonic::metadata::MetadataMap::from_headers(headers),
         )
     }
