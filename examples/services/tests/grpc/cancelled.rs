@@ -1,6 +1,7 @@
 //! A caller that goes away while the authority thinks has had nothing done.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use atlasent::{
@@ -11,10 +12,11 @@ use atlasent_tests::{Driven, Ran, drive, yields};
 use bytes::Bytes;
 use clinic::{Records, grpc};
 use futures_util::future::pending;
+use http::Request;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service};
 
 use crate::methods::{METHODS, Method};
 use crate::raw::somebody;
@@ -37,15 +39,24 @@ impl Authority for Slow {
     }
 }
 
-/// One call of the example's server, up to its first frame.
-async fn call(authority: Arc<dyn DynAuthority>, records: Arc<Records>, method: Method) {
+/// One call of the example's server, up to its first frame. The service is called at once, polled or not.
+fn call(
+    authority: Arc<dyn DynAuthority>,
+    records: Arc<Records>,
+    method: Method,
+) -> impl Future<Output = ()> {
     let methods = grpc::methods(Arc::clone(&authority), verifier());
-    let service = methods.layer(grpc::routes(authority, records));
+    let mut service = methods.layer(grpc::routes(authority, records));
     let body = Full::new(Bytes::from(method.body()));
     let request = somebody(&method.path(), &token(AGENT)).map(|()| Body::new(body));
-    let answer: Result<_, Infallible> = service.oneshot(request).await;
-    let frame = answer.unwrap().into_body().frame().await.unwrap();
-    assert!(frame.unwrap().is_data(), "{method:?}");
+    let ready = poll_fn(|context| Service::<Request<Body>>::poll_ready(&mut service, context));
+    let ready = drive(ready, 1);
+    assert!(matches!(ready, Driven::Done(Ok::<(), Infallible>(()))));
+    let answer = service.call(request);
+    async move {
+        let frame = answer.await.unwrap().into_body().frame().await.unwrap();
+        assert!(frame.unwrap().is_data(), "{method:?}");
+    }
 }
 
 #[test]

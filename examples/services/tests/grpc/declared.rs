@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use atlasent::testing::MockAuthority;
+use atlasent_tower::{Access, ProtectedMethods};
 use clinic::{Records, grpc};
 use tonic::transport::Server;
 use tonic::{Code, Status};
@@ -121,5 +122,27 @@ async fn without_the_guards_every_method_refuses() {
         assert_eq!(raw.code(), 13, "{method:?}");
     }
     assert_eq!(stage.accesses(), 0);
+    assert!(authority.calls().is_empty());
+}
+
+#[tokio::test]
+async fn guards_that_cannot_know_who_calls_let_nobody_through() {
+    let records = Arc::new(Records::sample());
+    let authority = Arc::new(allowing());
+    let routes = grpc::routes(authority.clone(), Arc::clone(&records));
+    let mut methods = ProtectedMethods::new(authority.clone());
+    for method in METHODS {
+        let access = match method.is_decided_at_the_door() {
+            true => Access::action(method.action()),
+            false => Access::in_handler(method.action()),
+        };
+        methods = methods.method(&method.path(), access);
+    }
+    let stage = Stage::of_parts(methods, routes, records).await;
+    for method in METHODS {
+        let raw = call(stage.address, method, &token(AGENT)).await;
+        assert_eq!(raw.code(), 13, "{method:?}");
+    }
+    assert_eq!((stage.passed.count(), stage.accesses()), (0, 0));
     assert!(authority.calls().is_empty());
 }

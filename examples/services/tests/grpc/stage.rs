@@ -7,6 +7,7 @@ use std::time::Duration;
 use ati_client::{Claims, ClaimsBuilder, SigningKey, Verifier, issue};
 use atlasent::DynAuthority;
 use atlasent_tests::Ran;
+use atlasent_tower::ProtectedMethods;
 use clinic::{Records, grpc};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,19 +68,19 @@ impl Stage {
     pub(crate) async fn counted(authority: Arc<impl DynAuthority + 'static>) -> Self {
         let records = Arc::new(Records::sample());
         let routes = grpc::routes(authority.clone(), Arc::clone(&records));
-        Self::of_services(authority, records, routes).await
+        Self::of_parts(grpc::methods(authority, verifier()), routes, records).await
     }
 
-    /// The guards of the example before other services.
-    pub(crate) async fn of_services(
-        authority: Arc<dyn DynAuthority>,
-        records: Arc<Records>,
+    /// These guards before these services, with the count in between.
+    pub(crate) async fn of_parts(
+        methods: ProtectedMethods,
         routes: Routes,
+        records: Arc<Records>,
     ) -> Self {
         let passed = Arc::new(Ran::new());
         let count = Arc::clone(&passed);
         let server = Server::builder()
-            .layer(grpc::methods(authority, verifier()))
+            .layer(methods)
             .layer(MapRequestLayer::new(move |request: http::Request<_>| {
                 count.hit();
                 request

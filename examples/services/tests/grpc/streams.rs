@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use atlasent::testing::Call;
-use clinic::Records;
 use clinic::grpc::proto::patients_client::PatientsClient;
 use clinic::grpc::proto::patients_server::{Patients, PatientsServer};
 use clinic::grpc::proto::{Change, ReadRequest, Record, WatchRequest};
+use clinic::{Records, grpc};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::methods::{Method, allowing, change, framed, from};
 use crate::raw::{send, somebody};
-use crate::stage::{AGENT, Stage, soon, token};
+use crate::stage::{AGENT, Stage, soon, token, verifier};
 
 type Streamed = Pin<Box<dyn Stream<Item = Result<Record, Status>> + Send>>;
 
@@ -33,9 +33,10 @@ impl ByHand {
     async fn serve() -> (Hand, Stage) {
         let (hand, stream) = mpsc::unbounded_channel();
         let service = Self(Arc::new(Mutex::new(Some(stream.into()))));
+        let methods = grpc::methods(Arc::new(allowing()), verifier());
         let routes = Routes::new(PatientsServer::new(service));
         let records = Arc::new(Records::sample());
-        let stage = Stage::of_services(Arc::new(allowing()), records, routes).await;
+        let stage = Stage::of_parts(methods, routes, records).await;
         (hand, stage)
     }
 }
