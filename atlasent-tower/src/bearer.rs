@@ -3,20 +3,14 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::Unauthenticated;
+use crate::{Unauthenticated, header};
 
 /// The token, if there is a header at all. One that can be read in two ways is none.
 pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Unauthenticated> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
+    let value = header::single(headers, AUTHORIZATION).map_err(Unauthenticated::BadHeader)?;
+    let Some(value) = value else {
         return Ok(None);
     };
-    if values.next().is_some() {
-        return Err(Unauthenticated::BadHeader("stands there more than once"));
-    }
-    let value = value
-        .to_str()
-        .map_err(|_| Unauthenticated::BadHeader("is not plain ASCII"))?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(Unauthenticated::BadHeader("is not of the scheme `Bearer`"));

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -15,7 +14,7 @@ use tower_service::Service;
 use crate::protect::{Answers, ProtectFuture};
 use crate::{
     Access, AtiLayer, Authentication, Guard, ProblemDetails, Refusal, Respond, Route, RouteTable,
-    check_path,
+    check_path, ready,
 };
 
 /// A layer for gRPC servers. Every method names its action, or says that it is public; what is not named is refused as if it was
@@ -163,9 +162,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The clone is not the one that is ready.
-        let clone = self.inner.clone();
-        let inner = mem::replace(&mut self.inner, clone);
+        let inner = ready::take(&mut self.inner);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();

@@ -8,9 +8,10 @@ use std::time::Duration;
 use ati_client::Error as AtiError;
 use atlasent::{Code, Denied, Error, Failure};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::problem;
+use crate::{Respond, problem};
 
 /// Why a request was not let through. None of the variants ever means that it may be, after all.
 ///
@@ -176,8 +177,13 @@ impl Refusal {
         }
     }
 
-    /// Tells `tracing` of it, for whoever puts it to the caller. What the caller is not told stands only there.
-    pub fn log(&self) {
+    /// Puts it to the caller, as `responder` does it, and tells `tracing`: what the caller is not told stands only there.
+    pub fn answer(&self, responder: &dyn Respond, request: &Parts) -> Response<Bytes> {
+        self.log();
+        responder.respond(self, request)
+    }
+
+    fn log(&self) {
         let status = self.status().as_u16();
         match self {
             // The path to a permit has told of it.

@@ -75,6 +75,5 @@ where
 }
 
 pub(super) fn respond(responder: &dyn Respond, refusal: &Refusal, request: &Parts) -> Response {
-    refusal.log();
-    responder.respond(refusal, request).map(Body::from)
+    refusal.answer(responder, request).map(Body::from)
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Config;
-use crate::{Refusal, ResponseBody};
+use crate::{Refusal, ResponseBody, ready};
 
 /// A service whose requests have to come from a known agent. It comes from [`AtiLayer`](crate::AtiLayer).
 pub struct AtiService<I, S = MemoryRates> {
@@ -25,14 +24,6 @@ pub struct AtiService<I, S = MemoryRates> {
 impl<I, S> AtiService<I, S> {
     pub(super) fn new(inner: I, config: Arc<Config<S>>) -> Self {
         Self { inner, config }
-    }
-}
-
-impl<I: Clone, S> AtiService<I, S> {
-    /// The inner service that is ready. The clone that stays in its place is not.
-    fn take_ready(&mut self) -> I {
-        let clone = self.inner.clone();
-        mem::replace(&mut self.inner, clone)
     }
 }
 
@@ -56,7 +47,7 @@ where
         let state = match self.config.identify(&mut parts) {
             Err(refusal) => {
                 // What the inner service has reserved by being ready, such as a place under a limit, is given back.
-                drop(self.take_ready());
+                drop(ready::take(&mut self.inner));
                 State::Refused {
                     response: Some(self.config.refuse(&refusal, &parts)),
                 }
@@ -66,7 +57,7 @@ where
                 future: self.inner.call(Request::from_parts(parts, body)),
             },
             Ok(Some(count)) => {
-                let mut inner = self.take_ready();
+                let mut inner = ready::take(&mut self.inner);
                 let config = Arc::clone(&self.config);
                 let future = Box::pin(async move {
                     if let Err(refusal) = count.take(&config.rates).await {
@@ -84,8 +75,7 @@ where
 
 impl<S> Config<S> {
     fn refuse<R>(&self, refusal: &Refusal, request: &Parts) -> Response<ResponseBody<R>> {
-        refusal.log();
-        ResponseBody::refusal(self.responder.respond(refusal, request))
+        ResponseBody::refusal(refusal.answer(&*self.responder, request))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +13,7 @@ use tower_service::Service;
 
 use super::{Answers, Question};
 use crate::grpc::header_value;
-use crate::{Refusal, Respond, ResponseBody, Target, admit};
+use crate::{Refusal, Respond, ResponseBody, Target, admit, ready};
 
 const PERMIT_ID: HeaderName = HeaderName::from_static("x-atlasent-permit-id");
 const AUDIT_HASH: HeaderName = HeaderName::from_static("x-atlasent-audit-hash");
@@ -59,9 +58,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The clone is not the one that is ready.
-        let clone = self.inner.clone();
-        let inner = mem::replace(&mut self.inner, clone);
+        let inner = ready::take(&mut self.inner);
         let (question, answers) = (Arc::clone(&self.question), self.answers.clone());
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
@@ -114,8 +111,7 @@ impl Answers {
         refusal: &Refusal,
         request: &Parts,
     ) -> Response<ResponseBody<R>> {
-        refusal.log();
-        ResponseBody::refusal(self.responder.respond(refusal, request))
+        ResponseBody::refusal(refusal.answer(&*self.responder, request))
     }
 }
 

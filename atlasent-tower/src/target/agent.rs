@@ -8,7 +8,7 @@ use http::HeaderName;
 use http::request::Parts;
 
 use crate::ati::Anonymous;
-use crate::{Refusal, Unauthenticated};
+use crate::{Refusal, Unauthenticated, header};
 
 /// Where the name of the agent is read from.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl AgentSource {
         match self {
             Self::Claims => subject(request),
             Self::Fixed(agent) => Ok(agent.clone()),
-            Self::TrustedHeader(name) => header(request, name),
+            Self::TrustedHeader(name) => named_by_header(request, name),
             Self::Function(read) => read(request),
             Self::Unusable(why) => Err(Refusal::misconfigured(why.as_ref())),
         }
@@ -64,16 +64,10 @@ pub fn subject(request: &Parts) -> Result<Agent, Refusal> {
     })
 }
 
-fn header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal> {
-    let mut values = request.headers.get_all(name).iter();
+fn named_by_header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal> {
     let no_agent = |why: &str| Unauthenticated::NoAgent(format!("the header `{name}` {why}"));
-    let Some(value) = values.next() else {
-        return Err(no_agent("is missing").into());
-    };
-    if values.next().is_some() {
-        return Err(no_agent("stands there more than once").into());
-    }
-    let value = value.to_str().map_err(|_| no_agent("is not plain ASCII"))?;
+    let value = header::single(&request.headers, name).map_err(no_agent)?;
+    let value = value.ok_or_else(|| no_agent("is missing"))?;
     // A proxy may join two headers into one.
     if value.contains(',') {
         return Err(no_agent("names more than one agent").into());

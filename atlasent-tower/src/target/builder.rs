@@ -11,7 +11,7 @@ use http::request::Parts;
 
 use super::agent::AgentSource;
 use super::{Asked, Target};
-use crate::{Refusal, Unauthenticated, grpc};
+use crate::{Refusal, Unauthenticated, grpc, header};
 
 /// What requests ask for, put together from parts.
 ///
@@ -122,17 +122,13 @@ impl RequestTarget {
     pub fn header(self, name: &'static str, field: &'static str) -> Self {
         let name = HeaderName::from_static(name);
         self.extended(move |request, action| {
-            let refuse =
-                |why: &str| Refusal::bad_request(format!("its header `{name}` {why}: send one"));
-            let mut values = request.headers.get_all(&name).iter();
-            let Some(value) = values.next() else {
-                return Ok(action);
-            };
-            if values.next().is_some() {
-                return Err(refuse("stands there more than once"));
+            let value = header::single(&request.headers, &name).map_err(|why| {
+                Refusal::bad_request(format!("its header `{name}` {why}: send one"))
+            })?;
+            match value {
+                Some(value) => Ok(action.with_field(field, value)?),
+                None => Ok(action),
             }
-            let value = value.to_str().map_err(|_| refuse("is not plain ASCII"))?;
-            Ok(action.with_field(field, value)?)
         })
     }
 

@@ -19,9 +19,8 @@ use crate::{PermitSlot, Refusal, check_path};
 /// [`RequestTarget`] is one for the common cases. This one asks a directory on the way:
 ///
 /// ```
-/// use ati_client::Claims;
 /// use atlasent::AnyAction;
-/// use atlasent_tower::{Asked, Refusal, Target};
+/// use atlasent_tower::{Asked, Refusal, Target, claims};
 /// use http::request::Parts;
 ///
 /// struct Transfers {
@@ -33,8 +32,7 @@ use crate::{PermitSlot, Refusal, check_path};
 ///
 ///     async fn ask(&self, request: &Parts) -> Result<Asked<AnyAction>, Refusal> {
 ///         // Claims that an `AtiLayer` has verified. Never a header that anybody can send.
-///         let claims = request.extensions.get::<Claims>();
-///         let claims = claims.ok_or_else(|| Refusal::misconfigured("there is no `AtiLayer` outside"))?;
+///         let claims = claims(request)?;
 ///         let department = self.directory.department_of(claims.sub()).await;
 ///         let action = AnyAction::new("wire.transfer")?.with_field("department", &department)?;
 ///         Ok(Asked::new(claims.sub(), action)?)
