@@ -256,4 +256,15 @@ mod tests {
         let told = format!("{told:?} {:?} {:?}", allow.expires_at, allow.timestamp);
         assert!(!told.contains(SECRET), "{told}");
     }
+
+    #[test]
+    fn no_text_of_a_verification_repeats_the_token_in_the_record() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let text = || Some(format!("hash of {SECRET}"));
+        let token = PermitToken::new(SECRET).unwrap();
+        let mut valid = Verification::valid();
+        (valid.reason, valid.permit_hash, valid.timestamp) = (text(), text(), text());
+        let told = format!("{:?}", valid.scrubbed(&token));
+        assert!(!told.contains(SECRET), "{told}");
+    }
 }

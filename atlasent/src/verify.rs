@@ -151,9 +151,11 @@ impl Verification {
             .find_map(|word| PermitOutcome::from_wire(word))
     }
 
-    /// The same answer without the token in the text that is for people.
+    /// The same answer without the token in any of the texts that are logged or handed on.
     pub(crate) fn scrubbed(mut self, token: &PermitToken) -> Self {
         self.reason = token.scrub_option(self.reason);
+        self.permit_hash = token.scrub_option(self.permit_hash);
+        self.timestamp = token.scrub_option(self.timestamp);
         self
     }
 }
