@@ -4,9 +4,11 @@ mod capture;
 pub mod cases;
 mod drive;
 pub mod server;
+mod slow;
 
 pub use capture::{Kind, Seen, capture};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
+pub use slow::Slow;
 
 /// The README's code, compiled and run.
 #[cfg(doctest)]

@@ -5,32 +5,29 @@
     reason = "what tests call may panic as tests do"
 )]
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod support;
+
+use std::io::{BufRead, Read};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// The server in a process of its own, which ends with the test, and the three tokens that it prints.
+use support::{Running, http};
+
+/// The service, and the three tokens that it prints.
 struct Service {
-    process: Child,
-    /// Open for as long as the server may print.
-    _stdout: BufReader<ChildStdout>,
+    _running: Running,
     url: String,
     tokens: Vec<String>,
 }
 
 impl Service {
     fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_axum_service"))
-            .arg("127.0.0.1:0")
-            .env_remove("ATI_JWT_SECRET")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_axum_service"));
+        let mut running = Running::start(command.arg("127.0.0.1:0").env_remove("ATI_JWT_SECRET"));
         let mut url = String::new();
         let mut tokens = Vec::new();
-        for line in stdout.by_ref().lines().map(Result::unwrap) {
+        for line in running.stdout.by_ref().lines().map(Result::unwrap) {
             if let Some(rest) = line.strip_prefix("The clinic answers on ") {
                 url = format!("http://{}", rest.split_once(". ").unwrap().0);
             }
@@ -42,8 +39,7 @@ impl Service {
             }
         }
         Self {
-            process,
-            _stdout: stdout,
+            _running: running,
             url,
             tokens,
         }
@@ -69,19 +65,6 @@ impl Service {
         let record = request.send().await.unwrap().bytes().await.unwrap();
         serde_json::from_slice::<Value>(&record).unwrap()["notes"].clone()
     }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn http() -> reqwest::Client {
-    // Whichever test is first sets it for all.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 async fn problem(response: reqwest::Response) -> Value {

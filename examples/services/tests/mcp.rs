@@ -6,9 +6,11 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod support;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::BufRead;
+use std::process::Command;
 
 use ati_client::{Claims, SigningKey, issue};
 use reqwest::StatusCode;
@@ -20,42 +22,38 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{RoleClient, ServiceExt};
 use serde_json::{Value, json};
 
+use support::{Running, http};
+
 const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
 const OTHER_SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const ALL_TOOLS: [&str; 3] = ["tool:list_tables", "tool:run_query", "tool:drop_table"];
 
-/// The server in a process of its own, which ends with the test.
 struct Server {
-    process: Child,
-    /// Open for as long as the server may print.
-    stdout: BufReader<ChildStdout>,
+    running: Running,
     url: String,
 }
 
 impl Server {
     fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mcp_server"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp_server"));
+        let command = command
             .arg("127.0.0.1:0")
             .env_remove("ATI_JWT_PRIVATE_KEY")
             .env_remove("ATI_JWT_PUBLIC_KEY")
-            .env("ATI_JWT_SECRET", SECRET)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+            .env("ATI_JWT_SECRET", SECRET);
+        let mut running = Running::start(command);
         let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
+        running.stdout.read_line(&mut line).unwrap();
         let url = line.trim_end().strip_prefix("listening on ").unwrap();
         Self {
-            process,
-            stdout,
+            running,
             url: url.to_owned(),
         }
     }
 
     /// The token that the server prints for those who try it.
     fn printed_token(&mut self) -> String {
-        let mut lines = (&mut self.stdout).lines().map(Result::unwrap);
+        let mut lines = (&mut self.running.stdout).lines().map(Result::unwrap);
         let token = lines.find_map(|line| line.strip_prefix("TOKEN=").map(str::to_owned));
         token.unwrap()
     }
@@ -87,19 +85,6 @@ impl Server {
         }
         request.send().await.unwrap()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn http() -> reqwest::Client {
-    // Whichever test is first sets it for all.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 fn token(agent: &str, scopes: &[&str], secret: &str) -> String {

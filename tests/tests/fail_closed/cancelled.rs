@@ -3,31 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use atlasent::{
-    Authority, AuthorityExt, DynAuthority, Error, EvaluateRequest, Evaluation, PermitToken,
-    Verification, VerifyRequest, protect,
-};
-use atlasent_tests::cases::{AGENT, TOKEN};
-use atlasent_tests::{Driven, Kind, Ran, Seen, capture, drive, yields};
+use atlasent::{Authority, AuthorityExt, DynAuthority, Error, protect};
+use atlasent_tests::cases::AGENT;
+use atlasent_tests::{Driven, Kind, Ran, Seen, Slow, capture, drive, yields};
 
 use crate::paths::{AsyncPath, Boxed, action, async_paths};
-
-/// Allows everything, after a few polls for each answer.
-struct Slow {
-    yields: usize,
-}
-
-impl Authority for Slow {
-    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
-        yields(self.yields).await;
-        Ok(Evaluation::allow(PermitToken::new(TOKEN)?))
-    }
-
-    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
-        yields(self.yields).await;
-        Ok(Verification::valid())
-    }
-}
 
 /// The outcomes of the executions that were closed.
 fn closed(seen: &[Seen]) -> Vec<&str> {

@@ -7,7 +7,7 @@ use atlasent::{
     Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest,
 };
 use atlasent_tests::cases::TOKEN;
-use atlasent_tests::{Driven, Kind, Seen, capture, drive, quiet_panics, yields};
+use atlasent_tests::{Driven, Kind, Seen, Slow, capture, drive, quiet_panics, yields};
 use http::{Response, StatusCode};
 
 use crate::answer::{ask, send};
@@ -16,23 +16,6 @@ use crate::ways::{Boxed, Way, ways};
 
 /// How often the inner service is pending.
 const RUNS: usize = 3;
-
-/// Allows everything, after a few polls for each answer.
-struct Slow {
-    yields: usize,
-}
-
-impl Authority for Slow {
-    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
-        yields(self.yields).await;
-        Ok(Evaluation::allow(PermitToken::new(TOKEN)?))
-    }
-
-    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
-        yields(self.yields).await;
-        Ok(Verification::valid())
-    }
-}
 
 fn long() -> Inner {
     Inner::running(|_| {

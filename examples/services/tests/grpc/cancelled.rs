@@ -8,7 +8,7 @@ use atlasent::{
     Authority, DynAuthority, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
     VerifyRequest,
 };
-use atlasent_tests::{Driven, Ran, drive, yields};
+use atlasent_tests::{Driven, Ran, Slow, drive};
 use bytes::Bytes;
 use clinic::{Records, grpc};
 use futures_util::future::pending;
@@ -21,23 +21,6 @@ use tower::{Layer, Service};
 use crate::methods::{METHODS, Method};
 use crate::raw::somebody;
 use crate::stage::{AGENT, Stage, soon, token, verifier};
-
-/// Allows everything, after a few polls for each answer.
-struct Slow {
-    yields: usize,
-}
-
-impl Authority for Slow {
-    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
-        yields(self.yields).await;
-        Ok(Evaluation::allow(PermitToken::new("p")?))
-    }
-
-    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
-        yields(self.yields).await;
-        Ok(Verification::valid())
-    }
-}
 
 /// One call of the example's server, up to its first frame. The service is called at once, polled or not.
 fn call(
