@@ -7,12 +7,12 @@ use std::sync::Arc;
 use atlasent::Agent;
 use atlasent::audit::{Event, GENESIS_HASH};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The end of a chain, onto which a store seals the next event. Stores keep it with their events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainHead {
     /// Whose chain it is.
     pub org_id: String,
@@ -55,8 +55,9 @@ impl ChainHead {
         self.sequence = sequence;
         self.time = time;
         SealedEvent {
-            id: event.id,
             sequence,
+            kind: event.kind.into(),
+            actor_id: event.actor_id.map(|agent| agent.as_str().into()),
             occurred_at,
             payload,
             previous_hash: std::mem::replace(&mut self.hash, hash.clone()),
@@ -65,17 +66,19 @@ impl ChainHead {
     }
 }
 
-/// An event in its place: what a store keeps. It is an [`Event`] before anyone has read it.
+/// An event in its place: what a store keeps. It is an [`Event`] before anyone has read it. All but the two hashes
+/// is repeated in the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct SealedEvent {
-    /// Its id.
-    pub id: String,
     /// Its place in the chain, from 1.
     pub sequence: u64,
-    /// When it happened (ISO 8601).
+    /// What happened (contract, part B, event types).
+    pub kind: Cow<'static, str>,
+    /// The agent.
+    pub actor_id: Option<String>,
+    /// When it happened (ISO 8601, in UTC, to the microsecond).
     pub occurred_at: String,
-    /// The canonical JSON of everything that it says, the above included: what is hashed.
+    /// The canonical JSON of everything that it says: what is hashed.
     pub payload: String,
     /// The hash of the event before.
     pub previous_hash: String,

@@ -6,6 +6,7 @@
 use atlasent::{Agent, EvaluateRequest, PermitOutcome, PermitToken, VerifyRequest};
 use base16ct::lower;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// How a store knows a permit: by a digest of its token, so that a stolen store holds no token.
@@ -33,7 +34,7 @@ impl PermitKey {
 }
 
 /// What a permit is good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Who may use it.
     pub agent: Agent,
@@ -91,7 +92,7 @@ impl Grant {
 }
 
 /// What the ledger knows of a permit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PermitEntry {
     /// What it is good for.
     pub grant: Grant,
@@ -102,7 +103,8 @@ pub struct PermitEntry {
 }
 
 /// What became of a permit. That it expired follows from the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PermitState {
     /// It was handed out and not used yet.
     Issued,
@@ -141,6 +143,12 @@ impl PermitEntry {
         }
         self.state = PermitState::Consumed;
         self.grant.covers(request)
+    }
+
+    /// Whether there is nothing left to use.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.state != PermitState::Issued
     }
 
     /// Takes the permit back, if there is still something to take back.

@@ -32,19 +32,27 @@
 //! [`Policies`] says what a policy sees and how `hold` and `escalate` come about. To keep permits and the chain
 //! elsewhere than in memory, implement [`Store`].
 
+mod answer;
+mod builder;
 mod chain;
 mod clock;
 mod ledger;
 mod local;
-mod memory;
 mod policy;
 mod record;
+mod replay;
 mod store;
 
+pub use answer::Answer;
+pub use builder::LocalAuthorityBuilder;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
-pub use local::{LocalAuthority, LocalAuthorityBuilder};
-pub use memory::MemoryStore;
+pub use local::LocalAuthority;
 pub use policy::{Policies, PoliciesBuilder, PolicyError, PolicyProblem};
-pub use store::{Store, StoreError};
+pub use replay::{Caller, Replay, ReplayKey};
+#[cfg(feature = "redb")]
+pub use store::RedbStore;
+pub use store::{
+    Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, Store, StoreError, StoreStatus,
+};

@@ -1,23 +1,19 @@
 //! The authority: it decides by policy, keeps the permit ledger, and records both.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use atlasent::audit::{Event, Trail};
-use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Revocation, Verification, VerifyRequest, blocking,
-};
-use jiff::{SignedDuration, Timestamp};
+use atlasent::{Code, Error, Failure, PermitToken, Revocation, blocking};
+use jiff::SignedDuration;
 
-use crate::chain::{NewEvent, SealedEvent, format_time};
-use crate::clock::{Clock, SystemClock};
-use crate::ledger::{Grant, PermitEntry, PermitKey, Refusal};
-use crate::memory::MemoryStore;
-use crate::policy::{Policies, Question, Verdict};
+use crate::builder::LocalAuthorityBuilder;
+use crate::chain::NewEvent;
+use crate::clock::Clock;
+use crate::ledger::PermitKey;
+use crate::policy::{Policies, PolicyError};
 use crate::record;
-use crate::store::{Store, StoreError};
+use crate::store::{CellKey, Draft, EventFilter, MemoryStore, Store, StoreError};
 
 /// An authority in this process: policies decide, a ledger keeps the permits, a hash chain records it all.
 ///
@@ -38,11 +34,13 @@ use crate::store::{Store, StoreError};
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub struct LocalAuthority<S = MemoryStore> {
-    policies: Policies,
-    store: S,
-    clock: Arc<dyn Clock>,
-    permit_ttl: SignedDuration,
-    record_context: bool,
+    pub(crate) policies: RwLock<Arc<Policies>>,
+    pub(crate) store: S,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) permit_ttl: SignedDuration,
+    pub(crate) record_context: bool,
+    /// What the tokens of this process are derived from, where no caller brings a secret along.
+    pub(crate) secret: [u8; 32],
 }
 
 impl LocalAuthority {
@@ -57,13 +55,7 @@ impl LocalAuthority {
 
     /// A builder, with everything in memory unless it is told otherwise.
     pub fn builder(policies: Policies) -> LocalAuthorityBuilder {
-        LocalAuthorityBuilder(Self {
-            policies,
-            store: MemoryStore::new(),
-            clock: Arc::new(SystemClock),
-            permit_ttl: SignedDuration::from_hours(1),
-            record_context: false,
-        })
+        LocalAuthorityBuilder::new(policies)
     }
 }
 
@@ -90,16 +82,19 @@ impl<S: Store> LocalAuthority<S> {
     pub async fn revoke(&self, token: &PermitToken, reason: &str) -> Result<Revocation, Error> {
         let key = PermitKey::of(token);
         let reason = reason.to_owned();
-        let change = move |now: Timestamp, entry: &mut Option<PermitEntry>| {
+        let change = move |draft: &mut Draft<'_>| {
+            let mut entry = draft.permit(key).cloned();
+            let now = draft.time();
             let revoked = entry.as_mut().is_some_and(|entry| entry.revoke(now));
-            (
-                record::revocation(key, entry.as_ref(), revoked, reason),
-                revoked,
-            )
+            let event = draft.record(record::revocation(key, entry.as_ref(), revoked, reason));
+            if let Some(entry) = entry.filter(|_| revoked) {
+                draft.keep_permit(key, entry);
+            }
+            (event, revoked)
         };
-        let (event, revoked) = self.commit(Some(key), change).await?;
+        let (event, revoked) = self.commit(vec![CellKey::Permit(key)], change).await?;
         let mut revocation = Revocation::new(token.clone(), revoked);
-        revocation.revoked_at = Some(event.occurred_at.clone());
+        revocation.revoked_at = revoked.then(|| event.occurred_at.clone());
         revocation.audit_hash = Some(event.hash.clone());
         Ok(revocation)
     }
@@ -110,145 +105,83 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// [`Error::Failed`] when it cannot be read.
     pub async fn trail(&self) -> Result<Trail, Error> {
-        Ok(Trail::new(self.events(0, usize::MAX).await?))
+        Ok(Trail::new(
+            self.events(0, usize::MAX, &EventFilter::default()).await?,
+        ))
     }
 
-    /// At most `limit` events of the audit trail whose sequence number is above `after`, oldest first.
+    /// At most `limit` events of the audit trail that pass the filter and whose sequence number is above `after`, oldest
+    /// first.
     ///
     /// # Errors
     ///
     /// [`Error::Failed`] when they cannot be read.
-    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        self.store.events(after, limit).await.map_err(unavailable)
-    }
-
-    /// The policies that decide.
-    #[must_use]
-    pub fn policies(&self) -> &Policies {
-        &self.policies
-    }
-
-    async fn commit<T: Send + 'static>(
+    pub async fn events(
         &self,
-        permit: Option<PermitKey>,
-        change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (NewEvent, T) + Send + 'static,
-    ) -> Result<(Arc<SealedEvent>, T), Error> {
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> Result<Vec<Event>, Error> {
+        let events = self.store.events(after, limit, filter).await;
+        let events = events.map_err(unavailable)?;
+        let events = events.iter().map(|event| event.to_event());
+        events
+            .collect::<Result<_, _>>()
+            .map_err(|error| unavailable(StoreError::failed(error)))
+    }
+
+    /// The policies that decide now.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&policies)
+    }
+
+    /// Decides by other policies from now on, once the chain has recorded which.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when that cannot be recorded; then the former policies go on deciding.
+    pub async fn replace_policies(&self, policies: Policies) -> Result<(), Error> {
+        self.record(record::policies_loaded(&policies)).await?;
+        let mut current = self
+            .policies
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(policies);
+        Ok(())
+    }
+
+    /// Records that policies were not taken, and why. Those that decide go on deciding.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when it cannot be recorded.
+    pub async fn policies_refused(&self, error: &PolicyError) -> Result<(), Error> {
+        self.record(record::policies_refused(error)).await
+    }
+
+    /// Where permits and events are kept.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) async fn record(&self, event: NewEvent) -> Result<(), Error> {
+        let change = move |draft: &mut Draft<'_>| drop(draft.record(event));
+        self.commit(Vec::new(), change).await
+    }
+
+    pub(crate) async fn commit<T: Send + 'static>(
+        &self,
+        reads: Vec<CellKey>,
+        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         self.store
-            .commit(self.clock.now(), permit, change)
+            .commit(self.clock.now(), reads, change)
             .await
             .map_err(unavailable)
     }
-
-    fn decide(&self, request: &EvaluateRequest) -> Verdict {
-        let verdict = self.policies.decide(Question {
-            agent: request.actor_id.as_str(),
-            action: &request.action_type,
-            resource: request.resource_id.as_deref(),
-            context: request.context.as_object(),
-        });
-        // Nobody here can approve, so what must be approved has to wait for somebody who can.
-        if verdict.decision.is_allow() && request.options.require_approval == Some(true) {
-            return Verdict {
-                decision: Decision::Hold,
-                reason: "the request asks for an approval, which this authority cannot give".into(),
-                code: Some("APPROVAL_REQUIRED".into()),
-                ..verdict
-            };
-        }
-        verdict
-    }
-}
-
-impl<S: Store> Authority for LocalAuthority<S> {
-    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
-        let verdict = self.decide(request);
-        let allows = verdict.decision.is_allow();
-        let mints = allows && request.shadow != Some(true);
-        let token = mints.then(new_token).transpose()?;
-        let key = token.as_ref().map(PermitKey::of);
-        let grant = mints.then(|| Grant::of(request));
-        let ttl = self.permit_ttl;
-        let event = record::evaluation(request, &verdict, key, self.record_context);
-        let change = move |now: Timestamp, entry: &mut Option<PermitEntry>| {
-            let expires_at = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
-            *entry = grant.map(|grant| PermitEntry::issue(grant, expires_at));
-            let expires_at = entry.as_ref().map(|entry| format_time(entry.expires_at));
-            (
-                event.with_some("expires_at", expires_at.clone()),
-                expires_at,
-            )
-        };
-        let (event, expires_at) = self.commit(key, change).await?;
-
-        let mut evaluation = Evaluation::new(verdict.decision);
-        evaluation.permit_token = token;
-        evaluation.reason = Some(verdict.reason.as_ref().to_owned());
-        if !allows {
-            evaluation.code = verdict.code.map(|code| code.as_ref().to_owned());
-            evaluation.retry_after = verdict.retry_after;
-        }
-        evaluation.expires_at = expires_at;
-        evaluation.request_id = request
-            .options
-            .request_id
-            .clone()
-            .or_else(|| Some(event.id.clone()));
-        evaluation.timestamp = Some(event.occurred_at.clone());
-        evaluation.audit_hash = Some(event.hash.clone());
-        Ok(evaluation)
-    }
-
-    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
-        let key = PermitKey::of(&request.permit_token);
-        let request = request.clone();
-        let change = move |now: Timestamp, entry: &mut Option<PermitEntry>| {
-            let result = judge(&request, entry.as_mut(), now);
-            (
-                record::verification(request, key, entry.as_ref(), result),
-                result,
-            )
-        };
-        let (event, result) = self.commit(Some(key), change).await?;
-
-        let mut verification = match result {
-            Ok(()) => Verification::valid(),
-            Err(refusal) => {
-                let mut refused = Verification::refuse(refusal.outcome(), refusal.reason());
-                refused.verify_error_code = Some(refusal.code().to_owned());
-                refused.consumed = Some(refusal.burns());
-                refused
-            }
-        };
-        verification.permit_hash = Some(key.to_hex());
-        verification.timestamp = Some(event.occurred_at.clone());
-        Ok(verification)
-    }
-}
-
-fn judge(
-    request: &VerifyRequest,
-    entry: Option<&mut PermitEntry>,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    if request.permit_token.is_empty() {
-        return Err(Refusal::Missing);
-    }
-    entry
-        .ok_or(Refusal::Permit(atlasent::PermitOutcome::NotFound))?
-        .consume(request, now)
-}
-
-/// 256 random bits.
-fn new_token() -> Result<PermitToken, Error> {
-    let mut bits = [0; 32];
-    getrandom::fill(&mut bits).map_err(|error| {
-        Failure::new(
-            Code::ServerError,
-            "the system has no randomness for a permit",
-        )
-        .with_source(std::io::Error::other(error))
-    })?;
-    PermitToken::new(format!("permit_{}", base16ct::lower::encode_string(&bits)))
 }
 
 fn unavailable(error: StoreError) -> Error {
@@ -257,74 +190,12 @@ fn unavailable(error: StoreError) -> Error {
         .into()
 }
 
-impl<S> fmt::Debug for LocalAuthority<S> {
+impl<S: Store> fmt::Debug for LocalAuthority<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalAuthority")
-            .field("policies", &self.policies)
+            .field("policies", &self.policies())
             .field("permit_ttl", &self.permit_ttl)
             .field("record_context", &self.record_context)
             .finish_non_exhaustive()
-    }
-}
-
-/// Sets up a [`LocalAuthority`].
-///
-/// ```
-/// use std::time::Duration;
-/// use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
-///
-/// # futures_executor::block_on(async {
-/// let policies = Policies::parse("permit (principal, action, resource);")?;
-/// let authority = LocalAuthority::builder(policies)
-///     .permit_ttl(Duration::from_secs(60))
-///     .store(MemoryStore::with_limits(1_000, 10_000))
-///     .build()
-///     .await?;
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug)]
-#[must_use = "a builder does nothing before `build`"]
-pub struct LocalAuthorityBuilder<S = MemoryStore>(LocalAuthority<S>);
-
-impl<S: Store> LocalAuthorityBuilder<S> {
-    /// How long a permit may wait to be used. One hour by default.
-    pub fn permit_ttl(mut self, ttl: Duration) -> Self {
-        self.0.permit_ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
-        self
-    }
-
-    /// Records the context of each request in full, not only its hash. The audit trail then holds whatever
-    /// callers put into their contexts.
-    pub fn record_context(mut self, record: bool) -> Self {
-        self.0.record_context = record;
-        self
-    }
-
-    /// Where the time comes from. The system's clock by default.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.0.clock = Arc::new(clock);
-        self
-    }
-
-    /// Where permits and events are kept. In memory by default.
-    pub fn store<T: Store>(self, store: T) -> LocalAuthorityBuilder<T> {
-        LocalAuthorityBuilder(LocalAuthority {
-            store,
-            policies: self.0.policies,
-            clock: self.0.clock,
-            permit_ttl: self.0.permit_ttl,
-            record_context: self.0.record_context,
-        })
-    }
-
-    /// Builds the authority, and records which policies it starts with.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] when that cannot be recorded.
-    pub async fn build(self) -> Result<LocalAuthority<S>, Error> {
-        let loaded = record::policies_loaded(&self.0.policies);
-        self.0.commit(None, move |_, _| (loaded, ())).await?;
-        Ok(self.0)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::chain::NewEvent;
 use crate::ledger::{PermitEntry, PermitKey, Refusal};
-use crate::policy::{Policies, Verdict};
+use crate::policy::{Policies, PolicyError, Verdict};
 use atlasent::{Decision, EvaluateRequest, VerifyRequest};
 
 /// A request was decided on.
@@ -90,10 +90,17 @@ fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) ->
         .with_some("action_type", grant.map(|grant| grant.action.clone()))
 }
 
-/// The authority started with these policies.
+/// From here on these policies decide.
 pub(crate) fn policies_loaded(policies: &Policies) -> NewEvent {
     let ids: Vec<Arc<str>> = policies.ids().map(Arc::from).collect();
     NewEvent::new("policy.loaded").with("policies", ids)
+}
+
+/// Policies were to be loaded, and are not good.
+pub(crate) fn policies_refused(error: &PolicyError) -> NewEvent {
+    let problems = error.problems().iter();
+    let problems: Vec<Arc<str>> = problems.take(20).map(|p| p.to_string().into()).collect();
+    NewEvent::new("policy.error").with("problems", problems)
 }
 
 fn sha256_hex(text: &str) -> String {

@@ -14,7 +14,7 @@ pub struct Revocation {
     pub revoked: bool,
     /// The permit.
     pub decision_id: PermitToken,
-    /// When (ISO 8601).
+    /// When it was taken back (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
     /// The hash of the audit event that recorded it.

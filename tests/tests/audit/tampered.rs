@@ -1,6 +1,7 @@
 //! Any byte of an exported trail that is changed, added or taken away is noticed.
 
 use atlasent::audit::Trail;
+use atlasent_authority::EventFilter;
 use proptest::prelude::*;
 
 use crate::story::{Story, answer, export};
@@ -35,7 +36,11 @@ fn replacements(byte: u8) -> impl Iterator<Item = u8> {
 /// The first three events: the start, an allow and its verification. All kinds of fields are in them.
 fn beginning() -> (Trail, Vec<u8>) {
     let story = Story::told(false);
-    let trail = Trail::new(answer(story.authority.events(0, 3)));
+    let trail = Trail::new(answer(story.authority.events(
+        0,
+        3,
+        &EventFilter::default(),
+    )));
     let exported = export(&trail);
     (trail, exported)
 }

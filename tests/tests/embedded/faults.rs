@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atlasent::audit::Event;
 use atlasent::{Authority, AuthorityExt, Code, Error, PermitOutcome, VerifyRequest};
 use atlasent_authority::{
-    LocalAuthority, MemoryStore, NewEvent, PermitEntry, PermitKey, SealedEvent, Store, StoreError,
+    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, SealedEvent, Store, StoreError,
+    StoreStatus,
 };
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 use jiff::Timestamp;
@@ -43,7 +43,7 @@ impl Faulty {
             return Ok(());
         }
         match self.fault {
-            Fault::Fails => Err(StoreError::Failed("the disk is gone".into())),
+            Fault::Fails => Err(StoreError::failed("the disk is gone")),
             Fault::Hangs => pending().await,
             Fault::Panics => panic!("scripted"),
         }
@@ -54,18 +54,35 @@ impl Store for Faulty {
     async fn commit<T: Send + 'static>(
         &self,
         now: Timestamp,
-        permit: Option<PermitKey>,
-        change: impl FnOnce(Timestamp, &mut Option<PermitEntry>) -> (NewEvent, T) + Send + 'static,
-    ) -> Result<(Arc<SealedEvent>, T), StoreError> {
+        reads: Vec<CellKey>,
+        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         self.maybe(call, When::BeforeCommit).await?;
-        let committed = self.store.commit(now, permit, change).await?;
+        let committed = self.store.commit(now, reads, change).await?;
         self.maybe(call, When::AfterCommit).await?;
         Ok(committed)
     }
 
-    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.store.events(after, limit).await
+    async fn events(
+        &self,
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
+        self.store.events(after, limit, filter).await
+    }
+
+    async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
+        self.store.count_events(filter).await
+    }
+
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        self.store.count_call(counter, minute).await
+    }
+
+    async fn status(&self) -> Result<StoreStatus, StoreError> {
+        self.store.status().await
     }
 }
 

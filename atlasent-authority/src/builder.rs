@@ -1,0 +1,112 @@
+//! How an authority is set up.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use atlasent::Error;
+use jiff::SignedDuration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::local::LocalAuthority;
+use crate::policy::Policies;
+use crate::record;
+use crate::replay;
+use crate::store::{MemoryStore, Store};
+
+/// Sets up a [`LocalAuthority`].
+///
+/// ```
+/// use std::time::Duration;
+/// use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
+///
+/// # futures_executor::block_on(async {
+/// let policies = Policies::parse("permit (principal, action, resource);")?;
+/// let authority = LocalAuthority::builder(policies)
+///     .permit_ttl(Duration::from_secs(60))
+///     .store(MemoryStore::with_limits(1_000, 10_000))
+///     .build()
+///     .await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[must_use = "a builder does nothing before `build`"]
+pub struct LocalAuthorityBuilder<S = MemoryStore> {
+    policies: Policies,
+    store: S,
+    clock: Arc<dyn Clock>,
+    permit_ttl: SignedDuration,
+    record_context: bool,
+}
+
+impl LocalAuthorityBuilder {
+    pub(crate) fn new(policies: Policies) -> Self {
+        Self {
+            policies,
+            store: MemoryStore::new(),
+            clock: Arc::new(SystemClock),
+            permit_ttl: SignedDuration::from_hours(1),
+            record_context: false,
+        }
+    }
+}
+
+impl<S: Store> LocalAuthorityBuilder<S> {
+    /// How long a permit may wait to be used. One hour by default.
+    pub fn permit_ttl(mut self, ttl: Duration) -> Self {
+        self.permit_ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
+        self
+    }
+
+    /// Records the context of each request in full, not only its hash. The audit trail then holds whatever
+    /// callers put into their contexts.
+    pub fn record_context(mut self, record: bool) -> Self {
+        self.record_context = record;
+        self
+    }
+
+    /// Where the time comes from. The system's clock by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where permits and events are kept. In memory by default.
+    pub fn store<T: Store>(self, store: T) -> LocalAuthorityBuilder<T> {
+        LocalAuthorityBuilder {
+            store,
+            policies: self.policies,
+            clock: self.clock,
+            permit_ttl: self.permit_ttl,
+            record_context: self.record_context,
+        }
+    }
+
+    /// Builds the authority, and records which policies it starts with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when that cannot be recorded, or when the system has no randomness.
+    pub async fn build(self) -> Result<LocalAuthority<S>, Error> {
+        let loaded = record::policies_loaded(&self.policies);
+        let authority = LocalAuthority {
+            policies: RwLock::new(Arc::new(self.policies)),
+            store: self.store,
+            clock: self.clock,
+            permit_ttl: self.permit_ttl,
+            record_context: self.record_context,
+            secret: replay::random_bits()?,
+        };
+        authority.record(loaded).await?;
+        Ok(authority)
+    }
+}
+
+impl<S> fmt::Debug for LocalAuthorityBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalAuthorityBuilder")
+            .field("policies", &self.policies)
+            .field("permit_ttl", &self.permit_ttl)
+            .field("record_context", &self.record_context)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,213 @@
+//! Changes on their way into a store: what they read, and what they leave to be kept.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{ChainHead, NewEvent, SealedEvent};
+use crate::ledger::{PermitEntry, PermitKey};
+use crate::replay::{Replay, ReplayKey};
+
+/// Names a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CellKey {
+    /// That of a permit.
+    Permit(PermitKey),
+    /// That of the first answer to a request with an id.
+    Replay(ReplayKey),
+}
+
+/// What a store keeps under a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cell {
+    /// A permit.
+    Permit(PermitEntry),
+    /// The first answer to a request with an id.
+    Replay(Box<Replay>),
+}
+
+impl CellKey {
+    /// The key in 33 bytes: the kind, then the digest.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 33] {
+        let (kind, digest) = match self {
+            Self::Permit(key) => (b'p', key.as_bytes()),
+            Self::Replay(key) => (b'r', key.as_bytes()),
+        };
+        let mut bytes = [kind; 33];
+        let [_, rest @ ..] = &mut bytes;
+        rest.copy_from_slice(digest);
+        bytes
+    }
+}
+
+impl Cell {
+    /// When the cell means nothing any more. Stores may forget it some time after that.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        match self {
+            Self::Permit(entry) => entry.expires_at,
+            Self::Replay(replay) => replay.expires_at,
+        }
+    }
+
+    /// Whether forgetting the cell early opens nothing: a permit that is used up is as good as an unknown one.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        matches!(self, Self::Permit(entry) if entry.is_spent())
+    }
+}
+
+/// Changes that are kept together or not at all, each seeing what those before it left.
+///
+/// A store makes one from the head of its chain and the cells that the changes name, runs each change on a
+/// [`draft`](Self::draft), and keeps what the batch then holds.
+///
+/// ```
+/// use atlasent_authority::{Batch, ChainHead, NewEvent};
+/// use jiff::Timestamp;
+///
+/// let mut batch = Batch::new(ChainHead::genesis("local"), []);
+/// let event = batch.draft(Timestamp::now()).record(NewEvent::new("policy.loaded"));
+/// assert_eq!(batch.events(), [event]);
+/// assert_eq!(batch.head().sequence, 1);
+/// ```
+#[derive(Debug)]
+pub struct Batch {
+    head: ChainHead,
+    cells: HashMap<CellKey, Cell>,
+    changed: BTreeSet<CellKey>,
+    events: Vec<Arc<SealedEvent>>,
+    dropped: Option<u64>,
+}
+
+impl Batch {
+    /// No change yet. `cells` are those, of all that the changes name, that there are.
+    pub fn new(head: ChainHead, cells: impl IntoIterator<Item = (CellKey, Cell)>) -> Self {
+        Self {
+            head,
+            cells: cells.into_iter().collect(),
+            changed: BTreeSet::new(),
+            events: Vec::new(),
+            dropped: None,
+        }
+    }
+
+    /// What the next change works on, at the time `now`, or at the chain's own if the clock was set back.
+    pub fn draft(&mut self, now: Timestamp) -> Draft<'_> {
+        Draft {
+            time: self.head.time_at(now),
+            batch: self,
+        }
+    }
+
+    /// The head of the chain with the events of the batch.
+    #[must_use]
+    pub fn head(&self) -> &ChainHead {
+        &self.head
+    }
+
+    /// The head alone, once everything else is kept.
+    #[must_use]
+    pub fn into_head(self) -> ChainHead {
+        self.head
+    }
+
+    /// The events to append, in their order.
+    #[must_use]
+    pub fn events(&self) -> &[Arc<SealedEvent>] {
+        &self.events
+    }
+
+    /// The cells to keep, in the order of their keys.
+    #[must_use]
+    pub fn cells(&self) -> impl ExactSizeIterator<Item = (CellKey, &Cell)> {
+        let cells: Vec<_> = (self.changed.iter())
+            .filter_map(|key| Some((*key, self.cells.get(key)?)))
+            .collect();
+        cells.into_iter()
+    }
+
+    /// The sequence number up to which events are to be dropped, if any are.
+    #[must_use]
+    pub fn dropped(&self) -> Option<u64> {
+        self.dropped
+    }
+
+    /// Whether there is nothing to keep.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.changed.is_empty() && self.dropped.is_none()
+    }
+}
+
+/// What one change works on.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    time: Timestamp,
+    batch: &'a mut Batch,
+}
+
+impl Draft<'_> {
+    /// The time of the change. It never runs backwards from one change to the next.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The head of the chain as it is now.
+    #[must_use]
+    pub fn head(&self) -> &ChainHead {
+        &self.batch.head
+    }
+
+    /// A permit, if it is among what the change reads, and known.
+    #[must_use]
+    pub fn permit(&self, key: PermitKey) -> Option<&PermitEntry> {
+        match self.batch.cells.get(&CellKey::Permit(key))? {
+            Cell::Permit(entry) => Some(entry),
+            Cell::Replay(_) => None,
+        }
+    }
+
+    /// The first answer to a request with an id, if it is among what the change reads, and known.
+    #[must_use]
+    pub fn replay(&self, key: ReplayKey) -> Option<&Replay> {
+        match self.batch.cells.get(&CellKey::Replay(key))? {
+            Cell::Replay(replay) => Some(replay),
+            Cell::Permit(_) => None,
+        }
+    }
+
+    /// Keeps a permit as it is now.
+    pub fn keep_permit(&mut self, key: PermitKey, entry: PermitEntry) {
+        self.keep(CellKey::Permit(key), Cell::Permit(entry));
+    }
+
+    /// Keeps the first answer to a request with an id.
+    pub fn keep_replay(&mut self, key: ReplayKey, replay: Replay) {
+        self.keep(CellKey::Replay(key), Cell::Replay(Box::new(replay)));
+    }
+
+    /// Appends an event to the chain.
+    pub fn record(&mut self, event: NewEvent) -> Arc<SealedEvent> {
+        let event = Arc::new(self.batch.head.seal(event, self.time));
+        self.batch.events.push(Arc::clone(&event));
+        event
+    }
+
+    /// Drops the events up to a sequence number from the beginning of the chain.
+    pub fn drop_events(&mut self, through: u64) {
+        self.batch.dropped = self.batch.dropped.max(Some(through));
+    }
+
+    fn keep(&mut self, key: CellKey, cell: Cell) {
+        self.batch.cells.insert(key, cell);
+        self.batch.changed.insert(key);
+    }
+}

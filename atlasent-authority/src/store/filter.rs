@@ -1,0 +1,102 @@
+//! Which events of the chain are meant.
+
+use jiff::Timestamp;
+
+use crate::chain::{SealedEvent, format_time};
+
+/// Which events are meant: those that pass everything that is set. The default is all.
+///
+/// A filter by time leaves a stretch without gaps, which verifies as a whole. One by type or agent leaves gaps.
+///
+/// ```
+/// use atlasent_authority::EventFilter;
+///
+/// let filter = EventFilter::default().types(["evaluate.deny"]).since("2026-11-01T00:00:00Z".parse()?);
+/// assert!(!filter.is_contiguous());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct EventFilter {
+    /// The types of event that pass; all when there is none.
+    pub(crate) types: Vec<String>,
+    /// The agent whose events pass.
+    pub(crate) actor_id: Option<String>,
+    /// The first time that passes, as events spell it: such texts are in the order of their times.
+    pub(crate) since: Option<String>,
+    /// The last time that passes.
+    pub(crate) until: Option<String>,
+    /// The last sequence number that passes.
+    pub(crate) through: Option<u64>,
+}
+
+impl EventFilter {
+    /// Only events of these types, such as `evaluate.deny`. None at all means every type.
+    pub fn types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.types = types.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Only events of this agent.
+    pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
+        self.actor_id = Some(agent.into());
+        self
+    }
+
+    /// Only events at or after this time.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(format_time(time));
+        self
+    }
+
+    /// Only events at or before this time.
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.until = Some(format_time(time));
+        self
+    }
+
+    /// Only events up to this sequence number, so that what is appended meanwhile stays out.
+    pub fn through(mut self, sequence: u64) -> Self {
+        self.through = Some(sequence);
+        self
+    }
+
+    /// Whether what passes has no gaps.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        self.types.is_empty() && self.actor_id.is_none()
+    }
+
+    /// Whether everything passes.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether an event passes.
+    #[must_use]
+    pub fn passes(&self, event: &SealedEvent) -> bool {
+        self.passes_fields(
+            event.sequence,
+            &event.kind,
+            event.actor_id.as_deref(),
+            &event.occurred_at,
+        )
+    }
+
+    /// The same, for a store that has not put an event together yet.
+    pub(crate) fn passes_fields(
+        &self,
+        sequence: u64,
+        kind: &str,
+        actor_id: Option<&str>,
+        occurred_at: &str,
+    ) -> bool {
+        let through = self.through.is_none_or(|through| sequence <= through);
+        let typed = self.types.is_empty() || self.types.iter().any(|wanted| wanted == kind);
+        let agent = self.actor_id.is_none() || self.actor_id.as_deref() == actor_id;
+        let since = (self.since.as_deref()).is_none_or(|since| occurred_at >= since);
+        let until = (self.until.as_deref()).is_none_or(|until| occurred_at <= until);
+        through && typed && agent && since && until
+    }
+}

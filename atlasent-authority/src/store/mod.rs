@@ -1,0 +1,122 @@
+//! Where permits and events are kept: the trait that every store implements.
+
+mod batch;
+mod calls;
+mod filter;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod group;
+mod memory;
+#[cfg(feature = "redb")]
+mod redb;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use batch::{Batch, Cell, CellKey, Draft};
+pub use filter::EventFilter;
+pub use memory::MemoryStore;
+#[cfg(feature = "redb")]
+pub use redb::RedbStore;
+
+use crate::chain::{ChainHead, SealedEvent};
+
+/// A ledger and an audit chain that change together.
+///
+/// Each change is one transaction: it sees the cells that it names as they are, decides what becomes of them, and
+/// says what the chain records of that. All of it is kept, durably, before [`commit`](Store::commit) returns, or
+/// nothing is. No two changes overlap, not even those of two processes that share the store: of several that
+/// consume the same permit, one finds it issued.
+///
+/// A store decides nothing. [`Batch`] runs the changes; a store loads what they read and keeps what they leave.
+pub trait Store: Send + Sync + 'static {
+    /// Makes one change.
+    ///
+    /// `reads` names the cells that `change` may read and write. It does not block.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was kept, or when that is not known: what was kept is then found at the next
+    /// change.
+    fn commit<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        reads: Vec<CellKey>,
+        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+
+    /// At most `limit` events that pass the filter and whose sequence number is above `after`, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    fn events(
+        &self,
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> impl Future<Output = Result<Vec<Arc<SealedEvent>>, StoreError>> + Send;
+
+    /// How many events pass the filter. Without a filter the cost does not grow with the chain.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be counted.
+    fn count_events(
+        &self,
+        filter: &EventFilter,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Counts one more call under `counter` in the minute numbered `minute`, and says how many there are now. Counts
+    /// of past minutes may be forgotten, and need not survive a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it was not counted.
+    fn count_call(
+        &self,
+        counter: &str,
+        minute: i64,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// How much is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when that cannot be told: then nothing else works either.
+    fn status(&self) -> impl Future<Output = Result<StoreStatus, StoreError>> + Send;
+}
+
+/// How much a store keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// The end of the chain.
+    pub head: ChainHead,
+    /// The sequence number of the last event that was dropped from the chain's beginning; 0 when none was.
+    pub dropped: u64,
+    /// How many cells there are: permits, and first answers to requests with an id.
+    pub cells: u64,
+}
+
+/// Why a store kept nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no room for another permit.
+    #[error("the permit ledger is full: {permits} permits are waiting to be used or to expire")]
+    Full {
+        /// How many permits there are.
+        permits: usize,
+    },
+    /// The medium failed.
+    #[error("the store failed: {0}")]
+    Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// The medium failed, and why.
+    pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed(Arc::from(error.into()))
+    }
+}
