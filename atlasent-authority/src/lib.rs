@@ -46,5 +46,5 @@ pub use clock::{Clock, SystemClock};
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
 pub use local::{LocalAuthority, LocalAuthorityBuilder};
 pub use memory::MemoryStore;
-pub use policy::{Policies, PoliciesBuilder, PolicyError, PolicyProblem};
+pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use store::{Store, StoreError};

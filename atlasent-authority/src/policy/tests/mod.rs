@@ -3,7 +3,9 @@
 mod annotations;
 mod deciding;
 mod loading;
+mod random;
 mod slicing;
+mod tracing;
 
 use serde_json::Value;
 
