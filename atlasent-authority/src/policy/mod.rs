@@ -3,6 +3,7 @@
 mod context;
 mod error;
 mod explain;
+mod lint;
 mod load;
 mod rule;
 mod slice;
@@ -164,7 +165,7 @@ impl Policies {
     }
 
     /// What is valid and yet probably not what was meant, such as a `forbid` that can never apply.
-    /// Also logged at load.
+    /// Also logged at load; [`lint`](Self::lint) looks for more.
     #[must_use]
     pub fn warnings(&self) -> &[PolicyProblem] {
         &self.warnings

@@ -2,10 +2,11 @@
 
 mod annotations;
 mod deciding;
+mod linting;
 mod loading;
 mod random;
 mod slicing;
-mod tracing;
+mod traces;
 
 use serde_json::Value;
 

@@ -219,9 +219,9 @@ proptest! {
         let whole = build(&numbered(&texts), entities.clone()).decide_traced(asked.question()).1;
         for policy in &whole.rules_evaluated {
             let text = &texts[policy.policy_id.parse::<usize>().unwrap()];
-            let end = text.find(" when ").or(text.find(" unless ")).unwrap_or(text.len() - 1);
+            let (scope, _) = text.split_once(" when ").or(text.split_once(" unless ")).unwrap_or((text.trim_end_matches(';'), ""));
             // Alone, and with nothing but its scope, it determines the answer when Cedar says that the scope holds.
-            let alone = build(&format!("{};", &text[..end]), entities.clone()).decide(asked.question());
+            let alone = build(&format!("{scope};"), entities.clone()).decide(asked.question());
             prop_assert_eq!(policy.stages[0].matched, !alone.determining.is_empty(), "{}", text);
         }
     }
