@@ -49,7 +49,7 @@ pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
 pub use local::LocalAuthority;
-pub use policy::{Policies, PoliciesBuilder, PolicyError, PolicyProblem};
+pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Caller, Replay, ReplayKey};
 #[cfg(feature = "redb")]
 pub use store::RedbStore;

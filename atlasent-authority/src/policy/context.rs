@@ -120,6 +120,8 @@ fn type_name(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use cedar_policy::EvalResult;
     use proptest::prelude::*;
     use serde_json::json;
@@ -235,11 +237,65 @@ mod tests {
         })
     }
 
+    /// What a policy sees, in JSON again: a decimal as an object, a set sorted and without repetitions.
+    fn json_of(found: &EvalResult) -> Value {
+        match found {
+            EvalResult::Bool(value) => json!(value),
+            EvalResult::Long(value) => json!(value),
+            EvalResult::String(value) => json!(value),
+            EvalResult::Set(values) => set(values.iter().map(json_of)),
+            EvalResult::Record(record) => object(
+                record
+                    .iter()
+                    .map(|(key, value)| (key.clone(), json_of(value))),
+            ),
+            EvalResult::ExtensionValue(value) => json!({ "decimal": value }),
+            EvalResult::EntityUid(uid) => panic!("`{uid}` is no entity of the context's"),
+        }
+    }
+
+    /// The same, by the table at [`Policies`](crate::Policies).
+    fn expected(value: &Value) -> Option<Value> {
+        Some(match value {
+            Value::Null => return None,
+            Value::Bool(_) | Value::String(_) => value.clone(),
+            Value::Number(number) if number.as_i64().is_some() => value.clone(),
+            Value::Number(number) => {
+                let text = number.to_string();
+                let has_decimal = RestrictedExpression::new_decimal(&text);
+                match Context::from_pairs([("v".to_owned(), has_decimal)]) {
+                    Ok(_) => json!({ "decimal": format!("decimal(\"{text}\")") }),
+                    Err(_) => json!(text),
+                }
+            }
+            Value::Array(values) => set(values.iter().filter_map(expected)),
+            Value::Object(members) => {
+                let members = members.iter();
+                object(members.filter_map(|(key, value)| Some((key.clone(), expected(value)?))))
+            }
+        })
+    }
+
+    fn object(members: impl Iterator<Item = (String, Value)>) -> Value {
+        json!(members.collect::<BTreeMap<_, _>>())
+    }
+
+    fn set(values: impl Iterator<Item = Value>) -> Value {
+        let texts = values.map(|value| value.to_string());
+        json!(texts.collect::<BTreeSet<_>>())
+    }
+
     proptest! {
         #[test]
         fn every_json_object_has_a_cedar_record(value in json_value()) {
             let context = cedar(&json!({ "v": value }));
             prop_assert_eq!(context.unwrap().get("v").is_some(), !value.is_null());
+        }
+
+        #[test]
+        fn a_context_comes_out_as_it_went_in(value in json_value()) {
+            let found = attribute(&value).map(|found| json_of(&found));
+            prop_assert_eq!(found, expected(&value));
         }
 
         #[test]

@@ -2,23 +2,28 @@
 
 mod context;
 mod error;
+mod explain;
+mod lint;
 mod load;
 mod rule;
 mod slice;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verdict;
 
 use std::fmt;
 use std::path::Path;
 
 use cedar_policy::{
-    Entities, EntityId, EntityTypeName, EntityUid, Request, RequestValidationError, Schema,
+    Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Request, RequestValidationError,
+    Schema,
 };
 use serde_json::{Map, Value};
 
 use context::ContextError;
 pub use error::{PolicyError, PolicyProblem};
+pub use explain::Explanation;
 pub use load::PoliciesBuilder;
 use slice::{Outcome, Slices};
 use verdict::Rules;
@@ -160,7 +165,7 @@ impl Policies {
     }
 
     /// What is valid and yet probably not what was meant, such as a `forbid` that can never apply.
-    /// Also logged at load.
+    /// Also logged at load; [`lint`](Self::lint) looks for more.
     #[must_use]
     pub fn warnings(&self) -> &[PolicyProblem] {
         &self.warnings
@@ -168,25 +173,42 @@ impl Policies {
 
     /// Decides on one request. There is no way to fail: what cannot be decided is denied.
     pub(crate) fn decide(&self, question: Question<'_>) -> Verdict {
-        let context = match context::to_cedar(question.context) {
-            Ok(context) => context,
-            Err(error @ ContextError::TooDeep) => {
-                return Verdict::deny(code::CONTEXT_TOO_DEEP, error.to_string());
-            }
-            Err(error @ ContextError::NotExpressible) => {
-                return Verdict::deny(code::CONTEXT_NOT_EXPRESSIBLE, error.to_string());
-            }
-        };
+        match self.case(question) {
+            Ok(case) => Verdict::of(&case.outcome(&self.entities), &self.rules),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// What Cedar is asked, or the refusal of a question that it cannot be asked.
+    fn case(&self, question: Question<'_>) -> Result<Case<'_>, Verdict> {
+        let context = context::to_cedar(question.context).map_err(|error| {
+            let code = match error {
+                ContextError::TooDeep => code::CONTEXT_TOO_DEEP,
+                ContextError::NotExpressible => code::CONTEXT_NOT_EXPRESSIBLE,
+            };
+            Verdict::deny(code, error.to_string())
+        })?;
         let principal = uid(&self.types.agent, question.agent);
         let resource = uid(&self.types.resource, question.resource.unwrap_or("default"));
         let sets = self.slices.select(&principal, question.action, &resource);
         let action = uid(&self.types.action, question.action);
-        match Request::new(principal, action, resource, context, self.schema.as_ref()) {
-            Ok(request) => Verdict::of(&Outcome::of(&sets, &request, &self.entities), &self.rules),
-            Err(error) => {
+        let request = Request::new(principal, action, resource, context, self.schema.as_ref())
+            .map_err(|error| {
                 Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error, question))
-            }
-        }
+            })?;
+        Ok(Case { request, sets })
+    }
+}
+
+/// A question in Cedar's terms, with the policies that can matter to it.
+struct Case<'p> {
+    request: Request,
+    sets: Vec<&'p PolicySet>,
+}
+
+impl Case<'_> {
+    fn outcome(&self, entities: &Entities) -> Outcome {
+        Outcome::of(&self.sets, &self.request, entities)
     }
 }
 

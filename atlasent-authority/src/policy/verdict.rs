@@ -125,7 +125,7 @@ fn strength(decision: Decision) -> u8 {
 }
 
 /// `deploy.cedar:3:14: policy `x`: record does not have the attribute `region``
-fn explain(error: &AuthorizationError, rules: &Rules) -> String {
+pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
     let AuthorizationError::PolicyEvaluationError(error) = error;
     let cause = error.inner();
     let message = format!("policy `{}`: {cause}", error.policy_id());

@@ -2,8 +2,11 @@
 
 mod annotations;
 mod deciding;
+mod linting;
 mod loading;
+mod random;
 mod slicing;
+mod traces;
 
 use serde_json::Value;
 

@@ -1,0 +1,86 @@
+//! Why the policies answer a request as they do, for people and tests. Records nothing and mints nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use atlasent::{ConstraintTrace, Decision, EvaluateRequest};
+use cedar_policy::PolicyId;
+
+use super::{Policies, Question};
+
+/// What the policies decide on one request, and how that comes about; from [`Policies::explain`].
+///
+/// It is a fact about policies and never a permission: no permit comes of it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What is decided.
+    pub decision: Decision,
+    /// Why, for people. Never empty.
+    pub reason: String,
+    /// Why, for programs: the `@code` of a policy, or one of the codes that [`Policies`] lists.
+    pub code: Option<String>,
+    /// When asking again makes sense. Only a refusal has it.
+    pub retry_after: Option<Duration>,
+    /// The ids of the policies that made the decision, sorted. When policies could not be evaluated it is they who deny.
+    pub determining: Vec<String>,
+    /// Why policies could not be evaluated, and where: `deploy.cedar:4:8: policy …`. Can quote parts of the context.
+    pub errors: Vec<String>,
+    /// How each policy came out that the request's action, agent and resource select, by id. Policies that it does not
+    /// list name another agent, action or resource.
+    pub trace: ConstraintTrace,
+}
+
+impl Policies {
+    /// Decides on a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies does, and says why.
+    ///
+    /// Only the agent, the action, the resource and the context count: what else an authority takes into account, such
+    /// as `require_approval`, is not a matter of policies.
+    ///
+    /// ```
+    /// use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
+    /// use atlasent_authority::Policies;
+    ///
+    /// let policies = Policies::parse(r#"
+    ///     @id("deployers") permit (principal, action == Action::"deploy", resource);
+    ///     @id("big") @decision("hold") forbid (principal, action == Action::"deploy", resource)
+    ///     when { context.replicas > 50 };
+    /// "#)?;
+    /// let deploy = AnyAction::new("deploy")?.with_field("replicas", &500)?;
+    /// let explanation = policies.explain(&EvaluateRequest::new(Agent::new("bot")?, &deploy)?);
+    ///
+    /// assert_eq!(explanation.decision, Decision::Hold);
+    /// assert_eq!(explanation.determining, ["big"]);
+    /// assert_eq!(policies.place("big").as_deref(), Some("<policies>:3:5"));
+    /// assert_eq!(explanation.trace.matching_policy_id.as_deref(), Some("big"));
+    /// assert!(explanation.trace.rules_evaluated.iter().all(|policy| policy.stages[1].matched));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, request: &EvaluateRequest) -> Explanation {
+        let question = Question {
+            agent: request.actor_id.as_str(),
+            action: &request.action_type,
+            resource: request.resource_id.as_deref(),
+            context: request.context.as_object(),
+        };
+        let (verdict, trace) = self.decide_traced(question);
+        let owned = |text: &Arc<str>| text.to_string();
+        Explanation {
+            decision: verdict.decision,
+            reason: owned(&verdict.reason),
+            code: verdict.code.as_ref().map(owned),
+            retry_after: verdict.retry_after,
+            determining: verdict.determining.iter().map(owned).collect(),
+            errors: verdict.errors,
+            trace,
+        }
+    }
+
+    /// Where the policy with this id begins: `deploy.cedar:3:1`.
+    #[must_use]
+    pub fn place(&self, id: &str) -> Option<String> {
+        let rule = self.rules.get(&PolicyId::new(id))?;
+        Some(rule.source.place(rule.span.start))
+    }
+}

@@ -1,0 +1,231 @@
+//! What is probably a mistake in policies that are valid. Refuses nothing.
+
+mod names;
+mod reads;
+
+use std::collections::HashSet;
+
+use atlasent::Decision;
+use cedar_policy::{
+    ActionConstraint, EntityTypeName, EntityUid, Policy, PolicyId, PrincipalConstraint,
+    ResourceConstraint,
+};
+use serde_json::Value;
+
+use super::rule::Rule;
+use super::{Policies, PolicyProblem};
+use reads::{Read, Root};
+
+impl Policies {
+    /// Looks for what is probably a mistake, beyond what [`warnings`](Self::warnings) tell. Nothing is refused for it.
+    ///
+    /// - A policy for any action, or a group of them, that reads `context.x` without having looked whether it is there: a
+    ///   request without it is then denied as `POLICY_EVALUATION_ERROR`, whatever it is about. Where the policy
+    ///   names its actions, that is the strictest way to require the key, and no mistake. Attributes of agents and resources
+    ///   likewise, and also those that no entity has.
+    /// - An action that one policy alone names, and that looks like a misspelling of another.
+    /// - A `permit` or `forbid` that applies to everything.
+    ///
+    /// With a schema, the first two are errors at load where they are mistakes, so they are not looked for here.
+    ///
+    /// ```
+    /// use atlasent_authority::Policies;
+    ///
+    /// let policies = Policies::parse(r#"
+    ///     @id("frozen")
+    ///     forbid (principal, action, resource) when { context.freeze };
+    /// "#)?;
+    /// let found = policies.lint();
+    /// assert!(found[0].to_string().starts_with("<policies>:3:49: policy `frozen` reads `context.freeze`"));
+    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// ```
+    #[must_use]
+    pub fn lint(&self) -> Vec<PolicyProblem> {
+        let mut subjects: Vec<Subject<'_>> = self.rules.values().filter_map(Subject::of).collect();
+        subjects.sort_by_key(|subject| (&subject.rule.source.name, subject.rule.span.start));
+        let mut problems: Vec<PolicyProblem> = subjects
+            .iter()
+            .filter_map(Subject::applies_to_everything)
+            .collect();
+        if self.schema.is_none() {
+            let groups = self.action_groups();
+            for subject in &subjects {
+                problems.extend(self.unguarded(subject, &groups));
+            }
+            problems.extend(names::misspelled(&subjects, &self.action_names()));
+        }
+        problems.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
+        problems
+    }
+
+    /// Reads that err for requests which the policy is probably not about.
+    fn unguarded(&self, subject: &Subject<'_>, groups: &HashSet<EntityUid>) -> Vec<PolicyProblem> {
+        let reach = reach(&subject.policy.action_constraint(), groups);
+        let reads = reads::unguarded(&subject.json);
+        (reads.iter())
+            .filter_map(|read| {
+                let why = match read.root() {
+                    Root::Context => missing_in_context(read, reach?),
+                    Root::Principal => {
+                        let one = match subject.policy.principal_constraint() {
+                            PrincipalConstraint::Eq(uid) => Some(uid),
+                            _ => None,
+                        };
+                        self.missing_in_entity(read, one, &self.types.agent, reach)?
+                    }
+                    Root::Resource => {
+                        let one = match subject.policy.resource_constraint() {
+                            ResourceConstraint::Eq(uid) => Some(uid),
+                            _ => None,
+                        };
+                        self.missing_in_entity(read, one, &self.types.resource, reach)?
+                    }
+                };
+                let message = format!("policy `{}` reads `{read}` {why}", subject.rule.id);
+                Some(subject.problem_at(&read.to_string(), message))
+            })
+            .collect()
+    }
+
+    fn missing_in_entity(
+        &self,
+        read: &Read,
+        one: Option<EntityUid>,
+        type_name: &EntityTypeName,
+        reach: Option<&str>,
+    ) -> Option<String> {
+        let has = |uid: &EntityUid| {
+            let entity = self.entities.get(uid);
+            entity.is_some_and(|entity| entity.attr(read.attribute()).is_some())
+        };
+        let known = |uid: &EntityUid| uid.type_name() == type_name && has(uid);
+        let lacking = match (one, reach) {
+            (Some(one), _) if has(&one) => return None,
+            (Some(one), _) => format!("though `{one}` has no such attribute among the entities"),
+            (None, _) if !self.entities.iter().any(|entity| known(&entity.uid())) => {
+                format!("though no `{type_name}` among the entities has it")
+            }
+            (None, Some(reach)) => format!("of {reach}, also where the entities lack it"),
+            (None, None) => return None,
+        };
+        Some(format!(
+            "{lacking}: such a request is denied as `POLICY_EVALUATION_ERROR`; give the entities the attribute, or guard it \
+             with `{} && …`",
+            read.guard()
+        ))
+    }
+
+    /// The actions that have members.
+    fn action_groups(&self) -> HashSet<EntityUid> {
+        (self.entities.iter())
+            .filter(|entity| *entity.uid().type_name() == self.types.action)
+            .filter_map(|entity| self.entities.ancestors(&entity.uid()))
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    fn action_names(&self) -> HashSet<String> {
+        (self.entities.iter())
+            .map(|entity| entity.uid())
+            .filter(|uid| *uid.type_name() == self.types.action)
+            .map(|uid| uid.id().unescaped().to_owned())
+            .collect()
+    }
+}
+
+/// A policy with all that the lints look at.
+struct Subject<'p> {
+    rule: &'p Rule,
+    policy: Policy,
+    /// Cedar's JSON form of it, the only public one that holds the conditions. It has no places.
+    json: Value,
+}
+
+impl<'p> Subject<'p> {
+    /// The index holds policies as well, but not those that no request can meet.
+    fn of(rule: &'p Rule) -> Option<Self> {
+        let text = rule.source.text.get(rule.span.clone())?;
+        let policy = Policy::parse(Some(PolicyId::new(&rule.id)), text).ok()?;
+        let json = policy.to_json().ok()?;
+        Some(Self { rule, policy, json })
+    }
+
+    fn applies_to_everything(&self) -> Option<PolicyProblem> {
+        let policy = &self.policy;
+        let everything = matches!(policy.principal_constraint(), PrincipalConstraint::Any)
+            && matches!(policy.action_constraint(), ActionConstraint::Any)
+            && matches!(policy.resource_constraint(), ResourceConstraint::Any)
+            && !policy.has_non_scope_constraint();
+        let what = match self.rule.decision {
+            Decision::Allow => "permits every agent every action on every resource",
+            Decision::Deny => "forbids everything, so that nothing is ever allowed",
+            Decision::Hold => "holds everything, so that nothing is ever allowed",
+            Decision::Escalate => "escalates everything, so that nothing is ever allowed",
+        };
+        everything.then(|| {
+            let message = format!(
+                "policy `{}` {what}: name an agent, an action or a resource, or add a condition",
+                self.rule.id
+            );
+            self.rule.source.problem_at(self.rule.span.start, message)
+        })
+    }
+
+    /// At the first place in the policy that reads like `code`, else where the policy begins.
+    fn problem_at(&self, code: &str, message: String) -> PolicyProblem {
+        let span = self.rule.span.clone();
+        let text = self.rule.source.text.get(span.clone()).unwrap_or_default();
+        let continues = |end: usize| {
+            let next = text.get(end..).and_then(|rest| rest.chars().next());
+            next.is_some_and(|next| next.is_alphanumeric() || next == '_')
+        };
+        let found = (text.match_indices(code))
+            .map(|(start, _)| start)
+            .find(|start| !continues(start + code.len()) && is_code(text, *start));
+        let offset = span.start + found.unwrap_or(0);
+        self.rule.source.problem_at(offset, message)
+    }
+}
+
+/// What a policy with such a scope is about, when that is more than the actions it names.
+fn reach(actions: &ActionConstraint, groups: &HashSet<EntityUid>) -> Option<&'static str> {
+    match actions {
+        ActionConstraint::Any => Some("requests for any action"),
+        ActionConstraint::In(named) if named.iter().any(|uid| groups.contains(uid)) => {
+            Some("requests for a whole group of actions")
+        }
+        ActionConstraint::In(_) | ActionConstraint::Eq(_) => None,
+    }
+}
+
+fn missing_in_context(read: &Read, reach: &str) -> String {
+    let guard = read.guard();
+    format!(
+        "of {reach}, and one without it is denied as `POLICY_EVALUATION_ERROR`; name the actions, or write `{guard} && …` \
+         to pass such a request by, `!({guard}) || …` to meet it"
+    )
+}
+
+/// Whether the byte at `offset` of a policy's text stands neither in a string nor in a comment.
+fn is_code(text: &str, offset: usize) -> bool {
+    let (mut in_string, mut in_comment, mut escaped) = (false, false, false);
+    let mut before = '\0';
+    for character in text.get(..offset).unwrap_or_default().chars() {
+        if in_comment {
+            in_comment = character != '\n';
+        } else if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else {
+            in_string = character == '"';
+            in_comment = character == '/' && before == '/';
+        }
+        before = character;
+    }
+    !in_string && !in_comment
+}
+
+fn place_of(problem: &PolicyProblem) -> (&str, Option<usize>, Option<usize>) {
+    (problem.source_name(), problem.line(), problem.column())
+}

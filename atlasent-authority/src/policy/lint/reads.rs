@@ -1,0 +1,386 @@
+//! Which attributes the conditions of a policy read without having looked whether they are there.
+//!
+//! Works on Cedar's JSON form of a policy (<https://docs.cedarpolicy.com/policies/json-format.html>), and follows the order in
+//! which Cedar evaluates: what the left of an `&&` made sure of holds on its right, and what a `when` made sure of holds
+//! in the conditions after it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::Value;
+
+/// What an attribute is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Root {
+    Context,
+    Principal,
+    Resource,
+}
+
+/// An attribute, or one inside another: `context.change.author`. Prints as it is written in a policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Read {
+    root: Root,
+    /// From the outside in.
+    names: Vec<String>,
+}
+
+type Reads = BTreeSet<Read>;
+
+/// What the value of an expression tells about attributes that are there.
+#[derive(Default)]
+struct Facts {
+    if_true: Reads,
+    if_false: Reads,
+}
+
+/// The unguarded reads of a policy. Of attributes in each other only the outermost that can be missing.
+pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
+    let mut walk = Walk::default();
+    let mut known = Reads::new();
+    let conditions = policy.get("conditions").and_then(Value::as_array);
+    for condition in conditions.into_iter().flatten() {
+        let Some(body) = condition.get("body") else {
+            continue;
+        };
+        let facts = walk.expression(body, &known);
+        let is_unless = condition.get("kind").and_then(Value::as_str) == Some("unless");
+        known.extend(if is_unless {
+            facts.if_false
+        } else {
+            facts.if_true
+        });
+    }
+    walk.found.into_iter().collect()
+}
+
+impl Read {
+    pub(super) fn root(&self) -> Root {
+        self.root
+    }
+
+    /// The attribute of the root itself.
+    pub(super) fn attribute(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    /// The expression that tells whether it is there: `context.change has author`.
+    pub(super) fn guard(&self) -> String {
+        match self.names.split_last() {
+            Some((last, [])) => format!("{} has {}", self.root, name_or_text(last)),
+            Some((last, rest)) => {
+                let outer = Self {
+                    root: self.root,
+                    names: rest.to_vec(),
+                };
+                format!("{outer} has {}", name_or_text(last))
+            }
+            None => self.root.to_string(),
+        }
+    }
+
+    /// The path that an expression is, if it is one.
+    fn of(expression: &Value) -> Option<Self> {
+        if let Some(name) = expression.get("Var") {
+            let root = match name.as_str()? {
+                "context" => Root::Context,
+                "principal" => Root::Principal,
+                "resource" => Root::Resource,
+                _ => return None,
+            };
+            let names = Vec::new();
+            return Some(Self { root, names });
+        }
+        let access = expression.get(".")?;
+        let outer = Self::of(access.get("left")?)?;
+        Some(outer.then(access.get("attr")?.as_str()?))
+    }
+
+    fn then(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
+    }
+
+    fn outer(&self) -> Option<Self> {
+        let (_, rest) = self.names.split_last()?;
+        let names = rest.to_vec();
+        (!names.is_empty()).then_some(Self {
+            root: self.root,
+            names,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    found: Reads,
+}
+
+impl Walk {
+    fn expression(&mut self, expression: &Value, known: &Reads) -> Facts {
+        let Some((operator, body)) = expression
+            .as_object()
+            .and_then(|object| object.iter().next())
+        else {
+            return Facts::default();
+        };
+        let part = |name: &str| body.get(name).unwrap_or(&Value::Null);
+        match operator.as_str() {
+            // Entities are literals here, whatever their names look like.
+            "Value" | "Var" | "Slot" | "Unknown" => Facts::default(),
+            "&&" => {
+                let left = self.expression(part("left"), known);
+                let right = self.expression(part("right"), &union(known, &left.if_true));
+                Facts {
+                    if_false: common(&left.if_false, &union(&left.if_true, &right.if_false)),
+                    if_true: union(&left.if_true, &right.if_true),
+                }
+            }
+            "||" => {
+                let left = self.expression(part("left"), known);
+                let right = self.expression(part("right"), &union(known, &left.if_false));
+                Facts {
+                    if_true: common(&left.if_true, &union(&left.if_false, &right.if_true)),
+                    if_false: union(&left.if_false, &right.if_false),
+                }
+            }
+            "!" => {
+                let Facts { if_true, if_false } = self.expression(part("arg"), known);
+                Facts {
+                    if_true: if_false,
+                    if_false: if_true,
+                }
+            }
+            "if-then-else" => {
+                let test = self.expression(part("if"), known);
+                let then = self.expression(part("then"), &union(known, &test.if_true));
+                let other = self.expression(part("else"), &union(known, &test.if_false));
+                Facts {
+                    if_true: common(
+                        &union(&test.if_true, &then.if_true),
+                        &union(&test.if_false, &other.if_true),
+                    ),
+                    if_false: common(
+                        &union(&test.if_true, &then.if_false),
+                        &union(&test.if_false, &other.if_false),
+                    ),
+                }
+            }
+            "has" => {
+                self.expression(part("left"), known);
+                Facts {
+                    if_true: looked_for(part("left"), part("attr")),
+                    ..Facts::default()
+                }
+            }
+            "." => {
+                self.expression(part("left"), known);
+                self.read(expression, known);
+                Facts::default()
+            }
+            _ => {
+                self.parts(body, known);
+                Facts::default()
+            }
+        }
+    }
+
+    /// Of an operator that evaluates all it is given: named parts, a list, or the members of a record.
+    fn parts(&mut self, body: &Value, known: &Reads) {
+        let listed = body.as_array().into_iter().flatten();
+        let named = body
+            .as_object()
+            .into_iter()
+            .flat_map(|parts| parts.values());
+        for part in listed.chain(named) {
+            self.expression(part, known);
+        }
+    }
+
+    fn read(&mut self, expression: &Value, known: &Reads) {
+        let Some(read) = Read::of(expression) else {
+            return;
+        };
+        // What an entity's attributes hold is the entities' business.
+        let reaches_further = read.names.len() > 1 && read.root != Root::Context;
+        let outer_can_miss = read.outer().is_some_and(|outer| !known.contains(&outer));
+        if !known.contains(&read) && !outer_can_miss && !reaches_further {
+            self.found.insert(read);
+        }
+    }
+}
+
+/// What is there when a `has` is true: `context has a.b` looks for one name after the other.
+fn looked_for(left: &Value, attribute: &Value) -> Reads {
+    let names: Vec<&str> = match attribute {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        name => name.as_str().into_iter().collect(),
+    };
+    let mut reads = Reads::new();
+    let mut path = Read::of(left);
+    for name in names {
+        path = path.map(|path| path.then(name));
+        reads.extend(path.clone());
+    }
+    reads
+}
+
+fn union(a: &Reads, b: &Reads) -> Reads {
+    a.union(b).cloned().collect()
+}
+
+fn common(a: &Reads, b: &Reads) -> Reads {
+    a.intersection(b).cloned().collect()
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Context => "context",
+            Self::Principal => "principal",
+            Self::Resource => "resource",
+        })
+    }
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.root)?;
+        for name in &self.names {
+            if is_name(name) {
+                write!(f, ".{name}")?;
+            } else {
+                write!(f, "[{}]", name_or_text(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name_or_text(name: &str) -> String {
+    if is_name(name) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.escape_debug())
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && characters.all(|other| other.is_ascii_alphanumeric() || other == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use cedar_policy::Policy;
+
+    use super::*;
+
+    fn found(conditions: &str) -> Vec<String> {
+        let text = format!("forbid (principal, action, resource) {conditions};");
+        let policy = Policy::parse(None, &text).unwrap();
+        let reads = unguarded(&policy.to_json().unwrap());
+        reads.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_was_looked_for_first_is_no_finding() {
+        for conditions in [
+            "",
+            "when { context has a }",
+            "when { context has a && context.a > 1 }",
+            "when { context has a && context.a > 1 && context.a < 5 }",
+            "when { context has a } when { context.a > 1 }",
+            "unless { !(context has a) } when { context.a > 1 }",
+            "unless { !(context has a) || context.a > 1 }",
+            "when { !(context has a && true) || context.a }",
+            "when { if context has a then context.a else false }",
+            "when { if !(context has a) then true else context.a }",
+            "when { context has a.b && context.a.b == 1 && context.a == {} }",
+            "when { context has a && context.a has b && context.a.b }",
+            "when { (context has a && context.a == 1 || context has a && context.a == 2) && context.a > 0 }",
+            "when { context has \"a b\" && context[\"a b\"] }",
+            "when { principal has level && principal.level > 1 }",
+            "when { resource has owner && resource.owner.name == \"x\" }",
+            "when { \"context.a\" == \"context.b\" }",
+            "when { {a: 1}.a == 1 && Agent::\"context\".a == 1 }",
+        ] {
+            assert_eq!(found(conditions), [""; 0], "{conditions}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_looked_for_is_found_wherever_it_stands() {
+        for (conditions, reads) in [
+            ("when { context.a }", vec!["context.a"]),
+            ("unless { context.a }", vec!["context.a"]),
+            ("when { context.a > 1 && context.a < 5 }", vec!["context.a"]),
+            ("when { context.a && context has a }", vec!["context.a"]),
+            ("when { context has a || context.a }", vec!["context.a"]),
+            ("when { !(context has a) && context.a }", vec!["context.a"]),
+            (
+                "unless { context has a } when { context.a }",
+                vec!["context.a"],
+            ),
+            (
+                "when { (context has a || context has b) && context.a }",
+                vec!["context.a"],
+            ),
+            (
+                "when { if context has a then true else context.a }",
+                vec!["context.a"],
+            ),
+            (
+                "when { context has b && context.a == context.b }",
+                vec!["context.a"],
+            ),
+            ("when { context.a.b.c == 1 }", vec!["context.a"]),
+            (
+                "when { context has a && context.a.b.c == 1 }",
+                vec!["context.a.b"],
+            ),
+            ("when { context.a has b }", vec!["context.a"]),
+            ("when { context[\"a b\"] }", vec!["context[\"a b\"]"]),
+            ("when { [1, context.a].contains(2) }", vec!["context.a"]),
+            ("when { {x: context.a} == {x: 1} }", vec!["context.a"]),
+            (
+                "when { context.a.lessThan(decimal(\"1.0\")) }",
+                vec!["context.a"],
+            ),
+            (
+                "when { context.a like \"x*\" && -context.b == 1 }",
+                vec!["context.a", "context.b"],
+            ),
+            (
+                "when { context.a is Agent in principal }",
+                vec!["context.a"],
+            ),
+            (
+                "when { principal.level > 1 && resource.owner.x == 1 }",
+                vec!["principal.level", "resource.owner"],
+            ),
+        ] {
+            assert_eq!(found(conditions), reads, "{conditions}");
+        }
+    }
+
+    #[test]
+    fn the_guard_is_what_to_write_in_a_policy() {
+        let guard = |names: &[&str]| {
+            let root = Read {
+                root: Root::Context,
+                names: Vec::new(),
+            };
+            names
+                .iter()
+                .fold(root, |read, name| read.then(name))
+                .guard()
+        };
+        assert_eq!(guard(&["a"]), "context has a");
+        assert_eq!(guard(&["a", "b"]), "context.a has b");
+        assert_eq!(guard(&["a b"]), "context has \"a b\"");
+    }
+}

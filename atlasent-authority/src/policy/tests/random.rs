@@ -1,0 +1,189 @@
+//! Policies, entities and requests of every kind, for the properties that hold of all of them.
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+use crate::policy::{Policies, Question};
+
+/// An entity as it is written in a policy, by type and id.
+type Name = (&'static str, &'static str);
+
+// Of every kind: entities that requests are made with, groups of them, and look-alikes of another type.
+// A parent stands before its children, which keeps the hierarchy free of cycles.
+const PRINCIPALS: [Name; 7] = [
+    ("Role", "r0"),
+    ("Role", "r1"),
+    ("Agent", "p0"),
+    ("Agent", "p1"),
+    ("Agent", "p2"),
+    ("User", "p0"),
+    ("Agent", "default"),
+];
+const ACTIONS: [Name; 8] = [
+    ("Action", "g0"),
+    ("Action", "g1"),
+    ("App::Action", "g2"),
+    ("Action", "a0"),
+    ("Action", "a1"),
+    ("Action", "a2"),
+    ("Action", "a3"),
+    ("App::Action", "a0"),
+];
+const RESOURCES: [Name; 5] = [
+    ("Folder", "f0"),
+    ("Resource", "f1"),
+    ("Resource", "default"),
+    ("Resource", "s0"),
+    ("File", "s0"),
+];
+
+/// Some hold, some do not, and some err: on a missing attribute, a wrong type, an entity that is not there.
+const CONDITIONS: [&str; 12] = [
+    "",
+    "",
+    "when { context.flag }",
+    "when { context has flag && context.flag }",
+    "unless { context.n > 2 }",
+    "when { context.n == 1 }",
+    "when { context.n + 9223372036854775807 > 0 }",
+    "when { principal.level > 1 }",
+    "when { principal has level } unless { context.missing }",
+    "when { resource in Folder::\"f0\" || context.flag }",
+    "when { action in [Action::\"g0\", Action::\"a1\"] }",
+    "when { principal == Agent::\"p0\" } when { context.flag }",
+];
+
+fn quoted((type_name, id): Name) -> String {
+    format!("{type_name}::\"{id}\"")
+}
+
+fn scope(variable: &'static str, names: &'static [Name]) -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => Just(variable.to_owned()),
+        3 => select(names).prop_map(move |name| format!("{variable} == {}", quoted(name))),
+        2 => select(names).prop_map(move |name| format!("{variable} in {}", quoted(name))),
+        1 => select(names).prop_map(move |(type_name, _)| format!("{variable} is {type_name}")),
+        1 => (select(names), select(names)).prop_map(move |((type_name, _), group)| {
+            format!("{variable} is {type_name} in {}", quoted(group))
+        }),
+    ]
+}
+
+fn action_scope() -> impl Strategy<Value = String> {
+    prop_oneof![
+        1 => Just("action".to_owned()),
+        3 => select(&ACTIONS[..]).prop_map(|name| format!("action == {}", quoted(name))),
+        2 => select(&ACTIONS[..]).prop_map(|name| format!("action in {}", quoted(name))),
+        // Repetitions are allowed, and so is the empty list.
+        2 => prop::collection::vec(select(&ACTIONS[..]), 0..4).prop_map(|names| {
+            format!("action in [{}]", names.into_iter().map(quoted).collect::<Vec<_>>().join(", "))
+        }),
+    ]
+}
+
+pub(super) fn policy() -> impl Strategy<Value = String> {
+    (
+        select(
+            &[
+                "permit",
+                "permit",
+                "forbid",
+                "@decision(\"hold\") forbid",
+                "@decision(\"escalate\") forbid",
+            ][..],
+        ),
+        scope("principal", &PRINCIPALS),
+        action_scope(),
+        scope("resource", &RESOURCES),
+        select(&CONDITIONS[..]),
+    )
+        .prop_map(|(effect, principal, action, resource, condition)| {
+            format!("{effect} ({principal}, {action}, {resource}) {condition};")
+        })
+}
+
+/// Some of `names` with some of those before them as parents.
+fn hierarchy(names: &'static [Name]) -> impl Strategy<Value = Vec<Value>> {
+    let entity = move |index: usize| {
+        let parents = subsequence(&names[..index], 0..=index.min(3));
+        (any::<bool>(), parents, prop::option::of(0..4)).prop_map(move |(present, parents, level)| {
+            let reference = |(type_name, id): Name| json!({ "type": type_name, "id": id });
+            let parents: Vec<Value> = parents.into_iter().map(reference).collect();
+            let attrs = level.map_or(json!({}), |level| json!({ "level": level }));
+            present.then(|| json!({ "uid": reference(names[index]), "attrs": attrs, "parents": parents }))
+        })
+    };
+    let entities: Vec<_> = (0..names.len()).map(entity).collect();
+    entities.prop_map(|entities| entities.into_iter().flatten().collect())
+}
+
+pub(super) fn entities() -> impl Strategy<Value = String> {
+    (
+        hierarchy(&PRINCIPALS),
+        hierarchy(&ACTIONS),
+        hierarchy(&RESOURCES),
+    )
+        .prop_map(|(principals, actions, resources)| {
+            Value::from([principals, actions, resources].concat()).to_string()
+        })
+}
+
+fn context() -> impl Strategy<Value = Value> {
+    let flag = select(vec![json!(null), json!(true), json!(false), json!("yes")]);
+    let n = select(vec![
+        json!(null),
+        json!(1),
+        json!(5),
+        json!(1.5),
+        json!(1e300),
+    ]);
+    (flag, n).prop_map(|(flag, n)| json!({ "flag": flag, "n": n }))
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) agent: &'static str,
+    pub(super) action: &'static str,
+    pub(super) resource: &'static str,
+    pub(super) context: Value,
+}
+
+impl Asked {
+    pub(super) fn question(&self) -> Question<'_> {
+        Question {
+            agent: self.agent,
+            action: self.action,
+            resource: Some(self.resource),
+            context: self.context.as_object().unwrap(),
+        }
+    }
+}
+
+pub(super) fn request() -> impl Strategy<Value = Asked> {
+    (
+        select(&["p0", "p1", "p2", "p9", "r0"][..]),
+        select(&["a0", "a1", "a2", "a3", "a9", "g0", "g1"][..]),
+        select(&["default", "s0", "f1", "s9"][..]),
+        context(),
+    )
+        .prop_map(|(agent, action, resource, context)| Asked {
+            agent,
+            action,
+            resource,
+            context,
+        })
+}
+
+/// The policies with their positions for ids, in one text that stands as it does here.
+pub(super) fn numbered(texts: &[String]) -> String {
+    let numbered = texts.iter().enumerate();
+    numbered
+        .map(|(n, text)| format!("@id(\"{n}\") {text}\n"))
+        .collect()
+}
+
+pub(super) fn build(text: &str, entities: String) -> Policies {
+    let builder = Policies::builder().source("p.cedar", text);
+    builder.entities("entities.json", entities).build().unwrap()
+}

@@ -1,0 +1,135 @@
+//! How each policy that was considered came out: the `constraint_trace` of one decision. Decides nothing.
+
+use std::collections::BTreeMap;
+
+use atlasent::{ConstraintTrace, PolicyTrace, StageTrace};
+use cedar_policy::{
+    ActionConstraint, Authorizer, Entities, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
+    PrincipalConstraint, Request, ResourceConstraint,
+};
+use sha2::{Digest, Sha256};
+
+use super::rule::Rule;
+use super::verdict::{Rules, explain};
+use super::{Case, Policies, Question, Verdict};
+
+impl Policies {
+    /// The verdict of [`decide`](Self::decide), and how each policy that the index selected came out.
+    ///
+    /// It costs a second evaluation of each of these policies: that of a whole set does not tell which of its `permit`s
+    /// were satisfied when a `forbid` was.
+    pub(crate) fn decide_traced(&self, question: Question<'_>) -> (Verdict, ConstraintTrace) {
+        let case = match self.case(question) {
+            Ok(case) => case,
+            // No policy was looked at.
+            Err(refusal) => return (refusal, ConstraintTrace::default()),
+        };
+        let verdict = Verdict::of(&case.outcome(&self.entities), &self.rules);
+        let trace = self.trace(&case, &verdict);
+        (verdict, trace)
+    }
+
+    /// One entry for each policy of the case, by id.
+    fn trace(&self, case: &Case<'_>, verdict: &Verdict) -> ConstraintTrace {
+        // Two of the sets can hold the same policy.
+        let considered: BTreeMap<&PolicyId, &Policy> = (case.sets.iter())
+            .flat_map(|set| set.policies())
+            .map(|policy| (policy.id(), policy))
+            .collect();
+        let entries = (considered.into_iter())
+            .filter_map(|(id, policy)| Some((policy, self.rules.get(id)?)))
+            .map(|(policy, rule)| entry(policy, rule, case, &self.entities, &self.rules))
+            .collect();
+        ConstraintTrace::new(entries, winner(verdict, &self.rules))
+    }
+}
+
+/// The policy that a refusal rests on: of several, the first by id, which also words it. An allow has none (contract,
+/// part B), and neither has a refusal for want of a `permit`.
+fn winner(verdict: &Verdict, rules: &Rules) -> Option<String> {
+    if verdict.decision.is_allow() {
+        return None;
+    }
+    let in_error = !verdict.errors.is_empty();
+    let says_so = |id: &str| {
+        let rule = rules.get(&PolicyId::new(id));
+        rule.is_some_and(|rule| rule.decision == verdict.decision)
+    };
+    let mut determining = verdict.determining.iter();
+    determining
+        .find(|id| in_error || says_so(id))
+        .map(ToString::to_string)
+}
+
+fn entry(
+    policy: &Policy,
+    rule: &Rule,
+    case: &Case<'_>,
+    entities: &Entities,
+    rules: &Rules,
+) -> PolicyTrace {
+    let trace = PolicyTrace::new(&*rule.id, rule.decision, fingerprint(rule));
+    let in_scope = scope_holds(policy, &case.request, entities);
+    let trace = trace.with_stage(StageTrace::new("scope", in_scope));
+    if in_scope {
+        trace.with_stage(condition(policy, &case.request, entities, rules))
+    } else {
+        // Cedar does not look at the conditions then, so there is nothing to say of them.
+        trace
+    }
+}
+
+/// Of a policy whose scope holds. One without conditions matches.
+fn condition(policy: &Policy, request: &Request, entities: &Entities, rules: &Rules) -> StageTrace {
+    let unmatched = StageTrace::new("condition", false);
+    let set = match PolicySet::from_policies([policy.clone()]) {
+        Ok(set) => set,
+        Err(error) => return unmatched.with_detail(error.to_string()),
+    };
+    let response = Authorizer::new().is_authorized(request, &set, entities);
+    let diagnostics = response.diagnostics();
+    match diagnostics.errors().next() {
+        Some(error) => unmatched.with_detail(explain(error, rules)),
+        None => StageTrace::new("condition", diagnostics.reason().next().is_some()),
+    }
+}
+
+/// Whether the head of the policy is true of the request, as Cedar has it: no expression in it can err.
+fn scope_holds(policy: &Policy, request: &Request, entities: &Entities) -> bool {
+    // Requests are made whole: without one of the three, no scope holds.
+    let (Some(principal), Some(action), Some(resource)) =
+        (request.principal(), request.action(), request.resource())
+    else {
+        return false;
+    };
+    let within =
+        |uid: &EntityUid, group: &EntityUid| uid == group || entities.is_ancestor_of(group, uid);
+    let is = |uid: &EntityUid, name: &EntityTypeName| uid.type_name() == name;
+    let principal_holds = match policy.principal_constraint() {
+        PrincipalConstraint::Any => true,
+        PrincipalConstraint::Eq(uid) => *principal == uid,
+        PrincipalConstraint::In(group) => within(principal, &group),
+        PrincipalConstraint::Is(name) => is(principal, &name),
+        PrincipalConstraint::IsIn(name, group) => is(principal, &name) && within(principal, &group),
+    };
+    let action_holds = match policy.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(uid) => *action == uid,
+        ActionConstraint::In(groups) => groups.iter().any(|group| within(action, group)),
+    };
+    let resource_holds = match policy.resource_constraint() {
+        ResourceConstraint::Any => true,
+        ResourceConstraint::Eq(uid) => *resource == uid,
+        ResourceConstraint::In(group) => within(resource, &group),
+        ResourceConstraint::Is(name) => is(resource, &name),
+        ResourceConstraint::IsIn(name, group) => is(resource, &name) && within(resource, &group),
+    };
+    principal_holds && action_holds && resource_holds
+}
+
+/// Changes with any change to the policy's text, comments inside it and annotations included.
+fn fingerprint(rule: &Rule) -> String {
+    let text = rule.source.text.get(rule.span.clone()).unwrap_or_default();
+    let digest = base16ct::lower::encode_string(&Sha256::digest(text));
+    format!("sha256:{digest}")
+}
