@@ -64,7 +64,7 @@ fn configure() -> Result<(), Box<dyn StdError>> {
     println!(
         "No ATLASENT_API_KEY: the authority is embedded, with the policies of the examples.\n"
     );
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atlasent-cli/policies");
     atlasent::configure(LocalAuthority::in_memory(Policies::from_dir(policies)?)?)?;
     Ok(())
 }

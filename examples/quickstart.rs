@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn tell() -> Result<(), Box<dyn Error>> {
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atlasent-cli/policies");
     let authority = LocalAuthority::in_memory(Policies::from_dir(policies)?)?;
 
     let tokens = Tokens::new()?;

@@ -29,6 +29,9 @@ impl<S: Store> LocalAuthority<S> {
     /// Answers an evaluation for a caller, who gets the same answer to the same request if both have the same id
     /// (contract, part B). How long an answer can be had again is how long a permit may wait to be used.
     ///
+    /// `execution_hash` is what the caller will restate at verification, if that is another one than the request's own:
+    /// see [`execution_hash_of_text`](atlasent::execution_hash_of_text).
+    ///
     /// ```
     /// # use atlasent::{Agent, AnyAction, EvaluateRequest, RequestOptions};
     /// # use atlasent_authority::{Answer, Caller, LocalAuthority, Policies};
@@ -39,8 +42,8 @@ impl<S: Store> LocalAuthority<S> {
     ///     .with_options(RequestOptions::default().request_id("request-1"));
     ///
     /// let caller = Caller::new("key_7", b"the API key itself");
-    /// let Answer::First(first) = authority.answer(caller, &request).await? else { panic!() };
-    /// let Answer::Repeated(again) = authority.answer(caller, &request).await? else { panic!() };
+    /// let Answer::First(first) = authority.answer(caller, &request, None).await? else { panic!() };
+    /// let Answer::Repeated(again) = authority.answer(caller, &request, None).await? else { panic!() };
     /// assert_eq!(first, again);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
@@ -52,6 +55,7 @@ impl<S: Store> LocalAuthority<S> {
         &self,
         caller: Caller<'_>,
         request: &EvaluateRequest,
+        execution_hash: Option<String>,
     ) -> Result<Answer, Error> {
         let verdict = self.decide(request);
         let allows = verdict.decision.is_allow();
@@ -59,7 +63,7 @@ impl<S: Store> LocalAuthority<S> {
         let nonce = mints.then(Nonce::random).transpose()?;
         let token = nonce.map(|nonce| nonce.token(&caller)).transpose()?;
         let permit = token.as_ref().map(PermitKey::of);
-        let grant = mints.then(|| Grant::of(request));
+        let grant = mints.then(|| Grant::of(request, execution_hash));
         let event = record::evaluation(request, &verdict, permit, self.record_context);
 
         let mut evaluation = Evaluation::new(verdict.decision);
@@ -134,7 +138,7 @@ impl<S: Store> LocalAuthority<S> {
 impl<S: Store> Authority for LocalAuthority<S> {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         let caller = Caller::new("embedded", &self.secret);
-        match self.answer(caller, request).await? {
+        match self.answer(caller, request, None).await? {
             Answer::First(evaluation) | Answer::Repeated(evaluation) => Ok(evaluation),
             Answer::Conflict => Err(Failure::new(
                 Code::BadRequest,

@@ -49,9 +49,9 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// What a permit for `request` is good for.
+    /// What a permit for `request` is good for. Its hash is the request's own, unless another one is given.
     #[must_use]
-    pub fn of(request: &EvaluateRequest) -> Self {
+    pub fn of(request: &EvaluateRequest, execution_hash: Option<String>) -> Self {
         let in_context = request.context.get("environment");
         let environment = in_context
             .and_then(|value| value.as_str())
@@ -61,7 +61,7 @@ impl Grant {
             action: request.action_type.clone(),
             resource: request.resource_id.clone(),
             environment: environment.map(str::to_owned),
-            execution_hash: request.execution_hash(),
+            execution_hash: execution_hash.unwrap_or_else(|| request.execution_hash()),
         }
     }
 
@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn issued() -> PermitEntry {
-        PermitEntry::issue(Grant::of(&request()), after(60))
+        PermitEntry::issue(Grant::of(&request(), None), after(60))
     }
 
     fn question() -> VerifyRequest {

@@ -36,21 +36,33 @@ mod answer;
 mod builder;
 mod chain;
 mod clock;
+mod export;
+#[cfg(feature = "server")]
+mod keys;
 mod ledger;
 mod local;
 mod policy;
 mod record;
 mod replay;
+#[cfg(feature = "server")]
+pub mod server;
+mod signing;
 mod store;
 
 pub use answer::Answer;
 pub use builder::LocalAuthorityBuilder;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
+pub use export::{Bundle, BundleWriter};
+#[cfg(feature = "server")]
+pub use keys::{
+    ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, Scope, UnknownScope,
+};
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
 pub use local::LocalAuthority;
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Caller, Replay, ReplayKey};
+pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError};
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
 pub use store::{

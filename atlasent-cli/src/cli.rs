@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 
 use crate::completions::{self, Completions};
 use crate::exit::Failure;
+use crate::key::{self, Key};
 use crate::output::Output;
+use crate::serve::{self, Serve};
 use crate::token::{self, Token};
 use crate::usage;
 
@@ -31,6 +33,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(Serve),
+    Key(Key),
     Token(Token),
     Completions(Completions),
 }
@@ -50,6 +54,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Err(error) => return usage::answer(&error, &arguments),
     };
     match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -7,9 +7,12 @@
 
 mod cli;
 mod completions;
+mod data;
 mod exit;
 mod json;
+mod key;
 mod output;
+mod serve;
 mod token;
 mod usage;
 

@@ -48,6 +48,11 @@ impl Output {
     }
 }
 
+/// Prints to standard output at once, for a command that goes on.
+pub(crate) fn tell(text: &str) -> Result<(), Failure> {
+    Output::new(text).print()
+}
+
 /// Whether a person is about to read standard output, rather than a program.
 pub(crate) fn is_for_people() -> bool {
     io::stdout().is_terminal()

@@ -106,7 +106,7 @@ pub use action::{Action, AnyAction, NamedAction};
 pub use agent::{Agent, ToAgent};
 pub use ask::{Ask, Authorization};
 pub use authority::{Authority, AuthorityExt, DynAuthority};
-pub use canonical::execution_hash;
+pub use canonical::{execution_hash, execution_hash_of_text};
 pub use classify::{DESTRUCTIVE_COMMAND, classify_command};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder};

@@ -246,7 +246,7 @@ mod tests {
         let key = key(name);
         let change = move |draft: &mut Draft<'_>| {
             let expires_at = draft.time() + jiff::SignedDuration::from_secs(10);
-            let mut entry = PermitEntry::issue(Grant::of(&request), expires_at);
+            let mut entry = PermitEntry::issue(Grant::of(&request, None), expires_at);
             entry.state = state;
             draft.keep_permit(key, entry);
             draft.record(NewEvent::new("evaluate.allow"));

@@ -55,6 +55,22 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
     sha256_hex(&[canonical.as_bytes()])
 }
 
+/// The same over a context as it was written, which must be the JSON text of an object: for an authority, since programs in
+/// different languages spell numbers differently, and the hash is over the spelling of the one who asks.
+///
+/// ```
+/// let hash = atlasent::execution_hash_of_text("deploy.production", "deploy-bot", r#"{"load": 1e+16}"#);
+/// assert_ne!(hash, atlasent::execution_hash_of_text("deploy.production", "deploy-bot", r#"{"load": 1e16}"#));
+/// assert_eq!(hash, atlasent::execution_hash_of_text("deploy.production", "deploy-bot", r#"{"load":1e+16}"#));
+/// ```
+#[must_use]
+pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> String {
+    let (action, agent) = (to_string(action), to_string(agent));
+    let execution =
+        format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
+    sha256_hex(&[canonical_text(execution).as_bytes()])
+}
+
 /// The canonical JSON of an object.
 pub(crate) fn canonical_json(fields: &Map<String, Value>) -> String {
     canonical_text(to_string(fields))
@@ -86,7 +102,7 @@ fn canonical_text(json: String) -> String {
     clippy::expect_used,
     reason = "strings as keys, finite numbers and a `String` as the sink: nothing here can fail"
 )]
-fn to_string(value: &impl Serialize) -> String {
+fn to_string(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("JSON values serialize to JSON")
 }
 

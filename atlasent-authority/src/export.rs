@@ -1,0 +1,210 @@
+//! Signed exports of the audit trail, written in memory that does not grow with them (contract, part C).
+
+use std::cell::RefCell;
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+
+use atlasent::audit::{ChainVerifier, Event, GENESIS_HASH};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use jiff::Timestamp;
+use tempfile::SpooledTempFile;
+
+use crate::chain::format_time;
+use crate::signing::SigningKey;
+
+/// How much is in memory before the rest goes to a temporary file.
+const SPOOLED: usize = 4 * 1024 * 1024;
+
+/// Writes a bundle: events first, then the signature over them.
+///
+/// ```
+/// use std::io::Read;
+/// use atlasent::audit::{BundleVerifier, TrustedKeys};
+/// use atlasent_authority::{BundleWriter, LocalAuthority, Policies, SigningKey};
+///
+/// let policies = Policies::parse("permit (principal, action, resource);")?;
+/// let authority = LocalAuthority::in_memory(policies)?;
+/// let key = SigningKey::generate()?;
+///
+/// let mut writer = BundleWriter::new();
+/// for event in futures_executor::block_on(authority.trail())?.events {
+///     writer.push(&event)?;
+/// }
+/// let mut text = Vec::new();
+/// writer.finish("local", &key)?.read_to_end(&mut text)?;
+///
+/// let trusted = TrustedKeys::new().pem(key.key_id(), key.public_key_pem())?;
+/// assert!(BundleVerifier::new(&trusted).verify_bytes(&text)?.is_intact());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The events of a stretch of time have no gaps, and verify as a whole. Those of certain types or of one agent are an
+/// extract: its signature verifies, and its chain has gaps, which the bundle itself says.
+#[derive(Debug)]
+pub struct BundleWriter {
+    events: SpooledTempFile,
+    chain: ChainVerifier,
+    count: u64,
+    head: String,
+}
+
+impl BundleWriter {
+    /// A bundle without events.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            events: SpooledTempFile::new(SPOOLED),
+            chain: ChainVerifier::new(),
+            count: 0,
+            head: GENESIS_HASH.to_owned(),
+        }
+    }
+
+    /// Adds the next event.
+    ///
+    /// # Errors
+    ///
+    /// When the temporary file cannot be written.
+    pub fn push(&mut self, event: &Event) -> io::Result<()> {
+        if self.count > 0 {
+            self.events.write_all(b",")?;
+        }
+        serde_json::to_writer(&mut self.events, event)?;
+        self.chain.push(event);
+        self.count += 1;
+        self.head.clone_from(&event.hash);
+        Ok(())
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether there is no event yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Signs the bundle.
+    ///
+    /// # Errors
+    ///
+    /// When the temporary file cannot be read.
+    pub fn finish(mut self, org_id: &str, key: &SigningKey) -> io::Result<Bundle> {
+        let export_id = uuid::Uuid::new_v4().to_string();
+        let json = |text: &str| serde_json::to_string(text).map_err(io::Error::from);
+        // Exactly what is signed, in its order; the rest of the bundle stands behind it.
+        let head = format!(
+            r#"{{"export_id":{},"org_id":{},"chain_head_hash":{},"event_count":{},"signed_at":{},"events":["#,
+            json(&export_id)?,
+            json(org_id)?,
+            json(&self.head)?,
+            self.count,
+            json(&format_time(Timestamp::now()))?,
+        );
+        let length = self.events.seek(SeekFrom::End(0))?;
+        let events = RefCell::new(&mut self.events);
+        let signature = key.sign_in_pieces(|piece| {
+            piece(head.as_bytes());
+            let mut events = events.borrow_mut();
+            events.rewind()?;
+            copy(&mut **events, length, piece)?;
+            piece(b"]}");
+            Ok(())
+        })?;
+        let report = self.chain.finish(Some(&self.head), Some(self.count));
+        let tail = format!(
+            r#"],"signature":"{}","signing_key_id":{},"signature_status":"signed","chain_integrity_ok":{},"tampered_event_ids":{}}}"#,
+            Base64UrlUnpadded::encode_string(&signature.to_bytes()),
+            json(key.key_id())?,
+            report.integrity_ok,
+            serde_json::to_string(&report.tampered_event_ids)?,
+        );
+        self.events.rewind()?;
+        Ok(Bundle {
+            export_id,
+            chain_head_hash: self.head,
+            event_count: self.count,
+            length: head.len() as u64 + length + tail.len() as u64,
+            head: Cursor::new(head.into_bytes()),
+            events: self.events,
+            tail: Cursor::new(tail.into_bytes()),
+        })
+    }
+}
+
+impl Default for BundleWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A signed export, to be read as JSON text.
+#[derive(Debug)]
+pub struct Bundle {
+    export_id: String,
+    chain_head_hash: String,
+    event_count: u64,
+    length: u64,
+    head: Cursor<Vec<u8>>,
+    events: SpooledTempFile,
+    tail: Cursor<Vec<u8>>,
+}
+
+impl Bundle {
+    /// The export's id.
+    #[must_use]
+    pub fn export_id(&self) -> &str {
+        &self.export_id
+    }
+
+    /// The hash of its last event; 64 zeros when there is none.
+    #[must_use]
+    pub fn chain_head_hash(&self) -> &str {
+        &self.chain_head_hash
+    }
+
+    /// How many events are in it.
+    #[must_use]
+    pub fn event_count(&self) -> u64 {
+        self.event_count
+    }
+
+    /// How many bytes its text has, from the beginning.
+    #[must_use]
+    pub fn byte_len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl Read for Bundle {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.head.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        match self.events.read(buffer)? {
+            0 => self.tail.read(buffer),
+            count => Ok(count),
+        }
+    }
+}
+
+/// Hands over exactly as many bytes as there have to be.
+fn copy(from: &mut impl Read, length: u64, piece: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut left = length;
+    while left > 0 {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        piece(buffer.get(..count).unwrap_or_default());
+        left = left.saturating_sub(count as u64);
+    }
+    Ok(())
+}

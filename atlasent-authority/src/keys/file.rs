@@ -1,0 +1,166 @@
+//! API keys in a file beside the store, which commands change while the server runs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use super::ApiKey;
+
+/// The file of API keys. It holds digests, and nobody but its owner may read it.
+///
+/// A change is whole or not there: it is written beside the file and moved over it. Commands that change it at the
+/// same time wait for each other.
+///
+/// ```
+/// use atlasent_authority::{ApiKey, Environment, KeyFile};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("keys.json");
+/// let file = KeyFile::new(path);
+/// let (key, _secret) = ApiKey::generate(Environment::Test)?;
+/// file.add(key.clone())?;
+/// assert_eq!(file.load()?, [key.clone()]);
+/// assert!(file.revoke(&key.key_id)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    path: PathBuf,
+}
+
+/// What is wrong with a file of keys.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// It cannot be read or written.
+    #[error("`{path}` cannot be used: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not hold keys.
+    #[error("`{path}` does not hold API keys: {why}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What is wrong in it, and where. None of its text.
+        why: String,
+    },
+}
+
+impl KeyFile {
+    /// A file that need not be there yet. Its folder has to be.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The keys, in the order in which they were made. None when the file is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or does not hold keys.
+    pub fn load(&self) -> Result<Vec<ApiKey>, KeyFileError> {
+        match fs::read(&self.path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| KeyFileError::Unreadable {
+                path: self.name(),
+                why: error.to_string(),
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// When it was last changed, as far as the system tells.
+    pub(crate) fn changed_at(&self) -> Option<(SystemTime, u64)> {
+        let metadata = fs::metadata(&self.path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    /// Adds a key.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or written.
+    pub fn add(&self, key: ApiKey) -> Result<(), KeyFileError> {
+        self.change(|keys| keys.push(key))
+    }
+
+    /// Takes a key back, by its id. Says whether there was one to take back.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or written.
+    pub fn revoke(&self, key_id: &str) -> Result<bool, KeyFileError> {
+        self.change(|keys| {
+            let mut good = keys.iter_mut().filter(|key| key.revoked_at.is_none());
+            let key = good.find(|key| key.key_id == key_id);
+            key.map(|key| key.revoked_at = Some(Timestamp::now()))
+                .is_some()
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<ApiKey>) -> T) -> Result<T, KeyFileError> {
+        let failed = |error| self.failed(error);
+        let lock = private(&self.beside("lock")).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let mut keys = self.load()?;
+        let result = change(&mut keys);
+        let text = serde_json::to_vec_pretty(&keys).map_err(|error| failed(error.into()))?;
+        self.replace(&text).map_err(failed)?;
+        Ok(result)
+    }
+
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let new = self.beside("new");
+        let mut file = private(&new)?;
+        file.set_len(0)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        // The name in the folder has to last, too.
+        match self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn beside(&self, extension: &str) -> PathBuf {
+        self.path.with_added_extension(extension)
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn failed(&self, source: io::Error) -> KeyFileError {
+        KeyFileError::Io {
+            path: self.name(),
+            source,
+        }
+    }
+}
+
+/// A file for its owner alone.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,209 @@
+//! API keys: who may call the server, for what, from where and how often. Stored as digests only.
+
+mod file;
+mod scope;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use ipnet::IpNet;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::replay::random_bits;
+
+pub use file::{KeyFile, KeyFileError};
+pub use scope::{Scope, UnknownScope};
+
+/// How many calls a minute a key is good for that says nothing else: a ceiling more than a limit.
+pub const DEFAULT_RATE_LIMIT: u64 = 1_000_000;
+
+/// An API key as it is stored: everything but the key.
+///
+/// ```
+/// use atlasent_authority::{ApiKey, Environment, Scope};
+///
+/// let (mut key, secret) = ApiKey::generate(Environment::Test)?;
+/// key.name = Some("the deploy service".to_owned());
+/// key.scopes = vec![Scope::Evaluate, Scope::Verify];
+/// assert!(format!("{secret:?}").find("ask_test_").is_none());
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// The name under which answers and logs know the key.
+    pub key_id: String,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// SHA-256 of the key.
+    pub digest: KeyDigest,
+    /// Which environment it is for.
+    pub environment: Environment,
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// The networks that it may be used from; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_cidrs: Vec<IpNet>,
+    /// How many calls a minute it is good for.
+    #[serde(default = "default_rate_limit")]
+    pub rate_limit_per_minute: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its time is over, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was taken back, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+fn default_rate_limit() -> u64 {
+    DEFAULT_RATE_LIMIT
+}
+
+impl ApiKey {
+    /// A new key for everything, and its stored form. The key itself is told once.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness.
+    pub fn generate(environment: Environment) -> Result<(Self, SecretString), atlasent::Error> {
+        let bits = Base64UrlUnpadded::encode_string(&random_bits()?);
+        let key = format!("ask_{environment}_{bits}");
+        Ok((Self::stored(environment, &key), SecretString::from(key)))
+    }
+
+    /// The stored form of a key that somebody else made, for everything. None when it has not the form of a key: `ask_live_` or
+    /// `ask_test_`, then letters, digits, `_` and `-` (contract, part A).
+    #[must_use]
+    pub fn of(key: &SecretString) -> Option<Self> {
+        let text = key.expose_secret();
+        Environment::of(text).map(|environment| Self::stored(environment, text))
+    }
+
+    fn stored(environment: Environment, key: &str) -> Self {
+        let digest = KeyDigest::of(key);
+        Self {
+            key_id: digest.key_id(),
+            name: None,
+            digest,
+            environment,
+            scopes: Scope::ALL.to_vec(),
+            allowed_cidrs: Vec::new(),
+            rate_limit_per_minute: DEFAULT_RATE_LIMIT,
+            created_at: Timestamp::now(),
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
+    /// Whether it may be used from an address.
+    #[must_use]
+    pub fn allows_address(&self, address: IpAddr) -> bool {
+        // An IPv4 client of a socket for both arrives as `::ffff:a.b.c.d`.
+        let address = address.to_canonical();
+        self.allowed_cidrs.is_empty()
+            || (self.allowed_cidrs.iter()).any(|network| network.contains(&address))
+    }
+
+    /// Whether it may be used at a time at all.
+    #[must_use]
+    pub fn is_good_at(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+}
+
+/// Which environment a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Environment {
+    /// `ask_live_…`
+    Live,
+    /// `ask_test_…`
+    Test,
+}
+
+impl Environment {
+    /// What the prefix of a key says; none when the text has not the form of a key.
+    fn of(key: &str) -> Option<Self> {
+        let (environment, rest) = match key.strip_prefix("ask_live_") {
+            Some(rest) => (Self::Live, rest),
+            None => (Self::Test, key.strip_prefix("ask_test_")?),
+        };
+        let in_form = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        (!rest.is_empty() && rest.bytes().all(in_form)).then_some(environment)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// SHA-256 of a key. A key has 256 random bits, so that nobody can guess it from its digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// The digest itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// A name for the key: the first 64 bits of the digest of its digest, so that it tells nothing of either.
+    fn key_id(&self) -> String {
+        let twice: [u8; 32] = Sha256::digest(self.0).into();
+        let [a, b, c, d, e, f, g, h, ..] = twice;
+        format!(
+            "key_{}",
+            base16ct::lower::encode_string(&[a, b, c, d, e, f, g, h])
+        )
+    }
+}
+
+impl From<KeyDigest> for String {
+    fn from(digest: KeyDigest) -> Self {
+        base16ct::lower::encode_string(&digest.0)
+    }
+}
+
+impl TryFrom<String> for KeyDigest {
+    type Error = &'static str;
+
+    fn try_from(hex: String) -> Result<Self, Self::Error> {
+        let mut digest = [0; 32];
+        match base16ct::lower::decode(&hex, &mut digest) {
+            Ok(bytes) if bytes.len() == 32 => Ok(Self(digest)),
+            _ => Err("the digest of a key has 64 lower-case hex digits"),
+        }
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(…)")
+    }
+}

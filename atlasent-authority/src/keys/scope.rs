@@ -1,0 +1,88 @@
+//! What an API key may be used for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What an API key may be used for.
+///
+/// ```
+/// use atlasent_authority::Scope;
+///
+/// assert_eq!("audit.read".parse(), Ok(Scope::AuditRead));
+/// assert!("everything".parse::<Scope>().unwrap_err().to_string().contains("`evaluate`"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Scope {
+    /// To ask for decisions, and so for permits.
+    Evaluate,
+    /// To verify permits, and so to use them up.
+    Verify,
+    /// To take permits back.
+    Revoke,
+    /// To read the events of the audit trail.
+    AuditRead,
+    /// To have signed exports of it made.
+    AuditExport,
+}
+
+impl Scope {
+    /// Everything.
+    pub const ALL: [Self; 5] = [
+        Self::Evaluate,
+        Self::Verify,
+        Self::Revoke,
+        Self::AuditRead,
+        Self::AuditExport,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Evaluate => "evaluate",
+            Self::Verify => "verify",
+            Self::Revoke => "revoke",
+            Self::AuditRead => "audit.read",
+            Self::AuditExport => "audit.export",
+        }
+    }
+}
+
+/// A word that names no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no scope: use `evaluate`, `verify`, `revoke`, `audit.read` or `audit.export`")]
+pub struct UnknownScope(String);
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(word: &str) -> Result<Self, UnknownScope> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|scope| scope.as_str() == word)
+            .ok_or_else(|| UnknownScope(word.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = UnknownScope;
+
+    fn try_from(word: String) -> Result<Self, UnknownScope> {
+        word.parse()
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.as_str().to_owned()
+    }
+}

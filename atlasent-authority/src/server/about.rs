@@ -1,0 +1,108 @@
+//! The endpoints that say something of the server: whose key it is, which keys sign, whether it is well.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::app::App;
+use super::gate::Client;
+use super::problem::Problem;
+use crate::chain::format_time;
+use crate::keys::Scope;
+use crate::store::Store;
+
+/// `GET /v1-api-key-self`
+pub(super) async fn key_self<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<Client>,
+) -> Response {
+    #[derive(Serialize)]
+    struct KeySelf<'a> {
+        key_id: &'a str,
+        organization_id: &'a str,
+        org_id: &'a str,
+        environment: &'a str,
+        scopes: &'a [Scope],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        allowed_cidrs: Option<Vec<String>>,
+        rate_limit_per_minute: u64,
+        client_ip: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<String>,
+    }
+    let status = match app.status().await {
+        Ok(status) => status,
+        Err(problem) => return problem.respond(&client.request_id),
+    };
+    let key = &client.key;
+    let cidrs: Vec<_> = key.allowed_cidrs.iter().map(ToString::to_string).collect();
+    let answer = KeySelf {
+        key_id: &key.key_id,
+        organization_id: &status.head.org_id,
+        org_id: &status.head.org_id,
+        environment: key.environment.as_str(),
+        scopes: &key.scopes,
+        allowed_cidrs: Some(cidrs).filter(|cidrs| !cidrs.is_empty()),
+        rate_limit_per_minute: key.rate_limit_per_minute,
+        client_ip: client.address.to_string(),
+        expires_at: key.expires_at.map(format_time),
+    };
+    Json(answer).into_response()
+}
+
+/// `GET /v1-signing-keys`
+pub(super) async fn signing_keys<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
+    #[derive(Serialize)]
+    struct SigningKeys<K> {
+        keys: K,
+    }
+    let keys = app.signing.public_keys();
+    Json(SigningKeys { keys }).into_response()
+}
+
+/// `GET /healthz`: the process is there.
+pub(super) async fn healthy() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: it can decide and record.
+pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
+    let status = tokio::time::timeout(app.settings.request_timeout, app.status());
+    match status.await {
+        Ok(Ok(_)) => "ready\n".into_response(),
+        // Why, is in the log: this endpoint asks for no key.
+        Ok(Err(_)) | Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the store does not answer\n",
+        )
+            .into_response(),
+    }
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
+    let policies = app.authority.policies().len();
+    let text = match app.status().await {
+        Ok(status) => app.metrics.text(&status, policies),
+        Err(_) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    };
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl<S: Store> App<S> {
+    /// How much the store keeps.
+    pub(super) async fn status(&self) -> Result<crate::store::StoreStatus, Problem> {
+        self.authority.store().status().await.map_err(|error| {
+            tracing::error!(target: "atlasent", %error, "the store does not answer");
+            Problem::unavailable("STORE_UNAVAILABLE", "the store does not answer: try again")
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! The endpoints that decide: evaluate, verify, revoke, and the stream.
+
+use std::sync::Arc;
+
+use atlasent::{Authority, Evaluation};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::app::App;
+use super::body;
+use super::gate::Client;
+use super::problem::Problem;
+use super::question::{self, Evaluate, Revoke};
+use crate::answer::Answer;
+use crate::keys::Scope;
+use crate::store::Store;
+
+/// `POST /v1-evaluate`
+pub(super) async fn evaluate<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
+    let traced = wants_trace(request.uri().query());
+    let answered = decide(&app, &client, request, traced).await;
+    match answered {
+        Ok(evaluation) => {
+            let wait = evaluation.retry_after;
+            let mut response = Json(evaluation).into_response();
+            if let Some(wait) = wait {
+                let seconds = HeaderValue::from(wait.as_secs());
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            }
+            response
+        }
+        Err(problem) => problem.respond(&client.request_id),
+    }
+}
+
+/// `POST /v1-evaluate-stream`: the decision as server-sent events. Ours come at once, so that there is no progress to
+/// tell.
+pub(super) async fn stream<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
+    let answered = decide(&app, &client, request, false).await;
+    let events = answered.and_then(|evaluation| {
+        let mut decision = serde_json::to_value(evaluation).map_err(unwritable)?;
+        if let Some(fields) = decision.as_object_mut() {
+            fields.insert("is_final".to_owned(), true.into());
+        }
+        Ok(format!(
+            "event: decision\ndata: {}\n\nevent: done\ndata: {{}}\n\n",
+            one_line(&decision.to_string())
+        ))
+    });
+    match events {
+        Ok(events) => {
+            let headers = [
+                (header::CONTENT_TYPE, "text/event-stream"),
+                (header::CACHE_CONTROL, "no-store"),
+            ];
+            (headers, events).into_response()
+        }
+        Err(problem) => problem.respond(&client.request_id),
+    }
+}
+
+/// `POST /v1-verify-permit`
+pub(super) async fn verify<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
+    let answered = async {
+        client.may(Scope::Verify)?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body).await?;
+        let question = question::read_verify(&bytes, &client.key)?;
+        let verification = app.authority.verify(&question).await?;
+        app.metrics.verified(&verification);
+        Ok::<_, Problem>(verification)
+    };
+    respond(answered.await, &client)
+}
+
+/// `POST /v1-revoke-permit`
+pub(super) async fn revoke<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
+    let answered = async {
+        client.may(Scope::Revoke)?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body).await?;
+        let asked = Revoke::read(&bytes, &client.key)?;
+        let revocation = app.authority.revoke(&asked.token, &asked.reason).await?;
+        Ok::<_, Problem>(revocation)
+    };
+    respond(answered.await, &client)
+}
+
+async fn decide<S: Store>(
+    app: &App<S>,
+    client: &Client,
+    request: Request<Body>,
+    traced: bool,
+) -> Result<Evaluation, Problem> {
+    client.may(Scope::Evaluate)?;
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(&parts.headers, body).await?;
+    let Evaluate {
+        request,
+        execution_hash,
+    } = Evaluate::read(&bytes, &client.key)?;
+    let answer = app
+        .authority
+        .answer(client.caller(), &request, Some(execution_hash));
+    let mut evaluation = match answer.await? {
+        Answer::First(evaluation) => {
+            app.metrics
+                .decided(&request.action_type, evaluation.decision);
+            evaluation
+        }
+        Answer::Repeated(evaluation) => evaluation,
+        Answer::Conflict => {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "REQUEST_ID_REUSED",
+                "another request with this `request_id` was answered before: give each its own",
+            ));
+        }
+    };
+    if request.options.request_id.is_none() {
+        evaluation.request_id = Some(client.request_id.clone());
+    }
+    if traced {
+        evaluation.constraint_trace = Some(app.authority.policies().explain(&request).trace);
+    }
+    Ok(evaluation)
+}
+
+fn respond<T: serde::Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
+    match answered {
+        Ok(answer) => Json(answer).into_response(),
+        Err(problem) => problem.respond(&client.request_id),
+    }
+}
+
+fn wants_trace(query: Option<&str>) -> bool {
+    let parameters = query.unwrap_or_default().split('&');
+    let mut included = parameters.filter_map(|parameter| parameter.strip_prefix("include="));
+    included.any(|list| list.split(',').any(|part| part == "constraint_trace"))
+}
+
+fn unwritable(error: serde_json::Error) -> Problem {
+    tracing::error!(target: "atlasent", %error, "an answer cannot be written");
+    Problem::unavailable("ANSWER_UNWRITABLE", "the answer cannot be written")
+}
+
+/// JSON text without the characters at which readers break lines that the standard for streams does not (contract, part B).
+fn one_line(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{b}' | '\u{c}' => {
+                line.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            other => line.push(other),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_given_to_whoever_asks_for_it() {
+        for (query, wanted) in [
+            (None, false),
+            (Some("include=constraint_trace"), true),
+            (Some("a=b&include=other,constraint_trace"), true),
+            (Some("include=constraint_traces"), false),
+        ] {
+            assert_eq!(wants_trace(query), wanted, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn no_reader_breaks_a_line_of_a_stream() {
+        let json = serde_json::json!({ "reason": "a\u{85}b\u{2028}c\u{2029}d\u{b}e\u{c}f\ng" });
+        let line = one_line(&json.to_string());
+        assert_eq!(line.lines().count(), 1);
+        assert!(!line.contains(['\u{85}', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}']));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            json
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! What callers ask, in every form that the SDKs send.
+
+use atlasent::{
+    Action, Agent, AnyAction, EvaluateRequest, PermitToken, RequestOptions, VerifyRequest,
+    execution_hash_of_text,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::body;
+use super::problem::Problem;
+use crate::keys::ApiKey;
+
+/// A question whether an agent may do something.
+#[derive(Debug)]
+pub(super) struct Evaluate {
+    pub(super) request: EvaluateRequest,
+    /// The hash that the caller will restate at verification. It is over the context as it was written: programs
+    /// differ in how they spell numbers.
+    pub(super) execution_hash: String,
+}
+
+/// The names of the first SDKs (`action`, `agent`) are still taken.
+#[derive(Deserialize)]
+struct WireEvaluate<'a> {
+    action_type: Option<String>,
+    action: Option<String>,
+    actor_id: Option<String>,
+    agent: Option<String>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    resource_id: Option<String>,
+    shadow: Option<bool>,
+    api_key: Option<String>,
+}
+
+impl Evaluate {
+    pub(super) fn read(bytes: &[u8], key: &ApiKey) -> Result<Self, Problem> {
+        let wire: WireEvaluate<'_> = body::parse(bytes)?;
+        body::check_key(wire.api_key.as_deref(), key)?;
+        let action = either("action_type", wire.action_type, "action", wire.action)?;
+        let agent = either("actor_id", wire.actor_id, "agent", wire.agent)?;
+        let action = action.ok_or_else(|| missing("action_type"))?;
+        let agent = agent.ok_or_else(|| missing("actor_id"))?;
+        let context = wire.context.map_or("{}", RawValue::get);
+        let context = if context == "null" { "{}" } else { context };
+
+        let mut request = EvaluateRequest::new(Agent::new(agent)?, &AnyAction::new(action)?)?;
+        request.context = object("context", context)?.into();
+        request.resource_id = wire.resource_id;
+        request.shadow = wire.shadow;
+        request.options = body::parse::<RequestOptions>(bytes)?;
+        let execution_hash =
+            execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context);
+        Ok(Self {
+            request,
+            execution_hash,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct WireVerify {
+    permit_token: Option<String>,
+    action_type: Option<String>,
+    action: Option<String>,
+    actor_id: Option<String>,
+    agent: Option<String>,
+    environment: Option<String>,
+    execution_hash: Option<String>,
+    require_approval: Option<bool>,
+    api_key: Option<String>,
+}
+
+/// Reads a question whether a permit is good. One without a token is a question, too: its answer is no.
+pub(super) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, Problem> {
+    let wire: WireVerify = body::parse(bytes)?;
+    body::check_key(wire.api_key.as_deref(), key)?;
+    let mut request = VerifyRequest::new(PermitToken::new(wire.permit_token.unwrap_or_default())?);
+    let action = either("action_type", wire.action_type, "action", wire.action)?;
+    let agent = either("actor_id", wire.actor_id, "agent", wire.agent)?;
+    // Empty means "not restated".
+    if let Some(action) = action.filter(|action| !action.is_empty()) {
+        request.action_type = AnyAction::new(action)?.name().to_owned();
+    }
+    if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
+        request.actor_id = Agent::new(agent)?.as_str().to_owned();
+    }
+    request.environment = wire.environment;
+    request.execution_hash = wire.execution_hash;
+    request.require_approval = wire.require_approval;
+    Ok(request)
+}
+
+/// A permit that somebody wants back.
+#[derive(Debug)]
+pub(super) struct Revoke {
+    pub(super) token: PermitToken,
+    pub(super) reason: String,
+}
+
+#[derive(Deserialize)]
+struct WireRevoke {
+    decision_id: Option<String>,
+    permit_token: Option<String>,
+    reason: Option<String>,
+    api_key: Option<String>,
+}
+
+/// The longest reason that is recorded, in bytes.
+const MAX_REASON: usize = 4_096;
+
+impl Revoke {
+    pub(super) fn read(bytes: &[u8], key: &ApiKey) -> Result<Self, Problem> {
+        let wire: WireRevoke = body::parse(bytes)?;
+        body::check_key(wire.api_key.as_deref(), key)?;
+        let token = either(
+            "decision_id",
+            wire.decision_id,
+            "permit_token",
+            wire.permit_token,
+        )?;
+        let token = token.filter(|token| !token.is_empty());
+        let reason = wire.reason.unwrap_or_default();
+        if reason.len() > MAX_REASON {
+            return Err(Problem::invalid(format!(
+                "`reason` has more than {MAX_REASON} bytes"
+            )));
+        }
+        Ok(Self {
+            token: PermitToken::new(token.ok_or_else(|| missing("decision_id"))?)?,
+            reason,
+        })
+    }
+}
+
+/// One thing under two names.
+fn either(
+    name: &str,
+    value: Option<String>,
+    older_name: &str,
+    older: Option<String>,
+) -> Result<Option<String>, Problem> {
+    match (value, older) {
+        (Some(value), Some(older)) if value != older => Err(Problem::invalid(format!(
+            "`{name}` and its older name `{older_name}` contradict each other: send one"
+        ))),
+        (value, older) => Ok(value.or(older)),
+    }
+}
+
+fn object(name: &str, text: &str) -> Result<Map<String, Value>, Problem> {
+    if !text.starts_with('{') {
+        return Err(Problem::invalid(format!("`{name}` has to be an object")));
+    }
+    // It was read once, as a whole; what is left to go wrong is its depth, or a number too large for any program.
+    serde_json::from_str(text).map_err(|error| {
+        Problem::unreadable(
+            "INVALID_JSON",
+            format!("`{name}` cannot be read: {}", body::said(&error)),
+        )
+    })
+}
+
+fn missing(name: &str) -> Problem {
+    Problem::invalid(format!("`{name}` is missing: 1 to 256 characters"))
+}

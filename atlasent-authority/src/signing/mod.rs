@@ -1,0 +1,141 @@
+//! The keys that exports of the audit trail are signed with (Ed25519, RFC 8032).
+
+mod ring;
+
+use std::fmt;
+
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign_byupdate};
+use ed25519_dalek::pkcs8::spki::EncodePublicKey;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_dalek::{Signature, SignatureError, VerifyingKey};
+use sha2::{Digest, Sha256, Sha512};
+use zeroize::Zeroizing;
+
+use crate::replay::random_bits;
+
+pub use ring::{KeyRing, PublicKey, SigningKeyError};
+
+/// A private key. It prints its id only, and is wiped from memory when it is dropped.
+///
+/// ```
+/// use atlasent_authority::SigningKey;
+///
+/// let key = SigningKey::generate()?;
+/// let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+/// assert_eq!(again.key_id(), key.key_id());
+/// assert!(key.public_key_pem().starts_with("-----BEGIN PUBLIC KEY-----"));
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+pub struct SigningKey {
+    key: ed25519_dalek::SigningKey,
+    id: String,
+    public_pem: String,
+}
+
+impl SigningKey {
+    /// A new key.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness.
+    pub fn generate() -> Result<Self, atlasent::Error> {
+        let seed = Zeroizing::new(random_bits()?);
+        Ok(Self::of(ed25519_dalek::SigningKey::from_bytes(&seed)))
+    }
+
+    /// A key from PEM (PKCS#8, `-----BEGIN PRIVATE KEY-----`). None when the text is no such key.
+    #[must_use]
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.trim());
+        key.ok().map(Self::of)
+    }
+
+    fn of(key: ed25519_dalek::SigningKey) -> Self {
+        let public_pem = public_pem(&key.verifying_key());
+        Self {
+            id: key_id(&key.verifying_key()),
+            public_pem,
+            key,
+        }
+    }
+
+    /// The key in PEM (PKCS#8), to be kept where nobody else can read it.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "the form of a key that is there cannot fail"
+    )]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        self.key
+            .to_pkcs8_pem(LineEnding::LF)
+            .expect("a key has a form")
+    }
+
+    /// The name of the key, which its public half determines.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.id
+    }
+
+    /// The public half in PEM (SPKI): all that is needed to verify.
+    #[must_use]
+    pub fn public_key_pem(&self) -> &str {
+        &self.public_pem
+    }
+
+    /// Signs a message that is too long for memory. `write` hands it over piece by piece, twice.
+    ///
+    /// Were the two not the same, the signature would give the key away, so that there is none then.
+    pub(crate) fn sign_in_pieces(
+        &self,
+        write: impl Fn(&mut dyn FnMut(&[u8])) -> std::io::Result<()>,
+    ) -> std::io::Result<Signature> {
+        let secret = ExpandedSecretKey::from(self.key.as_bytes());
+        let digests = std::cell::RefCell::new(Vec::new());
+        let failure = std::cell::Cell::new(None);
+        let update = |hasher: &mut Sha512| {
+            let mut digest = Sha256::new();
+            let written = write(&mut |piece| {
+                hasher.update(piece);
+                digest.update(piece);
+            });
+            digests.borrow_mut().push(digest.finalize());
+            written.map_err(|error| {
+                failure.set(Some(error));
+                SignatureError::new()
+            })
+        };
+        let signed = raw_sign_byupdate::<Sha512, _>(&secret, update, &self.key.verifying_key());
+        if let Some(error) = failure.take() {
+            return Err(error);
+        }
+        let changed = || std::io::Error::other("what was to be signed changed meanwhile");
+        match digests.borrow().as_slice() {
+            [first, second] if first == second => signed.map_err(|_| changed()),
+            _ => Err(changed()),
+        }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SigningKey").field(&self.id).finish()
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the form of a key that is there cannot fail"
+)]
+fn public_pem(key: &VerifyingKey) -> String {
+    key.to_public_key_pem(LineEnding::LF)
+        .expect("a key has a form")
+}
+
+fn key_id(key: &VerifyingKey) -> String {
+    let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    let short = base16ct::lower::encode_string(&[a, b, c, d, e, f, g, h]);
+    format!("sig_{short}")
+}

@@ -1,0 +1,327 @@
+//! The one key that signs, and those that did: their public halves stay, so that old exports still verify.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::SigningKey;
+
+const ACTIVE: &str = "signing-key.pem";
+const PUBLIC: &str = "public-keys.json";
+
+/// The key that signs exports, and the public halves of all that ever did.
+///
+/// ```
+/// use atlasent_authority::KeyRing;
+///
+/// let folder = tempfile::tempdir()?;
+/// let ring = KeyRing::open(folder.path())?; // makes a key the first time
+/// let again = KeyRing::open(folder.path())?;
+/// assert_eq!(again.active().key_id(), ring.active().key_id());
+///
+/// let rotated = ring.rotate()?;
+/// assert_ne!(rotated.active().key_id(), again.active().key_id());
+/// assert_eq!(rotated.public_keys().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct KeyRing {
+    folder: Option<PathBuf>,
+    active: SigningKey,
+    public: Vec<PublicKey>,
+}
+
+/// A public key, as `GET /v1-signing-keys` tells it (contract, part B).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKey {
+    /// The key's id, which a bundle names as its `signing_key_id`.
+    pub key_id: String,
+    /// `Ed25519`.
+    pub algorithm: String,
+    /// The key (SPKI, PEM).
+    pub public_key_pem: String,
+    /// `active` or `retired`.
+    pub status: String,
+    /// When it was first used here (ISO 8601).
+    pub created_at: String,
+}
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SigningKeyError {
+    /// A file cannot be read or written.
+    #[error("`{path}` cannot be used: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file can be read by others.
+    #[error("`{path}` can be read by others than its owner: run `chmod 600 {path}`")]
+    Exposed {
+        /// The file.
+        path: String,
+    },
+    /// A file does not hold what it should.
+    #[error("`{path}` does not hold {what}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// The system has no randomness.
+    #[error("a key cannot be made: {0}")]
+    NoRandomness(#[from] atlasent::Error),
+}
+
+impl KeyRing {
+    /// The ring of a folder, which has to be there. Makes a key if it has none; of two processes that do so at the same
+    /// time, both get the same.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError`]. A key that others can read is not used.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
+        let folder = folder.into();
+        let path = folder.join(ACTIVE);
+        let active = match read_key(&path)? {
+            Some(key) => key,
+            None => {
+                let key = SigningKey::generate()?;
+                match publish(&path, key.to_pem().as_bytes(), Publish::Unless) {
+                    Ok(()) => key,
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        read_key(&path)?.ok_or_else(|| failed(&path, ErrorKind::NotFound.into()))?
+                    }
+                    Err(error) => return Err(failed(&path, error)),
+                }
+            }
+        };
+        Self::with(Some(folder), active)
+    }
+
+    /// A ring of one key that is kept nowhere.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness.
+    pub fn in_memory() -> Result<Self, SigningKeyError> {
+        Self::with(None, SigningKey::generate()?)
+    }
+
+    /// A ring whose key comes from a file (PEM, PKCS#8) that somebody else manages. The public halves of former keys are
+    /// those that `folder` knows.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError`]. A key that others can read is not used.
+    pub fn given(key: &Path, folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
+        let active = read_key(key)?.ok_or_else(|| failed(key, ErrorKind::NotFound.into()))?;
+        Self::with(Some(folder.into()), active)
+    }
+
+    /// The ring with a new key that signs from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError`]; then the former key goes on.
+    pub fn rotate(self) -> Result<Self, SigningKeyError> {
+        let key = SigningKey::generate()?;
+        if let Some(folder) = &self.folder {
+            let path = folder.join(ACTIVE);
+            publish(&path, key.to_pem().as_bytes(), Publish::Over)
+                .map_err(|error| failed(&path, error))?;
+        }
+        Self::with(self.folder, key)
+    }
+
+    /// The key that signs.
+    #[must_use]
+    pub fn active(&self) -> &SigningKey {
+        &self.active
+    }
+
+    /// The public halves of all keys, the active one last.
+    #[must_use]
+    pub fn public_keys(&self) -> &[PublicKey] {
+        &self.public
+    }
+
+    fn with(folder: Option<PathBuf>, active: SigningKey) -> Result<Self, SigningKeyError> {
+        let path = folder.as_ref().map(|folder| folder.join(PUBLIC));
+        let mut public = path
+            .as_deref()
+            .map(read_public)
+            .transpose()?
+            .unwrap_or_default();
+        let known = public.iter().position(|key| key.key_id == active.id);
+        let created_at = known.map(|at| public.remove(at).created_at);
+        for key in &mut public {
+            "retired".clone_into(&mut key.status);
+        }
+        public.push(PublicKey {
+            key_id: active.id.clone(),
+            algorithm: "Ed25519".to_owned(),
+            public_key_pem: active.public_pem.clone(),
+            status: "active".to_owned(),
+            created_at: created_at.unwrap_or_else(|| crate::chain::format_time(Timestamp::now())),
+        });
+        if let Some(path) = &path {
+            let text = serde_json::to_vec_pretty(&public);
+            let text = text.map_err(|error| failed(path, error.into()))?;
+            publish(path, &text, Publish::Over).map_err(|error| failed(path, error))?;
+        }
+        Ok(Self {
+            folder,
+            active,
+            public,
+        })
+    }
+}
+
+/// The key in a file; none when the file is not there.
+fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
+    let name = || path.display().to_string();
+    let pem = match fs::read_to_string(path) {
+        Ok(pem) => zeroize::Zeroizing::new(pem),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, error)),
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = fs::metadata(path).map_err(|error| failed(path, error))?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(SigningKeyError::Exposed { path: name() });
+        }
+    }
+    let key = SigningKey::from_pem(&pem).ok_or_else(|| SigningKeyError::Unreadable {
+        path: name(),
+        what: "an Ed25519 private key in PEM (PKCS#8)",
+    })?;
+    Ok(Some(key))
+}
+
+fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
+    match fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|_| SigningKeyError::Unreadable {
+            path: path.display().to_string(),
+            what: "the public halves of signing keys",
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
+/// What a file that is there means to somebody who writes one.
+#[derive(Clone, Copy)]
+enum Publish {
+    /// It is replaced.
+    Over,
+    /// It stays, and nothing is written.
+    Unless,
+}
+
+/// Writes a file that is whole as soon as it has its name, for its owner alone.
+fn publish(path: &Path, text: &[u8], how: Publish) -> io::Result<()> {
+    let draft = path.with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
+    let written = (|| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&draft)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        match how {
+            Publish::Over => fs::rename(&draft, path),
+            // A link, other than a new name, is refused where there is a file already.
+            Publish::Unless => fs::hard_link(&draft, path),
+        }
+    })();
+    // After a rename it is not there any more.
+    let _ = fs::remove_file(&draft);
+    written?;
+    match path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> SigningKeyError {
+    SigningKeyError::Io {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        KeyRing::open(folder.path()).unwrap();
+        let path = folder.path().join(ACTIVE);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        for mode in [0o640, 0o604, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = KeyRing::open(folder.path()).unwrap_err();
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn those_who_start_at_the_same_time_get_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || KeyRing::open(folder.path()).unwrap().active.id;
+        let ids = std::thread::scope(|scope| {
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            opening
+                .into_iter()
+                .map(|id| id.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused_and_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        publish(&folder.path().join(ACTIVE), b"hunter2", Publish::Over).unwrap();
+        let error = KeyRing::open(folder.path()).unwrap_err();
+        assert!(matches!(error, SigningKeyError::Unreadable { .. }));
+        assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_former_key_is_retired_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = KeyRing::open(folder.path()).unwrap();
+        let (id, made) = (first.active.id.clone(), first.public[0].created_at.clone());
+        let rotated = first.rotate().unwrap();
+        let again = KeyRing::open(folder.path()).unwrap();
+        assert_eq!(again.public_keys(), rotated.public_keys());
+        assert_eq!(again.public[0].key_id, id);
+        assert_eq!(
+            (&*again.public[0].status, &again.public[0].created_at),
+            ("retired", &made)
+        );
+        assert_eq!(again.public[1].status, "active");
+    }
+}

@@ -1,0 +1,61 @@
+//! The folder in which an authority of this machine keeps what it has to remember.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use etcetera::BaseStrategy;
+
+use crate::exit::Failure;
+
+/// Which folder; part of every command that works on an authority of this machine.
+#[derive(Args)]
+pub(crate) struct DataDir {
+    /// Where the store, the keys and the policies are [default: `atlasent` in the platform's data directory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder, which may not be there yet.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.data_dir {
+            return Ok(path.clone());
+        }
+        let strategy = etcetera::choose_base_strategy().map_err(|_| {
+            Failure::misuse("this user has no home directory: name a folder with `--data-dir`")
+        })?;
+        Ok(strategy.data_dir().join("atlasent"))
+    }
+
+    /// The folder, made if it is not there, for its owner alone.
+    pub(crate) fn make(&self) -> Result<PathBuf, Failure> {
+        let path = self.path()?;
+        make(&path)?;
+        Ok(path)
+    }
+}
+
+/// Makes a folder that nobody else may look into.
+pub(crate) fn make(path: &Path) -> Result<(), Failure> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| {
+        Failure::misuse(format!(
+            "cannot make the folder `{}`: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// The file of API keys in a data folder.
+pub(crate) fn key_file(data: &Path) -> PathBuf {
+    data.join("keys.json")
+}
+
+/// The file of the `redb` store in a data folder.
+pub(crate) fn store_file(data: &Path) -> PathBuf {
+    data.join("authority.redb")
+}

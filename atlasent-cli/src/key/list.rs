@@ -1,0 +1,79 @@
+//! `atlasent key list`: which keys there are.
+
+use atlasent_authority::{ApiKey, KeyFile};
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::data::{self, DataDir};
+use crate::exit::Failure;
+use crate::json;
+use crate::output::Output;
+
+/// List the API keys, without the keys themselves
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  atlasent key list
+  atlasent key list --json")]
+pub(crate) struct List {
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    data: DataDir,
+}
+
+/// Lists the keys.
+pub(crate) fn run(arguments: &List) -> Result<Output, Failure> {
+    let file = KeyFile::new(data::key_file(&arguments.data.path()?));
+    let keys = file.load().map_err(Failure::misuse)?;
+    if arguments.json {
+        let keys: Vec<_> = keys.iter().map(described).collect();
+        return Ok(Output::new(json::for_stdout(&serde_json::Value::from(keys).to_string())));
+    }
+    if keys.is_empty() {
+        return Ok(Output::new(
+            "no API keys: `atlasent key create` makes one\n",
+        ));
+    }
+    Ok(Output::new(keys.iter().map(line).collect::<String>()))
+}
+
+fn line(key: &ApiKey) -> String {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    format!(
+        "{}  {}  {:7}  {}  {}\n",
+        key.key_id,
+        key.environment,
+        state(key),
+        scopes.join(","),
+        key.name.as_deref().unwrap_or("-").escape_debug(),
+    )
+}
+
+fn state(key: &ApiKey) -> &'static str {
+    match key {
+        key if key.revoked_at.is_some() => "revoked",
+        key if key.is_good_at(Timestamp::now()) => "good",
+        _ => "expired",
+    }
+}
+
+/// All but the digest: whoever has it cannot get at the key, and needs it for nothing.
+fn described(key: &ApiKey) -> serde_json::Value {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    json!({
+        "key_id": key.key_id,
+        "name": key.name,
+        "environment": key.environment.as_str(),
+        "state": state(key),
+        "scopes": key.scopes,
+        "allowed_cidrs": key.allowed_cidrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "rate_limit_per_minute": key.rate_limit_per_minute,
+        "created_at": key.created_at.to_string(),
+        "expires_at": time(key.expires_at),
+        "revoked_at": time(key.revoked_at),
+    })
+}

@@ -1,0 +1,211 @@
+//! `atlasent serve`: an authority on the wire, for the AtlaSent SDKs of all languages.
+
+mod logging;
+mod setup;
+mod store;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use atlasent_authority::LocalAuthority;
+use atlasent_authority::server::{Listening, Server, Settings, TlsFiles};
+use clap::Args;
+use ipnet::IpNet;
+
+use crate::data::DataDir;
+use crate::exit::Failure;
+use crate::output::{self, Output};
+use crate::token::seconds;
+use logging::Logging;
+use setup::{Setup, Welcome};
+use store::{AnyStore, StoreChoice};
+
+/// Serve the AtlaSent API from this machine
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+
+    /// The folder of the policies [default: `policies` in the data directory, with examples the first time]
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+
+    /// Where permits and events are kept: memory, redb (a file in the data directory) or postgres://…
+    #[arg(long, value_name = "STORE", default_value = "redb", value_parser = StoreChoice::parse)]
+    store: StoreChoice,
+
+    #[command(flatten)]
+    data: DataDir,
+
+    /// An environment variable that holds one API key, which is taken besides those of `atlasent key`
+    #[arg(long, value_name = "NAME")]
+    api_key_env: Option<String>,
+
+    /// How long a permit may wait to be used
+    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = lifetime)]
+    permit_ttl: Duration,
+
+    /// A file with the key that signs exports (Ed25519, PEM) [default: one in the data directory, made the first time]
+    #[arg(long, value_name = "FILE")]
+    signing_key: Option<PathBuf>,
+
+    /// Record the context of each request in full, not only its hash
+    #[arg(long)]
+    record_context: bool,
+
+    /// A certificate in PEM, for TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// A network of proxies whose X-Forwarded-For is believed; repeatable
+    #[arg(long = "trusted-proxy", value_name = "CIDR")]
+    trusted_proxies: Vec<IpNet>,
+
+    /// How long a request may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = lifetime)]
+    request_timeout: Duration,
+
+    /// How many requests are answered at a time
+    #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = at_least_one)]
+    concurrency: usize,
+
+    /// Serve no /metrics, which name actions and ask for no key
+    #[arg(long)]
+    no_metrics: bool,
+
+    #[command(flatten)]
+    logging: Logging,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  atlasent serve
+  atlasent serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --policies /etc/atlasent/policies
+  ATLASENT_KEY=ask_test_… atlasent serve --store memory --api-key-env ATLASENT_KEY
+
+Any AtlaSent SDK is a client: set its base URL to the address, and its API key. Policies are read again when they change, and on
+SIGHUP; SIGTERM lets requests end. /healthz says that the process is there, /readyz that it can decide and record.";
+
+/// Serves until the process is told to stop.
+pub(crate) fn run(arguments: &Serve) -> Result<Output, Failure> {
+    arguments.logging.start();
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::misuse(format!("cannot start a thread: {error}")))?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: &Serve) -> Result<Output, Failure> {
+    // From here on, so that a signal during the start is none that kills.
+    let stop = stop()?;
+    let data = arguments.data.make()?;
+    let setup = Setup::load(arguments, &data)?;
+    let store = AnyStore::open(&arguments.store, &data).await?;
+    let mut authority = LocalAuthority::builder(setup.policies)
+        .store(store)
+        .permit_ttl(arguments.permit_ttl);
+    if arguments.record_context {
+        authority = authority.record_context(true);
+    }
+    let authority = authority.build().await.map_err(failed)?;
+    let server = Server::new(authority, setup.keys, setup.signing)
+        .settings(arguments.settings())
+        .watch(setup.folder);
+    let listening = server
+        .listen(arguments.listen, arguments.tls())
+        .await
+        .map_err(Failure::misuse)?;
+    welcome(arguments, &setup.welcome, &listening)?;
+    listening.run_until(stop).await.map_err(Failure::misuse)?;
+    Ok(Output::new(""))
+}
+
+impl Serve {
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.request_timeout = self.request_timeout;
+        settings.concurrency = self.concurrency;
+        settings.trusted_proxies.clone_from(&self.trusted_proxies);
+        settings.metrics = !self.no_metrics;
+        settings
+    }
+
+    fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+        })
+    }
+}
+
+/// Says where it is and how to get in, on standard output: a program may read it, and a key is shown only here.
+fn welcome(
+    arguments: &Serve,
+    welcome: &Welcome,
+    listening: &Listening<AnyStore>,
+) -> Result<(), Failure> {
+    let scheme = if arguments.tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let url = format!("{scheme}://{}", listening.address());
+    output::tell(&welcome.text(&url, &arguments.store))?;
+    if scheme == "http" && !is_loopback(listening.address().ip()) {
+        output::say(
+            "warning",
+            "API keys and permits cross the network in the clear: set `--tls-cert` and `--tls-key`, or put a proxy with TLS in front",
+        );
+    }
+    Ok(())
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Ends when the process is told to stop.
+fn stop() -> Result<impl Future<Output = ()>, Failure> {
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())
+            .map_err(|error| Failure::misuse(format!("cannot listen for signals: {error}")))?
+    };
+    Ok(async move {
+        let interrupt = tokio::signal::ctrl_c();
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt => {}
+        }
+        #[cfg(not(unix))]
+        let _ = interrupt.await;
+    })
+}
+
+/// Why the authority does not start, with what lies underneath.
+fn failed(error: atlasent::Error) -> Failure {
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    Failure::misuse(format!("{error}{}", cause.unwrap_or_default()))
+}
+
+fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    seconds(text).and_then(|time| match time {
+        Duration::ZERO => Err("give it a second at least"),
+        time => Ok(time),
+    })
+}
+
+fn at_least_one(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("write a whole number from 1 on"),
+    }
+}

@@ -1,0 +1,176 @@
+//! What a server needs before it starts, made where it is not there: policies, keys, and a welcome.
+
+use std::env;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use atlasent_authority::server::{KeyBook, PolicyFolder};
+use atlasent_authority::{ApiKey, Environment, KeyFile, KeyRing, Policies};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Serve;
+use super::store::StoreChoice;
+use crate::data;
+use crate::exit::Failure;
+use crate::output::quoted;
+
+/// The policies of the quickstart, to start with.
+const EXAMPLES: [(&str, &str); 5] = [
+    ("README.md", include_str!("../../policies/README.md")),
+    ("deploy.cedar", include_str!("../../policies/deploy.cedar")),
+    (
+        "patients.cedar",
+        include_str!("../../policies/patients.cedar"),
+    ),
+    (
+        "entities.json",
+        include_str!("../../policies/entities.json"),
+    ),
+    (
+        "schema.cedarschema",
+        include_str!("../../policies/schema.cedarschema"),
+    ),
+];
+
+/// What a server needs.
+pub(super) struct Setup {
+    pub(super) policies: Policies,
+    pub(super) folder: PolicyFolder,
+    pub(super) keys: KeyBook,
+    pub(super) signing: KeyRing,
+    pub(super) welcome: Welcome,
+}
+
+/// What there is to say at the start.
+pub(super) struct Welcome {
+    policies: PathBuf,
+    policy_count: usize,
+    /// Whether the policies are the examples, made just now.
+    examples: bool,
+    data: PathBuf,
+    signing_key: String,
+    /// An API key that was made just now.
+    new_key: Option<SecretString>,
+}
+
+impl Setup {
+    pub(super) fn load(arguments: &Serve, data: &Path) -> Result<Self, Failure> {
+        let given = arguments.policies.clone();
+        let examples = given.is_none() && !data.join("policies").exists();
+        let folder = given.unwrap_or_else(|| data.join("policies"));
+        if examples {
+            write_examples(&folder)?;
+        }
+        let (policies, watched) = PolicyFolder::load(&folder).map_err(Failure::misuse)?;
+        let (keys, new_key) = keys(arguments.api_key_env.as_deref(), data)?;
+        let signing_folder = data.join("signing");
+        data::make(&signing_folder)?;
+        let signing = match &arguments.signing_key {
+            Some(file) => KeyRing::given(file, signing_folder),
+            None => KeyRing::open(signing_folder),
+        };
+        let signing = signing.map_err(Failure::misuse)?;
+        let welcome = Welcome {
+            policies: folder,
+            policy_count: policies.len(),
+            examples,
+            data: data.to_owned(),
+            signing_key: signing.active().key_id().to_owned(),
+            new_key,
+        };
+        Ok(Self {
+            policies,
+            folder: watched,
+            keys,
+            signing,
+            welcome,
+        })
+    }
+}
+
+/// The keys that are taken. Where there is none at all, one is made.
+fn keys(variable: Option<&str>, data: &Path) -> Result<(KeyBook, Option<SecretString>), Failure> {
+    let file = KeyFile::new(data::key_file(data));
+    let given = variable.map(given_key).transpose()?;
+    let known = file.load().map_err(Failure::misuse)?;
+    let new = match given.is_none() && known.is_empty() {
+        true => {
+            let (mut key, secret) = ApiKey::generate(Environment::Test).map_err(Failure::misuse)?;
+            key.name = Some("made by `atlasent serve` at its first start".to_owned());
+            file.add(key).map_err(Failure::misuse)?;
+            Some(secret)
+        }
+        false => None,
+    };
+    let book = KeyBook::of(given)
+        .with_file(file)
+        .map_err(Failure::misuse)?;
+    Ok((book, new))
+}
+
+fn given_key(variable: &str) -> Result<ApiKey, Failure> {
+    let name = quoted(variable);
+    let text = env::var(variable).map_err(|_| {
+        Failure::misuse(format!(
+            "`--api-key-env`: the environment variable {name} is not set, or is not UTF-8"
+        ))
+    })?;
+    ApiKey::of(&SecretString::from(text)).ok_or_else(|| {
+        Failure::misuse(format!(
+            "`--api-key-env`: {name} holds no API key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`"
+        ))
+    })
+}
+
+fn write_examples(folder: &Path) -> Result<(), Failure> {
+    data::make(folder)?;
+    for (name, text) in EXAMPLES {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|error| {
+            Failure::misuse(format!("cannot write `{}`: {error}", path.display()))
+        })?;
+    }
+    Ok(())
+}
+
+impl Welcome {
+    pub(super) fn text(&self, url: &str, store: &StoreChoice) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut text, url, store);
+        text
+    }
+
+    fn write(&self, out: &mut String, url: &str, store: &StoreChoice) -> std::fmt::Result {
+        let policies = self.policies.display();
+        writeln!(out, "atlasent serves {url}")?;
+        writeln!(out, "  policies  {} in {policies}", self.policy_count)?;
+        writeln!(out, "  store     {store}")?;
+        writeln!(out, "  data      {}", self.data.display())?;
+        writeln!(
+            out,
+            "  signing   {} ({url}/v1-signing-keys)",
+            self.signing_key
+        )?;
+        if self.examples {
+            writeln!(
+                out,
+                "\nThe policies are examples, explained in {policies}/README.md: `deploy-bot` may do `deploy.production`,\n\
+                 with more than 50 replicas a person has to agree. Change them there; they are read again when they change."
+            )?;
+        }
+        if let Some(key) = &self.new_key {
+            writeln!(
+                out,
+                "\nThis API key is shown once; only its hash is kept. `atlasent key create` makes others.\n\n  {}\n",
+                key.expose_secret()
+            )?;
+            writeln!(
+                out,
+                "Try it:\n\n  curl {url}/v1-evaluate -H 'Authorization: Bearer <the key>' -H 'Content-Type: application/json' \\\n    \
+                 -d '{{\"action_type\":\"deploy.production\",\"actor_id\":\"deploy-bot\",\"context\":{{\"commit\":\"4f2a9c1\",\"replicas\":3}}}}'\n"
+            )?;
+        }
+        Ok(())
+    }
+}

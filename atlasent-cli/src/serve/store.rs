@@ -1,0 +1,102 @@
+//! The store that `--store` names.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use atlasent_authority::{
+    CellKey, Draft, EventFilter, MemoryStore, RedbStore, SealedEvent, Store, StoreError,
+    StoreStatus,
+};
+use jiff::Timestamp;
+
+use crate::data;
+use crate::exit::Failure;
+
+/// What `--store` may say.
+#[derive(Clone)]
+pub(super) enum StoreChoice {
+    Memory,
+    Redb,
+}
+
+impl StoreChoice {
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "memory" => Ok(Self::Memory),
+            "redb" => Ok(Self::Redb),
+            _ => Err("use `memory`, `redb`, or the address of a database, `postgres://…`"),
+        }
+    }
+}
+
+/// Never an address: it may hold a password.
+impl fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory: gone when the process ends",
+            Self::Redb => "redb",
+        })
+    }
+}
+
+/// One of the stores.
+#[derive(Debug)]
+pub(super) enum AnyStore {
+    Memory(MemoryStore),
+    Redb(RedbStore),
+}
+
+impl AnyStore {
+    pub(super) async fn open(choice: &StoreChoice, data: &Path) -> Result<Self, Failure> {
+        Ok(match choice {
+            StoreChoice::Memory => Self::Memory(MemoryStore::new()),
+            StoreChoice::Redb => {
+                let store = RedbStore::open(data::store_file(data));
+                Self::Redb(store.map_err(Failure::misuse)?)
+            }
+        })
+    }
+}
+
+/// Calls the same method of the store that it is.
+macro_rules! forward {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            AnyStore::Memory($store) => $call,
+            AnyStore::Redb($store) => $call,
+        }
+    };
+}
+
+impl Store for AnyStore {
+    async fn commit<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        reads: Vec<CellKey>,
+        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        forward!(self, store => store.commit(now, reads, change).await)
+    }
+
+    async fn events(
+        &self,
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
+        forward!(self, store => store.events(after, limit, filter).await)
+    }
+
+    async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
+        forward!(self, store => store.count_events(filter).await)
+    }
+
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        forward!(self, store => store.count_call(counter, minute).await)
+    }
+
+    async fn status(&self) -> Result<StoreStatus, StoreError> {
+        forward!(self, store => store.status().await)
+    }
+}
