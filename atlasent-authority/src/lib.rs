@@ -33,10 +33,12 @@
 //! elsewhere than in memory, implement [`Store`].
 
 mod answer;
+mod archive;
 mod builder;
 mod chain;
 mod clock;
 mod export;
+mod files;
 #[cfg(feature = "server")]
 mod keys;
 mod ledger;
@@ -50,6 +52,7 @@ mod signing;
 mod store;
 
 pub use answer::Answer;
+pub use archive::Archived;
 pub use builder::LocalAuthorityBuilder;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};

@@ -217,7 +217,7 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-fn unavailable(error: StoreError) -> Error {
+pub(crate) fn unavailable(error: StoreError) -> Error {
     Failure::new(Code::ServerError, "the authority's store kept nothing")
         .with_source(error)
         .into()

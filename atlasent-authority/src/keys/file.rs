@@ -1,6 +1,6 @@
 //! API keys in a file beside the store, which commands change while the server runs.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::ApiKey;
+use crate::files::{Publish, private, publish};
 
 /// The file of API keys. It holds digests, and nobody but its owner may read it.
 ///
@@ -113,35 +114,16 @@ impl KeyFile {
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<ApiKey>) -> T) -> Result<T, KeyFileError> {
         let failed = |error| self.failed(error);
-        let lock = private(&self.beside("lock")).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        let lock = private(options).open(self.path.with_added_extension("lock"));
+        let lock = lock.map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut keys = self.load()?;
         let result = change(&mut keys);
         let text = serde_json::to_vec_pretty(&keys).map_err(|error| failed(error.into()))?;
-        self.replace(&text).map_err(failed)?;
+        publish(&self.path, Publish::Over, |file| file.write_all(&text)).map_err(failed)?;
         Ok(result)
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let new = self.beside("new");
-        let mut file = private(&new)?;
-        file.set_len(0)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        // The name in the folder has to last, too.
-        match self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    }
-
-    fn beside(&self, extension: &str) -> PathBuf {
-        self.path.with_added_extension(extension)
     }
 
     fn name(&self) -> String {
@@ -154,13 +136,4 @@ impl KeyFile {
             source,
         }
     }
-}
-
-/// A file for its owner alone.
-fn private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

@@ -100,7 +100,11 @@ impl<S: Store> Listening<S> {
     ///
     /// [`ServeError`] when the socket fails.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Server { app, policies } = self.server;
+        let Server {
+            app,
+            policies,
+            retention,
+        } = self.server;
         let app = Arc::new(app);
         let handle = Handle::new();
         let serving = serve(
@@ -111,10 +115,17 @@ impl<S: Store> Listening<S> {
             handle.clone(),
         );
         let fresh = keep_fresh(Arc::clone(&app), policies, self.certificate.clone());
-        tokio::pin!(serving, fresh);
+        let archiving = async {
+            match retention {
+                Some(retention) => retention.run(Arc::clone(&app)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
-            () = &mut fresh => {}
+            () = fresh => {}
+            () = archiving => {}
             () = stop => {}
         }
         handle.graceful_shutdown(Some(app.settings.shutdown_timeout));

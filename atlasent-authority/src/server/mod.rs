@@ -15,6 +15,7 @@ mod problem;
 mod question;
 mod reading;
 mod reload;
+mod retention;
 mod trail;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use app::Settings;
 pub use key_book::KeyBook;
 pub use listen::{Listening, ServeError, TlsFiles};
 pub use reload::PolicyFolder;
+pub use retention::Retention;
 
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
@@ -56,6 +58,7 @@ use problem::Problem;
 pub struct Server<S: Store> {
     app: App<S>,
     policies: Option<PolicyFolder>,
+    retention: Option<Retention>,
 }
 
 impl<S: Store> Server<S> {
@@ -64,6 +67,7 @@ impl<S: Store> Server<S> {
         Self {
             app: App::new(authority, keys, signing),
             policies: None,
+            retention: None,
         }
     }
 
@@ -79,7 +83,14 @@ impl<S: Store> Server<S> {
         self
     }
 
-    /// The service itself, to be mounted elsewhere. It reads neither keys nor policies again by itself.
+    /// Takes old events out of the store, into signed bundles.
+    pub fn retain(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither keys nor policies again,
+    /// and archives nothing.
     pub fn into_router(self) -> Router {
         router(Arc::new(self.app))
     }

@@ -1,6 +1,6 @@
 //! The one key that signs, and those that did: their public halves stay, so that old exports still verify.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::SigningKey;
+use crate::files::{Publish, publish};
 
 const ACTIVE: &str = "signing-key.pem";
 const PUBLIC: &str = "public-keys.json";
@@ -94,7 +95,9 @@ impl KeyRing {
             Some(key) => key,
             None => {
                 let key = SigningKey::generate()?;
-                match publish(&path, key.to_pem().as_bytes(), Publish::Unless) {
+                match publish(&path, Publish::Unless, |file| {
+                    file.write_all(key.to_pem().as_bytes())
+                }) {
                     Ok(()) => key,
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                         read_key(&path)?.ok_or_else(|| failed(&path, ErrorKind::NotFound.into()))?
@@ -135,8 +138,10 @@ impl KeyRing {
         let key = SigningKey::generate()?;
         if let Some(folder) = &self.folder {
             let path = folder.join(ACTIVE);
-            publish(&path, key.to_pem().as_bytes(), Publish::Over)
-                .map_err(|error| failed(&path, error))?;
+            publish(&path, Publish::Over, |file| {
+                file.write_all(key.to_pem().as_bytes())
+            })
+            .map_err(|error| failed(&path, error))?;
         }
         Self::with(self.folder, key)
     }
@@ -175,7 +180,8 @@ impl KeyRing {
         if let Some(path) = &path {
             let text = serde_json::to_vec_pretty(&public);
             let text = text.map_err(|error| failed(path, error.into()))?;
-            publish(path, &text, Publish::Over).map_err(|error| failed(path, error))?;
+            publish(path, Publish::Over, |file| file.write_all(&text))
+                .map_err(|error| failed(path, error))?;
         }
         Ok(Self {
             folder,
@@ -216,44 +222,6 @@ fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(failed(path, error)),
-    }
-}
-
-/// What a file that is there means to somebody who writes one.
-#[derive(Clone, Copy)]
-enum Publish {
-    /// It is replaced.
-    Over,
-    /// It stays, and nothing is written.
-    Unless,
-}
-
-/// Writes a file that is whole as soon as it has its name, for its owner alone.
-fn publish(path: &Path, text: &[u8], how: Publish) -> io::Result<()> {
-    let draft = path.with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
-    let written = (|| {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&draft)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        match how {
-            Publish::Over => fs::rename(&draft, path),
-            // A link, other than a new name, is refused where there is a file already.
-            Publish::Unless => fs::hard_link(&draft, path),
-        }
-    })();
-    // After a rename it is not there any more.
-    let _ = fs::remove_file(&draft);
-    written?;
-    match path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }
 
@@ -303,7 +271,8 @@ mod tests {
     #[test]
     fn a_file_that_is_no_key_is_refused_and_not_repeated() {
         let folder = tempfile::tempdir().unwrap();
-        publish(&folder.path().join(ACTIVE), b"hunter2", Publish::Over).unwrap();
+        let path = folder.path().join(ACTIVE);
+        publish(&path, Publish::Over, |file| file.write_all(b"hunter2")).unwrap();
         let error = KeyRing::open(folder.path()).unwrap_err();
         assert!(matches!(error, SigningKeyError::Unreadable { .. }));
         assert!(!error.to_string().contains("hunter2"));

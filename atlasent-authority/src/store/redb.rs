@@ -2,6 +2,7 @@
 //!
 //! One thread writes. Changes that come while it waits for the disk share its next transaction, and its one `fsync`.
 
+use std::fs::OpenOptions;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,6 +17,7 @@ use super::calls::Calls;
 use super::group::{self, Group, Job, Jobs};
 use super::{Batch, Cell, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
+use crate::files::private;
 
 /// What is in the tables, so that a later version can tell.
 const FORMAT: &str = "1";
@@ -234,6 +236,9 @@ impl File {
 }
 
 fn open_file(path: &Path) -> Result<Database, redb::Error> {
+    // An empty file is a new store.
+    let mut options = OpenOptions::new();
+    private(options.write(true).create(true).truncate(false)).open(path)?;
     let database = Database::create(path)?;
     let transaction = database.begin_write()?;
     {

@@ -1,0 +1,105 @@
+//! Retention: old events go into a signed bundle, and leave the store. What stays still verifies.
+
+use std::io;
+
+use atlasent::Error;
+use jiff::Timestamp;
+
+use crate::chain::NewEvent;
+use crate::export::Bundle;
+use crate::local::{LocalAuthority, unavailable};
+use crate::signing::KeyRing;
+use crate::store::{Draft, EventFilter, Store, StoreError};
+
+/// What was archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archived {
+    /// The sequence number of the first event in the bundle.
+    pub first: u64,
+    /// That of the last one. The first event that stays names its hash as the previous one.
+    pub last: u64,
+    /// The hash of the last event in the bundle: the checkpoint that the rest of the chain starts from.
+    pub checkpoint: String,
+    /// The bundle's id.
+    pub export_id: String,
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// Takes all events before a time out of the store, once `keep` has kept the bundle that they are in, durably. None when
+    /// there are no such events.
+    ///
+    /// The chain records it (`audit.archived`) in the transaction that drops the events. If two processes on one store do
+    /// this at the same time, both have a bundle, and the events are dropped once.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use atlasent_authority::{KeyRing, LocalAuthority, Policies};
+    ///
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::in_memory(policies)?;
+    /// let keys = KeyRing::in_memory()?;
+    /// let mut kept = tempfile::NamedTempFile::new()?;
+    /// let archived = authority
+    ///     .archive("9999-01-01T00:00:00Z".parse()?, &keys, |first, last, bundle| {
+    ///         std::io::copy(bundle, &mut kept)?;
+    ///         kept.as_file().sync_all()
+    ///     })
+    ///     .await?
+    ///     .unwrap();
+    /// assert_eq!((archived.first, archived.last), (1, 1));
+    ///
+    /// let rest = authority.trail().await?;
+    /// assert_eq!(rest.events[0].previous_hash, archived.checkpoint);
+    /// assert!(rest.verify().is_intact());
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the events cannot be read, the bundle was not kept, or the change cannot be recorded: then nothing is
+    /// dropped.
+    pub async fn archive(
+        &self,
+        before: Timestamp,
+        keys: &KeyRing,
+        keep: impl FnOnce(u64, u64, &mut Bundle) -> io::Result<()>,
+    ) -> Result<Option<Archived>, Error> {
+        let Ok(last_moment) = before.checked_sub(jiff::SignedDuration::from_micros(1)) else {
+            return Ok(None);
+        };
+        let old = EventFilter::default().until(last_moment);
+        let dropped = self.store.status().await.map_err(unavailable)?.dropped;
+        // The chain has no gaps, and its time never runs backwards: what is old stands at its beginning.
+        let count = self.store.count_events(&old).await.map_err(unavailable)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let (first, last) = (dropped + 1, dropped + count);
+        let mut bundle = self.export(&old.through(last), keys).await?;
+        let failed = |error: io::Error| unavailable(StoreError::failed(error));
+        if bundle.event_count() != count {
+            return Err(failed(io::Error::other(
+                "events were dropped meanwhile: another process archives them",
+            )));
+        }
+        keep(first, last, &mut bundle).map_err(failed)?;
+        let archived = Archived {
+            first,
+            last,
+            checkpoint: bundle.chain_head_hash().to_owned(),
+            export_id: bundle.export_id().to_owned(),
+        };
+        let event = NewEvent::new("audit.archived")
+            .with("first_sequence", first)
+            .with("last_sequence", last)
+            .with("checkpoint", archived.checkpoint.clone())
+            .with("export_id", archived.export_id.clone());
+        let change = move |draft: &mut Draft<'_>| {
+            draft.record(event);
+            draft.drop_events(last);
+        };
+        self.commit(Vec::new(), change).await?;
+        Ok(Some(archived))
+    }
+}
