@@ -9,10 +9,48 @@ use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
 use crate::chain::format_time;
-use crate::signing::SigningKey;
+use crate::signing::{KeyRing, SigningKey};
+use crate::store::{EventFilter, Store, StoreError};
 
 /// How much is in memory before the rest goes to a temporary file.
 const SPOOLED: usize = 4 * 1024 * 1024;
+
+/// How many events of an export are in memory at a time.
+const AT_ONCE: usize = 1_000;
+
+/// A signed export of the events of a store that pass the filter, up to the newest one there is now.
+///
+/// # Errors
+///
+/// [`StoreError`] when they cannot be read, or the export cannot be written to a temporary file.
+pub async fn export<S: Store>(
+    store: &S,
+    filter: &EventFilter,
+    keys: &KeyRing,
+) -> Result<Bundle, StoreError> {
+    let head = store.status().await?.head;
+    // What is appended meanwhile stays out, so that the export ends.
+    let through = filter
+        .through
+        .map_or(head.sequence, |last| last.min(head.sequence));
+    let filter = filter.clone().through(through);
+    let mut writer = BundleWriter::new();
+    let mut after = 0;
+    loop {
+        let events = store.events(after, AT_ONCE, &filter).await?;
+        let Some(last) = events.last() else {
+            break;
+        };
+        after = last.sequence;
+        for event in &events {
+            let event = event.to_event().map_err(StoreError::failed)?;
+            writer.push(&event).map_err(StoreError::failed)?;
+        }
+    }
+    writer
+        .finish(&head.org_id, keys.active())
+        .map_err(StoreError::failed)
+}
 
 /// Writes a bundle: events first, then the signature over them.
 ///

@@ -56,7 +56,7 @@ pub use archive::Archived;
 pub use builder::LocalAuthorityBuilder;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
-pub use export::{Bundle, BundleWriter};
+pub use export::{Bundle, BundleWriter, export};
 #[cfg(feature = "server")]
 pub use keys::{
     ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, Scope, UnknownScope,

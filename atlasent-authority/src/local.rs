@@ -10,15 +10,12 @@ use jiff::SignedDuration;
 use crate::builder::LocalAuthorityBuilder;
 use crate::chain::NewEvent;
 use crate::clock::Clock;
-use crate::export::{Bundle, BundleWriter};
+use crate::export::{Bundle, export};
 use crate::ledger::PermitKey;
 use crate::policy::{Policies, PolicyError};
 use crate::record;
 use crate::signing::KeyRing;
 use crate::store::{CellKey, Draft, EventFilter, MemoryStore, Store, StoreError};
-
-/// How many events of an export are in memory at a time.
-const EXPORTED_AT_ONCE: usize = 1_000;
 
 /// An authority in this process: policies decide, a ledger keeps the permits, a hash chain records it all.
 ///
@@ -141,26 +138,7 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
-        let head = self.store.status().await.map_err(unavailable)?.head;
-        // What is appended meanwhile stays out, so that the export ends.
-        let through = filter
-            .through
-            .map_or(head.sequence, |last| last.min(head.sequence));
-        let filter = filter.clone().through(through);
-        let failed = |error: std::io::Error| unavailable(StoreError::failed(error));
-        let mut writer = BundleWriter::new();
-        let mut after = 0;
-        loop {
-            let events = self.events(after, EXPORTED_AT_ONCE, &filter).await?;
-            let Some(last) = events.last() else {
-                break;
-            };
-            after = last.envelope.sequence;
-            for event in &events {
-                writer.push(event).map_err(failed)?;
-            }
-        }
-        writer.finish(&head.org_id, keys.active()).map_err(failed)
+        export(&self.store, filter, keys).await.map_err(unavailable)
     }
 
     /// The policies that decide now.

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use crate::audit::{self, Audit};
 use crate::completions::{self, Completions};
 use crate::exit::Failure;
 use crate::key::{self, Key};
 use crate::output::Output;
 use crate::serve::{self, Serve};
+use crate::signing_key::{self, SigningKey};
 use crate::token::{self, Token};
 use crate::usage;
 
@@ -34,7 +36,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(Serve),
+    Audit(Audit),
     Key(Key),
+    SigningKey(SigningKey),
     Token(Token),
     Completions(Completions),
 }
@@ -42,9 +46,9 @@ enum Command {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  the token is refused
+  1  the answer is no: a token, a bundle, a policy or a request is refused
   2  bad usage, keys or configuration
-A failure prints one line on standard error that says why, and nothing on standard output.";
+A failure prints one line on standard error that says why. Only a report of what is wrong goes to standard output.";
 
 /// Runs the command that the arguments name; the first argument is the program's own name.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Output, Failure> {
@@ -55,7 +59,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
     };
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
+        Command::SigningKey(arguments) => signing_key::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -59,3 +59,18 @@ pub(crate) fn key_file(data: &Path) -> PathBuf {
 pub(crate) fn store_file(data: &Path) -> PathBuf {
     data.join("authority.redb")
 }
+
+/// The folder of the keys that sign exports.
+pub(crate) fn signing_folder(data: &Path) -> PathBuf {
+    data.join("signing")
+}
+
+/// The folder of the policies, where none is named.
+pub(crate) fn policy_folder(data: &Path) -> PathBuf {
+    data.join("policies")
+}
+
+/// The folder of archived events, where none is named.
+pub(crate) fn archive_folder(data: &Path) -> PathBuf {
+    data.join("archive")
+}

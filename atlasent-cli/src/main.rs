@@ -1,10 +1,11 @@
 //! The `atlasent` command: reads the arguments, runs one command, prints what it returns.
 //!
-//! A command prints nothing itself. It returns an [`Output`](output::Output) or a [`Failure`](exit::Failure), so nothing
-//! reaches standard output of a command that fails, and every failure is one line with one exit code.
+//! A command prints nothing itself, unless it goes on for long. It returns an [`Output`](output::Output) or a
+//! [`Failure`](exit::Failure), so that nothing half reaches standard output, and every failure has one exit code.
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod cli;
 mod completions;
 mod data;
@@ -13,6 +14,7 @@ mod json;
 mod key;
 mod output;
 mod serve;
+mod signing_key;
 mod token;
 mod usage;
 

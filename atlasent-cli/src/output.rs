@@ -72,7 +72,7 @@ pub(crate) fn say(what: &str, message: &str) {
 }
 
 /// Text with everything escaped that would break a line, move the cursor or turn the reading direction.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .map(|character| {
             if acts_on_terminals(character) {

@@ -31,7 +31,9 @@ pub(crate) fn run(arguments: &List) -> Result<Output, Failure> {
     let keys = file.load().map_err(Failure::misuse)?;
     if arguments.json {
         let keys: Vec<_> = keys.iter().map(described).collect();
-        return Ok(Output::new(json::for_stdout(&serde_json::Value::from(keys).to_string())));
+        return Ok(Output::new(json::for_stdout(
+            &serde_json::Value::from(keys).to_string(),
+        )));
     }
     if keys.is_empty() {
         return Ok(Output::new(

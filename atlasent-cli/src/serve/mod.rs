@@ -5,15 +5,15 @@ mod setup;
 mod store;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::{Listening, Server, Settings, TlsFiles};
+use atlasent_authority::server::{Listening, Retention, Server, Settings, TlsFiles};
 use clap::Args;
 use ipnet::IpNet;
 
-use crate::data::DataDir;
+use crate::data::{self, DataDir};
 use crate::exit::Failure;
 use crate::output::{self, Output};
 use crate::token::seconds;
@@ -55,6 +55,14 @@ pub(crate) struct Serve {
     /// Record the context of each request in full, not only its hash
     #[arg(long)]
     record_context: bool,
+
+    /// How many days events stay in the store before they go into signed bundles [default: for ever]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
+    retain_days: Option<Duration>,
+
+    /// The folder of these bundles [default: `archive` in the data directory]
+    #[arg(long, value_name = "DIR", requires = "retain_days")]
+    archive_dir: Option<PathBuf>,
 
     /// A certificate in PEM, for TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -114,9 +122,12 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         authority = authority.record_context(true);
     }
     let authority = authority.build().await.map_err(failed)?;
-    let server = Server::new(authority, setup.keys, setup.signing)
+    let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
         .watch(setup.folder);
+    if let Some(retention) = arguments.retention(&data)? {
+        server = server.retain(retention);
+    }
     let listening = server
         .listen(arguments.listen, arguments.tls())
         .await
@@ -134,6 +145,16 @@ impl Serve {
         settings.trusted_proxies.clone_from(&self.trusted_proxies);
         settings.metrics = !self.no_metrics;
         settings
+    }
+
+    fn retention(&self, data: &Path) -> Result<Option<Retention>, Failure> {
+        let Some(keep) = self.retain_days else {
+            return Ok(None);
+        };
+        let named = self.archive_dir.clone();
+        let folder = named.unwrap_or_else(|| data::archive_folder(data));
+        data::make(&folder)?;
+        Ok(Some(Retention { keep, folder }))
     }
 
     fn tls(&self) -> Option<TlsFiles> {
@@ -201,6 +222,13 @@ fn lifetime(text: &str) -> Result<Duration, &'static str> {
         Duration::ZERO => Err("give it a second at least"),
         time => Ok(time),
     })
+}
+
+fn days(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(days @ 1..=36_500) => Ok(Duration::from_secs(days * 24 * 3600)),
+        _ => Err("write whole days, from 1 to 36500"),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {

@@ -56,14 +56,14 @@ pub(super) struct Welcome {
 impl Setup {
     pub(super) fn load(arguments: &Serve, data: &Path) -> Result<Self, Failure> {
         let given = arguments.policies.clone();
-        let examples = given.is_none() && !data.join("policies").exists();
-        let folder = given.unwrap_or_else(|| data.join("policies"));
+        let examples = given.is_none() && !data::policy_folder(data).exists();
+        let folder = given.unwrap_or_else(|| data::policy_folder(data));
         if examples {
             write_examples(&folder)?;
         }
         let (policies, watched) = PolicyFolder::load(&folder).map_err(Failure::misuse)?;
         let (keys, new_key) = keys(arguments.api_key_env.as_deref(), data)?;
-        let signing_folder = data.join("signing");
+        let signing_folder = data::signing_folder(data);
         data::make(&signing_folder)?;
         let signing = match &arguments.signing_key {
             Some(file) => KeyRing::given(file, signing_folder),

@@ -43,14 +43,14 @@ impl fmt::Display for StoreChoice {
 /// One of the stores.
 #[derive(Debug)]
 pub(super) enum AnyStore {
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
     Redb(RedbStore),
 }
 
 impl AnyStore {
     pub(super) async fn open(choice: &StoreChoice, data: &Path) -> Result<Self, Failure> {
         Ok(match choice {
-            StoreChoice::Memory => Self::Memory(MemoryStore::new()),
+            StoreChoice::Memory => Self::Memory(Box::default()),
             StoreChoice::Redb => {
                 let store = RedbStore::open(data::store_file(data));
                 Self::Redb(store.map_err(Failure::misuse)?)

@@ -1,0 +1,68 @@
+//! `atlasent signing-key`: the key that signs exports of the audit trail, and its predecessors.
+
+use atlasent_authority::KeyRing;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::data::{self, DataDir};
+use crate::exit::Failure;
+use crate::json;
+use crate::output::Output;
+
+/// Show and replace the key that signs exports of the audit trail
+#[derive(Args)]
+#[command(arg_required_else_help = false, after_help = START)]
+pub(crate) struct SigningKey {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the public keys, in the form of /v1-signing-keys
+    List(Which),
+    /// Make a new key that signs from the server's next start on; the former public key stays
+    Rotate(Which),
+}
+
+#[derive(Args)]
+struct Which {
+    #[command(flatten)]
+    data: DataDir,
+}
+
+const START: &str = "\
+Examples:
+  atlasent signing-key list > keys.json
+  atlasent audit verify bundle.json --key keys.json
+  atlasent signing-key rotate
+
+The private key is in `signing/signing-key.pem` in the data directory, for its owner alone.";
+
+/// Runs the command on the keys of a data directory.
+pub(crate) fn run(arguments: &SigningKey) -> Result<Output, Failure> {
+    match &arguments.command {
+        Command::List(which) => list(&open(which)?),
+        Command::Rotate(which) => rotate(open(which)?),
+    }
+}
+
+fn open(which: &Which) -> Result<KeyRing, Failure> {
+    let folder = data::signing_folder(&which.data.make()?);
+    data::make(&folder)?;
+    KeyRing::open(folder).map_err(Failure::misuse)
+}
+
+fn list(ring: &KeyRing) -> Result<Output, Failure> {
+    let keys = json!({ "keys": ring.public_keys() });
+    Ok(Output::new(json::for_stdout(&keys.to_string())))
+}
+
+fn rotate(ring: KeyRing) -> Result<Output, Failure> {
+    let former = ring.active().key_id().to_owned();
+    let ring = ring.rotate().map_err(Failure::misuse)?;
+    let active = ring.active().key_id();
+    Ok(Output::new(format!(
+        "{active} signs from the server's next start on; what {former} has signed still verifies\n"
+    )))
+}

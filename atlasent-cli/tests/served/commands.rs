@@ -1,0 +1,199 @@
+//! The commands beside a server: keys, exports, and what verifies them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use super::http::Connection;
+use super::process::{KEY, Server, atlasent};
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    (
+        status.code().unwrap(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+fn on(data: &Path, arguments: &[&str]) -> (i32, String, String) {
+    output(atlasent().args(arguments).arg("--data-dir").arg(data))
+}
+
+/// A command that asks the server.
+fn asking(server: &Server, arguments: &[&str]) -> (i32, String, String) {
+    let url = format!("http://{}", server.address);
+    let mut command = atlasent();
+    command
+        .args(arguments)
+        .env("ATLASENT_BASE_URL", url)
+        .env("ATLASENT_API_KEY", KEY);
+    output(&mut command)
+}
+
+fn decide(server: &Server) -> Value {
+    let request = json!({
+        "action_type": "deploy.production", "actor_id": "deploy-bot",
+        "context": { "commit": "4f2a9c1", "replicas": 3 }
+    });
+    server
+        .connect()
+        .post("/v1-evaluate", &request)
+        .unwrap()
+        .body
+}
+
+#[test]
+fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &["--store", "memory"]);
+    let (code, key, said) = on(
+        data.path(),
+        &[
+            "key",
+            "create",
+            "--name",
+            "reader",
+            "--scope",
+            "audit.read",
+            "--rate",
+            "1000",
+            "--ttl",
+            "3600",
+        ],
+    );
+    assert_eq!(code, 0, "{said}");
+    let key = key.trim();
+    let id = said
+        .trim()
+        .rsplit_once(' ')
+        .unwrap()
+        .1
+        .trim_end_matches('`');
+
+    let asks = |path: &str| {
+        Connection::open(server.address, key)
+            .unwrap()
+            .get(path)
+            .unwrap()
+    };
+    let until = |status: u16| {
+        (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            asks("/v1-audit/events").status == status
+        })
+    };
+    assert!(until(200), "the new key is not taken");
+    let own = asks("/v1-api-key-self").body;
+    assert_eq!(own["key_id"], id);
+    assert_eq!(own["scopes"], json!(["audit.read"]));
+    assert_eq!(own["rate_limit_per_minute"], 1000);
+    let refused = Connection::open(server.address, key)
+        .unwrap()
+        .post("/v1-audit/exports", &json!({}));
+    assert_eq!(refused.unwrap().status, 403);
+
+    let (_, list, _) = on(data.path(), &["key", "list"]);
+    assert!(list.contains(id) && list.contains("reader") && !list.contains(key));
+    let (_, list, _) = on(data.path(), &["key", "list", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(
+        (&list[0]["key_id"], &list[0]["state"]),
+        (&json!(id), &json!("good"))
+    );
+    assert!(list[0].get("digest").is_none());
+
+    assert_eq!(on(data.path(), &["key", "revoke", id]).0, 0);
+    assert!(until(401), "a revoked key is still taken");
+    let (code, _, said) = on(data.path(), &["key", "revoke", id]);
+    assert_eq!(code, 2, "{said}");
+    let (_, _, said) = on(data.path(), &["key", "revoke", key]);
+    assert!(!said.contains(key), "{said}");
+}
+
+#[test]
+fn an_export_verifies_offline_and_a_changed_one_does_not() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    decide(&server);
+    let bundle = data.path().join("bundle.json");
+    let bundle = bundle.to_str().unwrap();
+    let (code, _, said) = asking(&server, &["audit", "export", "--out", bundle]);
+    assert_eq!(code, 0, "{said}");
+    let (_, keys, _) = on(data.path(), &["signing-key", "list"]);
+    let key_file = data.path().join("keys-published.json");
+    std::fs::write(&key_file, &keys).unwrap();
+    let keys = key_file.to_str().unwrap();
+
+    let verify = |bundle: &str, more: &[&str]| {
+        let mut command = atlasent();
+        output(
+            command
+                .args(["audit", "verify", bundle, "--key", keys])
+                .args(more),
+        )
+    };
+    let (code, said, _) = verify(bundle, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.starts_with("verified: 2 events, signed by sig_"),
+        "{said}"
+    );
+
+    let text = std::fs::read_to_string(bundle).unwrap();
+    let changed = data.path().join("changed.json");
+    std::fs::write(&changed, text.replace("deploy-bot", "deploy-bat")).unwrap();
+    let (code, report, _) = verify(changed.to_str().unwrap(), &["--json"]);
+    assert_eq!(code, 1);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(
+        (&report["ok"], &report["signature_valid"]),
+        (&json!(false), &json!(false))
+    );
+
+    // A former key's signature is good for ever; and of a server at rest the store is read itself.
+    server.stop();
+    assert_eq!(on(data.path(), &["signing-key", "rotate"]).0, 0);
+    let (_, published, _) = on(data.path(), &["signing-key", "list"]);
+    std::fs::write(&key_file, published).unwrap();
+    assert_eq!(verify(bundle, &[]).0, 0);
+    let second = data.path().join("second.json");
+    let second = second.to_str().unwrap();
+    assert_eq!(on(data.path(), &["audit", "export", "--out", second]).0, 0);
+    let (code, said, _) = verify(second, &[]);
+    assert_eq!(code, 0, "{said}");
+    assert_ne!(said, verify(bundle, &[]).1, "another key has signed");
+
+    let (code, _, said) = output(atlasent().args(["audit", "verify", bundle]));
+    assert!(code == 2 && said.contains("--key"), "{said}");
+    let (code, _, said) = verify("/nowhere", &[]);
+    assert!(code == 2 && said.contains("/nowhere"), "{said}");
+}
+
+#[test]
+fn a_trail_is_watched() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    decide(&server);
+    let (code, lines, said) = asking(&server, &["audit", "tail"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(lines.lines().count(), 2);
+    assert!(lines.contains("evaluate.allow") && lines.contains("deploy-bot"));
+    let (_, lines, _) = asking(
+        &server,
+        &["audit", "tail", "--json", "--type", "evaluate.allow"],
+    );
+    let event: Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!(event["sequence"], 2);
+    let (code, _, said) = output(
+        atlasent()
+            .args(["audit", "tail"])
+            .env("ATLASENT_API_KEY", "nonsense"),
+    );
+    assert!(code == 2 && !said.is_empty());
+}

@@ -1,0 +1,14 @@
+//! `atlasent serve` as a process: started, asked, killed and started again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod commands;
+mod http;
+mod killed;
+mod process;
+mod start;

@@ -1,0 +1,88 @@
+//! The server as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use super::http::Connection;
+
+/// What the tests take for an API key.
+pub(crate) const KEY: &str = "ask_test_0123456789abcdefghijklmnopqrstuvwxyz";
+
+pub(crate) fn atlasent() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_atlasent"));
+    command.env_clear().env("HOME", "/nonexistent");
+    command
+}
+
+pub(crate) struct Server {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+    /// What it has said so far.
+    pub(crate) said: String,
+}
+
+impl Server {
+    /// Starts one on a data directory, with `KEY`.
+    pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
+        let mut command = atlasent();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--api-key-env", "KEY"])
+            .arg("--data-dir")
+            .arg(data)
+            .args(more)
+            .env("KEY", KEY);
+        Self::run(command)
+    }
+
+    /// Starts one by a command, and waits until it listens.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut said = String::new();
+        output.read_line(&mut said).unwrap();
+        let address = said.trim().rsplit_once("://").map(|(_, address)| address);
+        let address = address.and_then(|address| address.parse().ok());
+        Self {
+            address: address.unwrap_or_else(|| panic!("it does not listen: {said}")),
+            process,
+            output,
+            said,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.address, KEY).unwrap()
+    }
+
+    /// Ends it at once, whatever it is doing.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        let status = self.process.wait().unwrap();
+        self.output.read_to_string(&mut self.said).unwrap();
+        (status, self.said.clone())
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &*id])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

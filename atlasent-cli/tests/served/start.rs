@@ -1,0 +1,193 @@
+//! The first start, without any set-up; and the last word.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::http::Connection;
+use super::process::{KEY, Server, atlasent};
+
+fn deploy(replicas: u32) -> serde_json::Value {
+    json!({
+        "action_type": "deploy.production", "actor_id": "deploy-bot",
+        "context": { "commit": "4f2a9c1", "replicas": replicas }
+    })
+}
+
+#[test]
+fn it_serves_the_quickstarts_policies_without_any_set_up() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = atlasent();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("HOME", home.path());
+    let server = Server::run(command);
+    let address = server.address;
+    let (status, said) = {
+        // It says the rest right behind its address.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        server.stop()
+    };
+    assert!(status.success());
+    let key = said
+        .split_whitespace()
+        .find(|word| word.starts_with("ask_test_"))
+        .unwrap();
+    assert!(
+        said.contains("README.md") && said.contains("shown once"),
+        "{said}"
+    );
+
+    // The second start shows no key, and takes the first one.
+    let mut command = atlasent();
+    command
+        .args(["serve", "--listen", &address.to_string()])
+        .env("HOME", home.path());
+    let server = Server::run(command);
+    let mut connection = Connection::open(server.address, key).unwrap();
+    let allowed = connection.post("/v1-evaluate", &deploy(3)).unwrap();
+    assert_eq!(
+        (allowed.status, &allowed.body["decision"]),
+        (200, &json!("allow"))
+    );
+    let held = connection.post("/v1-evaluate", &deploy(500)).unwrap();
+    assert_eq!(held.body["decision"], "hold");
+    let (_, said) = server.stop();
+    assert!(!said.contains("ask_test_"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_it_keeps_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().join("data");
+    Server::start(&data, &[]).stop();
+    for name in [
+        "",
+        "authority.redb",
+        "signing",
+        "signing/signing-key.pem",
+        "policies",
+    ] {
+        let mode = fs::metadata(data.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_request_that_is_under_way_is_answered_before_the_end() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &["--store", "memory"]);
+    let mut connection = server.connect();
+    assert_eq!(connection.get("/readyz").unwrap().status, 200);
+    let asking = std::thread::spawn(move || {
+        (0..200)
+            .map_while(|_| connection.post("/v1-evaluate", &deploy(3)).ok())
+            .count()
+    });
+    let (status, _) = server.stop();
+    assert!(status.success());
+    asking.join().unwrap();
+}
+
+#[test]
+fn policies_are_read_again_and_a_broken_set_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &["--log-level", "error"]);
+    let mut connection = server.connect();
+    let broken = data.path().join("policies/broken.cedar");
+    fs::write(&broken, "permit (").unwrap();
+    server.signal("HUP");
+    let event = wait_for(&mut connection, "policy.error");
+    assert!(
+        event["payload"]["problems"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("broken.cedar:1:")
+    );
+    assert_eq!(
+        connection.post("/v1-evaluate", &deploy(3)).unwrap().body["decision"],
+        "allow"
+    );
+
+    let freeze =
+        r#"@id("freeze") forbid (principal, action == Action::"deploy.production", resource);"#;
+    fs::write(&broken, freeze).unwrap();
+    server.signal("HUP");
+    let event = wait_for(&mut connection, "policy.loaded");
+    assert!(event["payload"]["policies"].to_string().contains("freeze"));
+    let decided = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        connection.post("/v1-evaluate", &deploy(3)).unwrap().body["decision"] == "deny"
+    });
+    assert!(decided, "the new policies do not decide");
+}
+
+/// The newest event of a type, once there is one that was not there at the start.
+fn wait_for(server: &mut Connection, kind: &str) -> serde_json::Value {
+    let known = usize::from(kind == "policy.loaded");
+    for _ in 0..300 {
+        let page = server
+            .get(&format!("/v1-audit/events?types={kind}"))
+            .unwrap();
+        let events = page.body["events"].as_array().unwrap();
+        if events.len() > known {
+            return events[events.len() - 1].clone();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("no {kind}");
+}
+
+#[test]
+fn a_start_that_cannot_be_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str], key: Option<&str>| {
+        let mut command = atlasent();
+        command
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(data.path())
+            .args(arguments);
+        if let Some(key) = key {
+            command.env("KEY", key);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let with_key = ["--api-key-env", "KEY"];
+    assert!(run(&with_key, None).contains("`KEY` is not set"));
+    let said = run(&with_key, Some("hunter2-hunter2"));
+    assert!(
+        said.contains("holds no API key") && !said.contains("hunter2"),
+        "{said}"
+    );
+    assert!(run(&["--store", "paper"], None).contains("use `memory`, `redb`"));
+    assert!(run(&["--policies", "/nowhere"], None).contains("/nowhere"));
+    assert!(run(&["--permit-ttl", "0"], None).contains("--permit-ttl"));
+    assert!(run(&["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], None).contains("TLS"));
+    assert!(run(&["--listen", "nowhere"], None).contains("--listen"));
+    assert!(run(&["--signing-key", "/nowhere"], None).contains("/nowhere"));
+
+    let holder = Server::start(data.path(), &[]);
+    assert!(run(&with_key, Some(KEY)).contains("another process has it open"));
+    let taken = holder.address.to_string();
+    let other = tempfile::tempdir().unwrap();
+    let output = atlasent()
+        .args([
+            "serve",
+            "--listen",
+            &taken,
+            "--store",
+            "memory",
+            "--data-dir",
+        ])
+        .arg(other.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("cannot listen on"), "{said}");
+}
