@@ -66,6 +66,8 @@ pub use local::LocalAuthority;
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Caller, Replay, ReplayKey};
 pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError};
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
 pub use store::{

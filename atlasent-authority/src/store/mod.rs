@@ -6,6 +6,8 @@ mod filter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod group;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
 
@@ -17,6 +19,8 @@ use jiff::Timestamp;
 pub use batch::{Batch, Cell, CellKey, Draft};
 pub use filter::EventFilter;
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 #[cfg(feature = "redb")]
 pub use redb::RedbStore;
 
@@ -87,6 +91,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] when that cannot be told: then nothing else works either.
     fn status(&self) -> impl Future<Output = Result<StoreStatus, StoreError>> + Send;
 }
+
+/// How long a cell is still known after its time, so that it is refused as expired and not as unknown.
+#[cfg(any(feature = "redb", feature = "postgres"))]
+const REMEMBERED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// How much a store keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]

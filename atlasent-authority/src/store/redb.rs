@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,15 +15,12 @@ use tokio::sync::oneshot;
 
 use super::calls::Calls;
 use super::group::{self, Group, Job, Jobs};
-use super::{Batch, Cell, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{Batch, Cell, CellKey, Draft, EventFilter, REMEMBERED, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
 use crate::files::private;
 
 /// What is in the tables, so that a later version can tell.
 const FORMAT: &str = "1";
-
-/// How long a cell is still known after its time, so that it is refused as expired and not as unknown.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
