@@ -13,6 +13,7 @@ mod exit;
 mod json;
 mod key;
 mod output;
+mod runtime;
 mod serve;
 mod signing_key;
 mod token;

@@ -1,5 +1,7 @@
 //! API keys: who may call the server, for what, from where and how often. Stored as digests only.
 
+#[cfg(feature = "postgres")]
+mod database;
 mod file;
 mod scope;
 

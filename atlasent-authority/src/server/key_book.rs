@@ -7,6 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
+#[cfg(feature = "postgres")]
+use crate::store::PostgresStore;
+use crate::store::StoreError;
 
 /// The API keys that a server takes.
 ///
@@ -23,12 +26,26 @@ use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
 pub struct KeyBook {
     fixed: Vec<ApiKey>,
     file: Option<KeyFile>,
+    #[cfg(feature = "postgres")]
+    database: Option<PostgresStore>,
     /// What the file looked like when it was last read.
     seen: Mutex<Option<Version>>,
     index: RwLock<Arc<Index>>,
 }
 
 type Version = (std::time::SystemTime, u64);
+
+/// Why keys cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyBookError {
+    /// Those of a file.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
+    /// Those of a database.
+    #[error("the API keys cannot be read: {0}")]
+    Store(#[from] StoreError),
+}
 
 /// The keys by the beginning of their digests. Which of them it is, is found out in constant time.
 type Index = HashMap<[u8; 8], Vec<Arc<ApiKey>>>;
@@ -50,18 +67,39 @@ impl KeyBook {
     /// # Errors
     ///
     /// When the file cannot be read, or does not hold keys.
-    pub fn with_file(mut self, file: KeyFile) -> Result<Self, KeyFileError> {
+    pub async fn with_file(mut self, file: KeyFile) -> Result<Self, KeyBookError> {
         self.file = Some(file);
-        self.refresh()?;
+        self.refresh().await?;
         Ok(self)
     }
 
-    /// Reads the file again, if it has changed. Keys that were taken back are good no longer after this.
+    /// The keys of a database as well, as they are at any time.
     ///
     /// # Errors
     ///
-    /// When it cannot be read. The keys that are known stay as they are.
-    pub fn refresh(&self) -> Result<(), KeyFileError> {
+    /// When they cannot be read.
+    #[cfg(feature = "postgres")]
+    pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, KeyBookError> {
+        self.database = Some(database);
+        self.refresh().await?;
+        Ok(self)
+    }
+
+    /// Reads the keys again. Those that were taken back are good no longer after this.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read. The keys that are known stay as they are.
+    pub async fn refresh(&self) -> Result<(), KeyBookError> {
+        #[cfg(feature = "postgres")]
+        if let Some(database) = &self.database {
+            let mut keys = database.api_keys().await?;
+            if let Some(file) = &self.file {
+                keys.extend(file.load()?);
+            }
+            self.index(keys);
+            return Ok(());
+        }
         let Some(file) = &self.file else {
             return Ok(());
         };

@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 
 use app::App;
 pub use app::Settings;
-pub use key_book::KeyBook;
+pub use key_book::{KeyBook, KeyBookError};
 pub use listen::{Listening, ServeError, TlsFiles};
 pub use reload::PolicyFolder;
 pub use retention::Retention;

@@ -105,7 +105,7 @@ pub(super) async fn keep_fresh<S: Store>(
             _ = tick.tick() => false,
             () = hangups.next() => true,
         };
-        if let Err(error) = app.keys.refresh() {
+        if let Err(error) = app.keys.refresh().await {
             tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
         }
         if let Some(policies) = &mut policies {

@@ -12,6 +12,7 @@ use super::server;
 use crate::data;
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::runtime;
 
 /// Export a part of the audit trail as a signed bundle
 #[derive(Args)]
@@ -38,7 +39,7 @@ pub(super) struct Export {
 
 /// Writes the bundle.
 pub(super) fn run(arguments: &Export) -> Result<Output, Failure> {
-    server::run(async {
+    runtime::run(async {
         match &arguments.data_dir {
             Some(data) => from_store(arguments, data).await,
             None => from_server(arguments).await,

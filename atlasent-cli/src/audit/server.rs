@@ -13,15 +13,6 @@ pub(super) fn client() -> Result<Client, Failure> {
     client.map_err(Failure::misuse)
 }
 
-/// Runs a command that asks a server.
-pub(super) fn run<T>(ask: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::misuse(format!("cannot start: {error}")))?
-        .block_on(ask)
-}
-
 /// What a server did not answer.
 pub(super) fn failed(error: Error) -> Failure {
     Failure::misuse(error)

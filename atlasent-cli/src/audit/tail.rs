@@ -11,6 +11,7 @@ use super::filter::Filter;
 use super::server;
 use crate::exit::Failure;
 use crate::output::{self, Output};
+use crate::runtime;
 
 /// How often a server is asked for more.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -39,7 +40,7 @@ pub(super) struct Tail {
 
 /// Prints the events.
 pub(super) fn run(arguments: &Tail) -> Result<Output, Failure> {
-    server::run(tail(arguments))?;
+    runtime::run(tail(arguments))?;
     Ok(Output::new(""))
 }
 

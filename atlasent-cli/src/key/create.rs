@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use atlasent_authority::{ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyFile, Scope};
+use atlasent_authority::{ApiKey, DEFAULT_RATE_LIMIT, Environment, Scope};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 
-use crate::data::{self, DataDir};
+use super::place::Place;
 use crate::exit::Failure;
 use crate::output::{Output, quoted};
 use crate::token::seconds;
@@ -22,7 +22,7 @@ Examples:
 
 The key is all that goes to standard output: `ATLASENT_API_KEY=$(atlasent key create)`. Its id, for `key revoke`, goes to
 standard error. Without `--scope` a key is good for everything.")]
-pub(crate) struct Create {
+pub(super) struct Create {
     /// What the key is for, in your words
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Create {
     rate: u64,
 
     #[command(flatten)]
-    data: DataDir,
+    place: Place,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,7 +70,7 @@ fn cidr(text: &str) -> Result<IpNet, String> {
 }
 
 /// Makes the key.
-pub(crate) fn run(arguments: &Create) -> Result<Output, Failure> {
+pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     let environment = match arguments.environment {
         Which::Live => Environment::Live,
         Which::Test => Environment::Test,
@@ -84,8 +84,7 @@ pub(crate) fn run(arguments: &Create) -> Result<Output, Failure> {
     key.allowed_cidrs.clone_from(&arguments.cidrs);
     key.rate_limit_per_minute = arguments.rate;
     let id = key.key_id.clone();
-    let file = KeyFile::new(data::key_file(&arguments.data.make()?));
-    file.add(key).map_err(Failure::misuse)?;
+    arguments.place.open().await?.add(key).await?;
     let said = format!("this is shown once; to take it back: `atlasent key revoke {id}`");
     Ok(Output::new(format!("{}\n", secret.expose_secret())).warning([said]))
 }

@@ -1,11 +1,11 @@
 //! `atlasent key list`: which keys there are.
 
-use atlasent_authority::{ApiKey, KeyFile};
+use atlasent_authority::ApiKey;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::data::{self, DataDir};
+use super::place::Place;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
@@ -16,19 +16,18 @@ use crate::output::Output;
 Examples:
   atlasent key list
   atlasent key list --json")]
-pub(crate) struct List {
+pub(super) struct List {
     /// Print one JSON array
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    data: DataDir,
+    place: Place,
 }
 
 /// Lists the keys.
-pub(crate) fn run(arguments: &List) -> Result<Output, Failure> {
-    let file = KeyFile::new(data::key_file(&arguments.data.path()?));
-    let keys = file.load().map_err(Failure::misuse)?;
+pub(super) async fn run(arguments: &List) -> Result<Output, Failure> {
+    let keys = arguments.place.open().await?.all().await?;
     if arguments.json {
         let keys: Vec<_> = keys.iter().map(described).collect();
         return Ok(Output::new(json::for_stdout(

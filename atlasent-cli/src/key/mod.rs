@@ -2,12 +2,16 @@
 
 mod create;
 mod list;
+mod place;
 mod revoke;
 
 use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
 use crate::output::Output;
+use crate::runtime;
+
+pub(crate) use place::address;
 
 /// Make, list and take back the API keys of `atlasent serve`
 #[derive(Args)]
@@ -25,13 +29,16 @@ enum Command {
 }
 
 const START: &str = "\
-A key is shown once, when it is made; what is kept is its SHA-256. A running server takes note of a change within a second.";
+A key is shown once, when it is made; what is kept is its SHA-256. A running server takes note of a change within a second.
+Servers on one database keep their keys there: name its address with `--store-env`.";
 
 /// Runs the command on keys that the arguments name.
 pub(crate) fn run(arguments: &Key) -> Result<Output, Failure> {
-    match &arguments.command {
-        Command::Create(arguments) => create::run(arguments),
-        Command::List(arguments) => list::run(arguments),
-        Command::Revoke(arguments) => revoke::run(arguments),
-    }
+    runtime::run(async {
+        match &arguments.command {
+            Command::Create(arguments) => create::run(arguments).await,
+            Command::List(arguments) => list::run(arguments).await,
+            Command::Revoke(arguments) => revoke::run(arguments).await,
+        }
+    })
 }

@@ -1,9 +1,8 @@
 //! `atlasent key revoke`: a key is good no longer.
 
-use atlasent_authority::KeyFile;
 use clap::Args;
 
-use crate::data::{self, DataDir};
+use super::place::Place;
 use crate::exit::Failure;
 use crate::output::{Output, quoted};
 
@@ -15,25 +14,25 @@ Examples:
   atlasent key revoke key_0123456789abcdef
 
 A running server refuses the key within a second.")]
-pub(crate) struct Revoke {
+pub(super) struct Revoke {
     /// The key's id, as `key list` shows it
     #[arg(value_name = "KEY_ID")]
     key_id: String,
 
     #[command(flatten)]
-    data: DataDir,
+    place: Place,
 }
 
 /// Takes the key back.
-pub(crate) fn run(arguments: &Revoke) -> Result<Output, Failure> {
+pub(super) async fn run(arguments: &Revoke) -> Result<Output, Failure> {
     let id = quoted(&arguments.key_id);
     if arguments.key_id.starts_with("ask_") {
         return Err(Failure::misuse(
             "that is a key and not its id: `atlasent key list` shows the ids",
         ));
     }
-    let file = KeyFile::new(data::key_file(&arguments.data.path()?));
-    match file.revoke(&arguments.key_id).map_err(Failure::misuse)? {
+    let keys = arguments.place.open().await?;
+    match keys.revoke(&arguments.key_id).await? {
         true => Ok(Output::new(format!("{} is revoked\n", arguments.key_id))),
         false => Err(Failure::misuse(format!(
             "there is no key {id} that is still good: `atlasent key list` shows the ids"

@@ -37,6 +37,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "STORE", default_value = "redb", value_parser = StoreChoice::parse)]
     store: StoreChoice,
 
+    /// An environment variable with the address of the database: as `--store`, everybody on the machine can read its password
+    #[arg(long, value_name = "NAME", conflicts_with = "store")]
+    store_env: Option<String>,
+
     #[command(flatten)]
     data: DataDir,
 
@@ -97,6 +101,7 @@ Examples:
   atlasent serve
   atlasent serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --policies /etc/atlasent/policies
   ATLASENT_KEY=ask_test_… atlasent serve --store memory --api-key-env ATLASENT_KEY
+  ATLASENT_STORE=postgres://… atlasent serve --store-env ATLASENT_STORE --signing-key /run/secrets/signing-key.pem
 
 Any AtlaSent SDK is a client: set its base URL to the address, and its API key. Policies are read again when they change, and on
 SIGHUP; SIGTERM lets requests end. /healthz says that the process is there, /readyz that it can decide and record.";
@@ -113,8 +118,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     // From here on, so that a signal during the start is none that kills.
     let stop = stop()?;
     let data = arguments.data.make()?;
-    let setup = Setup::load(arguments, &data)?;
-    let store = AnyStore::open(&arguments.store, &data).await?;
+    let choice = arguments.store()?;
+    let store = AnyStore::open(&choice, &data).await?;
+    let setup = Setup::load(arguments, &data, &store).await?;
     let mut authority = LocalAuthority::builder(setup.policies)
         .store(store)
         .permit_ttl(arguments.permit_ttl);
@@ -132,12 +138,24 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .listen(arguments.listen, arguments.tls())
         .await
         .map_err(Failure::misuse)?;
-    welcome(arguments, &setup.welcome, &listening)?;
+    welcome(
+        &choice,
+        &setup.welcome,
+        &listening,
+        arguments.tls().is_some(),
+    )?;
     listening.run_until(stop).await.map_err(Failure::misuse)?;
     Ok(Output::new(""))
 }
 
 impl Serve {
+    fn store(&self) -> Result<StoreChoice, Failure> {
+        match &self.store_env {
+            Some(variable) => Ok(StoreChoice::Postgres(crate::key::address(variable)?)),
+            None => Ok(self.store.clone()),
+        }
+    }
+
     fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         settings.request_timeout = self.request_timeout;
@@ -167,18 +185,15 @@ impl Serve {
 
 /// Says where it is and how to get in, on standard output: a program may read it, and a key is shown only here.
 fn welcome(
-    arguments: &Serve,
+    store: &StoreChoice,
     welcome: &Welcome,
     listening: &Listening<AnyStore>,
+    tls: bool,
 ) -> Result<(), Failure> {
-    let scheme = if arguments.tls_cert.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = if tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", listening.address());
-    output::tell(&welcome.text(&url, &arguments.store))?;
-    if scheme == "http" && !is_loopback(listening.address().ip()) {
+    output::tell(&welcome.text(&url, store))?;
+    if !tls && !is_loopback(listening.address().ip()) {
         output::say(
             "warning",
             "API keys and permits cross the network in the clear: set `--tls-cert` and `--tls-key`, or put a proxy with TLS in front",

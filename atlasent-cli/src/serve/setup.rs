@@ -9,7 +9,7 @@ use atlasent_authority::{ApiKey, Environment, KeyFile, KeyRing, Policies};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Serve;
-use super::store::StoreChoice;
+use super::store::{AnyStore, StoreChoice};
 use crate::data;
 use crate::exit::Failure;
 use crate::output::quoted;
@@ -54,7 +54,11 @@ pub(super) struct Welcome {
 }
 
 impl Setup {
-    pub(super) fn load(arguments: &Serve, data: &Path) -> Result<Self, Failure> {
+    pub(super) async fn load(
+        arguments: &Serve,
+        data: &Path,
+        store: &AnyStore,
+    ) -> Result<Self, Failure> {
         let given = arguments.policies.clone();
         let examples = given.is_none() && !data::policy_folder(data).exists();
         let folder = given.unwrap_or_else(|| data::policy_folder(data));
@@ -62,7 +66,7 @@ impl Setup {
             write_examples(&folder)?;
         }
         let (policies, watched) = PolicyFolder::load(&folder).map_err(Failure::misuse)?;
-        let (keys, new_key) = keys(arguments.api_key_env.as_deref(), data)?;
+        let (keys, new_key) = keys(arguments.api_key_env.as_deref(), data, store).await?;
         let signing_folder = data::signing_folder(data);
         data::make(&signing_folder)?;
         let signing = match &arguments.signing_key {
@@ -88,24 +92,35 @@ impl Setup {
     }
 }
 
-/// The keys that are taken. Where there is none at all, one is made.
-fn keys(variable: Option<&str>, data: &Path) -> Result<(KeyBook, Option<SecretString>), Failure> {
-    let file = KeyFile::new(data::key_file(data));
+/// The keys that are taken: the one that is given, and those of the file, or of the database if servers share one. Where there
+/// is none at all, one is made.
+async fn keys(
+    variable: Option<&str>,
+    data: &Path,
+    store: &AnyStore,
+) -> Result<(KeyBook, Option<SecretString>), Failure> {
     let given = variable.map(given_key).transpose()?;
-    let known = file.load().map_err(Failure::misuse)?;
-    let new = match given.is_none() && known.is_empty() {
-        true => {
-            let (mut key, secret) = ApiKey::generate(Environment::Test).map_err(Failure::misuse)?;
-            key.name = Some("made by `atlasent serve` at its first start".to_owned());
-            file.add(key).map_err(Failure::misuse)?;
-            Some(secret)
-        }
-        false => None,
+    let file = KeyFile::new(data::key_file(data));
+    let known = match store {
+        AnyStore::Postgres(store) => store.api_keys().await.map_err(Failure::misuse)?,
+        AnyStore::Memory(_) | AnyStore::Redb(_) => file.load().map_err(Failure::misuse)?,
     };
-    let book = KeyBook::of(given)
-        .with_file(file)
-        .map_err(Failure::misuse)?;
-    Ok((book, new))
+    let mut new = None;
+    if given.is_none() && known.is_empty() {
+        let (mut key, secret) = ApiKey::generate(Environment::Test).map_err(Failure::misuse)?;
+        key.name = Some("made by `atlasent serve` at its first start".to_owned());
+        match store {
+            AnyStore::Postgres(store) => store.put_api_key(&key).await.map_err(Failure::misuse)?,
+            AnyStore::Memory(_) | AnyStore::Redb(_) => file.add(key).map_err(Failure::misuse)?,
+        }
+        new = Some(secret);
+    }
+    let book = KeyBook::of(given);
+    let book = match store {
+        AnyStore::Postgres(store) => book.with_database(store.clone()).await,
+        AnyStore::Memory(_) | AnyStore::Redb(_) => book.with_file(file).await,
+    };
+    Ok((book.map_err(Failure::misuse)?, new))
 }
 
 fn given_key(variable: &str) -> Result<ApiKey, Failure> {

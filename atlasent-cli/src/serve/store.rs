@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atlasent_authority::{
-    CellKey, Draft, EventFilter, MemoryStore, RedbStore, SealedEvent, Store, StoreError,
-    StoreStatus,
+    CellKey, Draft, EventFilter, MemoryStore, PostgresStore, RedbStore, SealedEvent, Store,
+    StoreError, StoreStatus,
 };
 use jiff::Timestamp;
 
@@ -18,6 +18,7 @@ use crate::exit::Failure;
 pub(super) enum StoreChoice {
     Memory,
     Redb,
+    Postgres(String),
 }
 
 impl StoreChoice {
@@ -25,6 +26,9 @@ impl StoreChoice {
         match text {
             "memory" => Ok(Self::Memory),
             "redb" => Ok(Self::Redb),
+            _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+                Ok(Self::Postgres(text.to_owned()))
+            }
             _ => Err("use `memory`, `redb`, or the address of a database, `postgres://…`"),
         }
     }
@@ -36,6 +40,7 @@ impl fmt::Display for StoreChoice {
         f.write_str(match self {
             Self::Memory => "memory: gone when the process ends",
             Self::Redb => "redb",
+            Self::Postgres(_) => "PostgreSQL",
         })
     }
 }
@@ -45,6 +50,7 @@ impl fmt::Display for StoreChoice {
 pub(super) enum AnyStore {
     Memory(Box<MemoryStore>),
     Redb(RedbStore),
+    Postgres(PostgresStore),
 }
 
 impl AnyStore {
@@ -54,6 +60,10 @@ impl AnyStore {
             StoreChoice::Redb => {
                 let store = RedbStore::open(data::store_file(data));
                 Self::Redb(store.map_err(Failure::misuse)?)
+            }
+            StoreChoice::Postgres(address) => {
+                let store = PostgresStore::open(address).await;
+                Self::Postgres(store.map_err(Failure::misuse)?)
             }
         })
     }
@@ -65,6 +75,7 @@ macro_rules! forward {
         match $self {
             AnyStore::Memory($store) => $call,
             AnyStore::Redb($store) => $call,
+            AnyStore::Postgres($store) => $call,
         }
     };
 }

@@ -11,4 +11,5 @@ mod commands;
 mod http;
 mod killed;
 mod process;
+mod replicas;
 mod start;

@@ -66,8 +66,7 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
 #[must_use]
 pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> String {
     let (action, agent) = (to_string(action), to_string(agent));
-    let execution =
-        format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
+    let execution = format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
     sha256_hex(&[canonical_text(execution).as_bytes()])
 }
 

@@ -92,8 +92,8 @@ impl PostgresStore {
         })
     }
 
-    /// Runs a query on the connection for readers.
-    async fn read(
+    /// Runs a statement on the connection for readers.
+    pub(crate) async fn read(
         &self,
         query: &'static str,
         parameters: Vec<Box<dyn ToSql + Sync + Send>>,
@@ -108,6 +108,13 @@ impl PostgresStore {
                 rows.map_err(|error| shared.address.failed(&error))
             })
             .await
+    }
+}
+
+#[cfg(feature = "server")]
+impl PostgresStore {
+    pub(crate) fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, StoreError> {
+        parse(json)
     }
 }
 
