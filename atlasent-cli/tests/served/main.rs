@@ -8,6 +8,7 @@
 )]
 
 mod commands;
+mod full;
 mod http;
 mod killed;
 mod process;

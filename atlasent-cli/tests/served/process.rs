@@ -71,6 +71,19 @@ impl Server {
         (status, self.said.clone())
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks one to end whose log goes into a pipe, and reads it.
+    pub(crate) fn stop_and_read_log(mut self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        let mut log = String::new();
+        let mut pipe = self.process.stderr.take().unwrap();
+        pipe.read_to_string(&mut log).unwrap();
+        (self.process.wait().unwrap(), log)
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         let sent = Command::new("kill")
