@@ -6,9 +6,11 @@ use clap::{Parser, Subcommand};
 
 use crate::audit::{self, Audit};
 use crate::completions::{self, Completions};
+use crate::evaluate::{self, Evaluate};
 use crate::exit::Failure;
 use crate::key::{self, Key};
 use crate::output::Output;
+use crate::policy::{self, Policy};
 use crate::serve::{self, Serve};
 use crate::signing_key::{self, SigningKey};
 use crate::token::{self, Token};
@@ -36,6 +38,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(Serve),
+    Policy(Policy),
+    Evaluate(Evaluate),
     Audit(Audit),
     Key(Key),
     SigningKey(SigningKey),
@@ -59,6 +63,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
     };
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::SigningKey(arguments) => signing_key::run(&arguments),

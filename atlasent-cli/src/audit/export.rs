@@ -22,8 +22,8 @@ Examples:
   atlasent audit export --since 2026-11-01T00:00:00Z --until 2026-11-30T23:59:59Z > november.json
   atlasent audit export --data-dir /var/lib/atlasent --out bundle.json     # while no server runs
 
-The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. A part by time verifies as a whole. One by
-type or agent has gaps: its signature verifies, its chain does not.")]
+The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. A part by time verifies as a whole. One
+by type or agent has gaps: its signature verifies, its chain does not.")]
 pub(super) struct Export {
     /// Where to write the bundle [default: standard output]
     #[arg(long, value_name = "FILE")]

@@ -24,7 +24,8 @@ Examples:
   atlasent audit tail --follow --type evaluate.deny --type permit.verify_failed
   atlasent audit tail --since 2026-11-28T09:00:00Z --json | jq .payload
 
-The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. Without `--since` it begins ten minutes ago.")]
+The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. Without `--since` it begins ten minutes
+ago.")]
 pub(super) struct Tail {
     /// Go on with the events that happen from now on
     #[arg(long, short)]

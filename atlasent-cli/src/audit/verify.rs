@@ -28,8 +28,8 @@ Examples:
   atlasent audit verify bundle.json --key keys.json --json
   curl -s … | atlasent audit verify - --key keys.json
 
-A key file is a public key in PEM, a JWK, or what /v1-signing-keys and `atlasent signing-key list` answer. Exit code 0: signed by
-one of the keys, whole and unchanged; 1: not; 2: it could not be checked.")]
+A key file is a public key in PEM, a JWK, or what /v1-signing-keys and `atlasent signing-key list` answer. Exit code 0:
+signed by one of the keys, whole and unchanged; 1: not; 2: it could not be checked.")]
 pub(super) struct Verify {
     /// The bundle; `-` for standard input
     #[arg(value_name = "BUNDLE")]

@@ -15,13 +15,16 @@ use crate::token::seconds;
 
 /// Make an API key, and print it: the only time that it can be read
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_line_help = true,
+    after_help = "\
 Examples:
   atlasent key create --name deploy-service
   atlasent key create --environment live --scope evaluate --scope verify --ttl 7776000 --cidr 10.0.0.0/8 --rate 6000
 
-The key is all that goes to standard output: `ATLASENT_API_KEY=$(atlasent key create)`. Its id, for `key revoke`, goes to
-standard error. Without `--scope` a key is good for everything.")]
+The key is all that goes to standard output: `ATLASENT_API_KEY=$(atlasent key create)`. Its id, for `key revoke`, goes
+to standard error. Without `--scope` a key is good for everything."
+)]
 pub(super) struct Create {
     /// What the key is for, in your words
     #[arg(long, value_name = "NAME")]

@@ -12,10 +12,13 @@ use crate::output::Output;
 
 /// List the API keys, without the keys themselves
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_line_help = true,
+    after_help = "\
 Examples:
   atlasent key list
-  atlasent key list --json")]
+  atlasent key list --json"
+)]
 pub(super) struct List {
     /// Print one JSON array
     #[arg(long)]

@@ -29,8 +29,8 @@ enum Command {
 }
 
 const START: &str = "\
-A key is shown once, when it is made; what is kept is its SHA-256. A running server takes note of a change within a second.
-Servers on one database keep their keys there: name its address with `--store-env`.";
+A key is shown once, when it is made; what is kept is its SHA-256. A running server takes note of a change within a
+second. Servers on one database keep their keys there: name its address with `--store-env`.";
 
 /// Runs the command on keys that the arguments name.
 pub(crate) fn run(arguments: &Key) -> Result<Output, Failure> {

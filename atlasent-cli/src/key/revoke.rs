@@ -8,12 +8,15 @@ use crate::output::{Output, quoted};
 
 /// Take an API key back, by its id
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_line_help = true,
+    after_help = "\
 Examples:
   atlasent key list
   atlasent key revoke key_0123456789abcdef
 
-A running server refuses the key within a second.")]
+A running server refuses the key within a second."
+)]
 pub(super) struct Revoke {
     /// The key's id, as `key list` shows it
     #[arg(value_name = "KEY_ID")]

@@ -23,7 +23,7 @@ use store::{AnyStore, StoreChoice};
 
 /// Serve the AtlaSent API from this machine
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Serve {
     /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -33,11 +33,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
-    /// Where permits and events are kept: memory, redb (a file in the data directory) or postgres://…
+    /// Where permits and events are kept: memory, redb (a file in the data directory) or postgres://
     #[arg(long, value_name = "STORE", default_value = "redb", value_parser = StoreChoice::parse)]
     store: StoreChoice,
 
-    /// An environment variable with the address of the database: as `--store`, everybody on the machine can read its password
+    /// An environment variable with the address of the database: `--store` shows its password to the machine
     #[arg(long, value_name = "NAME", conflicts_with = "store")]
     store_env: Option<String>,
 
@@ -52,7 +52,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = lifetime)]
     permit_ttl: Duration,
 
-    /// A file with the key that signs exports (Ed25519, PEM) [default: one in the data directory, made the first time]
+    /// A file with the key that signs exports (Ed25519, PEM) [default: one in the data directory]
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
 
@@ -101,10 +101,11 @@ Examples:
   atlasent serve
   atlasent serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --policies /etc/atlasent/policies
   ATLASENT_KEY=ask_test_… atlasent serve --store memory --api-key-env ATLASENT_KEY
-  ATLASENT_STORE=postgres://… atlasent serve --store-env ATLASENT_STORE --signing-key /run/secrets/signing-key.pem
+  ATLASENT_STORE=postgres://… atlasent serve --store-env ATLASENT_STORE --signing-key /run/secrets/key.pem
 
-Any AtlaSent SDK is a client: set its base URL to the address, and its API key. Policies are read again when they change, and on
-SIGHUP; SIGTERM lets requests end. /healthz says that the process is there, /readyz that it can decide and record.";
+Any AtlaSent SDK is a client: set its base URL to the address, and its API key. Policies are read again when they
+change, and on SIGHUP; SIGTERM lets requests end. /healthz says that the process is there, /readyz that it can decide
+and record.";
 
 /// Serves until the process is told to stop.
 pub(crate) fn run(arguments: &Serve) -> Result<Output, Failure> {

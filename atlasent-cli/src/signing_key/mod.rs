@@ -20,8 +20,16 @@ pub(crate) struct SigningKey {
 #[derive(Subcommand)]
 enum Command {
     /// Print the public keys, in the form of /v1-signing-keys
+    #[command(
+        next_line_help = true,
+        after_help = "Example:\n  atlasent signing-key list > keys.json"
+    )]
     List(Which),
     /// Make a new key that signs from the server's next start on; the former public key stays
+    #[command(
+        next_line_help = true,
+        after_help = "Example:\n  atlasent signing-key rotate --data-dir /var/lib/atlasent"
+    )]
     Rotate(Which),
 }
 

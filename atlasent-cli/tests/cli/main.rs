@@ -13,6 +13,7 @@ mod hostile;
 mod inspect;
 mod issue;
 mod keys;
+mod policy;
 mod provision;
 mod support;
 mod usage;

@@ -6,9 +6,25 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
+    &["audit"],
+    &["audit", "export"],
+    &["audit", "tail"],
+    &["audit", "verify"],
     &["completions"],
+    &["evaluate"],
+    &["key"],
+    &["key", "create"],
+    &["key", "list"],
+    &["key", "revoke"],
+    &["policy"],
+    &["policy", "check"],
+    &["policy", "test"],
+    &["serve"],
+    &["signing-key"],
+    &["signing-key", "list"],
+    &["signing-key", "rotate"],
     &["token"],
     &["token", "issue"],
     &["token", "validate"],
@@ -52,7 +68,7 @@ fn every_command_that_needs_a_key_says_where_it_comes_from() {
 #[test]
 fn the_exit_codes_are_documented() {
     let help = atlasent(["--help"]).prints();
-    for code in ["0  success", "1  the token is refused", "2  bad usage"] {
+    for code in ["0  success", "1  the answer is no", "2  bad usage"] {
         assert!(help.contains(code), "{help}");
     }
 }
@@ -69,7 +85,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "a command is missing: one of `token`, `completions`, `help`; see `atlasent --help`",
+            "a command is missing: one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `token`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],
