@@ -164,7 +164,12 @@ impl<S: Store> Authority for LocalAuthority<S> {
         let (event, result) = self.commit(vec![CellKey::Permit(key)], change).await?;
 
         let mut verification = match result {
-            Ok(()) => Verification::valid(),
+            Ok(()) => {
+                let mut good = Verification::valid();
+                good.decision = Some(Decision::Allow.to_string());
+                good.reason = Some("the permit is good, and is used up now".to_owned());
+                good
+            }
             Err(refusal) => {
                 let mut refused = Verification::refuse(refusal.outcome(), refusal.reason());
                 refused.verify_error_code = Some(refusal.code().to_owned());

@@ -54,14 +54,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads a body as an object. A message names the field and the place, and repeats nothing of the body.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    // A sequence would do for a struct, too (serde), and is no body of ours.
-    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Problem::unreadable(
-            "INVALID_JSON",
-            "the body is not a JSON object",
-        ));
+    let not_an_object = || Problem::unreadable("INVALID_JSON", "the body is not a JSON object");
+    // What is passed over has to be UTF-8, too (RFC 8259, 8.1).
+    let body = std::str::from_utf8(body).map_err(|_| not_an_object())?;
+    // A sequence would do for a struct (serde), and is no body of ours.
+    if !body.trim_start().starts_with('{') {
+        return Err(not_an_object());
     }
-    serde_json::from_slice(body).map_err(|error| {
+    serde_json::from_str(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         match error.classify() {
             serde_json::error::Category::Data => {

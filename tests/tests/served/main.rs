@@ -1,0 +1,22 @@
+//! The contract over HTTP (part B): each endpoint, each error, on a server in this process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod anything;
+mod bodies;
+mod client;
+mod clocks;
+mod evaluate;
+mod faults;
+mod keys;
+mod limits;
+mod permits;
+mod reload;
+mod stage;
+mod streaming;
+mod trail;
