@@ -1,7 +1,7 @@
 //! The servers that are measured, each in a process of its own: this executable again, told which to be.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -40,6 +40,13 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// How many processes answer. Connections are spread over them.
+    pub(super) fn processes(self) -> usize {
+        match self {
+            Self::Floor | Self::Memory | Self::Redb => 1,
+        }
+    }
+
     /// Answers until the standard input ends. The address is the first line of the standard output.
     pub(super) fn serve(self) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -74,7 +81,7 @@ async fn serve(store: impl Store) {
 }
 
 fn tell(address: SocketAddr) {
-    writeln!(io::stdout(), "{address}").unwrap();
+    println!("{address}");
 }
 
 async fn closed() {
