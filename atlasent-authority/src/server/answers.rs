@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use atlasent::{Authority, Evaluation};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 use super::app::App;
 use super::body;
@@ -26,18 +26,13 @@ pub(super) async fn evaluate<S: Store>(
 ) -> Response {
     let traced = wants_trace(request.uri().query());
     let answered = decide(&app, &client, request, traced).await;
-    match answered {
-        Ok(evaluation) => {
-            let wait = evaluation.retry_after;
-            let mut response = Json(evaluation).into_response();
-            if let Some(wait) = wait {
-                let seconds = HeaderValue::from(wait.as_secs());
-                response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            }
-            response
-        }
-        Err(problem) => problem.respond(&client.request_id),
+    let wait = answered.as_ref().ok().and_then(|answer| answer.retry_after);
+    let mut response = respond(answered, &client);
+    if let Some(wait) = wait {
+        let seconds = HeaderValue::from(wait.as_secs());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
+    response
 }
 
 /// `POST /v1-evaluate-stream`: the decision as server-sent events. Ours come at once, so that there is no progress to
@@ -145,11 +140,18 @@ async fn decide<S: Store>(
     Ok(evaluation)
 }
 
-fn respond<T: serde::Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
-    match answered {
-        Ok(answer) => Json(answer).into_response(),
+fn respond<T: Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
+    match answered.and_then(|answer| write(&answer)) {
+        Ok(response) => response,
         Err(problem) => problem.respond(&client.request_id),
     }
+}
+
+fn write<T: Serialize>(answer: &T) -> Result<Response, Problem> {
+    // More than most answers need, so that it does not grow again and again.
+    let mut json = Vec::with_capacity(1_024);
+    serde_json::to_writer(&mut json, answer).map_err(unwritable)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 fn wants_trace(query: Option<&str>) -> bool {

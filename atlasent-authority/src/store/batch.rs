@@ -1,6 +1,6 @@
 //! Changes on their way into a store: what they read, and what they leave to be kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -80,19 +80,28 @@ impl Cell {
 #[derive(Debug)]
 pub struct Batch {
     head: ChainHead,
-    cells: HashMap<CellKey, Cell>,
-    changed: BTreeSet<CellKey>,
+    cells: BTreeMap<CellKey, Loaded>,
     events: Vec<Arc<SealedEvent>>,
     dropped: Option<u64>,
+}
+
+/// A cell, and whether a change has left it to be kept.
+#[derive(Debug)]
+struct Loaded {
+    cell: Cell,
+    changed: bool,
 }
 
 impl Batch {
     /// No change yet. `cells` are those, of all that the changes name, that there are.
     pub fn new(head: ChainHead, cells: impl IntoIterator<Item = (CellKey, Cell)>) -> Self {
+        let unchanged = |(key, cell)| {
+            let changed = false;
+            (key, Loaded { cell, changed })
+        };
         Self {
             head,
-            cells: cells.into_iter().collect(),
-            changed: BTreeSet::new(),
+            cells: cells.into_iter().map(unchanged).collect(),
             events: Vec::new(),
             dropped: None,
         }
@@ -125,12 +134,9 @@ impl Batch {
     }
 
     /// The cells to keep, in the order of their keys.
-    #[must_use]
-    pub fn cells(&self) -> impl ExactSizeIterator<Item = (CellKey, &Cell)> {
-        let cells: Vec<_> = (self.changed.iter())
-            .filter_map(|key| Some((*key, self.cells.get(key)?)))
-            .collect();
-        cells.into_iter()
+    pub fn cells(&self) -> impl Iterator<Item = (CellKey, &Cell)> {
+        let changed = self.cells.iter().filter(|(_, loaded)| loaded.changed);
+        changed.map(|(key, loaded)| (*key, &loaded.cell))
     }
 
     /// The sequence number up to which events are to be dropped, if any are.
@@ -142,7 +148,7 @@ impl Batch {
     /// Whether there is nothing to keep.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.changed.is_empty() && self.dropped.is_none()
+        self.events.is_empty() && self.cells().next().is_none() && self.dropped.is_none()
     }
 }
 
@@ -169,7 +175,7 @@ impl Draft<'_> {
     /// A permit, if it is among what the change reads, and known.
     #[must_use]
     pub fn permit(&self, key: PermitKey) -> Option<&PermitEntry> {
-        match self.batch.cells.get(&CellKey::Permit(key))? {
+        match self.cell(CellKey::Permit(key))? {
             Cell::Permit(entry) => Some(entry),
             Cell::Replay(_) => None,
         }
@@ -178,7 +184,7 @@ impl Draft<'_> {
     /// The first answer to a request with an id, if it is among what the change reads, and known.
     #[must_use]
     pub fn replay(&self, key: ReplayKey) -> Option<&Replay> {
-        match self.batch.cells.get(&CellKey::Replay(key))? {
+        match self.cell(CellKey::Replay(key))? {
             Cell::Replay(replay) => Some(replay),
             Cell::Permit(_) => None,
         }
@@ -206,8 +212,12 @@ impl Draft<'_> {
         self.batch.dropped = self.batch.dropped.max(Some(through));
     }
 
+    fn cell(&self, key: CellKey) -> Option<&Cell> {
+        self.batch.cells.get(&key).map(|loaded| &loaded.cell)
+    }
+
     fn keep(&mut self, key: CellKey, cell: Cell) {
-        self.batch.cells.insert(key, cell);
-        self.batch.changed.insert(key);
+        let changed = true;
+        self.batch.cells.insert(key, Loaded { cell, changed });
     }
 }

@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
@@ -53,6 +54,20 @@ pub struct RedbStore {
     group: Group,
     file: Arc<File>,
     calls: Calls,
+    /// Goes last: without the others the writer comes to its end.
+    _writer: Writer,
+}
+
+/// The writer's thread. Whoever drops it waits until the file is closed, for a file that is not is mended when it is next
+/// opened, and cannot be opened by others yet.
+#[derive(Debug)]
+struct Writer(Option<JoinHandle<()>>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // A writer that has panicked has closed the file, too.
+        let _ = self.0.take().map(JoinHandle::join);
+    }
 }
 
 impl RedbStore {
@@ -69,7 +84,7 @@ impl RedbStore {
         file.database()?;
         let (group, jobs) = group::queue();
         let writer = Arc::clone(&file);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("atlasent-store".to_owned())
             .spawn(move || write(&writer, jobs))
             .map_err(StoreError::failed)?;
@@ -77,6 +92,7 @@ impl RedbStore {
             group,
             file,
             calls: Calls::default(),
+            _writer: Writer(Some(writer)),
         })
     }
 
@@ -403,4 +419,18 @@ fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, redb::Error> {
         // Not the text itself: it may hold whatever a caller has sent.
         redb::Error::Corrupted(format!("an entry cannot be read: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_dropped_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            // Another process would have to wait for it no longer, either.
+            RedbStore::open(folder.path().join("store.redb")).unwrap();
+        }
+    }
 }

@@ -1,0 +1,176 @@
+//! What the length of the audit chain costs: nothing, but for the time in which a store is opened after a crash.
+//!
+//! For a thousand, a hundred thousand and a million events in a `RedbStore` on a real disk, just written, so that the
+//! system still has them at hand:
+//!
+//! - `open` is the time until the store takes changes, after it was closed in good order.
+//! - `repair` is the same after the process that had it open was killed.
+//! - `verify` is the use of a permit, on the disk; `page` is a page of 50 events from the middle, and the number of all
+//!   events. Both are medians.
+//!
+//! Without `--bench`, as in `cargo test --benches`, there is only a chain of a thousand events.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot run should stop, and one that can says something"
+)]
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use atlasent::{Agent, AnyAction, Authority, EvaluateRequest, VerifyRequest};
+use atlasent_authority::{
+    Draft, EventFilter, LocalAuthority, NewEvent, Policies, RedbStore, Store,
+};
+use futures_executor::block_on;
+use jiff::Timestamp;
+
+/// How often what is measured is done.
+const TIMES: usize = 200;
+
+/// How many events go into one transaction when a chain is made.
+const AT_ONCE: u64 = 10_000;
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [make, path, events] = &*arguments
+        && make == "--make"
+    {
+        return make_chain(Path::new(path), events.parse().unwrap());
+    }
+    let measures = arguments.iter().any(|argument| argument == "--bench");
+    let lengths: &[u64] = if measures {
+        &[1_000, 100_000, 1_000_000]
+    } else {
+        &[1_000]
+    };
+    let head = "| events | MiB | open | repair | verify | page |\n|---|---|---|---|---|---|";
+    println!("{head}");
+    for length in lengths {
+        println!("{}", measure(*length));
+    }
+}
+
+fn measure(length: u64) -> String {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("chain.redb");
+    let maker = Maker::start(&path, length);
+    maker.finish();
+    let size = fs::metadata(&path).unwrap().len() / (1024 * 1024);
+
+    let started = Instant::now();
+    let store = RedbStore::open(&path).unwrap();
+    let open = started.elapsed();
+    let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+    let authority = LocalAuthority::builder(policies).store(store);
+    let authority = block_on(authority.build()).unwrap();
+    let verify = time_of_verify(&authority);
+    let page = time_of_a_page(&authority, length / 2);
+    drop(authority);
+
+    Maker::start(&path, 1).kill();
+    let started = Instant::now();
+    drop(RedbStore::open(&path).unwrap());
+    let repair = started.elapsed();
+    format!("| {length} | {size} | {open:.1?} | {repair:.1?} | {verify:.1?} | {page:.1?} |")
+}
+
+fn time_of_verify(authority: &LocalAuthority<RedbStore>) -> Duration {
+    let agent = Agent::new("bot").unwrap();
+    let action = AnyAction::new("deploy").unwrap();
+    let request = EvaluateRequest::new(agent, &action).unwrap();
+    median(|| {
+        let token = block_on(authority.evaluate(&request)).unwrap().permit_token;
+        let question = VerifyRequest::restating(&request, token.unwrap());
+        let started = Instant::now();
+        assert!(block_on(authority.verify(&question)).unwrap().valid);
+        started.elapsed()
+    })
+}
+
+fn time_of_a_page(authority: &LocalAuthority<RedbStore>, after: u64) -> Duration {
+    let all = EventFilter::default();
+    median(|| {
+        let started = Instant::now();
+        let total = block_on(authority.store().count_events(&all)).unwrap();
+        let page = block_on(authority.events(after, 51, &all)).unwrap();
+        assert!(page.len() == 51 && total > after);
+        started.elapsed()
+    })
+}
+
+fn median(mut time: impl FnMut() -> Duration) -> Duration {
+    let mut times: Vec<_> = (0..TIMES).map(|_| time()).collect();
+    times.sort_unstable();
+    times[TIMES / 2]
+}
+
+/// A process that makes a chain: this executable again.
+struct Maker(std::process::Child);
+
+impl Maker {
+    /// Waits until the events are there. The process still has the store open then.
+    fn start(path: &Path, events: u64) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .arg("--make")
+            .arg(path)
+            .arg(events.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let mut done = String::new();
+        BufReader::new(output).read_line(&mut done).unwrap();
+        assert_eq!(done, "done\n");
+        Self(child)
+    }
+
+    fn finish(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Appends events until the standard input ends, and closes the store.
+fn make_chain(path: &Path, events: u64) {
+    let store = RedbStore::open(path).unwrap();
+    let mut left = events;
+    while left > 0 {
+        let count = left.min(AT_ONCE);
+        let record = move |draft: &mut Draft<'_>| {
+            for _ in 0..count {
+                draft.record(event());
+            }
+        };
+        block_on(store.commit(Timestamp::now(), Vec::new(), record)).unwrap();
+        left -= count;
+    }
+    println!("done");
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    drop(store);
+}
+
+/// As long as the event of a permitted action.
+fn event() -> NewEvent {
+    let mut event = NewEvent::new("evaluate.allow")
+        .with("action_type", "payment.refund")
+        .with("reason", "permitted by policy `refund-1`")
+        .with("context_hash", "0123456789abcdef".repeat(4))
+        .with("permit_hash", "0123456789abcdef".repeat(4))
+        .with("expires_at", "2026-11-01T10:00:00.000000Z");
+    event.decision = Some("allow");
+    event.actor_id = Some(Agent::new("billing-bot").unwrap());
+    event.resource_id = Some("account-12".to_owned());
+    event
+}

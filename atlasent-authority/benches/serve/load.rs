@@ -1,0 +1,158 @@
+//! The load: connections that ask whether an agent may, and then whether the permit is good, one pair after the other.
+//!
+//! The client shares the machine with the server, so it does as little as it can: requests are put together once, and
+//! of an answer it reads the status, the length and the token.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::question;
+
+/// For how long, and how many at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    pub(super) connections: usize,
+    /// What is asked in this time does not count.
+    pub(super) warm_up: Duration,
+    pub(super) measured: Duration,
+}
+
+/// How long pairs took, shortest first.
+#[derive(Debug)]
+pub(super) struct Pairs {
+    sorted: Vec<Duration>,
+    measured: Duration,
+}
+
+impl Load {
+    /// Asks the servers, each connection another one in turn.
+    pub(super) fn run(self, servers: &[SocketAddr]) -> Pairs {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut sorted: Vec<_> = runtime.block_on(async {
+            let begin = Instant::now() + self.warm_up;
+            let end = begin + self.measured;
+            let servers = servers.iter().cycle().take(self.connections);
+            let tasks: Vec<_> = servers
+                .map(|server| tokio::spawn(ask(*server, begin, end)))
+                .collect();
+            let mut all = Vec::new();
+            for task in tasks {
+                all.extend(task.await.unwrap());
+            }
+            all
+        });
+        sorted.sort_unstable();
+        Pairs {
+            sorted,
+            measured: self.measured,
+        }
+    }
+}
+
+impl Pairs {
+    pub(super) fn per_second(&self) -> f64 {
+        self.sorted.len() as f64 / self.measured.as_secs_f64()
+    }
+
+    /// The time within which this share of the pairs was done.
+    pub(super) fn within(&self, share: f64) -> Duration {
+        let last = self.sorted.len().saturating_sub(1);
+        let place = (last as f64 * share).round() as usize;
+        self.sorted.get(place).copied().unwrap_or_default()
+    }
+}
+
+/// Asks pair after pair, and says how long those took that ended in the time that is measured.
+async fn ask(server: SocketAddr, begin: Instant, end: Instant) -> Vec<Duration> {
+    let mut connection = Connection::to(server).await;
+    let evaluate = question::evaluate();
+    let (before, after) = question::verify(TOKEN_LENGTH);
+    let mut verify = Vec::new();
+    let mut times = Vec::new();
+    loop {
+        let started = Instant::now();
+        verify.clone_from(&before);
+        verify.extend_from_slice(token(connection.exchange(&evaluate).await));
+        verify.extend_from_slice(&after);
+        let answer = connection.exchange(&verify).await;
+        assert!(
+            place_behind(answer, br#""valid":true"#).is_some(),
+            "the permit is not good: {}",
+            String::from_utf8_lossy(answer)
+        );
+        let now = Instant::now();
+        if now > end {
+            return times;
+        }
+        if now >= begin {
+            times.push(now - started);
+        }
+    }
+}
+
+/// `permit_`, and 256 bits in hex.
+const TOKEN_LENGTH: usize = 71;
+
+fn token(answer: &[u8]) -> &[u8] {
+    let name = br#""permit_token":""#;
+    let place = place_behind(answer, name).unwrap_or_else(|| {
+        panic!("there is no permit: {}", String::from_utf8_lossy(answer));
+    });
+    &answer[place..place + TOKEN_LENGTH]
+}
+
+/// One connection that is kept alive.
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn to(server: SocketAddr) -> Self {
+        let stream = TcpStream::connect(server).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            buffer: Vec::with_capacity(8 * 1024),
+        }
+    }
+
+    /// Sends a request, and reads the body of its answer.
+    async fn exchange(&mut self, request: &[u8]) -> &[u8] {
+        self.stream.write_all(request).await.unwrap();
+        self.buffer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
+            assert!(read > 0, "the server has closed the connection");
+            if let Some(body) = body(&self.buffer) {
+                return &self.buffer[body..];
+            }
+        }
+    }
+}
+
+/// Where the body of an answer begins, once it is there as a whole.
+fn body(answer: &[u8]) -> Option<usize> {
+    let begin = place_behind(answer, b"\r\n\r\n")?;
+    let head = &answer[..begin];
+    assert!(
+        head.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(answer)
+    );
+    let digits = &head[place_behind(head, b"content-length: ").unwrap()..];
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let length = digits.fold(0, |length, digit| 10 * length + usize::from(digit - b'0'));
+    (answer.len() >= begin + length).then_some(begin)
+}
+
+fn place_behind(text: &[u8], part: &[u8]) -> Option<usize> {
+    let place = text.windows(part.len()).position(|window| window == part)?;
+    Some(place + part.len())
+}

@@ -1,0 +1,48 @@
+//! What is asked, over and over: the texts of both requests.
+
+use atlasent::execution_hash_of_text;
+
+pub(super) const POLICIES: &str = include_str!("policies.cedar");
+pub(super) const AMOUNT: i64 = 250;
+pub(super) const REGION: &str = "eu-west";
+
+/// The key of all clients.
+pub(super) const API_KEY: &str = "ask_test_a-benchmark-has-no-secrets";
+
+const AGENT: &str = "billing-bot";
+const ACTION: &str = "payment.refund";
+
+fn context() -> String {
+    format!(r#"{{"amount":{AMOUNT},"region":"{REGION}","urgent":false}}"#)
+}
+
+/// The whole request whether the agent may.
+pub(super) fn evaluate() -> Vec<u8> {
+    let context = context();
+    let body = format!(
+        r#"{{"action_type":"{ACTION}","actor_id":"{AGENT}","resource_id":"account-12","context":{context}}}"#
+    );
+    let mut request = head("/v1-evaluate", body.len());
+    request.extend_from_slice(body.as_bytes());
+    request
+}
+
+/// The whole request whether a permit is good, up to the token, and what comes after it. Tokens are of one length.
+pub(super) fn verify(token_length: usize) -> (Vec<u8>, Vec<u8>) {
+    let hash = execution_hash_of_text(ACTION, AGENT, &context());
+    let before = r#"{"permit_token":""#;
+    let after =
+        format!(r#"","action_type":"{ACTION}","actor_id":"{AGENT}","execution_hash":"{hash}"}}"#);
+    let length = before.len() + token_length + after.len();
+    let mut request = head("/v1-verify-permit", length);
+    request.extend_from_slice(before.as_bytes());
+    (request, after.into_bytes())
+}
+
+fn head(path: &str, length: usize) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .into_bytes()
+}

@@ -1,0 +1,136 @@
+//! The servers that are measured, each in a process of its own: this executable again, told which to be.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::{
+    ApiKey, KeyRing, LocalAuthority, MemoryStore, Policies, RedbStore, Store,
+};
+
+use super::floor;
+use super::question::{API_KEY, POLICIES};
+
+/// What answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing but the HTTP: both answers are constants.
+    Floor,
+    Memory,
+    /// Each answer is on the disk before it is given.
+    Redb,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Floor, Self::Memory, Self::Redb];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Memory => "memory",
+            Self::Redb => "redb",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// How many processes answer. Connections are spread over them.
+    pub(super) fn processes(self) -> usize {
+        match self {
+            Self::Floor | Self::Memory | Self::Redb => 1,
+        }
+    }
+
+    /// Answers until the standard input ends. The address is the first line of the standard output.
+    pub(super) fn serve(self) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            match self {
+                Self::Floor => floor::serve(tell, closed()).await,
+                Self::Memory => serve(MemoryStore::with_limits(1_000_000, 1_000_000)).await,
+                Self::Redb => {
+                    // Beside the executables: a folder for temporary files is often none that a disk keeps.
+                    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+                    serve(RedbStore::open(folder.path().join("serve.redb")).unwrap()).await;
+                }
+            }
+        });
+    }
+}
+
+async fn serve(store: impl Store) {
+    let policies = Policies::parse(POLICIES).unwrap();
+    let authority = LocalAuthority::builder(policies).store(store);
+    let mut key = ApiKey::of(&API_KEY.to_owned().into()).unwrap();
+    key.rate_limit_per_minute = u64::MAX;
+    let server = Server::new(
+        authority.build().await.unwrap(),
+        KeyBook::of([key]),
+        KeyRing::in_memory().unwrap(),
+    );
+    let any = "127.0.0.1:0".parse().unwrap();
+    let listening = server.listen(any, None).await.unwrap();
+    tell(listening.address());
+    listening.run_until(closed()).await.unwrap();
+}
+
+fn tell(address: SocketAddr) {
+    println!("{address}");
+}
+
+async fn closed() {
+    let wait = || io::stdin().read_to_end(&mut Vec::new());
+    drop(tokio::task::spawn_blocking(wait).await);
+}
+
+/// A server that answers, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    pub(super) address: SocketAddr,
+}
+
+impl Running {
+    pub(super) fn start(kind: Kind) -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--serve", kind.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        let output = child.stdout.take().unwrap();
+        BufReader::new(output).read_line(&mut address).unwrap();
+        Self {
+            input: child.stdin.take(),
+            child,
+            address: address.trim().parse().unwrap(),
+        }
+    }
+
+    /// How long its threads have computed so far, where the system says so.
+    pub(super) fn computed(&self) -> Option<Duration> {
+        let stat = Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("stat");
+        let stat = std::fs::read_to_string(stat).ok()?;
+        // Behind the name, which may hold anything: the 12th and 13th are ticks of 10 ms.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok();
+        Some(Duration::from_millis(10 * (ticks()? + ticks()?)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
