@@ -17,6 +17,8 @@ mod keys;
 mod limits;
 mod permits;
 mod reload;
+mod retention;
 mod stage;
 mod streaming;
+mod tls;
 mod trail;

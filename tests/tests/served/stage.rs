@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use atlasent_authority::server::{KeyBook, PolicyFolder, Server, Settings};
+use atlasent_authority::server::{KeyBook, PolicyFolder, Retention, Server, Settings};
 use atlasent_authority::{
     ApiKey, Environment, KeyRing, LocalAuthority, MemoryStore, Policies, Store,
 };
@@ -65,6 +65,7 @@ pub(crate) struct Set<S: Store> {
     pub(crate) signing: KeyRing,
     pub(crate) settings: Settings,
     pub(crate) folder: Option<PolicyFolder>,
+    pub(crate) retention: Option<Retention>,
 }
 
 impl<S: Store> Set<S> {
@@ -75,6 +76,7 @@ impl<S: Store> Set<S> {
             signing: KeyRing::in_memory().unwrap(),
             settings: Settings::default(),
             folder: None,
+            retention: None,
         }
     }
 
@@ -84,6 +86,9 @@ impl<S: Store> Set<S> {
             Server::new(self.authority, self.keys, self.signing).settings(self.settings);
         if let Some(folder) = self.folder {
             server = server.watch(folder);
+        }
+        if let Some(retention) = self.retention {
+            server = server.retain(retention);
         }
         let listening = server
             .listen("127.0.0.1:0".parse().unwrap(), None)

@@ -1,0 +1,105 @@
+//! Old events: archived in signed bundles, dropped from the store, and the rest still verifies.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use atlasent::audit::{BundleVerifier, TrustedKeys};
+use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
+use atlasent_authority::server::{KeyBook, Retention};
+use atlasent_authority::{KeyRing, LocalAuthority, RedbStore};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use crate::stage::{Set, new_key, policies};
+
+const DAY: i64 = 24 * 3600;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head() {
+    let folder = tempfile::tempdir().unwrap();
+    // Five events of three days ago, and those of today.
+    let ago = Arc::new(AtomicI64::new(3 * DAY));
+    let clock = Arc::clone(&ago);
+    let authority = LocalAuthority::builder(policies())
+        .store(RedbStore::open(folder.path().join("store.redb")).unwrap())
+        .clock(move || Timestamp::now() - SignedDuration::from_secs(clock.load(Ordering::SeqCst)))
+        .build()
+        .await
+        .unwrap();
+    let request = EvaluateRequest::new(
+        Agent::new("bot").unwrap(),
+        &AnyAction::new("deploy").unwrap(),
+    );
+    let request = request.unwrap();
+    for _ in 0..4 {
+        authority.evaluate(&request).await.unwrap();
+    }
+    ago.store(0, Ordering::SeqCst);
+    for _ in 0..3 {
+        authority.evaluate(&request).await.unwrap();
+    }
+
+    let (key, secret) = new_key();
+    let mut set = Set::new(authority);
+    set.keys = KeyBook::of([key]);
+    set.signing = KeyRing::open(folder.path()).unwrap();
+    let signer = set.signing.active();
+    let keys = TrustedKeys::new()
+        .pem(signer.key_id(), signer.public_key_pem())
+        .unwrap();
+    let archive = folder.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    set.retention = Some(Retention {
+        keep: Duration::from_secs(2 * 24 * 3600),
+        folder: archive.clone(),
+    });
+    let stage = set.serve(&secret).await;
+    for n in 0.. {
+        assert!(n < 300, "nothing is archived");
+        if stage.events("audit.archived").await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let bundle = archive.join("events-000000000001-000000000005.json");
+    let report = BundleVerifier::new(&keys).verify_path(&bundle).unwrap();
+    assert!(report.is_intact(), "{report:?}");
+    assert_eq!(report.chain.events, 5);
+    let bundle: serde_json::Value = serde_json::from_slice(&fs::read(bundle).unwrap()).unwrap();
+
+    let page = stage.get("/v1-audit/events").await.body;
+    assert_eq!(
+        (&page["total"], &page["events"][0]["sequence"]),
+        (&json!(4), &json!(6))
+    );
+    assert_eq!(
+        page["events"][0]["previous_hash"],
+        bundle["chain_head_hash"]
+    );
+    assert_eq!(
+        page["events"][3]["payload"]["checkpoint"],
+        bundle["chain_head_hash"]
+    );
+    let export = stage.post("/v1-audit/exports", &json!({})).await.text;
+    let report = BundleVerifier::new(&keys).verify_bytes(&export).unwrap();
+    assert!(report.is_intact(), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_could_not_be_kept_elsewhere_stays() {
+    let authority = LocalAuthority::in_memory(policies()).unwrap();
+    let keys = KeyRing::in_memory().unwrap();
+    let full = authority.archive(Timestamp::MAX, &keys, |_, _, _| {
+        Err(std::io::ErrorKind::StorageFull.into())
+    });
+    assert!(full.await.is_err());
+    assert_eq!(authority.trail().await.unwrap().events.len(), 1);
+    // Nothing that is old is nothing to do.
+    let none = authority.archive("2000-01-01T00:00:00Z".parse().unwrap(), &keys, |_, _, _| {
+        Ok(())
+    });
+    assert_eq!(none.await.unwrap(), None);
+}
