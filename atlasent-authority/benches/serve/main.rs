@@ -6,6 +6,7 @@
 //!
 //! - `floor` answers the same two requests from constants, by the same libraries: what HTTP alone costs.
 //! - `memory` and `redb` are the server on its stores, `redb` on a real disk, each answer after its `fsync`.
+//! - `postgres` is the server on a database, and `replicas` two of them on the same one; where there is a database.
 //! - `cedar` is the bare decision on the same policies, in one thread: no pair takes less.
 //!
 //! `of floor` is the share of the floor's pairs per second. Over many runs it holds still where the numbers do not. `CPU`
@@ -15,7 +16,8 @@
 //! |---|---|---|
 //! | `ATLASENT_BENCH_SECONDS` | 3 | how long each measurement takes |
 //! | `ATLASENT_BENCH_CONNECTIONS` | `1,8,64,256` | how many connections there are |
-//! | `ATLASENT_BENCH_SERVERS` | `floor,memory,redb` | which servers are measured |
+//! | `ATLASENT_BENCH_POSTGRES` | | the address of a database to fill |
+//! | `ATLASENT_BENCH_SERVERS` | all there can be | which servers are measured |
 //! | `ATLASENT_BENCH_ROUNDS` | 1 | how often; the median by pairs per second is told |
 //!
 //! Without `--bench`, as in `cargo test --benches`, all is run for a moment only, to see that it runs.
@@ -38,7 +40,7 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use load::{Load, Pairs};
-use server::{Kind, Running};
+use server::{DATABASE, Kind, Running};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -73,7 +75,11 @@ fn main() {
 
 /// A row for each server, under the same load.
 fn measure(load: Load) -> Vec<Row> {
-    let kinds = list("ATLASENT_BENCH_SERVERS", "floor,memory,redb");
+    let kinds = match env::var_os(DATABASE) {
+        Some(_) => "floor,memory,redb,postgres,replicas",
+        None => "floor,memory,redb",
+    };
+    let kinds = list("ATLASENT_BENCH_SERVERS", kinds);
     let kinds: Vec<_> = kinds
         .iter()
         .map(|name| Kind::named(name).unwrap())

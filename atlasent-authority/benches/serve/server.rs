@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{
-    ApiKey, KeyRing, LocalAuthority, MemoryStore, Policies, RedbStore, Store,
+    ApiKey, KeyRing, LocalAuthority, MemoryStore, Policies, PostgresStore, RedbStore, Store,
 };
 
 use super::floor;
 use super::question::{API_KEY, POLICIES};
+
+/// The variable that holds the address of a database.
+pub(super) const DATABASE: &str = "ATLASENT_BENCH_POSTGRES";
 
 /// What answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +26,28 @@ pub(super) enum Kind {
     Memory,
     /// Each answer is on the disk before it is given.
     Redb,
+    /// The same, in a database.
+    Postgres,
+    /// The same with two servers on one database.
+    Replicas,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Floor, Self::Memory, Self::Redb];
+    const ALL: [Self; 5] = [
+        Self::Floor,
+        Self::Memory,
+        Self::Redb,
+        Self::Postgres,
+        Self::Replicas,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
             Self::Memory => "memory",
             Self::Redb => "redb",
+            Self::Postgres => "postgres",
+            Self::Replicas => "replicas",
         }
     }
 
@@ -43,7 +58,8 @@ impl Kind {
     /// How many processes answer. Connections are spread over them.
     pub(super) fn processes(self) -> usize {
         match self {
-            Self::Floor | Self::Memory | Self::Redb => 1,
+            Self::Floor | Self::Memory | Self::Redb | Self::Postgres => 1,
+            Self::Replicas => 2,
         }
     }
 
@@ -58,6 +74,10 @@ impl Kind {
                     // Beside the executables: a folder for temporary files is often none that a disk keeps.
                     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
                     serve(RedbStore::open(folder.path().join("serve.redb")).unwrap()).await;
+                }
+                Self::Postgres | Self::Replicas => {
+                    let address = env::var(DATABASE).unwrap();
+                    serve(PostgresStore::open(&address).await.unwrap()).await;
                 }
             }
         });
