@@ -1,6 +1,6 @@
 //! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the SDKs of all languages.
 //!
-//! What it answers is the contract's part B. A request passes the [gate](gate) first: a place among those that are
+//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: a place among those that are
 //! answered at a time, an API key, its networks and its rate. Behind it, each file holds the endpoints of one subject.
 
 mod about;
