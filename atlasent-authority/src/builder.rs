@@ -12,7 +12,7 @@ use crate::local::LocalAuthority;
 use crate::policy::Policies;
 use crate::record;
 use crate::replay;
-use crate::store::{MemoryStore, Store};
+use crate::store::{Draft, MemoryStore, Store};
 
 /// Sets up a [`LocalAuthority`].
 ///
@@ -36,6 +36,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     clock: Arc<dyn Clock>,
     permit_ttl: SignedDuration,
     record_context: bool,
+    org_id: String,
 }
 
 impl LocalAuthorityBuilder {
@@ -46,6 +47,7 @@ impl LocalAuthorityBuilder {
             clock: Arc::new(SystemClock),
             permit_ttl: SignedDuration::from_hours(1),
             record_context: false,
+            org_id: "local".to_owned(),
         }
     }
 }
@@ -64,6 +66,12 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
+    /// Whose chain a new one is: `local` by default. A chain that has events stays whose it is.
+    pub fn org_id(mut self, org_id: impl Into<String>) -> Self {
+        self.org_id = org_id.into();
+        self
+    }
+
     /// Where the time comes from. The system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -78,6 +86,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             clock: self.clock,
             permit_ttl: self.permit_ttl,
             record_context: self.record_context,
+            org_id: self.org_id,
         }
     }
 
@@ -96,7 +105,12 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             record_context: self.record_context,
             secret: replay::random_bits()?,
         };
-        authority.record(loaded).await?;
+        let org_id = self.org_id;
+        let start = move |draft: &mut Draft<'_>| {
+            draft.set_org_id(&org_id);
+            drop(draft.record(loaded));
+        };
+        authority.commit(Vec::new(), start).await?;
         Ok(authority)
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn publish(
     let draft = path.with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
     let written = (|| {
         let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&draft)?;
+        give_to_owner_of(path, &draft);
         write(&mut file)?;
         file.sync_all()?;
         match how {
@@ -45,6 +46,22 @@ pub(crate) fn publish(
     {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+/// Gives a new file to whoever has the one that it replaces, else the folder: root makes keys for a server that is not root.
+pub(crate) fn give_to_owner_of(place: &Path, file: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let folder = place
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let owner = fs::metadata(place).or_else(|_| fs::metadata(folder.unwrap_or(Path::new("."))));
+        // Who may not give files away has made one of their own.
+        if let Ok(owner) = owner {
+            let _ = chown(file, Some(owner.uid()), Some(owner.gid()));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::ApiKey;
-use crate::files::{Publish, private, publish};
+use crate::files::{Publish, give_to_owner_of, private, publish};
 
 /// The file of API keys. It holds digests, and nobody but its owner may read it.
 ///
@@ -116,8 +116,9 @@ impl KeyFile {
         let failed = |error| self.failed(error);
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false);
-        let lock = private(options).open(self.path.with_added_extension("lock"));
-        let lock = lock.map_err(failed)?;
+        let beside = self.path.with_added_extension("lock");
+        let lock = private(options).open(&beside).map_err(failed)?;
+        give_to_owner_of(&self.path, &beside);
         lock.lock().map_err(failed)?;
         let mut keys = self.load()?;
         let result = change(&mut keys);

@@ -56,8 +56,10 @@ impl<S> App<S> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How long a request may take. 10 seconds by default, which is how long the SDKs wait.
+    /// How long any other request may take. 10 seconds by default, which is how long the SDKs wait.
     pub request_timeout: Duration,
+    /// How long an export of the audit trail may take. 10 minutes by default.
+    pub export_timeout: Duration,
     /// How many requests are answered at a time; 1,024 by default. Whoever comes beyond that is told to come again.
     pub concurrency: usize,
     /// How long a client may take to send the head of a request. 10 seconds by default.
@@ -74,6 +76,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_secs(10),
+            export_timeout: Duration::from_secs(600),
             concurrency: 1_024,
             header_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),

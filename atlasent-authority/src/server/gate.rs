@@ -50,6 +50,12 @@ impl Client {
     }
 }
 
+/// What the log says of whoever has called.
+struct Known {
+    key: Arc<ApiKey>,
+    address: IpAddr,
+}
+
 /// The gate before all endpoints of the contract.
 pub(super) async fn pass<S: Store>(
     State(app): State<Arc<App<S>>>,
@@ -60,9 +66,12 @@ pub(super) async fn pass<S: Store>(
     let request_id = request_id(request.headers());
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = endpoint.as_ref().map_or("unknown", MatchedPath::as_str);
-    let limit = app.settings.request_timeout;
+    let limit = match endpoint == super::EXPORTS {
+        true => app.settings.export_timeout,
+        false => app.settings.request_timeout,
+    };
     let answer = tokio::time::timeout(limit, admit(&app, request, next, &request_id));
-    let (mut response, key_id) = match answer.await {
+    let (mut response, client) = match answer.await {
         Ok(answered) => answered,
         Err(_) => (timed_out(limit).respond(&request_id), None),
     };
@@ -81,7 +90,8 @@ pub(super) async fn pass<S: Store>(
         request_id,
         endpoint,
         status = status.as_u16(),
-        key_id,
+        key_id = client.as_ref().map(|client| &*client.key.key_id),
+        client = client.as_ref().map(|client| tracing::field::display(client.address)),
         code = refused,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "answered"
@@ -94,7 +104,7 @@ async fn admit<S: Store>(
     mut request: Request,
     next: Next,
     request_id: &str,
-) -> (Response, Option<String>) {
+) -> (Response, Option<Known>) {
     let _place = match place(app) {
         Ok(place) => place,
         Err(problem) => return (problem.respond(request_id), None),
@@ -103,10 +113,13 @@ async fn admit<S: Store>(
         Ok(client) => client,
         Err(problem) => return (problem.respond(request_id), None),
     };
-    let key = Arc::clone(&client.key);
-    let rate = match count(app, &key).await {
+    let known = Known {
+        key: Arc::clone(&client.key),
+        address: client.address,
+    };
+    let rate = match count(app, &known.key).await {
         Ok(rate) => rate,
-        Err(problem) => return (problem.respond(request_id), Some(key.key_id.clone())),
+        Err(problem) => return (problem.respond(request_id), Some(known)),
     };
     let mut response = if rate.used > rate.limit {
         rate_limited(&rate).respond(request_id)
@@ -115,7 +128,7 @@ async fn admit<S: Store>(
         next.run(request).await
     };
     rate.tell(response.headers_mut());
-    (response, Some(key.key_id.clone()))
+    (response, Some(known))
 }
 
 /// A place among the requests that are answered at a time. Whoever finds none is told at once: a queue would only make

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use atlasent::{Decision, Verification};
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -35,6 +36,8 @@ pub(super) struct Metrics {
     latency: Family<Endpoint, Histogram>,
     events: Gauge,
     sequence: Gauge,
+    ahead: Gauge,
+    store_answers: Gauge,
     cells: Gauge,
     policies: Gauge,
     reloads: Family<Outcome, Counter>,
@@ -80,6 +83,8 @@ impl Metrics {
             latency: Family::new_with_constructor(histogram),
             events: Gauge::default(),
             sequence: Gauge::default(),
+            ahead: Gauge::default(),
+            store_answers: Gauge::default(),
             cells: Gauge::default(),
             policies: Gauge::default(),
             reloads: Family::default(),
@@ -122,6 +127,16 @@ impl Metrics {
             metrics.sequence.clone(),
         );
         registry.register(
+            "chain_ahead_seconds",
+            "How far the chain's time is ahead of the clock, since the clock was ahead once",
+            metrics.ahead.clone(),
+        );
+        registry.register(
+            "store_answers",
+            "Whether the store said how much it keeps (1), so that the gauges of chain and ledger are new",
+            metrics.store_answers.clone(),
+        );
+        registry.register(
             "ledger_entries",
             "Permits that the store holds, and first answers to requests with an id",
             metrics.cells.clone(),
@@ -132,6 +147,14 @@ impl Metrics {
             "Policy sets that were read again, by outcome",
             metrics.reloads.clone(),
         );
+        // What is to be alerted on has to be there before it happens.
+        for outcome in ["loaded", "refused"] {
+            let outcome = outcome.to_owned();
+            drop(metrics.reloads.get_or_create(&Outcome { outcome }));
+        }
+        for code in ["STORE_UNAVAILABLE", "TIMEOUT", "OVERLOADED"] {
+            drop(metrics.refusals.get_or_create(&Code { code }));
+        }
         metrics.registry = registry;
         metrics
     }
@@ -172,13 +195,22 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub(super) fn text(&self, status: &StoreStatus, policies: usize) -> Result<String, fmt::Error> {
+    pub(super) fn text(
+        &self,
+        status: Option<StoreStatus>,
+        policies: usize,
+    ) -> Result<String, fmt::Error> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let sequence = status.head.sequence;
-        self.events
-            .set(number(sequence.saturating_sub(status.dropped)));
-        self.sequence.set(number(sequence));
-        self.cells.set(number(status.cells));
+        self.store_answers.set(status.is_some().into());
+        if let Some(status) = status {
+            let sequence = status.head.sequence;
+            self.events
+                .set(number(sequence.saturating_sub(status.dropped)));
+            self.sequence.set(number(sequence));
+            self.cells.set(number(status.cells));
+            let ahead = status.head.time.duration_since(Timestamp::now());
+            self.ahead.set(ahead.as_secs().max(0));
+        }
         self.policies.set(number(policies as u64));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -208,7 +240,7 @@ mod tests {
             dropped: 0,
             cells: 7,
         };
-        metrics.text(&status, 3).unwrap()
+        metrics.text(Some(status), 3).unwrap()
     }
 
     #[test]

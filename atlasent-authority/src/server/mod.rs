@@ -105,6 +105,9 @@ impl<S: Store> fmt::Debug for Server<S> {
     }
 }
 
+/// Where exports are asked for, which take their time.
+const EXPORTS: &str = "/v1-audit/exports";
+
 fn router<S: Store>(app: Arc<App<S>>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
     let mut router = Router::new()
@@ -115,7 +118,7 @@ fn router<S: Store>(app: Arc<App<S>>) -> Router {
         .route("/v1-api-key-self", get(about::key_self::<S>))
         .route("/v1-signing-keys", get(about::signing_keys::<S>))
         .route("/v1-audit/events", get(trail::events::<S>))
-        .route("/v1-audit/exports", post(trail::export::<S>))
+        .route(EXPORTS, post(trail::export::<S>))
         .method_not_allowed_fallback(wrong_method)
         .route_layer(gate)
         .route("/healthz", get(about::healthy))

@@ -201,9 +201,11 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     };
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::fs::MetadataExt;
         let metadata = fs::metadata(path).map_err(|error| failed(path, error))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
+        // PostgreSQL's rule for its keys: one that root hands out may be read by the group that it is handed to.
+        let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+        if metadata.mode() & forbidden != 0 {
             return Err(SigningKeyError::Exposed { path: name() });
         }
     }
@@ -245,7 +247,7 @@ mod tests {
         let path = folder.path().join(ACTIVE);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        for mode in [0o640, 0o604, 0o666] {
+        for mode in [0o644, 0o604, 0o660] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = KeyRing::open(folder.path()).unwrap_err();
             assert!(error.to_string().contains("chmod 600"), "{error}");

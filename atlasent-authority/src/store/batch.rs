@@ -172,6 +172,13 @@ impl Draft<'_> {
         &self.batch.head
     }
 
+    /// Says whose chain it is. Once it has an event, that stays.
+    pub fn set_org_id(&mut self, org_id: &str) {
+        if self.batch.head.sequence == 0 {
+            org_id.clone_into(&mut self.batch.head.org_id);
+        }
+    }
+
     /// A permit, if it is among what the change reads, and known.
     #[must_use]
     pub fn permit(&self, key: PermitKey) -> Option<&PermitEntry> {

@@ -23,6 +23,9 @@ use crate::files::private;
 /// What is in the tables, so that a later version can tell.
 const FORMAT: &str = "1";
 
+/// How much of the file is in memory at most, in bytes.
+const CACHE: usize = 256 * 1024 * 1024;
+
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
 /// Which cells are over when, in microseconds since 1970.
@@ -252,7 +255,7 @@ fn open_file(path: &Path) -> Result<Database, redb::Error> {
     // An empty file is a new store.
     let mut options = OpenOptions::new();
     private(options.write(true).create(true).truncate(false)).open(path)?;
-    let database = Database::create(path)?;
+    let database = Database::builder().set_cache_size(CACHE).create(path)?;
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::server::{Listening, Retention, Server, Settings, TlsFiles};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use ipnet::IpNet;
 
 use crate::data::{self, DataDir};
@@ -56,6 +57,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
 
+    /// Whose audit chain a new one is; one that has events stays whose it is
+    #[arg(long, value_name = "ORG", default_value = "local", value_parser = NonEmptyStringValueParser::new())]
+    org_id: String,
+
     /// Record the context of each request in full, not only its hash
     #[arg(long)]
     record_context: bool,
@@ -83,6 +88,10 @@ pub(crate) struct Serve {
     /// How long a request may take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = lifetime)]
     request_timeout: Duration,
+
+    /// How long an export of the audit trail may take
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = lifetime)]
+    export_timeout: Duration,
 
     /// How many requests are answered at a time
     #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = at_least_one)]
@@ -122,12 +131,11 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let choice = arguments.store()?;
     let store = AnyStore::open(&choice, &data).await?;
     let setup = Setup::load(arguments, &data, &store).await?;
-    let mut authority = LocalAuthority::builder(setup.policies)
+    let authority = LocalAuthority::builder(setup.policies)
         .store(store)
-        .permit_ttl(arguments.permit_ttl);
-    if arguments.record_context {
-        authority = authority.record_context(true);
-    }
+        .permit_ttl(arguments.permit_ttl)
+        .org_id(&arguments.org_id)
+        .record_context(arguments.record_context);
     let authority = authority.build().await.map_err(failed)?;
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
@@ -160,6 +168,7 @@ impl Serve {
     fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         settings.request_timeout = self.request_timeout;
+        settings.export_timeout = self.export_timeout;
         settings.concurrency = self.concurrency;
         settings.trusted_proxies.clone_from(&self.trusted_proxies);
         settings.metrics = !self.no_metrics;

@@ -1,5 +1,7 @@
 //! `atlasent signing-key`: the key that signs exports of the audit trail, and its predecessors.
 
+use std::path::{Path, PathBuf};
+
 use atlasent_authority::KeyRing;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -24,13 +26,23 @@ enum Command {
         next_line_help = true,
         after_help = "Example:\n  atlasent signing-key list > keys.json"
     )]
-    List(Which),
+    List(List),
     /// Make a new key that signs from the server's next start on; the former public key stays
     #[command(
         next_line_help = true,
         after_help = "Example:\n  atlasent signing-key rotate --data-dir /var/lib/atlasent"
     )]
     Rotate(Which),
+}
+
+#[derive(Args)]
+struct List {
+    /// The key that the server is given by its own `--signing-key` [default: the one in the data directory]
+    #[arg(long, value_name = "FILE")]
+    signing_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(Args)]
@@ -50,15 +62,19 @@ The private key is in `signing/signing-key.pem` in the data directory, for its o
 /// Runs the command on the keys of a data directory.
 pub(crate) fn run(arguments: &SigningKey) -> Result<Output, Failure> {
     match &arguments.command {
-        Command::List(which) => list(&open(which)?),
-        Command::Rotate(which) => rotate(open(which)?),
+        Command::List(List { signing_key, which }) => list(&open(which, signing_key.as_deref())?),
+        Command::Rotate(which) => rotate(open(which, None)?),
     }
 }
 
-fn open(which: &Which) -> Result<KeyRing, Failure> {
+fn open(which: &Which, given: Option<&Path>) -> Result<KeyRing, Failure> {
     let folder = data::signing_folder(&which.data.make()?);
     data::make(&folder)?;
-    KeyRing::open(folder).map_err(Failure::misuse)
+    let ring = match given {
+        Some(key) => KeyRing::given(key, folder),
+        None => KeyRing::open(folder),
+    };
+    ring.map_err(Failure::misuse)
 }
 
 fn list(ring: &KeyRing) -> Result<Output, Failure> {

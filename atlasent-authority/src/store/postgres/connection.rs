@@ -1,5 +1,6 @@
 //! A connection to the database, with or without TLS, and what went wrong with it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,15 @@ impl Address {
         config.connect_timeout(CONNECT);
         if config.get_application_name().is_none() {
             config.application_name("atlasent");
+        }
+        if !url.contains("sslmode=") {
+            let here = config.get_hosts().iter().all(is_this_machine);
+            let mode = if here {
+                SslMode::Disable
+            } else {
+                SslMode::Require
+            };
+            config.ssl_mode(mode);
         }
         let tls = match config.get_ssl_mode() {
             SslMode::Disable => None,
@@ -87,6 +97,17 @@ impl Address {
     }
 }
 
+fn is_this_machine(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}
+
 /// TLS with the certificates that the system trusts. There is none without.
 fn tls() -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -111,6 +132,24 @@ fn name(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_spoken_to_other_machines_unless_the_address_says_otherwise() {
+        for (address, tls) in [
+            ("postgres://u@db.example/d", true),
+            ("postgres://u@db.example/d?sslmode=require", true),
+            ("postgres://u@db.example/d?sslmode=disable", false),
+            ("postgres://u@localhost/d", false),
+            ("postgres://u@127.0.0.1/d", false),
+            ("postgres://u@[::1]/d", false),
+            ("postgres://u@localhost,db.example/d", true),
+            ("postgres://u@%2Frun%2Fpostgresql/d", false),
+            ("postgres://u@127.0.0.1/d?sslmode=require", true),
+        ] {
+            let parsed = Address::parse(address).ok().unwrap();
+            assert_eq!(parsed.tls.is_some(), tls, "{address}");
+        }
+    }
 
     #[test]
     fn no_error_holds_the_password() {

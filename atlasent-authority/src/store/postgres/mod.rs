@@ -43,7 +43,8 @@ const WAITING: usize = 4_096;
 /// all. A process takes all its waiting changes into one transaction. The tables are made and brought up to date when a store is
 /// opened. Clones share their connections.
 ///
-/// TLS is spoken unless the address says `sslmode=disable`, and then the certificate has to be one that the system trusts.
+/// To other machines TLS is required, unless the address says `sslmode=disable`, or `prefer`; the certificate has to be one
+/// that the system trusts.
 /// When the database goes away, changes are refused; each new one tries again.
 #[derive(Clone)]
 pub struct PostgresStore {
