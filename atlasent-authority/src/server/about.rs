@@ -9,9 +9,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::app::App;
-use super::gate::Client;
+use super::gate::{Client, in_time};
 use super::problem::Problem;
 use crate::chain::format_time;
 use crate::keys::Scope;
@@ -77,29 +78,33 @@ pub(super) async fn healthy() -> &'static str {
 /// `GET /readyz`: it can decide and record.
 pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
     // A change that changes nothing: it has to get as far as one that does.
-    let store = app.authority.store();
-    let change = store.commit(Timestamp::now(), Vec::new(), |_| ());
-    let refusal = match tokio::time::timeout(app.settings.request_timeout, change).await {
-        Ok(Ok(())) => return "ready\n".into_response(),
+    let limit = app.settings.request_timeout;
+    let change = (app.authority.store()).commit(Timestamp::now(), Vec::new(), |_| ());
+    let error = match in_time(limit, Instant::now() + limit, change).await {
+        Ok(Ok(())) => {
+            return "ready
+"
+            .into_response();
+        }
         Ok(Err(error)) => Some(error),
         Err(_) => None,
     };
     // Why, is in the log: this endpoint asks for no key.
-    let error = refusal.as_ref().map(tracing::field::display);
+    let error = error.as_ref().map(tracing::field::display);
     tracing::error!(target: "atlasent", error, "the store takes no changes");
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        "the store takes no changes\n",
-    )
-        .into_response()
+    let said = "the store takes no changes
+";
+    (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
 }
 
 /// `GET /metrics`
 pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
     let policies = app.authority.policies().len();
     // While the store is away, what it would say is missing; the counters of refusals matter just then.
-    let status = tokio::time::timeout(METRICS_WAIT, app.status()).await;
-    let text = app.metrics.text(status.ok().and_then(Result::ok), policies);
+    let store = app.authority.store();
+    let status = in_time(METRICS_WAIT, Instant::now() + METRICS_WAIT, store.status()).await;
+    let status = status.ok().and_then(Result::ok);
+    let text = app.metrics.text(status, policies);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
@@ -110,7 +115,10 @@ pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Respons
 impl<S: Store> App<S> {
     /// How much the store keeps.
     pub(super) async fn status(&self) -> Result<crate::store::StoreStatus, Problem> {
-        self.authority.store().status().await.map_err(|error| {
+        let limit = self.settings.request_timeout;
+        let status = self.authority.store().status();
+        let status = in_time(limit, Instant::now() + limit, status).await?;
+        status.map_err(|error| {
             tracing::error!(target: "atlasent", %error, "the store does not answer");
             Problem::unavailable("STORE_UNAVAILABLE", "the store does not answer: try again")
         })

@@ -1,16 +1,20 @@
 //! What every request passes: a place, a time limit, an id, a key, a rate; and what every answer gets on its way out.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::app::App;
 use super::problem::{Problem, Refused};
@@ -18,7 +22,7 @@ use crate::keys::{ApiKey, Scope};
 use crate::replay::Caller;
 use crate::store::Store;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -31,6 +35,10 @@ pub(super) struct Client {
     pub(super) address: IpAddr,
     pub(super) request_id: String,
 }
+
+/// The id of a request that came to the gate.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
 
 impl Client {
     pub(super) fn caller(&self) -> Caller<'_> {
@@ -59,22 +67,21 @@ struct Known {
 /// The gate before all endpoints of the contract.
 pub(super) async fn pass<S: Store>(
     State(app): State<Arc<App<S>>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
+    request
+        .extensions_mut()
+        .insert(RequestId(request_id.clone()));
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = endpoint.as_ref().map_or("unknown", MatchedPath::as_str);
     let limit = match endpoint == super::EXPORTS {
         true => app.settings.export_timeout,
         false => app.settings.request_timeout,
     };
-    let answer = tokio::time::timeout(limit, admit(&app, request, next, &request_id));
-    let (mut response, client) = match answer.await {
-        Ok(answered) => answered,
-        Err(_) => (timed_out(limit).respond(&request_id), None),
-    };
+    let (mut response, client) = admit(&app, request, next, &request_id, limit).await;
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -104,6 +111,7 @@ async fn admit<S: Store>(
     mut request: Request,
     next: Next,
     request_id: &str,
+    limit: Duration,
 ) -> (Response, Option<Known>) {
     let _place = match place(app) {
         Ok(place) => place,
@@ -117,7 +125,9 @@ async fn admit<S: Store>(
         key: Arc::clone(&client.key),
         address: client.address,
     };
-    let rate = match count(app, &known.key).await {
+    let deadline = Instant::now() + limit;
+    let counted = in_time(limit, deadline, count(app, &known.key)).await;
+    let rate = match counted.and_then(|counted| counted) {
         Ok(rate) => rate,
         Err(problem) => return (problem.respond(request_id), Some(known)),
     };
@@ -125,7 +135,8 @@ async fn admit<S: Store>(
         rate_limited(&rate).respond(request_id)
     } else {
         request.extensions_mut().insert(client);
-        next.run(request).await
+        let answered = in_time(limit, deadline, next.run(request)).await;
+        answered.unwrap_or_else(|problem| problem.respond(request_id))
     };
     rate.tell(response.headers_mut());
     (response, Some(known))
@@ -250,11 +261,29 @@ fn rate_limited(rate: &Rate) -> Problem {
     .after(rate.wait)
 }
 
-fn timed_out(limit: Duration) -> Problem {
-    Problem::unavailable(
-        "TIMEOUT",
-        format!("there was no answer within {} ms", limit.as_millis()),
-    )
+/// What comes of something, if it ends in time and does not panic: a broken connection would tell nobody whose fault it was.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    deadline: Instant,
+    answering: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    // What panicked is dropped, and what it shared is guarded by locks that stand that.
+    let answering = AssertUnwindSafe(answering).catch_unwind();
+    match tokio::time::timeout_at(deadline, answering).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => {
+            tracing::error!(target: "atlasent", "a request ended in a panic");
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "INTERNAL_ERROR",
+                "the request could not be answered",
+            ))
+        }
+        Err(_) => Err(Problem::unavailable(
+            "TIMEOUT",
+            format!("there was no answer within {} ms", limit.as_millis()),
+        )),
+    }
 }
 
 /// The caller's id for the request if it can be one, else a new one.

@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Extension, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -138,11 +138,11 @@ async fn not_found(request: Request) -> Response {
     .respond(&gate::request_id(request.headers()))
 }
 
-async fn wrong_method(request: Request) -> Response {
+async fn wrong_method(Extension(id): Extension<gate::RequestId>) -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
         "this endpoint takes another method",
     )
-    .respond(&gate::request_id(request.headers()))
+    .respond(&id.0)
 }

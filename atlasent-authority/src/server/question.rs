@@ -164,5 +164,5 @@ fn object(name: &str, text: &str) -> Result<Map<String, Value>, Problem> {
 }
 
 fn missing(name: &str) -> Problem {
-    Problem::invalid(format!("`{name}` is missing: 1 to 256 characters"))
+    Problem::invalid(format!("`{name}` is missing"))
 }

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 use std::{fs, io};
 
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::app::App;
+use super::gate::in_time;
 use crate::policy::{Policies, PolicyError};
 use crate::store::Store;
 
@@ -46,14 +48,22 @@ impl PolicyFolder {
             return;
         }
         let path = self.path.clone();
-        let Ok(read) = spawn_blocking(move || Policies::from_dir(path)).await else {
+        let reading = move || (Policies::from_dir(&path), look(&path).ok());
+        let Ok((read, after)) = spawn_blocking(reading).await else {
             return;
         };
+        // It is being written: half of it must not decide, not even for a second.
+        if after != now {
+            return;
+        }
+        let limit = app.settings.request_timeout;
+        let deadline = Instant::now() + limit;
         let recorded = match read {
             Ok(policies) => {
                 let count = policies.len();
-                let recorded = app.authority.replace_policies(policies).await;
-                if recorded.is_ok() {
+                let replacing = app.authority.replace_policies(policies);
+                let recorded = in_time(limit, deadline, replacing).await;
+                if matches!(recorded, Ok(Ok(()))) {
                     tracing::info!(target: "atlasent", policies = count, "new policies decide");
                     app.metrics.reloaded("loaded");
                 }
@@ -64,14 +74,19 @@ impl PolicyFolder {
                     tracing::error!(target: "atlasent", %problem, "policies refused; the former ones stay");
                 }
                 app.metrics.reloaded("refused");
-                app.authority.policies_refused(&error).await
+                let recording = app.authority.policies_refused(&error);
+                in_time(limit, deadline, recording).await
             }
         };
         match recorded {
-            Ok(()) => self.seen = now,
+            Ok(Ok(())) => self.seen = now,
             // Not on record, so not in force: the next look tries again.
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::error!(target: "atlasent", %error, "new policies cannot be recorded");
+            }
+            Err(problem) => {
+                let code = problem.code;
+                tracing::error!(target: "atlasent", code, "new policies cannot be recorded");
             }
         }
     }

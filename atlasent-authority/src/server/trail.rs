@@ -32,7 +32,10 @@ struct Wanted {
     actor_id: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    // An export has no pages.
+    #[serde(skip)]
     limit: Option<String>,
+    #[serde(skip)]
     cursor: Option<String>,
 }
 

@@ -173,16 +173,18 @@ async fn a_revocation_or_verification_that_was_not_kept_is_an_error() {
             let stage = stage(fault, VERIFY).await;
             let token = stage.permit(json!({})).await;
             let body = json!({ "decision_id": token, "permit_token": token });
-            let request = stage.request("POST", path).bearer_auth(&stage.key);
-            let request = request
-                .header("content-type", "application/json")
-                .body(body.to_string());
-            // A panic closes the connection.
-            let status = request
-                .send()
-                .await
-                .map_or(500, |response| response.status().as_u16());
-            assert!(status >= 500, "{fault:?} {path}");
+            let said = stage.post(path, &body).await;
+            let code = match fault {
+                Fault::Fails | Fault::FailsAfterwards => (503, "STORE_UNAVAILABLE"),
+                Fault::Hangs => (503, "TIMEOUT"),
+                Fault::Panics => (500, "INTERNAL_ERROR"),
+            };
+            assert_eq!(said.code(), code, "{path}");
+            // The key is known by then, so what is left of its rate is said.
+            assert!(
+                !said.header("x-ratelimit-remaining").is_empty(),
+                "{fault:?} {path}"
+            );
             let kept = fault == Fault::FailsAfterwards;
             let again = stage.verify(json!({ "permit_token": token })).await;
             assert_eq!(again["valid"], !kept, "{fault:?} {path}");
