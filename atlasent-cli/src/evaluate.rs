@@ -1,143 +1,171 @@
-//! `atlasent evaluate`: one question, the answer, and the reasons for it.
+//! `atlasent evaluate`: what policies answer to one question, and why. It records nothing and mints nothing.
 
-use std::fmt::Write;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
-use atlasent::{Agent, AnyAction, EvaluateRequest, PolicyTrace};
+use atlasent::{Agent, AnyAction, Context, EvaluateRequest, PolicyTrace};
 use atlasent_authority::{Explanation, Policies};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
+use crate::json;
 use crate::output::{Output, harmless};
-use crate::{json, policy};
+use crate::policy;
 
-/// Ask the policies of a folder one question, and say why they answer as they do
+/// As much as a server reads of one request (contract, part B).
+const MAX_CONTEXT_BYTES: usize = 1 << 20;
+
+/// Ask policies one question, and print the decision and why it is that one
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
-  atlasent evaluate --policies policies --agent deploy-bot --action deploy.production --context '{\"replicas\":500}'
-  jq .context request.json | atlasent evaluate --policies policies --agent bot --action deploy --context - --json
+#[command(after_help = r#"Examples:
+  atlasent evaluate --policies policies --agent deploy-bot --action deploy.production --context '{"replicas": 3}'
+  atlasent evaluate --policies policies --agent bot --action read --resource patient-1 --context - --json < context.json
 
-It asks no server, records nothing, and mints no permit. Exit code 0: allowed; 1: not.")]
+An allow ends with exit code 0, any other decision with 1. Nothing is recorded, and no permit comes of it."#)]
 pub(crate) struct Evaluate {
-    /// The folder of the policies
+    /// The directory of the policies
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
 
-    /// Who asks
+    /// The agent who asks
     #[arg(long, value_name = "AGENT")]
     agent: String,
 
-    /// What for
+    /// What the agent wants to do
     #[arg(long, value_name = "ACTION")]
     action: String,
 
-    /// On what
+    /// What the action is done to
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
 
-    /// The circumstances, a JSON object; `-` reads it from standard input
-    #[arg(long, value_name = "JSON")]
+    /// The circumstances, as a JSON object, or `-` for standard input [default: {}]
+    #[arg(long, value_name = "JSON|-")]
     context: Option<String>,
 
-    /// Print the answer as one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Asks the question.
+/// Asks, and explains the answer.
 pub(crate) fn run(arguments: &Evaluate) -> Result<Output, Failure> {
+    let request = request(arguments)?;
     let policies = policy::load(&arguments.policies)?;
-    let answer = policies.explain(&question(arguments)?);
-    let text = match arguments.json {
-        true => json::for_stdout(&as_json(&answer).to_string()),
-        false => as_text(&answer, &policies),
-    };
-    match answer.decision.is_allow() {
-        true => Ok(Output::new(text)),
-        false => Err(Failure::report(text)),
+    let explanation = policies.explain(&request);
+    let output = Output::new(if arguments.json {
+        json::for_stdout(&as_json(&explanation, &policies).to_string())
+    } else {
+        as_text(&explanation, &policies)
+    });
+    if explanation.decision.is_allow() {
+        Ok(output)
+    } else {
+        Err(Failure::Negative(output))
     }
 }
 
-fn question(arguments: &Evaluate) -> Result<EvaluateRequest, Failure> {
+fn request(arguments: &Evaluate) -> Result<EvaluateRequest, Failure> {
+    let context = match arguments.context.as_deref() {
+        None => Context::new(),
+        Some("-") => context(&standard_input()?)?,
+        Some(text) => context(text)?,
+    };
+    let agent = Agent::new(arguments.agent.as_str()).map_err(Failure::misuse)?;
     let action = AnyAction::new(arguments.action.clone()).map_err(Failure::misuse)?;
-    let agent = Agent::new(arguments.agent.clone()).map_err(Failure::misuse)?;
-    let mut request = EvaluateRequest::new(agent, &action).map_err(Failure::misuse)?;
-    request.resource_id.clone_from(&arguments.resource);
-    request.context = context(arguments.context.as_deref())?.into();
-    Ok(request)
+    let mut action = action.with_context(context);
+    if let Some(resource) = &arguments.resource {
+        action = action.with_resource(resource);
+    }
+    EvaluateRequest::new(agent, &action).map_err(Failure::misuse)
 }
 
-fn context(argument: Option<&str>) -> Result<Map<String, Value>, Failure> {
-    let text = match argument {
-        None => return Ok(Map::new()),
-        Some("-") => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| Failure::misuse(format!("cannot read the context: {error}")))?;
-            text
-        }
-        Some(text) => text.to_owned(),
-    };
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::misuse(format!("`--context` is no JSON object: {error}")))
+/// The error repeats nothing of the context, which can hold secrets.
+fn context(text: &str) -> Result<Context, Failure> {
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Failure::misuse(format!(
+            "`--context` takes a JSON object, as in `{{\"replicas\": 3}}`: line {line}, column {column} does not fit"
+        ))
+    })?;
+    Ok(Context::from(object))
 }
 
-fn as_text(answer: &Explanation, policies: &Policies) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_text(&mut text, answer, policies);
-    text
+fn standard_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .lock()
+        .take(MAX_CONTEXT_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::misuse(format!("cannot read standard input: {error}")))?;
+    if bytes.len() > MAX_CONTEXT_BYTES {
+        return Err(Failure::misuse(format!(
+            "standard input holds more than the {MAX_CONTEXT_BYTES} bytes that a request may have"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::misuse("standard input is not UTF-8"))
 }
 
-fn write_text(out: &mut String, answer: &Explanation, policies: &Policies) -> std::fmt::Result {
-    writeln!(out, "{}: {}", answer.decision, harmless(&answer.reason))?;
-    if let Some(code) = &answer.code {
-        writeln!(out, "  code         {}", harmless(code))?;
+fn as_text(explanation: &Explanation, policies: &Policies) -> String {
+    let place = |id: &str| policies.place(id).unwrap_or_default();
+    let mut lines = vec![format!("{}: {}", explanation.decision, explanation.reason)];
+    lines.extend(
+        explanation
+            .code
+            .as_ref()
+            .map(|code| format!("code: {code}")),
+    );
+    if let Some(wait) = explanation.retry_after {
+        lines.push(format!("retry after: {} s", wait.as_secs()));
     }
-    if let Some(wait) = answer.retry_after {
-        writeln!(out, "  ask again in {} seconds", wait.as_secs())?;
+    for id in &explanation.determining {
+        lines.push(format!("decided by: `{id}` at {}", place(id)));
     }
-    for error in &answer.errors {
-        writeln!(out, "  error        {}", harmless(error))?;
+    lines.extend(
+        explanation
+            .errors
+            .iter()
+            .map(|error| format!("error: {error}")),
+    );
+    if explanation.trace.rules_evaluated.is_empty() {
+        lines.push("considered: no policy".to_owned());
+    } else {
+        lines.push("considered:".to_owned());
     }
-    if answer.trace.rules_evaluated.is_empty() {
-        return writeln!(out, "  no policy is about this agent, action and resource");
+    for policy in &explanation.trace.rules_evaluated {
+        let (id, says) = (&policy.policy_id, &policy.decision);
+        lines.push(format!(
+            "  `{id}` at {} ({says}): {}",
+            place(id),
+            outcome(policy)
+        ));
     }
-    for policy in &answer.trace.rules_evaluated {
-        let place = policies.place(&policy.policy_id).unwrap_or_default();
-        writeln!(
-            out,
-            "  {} {} ({}, {})",
-            outcome(answer, policy),
-            harmless(&policy.policy_id),
-            policy.decision,
-            harmless(&place)
-        )?;
-    }
-    Ok(())
+    lines.iter().map(|line| harmless(line) + "\n").collect()
 }
 
-/// How a policy came out, in one word that lines up.
-fn outcome(answer: &Explanation, policy: &PolicyTrace) -> &'static str {
-    let matched = policy.stages.iter().all(|stage| stage.matched);
-    match (answer.determining.contains(&policy.policy_id), matched) {
-        (true, _) => "decides     ",
-        (false, true) => "applies     ",
-        (false, false) => "does not    ",
+/// How far the policy came.
+fn outcome(policy: &PolicyTrace) -> &'static str {
+    match policy.stages.as_slice() {
+        [_, condition] if condition.matched => "matches",
+        [_, condition] if condition.detail.is_some() => "could not be evaluated",
+        [_, _] => "its condition is not met",
+        _ => "its scope is about others",
     }
 }
 
-fn as_json(answer: &Explanation) -> Value {
-    json!({
-        "decision": answer.decision,
-        "reason": answer.reason,
-        "code": answer.code,
-        "retry_after": answer.retry_after.map(|wait| wait.as_secs()),
-        "policies": answer.determining,
-        "errors": answer.errors,
-        "constraint_trace": answer.trace,
-    })
+fn as_json(explanation: &Explanation, policies: &Policies) -> Value {
+    let determining: Vec<Value> = (explanation.determining.iter())
+        .map(|id| json::with(json!({ "id": id }), "place", policies.place(id)))
+        .collect();
+    let json = json!({
+        "decision": explanation.decision,
+        "reason": explanation.reason,
+        "policies": determining,
+        "errors": explanation.errors,
+        "constraint_trace": explanation.trace,
+    });
+    let json = json::with(json, "code", explanation.code.as_deref());
+    let wait = explanation.retry_after.map(|wait| wait.as_secs());
+    json::with(json, "retry_after", wait)
 }

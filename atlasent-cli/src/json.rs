@@ -1,5 +1,7 @@
 //! How JSON is printed: for people on a terminal, on one line for everyone else.
 
+use serde_json::Value;
+
 use crate::output::{acts_on_terminals, is_for_people};
 
 /// The JSON text, laid out for whoever reads standard output.
@@ -9,6 +11,14 @@ pub(crate) fn for_stdout(json: &str) -> String {
     } else {
         lay_out(json, Layout::Line)
     }
+}
+
+/// The object with one more member, if there is one: what is absent is left out, and never `null`.
+pub(crate) fn with<T: Into<Value>>(mut object: Value, name: &str, member: Option<T>) -> Value {
+    if let (Some(members), Some(member)) = (object.as_object_mut(), member) {
+        members.insert(name.to_owned(), member.into());
+    }
+    object
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -86,7 +96,6 @@ fn break_line(out: &mut String, layout: Layout, depth: usize) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value;
 
     use super::*;
 

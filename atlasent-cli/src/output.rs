@@ -30,16 +30,11 @@ impl Output {
     }
 
     /// Prints to standard output, then the warnings to standard error: a failure to print stays one line.
-    pub(crate) fn print(self) -> Result<(), Failure> {
+    pub(crate) fn print(self) -> io::Result<()> {
         match write(&self.text) {
-            Ok(()) => {}
             // Whoever reads has enough. That is no failure of the command.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            Err(error) => {
-                return Err(Failure::misuse(format!(
-                    "cannot write to standard output: {error}"
-                )));
-            }
+            written => written?,
         }
         for warning in &self.warnings {
             say("warning", warning);
@@ -50,7 +45,7 @@ impl Output {
 
 /// Prints to standard output at once, for a command that goes on.
 pub(crate) fn tell(text: &str) -> Result<(), Failure> {
-    Output::new(text).print()
+    Output::new(text).print().map_err(Failure::unprintable)
 }
 
 /// Whether a person is about to read standard output, rather than a program.

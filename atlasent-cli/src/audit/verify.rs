@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Verify) -> Result<Output, Failure> {
     };
     match good {
         true => Ok(Output::new(text)),
-        false => Err(Failure::report(text)),
+        false => Err(Failure::Negative(Output::new(text))),
     }
 }
 

@@ -1,6 +1,6 @@
-//! `atlasent policy check`: syntax, schema, and what is probably a mistake.
+//! `atlasent policy check`: everything that is wrong or suspect in a directory of policies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atlasent_authority::{Policies, PolicyProblem};
 use clap::Args;
@@ -10,98 +10,168 @@ use crate::exit::Failure;
 use crate::json;
 use crate::output::{Output, harmless};
 
-/// Check the policies of a folder: syntax, schema, annotations, and what is probably a mistake
+/// Load policies as an authority does, and print what is wrong or suspect with its place
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   atlasent policy check policies
-  atlasent policy check /etc/atlasent/policies --strict --json
+  atlasent policy check policies --strict --json
 
-What an authority refuses is an error; what is probably a mistake is a warning: a `forbid` that cannot be evaluated
-where a key is missing (which denies), an action that nobody else names, a rule that applies to everything. Exit code
-0: an authority takes them; 1: it refuses them, or with `--strict` there are warnings.")]
-pub(super) struct Check {
-    /// The folder of the policies
+One finding a line, as `file:line:column: error: …` or `file:line:column: warning: …`.
+An error is what an authority refuses to start with: exit code 1.
+A warning is about what is valid and probably a mistake: exit code 0, or 1 with --strict.")]
+pub(crate) struct Check {
+    /// The directory that holds the `*.cedar` files
     #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    directory: PathBuf,
 
-    /// Let warnings fail the check, too
+    /// Refuse warnings too
     #[arg(long)]
     strict: bool,
 
-    /// Print the result as one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 /// Checks the policies.
-pub(super) fn run(arguments: &Check) -> Result<Output, Failure> {
-    let checked = Policies::from_dir(&arguments.folder);
-    let (policies, errors, warnings) = match &checked {
-        Ok(policies) => {
-            let mut warnings = policies.warnings().to_vec();
-            for found in policies.lint() {
-                if !warnings.contains(&found) {
-                    warnings.push(found);
-                }
+pub(crate) fn run(arguments: &Check) -> Result<Output, Failure> {
+    let directory = &arguments.directory;
+    if !directory.is_dir() {
+        let shown = directory.display();
+        return Err(Failure::misuse(format!(
+            "`{shown}` is no directory: name the one that holds the `*.cedar` files"
+        )));
+    }
+    let report = Report::of(directory);
+    let passes = report.errors() == 0 && !(arguments.strict && report.warnings() > 0);
+    let output = Output::new(if arguments.json {
+        json::for_stdout(&report.json(passes).to_string())
+    } else {
+        report.text()
+    });
+    if passes {
+        Ok(output)
+    } else {
+        Err(Failure::Negative(output))
+    }
+}
+
+/// What was found.
+struct Report {
+    /// How many policies were loaded; none are when one is wrong.
+    policies: Option<usize>,
+    findings: Vec<Finding>,
+}
+
+struct Finding {
+    severity: &'static str,
+    /// The file, as it is found from here.
+    file: String,
+    problem: PolicyProblem,
+}
+
+const ERROR: &str = "error";
+const WARNING: &str = "warning";
+
+impl Report {
+    fn of(directory: &Path) -> Self {
+        let (policies, severity, problems) = match Policies::from_dir(directory) {
+            Ok(policies) => {
+                let mut problems = [policies.warnings().to_vec(), policies.lint()].concat();
+                problems.sort_by(|a, b| place(a).cmp(&place(b)));
+                (Some(policies.len()), WARNING, problems)
             }
-            (policies.len(), Vec::new(), warnings)
+            Err(error) => (None, ERROR, error.problems().to_vec()),
+        };
+        let findings = problems.into_iter().map(|problem| Finding {
+            severity,
+            file: file(directory, problem.source_name()),
+            problem,
+        });
+        Self {
+            policies,
+            findings: findings.collect(),
         }
-        Err(error) => (0, error.problems().to_vec(), Vec::new()),
-    };
-    let good = errors.is_empty() && (warnings.is_empty() || !arguments.strict);
-    let text = match arguments.json {
-        true => {
-            let result = json!({
-                "ok": good,
-                "policies": policies,
-                "errors": errors.iter().map(as_json).collect::<Vec<_>>(),
-                "warnings": warnings.iter().map(as_json).collect::<Vec<_>>(),
-            });
-            json::for_stdout(&result.to_string())
-        }
-        false => as_text(policies, &errors, &warnings),
-    };
-    match good {
-        true => Ok(Output::new(text)),
-        false => Err(Failure::report(text)),
+    }
+
+    fn errors(&self) -> usize {
+        self.count(ERROR)
+    }
+
+    fn warnings(&self) -> usize {
+        self.count(WARNING)
+    }
+
+    fn count(&self, severity: &str) -> usize {
+        let findings = self.findings.iter();
+        findings
+            .filter(|finding| finding.severity == severity)
+            .count()
+    }
+
+    fn text(&self) -> String {
+        let mut text: String = self.findings.iter().map(Finding::line).collect();
+        text.push_str(&match self.policies {
+            None => format!("refused: {}", counted(self.errors(), "error", "errors")),
+            Some(policies) => format!(
+                "{}, {}",
+                counted(policies, "policy", "policies"),
+                counted(self.warnings(), "warning", "warnings")
+            ),
+        });
+        text.push('\n');
+        text
+    }
+
+    fn json(&self, passes: bool) -> Value {
+        let findings: Vec<Value> = self.findings.iter().map(Finding::json).collect();
+        let json = json!({
+            "ok": passes,
+            "errors": self.errors(),
+            "warnings": self.warnings(),
+            "findings": findings,
+        });
+        json::with(json, "policies", self.policies)
     }
 }
 
-fn as_text(policies: usize, errors: &[PolicyProblem], warnings: &[PolicyProblem]) -> String {
-    let mut text = String::new();
-    for (kind, problems) in [("error", errors), ("warning", warnings)] {
-        for problem in problems {
-            let place = match (problem.line(), problem.column()) {
-                (Some(line), Some(column)) => format!("{}:{line}:{column}", problem.source_name()),
-                _ => problem.source_name().to_owned(),
-            };
-            let message = harmless(problem.message());
-            text.push_str(&format!("{}: {kind}: {message}\n", harmless(&place)));
-        }
+impl Finding {
+    fn line(&self) -> String {
+        let place = match (self.problem.line(), self.problem.column()) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", self.file),
+            _ => self.file.clone(),
+        };
+        let line = format!("{place}: {}: {}", self.severity, self.problem.message());
+        harmless(&line) + "\n"
     }
-    let summary = match errors.len() {
-        0 => format!(
-            "{}, {}",
-            count(policies, "policy", "policies"),
-            count(warnings.len(), "warning", "warnings")
-        ),
-        errors => format!("refused: {}", count(errors, "error", "errors")),
-    };
-    text.push_str(&summary);
-    text.push('\n');
-    text
+
+    fn json(&self) -> Value {
+        let json = json!({
+            "severity": self.severity,
+            "file": self.file,
+            "message": self.problem.message(),
+        });
+        let json = json::with(json, "line", self.problem.line());
+        json::with(json, "column", self.problem.column())
+    }
 }
 
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
+fn place(problem: &PolicyProblem) -> (&str, Option<usize>, Option<usize>) {
+    (problem.source_name(), problem.line(), problem.column())
 }
 
-fn as_json(problem: &PolicyProblem) -> Value {
-    json!({
-        "source": problem.source_name(),
-        "line": problem.line(),
-        "column": problem.column(),
-        "message": problem.message(),
-    })
+/// Problems name the files in the directory without it, and those that cannot be read with it.
+fn file(directory: &Path, name: &str) -> String {
+    let inside = directory.join(name);
+    let is_bare = Path::new(name).components().count() == 1;
+    if is_bare && inside.exists() {
+        inside.display().to_string()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -1,6 +1,7 @@
-//! `atlasent policy`: whether policies are good, and whether they decide what they should.
+//! `atlasent policy`: policies, before they decide anything.
 
 mod check;
+mod suite;
 mod test;
 
 use std::path::Path;
@@ -9,11 +10,11 @@ use atlasent_authority::Policies;
 use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
-use crate::output::{Output, harmless};
+use crate::output::Output;
 
-/// Check policies, and test what they decide
+/// Check Cedar policies, and test what they decide
 #[derive(Args)]
-#[command(arg_required_else_help = false)]
+#[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Policy {
     #[command(subcommand)]
     command: Command,
@@ -25,7 +26,15 @@ enum Command {
     Test(test::Test),
 }
 
-/// Runs the command on policies that the arguments name.
+const START: &str = "\
+Before policies go live:
+  atlasent policy check policies --strict
+  atlasent policy test policies/tests.json
+  atlasent evaluate --policies policies --agent deploy-bot --action deploy.production
+
+A directory of policies holds `*.cedar` files, and `schema.cedarschema` and `entities.json` where there are any.";
+
+/// Runs the command that the arguments name.
 pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Check(arguments) => check::run(arguments),
@@ -33,15 +42,17 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
     }
 }
 
-/// The policies of a folder, for a command that is not about whether they are good.
-pub(crate) fn load(folder: &Path) -> Result<Policies, Failure> {
-    Policies::from_dir(folder).map_err(|error| {
-        let lines = error.problems().iter().map(|problem| problem.to_string());
-        let lines: Vec<_> = lines.map(|line| harmless(&line)).collect();
-        let folder = folder.display();
-        Failure::misuse(format!(
-            "the policies in `{folder}` are not good: {}",
-            lines.join("; ")
-        ))
+/// Policies to ask. Without them no question can be put, so that they are refused is no answer.
+pub(crate) fn load(directory: &Path) -> Result<Policies, Failure> {
+    Policies::from_dir(directory).map_err(|error| {
+        let shown = directory.display();
+        let first = error.problems().first().map(ToString::to_string).unwrap_or_default();
+        match error.problems().len() {
+            0 | 1 => Failure::misuse(format!("the policies in `{shown}` cannot be used: {first}")),
+            all => Failure::misuse(format!(
+                "the policies in `{shown}` cannot be used: {first} (and {} more: see `atlasent policy check {shown}`)",
+                all - 1
+            )),
+        }
     })
 }

@@ -1,241 +1,209 @@
-//! `atlasent policy test`: a table of requests, and what the policies have to decide on them.
+//! `atlasent policy test`: whether policies decide what a file of cases expects.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
 use atlasent_authority::{Explanation, Policies};
 use clap::Args;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::load;
+use super::suite::{Case, Suite};
 use crate::exit::Failure;
 use crate::json;
 use crate::output::{Output, harmless};
 
-/// Ask the policies of a folder each question of a table, and compare the answers
+/// Ask policies the questions of a file, and compare their answers with those in it
 #[derive(Args)]
-#[command(after_help = "\
-Examples:
-  atlasent policy test policies.test.json --policies policies
-  atlasent policy test policies.test.json --json
+#[command(after_help = r#"Examples:
+  atlasent policy test policies/tests.json
+  atlasent policy test tests.json --policies policies --json
 
-The table is JSON:
-  {
-    \"policies\": \"policies\",
-    \"cases\": [
-      { \"name\": \"a small rollout\", \"agent\": \"deploy-bot\", \"action\": \"deploy.production\",
-        \"context\": { \"commit\": \"4f2a9c1\", \"replicas\": 3 }, \"expect\": \"allow\" },
-      { \"name\": \"a big one\", \"agent\": \"deploy-bot\", \"action\": \"deploy.production\",
-        \"context\": { \"commit\": \"4f2a9c1\", \"replicas\": 500 }, \"expect\": \"hold\" }
-    ]
-  }
-A case may also name a `resource`, and expect a `reason` or the ids of the deciding `policies`. The folder is relative
-to the table. Exit code 0: every answer is the expected one; 1: not; 2: the table cannot be read.")]
-pub(super) struct Test {
-    /// The table
+The file holds an array of cases, or {"policies": "DIR, seen from the file", "cases": [...]}. A case:
+  {"name": "big rollouts wait", "agent": "deploy-bot", "action": "deploy.production", "resource": "eu-1",
+   "context": {"replicas": 500}, "expect": "hold", "code": "NEEDS_MANAGER", "policies": ["big-rollouts-wait"]}
+
+`expect` is allow, deny, hold or escalate. `code`, `reason` and `policies` (the ids of those that decide) are compared
+when they are there; `name`, `resource` and `context` may be left out. If a case fails, the exit code is 1."#)]
+pub(crate) struct Test {
+    /// The JSON file that holds the cases
     #[arg(value_name = "FILE")]
-    table: PathBuf,
+    file: PathBuf,
 
-    /// The folder of the policies [default: the one that the table names]
+    /// The directory of the policies [default: the one that the file names]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
-    /// Print the result as one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    policies: Option<PathBuf>,
-    cases: Vec<Value>,
-}
-
-/// One question, and what is expected of the answer.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: Option<String>,
-    agent: String,
-    action: String,
-    resource: Option<String>,
-    #[serde(default)]
-    context: Map<String, Value>,
-    expect: Decision,
-    code: Option<String>,
-    reason: Option<String>,
-    policies: Option<Vec<String>>,
-}
-
-/// Asks all questions.
-pub(super) fn run(arguments: &Test) -> Result<Output, Failure> {
-    let (folder, cases) = read(&arguments.table)?;
-    let folder = arguments.policies.clone().or(folder).ok_or_else(|| {
-        Failure::misuse("which policies? name their folder with `--policies`, or in the table")
-    })?;
-    let policies = super::load(&folder)?;
-    let results = cases.iter().map(|case| judge(case, &policies));
-    let results: Vec<(String, Vec<Difference>)> = results.collect::<Result<_, _>>()?;
-    let failed = results
-        .iter()
-        .filter(|(_, differences)| !differences.is_empty())
-        .count();
-    let passed = results.len() - failed;
-    let text = match arguments.json {
-        true => {
-            let cases = results.iter().map(|(name, differences)| {
-                let differences = differences.iter().map(Difference::as_json);
-                json!({ "name": name, "ok": differences.len() == 0, "differences": differences.collect::<Vec<_>>() })
-            });
-            let result = json!({
-                "ok": failed == 0, "passed": passed, "failed": failed, "cases": cases.collect::<Vec<_>>()
-            });
-            json::for_stdout(&result.to_string())
-        }
-        false => as_text(&results, passed, failed),
-    };
-    match failed {
-        0 => Ok(Output::new(text)),
-        _ => Err(Failure::report(text)),
+/// Asks every question, and reports on each.
+pub(crate) fn run(arguments: &Test) -> Result<Output, Failure> {
+    let suite = Suite::read(&arguments.file)?;
+    let policies = load(&directory(arguments, &suite)?)?;
+    let mut results = Vec::new();
+    for (row, case) in (1..).zip(&suite.cases) {
+        results.push(Tested::new(row, case, &policies)?);
     }
-}
-
-fn read(path: &Path) -> Result<(Option<PathBuf>, Vec<Case>), Failure> {
-    let name = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::misuse(format!("cannot read the table `{name}`: {error}")))?;
-    let unreadable = |error| Failure::misuse(format!("`{name}` is no table of cases: {error}"));
-    let value: Value = serde_json::from_str(&text).map_err(unreadable)?;
-    let table = match value {
-        Value::Array(cases) => Table {
-            policies: None,
-            cases,
-        },
-        table => serde_json::from_value(table).map_err(unreadable)?,
-    };
-    if table.cases.is_empty() {
-        return Err(Failure::misuse(format!("`{name}` has no cases")));
-    }
-    let cases = table.cases.into_iter().enumerate().map(|(index, case)| {
-        serde_json::from_value(case)
-            .map_err(|error| Failure::misuse(format!("`{name}`, case {}: {error}", index + 1)))
-    });
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let folder = table.policies.map(|policies| folder.join(policies));
-    Ok((folder, cases.collect::<Result<_, _>>()?))
-}
-
-/// One thing that is not as it was expected.
-struct Difference {
-    what: &'static str,
-    expected: String,
-    got: String,
-}
-
-impl Difference {
-    fn as_json(&self) -> Value {
-        json!({ "what": self.what, "expected": self.expected, "got": self.got })
-    }
-}
-
-/// The name of a case, and how the answer differs.
-fn judge(case: &Case, policies: &Policies) -> Result<(String, Vec<Difference>), Failure> {
-    let name = case.name.clone().unwrap_or_else(|| {
-        let resource = case
-            .resource
-            .as_ref()
-            .map(|resource| format!(" on {resource}"));
+    let failed = results.iter().filter(|result| !result.passed()).count();
+    let output = Output::new(if arguments.json {
+        let cases: Vec<Value> = results.iter().map(Tested::json).collect();
+        let report = json!({ "passed": results.len() - failed, "failed": failed, "cases": cases });
+        json::for_stdout(&report.to_string())
+    } else {
+        let failures = results.iter().filter(|result| !result.passed());
+        let failures: String = failures.map(|result| result.text(&policies)).collect();
         format!(
-            "{} by {}{}",
-            case.action,
-            case.agent,
-            resource.unwrap_or_default()
+            "{failures}{} passed, {failed} failed\n",
+            results.len() - failed
         )
     });
-    let asked = request(case).map_err(|error| Failure::misuse(format!("`{name}`: {error}")))?;
-    let answer = policies.explain(&asked);
-    let mut differences = Vec::new();
-    let mut compare = |what, expected: Option<String>, got: String| {
-        if let Some(expected) = expected.filter(|expected| *expected != got) {
-            differences.push(Difference {
-                what,
-                expected,
-                got,
-            });
-        }
-    };
-    compare(
-        "decision",
-        Some(case.expect.to_string()),
-        answer.decision.to_string(),
-    );
-    compare(
-        "code",
-        case.code.clone(),
-        answer.code.clone().unwrap_or_default(),
-    );
-    compare("reason", case.reason.clone(), answer.reason.clone());
-    let expected = case.policies.clone().map(|mut ids| {
-        ids.sort();
-        ids.join(", ")
-    });
-    compare("policies", expected, answer.determining.join(", "));
-    if !differences.is_empty() {
-        differences.extend(why(&answer));
+    if failed == 0 {
+        Ok(output)
+    } else {
+        Err(Failure::Negative(output))
     }
-    Ok((name, differences))
 }
 
-fn request(case: &Case) -> Result<EvaluateRequest, atlasent::Error> {
-    let action = AnyAction::new(case.action.clone())?;
-    let mut request = EvaluateRequest::new(Agent::new(case.agent.clone())?, &action)?;
-    request.resource_id.clone_from(&case.resource);
-    request.context = case.context.clone().into();
-    Ok(request)
+fn directory(arguments: &Test, suite: &Suite) -> Result<PathBuf, Failure> {
+    let beside = arguments.file.parent().unwrap_or(Path::new(""));
+    let named = suite
+        .policies
+        .as_ref()
+        .map(|policies| beside.join(policies));
+    arguments.policies.clone().or(named).ok_or_else(|| {
+        Failure::misuse(format!(
+            "`{}` names no policies: add `policies` to it, or give `--policies <DIR>`",
+            arguments.file.display()
+        ))
+    })
 }
 
-/// What helps to understand an answer that was not expected.
-fn why(answer: &Explanation) -> Vec<Difference> {
-    let said = |what, got: String| Difference {
-        what,
-        expected: String::new(),
-        got,
-    };
-    let mut why = vec![said("because", answer.reason.clone())];
-    if !answer.determining.is_empty() {
-        why.push(said("by", answer.determining.join(", ")));
+/// A case and the answer it got.
+struct Tested<'s> {
+    row: usize,
+    case: &'s Case,
+    got: Explanation,
+    differences: Vec<Difference>,
+}
+
+/// A part of the answer that is not the one expected. Without a value it is absent.
+struct Difference {
+    field: &'static str,
+    expected: Value,
+    got: Value,
+}
+
+impl<'s> Tested<'s> {
+    fn new(row: usize, case: &'s Case, policies: &Policies) -> Result<Self, Failure> {
+        let request = case.request();
+        let request = request.map_err(|error| Failure::misuse(format!("row {row}: {error}")))?;
+        let got = policies.explain(&request);
+        let differences = differences(case, &got);
+        Ok(Self {
+            row,
+            case,
+            got,
+            differences,
+        })
     }
-    why.extend(
-        answer
-            .errors
-            .iter()
-            .map(|error| said("error", error.clone())),
-    );
-    why
-}
 
-fn as_text(results: &[(String, Vec<Difference>)], passed: usize, failed: usize) -> String {
-    let mut text = String::new();
-    for (name, differences) in results
-        .iter()
-        .filter(|(_, differences)| !differences.is_empty())
-    {
-        text.push_str(&format!("FAILED {}\n", harmless(name)));
+    fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    fn text(&self, policies: &Policies) -> String {
+        let mut lines = vec![format!("FAILED row {}: {}", self.row, self.case.title())];
         for Difference {
-            what,
+            field,
             expected,
             got,
-        } in differences
+        } in &self.differences
         {
-            let (expected, got) = (harmless(expected), harmless(got));
-            text.push_str(&match expected.as_str() {
-                "" => format!("    {what}: {got}\n"),
-                _ => format!("  - {what}: {expected}\n  + {what}: {got}\n"),
-            });
+            lines.push(format!(
+                "  {field}: expected {}, got {}",
+                shown(expected),
+                shown(got)
+            ));
         }
+        lines.push(format!("  because: {}", self.got.reason));
+        for id in &self.got.determining {
+            let place = policies.place(id).unwrap_or_default();
+            lines.push(format!("  decided by: `{id}` at {place}"));
+        }
+        lines.extend(
+            self.got
+                .errors
+                .iter()
+                .map(|error| format!("  error: {error}")),
+        );
+        lines.iter().map(|line| harmless(line) + "\n").collect()
     }
-    text.push_str(&format!("{passed} passed, {failed} failed\n"));
-    text
+
+    fn json(&self) -> Value {
+        let differences: Vec<Value> = (self.differences.iter())
+            .map(|d| json!({ "field": d.field, "expected": d.expected, "got": d.got }))
+            .collect();
+        let got = json!({
+            "decision": self.got.decision,
+            "reason": self.got.reason,
+            "policies": self.got.determining,
+            "errors": self.got.errors,
+        });
+        let got = json::with(got, "code", self.got.code.as_deref());
+        let json = json!({
+            "row": self.row,
+            "passed": self.passed(),
+            "differences": differences,
+            "got": got,
+        });
+        json::with(json, "name", self.case.name.as_deref())
+    }
+}
+
+fn differences(case: &Case, got: &Explanation) -> Vec<Difference> {
+    let sorted = case.policies.clone().map(|mut ids| {
+        ids.sort_unstable();
+        ids
+    });
+    let compared = [
+        ("decision", Some(json!(case.expect)), json!(got.decision)),
+        (
+            "code",
+            case.code.as_ref().map(|code| json!(code)),
+            json!(got.code),
+        ),
+        (
+            "reason",
+            case.reason.as_ref().map(|reason| json!(reason)),
+            json!(got.reason),
+        ),
+        (
+            "policies",
+            sorted.map(|ids| json!(ids)),
+            json!(got.determining),
+        ),
+    ];
+    (compared.into_iter())
+        .filter_map(|(field, expected, got)| {
+            let expected = expected.filter(|expected| *expected != got)?;
+            Some(Difference {
+                field,
+                expected,
+                got,
+            })
+        })
+        .collect()
+}
+
+/// A value for people: a list of ids, a text, or none.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("`{text}`"),
+        Value::Array(values) if !values.is_empty() => {
+            values.iter().map(shown).collect::<Vec<_>>().join(", ")
+        }
+        _ => "none".to_owned(),
+    }
 }

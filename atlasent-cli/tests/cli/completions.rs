@@ -42,7 +42,15 @@ fn each_shell_gets_a_script_in_its_own_language() {
     ] {
         let script = atlasent(["completions", shell]).prints();
         assert!(script.contains(sign), "{shell}");
-        for word in ["issue", "validate", "inspect", "provision", "completions"] {
+        for word in [
+            "issue",
+            "validate",
+            "inspect",
+            "provision",
+            "policy",
+            "evaluate",
+            "completions",
+        ] {
             assert!(script.contains(word), "{shell} does not know {word}");
         }
     }

@@ -11,6 +11,15 @@ const WORDS: &[&str] = &[
     "validate",
     "inspect",
     "provision",
+    "policy",
+    "check",
+    "test",
+    "evaluate",
+    "--policies",
+    "--action",
+    "--context",
+    "--strict",
+    "/",
     "completions",
     "bash",
     "help",
@@ -63,6 +72,7 @@ proptest! {
         let ended = atlasent(&arguments).env("ATI_JWT_SECRET", &secret).stdin(stdin).run();
         match ended.code {
             0 => prop_assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{ended:?}"),
+            1 if ended.stderr.is_empty() => prop_assert!(!ended.stdout.is_empty(), "a no without findings"),
             1 => drop(ended.failure(1, "refused: ")),
             2 => drop(ended.failure(2, "error: ")),
             code => prop_assert!(false, "exit code {code}"),

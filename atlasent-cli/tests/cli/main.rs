@@ -9,11 +9,13 @@
 )]
 
 mod completions;
+mod evaluate;
 mod hostile;
 mod inspect;
 mod issue;
 mod keys;
-mod policy;
+mod policy_check;
+mod policy_test;
 mod provision;
 mod support;
 mod usage;

@@ -10,6 +10,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
+use tempfile::TempDir;
 
 /// 32 bytes, in hex.
 pub(crate) const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -78,6 +79,13 @@ impl Atlasent {
         ended.stdout
     }
 
+    /// The findings of a command whose answer is no.
+    pub(crate) fn finds(self) -> String {
+        let ended = self.run();
+        assert_eq!((ended.code, ended.stderr.as_str()), (1, ""));
+        ended.stdout
+    }
+
     /// The line that says why the token is refused.
     pub(crate) fn refusal(self) -> String {
         self.run().failure(1, "refused: ")
@@ -113,6 +121,15 @@ impl Ended {
         );
         line.strip_prefix(kind).expect(line).to_owned()
     }
+}
+
+/// A directory with these files, which goes with the test.
+pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        std::fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
 }
 
 /// A key of the tests' own, which protects nothing.

@@ -1,0 +1,237 @@
+//! The file that `atlasent policy test` reads: questions, and the answers that they have to get.
+//!
+//! Read straight from the text and never through loose JSON values: a misspelled or repeated field would be an
+//! expectation that nobody checks.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::exit::Failure;
+
+/// Questions with their answers, and the policies to ask where the file names them.
+#[derive(Debug, Default)]
+pub(super) struct Suite {
+    pub(super) policies: Option<PathBuf>,
+    pub(super) cases: Vec<Case>,
+}
+
+/// One question, and what is expected of the answer. What is not expected is not compared.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Case {
+    #[serde(default, deserialize_with = "given")]
+    pub(super) name: Option<String>,
+    agent: Agent,
+    action: String,
+    #[serde(default, deserialize_with = "given")]
+    resource: Option<String>,
+    #[serde(default)]
+    context: Map<String, Value>,
+    pub(super) expect: Decision,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) code: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) reason: Option<String>,
+    /// The ids of the determining policies, in any order.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) policies: Option<Vec<String>>,
+}
+
+impl Suite {
+    pub(super) fn read(file: &Path) -> Result<Self, Failure> {
+        let shown = file.display();
+        let wrong = |what: &dyn fmt::Display| Failure::misuse(format!("`{shown}`: {what}"));
+        let text = fs::read_to_string(file).map_err(|error| wrong(&error))?;
+        let suite: Self = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+        if suite.cases.is_empty() {
+            return Err(wrong(&"there are no cases, so nothing would be tested"));
+        }
+        Ok(suite)
+    }
+}
+
+impl Case {
+    /// The question as an authority gets it.
+    pub(super) fn request(&self) -> Result<EvaluateRequest, atlasent::Error> {
+        let mut action =
+            AnyAction::new(self.action.clone())?.with_context(Context::from(self.context.clone()));
+        if let Some(resource) = &self.resource {
+            action = action.with_resource(resource);
+        }
+        EvaluateRequest::new(self.agent.clone(), &action)
+    }
+
+    /// The case in a line: what it is called, else what it asks.
+    pub(super) fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("`{name}`"),
+            None => format!("`{}` asks for `{}`", self.agent, self.action),
+        }
+    }
+}
+
+/// An optional field that is there. `null` would be a doubtful way to expect nothing, and is refused.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl<'de> Deserialize<'de> for Suite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SuiteVisitor)
+    }
+}
+
+struct SuiteVisitor;
+
+impl<'de> Visitor<'de> for SuiteVisitor {
+    type Value = Suite;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of cases, or an object with `policies` and `cases`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, rows: A) -> Result<Suite, A::Error> {
+        let policies = None;
+        let cases = CasesVisitor.visit_seq(rows)?;
+        Ok(Suite { policies, cases })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Suite, A::Error> {
+        let (mut policies, mut cases) = (None, None);
+        while let Some(key) = members.next_key::<String>()? {
+            let repeated = match key.as_str() {
+                "policies" => policies.replace(members.next_value()?).is_some(),
+                "cases" => cases.replace(members.next_value::<Cases>()?.0).is_some(),
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                    return Err(Error::unknown_field(&key, &["policies", "cases"]));
+                }
+            };
+            if repeated {
+                return Err(Error::custom(format!("duplicate field `{key}`")));
+            }
+        }
+        let cases = cases.ok_or_else(|| Error::missing_field("cases"))?;
+        Ok(Suite { policies, cases })
+    }
+}
+
+struct Cases(Vec<Case>);
+
+impl<'de> Deserialize<'de> for Cases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(CasesVisitor).map(Self)
+    }
+}
+
+struct CasesVisitor;
+
+impl<'de> Visitor<'de> for CasesVisitor {
+    type Value = Vec<Case>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of cases")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Vec<Case>, A::Error> {
+        let mut cases = Vec::new();
+        loop {
+            let row = cases.len() + 1;
+            let wrong = |error: &dyn fmt::Display| A::Error::custom(format!("row {row}: {error}"));
+            let Some(case) = rows.next_element::<Case>().map_err(|error| wrong(&error))? else {
+                return Ok(cases);
+            };
+            case.request().map_err(|error| wrong(&error))?;
+            cases.push(case);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> String {
+        serde_json::from_str::<Suite>(json).unwrap_err().to_string()
+    }
+
+    const GOOD: &str = r#"{"agent": "a", "action": "b", "expect": "allow"}"#;
+
+    #[test]
+    fn a_suite_is_an_array_or_an_object_that_names_its_policies() {
+        let array: Suite = serde_json::from_str(&format!("[{GOOD}]")).unwrap();
+        assert_eq!((array.cases.len(), array.policies), (1, None));
+        let object = format!(r#"{{"policies": "p", "cases": [{GOOD}, {GOOD}]}}"#);
+        let object: Suite = serde_json::from_str(&object).unwrap();
+        assert_eq!((object.cases.len(), object.policies), (2, Some("p".into())));
+    }
+
+    #[test]
+    fn nothing_misspelled_passes_and_every_error_names_its_row() {
+        for (row, words) in [
+            (
+                r#"{"agent": "a", "action": "b", "expct": "deny"}"#,
+                "unknown field `expct`",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "Deny"}"#,
+                "unknown variant `Deny`",
+            ),
+            (r#"{"agent": "a", "action": "b"}"#, "missing field `expect`"),
+            (
+                r#"{"action": "b", "expect": "deny"}"#,
+                "missing field `agent`",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "expect": "allow"}"#,
+                "duplicate field `expect`",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "code": null}"#,
+                "invalid type: null",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "context": []}"#,
+                "expected a map",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "policies": "x"}"#,
+                "expected a sequence",
+            ),
+            (r#"{"agent": "", "action": "b", "expect": "deny"}"#, "agent"),
+            (
+                r#"{"agent": "a", "action": "", "expect": "deny"}"#,
+                "action",
+            ),
+            ("7", "invalid type: integer `7`"),
+        ] {
+            let found = error(&format!("[{GOOD},\n{row}]"));
+            assert!(
+                found.starts_with("row 2: ") && found.contains(words),
+                "{row}: {found}"
+            );
+            assert!(found.contains(" at line 2 "), "{found}");
+            assert_eq!(found.matches(" at line ").count(), 1, "{found}");
+            let found = error(&format!(r#"{{"cases": [{row}]}}"#));
+            assert!(
+                found.starts_with("row 1: ") && found.contains(words),
+                "{row}: {found}"
+            );
+        }
+        assert!(
+            error(r#"{"case": []}"#)
+                .starts_with("unknown field `case`, expected `policies` or `cases`")
+        );
+        assert!(error(r#"{"policies": "p"}"#).starts_with("missing field `cases`"));
+        assert!(error(r#"{"cases": [], "cases": []}"#).starts_with("duplicate field `cases`"));
+        assert!(error("7").contains("expected an array of cases, or an object"));
+    }
+}

@@ -1,0 +1,130 @@
+//! `atlasent policy check`: everything wrong or suspect, each with its place.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Atlasent, atlasent, directory};
+
+const GOOD: &str = r#"permit (principal == Agent::"bot", action == Action::"deploy", resource);"#;
+const SUSPECT: &str = "\nforbid (principal, action, resource)\nwhen { context.freeze };\n";
+const BROKEN: &str = "permit (principal, actoin, resource);\npermit (principal, action);";
+
+fn check(directory: &TempDir, options: &[&str]) -> Atlasent {
+    let path = directory.path().to_str().unwrap();
+    atlasent(["policy", "check", path].iter().chain(options))
+}
+
+/// The findings with the directory left out.
+fn local(findings: &str, directory: &TempDir) -> String {
+    let path = format!("{}/", directory.path().display());
+    findings.replace(&path, "")
+}
+
+#[test]
+fn policies_without_a_finding_pass() {
+    let directory = directory(&[("a.cedar", GOOD), ("notes.txt", BROKEN)]);
+    assert_eq!(check(&directory, &[]).prints(), "1 policy, 0 warnings\n");
+    assert_eq!(
+        check(&directory, &["--strict"]).prints(),
+        "1 policy, 0 warnings\n"
+    );
+}
+
+#[test]
+fn an_error_is_a_line_with_its_place_and_ends_with_1() {
+    let directory = directory(&[("a.cedar", GOOD), ("b.cedar", BROKEN)]);
+    let found = check(&directory, &[]).finds();
+    let path = directory.path().join("b.cedar");
+    assert!(
+        found.starts_with(&format!("{}:1:20: error: ", path.display())),
+        "{found}"
+    );
+    let lines: Vec<_> = found.lines().collect();
+    assert!(lines[1].contains("b.cedar:2:26: error: "), "{found}");
+    assert_eq!(lines[2..], ["refused: 2 errors"]);
+}
+
+#[test]
+fn a_warning_passes_unless_the_check_is_strict() {
+    let directory = directory(&[("a.cedar", GOOD), ("b.cedar", SUSPECT)]);
+    let found = check(&directory, &[]).prints();
+    assert!(
+        local(&found, &directory)
+            .starts_with("b.cedar:3:8: warning: policy `b.cedar#1` reads `context.freeze`"),
+        "{found}"
+    );
+    assert!(found.ends_with("\n2 policies, 1 warning\n"), "{found}");
+    assert_eq!(check(&directory, &["--strict"]).finds(), found);
+}
+
+#[test]
+fn what_loading_warns_of_is_found_too() {
+    let directory = directory(&[(
+        "a.cedar",
+        r#"forbid (principal is User, action, resource);"#,
+    )]);
+    let found = check(&directory, &[]).prints();
+    assert!(
+        local(&found, &directory)
+            .starts_with("a.cedar:1:1: warning: policy `a.cedar#1` never applies"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_program_gets_the_same_as_json() {
+    let good = directory(&[("a.cedar", GOOD), ("b.cedar", SUSPECT)]);
+    let read = |text: String| serde_json::from_str::<Value>(&text).unwrap();
+    let mut found = read(check(&good, &["--json"]).prints());
+    let message = found["findings"][0]["message"].take();
+    assert!(message.as_str().unwrap().contains("`context.freeze`"));
+    let file = good.path().join("b.cedar").display().to_string();
+    assert_eq!(
+        found,
+        json!({ "ok": true, "policies": 2, "errors": 0, "warnings": 1, "findings": [
+            { "severity": "warning", "file": file, "line": 3, "column": 8, "message": null }
+        ]})
+    );
+    assert_eq!(
+        read(check(&good, &["--json", "--strict"]).finds())["ok"],
+        false
+    );
+
+    let found = read(check(&directory(&[("a.cedar", BROKEN)]), &["--json"]).finds());
+    assert_eq!(
+        (&found["ok"], &found["errors"], found.get("policies")),
+        (&json!(false), &json!(2), None)
+    );
+    assert_eq!(found["findings"][1]["severity"], "error");
+}
+
+#[test]
+fn a_directory_without_policies_is_refused() {
+    let found = check(&directory(&[("notes.txt", "")]), &[]).finds();
+    assert!(found.contains(": error: no `*.cedar` file"), "{found}");
+}
+
+#[test]
+fn what_is_no_directory_is_misuse() {
+    let directory = directory(&[("a.cedar", GOOD)]);
+    for name in ["a.cedar", "missing"] {
+        let path = directory.path().join(name);
+        let line = atlasent(["policy".as_ref(), "check".as_ref(), path.as_os_str()]).misuse();
+        assert!(line.contains("is no directory"), "{line}");
+    }
+    assert!(
+        atlasent(["policy", "check"])
+            .misuse()
+            .starts_with("missing `<DIR>`")
+    );
+}
+
+#[test]
+fn a_policy_cannot_act_on_the_terminal() {
+    let text = "@id(\"\u{1b}[31mx\u{202e}\") permit (principal, action, resource);";
+    let found = check(&directory(&[("a.cedar", text)]), &[]).prints();
+    assert!(
+        found.contains("\\u{1b}[31mx\\u{202e}") && !found.contains('\u{1b}'),
+        "{found:?}"
+    );
+}
