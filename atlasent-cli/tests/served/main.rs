@@ -13,4 +13,5 @@ mod http;
 mod killed;
 mod process;
 mod replicas;
+mod soak;
 mod start;
