@@ -172,3 +172,35 @@ pub(crate) fn random_bits() -> Result<[u8; 32], Error> {
     })?;
     Ok(bits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_takes_both_its_halves() {
+        let (one, other) = (Nonce::random().unwrap(), Nonce::random().unwrap());
+        let (mine, yours) = (Caller::new("k", b"mine"), Caller::new("k", b"yours"));
+        let token = one.token(&mine).unwrap();
+        assert_eq!(one.token(&mine).unwrap(), token);
+        assert_ne!(one.token(&yours).unwrap(), token);
+        assert_ne!(other.token(&mine).unwrap(), token);
+        assert_eq!(token.expose().len(), "permit_".len() + 64);
+    }
+
+    #[test]
+    fn no_two_requests_share_a_name() {
+        let key = |caller: &str, id: &str| ReplayKey::of(&Caller::new(caller, b""), id);
+        assert_eq!(key("a", "b"), key("a", "b"));
+        assert_ne!(key("a", "bc"), key("ab", "c"));
+        assert_ne!(key("a", "b"), key("a", "c"));
+    }
+
+    #[test]
+    fn a_caller_does_not_show_its_secret() {
+        assert_eq!(
+            format!("{:?}", Caller::new("k", b"hunter2")),
+            r#"Caller("k")"#
+        );
+    }
+}

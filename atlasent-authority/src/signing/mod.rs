@@ -139,3 +139,62 @@ fn key_id(key: &VerifyingKey) -> String {
     let short = base16ct::lower::encode_string(&[a, b, c, d, e, f, g, h]);
     format!("sig_{short}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+
+    use ed25519_dalek::Verifier;
+
+    use super::*;
+
+    #[test]
+    fn what_is_signed_in_pieces_is_signed_as_a_whole() {
+        let key = SigningKey::generate().unwrap();
+        let signature = key.sign_in_pieces(|piece| {
+            piece(b"a long ");
+            piece(b"message");
+            Ok(())
+        });
+        let verifying = key.key.verifying_key();
+        assert!(
+            verifying
+                .verify(b"a long message", &signature.unwrap())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn nothing_is_signed_that_changes_meanwhile_or_cannot_be_read() {
+        let key = SigningKey::generate().unwrap();
+        let reads = Cell::new(0_u8);
+        let changed = key.sign_in_pieces(|piece| {
+            reads.set(reads.get() + 1);
+            piece(&[reads.get()]);
+            Ok(())
+        });
+        assert!(changed.is_err());
+        for failing in [1, 2] {
+            let reads = Cell::new(0);
+            let failed = key.sign_in_pieces(|_| {
+                reads.set(reads.get() + 1);
+                match reads.get() == failing {
+                    true => Err(io::ErrorKind::UnexpectedEof.into()),
+                    false => Ok(()),
+                }
+            });
+            assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn a_key_shows_its_id_only() {
+        let key = SigningKey::generate().unwrap();
+        assert_eq!(
+            format!("{key:?}"),
+            format!("SigningKey({:?})", key.key_id())
+        );
+        assert!(SigningKey::from_pem(key.public_key_pem()).is_none());
+    }
+}
