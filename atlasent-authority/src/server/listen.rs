@@ -153,7 +153,9 @@ async fn serve(
     /// The limits of a connection, whatever it runs over.
     macro_rules! limited {
         ($server:expr) => {{
-            let mut server = $server.handle(handle);
+            // What is sent before it is known which HTTP it is, `header_read_timeout` does not bound.
+            let first = settings.header_timeout;
+            let mut server = $server.handle(handle).first_request_timeout(first);
             let builder = server.http_builder();
             (builder.http1())
                 .timer(TokioTimer::new())
