@@ -27,7 +27,7 @@ pub struct Caller<'a> {
 impl<'a> Caller<'a> {
     /// A caller, and a secret of hers that no store holds.
     #[must_use]
-    pub fn new(id: &'a str, secret: &'a [u8]) -> Self {
+    pub const fn new(id: &'a str, secret: &'a [u8]) -> Self {
         Self { id, secret }
     }
 

@@ -3,13 +3,12 @@
 mod capture;
 pub mod cases;
 mod drive;
-mod postgres;
+pub mod postgres;
 pub mod server;
 mod slow;
 
 pub use capture::{Kind, Seen, capture};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
-pub use postgres::{Postgres, postgres};
 pub use slow::Slow;
 
 /// The README's code, compiled and run.

@@ -1,250 +1,271 @@
-//! A PostgreSQL server of the tests' own: started once for each test program, gone when the program ends.
+//! A PostgreSQL server of the tests' own: started once, gone with the process that started it, however that ends.
 
-#![expect(
-    clippy::unwrap_used,
+#![allow(
     clippy::expect_used,
-    reason = "a test that has no server fails"
+    clippy::panic,
+    reason = "what tests call may panic as tests do"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::{env, fs};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A server on a socket in a folder that nobody else may look into.
+use tempfile::TempDir;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+/// A server, reached through a socket in its own folder.
 #[derive(Debug)]
-pub struct Postgres {
-    binaries: PathBuf,
+pub struct PrivatePostgres {
+    bin: PathBuf,
     folder: PathBuf,
-    guard: Mutex<Option<Guard>>,
-    databases: AtomicU32,
+    owner: Option<(u32, u32)>,
+    databases: AtomicUsize,
+    /// Stops the server when the pipe to it is closed, by us or by our end.
+    guard: Option<Child>,
 }
 
-/// The server, and the pipe that keeps it alive: a shell ends it when the pipe is closed, however this program ends.
-#[derive(Debug)]
-struct Guard {
-    shell: Child,
-    alive: ChildStdin,
-}
-
-/// The server, or nothing on a machine that has none; then it is said why, and `ATLASENT_REQUIRE_POSTGRES=1` makes it a
-/// failure.
-///
-/// # Panics
-///
-/// When there is a server, and it does not start; or when there is none and there has to be one.
-#[must_use]
-pub fn postgres() -> Option<&'static Postgres> {
-    static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| find().map(Postgres::start)).as_ref();
-    if server.is_none() {
-        let why = "no PostgreSQL server was found: install the package `postgresql`";
-        let required = env::var("ATLASENT_REQUIRE_POSTGRES").is_ok_and(|required| required == "1");
-        assert!(!required, "{why}");
-        // Not by `println!`, which the harness keeps to itself.
-        let _ = writeln!(std::io::stderr(), "skipped: {why}");
-    }
-    server
-}
-
-/// The folder of `postgres` and `initdb`: the newest one of the places where they are put.
-fn find() -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::split_paths(&env::var_os("PATH")?).collect();
-    // Debian keeps each version apart.
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut versions: Vec<_> = versions.map(|entry| entry.path().join("bin")).collect();
-    versions.sort();
-    folders.splice(0..0, versions.into_iter().rev());
-    folders.into_iter().find(|folder| {
-        ["initdb", "postgres"]
-            .iter()
-            .all(|name| folder.join(name).is_file())
-    })
-}
-
-impl Postgres {
-    /// One more server, for a test that ends it. None where there is none.
+impl PrivatePostgres {
+    /// The server that all tests of this process share; None where no server is installed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, and when there is none although `ATLASENT_REQUIRE_POSTGRES` is 1.
     #[must_use]
-    pub fn another() -> Option<Self> {
-        postgres()?;
-        find().map(Self::start)
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<PrivatePostgres>> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&[], &[])).as_ref()
     }
 
-    fn start(binaries: PathBuf) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("atlasent-pg")
-            .tempdir()
-            .unwrap()
-            .keep();
-        let server = Self {
-            binaries,
-            folder,
-            guard: Mutex::new(None),
-            databases: AtomicU32::new(0),
+    /// Starts a server with settings of its own, which may name `files` in the folder above its data.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, and when there is none although `ATLASENT_REQUIRE_POSTGRES` is 1.
+    #[must_use]
+    pub fn start(settings: &[&str], files: &[(&str, &str)]) -> Option<Self> {
+        let Some(bin) = binaries() else {
+            let skipped = "no PostgreSQL server found (install the package `postgresql`)";
+            let required = std::env::var_os("ATLASENT_REQUIRE_POSTGRES").is_some_and(|v| v == "1");
+            assert!(!required, "{skipped}");
+            // Past the test harness, which shows what is printed of failures only.
+            let _ = writeln!(std::io::stderr(), "skipped: {skipped}");
+            return None;
         };
-        // It refuses to run as root, so there it runs as the user that its package makes.
-        if is_root() {
-            let owner = format!("{}:", server_user());
-            run(Command::new("chown").arg(owner).arg(&server.folder));
+        // Short, because it becomes a part of the path to a socket.
+        let folder = TempDir::with_prefix_in("pg", "/tmp").expect("a temporary folder");
+        let owner = owner();
+        if let Some((user, group)) = owner {
+            chown(folder.path(), Some(user), Some(group)).expect("root may");
         }
-        run(server
-            .as_its_user("initdb")
-            .args([
+        // From here on the guard removes it.
+        let mut server = Self {
+            bin,
+            folder: folder.keep(),
+            owner,
+            databases: AtomicUsize::new(0),
+            guard: None,
+        };
+        server.guard = Some(server.guarded());
+        for (name, content) in files {
+            server.write(name, content);
+        }
+        let data = server.data();
+        server.run(
+            "initdb",
+            &[
+                "-D",
+                &data,
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--no-locale",
                 "--no-sync",
-                "--auth=trust",
-                "--username=atlasent",
-                "--encoding=UTF8",
-                "--pgdata",
-            ])
-            .arg(server.data()));
-        server.restart();
-        server
+            ],
+        );
+        let mut conf = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = on\nmax_connections = 300\n\
+             shared_buffers = 32MB\nlog_min_messages = error\n",
+            server.folder.display()
+        );
+        for setting in settings {
+            conf.push_str(setting);
+            conf.push('\n');
+        }
+        let mut file = std::fs::File::options()
+            .append(true)
+            .open(Path::new(&data).join("postgresql.conf"))
+            .expect("initdb made it");
+        file.write_all(conf.as_bytes())
+            .expect("room for the settings");
+        server.go_on();
+        Some(server)
     }
 
-    /// A new, empty database, and its address.
+    /// Stops the server as a crash would, without writing anything down.
     ///
     /// # Panics
     ///
-    /// When it cannot be made.
-    #[must_use]
-    pub fn database(&self) -> String {
-        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        run(Command::new(self.binaries.join("psql"))
-            .args([
-                "--quiet",
-                "--no-psqlrc",
-                "--username=atlasent",
-                "--dbname=postgres",
-                "--host",
-            ])
-            .arg(&self.folder)
-            .arg(format!("--command=CREATE DATABASE {name}")));
-        self.address(&name)
-    }
-
-    /// Ends the server as a power failure does.
-    ///
-    /// # Panics
-    ///
-    /// When it is not running.
+    /// When it does not stop.
     pub fn crash(&self) {
-        let guard = self
-            .guard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let mut guard = guard.expect("it is running");
-        writeln!(guard.alive, "crash").unwrap();
-        drop(guard.alive);
-        guard.shell.wait().unwrap();
+        self.run(
+            "pg_ctl",
+            &["-D", &self.data(), "-m", "immediate", "-w", "stop"],
+        );
     }
 
-    /// Starts it again, on what it had.
+    /// Starts the server again after a [`crash`](Self::crash).
     ///
     /// # Panics
     ///
     /// When it does not start.
-    pub fn restart(&self) {
-        let script = r#"
-            "$@" &
-            server=$!
-            read -r how
-            if [ "$how" = crash ]; then
-                kill -QUIT $server
-                wait $server
-            else
-                kill -INT $server
-                wait $server
-                rm -rf "$FOLDER"
-            fi
-        "#;
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", script, "sh"])
-            .env("FOLDER", &self.folder);
-        let server = self.as_its_user("postgres");
-        command.arg(server.get_program()).args(server.get_args());
-        command
-            .arg("-D")
-            .arg(self.data())
-            .arg("-k")
-            .arg(&self.folder)
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "max_connections=200",
-                "-c",
-                "shared_buffers=64MB",
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut shell = command.spawn().unwrap();
-        let alive = shell.stdin.take().unwrap();
-        let mut log = BufReader::new(shell.stderr.take().unwrap());
-        let mut said = String::new();
-        loop {
-            let start = said.len();
-            let read = log.read_line(&mut said).unwrap();
-            assert!(read > 0, "PostgreSQL does not start:\n{said}");
-            if said
-                .get(start..)
-                .is_some_and(|line| line.contains("ready to accept connections"))
-            {
-                break;
-            }
-        }
-        // What it says from now on has to go somewhere.
-        std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Guard { shell, alive });
+    pub fn go_on(&self) {
+        let log = self.folder.join("log").display().to_string();
+        self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "start"]);
     }
 
-    fn address(&self, database: &str) -> String {
+    /// The url of a new database.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    pub async fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::SeqCst));
+        self.sql(&self.url("postgres"), &format!("CREATE DATABASE {name}"))
+            .await;
+        self.url(&name)
+    }
+
+    /// The url of a database, whether it is there or not.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
         let host = self.folder.display().to_string().replace('/', "%2F");
-        format!("postgres://atlasent@{host}/{database}?sslmode=disable")
+        format!("postgres://postgres@{host}/{database}")
     }
 
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
+    /// Runs statements, and returns the first column of each row.
+    ///
+    /// # Panics
+    ///
+    /// When they fail.
+    pub async fn sql(&self, url: &str, statements: &str) -> Vec<String> {
+        let (client, connection) = tokio_postgres::connect(url, NoTls)
+            .await
+            .expect("a connection");
+        let connection = tokio::spawn(connection);
+        let messages = client.simple_query(statements).await.expect(statements);
+        connection.abort();
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        });
+        rows.collect()
     }
 
-    /// A program of the server, run as a user that it takes.
-    fn as_its_user(&self, program: &str) -> Command {
-        let program = self.binaries.join(program);
-        if !is_root() {
-            return Command::new(program);
+    /// A file that only the server reads, as it wants its keys to be.
+    fn write(&self, name: &str, content: &str) {
+        let path = self.folder.join(name);
+        std::fs::write(&path, content).expect("room for a file");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("our own file");
+        if let Some((user, group)) = self.owner {
+            chown(&path, Some(user), Some(group)).expect("root may");
         }
-        let mut command = Command::new("setpriv");
-        let user = server_user();
+    }
+
+    fn data(&self) -> String {
+        self.folder.join("data").display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.bin.join(program));
+        command.args(arguments).current_dir(&self.folder);
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        let output = self.folder.join("output");
+        let file = std::fs::File::create(&output).expect("a file for the output");
+        let errors = file.try_clone().expect("a second handle");
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .status();
+        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            let (output, log) = (read(output), read(self.folder.join("log")));
+            panic!("{program}: {status:?}\n{output}\n{log}");
+        }
+    }
+
+    /// A shell that waits for the end of this process, and does not take the signals that may be that end.
+    fn guarded(&self) -> Child {
+        let script =
+            "trap '' HUP INT TERM; cat; \"$1\" -D \"$2/data\" -m immediate -w stop; rm -rf \"$2\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "guard"]);
+        command.arg(self.bin.join("pg_ctl")).arg(&self.folder);
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        let command = command.current_dir("/tmp").stdin(Stdio::piped());
         command
-            .args(["--reuid", user, "--regid", user, "--clear-groups"])
-            .arg(program)
-            .current_dir(&self.folder);
-        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell")
     }
 }
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|id| id.stdout == b"0\n")
-}
-
-fn server_user() -> &'static str {
-    let known = Command::new("id").arg("postgres").output();
-    match known.is_ok_and(|known| known.status.success()) {
-        true => "postgres",
-        false => "nobody",
+impl Drop for PrivatePostgres {
+    fn drop(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            drop(guard.stdin.take());
+            let _ = guard.wait();
+        }
     }
 }
 
-fn run(command: &mut Command) {
-    let output = command.current_dir(Path::new("/")).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
+/// Where the newest server is, or the one that `ATLASENT_TEST_PG_BIN` names.
+fn binaries() -> Option<PathBuf> {
+    let programs = ["initdb", "pg_ctl", "postgres"];
+    let is_whole = |folder: &PathBuf| programs.iter().all(|name| folder.join(name).exists());
+    if let Some(named) = std::env::var_os("ATLASENT_TEST_PG_BIN") {
+        return Some(PathBuf::from(named)).filter(is_whole);
+    }
+    let installed = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut versions: Vec<u32> = installed
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    versions.sort_unstable();
+    let packaged = versions.iter().rev();
+    let packaged = packaged.map(|version| format!("/usr/lib/postgresql/{version}/bin").into());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    packaged.chain(std::env::split_paths(&path)).find(is_whole)
+}
+
+/// Who runs the server when we are root, as whom it does not run.
+fn owner() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().ok()?;
+        String::from_utf8(output.stdout)
+            .ok()?
+            .trim()
+            .parse::<u32>()
+            .ok()
+    };
+    if id(&["-u"]) != Some(0) {
+        return None;
+    }
+    ["postgres", "nobody"]
+        .iter()
+        .find_map(|user| Some((id(&["-u", user])?, id(&["-g", user])?)))
 }

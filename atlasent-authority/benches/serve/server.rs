@@ -77,7 +77,7 @@ impl Kind {
                 }
                 Self::Postgres | Self::Replicas => {
                     let address = env::var(DATABASE).unwrap();
-                    serve(PostgresStore::open(&address).await.unwrap()).await;
+                    serve(PostgresStore::connect(&address).await.unwrap()).await;
                 }
             }
         });

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ApiKey;
-use crate::store::{PostgresStore, StoreError};
+use crate::store::{KeptKey, PostgresStore, Read, StoreError};
 
 /// The API keys of all servers on one database.
 impl PostgresStore {
@@ -13,9 +13,9 @@ impl PostgresStore {
     ///
     /// [`StoreError`] when they cannot be read.
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let query = "SELECT key FROM atlasent_api_keys ORDER BY created_at, key_id";
-        let rows = self.read(query, Vec::new()).await?;
-        rows.iter().map(|row| Self::parsed(row.get(0))).collect()
+        let keys = self.read(Read::ApiKeys).await?;
+        let keys = keys.iter().map(|json| serde_json::from_str(json));
+        keys.collect::<Result<_, _>>().map_err(StoreError::failed)
     }
 
     /// Adds a key, or replaces the one with its id.
@@ -24,17 +24,12 @@ impl PostgresStore {
     ///
     /// [`StoreError`] when it was not kept, or that is not known.
     pub async fn put_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
-        let query = "INSERT INTO atlasent_api_keys (key_id, key, created_at) VALUES ($1, $2, $3)
-            ON CONFLICT (key_id) DO UPDATE SET key = excluded.key";
-        let text = serde_json::to_string(key).map_err(StoreError::failed)?;
-        let created_at = key.created_at.as_microsecond();
-        let id = key.key_id.clone();
-        self.read(
-            query,
-            vec![Box::new(id), Box::new(text), Box::new(created_at)],
-        )
-        .await
-        .map(drop)
+        let kept = KeptKey {
+            key_id: key.key_id.clone(),
+            json: serde_json::to_string(key).map_err(StoreError::failed)?,
+            created_at: key.created_at.as_microsecond(),
+        };
+        self.read(|done| Read::PutApiKey(kept, done)).await
     }
 
     /// Takes a key back, by its id. Says whether there was one to take back.

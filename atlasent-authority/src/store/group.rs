@@ -72,7 +72,13 @@ impl Jobs {
         Some(self.with_waiting(first))
     }
 
-    /// The same, for a thread of its own.
+    /// Whether nothing waits.
+    #[cfg(feature = "postgres")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same as `next`, for a thread of its own.
     #[cfg(feature = "redb")]
     pub(super) fn blocking_next(&mut self) -> Option<Vec<Job>> {
         let first = self.0.blocking_recv()?;

@@ -21,6 +21,8 @@ pub use filter::EventFilter;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
+#[cfg(all(feature = "postgres", feature = "server"))]
+pub(crate) use postgres::{KeptKey, Read};
 #[cfg(feature = "redb")]
 pub use redb::RedbStore;
 

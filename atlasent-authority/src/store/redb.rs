@@ -24,7 +24,7 @@ use crate::files::private;
 const FORMAT: &str = "1";
 
 /// How much of the file is in memory at most, in bytes.
-const CACHE: usize = 256 * 1024 * 1024;
+const CACHE: usize = 64 * 1024 * 1024;
 
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
@@ -183,11 +183,8 @@ impl Store for RedbStore {
             let transaction = database.begin_read()?;
             let meta = transaction.open_table(META)?;
             let head = head(&meta)?;
-            let dropped = meta.get("dropped")?;
             Ok(StoreStatus {
-                dropped: dropped
-                    .and_then(|text| text.value().parse().ok())
-                    .unwrap_or(0),
+                dropped: dropped(&meta)?,
                 cells: transaction.open_table(CELLS)?.len()?,
                 head,
             })
@@ -237,8 +234,10 @@ impl File {
                 "it was written by another version: export its trail with that one".to_owned()
             }
             redb::Error::Io(error) => match error.kind() {
-                std::io::ErrorKind::StorageFull => {
-                    "the disk is full: make room, and it goes on by itself".to_owned()
+                std::io::ErrorKind::StorageFull
+                | std::io::ErrorKind::QuotaExceeded
+                | std::io::ErrorKind::FileTooLarge => {
+                    format!("it has no room to grow ({error}): make room, and it goes on by itself")
                 }
                 std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                     format!("it cannot be written ({error}): let this process write to it")
@@ -342,6 +341,8 @@ fn save(
     }
     if let Some(through) = batch.dropped() {
         events.retain_in(..=through, |_, _| false)?;
+        // What is gone stays gone, and nothing goes that is not there yet.
+        let through = dropped(&meta)?.max(through.min(batch.head().sequence));
         meta.insert("dropped", &*through.to_string())?;
     }
     meta.insert("head", &*json(batch.head())?)?;
@@ -392,6 +393,11 @@ fn head(meta: &impl ReadableTable<&'static str, &'static str>) -> Result<ChainHe
         ));
     };
     parse(head.value().as_bytes())
+}
+
+fn dropped(meta: &impl ReadableTable<&'static str, &'static str>) -> Result<u64, redb::Error> {
+    let dropped = meta.get("dropped")?;
+    dropped.map_or(Ok(0), |text| parse(text.value().as_bytes()))
 }
 
 fn passes(filter: &EventFilter, sequence: u64, event: &StoredEvent<'_>) -> bool {

@@ -30,7 +30,7 @@ impl Place {
     pub(super) async fn open(&self) -> Result<Keys, Failure> {
         match &self.store_env {
             Some(variable) => {
-                let store = PostgresStore::open(&address(variable)?).await;
+                let store = PostgresStore::connect(&address(variable)?).await;
                 Ok(Keys::Database(store.map_err(Failure::misuse)?))
             }
             None => Ok(Keys::File(KeyFile::new(data::key_file(&self.data.make()?)))),

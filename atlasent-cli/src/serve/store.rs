@@ -62,7 +62,7 @@ impl AnyStore {
                 Self::Redb(store.map_err(Failure::misuse)?)
             }
             StoreChoice::Postgres(address) => {
-                let store = PostgresStore::open(address).await;
+                let store = PostgresStore::connect(address).await;
                 Self::Postgres(store.map_err(Failure::misuse)?)
             }
         })

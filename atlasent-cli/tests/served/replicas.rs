@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use atlasent_tests::postgres;
+use atlasent_tests::postgres::PrivatePostgres;
 use serde_json::{Value, json};
 
 use super::http::Connection;
@@ -22,6 +22,15 @@ fn start(data: &Path, database: &str) -> Server {
         .arg(data)
         .env("STORE", database);
     Server::run(command)
+}
+
+/// The address of a new database; none where there is no PostgreSQL.
+fn database() -> Option<String> {
+    let server = PrivatePostgres::shared()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    Some(runtime.unwrap().block_on(server.database()))
 }
 
 fn deploy() -> Value {
@@ -48,7 +57,7 @@ fn key(command: &str, database: &str) -> String {
 
 #[test]
 fn of_64_who_use_a_permit_at_two_servers_one_gets_it() {
-    let Some(database) = postgres().map(|server| server.database()) else {
+    let Some(database) = database() else {
         return;
     };
     let api_key = key("key create --rate 100000", &database);
@@ -102,7 +111,7 @@ fn of_64_who_use_a_permit_at_two_servers_one_gets_it() {
 
 #[test]
 fn a_key_is_good_for_its_rate_at_all_servers_together() {
-    let Some(database) = postgres().map(|server| server.database()) else {
+    let Some(database) = database() else {
         return;
     };
     let api_key = key("key create --rate 10", &database);

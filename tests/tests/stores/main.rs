@@ -1,58 +1,90 @@
-//! What every store promises, asked of each: in memory, in a file, in PostgreSQL.
-
+//! What every store promises, kept by each of them: in memory, in one file, and in PostgreSQL.
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
-    reason = "tests"
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
 )]
 
-mod places;
+mod crash;
+mod file;
+mod media;
+mod server;
 mod shared;
 mod suite;
-mod survives;
+mod support;
+mod tls;
 
-/// One test for each promise and each kind of store.
-macro_rules! of_each_store {
-    ($($promise:ident)*) => {
-        mod memory {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $promise() {
-                crate::suite::$promise(&crate::places::Memory).await;
-            })*
-        }
+use media::{Medium, Memory, Postgres, Redb};
 
-        mod redb {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $promise() {
-                crate::suite::$promise(&crate::places::File::new()).await;
-            })*
-        }
-
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $promise() {
-                if let Some(place) = crate::places::Database::new() {
-                    crate::suite::$promise(&place).await;
-                }
-            })*
+/// One test for each promise, on one medium.
+macro_rules! keeps {
+    ($store:ident, $medium:ty: $($subject:ident: $($promise:ident),+;)+) => {
+        mod $store {
+            use super::*;
+            $(mod $subject {
+                use super::*;
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    if let Some(medium) = <$medium>::new().await {
+                        suite::$subject::$promise(medium).await;
+                    }
+                })+
+            })+
         }
     };
 }
 
-of_each_store! {
-    a_change_is_kept_whole
-    of_many_who_use_a_permit_one_gets_it
-    a_permit_is_used_or_revoked_and_not_both
-    what_is_recorded_at_the_same_time_is_one_chain
-    a_change_that_panics_keeps_nothing_and_harms_nobody
-    a_clock_that_is_set_back_turns_nothing_back
-    the_same_request_gets_the_same_answer
-    the_same_request_at_the_same_time_mints_one_permit
-    an_answer_is_repeated_as_long_as_its_permit_is_good
-    events_are_found_by_what_they_are
-    old_events_go_and_the_rest_still_verifies
-    calls_are_counted_exactly
-    whoever_stops_waiting_leaves_no_half_of_a_change
-    any_name_is_kept_as_it_is
+macro_rules! every_store_keeps {
+    ($($promises:tt)+) => {
+        keeps!(memory, Memory: $($promises)+);
+        keeps!(redb, Redb: $($promises)+);
+        keeps!(postgres, Postgres: $($promises)+);
+    };
+}
+
+macro_rules! durable_stores_keep {
+    ($($promises:tt)+) => {
+        keeps!(redb_reopened, Redb: $($promises)+);
+        keeps!(postgres_reopened, Postgres: $($promises)+);
+    };
+}
+
+every_store_keeps! {
+    changes:
+        a_change_is_kept_whole,
+        a_change_that_panics_keeps_nothing_and_harms_nobody_after,
+        a_change_sees_what_the_one_before_it_left,
+        a_change_that_only_looks_leaves_nothing,
+        a_caller_who_stops_waiting_takes_half_of_nothing_back,
+        time_never_runs_backwards,
+        names_may_hold_any_character;
+    permits:
+        of_many_who_hold_one_permit_one_passes,
+        a_permit_is_either_used_or_revoked,
+        a_permit_is_known_as_expired_and_not_forgotten_before_its_time,
+        cells_whose_time_is_long_over_are_forgotten;
+    chain:
+        many_at_once_make_one_chain_without_gaps,
+        events_come_in_pages,
+        events_are_found_by_type_agent_time_and_place,
+        what_is_dropped_is_gone_and_the_rest_verifies;
+    replays:
+        the_same_request_gets_the_same_answer,
+        another_body_under_the_same_id_has_no_answer,
+        another_caller_with_the_same_id_gets_her_own,
+        many_at_once_with_one_id_get_one_permit,
+        after_its_time_the_request_is_a_new_one;
+    calls:
+        calls_are_counted_one_by_one,
+        a_clock_that_is_behind_gives_nothing_back;
+    any:
+        any_series_of_changes_leaves_what_a_model_of_it_has;
+}
+
+durable_stores_keep! {
+    reopened:
+        everything_is_found_again,
+        an_answer_can_be_had_again,
+        a_permit_that_was_used_stays_used;
 }

@@ -1,112 +1,271 @@
-//! Several processes on one database: here several stores, each with connections and queues of its own.
+//! Two processes on one PostgreSQL database: one ledger, one chain, one count.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use atlasent::Authority;
-use atlasent_authority::{Answer, Caller, Store};
+use atlasent::{Authority, PermitOutcome};
+use atlasent_authority::{Draft, EventFilter, LocalAuthority, PostgresStore, Store};
 
-use crate::places::{Database, Place};
-use crate::suite::{authority, intact, is_good, issue, request};
+use crate::media::{Medium, Postgres};
+use crate::suite::calls::count;
+use crate::suite::replays::{ALICE, ask, named};
+use crate::support::{CROWD, Time, at, crowd, intact, issue, question, record, token};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_64_who_use_a_permit_in_two_places_one_gets_it() {
-    let Some(place) = Database::new() else { return };
-    let both = [
-        authority(place.open().await).await,
-        authority(place.open().await).await,
-    ];
-    for _ in 0..8 {
-        let token = issue(&both[0]).await;
-        let using = (0..64).map(|n| {
-            let (authority, token) = (Arc::clone(&both[n % 2]), token.clone());
-            tokio::spawn(async move { is_good(&authority, &token).await })
-        });
-        let using: Vec<_> = using.collect();
-        let mut good = 0;
-        for using in using {
-            good += u32::from(using.await.unwrap());
-        }
-        assert_eq!(good, 1);
-    }
-    intact(both[1].store()).await;
+type Two = [Arc<LocalAuthority<PostgresStore>>; 2];
+
+async fn two() -> Option<(Postgres, Two)> {
+    let medium = Postgres::new().await?;
+    let time = Time::default();
+    let (one, other) = tokio::join!(medium.authority(&time), medium.authority(&time));
+    Some((medium, [Arc::new(one), Arc::new(other)]))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_recorded_in_two_places_is_one_chain() {
-    let Some(place) = Database::new() else { return };
-    let both = [
-        authority(place.open().await).await,
-        authority(place.open().await).await,
-    ];
-    let recording = (0..200).map(|n| {
-        let authority = Arc::clone(&both[n % 2]);
-        tokio::spawn(async move {
-            authority
-                .evaluate(&request("bot"))
-                .await
-                .unwrap()
-                .audit_hash
-        })
-    });
-    let recording: Vec<_> = recording.collect();
-    let mut told = HashSet::new();
-    for recording in recording {
-        told.insert(recording.await.unwrap());
-    }
-    assert_eq!(told.len(), 200);
-    assert_eq!(intact(both[0].store()).await, 202);
-    let (one, other) = (
-        both[0].store().status().await,
-        both[1].store().status().await,
-    );
-    assert_eq!(one.unwrap().head, other.unwrap().head);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_are_counted_over_both_places() {
-    let Some(place) = Database::new() else { return };
-    let both = [Arc::new(place.open().await), Arc::new(place.open().await)];
-    let counting = (0..100).map(|n| {
-        let store = Arc::clone(&both[n % 2]);
-        tokio::spawn(async move { store.count_call("key", 7).await.unwrap() })
-    });
-    let counting: Vec<_> = counting.collect();
-    let mut counts = Vec::new();
-    for counting in counting {
-        counts.push(counting.await.unwrap());
-    }
-    counts.sort_unstable();
-    assert!(counts.into_iter().eq(1..=100));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_of_one_place_is_repeated_by_the_other() {
-    let Some(place) = Database::new() else { return };
-    let both = [
-        authority(place.open().await).await,
-        authority(place.open().await).await,
-    ];
-    let mut named = request("bot");
-    named.options = named.options.request_id("r");
-    let caller = Caller::new("key_1", b"the same key everywhere");
-    let Answer::First(first) = both[0].answer(caller, &named, None).await.unwrap() else {
-        panic!("nobody asked before");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_hold_one_permit_at_two_authorities_one_passes() {
+    let Some((_medium, authorities)) = two().await else {
+        return;
     };
-    let again = both[1].answer(caller, &named, None).await.unwrap();
-    assert_eq!(again, Answer::Repeated(first));
+    for round in 0..8 {
+        let token = token(&authorities[round % 2]).await;
+        let answers = crowd(|number| {
+            let (authority, question) = (Arc::clone(&authorities[number % 2]), question(&token));
+            async move { authority.verify(&question).await.unwrap() }
+        })
+        .await;
+        let valid = answers.iter().filter(|answer| answer.valid).count();
+        let used = answers
+            .iter()
+            .filter(|answer| answer.permit_outcome() == Some(PermitOutcome::Consumed));
+        assert_eq!((valid, used.count()), (1, CROWD - 1));
+    }
+    intact(authorities[0].store()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn those_who_open_a_database_at_the_same_time_make_its_tables_once() {
-    let Some(place) = Database::new() else { return };
-    let address = place.address.clone();
-    let opening = (0..8).map(|_| {
-        let address = address.clone();
-        tokio::spawn(async move { atlasent_authority::PostgresStore::open(&address).await })
-    });
-    let opening: Vec<_> = opening.collect();
-    for opening in opening {
-        opening.await.unwrap().unwrap();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permit_that_one_authority_took_back_is_good_at_none() {
+    let Some((_medium, [one, other])) = two().await else {
+        return;
+    };
+    let token = token(&one).await;
+    assert!(
+        other
+            .revoke(&token, "the bot misbehaved")
+            .await
+            .unwrap()
+            .revoked
+    );
+    let answer = one.verify(&question(&token)).await.unwrap();
+    assert_eq!(answer.permit_outcome(), Some(PermitOutcome::Revoked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_stores_append_at_once_is_one_chain() {
+    let Some((_medium, authorities)) = two().await else {
+        return;
+    };
+    let places = crowd(|number| {
+        let authority = Arc::clone(&authorities[number % 2]);
+        async move {
+            let store = authority.store();
+            let mut places = Vec::new();
+            for round in 0..10 {
+                // The clocks of the two are a minute apart.
+                let now = at(60 * i64::try_from(number % 2).unwrap() + round);
+                issue(store, &format!("{number} {round}"), now)
+                    .await
+                    .unwrap();
+                places.push(
+                    record(store, "evaluate.deny", Some("bot"), now)
+                        .await
+                        .sequence,
+                );
+            }
+            places
+        }
+    })
+    .await;
+    assert!(places.iter().all(|places| places.is_sorted()));
+    let places: HashSet<u64> = places.into_iter().flatten().collect();
+    assert_eq!(places.len(), 10 * CROWD);
+    let [one, other] = &authorities;
+    assert_eq!(intact(one.store()).await, 2 + 20 * CROWD as u64);
+    assert_eq!(
+        one.store().status().await.unwrap(),
+        other.store().status().await.unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_at_two_stores_are_counted_together() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let stores = [Arc::new(medium.open().await), Arc::new(medium.open().await)];
+    let everyone: Vec<u64> = (1..=10 * CROWD as u64).collect();
+    let (a, b) = tokio::join!(count(&stores, "a", 1), count(&stores, "b", 1));
+    assert_eq!((&a, &b), (&everyone, &everyone));
+    // One clock is ahead.
+    assert_eq!(stores[0].count_call("a", 2).await.unwrap(), 1);
+    assert_eq!(stores[1].count_call("a", 1).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_of_past_minutes_are_forgotten() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    for number in 0..50 {
+        store.count_call(&number.to_string(), 1).await.unwrap();
     }
+    store.count_call("a", 2).await.unwrap();
+    store.count_call("a", 3).await.unwrap();
+    assert_eq!(
+        medium.sql("SELECT count(*) FROM atlasent_calls").await,
+        ["1"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_dropped_events_are_deleted_by_whoever_comes_next() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    record(&store, "policy.loaded", None, at(0)).await;
+    medium
+        .sql(
+            "INSERT INTO atlasent_events \
+             SELECT n, 'policy.loaded', NULL, '', '', '', '' FROM generate_series(2, 3500) AS n; \
+             UPDATE atlasent_head SET sequence = 3500",
+        )
+        .await;
+    let drop_most = |draft: &mut Draft<'_>| draft.drop_events(3_490);
+    store.commit(at(1), Vec::new(), drop_most).await.unwrap();
+    // Nobody sees them any more, whether they are there or not.
+    let first = store.events(0, 1, &EventFilter::default()).await.unwrap();
+    assert_eq!(first[0].sequence, 3_491);
+    let typed = EventFilter::default().types(["policy.loaded"]);
+    assert_eq!(store.count_events(&typed).await.unwrap(), 10);
+    until(&medium, "SELECT count(*) FROM atlasent_events", "10").await;
+
+    // The process was stopped before it got to it.
+    medium.sql("UPDATE atlasent_head SET dropped = 3495").await;
+    drop(store);
+    record(&medium.open().await, "policy.loaded", None, at(2)).await;
+    until(&medium, "SELECT count(*) FROM atlasent_events", "6").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_dropped_leaves_no_connection() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    record(&store, "policy.loaded", None, at(0)).await;
+    store.count_call("a", 1).await.unwrap();
+    intact(&store).await;
+    let count = "SELECT count(*) FROM pg_stat_activity \
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert_ne!(medium.sql(count).await, ["0"]);
+    drop(store);
+    until(&medium, count, "0").await;
+}
+
+/// Waits until a query says so.
+async fn until(medium: &Postgres, query: &str, expected: &str) {
+    for _ in 0..200 {
+        if medium.sql(query).await == [expected] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it stays: {:?}", medium.sql(query).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_can_be_had_again_at_another_authority() {
+    let Some((_medium, authorities)) = two().await else {
+        return;
+    };
+    let [one, other] = &authorities;
+    let (first, _) = ask(one, ALICE, &named("deploy", "1")).await.unwrap();
+    let again = ask(other, ALICE, &named("deploy", "1")).await.unwrap();
+    assert_eq!(again, (first.clone(), true));
+    assert!(ask(other, ALICE, &named("delete", "1")).await.is_none());
+
+    let answers = crowd(|number| {
+        let authority = Arc::clone(&authorities[number % 2]);
+        async move { ask(&authority, ALICE, &named("deploy", "2")).await.unwrap() }
+    })
+    .await;
+    let tokens: HashSet<_> = answers
+        .iter()
+        .map(|(answer, _)| answer.permit_token.as_ref().unwrap().expose().to_owned())
+        .collect();
+    assert_eq!(answers.iter().filter(|(_, repeated)| !repeated).count(), 1);
+    assert_eq!(tokens.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_and_no_key_is_in_the_database() {
+    let Some((medium, [one, _])) = two().await else {
+        return;
+    };
+    let (answer, _) = ask(&one, ALICE, &named("deploy", "1")).await.unwrap();
+    let token = answer.permit_token.unwrap();
+    one.verify(&question(&token)).await.unwrap();
+    let rows = medium
+        .sql("SELECT t::text FROM atlasent_cells t UNION ALL SELECT t::text FROM atlasent_events t")
+        .await;
+    assert!(rows.len() >= 6);
+    let secret = token.expose().trim_start_matches("permit_");
+    for row in rows {
+        assert!(
+            !row.contains(secret) && !row.contains("the key of alice"),
+            "{row}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_start_at_once_one_makes_the_tables() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let medium = Arc::new(medium);
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let medium = Arc::clone(&medium);
+            tokio::spawn(
+                async move { record(&medium.open().await, "policy.loaded", None, at(0)).await },
+            )
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(intact(&medium.open().await).await, 16);
+    assert_eq!(
+        medium.sql("SELECT version FROM atlasent_schema").await,
+        ["1"]
+    );
+}
+
+#[test]
+fn it_can_be_used_from_a_thread_without_a_runtime() {
+    use atlasent::{Error, blocking};
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(medium) = runtime.block_on(Postgres::new()) else {
+        return;
+    };
+    drop(runtime);
+    let waited = blocking::wait(async {
+        let store = medium.open().await;
+        Ok::<_, Error>(record(&store, "policy.loaded", None, at(0)).await.sequence)
+    });
+    assert_eq!(waited.unwrap(), 1);
+    let store = futures_executor::block_on(medium.open());
+    assert_eq!(futures_executor::block_on(intact(&store)), 1);
 }

@@ -1,109 +1,169 @@
-//! Counts of calls, over all processes. Those that come at the same time go into one statement.
+//! Counting calls for all processes together. It is exact while the server runs, and durable never.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Error, Statement};
 
-use super::connection::Address;
+use super::link::{Link, Purpose, Session};
+use super::rows::{signed, unsigned};
 use crate::store::StoreError;
 
-/// One call to count, and whoever waits for its number.
+/// How many calls one statement counts at most.
+const MOST: usize = 1_024;
+
+pub(super) const PURPOSE: Purpose = Purpose {
+    settings: "SET synchronous_commit = off",
+    answer: Duration::from_secs(5),
+};
+
+/// A clock that is behind must not give back what was used up, so the newest minute that anyone has seen goes on. The order
+/// is that in which rows are locked: two processes never wait for each other.
+const COUNT: &str = "\
+    WITH newest AS (SELECT greatest($3::bigint, max(minute)) AS minute FROM atlasent_calls) \
+    INSERT INTO atlasent_calls AS known (counter, minute, count) \
+    SELECT called.counter, newest.minute, called.count \
+    FROM unnest($1::bytea[], $2::bigint[]) AS called (counter, count), newest \
+    ORDER BY called.counter \
+    ON CONFLICT (counter) DO UPDATE SET \
+        minute = greatest(known.minute, excluded.minute), \
+        count = excluded.count + CASE WHEN excluded.minute > known.minute THEN 0 ELSE known.count END \
+    RETURNING counter, count";
+
+/// Counts of past minutes, some at a time. One that is being counted up is left to the next time.
+const FORGET: &str = "\
+    DELETE FROM atlasent_calls WHERE counter IN ( \
+        SELECT counter FROM atlasent_calls \
+        WHERE minute < (SELECT max(minute) FROM atlasent_calls) LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+
+/// A call to be counted, and whoever waits for its number.
 pub(super) struct Call {
-    pub(super) counter: String,
-    pub(super) minute: i64,
-    pub(super) done: oneshot::Sender<Result<u64, StoreError>>,
+    counter: [u8; 32],
+    minute: i64,
+    done: oneshot::Sender<Result<u64, StoreError>>,
 }
 
-/// Counts until nobody calls any more.
-pub(super) async fn count(address: Address, mut calls: mpsc::Receiver<Call>) {
-    let mut connection = None;
-    while let Some(first) = calls.recv().await {
-        let mut together = vec![first];
-        while let Ok(call) = calls.try_recv() {
-            together.push(call);
-        }
-        match count_all(&address, &mut connection, &together).await {
-            Ok(mut counts) => {
-                for call in together {
-                    // Each of the calls counted together has a number of its own, from the first to the last.
-                    let number = counts.get_mut(&call.counter).map(|next| {
-                        *next += 1;
-                        *next
-                    });
-                    let number = number.ok_or_else(|| address.explain("it has lost a count"));
-                    let _ = call.done.send(number);
-                }
-            }
-            Err(error) => {
-                connection = None;
-                for call in together {
-                    let _ = call.done.send(Err(error.clone()));
-                }
-            }
+/// The connection that counts.
+pub(super) struct Counter<'a> {
+    link: &'a Link,
+    open: Option<Open>,
+    /// The minute before which everything is forgotten.
+    forgotten: i64,
+}
+
+struct Open {
+    session: Session,
+    count: Statement,
+    forget: Statement,
+}
+
+impl Call {
+    /// A call under `counter`, of which only a digest is kept, since it may be of any length and hold anything.
+    pub(super) fn new(
+        counter: &str,
+        minute: i64,
+        done: oneshot::Sender<Result<u64, StoreError>>,
+    ) -> Self {
+        Self {
+            counter: Sha256::digest(counter).into(),
+            minute,
+            done,
         }
     }
 }
 
-/// Counts all, and says for each counter how many calls there were before these.
-async fn count_all(
-    address: &Address,
-    connection: &mut Option<Counter>,
-    calls: &[Call],
-) -> Result<BTreeMap<String, u64>, StoreError> {
-    let failed = |error: Error| address.failed(&error);
-    let counter = match connection.take().filter(|known| !known.client.is_closed()) {
-        Some(counter) => connection.insert(counter),
-        None => {
-            let client = address.connect().await?;
-            connection.insert(Counter::prepare(client).await.map_err(failed)?)
+impl<'a> Counter<'a> {
+    /// A counter that has no connection yet.
+    pub(super) fn new(link: &'a Link) -> Self {
+        Self {
+            link,
+            open: None,
+            forgotten: i64::MIN,
         }
-    };
-    counter.add(calls).await.map_err(failed)
-}
+    }
 
-struct Counter {
-    client: Client,
-    add: Statement,
-}
+    /// Counts until nobody can call any more.
+    pub(super) async fn count(mut self, mut calls: mpsc::Receiver<Call>) {
+        let mut group = Vec::new();
+        while calls.recv_many(&mut group, MOST).await > 0 {
+            let result = self.count_all(&group).await;
+            answer(group.drain(..), result);
+        }
+    }
 
-impl Counter {
-    async fn prepare(client: Client) -> Result<Self, Error> {
-        client.batch_execute("SET synchronous_commit = off").await?;
-        // A clock that is behind must not give back what was used up, so the newest minute goes on.
-        let add = client
-            .prepare(
-                "INSERT INTO atlasent_calls AS known (counter, minute, count)
-                 SELECT * FROM unnest ($1::text[], $2::bigint[], $3::bigint[])
-                 ON CONFLICT (counter) DO UPDATE SET
-                     count = excluded.count + CASE WHEN excluded.minute > known.minute THEN 0 ELSE known.count END,
-                     minute = GREATEST(known.minute, excluded.minute)
-                 RETURNING counter, count",
-            )
+    /// How many calls there are now under each counter.
+    async fn count_all(&mut self, group: &[Call]) -> Result<Counts, StoreError> {
+        let open = match self.open.take() {
+            Some(open) if !open.session.client.is_closed() => open,
+            _ => {
+                let session = self.link.connect(&PURPOSE).await?;
+                self.link.within(&PURPOSE, Open::prepare(session)).await?
+            }
+        };
+        let minute = group.iter().map(|call| call.minute).max().unwrap_or(0);
+        let counts = self
+            .link
+            .within(&PURPOSE, open.count(group, minute))
             .await?;
-        Ok(Self { client, add })
+        if minute > self.forgotten {
+            let forget = open.session.client.execute(&open.forget, &[]);
+            if self.link.within(&PURPOSE, forget).await? == 0 {
+                self.forgotten = minute;
+            }
+        }
+        self.open = Some(open);
+        Ok(counts)
+    }
+}
+
+type Counts = BTreeMap<[u8; 32], u64>;
+
+impl Open {
+    async fn prepare(session: Session) -> Result<Self, Error> {
+        Ok(Self {
+            count: session.client.prepare(COUNT).await?,
+            forget: session.client.prepare(FORGET).await?,
+            session,
+        })
     }
 
-    async fn add(&self, calls: &[Call]) -> Result<BTreeMap<String, u64>, Error> {
-        // In the order of the counters, so that two processes never wait for each other in a circle.
-        let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-        for call in calls {
-            let (minute, count) = sums.entry(&call.counter).or_insert((call.minute, 0));
-            *minute = call.minute.max(*minute);
-            *count += 1;
+    async fn count(&self, group: &[Call], minute: i64) -> Result<Counts, Error> {
+        let mut calls = Counts::new();
+        for call in group {
+            *calls.entry(call.counter).or_default() += 1;
         }
-        let counters: Vec<&str> = sums.keys().copied().collect();
-        let minutes: Vec<i64> = sums.values().map(|(minute, _)| *minute).collect();
-        let counts: Vec<i64> = sums.values().map(|(_, count)| *count).collect();
-        let parameters: [&(dyn ToSql + Sync); 3] = [&counters, &minutes, &counts];
-        let rows = self.client.query(&self.add, &parameters).await?;
-        let before = rows.iter().map(|row| {
-            let (counter, count): (&str, i64) = (row.get(0), row.get(1));
-            let added = sums.get(counter).map_or(0, |(_, count)| *count);
-            let before = u64::try_from(count - added).unwrap_or(0);
-            (counter.to_owned(), before)
-        });
-        Ok(before.collect())
+        let counters: Vec<&[u8]> = calls.keys().map(<[u8; 32]>::as_slice).collect();
+        let numbers: Vec<i64> = calls.values().copied().map(signed).collect();
+        let client = &self.session.client;
+        let rows = client
+            .query(&self.count, &[&counters, &numbers, &minute])
+            .await?;
+        for row in rows {
+            let counter: &[u8] = row.try_get(0)?;
+            if let Some(count) = calls.get_mut(counter) {
+                *count = unsigned(row.try_get(1)?);
+            }
+        }
+        Ok(calls)
+    }
+}
+
+/// Gives each call a number of its own: the last one of a counter has the count itself.
+fn answer(group: impl DoubleEndedIterator<Item = Call>, result: Result<Counts, StoreError>) {
+    let mut counts = result;
+    for call in group.rev() {
+        let number = counts
+            .as_mut()
+            .map_err(|error| error.clone())
+            .map(|counts| {
+                let count = counts.entry(call.counter).or_default();
+                let number = *count;
+                *count = count.saturating_sub(1);
+                number
+            });
+        // Nobody waits for it any more.
+        let _ = call.done.send(number);
     }
 }

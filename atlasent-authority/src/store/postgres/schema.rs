@@ -1,90 +1,92 @@
-//! The tables, and how a database gets them.
+//! The tables, and how those of an earlier version become those of this one.
 
-use tokio_postgres::{Client, Error};
-
+use super::link::{Link, Purpose, Session};
 use crate::chain::ChainHead;
+use crate::store::StoreError;
 
-/// Each step from one version of the tables to the next. Those that were released stay as they are.
-const STEPS: [&str; 1] = ["
-    -- One row: the end of the chain. Whoever changes anything holds its lock, which is what gives the chain one order.
-    CREATE TABLE atlasent_head (
-        only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-        head text NOT NULL,
-        dropped bigint NOT NULL DEFAULT 0
-    );
-    -- Payloads are text, for the hash is over the text. Agents are bytes: their names may hold any character.
-    CREATE TABLE atlasent_events (
-        sequence bigint PRIMARY KEY,
-        kind text NOT NULL,
-        actor_id bytea,
-        occurred_at text COLLATE \"C\" NOT NULL,
-        previous_hash text NOT NULL,
-        hash text NOT NULL,
-        payload text NOT NULL
-    );
-    CREATE INDEX atlasent_events_by_kind ON atlasent_events (kind, sequence);
-    CREATE INDEX atlasent_events_by_actor ON atlasent_events (actor_id, sequence);
-    CREATE INDEX atlasent_events_by_time ON atlasent_events (occurred_at);
-    CREATE TABLE atlasent_cells (
-        key bytea PRIMARY KEY,
-        value text NOT NULL,
-        expires_at bigint NOT NULL
-    );
-    CREATE INDEX atlasent_cells_by_expiry ON atlasent_cells (expires_at);
-    -- Counts need not survive a crash, so they are not logged.
-    CREATE UNLOGGED TABLE atlasent_calls (
-        counter text PRIMARY KEY,
-        minute bigint NOT NULL,
-        count bigint NOT NULL
-    );
-    CREATE TABLE atlasent_api_keys (
-        key_id text PRIMARY KEY,
-        key text NOT NULL,
-        created_at bigint NOT NULL
-    );
-"];
+/// What leads from each version to the next one. Those that were released never change.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
 
-/// Any number that nobody else takes for a lock.
-const LOCK: i64 = 0x6174_6c61_7365_6e74;
+/// Held by whoever migrates, so that of several processes that start at once one does.
+const LOCK: i64 = 0x61746C_6173656E;
 
-/// Brings the tables to the version that this program knows. Those who start at the same time wait for each other.
-///
-/// Says which version it found if that is a newer one.
-pub(super) async fn migrate(client: &mut Client) -> Result<Result<(), i32>, Error> {
-    let transaction = client.transaction().await?;
-    transaction
-        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
-        .await?;
-    transaction
-        .batch_execute("CREATE TABLE IF NOT EXISTS atlasent_schema (version integer NOT NULL)")
-        .await?;
-    let found = transaction
-        .query_opt("SELECT version FROM atlasent_schema", &[])
-        .await?;
-    let found: i32 = found.map_or(0, |row| row.get(0));
-    let known = i32::try_from(STEPS.len()).unwrap_or(i32::MAX);
-    if found > known {
-        return Ok(Err(found));
+/// Brings the tables to this version.
+pub(super) async fn migrate(
+    link: &Link,
+    purpose: &Purpose,
+    session: &Session,
+) -> Result<(), StoreError> {
+    let client = &session.client;
+    let encoding = link.within(
+        purpose,
+        client.query_one_scalar("SHOW server_encoding", &[]),
+    );
+    let encoding: String = encoding.await?;
+    if encoding != "UTF8" {
+        return Err(link.refused(format_args!(
+            "its texts are in `{encoding}`: create a database with the encoding `UTF8`"
+        )));
     }
-    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        transaction.batch_execute(step).await?;
+    while !is_current(link, purpose, session).await? {
+        let result = step(link, purpose, session).await;
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = link.within(purpose, client.batch_execute(end)).await;
+        result.and(ended)?;
     }
-    if found == 0 {
-        let head = serde_json::to_string(&ChainHead::genesis("local")).unwrap_or_default();
-        transaction
-            .execute("INSERT INTO atlasent_head (head) VALUES ($1)", &[&head])
-            .await?;
-        transaction
-            .execute(
-                "INSERT INTO atlasent_schema (version) VALUES ($1)",
-                &[&known],
-            )
-            .await?;
-    } else {
-        transaction
-            .execute("UPDATE atlasent_schema SET version = $1", &[&known])
-            .await?;
+    Ok(())
+}
+
+/// Whether there is nothing to do: then the user of the url needs no right to create tables.
+async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result<bool, StoreError> {
+    let client = &session.client;
+    let look = async {
+        let exists = "SELECT to_regclass('atlasent_schema') IS NOT NULL";
+        if !client.query_one_scalar(exists, &[]).await? {
+            return Ok(0);
+        }
+        let version = "SELECT coalesce(max(version), 0) FROM atlasent_schema";
+        client.query_one_scalar::<i32, _>(version, &[]).await
+    };
+    let version = link.within(purpose, look).await?;
+    let newest = MIGRATIONS.len();
+    match usize::try_from(version) {
+        Ok(version) if version <= newest => Ok(version == newest),
+        _ => Err(link.refused(format_args!(
+            "its tables are of version {version}, and this program knows them up to {newest}: update it"
+        ))),
     }
-    transaction.commit().await?;
-    Ok(Ok(()))
+}
+
+/// One migration, in a transaction that the caller ends. None if another process was faster.
+async fn step(link: &Link, purpose: &Purpose, session: &Session) -> Result<(), StoreError> {
+    let client = &session.client;
+    let work = async {
+        let begin = format!(
+            "BEGIN; SELECT pg_advisory_xact_lock({LOCK}); \
+             CREATE TABLE IF NOT EXISTS atlasent_schema (version integer PRIMARY KEY);"
+        );
+        client.batch_execute(&begin).await?;
+        let version = "SELECT coalesce(max(version), 0) FROM atlasent_schema";
+        let version: i32 = client.query_one_scalar(version, &[]).await?;
+        let Some(migration) = usize::try_from(version)
+            .ok()
+            .and_then(|at| MIGRATIONS.get(at))
+        else {
+            return Ok(());
+        };
+        client.batch_execute(migration).await?;
+        if version == 0 {
+            let head = ChainHead::genesis("local");
+            let insert =
+                "INSERT INTO atlasent_head (org_id, sequence, hash, time) VALUES ($1, 0, $2, $3)";
+            let time = head.time.to_string();
+            client
+                .execute(insert, &[&head.org_id, &head.hash, &time])
+                .await?;
+        }
+        let insert = "INSERT INTO atlasent_schema (version) VALUES ($1)";
+        client.execute(insert, &[&(version + 1)]).await?;
+        Ok(())
+    };
+    link.within(purpose, work).await
 }

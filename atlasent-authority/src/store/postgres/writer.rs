@@ -1,233 +1,266 @@
-//! The one who changes: all changes that wait go into one transaction, which holds the lock on the end of the chain.
+//! Group commit: one transaction for all changes that wait, in two round trips.
+//!
+//! The head's row is locked first, so that the changes of all processes are one after the other.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use futures_util::future::{try_join3, try_join4};
-use serde::de::DeserializeOwned;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use futures_util::future::{try_join3, try_join5};
+use tokio_postgres::{Error, Row, Statement};
 
-use super::connection::Address;
+use super::link::{Link, Purpose, Session};
+use super::rows::{head_of, signed, to_text};
+use crate::chain::ChainHead;
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, CellKey, REMEMBERED, StoreError};
 
-/// How many cells whose time is over are forgotten at once, and how often.
-const FORGOTTEN: i64 = 10_000;
-const FORGET_EVERY: Duration = Duration::from_secs(1);
+/// What is answered is on the disk, whatever the server's own settings are: see also [`BEGIN`].
+pub(super) const PURPOSE: Purpose = Purpose {
+    settings: "SET synchronous_commit = on",
+    answer: Duration::from_secs(10),
+};
 
-/// Makes changes until nobody brings any more.
-pub(super) async fn write(address: Address, mut jobs: Jobs) {
-    let mut connection = None;
-    while let Some(mut jobs) = jobs.next().await {
-        let result = keep(&address, &mut connection, &mut jobs).await;
-        if result.is_err() {
-            // Whatever is half done there is undone when the connection goes.
-            connection = None;
+/// Each statement has to see what the one before it waited for.
+const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on";
+
+const HEAD: &str = "SELECT org_id, sequence, hash, time FROM atlasent_head FOR UPDATE";
+const CELLS: &str = "SELECT key, value FROM atlasent_cells WHERE key = ANY($1::bytea[])";
+
+const APPEND: &str = "\
+    INSERT INTO atlasent_events (sequence, kind, actor_id, occurred_at, previous_hash, hash, payload) \
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])";
+const KEEP: &str = "\
+    INSERT INTO atlasent_cells (key, value, expires_at) \
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[]) \
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+const FORGET: &str = "\
+    DELETE FROM atlasent_cells WHERE key IN ( \
+        SELECT key FROM atlasent_cells WHERE expires_at <= $1::bigint ORDER BY expires_at LIMIT $2::bigint)";
+const ADVANCE: &str = "\
+    UPDATE atlasent_head SET sequence = $1::bigint, hash = $2, time = $3, \
+        dropped = greatest(dropped, least($4::bigint, $1::bigint))";
+
+/// Rows of events that were dropped. Few enough that nobody waits for it.
+const SWEEP: &str = "\
+    DELETE FROM atlasent_events WHERE sequence IN ( \
+        SELECT sequence FROM atlasent_events WHERE sequence <= (SELECT dropped FROM atlasent_head) \
+        ORDER BY sequence LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+
+/// The cells that are named, by their keys in the table.
+type Keys = BTreeMap<[u8; 33], CellKey>;
+
+/// The one connection that changes anything.
+pub(super) struct Writer<'a> {
+    link: &'a Link,
+    open: Option<Open>,
+    /// Whether rows of dropped events may still be there.
+    sweeps: bool,
+}
+
+/// A connection with its statements.
+struct Open {
+    session: Session,
+    head: Statement,
+    cells: Statement,
+    append: Statement,
+    keep: Statement,
+    forget: Statement,
+    advance: Statement,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer that has no connection yet.
+    pub(super) fn new(link: &'a Link) -> Self {
+        Self {
+            link,
+            open: None,
+            // The process that dropped events may have been stopped in between.
+            sweeps: true,
         }
-        group::answer(jobs, &result);
+    }
+
+    /// Keeps what is handed in, until nobody can hand anything in any more.
+    pub(super) async fn write(mut self, mut jobs: Jobs) {
+        while let Some(mut next) = jobs.next().await {
+            let result = self.keep(&mut next).await;
+            group::answer(next, &result);
+            while self.sweep().await && jobs.is_empty() {}
+        }
+    }
+
+    async fn keep(&mut self, jobs: &mut [Job]) -> Result<(), StoreError> {
+        let keys = group::reads(jobs)
+            .map(|key| (key.to_bytes(), key))
+            .collect();
+        // Whatever fails on the way leaves the connection behind: it is put back when all went well.
+        let (open, mut batch) = self.begin(&keys).await?;
+        let ran = group::run(jobs, &mut batch);
+        if ran.is_err() || batch.is_empty() {
+            let rollback = open.session.client.batch_execute("ROLLBACK");
+            self.link.within(&PURPOSE, rollback).await?;
+        } else {
+            let changes = Changes::of(&batch, jobs.len()).map_err(StoreError::failed)?;
+            self.link.within(&PURPOSE, open.commit(&changes)).await?;
+            self.sweeps |= batch.dropped().is_some();
+        }
+        self.open = Some(open);
+        ran
+    }
+
+    /// Begins a transaction, and loads what the changes read. A connection that was lost since the last time costs
+    /// another attempt and no error: nothing has been done on it.
+    async fn begin(&mut self, keys: &Keys) -> Result<(Open, Batch), StoreError> {
+        if let Some(open) = self.open.take() {
+            match self.link.within(&PURPOSE, open.load(keys)).await {
+                Ok(loaded) => return Ok((open, self.batch(&loaded, keys)?)),
+                Err(_) if open.session.client.is_closed() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let open = self.connect().await?;
+        let loaded = self.link.within(&PURPOSE, open.load(keys)).await?;
+        let batch = self.batch(&loaded, keys)?;
+        Ok((open, batch))
+    }
+
+    async fn connect(&self) -> Result<Open, StoreError> {
+        let session = self.link.connect(&PURPOSE).await?;
+        self.link.within(&PURPOSE, Open::prepare(session)).await
+    }
+
+    fn batch(&self, loaded: &(Row, Vec<Row>), keys: &Keys) -> Result<Batch, StoreError> {
+        let (head, cells) = loaded;
+        let head = head_of(self.link, head)?;
+        let mut known = Vec::with_capacity(cells.len());
+        for row in cells {
+            let text = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
+            let (key, value) = text().map_err(|error| self.link.failed(&error))?;
+            let cell: Cell = serde_json::from_str(value).map_err(|error| {
+                // Not the text itself: it may hold whatever a caller has sent.
+                let (line, column) = (error.line(), error.column());
+                let place = format_args!("an entry cannot be read at {line}:{column}");
+                self.link.refused(place)
+            })?;
+            known.extend(keys.get(key).map(|key| (*key, cell)));
+        }
+        Ok(Batch::new(head, known))
+    }
+
+    /// Deletes rows that nobody sees any more. Whether there may be others.
+    async fn sweep(&mut self) -> bool {
+        if let Some(open) = self.open.as_ref().filter(|_| self.sweeps) {
+            let swept = open.session.client.execute(SWEEP, &[]);
+            match self.link.within(&PURPOSE, swept).await {
+                Ok(rows) => self.sweeps = rows > 0,
+                // The next change finds out what is wrong.
+                Err(_) => self.open = None,
+            }
+        }
+        self.sweeps && self.open.is_some()
     }
 }
 
-async fn keep(
-    address: &Address,
-    connection: &mut Option<Writer>,
-    jobs: &mut [Job],
-) -> Result<(), StoreError> {
-    let writer = match connection
-        .take()
-        .filter(|writer| !writer.client.is_closed())
-    {
-        Some(writer) => connection.insert(writer),
-        None => {
-            let client = address.connect().await?;
-            let prepared = Writer::prepare(client).await;
-            connection.insert(prepared.map_err(|error| address.failed(&error))?)
-        }
-    };
-    let failed = |error: Error| address.failed(&error);
-    let reads: Vec<_> = group::reads(jobs).collect();
-    let mut batch = writer.begin(reads).await.map_err(failed)??;
-    group::run(jobs, &mut batch)?;
-    let cells = Cells::of(&batch)?;
-    let head = serde_json::to_string(batch.head()).map_err(StoreError::failed)?;
-    writer.commit(&batch, &cells, &head).await.map_err(failed)
-}
-
-/// A connection, with all that it says prepared.
-struct Writer {
-    client: Client,
-    head: Statement,
-    cells: Statement,
-    insert_events: Statement,
-    upsert_cells: Statement,
-    update_head: Statement,
-    drop_events: Statement,
-    forget: Statement,
-    forgot: Instant,
-}
-
-impl Writer {
-    async fn prepare(client: Client) -> Result<Self, Error> {
+impl Open {
+    async fn prepare(session: Session) -> Result<Self, Error> {
+        let client = &session.client;
+        let (head, cells, append) = try_join3(
+            client.prepare(HEAD),
+            client.prepare(CELLS),
+            client.prepare(APPEND),
+        )
+        .await?;
+        let (keep, forget, advance) = try_join3(
+            client.prepare(KEEP),
+            client.prepare(FORGET),
+            client.prepare(ADVANCE),
+        )
+        .await?;
         Ok(Self {
-            head: client
-                .prepare("SELECT head FROM atlasent_head FOR UPDATE")
-                .await?,
-            cells: client
-                .prepare("SELECT key, value FROM atlasent_cells WHERE key = ANY($1)")
-                .await?,
-            insert_events: client
-                .prepare(
-                    "INSERT INTO atlasent_events
-                         (sequence, kind, actor_id, occurred_at, previous_hash, hash, payload)
-                     SELECT * FROM unnest
-                         ($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[])",
-                )
-                .await?,
-            upsert_cells: client
-                .prepare(
-                    "INSERT INTO atlasent_cells (key, value, expires_at)
-                     SELECT * FROM unnest ($1::bytea[], $2::text[], $3::bigint[])
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
-                )
-                .await?,
-            update_head: client
-                .prepare("UPDATE atlasent_head SET head = $1, dropped = GREATEST(dropped, $2)")
-                .await?,
-            drop_events: client
-                .prepare("DELETE FROM atlasent_events WHERE sequence <= $1")
-                .await?,
-            forget: client
-                .prepare(
-                    "DELETE FROM atlasent_cells WHERE key IN
-                         (SELECT key FROM atlasent_cells WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
-                )
-                .await?,
-            forgot: Instant::now(),
-            client,
+            session,
+            head,
+            cells,
+            append,
+            keep,
+            forget,
+            advance,
         })
     }
 
-    /// Takes the lock on the end of the chain, and reads what the changes name: in one round trip, for the server answers
-    /// one after the other.
-    async fn begin(&self, reads: Vec<CellKey>) -> Result<Result<Batch, StoreError>, Error> {
-        let keys: HashMap<[u8; 33], CellKey> =
-            reads.iter().map(|key| (key.to_bytes(), *key)).collect();
-        let names: Vec<&[u8]> = keys.keys().map(<[u8; 33]>::as_slice).collect();
-        let names: [&(dyn ToSql + Sync); 1] = [&names];
+    /// The first round trip: the head, locked, and then the cells as they are under the lock.
+    async fn load(&self, keys: &Keys) -> Result<(Row, Vec<Row>), Error> {
+        let client = &self.session.client;
+        let keys: Vec<&[u8]> = keys.keys().map(<[u8; 33]>::as_slice).collect();
         let ((), head, cells) = try_join3(
-            self.client.batch_execute("BEGIN"),
-            self.client.query_one(&self.head, &[]),
-            self.client.query(&self.cells, &names),
+            client.batch_execute(BEGIN),
+            client.query_one(&self.head, &[]),
+            client.query(&self.cells, &[&keys]),
         )
         .await?;
-        Ok(batch(&keys, &head, &cells))
+        Ok((head, cells))
     }
 
-    /// Keeps what the changes left. It is kept when this has come back without an error; with one, nobody knows.
-    async fn commit(&mut self, batch: &Batch, cells: &Cells, head: &str) -> Result<(), Error> {
-        if batch.is_empty() {
-            return self.client.batch_execute("ROLLBACK").await;
-        }
-        let events = Events::of(batch);
-        let dropped = batch.dropped().map_or(0, as_bigint);
-        let events = events.parameters();
-        let cells = cells.parameters();
-        let update: [&(dyn ToSql + Sync); 2] = [&head, &dropped];
-        if batch.dropped().is_some() {
-            self.client.execute(&self.drop_events, &[&dropped]).await?;
-        }
-        if self.forgot.elapsed() >= FORGET_EVERY
-            && let Ok(over) = batch.head().time.checked_sub(REMEMBERED)
-        {
-            let over = over.as_microsecond();
-            self.client
-                .execute(&self.forget, &[&over, &FORGOTTEN])
-                .await?;
-            self.forgot = Instant::now();
-        }
-        // In one round trip. If one of the first three fails, the last one undoes it all.
-        try_join4(
-            self.client.execute(&self.insert_events, &events),
-            self.client.execute(&self.upsert_cells, &cells),
-            self.client.execute(&self.update_head, &update),
-            self.client.batch_execute("COMMIT"),
+    /// The second round trip. A statement that fails takes the rest of the transaction with it, so that the `COMMIT`
+    /// which is already on its way ends it as a `ROLLBACK` would.
+    async fn commit(&self, changes: &Changes<'_>) -> Result<(), Error> {
+        let client = &self.session.client;
+        let Changes {
+            events,
+            cells,
+            head,
+            ..
+        } = changes;
+        let sequence = signed(head.sequence);
+        let time = head.time.to_string();
+        try_join5(
+            client.execute(
+                &self.append,
+                &[
+                    &events.sequence,
+                    &events.kind,
+                    &events.actor_id,
+                    &events.occurred_at,
+                    &events.previous_hash,
+                    &events.hash,
+                    &events.payload,
+                ],
+            ),
+            client.execute(&self.keep, &[&cells.key, &cells.value, &cells.expires_at]),
+            client.execute(&self.forget, &[&changes.over, &changes.most]),
+            client.execute(
+                &self.advance,
+                &[&sequence, &head.hash, &time, &changes.dropped],
+            ),
+            client.batch_execute("COMMIT"),
         )
         .await
         .map(drop)
     }
 }
 
-fn batch(
-    keys: &HashMap<[u8; 33], CellKey>,
-    head: &Row,
-    cells: &[Row],
-) -> Result<Batch, StoreError> {
-    let mut known = Vec::with_capacity(cells.len());
-    for row in cells {
-        let name: &[u8] = row.get(0);
-        if let Some(key) = <[u8; 33]>::try_from(name)
-            .ok()
-            .and_then(|name| keys.get(&name))
-        {
-            known.push((*key, parse::<Cell>(row.get(1))?));
-        }
-    }
-    Ok(Batch::new(parse(head.get(0))?, known))
+/// What a batch leaves, column by column.
+struct Changes<'a> {
+    events: Events<'a>,
+    cells: Cells,
+    head: &'a ChainHead,
+    dropped: i64,
+    /// Cells whose time was over by then, in microseconds since 1970, are forgotten.
+    over: i64,
+    /// So many of them: more than come in, so that whatever has piled up shrinks.
+    most: i64,
 }
 
-pub(super) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, StoreError> {
-    serde_json::from_str(json)
-        .map_err(|error| StoreError::failed(format!("an entry cannot be read: {error}")))
-}
-
-pub(super) fn as_bigint(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Events, column by column.
 #[derive(Default)]
 struct Events<'a> {
     sequence: Vec<i64>,
-    kind: Vec<&'a str>,
-    actor_id: Vec<Option<&'a [u8]>>,
+    kind: Vec<String>,
+    actor_id: Vec<Option<String>>,
     occurred_at: Vec<&'a str>,
     previous_hash: Vec<&'a str>,
     hash: Vec<&'a str>,
     payload: Vec<&'a str>,
 }
 
-impl<'a> Events<'a> {
-    fn of(batch: &'a Batch) -> Self {
-        let mut columns = Self::default();
-        for event in batch.events() {
-            columns.sequence.push(as_bigint(event.sequence));
-            columns.kind.push(&event.kind);
-            columns
-                .actor_id
-                .push(event.actor_id.as_deref().map(str::as_bytes));
-            columns.occurred_at.push(&event.occurred_at);
-            columns.previous_hash.push(&event.previous_hash);
-            columns.hash.push(&event.hash);
-            columns.payload.push(&event.payload);
-        }
-        columns
-    }
-
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 7] {
-        [
-            &self.sequence,
-            &self.kind,
-            &self.actor_id,
-            &self.occurred_at,
-            &self.previous_hash,
-            &self.hash,
-            &self.payload,
-        ]
-    }
-}
-
-/// Cells, column by column.
 #[derive(Default)]
 struct Cells {
     key: Vec<Vec<u8>>,
@@ -235,20 +268,33 @@ struct Cells {
     expires_at: Vec<i64>,
 }
 
-impl Cells {
-    fn of(batch: &Batch) -> Result<Self, StoreError> {
-        let mut columns = Self::default();
-        for (key, cell) in batch.cells() {
-            columns.key.push(key.to_bytes().into());
-            columns
-                .value
-                .push(serde_json::to_string(cell).map_err(StoreError::failed)?);
-            columns.expires_at.push(cell.expires_at().as_microsecond());
+impl<'a> Changes<'a> {
+    fn of(batch: &'a Batch, changes: usize) -> Result<Self, serde_json::Error> {
+        let mut events = Events::default();
+        for event in batch.events() {
+            events.sequence.push(signed(event.sequence));
+            events.kind.push(to_text(&event.kind));
+            events.actor_id.push(event.actor_id.as_deref().map(to_text));
+            events.occurred_at.push(&event.occurred_at);
+            events.previous_hash.push(&event.previous_hash);
+            events.hash.push(&event.hash);
+            events.payload.push(&event.payload);
         }
-        Ok(columns)
-    }
-
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 3] {
-        [&self.key, &self.value, &self.expires_at]
+        let mut cells = Cells::default();
+        for (key, cell) in batch.cells() {
+            cells.key.push(key.to_bytes().to_vec());
+            cells.value.push(serde_json::to_string(cell)?);
+            cells.expires_at.push(cell.expires_at().as_microsecond());
+        }
+        let head = batch.head();
+        let over = head.time.checked_sub(REMEMBERED);
+        Ok(Self {
+            events,
+            cells,
+            head,
+            dropped: batch.dropped().map_or(0, signed),
+            over: over.map_or(i64::MIN, |over| over.as_microsecond()),
+            most: i64::try_from(2 * changes + 16).unwrap_or(i64::MAX),
+        })
     }
 }

@@ -1,0 +1,98 @@
+//! What stands in the rows, and what it is in the program.
+
+use tokio_postgres::Row;
+
+use super::link::Link;
+use crate::chain::{ChainHead, SealedEvent};
+use crate::store::StoreError;
+
+/// The columns of an event, in the order in which [`sealed`] takes them.
+pub(super) const EVENT: &str =
+    "sequence, kind, actor_id, occurred_at, previous_hash, hash, payload";
+
+/// The event in a row of [`EVENT`].
+pub(super) fn sealed(row: &Row) -> Result<SealedEvent, tokio_postgres::Error> {
+    let kind: &str = row.try_get(1)?;
+    let actor_id: Option<&str> = row.try_get(2)?;
+    Ok(SealedEvent {
+        sequence: unsigned(row.try_get(0)?),
+        kind: from_text(kind).into(),
+        actor_id: actor_id.map(from_text),
+        occurred_at: row.try_get(3)?,
+        previous_hash: row.try_get(4)?,
+        hash: row.try_get(5)?,
+        payload: row.try_get(6)?,
+    })
+}
+
+/// The head in a row that begins with `org_id, sequence, hash, time`.
+pub(super) fn head_of(link: &Link, row: &Row) -> Result<ChainHead, StoreError> {
+    let time: &str = row.try_get(3).map_err(|error| link.failed(&error))?;
+    let time = time.parse().map_err(|error| {
+        link.refused(format_args!(
+            "the time of the chain cannot be read: {error}"
+        ))
+    })?;
+    let head = || {
+        Ok(ChainHead {
+            org_id: row.try_get(0)?,
+            sequence: unsigned(row.try_get(1)?),
+            hash: row.try_get(2)?,
+            time,
+        })
+    };
+    head().map_err(|error| link.failed(&error))
+}
+
+/// The server takes every character but NUL, which a name may hold: so `\0` stands for it, and `\\` for `\`.
+pub(super) fn to_text(name: &str) -> String {
+    name.replace('\\', r"\\").replace('\0', r"\0")
+}
+
+fn from_text(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        name.push(match character {
+            '\\' => match characters.next() {
+                Some('0') => '\0',
+                other => other.unwrap_or('\\'),
+            },
+            other => other,
+        });
+    }
+    name
+}
+
+/// A number for the server, which knows none above `i64::MAX`. No chain gets there.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number from the server, which holds none below 0.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_comes_back_as_it_went_and_none_holds_nul() {
+        for name in [
+            "bot",
+            "",
+            "a\0b",
+            r"a\0b",
+            r"DOMAIN\bot",
+            "\\\0\\\\0",
+            "ü🦀",
+            r"\",
+        ] {
+            let text = to_text(name);
+            assert!(!text.contains('\0'));
+            assert_eq!(from_text(&text), name);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Files that cannot be used: each is refused with a text that says why; a disk that is full answers nothing, and the store
+//! goes on when there is room.
+
+use std::path::Path;
+use std::process::Command;
+
+use atlasent_authority::{Draft, NewEvent, PermitState, RedbStore, Store, StoreError};
+
+use crate::support::{at, cell, entry, intact, issue, key, record, state};
+
+fn refused(path: &Path) -> String {
+    let text = RedbStore::open(path).unwrap_err().to_string();
+    assert!(text.contains(&path.display().to_string()), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_file_that_is_in_use_is_refused_until_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let store = RedbStore::open(&path).unwrap();
+    let text = refused(&path);
+    assert!(text.contains("another process has it open"), "{text}");
+    // The one that has it is none the worse for it.
+    record(&store, "policy.loaded", None, at(0)).await;
+    assert_eq!(intact(&store).await, 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = refused(&folder.path().join("no such folder").join("store.redb"));
+    assert!(text.contains("No such file"), "{text}");
+    refused(folder.path());
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    for garbage in [
+        &b"PNG"[..],
+        &[0; 10_000],
+        &[0xff; 10_000],
+        "text ".repeat(5_000).as_bytes(),
+    ] {
+        std::fs::write(&path, garbage).unwrap();
+        refused(&path);
+        assert_eq!(std::fs::read(&path).unwrap(), garbage);
+    }
+}
+
+#[test]
+fn a_store_that_was_cut_off_is_refused_or_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = RedbStore::open(&path).unwrap();
+        for number in 0..50 {
+            issue(&store, &number.to_string(), at(0)).await.unwrap();
+        }
+    });
+    let whole = std::fs::read(&path).unwrap();
+    for keep in [
+        100,
+        4_096,
+        whole.len() / 2,
+        whole.len() - 4_096,
+        whole.len() - 1,
+    ] {
+        let cut = folder.path().join(format!("{keep}.redb"));
+        std::fs::write(&cut, &whole[..keep]).unwrap();
+        // A panic of the library would end the writer, too.
+        if let Ok(store) = RedbStore::open(&cut) {
+            let status = runtime.block_on(store.status());
+            assert!(
+                status.is_err() || status.unwrap().head.sequence == 50,
+                "{keep}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    drop(RedbStore::open(&path).unwrap());
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&path, permissions).unwrap();
+    // Root may write to it all the same.
+    if std::fs::File::options().write(true).open(&path).is_err() {
+        let text = refused(&path);
+        assert!(text.contains("let this process write to it"), "{text}");
+    }
+}
+
+/// The disk of a process that may write so many bytes to a file.
+const DISK: &str = "8388608";
+const IN_CHILD: &str = "ATLASENT_TEST_FULL_DISK";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_answers_nothing_and_the_store_goes_on_when_there_is_room() {
+    if let Some(folder) = std::env::var_os(IN_CHILD) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return runtime.block_on(fill(Path::new(&folder)));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // A process that ignores the signal (`SIGXFSZ`) is told by the error of the call.
+    let output = Command::new("prlimit")
+        .arg(format!("--fsize={DISK}:unlimited"))
+        .args(["sh", "-c", "trap '' 25; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("file::a_full_disk_answers_nothing_and_the_store_goes_on_when_there_is_room")
+        .env(IN_CHILD, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+async fn fill(folder: &Path) {
+    let path = folder.join("store.redb");
+    let store = RedbStore::open(&path).unwrap();
+    let mut kept = Vec::new();
+    let error = loop {
+        let name = kept.len().to_string();
+        match issue_big(&store, &name).await {
+            Ok(()) => kept.push(name),
+            Err(error) => break error.to_string(),
+        }
+        assert!(kept.len() < 1_000, "the disk has no end");
+    };
+    assert!(error.contains("store.redb"), "{error}");
+    assert!(error.contains("no room"), "{error}");
+    for _ in 0..3 {
+        assert!(issue_big(&store, "no room").await.is_err());
+    }
+
+    let me = std::process::id().to_string();
+    let more = ["--pid", &me, "--fsize=unlimited:unlimited"];
+    assert!(
+        Command::new("prlimit")
+            .args(more)
+            .status()
+            .unwrap()
+            .success()
+    );
+    issue_big(&store, "room").await.unwrap();
+    for name in kept.iter().map(String::as_str).chain(["room"]) {
+        assert_eq!(
+            state(&store, name).await,
+            Some(PermitState::Issued),
+            "{name}"
+        );
+    }
+    assert_eq!(state(&store, "no room").await, None);
+    assert_eq!(intact(&store).await, kept.len() as u64 + 1);
+}
+
+/// Keeps a permit and an event of 100 KB.
+async fn issue_big(store: &RedbStore, name: &str) -> Result<(), StoreError> {
+    let key = key(name);
+    let change = move |draft: &mut Draft<'_>| {
+        draft.keep_permit(key, entry(draft.time()));
+        draft.record(NewEvent::new("evaluate.allow").with("context", "x".repeat(100_000)));
+    };
+    store.commit(at(0), cell(name), change).await
+}

@@ -1,0 +1,147 @@
+//! Databases that cannot be used: each is refused with a text that says why, names the database, and not the password.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use atlasent_authority::PostgresStore;
+use atlasent_tests::postgres::PrivatePostgres;
+
+use crate::media::{Medium, Postgres};
+use crate::support::{at, intact, issue, record};
+
+async fn refused(url: &str) -> String {
+    let error = PostgresStore::connect(url).await.unwrap_err();
+    let text = format!("{error}");
+    assert!(!format!("{text} {error:?}").contains("hunter2"), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_without_the_password() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let text = refused(&format!("postgres://user:hunter2@127.0.0.1:{port}/audit")).await;
+    assert!(
+        text.contains(&format!("`127.0.0.1:{port}/audit`")),
+        "{text}"
+    );
+    assert!(text.contains("refused"), "{text}");
+    let text = refused("postgres://user:hunter2@no.such.host.invalid/audit").await;
+    assert!(text.contains("`no.such.host.invalid:5432/audit`"), "{text}");
+    let text = refused("postgres://user:hunter2@%2Fno%2Fsuch%2Ffolder/audit").await;
+    assert!(text.contains("/no/such/folder"), "{text}");
+    let text = refused("user:hunter2@host/audit").await;
+    assert!(text.contains("write it as"), "{text}");
+    refused("").await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_waited_for_5_seconds() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let before = Instant::now();
+    let text = refused(&format!("postgres://user:hunter2@127.0.0.1:{port}/audit")).await;
+    assert!(text.contains("5 seconds"), "{text}");
+    assert!(before.elapsed() < Duration::from_secs(8));
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_or_not_ours_is_an_error() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let server = PrivatePostgres::shared().unwrap();
+    let text = refused(&server.url("no_such_database")).await;
+    assert!(
+        text.contains("no_such_database") && text.contains("create it"),
+        "{text}"
+    );
+    let text = refused(&medium.url().replace("postgres@", "stranger:hunter2@")).await;
+    assert!(text.contains("check the user"), "{text}");
+
+    let reader = format!("reader_{}", medium.url().rsplit('_').next().unwrap());
+    medium
+        .sql(&format!(
+            "CREATE ROLE {reader} LOGIN; REVOKE CREATE ON SCHEMA public FROM public"
+        ))
+        .await;
+    let text = refused(
+        &medium
+            .url()
+            .replace("postgres@", &format!("{reader}:hunter2@")),
+    )
+    .await;
+    assert!(text.contains("grant it"), "{text}");
+}
+
+#[tokio::test]
+async fn a_user_without_the_right_to_make_tables_can_use_those_that_are_there() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    drop(medium.open().await);
+    let user = format!("user_{}", medium.url().rsplit('_').next().unwrap());
+    medium
+        .sql(&format!(
+            "CREATE ROLE {user} LOGIN; REVOKE CREATE ON SCHEMA public FROM public; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {user}"
+        ))
+        .await;
+    let url = medium.url().replace("postgres@", &format!("{user}@"));
+    let store = PostgresStore::connect(&url).await.unwrap();
+    record(&store, "policy.loaded", None, at(0)).await;
+    assert_eq!(intact(&store).await, 1);
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_refused() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    drop(medium.open().await);
+    medium
+        .sql("INSERT INTO atlasent_schema (version) VALUES (1000)")
+        .await;
+    let text = refused(medium.url()).await;
+    assert!(
+        text.contains("version 1000") && text.contains("update it"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_in_utf8_is_refused() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let server = PrivatePostgres::shared().unwrap();
+    medium
+        .sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        .await;
+    let text = refused(&server.url("latin")).await;
+    assert!(text.contains("`LATIN1`"), "{text}");
+}
+
+/// What is in the tables is no text for errors: it may hold whatever a caller has sent.
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_an_error_and_no_new_chain() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    issue(&store, "a", at(0)).await.unwrap();
+    medium
+        .sql("UPDATE atlasent_cells SET value = '{\"hunter2\": 1}'")
+        .await;
+    let error = issue(&store, "a", at(0)).await.unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    issue(&store, "b", at(0)).await.unwrap();
+    medium.sql("UPDATE atlasent_head SET time = 'noon'").await;
+    let error = issue(&store, "c", at(0)).await.unwrap_err();
+    assert!(error.to_string().contains("time"), "{error}");
+    medium.sql("DELETE FROM atlasent_head").await;
+    assert!(issue(&store, "d", at(0)).await.is_err());
+}

@@ -1,0 +1,114 @@
+//! The same request of the same caller gets the same answer.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use atlasent::{Authority, EvaluateRequest, Evaluation, RequestOptions};
+use atlasent_authority::{Answer, Caller, LocalAuthority, Store};
+
+use crate::media::Medium;
+use crate::support::{CROWD, Time, crowd, intact, question, request_of};
+
+pub(crate) const ALICE: Caller<'_> = Caller::new("alice", b"the key of alice");
+const BOB: Caller<'_> = Caller::new("bob", b"the key of bob");
+
+pub(crate) fn named(action: &'static str, id: &str) -> EvaluateRequest {
+    request_of(action).with_options(RequestOptions::default().request_id(id))
+}
+
+/// The answer, and whether it was given before.
+pub(crate) async fn ask<S: Store>(
+    authority: &LocalAuthority<S>,
+    caller: Caller<'_>,
+    request: &EvaluateRequest,
+) -> Option<(Evaluation, bool)> {
+    match authority.answer(caller, request, None).await.unwrap() {
+        Answer::First(evaluation) => Some((evaluation, false)),
+        Answer::Repeated(evaluation) => Some((evaluation, true)),
+        Answer::Conflict => None,
+    }
+}
+
+pub(crate) async fn the_same_request_gets_the_same_answer(medium: impl Medium) {
+    let authority = medium.authority(&Time::default()).await;
+    let request = named("deploy", "1");
+    let (first, repeated) = ask(&authority, ALICE, &request).await.unwrap();
+    assert!(!repeated && first.permit_token.is_some());
+    for _ in 0..3 {
+        assert_eq!(
+            ask(&authority, ALICE, &request).await.unwrap(),
+            (first.clone(), true)
+        );
+    }
+    let token = first.permit_token.unwrap();
+    assert!(authority.verify(&question(&token)).await.unwrap().valid);
+    // That it is used up now does not change what was answered.
+    assert_eq!(
+        ask(&authority, ALICE, &request)
+            .await
+            .unwrap()
+            .0
+            .permit_token,
+        Some(token.clone())
+    );
+    assert!(!authority.verify(&question(&token)).await.unwrap().valid);
+    assert_eq!(intact(authority.store()).await, 4);
+}
+
+pub(crate) async fn another_body_under_the_same_id_has_no_answer(medium: impl Medium) {
+    let authority = medium.authority(&Time::default()).await;
+    ask(&authority, ALICE, &named("deploy", "1")).await.unwrap();
+    assert!(
+        ask(&authority, ALICE, &named("delete", "1"))
+            .await
+            .is_none()
+    );
+    assert!(
+        ask(&authority, ALICE, &named("delete", "2"))
+            .await
+            .is_some()
+    );
+    assert_eq!(intact(authority.store()).await, 3);
+}
+
+pub(crate) async fn another_caller_with_the_same_id_gets_her_own(medium: impl Medium) {
+    let authority = medium.authority(&Time::default()).await;
+    let request = named("deploy", "1");
+    let (hers, _) = ask(&authority, ALICE, &request).await.unwrap();
+    let (his, repeated) = ask(&authority, BOB, &request).await.unwrap();
+    assert!(!repeated);
+    assert_ne!(hers.permit_token, his.permit_token);
+}
+
+pub(crate) async fn many_at_once_with_one_id_get_one_permit(medium: impl Medium) {
+    let authority = Arc::new(medium.authority(&Time::default()).await);
+    let answers = crowd(|_| {
+        let authority = Arc::clone(&authority);
+        async move { ask(&authority, ALICE, &named("deploy", "1")).await.unwrap() }
+    })
+    .await;
+    let first = answers.iter().filter(|(_, repeated)| !repeated).count();
+    let tokens: HashSet<_> = answers
+        .iter()
+        .map(|(answer, _)| answer.permit_token.as_ref().unwrap().expose().to_owned())
+        .collect();
+    assert_eq!((answers.len(), first, tokens.len()), (CROWD, 1, 1));
+    assert_eq!(intact(authority.store()).await, 2);
+}
+
+pub(crate) async fn after_its_time_the_request_is_a_new_one(medium: impl Medium) {
+    let time = Time::default();
+    let authority = medium.authority(&time).await;
+    let request = named("deploy", "1");
+    let (first, _) = ask(&authority, ALICE, &request).await.unwrap();
+    time.set(59);
+    assert!(ask(&authority, ALICE, &request).await.unwrap().1);
+    time.set(60);
+    let (second, repeated) = ask(&authority, ALICE, &request).await.unwrap();
+    assert!(!repeated);
+    assert_ne!(first.permit_token, second.permit_token);
+    assert_eq!(
+        ask(&authority, ALICE, &request).await.unwrap(),
+        (second, true)
+    );
+}

@@ -1,0 +1,161 @@
+//! What the promises are told with: permits, events and a clock that is set.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use atlasent::audit::Trail;
+use atlasent::{Agent, AnyAction, EvaluateRequest, PermitToken, VerifyRequest};
+use atlasent_authority::{
+    CellKey, Draft, EventFilter, Grant, LocalAuthority, NewEvent, PermitEntry, PermitKey,
+    PermitState, Policies, SealedEvent, Store, StoreError,
+};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
+/// So many at once.
+pub(crate) const CROWD: usize = 64;
+
+pub(crate) fn permit_all() -> Policies {
+    Policies::parse("permit (principal, action, resource);").unwrap()
+}
+
+pub(crate) fn request() -> EvaluateRequest {
+    request_of("deploy")
+}
+
+pub(crate) fn request_of(action: &'static str) -> EvaluateRequest {
+    EvaluateRequest::new(Agent::new("bot").unwrap(), &AnyAction::new(action).unwrap()).unwrap()
+}
+
+pub(crate) fn question(token: &PermitToken) -> VerifyRequest {
+    VerifyRequest::restating(&request(), token.clone())
+}
+
+pub(crate) fn key(name: &str) -> PermitKey {
+    PermitKey::of(&PermitToken::new(name).unwrap())
+}
+
+pub(crate) fn cell(name: &str) -> Vec<CellKey> {
+    vec![CellKey::Permit(key(name))]
+}
+
+/// Seconds after a moment in 2026.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_780_000_000 + seconds).unwrap()
+}
+
+/// A clock that tests set.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<AtomicI64>);
+
+impl Time {
+    pub(crate) fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn clock(self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+        move || at(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A permit that is good for 10 seconds.
+pub(crate) fn entry(now: Timestamp) -> PermitEntry {
+    PermitEntry::issue(
+        Grant::of(&request(), None),
+        now + SignedDuration::from_secs(10),
+    )
+}
+
+/// Keeps a permit and an event.
+pub(crate) async fn issue(
+    store: &impl Store,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let key = key(name);
+    let change = move |draft: &mut Draft<'_>| {
+        draft.keep_permit(key, entry(draft.time()));
+        draft.record(NewEvent::new("evaluate.allow"));
+    };
+    store.commit(now, cell(name), change).await
+}
+
+/// What the store knows of a permit.
+pub(crate) async fn state(store: &impl Store, name: &str) -> Option<PermitState> {
+    let key = key(name);
+    let look = move |draft: &mut Draft<'_>| draft.permit(key).map(|entry| entry.state);
+    store.commit(at(0), cell(name), look).await.unwrap()
+}
+
+/// Records an event of a kind, of an agent.
+pub(crate) async fn record(
+    store: &impl Store,
+    kind: &'static str,
+    agent: Option<&str>,
+    now: Timestamp,
+) -> Arc<SealedEvent> {
+    let mut event = NewEvent::new(kind);
+    event.actor_id = agent.map(|agent| Agent::new(agent).unwrap());
+    let change = move |draft: &mut Draft<'_>| draft.record(event);
+    store.commit(now, Vec::new(), change).await.unwrap()
+}
+
+/// The numbers of the events that pass.
+pub(crate) async fn numbers(
+    store: &impl Store,
+    after: u64,
+    limit: usize,
+    filter: EventFilter,
+) -> Vec<u64> {
+    let events = store.events(after, limit, &filter).await.unwrap();
+    events.iter().map(|event| event.sequence).collect()
+}
+
+/// The whole chain verifies, ends where the head says, and has no gap. Returns its length.
+pub(crate) async fn intact(store: &impl Store) -> u64 {
+    let events = store
+        .events(0, usize::MAX, &EventFilter::default())
+        .await
+        .unwrap();
+    let status = store.status().await.unwrap();
+    let expected: Vec<u64> = (status.dropped + 1..=status.head.sequence).collect();
+    let found: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(found, expected);
+    let times = events.iter().map(|event| &event.occurred_at);
+    assert!(times.is_sorted());
+    if let Some(last) = events.last() {
+        assert_eq!(last.hash, status.head.hash);
+    }
+    let count = store.count_events(&EventFilter::default()).await.unwrap();
+    assert_eq!(count, expected.len() as u64);
+    let trail = Trail::new(
+        events
+            .iter()
+            .map(|event| event.to_event().unwrap())
+            .collect(),
+    );
+    assert!(trail.verify().is_intact());
+    count
+}
+
+/// Issues a permit at an authority.
+pub(crate) async fn token<S: Store>(authority: &LocalAuthority<S>) -> PermitToken {
+    use atlasent::Authority;
+    authority
+        .evaluate(&request())
+        .await
+        .unwrap()
+        .permit_token
+        .unwrap()
+}
+
+/// Runs as many at once, each as a task of its own.
+pub(crate) async fn crowd<T, F>(call: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks = (0..CROWD).map(|number| tokio::spawn(call(number)));
+    let ended = join_all(tasks).await;
+    ended.into_iter().map(Result::unwrap).collect()
+}
