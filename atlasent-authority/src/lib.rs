@@ -29,8 +29,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! [`Policies`] says what a policy sees and how `hold` and `escalate` come about. To keep permits and the chain
-//! elsewhere than in memory, implement [`Store`].
+//! [`Policies`] says what a policy sees and how `hold` and `escalate` come about.
+//!
+//! Permits and the chain are kept in memory, unless the builder is given another [`Store`]: `RedbStore` (feature `redb`)
+//! keeps them in one file, `PostgresStore` (feature `postgres`) in a database that several processes share.
 
 mod answer;
 mod archive;

@@ -154,7 +154,7 @@ fn the_address_of_the_database_is_repeated_nowhere() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        said.contains("127.0.0.1/permits") && !said.contains("hunter2"),
+        said.contains("127.0.0.1:1/permits") && !said.contains("hunter2"),
         "{said}"
     );
 }

@@ -1,10 +1,15 @@
-//! What bodies are taken, and what is said of the others.
+//! Bodies that are no JSON, or are not to be read at all.
 
-use serde_json::{Value, json};
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::stage::Stage;
+use crate::support::{AGENT, Answer, KEY, Served, deploy, token_of};
 
-const PATHS: [&str; 5] = [
+const TARGETS: [&str; 5] = [
     "/v1-evaluate",
     "/v1-evaluate-stream",
     "/v1-verify-permit",
@@ -12,223 +17,160 @@ const PATHS: [&str; 5] = [
     "/v1-audit/exports",
 ];
 
+const MIB: usize = 1024 * 1024;
+
 #[tokio::test]
-async fn what_is_no_json_object_is_refused_everywhere() {
-    let stage = Stage::usual().await;
-    for path in PATHS {
+async fn a_body_that_is_no_object_is_refused() {
+    let served = Served::start().await;
+    for target in TARGETS {
         for body in [
-            "", "nonsense", "[]", "7", "null", "\"x\"", "{", "{} {}", "{\"a\":}",
+            "",
+            " ",
+            "null",
+            "[]",
+            "\"x\"",
+            "7",
+            "{",
+            "{]",
+            "{}x",
+            "action_type=deploy",
+            "[{}]",
+            "{'a':1}",
         ] {
-            let said = stage.post_text(path, body).await;
-            assert_eq!(said.code(), (400, "INVALID_JSON"), "{path} {body}");
-            assert!(said.body["message"].is_string());
-            assert_eq!(said.body["request_id"], said.header("x-request-id"));
+            let answer = served.post_text(target, body).await;
+            answer.is_problem(400, "INVALID_JSON");
         }
-        let not_utf8 = stage
-            .post_text(path, b"{\"reason\":\"\xff\"}".to_vec())
-            .await;
-        assert_eq!(not_utf8.status, 400, "{path}");
+        for body in [
+            &b"\xff\xfe"[..],
+            b"{\"action_type\": \"\xc3\"}",
+            b"\xef\xbb\xbf{}",
+            b"{\"a\":\"\x00\"}",
+        ] {
+            served
+                .post_text(target, body)
+                .await
+                .is_problem(400, "INVALID_JSON");
+        }
     }
-    assert_eq!(stage.events("evaluate.deny").await, 0);
+    assert_eq!(served.events().await.len(), 1, "nothing is on record");
+}
+
+#[tokio::test]
+async fn a_field_that_stands_twice_is_refused() {
+    let served = Served::start().await;
+    let twice = format!(r#"{{"action_type":"drop","action_type":"deploy","actor_id":"{AGENT}"}}"#);
+    served
+        .post_text("/v1-evaluate", twice)
+        .await
+        .is_problem(422, "INVALID_FIELD");
+    let twice = r#"{"permit_token":"a","permit_token":"b"}"#;
+    served
+        .post_text("/v1-verify-permit", twice)
+        .await
+        .is_problem(422, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_context_is_no_place_to_hide_something() {
+    let served = Served::start().await;
+    let ask = |context: String| {
+        let body =
+            format!(r#"{{"action_type":"deploy","actor_id":"{AGENT}","context":{context}}}"#);
+        served.post_text("/v1-evaluate", body)
+    };
+    let deep = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    token_of(&ask(deep(60)).await);
+    for levels in [200, 10_000, 100_000] {
+        ask(deep(levels)).await.is_problem(400, "INVALID_JSON");
+    }
+    for wrong in [
+        r#"{"a":"\ud800"}"#,
+        r#"{"a":"\udc00"}"#,
+        r#"{"\ud800":1}"#,
+        r#"{"a":1e999999}"#,
+    ] {
+        ask(wrong.to_owned()).await.is_problem(400, "INVALID_JSON");
+    }
+    token_of(&ask(r#"{"a":"\ud83d\ude00"}"#.to_owned()).await);
+}
+
+/// A request of exactly so many bytes.
+fn of_length(length: usize) -> String {
+    let body =
+        json!({"action_type": "deploy", "actor_id": AGENT, "context": {"x": ""}}).to_string();
+    let fill = "x".repeat(length - body.len());
+    body.replace(r#""x":"""#, &format!(r#""x":"{fill}""#))
+}
+
+#[tokio::test]
+async fn a_body_has_a_mebibyte_and_not_a_byte_more() {
+    let served = Served::start().await;
+    assert_eq!(of_length(MIB).len(), MIB);
+    token_of(&served.post_text("/v1-evaluate", of_length(MIB)).await);
+    for target in TARGETS {
+        let answer = served.post_text(target, of_length(MIB + 1)).await;
+        answer.is_problem(413, "BODY_TOO_LARGE");
+    }
+    // In pieces, and so without a length.
+    let chunked = |length: usize| {
+        let pieces = of_length(length).into_bytes();
+        let pieces: Vec<_> = pieces
+            .chunks(65_536)
+            .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
+            .collect();
+        let frames = pieces
+            .into_iter()
+            .map(|piece| piece.map(hyper::body::Frame::data));
+        let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+        crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"))
+            .body(reqwest::Body::wrap(stream))
+    };
+    token_of(&Answer::of(chunked(MIB)).await);
+    Answer::of(chunked(MIB + 1))
+        .await
+        .is_problem(413, "BODY_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_length_that_is_announced_is_believed_before_it_is_sent() {
+    let served = Served::start().await;
+    let mut socket = TcpStream::connect(served.address).await.unwrap();
+    let head = format!(
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\ncontent-length: 99999999999\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
 
 #[tokio::test]
 async fn a_body_has_to_say_that_it_is_json() {
-    let stage = Stage::usual().await;
-    let body = json!({ "action_type": "deploy", "actor_id": "bot" }).to_string();
-    for (media_type, status) in [
-        (Some("application/json"), 200),
-        (Some("Application/JSON; charset=utf-8"), 200),
-        (Some("text/plain"), 415),
-        (Some("application/x-www-form-urlencoded"), 415),
-        (None, 415),
-    ] {
-        let mut request = stage
-            .request("POST", "/v1-evaluate")
-            .bearer_auth(&stage.key)
-            .body(body.clone());
-        if let Some(media_type) = media_type {
-            request = request.header("content-type", media_type);
+    let served = Served::start().await;
+    let post = |kind: Option<&str>| {
+        let mut request = served.bare(Method::POST, "/v1-evaluate");
+        request = request.header(AUTHORIZATION, format!("Bearer {KEY}"));
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
         }
-        assert_eq!(stage.send(request).await.status, status, "{media_type:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_body_ends_at_a_mebibyte() {
-    let stage = Stage::usual().await;
-    let sized = |length: usize| {
-        let body = json!({ "action_type": "deploy", "actor_id": "bot", "context": { "x": "" } })
-            .to_string();
-        body.replace("\"\"", &format!("\"{}\"", "x".repeat(length - body.len())))
+        Answer::of(request.body(deploy().to_string()))
     };
-    let whole = 1024 * 1024;
-    assert_eq!(
-        stage.post_text("/v1-evaluate", sized(whole)).await.status,
-        200
-    );
-    let over = stage.post_text("/v1-evaluate", sized(whole + 1)).await;
-    assert_eq!(over.code(), (413, "BODY_TOO_LARGE"));
-    // Without a length, it is found out on the way.
-    let pieces = futures_util::stream::iter(
-        sized(whole + 1)
-            .into_bytes()
-            .chunks(64 * 1024)
-            .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()))
-            .collect::<Vec<_>>(),
-    );
-    let over = stage
-        .post_text("/v1-evaluate", reqwest::Body::wrap_stream(pieces))
-        .await;
-    assert_eq!(over.code(), (413, "BODY_TOO_LARGE"));
-}
-
-#[tokio::test]
-async fn names_are_1_to_256_characters() {
-    let stage = Stage::usual().await;
-    let ask = async |action: Value, agent: Value| {
-        let body = json!({ "action_type": action, "actor_id": agent, "context": {} });
-        stage.evaluate(body).await
-    };
-    let longest = "\u{fc}".repeat(256);
-    assert_eq!(ask(json!(longest), json!(longest)).await.status, 200);
-    let too_long = "x".repeat(257);
-    for wrong in [
-        json!(""),
-        json!(too_long),
-        json!(7),
-        json!(null),
-        json!(["x"]),
+    for kind in [
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "application/json;x=y",
     ] {
-        for said in [
-            ask(wrong.clone(), json!("bot")).await,
-            ask(json!("deploy"), wrong.clone()).await,
-        ] {
-            assert_eq!(
-                said.code(),
-                (422, "INVALID_FIELD"),
-                "{wrong}: {}",
-                said.text
-            );
-            assert!(!said.text.contains(&too_long));
-        }
+        token_of(&post(Some(kind)).await);
     }
-    for body in [
-        json!({}),
-        json!({ "action_type": "deploy" }),
-        json!({ "actor_id": "bot" }),
+    for kind in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("application/jsonp"),
+        Some(""),
     ] {
-        assert_eq!(stage.evaluate(body).await.code(), (422, "INVALID_FIELD"));
-    }
-}
-
-#[tokio::test]
-async fn a_context_is_an_object_or_absent() {
-    let stage = Stage::usual().await;
-    let with =
-        |context: Value| json!({ "action_type": "deploy", "actor_id": "bot", "context": context });
-    for body in [
-        with(json!({})),
-        with(json!(null)),
-        json!({ "action_type": "deploy", "actor_id": "bot" }),
-    ] {
-        assert_eq!(stage.evaluate(body).await.body["decision"], "allow");
-    }
-    for context in [json!([]), json!("{}"), json!(7), json!(true)] {
-        let said = stage.evaluate(with(context)).await;
-        assert_eq!(said.code(), (422, "INVALID_FIELD"), "{}", said.text);
-    }
-    let deep = format!(
-        "{{\"action_type\":\"deploy\",\"actor_id\":\"bot\",\"context\":{{\"a\":{}{}}}}}",
-        "[".repeat(5_000),
-        "]".repeat(5_000)
-    );
-    assert_eq!(stage.post_text("/v1-evaluate", deep).await.status, 400);
-    let halved = r#"{"action_type":"deploy","actor_id":"bot","context":{"a":"\ud800"}}"#;
-    assert_eq!(stage.post_text("/v1-evaluate", halved).await.status, 400);
-}
-
-#[tokio::test]
-async fn the_names_of_the_first_sdks_are_taken() {
-    let stage = Stage::usual().await;
-    let old =
-        json!({ "action": "deploy", "agent": "bot", "context": { "a": 1 }, "api_key": stage.key });
-    let said = stage.evaluate(old).await;
-    assert_eq!(said.body["decision"], "allow");
-    let token = said.body["permit_token"].clone();
-    let verified = stage.verify(json!({ "permit_token": token, "action": "deploy", "agent": "bot", "api_key": stage.key })).await;
-    assert_eq!(verified["valid"], true);
-    let same =
-        json!({ "action": "deploy", "action_type": "deploy", "agent": "bot", "actor_id": "bot" });
-    assert_eq!(stage.evaluate(same).await.status, 200);
-    let torn = json!({ "action": "deploy", "action_type": "drop", "actor_id": "bot" });
-    assert_eq!(stage.evaluate(torn).await.code(), (422, "INVALID_FIELD"));
-}
-
-#[tokio::test]
-async fn what_is_unknown_or_null_changes_nothing() {
-    let stage = Stage::usual().await;
-    let body = json!({
-        "action_type": "deploy", "actor_id": "bot", "context": { "a": null }, "new": { "field": [1] },
-        "resource_id": null, "amount": null, "environment": null, "state_snapshot": null, "request_id": null,
-        "shadow": null, "explain": null, "approval": null, "require_approval": null, "resource": null,
-        "current_state": null, "proposed_state": null, "execution_binding": null, "api_key": null
-    });
-    assert_eq!(stage.evaluate(body).await.body["decision"], "allow");
-    let token = stage.permit(json!({})).await;
-    let body = json!({
-        "permit_token": token, "action_type": null, "actor_id": null, "environment": null, "execution_hash": null,
-        "require_approval": null, "context": {}, "more": 1
-    });
-    assert_eq!(stage.verify(body).await["valid"], true);
-}
-
-#[tokio::test]
-async fn everything_that_later_sdks_send_is_taken() {
-    let stage = Stage::usual().await;
-    let body = json!({
-        "action_type": "deploy", "actor_id": "bot", "context": { "environment": "production" },
-        "resource_id": "service", "amount": 12.5, "environment": "production",
-        "state_snapshot": { "source": "x", "complete": true }, "request_id": "r", "explain": true,
-        "approval": { "approval_id": "a" }, "resource": { "id": "service" }, "current_state": {}, "proposed_state": {},
-        "execution_binding": {}
-    });
-    assert_eq!(stage.evaluate(body).await.body["decision"], "allow");
-    let approval = json!({ "action_type": "deploy", "actor_id": "bot", "require_approval": true });
-    assert_eq!(
-        stage.evaluate(approval).await.body["deny_code"],
-        "APPROVAL_REQUIRED"
-    );
-    for wrong in [
-        json!({ "amount": "x" }),
-        json!({ "shadow": "yes" }),
-        json!({ "request_id": 7 }),
-        json!({ "environment": [] }),
-    ] {
-        let mut body = json!({ "action_type": "deploy", "actor_id": "bot" });
-        body.as_object_mut()
-            .unwrap()
-            .extend(wrong.as_object().unwrap().clone());
-        assert_eq!(
-            stage.evaluate(body).await.code(),
-            (422, "INVALID_FIELD"),
-            "{wrong}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_message_repeats_no_value() {
-    let stage = Stage::usual().await;
-    for body in [
-        json!({ "action_type": "deploy", "actor_id": "bot", "shadow": "hunter2" }),
-        json!({ "action_type": ["hunter2"], "actor_id": "bot" }),
-        json!({ "action_type": "deploy", "actor_id": "bot", "amount": "hunter2" }),
-        json!({ "permit_token": { "hunter2": 1 } }),
-    ] {
-        for path in PATHS {
-            let said = stage.post(path, &body).await;
-            assert!(!said.text.contains("hunter2"), "{path}: {}", said.text);
-        }
+        post(kind).await.is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
     }
 }

@@ -1,105 +1,198 @@
-//! Our own client against our own server, from end to end.
+//! Our own client against our own server, from a question to the export that has it on record.
 
 use atlasent::client::EventFilter;
 use atlasent::{
-    Agent, AnyAction, Authority, AuthorityExt, Client, Code, Decision, EvaluateRequest,
-    PermitOutcome, VerifyRequest,
+    Agent, AnyAction, AuthorityExt, Code, Decision, Error, EvaluateRequest, PermitOutcome,
+    RequestOptions, VerifyRequest,
 };
+use atlasent_authority::{LocalAuthority, RedbStore, Store};
+use atlasent_tests::Ran;
 use futures_util::TryStreamExt;
+use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::support::{AGENT, Served, memory, plain_builder, policies, server};
 
-fn client(stage: &Stage) -> Client {
-    let client = Client::builder()
-        .base_url(format!("http://{}", stage.address))
-        .api_key(&stage.key);
-    client.build().unwrap()
-}
-
-fn deploy() -> AnyAction {
-    AnyAction::new("deploy").unwrap()
-}
-
-#[tokio::test]
-async fn a_permit_comes_by_the_usual_path_with_any_context() {
-    let stage = Stage::usual().await;
-    let client = client(&stage);
-    let action = deploy()
+fn action(name: &'static str) -> AnyAction {
+    let action = AnyAction::new(name).unwrap().with_resource("api");
+    action
         .with_field("environment", "production")
         .unwrap()
         .with_field("load", &1e16)
         .unwrap()
-        .with_field("share", &0.1)
-        .unwrap()
-        .with_field("nested", &json!({ "z": [1, { "b": null, "a": "\u{fc}" }] }))
-        .unwrap();
-    let permit = client.protect("bot", action).await.unwrap();
-    assert!(permit.expires_at().is_some() && permit.audit_hash().is_some());
-    assert_eq!(stage.events("permit.verified").await, 1);
 }
 
-#[tokio::test]
-async fn a_refusal_arrives_as_what_it_is() {
-    let stage = Stage::usual().await;
-    let client = client(&stage);
-    let big = deploy().with_field("replicas", &500).unwrap();
-    let refused = client.protect("bot", big).await.unwrap_err();
-    let denied = refused.denied().unwrap();
-    assert_eq!(
-        (denied.decision(), denied.reason()),
-        (Decision::Hold, "wait")
-    );
-    assert_eq!(denied.retry_after().map(|wait| wait.as_secs()), Some(300));
-    let refused = client.protect("intern", deploy()).await.unwrap_err();
-    assert_eq!(refused.denied().unwrap().decision(), Decision::Deny);
+fn request(name: &'static str) -> EvaluateRequest {
+    EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action(name)).unwrap()
 }
 
-#[tokio::test]
-async fn every_other_call_is_answered() {
-    let stage = Stage::usual().await;
-    let client = client(&stage);
-    let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &deploy()).unwrap();
-    let token = client
-        .evaluate(&request)
-        .await
-        .unwrap()
-        .permit_token
-        .unwrap();
-    let revoked = client.revoke_permit(&token, "stop").await.unwrap();
-    assert!(revoked.revoked && revoked.revoked_at.is_some());
-    let verified = Authority::verify(&client, &VerifyRequest::restating(&request, token))
-        .await
-        .unwrap();
-    assert_eq!(verified.permit_outcome(), Some(PermitOutcome::Revoked));
+async fn from_a_question_to_its_record<S: Store>(authority: LocalAuthority<S>) {
+    let served = Served::of(server(authority)).await;
+    let client = served.client().build().unwrap();
 
-    let key = client.key_self().await.unwrap();
+    let ran = Ran::new();
+    let body = async |_| {
+        ran.hit();
+        Ok::<_, Error>(7)
+    };
     assert_eq!(
-        (&*key.organization_id, &*key.environment),
-        ("local", "test")
+        client
+            .with_permit(AGENT, action("deploy"), body)
+            .await
+            .unwrap(),
+        7
     );
-    let preflight = client.evaluate_preflight(&request).await.unwrap();
-    assert!(preflight.constraint_trace.is_some());
+    for (name, decision) in [
+        ("drop", Decision::Deny),
+        ("release", Decision::Hold),
+        ("migrate", Decision::Escalate),
+    ] {
+        let error = client
+            .with_permit(AGENT, action(name), body)
+            .await
+            .unwrap_err();
+        let denied = error.denied().unwrap_or_else(|| panic!("{error:?}"));
+        assert_eq!(denied.decision(), decision);
+        let wait = denied.retry_after().map(|wait| wait.as_secs());
+        assert_eq!(wait, (decision == Decision::Hold).then_some(3_600));
+    }
+    assert_eq!(ran.count(), 1);
+
+    let permit = client.protect(AGENT, action("deploy")).await.unwrap();
+    let evaluation = client.evaluate(&request("deploy")).await.unwrap();
+    assert!(evaluation.rate_limit.is_some());
+    let token = evaluation.permit_token.unwrap();
+    assert!(
+        client
+            .revoke_permit(&token, "it misbehaved")
+            .await
+            .unwrap()
+            .revoked
+    );
+    let verification = client
+        .verify(&VerifyRequest::restating(&request("deploy"), token))
+        .await
+        .unwrap();
+    assert_eq!(verification.permit_outcome(), Some(PermitOutcome::Revoked));
+    let preflight = client.evaluate_preflight(&request("drop")).await.unwrap();
+    assert_eq!(
+        preflight
+            .constraint_trace
+            .unwrap()
+            .matching_policy_id
+            .as_deref(),
+        Some("never")
+    );
+    assert_eq!(client.key_self().await.unwrap().environment, "test");
 
     let events: Vec<_> = client
-        .audit_event_stream(EventFilter::default().limit(2))
+        .audit_event_stream(EventFilter::default().limit(4))
         .try_collect()
         .await
         .unwrap();
-    assert_eq!(events.len(), 5);
-    let keys = client.signing_keys().await.unwrap().trusted().unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| &*event.envelope.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            "policy.loaded",
+            "evaluate.allow",
+            "permit.verified",
+            "evaluate.deny",
+            "evaluate.hold",
+            "evaluate.escalate",
+            "evaluate.allow",
+            "permit.verified",
+            "evaluate.allow",
+            "permit.revoked",
+            "permit.verify_failed",
+            "evaluate.deny"
+        ]
+    );
+    assert_eq!(permit.audit_hash(), Some(&*events[6].hash));
     let export = client.audit_export(&EventFilter::default()).await.unwrap();
+    let keys = client.signing_keys().await.unwrap().trusted().unwrap();
     assert!(export.verify(&keys).unwrap().is_intact());
+    assert_eq!(export.chain_head_hash, events[11].hash);
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_a_wrong_key() {
-    let stage = Stage::usual().await;
-    let client = Client::builder()
-        .base_url(format!("http://{}", stage.address))
-        .api_key("ask_test_other")
+async fn our_client_and_our_server_understand_each_other() {
+    from_a_question_to_its_record(memory()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(folder.path().join("store")).unwrap();
+    let authority = LocalAuthority::builder(policies())
+        .store(store)
         .build()
+        .await
         .unwrap();
-    let error = client.protect("bot", deploy()).await.unwrap_err();
+    from_a_question_to_its_record(authority).await;
+}
+
+#[tokio::test]
+async fn the_server_speaks_http2_too() {
+    let served = Served::start().await;
+    let http = plain_builder().http2_prior_knowledge().build().unwrap();
+    let client = served.client().http_client(http).build().unwrap();
+    join_all((0..32).map(async |_| client.protect(AGENT, action("deploy")).await.unwrap())).await;
+    assert_eq!(served.count("permit.verified").await, 32);
+}
+
+#[tokio::test]
+async fn problems_arrive_as_what_they_are() {
+    let served = Served::start().await;
+    let client = served.client().api_key("ask_test_unknown").build().unwrap();
+    let error = client.protect(AGENT, action("deploy")).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::InvalidApiKey));
+
+    let client = served.client().build().unwrap();
+    let options = || RequestOptions::default().request_id("one-of-two");
+    client
+        .evaluate(&request("deploy").with_options(options()))
+        .await
+        .unwrap();
+    let error = client
+        .evaluate(&request("drop").with_options(options()))
+        .await
+        .unwrap_err();
+    let failure = error.failure().unwrap();
+    assert_eq!(
+        (failure.code(), failure.status()),
+        (Code::BadRequest, Some(409))
+    );
+    assert!(failure.message().contains("request_id"), "{failure}");
+    let huge = AnyAction::new("deploy")
+        .unwrap()
+        .with_field("x", &"x".repeat(2 * 1024 * 1024))
+        .unwrap();
+    let error = client.protect(AGENT, huge).await.unwrap_err();
+    assert_eq!(error.failure().unwrap().status(), Some(413), "{error:?}");
+    assert!(
+        !served
+            .events()
+            .await
+            .iter()
+            .any(|event| event["type"] == json!("permit.verified"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_each_run_once_for_each_permit() {
+    let served = Served::start().await;
+    let client = served.client().build().unwrap();
+    let ran = Ran::new();
+    join_all((0..16).map(async |_| {
+        for _ in 0..8 {
+            let body = async |_| {
+                ran.hit();
+                Ok::<_, Error>(())
+            };
+            client
+                .with_permit(AGENT, action("deploy"), body)
+                .await
+                .unwrap();
+        }
+    }))
+    .await;
+    assert_eq!(ran.count(), 128);
+    assert_eq!(served.count("permit.verified").await, 128);
 }

@@ -1,31 +1,25 @@
-//! `POST /v1-evaluate`: every decision in its form, and the same request again.
+//! What `POST /v1-evaluate` answers: each decision with exactly its fields, shadows, traces, and repeated requests.
 
+use std::collections::HashSet;
+
+use atlasent_authority::KeyRing;
+use atlasent_authority::server::{KeyBook, Server};
+use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{Set, Stage, new_key, policies};
-
-fn deploy(context: Value) -> Value {
-    json!({ "action_type": "deploy", "actor_id": "bot", "context": context })
-}
-
-fn names(body: &Value) -> Vec<&str> {
-    let mut names: Vec<_> = body
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    names.sort_unstable();
-    names
-}
+use crate::support::{
+    Answer, KEY, Served, asks, deploy, keyed, memory, names, stored, token_of, with,
+};
 
 #[tokio::test]
-async fn an_allow_has_its_fields_and_nothing_else() {
-    let stage = Stage::usual().await;
-    let said = stage.evaluate(deploy(json!({}))).await;
-    assert_eq!(said.status, 200);
+async fn an_allow_has_exactly_its_fields() {
+    let served = Served::start().await;
+    let answer = served.evaluate(&deploy()).await;
+    assert_eq!(answer.status, 200);
+    let json = answer.json();
     assert_eq!(
-        names(&said.body),
+        names(&json),
         [
             "audit_hash",
             "decision",
@@ -39,184 +33,303 @@ async fn an_allow_has_its_fields_and_nothing_else() {
         ]
     );
     assert_eq!(
-        (&said.body["decision"], &said.body["permitted"]),
+        (&json["decision"], &json["permitted"]),
         (&json!("allow"), &json!(true))
     );
-    assert_eq!(said.body["permit_token"], said.body["decision_id"]);
-    assert_eq!(said.body["reason"], "bots may deploy");
-    assert!(!said.text.contains("null"));
-}
-
-#[tokio::test]
-async fn each_refusal_is_a_200_that_says_what_and_why() {
-    let stage = Stage::usual().await;
-    let mut legal = deploy(json!({}));
-    legal["resource_id"] = json!("contract");
-    let intern = json!({ "action_type": "deploy", "actor_id": "intern", "context": {} });
-    let unknown = json!({ "action_type": "drop", "actor_id": "bot", "context": {} });
-    for (body, decision, reason, code) in [
-        (
-            deploy(json!({ "replicas": 500 })),
-            "hold",
-            "wait",
-            Some("BIG"),
-        ),
-        (legal, "escalate", "ask legal", Some("LEGAL")),
-        (intern, "deny", "never", None),
-        (
-            unknown,
-            "deny",
-            "no policy permits this agent to take this action on this resource",
-            Some("NO_MATCHING_POLICY"),
-        ),
-    ] {
-        let said = stage.evaluate(body).await;
-        assert_eq!(said.status, 200);
-        assert_eq!(said.body["decision"], decision);
-        assert_eq!(said.body["permitted"], false);
-        for place in [
-            &said.body["deny_reason"],
-            &said.body["reason"],
-            &said.body["denial"]["reason"],
-        ] {
-            assert_eq!(place, reason);
-        }
-        assert_eq!(said.body["deny_code"].as_str(), code);
-        assert_eq!(said.body["denial"]["code"].as_str(), code);
-        for name in ["request_id", "audit_hash", "timestamp"] {
-            assert!(said.body[name].is_string(), "{name}");
-        }
-        assert!(
-            said.body.get("permit_token").is_none() && !said.text.contains("null"),
-            "{}",
-            said.text
-        );
-        let wait = if decision == "hold" { "300" } else { "" };
-        assert_eq!(said.header("retry-after"), wait);
-    }
-}
-
-#[tokio::test]
-async fn a_shadow_is_decided_and_mints_nothing() {
-    let stage = Stage::usual().await;
-    let mut body = deploy(json!({}));
-    body["shadow"] = json!(true);
-    let said = stage.evaluate(body).await;
-    assert_eq!(said.body["decision"], "allow");
-    for name in ["permit_token", "decision_id", "expires_at"] {
-        assert!(said.body.get(name).is_none(), "{name}");
-    }
-    assert_eq!(stage.events("evaluate.allow").await, 1);
-}
-
-#[tokio::test]
-async fn a_trace_is_given_to_whoever_asks() {
-    let stage = Stage::usual().await;
-    let path = "/v1-evaluate?include=constraint_trace";
-    let allowed = stage.post(path, &deploy(json!({}))).await.body["constraint_trace"].clone();
-    assert_eq!(allowed["matching_policy_id"], Value::Null);
-    assert!(
-        allowed
-            .as_object()
+    assert_eq!(json["decision_id"], json["permit_token"]);
+    assert_eq!(json["request_id"], answer.header("x-request-id").unwrap());
+    let time = |name: &str| {
+        json[name]
+            .as_str()
             .unwrap()
-            .contains_key("matching_policy_id")
+            .parse::<jiff::Timestamp>()
+            .unwrap()
+    };
+    assert_eq!(
+        time("expires_at")
+            .duration_since(time("timestamp"))
+            .as_secs(),
+        3_600
     );
-    let held = stage
-        .post(path, &deploy(json!({ "replicas": 51 })))
-        .await
-        .body["constraint_trace"]
-        .clone();
-    assert_eq!(held["matching_policy_id"], "big");
-    let policies = held["rules_evaluated"].as_array().unwrap();
-    let ids: Vec<_> = policies
-        .iter()
-        .map(|policy| policy["policy_id"].as_str().unwrap())
-        .collect();
-    assert!(
-        ids.contains(&"big") && ids.contains(&"deployers"),
-        "{ids:?}"
-    );
-    for policy in policies {
-        assert!(
-            policy["fingerprint"]
-                .as_str()
-                .unwrap()
-                .starts_with("sha256:")
-        );
-        assert_eq!(policy["stages"][1]["order"], 1);
-    }
-    assert!(
-        stage
-            .evaluate(deploy(json!({})))
-            .await
-            .body
-            .get("constraint_trace")
-            .is_none()
+    let last = served.events().await.pop().unwrap();
+    assert_eq!(
+        (&last["type"], &last["hash"]),
+        (&json!("evaluate.allow"), &json["audit_hash"])
     );
 }
 
 #[tokio::test]
-async fn the_same_request_again_gets_the_first_answer() {
-    let stage = Stage::usual().await;
-    let mut body = deploy(json!({ "a": 1 }));
-    body["request_id"] = json!("request-1");
-    let first = stage.evaluate(body.clone()).await;
-    assert_eq!(first.body["request_id"], "request-1");
-    assert_eq!(stage.evaluate(body.clone()).await.body, first.body);
-    assert_eq!(stage.events("evaluate.allow").await, 1);
+async fn a_refusal_has_exactly_its_fields_and_no_token() {
+    let served = Served::start().await;
+    let cases = [
+        (
+            "drop",
+            "deny",
+            Some("NEVER"),
+            "nobody drops the database",
+            None,
+        ),
+        (
+            "release",
+            "hold",
+            Some("CHANGE_FREEZE"),
+            "nothing changes on fridays",
+            Some("3600"),
+        ),
+        (
+            "migrate",
+            "escalate",
+            Some("ASK_A_PERSON"),
+            "a person has to decide",
+            None,
+        ),
+        ("unheard-of", "deny", None, "", None),
+    ];
+    for (action, decision, code, reason, wait) in cases {
+        let answer = served.evaluate(&asks(action)).await;
+        assert_eq!(answer.status, 200, "{action}");
+        assert_eq!(answer.header("retry-after"), wait, "{action}");
+        let json = answer.json();
+        let mut expected = vec![
+            "audit_hash",
+            "decision",
+            "denial",
+            "deny_code",
+            "deny_reason",
+            "permitted",
+            "reason",
+            "request_id",
+            "timestamp",
+        ];
+        if json.get("deny_code").is_none() {
+            assert_eq!(code, None, "{action}");
+            expected.retain(|name| *name != "deny_code");
+        }
+        assert_eq!(names(&json), expected, "{action}");
+        assert_eq!(
+            (&json["decision"], &json["permitted"]),
+            (&json!(decision), &json!(false))
+        );
+        assert_eq!(json["denial"]["reason"], json["deny_reason"]);
+        assert_eq!(json["denial"]["code"], json["deny_code"]);
+        assert_eq!(json["reason"], json["deny_reason"]);
+        if let Some(code) = code {
+            assert_eq!(
+                (&json["deny_code"], &json["reason"]),
+                (&json!(code), &json!(reason))
+            );
+        }
+        assert!(!answer.text.contains("null"), "{}", answer.text);
+        let last = served.events().await.pop().unwrap();
+        assert_eq!(last["type"], format!("evaluate.{decision}"));
+        assert_eq!(last["hash"], json["audit_hash"]);
+    }
+}
 
-    let mut other = body.clone();
-    other["context"]["a"] = json!(2);
+#[tokio::test]
+async fn no_form_of_answer_holds_a_null() {
+    let served = Served::start().await;
+    let mut answers = Vec::new();
+    for action in ["deploy", "drop", "release", "migrate", "unheard-of"] {
+        for more in [
+            json!({}),
+            json!({"shadow": true}),
+            json!({"request_id": format!("id-{action}")}),
+        ] {
+            answers.push(served.evaluate(&with(asks(action), &more)).await);
+        }
+    }
+    let token = served.token().await;
+    for _ in 0..2 {
+        answers.push(served.verify(&json!({"permit_token": token})).await);
+        answers.push(
+            served
+                .post("/v1-revoke-permit", &json!({"decision_id": token}))
+                .await,
+        );
+    }
+    answers.push(served.get("/v1-api-key-self").await);
+    answers.push(served.get("/v1-signing-keys").await);
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(!answer.text.contains("null"), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_shadow_is_recorded_and_mints_nothing() {
+    let served = Served::start().await;
+    let json = served
+        .evaluate(&with(deploy(), &json!({"shadow": true})))
+        .await
+        .json();
+    assert_eq!(json["decision"], "allow");
+    for name in ["permit_token", "decision_id", "expires_at"] {
+        assert!(json.get(name).is_none(), "{json}");
+    }
+    let last = served.events().await.pop().unwrap();
     assert_eq!(
-        stage.evaluate(other).await.code(),
-        (409, "REQUEST_ID_REUSED")
+        (&last["type"], &last["payload"]["shadow"]),
+        (&json!("evaluate.allow"), &json!(true))
     );
+    assert!(last["payload"].get("permit_hash").is_none());
+    let metrics = served.get("/metrics").await.text;
+    assert!(metrics.contains("atlasent_ledger_entries 0"), "{metrics}");
+}
 
-    let token = first.body["permit_token"].clone();
+#[tokio::test]
+async fn a_trace_names_the_policies_that_were_considered() {
+    let served = Served::start().await;
+    let target = "/v1-evaluate?include=constraint_trace";
+    let answer = served.post(target, &asks("drop")).await.json();
+    let trace = &answer["constraint_trace"];
+    assert_eq!(trace["matching_policy_id"], "never");
+    let considered = trace["rules_evaluated"].as_array().unwrap();
+    let ids: Vec<_> = considered.iter().map(|rule| &rule["policy_id"]).collect();
+    assert!(ids.contains(&&json!("never")), "{trace}");
+
+    let answer = served.post(target, &deploy()).await.json();
     assert_eq!(
-        stage.verify(json!({ "permit_token": token })).await["valid"],
+        answer["constraint_trace"]["matching_policy_id"],
+        Value::Null
+    );
+    let answer = served.evaluate(&deploy()).await.json();
+    assert!(answer.get("constraint_trace").is_none());
+}
+
+#[tokio::test]
+async fn what_needs_an_approval_waits_for_one() {
+    let served = Served::start().await;
+    let body = with(deploy(), &json!({"require_approval": true}));
+    let json = served.evaluate(&body).await.json();
+    assert_eq!(
+        (&json["decision"], &json["deny_code"]),
+        (&json!("hold"), &json!("APPROVAL_REQUIRED"))
+    );
+    assert!(json.get("permit_token").is_none());
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_answer() {
+    let served = Served::start().await;
+    for action in ["deploy", "release", "drop"] {
+        let body = with(
+            asks(action),
+            &json!({"request_id": format!("request-{action}")}),
+        );
+        let first = served.evaluate(&body).await;
+        let again = served.evaluate(&body).await;
+        assert_eq!(first.json(), again.json());
+        assert_eq!(first.json()["request_id"], body["request_id"]);
+        assert_eq!(first.header("retry-after"), again.header("retry-after"));
+    }
+    let events = served.events().await;
+    assert_eq!(
+        events.len(),
+        1 + 3,
+        "one for the policies, one for each request"
+    );
+}
+
+#[tokio::test]
+async fn a_request_id_is_good_for_one_request() {
+    let served = Served::start().await;
+    let body = with(deploy(), &json!({"request_id": "the-first"}));
+    token_of(&served.evaluate(&body).await);
+    for other in [
+        with(
+            body.clone(),
+            &json!({"context": {"environment": "staging"}}),
+        ),
+        with(body.clone(), &json!({"actor_id": "another-bot"})),
+        with(body.clone(), &json!({"action_type": "drop"})),
+        with(body.clone(), &json!({"shadow": true})),
+        with(body.clone(), &json!({"resource_id": "api"})),
+        with(body.clone(), &json!({"amount": 1})),
+    ] {
+        served
+            .evaluate(&other)
+            .await
+            .is_problem(409, "REQUEST_ID_REUSED");
+    }
+}
+
+#[tokio::test]
+async fn the_request_ids_of_another_key_are_other_ids() {
+    let another = "ask_test_another";
+    let keys = KeyBook::of([stored(KEY), stored(another)]);
+    let served = Served::of(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
+    let body = with(deploy(), &json!({"request_id": "the-first"}));
+    let theirs = with(
+        body.clone(),
+        &json!({"context": {"environment": "staging"}}),
+    );
+    let ask = async |body: &Value| {
+        let request = served.bare(Method::POST, "/v1-evaluate");
+        let request = request.header("authorization", format!("Bearer {another}"));
+        let request = request.header("content-type", "application/json");
+        token_of(&Answer::of(request.body(body.to_string())).await)
+    };
+    let ours = token_of(&served.evaluate(&body).await);
+    let first = ask(&theirs).await;
+    assert_ne!(first, ours);
+    assert_eq!(ask(&theirs).await, first);
+    assert_eq!(token_of(&served.evaluate(&body).await), ours);
+}
+
+#[tokio::test]
+async fn a_repetition_does_not_bring_a_used_permit_back() {
+    let served = Served::start().await;
+    let body = with(deploy(), &json!({"request_id": "the-first"}));
+    let token = token_of(&served.evaluate(&body).await);
+    assert_eq!(
+        served.verify(&json!({"permit_token": token})).await.json()["valid"],
         true
     );
-    assert_eq!(stage.evaluate(body.clone()).await.body, first.body);
+    assert_eq!(token_of(&served.evaluate(&body).await), token);
+    let again = served.verify(&json!({"permit_token": token})).await.json();
     assert_eq!(
-        stage.verify(json!({ "permit_token": token })).await["outcome"],
-        "permit_consumed"
+        (&again["valid"], &again["outcome"]),
+        (&json!(false), &json!("permit_consumed"))
     );
+}
 
-    let mut held = deploy(json!({ "replicas": 500 }));
-    held["request_id"] = json!("request-2");
-    let first = stage.evaluate(held.clone()).await;
-    let again = stage.evaluate(held).await;
-    assert_eq!(
-        (&again.body, again.header("retry-after")),
-        (&first.body, "300")
-    );
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_repeat_one_request_at_once_get_one_permit() {
+    let served = Served::start().await;
+    let body = with(deploy(), &json!({"request_id": "all-at-once"}));
+    let answers = join_all((0..32).map(|_| served.evaluate(&body))).await;
+    let tokens: HashSet<_> = answers.iter().map(token_of).collect();
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(served.count("evaluate.allow").await, 1);
 }
 
 #[tokio::test]
-async fn another_key_with_the_same_request_id_is_somebody_else() {
-    let authority = atlasent_authority::LocalAuthority::in_memory(policies()).unwrap();
-    let (one, secret) = new_key();
-    let (other, other_secret) = new_key();
-    let mut set = Set::new(authority);
-    set.keys = atlasent_authority::server::KeyBook::of([one, other]);
-    let mut stage = set.serve(&secret).await;
-    let mut body = deploy(json!({}));
-    body["request_id"] = json!("request-1");
-    let first = stage.evaluate(body.clone()).await;
-    secrecy::ExposeSecret::expose_secret(&other_secret).clone_into(&mut stage.key);
-    let others = stage.evaluate(body).await;
-    assert_eq!(others.status, 200);
-    assert_ne!(others.body["permit_token"], first.body["permit_token"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_request_at_the_same_time_mints_one_permit() {
-    let stage = Stage::usual().await;
-    let mut body = deploy(json!({}));
-    body["request_id"] = json!("request-1");
-    let asking = (0..32).map(|_| stage.evaluate(body.clone()));
-    let answers = futures_util::future::join_all(asking).await;
-    assert!(answers.iter().all(|said| said.body == answers[0].body));
-    assert_eq!(stage.events("evaluate.allow").await, 1);
+async fn a_request_is_read_with_all_that_newer_clients_send() {
+    let served = Served::start().await;
+    let more = json!({"resource_id": "api", "amount": 12.5, "environment": "production", "explain": true,
+        "state_snapshot": {"source": "x", "complete": true}, "approval": {"by": "y"}, "require_approval": false,
+        "resource": {}, "current_state": 1, "proposed_state": "z", "execution_binding": [], "never_heard_of": {"a": null}});
+    let answer = served.evaluate(&with(deploy(), &more)).await;
+    token_of(&answer);
+    let nulls: serde_json::Map<_, _> = more
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|name| (name.clone(), Value::Null))
+        .collect();
+    token_of(
+        &served
+            .evaluate(&with(deploy(), &Value::Object(nulls)))
+            .await,
+    );
+    let last = served.events().await;
+    assert_eq!(last[1]["resource_id"], "api");
+    // An id of the connection, for a client that has none for the request.
+    let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
+    let request = request
+        .header("x-request-id", "abcdef-0123")
+        .body(deploy().to_string());
+    let answer = Answer::of(request).await;
+    assert_eq!(answer.json()["request_id"], "abcdef-0123");
 }

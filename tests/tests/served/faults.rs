@@ -1,193 +1,222 @@
-//! A store that fails, hangs or panics at any of its calls: nothing is allowed that is not on record.
+//! A store that fails, hangs or panics: no allow leaves without its event, no body runs, and then all is well again.
 
-use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use atlasent::{AnyAction, AuthorityExt, Client, Error};
-use atlasent_authority::server::KeyBook;
-use atlasent_authority::{
-    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, SealedEvent, Store, StoreError,
-    StoreStatus,
-};
-use atlasent_tests::quiet_panics;
-use jiff::Timestamp;
+use atlasent::audit::BundleVerifier;
+use atlasent::{AnyAction, AuthorityExt, Code, Error};
+use atlasent_tests::{Ran, quiet_panics};
+use reqwest::Method;
 use serde_json::json;
 
-use crate::stage::{Set, Stage, new_key, policies};
+use crate::store::{CALLS, Call, FAULTS, Fault, TIMES, Trouble, When, faulty};
+use crate::support::{AGENT, Answer, Served, asks, deploy, impatient, ms, server, token_of, with};
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fault {
-    Fails,
-    Hangs,
-    Panics,
-    /// It is kept, and nobody is told.
-    FailsAfterwards,
-}
-
-/// A store in memory with one fault, at its nth change.
-pub(crate) struct Faulty {
-    store: MemoryStore,
-    fault: Fault,
-    nth: usize,
-    changes: AtomicUsize,
-}
-
-impl Faulty {
-    pub(crate) fn new(fault: Fault, nth: usize) -> Self {
-        Self {
-            store: MemoryStore::new(),
-            fault,
-            nth,
-            changes: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl Store for Faulty {
-    async fn commit<T: Send + 'static>(
-        &self,
-        now: Timestamp,
-        reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let at_fault = self.changes.fetch_add(1, Ordering::SeqCst) + 1 == self.nth;
-        match self.fault {
-            Fault::Fails if at_fault => {
-                return Err(StoreError::failed("the disk `/secret/path` is gone"));
-            }
-            Fault::Hangs if at_fault => pending().await,
-            Fault::Panics if at_fault => panic!("scripted"),
-            _ => {}
-        }
-        let result = self.store.commit(now, reads, change).await;
-        match at_fault && self.fault == Fault::FailsAfterwards {
-            true => Err(StoreError::failed("the connection broke")),
-            false => result,
-        }
-    }
-
-    async fn events(
-        &self,
-        after: u64,
-        limit: usize,
-        filter: &EventFilter,
-    ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        self.store.events(after, limit, filter).await
-    }
-
-    async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        self.store.count_events(filter).await
-    }
-
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        self.store.count_call(counter, minute).await
-    }
-
-    async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.store.status().await
-    }
-}
-
-async fn stage(fault: Fault, nth: usize) -> Stage {
-    let store = Faulty::new(fault, nth);
-    let authority = LocalAuthority::builder(policies())
-        .store(store)
-        .build()
-        .await
-        .unwrap();
-    let (key, secret) = new_key();
-    let mut set = Set::new(authority);
-    set.keys = KeyBook::of([key]);
-    set.settings.request_timeout = Duration::from_millis(300);
-    set.serve(&secret).await
-}
-
-const FAULTS: [Fault; 4] = [
-    Fault::Fails,
-    Fault::Hangs,
-    Fault::Panics,
-    Fault::FailsAfterwards,
-];
-
-/// The changes of one body: the first one is the authority's start.
-const EVALUATE: usize = 2;
-const VERIFY: usize = 3;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_fault_lets_a_body_run_or_an_allow_out_that_is_not_on_record() {
+/// A server that does not wait long.
+async fn start() -> (Served, Trouble) {
     quiet_panics();
-    for fault in FAULTS {
-        for nth in [EVALUATE, VERIFY] {
-            let stage = stage(fault, nth).await;
-            let client = Client::builder()
-                .base_url(format!("http://{}", stage.address))
-                .api_key(&stage.key)
-                .max_retries(0)
-                .build()
-                .unwrap();
-            let ran = AtomicUsize::new(0);
-            let protected =
-                client.with_permit("bot", AnyAction::new("deploy").unwrap(), async |_permit| {
-                    ran.fetch_add(1, Ordering::SeqCst);
-                    Ok::<_, Error>(())
-                });
-            assert!(protected.await.is_err(), "{fault:?} at {nth}");
-            assert_eq!(ran.load(Ordering::SeqCst), 0, "{fault:?} at {nth}");
-            // What was kept is on record, whether anybody was told or not; and the next one is answered.
-            let kept = u64::from(nth == VERIFY || fault == Fault::FailsAfterwards);
-            assert_eq!(
-                stage.events("evaluate.allow").await,
-                kept,
-                "{fault:?} at {nth}"
-            );
-            let said = stage
-                .evaluate(json!({ "action_type": "deploy", "actor_id": "bot" }))
-                .await;
-            assert_eq!(said.body["decision"], "allow", "{fault:?} at {nth}");
-        }
-    }
+    let (authority, trouble) = faulty().await;
+    (
+        Served::of(server(authority).settings(impatient(ms(150)))).await,
+        trouble,
+    )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failure_says_nothing_of_the_machine() {
-    let stage = stage(Fault::Fails, EVALUATE).await;
-    let said = stage
-        .evaluate(json!({ "action_type": "deploy", "actor_id": "bot" }))
-        .await;
-    assert_eq!(said.code(), (503, "STORE_UNAVAILABLE"));
+/// The chain has no crack, and the server answers.
+async fn is_well(served: &Served, case: &str) {
+    let token = token_of(&served.evaluate(&deploy()).await);
+    let verified = served.verify(&json!({"permit_token": token})).await;
+    assert_eq!(verified.json()["valid"], true, "{case}");
+    let client = served.client().build().unwrap();
+    let keys = client.signing_keys().await.unwrap().trusted().unwrap();
+    let bundle = served.post("/v1-audit/exports", &json!({})).await.text;
+    let report = BundleVerifier::new(&keys).verify_bytes(&bundle).unwrap();
+    assert!(report.is_intact(), "{case}: {report:?}");
+}
+
+fn is_trouble(answer: &Answer, fault: Fault, case: &str) {
+    let (status, code) = match fault {
+        Fault::Fails => (503, "STORE_UNAVAILABLE"),
+        Fault::Hangs => (503, "TIMEOUT"),
+        Fault::Panics => (500, "INTERNAL_ERROR"),
+    };
+    assert_eq!(answer.status, status, "{case}: {}", answer.text);
+    answer.is_problem(status, code);
     assert!(
-        !said.text.contains("secret") && !said.text.contains("disk"),
-        "{}",
-        said.text
+        !answer.text.contains("hunter2") && !answer.text.contains("scripted"),
+        "{case}: {}",
+        answer.text
     );
-    assert_eq!(said.header("retry-after"), "1");
+    assert_eq!(
+        answer.header("retry-after").is_some(),
+        status == 503,
+        "{case}"
+    );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_or_verification_that_was_not_kept_is_an_error() {
-    quiet_panics();
+#[tokio::test]
+async fn whatever_the_store_does_the_answer_is_no_allow() {
     for fault in FAULTS {
-        for path in ["/v1-revoke-permit", "/v1-verify-permit"] {
-            let stage = stage(fault, VERIFY).await;
-            let token = stage.permit(json!({})).await;
-            let body = json!({ "decision_id": token, "permit_token": token });
-            let said = stage.post(path, &body).await;
-            let code = match fault {
-                Fault::Fails | Fault::FailsAfterwards => (503, "STORE_UNAVAILABLE"),
-                Fault::Hangs => (503, "TIMEOUT"),
-                Fault::Panics => (500, "INTERNAL_ERROR"),
-            };
-            assert_eq!(said.code(), code, "{path}");
-            // The key is known by then, so what is left of its rate is said.
-            assert!(
-                !said.header("x-ratelimit-remaining").is_empty(),
-                "{fault:?} {path}"
-            );
-            let kept = fault == Fault::FailsAfterwards;
-            let again = stage.verify(json!({ "permit_token": token })).await;
-            assert_eq!(again["valid"], !kept, "{fault:?} {path}");
+        for when in TIMES {
+            let (served, trouble) = start().await;
+            for target in [
+                "/v1-evaluate",
+                "/v1-evaluate?include=constraint_trace",
+                "/v1-evaluate-stream",
+            ] {
+                for body in [
+                    deploy(),
+                    asks("drop"),
+                    with(deploy(), &json!({"shadow": true})),
+                    with(deploy(), &json!({"request_id": target})),
+                ] {
+                    let case = format!("{fault:?} {when:?}: {target} {body}");
+                    trouble.lies_ahead(Call::Commit, fault, when, 0);
+                    let answer = served.post(target, &body).await;
+                    is_trouble(&answer, fault, &case);
+                    assert!(answer.header("x-ratelimit-remaining").is_some(), "{case}");
+                    assert!(trouble.is_over(), "{case}");
+                    is_well(&served, &case).await;
+                }
+            }
         }
+    }
+}
+
+#[tokio::test]
+async fn each_endpoint_says_that_the_store_is_in_trouble() {
+    let endpoints = [
+        (
+            Method::POST,
+            "/v1-evaluate",
+            &[Call::Count, Call::Commit][..],
+        ),
+        (
+            Method::POST,
+            "/v1-evaluate-stream",
+            &[Call::Count, Call::Commit],
+        ),
+        (
+            Method::POST,
+            "/v1-verify-permit",
+            &[Call::Count, Call::Commit],
+        ),
+        (
+            Method::POST,
+            "/v1-revoke-permit",
+            &[Call::Count, Call::Commit],
+        ),
+        (
+            Method::GET,
+            "/v1-api-key-self",
+            &[Call::Count, Call::Status],
+        ),
+        (Method::GET, "/v1-signing-keys", &[Call::Count]),
+        (
+            Method::GET,
+            "/v1-audit/events",
+            &[Call::Count, Call::Total, Call::Events],
+        ),
+        (
+            Method::POST,
+            "/v1-audit/exports",
+            &[Call::Count, Call::Status, Call::Events],
+        ),
+        (Method::GET, "/readyz", &[Call::Commit]),
+        (Method::GET, "/healthz", &[]),
+    ];
+    let (served, trouble) = start().await;
+    let body = with(deploy(), &json!({"decision_id": "x"})).to_string();
+    for (method, target, uses) in endpoints {
+        for call in CALLS {
+            for fault in FAULTS {
+                let case = format!("{target}: {call:?} {fault:?}");
+                trouble.lies_ahead(call, fault, When::Before, 0);
+                let request = crate::support::keyed(served.bare(method.clone(), target));
+                let answer = Answer::of(request.body(body.clone())).await;
+                assert_eq!(trouble.is_over(), uses.contains(&call), "{case}");
+                if !uses.contains(&call) {
+                    assert_eq!(answer.status, 200, "{case}: {}", answer.text);
+                } else if target.starts_with("/v1") {
+                    is_trouble(&answer, fault, &case);
+                } else {
+                    assert_eq!(answer.status, 503, "{case}");
+                }
+            }
+        }
+    }
+    // The counters matter just then.
+    for fault in FAULTS {
+        trouble.lies_ahead(Call::Status, fault, When::Before, 0);
+        let metrics = served.get("/metrics").await;
+        assert_eq!(metrics.status, 200, "{fault:?}");
+        assert!(
+            metrics.text.contains("atlasent_store_answers 0"),
+            "{fault:?}"
+        );
+    }
+    assert!(
+        served
+            .get("/metrics")
+            .await
+            .text
+            .contains("atlasent_store_answers 1")
+    );
+    is_well(&served, "after all").await;
+}
+
+#[tokio::test]
+async fn no_body_runs_for_an_answer_that_was_lost() {
+    for fault in FAULTS {
+        for when in TIMES {
+            for spared in 0..3 {
+                let case = format!("{fault:?} {when:?} after {spared}");
+                let (served, trouble) = start().await;
+                let client = served.client().max_retries(0).build().unwrap();
+                let ran = Ran::new();
+                trouble.lies_ahead(Call::Commit, fault, when, spared);
+                let body = async |_| {
+                    ran.hit();
+                    Ok::<_, Error>(())
+                };
+                let action = || AnyAction::new("deploy").unwrap();
+                let happened = client.with_permit(AGENT, action(), body).await;
+                // Evaluate and verify are one change each.
+                if spared < 2 {
+                    assert_eq!(
+                        happened.unwrap_err().code(),
+                        Some(Code::ServerError),
+                        "{case}"
+                    );
+                    assert_eq!(ran.count(), 0, "{case}");
+                    client.with_permit(AGENT, action(), body).await.unwrap();
+                } else {
+                    happened.unwrap();
+                }
+                assert_eq!(ran.count(), 1, "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
+    for fault in FAULTS {
+        let (served, trouble) = start().await;
+        let body = with(deploy(), &json!({"request_id": "lost"}));
+        trouble.lies_ahead(Call::Commit, fault, When::After, 0);
+        is_trouble(&served.evaluate(&body).await, fault, "evaluate");
+        assert_eq!(served.count("evaluate.allow").await, 1);
+        let token = token_of(&served.evaluate(&body).await);
+        assert_eq!(served.count("evaluate.allow").await, 1);
+
+        // A verification that is lost has used the permit up; one that was never kept has not.
+        trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
+        let question = json!({"permit_token": token});
+        is_trouble(&served.verify(&question).await, fault, "verify");
+        trouble.lies_ahead(Call::Commit, fault, When::After, 0);
+        is_trouble(&served.verify(&question).await, fault, "verify");
+        assert_eq!(
+            served.verify(&question).await.json()["outcome"],
+            "permit_consumed"
+        );
+        assert_eq!(served.count("permit.verified").await, 1);
     }
 }

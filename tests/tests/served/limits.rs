@@ -1,190 +1,189 @@
-//! Limits on time, number and size; ids; and what is at no endpoint.
+//! Whoever is slow, and whoever is too many: the server stays there for the others.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::KeyBook;
+use atlasent_authority::server::Settings;
+use reqwest::Method;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::faults::{Fault, Faulty};
-use crate::stage::{Set, Stage, new_key, policies};
+use crate::support::{Answer, KEY, Served, deploy, memory, ms, server, settings};
 
-/// A server on a store that never answers evaluations, with these limits.
-async fn hanging(concurrency: usize, timeout: Duration) -> Stage {
-    let store = Faulty::new(Fault::Hangs, 2);
-    let authority = LocalAuthority::builder(policies())
-        .store(store)
-        .build()
-        .await
-        .unwrap();
-    let (key, secret) = new_key();
-    let mut set = Set::new(authority);
-    set.keys = KeyBook::of([key]);
-    set.settings.concurrency = concurrency;
-    set.settings.request_timeout = timeout;
-    set.serve(&secret).await
+/// As long as a loaded machine may take.
+const PATIENCE: Duration = ms(20_000);
+
+async fn start(set: impl FnOnce(&mut Settings)) -> Served {
+    Served::of(server(memory()).settings(settings(set))).await
 }
 
-fn body() -> serde_json::Value {
-    json!({ "action_type": "deploy", "actor_id": "bot", "context": {} })
-}
-
-#[tokio::test]
-async fn a_request_that_takes_too_long_is_given_up() {
-    let stage = hanging(10, Duration::from_millis(200)).await;
-    let said = stage.evaluate(body()).await;
-    assert_eq!(said.code(), (503, "TIMEOUT"));
-    assert_eq!(said.header("retry-after"), "1");
-    // The store hangs once; the next one is answered.
-    assert_eq!(stage.evaluate(body()).await.body["decision"], "allow");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn more_than_can_be_answered_at_a_time_are_told_so_at_once() {
-    let stage = hanging(1, Duration::from_secs(3)).await;
-    let (hanging, refused) = tokio::join!(stage.evaluate(body()), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        stage.evaluate(body()).await
-    });
-    assert_eq!(hanging.code(), (503, "TIMEOUT"));
-    assert_eq!(refused.code(), (503, "OVERLOADED"));
-    assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(stage.evaluate(body()).await.status, 200);
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_waited_for_no_longer_than_the_limit() {
-    let (key, secret) = new_key();
-    let mut set = Set::new(LocalAuthority::in_memory(policies()).unwrap());
-    set.keys = KeyBook::of([key]);
-    set.settings.request_timeout = Duration::from_millis(200);
-    let stage = set.serve(&secret).await;
-    let mut socket = tokio::net::TcpStream::connect(stage.address).await.unwrap();
+/// A request whose body is yet to come. It is being answered already: the server has asked for the body.
+async fn waiting(served: &Served) -> TcpStream {
+    let mut socket = TcpStream::connect(served.address).await.unwrap();
+    let length = deploy().to_string().len();
     let head = format!(
-        "POST /v1-evaluate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{",
-        stage.key
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    let mut reader = tokio::io::BufReader::new(socket);
-    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut answer)
+    let mut go_on = [0; 25];
+    timeout(PATIENCE, socket.read_exact(&mut go_on))
         .await
+        .unwrap()
         .unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert_eq!(stage.events("evaluate.allow").await, 0);
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    socket
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_does_not_come_is_not_waited_for() {
-    let (key, secret) = new_key();
-    let mut set = Set::new(LocalAuthority::in_memory(policies()).unwrap());
-    set.keys = KeyBook::of([key]);
-    set.settings.header_timeout = Duration::from_millis(200);
-    let stage = set.serve(&secret).await;
-    let mut socket = TcpStream::connect(stage.address).unwrap();
-    socket
-        .write_all(b"POST /v1-evaluate HTTP/1.1\r\nHost: x\r\n")
-        .unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    let mut rest = Vec::new();
-    // It is closed, with a word or without.
-    let closed = tokio::task::spawn_blocking(move || socket.read_to_end(&mut rest).map(|_| rest))
+/// Everything until the server closes the connection.
+async fn rest(mut socket: TcpStream) -> String {
+    let mut text = Vec::new();
+    // Closed with a reset, it is closed, too.
+    let _ = timeout(PATIENCE, socket.read_to_end(&mut text))
         .await
         .unwrap();
-    assert!(!String::from_utf8_lossy(&closed.unwrap_or_default()).contains("200 OK"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_under_way_is_answered_before_the_server_ends() {
-    let stage = hanging(10, Duration::from_millis(500)).await;
-    let request = stage
-        .request("POST", "/v1-evaluate")
-        .bearer_auth(&stage.key);
-    let request = request
-        .header("content-type", "application/json")
-        .body(body().to_string());
-    let asking = tokio::spawn(request.send());
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let address = stage.address;
-    stage.stop().await;
-    assert_eq!(asking.await.unwrap().unwrap().status(), 503);
-    assert!(TcpStream::connect(address).is_err());
+    String::from_utf8(text).unwrap()
 }
 
 #[tokio::test]
-async fn an_id_comes_back_unless_it_could_be_something_else() {
-    let stage = Stage::usual().await;
-    let ask = async |id: &str| {
-        let request = stage
-            .request("POST", "/v1-evaluate")
-            .bearer_auth(&stage.key)
-            .header("x-request-id", id);
-        stage
-            .send(
-                request
-                    .header("content-type", "application/json")
-                    .body(body().to_string()),
-            )
-            .await
-    };
-    for id in [
-        "0123456789ab",
-        "6ac5986d-19f5-41fe-bba4-01b80fd59f69",
-        "A.b_c-12",
+async fn a_body_that_does_not_come_gets_no_permit() {
+    let served = start(|settings| settings.request_timeout = ms(100)).await;
+    for half in ["", "{\"action_type\":\"deploy\""] {
+        let mut socket = waiting(&served).await;
+        socket.write_all(half.as_bytes()).await.unwrap();
+        let answer = rest(socket).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(
+            answer.contains("\"TIMEOUT\"") && answer.contains("x-ratelimit-remaining: "),
+            "{answer}"
+        );
+        assert!(answer.contains("retry-after: "), "{answer}");
+    }
+    // One that breaks off gets none either.
+    drop(waiting(&served).await);
+    assert_eq!(served.events().await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_comes_beyond_the_places_is_told_to_come_again() {
+    let served = start(|settings| settings.concurrency = 2).await;
+    let mut first = waiting(&served).await;
+    let second = waiting(&served).await;
+    let refused = served.evaluate(&deploy()).await;
+    refused.is_problem(503, "OVERLOADED");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // Whether it is alive and what it counts is told all the same.
+    for open in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(Answer::of(served.bare(Method::GET, open)).await.status, 200);
+    }
+    first
+        .write_all(deploy().to_string().as_bytes())
+        .await
+        .unwrap();
+    let answer = rest(first).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("permit_token"),
+        "{answer}"
+    );
+    assert_eq!(served.evaluate(&deploy()).await.status, 200);
+    drop(second);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_not_waited_for() {
+    let served = start(|settings| settings.header_timeout = ms(200)).await;
+    for begun in [
+        "",
+        "P",
+        "PRI * HTTP/2.0",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\n",
+        "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ",
     ] {
-        let said = ask(id).await;
-        assert_eq!(
-            (said.header("x-request-id"), &said.body["request_id"]),
-            (id, &json!(id))
+        let mut socket = TcpStream::connect(served.address).await.unwrap();
+        socket.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, socket.read_to_end(&mut answer))
+            .await
+            .unwrap_or_else(|_| panic!("{begun:?} is still open"));
+        assert!(!answer.starts_with(b"HTTP/1.1 2"));
+    }
+    assert_eq!(served.evaluate(&deploy()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_has_its_limits() {
+    let served = Served::start().await;
+    for head in [
+        format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\n{}\r\n",
+            "x-a: b\r\n".repeat(200)
+        ),
+        format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: {}\r\n\r\n",
+            "b".repeat(1024 * 1024)
+        ),
+        "GET /healthz HTTP/1.1\r\nhost: x\r\nx a: b\r\n\r\n".to_owned(),
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"
+            .to_owned(),
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n".to_owned(),
+    ] {
+        let mut socket = TcpStream::connect(served.address).await.unwrap();
+        // It may hang up before all is sent.
+        let _ = socket.write_all(head.as_bytes()).await;
+        let answer = rest(socket).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{answer}"
         );
     }
-    for id in [
-        "short",
-        &"x".repeat(129),
-        "with space",
-        "<script>",
-        "a;b;c;d;e",
-    ] {
-        let said = ask(id).await;
-        let own = said.header("x-request-id");
-        assert!(own != id && own.len() == 36 && said.body["request_id"] == own);
-    }
+    assert_eq!(served.evaluate(&deploy()).await.status, 200);
 }
 
 #[tokio::test]
-async fn what_is_nowhere_is_said_in_the_same_form() {
-    let stage = Stage::usual().await;
-    for (method, path, code) in [
-        ("GET", "/", (404, "NOT_FOUND")),
-        ("POST", "/v2-evaluate", (404, "NOT_FOUND")),
-        ("GET", "/v1-evaluate", (405, "METHOD_NOT_ALLOWED")),
-        ("POST", "/v1-audit/events", (405, "METHOD_NOT_ALLOWED")),
-    ] {
-        let said = stage
-            .send(stage.request(method, path).bearer_auth(&stage.key))
-            .await;
-        assert_eq!(said.code(), code, "{method} {path}");
-        assert_eq!(said.body["request_id"], said.header("x-request-id"));
-    }
-}
-
-#[tokio::test]
-async fn a_server_says_whether_it_is_well() {
-    let stage = Stage::usual().await;
-    stage.evaluate(body()).await;
-    for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
-        let said = stage.send(stage.request("GET", path)).await;
-        assert_eq!((said.status, &*said.text), (200, text));
-    }
-    let metrics = stage.send(stage.request("GET", "/metrics")).await.text;
+async fn who_is_being_answered_when_the_server_stops_gets_an_answer() {
+    let served = Served::start().await;
+    let address = served.address;
+    let mut socket = waiting(&served).await;
+    let stopped = served.stop();
+    let closed = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
+    socket
+        .write_all(deploy().to_string().as_bytes())
+        .await
+        .unwrap();
+    let answer = rest(socket).await;
     assert!(
-        metrics.contains(r#"atlasent_decisions_total{action="deploy",decision="allow"} 1"#),
-        "{metrics}"
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("permit_token"),
+        "{answer}"
     );
-    assert!(metrics.contains("atlasent_chain_sequence 2"), "{metrics}");
+    timeout(PATIENCE, stopped).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_never_ends_does_not_keep_the_server_from_stopping() {
+    let served = start(|settings| settings.shutdown_timeout = ms(100)).await;
+    let socket = waiting(&served).await;
+    timeout(PATIENCE, served.stop())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(rest(socket).await, "");
+}
+
+#[tokio::test]
+async fn a_server_that_is_idle_stops_at_once() {
+    let served = Served::start().await;
+    assert_eq!(served.verify(&json!({})).await.status, 200);
+    timeout(ms(5_000), served.stop())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }

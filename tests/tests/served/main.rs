@@ -1,24 +1,30 @@
-//! The contract over HTTP (part B): each endpoint, each error, on a server in this process.
-
+//! The contract over real HTTP: the server in this process, behind a socket, asked by raw requests and by our own client.
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
-    reason = "tests"
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what tests call may panic as tests do"
 )]
 
+mod about;
 mod anything;
 mod bodies;
 mod client;
-mod clocks;
+mod clock;
 mod evaluate;
+mod exports;
 mod faults;
 mod keys;
 mod limits;
-mod permits;
+mod names;
+mod rates;
 mod reload;
 mod retention;
-mod stage;
-mod streaming;
+mod secrets;
+mod store;
+mod stream;
+mod support;
 mod tls;
 mod trail;
+mod verify;

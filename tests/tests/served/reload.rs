@@ -1,124 +1,181 @@
-//! Policies that change while they are asked.
+//! Policies that change under load: each answer is by the former or by the new ones, and none is missing.
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::{KeyBook, PolicyFolder};
-use serde_json::{Value, json};
+use atlasent_authority::server::PolicyFolder;
+use atlasent_tests::quiet_panics;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::stage::{Set, Stage, new_key};
+use crate::store::{Call, FAULTS, When, faulty};
+use crate::support::{Served, deploy, impatient, ms, server};
 
-fn write(folder: &Path, replicas: u32) {
-    let policies = format!(
-        r#"@id("deployers") permit (principal, action == Action::"deploy", resource);
-           @id("limit") @reason("{replicas}")
-           forbid (principal, action == Action::"deploy", resource) when {{ context.replicas > {replicas} }};"#
-    );
-    // Moved into its place, as a deployment does.
-    fs::write(folder.join("new"), policies).unwrap();
-    fs::rename(folder.join("new"), folder.join("limits.cedar")).unwrap();
+/// As long as a loaded machine may take.
+const PATIENCE: Duration = ms(20_000);
+
+const OPEN: &str = r#"@id("open") permit (principal, action, resource);"#;
+const CLOSED: &str =
+    r#"@id("closed") @reason("closed for today") forbid (principal, action, resource);"#;
+const BROKEN: &str =
+    "permit (principal, action, resource);\n  forbid (principal, action resource);";
+
+/// Which decisions a client has seen.
+struct Seen {
+    allow: AtomicBool,
+    deny: AtomicBool,
 }
 
-async fn stage(folder: &Path) -> Stage {
-    let (policies, watched) = PolicyFolder::load(folder).unwrap();
-    let (key, secret) = new_key();
-    let mut set = Set::new(LocalAuthority::in_memory(policies).unwrap());
-    set.keys = KeyBook::of([key]);
-    set.folder = Some(watched);
-    set.serve(&secret).await
-}
-
-async fn wait_for(stage: &Stage, kind: &str, count: u64) {
-    for _ in 0..300 {
-        if stage.events(kind).await >= count {
-            return;
+impl Seen {
+    const fn none() -> Self {
+        Self {
+            allow: AtomicBool::new(false),
+            deny: AtomicBool::new(false),
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("no {kind}");
 }
 
-fn deploy(replicas: u32) -> Value {
-    json!({ "action_type": "deploy", "actor_id": "bot", "context": { "replicas": replicas } })
+/// A file that is whole as soon as it is there.
+fn put(folder: &Path, text: &str) {
+    let draft = folder.join("draft.txt");
+    fs::write(&draft, text).unwrap();
+    fs::rename(draft, folder.join("rules.cedar")).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_answer_under_load_is_by_the_old_policies_or_the_new_ones() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), 10);
-    let stage = stage(folder.path()).await;
-    assert_eq!(stage.evaluate(deploy(20)).await.body["decision"], "deny");
-    let over = AtomicBool::new(false);
-    let asking = (0..8).map(|_| async {
-        let mut answers = Vec::new();
-        while !over.load(Ordering::SeqCst) {
-            let said = stage.evaluate(deploy(20)).await;
-            assert_eq!(said.status, 200);
-            answers.push(said.body["decision"].as_str().unwrap().to_owned());
+async fn until(served: &Served, kind: &str, count: u64) -> Value {
+    let wait = async {
+        while served.count(kind).await < count {
+            tokio::time::sleep(ms(20)).await;
         }
-        answers
-    });
-    let changing = async {
-        for (n, replicas) in [30, 10, 30].into_iter().enumerate() {
-            write(folder.path(), replicas);
-            wait_for(&stage, "policy.loaded", n as u64 + 2).await;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        over.store(true, Ordering::SeqCst);
     };
-    let (answers, ()) = tokio::join!(futures_util::future::join_all(asking), changing);
-    for answers in answers {
-        assert!(
-            answers
-                .iter()
-                .all(|decision| decision == "deny" || decision == "allow")
-        );
-        assert_eq!(answers.last().map(String::as_str), Some("allow"));
+    timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("no {kind}"));
+    served
+        .get(&format!("/v1-audit/events?types={kind}&limit=500"))
+        .await
+        .json()["events"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_change_under_load_and_every_answer_is_by_one_set() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), OPEN);
+    let (policies, watched) = PolicyFolder::load(folder.path()).unwrap();
+    let authority = LocalAuthority::in_memory(policies).unwrap();
+    let served = Arc::new(Served::of(server(authority).watch(watched)).await);
+
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new([const { Seen::none() }; 16]);
+    let mut clients = JoinSet::new();
+    for n in 0..seen.len() {
+        let (served, over, seen) = (Arc::clone(&served), Arc::clone(&over), Arc::clone(&seen));
+        clients.spawn(async move {
+            while !over.load(Ordering::SeqCst) {
+                let answer = served.evaluate(&deploy()).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                let json = answer.json();
+                match (json["decision"].as_str(), json["reason"].as_str()) {
+                    (Some("allow"), _) => seen[n].allow.store(true, Ordering::SeqCst),
+                    (Some("deny"), Some("closed for today")) => {
+                        seen[n].deny.store(true, Ordering::SeqCst);
+                    }
+                    other => panic!("by neither set: {other:?}"),
+                }
+                tokio::time::sleep(ms(5)).await;
+            }
+        });
     }
-}
+    let all = async |saw: fn(&Seen) -> &AtomicBool| {
+        while !seen.iter().all(|seen| saw(seen).load(Ordering::SeqCst)) {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    all(|seen| &seen.allow).await;
+    let decision = async || served.evaluate(&deploy()).await.json()["decision"].clone();
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_set_is_refused_with_its_place_and_the_former_one_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), 10);
-    let stage = stage(folder.path()).await;
-    fs::write(
-        folder.path().join("worse.cedar"),
-        "permit (\n  principal,\n  acton);",
-    )
-    .unwrap();
-    wait_for(&stage, "policy.error", 1).await;
-    let page = stage.get("/v1-audit/events?types=policy.error").await.body;
-    let problem = page["events"][0]["payload"]["problems"][0]
-        .as_str()
-        .unwrap();
-    assert!(problem.starts_with("worse.cedar:3:"), "{problem}");
-    assert_eq!(stage.evaluate(deploy(5)).await.body["decision"], "allow");
-    assert_eq!(stage.evaluate(deploy(20)).await.body["decision"], "deny");
-    // It is refused once, and not again and again.
-    tokio::time::sleep(Duration::from_millis(2_200)).await;
-    assert_eq!(stage.events("policy.error").await, 1);
+    put(folder.path(), CLOSED);
+    let loaded = until(&served, "policy.loaded", 2).await;
+    assert_eq!(loaded["payload"]["policies"], serde_json::json!(["closed"]));
+    settled(&served, "deny").await;
+    all(|seen| &seen.deny).await;
 
-    fs::remove_file(folder.path().join("worse.cedar")).unwrap();
-    write(folder.path(), 30);
-    wait_for(&stage, "policy.loaded", 2).await;
-    assert_eq!(stage.evaluate(deploy(20)).await.body["decision"], "allow");
-    let metrics = stage.get("/metrics").await.text;
+    put(folder.path(), BROKEN);
+    let refused = until(&served, "policy.error", 1).await;
+    let problem = refused["payload"]["problems"][0].as_str().unwrap();
+    assert!(problem.contains("rules.cedar:2:"), "{problem}");
+    let place = problem.split("rules.cedar:2:").nth(1).unwrap();
     assert!(
-        metrics.contains(r#"atlasent_policy_reloads_total{outcome="refused"} 1"#),
-        "{metrics}"
+        place.starts_with(|first: char| first.is_ascii_digit()),
+        "{problem}"
     );
+    assert_eq!(decision().await, "deny", "the former ones stay");
+
+    put(folder.path(), OPEN);
+    until(&served, "policy.loaded", 3).await;
+    settled(&served, "allow").await;
+    over.store(true, Ordering::SeqCst);
+    clients.join_all().await;
+    // Told once, though it was looked at again and again.
+    assert_eq!(served.count("policy.error").await, 1);
+    let counted = async {
+        // It is counted a moment after it decides.
+        while !metrics_say(&served).await {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    timeout(PATIENCE, counted).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_gone_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), 10);
-    let stage = stage(folder.path()).await;
-    fs::remove_dir_all(folder.path()).unwrap();
-    wait_for(&stage, "policy.error", 1).await;
-    assert_eq!(stage.evaluate(deploy(5)).await.body["decision"], "allow");
+async fn metrics_say(served: &Served) -> bool {
+    let metrics = served.get("/metrics").await.text;
+    [
+        r#"atlasent_policy_reloads_total{outcome="loaded"} 2"#,
+        r#"atlasent_policy_reloads_total{outcome="refused"} 1"#,
+    ]
+    .iter()
+    .all(|line| metrics.contains(line))
+}
+
+#[tokio::test]
+async fn policies_that_cannot_be_recorded_are_tried_again() {
+    quiet_panics();
+    join_all(FAULTS.map(async |fault| {
+        let folder = tempfile::tempdir().unwrap();
+        put(folder.path(), OPEN);
+        let (policies, watched) = PolicyFolder::load(folder.path()).unwrap();
+        let (authority, trouble) = faulty().await;
+        authority.replace_policies(policies).await.unwrap();
+        let server = server(authority)
+            .settings(impatient(ms(200)))
+            .watch(watched);
+        let served = Served::of(server).await;
+        trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
+        put(folder.path(), CLOSED);
+        until(&served, "policy.loaded", 3).await;
+        assert!(trouble.is_over(), "{fault:?}");
+        settled(&served, "deny").await;
+    }))
+    .await;
+}
+
+/// What is on record decides from then on, at the latest a moment later.
+async fn settled(served: &Served, decision: &str) {
+    let wait = async { while served.evaluate(&deploy()).await.json()["decision"] != decision {} };
+    timeout(PATIENCE, wait).await.unwrap();
+    assert_eq!(
+        served.evaluate(&deploy()).await.json()["decision"],
+        decision
+    );
 }

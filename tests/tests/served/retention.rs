@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use atlasent::audit::{BundleVerifier, TrustedKeys};
 use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
-use atlasent_authority::server::{KeyBook, Retention};
+use atlasent_authority::server::{KeyBook, Retention, Server};
 use atlasent_authority::{KeyRing, LocalAuthority, RedbStore};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::stage::{Set, new_key, policies};
+use crate::support::{KEY, Served, memory, policies, stored};
 
 const DAY: i64 = 24 * 3600;
 
@@ -41,24 +41,21 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
         authority.evaluate(&request).await.unwrap();
     }
 
-    let (key, secret) = new_key();
-    let mut set = Set::new(authority);
-    set.keys = KeyBook::of([key]);
-    set.signing = KeyRing::open(folder.path()).unwrap();
-    let signer = set.signing.active();
+    let signing = KeyRing::open(folder.path()).unwrap();
+    let signer = signing.active();
     let keys = TrustedKeys::new()
         .pem(signer.key_id(), signer.public_key_pem())
         .unwrap();
     let archive = folder.path().join("archive");
     fs::create_dir(&archive).unwrap();
-    set.retention = Some(Retention {
+    let server = Server::new(authority, KeyBook::of([stored(KEY)]), signing).retain(Retention {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });
-    let stage = set.serve(&secret).await;
+    let served = Served::of(server).await;
     for n in 0.. {
         assert!(n < 300, "nothing is archived");
-        if stage.events("audit.archived").await == 1 {
+        if served.count("audit.archived").await == 1 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -70,7 +67,7 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
     assert_eq!(report.chain.events, 5);
     let bundle: serde_json::Value = serde_json::from_slice(&fs::read(bundle).unwrap()).unwrap();
 
-    let page = stage.get("/v1-audit/events").await.body;
+    let page = served.get("/v1-audit/events").await.json();
     assert_eq!(
         (&page["total"], &page["events"][0]["sequence"]),
         (&json!(4), &json!(6))
@@ -83,14 +80,14 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
         page["events"][3]["payload"]["checkpoint"],
         bundle["chain_head_hash"]
     );
-    let export = stage.post("/v1-audit/exports", &json!({})).await.text;
+    let export = served.post("/v1-audit/exports", &json!({})).await.text;
     let report = BundleVerifier::new(&keys).verify_bytes(&export).unwrap();
     assert!(report.is_intact(), "{report:?}");
 }
 
 #[tokio::test]
 async fn what_could_not_be_kept_elsewhere_stays() {
-    let authority = LocalAuthority::in_memory(policies()).unwrap();
+    let authority = memory();
     let keys = KeyRing::in_memory().unwrap();
     let full = authority.archive(Timestamp::MAX, &keys, |_, _, _| {
         Err(std::io::ErrorKind::StorageFull.into())

@@ -4,18 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use atlasent_authority::KeyRing;
-use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::{KeyBook, ServeError, Server, TlsFiles};
+use atlasent_authority::server::{ServeError, TlsFiles};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use secrecy::ExposeSecret;
 
-use crate::stage::{new_key, policies};
-
-fn server(keys: KeyBook) -> Server<atlasent_authority::MemoryStore> {
-    let authority = LocalAuthority::in_memory(policies()).unwrap();
-    Server::new(authority, keys, KeyRing::in_memory().unwrap())
-}
+use crate::support::{KEY, memory, server};
 
 /// A certificate for this machine in the two files, and what a client has to trust.
 fn certify(folder: &Path) -> (TlsFiles, String) {
@@ -54,9 +46,7 @@ fn trusting(pem: &str) -> reqwest::Client {
 async fn it_is_served_over_tls_and_takes_a_new_certificate_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let (files, first) = certify(folder.path());
-    let (key, secret) = new_key();
-    let server = server(KeyBook::of([key]));
-    let listening = server
+    let listening = server(memory())
         .listen("127.0.0.1:0".parse().unwrap(), Some(files))
         .await
         .unwrap();
@@ -66,7 +56,7 @@ async fn it_is_served_over_tls_and_takes_a_new_certificate_while_it_runs() {
     );
     tokio::spawn(listening.run_until(std::future::pending()));
     let ask = async |client: &reqwest::Client| {
-        let request = client.get(&url).bearer_auth(secret.expose_secret());
+        let request = client.get(&url).bearer_auth(KEY);
         request
             .send()
             .await
@@ -120,7 +110,7 @@ async fn files_that_will_not_do_for_tls_are_named() {
             ..good.clone()
         },
     ] {
-        let refused = server(KeyBook::default())
+        let refused = server(memory())
             .listen("127.0.0.1:0".parse().unwrap(), Some(files))
             .await;
         let error = refused.map(drop).unwrap_err();

@@ -1,226 +1,153 @@
-//! `GET /v1-audit/events`, `POST /v1-audit/exports`, `GET /v1-signing-keys`: what is on record, and who vouches for it.
+//! The events of the audit trail, page by page.
 
-use atlasent::audit::{BundleVerifier, TrustedKeys};
+use atlasent::client::EventFilter;
+use atlasent_authority::{LocalAuthority, RedbStore, Store};
+use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::support::{Served, Time, asks, policies, server, with};
 
-async fn decide(stage: &Stage, agent: &str) {
-    stage
-        .evaluate(json!({ "action_type": "deploy", "actor_id": agent, "context": {} }))
-        .await;
-}
-
-async fn trusted(stage: &Stage) -> TrustedKeys {
-    let published = stage.get("/v1-signing-keys").await.body;
-    let keys = published["keys"].as_array().unwrap();
-    assert_eq!(
-        (&keys[0]["algorithm"], &keys[0]["status"]),
-        (&json!("Ed25519"), &json!("active"))
-    );
-    assert!(keys[0]["created_at"].is_string());
-    keys.iter().fold(TrustedKeys::new(), |trusted, key| {
-        trusted
-            .pem(
-                key["key_id"].as_str().unwrap(),
-                key["public_key_pem"].as_str().unwrap(),
-            )
-            .unwrap()
-    })
-}
-
-#[tokio::test]
-async fn events_come_page_by_page_in_their_order() {
-    let stage = Stage::usual().await;
-    for n in 0..120 {
-        decide(&stage, &format!("bot-{}", n % 3)).await;
-    }
-    let first = stage.get("/v1-audit/events").await.body;
-    assert_eq!(
-        (first["events"].as_array().unwrap().len(), &first["total"]),
-        (50, &json!(121))
-    );
-    for (limit, length) in [("7", 7), ("500", 121), ("9999", 121)] {
-        let page = stage
-            .get(&format!("/v1-audit/events?limit={limit}"))
-            .await
-            .body;
-        assert_eq!(page["events"].as_array().unwrap().len(), length);
-    }
-    let (mut cursor, mut seen) = (String::new(), Vec::new());
-    loop {
-        let page = stage
-            .get(&format!("/v1-audit/events?limit=17&actor_id=bot-1{cursor}"))
-            .await
-            .body;
-        assert_eq!(page["total"], 40);
-        let events = page["events"].as_array().unwrap();
-        seen.extend(
-            events
-                .iter()
-                .map(|event| event["sequence"].as_u64().unwrap()),
+/// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a second apart.
+async fn eventful<S: Store>(store: S, count: usize) -> Served {
+    let authority = LocalAuthority::builder(policies())
+        .store(store)
+        .clock(Time::new().stepping(1));
+    let served = Served::of(server(authority.build().await.unwrap())).await;
+    for n in 0..count {
+        let action = if n % 2 == 0 { "drop" } else { "deploy" };
+        let agent = json!({"actor_id": format!("bot {}", n % 3)});
+        assert_eq!(
+            served.evaluate(&with(asks(action), &agent)).await.status,
+            200
         );
-        assert!(events.iter().all(|event| event["actor_id"] == "bot-1"));
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+    }
+    served
+}
+
+fn sequences(page: &Value) -> Vec<u64> {
+    let events = page["events"].as_array().unwrap();
+    events
+        .iter()
+        .map(|event| event["sequence"].as_u64().unwrap())
+        .collect()
+}
+
+async fn pages<S: Store>(store: S) {
+    let served = eventful(store, 16).await;
+    for limit in [1, 2, 5, 16, 17, 18] {
+        let mut all = Vec::new();
+        let mut target = format!("/v1-audit/events?limit={limit}");
+        loop {
+            let page = served.get(&target).await.json();
+            assert_eq!(page["total"], 17);
+            let here = sequences(&page);
+            assert!(!here.is_empty() && here.len() <= limit, "{here:?}");
+            all.extend(here);
+            match page.get("next_cursor") {
+                Some(cursor) => {
+                    target = format!(
+                        "/v1-audit/events?limit={limit}&cursor={}",
+                        cursor.as_str().unwrap()
+                    );
+                }
+                None => break,
+            }
         }
-        assert!(!page.to_string().contains("null"));
+        assert_eq!(all, (1..=17).collect::<Vec<_>>(), "{limit}");
     }
-    assert!(seen.len() == 40 && seen.is_sorted());
-}
-
-#[tokio::test]
-async fn events_are_found_by_type_and_time() {
-    let stage = Stage::usual().await;
-    decide(&stage, "bot").await;
-    decide(&stage, "intern").await;
-    let all = stage.get("/v1-audit/events").await.body;
-    let time = |n: usize| all["events"][n]["occurred_at"].as_str().unwrap();
-    let total = async |query: String| {
-        stage.get(&format!("/v1-audit/events?{query}")).await.body["total"].clone()
-    };
-    assert_eq!(total("types=evaluate.allow".into()).await, 1);
-    assert_eq!(total("types=evaluate.allow,evaluate.deny".into()).await, 2);
-    assert_eq!(
-        total("types=evaluate.allow%2Cevaluate.deny".into()).await,
-        2
-    );
-    assert_eq!(total("types=nothing".into()).await, 0);
-    assert_eq!(total(format!("from={}", time(1))).await, 2);
-    assert_eq!(total(format!("to={}", time(0))).await, 1);
-    assert_eq!(total(format!("from={}&to={}", time(1), time(1))).await, 1);
-    assert_eq!(
-        total("from=2000-01-01&to=2001-01-01T00:00:00".into()).await,
-        0
-    );
-    for wrong in [
-        "limit=0",
-        "limit=x",
-        "cursor=x",
-        "from=yesterday",
-        "to=1767268800",
-    ] {
-        assert_eq!(
-            stage.get(&format!("/v1-audit/events?{wrong}")).await.status,
-            400,
-            "{wrong}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn an_export_verifies_and_one_that_was_changed_does_not() {
-    let stage = Stage::usual().await;
-    decide(&stage, "J\u{fc}rgen \u{2028} \"quoted\"").await;
-    decide(&stage, "intern").await;
-    let keys = trusted(&stage).await;
-    let export = stage.post("/v1-audit/exports", &json!({})).await;
-    assert_eq!(export.header("content-type"), "application/json");
-    let report = BundleVerifier::new(&keys)
-        .verify_bytes(&export.text)
+    let client = served.client().build().unwrap();
+    let filter = EventFilter::default().types(["evaluate.deny"]).limit(3);
+    let events: Vec<_> = client
+        .audit_event_stream(filter)
+        .try_collect()
+        .await
         .unwrap();
-    assert!(report.is_intact(), "{report:?}");
-    assert_eq!(report.chain.events, 3);
-    let members = export.body.as_object().unwrap();
-    for name in [
-        "export_id",
-        "org_id",
-        "chain_head_hash",
-        "event_count",
-        "signed_at",
-        "events",
-        "signature",
-        "signing_key_id",
-        "signature_status",
-        "chain_integrity_ok",
-        "tampered_event_ids",
+    let numbers: Vec<_> = events.iter().map(|event| event.envelope.sequence).collect();
+    assert_eq!(numbers, [2, 4, 6, 8, 10, 12, 14, 16]);
+}
+
+#[tokio::test]
+async fn pages_lead_through_all_events_in_their_order() {
+    pages(atlasent_authority::MemoryStore::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    pages(RedbStore::open(folder.path().join("store")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_page_has_50_events_unless_it_is_told() {
+    let served = eventful(atlasent_authority::MemoryStore::new(), 520).await;
+    for (query, count) in [
+        ("", 50),
+        ("?limit=7", 7),
+        ("?limit=500", 500),
+        ("?limit=501", 500),
+        ("?limit=99999", 500),
+        ("?limit=", 50),
     ] {
-        assert!(members.contains_key(name), "{name}");
-    }
-    for (what, instead) in [
-        ("\"event_count\":3", "\"event_count\":2"),
-        ("intern", "inturn"),
-        ("evaluate.deny", "evaluate.allow"),
-    ] {
-        let changed = export.text.replacen(what, instead, 1);
-        assert_ne!(changed, export.text);
-        assert!(
-            !BundleVerifier::new(&keys)
-                .verify_bytes(changed)
-                .unwrap()
-                .verified(),
-            "{what}"
+        let page = served.get(&format!("/v1-audit/events{query}")).await.json();
+        assert_eq!(sequences(&page).len(), count, "{query}");
+        assert_eq!(
+            (&page["total"], page["next_cursor"].is_string()),
+            (&json!(521), true)
         );
     }
 }
 
 #[tokio::test]
-async fn a_part_of_the_trail_is_exported_as_it_is() {
-    let stage = Stage::usual().await;
-    for _ in 0..4 {
-        decide(&stage, "bot").await;
-        decide(&stage, "intern").await;
-    }
-    let keys = trusted(&stage).await;
-    let all = stage.get("/v1-audit/events").await.body;
-    let export = async |filter: Value| {
-        let export = stage.post("/v1-audit/exports", &filter).await;
-        let report = BundleVerifier::new(&keys)
-            .verify_bytes(&export.text)
-            .unwrap();
-        (export.body, report)
-    };
-    // A stretch of time verifies as a whole.
-    let (bundle, report) = export(
-        json!({ "from": all["events"][3]["occurred_at"], "to": all["events"][6]["occurred_at"] }),
-    )
-    .await;
-    assert_eq!(bundle["event_count"], 4);
-    assert!(report.is_intact(), "{report:?}");
-    // An extract is signed, and says itself that its chain has gaps.
-    for types in [json!("evaluate.deny"), json!(["evaluate.deny"])] {
-        let (bundle, report) = export(json!({ "types": types, "actor_id": "intern" })).await;
-        assert_eq!(
-            (&bundle["event_count"], &bundle["chain_integrity_ok"]),
-            (&json!(4), &json!(false))
-        );
-        assert!(report.signature_valid && !report.chain.integrity_ok);
-    }
-    // Nothing is a part, too.
-    let (bundle, report) = export(json!({ "types": "nothing" })).await;
-    assert_eq!(
-        (&bundle["event_count"], &bundle["chain_head_hash"]),
-        (&json!(0), &json!("0".repeat(64)))
-    );
-    assert!(report.is_intact(), "{report:?}");
-    assert_eq!(
-        stage
-            .post("/v1-audit/exports", &json!({ "from": "yesterday" }))
+async fn a_filter_passes_what_it_says() {
+    let served = eventful(atlasent_authority::MemoryStore::new(), 6).await;
+    // The policies at 12:00:00; a denial at :01, an allow at :02, and so on.
+    for (query, expected) in [
+        ("types=evaluate.deny", &[2, 4, 6][..]),
+        ("types=evaluate.deny,policy.loaded", &[1, 2, 4, 6]),
+        ("types=evaluate.deny%2C%20policy.loaded", &[1, 2, 4, 6]),
+        ("types=nothing", &[]),
+        ("types=", &[1, 2, 3, 4, 5, 6, 7]),
+        ("actor_id=bot%200", &[2, 5]),
+        ("actor_id=bot+1", &[3, 6]),
+        ("actor_id=bot", &[]),
+        ("types=evaluate.allow&actor_id=bot+1", &[3]),
+        ("from=2026-01-01T12:00:05Z", &[6, 7]),
+        ("to=2026-01-01T12:00:01Z", &[1, 2]),
+        (
+            "from=2026-01-01T12:00:02&to=2026-01-01T14:00:03%2B02:00",
+            &[3, 4],
+        ),
+        ("from=2026-01-02", &[]),
+        ("unknown=1", &[1, 2, 3, 4, 5, 6, 7]),
+        ("types=evaluate.deny&limit=2&cursor=after_4", &[6]),
+        ("cursor=after_99", &[]),
+    ] {
+        let page = served
+            .get(&format!("/v1-audit/events?{query}"))
             .await
-            .status,
-        400
-    );
+            .json();
+        assert_eq!(sequences(&page), expected, "{query}");
+        if !query.contains("cursor") {
+            assert_eq!(page["total"], expected.len(), "{query}");
+        }
+        assert!(page.get("next_cursor").is_none(), "{query}");
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_export_is_whole_while_more_happens() {
-    let stage = Stage::usual().await;
-    for _ in 0..200 {
-        decide(&stage, "bot").await;
+#[tokio::test]
+async fn a_query_that_makes_no_sense_is_refused() {
+    let served = Served::start().await;
+    for (query, code) in [
+        ("limit=0", "INVALID_QUERY"),
+        ("limit=-1", "INVALID_QUERY"),
+        ("limit=ten", "INVALID_QUERY"),
+        ("limit=99999999999999999999999", "INVALID_QUERY"),
+        ("cursor=x", "INVALID_QUERY"),
+        ("cursor=after_", "INVALID_QUERY"),
+        ("cursor=after_-1", "INVALID_QUERY"),
+        ("cursor=after_99999999999999999999999", "INVALID_QUERY"),
+        ("actor_id=%ff", "INVALID_QUERY"),
+        ("from=yesterday", "INVALID_TIME"),
+        ("to=2026-13-01", "INVALID_TIME"),
+        ("from=1767268800", "INVALID_TIME"),
+    ] {
+        let answer = served.get(&format!("/v1-audit/events?{query}")).await;
+        answer.is_problem(400, code);
     }
-    let keys = trusted(&stage).await;
-    let happening = futures_util::future::join_all((0..100).map(|_| decide(&stage, "bot")));
-    let exporting = futures_util::future::join_all((0..5).map(|_| async {
-        let export = stage.post("/v1-audit/exports", &json!({})).await;
-        BundleVerifier::new(&keys)
-            .verify_bytes(&export.text)
-            .unwrap()
-    }));
-    let (_, reports) = tokio::join!(happening, exporting);
-    assert!(
-        reports
-            .iter()
-            .all(|report| report.is_intact() && report.chain.events >= 201)
-    );
 }

@@ -46,6 +46,19 @@ pub(super) struct Session {
     connection: JoinHandle<()>,
 }
 
+/// Why there was no answer.
+pub(super) struct Trouble {
+    error: StoreError,
+    /// Whether the connection is lost, and another attempt on a new one may go better.
+    pub(super) is_lost: bool,
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        trouble.error
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         self.connection.abort();
@@ -130,13 +143,19 @@ impl Link {
         &self,
         purpose: &Purpose,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, Trouble> {
         let limit = purpose.answer + Duration::from_secs(2);
         match timeout(limit, work).await {
-            Ok(result) => result.map_err(|error| self.failed(&error)),
+            Ok(result) => result.map_err(|error| Trouble {
+                error: self.failed(&error),
+                is_lost: is_lost(&error),
+            }),
             Err(_) => {
                 let seconds = limit.as_secs();
-                Err(self.refused(format!("no answer within {seconds} seconds")))
+                Err(Trouble {
+                    error: self.refused(format_args!("no answer within {seconds} seconds")),
+                    is_lost: false,
+                })
             }
         }
     }
@@ -185,6 +204,12 @@ fn session(
         }
     });
     Session { client, connection }
+}
+
+/// Whether the server has closed the connection, with a word (class 57P: it stops, has crashed or is starting) or without.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|told| told.code().code());
+    code.is_none_or(|code| code.starts_with("57P") || code == "25P03")
 }
 
 /// What nobody can listen in on needs no TLS; everything else does.

@@ -118,12 +118,13 @@ impl<'a> Reader<'a> {
     ) -> Result<T, StoreError> {
         if let Some(session) = self.session.take() {
             match self.link.within(&PURPOSE, question(&session)).await {
-                Err(_) if session.client.is_closed() => {}
-                answer => {
-                    // One that gave no answer in time would give the next one late, too.
-                    self.session = answer.is_ok().then_some(session);
-                    return answer;
+                Ok(answer) => {
+                    self.session = Some(session);
+                    return Ok(answer);
                 }
+                Err(trouble) if trouble.is_lost => {}
+                // One that gave no answer in time would give the next one late, too.
+                Err(trouble) => return Err(trouble.into()),
             }
         }
         let session = self.link.connect(&PURPOSE).await?;

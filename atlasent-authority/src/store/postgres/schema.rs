@@ -31,7 +31,8 @@ pub(super) async fn migrate(
         let result = step(link, purpose, session).await;
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = link.within(purpose, client.batch_execute(end)).await;
-        result.and(ended)?;
+        result?;
+        ended?;
     }
     Ok(())
 }
@@ -88,5 +89,5 @@ async fn step(link: &Link, purpose: &Purpose, session: &Session) -> Result<(), S
         client.execute(insert, &[&(version + 1)]).await?;
         Ok(())
     };
-    link.within(purpose, work).await
+    Ok(link.within(purpose, work).await?)
 }

@@ -114,8 +114,8 @@ impl<'a> Writer<'a> {
         if let Some(open) = self.open.take() {
             match self.link.within(&PURPOSE, open.load(keys)).await {
                 Ok(loaded) => return Ok((open, self.batch(&loaded, keys)?)),
-                Err(_) if open.session.client.is_closed() => {}
-                Err(error) => return Err(error),
+                Err(trouble) if trouble.is_lost => {}
+                Err(trouble) => return Err(trouble.into()),
             }
         }
         let open = self.connect().await?;
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
 
     async fn connect(&self) -> Result<Open, StoreError> {
         let session = self.link.connect(&PURPOSE).await?;
-        self.link.within(&PURPOSE, Open::prepare(session)).await
+        Ok(self.link.within(&PURPOSE, Open::prepare(session)).await?)
     }
 
     fn batch(&self, loaded: &(Row, Vec<Row>), keys: &Keys) -> Result<Batch, StoreError> {

@@ -1,0 +1,164 @@
+//! Who asks, and for what: under the names of all generations, and within their limits.
+
+use serde_json::{Value, json};
+
+use crate::support::{AGENT, KEY, Served, deploy, token_of, with};
+
+#[tokio::test]
+async fn the_first_clients_are_understood() {
+    let served = Served::start().await;
+    let body = json!({"action": "deploy", "agent": AGENT, "context": {}, "api_key": KEY});
+    let token = token_of(&served.evaluate(&body).await);
+    let question = json!({"decision_id": "ignored", "permit_token": token, "action": "deploy", "agent": AGENT, "api_key": KEY});
+    assert_eq!(served.verify(&question).await.json()["valid"], true);
+    let event = served.events().await.remove(1);
+    assert_eq!(event["actor_id"], AGENT);
+    assert_eq!(event["payload"]["action_type"], "deploy");
+}
+
+#[tokio::test]
+async fn two_names_for_one_thing_must_agree() {
+    let served = Served::start().await;
+    token_of(
+        &served
+            .evaluate(&with(
+                deploy(),
+                &json!({"action": "deploy", "agent": AGENT}),
+            ))
+            .await,
+    );
+    for other in [json!({"action": "drop"}), json!({"agent": "another"})] {
+        served
+            .evaluate(&with(deploy(), &other))
+            .await
+            .is_problem(422, "INVALID_FIELD");
+        let token = served.token().await;
+        let question = json!({"permit_token": token, "action_type": "deploy", "actor_id": AGENT});
+        served
+            .verify(&with(question, &other))
+            .await
+            .is_problem(422, "INVALID_FIELD");
+        // It was no verification, so the permit is as good as before.
+        assert_eq!(
+            served.verify(&json!({"permit_token": token})).await.json()["valid"],
+            true
+        );
+    }
+    let both = json!({"decision_id": "a", "permit_token": "b"});
+    served
+        .post("/v1-revoke-permit", &both)
+        .await
+        .is_problem(422, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_name_has_1_to_256_characters() {
+    let served = Served::start().await;
+    for name in ["action_type", "actor_id"] {
+        for long in ["x".repeat(256), "ü".repeat(256)] {
+            let answer = served.evaluate(&with(deploy(), &json!({name: long}))).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        }
+        for wrong in [
+            json!(""),
+            json!("x".repeat(257)),
+            json!("ü".repeat(257)),
+            json!(null),
+        ] {
+            let answer = served
+                .evaluate(&with(deploy(), &json!({name: wrong})))
+                .await;
+            answer.is_problem(422, "INVALID_FIELD");
+        }
+        for wrong in [json!(7), json!([]), json!({}), json!(true)] {
+            let answer = served
+                .evaluate(&with(deploy(), &json!({name: wrong})))
+                .await;
+            answer.is_problem(422, "INVALID_FIELD");
+            assert!(
+                answer.json()["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("invalid type")
+            );
+        }
+        let mut without = deploy();
+        without.as_object_mut().unwrap().remove(name);
+        let answer = served.evaluate(&without).await;
+        answer.is_problem(422, "INVALID_FIELD");
+        assert!(answer.json()["message"].as_str().unwrap().contains(name));
+    }
+    let allowed = served.count("evaluate.allow").await;
+    assert_eq!(allowed, 2, "the two long agents");
+}
+
+#[tokio::test]
+async fn a_context_is_an_object_or_left_out() {
+    let served = Served::start().await;
+    let without = json!({"action_type": "deploy", "actor_id": AGENT});
+    token_of(&served.evaluate(&without).await);
+    token_of(
+        &served
+            .evaluate(&with(without.clone(), &json!({"context": null})))
+            .await,
+    );
+    token_of(
+        &served
+            .evaluate(&with(without.clone(), &json!({"context": {}})))
+            .await,
+    );
+    for wrong in [json!([]), json!("{}"), json!(1), json!(false)] {
+        let answer = served
+            .evaluate(&with(without.clone(), &json!({"context": wrong})))
+            .await;
+        answer.is_problem(422, "INVALID_FIELD");
+    }
+}
+
+#[tokio::test]
+async fn a_message_repeats_no_value() {
+    let served = Served::start().await;
+    for (target, body) in [
+        (
+            "/v1-evaluate",
+            json!({"action_type": "deploy", "actor_id": AGENT, "context": "hunter2"}),
+        ),
+        (
+            "/v1-evaluate",
+            json!({"action_type": "deploy", "actor_id": AGENT, "shadow": "hunter2"}),
+        ),
+        (
+            "/v1-evaluate",
+            json!({"action_type": "deploy", "actor_id": AGENT, "amount": "hunter2 \" hunter2"}),
+        ),
+        (
+            "/v1-evaluate",
+            json!({"action_type": "deploy", "actor_id": AGENT, "api_key": "hunter2"}),
+        ),
+        ("/v1-verify-permit", json!({"permit_token": ["hunter2"]})),
+        (
+            "/v1-verify-permit",
+            json!({"permit_token": "hunter2", "require_approval": "hunter2"}),
+        ),
+        (
+            "/v1-revoke-permit",
+            json!({"decision_id": "hunter2", "reason": "x".repeat(5_000)}),
+        ),
+        ("/v1-audit/exports", json!({"from": "hunter2"})),
+        ("/v1-audit/exports", json!({"types": {"hunter2": 1}})),
+    ] {
+        let answer = served.post(target, &body).await;
+        assert!(
+            (400..500).contains(&answer.status),
+            "{target} {body}: {}",
+            answer.text
+        );
+        assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+    }
+    let text = r#"{"action_type": "deploy", "hunter2": hunter2}"#;
+    let answer = served.post_text("/v1-evaluate", text).await;
+    answer.is_problem(400, "INVALID_JSON");
+    assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+    let none: Vec<Value> = served.events().await.split_off(1);
+    assert!(none.is_empty(), "{none:?}");
+}

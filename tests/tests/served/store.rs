@@ -1,0 +1,155 @@
+//! A store in memory that fails, hangs or panics once, when a test wants it to.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+
+use atlasent_authority::{
+    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, SealedEvent, Store, StoreError,
+    StoreStatus,
+};
+use jiff::Timestamp;
+
+use crate::support::policies;
+
+/// What a store can be asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Call {
+    Commit,
+    Events,
+    Total,
+    Count,
+    Status,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    Fails,
+    Hangs,
+    Panics,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum When {
+    Before,
+    After,
+}
+
+pub(crate) const CALLS: [Call; 5] = [
+    Call::Commit,
+    Call::Events,
+    Call::Total,
+    Call::Count,
+    Call::Status,
+];
+pub(crate) const FAULTS: [Fault; 3] = [Fault::Fails, Fault::Hangs, Fault::Panics];
+pub(crate) const TIMES: [When; 2] = [When::Before, When::After];
+
+/// The fault that lies ahead: at which call, after how many of them that go well.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    call: Call,
+    fault: Fault,
+    when: When,
+    spared: usize,
+}
+
+/// The end of a [`Faulty`] store that a test holds.
+#[derive(Clone, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<Ahead>>>);
+
+impl Trouble {
+    /// The store will fail so at this call, once, after `spared` calls of the kind.
+    pub(crate) fn lies_ahead(&self, call: Call, fault: Fault, when: When, spared: usize) {
+        *self.0.lock().unwrap() = Some(Ahead {
+            call,
+            fault,
+            when,
+            spared,
+        });
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.lock().unwrap().is_none()
+    }
+
+    async fn maybe(&self, call: Call, when: When) -> Result<(), StoreError> {
+        let fault = {
+            let mut ahead = self.0.lock().unwrap();
+            match &mut *ahead {
+                Some(next) if (next.call, next.when) == (call, when) => match next.spared {
+                    0 => ahead.take().map(|next| next.fault),
+                    _ => {
+                        next.spared -= 1;
+                        None
+                    }
+                },
+                _ => None,
+            }
+        };
+        match fault {
+            None => Ok(()),
+            Some(Fault::Fails) => Err(StoreError::failed("/var/lib/hunter2 is gone")),
+            Some(Fault::Hangs) => pending().await,
+            Some(Fault::Panics) => panic!("scripted"),
+        }
+    }
+}
+
+pub(crate) struct Faulty {
+    store: MemoryStore,
+    trouble: Trouble,
+}
+
+/// An authority whose store can be troubled.
+pub(crate) async fn faulty() -> (LocalAuthority<Faulty>, Trouble) {
+    let trouble = Trouble::default();
+    let store = Faulty {
+        store: MemoryStore::new(),
+        trouble: trouble.clone(),
+    };
+    let authority = LocalAuthority::builder(policies())
+        .store(store)
+        .build()
+        .await;
+    (authority.unwrap(), trouble)
+}
+
+impl Store for Faulty {
+    async fn commit<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        reads: Vec<CellKey>,
+        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.trouble.maybe(Call::Commit, When::Before).await?;
+        let committed = self.store.commit(now, reads, change).await?;
+        self.trouble.maybe(Call::Commit, When::After).await?;
+        Ok(committed)
+    }
+
+    async fn events(
+        &self,
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
+        self.trouble.maybe(Call::Events, When::Before).await?;
+        self.store.events(after, limit, filter).await
+    }
+
+    async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
+        self.trouble.maybe(Call::Total, When::Before).await?;
+        self.store.count_events(filter).await
+    }
+
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        self.trouble.maybe(Call::Count, When::Before).await?;
+        self.store.count_call(counter, minute).await
+    }
+
+    async fn status(&self) -> Result<StoreStatus, StoreError> {
+        self.trouble.maybe(Call::Status, When::Before).await?;
+        self.store.status().await
+    }
+}

@@ -1,0 +1,303 @@
+//! A server on a socket of its own, and requests to it as anybody could make them.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use atlasent::{Client, ClientBuilder};
+use atlasent_authority::server::{KeyBook, ServeError, Server, Settings};
+use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Policies, Store};
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const KEY: &str = "ask_test_0123456789";
+pub(crate) const AGENT: &str = "deploy-bot";
+
+/// One policy for each decision. What none of them names is denied.
+pub(crate) const POLICIES: &str = r#"
+    @id("may-deploy") permit (principal, action == Action::"deploy", resource);
+
+    @id("freeze") @decision("hold") @reason("nothing changes on fridays") @code("CHANGE_FREEZE") @retry_after("3600")
+    forbid (principal, action == Action::"release", resource);
+
+    @id("ask") @decision("escalate") @reason("a person has to decide") @code("ASK_A_PERSON")
+    forbid (principal, action == Action::"migrate", resource);
+
+    @id("never") @reason("nobody drops the database") @code("NEVER")
+    forbid (principal, action == Action::"drop", resource);
+"#;
+
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub(crate) fn policies() -> Policies {
+    Policies::parse(POLICIES).unwrap()
+}
+
+/// The stored form of a key, for everything.
+pub(crate) fn stored(key: &str) -> ApiKey {
+    ApiKey::of(&SecretString::from(key.to_owned())).unwrap()
+}
+
+pub(crate) fn memory() -> LocalAuthority {
+    LocalAuthority::in_memory(policies()).unwrap()
+}
+
+/// A server of an authority for the holder of [`KEY`].
+pub(crate) fn server<S: Store>(authority: LocalAuthority<S>) -> Server<S> {
+    let ring = KeyRing::in_memory().unwrap();
+    Server::new(authority, KeyBook::of([stored(KEY)]), ring)
+}
+
+/// Settings that differ from the defaults.
+pub(crate) fn settings(set: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings::default();
+    set(&mut settings);
+    settings
+}
+
+/// Settings by which nothing takes longer than this.
+pub(crate) fn impatient(limit: Duration) -> Settings {
+    settings(|settings| {
+        settings.request_timeout = limit;
+        settings.export_timeout = limit;
+    })
+}
+
+/// A server that is running.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    http: reqwest::Client,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Served {
+    /// With all its defaults.
+    pub(crate) async fn start() -> Self {
+        Self::of(server(memory())).await
+    }
+
+    pub(crate) async fn of<S: Store>(server: Server<S>) -> Self {
+        let listening = server.listen("127.0.0.1:0".parse().unwrap(), None);
+        let listening = listening.await.unwrap();
+        let address = listening.address();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(listening.run_until(async {
+            // Dropped, it goes on until the test is over.
+            if stopped.await.is_err() {
+                pending::<()>().await;
+            }
+        }));
+        Self {
+            address,
+            http: plain(),
+            stop,
+            task,
+        }
+    }
+
+    /// Tells the server to stop, without waiting for it.
+    pub(crate) fn stop(self) -> JoinHandle<Result<(), ServeError>> {
+        self.stop.send(()).unwrap();
+        self.task
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A request without any header of ours.
+    pub(crate) fn bare(&self, method: Method, target: &str) -> RequestBuilder {
+        self.http.request(method, self.url() + target)
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        Answer::of(keyed(self.bare(Method::GET, target))).await
+    }
+
+    pub(crate) async fn post(&self, target: &str, body: &Value) -> Answer {
+        self.post_text(target, body.to_string()).await
+    }
+
+    pub(crate) async fn post_text(&self, target: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let request = keyed(self.bare(Method::POST, target)).body(body.into());
+        Answer::of(request).await
+    }
+
+    pub(crate) async fn evaluate(&self, body: &Value) -> Answer {
+        self.post("/v1-evaluate", body).await
+    }
+
+    pub(crate) async fn verify(&self, body: &Value) -> Answer {
+        self.post("/v1-verify-permit", body).await
+    }
+
+    /// The token of a permit to deploy.
+    pub(crate) async fn token(&self) -> String {
+        token_of(&self.evaluate(&deploy()).await)
+    }
+
+    /// All events of the chain, as the server lists them.
+    pub(crate) async fn events(&self) -> Vec<Value> {
+        let page = self.get("/v1-audit/events?limit=500").await.json();
+        page["events"].as_array().unwrap().clone()
+    }
+
+    /// How many events of this type there are.
+    pub(crate) async fn count(&self, kind: &str) -> u64 {
+        let page = self.get(&format!("/v1-audit/events?types={kind}")).await;
+        page.json()["total"].as_u64().unwrap()
+    }
+
+    /// Our own client, with the patience that a loaded machine needs.
+    pub(crate) fn client(&self) -> ClientBuilder {
+        Client::builder()
+            .api_key(KEY)
+            .base_url(self.url())
+            .timeout(ms(60_000))
+            .deadline(ms(600_000))
+    }
+}
+
+/// A request to deploy.
+pub(crate) fn deploy() -> Value {
+    asks("deploy")
+}
+
+pub(crate) fn asks(action: &str) -> Value {
+    json!({"action_type": action, "actor_id": AGENT, "context": {"environment": "production"}})
+}
+
+/// `body` with these fields set.
+pub(crate) fn with(mut body: Value, fields: &Value) -> Value {
+    let fields = fields.as_object().unwrap().clone();
+    body.as_object_mut().unwrap().extend(fields);
+    body
+}
+
+pub(crate) fn token_of(answer: &Answer) -> String {
+    let json = answer.json();
+    let token = json["permit_token"].as_str();
+    token
+        .unwrap_or_else(|| panic!("{}", answer.text))
+        .to_owned()
+}
+
+/// A request with the headers that every client sends.
+pub(crate) fn keyed(request: RequestBuilder) -> RequestBuilder {
+    request
+        .header(AUTHORIZATION, format!("Bearer {KEY}"))
+        .header(CONTENT_TYPE, "application/json")
+}
+
+/// What came back, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
+        Self::try_of(request).await.unwrap()
+    }
+
+    pub(crate) async fn try_of(request: RequestBuilder) -> reqwest::Result<Self> {
+        let response = request.send().await?;
+        Ok(Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await?,
+        })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A problem is told by exactly three strings, and its id is the one of the header.
+    #[track_caller]
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text);
+        let json = self.json();
+        assert_eq!(json["code"], code, "{}", self.text);
+        assert_eq!(names(&json), ["code", "message", "request_id"]);
+        assert!(!json["message"].as_str().unwrap().is_empty());
+        let id = json["request_id"].as_str().unwrap();
+        assert_eq!(self.header("x-request-id"), Some(id));
+        let kind = self.header("content-type").unwrap();
+        assert!(kind.starts_with("application/json"), "{kind}");
+    }
+}
+
+/// The names of the fields of an object, sorted.
+pub(crate) fn names(json: &Value) -> Vec<&str> {
+    let mut names: Vec<_> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// An HTTP client that follows nothing and trusts nobody.
+fn plain() -> reqwest::Client {
+    plain_builder().build().unwrap()
+}
+
+pub(crate) fn plain_builder() -> reqwest::ClientBuilder {
+    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    });
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(Policy::none());
+    let builder = builder.retry(reqwest::retry::never());
+    builder.tls_backend_preconfigured(TLS.clone())
+}
+
+/// A clock that tests set, and that goes on by so much after each look at it.
+#[derive(Clone)]
+pub(crate) struct Time(Arc<AtomicI64>);
+
+impl Time {
+    /// Noon of a day.
+    pub(crate) const NOON: i64 = 1_767_268_800;
+
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(Self::NOON)))
+    }
+
+    /// Sets it to so many seconds after noon.
+    pub(crate) fn set(&self, seconds: i64) {
+        self.0.store(Self::NOON + seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn stepping(&self, step: i64) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+        let time = self.clone();
+        move || Timestamp::from_second(time.0.fetch_add(step, Ordering::SeqCst)).unwrap()
+    }
+}
