@@ -249,7 +249,7 @@ mod tests {
                     .iter()
                     .map(|(key, value)| (key.clone(), json_of(value))),
             ),
-            EvalResult::ExtensionValue(value) => json!({ "decimal": value }),
+            EvalResult::ExtensionValue(value) => decimal(value),
             EvalResult::EntityUid(uid) => panic!("`{uid}` is no entity of the context's"),
         }
     }
@@ -264,7 +264,7 @@ mod tests {
                 let text = number.to_string();
                 let has_decimal = RestrictedExpression::new_decimal(&text);
                 match Context::from_pairs([("v".to_owned(), has_decimal)]) {
-                    Ok(_) => json!({ "decimal": format!("decimal(\"{text}\")") }),
+                    Ok(_) => decimal(&format!("decimal(\"{text}\")")),
                     Err(_) => json!(text),
                 }
             }
@@ -276,6 +276,11 @@ mod tests {
         })
     }
 
+    /// Both zeros are one decimal to Cedar, and so one element of a set.
+    fn decimal(call: &str) -> Value {
+        json!({ "decimal": call.replace("\"-0.0\"", "\"0.0\"") })
+    }
+
     fn object(members: impl Iterator<Item = (String, Value)>) -> Value {
         json!(members.collect::<BTreeMap<_, _>>())
     }
@@ -283,6 +288,14 @@ mod tests {
     fn set(values: impl Iterator<Item = Value>) -> Value {
         let texts = values.map(|value| value.to_string());
         json!(texts.collect::<BTreeSet<_>>())
+    }
+
+    #[test]
+    fn both_zeros_are_one_element_of_a_set() {
+        let value = json!([0.0, -0.0]);
+        let found = attribute(&value).map(|found| json_of(&found));
+        assert_eq!(found, expected(&value));
+        assert_eq!(found, Some(set([decimal("decimal(\"0.0\")")].into_iter())));
     }
 
     proptest! {
