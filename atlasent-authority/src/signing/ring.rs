@@ -106,7 +106,7 @@ impl KeyRing {
                 }
             }
         };
-        Self::with(Some(folder), active)
+        Self::with(Some(folder), active, Vec::new())
     }
 
     /// A ring of one key that is kept nowhere.
@@ -115,7 +115,7 @@ impl KeyRing {
     ///
     /// When the system has no randomness.
     pub fn in_memory() -> Result<Self, SigningKeyError> {
-        Self::with(None, SigningKey::generate()?)
+        Self::with(None, SigningKey::generate()?, Vec::new())
     }
 
     /// A ring whose key comes from a file (PEM, PKCS#8) that somebody else manages. The public halves of former keys are
@@ -126,7 +126,7 @@ impl KeyRing {
     /// [`SigningKeyError`]. A key that others can read is not used.
     pub fn given(key: &Path, folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
         let active = read_key(key)?.ok_or_else(|| failed(key, ErrorKind::NotFound.into()))?;
-        Self::with(Some(folder.into()), active)
+        Self::with(Some(folder.into()), active, Vec::new())
     }
 
     /// The ring with a new key that signs from now on.
@@ -143,7 +143,7 @@ impl KeyRing {
             })
             .map_err(|error| failed(&path, error))?;
         }
-        Self::with(self.folder, key)
+        Self::with(self.folder, key, self.public)
     }
 
     /// The key that signs.
@@ -158,13 +158,15 @@ impl KeyRing {
         &self.public
     }
 
-    fn with(folder: Option<PathBuf>, active: SigningKey) -> Result<Self, SigningKeyError> {
+    /// The ring with this key active. What the folder knows counts, if there is one, before what is known already.
+    fn with(
+        folder: Option<PathBuf>,
+        active: SigningKey,
+        known: Vec<PublicKey>,
+    ) -> Result<Self, SigningKeyError> {
         let path = folder.as_ref().map(|folder| folder.join(PUBLIC));
-        let mut public = path
-            .as_deref()
-            .map(read_public)
-            .transpose()?
-            .unwrap_or_default();
+        let in_folder = path.as_deref().map(read_public).transpose()?;
+        let mut public = in_folder.unwrap_or(known);
         let known = public.iter().position(|key| key.key_id == active.id);
         let created_at = known.map(|at| public.remove(at).created_at);
         for key in &mut public {
@@ -278,6 +280,15 @@ mod tests {
         let error = KeyRing::open(folder.path()).unwrap_err();
         assert!(matches!(error, SigningKeyError::Unreadable { .. }));
         assert!(!error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_former_key_stays_without_a_folder_too() {
+        let first = KeyRing::in_memory().unwrap();
+        let id = first.active.id.clone();
+        let keys = first.rotate().unwrap().rotate().unwrap().public;
+        assert_eq!(keys.len(), 3);
+        assert_eq!((&keys[0].key_id, &*keys[0].status), (&id, "retired"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 mod export;
 mod filter;
+mod keys;
+mod progress;
+mod report;
 mod server;
 mod tail;
 mod verify;

@@ -8,6 +8,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod audit;
 mod completions;
 mod evaluate;
 mod hostile;

@@ -29,7 +29,6 @@ pub struct ChainVerifier {
     /// The hash of the last event, where it has one.
     last_hash: Option<String>,
     sequence: Option<u64>,
-    occurred_at: Option<Timestamp>,
     report: ChainReport,
 }
 
@@ -47,7 +46,6 @@ impl ChainVerifier {
             running: None,
             last_hash: None,
             sequence: None,
-            occurred_at: None,
             report: ChainReport {
                 adjacent: true,
                 ..ChainReport::default()
@@ -150,8 +148,10 @@ impl ChainVerifier {
         let Some(now) = time.and_then(|time| time.parse::<Timestamp>().ok()) else {
             return self.find(place, Problem::UnreadableTime);
         };
+        self.report.first_at.get_or_insert(now);
         if self
-            .occurred_at
+            .report
+            .last_at
             .replace(now)
             .is_some_and(|before| now < before)
         {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 /// How many findings, and how many ids, a report keeps. The chain may be hostile, so what it causes is bounded;
 /// beyond this they are only counted.
 pub(super) const KEPT: usize = 1_000;
@@ -15,6 +17,10 @@ const ID_LENGTH: usize = 256;
 pub struct ChainReport {
     /// How many events were checked.
     pub events: u64,
+    /// When the first event happened whose time can be read.
+    pub first_at: Option<Timestamp>,
+    /// When the last such event happened.
+    pub last_at: Option<Timestamp>,
     /// Whether every event names the hash of the one before, has the hash of its payload, and the head is the hash of
     /// the last one (contract, part C).
     pub integrity_ok: bool,
