@@ -3,6 +3,7 @@
 
 use atlasent::testing::VirtualTime;
 use atlasent::{AnyAction, AuthorityExt, Client, Code, blocking};
+use atlasent_tests::http::plain;
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use reqwest::redirect::Policy;
 use rustls::crypto::ring;
@@ -11,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::cases::{ACTION, AGENT, Call, TOKEN};
 use crate::genuine;
-use crate::support::{client, http2_client, ms, plain, question};
+use crate::support::{client, http2_client, ms, question};
 
 fn action() -> AnyAction {
     AnyAction::new(ACTION).unwrap()

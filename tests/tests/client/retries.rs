@@ -6,6 +6,7 @@ use std::time::Duration;
 use atlasent::client::EventFilter;
 use atlasent::testing::VirtualTime;
 use atlasent::{AnyAction, AuthorityExt, Client, Code, PermitToken, VerifyRequest};
+use atlasent_tests::http::plain;
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::cases::{ACTION, AGENT, Call, TOKEN};
 use crate::genuine;
-use crate::support::{always, client, failure, ms, plain, question};
+use crate::support::{always, client, failure, ms, question};
 
 #[tokio::test]
 async fn each_status_has_its_code_and_only_a_failing_server_is_asked_again() {

@@ -4,11 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use atlasent_tests::http::plain;
 use atlasent_tests::server::{At, Fault, Reply, Request, Server, in_order, unscripted};
 use reqwest::retry::never;
 use reqwest::{StatusCode, Version};
-
-use crate::support::plain;
 
 const ASK: &[u8] =
     b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 2\r\n\r\n{}";

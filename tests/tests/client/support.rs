@@ -1,17 +1,14 @@
 //! Clients for these tests.
 
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use atlasent::testing::VirtualTime;
 use atlasent::{
     Agent, AnyAction, Client, ClientBuilder, Error, EvaluateRequest, Failure, PermitToken,
 };
+use atlasent_tests::http::plain;
 use atlasent_tests::server::{Reply, Request, Server, in_order};
-use reqwest::redirect::Policy;
 use reqwest::retry::never;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use crate::cases::{ACTION, AGENT, TOKEN};
@@ -36,21 +33,6 @@ pub(crate) fn http2_client(url: &str) -> ClientBuilder {
     let http = plain().retry(never()).http2_prior_knowledge();
     let http = http.build().unwrap();
     client(url).http_client(http)
-}
-
-/// An HTTP client that follows nothing and trusts nobody.
-pub(crate) fn plain() -> reqwest::ClientBuilder {
-    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth()
-    });
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .tls_backend_preconfigured(TLS.clone())
 }
 
 /// The smallest question.

@@ -6,18 +6,10 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 
-use crate::support::{KEY, Served, deploy, stored};
+use crate::support::{KEY, Served, TARGETS, deploy, stored};
 use atlasent_authority::server::{KeyBook, Server};
 
 const CASES: u32 = 300;
-
-const TARGETS: [&str; 5] = [
-    "/v1-evaluate",
-    "/v1-evaluate-stream",
-    "/v1-verify-permit",
-    "/v1-revoke-permit",
-    "/v1-audit/exports",
-];
 
 const NAMES: [&str; 24] = [
     "action_type",

@@ -7,15 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{AGENT, Answer, KEY, Served, deploy, token_of};
-
-const TARGETS: [&str; 5] = [
-    "/v1-evaluate",
-    "/v1-evaluate-stream",
-    "/v1-verify-permit",
-    "/v1-revoke-permit",
-    "/v1-audit/exports",
-];
+use crate::support::{AGENT, Answer, KEY, Served, TARGETS, deploy, token_of};
 
 const MIB: usize = 1024 * 1024;
 

@@ -5,13 +5,15 @@ use atlasent::{
     Agent, AnyAction, AuthorityExt, Code, Decision, Error, EvaluateRequest, PermitOutcome,
     RequestOptions, VerifyRequest,
 };
-use atlasent_authority::{LocalAuthority, RedbStore, Store};
+use atlasent_authority::{LocalAuthority, Store};
 use atlasent_tests::Ran;
+use atlasent_tests::http::plain;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use reqwest::retry::never;
 use serde_json::json;
 
-use crate::support::{AGENT, Served, memory, plain_builder, policies, server};
+use crate::support::{AGENT, Served, memory, on_disk, server};
 
 fn action(name: &'static str) -> AnyAction {
     let action = AnyAction::new(name).unwrap().with_resource("api");
@@ -119,19 +121,17 @@ async fn from_a_question_to_its_record<S: Store>(authority: LocalAuthority<S>) {
 async fn our_client_and_our_server_understand_each_other() {
     from_a_question_to_its_record(memory()).await;
     let folder = tempfile::tempdir().unwrap();
-    let store = RedbStore::open(folder.path().join("store")).unwrap();
-    let authority = LocalAuthority::builder(policies())
-        .store(store)
-        .build()
-        .await
-        .unwrap();
-    from_a_question_to_its_record(authority).await;
+    from_a_question_to_its_record(on_disk(folder.path()).await).await;
 }
 
 #[tokio::test]
 async fn the_server_speaks_http2_too() {
     let served = Served::start().await;
-    let http = plain_builder().http2_prior_knowledge().build().unwrap();
+    let http = plain()
+        .retry(never())
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
     let client = served.client().http_client(http).build().unwrap();
     join_all((0..32).map(async |_| client.protect(AGENT, action("deploy")).await.unwrap())).await;
     assert_eq!(served.count("permit.verified").await, 32);

@@ -3,11 +3,11 @@
 use atlasent::audit::{BundleReport, BundleVerifier, TrustedKeys};
 use atlasent::client::EventFilter;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, LocalAuthority, RedbStore};
+use atlasent_authority::{KeyRing, LocalAuthority};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Served, Time, asks, memory, names, policies, server, stored};
+use crate::support::{KEY, Served, Time, asks, memory, names, on_disk, policies, server, stored};
 
 async fn keys(served: &Served) -> TrustedKeys {
     let client = served.client().build().unwrap();
@@ -110,13 +110,7 @@ async fn an_export_of_a_stretch_verifies_and_one_of_a_kind_is_signed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_verifies_while_events_are_appended() {
     let folder = tempfile::tempdir().unwrap();
-    let store = RedbStore::open(folder.path().join("store")).unwrap();
-    let authority = LocalAuthority::builder(policies())
-        .store(store)
-        .build()
-        .await
-        .unwrap();
-    let served = Served::of(server(authority)).await;
+    let served = Served::of(server(on_disk(folder.path()).await)).await;
     let keys = keys(&served).await;
     let appending = join_all((0..8).map(async |_| {
         for _ in 0..20 {

@@ -2,19 +2,19 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use atlasent::{Client, ClientBuilder};
 use atlasent_authority::server::{KeyBook, ServeError, Server, Settings};
-use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Policies, Store};
+use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Policies, RedbStore, Store};
+use atlasent_tests::http::plain;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
-use reqwest::redirect::Policy;
+use reqwest::retry::never;
 use reqwest::{Method, RequestBuilder};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -22,6 +22,15 @@ use tokio::task::JoinHandle;
 
 pub(crate) const KEY: &str = "ask_test_0123456789";
 pub(crate) const AGENT: &str = "deploy-bot";
+
+/// What takes a body.
+pub(crate) const TARGETS: [&str; 5] = [
+    "/v1-evaluate",
+    "/v1-evaluate-stream",
+    "/v1-verify-permit",
+    "/v1-revoke-permit",
+    "/v1-audit/exports",
+];
 
 /// One policy for each decision. What none of them names is denied.
 pub(crate) const POLICIES: &str = r#"
@@ -52,6 +61,13 @@ pub(crate) fn stored(key: &str) -> ApiKey {
 
 pub(crate) fn memory() -> LocalAuthority {
     LocalAuthority::in_memory(policies()).unwrap()
+}
+
+/// One whose store is in this folder.
+pub(crate) async fn on_disk(folder: &Path) -> LocalAuthority<RedbStore> {
+    let store = RedbStore::open(folder.join("store")).unwrap();
+    let authority = LocalAuthority::builder(policies()).store(store).build();
+    authority.await.unwrap()
 }
 
 /// A server of an authority for the holder of [`KEY`].
@@ -102,7 +118,7 @@ impl Served {
         }));
         Self {
             address,
-            http: plain(),
+            http: plain().retry(never()).build().unwrap(),
             stop,
             task,
         }
@@ -257,26 +273,6 @@ pub(crate) fn names(json: &Value) -> Vec<&str> {
         .collect();
     names.sort_unstable();
     names
-}
-
-/// An HTTP client that follows nothing and trusts nobody.
-fn plain() -> reqwest::Client {
-    plain_builder().build().unwrap()
-}
-
-pub(crate) fn plain_builder() -> reqwest::ClientBuilder {
-    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth()
-    });
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(Policy::none());
-    let builder = builder.retry(reqwest::retry::never());
-    builder.tls_backend_preconfigured(TLS.clone())
 }
 
 /// A clock that tests set, and that goes on by so much after each look at it.

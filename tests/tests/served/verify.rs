@@ -98,15 +98,7 @@ async fn race<S: Store>(authority: LocalAuthority<S>) {
 async fn of_many_who_use_a_permit_at_once_one_may() {
     race(crate::support::memory()).await;
     let folder = tempfile::tempdir().unwrap();
-    let store = RedbStore::open(folder.path().join("store")).unwrap();
-    race(
-        LocalAuthority::builder(policies())
-            .store(store)
-            .build()
-            .await
-            .unwrap(),
-    )
-    .await;
+    race(crate::support::on_disk(folder.path()).await).await;
 }
 
 #[tokio::test]

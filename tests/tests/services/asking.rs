@@ -1,16 +1,13 @@
 //! Clients, their requests, and what comes back.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use atlasent_tests::http::plain;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use reqwest::Client;
-use reqwest::redirect::Policy;
 use reqwest::retry::never;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 /// Both versions, by the names that failures show.
@@ -18,20 +15,7 @@ pub(crate) const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
 /// A client that speaks this version, and sends what it is given once.
 pub(crate) fn client(version: Version) -> Client {
-    // `reqwest` wants one even for plain HTTP.
-    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
-        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth()
-    });
-    let client = Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .retry(never())
-        .timeout(Duration::from_secs(20))
-        .tls_backend_preconfigured(TLS.clone());
+    let client = plain().retry(never()).timeout(Duration::from_secs(20));
     let client = match version {
         Version::HTTP_2 => client.http2_prior_knowledge(),
         _ => client.http1_only(),

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use atlasent_authority::{Draft, NewEvent, PermitState, RedbStore, Store, StoreError};
 
-use crate::support::{at, cell, entry, intact, issue, key, record, state};
+use crate::support::{at, cell, entry, intact, issue, key, passes_in_child, record, state};
 
 fn refused(path: &Path) -> String {
     let text = RedbStore::open(path).unwrap_err().to_string();
@@ -110,22 +110,14 @@ fn a_full_disk_answers_nothing_and_the_store_goes_on_when_there_is_room() {
     }
     let folder = tempfile::tempdir().unwrap();
     // A process that ignores the signal (`SIGXFSZ`) is told by the error of the call.
-    let output = Command::new("prlimit")
+    let mut command = Command::new("prlimit");
+    command
         .arg(format!("--fsize={DISK}:unlimited"))
         .args(["sh", "-c", "trap '' 25; exec \"$@\"", "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("file::a_full_disk_answers_nothing_and_the_store_goes_on_when_there_is_room")
-        .env(IN_CHILD, folder.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(said.contains("1 passed"), "{said}");
+        .env(IN_CHILD, folder.path());
+    let test = "file::a_full_disk_answers_nothing_and_the_store_goes_on_when_there_is_room";
+    passes_in_child(&mut command, test);
 }
 
 async fn fill(folder: &Path) {

@@ -1,10 +1,13 @@
 //! What the promises are told with: permits, events and a clock that is set.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use atlasent::audit::Trail;
-use atlasent::{Agent, AnyAction, EvaluateRequest, PermitToken, VerifyRequest};
+use atlasent::{
+    Agent, AnyAction, Authority, EvaluateRequest, PermitOutcome, PermitToken, VerifyRequest,
+};
 use atlasent_authority::{
     CellKey, Draft, EventFilter, Grant, LocalAuthority, NewEvent, PermitEntry, PermitKey,
     PermitState, Policies, SealedEvent, Store, StoreError,
@@ -140,7 +143,6 @@ pub(crate) async fn intact(store: &impl Store) -> u64 {
 
 /// Issues a permit at an authority.
 pub(crate) async fn token<S: Store>(authority: &LocalAuthority<S>) -> PermitToken {
-    use atlasent::Authority;
     authority
         .evaluate(&request())
         .await
@@ -158,4 +160,35 @@ where
     let tasks = (0..CROWD).map(|number| tokio::spawn(call(number)));
     let ended = join_all(tasks).await;
     ended.into_iter().map(Result::unwrap).collect()
+}
+
+/// Runs one test of this program again, in a process that the command leads to.
+pub(crate) fn passes_in_child(command: &mut Command, test: &str) {
+    let output = command.args(["--exact", "--nocapture", test]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+/// Of many who hold one permit, at any of these authorities, one passes.
+pub(crate) async fn one_passes<S: Store>(
+    authorities: &[Arc<LocalAuthority<S>>],
+    token: PermitToken,
+) {
+    let answers = crowd(|number| {
+        let authority = Arc::clone(&authorities[number % authorities.len()]);
+        let question = question(&token);
+        async move { authority.verify(&question).await.unwrap() }
+    })
+    .await;
+    let valid = answers.iter().filter(|answer| answer.valid).count();
+    let used = answers
+        .iter()
+        .filter(|answer| answer.permit_outcome() == Some(PermitOutcome::Consumed));
+    assert_eq!((valid, used.count()), (1, CROWD - 1));
 }

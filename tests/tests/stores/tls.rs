@@ -8,7 +8,7 @@ use atlasent_tests::postgres::PrivatePostgres;
 use base64ct::{Base64, Encoding};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::support::{at, intact, record};
+use crate::support::{at, intact, passes_in_child, record};
 
 /// The url of a server whose certificate is trusted, in the process that trusts it.
 const TRUSTING: &str = "ATLASENT_TEST_TRUSTED_DATABASE";
@@ -80,20 +80,12 @@ async fn a_certificate_is_verified_and_has_to_be_for_the_host() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = folder.path().join("authority.pem");
     std::fs::write(&trusted, authority).unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("tls::a_certificate_is_verified_and_has_to_be_for_the_host")
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .env("SSL_CERT_FILE", &trusted)
-        .env(TRUSTING, format!("{url}?sslmode=require"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(said.contains("1 passed"), "{said}");
+        .env(TRUSTING, format!("{url}?sslmode=require"));
+    let test = "tls::a_certificate_is_verified_and_has_to_be_for_the_host";
+    passes_in_child(&mut command, test);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,25 @@
+//! An HTTP client that does what a test says, and no more.
+
+#![allow(clippy::unwrap_used, reason = "what tests call may panic as tests do")]
+
+use std::sync::{Arc, LazyLock};
+
+use reqwest::ClientBuilder;
+use reqwest::redirect::Policy;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+
+/// A client that follows nothing and trusts nobody. `reqwest` wants a TLS even for plain HTTP.
+pub fn plain() -> ClientBuilder {
+    static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    });
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .tls_backend_preconfigured(TLS.clone())
+}
