@@ -2,7 +2,7 @@
 //!
 //! - `protect` is the whole allow path of a `#[protect]` function on a [`LocalAuthority`]: decide, record, mint,
 //!   verify, consume, record, run the body, close.
-//! - `cedar` is the decision alone: a bare [`Authorizer`] on the same policies, request built in the loop.
+//! - `cedar` is the decision alone: a bare [`cedar_policy::Authorizer`] on the same policies, request built in the loop.
 //! - `cedar_and_two_digests` adds what the two audit events cannot do without: SHA-256 over 600 bytes, twice.
 //!
 //! Each runs on ten policies for one action, and on a thousand for a hundred actions, ten of them for the one
@@ -15,19 +15,21 @@
     reason = "a benchmark that cannot run should stop"
 )]
 
+#[path = "support/bare_cedar.rs"]
+mod bare_cedar;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use atlasent::{Error, Permit};
 use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
-use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
-};
 use divan::{AllocProfiler, Bencher, black_box};
 use futures_executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+
+use bare_cedar::Cedar;
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -65,16 +67,16 @@ fn protect(bencher: Bencher<'_, '_>, workload: &Workload) {
 
 #[divan::bench(args = WORKLOADS, sample_count = 200, sample_size = 50)]
 fn cedar(bencher: Bencher<'_, '_>, workload: &Workload) {
-    let cedar = Cedar::new(workload);
-    bencher.bench_local(|| cedar.decide());
+    let cedar = Cedar::new(&workload.policies(), "task.7");
+    bencher.bench_local(|| cedar.decide(AMOUNT, REGION));
 }
 
 #[divan::bench(args = WORKLOADS, sample_count = 200, sample_size = 50)]
 fn cedar_and_two_digests(bencher: Bencher<'_, '_>, workload: &Workload) {
-    let cedar = Cedar::new(workload);
+    let cedar = Cedar::new(&workload.policies(), "task.7");
     let event = [b'x'; 600];
     bencher.bench_local(|| {
-        cedar.decide();
+        cedar.decide(AMOUNT, REGION);
         [
             Sha256::digest(black_box(event)),
             Sha256::digest(black_box(event)),
@@ -135,53 +137,5 @@ impl Workload {
             .permit_ttl(Duration::from_millis(500))
             .store(MemoryStore::with_limits(1_000, 1_000));
         block_on(builder.build()).unwrap()
-    }
-}
-
-/// Cedar, with everything prepared that can be.
-struct Cedar {
-    policies: PolicySet,
-    entities: Entities,
-    authorizer: Authorizer,
-    agent: EntityUid,
-    action: EntityUid,
-    resource: EntityUid,
-}
-
-impl Cedar {
-    fn new(workload: &Workload) -> Self {
-        Self {
-            policies: workload.policies().parse().unwrap(),
-            entities: Entities::empty(),
-            authorizer: Authorizer::new(),
-            agent: r#"Agent::"billing-bot""#.parse().unwrap(),
-            action: r#"Action::"task.7""#.parse().unwrap(),
-            resource: r#"Resource::"account-12""#.parse().unwrap(),
-        }
-    }
-
-    fn decide(&self) {
-        let context = [
-            ("amount", RestrictedExpression::new_long(black_box(AMOUNT))),
-            (
-                "region",
-                RestrictedExpression::new_string(black_box(REGION).to_owned()),
-            ),
-            ("urgent", RestrictedExpression::new_bool(black_box(false))),
-        ];
-        let context =
-            Context::from_pairs(context.map(|(key, value)| (key.to_owned(), value))).unwrap();
-        let request = Request::new(
-            self.agent.clone(),
-            self.action.clone(),
-            self.resource.clone(),
-            context,
-            None,
-        )
-        .unwrap();
-        let response = self
-            .authorizer
-            .is_authorized(&request, &self.policies, &self.entities);
-        assert_eq!(response.decision(), Decision::Allow);
     }
 }

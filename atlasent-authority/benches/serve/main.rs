@@ -30,6 +30,8 @@
     reason = "a benchmark that cannot run should stop, and one that can says something"
 )]
 
+#[path = "../support/bare_cedar.rs"]
+mod bare_cedar;
 mod cedar;
 mod floor;
 mod load;

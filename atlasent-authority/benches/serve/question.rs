@@ -10,7 +10,7 @@ pub(super) const REGION: &str = "eu-west";
 pub(super) const API_KEY: &str = "ask_test_a-benchmark-has-no-secrets";
 
 const AGENT: &str = "billing-bot";
-const ACTION: &str = "payment.refund";
+pub(super) const ACTION: &str = "payment.refund";
 
 fn context() -> String {
     format!(r#"{{"amount":{AMOUNT},"region":"{REGION}","urgent":false}}"#)

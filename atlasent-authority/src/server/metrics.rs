@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use crate::store::StoreStatus;
 
@@ -71,82 +71,93 @@ struct Endpoint {
     endpoint: String,
 }
 
+/// The metric, which the registry shows under this name from now on.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("atlasent");
-        let histogram = || Histogram::new(BUCKETS);
-        let mut metrics = Self {
-            decisions: Family::default(),
-            verifications: Family::default(),
-            requests: Family::default(),
-            refusals: Family::default(),
-            latency: Family::new_with_constructor(histogram),
-            events: Gauge::default(),
-            sequence: Gauge::default(),
-            ahead: Gauge::default(),
-            store_answers: Gauge::default(),
-            cells: Gauge::default(),
-            policies: Gauge::default(),
-            reloads: Family::default(),
+        let latency: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let latency = Family::new_with_constructor(latency);
+        let metrics = Self {
+            decisions: registered(
+                &mut registry,
+                "decisions",
+                "Evaluations by action and decision; beyond 200 actions, `other`",
+                Family::default(),
+            ),
+            verifications: registered(
+                &mut registry,
+                "verifications",
+                "Verifications of permits by outcome",
+                Family::default(),
+            ),
+            requests: registered(
+                &mut registry,
+                "requests",
+                "Answered requests by endpoint and status",
+                Family::default(),
+            ),
+            refusals: registered(
+                &mut registry,
+                "refusals",
+                "Requests without an answer by the code of the problem",
+                Family::default(),
+            ),
+            latency: registered(
+                &mut registry,
+                "request_seconds",
+                "How long requests took, by endpoint",
+                latency,
+            ),
+            events: registered(
+                &mut registry,
+                "chain_events",
+                "Events of the audit chain that the store holds",
+                Gauge::default(),
+            ),
+            sequence: registered(
+                &mut registry,
+                "chain_sequence",
+                "The sequence number of the newest event",
+                Gauge::default(),
+            ),
+            ahead: registered(
+                &mut registry,
+                "chain_ahead_seconds",
+                "How far the chain's time is ahead of the clock, since the clock was ahead once",
+                Gauge::default(),
+            ),
+            store_answers: registered(
+                &mut registry,
+                "store_answers",
+                "Whether the store said how much it keeps (1), so that the gauges of chain and ledger are new",
+                Gauge::default(),
+            ),
+            cells: registered(
+                &mut registry,
+                "ledger_entries",
+                "Permits that the store holds, and first answers to requests with an id",
+                Gauge::default(),
+            ),
+            policies: registered(
+                &mut registry,
+                "policies",
+                "Policies that decide",
+                Gauge::default(),
+            ),
+            reloads: registered(
+                &mut registry,
+                "policy_reloads",
+                "Policy sets that were read again, by outcome",
+                Family::default(),
+            ),
             actions: Mutex::default(),
-            registry: Registry::default(),
+            registry,
         };
-        registry.register(
-            "decisions",
-            "Evaluations by action and decision; beyond 200 actions, `other`",
-            metrics.decisions.clone(),
-        );
-        registry.register(
-            "verifications",
-            "Verifications of permits by outcome",
-            metrics.verifications.clone(),
-        );
-        registry.register(
-            "requests",
-            "Answered requests by endpoint and status",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "refusals",
-            "Requests without an answer by the code of the problem",
-            metrics.refusals.clone(),
-        );
-        registry.register(
-            "request_seconds",
-            "How long requests took, by endpoint",
-            metrics.latency.clone(),
-        );
-        registry.register(
-            "chain_events",
-            "Events of the audit chain that the store holds",
-            metrics.events.clone(),
-        );
-        registry.register(
-            "chain_sequence",
-            "The sequence number of the newest event",
-            metrics.sequence.clone(),
-        );
-        registry.register(
-            "chain_ahead_seconds",
-            "How far the chain's time is ahead of the clock, since the clock was ahead once",
-            metrics.ahead.clone(),
-        );
-        registry.register(
-            "store_answers",
-            "Whether the store said how much it keeps (1), so that the gauges of chain and ledger are new",
-            metrics.store_answers.clone(),
-        );
-        registry.register(
-            "ledger_entries",
-            "Permits that the store holds, and first answers to requests with an id",
-            metrics.cells.clone(),
-        );
-        registry.register("policies", "Policies that decide", metrics.policies.clone());
-        registry.register(
-            "policy_reloads",
-            "Policy sets that were read again, by outcome",
-            metrics.reloads.clone(),
-        );
         // What is to be alerted on has to be there before it happens.
         for outcome in ["loaded", "refused"] {
             let outcome = outcome.to_owned();
@@ -155,7 +166,6 @@ impl Metrics {
         for code in ["STORE_UNAVAILABLE", "TIMEOUT", "OVERLOADED"] {
             drop(metrics.refusals.get_or_create(&Code { code }));
         }
-        metrics.registry = registry;
         metrics
     }
 
