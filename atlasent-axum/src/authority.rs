@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use atlasent::{
-    Authority, DynAuthority, Error, EvaluateRequest, Evaluation, Verification, VerifyRequest,
+    Authority, DynAuthority, Error, EvaluateRequest, Evaluation, IssuerId, PermitRecord,
+    PermitStatus, Verification, VerifyRequest,
 };
 use axum::extract::FromRef;
 
@@ -57,6 +58,14 @@ impl Authority for SharedAuthority {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.0.verify(request).await
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        self.0.permit_status(permit).await
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        self.0.issuer()
     }
 }
 

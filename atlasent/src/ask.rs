@@ -39,14 +39,17 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         }
     }
 
-    /// Sets optional fields of the request.
+    /// Sets optional fields of the request. A second call adds: its closure receives the fields that the
+    /// first one set.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         self.terms.set_options(set);
         self
     }
 
-    /// Requires that the agent's token grants a scope. If it does not, the action is refused and nobody is asked:
-    /// [`Denied::missing_scope`] names the scope.
+    /// Requires that the agent's token grants a scope. If it does not, the action is refused before the
+    /// authority is asked: [`Denied::missing_scope`] names the scope.
+    ///
+    /// A second call adds: all scopes are required, and the first that is not granted is named.
     ///
     /// ```
     /// use ati_client::Claims;
@@ -64,7 +67,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     /// ```
     #[cfg(feature = "ati")]
     pub fn scope(mut self, required: &str, claims: &(impl crate::HasClaims + ?Sized)) -> Self {
-        self.terms.scope = Some(crate::scope::Checked::new(required, claims.claims()));
+        self.terms.require_scope(required, claims.claims());
         self
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::agent::ToAgent;
 use crate::protect::Gate;
 use crate::{
-    Action, Ask, Authorization, Error, EvaluateRequest, Evaluation, Permit, Verification,
-    VerifyRequest,
+    Action, Ask, Authorization, Error, EvaluateRequest, Evaluation, IssuerId, Permit, PermitRecord,
+    PermitStatus, Verification, VerifyRequest,
 };
 
 /// Someone who answers the two questions: may it be done, and is this permit good.
@@ -49,6 +49,37 @@ pub trait Authority: Send + Sync {
         &self,
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<Verification, Error>> + Send;
+
+    /// Looks up what became of a permit since it was verified, for [`Permit::recheck`]. It consumes
+    /// nothing and opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] by default: an authority without a ledger to look into cannot tell, and
+    /// `recheck` then refuses. Another [`Error`] when there was no usable answer.
+    fn permit_status(
+        &self,
+        permit: &PermitRecord,
+    ) -> impl Future<Output = Result<PermitStatus, Error>> + Send {
+        let _ = permit;
+        async {
+            Err(Error::Config(
+                "this authority cannot look up a permit that was verified: \
+                 implement `Authority::permit_status`, or do without `recheck`"
+                    .to_owned(),
+            ))
+        }
+    }
+
+    /// Names the [`Issuer`](crate::Issuer) that marks this authority's permits, for a
+    /// [`Guarded`](crate::Guarded) that takes no other's.
+    ///
+    /// An authority that wraps another one returns that one's: the mark passes through with the answer.
+    /// Without an issuer, which is the default, permits are not marked and open no `Guarded`, unless the
+    /// authority is the process default or wrapped in [`WithIssuer`](crate::WithIssuer).
+    fn issuer(&self) -> Option<IssuerId> {
+        None
+    }
 }
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -60,6 +91,12 @@ pub trait DynAuthority: Send + Sync {
 
     /// [`Authority::verify`], boxed.
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification>;
+
+    /// [`Authority::permit_status`], boxed.
+    fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus>;
+
+    /// [`Authority::issuer`].
+    fn dyn_issuer(&self) -> Option<IssuerId>;
 }
 
 impl<P: Authority> DynAuthority for P {
@@ -70,6 +107,14 @@ impl<P: Authority> DynAuthority for P {
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification> {
         Box::pin(self.verify(request))
     }
+
+    fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus> {
+        Box::pin(self.permit_status(permit))
+    }
+
+    fn dyn_issuer(&self) -> Option<IssuerId> {
+        self.issuer()
+    }
 }
 
 impl Authority for dyn DynAuthority + '_ {
@@ -79,6 +124,14 @@ impl Authority for dyn DynAuthority + '_ {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.dyn_verify(request).await
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        self.dyn_permit_status(permit).await
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        self.dyn_issuer()
     }
 }
 
@@ -97,6 +150,17 @@ macro_rules! authority_behind {
                 request: &VerifyRequest,
             ) -> impl Future<Output = Result<Verification, Error>> + Send {
                 P::verify(self, request)
+            }
+
+            fn permit_status(
+                &self,
+                permit: &PermitRecord,
+            ) -> impl Future<Output = Result<PermitStatus, Error>> + Send {
+                P::permit_status(self, permit)
+            }
+
+            fn issuer(&self) -> Option<IssuerId> {
+                P::issuer(self)
             }
         }
     )*};

@@ -2,20 +2,25 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::{Authority, DynAuthority, Error};
+use crate::{Authority, DynAuthority, Error, IssuerId, WithIssuer};
 
 static DEFAULT: OnceLock<Arc<dyn DynAuthority>> = OnceLock::new();
 
 /// Installs the authority that is asked where none is named.
 ///
 /// Call it once, at start-up. The first one stays: a dependency that could replace it later could also open
-/// every protected function.
+/// every protected function. An authority without an [`issuer`](Authority::issuer) gets one, so that
+/// a [`Guarded`](crate::Guarded) can tell the permits of the default from those of any other authority.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] when a default is installed already, or was taken from the environment because it was needed.
 pub fn configure(authority: impl Authority + 'static) -> Result<(), Error> {
-    DEFAULT.set(Arc::new(authority)).map_err(|_| {
+    let authority: Arc<dyn DynAuthority> = match authority.issuer() {
+        Some(_) => Arc::new(authority),
+        None => Arc::new(WithIssuer::new(authority)),
+    };
+    DEFAULT.set(authority).map_err(|_| {
         Error::Config(
             "there is a default authority already: call `configure` once, at start-up, before anything asks"
                 .to_owned(),
@@ -37,6 +42,12 @@ pub fn default_authority() -> Result<&'static Arc<dyn DynAuthority>, Error> {
     }
     let found = from_env()?;
     Ok(DEFAULT.get_or_init(|| found))
+}
+
+/// Names the issuer of the default authority's permits, if a default is installed. A permit of the
+/// default exists only then, so none is made for the question.
+pub(crate) fn default_issuer() -> Option<IssuerId> {
+    DEFAULT.get().and_then(Authority::issuer)
 }
 
 #[cfg(feature = "client")]

@@ -5,13 +5,15 @@
 //! public constructor, no `Clone`, `Copy`, `Default` or `Deserialize`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::expiry::Expiry;
 use crate::redact::Redacted;
-use crate::{Action, Agent, AnyAction, Execution};
+use crate::{Action, Agent, AnyAction, Execution, IssuerId};
 
 /// Proof that `A` was allowed, verified and consumed, for one execution.
 ///
@@ -44,20 +46,45 @@ use crate::{Action, Agent, AnyAction, Execution};
 ///     deploy(permit);
 /// }
 /// ```
+///
+/// # What it means later
+///
+/// A permit says that its action was allowed, and that the permit was used up, at the moment of its
+/// [`timestamp`](Self::timestamp). It is meant to be used at once. What is certain afterwards:
+///
+/// - **The values.** The permit owns its action, and the action was compared with what was decided on
+///   when the permit was made. Values behind an `Arc`, an atomic or a lock can still change after that:
+///   give actions plain values.
+/// - **The time.** [`Guarded`](crate::Guarded) and the extractor `TakePermit` refuse a permit whose
+///   [`expires_at`](Self::expires_at) has passed. A body that starts late, from a queue or a spawned
+///   task, asks [`require_active`](Self::require_active) first.
+/// - **The world.** Whether the authority still stands by it, only the authority knows:
+///   [`recheck`](Self::recheck) asks.
+/// - **The authority.** Any type can implement [`Authority`](crate::Authority) and say yes.
+///   [`granted_by`](Self::granted_by) tells the permits of one from those of another; a `Guarded`
+///   checks it, and [`require_granted_by`](Self::require_granted_by) is for functions that do not use one.
 #[must_use = "a permit is for the action that it names: run it, or do not ask"]
 pub struct Permit<A = AnyAction> {
     action: A,
     // Shared with the execution's closing event, and in a box of its own so that a permit never has the
     // layout of its record.
     record: Arc<PermitRecord>,
+    expiry: Expiry,
+    granted_by: Option<IssuerId>,
+    // Invariant: a permit for `Act<for<'a> fn(&'a u8)>` must not turn into one for `Act<fn(&'static u8)>`.
+    // Both are action types of their own, and subtyping would convert one's permit into the other's.
+    invariant: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Action> Permit<A> {
     /// The only constructor. `protect.rs` calls it once, after `evaluate` and `verify` have both said yes.
-    pub(crate) fn mint(action: A, record: PermitRecord) -> Self {
+    pub(crate) fn mint(action: A, record: PermitRecord, granted_by: Option<IssuerId>) -> Self {
         Self {
             action,
+            expiry: Expiry::new(record.expires_at.as_deref(), record.timestamp.as_deref()),
             record: Arc::new(record),
+            granted_by,
+            invariant: PhantomData,
         }
     }
 
@@ -91,7 +118,7 @@ impl<A: Action> Permit<A> {
         self.record.timestamp.as_deref()
     }
 
-    /// When it would have expired unused (ISO 8601).
+    /// When it expires (ISO 8601), by the authority's clock. See [`is_active`](Self::is_active).
     #[must_use]
     pub fn expires_at(&self) -> Option<&str> {
         self.record.expires_at.as_deref()
@@ -124,6 +151,13 @@ impl<A: Action> Permit<A> {
     #[must_use]
     pub fn record(&self) -> PermitRecord {
         PermitRecord::clone(&self.record)
+    }
+}
+
+impl<A> Permit<A> {
+    /// What `checks.rs` decides on.
+    pub(crate) fn facts(&self) -> (&PermitRecord, Expiry, Option<IssuerId>) {
+        (&self.record, self.expiry, self.granted_by)
     }
 }
 
@@ -167,7 +201,7 @@ pub struct PermitRecord {
     /// When it was verified (ISO 8601).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
-    /// When it would have expired unused (ISO 8601).
+    /// When it expires (ISO 8601), by the authority's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }

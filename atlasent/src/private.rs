@@ -43,10 +43,7 @@ pub fn scope<S: AsRef<str> + ?Sized, C: crate::HasClaims + ?Sized>(
     required: &S,
     claims: &C,
 ) -> Terms {
-    terms.scope = Some(crate::scope::Checked::new(
-        required.as_ref(),
-        claims.claims(),
-    ));
+    terms.require_scope(required.as_ref(), claims.claims());
     terms
 }
 

@@ -15,6 +15,9 @@ use crate::{
     VerifyRequest,
 };
 
+/// The code of a refusal because the action was another one after the decision than before it.
+const ACTION_CHANGED: &str = "ACTION_CHANGED";
+
 /// A permit together with the two answers that it rests on.
 #[non_exhaustive]
 pub struct Gate<A> {
@@ -58,7 +61,7 @@ pub struct Terms {
     // Most requests have none, and every future on the way carries this.
     options: Option<Box<RequestOptions>>,
     #[cfg(feature = "ati")]
-    pub(crate) scope: Option<crate::scope::Checked>,
+    scopes: Vec<crate::scope::Checked>,
 }
 
 impl Terms {
@@ -67,9 +70,17 @@ impl Terms {
         self.options = Some(Box::new(set(options.unwrap_or_default())));
     }
 
-    fn require_scope(&self, _request: &EvaluateRequest) -> Result<(), Error> {
+    /// Requires one more scope. Those that were required before still are.
+    #[cfg(feature = "ati")]
+    pub(crate) fn require_scope(&mut self, required: &str, claims: &ati_client::Claims) {
+        let scope = crate::scope::Checked::new(required, claims);
+        self.scopes.push(scope);
+    }
+
+    /// Refuses unless all scopes are granted.
+    fn check_scopes(&self, _request: &EvaluateRequest) -> Result<(), Error> {
         #[cfg(feature = "ati")]
-        if let Some(scope) = &self.scope {
+        for scope in &self.scopes {
             scope.require(_request)?;
         }
         Ok(())
@@ -89,24 +100,26 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     }
     let asking = Asking::start(&request);
     async {
-        terms.require_scope(&request)?;
+        terms.check_scopes(&request)?;
         let evaluation = authority.evaluate(&request).await?.scrubbed();
         let token = require_allow(&request, &evaluation)?;
         let question = VerifyRequest::restating(&request, token.clone());
         let verification = authority.verify(&question).await;
         let verification = verification.map_err(|error| error.scrubbed(&token))?;
         require_valid(&request, &evaluation, &token, &verification)?;
+        require_unchanged(&request, &evaluation, &action)?;
+        let granted_by = verification.mark.of(&question);
         let verification = verification.scrubbed(&token);
-        Ok((evaluation, token, verification))
+        Ok((evaluation, token, verification, granted_by))
     }
     .instrument(asking.span())
     .await
     .inspect_err(|error| asking.refused(error))
-    .map(|(evaluation, token, verification)| {
+    .map(|(evaluation, token, verification, granted_by)| {
         let record = record(request, &evaluation, token, &verification);
         asking.permitted(&record);
         Gate {
-            permit: Permit::mint(action, record),
+            permit: Permit::mint(action, record, granted_by),
             evaluation,
             verification,
         }
@@ -133,10 +146,7 @@ fn require_valid(
     verification: &Verification,
 ) -> Result<(), Error> {
     let says = |echo: &Option<String>, expected: &str| echo.as_ref().is_none_or(|e| e == expected);
-    let passes = verification.valid
-        && verification.verify_error_code.is_none()
-        && (says(&verification.outcome, "allow") || says(&verification.outcome, "verified"))
-        && says(&verification.decision, "allow")
+    let passes = verification.is_good()
         && says(&verification.action_type, &request.action_type)
         && says(&verification.actor_id, request.actor_id.as_str());
     if passes {
@@ -163,6 +173,30 @@ fn require_valid(
         code: token.scrub_option(verification.verify_error_code.clone()),
         outcome: permit_outcome,
         // What an allow says of waiting is not about the permit that failed.
+        retry_after: None,
+        ..refusal(request, evaluation)
+    }
+    .into())
+}
+
+/// The action as it was when it was decided on. One whose values changed meanwhile, behind an `Arc` or
+/// an atomic, is a refusal: the permit is for the values that were authorized.
+fn require_unchanged(
+    request: &EvaluateRequest,
+    evaluation: &Evaluation,
+    action: &impl Action,
+) -> Result<(), Error> {
+    let unchanged = action.name() == request.action_type
+        && action.resource().as_deref() == request.resource_id.as_deref()
+        && action.context()? == request.context;
+    if unchanged {
+        return Ok(());
+    }
+    Err(Denied {
+        decision: Decision::Deny,
+        reason: "the action changed after it was decided on: ask again, for values that stay"
+            .to_owned(),
+        code: Some(ACTION_CHANGED.to_owned()),
         retry_after: None,
         ..refusal(request, evaluation)
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::issuer::{Mark, Serial};
 use crate::object::Object;
 use crate::{EvaluateRequest, PermitOutcome, PermitToken, RateLimit};
 
@@ -29,6 +30,9 @@ pub struct VerifyRequest {
     /// Asks for a person's approval on the permit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_approval: Option<bool>,
+    /// Ties the mark of an [`Issuer`](crate::Issuer) to this question.
+    #[serde(skip)]
+    pub(crate) serial: Serial,
 }
 
 impl VerifyRequest {
@@ -42,6 +46,7 @@ impl VerifyRequest {
             environment: None,
             execution_hash: None,
             require_approval: None,
+            serial: Serial::default(),
         }
     }
 
@@ -109,6 +114,9 @@ pub struct Verification {
     /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
     #[serde(skip_serializing)]
     pub rate_limit: Option<RateLimit>,
+    /// Says which authority answered.
+    #[serde(skip)]
+    pub(crate) mark: Mark,
 }
 
 impl Verification {
@@ -140,6 +148,23 @@ impl Verification {
             consumed: Some(false),
             ..Self::default()
         }
+    }
+
+    /// Returns whether the answer says that the permit is good and now used up, and nothing in it says
+    /// otherwise.
+    ///
+    /// Absent fields say nothing. `consumed: false` says that the permit can be used again, so it is not
+    /// good for a single execution.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        let is = |said: &Option<String>, good: &[&str]| {
+            said.as_deref().is_none_or(|said| good.contains(&said))
+        };
+        self.valid
+            && self.consumed != Some(false)
+            && self.verify_error_code.is_none()
+            && is(&self.outcome, &["allow", "verified"])
+            && is(&self.decision, &["allow"])
     }
 
     /// What is wrong with the permit, when the outcome or the code says one of the four known causes.
@@ -202,6 +227,7 @@ impl TryFrom<Object<WireVerification>> for Verification {
                 .ok_or("`actor_id` and `agent` contradict each other")?,
             retried: false,
             rate_limit: None,
+            mark: Mark::default(),
         })
     }
 }

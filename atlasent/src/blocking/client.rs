@@ -8,7 +8,7 @@ use super::wait;
 use crate::audit::Event;
 use crate::client::{ApiKeyInfo, AuditExport, EventFilter, EventPage, SigningKeys, StreamEvent};
 use crate::{
-    Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, Permit,
+    Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, IssuerId, Permit,
     PermitToken, ProtectedAction, Revocation, ToAgent, Verification, VerifyRequest,
 };
 
@@ -216,7 +216,11 @@ impl Authority for Client {
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
-        self.0.verify(request).await
+        Authority::verify(&self.0, request).await
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        self.0.issuer()
     }
 }
 

@@ -14,10 +14,10 @@ use super::retry::Limits;
 use super::time::Time;
 use super::transport::Transport;
 use super::{Client, DecisionCache, Shared};
-use crate::Error;
 use crate::redact::excerpt;
 #[cfg(feature = "testing")]
 use crate::testing::VirtualTime;
+use crate::{Error, Issuer};
 
 const USER_AGENT: &str = concat!("atlasent-rust/", env!("CARGO_PKG_VERSION"));
 const KEY_VARIABLE: &str = "ATLASENT_API_KEY";
@@ -203,6 +203,7 @@ impl ClientBuilder {
                 snapshot_source: self.snapshot_source,
                 export_limit: self.export_limit,
                 stream_limit: self.stream_limit,
+                issuer: Issuer::new(),
             }
             .into(),
         })

@@ -3,13 +3,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jiff::SignedDuration;
-use jiff::civil::Time;
-use jiff::fmt::temporal::Pieces;
-use jiff::tz::Offset;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::RateLimit;
+use crate::expiry::iso_8601;
 
 /// The longest wait that is reported, 136 years. Adding it to a clock does not overflow.
 const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
@@ -53,23 +50,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn reset_at(value: &str) -> Option<SystemTime> {
     let since_epoch = match value.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
-        Err(_) => iso_8601(value)?.try_into().ok()?,
+        Err(_) => iso_8601(value)?.as_duration().try_into().ok()?,
     };
     UNIX_EPOCH.checked_add(since_epoch)
-}
-
-/// The time since the epoch of a date, or a date and a time, in UTC unless it says otherwise.
-fn iso_8601(value: &str) -> Option<SignedDuration> {
-    let pieces = Pieces::parse(value).ok()?;
-    // `[Europe/Vienna]` is RFC 9557, not ISO 8601.
-    if pieces.time_zone_annotation().is_some() {
-        return None;
-    }
-    let date_time = pieces
-        .date()
-        .to_datetime(pieces.time().unwrap_or(Time::midnight()));
-    let offset = pieces.to_numeric_offset().unwrap_or(Offset::UTC);
-    Some(offset.to_timestamp(date_time).ok()?.as_duration())
 }
 
 #[cfg(test)]

@@ -48,8 +48,8 @@ use cache::Allows;
 use transport::Transport;
 
 use crate::{
-    Authority, Error, EvaluateRequest, Evaluation, PermitToken, Revocation, Verification,
-    VerifyRequest,
+    Authority, Error, EvaluateRequest, Evaluation, Issuer, IssuerId, PermitToken, Revocation,
+    Verification, VerifyRequest,
 };
 
 /// A client of the AtlaSent HTTP API.
@@ -80,6 +80,7 @@ struct Shared {
     snapshot_source: Option<String>,
     export_limit: usize,
     stream_limit: usize,
+    issuer: Issuer,
 }
 
 impl Client {
@@ -228,6 +229,13 @@ impl Authority for Client {
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
-        Client::verify(self, request).await
+        let answer = Client::verify(self, request).await?;
+        Ok(self.shared.issuer.vouch(request, answer))
+    }
+
+    /// The issuer of this client and its clones. Another client is another authority, although it may ask
+    /// the same service.
+    fn issuer(&self) -> Option<IssuerId> {
+        Some(self.shared.issuer.id())
     }
 }

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::{
-    Action, Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, Permit,
-    PermitToken, Verification, VerifyRequest, blocking,
+    Action, Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, Issuer,
+    IssuerId, Permit, PermitRecord, PermitStatus, PermitToken, Verification, VerifyRequest,
+    blocking,
 };
 
 #[cfg(feature = "client")]
@@ -45,6 +46,7 @@ pub struct MockAuthority {
     scripts: HashMap<String, Script>,
     calls: Mutex<Vec<Call>>,
     permits: AtomicU64,
+    issuer: Issuer,
 }
 
 /// What is said of one action. Where nothing is said, a new permit is minted, and verifies.
@@ -52,6 +54,7 @@ pub struct MockAuthority {
 struct Script {
     evaluate: Option<Reply<Evaluation>>,
     verify: Option<Reply<Verification>>,
+    status: Option<Reply<PermitStatus>>,
 }
 
 /// One call that a [`MockAuthority`] received.
@@ -131,6 +134,15 @@ impl MockAuthority {
         self
     }
 
+    /// Scripts what an action's permits are found to be when they are looked up again, after their
+    /// verification. Unless scripted, they are [`Consumed`](PermitStatus::Consumed), which is as it
+    /// should be.
+    #[must_use]
+    pub fn on_permit_status(mut self, action: &str, reply: Reply<PermitStatus>) -> Self {
+        self.script(action).status = Some(reply);
+        self
+    }
+
     fn script(&mut self, action: &str) -> &mut Script {
         self.scripts.entry(action.to_owned()).or_default()
     }
@@ -188,18 +200,39 @@ impl Authority for MockAuthority {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.record(Call::Verify(request.clone()));
-        match self.scripts.get(&request.action_type) {
-            None => Ok(Verification::refuse(None, "not scripted")),
-            Some(Script { verify: None, .. }) => Ok(Verification::valid()),
+        let answer = match self.scripts.get(&request.action_type) {
+            None => Verification::refuse(None, "not scripted"),
+            Some(Script { verify: None, .. }) => Verification::valid(),
             Some(Script {
                 verify: Some(reply),
+                ..
+            }) => reply.give().await?,
+        };
+        Ok(self.issuer.vouch(request, answer))
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        match self.scripts.get(&permit.action) {
+            None => Ok(PermitStatus::Revoked),
+            Some(Script { status: None, .. }) => Ok(PermitStatus::Consumed),
+            Some(Script {
+                status: Some(reply),
                 ..
             }) => reply.give().await,
         }
     }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        Some(self.issuer.id())
+    }
 }
 
 /// A permit for unit tests of functions that take one. It comes from a [`MockAuthority`], by the usual path.
+///
+/// It is that mock's permit and so opens no [`Guarded`](crate::Guarded), whatever features a build has:
+/// a guarded value takes the permits of one authority. To test code that opens one, make the value with
+/// [`Guarded::granted_by`](crate::Guarded::granted_by) a mock, or [`configure`](crate::configure) a mock
+/// as the default of the test's process.
 ///
 /// ```
 /// # use atlasent::{Action, Permit};
