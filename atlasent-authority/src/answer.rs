@@ -1,8 +1,8 @@
 //! The two answers of the authority: what it decides, and whether a permit is good.
 
 use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, Verification,
-    VerifyRequest,
+    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, IssuerId, PermitRecord,
+    PermitStatus, Verification, VerifyRequest,
 };
 use jiff::Timestamp;
 
@@ -150,11 +150,11 @@ impl<S: Store> Authority for LocalAuthority<S> {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let key = PermitKey::of(&request.permit_token);
-        let request = request.clone();
+        let asked = request.clone();
         let change = move |draft: &mut Draft<'_>| {
             let mut entry = draft.permit(key).cloned();
-            let result = judge(&request, entry.as_mut(), draft.time());
-            let event = draft.record(record::verification(request, key, entry.as_ref(), result));
+            let result = judge(&asked, entry.as_mut(), draft.time());
+            let event = draft.record(record::verification(asked, key, entry.as_ref(), result));
             let used_up = result.map_or_else(Refusal::burns, |()| true);
             if let Some(entry) = entry.filter(|_| used_up) {
                 draft.keep_permit(key, entry);
@@ -179,7 +179,15 @@ impl<S: Store> Authority for LocalAuthority<S> {
         };
         verification.permit_hash = Some(key.to_hex());
         verification.timestamp = Some(event.occurred_at.clone());
-        Ok(verification)
+        Ok(self.issuer.vouch(request, verification))
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        self.status_of(permit).await
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        Some(self.issuer.id())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use atlasent::Error;
+use atlasent::{Error, Issuer};
 use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};
@@ -104,6 +104,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             permit_ttl: self.permit_ttl,
             record_context: self.record_context,
             secret: replay::random_bits()?,
+            issuer: Issuer::new(),
         };
         let org_id = self.org_id;
         let start = move |draft: &mut Draft<'_>| {

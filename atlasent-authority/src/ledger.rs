@@ -3,7 +3,7 @@
 //! A permit is issued, and then consumed, revoked or left to expire. What is here is pure; a
 //! [`Store`](crate::Store) makes each change atomic.
 
-use atlasent::{Agent, EvaluateRequest, PermitOutcome, PermitToken, VerifyRequest};
+use atlasent::{Agent, EvaluateRequest, PermitOutcome, PermitStatus, PermitToken, VerifyRequest};
 use base16ct::lower;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,14 @@ impl PermitKey {
     #[must_use]
     pub fn of(token: &PermitToken) -> Self {
         Self(Sha256::digest(token.expose()).into())
+    }
+
+    /// Reads the key from a permit's hash, as [`to_hex`](Self::to_hex) writes it.
+    #[must_use]
+    pub fn from_hex(hash: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        let read = lower::decode(hash, &mut digest).ok()?;
+        (read.len() == digest.len()).then_some(Self(digest))
     }
 
     /// The digest itself.
@@ -112,6 +120,9 @@ pub enum PermitState {
     Consumed,
     /// It was taken back.
     Revoked,
+    /// It was verified, and revoked afterwards. Its body may have run; one that starts late and asks
+    /// again ([`Permit::recheck`](atlasent::Permit::recheck)) is refused.
+    Recalled,
 }
 
 impl PermitEntry {
@@ -134,7 +145,9 @@ impl PermitEntry {
     /// Why it is not good.
     pub fn consume(&mut self, request: &VerifyRequest, now: Timestamp) -> Result<(), Refusal> {
         match self.state {
-            PermitState::Consumed => return Err(Refusal::Permit(PermitOutcome::Consumed)),
+            PermitState::Consumed | PermitState::Recalled => {
+                return Err(Refusal::Permit(PermitOutcome::Consumed));
+            }
             PermitState::Revoked => return Err(Refusal::Permit(PermitOutcome::Revoked)),
             PermitState::Issued if now >= self.expires_at => {
                 return Err(Refusal::Permit(PermitOutcome::Expired));
@@ -151,13 +164,35 @@ impl PermitEntry {
         self.state != PermitState::Issued
     }
 
-    /// Takes the permit back, if there is still something to take back.
+    /// Revokes the permit, unless its time has passed. Returns whether it was unused, so that nothing
+    /// runs on it any more.
     pub fn revoke(&mut self, now: Timestamp) -> bool {
-        let revocable = self.state == PermitState::Issued && now < self.expires_at;
-        if revocable {
-            self.state = PermitState::Revoked;
+        if now >= self.expires_at {
+            return false;
         }
-        revocable
+        match self.state {
+            PermitState::Issued => {
+                self.state = PermitState::Revoked;
+                true
+            }
+            PermitState::Consumed => {
+                self.state = PermitState::Recalled;
+                false
+            }
+            PermitState::Revoked | PermitState::Recalled => false,
+        }
+    }
+
+    /// Returns what the permit is now. Expiry counts for a used permit, too: a body may not start on it
+    /// any more.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> PermitStatus {
+        match self.state {
+            PermitState::Revoked | PermitState::Recalled => PermitStatus::Revoked,
+            _ if now >= self.expires_at => PermitStatus::Expired,
+            PermitState::Issued => PermitStatus::Issued,
+            PermitState::Consumed => PermitStatus::Consumed,
+        }
     }
 }
 
@@ -303,6 +338,40 @@ mod tests {
         used.consume(&question(), NOON).unwrap();
         assert!(!used.revoke(NOON));
         assert!(!issued().revoke(after(60)));
+    }
+
+    #[test]
+    fn a_used_permit_that_is_revoked_is_used_and_known_as_revoked() {
+        let mut used = issued();
+        used.consume(&question(), NOON).unwrap();
+        assert_eq!(used.status(NOON), PermitStatus::Consumed);
+        assert_eq!(used.status(after(60)), PermitStatus::Expired);
+        assert!(!used.revoke(NOON));
+        assert_eq!(used.status(NOON), PermitStatus::Revoked);
+        assert!(used.is_spent());
+        assert_eq!(
+            used.consume(&question(), NOON),
+            Err(Refusal::Permit(PermitOutcome::Consumed))
+        );
+        let mut late = issued();
+        late.consume(&question(), NOON).unwrap();
+        late.revoke(after(60));
+        assert_eq!(late.state, PermitState::Consumed);
+    }
+
+    #[test]
+    fn a_key_is_read_from_the_hash_that_it_writes_and_from_nothing_else() {
+        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        assert_eq!(PermitKey::from_hex(&key.to_hex()), Some(key));
+        for hash in [
+            "",
+            "abc",
+            &key.to_hex()[2..],
+            &key.to_hex().to_uppercase(),
+            &"00".repeat(33),
+        ] {
+            assert_eq!(PermitKey::from_hex(hash), None, "{hash}");
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use atlasent::audit::{Event, Trail};
-use atlasent::{Code, Error, Failure, PermitToken, Revocation, blocking};
+use atlasent::{
+    Code, Error, Failure, Issuer, PermitRecord, PermitStatus, PermitToken, Revocation, blocking,
+};
 use jiff::SignedDuration;
 
 use crate::builder::LocalAuthorityBuilder;
@@ -43,6 +45,7 @@ pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) record_context: bool,
     /// What the tokens of this process are derived from, where no caller brings a secret along.
     pub(crate) secret: [u8; 32],
+    pub(crate) issuer: Issuer,
 }
 
 impl LocalAuthority {
@@ -63,6 +66,10 @@ impl LocalAuthority {
 
 impl<S: Store> LocalAuthority<S> {
     /// Takes back a permit that was not used yet.
+    ///
+    /// One that was used already stays used, and `revoked` is false; but
+    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from now on, for a body that has not
+    /// started.
     ///
     /// ```
     /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
@@ -87,9 +94,10 @@ impl<S: Store> LocalAuthority<S> {
         let change = move |draft: &mut Draft<'_>| {
             let mut entry = draft.permit(key).cloned();
             let now = draft.time();
+            let state = entry.as_ref().map(|entry| entry.state);
             let revoked = entry.as_mut().is_some_and(|entry| entry.revoke(now));
             let event = draft.record(record::revocation(key, entry.as_ref(), revoked, reason));
-            if let Some(entry) = entry.filter(|_| revoked) {
+            if let Some(entry) = entry.filter(|entry| Some(entry.state) != state) {
                 draft.keep_permit(key, entry);
             }
             (event, revoked)
@@ -99,6 +107,20 @@ impl<S: Store> LocalAuthority<S> {
         revocation.revoked_at = revoked.then(|| event.occurred_at.clone());
         revocation.audit_hash = Some(event.hash.clone());
         Ok(revocation)
+    }
+
+    /// What the ledger has of a permit that was verified, found by its hash.
+    pub(crate) async fn status_of(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        let unknown = || PermitStatus::Other("unknown".to_owned());
+        let Some(key) = permit.hash.as_deref().and_then(PermitKey::from_hex) else {
+            return Ok(unknown());
+        };
+        let look = move |draft: &mut Draft<'_>| {
+            let now = draft.time();
+            draft.permit(key).map(|entry| entry.status(now))
+        };
+        let status = self.commit(vec![CellKey::Permit(key)], look).await?;
+        Ok(status.unwrap_or_else(unknown))
     }
 
     /// The audit trail that the store holds, whole, ready to be exported and verified.

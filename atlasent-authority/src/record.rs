@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::chain::NewEvent;
-use crate::ledger::{PermitEntry, PermitKey, Refusal};
+use crate::ledger::{PermitEntry, PermitKey, PermitState, Refusal};
 use crate::policy::{Policies, PolicyError, Verdict};
 use atlasent::{Decision, EvaluateRequest, VerifyRequest};
 
@@ -75,8 +75,10 @@ pub(crate) fn revocation(
     revoked: bool,
     reason: String,
 ) -> NewEvent {
+    let after_use = entry.filter(|entry| entry.state == PermitState::Recalled);
     about(NewEvent::new("permit.revoked"), permit, entry)
         .with("revoked", revoked)
+        .with_some("after_use", after_use.map(|_| true))
         .with("reason", reason)
 }
 

@@ -261,6 +261,13 @@ fn refusing() -> Vec<Verification> {
         answer.outcome = Some(word.into());
         answers.push(answer);
     }
+    // Valid, and not used up.
+    for outcome in [None, Some("allow"), Some("verified")] {
+        let mut answer = valid();
+        answer.outcome = outcome.map(str::to_owned);
+        answer.consumed = Some(false);
+        answers.push(answer);
+    }
     // Valid, with an error code.
     for code in codes {
         for outcome in [None, Some("allow".to_owned())] {

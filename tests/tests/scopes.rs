@@ -1,5 +1,5 @@
 //! A scope that has to be granted first: without it nobody is asked, and nothing runs.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::sync::Arc;
 
@@ -121,4 +121,43 @@ fn a_refusal_of_the_authority_names_no_scope() {
     let error =
         futures_executor::block_on(ask.scope("tool:github:search", &claims).protect()).unwrap_err();
     assert_eq!(error.denied().unwrap().missing_scope(), None);
+}
+
+#[test]
+fn each_scope_that_is_asked_for_has_to_be_granted() {
+    let authority = MockAuthority::new().allow(ACTION);
+    let ask = |granted: &str, required: [&str; 3]| {
+        let builder = Claims::builder("agent-7");
+        let claims = granted
+            .split(' ')
+            .fold(builder, |builder, scope| builder.scope(scope));
+        let claims = claims.build().unwrap();
+        let mut ask = authority.ask("agent-7", AnyAction::new(ACTION).unwrap());
+        for scope in required {
+            ask = ask.scope(scope, &claims);
+        }
+        futures_executor::block_on(ask.protect())
+    };
+    let required = ["tool:a", "tool:b", "audit"];
+    assert!(ask("tool:a tool:b audit", required).is_ok());
+    for missing in required {
+        let granted: Vec<&str> = required
+            .into_iter()
+            .filter(|scope| *scope != missing)
+            .collect();
+        let granted = granted.join(" ");
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let error = ask(&granted, order.map(|index| required[index])).unwrap_err();
+            assert_eq!(
+                error.denied().unwrap().missing_scope(),
+                Some(missing),
+                "{granted}"
+            );
+        }
+    }
+    // The scopes of two agents' claims are looked at each by itself.
+    let (one, other) = (claims("tool:a"), claims("tool:b"));
+    let both = authority.ask("agent-7", AnyAction::new(ACTION).unwrap());
+    let both = both.scope("tool:a", &one).scope("tool:a", &other);
+    assert!(futures_executor::block_on(both.protect()).is_err());
 }

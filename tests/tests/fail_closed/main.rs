@@ -7,8 +7,12 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod another;
 mod cancelled;
+mod guarded;
+mod late;
 mod matrix;
 mod paths;
+mod test_door;
 mod waiting;
 mod wire;

@@ -10,6 +10,7 @@ use atlasent::{
 use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 
+use crate::guarded;
 use crate::paths::{async_paths, sync_paths};
 
 /// How often to poll what may never end. Nothing here needs more than one poll.
@@ -83,7 +84,8 @@ fn still_usable(authority: &impl Authority) -> bool {
 
 fn check_async<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
     let says = both(&pair.0.says, &pair.1.says);
-    let paths = async_paths::<P>();
+    let mut paths = async_paths::<P>();
+    paths.extend(guarded::async_paths::<P>());
     for (path, ask) in &paths {
         let ran = Ran::new();
         let happened = drive(ask(authority, &ran), POLLS);
@@ -101,7 +103,8 @@ fn check_sync<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
         // It would block this thread for good. `waiting.rs` drives these with an authority that lets go.
         return 0;
     }
-    let paths = sync_paths::<P>();
+    let mut paths = sync_paths::<P>();
+    paths.extend(guarded::sync_paths::<P>());
     for (path, ask) in &paths {
         let ran = Ran::new();
         let happened = match catch_unwind(AssertUnwindSafe(|| ask(authority, &ran))) {

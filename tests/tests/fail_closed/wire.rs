@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use atlasent::testing::MockAuthority;
 use atlasent::{
-    Authority, AuthorityExt, Code, Error, EvaluateRequest, Evaluation, Failure, Verification,
-    VerifyRequest,
+    Authority, AuthorityExt, Code, Error, EvaluateRequest, Evaluation, Failure, Issuer, IssuerId,
+    Verification, VerifyRequest,
 };
 use atlasent_tests::cases::{ACTION, AGENT, TOKEN};
 use atlasent_tests::{Driven, Ran, drive};
@@ -20,6 +20,7 @@ use crate::paths::{action, async_paths, sync_paths};
 struct Wire {
     evaluate: String,
     verify: String,
+    issuer: Issuer,
 }
 
 impl Authority for Wire {
@@ -27,8 +28,13 @@ impl Authority for Wire {
         serde_json::from_str(&self.evaluate).map_err(unreadable)
     }
 
-    async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
-        serde_json::from_str(&self.verify).map_err(unreadable)
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        let answer = serde_json::from_str(&self.verify).map_err(unreadable)?;
+        Ok(self.issuer.vouch(request, answer))
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        Some(self.issuer.id())
     }
 }
 
@@ -117,7 +123,7 @@ fn evaluation() -> impl Strategy<Value = Fields> {
             ("denial", vec![json!({"reason": "no"})]),
             ("reason", vec![json!("because")]),
             ("deny_code", vec![json!("NO")]),
-            ("expires_at", vec![json!("2026-01-01T00:00:00Z")]),
+            ("expires_at", vec![json!("9990-01-01T00:00:00Z")]),
             ("audit_entry_hash", vec![json!("a0")]),
             ("risk_score", vec![json!(0.5), json!(7)]),
             ("unknown", vec![json!({"permitted": false})]),
@@ -150,7 +156,7 @@ fn verification() -> impl Strategy<Value = Fields> {
             ("action", vec![json!(ACTION)]),
             ("actor_id", vec![json!(AGENT)]),
             ("agent", vec![json!(AGENT)]),
-            ("consumed", vec![json!(true)]),
+            ("consumed", vec![json!(true), json!(false)]),
             ("permit_hash", vec![json!("f0")]),
             ("approval", vec![json!({"by": "a person"})]),
             ("unknown", vec![json!(false)]),
@@ -233,7 +239,7 @@ impl Read<'_> {
         }
         let outcome = self.text("outcome")?;
         let code = self.text("verify_error_code")?;
-        self.bool("consumed")?;
+        let consumed = self.bool("consumed")?;
         self.text("permit_hash")?;
         self.get("approval", |value| Some(value.clone()))?;
         match (valid, verified) {
@@ -242,6 +248,7 @@ impl Read<'_> {
             (a, b) => Ok(a.or(b) == Some(true)
                 && agrees
                 && code.is_none()
+                && consumed != Some(false)
                 && outcome.is_none_or(|word| word == "allow" || word == "verified")),
         }
     }
@@ -271,6 +278,7 @@ fn whatever_json_comes_the_body_runs_only_when_the_contract_says_so() {
         let wire = Wire {
             evaluate: text(&evaluate),
             verify: text(&verify),
+            issuer: Issuer::new(),
         };
         for (path, ask) in async_paths::<Wire>() {
             let ran = Ran::new();
@@ -341,6 +349,7 @@ fn a_body_that_is_no_object_opens_nothing() {
             let wire = Wire {
                 evaluate: evaluate.into(),
                 verify: verify.into(),
+                issuer: Issuer::new(),
             };
             for (path, ask) in async_paths::<Wire>() {
                 let ran = Ran::new();
@@ -362,6 +371,7 @@ fn what_a_mock_answers_survives_the_wire() {
     let wire = Wire {
         evaluate: serde_json::to_string(&evaluation).unwrap(),
         verify: serde_json::to_string(&Verification::valid()).unwrap(),
+        issuer: Issuer::new(),
     };
     assert!(matches!(
         drive(wire.protect(AGENT, action()), 1),

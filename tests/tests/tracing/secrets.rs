@@ -212,11 +212,11 @@ fn what_a_permit_opened_shows_no_secret() {
     let Driven::Done(Ok(permit)) = drive(mock.protect(AGENT, Read { patient }), 1) else {
         panic!("no permit");
     };
-    let records = Guarded::new("the records");
+    let records = Guarded::granted_by(&mock, "the records").unwrap();
     let mut printed = Printed::default();
     printed.debug(&permit);
     printed.debug(&records);
-    let opened = records.open(permit);
+    let opened = records.open(permit).unwrap();
     printed.debug(&opened);
     assert_eq!(opened.permit().patient, PATIENT);
     printed.holds_no(&[TOKEN, PATIENT], "guarded");

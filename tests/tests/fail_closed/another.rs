@@ -1,0 +1,236 @@
+//! A guarded value takes the permits of its authority, and of no other that says yes.
+
+use std::sync::{Arc, Mutex};
+
+use atlasent::blocking::wait;
+use atlasent::testing::{MockAuthority, Reply};
+use atlasent::{
+    Action, Authority, AuthorityExt, DynAuthority, Error, EvaluateRequest, Evaluation, Guarded,
+    IssuerId, Permit, PermitToken, Verification, VerifyRequest, WithIssuer,
+};
+use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_tests::Ran;
+use atlasent_tests::cases::{ACTION, AGENT};
+
+#[derive(Action)]
+#[action("deploy.production")]
+struct Deploy;
+
+fn allowing() -> LocalAuthority {
+    let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+    LocalAuthority::in_memory(policies).unwrap()
+}
+
+/// Tries the permit on each way to reach a guarded value. Returns whether all agreed, and how.
+fn opens(authority: &impl Authority, mut permit: impl FnMut() -> Permit<Deploy>) -> bool {
+    let ran = Ran::new();
+    let guarded = Guarded::granted_by(authority, &ran).unwrap();
+    let results = [
+        guarded.with(permit(), |ran| ran.hit()),
+        wait(guarded.with_async(permit(), async |ran| ran.hit())),
+        guarded.open(permit()).map(|ran| ran.hit()),
+        permit().require_granted_by(authority),
+    ];
+    let opened = results.iter().all(Result::is_ok);
+    assert!(opened || results.iter().all(Result::is_err), "{results:?}");
+    assert_eq!(ran.count(), if opened { 3 } else { 0 });
+    opened
+}
+
+fn permit_of(authority: &impl Authority) -> Permit<Deploy> {
+    wait(authority.protect(AGENT, Deploy)).unwrap()
+}
+
+/// Answers yes to everything, in one of the ways that a dependency could try.
+struct Meddler<V> {
+    verify: V,
+    claims: Option<IssuerId>,
+}
+
+impl<V> Authority for Meddler<V>
+where
+    V: Fn(&VerifyRequest) -> Verification + Send + Sync,
+{
+    async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+        Ok(Evaluation::allow(PermitToken::new(
+            "permit_of_the_meddler",
+        )?))
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        Ok((self.verify)(request))
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        self.claims
+    }
+}
+
+/// A verification that the real authority gives to a question of its own.
+fn genuine(real: &LocalAuthority, agent: &str) -> (VerifyRequest, Verification) {
+    let request = EvaluateRequest::new(atlasent::Agent::new(agent).unwrap(), &Deploy).unwrap();
+    let token = wait(real.evaluate(&request)).unwrap().permit_token.unwrap();
+    let question = VerifyRequest::restating(&request, token);
+    let answer = wait(real.verify(&question)).unwrap();
+    assert!(answer.is_good());
+    (question, answer)
+}
+
+fn meddler<V>(claims: Option<IssuerId>, verify: V) -> Meddler<V>
+where
+    V: Fn(&VerifyRequest) -> Verification + Send + Sync,
+{
+    Meddler { verify, claims }
+}
+
+#[test]
+fn the_permits_of_an_authority_open_what_it_guards() {
+    let real = Arc::new(allowing());
+    assert!(opens(&real, || permit_of(&real)));
+    assert!(opens(&*real, || permit_of(&real)));
+    let pointer: Arc<dyn DynAuthority> = Arc::<LocalAuthority>::clone(&real);
+    assert!(opens(&real, || permit_of(&pointer)));
+    assert!(opens(&pointer, || permit_of(&*real)));
+    let shared = atlasent_axum::SharedAuthority::new(Arc::clone(&real));
+    assert!(opens(&shared, || permit_of(&real)));
+    assert!(opens(&real, || permit_of(&shared)));
+}
+
+#[test]
+fn the_permits_of_another_authority_do_not() {
+    let (real, other) = (allowing(), allowing());
+    assert!(!opens(&real, || permit_of(&other)));
+    let mock = MockAuthority::new().allow(ACTION);
+    assert!(!opens(&real, || permit_of(&mock)));
+    assert!(!opens(&mock, || permit_of(&real)));
+    assert!(!opens(&real, || permit_of(&WithIssuer::new(&real))));
+}
+
+#[test]
+fn an_authority_that_passes_answers_on_is_the_one_that_it_wraps() {
+    struct Logged<P>(P, Mutex<Vec<String>>);
+
+    impl<P: Authority> Authority for Logged<P> {
+        async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+            self.0.evaluate(request).await
+        }
+
+        async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+            let answer = self.0.verify(request).await?;
+            self.1.lock().unwrap().push(format!("{answer:?}"));
+            Ok(answer)
+        }
+    }
+
+    let real = allowing();
+    let logged = Logged(&real, Mutex::default());
+    assert!(opens(&real, || permit_of(&logged)));
+    assert_eq!(logged.1.lock().unwrap().len(), 4);
+    // It does not say whose permits it grants, so nothing can be locked with it.
+    let error = Guarded::<_, Deploy>::granted_by(&logged, ()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Config(why) if why.contains("WithIssuer")),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_authority_that_claims_to_be_another_opens_nothing() {
+    let real = allowing();
+    for claims in [None, real.issuer()] {
+        let liar = meddler(claims, |_| Verification::valid());
+        assert!(!opens(&real, || permit_of(&liar)));
+    }
+}
+
+#[test]
+fn a_genuine_answer_to_another_question_opens_nothing() {
+    let real = allowing();
+    // Kept from an earlier question, moved, so that its mark is still on it.
+    let kept = Mutex::new(Vec::new());
+    for _ in 0..4 {
+        kept.lock().unwrap().push(genuine(&real, AGENT).1);
+    }
+    let replayer = meddler(real.issuer(), |_| kept.lock().unwrap().pop().unwrap());
+    assert!(!opens(&real, || permit_of(&replayer)));
+    // Asked about a question of the meddler's own while ours waits.
+    let asker = meddler(real.issuer(), |_| genuine(&real, "somebody-privileged").1);
+    assert!(!opens(&real, || permit_of(&asker)));
+    // Asked with a copy of our question, under a token that the real authority knows.
+    let copier = meddler(real.issuer(), |ours| {
+        let (theirs, _) = genuine(&real, AGENT);
+        let request = EvaluateRequest::new(atlasent::Agent::new(AGENT).unwrap(), &Deploy).unwrap();
+        let token = wait(real.evaluate(&request)).unwrap().permit_token.unwrap();
+        let mut copy = ours.clone();
+        copy.permit_token = token;
+        assert_ne!(copy.permit_token, theirs.permit_token);
+        wait(real.verify(&copy)).unwrap()
+    });
+    assert!(!opens(&real, || permit_of(&copier)));
+}
+
+#[test]
+fn a_genuine_refusal_turned_into_a_yes_opens_nothing() {
+    let real = allowing();
+    let flipper = meddler(real.issuer(), |ours| {
+        let mut answer = wait(real.verify(ours)).unwrap();
+        assert!(!answer.is_good());
+        let good = Verification::valid();
+        answer.valid = true;
+        answer.outcome = good.outcome;
+        answer.consumed = good.consumed;
+        answer.verify_error_code = None;
+        answer.decision = None;
+        answer
+    });
+    assert!(!opens(&real, || permit_of(&flipper)));
+}
+
+#[test]
+fn a_copied_answer_opens_nothing() {
+    let real = allowing();
+    struct Copier<'a>(&'a LocalAuthority);
+    impl Authority for Copier<'_> {
+        async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+            self.0.evaluate(request).await
+        }
+
+        async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+            self.0.verify(request).await.map(|answer| answer.clone())
+        }
+    }
+    assert!(!opens(&real, || permit_of(&Copier(&real))));
+}
+
+#[test]
+fn an_authority_without_an_issuer_gets_one_by_its_wrapper() {
+    let bare = || meddler(None, |_| Verification::valid());
+    let (ours, other) = (WithIssuer::new(bare()), WithIssuer::new(bare()));
+    assert!(opens(&ours, || permit_of(&ours)));
+    assert!(!opens(&ours, || permit_of(&other)));
+    assert!(!opens(&ours, || permit_of(ours.get_ref())));
+}
+
+#[test]
+fn without_a_default_authority_nothing_opens_by_default() {
+    let ran = Ran::new();
+    let guarded = Guarded::new(&ran);
+    for permit in [
+        permit_of(&allowing()),
+        permit_of(&MockAuthority::new().allow(ACTION)),
+    ] {
+        let error = guarded.with(permit, |ran| ran.hit()).unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{error}");
+    }
+    assert_eq!(ran.count(), 0);
+}
+
+#[test]
+fn a_permit_is_not_marked_by_an_answer_that_is_no_yes() {
+    let mut said = Verification::valid();
+    said.consumed = Some(false);
+    let mock = MockAuthority::new().on_verify(ACTION, Reply::Answer(said));
+    let error = wait(mock.protect(AGENT, Deploy)).unwrap_err();
+    let reason = error.denied().unwrap().reason();
+    assert!(reason.contains("contradicts itself"), "{reason}");
+}
