@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Header;
 use serde::Deserialize;
 
 use crate::json::{Text, Unique, is_there};
@@ -144,10 +143,8 @@ fn usual_headers(algorithm: Algorithm) -> [&'static str; 2] {
 
 /// The token with `payload` for its claims.
 pub(crate) fn sign(payload: &str, key: &SigningKey) -> Result<String, Error> {
-    let header = serde_json::to_vec(&Header::new(key.algorithm().into()))
-        .or_else(|_| malformed("its header cannot be written"))?;
-    let mut token = URL_SAFE_NO_PAD.encode(header);
-    token.push('.');
+    let [header, _] = usual_headers(key.algorithm());
+    let mut token = format!("{header}.");
     URL_SAFE_NO_PAD.encode_string(payload, &mut token);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use jsonwebtoken::signature::{Signer, Verifier};
-
 use crate::crypto::{Es256Private, Es256Public, Hs256};
 use crate::{Algorithm, Error, env, pem, secret};
 
@@ -89,11 +87,10 @@ impl SigningKey {
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.0 {
-            Signing::Hs256(secret) => secret.try_sign(message),
-            Signing::Es256(key) => key.try_sign(message),
+            Signing::Hs256(secret) => Ok(secret.sign(message)),
+            // Whatever else can go wrong with a key was found when it was made.
+            Signing::Es256(key) => key.sign(message).ok_or(Error::NoRandomness),
         }
-        // Whatever else can go wrong with a key was found when it was made.
-        .map_err(|_| Error::NoRandomness)
     }
 }
 
@@ -162,12 +159,12 @@ impl VerifyingKey {
         }
     }
 
-    pub(crate) fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Error> {
+    /// Whether `signature` is this key's for `message`.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.0 {
-            Verifying::Hs256(secret) => secret.verify(message, signature),
-            Verifying::Es256(key) => key.verify(message, signature),
+            Verifying::Hs256(secret) => secret.verifies(message, signature),
+            Verifying::Es256(key) => key.verifies(message, signature),
         }
-        .map_err(|_| Error::BadSignature)
     }
 
     /// Whether it is the public half of `key`.

@@ -108,7 +108,9 @@ impl Rules {
     fn vouch(&self, token: &str) -> Result<Claims, Error> {
         let token = Compact::new(token)?;
         token.expect(self.key.algorithm())?;
-        self.key.verify(token.message(), &token.signature()?)?;
+        if !self.key.verifies(token.message(), &token.signature()?) {
+            return Err(Error::BadSignature);
+        }
         let payload = Payload::read(token.payload()?)?;
         if !payload.aud().iter().any(|aud| self.audiences.contains(aud)) {
             return Err(Error::WrongAudience);

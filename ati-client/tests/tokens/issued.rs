@@ -25,7 +25,7 @@ fn a_token_has_the_claims_that_ati_knows_and_no_others() {
         .unwrap();
     let token = issue(&claims, &key()).unwrap();
     let (header, payload) = parts(&token);
-    assert_eq!(header, r#"{"typ":"JWT","alg":"HS256"}"#);
+    assert_eq!(header, r#"{"alg":"HS256","typ":"JWT"}"#);
     assert_eq!(
         payload,
         r#"{"sub":"agent-7","aud":"ati-proxy","iat":1900000000,"exp":1900003600,"scope":"tool:a help","iss":"ati-orchestrator","jti":"6c1f"}"#
