@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A string, borrowed from the text unless it has escapes.
 #[derive(Deserialize)]
@@ -85,9 +85,4 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         }
         Ok(Unique)
     }
-}
-
-/// Whether a member is there, whatever its value.
-pub(crate) fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(value).map(|_| true)
 }

@@ -58,9 +58,11 @@ mod clock;
 mod crypto;
 mod env;
 mod error;
+mod header;
 mod json;
 mod jws;
 mod key;
+mod key_file;
 mod limiter;
 mod memory_rates;
 mod orchestrator;
@@ -91,4 +93,4 @@ pub use scope::{
     Scopes, build_scope_string, check_scope, is_loose_wildcard, matches_wildcard, parse_scopes,
 };
 pub use unverified::{Unverified, inspect};
-pub use verifier::{Verifier, VerifierBuilder};
+pub use verifier::{MAX_LEEWAY, Verifier, VerifierBuilder};

@@ -128,11 +128,7 @@ pub(crate) struct Said {
     pub(crate) iss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jti: Option<String>,
-    #[serde(
-        rename = "ati",
-        skip_serializing_if = "Vec::is_empty",
-        serialize_with = "namespace"
-    )]
+    #[serde(rename = "ati", serialize_with = "namespace")]
     pub(crate) rates: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job_id: Option<String>,
@@ -152,7 +148,7 @@ fn as_text<S: Serializer>(scopes: &Scopes, json: S) -> Result<S::Ok, S::Error> {
     json.serialize_str(scopes.as_str())
 }
 
-/// `{"v":1,"rate":{…}}`
+/// `{"v":1,"rate":{…}}`, or `{"v":1}` without rates.
 fn namespace<S: Serializer>(rates: &[(String, String)], json: S) -> Result<S::Ok, S::Error> {
     struct Rates<'a>(&'a [(String, String)]);
 
@@ -162,8 +158,10 @@ fn namespace<S: Serializer>(rates: &[(String, String)], json: S) -> Result<S::Ok
         }
     }
 
-    let mut ati = json.serialize_map(Some(2))?;
+    let mut ati = json.serialize_map(None)?;
     ati.serialize_entry("v", &1)?;
-    ati.serialize_entry("rate", &Rates(rates))?;
+    if !rates.is_empty() {
+        ati.serialize_entry("rate", &Rates(rates))?;
+    }
     ati.end()
 }

@@ -114,6 +114,14 @@ impl<'de> Visitor<'de> for Claims<'_> {
                 }
             }
         }
+        let rates = match ati {
+            None => Vec::new(),
+            Some(Namespace { version: 1, rates }) => rates,
+            // What another version says of limits cannot be known, and no limits is not a safe guess.
+            Some(Namespace { version, .. }) => {
+                return self.refuse(Error::UnknownVersion { version });
+            }
+        };
         let aud: Audiences = self.need(aud, "aud")?;
         Ok(Said {
             sub: self.need(sub, "sub")?,
@@ -124,7 +132,7 @@ impl<'de> Visitor<'de> for Claims<'_> {
             scope: Scopes::new(self.need(scope, "scope")?),
             iss,
             jti,
-            rates: ati.map(|ati| ati.rates).unwrap_or_default(),
+            rates,
             job_id,
             sandbox_id,
         })
@@ -166,6 +174,7 @@ const NAMESPACE: &str = "an object with a number `v` and, for rates, an object o
 
 /// The value of `ati`.
 struct Namespace {
+    version: u64,
     rates: Vec<(String, String)>,
 }
 
@@ -198,8 +207,10 @@ impl<'de> Visitor<'de> for NamespaceVisitor {
             }
             seen.add(name)?;
         }
-        version.ok_or_else(|| A::Error::missing_field("v"))?;
-        Ok(Namespace { rates: rates.0 })
+        Ok(Namespace {
+            version: version.ok_or_else(|| A::Error::missing_field("v"))?,
+            rates: rates.0,
+        })
     }
 }
 

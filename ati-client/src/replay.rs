@@ -9,8 +9,9 @@ use crate::{Claims, Error};
 
 /// Lets each token through once, by its `jti`, for as long as it is good.
 ///
-/// It keeps a digest of each id until the token has expired. When it is full of tokens that have not, it lets no other
-/// through. One without `jti` is refused.
+/// It keeps a digest of each id until the token has expired, whichever key the token was signed with:
+/// one id under two keys is one token. When it is full of tokens that have not expired, it accepts no
+/// other. A token without `jti` is refused.
 ///
 /// ```
 /// use ati_client::{Claims, Error, ReplayGuard, SigningKey, Verifier, issue};

@@ -56,7 +56,7 @@ impl Deref for Unverified {
 pub fn inspect(token: &str) -> Result<Unverified, Error> {
     let token = Compact::new(token)?;
     Ok(Unverified {
-        algorithm: token.algorithm()?,
+        algorithm: token.header()?.algorithm.into_owned(),
         payload: Payload::read(token.payload()?)?,
     })
 }
