@@ -8,6 +8,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod builders;
 mod headers;
 mod hostile;
 mod issued;
