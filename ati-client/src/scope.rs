@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::redact::{Escaped, excerpt};
 
 /// What a scope of a tool begins with.
 const TOOL: &str = "tool:";
@@ -60,9 +60,10 @@ impl Scopes {
     }
 }
 
+/// For logs: text that a terminal obeys is escaped. [`as_str`](Scopes::as_str) is the claim as it stands.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Escaped(&self.0).fmt(f)
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod builders;
+mod displayed;
 mod headers;
 mod hostile;
 mod issued;
