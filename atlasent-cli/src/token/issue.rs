@@ -68,7 +68,7 @@ fn claims(arguments: &Issue) -> Result<Claims, Failure> {
     if let Some(issuer) = issuer::chosen(arguments.iss.as_deref())? {
         claims = claims.issuer(issuer);
     }
-    for (pattern, rate) in arguments.limits.rates()? {
+    for (pattern, rate) in arguments.limits.rates() {
         claims = claims.rate(pattern, rate);
     }
     if let Some(job_id) = &arguments.job_id {
