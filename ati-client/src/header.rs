@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::json::{Seen, Text, Unique};
+use crate::json::{Seen, Text, Unique, UniqueObject};
 use crate::{Algorithm, Error};
 
 /// The members of a header that mean something here.
@@ -106,6 +106,17 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "crit" => {
                     members.next_value::<Unique>()?;
                     crit = true;
+                }
+                // Nothing follows from these: the keys are configured. But a header in which one
+                // of them is of another type than RFC 7515 §4.1 gives it is no header.
+                "cty" | "jku" | "x5u" | "x5t" | "x5t#S256" => {
+                    members.next_value::<Text<'_>>()?;
+                }
+                "x5c" => {
+                    members.next_value::<Vec<Text<'_>>>()?;
+                }
+                "jwk" => {
+                    members.next_value::<UniqueObject>()?;
                 }
                 _ => {
                     members.next_value::<Unique>()?;

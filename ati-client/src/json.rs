@@ -39,6 +39,15 @@ impl<'de> Deserialize<'de> for Unique {
     }
 }
 
+/// An object, of which nothing is kept. Reading it fails as [`Unique`] does.
+pub(crate) struct UniqueObject;
+
+impl<'de> Deserialize<'de> for UniqueObject {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_map(UniqueVisitor).map(|Unique| Self)
+    }
+}
+
 struct UniqueVisitor;
 
 impl<'de> Visitor<'de> for UniqueVisitor {

@@ -145,6 +145,33 @@ fn a_key_is_named_by_a_string() {
     }
 }
 
+#[test]
+fn a_registered_member_is_of_its_type_though_nothing_follows_from_it() {
+    let wrong = ["null", "1", "true", "{}", "[]", "[1]"];
+    for name in ["cty", "jku", "x5u", "x5t", "x5t#S256"] {
+        for value in wrong {
+            let header = format!(r#"{{"alg":"HS256","{name}":{value}}}"#);
+            let token = forge(header, good().to_string());
+            assert!(is_malformed(&token), "{name}: {value}");
+        }
+        let header = format!(r#"{{"alg":"HS256","{name}":"https://evil.example"}}"#);
+        assert!(verify(&forge(header, good().to_string())).is_ok(), "{name}");
+    }
+    for (name, value, is_right) in [
+        ("x5c", r#"["AAAA","AAAA"]"#, true),
+        ("x5c", r#""AAAA""#, false),
+        ("x5c", "[1]", false),
+        ("jwk", r#"{"kty":"oct","k":""}"#, true),
+        ("jwk", r#"{"kty":"oct","kty":"oct"}"#, false),
+        ("jwk", r#"["oct"]"#, false),
+        ("jwk", "null", false),
+    ] {
+        let header = format!(r#"{{"alg":"HS256","{name}":{value}}}"#);
+        let token = forge(header, good().to_string());
+        assert_eq!(verify(&token).is_ok(), is_right, "{name}: {value}");
+    }
+}
+
 /// A value for a member of a header, in JSON.
 fn member() -> impl Strategy<Value = Value> {
     prop_oneof![
