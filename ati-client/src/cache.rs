@@ -1,4 +1,5 @@
-//! The claims of tokens that were verified, so that the same token need not be verified on each request.
+//! The claims of tokens that were verified, so that the same token need not be verified on each
+//! request.
 
 use std::fmt;
 
@@ -50,7 +51,7 @@ impl VerifiedCache {
         self.0.entry_count()
     }
 
-    /// Whether it remembers none.
+    /// Whether the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

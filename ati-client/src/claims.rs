@@ -1,4 +1,4 @@
-//! What a token says to someone who may believe it, and how it is put together.
+//! The claims of a verified token, or of one that is to be issued, and their builder.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::payload::{Payload, Said};
+use crate::payload::{Payload, RegisteredClaims};
 use crate::redact::excerpt;
 use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope};
 
@@ -18,7 +18,7 @@ const ISSUER: &str = "ati-orchestrator";
 /// The default lifetime.
 const TTL: Duration = Duration::from_secs(3600);
 
-/// What a verified token says, or one that is to be issued: who the agent is, and what it may use.
+/// The claims of a verified token, or of one that is to be issued: the agent, and what it may use.
 ///
 /// They come from [`Verifier::verify`](crate::Verifier::verify), which vouches for them, or from a
 /// [builder](Claims::builder), where the program itself does. Cloning them is cheap.
@@ -67,10 +67,10 @@ impl Claims {
         Self(Arc::new(payload))
     }
 
-    /// What the token grants.
+    /// The scopes that the token grants.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        &self.0.said().scope
+        &self.0.registered().scope
     }
 }
 
@@ -82,7 +82,8 @@ impl Deref for Claims {
     }
 }
 
-/// Issues a token: signs the claims as they are, `jti` included, so that the same claims twice are the same token twice.
+/// Issues a token: signs the claims as they are, `jti` included, so that the same claims twice are
+/// the same token twice.
 ///
 /// The header names the [id](SigningKey::id) of the key as `kid`, if the key has one.
 ///
@@ -99,15 +100,16 @@ impl Deref for Claims {
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`] if the token would be one that nobody accepts, [`Error::NoRandomness`] if it cannot be signed.
+/// [`Error::TooLong`] if the token would be longer than any verifier accepts,
+/// [`Error::NoRandomness`] if it cannot be signed.
 pub fn issue(claims: &Claims, key: &SigningKey) -> Result<String, Error> {
     jws::sign(claims.to_json(), key)
 }
 
 /// Builds [`Claims`].
 ///
-/// The defaults: audience `ati-proxy`, issuer `ati-orchestrator`, a fresh UUID for `jti`, an hour to
-/// live, no scope and no rate. `ati` is always issued, with its version.
+/// The defaults: audience `ati-proxy`, issuer `ati-orchestrator`, a fresh UUID for `jti`, an hour
+/// to live, no scope and no rate. `ati` is always issued, with its version.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClaimsBuilder {
@@ -130,7 +132,8 @@ impl ClaimsBuilder {
         self.audiences([audience])
     }
 
-    /// Sets the audiences of the token. They replace every audience that was set before. ATI's own proxy reads one only.
+    /// Sets the audiences of the token. They replace every audience that was set before. ATI's own
+    /// proxy reads one only.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item: Into<String>>) -> Self {
         self.aud = audiences.into_iter().map(Into::into).collect();
         self
@@ -160,10 +163,11 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Sets the token's lifetime, in whole seconds after it was issued. The default is an hour. A second call
-    /// replaces the lifetime.
+    /// Sets the token's lifetime, in whole seconds after it was issued. The default is an hour. A
+    /// second call replaces the lifetime.
     ///
-    /// Where [`expires_at`](Self::expires_at) is set too, the token expires at the earlier of the two times.
+    /// Where [`expires_at`](Self::expires_at) is set too, the token expires at the earlier of the
+    /// two times.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
@@ -177,7 +181,8 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Sets the time of issue, in Unix seconds. The default is now. A second call replaces the time.
+    /// Sets the time of issue, in Unix seconds. The default is now. A second call replaces the
+    /// time.
     pub fn issued_at(mut self, iat: u64) -> Self {
         self.iat = Some(iat);
         self
@@ -189,7 +194,8 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Adds a rate: how often the agent may call what `pattern` covers, if its scopes allow the call.
+    /// Adds a rate: how often the agent may call what `pattern` covers, if its scopes allow the
+    /// call.
     ///
     /// A token has room for one rate a pattern. A second rate for the same pattern does not replace
     /// the first: unless the two are equal, [`build`](Self::build) fails.
@@ -215,9 +221,9 @@ impl ClaimsBuilder {
     /// # Errors
     ///
     /// [`Error::BadClaim`] without an agent, or if the time of expiry is out of range;
-    /// [`Error::EmptyAudience`] without an audience, or with one that has no name; [`Error::BadScope`]
-    /// if a scope, or the pattern of a rate, is empty or holds white space; [`Error::TwoRates`] if one
-    /// pattern has two different rates.
+    /// [`Error::EmptyAudience`] without an audience, or with one that has no name;
+    /// [`Error::BadScope`] if a scope, or the pattern of a rate, is empty or holds white space;
+    /// [`Error::TwoRates`] if one pattern has two different rates.
     pub fn build(self) -> Result<Claims, Error> {
         if self.sub.is_empty() {
             return Err(Error::BadClaim {
@@ -231,7 +237,7 @@ impl ClaimsBuilder {
         let iat = self
             .iat
             .unwrap_or_else(|| clock::seconds(SystemTime::now()));
-        let said = Said {
+        let registered = RegisteredClaims {
             sub: self.sub,
             aud: self.aud,
             iat,
@@ -244,7 +250,7 @@ impl ClaimsBuilder {
             job_id: self.job_id,
             sandbox_id: self.sandbox_id,
         };
-        Payload::write(said).map(Claims::vouched)
+        Payload::write(registered).map(Claims::vouched)
     }
 }
 

@@ -1,14 +1,14 @@
 //! The two ways to sign, HS256 and ES256, on bytes.
 //!
 //! `jsonwebtoken` is not used here. Its `encode` and `decode` (11.1.0, `src/encoding.rs`,
-//! `src/decoding.rs`) take the signer and the verifier from `CryptoProvider::get_default()`, which is
-//! set once for the whole process, and none of its public functions takes one as an argument. A
+//! `src/decoding.rs`) take the signer and the verifier from `CryptoProvider::get_default()`, which
+//! is set once for the whole process, and none of its public functions takes one as an argument. A
 //! library that sets it decides for the program that it is a part of. One that leaves it unset
 //! panics, as does a build in which two crates enable different providers. The tests compare this
 //! crate with it in both directions.
 //!
-//! HMAC is of the crates `hmac` and `sha2`, which wipe the prepared key when it is dropped. ECDSA is
-//! `ring`'s, five times as fast as the one in pure Rust.
+//! HMAC is of the crates `hmac` and `sha2`, which wipe the prepared key when it is dropped. ECDSA
+//! is `ring`'s, five times as fast as the one in pure Rust.
 
 use std::fmt;
 
@@ -100,8 +100,8 @@ pub(crate) struct Es256Public(Point);
 
 impl Es256Public {
     pub(crate) fn new(point: Point) -> Result<Self, Error> {
-        // `ring` looks at a point only when it is used, and then says no more than that the signature is wrong. A key
-        // agreement is such a use.
+        // `ring` looks at a point only when it is used, and then says no more than that the
+        // signature is wrong. A key agreement is such a use.
         let random = SystemRandom::new();
         let probe =
             EphemeralPrivateKey::generate(&ECDH_P256, &random).map_err(|_| Error::NoRandomness)?;
@@ -133,10 +133,10 @@ pub(crate) fn digest(parts: &[&str]) -> Digest {
     hash.finalize().into()
 }
 
-/// Which way tokens are signed. The key says so; a token has no say in it.
+/// The algorithm that tokens are signed with. The key fixes it; a token has no say in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: whoever can validate can issue.
+    /// HMAC with SHA-256: a key that validates tokens can issue them too.
     Hs256,
     /// ECDSA on P-256 with SHA-256: issued with a private key, validated with the public one.
     Es256,

@@ -46,7 +46,8 @@ impl Environment<'_> {
         let secrets = self.secrets()?;
         let public = self.public_keys()?;
         if !public.is_empty() {
-            // The private key is left alone: a service that only verifies need not be able to read it.
+            // The private key is left alone: a service that only verifies need not be able to read
+            // it.
             return Ok(public);
         }
         let private = self.private_keys()?;
@@ -123,7 +124,8 @@ impl Environment<'_> {
         })
     }
 
-    /// The keys in the file or the directory that the variable names. None if it is not set, and only then.
+    /// The keys in the file or the directory that the variable names. None if it is not set, and
+    /// only then.
     fn key_files<K>(
         &self,
         variable: &'static str,
@@ -149,7 +151,7 @@ impl Environment<'_> {
     }
 }
 
-/// The private key, with the id that those who verify know it by.
+/// The private key, with the id of its public half, which is the one that verifiers know.
 fn with_public_half(key: SigningKey, public: &[VerifyingKey]) -> Result<SigningKey, Error> {
     let half = public.iter().find(|public| public.is_of(&key));
     let half = half.ok_or(Error::BadKey {

@@ -8,8 +8,8 @@ use crate::{Algorithm, MAX_LEEWAY};
 
 /// What went wrong: one variant for each cause.
 ///
-/// `Display` writes one line, says what to do, and never shows a token or a key. It escapes text from
-/// outside, such as a scope or a file's name: control characters, line breaks and directional
+/// `Display` writes one line, says what to do, and never shows a token or a key. It escapes text
+/// from outside, such as a scope or a file's name: control characters, line breaks and directional
 /// overrides never reach a log. The fields hold that text as it was given.
 ///
 /// ```
@@ -92,7 +92,8 @@ pub enum Error {
         /// What it must be.
         expected: &'static str,
     },
-    /// The token's `ati` is of a version that this crate does not know, so its limits cannot be known either.
+    /// The token's `ati` is of a version that this crate does not know, so its limits cannot be
+    /// known either.
     #[error(
         "the token's `ati.v` is {version}, and 1 is the one that is known: update this program"
     )]
@@ -144,7 +145,8 @@ pub enum Error {
         /// When to come back.
         retry_after: Duration,
     },
-    /// The store that counts calls failed, so none may be made. For a [`RateStore`](crate::RateStore) of your own.
+    /// The store that counts calls failed, so none may be made. For a
+    /// [`RateStore`](crate::RateStore) of your own.
     #[error("calls cannot be counted, so none may be made: {}", Escaped(reason))]
     RateStoreFailed {
         /// What happened.

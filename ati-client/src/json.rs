@@ -1,4 +1,5 @@
-//! Reading JSON that may be hostile: every object's members are unique, at any depth (RFC 7515 §4, RFC 7519 §4).
+//! Reading JSON that may be hostile: every object's members are unique, at any depth (RFC 7515 §4,
+//! RFC 7519 §4).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What an error says about a member that is there twice.
+/// The text of an error about a member that is there twice.
 pub(crate) const TWICE: &str = "a member is there twice";
 
 /// Any value, of which nothing is kept. Reading it fails if an object in it names a member twice.

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::header::{self, Header};
 use crate::{Algorithm, Error, SigningKey};
 
-/// The longest token that is looked at, and that is issued: 8 KiB. It has to fit into a header of HTTP.
+/// The longest token that is looked at, and that is issued: 8 KiB. It has to fit into a header of
+/// HTTP.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// A token in its parts, with nothing but the alphabet of base64url in them.
@@ -47,7 +48,7 @@ impl<'a> Compact<'a> {
         }
     }
 
-    /// What the header says.
+    /// Reads the header.
     pub(crate) fn header(self) -> Result<Header, Error> {
         // What nearly every issuer writes need not be read.
         for algorithm in [Algorithm::Hs256, Algorithm::Es256] {
@@ -88,7 +89,8 @@ fn is_base64url(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
 }
 
-/// Also refuses bits behind the last byte (RFC 4648 §3.5): with them, a token could be written in two ways.
+/// Also refuses bits behind the last byte (RFC 4648 §3.5): with them, a token could be written in
+/// two ways.
 fn decode(part: &str, reason: &'static str) -> Result<Vec<u8>, Error> {
     URL_SAFE_NO_PAD
         .decode(part)

@@ -36,12 +36,14 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes (RFC 7518 §3.2).
+    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes
+    /// (RFC 7518 §3.2).
     pub fn from_hex(secret: &str) -> Result<Self, Error> {
         secret::strong(secret).map(|secret| Self::without_id(Signing::Hs256(secret)))
     }
 
-    /// A secret for HS256, however short: a short one can be guessed, and who guesses it can issue any token.
+    /// A secret for HS256, however short: a short one can be guessed, and then used to issue
+    /// any token.
     ///
     /// For tokens of a deployment that has such a secret and cannot change it yet.
     ///
@@ -56,21 +58,22 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::BadKey`] if there is none in the text, or one of another kind.
+    /// [`Error::BadKey`] if the text holds no key, several, or one of another kind.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
         pem::private(pem).map(|key| Self::without_id(Signing::Es256(Box::new(key))))
     }
 
     /// Reads the private keys in a directory of `.pem` files, the newest first.
     ///
-    /// Names decide what is newest: they are sorted in descending order, so that `2026-11.pem` comes
-    /// before `2026-05.pem`. A key's [id](Self::id) is its file's name without `.pem`. Names that
-    /// begin with a dot are skipped. A token is issued with the first key.
+    /// Names decide what is newest: they are sorted in descending order, so that `2026-11.pem`
+    /// comes before `2026-05.pem`. A key's [id](Self::id) is its file's name without `.pem`. Names
+    /// that begin with a dot are skipped. A token is issued with the first key.
     ///
     /// # Errors
     ///
-    /// [`Error::UnreadableKey`] if the directory cannot be read, [`Error::BadKey`] if it has no key,
-    /// [`Error::KeyFile`] if one of its files is no usable key: none is ever left out silently.
+    /// [`Error::UnreadableKey`] if the directory cannot be read, [`Error::BadKey`] if it has no
+    /// key, [`Error::KeyFile`] if one of its files is no usable key: none is ever left out
+    /// silently.
     pub fn from_pem_directory(directory: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
         key_file::read_directory(directory.as_ref(), |id, pem| {
             Self::from_pem(pem)?.with_id(id)
@@ -80,16 +83,17 @@ impl SigningKey {
     /// Reads the newest key that the environment names.
     ///
     /// `ATI_JWT_PRIVATE_KEY` is the path of a PEM file, or of a directory of them, as
-    /// [`from_pem_directory`](Self::from_pem_directory) reads it. Without it, `ATI_JWT_SECRETS` holds
-    /// secrets in hex, separated by commas, the newest first. Without either, `ATI_JWT_SECRET` holds
-    /// one. Where `ATI_JWT_PUBLIC_KEY` is set too, the key must belong to one of the public keys, and
-    /// has that key's id.
+    /// [`from_pem_directory`](Self::from_pem_directory) reads it. Without it, `ATI_JWT_SECRETS`
+    /// holds secrets in hex, separated by commas, the newest first. Without either,
+    /// `ATI_JWT_SECRET` holds one. Where `ATI_JWT_PUBLIC_KEY` is set too, the key must belong to
+    /// one of the public keys, and has that key's id.
     ///
     /// # Errors
     ///
     /// [`Error::NoKey`] if no variable names a key that signs. `ATI_JWT_PUBLIC_KEY` alone is such a
-    /// case, even beside a secret: it takes precedence. [`Error::Environment`] if a variable names a
-    /// key that cannot be used. [`Error::BadKey`] if private and public key do not belong together.
+    /// case, even beside a secret: it takes precedence. [`Error::Environment`] if a variable names
+    /// a key that cannot be used. [`Error::BadKey`] if private and public key do not belong
+    /// together.
     pub fn from_env() -> Result<Self, Error> {
         env::Environment::of_process().signing_key()
     }
@@ -154,7 +158,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A key that validates tokens: the secret they were issued with, or the public key to the private one.
+/// A key that validates tokens: the secret they were issued with, or the public key to the private
+/// one.
 ///
 /// The key fixes the algorithm. A token that names another is refused, whatever its signature.
 #[derive(Clone)]
@@ -174,7 +179,8 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes (RFC 7518 §3.2).
+    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes
+    /// (RFC 7518 §3.2).
     pub fn from_hex(secret: &str) -> Result<Self, Error> {
         secret::strong(secret).map(|secret| Self::without_id(Verifying::Hs256(secret)))
     }
@@ -192,12 +198,13 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`Error::BadKey`] if there is none in the text, or one of another kind.
+    /// [`Error::BadKey`] if the text holds no key, several, or one of another kind.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
         pem::public(pem).map(|key| Self::without_id(Verifying::Es256(key)))
     }
 
-    /// Reads the public keys in a directory of `.pem` files: see [`SigningKey::from_pem_directory`].
+    /// Reads the public keys in a directory of `.pem` files: see
+    /// [`SigningKey::from_pem_directory`].
     ///
     /// ```no_run
     /// use ati_client::{Verifier, VerifyingKey};

@@ -12,7 +12,7 @@ use crate::redact::excerpt;
 /// How much of a key file is read. A key on P-256 has a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// What the PEM text in the file at `path` is read as.
+/// Reads the file at `path`, and the key in it.
 pub(crate) fn read<K>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<K, Error>,

@@ -40,14 +40,15 @@ pub struct Orchestrator {
 }
 
 impl Orchestrator {
-    /// An orchestrator of agents that reach their tools through the proxy at `proxy_url`. Slashes at its end are left out.
+    /// An orchestrator of agents that reach their tools through the proxy at `proxy_url`. Slashes
+    /// at its end are left out.
     ///
     /// The URL holds no credentials: agents get it, and it is logged. The token is the credential.
     ///
     /// # Errors
     ///
-    /// [`Error::BadProxyUrl`] if the URL is not `http` or `https`, a host, perhaps a port and a path.
-    /// User information (`user:password@`), a query, a fragment and white space are refused.
+    /// [`Error::BadProxyUrl`] if the URL is not `http` or `https`, a host, perhaps a port and a
+    /// path. User information (`user:password@`), a query, a fragment and white space are refused.
     pub fn new(proxy_url: &str, key: SigningKey) -> Result<Self, Error> {
         let proxy_url = proxy_url.trim_end_matches('/');
         if !is_base_url(proxy_url) {
@@ -61,14 +62,16 @@ impl Orchestrator {
         })
     }
 
-    /// Sets the audience of the tokens. The default is `ati-proxy`. A second call replaces the audience.
+    /// Sets the audience of the tokens. The default is `ati-proxy`. A second call replaces the
+    /// audience.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sets the issuer of the tokens. The default is `ati-orchestrator`. A second call replaces the issuer.
+    /// Sets the issuer of the tokens. The default is `ati-orchestrator`. A second call replaces the
+    /// issuer.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
@@ -79,8 +82,8 @@ impl Orchestrator {
     ///
     /// # Errors
     ///
-    /// [`Error::BadScope`], [`Error::BadClaim`] or [`Error::TwoRates`] if the sandbox asks for what a
-    /// token cannot say; the errors of [`issue`].
+    /// [`Error::BadScope`], [`Error::BadClaim`] or [`Error::TwoRates`] if the sandbox asks for what
+    /// a token cannot say; the errors of [`issue`].
     pub fn provision_sandbox(&self, sandbox: &Sandbox) -> Result<SandboxEnv, Error> {
         let scope = build_scope_string(&sandbox.tools, &sandbox.skills, &sandbox.scopes)?;
         let mut claims = Claims::builder(&sandbox.agent_id).scopes(parse_scopes(&scope));
@@ -103,7 +106,8 @@ impl Orchestrator {
     }
 }
 
-/// Whether the text is `http://` or `https://`, a host, perhaps a port, perhaps a path, and nothing else.
+/// Whether the text is `http://` or `https://`, a host, perhaps a port, perhaps a path, and nothing
+/// else.
 fn is_base_url(url: &str) -> bool {
     let after_scheme = ["https://", "http://"]
         .iter()
@@ -159,7 +163,8 @@ impl Sandbox {
         self
     }
 
-    /// Adds a skill: a name, or the beginning of one and a `*`. The prefix `skill:` can be left out.
+    /// Adds a skill: a name, or the beginning of one and a `*`. The prefix `skill:` can be left
+    /// out.
     pub fn skill(self, skill: impl Into<String>) -> Self {
         self.skills([skill])
     }
@@ -181,14 +186,15 @@ impl Sandbox {
         self
     }
 
-    /// Sets the token's lifetime, in whole seconds. The default is an hour. A second call replaces the lifetime.
+    /// Sets the token's lifetime, in whole seconds. The default is an hour. A second call replaces
+    /// the lifetime.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// Adds a rate. A second, different rate for the same pattern is an error when the sandbox is provisioned: see
-    /// [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
+    /// Adds a rate. A second, different rate for the same pattern is an error when the sandbox is
+    /// provisioned: see [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
     pub fn rate(mut self, pattern: impl Into<String>, rate: RateSpec) -> Self {
         self.rates.push((pattern.into(), rate));
         self

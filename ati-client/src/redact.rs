@@ -14,7 +14,8 @@ pub(crate) fn excerpt(text: &str) -> String {
     kept
 }
 
-/// Foreign text as it may be displayed: on one line, with every character escaped that is not printed.
+/// Foreign text as it may be displayed: on one line, with every character escaped that is not
+/// printed.
 ///
 /// Those are control characters, line separators, directional overrides and other invisible ones.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);

@@ -1,4 +1,4 @@
-//! Verifying tokens: the signature, whom a token is for and from, and when it is good.
+//! Verifying tokens: signature, audience, issuer and time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,13 +13,14 @@ use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock};
 /// The default leeway.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// The longest leeway that a verifier can have: 10 minutes. A longer one would keep expired tokens alive.
+/// The longest leeway that a verifier can have: 10 minutes. A longer one would keep expired tokens
+/// alive.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
 
 /// Verifies tokens.
 ///
-/// It is built once, at start-up, and verifies each token. Its clones share its cache and its replay
-/// guard.
+/// It is built once, at start-up, and verifies each token. Its clones share its cache and its
+/// replay guard.
 ///
 /// # Several keys
 ///
@@ -83,7 +84,8 @@ struct Rules {
 }
 
 impl Verifier {
-    /// Starts a verifier of tokens that were signed with one of `keys`: a key, or several, the newest first.
+    /// Starts a verifier of tokens that were signed with one of `keys`: a key, or several, the
+    /// newest first.
     pub fn builder(keys: impl Into<Vec<VerifyingKey>>) -> VerifierBuilder {
         VerifierBuilder {
             keys: keys.into(),
@@ -99,7 +101,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if it names no key, [`Error::Environment`] if something in it cannot be used.
+    /// [`Error::NoKey`] if it names no key, [`Error::Environment`] if something in it cannot be
+    /// used.
     pub fn from_env() -> Result<Self, Error> {
         VerifierBuilder::from_env()?.build()
     }
@@ -148,7 +151,7 @@ impl Rules {
         if !payload.aud().iter().any(|aud| self.audiences.contains(aud)) {
             return Err(Error::WrongAudience);
         }
-        // One that does not say whom it is from is not from whom it must be.
+        // A token without an issuer is not from the required one.
         if self.issuer.is_some() && self.issuer.as_deref() != payload.iss() {
             return Err(Error::WrongIssuer);
         }
@@ -189,7 +192,10 @@ impl Rules {
                 seconds_ago: now.saturating_sub(claims.exp()),
             });
         }
-        for (claim, from) in [("nbf", claims.said().nbf), ("iat", Some(claims.iat()))] {
+        for (claim, from) in [
+            ("nbf", claims.registered().nbf),
+            ("iat", Some(claims.iat())),
+        ] {
             if let Some(from) = from
                 && from > now.saturating_add(self.leeway)
             {
@@ -228,7 +234,8 @@ impl VerifierBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable cannot be used.
+    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable cannot be
+    /// used.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_environment(&Environment::of_process())
     }
@@ -242,32 +249,35 @@ impl VerifierBuilder {
         })
     }
 
-    /// Sets the one audience that tokens must be for. It replaces every audience that was set before.
+    /// Sets the one audience that tokens must be for. It replaces every audience that was set
+    /// before.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// Sets the audiences of which a token must be for at least one. They replace every audience that was set before.
+    /// Sets the audiences of which a token must be for at least one. They replace every audience
+    /// that was set before.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item: Into<String>>) -> Self {
         self.audiences = audiences.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets the issuer that tokens must be from. A token without an issuer is refused. A second call replaces the issuer.
+    /// Sets the issuer that tokens must be from. A token without an issuer is refused. A second
+    /// call replaces the issuer.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Sets how far this machine's clock and the issuer's may be apart, in whole seconds and at most
-    /// [`MAX_LEEWAY`]. The default is a minute. A second call replaces the leeway.
+    /// Sets how far this machine's clock and the issuer's may be apart, in whole seconds and at
+    /// most [`MAX_LEEWAY`]. The default is a minute. A second call replaces the leeway.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Keeps the claims of verified tokens, so that the next request with the same token costs less. A second call
-    /// replaces the cache.
+    /// Keeps the claims of verified tokens, so that the next request with the same token costs
+    /// less. A second call replaces the cache.
     pub fn cache(mut self, cache: VerifiedCache) -> Self {
         self.cache = Some(cache);
         self
@@ -283,9 +293,9 @@ impl VerifierBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoVerifyingKey`] without a key; [`Error::EmptyAudience`] without an audience, or with
-    /// one that has no name; [`Error::EmptyIssuer`] if the issuer has no name; [`Error::LeewayTooLong`]
-    /// if the leeway is above [`MAX_LEEWAY`].
+    /// [`Error::NoVerifyingKey`] without a key; [`Error::EmptyAudience`] without an audience, or
+    /// with one that has no name; [`Error::EmptyIssuer`] if the issuer has no name;
+    /// [`Error::LeewayTooLong`] if the leeway is above [`MAX_LEEWAY`].
     pub fn build(self) -> Result<Verifier, Error> {
         if self.keys.is_empty() {
             return Err(Error::NoVerifyingKey);

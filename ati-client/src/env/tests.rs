@@ -139,7 +139,7 @@ fn one_bad_secret_of_several_is_an_error_that_repeats_none() {
         format!("{HEX} ,{OLD}"),
         format!("{HEX};{OLD}"),
         format!("{HEX}\n{OLD}"),
-        format!("{HEX},{}", &OLD[2..]),
+        format!("{HEX},{}", OLD.get(2..).unwrap()),
         format!("{HEX},{}", OLD.replace('c', "g")),
         format!("{HEX},0x{OLD}"),
     ] {
@@ -159,8 +159,14 @@ fn one_bad_secret_of_several_is_an_error_that_repeats_none() {
                 ),
                 "{bad}: {refusal}"
             );
-            assert!(!refusal.to_string().contains(&HEX[..8]), "{refusal}");
-            assert!(!refusal.to_string().contains(&OLD[2..8]), "{refusal}");
+            assert!(
+                !refusal.to_string().contains(HEX.get(..8).unwrap()),
+                "{refusal}"
+            );
+            assert!(
+                !refusal.to_string().contains(OLD.get(2..8).unwrap()),
+                "{refusal}"
+            );
         }
     }
 }
@@ -206,7 +212,7 @@ fn a_directory_of_keys_validates_and_its_newest_issues() {
     assert_eq!(ids(&[public]), ["2026-11", "2026-05"]);
     assert_eq!(ids(&[private]), ["mine"]);
     assert_eq!(signing(&[private]).unwrap().id(), Some("mine"));
-    // Those who verify know the key by the name of its public half.
+    // Verifiers know the key by the name of its public half.
     assert_eq!(ids(&[public, private]), ["2026-11", "2026-05"]);
     assert_eq!(signing(&[public, private]).unwrap().id(), Some("2026-11"));
     let single = pem("p256.pkcs8.pem");
