@@ -1,4 +1,5 @@
-//! Tokens that were verified, so that the same one need not be verified on each request.
+//! The claims of tokens that were verified, so that the same token need not be verified on each
+//! request.
 
 use std::fmt;
 
@@ -7,11 +8,15 @@ use moka::sync::Cache;
 use crate::crypto::{Digest, digest};
 use crate::{Claims, Error};
 
-/// Remembers the claims of tokens that one verifier has verified.
+/// Keeps the claims of tokens that one verifier has verified.
 ///
-/// The key is the SHA-256 of the whole token. Time is looked at on every use, and after its `exp` a token is forgotten.
-/// Refusals are not remembered. A cache belongs to the one verifier that it is given to, since another may have another
-/// key.
+/// An entry's key is the SHA-256 of the whole token. Time is checked on every use, and a token is
+/// forgotten after its `exp`. Refusals are not kept.
+///
+/// A cache is moved into one verifier and cannot be shared with another. The keys, audiences and
+/// issuer of a verifier never change, so each of its entries would be verified again with the same
+/// result. A verifier that was built without a key that was removed starts with an empty cache, and
+/// refuses the tokens of that key.
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, VerifiedCache, Verifier, issue};
@@ -46,7 +51,7 @@ impl VerifiedCache {
         self.0.entry_count()
     }
 
-    /// Whether it remembers none.
+    /// Whether the cache is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,22 +1,24 @@
-//! What a token says to someone who may believe it, and how it is put together.
+//! The claims of a verified token, or of one that is to be issued, and their builder.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::payload::{Payload, Said};
+use crate::payload::{Payload, RegisteredClaims};
+use crate::redact::excerpt;
 use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope};
 
-/// Whom a token is for unless it is said: the proxy.
+/// The default audience: the proxy.
 pub(crate) const AUDIENCE: &str = "ati-proxy";
-/// Whom a token is from unless it is said.
+/// The default issuer.
 const ISSUER: &str = "ati-orchestrator";
-/// How long a token lives unless it is said.
+/// The default lifetime.
 const TTL: Duration = Duration::from_secs(3600);
 
-/// What a verified token says, or one that is to be issued: who the agent is, and what it may use.
+/// The claims of a verified token, or of one that is to be issued: the agent, and what it may use.
 ///
 /// They come from [`Verifier::verify`](crate::Verifier::verify), which vouches for them, or from a
 /// [builder](Claims::builder), where the program itself does. Cloning them is cheap.
@@ -51,7 +53,8 @@ impl Claims {
             iss: Some(ISSUER.to_owned()),
             jti: None,
             scopes: Vec::new(),
-            lifetime: Lifetime::For(TTL),
+            ttl: None,
+            exp: None,
             iat: None,
             rates: Vec::new(),
             job_id: None,
@@ -64,10 +67,10 @@ impl Claims {
         Self(Arc::new(payload))
     }
 
-    /// What the token grants.
+    /// The scopes that the token grants.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
-        &self.0.said().scope
+        &self.0.registered().scope
     }
 }
 
@@ -79,7 +82,10 @@ impl Deref for Claims {
     }
 }
 
-/// Issues a token: signs the claims as they are, `jti` included, so that the same claims twice are the same token twice.
+/// Issues a token: signs the claims as they are, `jti` included, so that the same claims twice are
+/// the same token twice.
+///
+/// The header names the [id](SigningKey::id) of the key as `kid`, if the key has one.
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, Verifier, issue};
@@ -94,13 +100,16 @@ impl Deref for Claims {
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`] if the token would be one that nobody accepts, [`Error::NoRandomness`] if it cannot be signed.
+/// [`Error::TooLong`] if the token would be longer than any verifier accepts,
+/// [`Error::NoRandomness`] if it cannot be signed.
 pub fn issue(claims: &Claims, key: &SigningKey) -> Result<String, Error> {
     jws::sign(claims.to_json(), key)
 }
 
-/// Puts claims together. What is not set is: audience `ati-proxy`, issuer `ati-orchestrator`, a fresh UUID for `jti`, an
-/// hour to live, and no scope.
+/// Builds [`Claims`].
+///
+/// The defaults: audience `ati-proxy`, issuer `ati-orchestrator`, a fresh UUID for `jti`, an hour
+/// to live, no scope and no rate. `ati` is always issued, with its version.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClaimsBuilder {
@@ -109,106 +118,112 @@ pub struct ClaimsBuilder {
     iss: Option<String>,
     jti: Option<String>,
     scopes: Vec<String>,
-    lifetime: Lifetime,
+    ttl: Option<Duration>,
+    exp: Option<u64>,
     iat: Option<u64>,
     rates: Vec<(String, RateSpec)>,
     job_id: Option<String>,
     sandbox_id: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Lifetime {
-    For(Duration),
-    Until(u64),
-}
-
 impl ClaimsBuilder {
-    /// Whom the token is for, instead of `ati-proxy`.
+    /// Sets the one audience of the token. It replaces every audience that was set before.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// Whom the token is for, if they are several. ATI's own proxy reads one only.
+    /// Sets the audiences of the token. They replace every audience that was set before. ATI's own
+    /// proxy reads one only.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item: Into<String>>) -> Self {
         self.aud = audiences.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Whom the token is from, instead of `ati-orchestrator`.
+    /// Sets the issuer. A second call, or [`no_issuer`](Self::no_issuer), replaces it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.iss = Some(issuer.into());
         self
     }
 
-    /// The token does not say whom it is from.
+    /// Leaves the issuer out. A later [`issuer`](Self::issuer) replaces that.
     pub fn no_issuer(mut self) -> Self {
         self.iss = None;
         self
     }
 
-    /// One more scope.
+    /// Adds a scope.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scopes.push(scope.into());
         self
     }
 
-    /// More scopes. [`parse_scopes`](crate::parse_scopes) takes a text apart that holds several.
+    /// Adds scopes. [`parse_scopes`](crate::parse_scopes) splits a text that holds several.
     pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
     }
 
-    /// How long the token lives, in whole seconds, instead of an hour.
+    /// Sets the token's lifetime, in whole seconds after it was issued. The default is an hour. A
+    /// second call replaces the lifetime.
+    ///
+    /// Where [`expires_at`](Self::expires_at) is set too, the token expires at the earlier of the
+    /// two times.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.lifetime = Lifetime::For(ttl);
+        self.ttl = Some(ttl);
         self
     }
 
-    /// When the token expires, in Unix seconds.
+    /// Sets the time of expiry, in Unix seconds. A second call replaces the time.
+    ///
+    /// Where [`ttl`](Self::ttl) is set too, the token expires at the earlier of the two times.
     pub fn expires_at(mut self, exp: u64) -> Self {
-        self.lifetime = Lifetime::Until(exp);
+        self.exp = Some(exp);
         self
     }
 
-    /// When the token was issued, in Unix seconds, instead of now.
+    /// Sets the time of issue, in Unix seconds. The default is now. A second call replaces the
+    /// time.
     pub fn issued_at(mut self, iat: u64) -> Self {
         self.iat = Some(iat);
         self
     }
 
-    /// The id of the token, instead of a fresh UUID.
+    /// Sets the id of the token. The default is a fresh UUID. A second call replaces the id.
     pub fn jti(mut self, jti: impl Into<String>) -> Self {
         self.jti = Some(jti.into());
         self
     }
 
-    /// One more rate: how often the agent may call what `pattern` covers, if its scopes let it. The last one for a
-    /// pattern counts.
+    /// Adds a rate: how often the agent may call what `pattern` covers, if its scopes allow the
+    /// call.
+    ///
+    /// A token has room for one rate a pattern. A second rate for the same pattern does not replace
+    /// the first: unless the two are equal, [`build`](Self::build) fails.
     pub fn rate(mut self, pattern: impl Into<String>, rate: RateSpec) -> Self {
-        let pattern = pattern.into();
-        self.rates.retain(|(other, _)| *other != pattern);
-        self.rates.push((pattern, rate));
+        self.rates.push((pattern.into(), rate));
         self
     }
 
-    /// The job that the agent works on.
+    /// Sets the job that the agent works on. A second call replaces the job.
     pub fn job_id(mut self, job_id: impl Into<String>) -> Self {
         self.job_id = Some(job_id.into());
         self
     }
 
-    /// The sandbox that the agent runs in.
+    /// Sets the sandbox that the agent runs in. A second call replaces the sandbox.
     pub fn sandbox_id(mut self, sandbox_id: impl Into<String>) -> Self {
         self.sandbox_id = Some(sandbox_id.into());
         self
     }
 
-    /// The claims, ready to be issued.
+    /// Builds the claims, ready to be issued.
     ///
     /// # Errors
     ///
-    /// [`Error::BadClaim`] if there is no agent, or the time of expiry cannot be told; [`Error::EmptyAudience`] if the token
-    /// is for nobody; [`Error::BadScope`] if a scope, or the pattern of a rate, is empty or holds white space.
+    /// [`Error::BadClaim`] without an agent, or if the time of expiry is out of range;
+    /// [`Error::EmptyAudience`] without an audience, or with one that has no name;
+    /// [`Error::BadScope`] if a scope, or the pattern of a rate, is empty or holds white space;
+    /// [`Error::TwoRates`] if one pattern has two different rates.
     pub fn build(self) -> Result<Claims, Error> {
         if self.sub.is_empty() {
             return Err(Error::BadClaim {
@@ -219,38 +234,61 @@ impl ClaimsBuilder {
         if self.aud.is_empty() || self.aud.iter().any(String::is_empty) {
             return Err(Error::EmptyAudience);
         }
-        for (pattern, _) in &self.rates {
-            scope::check_text(pattern)?;
-        }
         let iat = self
             .iat
             .unwrap_or_else(|| clock::seconds(SystemTime::now()));
-        let exp = match self.lifetime {
-            Lifetime::Until(exp) => Some(exp),
-            Lifetime::For(ttl) => iat.checked_add(ttl.as_secs()),
-        };
-        let said = Said {
+        let registered = RegisteredClaims {
             sub: self.sub,
             aud: self.aud,
             iat,
-            exp: exp.ok_or(Error::BadClaim {
-                claim: "exp",
-                reason: "it is too far in the future; give the token less time",
-            })?,
+            exp: expiry(iat, self.ttl, self.exp)?,
             nbf: None,
             scope: Scopes::new(scope::build_scope_string(NONE, NONE, self.scopes)?),
             iss: self.iss,
             jti: self.jti.or_else(|| Some(Uuid::new_v4().to_string())),
-            rates: self
-                .rates
-                .into_iter()
-                .map(|(pattern, rate)| (pattern, rate.to_string()))
-                .collect(),
+            rates: one_rate_each(self.rates)?,
             job_id: self.job_id,
             sandbox_id: self.sandbox_id,
         };
-        Payload::write(said).map(Claims::vouched)
+        Payload::write(registered).map(Claims::vouched)
     }
+}
+
+/// The time of expiry. Each limit that was set holds.
+fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Error> {
+    let ttl = match (ttl, exp) {
+        (Some(ttl), _) => ttl,
+        (None, Some(exp)) => return Ok(exp),
+        (None, None) => TTL,
+    };
+    let after = iat.checked_add(ttl.as_secs());
+    match (after, exp) {
+        (Some(after), Some(exp)) => Ok(after.min(exp)),
+        (Some(time), None) | (None, Some(time)) => Ok(time),
+        (None, None) => Err(Error::BadClaim {
+            claim: "exp",
+            reason: "it is too far in the future; give the token less time",
+        }),
+    }
+}
+
+/// The rates as a token writes them, each pattern once.
+fn one_rate_each(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
+    let mut by_pattern = HashMap::new();
+    let mut written = Vec::new();
+    for (pattern, rate) in rates {
+        scope::check_text(&pattern)?;
+        match by_pattern.insert(pattern.clone(), rate) {
+            None => written.push((pattern, rate.to_string())),
+            Some(other) if other == rate => {}
+            Some(_) => {
+                return Err(Error::TwoRates {
+                    pattern: excerpt(&pattern),
+                });
+            }
+        }
+    }
+    Ok(written)
 }
 
 const NONE: [&str; 0] = [];

@@ -1,17 +1,18 @@
-//! The two ways to sign, HS256 and ES256, as `jsonwebtoken` has signers and verifiers.
+//! The two ways to sign, HS256 and ES256, on bytes.
 //!
-//! `jsonwebtoken::encode` and `decode` take these from a provider that is set once for the whole process. A library that
-//! sets it decides for the program that it is a part of, and one that leaves it unset panics, as does a build in which two
-//! crates ask for different providers. So the tokens here are signed and verified by the same traits, without the detour.
+//! `jsonwebtoken` is not used here. Its `encode` and `decode` (11.1.0, `src/encoding.rs`,
+//! `src/decoding.rs`) take the signer and the verifier from `CryptoProvider::get_default()`, which
+//! is set once for the whole process, and none of its public functions takes one as an argument. A
+//! library that sets it decides for the program that it is a part of. One that leaves it unset
+//! panics, as does a build in which two crates enable different providers. The tests compare this
+//! crate with it in both directions.
 //!
-//! HMAC is of the crates `hmac` and `sha2`, which wipe the prepared key when it is dropped. ECDSA is `ring`'s, five times as
-//! fast as the one in pure Rust.
+//! HMAC is of the crates `hmac` and `sha2`, which wipe the prepared key when it is dropped. ECDSA
+//! is `ring`'s, five times as fast as the one in pure Rust.
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::crypto::{JwtSigner, JwtVerifier};
-use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, agree_ephemeral};
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -35,35 +36,16 @@ impl Hs256 {
                 reason: "it is too long",
             })
     }
-}
 
-impl Signer<Vec<u8>> for Hs256 {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mac = self.0.clone().chain_update(message).finalize();
-        Ok(mac.into_bytes().to_vec())
+        mac.into_bytes().to_vec()
     }
-}
 
-impl Verifier<Vec<u8>> for Hs256 {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
-        // In constant time, and of the full length only.
-        self.0
-            .clone()
-            .chain_update(message)
-            .verify_slice(signature)
-            .map_err(|_| SignatureError::new())
-    }
-}
-
-impl JwtSigner for Hs256 {
-    fn algorithm(&self) -> jsonwebtoken::Algorithm {
-        jsonwebtoken::Algorithm::HS256
-    }
-}
-
-impl JwtVerifier for Hs256 {
-    fn algorithm(&self) -> jsonwebtoken::Algorithm {
-        jsonwebtoken::Algorithm::HS256
+    /// In constant time, and of the full length only.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let mac = self.0.clone().chain_update(message);
+        mac.verify_slice(signature).is_ok()
     }
 }
 
@@ -93,6 +75,13 @@ impl Es256Private {
         &self.public
     }
 
+    /// `None` if the system has no random numbers.
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let random = SystemRandom::new();
+        let signature = self.pair(&random)?.sign(&random, message).ok()?;
+        Some(signature.as_ref().to_vec())
+    }
+
     /// As `ring` wants it. Made for each signature, since `ring` does not wipe it.
     fn pair(&self, random: &SystemRandom) -> Option<EcdsaKeyPair> {
         EcdsaKeyPair::from_private_key_and_public_key(
@@ -105,30 +94,14 @@ impl Es256Private {
     }
 }
 
-impl Signer<Vec<u8>> for Es256Private {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
-        let random = SystemRandom::new();
-        self.pair(&random)
-            .and_then(|pair| pair.sign(&random, message).ok())
-            .map(|signature| signature.as_ref().to_vec())
-            .ok_or_else(SignatureError::new)
-    }
-}
-
-impl JwtSigner for Es256Private {
-    fn algorithm(&self) -> jsonwebtoken::Algorithm {
-        jsonwebtoken::Algorithm::ES256
-    }
-}
-
 /// The public half.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Es256Public(Point);
 
 impl Es256Public {
     pub(crate) fn new(point: Point) -> Result<Self, Error> {
-        // `ring` looks at a point only when it is used, and then says no more than that the signature is wrong. A key
-        // agreement is such a use.
+        // `ring` looks at a point only when it is used, and then says no more than that the
+        // signature is wrong. A key agreement is such a use.
         let random = SystemRandom::new();
         let probe =
             EphemeralPrivateKey::generate(&ECDH_P256, &random).map_err(|_| Error::NoRandomness)?;
@@ -138,19 +111,11 @@ impl Es256Public {
         })?;
         Ok(Self(point))
     }
-}
 
-impl Verifier<Vec<u8>> for Es256Public {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.0)
             .verify(message, signature)
-            .map_err(|_| SignatureError::new())
-    }
-}
-
-impl JwtVerifier for Es256Public {
-    fn algorithm(&self) -> jsonwebtoken::Algorithm {
-        jsonwebtoken::Algorithm::ES256
+            .is_ok()
     }
 }
 
@@ -168,10 +133,10 @@ pub(crate) fn digest(parts: &[&str]) -> Digest {
     hash.finalize().into()
 }
 
-/// Which way tokens are signed. The key says so; a token has no say in it.
+/// The algorithm that tokens are signed with. The key fixes it; a token has no say in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: whoever can validate can issue.
+    /// HMAC with SHA-256: a key that validates tokens can issue them too.
     Hs256,
     /// ECDSA on P-256 with SHA-256: issued with a private key, validated with the public one.
     Es256,
@@ -191,14 +156,5 @@ impl Algorithm {
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl From<Algorithm> for jsonwebtoken::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Hs256 => Self::HS256,
-            Algorithm::Es256 => Self::ES256,
-        }
     }
 }

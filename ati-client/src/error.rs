@@ -3,11 +3,14 @@
 use std::io;
 use std::time::Duration;
 
-use crate::Algorithm;
+use crate::redact::Escaped;
+use crate::{Algorithm, MAX_LEEWAY};
 
 /// What went wrong: one variant for each cause.
 ///
-/// A text is one line, says what to do, and never holds a token or a key.
+/// `Display` writes one line, says what to do, and never shows a token or a key. It escapes text
+/// from outside, such as a scope or a file's name: control characters, line breaks and directional
+/// overrides never reach a log. The fields hold that text as it was given.
 ///
 /// ```
 /// use ati_client::{Error, SigningKey};
@@ -35,15 +38,20 @@ pub enum Error {
         /// Its length.
         bytes: usize,
     },
-    /// The token says that it is signed in another way than the key signs.
+    /// The token names an algorithm that is not that of the key, or of one of several.
     #[error(
-        "the token does not say that it is signed with {expected}, which is what the key is for"
+        "the token is not signed with {expected}, nor in any other way that a configured key is for"
     )]
     WrongAlgorithm {
-        /// What the key is for.
+        /// The algorithm of the first key that could have signed the token.
         expected: Algorithm,
     },
-    /// The token was not signed with this key, or was changed since.
+    /// The token names a key (`kid`) that the verifier does not have.
+    #[error(
+        "the token's `kid` names a key that is not configured: configure it under that id, or ask the orchestrator for a new token"
+    )]
+    UnknownKey,
+    /// The token was signed with another key, or was changed since.
     #[error("the token's signature does not fit: it was signed with another key, or changed since")]
     BadSignature,
     /// The token has expired, and the leeway is over too.
@@ -84,6 +92,15 @@ pub enum Error {
         /// What it must be.
         expected: &'static str,
     },
+    /// The token's `ati` is of a version that this crate does not know, so its limits cannot be
+    /// known either.
+    #[error(
+        "the token's `ati.v` is {version}, and 1 is the one that is known: update this program"
+    )]
+    UnknownVersion {
+        /// The version.
+        version: u64,
+    },
     /// The token was presented before, and may be presented once.
     #[error("the token was used before, and may be used once: ask the orchestrator for a new one")]
     Replayed,
@@ -98,7 +115,7 @@ pub enum Error {
 
     // Of scopes and rates.
     /// A scope, or the name of a tool or skill, that cannot be one.
-    #[error("`{scope}` is no scope: {reason}")]
+    #[error("`{}` is no scope: {reason}", Escaped(scope))]
     BadScope {
         /// The beginning of what was given.
         scope: String,
@@ -107,14 +124,15 @@ pub enum Error {
     },
     /// A rate that is not written like `10/hour`.
     #[error(
-        "`{spec}` is no rate: write a number, `/` and one of second, minute, hour, day, as in `10/hour`"
+        "`{}` is no rate: write a number, `/` and one of second, minute, hour, day, as in `10/hour`",
+        Escaped(spec)
     )]
     BadRate {
         /// The beginning of what was given.
         spec: String,
     },
     /// The agent called more often than its token allows.
-    #[error("the rate of `{pattern}` is used up{}", come_back(*retry_after))]
+    #[error("the rate of `{}` is used up{}", Escaped(pattern), come_back(*retry_after))]
     RateExceeded {
         /// The beginning of the pattern that the rate is for.
         pattern: String,
@@ -127,8 +145,9 @@ pub enum Error {
         /// When to come back.
         retry_after: Duration,
     },
-    /// The store that counts calls failed, so none may be made. For a [`RateStore`](crate::RateStore) of your own.
-    #[error("calls cannot be counted, so none may be made: {reason}")]
+    /// The store that counts calls failed, so none may be made. For a
+    /// [`RateStore`](crate::RateStore) of your own.
+    #[error("calls cannot be counted, so none may be made: {}", Escaped(reason))]
     RateStoreFailed {
         /// What happened.
         reason: String,
@@ -143,8 +162,16 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
-    /// The address of the proxy is none.
-    #[error("the proxy's address is not an `http://` or `https://` URL without white space")]
+    /// A builder was given two different rates for one pattern, and a token has room for one.
+    #[error("`{}` has two rates: give one", Escaped(pattern))]
+    TwoRates {
+        /// The beginning of the pattern.
+        pattern: String,
+    },
+    /// The address of the proxy is not a URL that an agent can be given.
+    #[error(
+        "the proxy's address is not usable: write `http://` or `https://`, a host and perhaps a port and a path; a user name, a password, a query and white space are refused"
+    )]
     BadProxyUrl,
 
     // Of keys and configuration.
@@ -168,8 +195,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The file of a key cannot be read.
-    #[error("the key file `{path}` cannot be read: {kind}")]
+    /// A file in a directory of keys holds no usable key.
+    #[error("the key file `{}`: {cause}", Escaped(path))]
+    KeyFile {
+        /// The beginning of its path.
+        path: String,
+        /// What is wrong with it.
+        cause: Box<Error>,
+    },
+    /// The file or the directory of a key cannot be read.
+    #[error("the key file `{}` cannot be read: {kind}", Escaped(path))]
     UnreadableKey {
         /// The beginning of its path.
         path: String,
@@ -181,6 +216,15 @@ pub enum Error {
     NoKey {
         /// The environment variables that would.
         variables: &'static str,
+    },
+    /// A verifier was given no key, which never means that tokens are not verified.
+    #[error("no key is given to verify with: give at least one")]
+    NoVerifyingKey,
+    /// The leeway is longer than [`MAX_LEEWAY`].
+    #[error("a leeway of {seconds} seconds is too long: at most {max} are allowed", max = MAX_LEEWAY.as_secs())]
+    LeewayTooLong {
+        /// How long it is, rounded up.
+        seconds: u64,
     },
     /// No audience is left to accept, which never means any.
     #[error("no audience is accepted: name at least one, such as `ati-proxy`")]
@@ -211,8 +255,8 @@ fn come_back(retry_after: Option<Duration>) -> String {
     )
 }
 
-/// Whole seconds, rounded up: who comes back then comes late enough.
-fn seconds(time: Duration) -> u64 {
+/// Whole seconds, rounded up: a caller that comes back then comes late enough.
+pub(crate) fn seconds(time: Duration) -> u64 {
     time.as_secs()
         .saturating_add(u64::from(time.subsec_nanos() > 0))
 }

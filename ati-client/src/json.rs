@@ -1,11 +1,12 @@
-//! Reading JSON that may be hostile: every object's members are unique, at any depth (RFC 7515 §4, RFC 7519 §4).
+//! Reading JSON that may be hostile: every object's members are unique, at any depth (RFC 7515 §4,
+//! RFC 7519 §4).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A string, borrowed from the text unless it has escapes.
 #[derive(Deserialize)]
@@ -27,7 +28,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What an error says about a member that is there twice.
+/// The text of an error about a member that is there twice.
 pub(crate) const TWICE: &str = "a member is there twice";
 
 /// Any value, of which nothing is kept. Reading it fails if an object in it names a member twice.
@@ -36,6 +37,15 @@ pub(crate) struct Unique;
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         value.deserialize_any(UniqueVisitor)
+    }
+}
+
+/// An object, of which nothing is kept. Reading it fails as [`Unique`] does.
+pub(crate) struct UniqueObject;
+
+impl<'de> Deserialize<'de> for UniqueObject {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        value.deserialize_map(UniqueVisitor).map(|Unique| Self)
     }
 }
 
@@ -85,9 +95,4 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         }
         Ok(Unique)
     }
-}
-
-/// Whether a member is there, whatever its value.
-pub(crate) fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(value).map(|_| true)
 }

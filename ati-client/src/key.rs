@@ -1,15 +1,14 @@
 //! The keys that tokens are issued and validated with.
 
 use std::fmt;
-
-use jsonwebtoken::signature::{Signer, Verifier};
+use std::path::Path;
 
 use crate::crypto::{Es256Private, Es256Public, Hs256};
-use crate::{Algorithm, Error, env, pem, secret};
+use crate::{Algorithm, Error, env, key_file, pem, secret};
 
-/// What tokens are issued with: a secret for HS256, or a private key on P-256 for ES256.
+/// A key that signs tokens: a secret for HS256, or a private key on P-256 for ES256.
 ///
-/// It shows nothing of itself, and wipes the secret when it is dropped.
+/// `Debug` does not show it, and its memory is wiped when it is dropped.
 ///
 /// ```
 /// use ati_client::{Algorithm, SigningKey};
@@ -21,7 +20,10 @@ use crate::{Algorithm, Error, env, pem, secret};
 /// # Ok::<(), ati_client::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct SigningKey(Signing);
+pub struct SigningKey {
+    key: Signing,
+    id: Option<String>,
+}
 
 #[derive(Clone)]
 enum Signing {
@@ -34,12 +36,14 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes (RFC 7518 §3.2).
+    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes
+    /// (RFC 7518 §3.2).
     pub fn from_hex(secret: &str) -> Result<Self, Error> {
-        secret::strong(secret).map(|secret| Self(Signing::Hs256(secret)))
+        secret::strong(secret).map(|secret| Self::without_id(Signing::Hs256(secret)))
     }
 
-    /// A secret for HS256, however short: a short one can be guessed, and who guesses it can issue any token.
+    /// A secret for HS256, however short: a short one can be guessed, and then used to issue
+    /// any token.
     ///
     /// For tokens of a deployment that has such a secret and cannot change it yet.
     ///
@@ -47,67 +51,122 @@ impl SigningKey {
     ///
     /// [`Error::BadSecret`] if it is not hex, or empty.
     pub fn from_hex_of_any_length(secret: &str) -> Result<Self, Error> {
-        secret::any(secret).map(|secret| Self(Signing::Hs256(secret)))
+        secret::any(secret).map(|secret| Self::without_id(Signing::Hs256(secret)))
     }
 
     /// A private key on P-256 for ES256, in PEM, as PKCS#8 or SEC 1.
     ///
     /// # Errors
     ///
-    /// [`Error::BadKey`] if there is none in the text, or one of another kind.
+    /// [`Error::BadKey`] if the text holds no key, several, or one of another kind.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        pem::private(pem).map(|key| Self(Signing::Es256(Box::new(key))))
+        pem::private(pem).map(|key| Self::without_id(Signing::Es256(Box::new(key))))
     }
 
-    /// The key that the environment names: the PEM file at `ATI_JWT_PRIVATE_KEY`, or the secret in `ATI_JWT_SECRET`.
+    /// Reads the private keys in a directory of `.pem` files, the newest first.
+    ///
+    /// Names decide what is newest: they are sorted in descending order, so that `2026-11.pem`
+    /// comes before `2026-05.pem`. A key's [id](Self::id) is its file's name without `.pem`. Names
+    /// that begin with a dot are skipped. A token is issued with the first key.
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if there is none to sign with, as when only `ATI_JWT_PUBLIC_KEY` names one: it takes
-    /// precedence over a secret. [`Error::Environment`] if there is one that cannot be used.
+    /// [`Error::UnreadableKey`] if the directory cannot be read, [`Error::BadKey`] if it has no
+    /// key, [`Error::KeyFile`] if one of its files is no usable key: none is ever left out
+    /// silently.
+    pub fn from_pem_directory(directory: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
+        key_file::read_directory(directory.as_ref(), |id, pem| {
+            Self::from_pem(pem)?.with_id(id)
+        })
+    }
+
+    /// Reads the newest key that the environment names.
+    ///
+    /// `ATI_JWT_PRIVATE_KEY` is the path of a PEM file, or of a directory of them, as
+    /// [`from_pem_directory`](Self::from_pem_directory) reads it. Without it, `ATI_JWT_SECRETS`
+    /// holds secrets in hex, separated by commas, the newest first. Without either,
+    /// `ATI_JWT_SECRET` holds one. Where `ATI_JWT_PUBLIC_KEY` is set too, the key must belong to
+    /// one of the public keys, and has that key's id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoKey`] if no variable names a key that signs. `ATI_JWT_PUBLIC_KEY` alone is such a
+    /// case, even beside a secret: it takes precedence. [`Error::Environment`] if a variable names
+    /// a key that cannot be used. [`Error::BadKey`] if private and public key do not belong
+    /// together.
     pub fn from_env() -> Result<Self, Error> {
         env::Environment::of_process().signing_key()
     }
 
-    /// What validates the tokens that this issues.
-    #[must_use]
-    pub fn verifying_key(&self) -> VerifyingKey {
-        VerifyingKey(match &self.0 {
-            Signing::Hs256(secret) => Verifying::Hs256(secret.clone()),
-            Signing::Es256(key) => Verifying::Es256(key.public().clone()),
+    /// Gives the key an id, which is issued as the `kid` of its tokens (RFC 7515 §4.1.4).
+    ///
+    /// A second call replaces the id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadKey`] if the id is empty.
+    pub fn with_id(self, id: impl Into<String>) -> Result<Self, Error> {
+        Ok(Self {
+            id: Some(checked_id(id.into())?),
+            ..self
         })
     }
 
-    /// Which way it signs.
+    /// The id of the key, if it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The key that validates the tokens that this one signs. It has the same id.
+    #[must_use]
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey {
+            key: match &self.key {
+                Signing::Hs256(secret) => Verifying::Hs256(secret.clone()),
+                Signing::Es256(key) => Verifying::Es256(key.public().clone()),
+            },
+            id: self.id.clone(),
+        }
+    }
+
+    /// The algorithm that the key signs with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        match &self.0 {
+        match &self.key {
             Signing::Hs256(_) => Algorithm::Hs256,
             Signing::Es256(_) => Algorithm::Es256,
         }
     }
 
+    fn without_id(key: Signing) -> Self {
+        Self { key, id: None }
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        match &self.0 {
-            Signing::Hs256(secret) => secret.try_sign(message),
-            Signing::Es256(key) => key.try_sign(message),
+        match &self.key {
+            Signing::Hs256(secret) => Ok(secret.sign(message)),
+            // Whatever else can go wrong with a key was found when it was made.
+            Signing::Es256(key) => key.sign(message).ok_or(Error::NoRandomness),
         }
-        // Whatever else can go wrong with a key was found when it was made.
-        .map_err(|_| Error::NoRandomness)
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({}, [hidden])", self.algorithm())
+        show(f, "SigningKey", self.algorithm(), self.id())
     }
 }
 
-/// What tokens are validated with: the secret they were issued with, or the public key to the private one.
+/// A key that validates tokens: the secret they were issued with, or the public key to the private
+/// one.
 ///
 /// The key fixes the algorithm. A token that names another is refused, whatever its signature.
 #[derive(Clone)]
-pub struct VerifyingKey(Verifying);
+pub struct VerifyingKey {
+    key: Verifying,
+    id: Option<String>,
+}
 
 #[derive(Clone)]
 enum Verifying {
@@ -120,9 +179,10 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes (RFC 7518 §3.2).
+    /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes
+    /// (RFC 7518 §3.2).
     pub fn from_hex(secret: &str) -> Result<Self, Error> {
-        secret::strong(secret).map(|secret| Self(Verifying::Hs256(secret)))
+        secret::strong(secret).map(|secret| Self::without_id(Verifying::Hs256(secret)))
     }
 
     /// A secret for HS256, however short: see [`SigningKey::from_hex_of_any_length`].
@@ -131,53 +191,130 @@ impl VerifyingKey {
     ///
     /// [`Error::BadSecret`] if it is not hex, or empty.
     pub fn from_hex_of_any_length(secret: &str) -> Result<Self, Error> {
-        secret::any(secret).map(|secret| Self(Verifying::Hs256(secret)))
+        secret::any(secret).map(|secret| Self::without_id(Verifying::Hs256(secret)))
     }
 
     /// A public key on P-256 for ES256, in PEM, as SPKI.
     ///
     /// # Errors
     ///
-    /// [`Error::BadKey`] if there is none in the text, or one of another kind.
+    /// [`Error::BadKey`] if the text holds no key, several, or one of another kind.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        pem::public(pem).map(|key| Self(Verifying::Es256(key)))
+        pem::public(pem).map(|key| Self::without_id(Verifying::Es256(key)))
     }
 
-    /// The key that the environment names: the PEM file at `ATI_JWT_PUBLIC_KEY`, or the public half of the one at
-    /// `ATI_JWT_PRIVATE_KEY`, or the secret in `ATI_JWT_SECRET`.
+    /// Reads the public keys in a directory of `.pem` files: see
+    /// [`SigningKey::from_pem_directory`].
+    ///
+    /// ```no_run
+    /// use ati_client::{Verifier, VerifyingKey};
+    ///
+    /// let keys = VerifyingKey::from_pem_directory("/etc/ati/keys")?; // 2026-11.pem, 2026-05.pem
+    /// let verifier = Verifier::builder(keys).build()?;
+    /// # Ok::<(), ati_client::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if it names none, [`Error::Environment`] if it names one that cannot be used.
-    pub fn from_env() -> Result<Self, Error> {
-        env::Environment::of_process().verifying_key()
+    /// As [`SigningKey::from_pem_directory`].
+    pub fn from_pem_directory(directory: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
+        key_file::read_directory(directory.as_ref(), |id, pem| {
+            Self::from_pem(pem)?.with_id(id)
+        })
     }
 
-    /// Which way the tokens must be signed.
+    /// Reads every key that the environment names, the newest first.
+    ///
+    /// `ATI_JWT_PUBLIC_KEY` is the path of a PEM file, or of a directory of them, as
+    /// [`from_pem_directory`](Self::from_pem_directory) reads it. Without it, the public halves of
+    /// what `ATI_JWT_PRIVATE_KEY` names are taken. Without either, the secrets of `ATI_JWT_SECRETS`
+    /// (in hex, separated by commas) are, else the one of `ATI_JWT_SECRET`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if one names a key that
+    /// cannot be used.
+    pub fn from_env() -> Result<Vec<Self>, Error> {
+        env::Environment::of_process().verifying_keys()
+    }
+
+    /// Gives the key an id: tokens whose `kid` it is are validated with this key, and no other.
+    ///
+    /// A second call replaces the id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadKey`] if the id is empty.
+    pub fn with_id(self, id: impl Into<String>) -> Result<Self, Error> {
+        Ok(Self {
+            id: Some(checked_id(id.into())?),
+            ..self
+        })
+    }
+
+    /// The id of the key, if it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The algorithm that tokens of this key must be signed with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        match &self.0 {
+        match &self.key {
             Verifying::Hs256(_) => Algorithm::Hs256,
             Verifying::Es256(_) => Algorithm::Es256,
         }
     }
 
-    pub(crate) fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Error> {
-        match &self.0 {
-            Verifying::Hs256(secret) => secret.verify(message, signature),
-            Verifying::Es256(key) => key.verify(message, signature),
+    fn without_id(key: Verifying) -> Self {
+        Self { key, id: None }
+    }
+
+    /// Whether `signature` is this key's for `message`.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.key {
+            Verifying::Hs256(secret) => secret.verifies(message, signature),
+            Verifying::Es256(key) => key.verifies(message, signature),
         }
-        .map_err(|_| Error::BadSignature)
     }
 
     /// Whether it is the public half of `key`.
     pub(crate) fn is_of(&self, key: &SigningKey) -> bool {
-        matches!((&self.0, &key.0), (Verifying::Es256(public), Signing::Es256(private)) if public == private.public())
+        matches!((&self.key, &key.key), (Verifying::Es256(public), Signing::Es256(private)) if public == private.public())
     }
 }
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({}, [hidden])", self.algorithm())
+        show(f, "VerifyingKey", self.algorithm(), self.id())
     }
+}
+
+/// So that [`Verifier::builder`](crate::Verifier::builder) takes one key as well as several.
+impl From<VerifyingKey> for Vec<VerifyingKey> {
+    fn from(key: VerifyingKey) -> Self {
+        vec![key]
+    }
+}
+
+fn show(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    algorithm: Algorithm,
+    id: Option<&str>,
+) -> fmt::Result {
+    match id {
+        Some(id) => write!(f, "{name}({algorithm}, {id:?}, [hidden])"),
+        None => write!(f, "{name}({algorithm}, [hidden])"),
+    }
+}
+
+fn checked_id(id: String) -> Result<String, Error> {
+    if id.is_empty() {
+        return Err(Error::BadKey {
+            reason: "its id is empty: name it, or leave the id out",
+        });
+    }
+    Ok(id)
 }

@@ -1,7 +1,8 @@
 //! ATI tokens: who an AI agent is, which tools it may use, for how long and how often.
 //!
-//! ATI (Agent Tools Interface) gives an agent's sandbox one credential, a JWT. An *orchestrator* issues it, and whoever
-//! stands before the tools verifies it: ATI's proxy, or a service with this crate.
+//! ATI (Agent Tools Interface) gives an agent's sandbox one credential, a JWT. An *orchestrator*
+//! issues it, and a verifier in front of the tools checks it: ATI's proxy, or a service with this
+//! crate.
 //!
 //! From a secret to an agent's sandbox:
 //!
@@ -34,12 +35,15 @@
 //!
 //! # What holds
 //!
-//! - The key fixes how a token is signed; a token has no say in it. A key that is configured and cannot be used is an error,
-//!   and no configuration turns verification off.
-//! - [`Claims`] are vouched for: by a signature, or by the program that built them. What nobody vouches for is
-//!   [`Unverified`], which nothing that grants anything takes.
-//! - A token in which anything is written twice, in another way than usual, or of another type than expected, is refused.
-//! - Secrets are wiped when they are dropped. Keys and tokens never show in `Debug` or in an [`Error`].
+//! - The key fixes how a token is signed; a token has no say in it. A key that is configured and
+//!   cannot be used is an error, and no configuration turns verification off.
+//! - A verifier takes several keys, so that a key can be replaced while tokens of the old one live.
+//! - [`Claims`] come from a verified token, or from the program that built them. The claims of any
+//!   other token are [`Unverified`], which nothing that grants access accepts.
+//! - A token in which anything is written twice, in another way than usual, or of another type than
+//!   expected, is refused.
+//! - Secrets are wiped when they are dropped. Keys and tokens never show in `Debug` or in an [`Error`],
+//!   and text from outside is escaped wherever it is displayed.
 //!
 //! # Where to go
 //!
@@ -48,6 +52,7 @@
 //! | start an agent with a token | [`Orchestrator`], [`Sandbox`] |
 //! | issue any token | [`Claims::builder`], [`issue`] |
 //! | verify tokens | [`Verifier`]; [`VerifiedCache`] makes it cheaper, [`ReplayGuard`] stricter |
+//! | replace a key | [`Verifier`](Verifier#several-keys), [`VerifyingKey::from_pem_directory`] |
 //! | know what a token grants | [`Scopes::grants`], [`check_scope`] |
 //! | hold agents to their rates | [`RateLimiter`] |
 //! | look into a token without a key | [`inspect`] |
@@ -58,9 +63,11 @@ mod clock;
 mod crypto;
 mod env;
 mod error;
+mod header;
 mod json;
 mod jws;
 mod key;
+mod key_file;
 mod limiter;
 mod memory_rates;
 mod orchestrator;
@@ -91,4 +98,4 @@ pub use scope::{
     Scopes, build_scope_string, check_scope, is_loose_wildcard, matches_wildcard, parse_scopes,
 };
 pub use unverified::{Unverified, inspect};
-pub use verifier::{Verifier, VerifierBuilder};
+pub use verifier::{MAX_LEEWAY, Verifier, VerifierBuilder};

@@ -40,19 +40,18 @@ pub struct Orchestrator {
 }
 
 impl Orchestrator {
-    /// An orchestrator of agents that reach their tools through the proxy at `proxy_url`. Slashes at its end are left out.
+    /// An orchestrator of agents that reach their tools through the proxy at `proxy_url`. Slashes
+    /// at its end are left out.
+    ///
+    /// The URL holds no credentials: agents get it, and it is logged. The token is the credential.
     ///
     /// # Errors
     ///
-    /// [`Error::BadProxyUrl`] if that is no URL.
+    /// [`Error::BadProxyUrl`] if the URL is not `http` or `https`, a host, perhaps a port and a
+    /// path. User information (`user:password@`), a query, a fragment and white space are refused.
     pub fn new(proxy_url: &str, key: SigningKey) -> Result<Self, Error> {
         let proxy_url = proxy_url.trim_end_matches('/');
-        let host = ["https://", "http://"]
-            .iter()
-            .find_map(|scheme| proxy_url.strip_prefix(scheme))
-            .ok_or(Error::BadProxyUrl)?;
-        // It becomes a line of `NAME=value` where variables are handed on as text.
-        if host.is_empty() || proxy_url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if !is_base_url(proxy_url) {
             return Err(Error::BadProxyUrl);
         }
         Ok(Self {
@@ -63,14 +62,16 @@ impl Orchestrator {
         })
     }
 
-    /// Whom the tokens are for, instead of `ati-proxy`.
+    /// Sets the audience of the tokens. The default is `ati-proxy`. A second call replaces the
+    /// audience.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Whom the tokens are from, instead of `ati-orchestrator`.
+    /// Sets the issuer of the tokens. The default is `ati-orchestrator`. A second call replaces the
+    /// issuer.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
@@ -81,7 +82,8 @@ impl Orchestrator {
     ///
     /// # Errors
     ///
-    /// [`Error::BadScope`] or [`Error::BadClaim`] if the sandbox asks for what cannot be; what [`issue`] fails with.
+    /// [`Error::BadScope`], [`Error::BadClaim`] or [`Error::TwoRates`] if the sandbox asks for what
+    /// a token cannot say; the errors of [`issue`].
     pub fn provision_sandbox(&self, sandbox: &Sandbox) -> Result<SandboxEnv, Error> {
         let scope = build_scope_string(&sandbox.tools, &sandbox.skills, &sandbox.scopes)?;
         let mut claims = Claims::builder(&sandbox.agent_id).scopes(parse_scopes(&scope));
@@ -104,7 +106,28 @@ impl Orchestrator {
     }
 }
 
-/// What one agent's sandbox may use. With nothing but its name: nothing, for an hour.
+/// Whether the text is `http://` or `https://`, a host, perhaps a port, perhaps a path, and nothing
+/// else.
+fn is_base_url(url: &str) -> bool {
+    let after_scheme = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    let authority = after_scheme.and_then(|rest| rest.split('/').next());
+    // It becomes a line of `NAME=value` where variables are handed on as text. A backslash is a
+    // slash to some readers, for whom the host would end there.
+    let is_plain = |c: char| {
+        !c.is_whitespace() && !matches!(c, '?' | '#') && !c.escape_debug().any(|c| c == '\\')
+    };
+    url.chars().all(is_plain)
+        && authority.is_some_and(|host| {
+            // What stands before an `@` is user information (RFC 3986 §3.2.1).
+            !host.is_empty() && !host.starts_with(':') && !host.contains('@')
+        })
+}
+
+/// The tools, skills and limits of one agent's sandbox.
+///
+/// By default it may use nothing, and its token lives for an hour.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Sandbox {
@@ -129,46 +152,49 @@ impl Sandbox {
         }
     }
 
-    /// One more tool: a name, or the beginning of one and a `*`. The prefix `tool:` can be left out.
+    /// Adds a tool: a name, or the beginning of one and a `*`. The prefix `tool:` can be left out.
     pub fn tool(self, tool: impl Into<String>) -> Self {
         self.tools([tool])
     }
 
-    /// More tools.
+    /// Adds tools.
     pub fn tools(mut self, tools: impl IntoIterator<Item: Into<String>>) -> Self {
         self.tools.extend(tools.into_iter().map(Into::into));
         self
     }
 
-    /// One more skill: a name, or the beginning of one and a `*`. The prefix `skill:` can be left out.
+    /// Adds a skill: a name, or the beginning of one and a `*`. The prefix `skill:` can be left
+    /// out.
     pub fn skill(self, skill: impl Into<String>) -> Self {
         self.skills([skill])
     }
 
-    /// More skills.
+    /// Adds skills.
     pub fn skills(mut self, skills: impl IntoIterator<Item: Into<String>>) -> Self {
         self.skills.extend(skills.into_iter().map(Into::into));
         self
     }
 
-    /// One more scope, as it is.
+    /// Adds a scope, as it is.
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.scopes([scope])
     }
 
-    /// More scopes, as they are.
+    /// Adds scopes, as they are.
     pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
     }
 
-    /// How long the token lives, in whole seconds, instead of an hour.
+    /// Sets the token's lifetime, in whole seconds. The default is an hour. A second call replaces
+    /// the lifetime.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// One more rate: see [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
+    /// Adds a rate. A second, different rate for the same pattern is an error when the sandbox is
+    /// provisioned: see [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
     pub fn rate(mut self, pattern: impl Into<String>, rate: RateSpec) -> Self {
         self.rates.push((pattern.into(), rate));
         self

@@ -1,4 +1,4 @@
-//! What a token says, whether or not anyone may believe it.
+//! The content of a token, verified or not.
 
 use std::fmt;
 
@@ -7,97 +7,99 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::{Error, RateSpec, Scopes, read};
 
-/// What a token says: the part that [`Claims`](crate::Claims) and [`Unverified`](crate::Unverified) have in common.
+/// The content of a token: the part that [`Claims`](crate::Claims) and
+/// [`Unverified`](crate::Unverified) have in common.
 ///
 /// Both give it by `Deref`, so `claims.sub()` reads it. It grants nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
     /// The JSON text as it stands in the token.
     text: String,
-    said: Said,
+    registered: RegisteredClaims,
 }
 
 impl Payload {
     /// Of a token.
     pub(crate) fn read(text: String) -> Result<Self, Error> {
-        let said = read::claims(&text)?;
-        Ok(Self { text, said })
+        let registered = read::claims(&text)?;
+        Ok(Self { text, registered })
     }
 
     /// For a token.
-    pub(crate) fn write(said: Said) -> Result<Self, Error> {
-        let text = serde_json::to_string(&said).map_err(|_| Error::Malformed {
+    pub(crate) fn write(registered: RegisteredClaims) -> Result<Self, Error> {
+        let text = serde_json::to_string(&registered).map_err(|_| Error::Malformed {
             reason: "its claims cannot be written as JSON",
         })?;
-        Ok(Self { text, said })
+        Ok(Self { text, registered })
     }
 
-    pub(crate) fn said(&self) -> &Said {
-        &self.said
+    pub(crate) fn registered(&self) -> &RegisteredClaims {
+        &self.registered
     }
 
     /// The agent, or the sandbox that it runs in.
     #[must_use]
     pub fn sub(&self) -> &str {
-        &self.said.sub
+        &self.registered.sub
     }
 
-    /// Whom the token is for.
+    /// The audiences of the token: the services that it is for.
     #[must_use]
     pub fn aud(&self) -> &[String] {
-        &self.said.aud
+        &self.registered.aud
     }
 
     /// When it was issued, in Unix seconds.
     #[must_use]
     pub fn iat(&self) -> u64 {
-        self.said.iat
+        self.registered.iat
     }
 
     /// When it expires, in Unix seconds.
     #[must_use]
     pub fn exp(&self) -> u64 {
-        self.said.exp
+        self.registered.exp
     }
 
-    /// Who issued it.
+    /// The issuer, if the token names one.
     #[must_use]
     pub fn iss(&self) -> Option<&str> {
-        self.said.iss.as_deref()
+        self.registered.iss.as_deref()
     }
 
     /// The id of the token itself.
     #[must_use]
     pub fn jti(&self) -> Option<&str> {
-        self.said.jti.as_deref()
+        self.registered.jti.as_deref()
     }
 
     /// The job that the agent works on.
     #[must_use]
     pub fn job_id(&self) -> Option<&str> {
-        self.said.job_id.as_deref()
+        self.registered.job_id.as_deref()
     }
 
     /// The sandbox that the agent runs in.
     #[must_use]
     pub fn sandbox_id(&self) -> Option<&str> {
-        self.said.sandbox_id.as_deref()
+        self.registered.sandbox_id.as_deref()
     }
 
     /// The patterns that calls are limited for, and how.
     ///
     /// # Errors
     ///
-    /// [`Error::BadRate`] if one of them cannot be read. No limit holds then, so neither does the token: whoever enforces
-    /// rates refuses it.
+    /// [`Error::BadRate`] if one of them cannot be read. No limit holds then, so neither does the
+    /// token: a service that enforces rates refuses it.
     pub fn rates(&self) -> Result<Vec<(&str, RateSpec)>, Error> {
-        let rates = self.said.rates.iter();
+        let rates = self.registered.rates.iter();
         rates
             .map(|(pattern, spec)| Ok((pattern.as_str(), spec.parse()?)))
             .collect()
     }
 
-    /// The claims as they stand in the token, to the letter, those included that mean nothing here: a JSON object.
+    /// The claims as they stand in the token, to the letter, those included that mean nothing here:
+    /// a JSON object.
     #[must_use]
     pub fn to_json(&self) -> &str {
         &self.text
@@ -106,14 +108,14 @@ impl Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Escaped: whoever wrote it may have put line breaks between the claims.
+        // Escaped: the token's author may have put line breaks between the claims.
         write!(f, "Payload({:?})", self.text)
     }
 }
 
 /// The claims that mean something here, in the order in which they are issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Said {
+pub(crate) struct RegisteredClaims {
     pub(crate) sub: String,
     #[serde(serialize_with = "one_or_many")]
     pub(crate) aud: Vec<String>,
@@ -128,11 +130,7 @@ pub(crate) struct Said {
     pub(crate) iss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jti: Option<String>,
-    #[serde(
-        rename = "ati",
-        skip_serializing_if = "Vec::is_empty",
-        serialize_with = "namespace"
-    )]
+    #[serde(rename = "ati", serialize_with = "namespace")]
     pub(crate) rates: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job_id: Option<String>,
@@ -152,7 +150,7 @@ fn as_text<S: Serializer>(scopes: &Scopes, json: S) -> Result<S::Ok, S::Error> {
     json.serialize_str(scopes.as_str())
 }
 
-/// `{"v":1,"rate":{…}}`
+/// `{"v":1,"rate":{…}}`, or `{"v":1}` without rates.
 fn namespace<S: Serializer>(rates: &[(String, String)], json: S) -> Result<S::Ok, S::Error> {
     struct Rates<'a>(&'a [(String, String)]);
 
@@ -162,8 +160,10 @@ fn namespace<S: Serializer>(rates: &[(String, String)], json: S) -> Result<S::Ok
         }
     }
 
-    let mut ati = json.serialize_map(Some(2))?;
+    let mut ati = json.serialize_map(None)?;
     ati.serialize_entry("v", &1)?;
-    ati.serialize_entry("rate", &Rates(rates))?;
+    if !rates.is_empty() {
+        ati.serialize_entry("rate", &Rates(rates))?;
+    }
     ati.end()
 }

@@ -5,7 +5,7 @@ use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use sec1::{EcParameters, EcPrivateKey};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::crypto::{Es256Private, Es256Public, Point};
@@ -22,13 +22,14 @@ const NOT_DER: Error = Error::BadKey {
     reason: "what is inside the PEM text is damaged",
 };
 
-/// The first private key in a PEM text, as PKCS#8 or SEC 1.
+/// The private key in a PEM text, as PKCS#8 or SEC 1.
 pub(crate) fn private(pem: &[u8]) -> Result<Es256Private, Error> {
-    let mut key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Error::BadKey {
-        reason: "there is no private key in the PEM text; one begins with `-----BEGIN PRIVATE KEY-----` or \
-                 `-----BEGIN EC PRIVATE KEY-----`",
+    let keys = PrivateKeyDer::pem_slice_iter(pem).map(|key| key.map(Zeroizing::new));
+    let key = only(keys).ok_or(Error::BadKey {
+        reason: "there is not one private key in the PEM text; it begins with `-----BEGIN PRIVATE KEY-----` or \
+                 `-----BEGIN EC PRIVATE KEY-----`, and several belong into files of their own",
     })?;
-    let read = match &key {
+    match &*key {
         PrivateKeyDer::Pkcs8(der) => pkcs8(der.secret_pkcs8_der()),
         PrivateKeyDer::Sec1(der) => EcPrivateKey::from_der(der.secret_sec1_der())
             .map_err(|_| NOT_DER)
@@ -37,9 +38,7 @@ pub(crate) fn private(pem: &[u8]) -> Result<Es256Private, Error> {
                 None => Err(NOT_P256),
             }),
         _ => Err(NOT_P256),
-    };
-    key.zeroize();
-    read
+    }
 }
 
 fn pkcs8(der: &[u8]) -> Result<Es256Private, Error> {
@@ -63,15 +62,22 @@ fn ec(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
     Es256Private::new(scalar, point(public)?)
 }
 
-/// The first public key in a PEM text, as SPKI.
+/// The public key in a PEM text, as SPKI.
 pub(crate) fn public(pem: &[u8]) -> Result<Es256Public, Error> {
-    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| Error::BadKey {
-        reason: "there is no public key in the PEM text; one begins with `-----BEGIN PUBLIC KEY-----`",
+    let der = only(SubjectPublicKeyInfoDer::pem_slice_iter(pem)).ok_or(Error::BadKey {
+        reason: "there is not one public key in the PEM text; it begins with `-----BEGIN PUBLIC KEY-----`, and \
+                 several belong into files of their own",
     })?;
     let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| NOT_DER)?;
     on_p256(&info.algorithm)?;
     let public = info.subject_public_key.as_bytes().ok_or(NOT_DER)?;
     Es256Public::new(point(public)?)
+}
+
+/// The one key of its kind in a PEM text. A second one would go unused without a word.
+fn only<K, E>(mut keys: impl Iterator<Item = Result<K, E>>) -> Option<K> {
+    let key = keys.next()?.ok()?;
+    keys.next().is_none().then_some(key)
 }
 
 fn on_p256(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), Error> {

@@ -6,17 +6,17 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use crate::json::{Seen, Text, Unique};
-use crate::payload::Said;
+use crate::payload::RegisteredClaims;
 use crate::{Error, Scopes};
 
 /// The claims in the JSON `text`.
-pub(crate) fn claims(text: &str) -> Result<Said, Error> {
+pub(crate) fn claims(text: &str) -> Result<RegisteredClaims, Error> {
     let mut cause = None;
     let mut json = serde_json::Deserializer::from_str(text);
-    let said = Claims { cause: &mut cause }
+    let claims = Claims { cause: &mut cause }
         .deserialize(&mut json)
-        .and_then(|said| json.end().map(|()| said));
-    said.map_err(|error| {
+        .and_then(|registered| json.end().map(|()| registered));
+    claims.map_err(|error| {
         cause
             .filter(|_| error.is_data())
             .unwrap_or(Error::Malformed {
@@ -73,21 +73,24 @@ const STRING: &str = "a string";
 const SECONDS: &str = "a whole number of seconds";
 
 impl<'de> DeserializeSeed<'de> for Claims<'_> {
-    type Value = Said;
+    type Value = RegisteredClaims;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Said, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<RegisteredClaims, D::Error> {
         json.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Claims<'_> {
-    type Value = Said;
+    type Value = RegisteredClaims;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Said, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(
+        mut self,
+        mut members: A,
+    ) -> Result<RegisteredClaims, A::Error> {
         let (mut sub, mut scope, mut aud) = (None, None, None);
         let (mut iat, mut exp, mut nbf) = (None, None, None);
         let (mut iss, mut jti, mut job_id, mut sandbox_id) = (None, None, None, None);
@@ -114,8 +117,17 @@ impl<'de> Visitor<'de> for Claims<'_> {
                 }
             }
         }
+        let rates = match ati {
+            None => Vec::new(),
+            Some(Namespace { version: 1, rates }) => rates,
+            // What another version says of limits cannot be known, and no limits is not a safe
+            // guess.
+            Some(Namespace { version, .. }) => {
+                return self.refuse(Error::UnknownVersion { version });
+            }
+        };
         let aud: Audiences = self.need(aud, "aud")?;
-        Ok(Said {
+        Ok(RegisteredClaims {
             sub: self.need(sub, "sub")?,
             aud: aud.0,
             iat: self.need(iat, "iat")?,
@@ -124,7 +136,7 @@ impl<'de> Visitor<'de> for Claims<'_> {
             scope: Scopes::new(self.need(scope, "scope")?),
             iss,
             jti,
-            rates: ati.map(|ati| ati.rates).unwrap_or_default(),
+            rates,
             job_id,
             sandbox_id,
         })
@@ -166,6 +178,7 @@ const NAMESPACE: &str = "an object with a number `v` and, for rates, an object o
 
 /// The value of `ati`.
 struct Namespace {
+    version: u64,
     rates: Vec<(String, String)>,
 }
 
@@ -198,8 +211,10 @@ impl<'de> Visitor<'de> for NamespaceVisitor {
             }
             seen.add(name)?;
         }
-        version.ok_or_else(|| A::Error::missing_field("v"))?;
-        Ok(Namespace { rates: rates.0 })
+        Ok(Namespace {
+            version: version.ok_or_else(|| A::Error::missing_field("v"))?,
+            rates: rates.0,
+        })
     }
 }
 

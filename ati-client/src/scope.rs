@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::redact::{Escaped, excerpt};
 
 /// What a scope of a tool begins with.
 const TOOL: &str = "tool:";
@@ -12,8 +12,8 @@ const SKILL: &str = "skill:";
 
 /// The scopes that a token grants, in the order in which it names them.
 ///
-/// A scope is `tool:<name>`, `skill:<name>` or a bare word; one that ends in `*` covers every name that begins
-/// with what stands before.
+/// A scope is `tool:<name>`, `skill:<name>` or a bare word; one that ends in `*` covers every name
+/// that begins with what stands before.
 ///
 /// ```
 /// use ati_client::Claims;
@@ -47,7 +47,7 @@ impl Scopes {
         parse_scopes(&self.0)
     }
 
-    /// Whether there is none.
+    /// Whether the token grants no scope.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
@@ -60,9 +60,11 @@ impl Scopes {
     }
 }
 
+/// For logs: text that a terminal obeys is escaped. [`as_str`](Scopes::as_str) is the claim as it
+/// stands.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Escaped(&self.0).fmt(f)
     }
 }
 
@@ -92,7 +94,8 @@ pub fn parse_scopes(scope: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 ///
-/// [`Error::BadScope`] if a name is empty or holds white space, which would grant something else than it says.
+/// [`Error::BadScope`] if a name is empty or holds white space, which would grant something else
+/// than it says.
 pub fn build_scope_string(
     tools: impl IntoIterator<Item: AsRef<str>>,
     skills: impl IntoIterator<Item: AsRef<str>>,
@@ -172,14 +175,15 @@ fn covers(pattern: &str, name: &str, alias: Option<Joined<'_>>) -> bool {
 
 /// Whether the rate of `pattern` counts for a call of `name`.
 ///
-/// Rates follow the tool, whatever it is called by: when an older name is called, which is `tool:github_search` for
-/// `tool:github:search`, those of the name that it may stand for count too.
+/// Rates follow the tool, whatever it is called by: when an older name is called, which is
+/// `tool:github_search` for `tool:github:search`, those of the name that it may stand for count
+/// too.
 pub(crate) fn limits(pattern: &str, name: &str) -> bool {
     covers(pattern, name, older_name(name)) || newer_names(name).any(|name| name.matches(pattern))
 }
 
-/// Whether `name` is what `pattern` says: `*` is everything, a `*` at the end stands for any rest, and every other
-/// character for itself.
+/// Whether `name` is what `pattern` says: `*` is everything, a `*` at the end stands for any rest,
+/// and every other character for itself.
 ///
 /// ```
 /// use ati_client::matches_wildcard;
@@ -197,8 +201,8 @@ pub fn matches_wildcard(name: &str, pattern: &str) -> bool {
             .is_some_and(|prefix| name.starts_with(prefix))
 }
 
-/// Whether a pattern's `*` stands inside a name, so that it covers names that merely begin alike: `tool:git*` covers
-/// `tool:gitlab` as well as `tool:github`.
+/// Whether a pattern's `*` stands inside a name, so that it covers names that merely begin alike:
+/// `tool:git*` covers `tool:gitlab` as well as `tool:github`.
 ///
 /// ```
 /// use ati_client::is_loose_wildcard;
@@ -263,8 +267,8 @@ fn older_name(name: &str) -> Option<Joined<'_>> {
     })
 }
 
-/// `tool:github:search` for `tool:github_search` and `tool:github__search`: a colon for each of the places where the
-/// provider could end.
+/// `tool:github:search` for `tool:github_search` and `tool:github__search`: a colon for each of the
+/// places where the provider could end.
 fn newer_names(name: &str) -> impl Iterator<Item = Joined<'_>> {
     let at_each = |joint: &'static str| {
         name.strip_prefix(TOOL)

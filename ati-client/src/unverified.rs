@@ -1,4 +1,4 @@
-//! What a token says to someone who may not believe it.
+//! The claims of a token that was not verified.
 
 use std::ops::Deref;
 
@@ -6,9 +6,10 @@ use crate::Error;
 use crate::jws::Compact;
 use crate::payload::Payload;
 
-/// What a token says that nobody has verified: anyone can have written it.
+/// The claims of a token that was not verified: anyone can have written it.
 ///
-/// It is for looking at. Nothing that grants anything takes it, and it cannot be turned into [`Claims`](crate::Claims).
+/// It is for looking at. Nothing that grants anything takes it, and it cannot be turned into
+/// [`Claims`](crate::Claims).
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, inspect, issue};
@@ -35,7 +36,7 @@ impl Unverified {
     /// The scopes that the token names, as they stand there.
     #[must_use]
     pub fn scope(&self) -> &str {
-        self.payload.said().scope.as_str()
+        self.payload.registered().scope.as_str()
     }
 }
 
@@ -51,12 +52,12 @@ impl Deref for Unverified {
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`], [`Error::Malformed`], [`Error::MissingClaim`] or [`Error::WrongType`] if there is nothing to
-/// show.
+/// [`Error::TooLong`], [`Error::Malformed`], [`Error::MissingClaim`] or [`Error::WrongType`] if
+/// there is nothing to show.
 pub fn inspect(token: &str) -> Result<Unverified, Error> {
     let token = Compact::new(token)?;
     Ok(Unverified {
-        algorithm: token.algorithm()?,
+        algorithm: token.header()?.algorithm.into_owned(),
         payload: Payload::read(token.payload()?)?,
     })
 }

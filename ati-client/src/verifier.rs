@@ -1,20 +1,56 @@
-//! Whether a token may be believed.
+//! Verifying tokens: signature, audience, issuer and time.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::claims::AUDIENCE;
 use crate::env::Environment;
+use crate::error::seconds;
 use crate::jws::Compact;
 use crate::payload::Payload;
 use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock};
 
-/// How far clocks may be apart unless it is said.
+/// The default leeway.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Tells the tokens that may be believed from all others.
+/// The longest leeway that a verifier can have: 10 minutes. A longer one would keep expired tokens
+/// alive.
+pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
+
+/// Verifies tokens.
 ///
-/// It is made once and asked for each token; its clones share what it remembers.
+/// It is built once, at start-up, and verifies each token. Its clones share its cache and its
+/// replay guard.
+///
+/// # Several keys
+///
+/// A key is replaced without an interruption in three steps: every verifier gets the new key beside
+/// the old one, the issuer signs with the new one, and once the last old token has expired, the
+/// verifiers lose the old key. [`builder`](Self::builder) takes the keys, the newest first.
+///
+/// - A token without `kid` is tried with each key of its algorithm, in order. A wrong signature leads
+///   to the next key; nothing else does.
+/// - A token with a `kid` is tried with the keys of that [id](VerifyingKey::id) alone. If there are
+///   none, it is tried with the keys that have no id, since it may be theirs. If every key has an id,
+///   the token is refused with [`Error::UnknownKey`]: its key was removed, or never configured.
+///
+/// The key fixes the algorithm in each case.
+///
+/// ```
+/// use ati_client::{Claims, Error, SigningKey, Verifier, issue};
+///
+/// let old = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
+/// let new = SigningKey::from_hex("c81f0e6b5f2c0a9d3e4b7a8190a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3")?;
+/// let token = issue(&Claims::builder("agent-7").build()?, &old)?;
+///
+/// let both = Verifier::builder([new.verifying_key(), old.verifying_key()]).build()?;
+/// assert!(both.verify(&token).is_ok());
+/// let one = Verifier::builder(new.verifying_key()).build()?;
+/// assert_eq!(one.verify(&token), Err(Error::BadSignature));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Example
 ///
 /// ```
 /// use ati_client::{Claims, Error, SigningKey, Verifier, issue};
@@ -37,7 +73,8 @@ pub struct Verifier(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
-    key: VerifyingKey,
+    /// The newest first, and at least one.
+    keys: Vec<VerifyingKey>,
     audiences: Vec<String>,
     issuer: Option<String>,
     /// In seconds.
@@ -47,10 +84,11 @@ struct Rules {
 }
 
 impl Verifier {
-    /// A verifier of tokens that were signed with the key that belongs to `key`.
-    pub fn builder(key: VerifyingKey) -> VerifierBuilder {
+    /// Starts a verifier of tokens that were signed with one of `keys`: a key, or several, the
+    /// newest first.
+    pub fn builder(keys: impl Into<Vec<VerifyingKey>>) -> VerifierBuilder {
         VerifierBuilder {
-            key,
+            keys: keys.into(),
             audiences: vec![AUDIENCE.to_owned()],
             issuer: None,
             leeway: LEEWAY,
@@ -63,25 +101,26 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if it names no key, [`Error::Environment`] if something in it cannot be used.
+    /// [`Error::NoKey`] if it names no key, [`Error::Environment`] if something in it cannot be
+    /// used.
     pub fn from_env() -> Result<Self, Error> {
         VerifierBuilder::from_env()?.build()
     }
 
-    /// What the token says, if it may be believed now.
+    /// Verifies a token now, and returns its claims.
     ///
     /// # Errors
     ///
-    /// Why it may not, with a variant of its own for each cause.
+    /// The reason why the token is refused, with a variant of its own for each.
     pub fn verify(&self, token: &str) -> Result<Claims, Error> {
         self.verify_at(token, SystemTime::now())
     }
 
-    /// What the token says, if it may be believed at the time `now`.
+    /// Verifies a token at the time `now`, and returns its claims.
     ///
     /// # Errors
     ///
-    /// Why it may not, with a variant of its own for each cause.
+    /// The reason why the token is refused, with a variant of its own for each.
     pub fn verify_at(&self, token: &str, now: SystemTime) -> Result<Claims, Error> {
         let rules = &*self.0;
         let now = clock::seconds(now);
@@ -96,7 +135,7 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The tokens that need not be verified again, if it keeps any.
+    /// The cache of verified tokens, if there is one.
     #[must_use]
     pub fn cache(&self) -> Option<&VerifiedCache> {
         self.0.cache.as_ref()
@@ -104,20 +143,47 @@ impl Verifier {
 }
 
 impl Rules {
-    /// All that does not change with time.
+    /// Checks everything that does not change with time.
     fn vouch(&self, token: &str) -> Result<Claims, Error> {
         let token = Compact::new(token)?;
-        token.expect(self.key.algorithm())?;
-        self.key.verify(token.message(), &token.signature()?)?;
+        self.check_signature(token)?;
         let payload = Payload::read(token.payload()?)?;
         if !payload.aud().iter().any(|aud| self.audiences.contains(aud)) {
             return Err(Error::WrongAudience);
         }
-        // One that does not say whom it is from is not from whom it must be.
+        // A token without an issuer is not from the required one.
         if self.issuer.is_some() && self.issuer.as_deref() != payload.iss() {
             return Err(Error::WrongIssuer);
         }
         Ok(Claims::vouched(payload))
+    }
+
+    fn check_signature(&self, token: Compact<'_>) -> Result<(), Error> {
+        let header = token.header()?;
+        let keys = || self.keys_of(header.key_id.as_deref());
+        let expected = keys().next().ok_or(Error::UnknownKey)?.algorithm();
+        let mut keys = keys()
+            .filter(|key| key.algorithm().name() == header.algorithm)
+            .peekable();
+        if keys.peek().is_none() {
+            return Err(Error::WrongAlgorithm { expected });
+        }
+        let signature = token.signature()?;
+        if keys.any(|key| key.verifies(token.message(), &signature)) {
+            Ok(())
+        } else {
+            Err(Error::BadSignature)
+        }
+    }
+
+    /// The keys that a token with this `kid` can have been signed with, of any algorithm.
+    fn keys_of<'a>(&'a self, key_id: Option<&'a str>) -> impl Iterator<Item = &'a VerifyingKey> {
+        let is_known = key_id.is_some_and(|id| self.keys.iter().any(|key| key.id() == Some(id)));
+        self.keys.iter().filter(move |key| match key_id {
+            None => true,
+            Some(_) if is_known => key.id() == key_id,
+            Some(_) => key.id().is_none(),
+        })
     }
 
     fn check_time(&self, claims: &Claims, now: u64) -> Result<(), Error> {
@@ -126,7 +192,10 @@ impl Rules {
                 seconds_ago: now.saturating_sub(claims.exp()),
             });
         }
-        for (claim, from) in [("nbf", claims.said().nbf), ("iat", Some(claims.iat()))] {
+        for (claim, from) in [
+            ("nbf", claims.registered().nbf),
+            ("iat", Some(claims.iat())),
+        ] {
             if let Some(from) = from
                 && from > now.saturating_add(self.leeway)
             {
@@ -140,12 +209,14 @@ impl Rules {
     }
 }
 
-/// Puts a [`Verifier`] together. What is not set is: audience `ati-proxy`, any issuer, a leeway of a minute, nothing
-/// remembered.
+/// Builds a [`Verifier`].
+///
+/// The defaults: audience `ati-proxy`, any issuer, a leeway of a minute, no cache, no replay guard.
+/// Each method replaces what an earlier call of the same method set.
 #[derive(Debug)]
 #[must_use]
 pub struct VerifierBuilder {
-    key: VerifyingKey,
+    keys: Vec<VerifyingKey>,
     audiences: Vec<String>,
     issuer: Option<String>,
     leeway: Duration,
@@ -154,19 +225,23 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// A verifier as the environment describes it: the key as [`VerifyingKey::from_env`] has it, the audiences from
-    /// `ATI_JWT_ACCEPTED_AUDIENCES` (separated by commas), else the one in `ATI_JWT_AUDIENCE`, else `ati-proxy`, and the
-    /// issuer from `ATI_JWT_ISSUER`, if it is set.
+    /// Starts a verifier as the environment describes it.
+    ///
+    /// Its keys are those of [`VerifyingKey::from_env`]. Its audiences are those in
+    /// `ATI_JWT_ACCEPTED_AUDIENCES` (separated by commas), else the one in `ATI_JWT_AUDIENCE`, else
+    /// `ati-proxy`. It requires the issuer in `ATI_JWT_ISSUER`, if that is set. A method that is
+    /// called afterwards replaces what the environment says.
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if it names no key, [`Error::Environment`] if something in it cannot be used.
+    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable cannot be
+    /// used.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_environment(&Environment::of_process())
     }
 
     pub(crate) fn from_environment(environment: &Environment<'_>) -> Result<Self, Error> {
-        let builder = Verifier::builder(environment.verifying_key()?);
+        let builder = Verifier::builder(environment.verifying_keys()?);
         Ok(Self {
             audiences: environment.audiences()?.unwrap_or(builder.audiences),
             issuer: environment.issuer()?,
@@ -174,55 +249,70 @@ impl VerifierBuilder {
         })
     }
 
-    /// The one audience that tokens may be for.
+    /// Sets the one audience that tokens must be for. It replaces every audience that was set
+    /// before.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// The audiences that tokens may be for: one of them is enough.
+    /// Sets the audiences of which a token must be for at least one. They replace every audience
+    /// that was set before.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item: Into<String>>) -> Self {
         self.audiences = audiences.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Whom tokens must be from. One that does not say is refused.
+    /// Sets the issuer that tokens must be from. A token without an issuer is refused. A second
+    /// call replaces the issuer.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// How far this machine's clock and the issuer's may be apart, in whole seconds, instead of a minute.
+    /// Sets how far this machine's clock and the issuer's may be apart, in whole seconds and at
+    /// most [`MAX_LEEWAY`]. The default is a minute. A second call replaces the leeway.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Remembers tokens that were verified, so that the next request with the same token costs less.
+    /// Keeps the claims of verified tokens, so that the next request with the same token costs
+    /// less. A second call replaces the cache.
     pub fn cache(mut self, cache: VerifiedCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Lets each token through once.
+    /// Accepts each token once. A second call replaces the guard.
     pub fn replay_guard(mut self, guard: ReplayGuard) -> Self {
         self.replay_guard = Some(guard);
         self
     }
 
-    /// The verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyAudience`] if no audience is left, or one has no name; [`Error::EmptyIssuer`] if the issuer has none.
+    /// [`Error::NoVerifyingKey`] without a key; [`Error::EmptyAudience`] without an audience, or
+    /// with one that has no name; [`Error::EmptyIssuer`] if the issuer has no name;
+    /// [`Error::LeewayTooLong`] if the leeway is above [`MAX_LEEWAY`].
     pub fn build(self) -> Result<Verifier, Error> {
+        if self.keys.is_empty() {
+            return Err(Error::NoVerifyingKey);
+        }
         if self.audiences.is_empty() || self.audiences.iter().any(String::is_empty) {
             return Err(Error::EmptyAudience);
         }
         if self.issuer.as_deref() == Some("") {
             return Err(Error::EmptyIssuer);
         }
+        if self.leeway > MAX_LEEWAY {
+            return Err(Error::LeewayTooLong {
+                seconds: seconds(self.leeway),
+            });
+        }
         Ok(Verifier(Arc::new(Rules {
-            key: self.key,
+            keys: self.keys,
             audiences: self.audiences,
             issuer: self.issuer,
             leeway: self.leeway.as_secs(),

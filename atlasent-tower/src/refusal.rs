@@ -268,6 +268,8 @@ impl From<AtiError> for Refusal {
             AtiError::Malformed { .. }
             | AtiError::TooLong { .. }
             | AtiError::WrongAlgorithm { .. }
+            | AtiError::UnknownKey
+            | AtiError::UnknownVersion { .. }
             | AtiError::BadSignature
             | AtiError::Expired { .. }
             | AtiError::NotYetValid { .. }

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::support::{HEADER, NOW, at, encode, forge, good, mac, sign, token, verify};
 
-/// Both who verifies and who only looks refuse it as malformed.
-fn is_malformed(token: &str) -> bool {
+/// Whether verifying and inspecting both refuse the token as malformed.
+pub(crate) fn is_malformed(token: &str) -> bool {
     matches!(verify(token), Err(Error::Malformed { .. }))
         && matches!(inspect(token), Err(Error::Malformed { .. }))
 }
@@ -195,65 +195,6 @@ fn the_public_key_is_no_secret() {
             verifier.verify_at(&relabelled, at(NOW)),
             Err(Error::BadSignature)
         );
-    }
-}
-
-#[test]
-fn a_header_is_an_object_that_names_its_algorithm_once() {
-    let payload = good().to_string();
-    for header in [
-        "",
-        "null",
-        "[]",
-        "\"HS256\"",
-        "{}",
-        "{",
-        r#"{"alg":"HS256"}x"#,
-        r#"{"alg":"HS256"}{"alg":"HS256"}"#,
-        r#"{"alg":null}"#,
-        r#"{"alg":["HS256"]}"#,
-        r#"{"alg":256}"#,
-        r#"{"Alg":"HS256"}"#,
-        r#"{"alg":"HS256","alg":"HS256"}"#,
-        r#"{"alg":"none","alg":"HS256"}"#,
-        r#"{"alg":"HS256","\u0061lg":"none"}"#,
-        r#"{"alg":"HS256","typ":"JWT","typ":"JWT"}"#,
-        r#"{"alg":"HS256","kid":"1","kid":"2"}"#,
-        r#"{"alg":"HS256","x":{"y":1,"y":2}}"#,
-        r#"{"alg":"HS256","typ":1}"#,
-        r#"{"alg":"HS256","typ":"JOSE"}"#,
-        "\u{feff}{\"alg\":\"HS256\"}",
-    ] {
-        assert!(is_malformed(&forge(header, &payload)), "{header}");
-    }
-    assert!(is_malformed(&forge(
-        b"{\"alg\":\"HS256\",\"x\":\"\xff\"}",
-        &payload
-    )));
-    for header in [
-        HEADER,
-        r#"{"typ":"JWT","alg":"HS256"}"#,
-        r#"{"alg":"HS256"}"#,
-        r#" { "alg" : "HS256" , "typ" : "jwt" } "#,
-        r#"{"\u0061lg":"HS256"}"#,
-        r#"{"alg":"HS256","kid":"1","jku":"https://evil.example","jwk":{"kty":"oct","k":""},"x":[1,{}]}"#,
-    ] {
-        assert!(verify(&forge(header, &payload)).is_ok(), "{header}");
-    }
-}
-
-#[test]
-fn what_is_critical_and_not_understood_is_refused() {
-    for crit in [
-        json!(["exp"]),
-        json!(["b64"]),
-        json!([]),
-        json!(null),
-        json!("b64"),
-        json!(["sub"]),
-    ] {
-        let header = json!({"alg": "HS256", "crit": crit, "b64": false, "exp": NOW}).to_string();
-        assert!(is_malformed(&forge(header, good().to_string())), "{crit}");
     }
 }
 

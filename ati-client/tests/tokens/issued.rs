@@ -25,10 +25,10 @@ fn a_token_has_the_claims_that_ati_knows_and_no_others() {
         .unwrap();
     let token = issue(&claims, &key()).unwrap();
     let (header, payload) = parts(&token);
-    assert_eq!(header, r#"{"typ":"JWT","alg":"HS256"}"#);
+    assert_eq!(header, r#"{"alg":"HS256","typ":"JWT"}"#);
     assert_eq!(
         payload,
-        r#"{"sub":"agent-7","aud":"ati-proxy","iat":1900000000,"exp":1900003600,"scope":"tool:a help","iss":"ati-orchestrator","jti":"6c1f"}"#
+        r#"{"sub":"agent-7","aud":"ati-proxy","iat":1900000000,"exp":1900003600,"scope":"tool:a help","iss":"ati-orchestrator","jti":"6c1f","ati":{"v":1}}"#
     );
     assert_eq!(claims.to_json(), payload);
 }
@@ -44,7 +44,6 @@ fn the_optional_claims_are_written_when_they_are_set() {
         .job_id("job-12")
         .sandbox_id("box-3")
         .rate("tool:b", RateSpec::new(3, Unit::Second))
-        .rate("tool:a", RateSpec::new(9, Unit::Day))
         .rate("tool:a", RateSpec::new(1, Unit::Minute))
         .build()
         .unwrap();

@@ -90,6 +90,20 @@ fn a_key_is_found_in_what_openssl_writes_around_it() {
 }
 
 #[test]
+fn a_text_holds_one_key_of_a_kind() {
+    let both = [pem!("p256.public"), pem!("other.public")].concat();
+    let refusal = VerifyingKey::from_pem(&both).unwrap_err();
+    assert!(matches!(refusal, Error::BadKey { .. }), "{refusal}");
+    let both = [pem!("p256.pkcs8"), pem!("p256.sec1")].concat();
+    let refusal = SigningKey::from_pem(&both).unwrap_err();
+    assert!(matches!(refusal, Error::BadKey { .. }), "{refusal}");
+    // The two halves are not of a kind.
+    let halves = [pem!("p256.pkcs8"), pem!("p256.public")].concat();
+    assert!(SigningKey::from_pem(&halves).is_ok());
+    assert!(VerifyingKey::from_pem(&halves).is_ok());
+}
+
+#[test]
 fn no_other_key_is_taken() {
     for pem in [
         pem!("p384.pkcs8"),

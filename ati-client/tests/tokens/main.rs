@@ -8,15 +8,20 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod builders;
+mod displayed;
+mod headers;
 mod hostile;
 mod issued;
 mod keys;
 mod properties;
 mod provider;
 mod provisioned;
+mod python;
 mod rates;
 mod reference;
 mod remembered;
+mod rotation;
 mod scopes;
 mod support;
 mod validation;

@@ -3,7 +3,7 @@
 use ati_client::{
     Claims, RateSpec, SigningKey, Unit, Verifier, check_scope, inspect, issue, matches_wildcard,
 };
-use proptest::collection::vec;
+use proptest::collection::{hash_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use regex::Regex;
@@ -31,7 +31,7 @@ prop_compose! {
         ttl in 0u64..100_000,
         issuer in option::of("\\PC{0,20}"),
         job in option::of("\\PC{0,20}"),
-        rates in vec(("[a-z:*]{1,10}", rate()), 0..4),
+        rates in hash_map("[a-z:*]{1,10}", rate(), 0..4),
     ) -> Claims {
         let mut claims = Claims::builder(sub).issued_at(NOW).expires_at(NOW + ttl).scopes(scopes);
         claims = match issuer {

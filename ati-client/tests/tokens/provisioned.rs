@@ -100,7 +100,27 @@ fn what_cannot_be_is_not_provisioned() {
         "https://a b",
         "https://a\nB=c",
         "https://a\u{7f}",
+        "https://a\u{202e}",
+        "https://a/\u{200b}",
         "HTTP",
+        "https://:8090",
+        // User information, in the ways that one reader or another finds it.
+        "https://user:password@a",
+        "https://user@a/",
+        "https://@a",
+        "https://user:password@a:8090/ati",
+        "http://user:password@[::1]:8090",
+        "https://user:pass%40word@a",
+        "https://user:password\\@a",
+        "https://a\\@b",
+        "https://a#@b",
+        "https://a?@b",
+        "https://a@b@c",
+        "https:///user:password@a",
+        // Where secrets are put too.
+        "https://a/?key=hunter2",
+        "https://a?key=hunter2",
+        "https://a#hunter2",
     ] {
         assert_eq!(
             orchestrator(url).unwrap_err(),
@@ -130,6 +150,30 @@ fn what_cannot_be_is_not_provisioned() {
         fails(Sandbox::new("a").rate(" ", RateSpec::new(1, Unit::Day))),
         Error::BadScope { .. }
     ));
+}
+
+#[test]
+fn an_address_has_a_host_and_perhaps_a_port_and_a_path() {
+    for url in [
+        "https://a",
+        "http://localhost:8090",
+        "http://127.0.0.1:8090/ati/v1",
+        "http://[::1]:8090",
+        "https://ati.example.com/@team/ati",
+        "https://bücher.example",
+    ] {
+        let orchestrator = orchestrator(&format!("{url}//")).unwrap();
+        let env = orchestrator.provision_sandbox(&Sandbox::new("agent-7"));
+        assert_eq!(env.unwrap().proxy_url(), url);
+    }
+}
+
+#[test]
+fn a_refused_address_is_not_repeated() {
+    let error = orchestrator("https://user:hunter2@a").unwrap_err();
+    for shown in [error.to_string(), format!("{error:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }
 
 #[test]

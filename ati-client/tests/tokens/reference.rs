@@ -1,11 +1,17 @@
-//! `jsonwebtoken::encode` and `decode`, which ATI's own proxy is built on, agree with us in both directions.
+//! `jsonwebtoken::encode` and `decode`, which ATI's own proxy is built on, agree with us in both directions, and refuse nothing
+//! that we accept.
 
 use ati_client::{Algorithm, Claims, RateSpec, SigningKey, Unit, Verifier, issue};
-use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use serde_json::Value;
+use jsonwebtoken::{
+    DecodingKey, EncodingKey, Header, Validation, decode, encode, get_current_timestamp,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Map, Value, json};
 
 use crate::provider;
-use crate::support::{SECRET, key};
+use crate::support::{SECRET, forge, key, verifier};
 
 /// A key of ours, and the two of theirs that are the same.
 fn pairs() -> [(SigningKey, EncodingKey, DecodingKey); 2] {
@@ -76,5 +82,113 @@ fn we_read_what_it_issues() {
             serde_json::from_str::<Value>(read.to_json()).unwrap(),
             claims
         );
+    }
+}
+
+#[test]
+fn it_reads_the_kid_that_we_issue() {
+    for (ours, _, key) in pairs() {
+        let named = ours.clone().with_id("2026-11").unwrap();
+        let mut rules = Validation::new(theirs(ours.algorithm()));
+        rules.set_audience(&["ati-proxy"]);
+        let token = issue(&claims(), &named).unwrap();
+        let read = decode::<Value>(token, &key, &rules).unwrap();
+        assert_eq!(read.header.kid.as_deref(), Some("2026-11"));
+    }
+}
+
+#[test]
+fn we_read_the_kid_that_it_issues() {
+    for (ours, key, _) in pairs() {
+        let claims: Value = serde_json::from_str(claims().to_json()).unwrap();
+        let mut header = Header::new(theirs(ours.algorithm()));
+        header.kid = Some("2026-11".to_owned());
+        let token = encode(&header, &claims, &key).unwrap();
+        let id = |id: &str| ours.verifying_key().with_id(id).unwrap();
+        let verified = |id| Verifier::builder(id).build().unwrap().verify(&token);
+        assert!(verified(id("2026-11")).is_ok());
+        assert_eq!(verified(id("2026-05")), Err(ati_client::Error::UnknownKey));
+    }
+}
+
+/// A value of a claim or of a member of a header, of every kind.
+fn anything() -> impl Strategy<Value = Value> {
+    let now = get_current_timestamp();
+    select(vec![
+        json!(null),
+        json!(true),
+        json!(1),
+        json!(-1),
+        json!(now - 1000),
+        json!(now - 30),
+        json!(now),
+        json!(now + 30),
+        json!(now + 1000),
+        json!(now as f64 + 0.5),
+        json!(u64::MAX),
+        json!(""),
+        json!("HS256"),
+        json!("HS512"),
+        json!("none"),
+        json!("JWT"),
+        json!("at+jwt"),
+        json!("ati-proxy"),
+        json!(["ati-proxy"]),
+        json!(["other", "ati-proxy"]),
+        json!([]),
+        json!([1]),
+        json!({}),
+        json!({"v": 1}),
+    ])
+}
+
+/// An object with some of its members changed, added or left out.
+fn changed(object: Value, names: Vec<&'static str>) -> impl Strategy<Value = Map<String, Value>> {
+    let change = (select(names), proptest::option::of(anything()));
+    vec(change, 0..3).prop_map(move |changes| {
+        let mut members = object.as_object().unwrap().clone();
+        for (name, value) in changes {
+            match value {
+                Some(value) => members.insert(name.to_owned(), value),
+                None => members.remove(name),
+            };
+        }
+        members
+    })
+}
+
+fn headers() -> impl Strategy<Value = Map<String, Value>> {
+    let header = json!({"alg": "HS256", "typ": "JWT"});
+    changed(
+        header,
+        vec![
+            "alg", "typ", "kid", "crit", "cty", "jku", "x5u", "x5c", "x5t", "x5t#S256", "x",
+        ],
+    )
+}
+
+fn payloads() -> impl Strategy<Value = Map<String, Value>> {
+    let now = get_current_timestamp();
+    let claims = json!({"sub": "a", "aud": "ati-proxy", "iat": now, "exp": now + 600, "scope": ""});
+    changed(
+        claims,
+        vec![
+            "sub", "aud", "iat", "exp", "nbf", "scope", "iss", "jti", "ati", "x",
+        ],
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_we_accept_it_accepts(header in headers(), claims in payloads()) {
+        let [(_, _, key), _] = pairs();
+        let token = forge(Value::Object(header).to_string(), Value::Object(claims).to_string());
+        let mut rules = Validation::new(jsonwebtoken::Algorithm::HS256);
+        rules.set_audience(&["ati-proxy"]);
+        rules.validate_nbf = true;
+        let theirs = decode::<Value>(&token, &key, &rules);
+        if let Ok(ours) = verifier().verify(&token) {
+            prop_assert!(theirs.is_ok(), "{ours:?}: {theirs:?}");
+        }
     }
 }

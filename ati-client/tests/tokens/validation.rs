@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ati_client::{Error, Verifier};
+use ati_client::{Error, MAX_LEEWAY, Verifier};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{NOW, at, forge, good, key, token, verifier, verify, with};
@@ -123,7 +124,7 @@ fn a_time_is_a_whole_number() {
 fn a_token_is_good_up_to_and_including_the_leeway() {
     let token = token(&good());
     let exp = NOW + 600;
-    for leeway in [0, 1, 60, 1000] {
+    for leeway in [0, 1, 60, 600] {
         let verifier = Verifier::builder(key().verifying_key())
             .leeway(Duration::from_secs(leeway))
             .build()
@@ -136,9 +137,29 @@ fn a_token_is_good_up_to_and_including_the_leeway() {
             })
         );
     }
-    // A minute, unless it is said.
+    // The default is a minute.
     assert!(verifier().verify_at(&token, at(exp + 60)).is_ok());
     assert!(verifier().verify_at(&token, at(exp + 61)).is_err());
+}
+
+#[test]
+fn a_leeway_is_at_most_ten_minutes() {
+    let build = |leeway| {
+        let builder = Verifier::builder(key().verifying_key());
+        builder.leeway(leeway).build().map(drop)
+    };
+    let minutes = Duration::from_secs(600);
+    assert_eq!(MAX_LEEWAY, minutes);
+    assert_eq!(build(minutes), Ok(()));
+    for (leeway, seconds) in [
+        (minutes + Duration::from_nanos(1), 601),
+        (minutes + Duration::from_secs(1), 601),
+        (Duration::MAX, u64::MAX),
+    ] {
+        let refused = Error::LeewayTooLong { seconds };
+        assert!(refused.to_string().contains("at most 600"), "{refused}");
+        assert_eq!(build(leeway), Err(refused));
+    }
 }
 
 #[test]
@@ -162,7 +183,7 @@ fn a_token_from_the_future_is_refused() {
 #[test]
 fn no_time_is_too_far_away_to_be_compared() {
     let verifier = Verifier::builder(key().verifying_key())
-        .leeway(Duration::MAX)
+        .leeway(MAX_LEEWAY)
         .build()
         .unwrap();
     let token = with("exp", json!(u64::MAX));
@@ -272,6 +293,70 @@ fn a_namespace_says_its_version_and_writes_rates_as_strings() {
     }
     for ati in [json!({"v": 1}), json!({"v": 1, "rate": {}})] {
         assert!(verify(&with("ati", ati)).is_ok());
+    }
+}
+
+#[test]
+fn a_namespace_of_another_version_is_refused() {
+    for version in [0, 2, 3, 10, 255, 256, 257, u64::MAX] {
+        for ati in [
+            json!({"v": version}),
+            json!({"v": version, "rate": {}}),
+            json!({"rate": {"tool:a": "1/hour"}, "v": version}),
+        ] {
+            let token = with("ati", ati);
+            let refused = Error::UnknownVersion { version };
+            assert_eq!(verify(&token), Err(refused.clone()));
+            assert_eq!(ati_client::inspect(&token).unwrap_err(), refused);
+        }
+    }
+}
+
+/// A value under a namespace's name, of every kind.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0u64..4).prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[0-9/a-z]{0,6}".prop_map(Value::from),
+    ];
+    let named = prop::sample::select(vec!["v", "rate", "tool:a", "x"]);
+    leaf.prop_recursive(3, 16, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((named.clone(), inner), 0..4).prop_map(|members| {
+                let members = members.into_iter();
+                Value::Object(
+                    members
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect(),
+                )
+            }),
+        ]
+    })
+}
+
+/// The contract's sentence about `ati`.
+fn is_namespace(ati: &Value) -> bool {
+    let rate = match ati.get("rate") {
+        None => true,
+        Some(Value::Object(rates)) => rates.values().all(Value::is_string),
+        Some(_) => false,
+    };
+    ati.is_object() && ati["v"].as_u64() == Some(1) && rate
+}
+
+proptest! {
+    #[test]
+    fn a_namespace_is_accepted_exactly_when_the_contract_accepts_it(ati in anything(), is_first: bool) {
+        let mut ati = ati;
+        if is_first && let Some(members) = ati.as_object_mut() {
+            members.insert("v".to_owned(), json!(1));
+        }
+        let is_right = is_namespace(&ati);
+        prop_assert_eq!(verify(&with("ati", ati)).is_ok(), is_right);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::place::Place;
 use crate::exit::Failure;
 use crate::json;
-use crate::output::Output;
+use crate::output::{Output, harmless};
 
 /// List the API keys, without the keys themselves
 #[derive(Args)]
@@ -47,14 +47,15 @@ pub(super) async fn run(arguments: &List) -> Result<Output, Failure> {
 
 fn line(key: &ApiKey) -> String {
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    format!(
-        "{}  {}  {:7}  {}  {}\n",
+    let line = format!(
+        "{}  {}  {:7}  {}  {}",
         key.key_id,
         key.environment,
         state(key),
         scopes.join(","),
-        key.name.as_deref().unwrap_or("-").escape_debug(),
-    )
+        key.name.as_deref().unwrap_or("-"),
+    );
+    harmless(&line) + "\n"
 }
 
 fn state(key: &ApiKey) -> &'static str {

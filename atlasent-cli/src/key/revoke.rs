@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::place::Place;
 use crate::exit::Failure;
-use crate::output::{Output, quoted};
+use crate::output::{Output, harmless, quoted};
 
 /// Take an API key back, by its id
 #[derive(Args)]
@@ -36,7 +36,10 @@ pub(super) async fn run(arguments: &Revoke) -> Result<Output, Failure> {
     }
     let keys = arguments.place.open().await?;
     match keys.revoke(&arguments.key_id).await? {
-        true => Ok(Output::new(format!("{} is revoked\n", arguments.key_id))),
+        true => {
+            let id = harmless(&arguments.key_id);
+            Ok(Output::new(format!("{id} is revoked\n")))
+        }
         false => Err(Failure::misuse(format!(
             "there is no key {id} that is still good: `atlasent key list` shows the ids"
         ))),

@@ -12,7 +12,7 @@ use super::Serve;
 use super::store::{AnyStore, StoreChoice};
 use crate::data;
 use crate::exit::Failure;
-use crate::output::quoted;
+use crate::output::{harmless, quoted};
 
 /// The policies of the quickstart, to start with.
 const EXAMPLES: [(&str, &str); 5] = [
@@ -157,11 +157,12 @@ impl Welcome {
     }
 
     fn write(&self, out: &mut String, url: &str, store: &StoreChoice) -> std::fmt::Result {
-        let policies = self.policies.display();
+        let policies = harmless(&self.policies.to_string_lossy());
         writeln!(out, "atlasent serves {url}")?;
         writeln!(out, "  policies  {} in {policies}", self.policy_count)?;
         writeln!(out, "  store     {store}")?;
-        writeln!(out, "  data      {}", self.data.display())?;
+        let data = harmless(&self.data.to_string_lossy());
+        writeln!(out, "  data      {data}")?;
         writeln!(
             out,
             "  signing   {} ({url}/v1-signing-keys)",
@@ -187,5 +188,29 @@ impl Welcome {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_on_its_line_and_obeys_no_terminal() {
+        let welcome = Welcome {
+            policies: PathBuf::from("a\n\u{1b}[31m\u{202e}"),
+            policy_count: 1,
+            examples: true,
+            data: PathBuf::from("b\r\u{9b}2J"),
+            signing_key: "k".to_owned(),
+            new_key: None,
+        };
+        let text = welcome.text("http://127.0.0.1:8080", &StoreChoice::Memory);
+        let acts = |character| character != '\n' && crate::output::acts_on_terminals(character);
+        assert!(!text.contains(acts), "{text:?}");
+        assert!(
+            text.contains("1 in a\\u{a}\\u{1b}[31m\\u{202e}\n"),
+            "{text}"
+        );
     }
 }

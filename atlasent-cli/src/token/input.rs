@@ -20,7 +20,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The token as it was given. Nobody has looked at it: that is for those who judge it.
+    /// The token as it was given, which is not checked here.
     pub(crate) fn read(&self) -> Result<String, Failure> {
         let stdin = io::stdin();
         self.read_from(&stdin, stdin.is_terminal())

@@ -33,11 +33,11 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "SCOPES")]
     scope: String,
 
-    /// Whom the token is for
+    /// The audience that the token is for
     #[arg(long, value_name = "AUDIENCE", default_value = "ati-proxy")]
     aud: String,
 
-    /// Whom the token is from [default: $ATI_JWT_ISSUER, else ati-orchestrator]
+    /// The issuer of the token [default: $ATI_JWT_ISSUER, else ati-orchestrator]
     #[arg(long, value_name = "ISSUER", value_parser = NonEmptyStringValueParser::new())]
     iss: Option<String>,
 
@@ -68,7 +68,7 @@ fn claims(arguments: &Issue) -> Result<Claims, Failure> {
     if let Some(issuer) = issuer::chosen(arguments.iss.as_deref())? {
         claims = claims.issuer(issuer);
     }
-    for (pattern, rate) in arguments.limits.rates()? {
+    for (pattern, rate) in arguments.limits.rates() {
         claims = claims.rate(pattern, rate);
     }
     if let Some(job_id) = &arguments.job_id {

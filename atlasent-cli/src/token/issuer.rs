@@ -1,10 +1,10 @@
-//! Whom a token is from: an option, else the environment, else whom the library names.
+//! The issuer of a token: an option, else the environment's, else the library's default.
 
 use std::env;
 
 use crate::exit::Failure;
 
-/// Whoever validates with this variable set requires its issuer of a token, so tokens that are issued beside it are from that one.
+/// A verifier with this variable set requires its issuer, so tokens that are issued beside it name that one.
 const VARIABLE: &str = "ATI_JWT_ISSUER";
 
 /// The issuer of the option, else the one that the environment names, if any.

@@ -6,9 +6,6 @@ use std::time::Duration;
 use ati_client::RateSpec;
 use clap::Args;
 
-use crate::exit::Failure;
-use crate::output::quoted;
-
 /// The limits of a token; part of `issue` and `provision`.
 #[derive(Args)]
 pub(crate) struct Limits {
@@ -26,21 +23,10 @@ impl Limits {
         self.ttl
     }
 
-    /// The limit of each pattern. Which of two for one pattern was meant cannot be told.
-    pub(crate) fn rates(&self) -> Result<impl Iterator<Item = (&str, RateSpec)>, Failure> {
-        for (index, rate) in self.rates.iter().enumerate() {
-            let mut before = self.rates.iter().take(index);
-            if before.any(|other| other.pattern == rate.pattern) {
-                let pattern = quoted(&rate.pattern);
-                return Err(Failure::misuse(format!(
-                    "{pattern} has two rates: give one"
-                )));
-            }
-        }
-        Ok(self
-            .rates
-            .iter()
-            .map(|rate| (rate.pattern.as_str(), rate.limit)))
+    /// Each pattern with its limit, in the order in which they were given.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = (&str, RateSpec)> {
+        let rates = self.rates.iter();
+        rates.map(|rate| (rate.pattern.as_str(), rate.limit))
     }
 }
 

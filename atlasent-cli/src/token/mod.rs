@@ -49,7 +49,12 @@ macro_rules! keys {
 Keys come from the environment, never from arguments:
   ATI_JWT_PRIVATE_KEY  path of a P-256 private key in PEM (PKCS#8 or SEC 1): signs, with ES256
   ATI_JWT_PUBLIC_KEY   path of its public key in PEM (SPKI): validates
-  ATI_JWT_SECRET       32 bytes or more in hex: signs and validates, with HS256, if no path is set"
+  ATI_JWT_SECRETS      secrets of 32 bytes or more in hex, with commas between: sign and validate, with HS256
+  ATI_JWT_SECRET       one such secret
+A path goes before a secret, and several secrets before one. To replace a key, validate with the old and the new
+one for as long as old tokens live: list both secrets, the newest first, or name a directory of `.pem` files instead
+of a file, where the last name in the alphabet is the newest (2026-11.pem, then 2026-05.pem). The newest key signs;
+a token's `kid` is its file's name without `.pem`. A key that cannot be used is an error."
     };
 }
 use keys;

@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Provision) -> Result<Output, Failure> {
     let mut sandbox = Sandbox::new(&arguments.agent)
         .scopes(parse_scopes(&scope))
         .ttl(arguments.limits.ttl());
-    for (pattern, rate) in arguments.limits.rates()? {
+    for (pattern, rate) in arguments.limits.rates() {
         sandbox = sandbox.rate(pattern, rate);
     }
     let variables = orchestrator

@@ -41,7 +41,7 @@ pub(crate) struct Validate {
     #[arg(long, value_name = "ISSUER")]
     iss: Option<String>,
 
-    /// How far the issuer's clock and this one may be apart
+    /// How far the issuer's clock and this one may be apart, at most 600
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     leeway: Duration,
 }

@@ -18,6 +18,7 @@ mod keys;
 mod policy_check;
 mod policy_test;
 mod provision;
+mod rotation;
 mod support;
 mod usage;
 mod validate;

@@ -142,10 +142,29 @@ fn an_address_that_would_break_a_line_is_bad_usage() {
         "https://host X=1",
         "https://",
         "https://h\u{7f}",
+        "https://h\u{202e}",
+        "https://h/?key=1",
+        "https://h#key",
     ] {
         atlasent(["token", "provision", "--agent", "a", "--proxy-url", url])
             .keyed()
             .misuse();
+    }
+}
+
+#[test]
+fn an_address_with_user_information_is_bad_usage_and_not_repeated() {
+    for url in [
+        "https://user:hunter2@host",
+        "https://hunter2@host/ati",
+        "http://user:hunter2@[::1]:8090",
+        "https://user:hunter2\\@host",
+        "https://user:hunter2@host@other",
+    ] {
+        let line = atlasent(["token", "provision", "--agent", "a", "--proxy-url", url])
+            .keyed()
+            .misuse();
+        assert!(!line.contains("hunter2"), "{line}");
     }
 }
 

@@ -65,6 +65,66 @@ fn every_command_that_needs_a_key_says_where_it_comes_from() {
     }
 }
 
+/// An option that takes one value is not replaced by a second one, which may be the weaker.
+#[test]
+fn no_option_is_stated_twice_unless_it_adds() {
+    let issue: &[&str] = &["token", "issue", "--sub", "a", "--scope", "help"];
+    let validate: &[&str] = &["token", "validate"];
+    let provision: &[&str] = &[
+        "token",
+        "provision",
+        "--agent",
+        "a",
+        "--proxy-url",
+        "https://h",
+    ];
+    for (command, options) in [
+        (
+            issue,
+            &["--ttl", "--aud", "--iss", "--job-id", "--sandbox-id"][..],
+        ),
+        (validate, &["--aud", "--iss", "--leeway"]),
+        (provision, &["--ttl"]),
+    ] {
+        for option in options {
+            let stated = [option, "60", option, "61"];
+            let line = atlasent(command.iter().chain(&stated)).keyed().misuse();
+            assert!(line.contains("is given twice"), "{option}: {line}");
+        }
+    }
+    for (command, option) in [
+        (issue, "--sub"),
+        (issue, "--scope"),
+        (provision, "--agent"),
+        (provision, "--proxy-url"),
+    ] {
+        let line = atlasent(command.iter().chain(&[option, "b"]))
+            .keyed()
+            .misuse();
+        assert!(line.contains("is given twice"), "{option}: {line}");
+    }
+    // These add, and two rates of one pattern cannot.
+    let adding = [
+        "--tool", "a", "--tool", "b", "--skill", "c", "--skill", "d", "--scope", "e", "--scope",
+        "f",
+    ];
+    let rates = ["--rate", "tool:a=1/d", "--rate", "tool:b=2/d"];
+    let output = atlasent(provision.iter().chain(&adding).chain(&rates))
+        .keyed()
+        .prints();
+    let claims = crate::support::claims(output.rsplit('=').next().unwrap());
+    assert_eq!(claims["scope"], "tool:a tool:b skill:c skill:d e f");
+    assert_eq!(
+        claims["ati"]["rate"],
+        serde_json::json!({"tool:a": "1/day", "tool:b": "2/day"})
+    );
+    let clash = ["--rate", "tool:a=1/d", "--rate", "tool:a=9/s"];
+    for command in [issue, provision] {
+        let line = atlasent(command.iter().chain(&clash)).keyed().misuse();
+        assert!(line.contains("two rates"), "{line}");
+    }
+}
+
 #[test]
 fn the_exit_codes_are_documented() {
     let help = atlasent(["--help"]).prints();

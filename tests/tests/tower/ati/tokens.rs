@@ -102,6 +102,16 @@ fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
         ("no `scope`", with("scope", Value::Null), "`scope`"),
         ("`scope` as a list", with("scope", json!(["*"])), "`scope`"),
         ("`exp` as a text", with("exp", "9999999999".into()), "`exp`"),
+        (
+            "`ati` of a later version",
+            with("ati", json!({"v": 2})),
+            "`ati.v` is 2",
+        ),
+        (
+            "`ati` without a version",
+            with("ati", json!({"rate": {}})),
+            "`ati`",
+        ),
         ("two parts", "a.b".into(), "malformed"),
         ("four parts", format!("{}.a", any_token()), "malformed"),
         ("padded", format!("{}=", any_token()), "malformed"),
