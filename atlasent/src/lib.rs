@@ -86,7 +86,6 @@ mod denied;
 mod error;
 mod evaluate;
 mod execution;
-mod finite;
 mod guarded;
 mod object;
 mod permit;
@@ -100,6 +99,8 @@ mod revocation;
 mod scope;
 mod token;
 mod trace;
+mod unique;
+mod value;
 mod verify;
 
 pub use action::{Action, AnyAction, NamedAction};
