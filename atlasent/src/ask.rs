@@ -39,7 +39,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         }
     }
 
-    /// Sets optional fields of the request.
+    /// Sets optional fields of the request. A second call adds to the first: `set` gets the options as they are by then.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         self.terms.set_options(set);
         self

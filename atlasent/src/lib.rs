@@ -74,6 +74,7 @@ pub mod testing;
 
 mod action;
 mod agent;
+mod approval;
 mod ask;
 mod authority;
 mod canonical;
@@ -88,6 +89,8 @@ mod evaluate;
 mod execution;
 mod guarded;
 mod object;
+mod options;
+mod other;
 mod permit;
 mod protect;
 mod rate_limit;
@@ -97,6 +100,7 @@ mod require_permit;
 mod revocation;
 #[cfg(feature = "ati")]
 mod scope;
+mod sent_as;
 mod token;
 mod trace;
 mod unique;
@@ -105,6 +109,11 @@ mod verify;
 
 pub use action::{Action, AnyAction, NamedAction};
 pub use agent::{Agent, ToAgent};
+pub use approval::{
+    Approval, ApprovalArtifact, ApprovalIssuer, ApprovalQuorum, ApprovalReviewer, CompletionProof,
+    EmergencyOverride, EvaluationProfile, IdentityAssertion, IdentityBinding, IdentitySubject,
+    PrincipalKind, QuorumIndependence, QuorumPolicy, RoleRequirement,
+};
 pub use ask::{Ask, Authorization};
 pub use authority::{Authority, AuthorityExt, DynAuthority};
 pub use canonical::{execution_hash, execution_hash_of_text};
@@ -120,10 +129,12 @@ pub use error::{Code, Error, Failure};
 pub use evaluate::Evaluation;
 pub use execution::Execution;
 pub use guarded::{Guarded, Opened};
+pub use options::RequestOptions;
+pub use other::OtherFields;
 pub use permit::{Permit, PermitRecord};
 pub use protect::{Gate, protect};
 pub use rate_limit::RateLimit;
-pub use request::{EvaluateRequest, RequestOptions};
+pub use request::EvaluateRequest;
 pub use require_permit::{ProtectedAction, require_permit};
 pub use revocation::Revocation;
 #[cfg(feature = "ati")]

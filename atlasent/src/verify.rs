@@ -1,10 +1,13 @@
 //! The second question to an authority, and its answer: is this permit good for that, now, once?
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::object::Object;
-use crate::{EvaluateRequest, PermitOutcome, PermitToken, RateLimit};
+use crate::other::take_string;
+use crate::sent_as::SentAs;
+use crate::unique;
+use crate::{EvaluateRequest, OtherFields, PermitOutcome, PermitToken, RateLimit};
 
 /// The question whether a permit is good; asking consumes it.
 ///
@@ -94,6 +97,9 @@ pub struct Verification {
     /// The approval that came with the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Value>,
+    /// The id of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// The decision that the permit stands for, repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
@@ -109,6 +115,12 @@ pub struct Verification {
     /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
     #[serde(skip_serializing)]
     pub rate_limit: Option<RateLimit>,
+    /// Everything else in the answer.
+    #[serde(flatten)]
+    pub other: OtherFields,
+    /// The id under which the client sent the request (`X-Request-ID`).
+    #[serde(skip_serializing)]
+    pub(crate) sent_as: SentAs,
 }
 
 impl Verification {
@@ -156,6 +168,8 @@ impl Verification {
         self.reason = token.scrub_option(self.reason);
         self.permit_hash = token.scrub_option(self.permit_hash);
         self.timestamp = token.scrub_option(self.timestamp);
+        self.request_id = token.scrub_option(self.request_id);
+        self.other = self.other.scrubbed(token);
         self
     }
 }
@@ -171,18 +185,22 @@ struct WireVerification {
     permit_hash: Option<String>,
     timestamp: Option<String>,
     consumed: Option<bool>,
+    #[serde(default, deserialize_with = "unique::optional_of_answer")]
     approval: Option<Value>,
     decision: Option<String>,
     action_type: Option<String>,
     action: Option<String>,
     actor_id: Option<String>,
     agent: Option<String>,
+    // The fields of later servers among them: see `take_string`.
+    #[serde(flatten, deserialize_with = "unique::object_of_answer")]
+    other: Map<String, Value>,
 }
 
 impl TryFrom<Object<WireVerification>> for Verification {
     type Error = &'static str;
 
-    fn try_from(Object(wire): Object<WireVerification>) -> Result<Self, Self::Error> {
+    fn try_from(Object(mut wire): Object<WireVerification>) -> Result<Self, Self::Error> {
         let valid = one_of(wire.valid, wire.verified)
             .ok_or("`valid` and `verified` contradict each other")?
             .ok_or("there is neither a boolean `valid` nor a boolean `verified`")?;
@@ -202,6 +220,9 @@ impl TryFrom<Object<WireVerification>> for Verification {
                 .ok_or("`actor_id` and `agent` contradict each other")?,
             retried: false,
             rate_limit: None,
+            request_id: take_string(&mut wire.other, "request_id"),
+            other: OtherFields::new(wire.other),
+            sent_as: SentAs::default(),
         })
     }
 }

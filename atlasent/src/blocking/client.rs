@@ -130,6 +130,15 @@ impl Client {
         wait(self.0.evaluate(request))
     }
 
+    /// As [`Client::require_allow`](crate::Client::require_allow).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn require_allow(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        wait(self.0.require_allow(request))
+    }
+
     /// As [`Client::evaluate_preflight`](crate::Client::evaluate_preflight).
     ///
     /// # Errors

@@ -47,9 +47,11 @@ pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
 use cache::Allows;
 use transport::Transport;
 
+use crate::evaluate::ShadowEvaluation;
+use crate::sent_as::SentAs;
 use crate::{
-    Authority, Error, EvaluateRequest, Evaluation, PermitToken, Revocation, Verification,
-    VerifyRequest,
+    Authority, AuthorityExt, Error, EvaluateRequest, Evaluation, PermitToken, Revocation,
+    Verification, VerifyRequest,
 };
 
 /// A client of the AtlaSent HTTP API.
@@ -108,7 +110,7 @@ impl Client {
 
     /// Asks for a decision, and leaves it at that: `POST /v1-evaluate`.
     ///
-    /// A refusal is an answer here, and no error. With a [cache](ClientBuilder::cache), an allow may be an earlier
+    /// A refusal is an answer here, and no error: [`require_allow`](Self::require_allow) makes it one. With a [cache](ClientBuilder::cache), an allow may be an earlier
     /// one, whose permit may be used by now; `protect` and its kin never read the cache.
     ///
     /// # Errors
@@ -142,6 +144,25 @@ impl Client {
         Ok(evaluation)
     }
 
+    /// Asks for a decision, and returns the allow; a refusal is an error:
+    /// [`AuthorityExt::require_allow`](crate::AuthorityExt::require_allow). It never reads the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    ///
+    /// ```no_run
+    /// use atlasent::{Client, EvaluateRequest};
+    ///
+    /// # async fn f(client: Client, request: &EvaluateRequest) -> Result<(), atlasent::Error> {
+    /// let evaluation = client.require_allow(request).await?; // a refusal ends here
+    /// println!("allowed until {:?}", evaluation.expires_at);
+    /// # Ok(()) }
+    /// ```
+    pub async fn require_allow(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        AuthorityExt::require_allow(self, request).await
+    }
+
     /// Asks for a decision and for how it came about: [`Evaluation::constraint_trace`]. A server that does not know
     /// how to tell leaves that out.
     ///
@@ -170,6 +191,7 @@ impl Client {
         let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
         verification.rate_limit = about.rate_limit;
         verification.retried = about.retried;
+        verification.sent_as = SentAs(Some(about.request_id));
         Ok(verification)
     }
 
@@ -200,8 +222,15 @@ impl Client {
     async fn ask(&self, request: &EvaluateRequest, path: &str) -> Result<Evaluation, Error> {
         let transport = &self.shared.transport;
         let call = transport.post(path, request)?;
-        let (mut evaluation, about) = transport.fetch::<Evaluation>(&call).await?;
+        let (mut evaluation, about) = match request.shadow {
+            Some(true) => {
+                let (ShadowEvaluation(evaluation), about) = transport.fetch(&call).await?;
+                (evaluation, about)
+            }
+            _ => transport.fetch::<Evaluation>(&call).await?,
+        };
         evaluation.rate_limit = about.rate_limit;
+        evaluation.sent_as = SentAs(Some(about.request_id));
         if !evaluation.decision.is_allow() {
             evaluation.retry_after = about.retry_after;
         }
