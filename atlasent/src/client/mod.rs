@@ -17,6 +17,7 @@
 //! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the same calls.
 
 mod audit;
+mod batch;
 mod builder;
 mod cache;
 mod endpoint;
@@ -25,6 +26,8 @@ pub(crate) mod headers;
 mod http;
 mod key;
 mod keys;
+mod pages;
+mod permits;
 mod retry;
 pub(crate) mod sse;
 mod stream;
@@ -39,9 +42,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub use audit::{AuditExport, EventFilter, EventPage};
+pub use batch::{Batch, BatchAnswer};
 pub use builder::ClientBuilder;
 pub use cache::DecisionCache;
 pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
+pub use permits::{PermitFilter, PermitInspection, PermitPage};
 pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
 
 use cache::Allows;
@@ -195,7 +200,8 @@ impl Client {
         Ok(verification)
     }
 
-    /// Takes a permit back before it is used: `POST /v1-revoke-permit`.
+    /// Takes a permit back before it is used, by its token: `POST /v1-revoke-permit`. By its public id,
+    /// [`revoke_permit_by_id`](Self::revoke_permit_by_id) does.
     ///
     /// # Errors
     ///
