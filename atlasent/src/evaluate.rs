@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::object::Object;
+use crate::object::ObjectAndOthers;
 use crate::other::{take_string, take_strings};
 use crate::sent_as::SentAs;
 use crate::unique;
@@ -16,7 +16,7 @@ use crate::{ConstraintTrace, Decision, OtherFields, PermitToken, RateLimit};
 ///
 /// It is data: an allow with a token opens nothing before the token is verified, which `protect` does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Object<WireEvaluation>", into = "WireEvaluation")]
+#[serde(try_from = "ObjectAndOthers<WireEvaluation>", into = "WireEvaluation")]
 #[non_exhaustive]
 pub struct Evaluation {
     /// What was decided.
@@ -194,31 +194,31 @@ struct WireEvaluation {
     risk_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     constraint_trace: Option<ConstraintTrace>,
-    // The fields of later servers among them: see `take_string`.
-    #[serde(flatten, deserialize_with = "unique::object_of_answer")]
+    // Written here, and read by `ObjectAndOthers`.
+    #[serde(flatten, skip_deserializing)]
     other: Map<String, Value>,
 }
 
-impl TryFrom<Object<WireEvaluation>> for Evaluation {
+impl TryFrom<ObjectAndOthers<WireEvaluation>> for Evaluation {
     type Error = &'static str;
 
-    fn try_from(Object(wire): Object<WireEvaluation>) -> Result<Self, Self::Error> {
-        wire.read(Mints::Permit)
+    fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
+        read(answer, Mints::Permit)
     }
 }
 
 /// The answer to a request with [`EvaluateRequest::shadow`](crate::EvaluateRequest::shadow): an allow needs no token.
 #[cfg(feature = "client")]
 #[derive(Deserialize)]
-#[serde(try_from = "Object<WireEvaluation>")]
+#[serde(try_from = "ObjectAndOthers<WireEvaluation>")]
 pub(crate) struct ShadowEvaluation(pub(crate) Evaluation);
 
 #[cfg(feature = "client")]
-impl TryFrom<Object<WireEvaluation>> for ShadowEvaluation {
+impl TryFrom<ObjectAndOthers<WireEvaluation>> for ShadowEvaluation {
     type Error = &'static str;
 
-    fn try_from(Object(wire): Object<WireEvaluation>) -> Result<Self, Self::Error> {
-        wire.read(Mints::Nothing).map(Self)
+    fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
+        read(answer, Mints::Nothing).map(Self)
     }
 }
 
@@ -230,48 +230,48 @@ enum Mints {
     Nothing,
 }
 
-impl WireEvaluation {
-    fn read(self, mints: Mints) -> Result<Evaluation, &'static str> {
-        let wire = self;
-        let decision = Decision::of_answer(wire.decision, wire.permitted)?;
-        let mut other = wire.other;
-        let mut evaluation = Evaluation {
-            reasons: take_strings(&mut other, "reasons"),
-            permit_id: take_string(&mut other, "permit_id"),
-            escalation_id: take_string(&mut other, "escalation_id"),
-            approval_url: take_string(&mut other, "approval_url"),
-            risk_class: take_string(&mut other, "risk_class"),
-            policy_version: take_string(&mut other, "policy_version"),
-            request_id: wire.request_id,
-            expires_at: wire.expires_at,
-            audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
-            timestamp: wire.timestamp,
-            risk_score: wire.risk_score,
-            constraint_trace: wire.constraint_trace,
-            other: OtherFields::new(other),
-            ..Evaluation::new(decision)
-        };
-        if decision.is_allow() {
-            let token = wire.permit_token.or(wire.decision_id);
-            let token = token.filter(|token| !token.is_empty());
-            if token.is_none() && mints == Mints::Permit {
-                return Err("an allow without a permit token");
-            }
-            evaluation.permit_token = token;
-            evaluation.reason = wire.reason;
-        } else {
-            let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
-            let said = |texts: &[Option<String>]| {
-                let mut texts = texts.iter().flatten();
-                texts.find(|text| !text.is_empty()).cloned()
-            };
-            let listed = evaluation.reasons.first().cloned();
-            evaluation.reason = said(&[wire.deny_reason, denial("reason"), wire.reason, listed]);
-            evaluation.code = said(&[wire.deny_code, denial("code")]);
-            evaluation.decision_id = wire.decision_id.map(String::from);
+fn read(answer: ObjectAndOthers<WireEvaluation>, mints: Mints) -> Result<Evaluation, &'static str> {
+    let ObjectAndOthers {
+        known: wire,
+        mut other,
+    } = answer;
+    let decision = Decision::of_answer(wire.decision, wire.permitted)?;
+    let mut evaluation = Evaluation {
+        reasons: take_strings(&mut other, "reasons"),
+        permit_id: take_string(&mut other, "permit_id"),
+        escalation_id: take_string(&mut other, "escalation_id"),
+        approval_url: take_string(&mut other, "approval_url"),
+        risk_class: take_string(&mut other, "risk_class"),
+        policy_version: take_string(&mut other, "policy_version"),
+        request_id: wire.request_id,
+        expires_at: wire.expires_at,
+        audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
+        timestamp: wire.timestamp,
+        risk_score: wire.risk_score,
+        constraint_trace: wire.constraint_trace,
+        other: OtherFields::new(other),
+        ..Evaluation::new(decision)
+    };
+    if decision.is_allow() {
+        let token = wire.permit_token.or(wire.decision_id);
+        let token = token.filter(|token| !token.is_empty());
+        if token.is_none() && mints == Mints::Permit {
+            return Err("an allow without a permit token");
         }
-        Ok(evaluation)
+        evaluation.permit_token = token;
+        evaluation.reason = wire.reason;
+    } else {
+        let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
+        let said = |texts: &[Option<String>]| {
+            let mut texts = texts.iter().flatten();
+            texts.find(|text| !text.is_empty()).cloned()
+        };
+        let listed = evaluation.reasons.first().cloned();
+        evaluation.reason = said(&[wire.deny_reason, denial("reason"), wire.reason, listed]);
+        evaluation.code = said(&[wire.deny_code, denial("code")]);
+        evaluation.decision_id = wire.decision_id.map(String::from);
     }
+    Ok(evaluation)
 }
 
 impl From<Evaluation> for WireEvaluation {

@@ -3,17 +3,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
 
-use crate::object::Object;
-use crate::unique;
+use crate::object::ObjectAndOthers;
 use crate::{OtherFields, PermitToken, RateLimit};
 
 /// A permit as its authority has it on record: `GET /v1/permits/{id}`.
 ///
 /// It is no [`Permit`](crate::Permit) and cannot be turned into one, whatever its status says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Object<WirePermit>")]
+#[serde(from = "ObjectAndOthers<WirePermit>")]
 #[non_exhaustive]
 pub struct PermitInfo {
     /// The public id (`pt_…`), which is not the token.
@@ -79,12 +77,10 @@ struct WirePermit {
     revoke_reason: Option<String>,
     payload_hash: Option<String>,
     decision_id: Option<PermitToken>,
-    #[serde(flatten, deserialize_with = "unique::object_of_answer")]
-    other: Map<String, Value>,
 }
 
-impl From<Object<WirePermit>> for PermitInfo {
-    fn from(Object(wire): Object<WirePermit>) -> Self {
+impl From<ObjectAndOthers<WirePermit>> for PermitInfo {
+    fn from(ObjectAndOthers { known: wire, other }: ObjectAndOthers<WirePermit>) -> Self {
         Self {
             id: wire.id,
             org_id: wire.org_id,
@@ -101,7 +97,7 @@ impl From<Object<WirePermit>> for PermitInfo {
             revoke_reason: wire.revoke_reason,
             payload_hash: wire.payload_hash,
             decision_id: wire.decision_id,
-            other: OtherFields::new(wire.other),
+            other: OtherFields::new(other),
             rate_limit: None,
         }
     }
@@ -184,7 +180,7 @@ impl<'de> Deserialize<'de> for PermitStatus {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -1,9 +1,9 @@
 //! The second question to an authority, and its answer: is this permit good for that, now, once?
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::object::Object;
+use crate::object::ObjectAndOthers;
 use crate::other::take_string;
 use crate::sent_as::SentAs;
 use crate::unique;
@@ -71,7 +71,7 @@ impl VerifyRequest {
 /// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts itself or
 /// names somebody else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Object<WireVerification>")]
+#[serde(try_from = "ObjectAndOthers<WireVerification>")]
 #[non_exhaustive]
 pub struct Verification {
     /// Whether the permit is good.
@@ -192,15 +192,16 @@ struct WireVerification {
     action: Option<String>,
     actor_id: Option<String>,
     agent: Option<String>,
-    // The fields of later servers among them: see `take_string`.
-    #[serde(flatten, deserialize_with = "unique::object_of_answer")]
-    other: Map<String, Value>,
 }
 
-impl TryFrom<Object<WireVerification>> for Verification {
+impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
     type Error = &'static str;
 
-    fn try_from(Object(mut wire): Object<WireVerification>) -> Result<Self, Self::Error> {
+    fn try_from(answer: ObjectAndOthers<WireVerification>) -> Result<Self, Self::Error> {
+        let ObjectAndOthers {
+            known: wire,
+            mut other,
+        } = answer;
         let valid = one_of(wire.valid, wire.verified)
             .ok_or("`valid` and `verified` contradict each other")?
             .ok_or("there is neither a boolean `valid` nor a boolean `verified`")?;
@@ -220,8 +221,8 @@ impl TryFrom<Object<WireVerification>> for Verification {
                 .ok_or("`actor_id` and `agent` contradict each other")?,
             retried: false,
             rate_limit: None,
-            request_id: take_string(&mut wire.other, "request_id"),
-            other: OtherFields::new(wire.other),
+            request_id: take_string(&mut other, "request_id"),
+            other: OtherFields::new(other),
             sent_as: SentAs::default(),
         })
     }

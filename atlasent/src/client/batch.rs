@@ -1,15 +1,14 @@
 //! Many evaluations in one call.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Client;
 use crate::evaluate::ShadowEvaluation;
-use crate::object::Object;
+use crate::object::{Object, ObjectAndOthers};
 use crate::redact::excerpt;
 use crate::sent_as::SentAs;
-use crate::unique;
 use crate::{Code, Decision, Error, EvaluateRequest, Evaluation, Failure, RateLimit};
 
 /// The most requests in one batch (contract, part D).
@@ -95,7 +94,7 @@ struct WireBatch<'a> {
 #[derive(Deserialize)]
 struct WireAnswer {
     batch_id: String,
-    items: Vec<Object<WireItem>>,
+    items: Vec<ObjectAndOthers<WireItem>>,
     partial: bool,
 }
 
@@ -104,8 +103,6 @@ struct WireItem {
     index: usize,
     error_code: Option<String>,
     error_message: Option<String>,
-    #[serde(flatten, deserialize_with = "unique::object_of_answer")]
-    evaluation: Map<String, Value>,
 }
 
 impl Client {
@@ -151,14 +148,13 @@ impl Client {
         if expected.is_some_and(|id| !id.eq_ignore_ascii_case(&answer.batch_id)) {
             return fail("the answer is about another batch");
         }
-        let indices = answer.items.iter().map(|Object(item)| item.index);
+        let indices = answer.items.iter().map(|item| item.known.index);
         if !indices.eq(0..batch.items.len()) {
             return fail("the answers are not one for each request, in their order");
         }
         let items = answer.items.into_iter().zip(&batch.items);
-        let items = items.map(|(Object(item), request)| {
-            let mut evaluation = item
-                .read(request.shadow == Some(true))
+        let items = items.map(|(item, request)| {
+            let mut evaluation = read(item, request.shadow == Some(true))
                 .map_err(|failure| Error::from(transport.describe(failure, &about.request_id)))?;
             evaluation.sent_as = SentAs(Some(about.request_id.clone()));
             Ok(evaluation)
@@ -172,32 +168,33 @@ impl Client {
     }
 }
 
-impl WireItem {
-    fn read(self, is_shadow: bool) -> Result<Evaluation, Failure> {
-        // Where both are there, the item was not decided.
-        if self.error_code.is_some() || self.error_message.is_some() {
-            let code = self.error_code.unwrap_or_default();
-            let message = self.error_message.unwrap_or_default();
-            return Err(Failure::new(
-                code_of(&code),
-                format!("{} {}", excerpt(&code), excerpt(&message)).trim(),
-            ));
-        }
-        let decision = self.evaluation.get("decision");
-        if let Some(decision) = decision.filter(|decision| !decision.is_null())
-            && Decision::deserialize(decision).is_err()
-        {
-            let text = "the authority's decision is not a known one";
-            return Ok(Evaluation::refuse(Decision::Deny, text));
-        }
-        let evaluation = Value::Object(self.evaluation);
-        let read = match is_shadow {
-            true => serde_json::from_value(evaluation).map(|ShadowEvaluation(answer)| answer),
-            false => serde_json::from_value(evaluation),
-        };
-        // Its text may repeat what it found.
-        read.map_err(|_| Failure::new(Code::BadResponse, "the item's answer cannot be read"))
+/// What the server says of one request.
+fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, Failure> {
+    let ObjectAndOthers {
+        known: item,
+        other: evaluation,
+    } = item;
+    // Where both are there, the request was not decided.
+    if item.error_code.is_some() || item.error_message.is_some() {
+        let code = item.error_code.unwrap_or_default();
+        let message = item.error_message.unwrap_or_default();
+        let text = format!("{} {}", excerpt(&code), excerpt(&message));
+        return Err(Failure::new(code_of(&code), text.trim()));
     }
+    let decision = evaluation.get("decision");
+    if let Some(decision) = decision.filter(|decision| !decision.is_null())
+        && Decision::deserialize(decision).is_err()
+    {
+        let text = "the authority's decision is not a known one";
+        return Ok(Evaluation::refuse(Decision::Deny, text));
+    }
+    let evaluation = Value::Object(evaluation);
+    let read = match is_shadow {
+        true => serde_json::from_value(evaluation).map(|ShadowEvaluation(answer)| answer),
+        false => serde_json::from_value(evaluation),
+    };
+    // Its text may repeat what it found.
+    read.map_err(|_| Failure::new(Code::BadResponse, "the item's answer cannot be read"))
 }
 
 /// The code in the words that the SDKs share. Another word is the server's own trouble.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Client;
 use super::pages::{self, Paged};
 use super::transport::{About, Call};
-use crate::object::Object;
+use crate::object::{Object, ObjectAndOthers};
 use crate::redact::excerpt;
 use crate::unique;
 use crate::{Code, Error, Failure, OtherFields, PermitInfo, PermitStatus, RateLimit};
@@ -208,13 +208,14 @@ impl Client {
             verified_at: String,
             #[serde(deserialize_with = "unique::object_of_answer")]
             evidence: Map<String, Value>,
-            #[serde(flatten)]
-            permit: PermitInfo,
         }
         let transport = &self.shared.transport;
         let call = transport.post(&path(id, "/verify")?, &json!({}))?;
-        let (Object(wire), about) = transport.fetch::<Object<Wire>>(&call).await?;
-        let permit = self.permit_asked_for(id, wire.permit, &about)?;
+        let (answer, about) = transport.fetch::<ObjectAndOthers<Wire>>(&call).await?;
+        // What is not of the verdict is of the permit, whose errors may repeat what they found.
+        let permit = serde_json::from_value(Value::Object(answer.other))
+            .map_err(|_| self.bad_answer("the permit in the answer cannot be read", &about))?;
+        let (wire, permit) = (answer.known, self.permit_asked_for(id, permit, &about)?);
         let says = |name, expected: &str| {
             let said = wire.evidence.get(name).filter(|said| !said.is_null());
             said.is_none_or(|said| said.as_str() == Some(expected))
@@ -224,7 +225,7 @@ impl Client {
             && (!wire.valid || permit.status.is_open())
             && wire.verification_type.is_none_or(|kind| kind == "permit");
         if !agrees {
-            return Err(self.contradiction("the answer contradicts itself", &about));
+            return Err(self.bad_answer("the answer contradicts itself", &about));
         }
         Ok(PermitInspection {
             valid: wire.valid,
@@ -255,7 +256,7 @@ impl Client {
         let (permit, about) = self.fetch_permit(id, &call).await?;
         if permit.status != PermitStatus::Revoked {
             let text = format!("the permit is not revoked, but {}", permit.status);
-            return Err(self.contradiction(text, &about));
+            return Err(self.bad_answer(text, &about));
         }
         Ok(permit)
     }
@@ -274,13 +275,13 @@ impl Client {
         about: &About,
     ) -> Result<PermitInfo, Error> {
         if permit.id != id {
-            return Err(self.contradiction("the answer is about another permit", about));
+            return Err(self.bad_answer("the answer is about another permit", about));
         }
         permit.rate_limit = about.rate_limit;
         Ok(permit)
     }
 
-    fn contradiction(&self, text: impl Into<String>, about: &About) -> Error {
+    fn bad_answer(&self, text: impl Into<String>, about: &About) -> Error {
         let failure = Failure::new(Code::BadResponse, text);
         let transport = &self.shared.transport;
         transport.describe(failure, &about.request_id).into()
