@@ -53,32 +53,32 @@ impl LocalAuthorityBuilder {
 }
 
 impl<S: Store> LocalAuthorityBuilder<S> {
-    /// How long a permit may wait to be used. One hour by default.
+    /// How long a permit may wait to be used. One hour by default. A second call replaces the first.
     pub fn permit_ttl(mut self, ttl: Duration) -> Self {
         self.permit_ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         self
     }
 
     /// Records the context of each request in full, not only its hash. The audit trail then holds whatever
-    /// callers put into their contexts.
+    /// callers put into their contexts. A second call replaces the first.
     pub fn record_context(mut self, record: bool) -> Self {
         self.record_context = record;
         self
     }
 
-    /// Whose chain a new one is: `local` by default. A chain that has events stays whose it is.
+    /// Whose chain a new one is: `local` by default. A chain that has events stays whose it is. A second call replaces the first.
     pub fn org_id(mut self, org_id: impl Into<String>) -> Self {
         self.org_id = org_id.into();
         self
     }
 
-    /// Where the time comes from. The system's clock by default.
+    /// Where the time comes from. The system's clock by default. A second call replaces the first.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Where permits and events are kept. In memory by default.
+    /// Where permits and events are kept. In memory by default. A second call replaces the first.
     pub fn store<T: Store>(self, store: T) -> LocalAuthorityBuilder<T> {
         LocalAuthorityBuilder {
             store,
@@ -123,5 +123,26 @@ impl<S> fmt::Debug for LocalAuthorityBuilder<S> {
             .field("permit_ttl", &self.permit_ttl)
             .field("record_context", &self.record_context)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_call_replaces_the_first() {
+        let policies = || Policies::parse("permit (principal, action, resource);").unwrap();
+        let builder = LocalAuthorityBuilder::new(policies())
+            .permit_ttl(Duration::from_secs(1))
+            .permit_ttl(Duration::from_secs(2))
+            .record_context(true)
+            .record_context(false)
+            .org_id("one")
+            .org_id("two")
+            .store(MemoryStore::with_limits(1, 1))
+            .store(MemoryStore::new());
+        assert_eq!(builder.permit_ttl, SignedDuration::from_secs(2));
+        assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
     }
 }

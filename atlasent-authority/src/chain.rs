@@ -146,7 +146,7 @@ impl NewEvent {
         }
     }
 
-    /// Adds to the payload.
+    /// Adds to the payload. A second call with the same key replaces its value.
     #[must_use]
     pub fn with(mut self, key: &'static str, fact: impl Into<Fact<'static>>) -> Self {
         self.payload.insert(key, fact.into());

@@ -30,10 +30,7 @@ pub async fn export<S: Store>(
 ) -> Result<Bundle, StoreError> {
     let head = store.status().await?.head;
     // What is appended meanwhile stays out, so that the export ends.
-    let through = filter
-        .through
-        .map_or(head.sequence, |last| last.min(head.sequence));
-    let filter = filter.clone().through(through);
+    let filter = filter.clone().through(head.sequence);
     let mut writer = BundleWriter::new();
     let mut after = 0;
     loop {

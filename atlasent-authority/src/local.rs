@@ -111,7 +111,7 @@ impl<S: Store> LocalAuthority<S> {
 
     /// What the ledger has of a permit that was verified, found by its hash.
     pub(crate) async fn status_of(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
-        let unknown = || PermitStatus::Other("unknown".to_owned());
+        let unknown = || PermitStatus::Unknown("unknown".to_owned());
         let Some(key) = permit.hash.as_deref().and_then(PermitKey::from_hex) else {
             return Ok(unknown());
         };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use atlasent::{Agent, AnyAction, Context, EvaluateRequest, PolicyTrace};
 use atlasent_authority::{Explanation, Policies};
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::json;
@@ -83,13 +83,13 @@ fn request(arguments: &Evaluate) -> Result<EvaluateRequest, Failure> {
 
 /// The error repeats nothing of the context, which can hold secrets.
 fn context(text: &str) -> Result<Context, Failure> {
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
+    serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Failure::misuse(format!(
-            "`--context` takes a JSON object, as in `{{\"replicas\": 3}}`: line {line}, column {column} does not fit"
+            "`--context` takes a JSON object with each key once, as in `{{\"replicas\": 3}}`: \
+             line {line}, column {column} does not fit"
         ))
-    })?;
-    Ok(Context::from(object))
+    })
 }
 
 fn standard_input() -> Result<String, Failure> {

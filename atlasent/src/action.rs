@@ -103,25 +103,25 @@ impl AnyAction {
         })
     }
 
-    /// Sets the resource.
+    /// Sets the resource. A second call replaces the first.
     #[must_use]
     pub fn with_resource(mut self, resource: impl Into<String>) -> Self {
         self.resource = Some(resource.into());
         self
     }
 
-    /// Replaces the context.
+    /// Replaces the context, fields that were set before included.
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Sets one field of the context.
+    /// Sets one field of the context. Calls with different keys add up; a second call with the same key replaces its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` cannot be written as JSON.
+    /// [`Error::Invalid`] when `value` cannot be written as JSON, or a key stands twice in it.
     pub fn with_field<T: Serialize + ?Sized>(
         mut self,
         key: impl Into<String>,
@@ -143,5 +143,28 @@ impl Action for AnyAction {
 
     fn context(&self) -> Result<Context, Error> {
         Ok(self.context.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_add_up_and_what_is_set_twice_is_what_was_set_last() {
+        let action = AnyAction::new("deploy").unwrap();
+        let action = action.with_resource("one").with_resource("two");
+        let action = action.with_field("a", &1).unwrap();
+        let action = action
+            .with_field("b", &2)
+            .unwrap()
+            .with_field("a", &3)
+            .unwrap();
+        assert_eq!(action.resource().as_deref(), Some("two"));
+        let context = action.context().unwrap();
+        assert_eq!(context.canonical_json(), r#"{"a":3,"b":2}"#);
+        let other = Context::from_serialize(&serde_json::json!({"c": 4})).unwrap();
+        let action = action.with_context(other.clone());
+        assert_eq!(action.context().unwrap(), other);
     }
 }

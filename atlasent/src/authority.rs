@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::agent::ToAgent;
-use crate::protect::Gate;
+use crate::protect::{Gate, evaluate_allowed};
 use crate::{
     Action, Ask, Authorization, Error, EvaluateRequest, Evaluation, IssuerId, Permit, PermitRecord,
     PermitStatus, Verification, VerifyRequest,
@@ -170,7 +170,8 @@ authority_behind!(&P, Arc<P>, Box<P>);
 
 /// What every [`Authority`] can do. The methods cannot be replaced by an implementor.
 ///
-/// All of them evaluate, check, verify and check again; they differ in what they hand back.
+/// All of them but [`require_allow`](Self::require_allow), which opens nothing, evaluate, check, verify and check again;
+/// they differ in what they hand back.
 pub trait AuthorityExt: Authority {
     /// A permit for `agent` to do `action`, once.
     ///
@@ -241,6 +242,38 @@ pub trait AuthorityExt: Authority {
         action: A,
     ) -> impl Future<Output = Result<Authorization, Error>> + Send {
         self.ask(agent, action).authorize()
+    }
+
+    /// Evaluates a request, and returns the allow; a refusal is an error. It asks as [`Authority::evaluate`] does, whose
+    /// refusals are answers.
+    ///
+    /// It opens nothing, and no decision cache is read: an allow is of now, its permit unused. What is to run needs
+    /// [`protect`](Self::protect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. An allow without a permit is
+    /// one that cannot be used, so a [shadow](EvaluateRequest::shadow) request that mints none is for `evaluate`.
+    ///
+    /// ```
+    /// use atlasent::{Agent, AnyAction, AuthorityExt, EvaluateRequest, testing::MockAuthority};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new().allow("deploy").hold("drop", "change freeze");
+    /// let ask = |name: &'static str| {
+    ///     EvaluateRequest::new(Agent::new("bot").unwrap(), &AnyAction::new(name).unwrap()).unwrap()
+    /// };
+    /// let evaluation = authority.require_allow(&ask("deploy")).await?;
+    /// assert!(evaluation.permit_token.is_some());
+    /// let refusal = authority.require_allow(&ask("drop")).await.unwrap_err();
+    /// assert_eq!(refusal.denied().unwrap().reason(), "change freeze");
+    /// # Ok::<(), atlasent::Error>(()) }).unwrap();
+    /// ```
+    fn require_allow(
+        &self,
+        request: &EvaluateRequest,
+    ) -> impl Future<Output = Result<Evaluation, Error>> + Send {
+        evaluate_allowed(self, request)
     }
 
     /// Prepares a request with optional fields; see [`Ask`].

@@ -77,14 +77,14 @@ impl PolicyTrace {
         }
     }
 
-    /// Adds the risk that the policy saw.
+    /// Sets the risk that the policy saw. A second call replaces the first.
     #[must_use]
     pub fn with_risk_score(mut self, score: f64) -> Self {
         self.risk_score = Some(score);
         self
     }
 
-    /// Adds the next step of its evaluation, and numbers it.
+    /// Adds the next step of its evaluation after those before, and numbers it.
     #[must_use]
     pub fn with_stage(mut self, mut stage: StageTrace) -> Self {
         stage.order = self.stages.len() as u64;
@@ -124,14 +124,14 @@ impl StageTrace {
         }
     }
 
-    /// Names the rule.
+    /// Names the rule. A second call replaces the first.
     #[must_use]
     pub fn with_rule(mut self, rule: impl Into<String>) -> Self {
         self.rule = Some(rule.into());
         self
     }
 
-    /// Adds a note for people.
+    /// Sets the note for people. A second call replaces the first.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());

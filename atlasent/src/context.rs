@@ -6,11 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Error;
-use crate::finite::check_finite;
+use crate::redact::excerpt;
+use crate::unique;
+use crate::value::to_value;
 
 /// The circumstances of an action, a JSON object.
 ///
 /// The permit is bound to it: two requests that differ in their context never share a permit.
+///
+/// No key stands twice in it, at any depth. A value in which one does, such as a struct whose `#[serde(flatten)]` map
+/// holds the name of another field, is an error wherever it would become a context, JSON text included: one of its
+/// readers would decide on the first value, and another would run the second.
 ///
 /// ```
 /// use atlasent::Context;
@@ -23,7 +29,7 @@ use crate::finite::check_finite;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Context(Map<String, Value>);
+pub struct Context(#[serde(deserialize_with = "unique::object")] Map<String, Value>);
 
 impl Context {
     /// An empty context.
@@ -36,7 +42,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, or holds a number that JSON cannot.
+    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, holds a number that JSON cannot, or writes a
+    /// key twice. It names the key and the place.
     ///
     /// ```
     /// #[derive(serde::Serialize)]
@@ -48,7 +55,10 @@ impl Context {
     /// # Ok::<(), atlasent::Error>(())
     /// ```
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
-        match to_json(value).map_err(|why| Error::invalid(format!("the context {why}")))? {
+        let json = to_value(value).map_err(|why| {
+            Error::invalid(format!("the context cannot be written as JSON: {why}"))
+        })?;
+        match json {
             Value::Object(fields) => Ok(Self(fields)),
             other => Err(Error::invalid(format!(
                 "the context is {}, not an object: give it fields",
@@ -57,25 +67,26 @@ impl Context {
         }
     }
 
-    /// Sets `key`, replacing what it held.
+    /// Sets `key`. A second call with the same key replaces its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to JSON, or holds a number that JSON cannot: NaN
-    /// and the infinities would silently become `null`, and a policy would not see them.
+    /// [`Error::Invalid`] when `value` does not serialize to JSON, holds a number that JSON cannot, or writes a key twice.
+    /// NaN and the infinities would silently become `null`, and a policy would not see them.
     pub fn insert<T: Serialize + ?Sized>(
         &mut self,
         key: impl Into<String>,
         value: &T,
     ) -> Result<(), Error> {
         let key = key.into();
-        match to_json(value) {
-            Ok(json) => {
-                self.0.insert(key, json);
-                Ok(())
-            }
-            Err(why) => Err(Error::invalid(format!("context field `{key}` {why}"))),
-        }
+        let json = to_value(value).map_err(|why| {
+            let key = excerpt(&key);
+            Error::invalid(format!(
+                "context field `{key}` cannot be written as JSON: {why}"
+            ))
+        })?;
+        self.0.insert(key, json);
+        Ok(())
     }
 
     /// The value of `key`.
@@ -102,7 +113,8 @@ impl Context {
         self.0.is_empty()
     }
 
-    /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8.
+    /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8, floats as Python
+    /// spells them (see [`execution_hash`](crate::execution_hash)).
     #[must_use]
     pub fn canonical_json(&self) -> String {
         crate::canonical::canonical_json(&self.0)
@@ -121,12 +133,6 @@ impl fmt::Debug for Context {
         f.write_str("Context")?;
         f.debug_set().entries(self.0.keys()).finish()
     }
-}
-
-fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Value, String> {
-    check_finite(value)
-        .and_then(|()| serde_json::to_value(value).map_err(|error| error.to_string()))
-        .map_err(|why| format!("cannot be written as JSON: {why}"))
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -166,6 +172,46 @@ mod tests {
             "the request cannot be made: context field `amount` cannot be written as JSON: \
              the number NaN is not finite"
         );
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_an_error_however_the_context_comes_about() {
+        #[derive(Serialize)]
+        struct Transfer {
+            amount: u64,
+            #[serde(flatten)]
+            details: Map<String, Value>,
+        }
+        let details = Map::from_iter([("amount".to_owned(), Value::from(1_000_000))]);
+        let transfer = Transfer { amount: 5, details };
+        let error = Context::from_serialize(&transfer).unwrap_err().to_string();
+        assert!(error.ends_with("the key `amount` stands twice"), "{error}");
+        let mut context = Context::new();
+        let error = context.insert("transfers", &[&transfer]).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("context field `transfers`")
+                && error.ends_with("the key `amount` stands twice, in `[0]`"),
+            "{error}"
+        );
+        assert!(context.is_empty());
+        for text in [
+            r#"{"amount":5,"amount":1000000}"#,
+            r#"{"a":[{"amount":5,"\u0061mount":5}]}"#,
+        ] {
+            let error = serde_json::from_str::<Context>(text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("the key `amount` stands twice"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_value_for_a_field_replaces_the_first() {
+        let mut context = Context::new();
+        context.insert("amount", &5).unwrap();
+        context.insert("amount", "six").unwrap();
+        assert_eq!(context.canonical_json(), r#"{"amount":"six"}"#);
     }
 
     #[test]

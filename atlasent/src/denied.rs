@@ -60,6 +60,9 @@ pub struct Denied {
     pub(crate) reason: String,
     pub(crate) code: Option<String>,
     pub(crate) evaluation_id: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) escalation_id: Option<String>,
+    pub(crate) approval_url: Option<String>,
     pub(crate) audit_hash: Option<String>,
     pub(crate) outcome: Option<PermitOutcome>,
     pub(crate) missing_scope: Option<String>,
@@ -101,6 +104,27 @@ impl Denied {
     #[must_use]
     pub fn evaluation_id(&self) -> Option<&str> {
         self.evaluation_id.as_deref()
+    }
+
+    /// The id of the request that was refused, to find it in the authority's log: the answer's own, else the
+    /// `X-Request-ID` that the client sent. Where the permit failed its verification, it is that call's.
+    ///
+    /// A refusal for a missing scope has none, since no authority was asked.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// The id of the escalation that waits for a person, when the authority opened one.
+    #[must_use]
+    pub fn escalation_id(&self) -> Option<&str> {
+        self.escalation_id.as_deref()
+    }
+
+    /// Where a person can decide on the escalation, when the authority says so.
+    #[must_use]
+    pub fn approval_url(&self) -> Option<&str> {
+        self.approval_url.as_deref()
     }
 
     /// The hash of the audit event that recorded the evaluation.

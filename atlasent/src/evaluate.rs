@@ -4,16 +4,19 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::object::Object;
-use crate::{ConstraintTrace, Decision, PermitToken, RateLimit};
+use crate::object::ObjectAndOthers;
+use crate::other::{take_string, take_strings};
+use crate::sent_as::SentAs;
+use crate::unique;
+use crate::{ConstraintTrace, Decision, OtherFields, PermitToken, RateLimit};
 
 /// The answer to an [`EvaluateRequest`](crate::EvaluateRequest).
 ///
 /// It is data: an allow with a token opens nothing before the token is verified, which `protect` does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Object<WireEvaluation>", into = "WireEvaluation")]
+#[serde(try_from = "ObjectAndOthers<WireEvaluation>", into = "WireEvaluation")]
 #[non_exhaustive]
 pub struct Evaluation {
     /// What was decided.
@@ -22,12 +25,20 @@ pub struct Evaluation {
     pub permit_token: Option<PermitToken>,
     /// Why.
     pub reason: Option<String>,
+    /// Every reason that the authority lists, in its order. An authority that knows one reason may list none.
+    pub reasons: Vec<String>,
     /// Why, as a code for programs. Only a refusal has one.
     pub code: Option<String>,
     /// The authority's id of a refused evaluation. On an allow the token takes its place.
     pub decision_id: Option<String>,
+    /// The permit's public id (`pt_…`), which may be logged and shown, and opens nothing. Only an allow has one.
+    pub permit_id: Option<String>,
     /// The id of the request.
     pub request_id: Option<String>,
+    /// The id of the escalation that waits for a person. Only a hold or an escalation has one.
+    pub escalation_id: Option<String>,
+    /// Where a person can decide on the escalation.
+    pub approval_url: Option<String>,
     /// When the permit's time is over (ISO 8601).
     pub expires_at: Option<String>,
     /// The hash of the audit event that recorded the decision.
@@ -36,6 +47,10 @@ pub struct Evaluation {
     pub timestamp: Option<String>,
     /// The risk that the authority saw.
     pub risk_score: Option<f64>,
+    /// The class of that risk, such as `critical`, `high`, `medium` or `low`.
+    pub risk_class: Option<String>,
+    /// The version of the policies that decided.
+    pub policy_version: Option<String>,
     /// How the decision came about, where that was asked for and is told.
     pub constraint_trace: Option<ConstraintTrace>,
     /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
@@ -43,6 +58,10 @@ pub struct Evaluation {
     /// How long to wait before asking again makes sense, where the authority knows. Only a refusal has it. It stands
     /// in the answer's `Retry-After` header, not in its body.
     pub retry_after: Option<Duration>,
+    /// Everything else in the answer.
+    pub other: OtherFields,
+    /// The id under which the client sent the request (`X-Request-ID`).
+    pub(crate) sent_as: SentAs,
 }
 
 impl Evaluation {
@@ -53,16 +72,24 @@ impl Evaluation {
             decision,
             permit_token: None,
             reason: None,
+            reasons: Vec::new(),
             code: None,
             decision_id: None,
+            permit_id: None,
             request_id: None,
+            escalation_id: None,
+            approval_url: None,
             expires_at: None,
             audit_hash: None,
             timestamp: None,
             risk_score: None,
+            risk_class: None,
+            policy_version: None,
             constraint_trace: None,
             rate_limit: None,
             retry_after: None,
+            other: OtherFields::default(),
+            sent_as: SentAs::default(),
         }
     }
 
@@ -93,6 +120,13 @@ impl Evaluation {
         }
     }
 
+    /// The id under which the client sent the request (`X-Request-ID`), which the server's log and audit trail hold, too.
+    /// An authority in this process has none.
+    #[must_use]
+    pub fn x_request_id(&self) -> Option<&str> {
+        self.sent_as.0.as_deref()
+    }
+
     /// The id to ask a person about. Never the permit token.
     #[must_use]
     pub fn evaluation_id(&self) -> Option<&str> {
@@ -102,10 +136,18 @@ impl Evaluation {
     /// The same answer without its token in any of the texts that are logged or handed on.
     pub(crate) fn scrubbed(mut self) -> Self {
         if let Some(token) = &self.permit_token {
+            let scrub = |text: &mut String| *text = token.scrub(text);
+            self.reasons.iter_mut().for_each(scrub);
             self.reason = token.scrub_option(self.reason);
             self.code = token.scrub_option(self.code);
             self.decision_id = token.scrub_option(self.decision_id);
+            self.permit_id = token.scrub_option(self.permit_id);
             self.request_id = token.scrub_option(self.request_id);
+            self.escalation_id = token.scrub_option(self.escalation_id);
+            self.approval_url = token.scrub_option(self.approval_url);
+            self.risk_class = token.scrub_option(self.risk_class);
+            self.policy_version = token.scrub_option(self.policy_version);
+            self.other = self.other.scrubbed(token);
             self.expires_at = token.scrub_option(self.expires_at);
             self.audit_hash = token.scrub_option(self.audit_hash);
             self.timestamp = token.scrub_option(self.timestamp);
@@ -127,7 +169,10 @@ struct WireEvaluation {
     #[serde(skip_serializing_if = "Option::is_none")]
     decision_id: Option<PermitToken>,
     // Read leniently: a refusal stays what it is, however its reason is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "unique::optional_of_answer"
+    )]
     denial: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deny_reason: Option<String>,
@@ -149,46 +194,107 @@ struct WireEvaluation {
     risk_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     constraint_trace: Option<ConstraintTrace>,
+    // Written here, and read by `ObjectAndOthers`.
+    #[serde(flatten, skip_deserializing)]
+    other: Map<String, Value>,
 }
 
-impl TryFrom<Object<WireEvaluation>> for Evaluation {
+impl TryFrom<ObjectAndOthers<WireEvaluation>> for Evaluation {
     type Error = &'static str;
 
-    fn try_from(Object(wire): Object<WireEvaluation>) -> Result<Self, Self::Error> {
-        let decision = Decision::of_answer(wire.decision, wire.permitted)?;
-        let mut evaluation = Self {
-            request_id: wire.request_id,
-            expires_at: wire.expires_at,
-            audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
-            timestamp: wire.timestamp,
-            risk_score: wire.risk_score,
-            constraint_trace: wire.constraint_trace,
-            ..Self::new(decision)
-        };
-        if decision.is_allow() {
-            let token = wire.permit_token.or(wire.decision_id);
-            if token.as_ref().is_none_or(PermitToken::is_empty) {
-                return Err("an allow without a permit token");
-            }
-            evaluation.permit_token = token;
-            evaluation.reason = wire.reason;
-        } else {
-            let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
-            let said = |texts: [Option<String>; 3]| {
-                texts.into_iter().flatten().find(|text| !text.is_empty())
-            };
-            evaluation.reason = said([wire.deny_reason, denial("reason"), wire.reason]);
-            evaluation.code = said([wire.deny_code, denial("code"), None]);
-            evaluation.decision_id = wire.decision_id.map(String::from);
-        }
-        Ok(evaluation)
+    fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
+        read(answer, Mints::Permit)
     }
+}
+
+/// The answer to a request with [`EvaluateRequest::shadow`](crate::EvaluateRequest::shadow): an allow needs no token.
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+#[serde(try_from = "ObjectAndOthers<WireEvaluation>")]
+pub(crate) struct ShadowEvaluation(pub(crate) Evaluation);
+
+#[cfg(feature = "client")]
+impl TryFrom<ObjectAndOthers<WireEvaluation>> for ShadowEvaluation {
+    type Error = &'static str;
+
+    fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
+        read(answer, Mints::Nothing).map(Self)
+    }
+}
+
+/// What an allow to the request brings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mints {
+    Permit,
+    #[cfg(feature = "client")]
+    Nothing,
+}
+
+fn read(answer: ObjectAndOthers<WireEvaluation>, mints: Mints) -> Result<Evaluation, &'static str> {
+    let ObjectAndOthers {
+        known: wire,
+        mut other,
+    } = answer;
+    let decision = Decision::of_answer(wire.decision, wire.permitted)?;
+    let mut evaluation = Evaluation {
+        reasons: take_strings(&mut other, "reasons"),
+        permit_id: take_string(&mut other, "permit_id"),
+        escalation_id: take_string(&mut other, "escalation_id"),
+        approval_url: take_string(&mut other, "approval_url"),
+        risk_class: take_string(&mut other, "risk_class"),
+        policy_version: take_string(&mut other, "policy_version"),
+        request_id: wire.request_id,
+        expires_at: wire.expires_at,
+        audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
+        timestamp: wire.timestamp,
+        risk_score: wire.risk_score,
+        constraint_trace: wire.constraint_trace,
+        other: OtherFields::new(other),
+        ..Evaluation::new(decision)
+    };
+    if decision.is_allow() {
+        let token = wire.permit_token.or(wire.decision_id);
+        let token = token.filter(|token| !token.is_empty());
+        if token.is_none() && mints == Mints::Permit {
+            return Err("an allow without a permit token");
+        }
+        evaluation.permit_token = token;
+        evaluation.reason = wire.reason;
+    } else {
+        let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
+        let said = |texts: &[Option<String>]| {
+            let mut texts = texts.iter().flatten();
+            texts.find(|text| !text.is_empty()).cloned()
+        };
+        let listed = evaluation.reasons.first().cloned();
+        evaluation.reason = said(&[wire.deny_reason, denial("reason"), wire.reason, listed]);
+        evaluation.code = said(&[wire.deny_code, denial("code")]);
+        evaluation.decision_id = wire.decision_id.map(String::from);
+    }
+    Ok(evaluation)
 }
 
 impl From<Evaluation> for WireEvaluation {
     fn from(evaluation: Evaluation) -> Self {
         let permitted = evaluation.decision.is_allow();
+        let mut other = evaluation.other.into_map();
+        let texts = [
+            ("permit_id", evaluation.permit_id),
+            ("escalation_id", evaluation.escalation_id),
+            ("approval_url", evaluation.approval_url),
+            ("risk_class", evaluation.risk_class),
+            ("policy_version", evaluation.policy_version),
+        ];
+        other.extend(
+            texts
+                .into_iter()
+                .filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
+        );
+        if !evaluation.reasons.is_empty() {
+            other.insert("reasons".to_owned(), evaluation.reasons.into());
+        }
         let mut wire = Self {
+            other,
             decision: Some(evaluation.decision),
             permitted: Some(permitted),
             reason: evaluation.reason,
@@ -237,7 +343,7 @@ mod tests {
         for json in [
             json!({"decision": "allow", "permit_token": "p"}),
             json!({"decision": "allow", "decision_id": "p"}),
-            json!({"permitted": true, "decision_id": "p", "extra": [1]}),
+            json!({"permitted": true, "decision_id": "p", "extra": [1], "reasons": {}, "permit_id": 7}),
             json!({"decision": null, "permitted": true, "permit_token": "p", "decision_id": "q"}),
         ] {
             let evaluation = read(json).unwrap();
@@ -300,6 +406,74 @@ mod tests {
     }
 
     #[test]
+    fn what_later_servers_say_is_read_and_written_again() {
+        let json = json!({"decision": "escalate", "permitted": false, "denial": {"reason": "first"},
+            "deny_reason": "first", "reason": "first", "reasons": ["first", "second"], "risk_class": "high",
+            "escalation_id": "e-1", "approval_url": "https://console.example/e-1", "policy_version": "v7",
+            "permit_id": "pt_1", "risk_envelope": {"weighted_score": 0.9, "factors": [null]}});
+        let evaluation = read(json.clone()).unwrap();
+        assert_eq!(evaluation.reasons, ["first", "second"]);
+        assert_eq!(evaluation.risk_class.as_deref(), Some("high"));
+        assert_eq!(evaluation.escalation_id.as_deref(), Some("e-1"));
+        assert_eq!(
+            evaluation.approval_url.as_deref(),
+            Some("https://console.example/e-1")
+        );
+        assert_eq!(evaluation.policy_version.as_deref(), Some("v7"));
+        assert_eq!(evaluation.permit_id.as_deref(), Some("pt_1"));
+        assert_eq!(evaluation.other.as_object().len(), 1);
+        assert_eq!(serde_json::to_value(evaluation).unwrap(), json);
+        let bare = read(json!({"decision": "deny", "reasons": ["only"], "new": null})).unwrap();
+        assert_eq!(bare.reason.as_deref(), Some("only"));
+        assert!(bare.other.is_empty());
+    }
+
+    #[test]
+    fn no_field_of_a_later_server_costs_an_answer() {
+        for name in [
+            "reasons",
+            "risk_class",
+            "escalation_id",
+            "approval_url",
+            "policy_version",
+            "permit_id",
+        ] {
+            for value in [
+                json!(null),
+                json!(7),
+                json!([7]),
+                json!({"x": 1}),
+                json!(true),
+            ] {
+                for mut answer in [
+                    json!({"decision": "allow", "permit_token": "p"}),
+                    json!({"decision": "hold"}),
+                ] {
+                    answer[name] = value.clone();
+                    let evaluation = read(answer).unwrap();
+                    let kept = Some(&value).filter(|value| !value.is_null());
+                    assert_eq!(evaluation.other.get(name), kept);
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn a_shadow_allow_needs_no_token_and_any_other_does() {
+        let tokenless = json!({"decision": "allow", "permitted": true});
+        assert!(read(tokenless.clone()).is_err());
+        let ShadowEvaluation(shadow) = serde_json::from_value(tokenless).unwrap();
+        assert_eq!(
+            (shadow.decision, shadow.permit_token),
+            (Decision::Allow, None)
+        );
+        for unreadable in [json!({}), json!({"decision": "maybe"}), json!(["allow"])] {
+            assert!(serde_json::from_value::<ShadowEvaluation>(unreadable).is_err());
+        }
+    }
+
+    #[test]
     fn no_null_is_ever_written() {
         let allow = Evaluation::allow(PermitToken::new("p").unwrap());
         assert_eq!(
@@ -316,8 +490,16 @@ mod tests {
 
     #[test]
     fn a_repeated_field_is_an_error_and_not_a_choice() {
-        let twice = r#"{"decision":"deny","decision":"allow","permit_token":"p"}"#;
-        assert!(serde_json::from_str::<Evaluation>(twice).is_err());
+        for twice in [
+            r#"{"decision":"deny","decision":"allow","permit_token":"p"}"#,
+            r#"{"decision":"deny","new":1,"new":2}"#,
+            r#"{"decision":"deny","new":[{"a":1,"a":1}]}"#,
+            r#"{"decision":"deny","denial":{"reason":"a","reason":"b"}}"#,
+            r#"{"decision":"deny","risk_class":"low","risk_class":"high"}"#,
+        ] {
+            let error = serde_json::from_str::<Evaluation>(twice).unwrap_err();
+            assert!(!error.to_string().contains("risk_class"), "{error}");
+        }
     }
 
     proptest! {

@@ -74,6 +74,7 @@ pub mod testing;
 
 mod action;
 mod agent;
+mod approval;
 mod ask;
 mod authority;
 mod canonical;
@@ -88,12 +89,13 @@ mod error;
 mod evaluate;
 mod execution;
 mod expiry;
-mod finite;
 mod guarded;
 mod issuer;
 mod object;
+mod options;
+mod other;
 mod permit;
-mod permit_status;
+mod permit_info;
 mod protect;
 mod rate_limit;
 mod redact;
@@ -102,12 +104,20 @@ mod require_permit;
 mod revocation;
 #[cfg(feature = "ati")]
 mod scope;
+mod sent_as;
 mod token;
 mod trace;
+mod unique;
+mod value;
 mod verify;
 
 pub use action::{Action, AnyAction, NamedAction};
 pub use agent::{Agent, ToAgent};
+pub use approval::{
+    Approval, ApprovalArtifact, ApprovalIssuer, ApprovalQuorum, ApprovalReviewer, CompletionProof,
+    EmergencyOverride, EvaluationProfile, IdentityAssertion, IdentityBinding, IdentitySubject,
+    PrincipalKind, QuorumIndependence, QuorumPolicy, RoleRequirement,
+};
 pub use ask::{Ask, Authorization};
 pub use authority::{Authority, AuthorityExt, DynAuthority};
 pub use canonical::{execution_hash, execution_hash_of_text};
@@ -124,11 +134,13 @@ pub use evaluate::Evaluation;
 pub use execution::Execution;
 pub use guarded::{Guarded, Opened};
 pub use issuer::{Issuer, IssuerId, WithIssuer};
+pub use options::RequestOptions;
+pub use other::OtherFields;
 pub use permit::{Permit, PermitRecord};
-pub use permit_status::PermitStatus;
+pub use permit_info::{PermitInfo, PermitStatus};
 pub use protect::{Gate, protect};
 pub use rate_limit::RateLimit;
-pub use request::{EvaluateRequest, RequestOptions};
+pub use request::EvaluateRequest;
 pub use require_permit::{ProtectedAction, require_permit};
 pub use revocation::Revocation;
 #[cfg(feature = "ati")]

@@ -88,7 +88,8 @@ impl<A: Action> Permit<A> {
         }
     }
 
-    /// The authority's id of the permit: the token, which is used up.
+    /// The permit's id: the public one (`pt_…`) where the authority sends it, else the token, which is
+    /// used up.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.record.id
@@ -180,7 +181,7 @@ impl<A> fmt::Debug for Permit<A> {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PermitRecord {
-    /// The authority's id of the permit. It serializes in full, and prints redacted.
+    /// The permit's id, public (`pt_…`) or the used-up token. It serializes in full, and prints redacted.
     pub id: String,
     /// The agent that the permit was for.
     pub agent: Agent,

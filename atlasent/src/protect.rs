@@ -8,6 +8,7 @@ use std::fmt;
 use tracing::Instrument;
 
 use crate::permit::PermitRecord;
+use crate::sent_as::SentAs;
 use crate::trace::Asking;
 use crate::{
     Action, Agent, Authority, AuthorityExt, Code, Decision, Denied, Error, EvaluateRequest,
@@ -97,6 +98,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     let mut request = EvaluateRequest::new(agent?, &action)?;
     if let Some(options) = terms.options.take() {
         request = request.with_options(*options);
+        request.check()?;
     }
     let asking = Asking::start(&request);
     async {
@@ -124,6 +126,17 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
             verification,
         }
     })
+}
+
+/// Evaluates, and takes nothing but an allow with a token. It mints nothing.
+pub(crate) async fn evaluate_allowed<P: Authority + ?Sized>(
+    authority: &P,
+    request: &EvaluateRequest,
+) -> Result<Evaluation, Error> {
+    request.check()?;
+    let evaluation = authority.evaluate(request).await?.scrubbed();
+    require_allow(request, &evaluation)?;
+    Ok(evaluation)
 }
 
 /// An allow with a token that is not empty. Anything else is an error.
@@ -172,6 +185,7 @@ fn require_valid(
         reason,
         code: token.scrub_option(verification.verify_error_code.clone()),
         outcome: permit_outcome,
+        request_id: request_id(&verification.request_id, &verification.sent_as),
         // What an allow says of waiting is not about the permit that failed.
         retry_after: None,
         ..refusal(request, evaluation)
@@ -214,11 +228,24 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
             .unwrap_or_else(|| "the authority gave no reason".to_owned()),
         code: evaluation.code.clone(),
         evaluation_id: evaluation.evaluation_id().map(str::to_owned),
+        request_id: request_id(&evaluation.request_id, &evaluation.sent_as),
+        escalation_id: evaluation.escalation_id.clone(),
+        approval_url: evaluation.approval_url.clone(),
         audit_hash: evaluation.audit_hash.clone(),
         outcome: None,
         missing_scope: None,
         retry_after: evaluation.retry_after,
     }
+}
+
+/// The id of a call: the answer's own, else the one that it was sent under.
+fn request_id(answered: &Option<String>, sent_as: &SentAs) -> Option<String> {
+    answered.as_ref().or(sent_as.0.as_ref()).cloned()
+}
+
+/// Whether the id of a permit is one that may be shown and looked up, and not its used-up token.
+pub(crate) fn is_public_id(id: &str) -> bool {
+    id.starts_with("pt_")
 }
 
 fn record(
@@ -227,8 +254,10 @@ fn record(
     token: PermitToken,
     verification: &Verification,
 ) -> PermitRecord {
+    // Public, where the authority has such ids (contract, part D).
+    let public_id = evaluation.permit_id.clone().filter(|id| is_public_id(id));
     PermitRecord {
-        id: token.into(),
+        id: public_id.unwrap_or_else(|| token.into()),
         agent: request.actor_id,
         action: request.action_type,
         resource: request.resource_id,
@@ -284,10 +313,13 @@ mod tests {
         let text = || Some(format!("id of {SECRET}"));
         let mut allow = Evaluation::allow(PermitToken::new(SECRET).unwrap());
         (allow.reason, allow.code, allow.request_id) = (text(), text(), text());
+        (allow.escalation_id, allow.approval_url) = (text(), text());
+        (allow.permit_id, allow.risk_class, allow.policy_version) = (text(), text(), text());
+        allow.reasons = Vec::from_iter(text());
         (allow.audit_hash, allow.expires_at, allow.timestamp) = (text(), text(), text());
         let allow = allow.scrubbed();
         let told = refusal(&request(), &allow);
-        let told = format!("{told:?} {:?} {:?}", allow.expires_at, allow.timestamp);
+        let told = format!("{told:?} {allow:?}");
         assert!(!told.contains(SECRET), "{told}");
     }
 
@@ -298,6 +330,7 @@ mod tests {
         let token = PermitToken::new(SECRET).unwrap();
         let mut valid = Verification::valid();
         (valid.reason, valid.permit_hash, valid.timestamp) = (text(), text(), text());
+        valid.request_id = text();
         let told = format!("{:?}", valid.scrubbed(&token));
         assert!(!told.contains(SECRET), "{told}");
     }

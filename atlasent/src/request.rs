@@ -1,13 +1,10 @@
 //! The first question to an authority: may this agent do that? It serializes to the body of
 //! `POST /v1-evaluate`.
 
-use std::fmt;
-
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 use crate::agent::check_name;
-use crate::{Action, Agent, Context, Error};
+use crate::{Action, Agent, Context, Error, RequestOptions};
 
 /// The question: may `actor_id` do `action_type` in `context`?
 ///
@@ -53,18 +50,25 @@ impl EvaluateRequest {
         })
     }
 
-    /// Adds the optional fields.
+    /// Adds the optional fields. A second call adds to the first: a field that both set has the second's value, but for
+    /// [`RequestOptions::require_approval`], which stays asked for.
     #[must_use]
     pub fn with_options(mut self, options: RequestOptions) -> Self {
-        self.options = options;
+        self.options.merge(options);
         self
     }
 
-    /// Asks for the decision only. No permit can come of it, so `protect` never asks this way.
+    /// Asks for the decision only. No permit can come of it, so `protect` never asks this way. A second call replaces the
+    /// first.
     #[must_use]
     pub fn shadow(mut self, shadow: bool) -> Self {
         self.shadow = Some(shadow);
         self
+    }
+
+    /// Refuses a request with a field that could not be set.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.options.check()
     }
 
     /// What a permit for this request is bound to: see [`execution_hash`](crate::execution_hash).
@@ -78,70 +82,6 @@ fn action_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
     let name = String::deserialize(deserializer)?;
     check_name("action", &name).map_err(serde::de::Error::custom)?;
     Ok(name)
-}
-
-macro_rules! request_options {
-    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// The optional fields of a request. None of them can change the agent, the action, the resource
-        /// or the context.
-        ///
-        /// ```
-        /// use atlasent::RequestOptions;
-        ///
-        /// let options = RequestOptions::default().environment("production").require_approval(true);
-        /// assert_eq!(options.environment.as_deref(), Some("production"));
-        /// ```
-        #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-        #[non_exhaustive]
-        pub struct RequestOptions {$(
-            $(#[$doc])*
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub $field: Option<$type>,
-        )*}
-
-        impl RequestOptions {$(
-            $(#[$doc])*
-            #[must_use]
-            pub fn $field(mut self, $field: impl Into<$type>) -> Self {
-                self.$field = Some($field.into());
-                self
-            }
-        )*}
-
-        /// Prints the names of the options that are set, as a context does: a state may be anything, too.
-        impl fmt::Debug for RequestOptions {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let set = [$(self.$field.as_ref().map(|_| stringify!($field))),*];
-                f.write_str("RequestOptions")?;
-                f.debug_set().entries(set.into_iter().flatten()).finish()
-            }
-        }
-    };
-}
-
-request_options! {
-    /// The environment that the action runs in, such as `production`.
-    environment: String,
-    /// The amount of money or units at stake, as a JSON number.
-    amount: serde_json::Number,
-    /// The caller's id for this request; a repeated one replays the first answer.
-    request_id: String,
-    /// What the caller knows of the state that the action meets.
-    state_snapshot: Value,
-    /// Asks the authority to explain its decision.
-    explain: bool,
-    /// An approval that was already given.
-    approval: Value,
-    /// Asks for a person's approval, whatever the policies say.
-    require_approval: bool,
-    /// The resource in full, where its id is not enough for the policies.
-    resource: Value,
-    /// The state before the action.
-    current_state: Value,
-    /// The state that the action would bring about.
-    proposed_state: Value,
-    /// What the execution is bound to beyond action, agent and context.
-    execution_binding: Value,
 }
 
 #[cfg(test)]
@@ -182,6 +122,41 @@ mod tests {
             serde_json::from_value::<EvaluateRequest>(json).unwrap(),
             request
         );
+    }
+
+    #[test]
+    fn options_that_are_added_in_two_calls_all_hold() {
+        let action = AnyAction::new("deploy").unwrap();
+        let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+        let options = RequestOptions::default;
+        let request = request
+            .with_options(options().environment("test").require_approval(true))
+            .with_options(options().environment("production").require_approval(false))
+            .with_options(options().amount(5));
+        assert_eq!(
+            serde_json::to_value(&request).unwrap(),
+            json!({"action_type": "deploy", "actor_id": "bot", "context": {}, "environment": "production",
+                "require_approval": true, "amount": 5})
+        );
+        let shadow = request.shadow(true).shadow(false);
+        assert_eq!(shadow.shadow, Some(false));
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_in_a_request_is_an_error() {
+        for field in [
+            r#""context":{"a":1,"a":2}"#,
+            r#""context":{},"state_snapshot":{"a":{"b":1,"b":2}}"#,
+            r#""context":{},"approval":[{"b":1,"b":2}]"#,
+            r#""context":{},"context":{}"#,
+            r#""context":{},"amount":1,"amount":2"#,
+        ] {
+            let text = format!(r#"{{"action_type":"a","actor_id":"b",{field}}}"#);
+            assert!(
+                serde_json::from_str::<EvaluateRequest>(&text).is_err(),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -52,18 +52,18 @@ impl ProtectedAction {
         })
     }
 
-    /// Replaces the fields that stand beside the resource and the environment.
+    /// Replaces the fields that stand beside the resource and the environment, those that were set before included.
     #[must_use]
     pub fn with_context(self, context: Context) -> Self {
         let action = self.action.with_context(context);
         Self { action, ..self }
     }
 
-    /// Sets one field of the context.
+    /// Sets one field of the context. Calls with different keys add up; a second call with the same key replaces its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` cannot be written as JSON.
+    /// [`Error::Invalid`] when `value` cannot be written as JSON, or a key stands twice in it.
     pub fn with_field<T: Serialize + ?Sized>(
         self,
         key: impl Into<String>,

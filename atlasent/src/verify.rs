@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::issuer::{Mark, Serial};
-use crate::object::Object;
-use crate::{EvaluateRequest, PermitOutcome, PermitToken, RateLimit};
+use crate::object::ObjectAndOthers;
+use crate::other::take_string;
+use crate::sent_as::SentAs;
+use crate::unique;
+use crate::{EvaluateRequest, OtherFields, PermitOutcome, PermitToken, RateLimit};
 
 /// The question whether a permit is good; asking consumes it.
 ///
@@ -73,7 +76,7 @@ impl VerifyRequest {
 /// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts itself or
 /// names somebody else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Object<WireVerification>")]
+#[serde(try_from = "ObjectAndOthers<WireVerification>")]
 #[non_exhaustive]
 pub struct Verification {
     /// Whether the permit is good.
@@ -99,6 +102,9 @@ pub struct Verification {
     /// The approval that came with the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Value>,
+    /// The id of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// The decision that the permit stands for, repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
@@ -117,6 +123,12 @@ pub struct Verification {
     /// Says which authority answered.
     #[serde(skip)]
     pub(crate) mark: Mark,
+    /// Everything else in the answer.
+    #[serde(flatten)]
+    pub other: OtherFields,
+    /// The id under which the client sent the request (`X-Request-ID`).
+    #[serde(skip_serializing)]
+    pub(crate) sent_as: SentAs,
 }
 
 impl Verification {
@@ -181,6 +193,8 @@ impl Verification {
         self.reason = token.scrub_option(self.reason);
         self.permit_hash = token.scrub_option(self.permit_hash);
         self.timestamp = token.scrub_option(self.timestamp);
+        self.request_id = token.scrub_option(self.request_id);
+        self.other = self.other.scrubbed(token);
         self
     }
 }
@@ -196,6 +210,7 @@ struct WireVerification {
     permit_hash: Option<String>,
     timestamp: Option<String>,
     consumed: Option<bool>,
+    #[serde(default, deserialize_with = "unique::optional_of_answer")]
     approval: Option<Value>,
     decision: Option<String>,
     action_type: Option<String>,
@@ -204,10 +219,14 @@ struct WireVerification {
     agent: Option<String>,
 }
 
-impl TryFrom<Object<WireVerification>> for Verification {
+impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
     type Error = &'static str;
 
-    fn try_from(Object(wire): Object<WireVerification>) -> Result<Self, Self::Error> {
+    fn try_from(answer: ObjectAndOthers<WireVerification>) -> Result<Self, Self::Error> {
+        let ObjectAndOthers {
+            known: wire,
+            mut other,
+        } = answer;
         let valid = one_of(wire.valid, wire.verified)
             .ok_or("`valid` and `verified` contradict each other")?
             .ok_or("there is neither a boolean `valid` nor a boolean `verified`")?;
@@ -228,6 +247,9 @@ impl TryFrom<Object<WireVerification>> for Verification {
             retried: false,
             rate_limit: None,
             mark: Mark::default(),
+            request_id: take_string(&mut other, "request_id"),
+            other: OtherFields::new(other),
+            sent_as: SentAs::default(),
         })
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn evaluate() -> Vec<u8> {
 
 /// The whole request whether a permit is good, up to the token, and what comes after it. Tokens are of one length.
 pub(super) fn verify(token_length: usize) -> (Vec<u8>, Vec<u8>) {
-    let hash = execution_hash_of_text(ACTION, AGENT, &context());
+    let hash = execution_hash_of_text(ACTION, AGENT, &context()).unwrap();
     let before = r#"{"permit_token":""#;
     let after =
         format!(r#"","action_type":"{ACTION}","actor_id":"{AGENT}","execution_hash":"{hash}"}}"#);

@@ -43,13 +43,13 @@ const ENTITIES_FILE: &str = "entities.json";
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct PoliciesBuilder {
     sources: Vec<Arc<Source>>,
-    schema: Option<Source>,
-    entities: Option<Source>,
+    schemas: Vec<Source>,
+    entities: Vec<Source>,
 }
 
 impl PoliciesBuilder {
     /// Adds policies in Cedar's syntax. `name` stands in errors and in the ids of policies without
-    /// an `@id`, and may be used once.
+    /// an `@id`, and may be used once. Every call adds to those before.
     pub fn source(mut self, name: &str, text: impl Into<String>) -> Self {
         self.sources.push(Arc::new(Source::new(name, text)));
         self
@@ -57,14 +57,18 @@ impl PoliciesBuilder {
 
     /// Sets the schema, in Cedar's own syntax. With one, policies are validated strictly at load, and
     /// requests that do not conform to it are denied.
+    ///
+    /// There is one schema: a second call makes `build` fail, since neither may be dropped.
     pub fn schema(mut self, name: &str, text: impl Into<String>) -> Self {
-        self.schema = Some(Source::new(name, text));
+        self.schemas.push(Source::new(name, text));
         self
     }
 
     /// Sets the entities, in Cedar's JSON form: the groups, attributes and tags that policies refer to.
+    ///
+    /// There is one text of them: a second call makes `build` fail, since neither may be dropped.
     pub fn entities(mut self, name: &str, json: impl Into<String>) -> Self {
-        self.entities = Some(Source::new(name, json));
+        self.entities.push(Source::new(name, json));
         self
     }
 
@@ -73,9 +77,12 @@ impl PoliciesBuilder {
     /// # Errors
     ///
     /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
-    /// ids that are used twice, and with a schema, policies and entities that do not conform to it.
+    /// ids that are used twice, a second schema, a second text of entities, and with a schema, policies and entities that
+    /// do not conform to it.
     pub fn build(self) -> Result<Policies, PolicyError> {
         let mut problems = self.repeated_names();
+        problems.extend(second(&self.schemas, "schema"));
+        problems.extend(second(&self.entities, "text of entities"));
         let statements = collect(self.sources.iter().map(Statement::all_in), &mut problems);
         let statements: Vec<Statement> = statements.into_iter().flatten().collect();
         let rules = collect(statements.iter().map(Statement::rule), &mut problems);
@@ -103,11 +110,11 @@ impl PoliciesBuilder {
     fn world(&self) -> Result<World, Vec<PolicyProblem>> {
         let mut warnings = Vec::new();
         let schema = self
-            .schema
-            .as_ref()
+            .schemas
+            .first()
             .map(|source| parse_schema(source, &mut warnings))
             .transpose()?;
-        let entities = match &self.entities {
+        let entities = match self.entities.first() {
             Some(source) => parse_entities(source, schema.as_ref())?,
             // The schema's actions are entities too: `action in …` looks their groups up.
             None => Entities::from_entities([], schema.as_ref())
@@ -119,6 +126,15 @@ impl PoliciesBuilder {
             warnings,
         })
     }
+}
+
+/// A problem for each text after the first.
+fn second<'a>(
+    sources: &'a [Source],
+    what: &'a str,
+) -> impl Iterator<Item = PolicyProblem> + use<'a> {
+    let others = sources.iter().skip(1);
+    others.map(move |source| source.problem(format!("this is a second {what}: put both in one")))
 }
 
 /// What policies are checked against.

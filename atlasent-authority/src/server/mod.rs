@@ -71,19 +71,20 @@ impl<S: Store> Server<S> {
         }
     }
 
-    /// Sets its limits.
+    /// Sets its limits, all of them: a second call replaces the first.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.app.set(settings);
         self
     }
 
-    /// Reads the policies of a folder again whenever they change, or the process is told to (`SIGHUP`).
+    /// Reads the policies of a folder again whenever they change, or the process is told to (`SIGHUP`). A second
+    /// call replaces the folder, since an authority decides by one set of policies.
     pub fn watch(mut self, policies: PolicyFolder) -> Self {
         self.policies = Some(policies);
         self
     }
 
-    /// Takes old events out of the store, into signed bundles.
+    /// Takes old events out of the store, into signed bundles. A second call replaces the first.
     pub fn retain(mut self, retention: Retention) -> Self {
         self.retention = Some(retention);
         self

@@ -1,12 +1,11 @@
 //! What callers ask, in every form that the SDKs send.
 
 use atlasent::{
-    Action, Agent, AnyAction, EvaluateRequest, PermitToken, RequestOptions, VerifyRequest,
+    Action, Agent, AnyAction, Context, EvaluateRequest, PermitToken, RequestOptions, VerifyRequest,
     execution_hash_of_text,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::body;
 use super::problem::Problem;
@@ -47,12 +46,12 @@ impl Evaluate {
         let context = if context == "null" { "{}" } else { context };
 
         let mut request = EvaluateRequest::new(Agent::new(agent)?, &AnyAction::new(action)?)?;
-        request.context = object("context", context)?.into();
+        request.context = read_context(context)?;
         request.resource_id = wire.resource_id;
         request.shadow = wire.shadow;
         request.options = body::parse::<RequestOptions>(bytes)?;
         let execution_hash =
-            execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context);
+            execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context)?;
         Ok(Self {
             request,
             execution_hash,
@@ -150,16 +149,18 @@ fn either(
     }
 }
 
-fn object(name: &str, text: &str) -> Result<Map<String, Value>, Problem> {
+fn read_context(text: &str) -> Result<Context, Problem> {
     if !text.starts_with('{') {
-        return Err(Problem::invalid(format!("`{name}` has to be an object")));
+        return Err(Problem::invalid("`context` has to be an object"));
     }
-    // It was read once, as a whole; what is left to go wrong is its depth, or a number too large for any program.
+    // It was read once, as a whole; what is left to go wrong is its depth, a number too large for any program, or a key that
+    // stands twice (contract, part B).
     serde_json::from_str(text).map_err(|error| {
-        Problem::unreadable(
-            "INVALID_JSON",
-            format!("`{name}` cannot be read: {}", body::said(&error)),
-        )
+        let text = format!("`context` cannot be read: {}", body::said(&error));
+        match error.classify() {
+            serde_json::error::Category::Data => Problem::invalid(text),
+            _ => Problem::unreadable("INVALID_JSON", text),
+        }
     })
 }
 

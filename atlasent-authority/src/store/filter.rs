@@ -31,33 +31,42 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Only events of these types, such as `evaluate.deny`. None at all means every type.
+    /// Only events of these types, such as `evaluate.deny`. None at all means every type. A second call replaces the list.
     pub fn types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.types = types.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Only events of this agent.
+    /// Only events of this agent. A second call replaces the first.
     pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
         self.actor_id = Some(agent.into());
         self
     }
 
-    /// Only events at or after this time.
+    /// Only events at or after this time. Of two calls, the later time holds.
     pub fn since(mut self, time: Timestamp) -> Self {
-        self.since = Some(format_time(time));
+        // `None` is before every time.
+        self.since = self.since.max(Some(format_time(time)));
         self
     }
 
-    /// Only events at or before this time.
+    /// Only events at or before this time. Of two calls, the earlier time holds.
     pub fn until(mut self, time: Timestamp) -> Self {
-        self.until = Some(format_time(time));
+        let time = format_time(time);
+        self.until = Some(match self.until {
+            Some(until) => until.min(time),
+            None => time,
+        });
         self
     }
 
-    /// Only events up to this sequence number, so that what is appended meanwhile stays out.
+    /// Only events up to this sequence number, so that what is appended meanwhile stays out. Of two calls, the lower number
+    /// holds.
     pub fn through(mut self, sequence: u64) -> Self {
-        self.through = Some(sequence);
+        self.through = Some(
+            self.through
+                .map_or(sequence, |through| through.min(sequence)),
+        );
         self
     }
 
@@ -98,5 +107,40 @@ impl EventFilter {
         let since = (self.since.as_deref()).is_none_or(|since| occurred_at >= since);
         let until = (self.until.as_deref()).is_none_or(|until| occurred_at <= until);
         through && typed && agent && since && until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u8) -> Timestamp {
+        format!("2026-11-01T00:00:{second:02}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn bounds_that_are_set_twice_narrow_and_lists_are_replaced() {
+        let one = EventFilter::default().since(at(5)).until(at(20)).through(7);
+        for filter in [
+            one.clone().since(at(1)).until(at(30)).through(9),
+            EventFilter::default()
+                .since(at(1))
+                .until(at(30))
+                .through(9)
+                .since(at(5))
+                .until(at(20))
+                .through(7),
+        ] {
+            assert_eq!(filter, one);
+        }
+        let filter = EventFilter::default()
+            .types(["a", "b"])
+            .types(["c"])
+            .actor_id("x")
+            .actor_id("y");
+        assert_eq!(
+            (filter.types, filter.actor_id.as_deref()),
+            (vec!["c".to_owned()], Some("y"))
+        );
     }
 }

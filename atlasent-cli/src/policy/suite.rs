@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
 
 use crate::exit::Failure;
 
@@ -32,7 +31,7 @@ pub(super) struct Case {
     #[serde(default, deserialize_with = "given")]
     resource: Option<String>,
     #[serde(default)]
-    context: Map<String, Value>,
+    context: Context,
     pub(super) expect: Decision,
     #[serde(default, deserialize_with = "given")]
     pub(super) code: Option<String>,
@@ -59,8 +58,7 @@ impl Suite {
 impl Case {
     /// The question as an authority gets it.
     pub(super) fn request(&self) -> Result<EvaluateRequest, atlasent::Error> {
-        let mut action =
-            AnyAction::new(self.action.clone())?.with_context(Context::from(self.context.clone()));
+        let mut action = AnyAction::new(self.action.clone())?.with_context(self.context.clone());
         if let Some(resource) = &self.resource {
             action = action.with_resource(resource);
         }
@@ -201,6 +199,10 @@ mod tests {
             (
                 r#"{"agent": "a", "action": "b", "expect": "deny", "context": []}"#,
                 "expected a map",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "context": {"a": 1, "a": 2}}"#,
+                "the key `a` stands twice",
             ),
             (
                 r#"{"agent": "a", "action": "b", "expect": "deny", "policies": "x"}"#,

@@ -136,7 +136,16 @@ fn a_program_gets_the_trace_of_the_wire_as_json() {
 
 #[test]
 fn a_question_that_cannot_be_put_is_misuse_and_no_denial() {
-    for context in ["", "[]", "7", "{", "{'a': 1}", "null", "{} {}"] {
+    for context in [
+        "",
+        "[]",
+        "7",
+        "{",
+        "{'a': 1}",
+        "null",
+        "{} {}",
+        r#"{"a": 1, "a": 2}"#,
+    ] {
         let line = deploy(&policies(), &["--context", context]).misuse();
         assert!(line.contains("takes a JSON object"), "{context}: {line}");
     }

@@ -6,10 +6,14 @@ use futures_util::stream::{Stream, StreamExt};
 
 use super::wait;
 use crate::audit::Event;
-use crate::client::{ApiKeyInfo, AuditExport, EventFilter, EventPage, SigningKeys, StreamEvent};
+use crate::client::{
+    ApiKeyInfo, AuditExport, Batch, BatchAnswer, EventFilter, EventPage, PermitFilter,
+    PermitInspection, PermitPage, SigningKeys, StreamEvent,
+};
 use crate::{
     Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, IssuerId, Permit,
-    PermitToken, ProtectedAction, Revocation, ToAgent, Verification, VerifyRequest,
+    PermitInfo, PermitRecord, PermitStatus, PermitToken, ProtectedAction, Revocation, ToAgent,
+    Verification, VerifyRequest,
 };
 
 /// [`atlasent::Client`](crate::Client) for code that is not async. It works on plain threads and inside an async
@@ -130,6 +134,15 @@ impl Client {
         wait(self.0.evaluate(request))
     }
 
+    /// As [`Client::require_allow`](crate::Client::require_allow).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn require_allow(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        wait(self.0.require_allow(request))
+    }
+
     /// As [`Client::evaluate_preflight`](crate::Client::evaluate_preflight).
     ///
     /// # Errors
@@ -163,6 +176,59 @@ impl Client {
     /// As there.
     pub fn revoke_permit(&self, token: &PermitToken, reason: &str) -> Result<Revocation, Error> {
         wait(self.0.revoke_permit(token, reason))
+    }
+
+    /// As [`Client::evaluate_batch`](crate::Client::evaluate_batch).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn evaluate_batch(&self, batch: &Batch) -> Result<BatchAnswer, Error> {
+        wait(self.0.evaluate_batch(batch))
+    }
+
+    /// As [`Client::get_permit`](crate::Client::get_permit).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_permit(&self, id: &str) -> Result<PermitInfo, Error> {
+        wait(self.0.get_permit(id))
+    }
+
+    /// As [`Client::list_permits`](crate::Client::list_permits).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn list_permits(&self, filter: &PermitFilter) -> Result<PermitPage, Error> {
+        wait(self.0.list_permits(filter))
+    }
+
+    /// As [`Client::permit_stream`](crate::Client::permit_stream): each step waits for its page.
+    pub fn permit_stream(
+        &self,
+        filter: PermitFilter,
+    ) -> impl Iterator<Item = Result<PermitInfo, Error>> + use<> {
+        Waiting(Box::pin(self.0.permit_stream(filter)))
+    }
+
+    /// As [`Client::inspect_permit`](crate::Client::inspect_permit).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn inspect_permit(&self, id: &str) -> Result<PermitInspection, Error> {
+        wait(self.0.inspect_permit(id))
+    }
+
+    /// As [`Client::revoke_permit_by_id`](crate::Client::revoke_permit_by_id).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn revoke_permit_by_id(&self, id: &str, reason: Option<&str>) -> Result<PermitInfo, Error> {
+        wait(self.0.revoke_permit_by_id(id, reason))
     }
 
     /// As [`Client::key_self`](crate::Client::key_self).
@@ -217,6 +283,10 @@ impl Authority for Client {
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         Authority::verify(&self.0, request).await
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        Authority::permit_status(&self.0, permit).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {

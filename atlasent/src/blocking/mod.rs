@@ -33,7 +33,8 @@ use crate::execution::run_blocking;
 pub use client::Client;
 
 use crate::{
-    Action, Authority, AuthorityExt, Authorization, Error, Gate, Permit, ProtectedAction, ToAgent,
+    Action, Authority, AuthorityExt, Authorization, Error, EvaluateRequest, Evaluation, Gate,
+    Permit, ProtectedAction, ToAgent,
 };
 
 /// [`AuthorityExt::protect`], waited for.
@@ -88,6 +89,18 @@ pub fn gate<P: Authority + ?Sized, A: Action>(
     action: A,
 ) -> Result<Gate<A>, Error> {
     wait(authority.gate(agent, action))
+}
+
+/// [`AuthorityExt::require_allow`], waited for.
+///
+/// # Errors
+///
+/// As [`AuthorityExt::require_allow`], and [`Error::Config`] when the system has no resources left to wait with.
+pub fn require_allow<P: Authority + ?Sized>(
+    authority: &P,
+    request: &EvaluateRequest,
+) -> Result<Evaluation, Error> {
+    wait(authority.require_allow(request))
 }
 
 /// [`AuthorityExt::authorize`], waited for.
@@ -181,7 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{AnyAction, EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+    use crate::{AnyAction, PermitToken, Verification, VerifyRequest};
 
     /// Needs a runtime with a timer for each of its answers.
     struct Slow;

@@ -2,18 +2,24 @@
 //!
 //! The form is the contract's: compact, keys sorted by code point at every depth, strings raw but for what JSON
 //! must escape, numbers as they were written. It is made from JSON text and not from parsed values, since
-//! parsing loses how numbers were written, and recurses.
+//! parsing loses how numbers were written, and recurses. A [`Context`] is parsed already: its floats are written as the
+//! Python SDK writes them, in the hash and on the wire.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::Context;
+use crate::{Context, Error};
 
 mod number;
 mod tape;
 mod write;
 
+#[cfg(feature = "client")]
+pub(crate) use number::PythonFloats;
 #[cfg(feature = "audit")]
 pub(crate) use number::python_spelling;
 #[cfg(feature = "audit")]
@@ -23,6 +29,10 @@ pub(crate) use write::{Form, Order, Spelling};
 
 /// Lower-case hex SHA-256 of the canonical JSON of exactly `{action_type, actor_id, context}`: what a
 /// permit is bound to, sent as `execution_hash`.
+///
+/// It equals the Python SDK's hash of the same values: floats are spelled as Python's `repr` spells them (`1e-05`,
+/// `1e+16`), and [`Client`](crate::Client) sends them so. Integers beyond 64 bits are the exception: Python keeps them, and
+/// a [`Context`] that is read from JSON text holds the nearest float.
 ///
 /// ```
 /// let mut context = atlasent::Context::new();
@@ -50,29 +60,49 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
     // Without a context nothing can be out of order, so the text is canonical as it was written.
     let canonical = match context.is_empty() {
         true => execution,
-        false => canonical_text(execution),
+        false => canonical_text(&execution),
     };
     sha256_hex(&[canonical.as_bytes()])
 }
 
 /// The same over a context as it was written, which must be the JSON text of an object: for an authority, since programs in
-/// different languages spell numbers differently, and the hash is over the spelling of the one who asks.
+/// different languages spell numbers differently, and the hash is over the spelling of the program that asks.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when the text is not that of an object, or a key stands twice in it. It names the key.
 ///
 /// ```
-/// let hash = atlasent::execution_hash_of_text("deploy.production", "deploy-bot", r#"{"load": 1e+16}"#);
-/// assert_ne!(hash, atlasent::execution_hash_of_text("deploy.production", "deploy-bot", r#"{"load": 1e16}"#));
-/// assert_eq!(hash, atlasent::execution_hash_of_text("deploy.production", "deploy-bot", r#"{"load":1e+16}"#));
+/// let hash = |context| atlasent::execution_hash_of_text("deploy.production", "deploy-bot", context);
+/// assert_ne!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load": 1e16}"#)?);
+/// assert_eq!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load":1e+16}"#)?);
+/// assert!(hash(r#"{"load": 1, "load": 2}"#).is_err());
+/// # Ok::<(), atlasent::Error>(())
 /// ```
-#[must_use]
-pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> String {
+pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> Result<String, Error> {
+    let unreadable = |error| Error::invalid(format!("the context cannot be read: {error}"));
+    // Checks without reading, so that no depth is too deep.
+    serde_json::from_str::<IgnoredAny>(context).map_err(unreadable)?;
+    if !context.trim_start().starts_with('{') {
+        return Err(Error::invalid("the context is not a JSON object"));
+    }
     let (action, agent) = (to_string(action), to_string(agent));
     let execution = format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
-    sha256_hex(&[canonical_text(execution).as_bytes()])
+    let tape = Tape::of(&execution);
+    if tape.has_repeated_keys() {
+        let read = serde_json::from_str::<Context>(context).map_err(unreadable);
+        return Err(read
+            .err()
+            .unwrap_or_else(|| Error::invalid("a key stands twice")));
+    }
+    Ok(sha256_hex(&[
+        canonical(&tape, Spelling::AsWritten).as_bytes()
+    ]))
 }
 
-/// The canonical JSON of an object.
+/// The canonical JSON of an object that was parsed.
 pub(crate) fn canonical_json(fields: &Map<String, Value>) -> String {
-    canonical_text(to_string(fields))
+    canonical_text(&to_string(fields))
 }
 
 /// Lower-case hex SHA-256 over the concatenation of `parts`.
@@ -84,16 +114,19 @@ pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
     base16ct::lower::encode_string(&hasher.finalize())
 }
 
-/// The canonical form of JSON text that `serde_json` wrote.
-fn canonical_text(json: String) -> String {
-    let tape = Tape::of(&json);
+/// The canonical form of JSON text that `serde_json` wrote, floats as Python spells them.
+fn canonical_text(json: &str) -> String {
+    canonical(&Tape::of(json), Spelling::Python).into_owned()
+}
+
+fn canonical<'a>(tape: &Tape<'a>, spelling: Spelling) -> Cow<'a, str> {
     let form = Form {
         order: Order::Sorted,
-        spelling: Spelling::AsWritten,
+        spelling,
     };
     match tape.text_in(form, Tape::ROOT) {
-        Some(_) => json,
-        None => tape.to_string_in(form, Tape::ROOT),
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(tape.to_string_in(form, Tape::ROOT)),
     }
 }
 
@@ -122,6 +155,66 @@ mod tests {
             let hash = sha256_hex(&[canonical_json(&object).as_bytes()]);
             proptest::prop_assert_eq!(execution_hash(&action, &agent, &Context::new()), hash);
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_text_of_a_context_has_the_hash_of_the_context(
+            floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5),
+            text in ".{0,8}",
+        ) {
+            let mut context = Context::new();
+            context.insert("floats", &floats).unwrap();
+            context.insert(text.clone(), &text).unwrap();
+            let hash = execution_hash_of_text("a", "b", &context.canonical_json()).unwrap();
+            proptest::prop_assert_eq!(execution_hash("a", "b", &context), hash);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_one_of_the_python_sdk() {
+        // `_compute_execution_hash` of `atlasent` 2.18.0.
+        let mut context = Context::new();
+        let floats = [
+            1e-5,
+            0.00012,
+            1.0,
+            -0.0,
+            1e16,
+            1.5e-7,
+            123456789.125,
+            5e-324,
+        ];
+        context.insert("load", &floats).unwrap();
+        assert_eq!(
+            context.canonical_json(),
+            r#"{"load":[1e-05,0.00012,1.0,-0.0,1e+16,1.5e-07,123456789.125,5e-324]}"#
+        );
+        assert_eq!(
+            execution_hash("deploy.production", "deploy-bot", &context),
+            "0867241a2abfbd8c5a415c6bbbaeca0676dd869d3092dd9ac1919fa1a608d0ff"
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_no_context_has_no_hash() {
+        for (text, why) in [
+            (
+                r#"{"a":{"amount":1,"amount":1}}"#,
+                "the key `amount` stands twice",
+            ),
+            (r#"[{"amount":1}]"#, "not a JSON object"),
+            ("{} {}", "trailing characters"),
+            ("", "EOF"),
+            (r#"{"a":1},"context":{"b":2}"#, "trailing characters"),
+        ] {
+            let error = execution_hash_of_text("a", "b", text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+        assert!(execution_hash_of_text("a", "b", &deep).is_ok());
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! How Python writes a number that it has read.
 
+#[cfg(feature = "client")]
+use std::io;
+
 /// How Python's `json` writes this number after reading it, where that is not how it stands here.
 ///
 /// Numbers count as they were written (contract, part C). But the Python SDK verifies what it gets by writing its
@@ -14,6 +17,20 @@ pub(crate) fn python_spelling(text: &str) -> Option<String> {
         (false, _) => return None,
     };
     (spelled != text).then_some(spelled)
+}
+
+/// Writes compact JSON with floats as Python spells them, so that the text of a context that is sent is the text that was
+/// hashed: an authority hashes what it reads as it was written.
+#[cfg(feature = "client")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PythonFloats;
+
+#[cfg(feature = "client")]
+impl serde_json::ser::Formatter for PythonFloats {
+    fn write_f64<W: io::Write + ?Sized>(&mut self, writer: &mut W, number: f64) -> io::Result<()> {
+        let spelled = float(number).ok_or(io::ErrorKind::InvalidData)?;
+        writer.write_all(spelled.as_bytes())
+    }
 }
 
 /// Python's `repr` of a finite double: the shortest digits that read back as the same number, in scientific

@@ -120,7 +120,6 @@ impl<'a> Tape<'a> {
     }
 
     /// Whether an object has a key twice.
-    #[cfg(feature = "audit")]
     pub(crate) fn has_repeated_keys(&self) -> bool {
         self.flags(Self::ROOT).has_any(Flags::REPEATED)
     }

@@ -1,20 +1,18 @@
 //! The audit trail of the server: its events page by page, and exports of it.
 
-use std::collections::{HashSet, VecDeque};
-
-use futures_util::stream::{self, Stream};
+use futures_util::stream::Stream;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Client;
+use super::pages::{self, Paged};
 use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, TrustedKeys};
 use crate::object::Object;
-use crate::{Code, Error, Failure, RateLimit};
-
-/// How many pages without an event may follow each other: a filter may leave some empty.
-const EMPTY_PAGES: u32 = 100;
+use crate::{Error, RateLimit};
 
 /// Which events are asked for. Without any of these, all.
+///
+/// Each method narrows the list further. A second call of the same method replaces the first.
 ///
 /// ```
 /// use atlasent::client::EventFilter;
@@ -44,7 +42,7 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Only events of these types, such as `evaluate.deny`.
+    /// Only events of these types, such as `evaluate.deny`. A second call replaces the list.
     pub fn types<T: AsRef<str>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         let types: Vec<_> = types.into_iter().collect();
         let types: Vec<_> = types.iter().map(AsRef::as_ref).collect();
@@ -52,31 +50,33 @@ impl EventFilter {
         self
     }
 
-    /// Only events of this agent.
+    /// Only events of this agent. A second call replaces the first.
     pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
         self.actor_id = Some(agent.into());
         self
     }
 
-    /// Only events at or after this time (ISO 8601).
+    /// Only events at or after this time (ISO 8601). A second call replaces the first.
     pub fn since(mut self, time: impl Into<String>) -> Self {
         self.from = Some(time.into());
         self
     }
 
-    /// Only events at or before this time (ISO 8601).
+    /// Only events at or before this time (ISO 8601). A second call replaces the first.
     pub fn until(mut self, time: impl Into<String>) -> Self {
         self.to = Some(time.into());
         self
     }
 
     /// How many events a page holds. A server gives 50 unasked, and 500 at the most. An export has no pages.
+    /// A second call replaces the first.
     pub fn limit(mut self, events: u32) -> Self {
         self.limit = Some(events);
         self
     }
 
-    /// The page that [`EventPage::next_cursor`] points to. An export has no pages.
+    /// The page that [`EventPage::next_cursor`] points to. An export has no pages. A second call replaces the
+    /// first.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
         self
@@ -205,16 +205,7 @@ impl Client {
         &self,
         filter: EventFilter,
     ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        let pages = Pages {
-            client: self.clone(),
-            next: Some(filter),
-            fetched: VecDeque::new(),
-            empty: 0,
-            cursors: HashSet::new(),
-        };
-        stream::try_unfold(pages, async |mut pages: Pages| {
-            Ok(pages.next().await?.map(|event| (event, pages)))
-        })
+        pages::items(self, filter)
     }
 
     /// A signed export of the audit trail: `POST /v1-audit/exports`. A filter's page settings do not count.
@@ -246,45 +237,17 @@ impl Client {
     }
 }
 
-/// The pages of a trail, one after the other.
-struct Pages {
-    client: Client,
-    /// The page to fetch next.
-    next: Option<EventFilter>,
-    fetched: VecDeque<Event>,
-    /// How many pages without an event came one after the other.
-    empty: u32,
-    cursors: HashSet<String>,
-}
+impl Paged for EventFilter {
+    type Item = Event;
+    const ITEMS: &'static str = "events";
 
-impl Pages {
-    async fn next(&mut self) -> Result<Option<Event>, Error> {
-        while self.fetched.is_empty() {
-            let Some(filter) = self.next.take() else {
-                return Ok(None);
-            };
-            let page = self.client.audit_events(&filter).await?;
-            self.fetched = page.events.into();
-            if let Some(cursor) = page.next_cursor {
-                self.empty = if self.fetched.is_empty() {
-                    self.empty + 1
-                } else {
-                    0
-                };
-                let repeats = !self.cursors.insert(cursor.clone());
-                if repeats || self.empty > EMPTY_PAGES {
-                    let text = match repeats {
-                        true => "the pages of events lead in a circle: a cursor came twice",
-                        false => {
-                            "the pages of events lead on and on, and there is no event on them"
-                        }
-                    };
-                    return Err(Failure::new(Code::BadResponse, text).into());
-                }
-                self.next = Some(filter.cursor(cursor));
-            }
-        }
-        Ok(self.fetched.pop_front())
+    async fn fetch(&self, client: &Client) -> Result<(Vec<Event>, Option<String>), Error> {
+        let page = client.audit_events(self).await?;
+        Ok((page.events, page.next_cursor))
+    }
+
+    fn starting_at(self, cursor: String) -> Self {
+        self.cursor(cursor)
     }
 }
 
@@ -307,6 +270,22 @@ mod tests {
             ("limit", "7"),
             ("cursor", "c"),
         ];
+        assert_eq!(
+            filter.query(),
+            said.map(|(name, value)| (name, value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_second_call_of_a_filter_replaces_the_first() {
+        let filter = EventFilter::default()
+            .types(["a"])
+            .types(["b"])
+            .actor_id("a")
+            .actor_id("b")
+            .limit(1)
+            .limit(2);
+        let said = [("types", "b"), ("actor_id", "b"), ("limit", "2")];
         assert_eq!(
             filter.query(),
             said.map(|(name, value)| (name, value.to_owned()))

@@ -17,6 +17,7 @@
 //! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the same calls.
 
 mod audit;
+mod batch;
 mod builder;
 mod cache;
 mod endpoint;
@@ -25,6 +26,8 @@ pub(crate) mod headers;
 mod http;
 mod key;
 mod keys;
+mod pages;
+mod permits;
 mod retry;
 pub(crate) mod sse;
 mod stream;
@@ -39,17 +42,22 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub use audit::{AuditExport, EventFilter, EventPage};
+pub use batch::{Batch, BatchAnswer};
 pub use builder::ClientBuilder;
 pub use cache::DecisionCache;
 pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
+pub use permits::{PermitFilter, PermitInspection, PermitPage};
 pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
 
 use cache::Allows;
 use transport::Transport;
 
+use crate::evaluate::ShadowEvaluation;
+use crate::protect::is_public_id;
+use crate::sent_as::SentAs;
 use crate::{
-    Authority, Error, EvaluateRequest, Evaluation, Issuer, IssuerId, PermitToken, Revocation,
-    Verification, VerifyRequest,
+    Authority, AuthorityExt, Error, EvaluateRequest, Evaluation, Issuer, IssuerId, PermitRecord,
+    PermitStatus, PermitToken, Revocation, Verification, VerifyRequest,
 };
 
 /// A client of the AtlaSent HTTP API.
@@ -109,7 +117,7 @@ impl Client {
 
     /// Asks for a decision, and leaves it at that: `POST /v1-evaluate`.
     ///
-    /// A refusal is an answer here, and no error. With a [cache](ClientBuilder::cache), an allow may be an earlier
+    /// A refusal is an answer here, and no error: [`require_allow`](Self::require_allow) makes it one. With a [cache](ClientBuilder::cache), an allow may be an earlier
     /// one, whose permit may be used by now; `protect` and its kin never read the cache.
     ///
     /// # Errors
@@ -143,6 +151,25 @@ impl Client {
         Ok(evaluation)
     }
 
+    /// Asks for a decision, and returns the allow; a refusal is an error:
+    /// [`AuthorityExt::require_allow`](crate::AuthorityExt::require_allow). It never reads the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    ///
+    /// ```no_run
+    /// use atlasent::{Client, EvaluateRequest};
+    ///
+    /// # async fn f(client: Client, request: &EvaluateRequest) -> Result<(), atlasent::Error> {
+    /// let evaluation = client.require_allow(request).await?; // a refusal ends here
+    /// println!("allowed until {:?}", evaluation.expires_at);
+    /// # Ok(()) }
+    /// ```
+    pub async fn require_allow(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        AuthorityExt::require_allow(self, request).await
+    }
+
     /// Asks for a decision and for how it came about: [`Evaluation::constraint_trace`]. A server that does not know
     /// how to tell leaves that out.
     ///
@@ -171,10 +198,12 @@ impl Client {
         let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
         verification.rate_limit = about.rate_limit;
         verification.retried = about.retried;
+        verification.sent_as = SentAs(Some(about.request_id));
         Ok(verification)
     }
 
-    /// Takes a permit back before it is used: `POST /v1-revoke-permit`.
+    /// Takes a permit back before it is used, by its token: `POST /v1-revoke-permit`. By its public id,
+    /// [`revoke_permit_by_id`](Self::revoke_permit_by_id) does.
     ///
     /// # Errors
     ///
@@ -201,8 +230,15 @@ impl Client {
     async fn ask(&self, request: &EvaluateRequest, path: &str) -> Result<Evaluation, Error> {
         let transport = &self.shared.transport;
         let call = transport.post(path, request)?;
-        let (mut evaluation, about) = transport.fetch::<Evaluation>(&call).await?;
+        let (mut evaluation, about) = match request.shadow {
+            Some(true) => {
+                let (ShadowEvaluation(evaluation), about) = transport.fetch(&call).await?;
+                (evaluation, about)
+            }
+            _ => transport.fetch::<Evaluation>(&call).await?,
+        };
         evaluation.rate_limit = about.rate_limit;
+        evaluation.sent_as = SentAs(Some(about.request_id));
         if !evaluation.decision.is_allow() {
             evaluation.retry_after = about.retry_after;
         }
@@ -231,6 +267,22 @@ impl Authority for Client {
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let answer = Client::verify(self, request).await?;
         Ok(self.shared.issuer.vouch(request, answer))
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        if !is_public_id(&permit.id) {
+            return Err(Error::Config(
+                "the service sent no public id (`pt_…`) with this permit, so it cannot be looked up: \
+                 do without `recheck`"
+                    .to_owned(),
+            ));
+        }
+        let found = self.get_permit(&permit.id).await?;
+        let is_this = found.actor_id == permit.agent.as_str() && found.action_id == permit.action;
+        Ok(match is_this {
+            true => found.status,
+            false => PermitStatus::Unknown("another permit".to_owned()),
+        })
     }
 
     /// The issuer of this client and its clones. Another client is another authority, although it may ask

@@ -10,6 +10,7 @@ use reqwest::header::{
 use reqwest::{Method, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Serializer;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ use super::key::{ApiKey, without_escapes};
 use super::retry::{Attempt, Limits, Schedule};
 use super::time::Time;
 use super::{failure, headers};
+use crate::canonical::PythonFloats;
 use crate::{Code, Error, Failure, PermitToken, RateLimit};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -89,12 +91,13 @@ impl Transport {
     }
 
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Call, Error> {
-        let body = serde_json::to_vec(body)
+        let mut json = Vec::new();
+        body.serialize(&mut Serializer::with_formatter(&mut json, PythonFloats))
             .map_err(|error| Error::invalid(format!("it does not serialize: {error}")))?;
         Ok(Call {
             method: Method::POST,
             url: self.endpoint.url(path, &[])?,
-            body: Some(body),
+            body: Some(json),
             accept: "application/json",
             permit: None,
         })

@@ -91,26 +91,27 @@ impl MockAuthority {
         Self::default()
     }
 
-    /// Allows an action, each time with a new permit, and verifies it.
+    /// Allows an action, each time with a new permit, and verifies it unless [`on_verify`](Self::on_verify) scripts that.
+    /// Replaces what was scripted of the action's evaluation.
     #[must_use]
     pub fn allow(mut self, action: &str) -> Self {
-        self.scripts.insert(action.to_owned(), Script::default());
+        self.script(action).evaluate = None;
         self
     }
 
-    /// Denies an action.
+    /// Denies an action. Replaces what was scripted of its evaluation.
     #[must_use]
     pub fn deny(self, action: &str, reason: &str) -> Self {
         self.refuse(action, Decision::Deny, reason)
     }
 
-    /// Puts an action on hold.
+    /// Puts an action on hold. Replaces what was scripted of its evaluation.
     #[must_use]
     pub fn hold(self, action: &str, reason: &str) -> Self {
         self.refuse(action, Decision::Hold, reason)
     }
 
-    /// Escalates an action.
+    /// Escalates an action. Replaces what was scripted of its evaluation.
     #[must_use]
     pub fn escalate(self, action: &str, reason: &str) -> Self {
         self.refuse(action, Decision::Escalate, reason)
@@ -120,14 +121,15 @@ impl MockAuthority {
         self.on_evaluate(action, Reply::Answer(Evaluation::refuse(decision, reason)))
     }
 
-    /// Scripts the evaluation of an action.
+    /// Scripts the evaluation of an action. Replaces what was scripted of its evaluation.
     #[must_use]
     pub fn on_evaluate(mut self, action: &str, reply: Reply<Evaluation>) -> Self {
         self.script(action).evaluate = Some(reply);
         self
     }
 
-    /// Scripts the verification of an action's permits. Unless scripted, the evaluation allows.
+    /// Scripts the verification of an action's permits. Unless scripted, the evaluation allows. A second call for the
+    /// action replaces the first.
     #[must_use]
     pub fn on_verify(mut self, action: &str, reply: Reply<Verification>) -> Self {
         self.script(action).verify = Some(reply);
@@ -255,4 +257,42 @@ impl Authority for MockAuthority {
 pub fn permit<A: Action>(action: A) -> Result<Permit<A>, Error> {
     let authority = MockAuthority::new().allow(action.name());
     blocking::protect(&authority, "test-agent", action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AnyAction;
+
+    #[test]
+    fn a_verification_that_is_scripted_holds_whatever_is_scripted_after_it() {
+        let refused = || Reply::Answer(Verification::refuse(None, "scripted"));
+        let ask = |authority: &MockAuthority| {
+            blocking::protect(authority, "bot", AnyAction::new("deploy").unwrap())
+        };
+        for authority in [
+            MockAuthority::new()
+                .on_verify("deploy", refused())
+                .allow("deploy"),
+            MockAuthority::new()
+                .allow("deploy")
+                .on_verify("deploy", refused()),
+            MockAuthority::new()
+                .deny("deploy", "no")
+                .on_verify("deploy", refused())
+                .allow("deploy"),
+        ] {
+            assert!(ask(&authority).unwrap_err().denied().is_some());
+        }
+        let authority = MockAuthority::new().deny("deploy", "no").allow("deploy");
+        assert!(ask(&authority).is_ok());
+        let authority = MockAuthority::new()
+            .allow("deploy")
+            .hold("deploy", "one")
+            .deny("deploy", "two");
+        assert_eq!(
+            ask(&authority).unwrap_err().denied().unwrap().reason(),
+            "two"
+        );
+    }
 }

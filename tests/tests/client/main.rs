@@ -10,6 +10,7 @@
 
 mod answers;
 mod anything;
+mod batch;
 mod blocking;
 mod cancel;
 mod cases;
@@ -24,6 +25,8 @@ mod matrix;
 mod pages;
 #[path = "../fail_closed/paths.rs"]
 mod paths;
+mod permits;
+mod refusals;
 mod requests;
 mod retries;
 mod scripted;

@@ -120,8 +120,8 @@ fn a_recheck_by_any_other_answer_or_authority_is_refused() {
         (PermitStatus::Issued, false),
         (PermitStatus::Expired, false),
         (PermitStatus::Revoked, false),
-        (PermitStatus::Other("CONSUMED".to_owned()), false),
-        (PermitStatus::Other(String::new()), false),
+        (PermitStatus::Unknown("CONSUMED".to_owned()), false),
+        (PermitStatus::Unknown(String::new()), false),
     ] {
         let mock = good(Reply::Answer(status.clone()));
         let permit = block_on(mock.protect(AGENT, Deploy)).unwrap();

@@ -87,6 +87,23 @@ fn every_problem_of_every_file_is_reported_at_once() {
 }
 
 #[test]
+fn no_second_schema_and_no_second_entities_take_the_place_of_the_first() {
+    let error = Policies::builder()
+        .source("a.cedar", PERMIT)
+        .schema("one.cedarschema", SCHEMA)
+        .schema("two.cedarschema", SCHEMA)
+        .entities("one.json", "[]")
+        .entities("two.json", "[]")
+        .build()
+        .unwrap_err();
+    assert_eq!(places(&error), ["two.cedarschema", "two.json"], "{error}");
+    let both = Policies::builder()
+        .source("a.cedar", PERMIT)
+        .source("b.cedar", PERMIT);
+    assert_eq!(both.build().unwrap().len(), 2, "sources add up");
+}
+
+#[test]
 fn templates_are_refused() {
     let text = format!(
         "{PERMIT}\n// permit (principal == ?principal, action, resource);\npermit (principal == ?principal, action, resource);\n{PERMIT}"

@@ -1,0 +1,257 @@
+//! Many evaluations in one call.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Client;
+use crate::evaluate::ShadowEvaluation;
+use crate::object::{Object, ObjectAndOthers};
+use crate::redact::excerpt;
+use crate::sent_as::SentAs;
+use crate::{Code, Decision, Error, EvaluateRequest, Evaluation, Failure, RateLimit};
+
+/// The most requests in one batch (contract, part D).
+const MOST: usize = 100;
+
+/// 1 to 100 requests that are evaluated in one call, each on its own.
+///
+/// ```
+/// use atlasent::client::Batch;
+/// use atlasent::{Agent, AnyAction, EvaluateRequest};
+///
+/// let may = |tool: &'static str| {
+///     let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new(tool)?)?;
+///     Ok::<_, atlasent::Error>(request.shadow(true)) // would it be allowed?
+/// };
+/// let batch = Batch::new([may("tool.search")?, may("tool.delete")?])?
+///     .batch_id("7e0c2a34-6a8e-4f0e-9a58-0d4b1c1f6a55")?;
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Batch {
+    items: Vec<EvaluateRequest>,
+    batch_id: Option<String>,
+}
+
+impl Batch {
+    /// A batch of these requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when there are none, or more than 100.
+    pub fn new(requests: impl IntoIterator<Item = EvaluateRequest>) -> Result<Self, Error> {
+        // One more is enough to see that there are too many.
+        let items: Vec<_> = requests.into_iter().take(MOST + 1).collect();
+        if items.is_empty() || items.len() > MOST {
+            return Err(Error::invalid(format!(
+                "a batch has 1 to {MOST} requests: split it"
+            )));
+        }
+        Ok(Self {
+            items,
+            batch_id: None,
+        })
+    }
+
+    /// Names the batch by a UUID: a server that gets the same name again repeats its answer. A second call replaces the
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when it is not a UUID.
+    pub fn batch_id(mut self, id: impl AsRef<str>) -> Result<Self, Error> {
+        let id = id.as_ref();
+        let uuid = Uuid::try_parse(id)
+            .map_err(|_| Error::invalid(format!("the batch id `{}` is not a UUID", excerpt(id))))?;
+        self.batch_id = Some(uuid.hyphenated().to_string());
+        Ok(self)
+    }
+}
+
+/// The answer to a [`Batch`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BatchAnswer {
+    /// The name of the batch, the server's own where the request had none.
+    pub batch_id: String,
+    /// One answer for each request, in their order. A request that could not be decided is an error of its own.
+    pub items: Vec<Result<Evaluation, Error>>,
+    /// Whether the server says that some requests could not be decided.
+    pub partial: bool,
+    /// How much of the rate limit is left.
+    pub rate_limit: Option<RateLimit>,
+}
+
+#[derive(Serialize)]
+struct WireBatch<'a> {
+    items: &'a [EvaluateRequest],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct WireAnswer {
+    batch_id: String,
+    items: Vec<ObjectAndOthers<WireItem>>,
+    partial: bool,
+}
+
+#[derive(Deserialize)]
+struct WireItem {
+    index: usize,
+    error_code: Option<String>,
+    error_message: Option<String>,
+}
+
+impl Client {
+    /// Asks for many decisions in one call: `POST /v1/evaluate/batch`. It opens nothing, and reads no cache.
+    ///
+    /// Each item is an answer of its own, or an error of its own. A decision that is not known is a refusal. A server that
+    /// does not have batches answers with [status](Failure::status) 404.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer as a whole: one with answers missing, too many or out of order
+    /// is none.
+    ///
+    /// ```no_run
+    /// use atlasent::{Client, client::Batch};
+    ///
+    /// # async fn f(client: Client, batch: Batch) -> Result<(), atlasent::Error> {
+    /// for (index, item) in client.evaluate_batch(&batch).await?.items.into_iter().enumerate() {
+    ///     match item {
+    ///         Ok(evaluation) => println!("{index}: {}", evaluation.decision),
+    ///         Err(error) => println!("{index}: {error}"),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn evaluate_batch(&self, batch: &Batch) -> Result<BatchAnswer, Error> {
+        let items = batch.items.iter();
+        let items: Vec<_> = items
+            .map(|request| self.with_snapshot(request).into_owned())
+            .collect();
+        let body = WireBatch {
+            items: &items,
+            batch_id: batch.batch_id.as_deref(),
+        };
+        let transport = &self.shared.transport;
+        let call = transport.post("/v1/evaluate/batch", &body)?;
+        let (Object(answer), about) = transport.fetch::<Object<WireAnswer>>(&call).await?;
+        let fail = |text: &str| {
+            let failure = Failure::new(Code::BadResponse, text);
+            Err(transport.describe(failure, &about.request_id).into())
+        };
+        let expected = batch.batch_id.as_deref();
+        if expected.is_some_and(|id| !id.eq_ignore_ascii_case(&answer.batch_id)) {
+            return fail("the answer is about another batch");
+        }
+        let indices = answer.items.iter().map(|item| item.known.index);
+        if !indices.eq(0..batch.items.len()) {
+            return fail("the answers are not one for each request, in their order");
+        }
+        let items = answer.items.into_iter().zip(&batch.items);
+        let items = items.map(|(item, request)| {
+            let mut evaluation = read(item, request.shadow == Some(true))
+                .map_err(|failure| Error::from(transport.describe(failure, &about.request_id)))?;
+            evaluation.sent_as = SentAs(Some(about.request_id.clone()));
+            Ok(evaluation)
+        });
+        Ok(BatchAnswer {
+            batch_id: answer.batch_id,
+            items: items.collect(),
+            partial: answer.partial,
+            rate_limit: about.rate_limit,
+        })
+    }
+}
+
+/// What the server says of one request.
+fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, Failure> {
+    let ObjectAndOthers {
+        known: item,
+        other: evaluation,
+    } = item;
+    // Where both are there, the request was not decided.
+    if item.error_code.is_some() || item.error_message.is_some() {
+        let code = item.error_code.unwrap_or_default();
+        let message = item.error_message.unwrap_or_default();
+        let text = format!("{} {}", excerpt(&code), excerpt(&message));
+        return Err(Failure::new(code_of(&code), text.trim()));
+    }
+    let decision = evaluation.get("decision");
+    if let Some(decision) = decision.filter(|decision| !decision.is_null())
+        && Decision::deserialize(decision).is_err()
+    {
+        let text = "the authority's decision is not a known one";
+        return Ok(Evaluation::refuse(Decision::Deny, text));
+    }
+    let evaluation = Value::Object(evaluation);
+    let read = match is_shadow {
+        true => serde_json::from_value(evaluation).map(|ShadowEvaluation(answer)| answer),
+        false => serde_json::from_value(evaluation),
+    };
+    // Its text may repeat what it found.
+    read.map_err(|_| Failure::new(Code::BadResponse, "the item's answer cannot be read"))
+}
+
+/// The code in the words that the SDKs share. Another word is the server's own trouble.
+fn code_of(word: &str) -> Code {
+    let shared = [
+        Code::InvalidApiKey,
+        Code::Forbidden,
+        Code::RateLimited,
+        Code::BadRequest,
+        Code::ServerError,
+        Code::Timeout,
+        Code::Network,
+        Code::BadResponse,
+    ];
+    let code = shared
+        .into_iter()
+        .find(|code| code.as_str().eq_ignore_ascii_case(word));
+    code.unwrap_or(Code::ServerError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Agent, AnyAction};
+
+    fn request() -> EvaluateRequest {
+        let action = AnyAction::new("deploy").unwrap();
+        EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap()
+    }
+
+    #[test]
+    fn a_batch_has_1_to_100_requests() {
+        for (count, fits) in [(0, false), (1, true), (100, true), (101, false)] {
+            let batch = Batch::new(std::iter::repeat_n(request(), count));
+            assert_eq!(batch.is_ok(), fits, "{count}");
+        }
+        assert!(Batch::new(std::iter::repeat(request())).is_err());
+    }
+
+    #[test]
+    fn a_batch_is_named_by_a_uuid_and_the_second_name_counts() {
+        let batch = Batch::new([request()]).unwrap();
+        for bad in ["", "batch-1", "7e0c2a34-6a8e-4f0e-9a58-0d4b1c1f6a5"] {
+            assert!(
+                matches!(batch.clone().batch_id(bad), Err(Error::Invalid(_))),
+                "{bad}"
+            );
+        }
+        let named = batch
+            .batch_id("7e0c2a34-6a8e-4f0e-9a58-0d4b1c1f6a55")
+            .unwrap();
+        let named = named
+            .batch_id("00000000-0000-4000-8000-000000000000")
+            .unwrap();
+        assert_eq!(
+            named.batch_id.as_deref(),
+            Some("00000000-0000-4000-8000-000000000000")
+        );
+    }
+}
