@@ -14,9 +14,9 @@ use crate::{Claims, Error};
 /// forgotten after its `exp`. Refusals are not kept.
 ///
 /// A cache is moved into one verifier and cannot be shared with another. The keys, audiences and
-/// issuer of a verifier never change, so each of its entries would be verified again with the same
-/// result. A verifier that was built without a key that was removed starts with an empty cache, and
-/// refuses the tokens of that key.
+/// issuer of a verifier never change, so verifying an entry again would give the same result. A
+/// verifier that is built without a removed key starts with an empty cache, and refuses the tokens
+/// of that key.
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, VerifiedCache, Verifier, issue};

@@ -23,7 +23,7 @@ impl Output {
         }
     }
 
-    /// The same, with warnings for standard error.
+    /// Adds warnings for standard error, after those of earlier calls.
     pub(crate) fn warning(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
         self.warnings.extend(warnings);
         self
@@ -102,6 +102,15 @@ pub(crate) fn quoted(argument: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warnings_are_added() {
+        let warned = |texts: [&str; 2]| texts.map(str::to_owned);
+        let output = Output::new("")
+            .warning(warned(["a", "b"]))
+            .warning(warned(["c", "d"]));
+        assert_eq!(output.warnings, ["a", "b", "c", "d"]);
+    }
 
     #[test]
     fn a_message_stays_on_its_line_and_obeys_no_terminal() {

@@ -1,4 +1,5 @@
-//! What a second call of each builder's method does: it adds or it replaces, as its documentation says.
+//! What a second call of each builder's method does: it adds or it replaces, as its documentation
+//! says.
 
 use std::time::Duration;
 

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::support::{key, token, verify, with};
 
-/// Whether a terminal or a log obeys the character: control characters, line ends, directional formatting.
+/// Whether a terminal or a log obeys the character: control characters, line ends, directional
+/// formatting.
 fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

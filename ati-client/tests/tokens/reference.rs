@@ -1,5 +1,5 @@
-//! `jsonwebtoken::encode` and `decode`, which ATI's own proxy is built on, agree with us in both directions, and refuse nothing
-//! that we accept.
+//! `jsonwebtoken::encode` and `decode`, which ATI's own proxy is built on, agree with us in both
+//! directions, and refuse nothing that we accept.
 
 use ati_client::{Algorithm, Claims, RateSpec, SigningKey, Unit, Verifier, issue};
 use jsonwebtoken::{

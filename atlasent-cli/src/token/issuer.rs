@@ -4,7 +4,8 @@ use std::env;
 
 use crate::exit::Failure;
 
-/// A verifier with this variable set requires its issuer, so tokens that are issued beside it name that one.
+/// A verifier with this variable set requires its issuer, so tokens that are issued beside it name
+/// that one.
 const VARIABLE: &str = "ATI_JWT_ISSUER";
 
 /// The issuer of the option, else the one that the environment names, if any.

@@ -1,4 +1,4 @@
-//! How long a token is good, and how often it lets call what: `--ttl` and `--rate`.
+//! The limits of a token, its lifetime and its rates: `--ttl` and `--rate`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
 
 fn lifetime(text: &str) -> Result<Duration, &'static str> {
     seconds(text).and_then(|time| match time {
-        Duration::ZERO => Err("a token that is good for no time is none: give it a second"),
+        Duration::ZERO => Err("a token lives for a second or more"),
         time => Ok(time),
     })
 }

@@ -1,7 +1,5 @@
 //! The tokens of the agents. Elsewhere an orchestrator issues them, and a service only verifies.
 
-use std::env;
-
 use ati_client::{Claims, Error, SigningKey, Verifier, issue};
 use uuid::Uuid;
 
@@ -13,15 +11,17 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens by the secret in `ATI_JWT_SECRET`, or if that is not set, by a fresh one, which ends with the process.
+    /// Tokens of the key that the environment names, such as the secret in `ATI_JWT_SECRET`.
+    ///
+    /// Without such a key, of a fresh one, which ends with the process.
     ///
     /// # Errors
     ///
-    /// If there is a secret that cannot be used.
+    /// If the environment names a key that cannot be used.
     pub fn from_env() -> Result<Self, Error> {
-        match env::var_os("ATI_JWT_SECRET") {
-            Some(_) => Self::new(SigningKey::from_env()?),
-            None => Self::fresh(),
+        match SigningKey::from_env() {
+            Err(Error::NoKey { .. }) => Self::fresh(),
+            key => Self::new(key?),
         }
     }
 
