@@ -35,6 +35,14 @@ impl From<Approval> for Value {
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "strings as keys and no floats: nothing here can fail"
+)]
+fn to_json(object: &impl Serialize) -> Value {
+    serde_json::to_value(object).expect("it has a JSON form")
+}
+
 /// Defines types that stand on the wire as objects without members that are not known.
 macro_rules! objects {
     ($($(#[$doc:meta])* $name:ident {
@@ -55,9 +63,8 @@ macro_rules! objects {
         }
 
         impl From<$name> for Value {
-            #[expect(clippy::expect_used, reason = "strings as keys and no floats: nothing here can fail")]
             fn from(object: $name) -> Self {
-                serde_json::to_value(object).expect("it has a JSON form")
+                to_json(&object)
             }
         }
     )*};

@@ -204,11 +204,11 @@ impl MoreFields {
         let shown = excerpt(&name);
         let set = if name.is_empty() {
             Err("a field of the request has no name".to_owned())
-        } else if RESERVED.iter().any(|taken| is_taken(taken)) {
+        } else if RESERVED.iter().any(is_taken) {
             Err(format!(
                 "the field `{shown}` of the request is not an option"
             ))
-        } else if KNOWN.iter().any(|taken| is_taken(taken)) {
+        } else if KNOWN.iter().any(is_taken) {
             Err(format!(
                 "the field `{shown}` of the request has a method of its own: call that"
             ))

@@ -112,20 +112,21 @@ impl<'a> BundleVerifier<'a> {
         }
     }
 
-    /// Calls `tell` about every 256 KiB, and at the end of each phase.
+    /// Calls `tell` about every 256 KiB, and at the end of each phase. A second call replaces the first.
     pub fn on_progress(mut self, tell: impl FnMut(Progress) + 'a) -> Self {
         self.progress = Some(Box::new(tell));
         self
     }
 
     /// How many bytes an event may have, or any other value that is not an array: 4 MiB by default. A hostile event
-    /// takes up to 20 times that in memory.
+    /// takes up to 20 times that in memory. A second call replaces the first.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
         self.limits.value = bytes;
         self
     }
 
     /// How many bytes a bundle may have: 64 GiB by default. From a reader, that many may go to the temporary file.
+    /// A second call replaces the first.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.total = bytes;
         self

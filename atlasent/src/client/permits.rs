@@ -306,7 +306,7 @@ impl Paged for PermitFilter {
 fn path(id: &str, operation: &str) -> Result<String, Error> {
     let is_good = (1..=256).contains(&id.len())
         && (id.bytes()).all(|byte| byte.is_ascii_alphanumeric() || b"_-.:~".contains(&byte))
-        && id.trim_matches('.') != "";
+        && !id.trim_matches('.').is_empty();
     if is_good {
         return Ok(format!("/v1/permits/{id}{operation}"));
     }

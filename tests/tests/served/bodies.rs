@@ -63,6 +63,29 @@ async fn a_field_that_stands_twice_is_refused() {
 }
 
 #[tokio::test]
+async fn a_key_that_stands_twice_in_a_value_is_refused_and_named() {
+    let served = Served::start().await;
+    for (name, value) in [
+        ("context", r#"{"amount":5,"amount":1000000}"#),
+        ("context", r#"{"a":[{"amount":5,"\u0061mount":5}]}"#),
+        ("state_snapshot", r#"{"a":{"amount":5,"amount":6}}"#),
+        ("approval", r#"[{"amount":5,"amount":6}]"#),
+    ] {
+        let body = format!(r#"{{"action_type":"deploy","actor_id":"{AGENT}","{name}":{value}}}"#);
+        for target in ["/v1-evaluate", "/v1-evaluate-stream"] {
+            let answer = served.post_text(target, body.clone()).await;
+            assert!(
+                answer.text.contains("the key `amount` stands twice"),
+                "{}",
+                answer.text
+            );
+            answer.is_problem(422, "INVALID_FIELD");
+        }
+    }
+    assert_eq!(served.events().await.len(), 1, "nothing is on record");
+}
+
+#[tokio::test]
 async fn a_context_is_no_place_to_hide_something() {
     let served = Served::start().await;
     let ask = |context: String| {

@@ -196,3 +196,27 @@ async fn many_callers_each_run_once_for_each_permit() {
     assert_eq!(ran.count(), 128);
     assert_eq!(served.count("permit.verified").await, 128);
 }
+
+#[tokio::test]
+async fn a_float_of_any_size_is_hashed_as_it_was_sent() {
+    let served = Served::start().await;
+    let client = served.client().build().unwrap();
+    let floats = [1e-5, 1.5e-7, 0.0001, 1e16, 1e22, -0.0, 5e-324, f64::MAX];
+    let action = AnyAction::new("deploy").unwrap();
+    let action = action.with_field("loads", &floats).unwrap();
+    drop(client.protect(AGENT, action).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_shadow_question_is_answered_and_brings_no_permit() {
+    let served = Served::start().await;
+    let client = served.client().build().unwrap();
+    let evaluation = client.evaluate(&request("deploy").shadow(true)).await;
+    let evaluation = evaluation.unwrap();
+    assert_eq!(evaluation.decision, Decision::Allow);
+    assert_eq!(evaluation.permit_token, None);
+    let allowed = client.require_allow(&request("deploy")).await.unwrap();
+    assert!(allowed.permit_token.is_some() && allowed.x_request_id().is_some());
+    let refused = client.require_allow(&request("drop")).await.unwrap_err();
+    assert!(refused.denied().unwrap().request_id().is_some());
+}
