@@ -1,6 +1,7 @@
 //! The first answer of an authority: what it decided. It reads every form of answer to `POST /v1-evaluate`
 //! that the contract knows, those of older servers included.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::{ConstraintTrace, Decision, PermitToken, RateLimit};
 /// The answer to an [`EvaluateRequest`](crate::EvaluateRequest).
 ///
 /// It is data: an allow with a token opens nothing before the token is verified, which `protect` does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Object<WireEvaluation>", into = "WireEvaluation")]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -109,8 +110,48 @@ impl Evaluation {
             self.expires_at = token.scrub_option(self.expires_at);
             self.audit_hash = token.scrub_option(self.audit_hash);
             self.timestamp = token.scrub_option(self.timestamp);
+            let texts = self.constraint_trace.iter_mut();
+            texts
+                .flat_map(ConstraintTrace::texts_mut)
+                .for_each(|text| token.scrub_in_place(text));
         }
         self
+    }
+}
+
+/// Prints the token redacted, also where another text repeats it.
+impl fmt::Debug for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            decision,
+            permit_token,
+            reason,
+            code,
+            decision_id,
+            request_id,
+            expires_at,
+            audit_hash,
+            timestamp,
+            risk_score,
+            constraint_trace,
+            rate_limit,
+            retry_after,
+        } = self.clone().scrubbed();
+        f.debug_struct("Evaluation")
+            .field("decision", &decision)
+            .field("permit_token", &permit_token)
+            .field("reason", &reason)
+            .field("code", &code)
+            .field("decision_id", &decision_id)
+            .field("request_id", &request_id)
+            .field("expires_at", &expires_at)
+            .field("audit_hash", &audit_hash)
+            .field("timestamp", &timestamp)
+            .field("risk_score", &risk_score)
+            .field("constraint_trace", &constraint_trace)
+            .field("rate_limit", &rate_limit)
+            .field("retry_after", &retry_after)
+            .finish()
     }
 }
 

@@ -84,6 +84,7 @@ mod context;
 mod decision;
 mod denied;
 mod error;
+mod escape;
 mod evaluate;
 mod execution;
 mod finite;
@@ -100,6 +101,7 @@ mod revocation;
 mod scope;
 mod token;
 mod trace;
+mod unescape;
 mod verify;
 
 pub use action::{Action, AnyAction, NamedAction};

@@ -26,6 +26,8 @@ mod http;
 mod key;
 mod keys;
 mod retry;
+mod scalars;
+pub(crate) mod secrets;
 pub(crate) mod sse;
 mod stream;
 mod stream_event;
@@ -205,7 +207,7 @@ impl Client {
         if !evaluation.decision.is_allow() {
             evaluation.retry_after = about.retry_after;
         }
-        Ok(evaluation)
+        Ok(evaluation.scrubbed())
     }
 
     /// The request with the snapshot that stands in where it has none: hosted policies ask for one.
