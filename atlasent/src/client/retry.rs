@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 
 /// However often a call has failed, the next attempt is no further away than this, unless the server asks for more.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(16);
+pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(16);
 
 /// The limits of one call (contract, part A, "Construction").
 #[derive(Clone, Debug)]
