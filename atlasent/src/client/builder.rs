@@ -27,8 +27,6 @@ const URL_VARIABLE: &str = "ATLASENT_BASE_URL";
 const MOST_RETRIES: u32 = 100;
 /// Limits longer than this are rejected.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a call may take where nothing says otherwise (contract, part A, "Construction").
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Sets up a [`Client`]. What is not set comes from the environment or has a default.
 ///
@@ -96,9 +94,11 @@ impl ClientBuilder {
 
     /// Sets how long a call may take, with all its attempts and the waits between them. A second call replaces it.
     ///
-    /// By default it is as long as all attempts may take, [`timeout`](Self::timeout) × (1 +
-    /// [`max_retries`](Self::max_retries)), and at least 30 seconds. The waits are part of it, so the last attempt may
-    /// have less than its timeout. A deadline below the default timeout shortens every attempt to itself.
+    /// By default it is 30 seconds. Where [`timeout`](Self::timeout), [`max_retries`](Self::max_retries) or
+    /// [`retry_backoff`](Self::retry_backoff) is set and needs more, the default is as long as all attempts and the
+    /// longest waits between them may take. A deadline below the default timeout shortens every attempt to itself. A
+    /// server that asks for a wait beyond the deadline (`Retry-After`) ends the call at once; the error says how long
+    /// it [asks](crate::Failure::retry_after).
     ///
     /// `protect` makes two calls.
     ///
@@ -108,7 +108,7 @@ impl ClientBuilder {
     ///
     /// let builder = || Client::builder().api_key("ask_test_0123456789");
     /// let minute = Duration::from_secs(60);
-    /// assert!(builder().timeout(minute).build().is_ok()); // the deadline is three minutes
+    /// assert!(builder().timeout(minute).build().is_ok()); // three attempts of a minute each, and the waits
     /// assert!(builder().timeout(minute).deadline(minute / 2).build().is_err());
     /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -276,22 +276,25 @@ impl ClientBuilder {
                 "a first retry after {backoff:?} is too late: choose at most {LONGEST_BACKOFF:?}"
             ));
         }
-        let deadline = match (self.deadline, self.timeout) {
-            (Some(deadline), Some(timeout)) if timeout > deadline => {
-                return refuse(format!(
-                    "an attempt of {timeout:?} does not fit into a deadline of {deadline:?}: raise the deadline, or \
-                     leave it out, and it is as long as all attempts may take"
-                ));
-            }
-            (Some(deadline), _) => deadline,
-            (None, _) => DEADLINE.max(timeout.saturating_mul(max_retries + 1)),
-        };
-        Ok(Limits {
+        let mut limits = Limits {
             timeout,
-            deadline,
             max_retries,
             backoff,
-        })
+            ..defaults
+        };
+        let is_default = (self.timeout, self.max_retries, self.backoff) == (None, None, None);
+        match self.deadline {
+            Some(deadline) if self.timeout.is_some_and(|timeout| timeout > deadline) => {
+                return refuse(format!(
+                    "an attempt of {timeout:?} does not fit into a deadline of {deadline:?}: raise the deadline, or \
+                     leave it out, and it is as long as a call may take"
+                ));
+            }
+            Some(deadline) => limits.deadline = deadline,
+            None if is_default => {}
+            None => limits.deadline = limits.deadline.max(limits.longest_call()),
+        }
+        Ok(limits)
     }
 }
 

@@ -27,6 +27,8 @@ mod paths;
 mod requests;
 mod retries;
 mod scripted;
+mod secrets;
+mod settings;
 mod stage;
 mod streaming;
 mod support;

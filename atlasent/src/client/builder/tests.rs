@@ -36,22 +36,24 @@ fn settings_that_cannot_hold_are_refused() {
 }
 
 #[test]
-fn a_deadline_that_is_not_set_lets_every_attempt_have_its_timeout() {
+fn a_deadline_that_is_not_set_has_room_for_all_attempts_and_waits() {
     let deadline = |builder: ClientBuilder| builder.limits().unwrap().deadline;
     for (builder, expected) in [
-        (builder(), 30),
-        (builder().timeout(secs(2)), 30),
-        (builder().timeout(secs(10)), 30),
-        (builder().timeout(secs(20)), 60),
-        (builder().timeout(secs(60)), 180),
-        (builder().timeout(secs(60)).max_retries(0), 60),
-        (builder().max_retries(5), 60),
-        (builder().deadline(secs(5)), 5),
-        (builder().timeout(secs(60)).deadline(secs(60)), 60),
-        (builder().timeout(LONGEST).max_retries(100), 101 * 24 * 3600),
+        (builder(), 30_000),
+        (builder().timeout(secs(2)), 30_000),
+        // Three attempts, half a second and one between them.
+        (builder().timeout(secs(10)), 31_500),
+        (builder().timeout(secs(60)), 181_500),
+        (builder().timeout(secs(60)).max_retries(0), 60_000),
+        (builder().max_retries(5), 60_000 + 15_500),
+        (builder().retry_backoff(LONGEST_BACKOFF), 62_000),
+        (builder().deadline(secs(5)), 5_000),
+        (builder().deadline(secs(5)).max_retries(100), 5_000),
+        (builder().timeout(secs(60)).deadline(secs(60)), 60_000),
     ] {
         let shown = format!("{builder:?}");
-        assert_eq!(deadline(builder), secs(expected), "{shown}");
+        let expected = Duration::from_millis(expected);
+        assert_eq!(deadline(builder), expected, "{shown}");
     }
     assert!(builder().timeout(LONGEST).max_retries(100).build().is_ok());
 }
