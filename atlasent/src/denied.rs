@@ -169,7 +169,7 @@ impl Denied {
 }
 
 /// Displays on one line whatever action, agent and reason hold: line breaks, terminal controls and invisible
-/// characters are escaped. The accessors return the texts as they came.
+/// characters are escaped. The accessors return the texts as they came; [`Escaped`] prints one of them.
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.decision {
@@ -180,9 +180,9 @@ impl fmt::Display for Denied {
         write!(
             f,
             "`{}` {verb} for agent `{}`: {}",
-            Escaped(&self.action),
-            Escaped(self.agent.as_str()),
-            Escaped(&self.reason)
+            Escaped::new(&self.action),
+            Escaped::new(self.agent.as_str()),
+            Escaped::new(&self.reason)
         )
     }
 }

@@ -26,10 +26,10 @@ pub enum Error {
     #[error(transparent)]
     Failed(Box<Failure>),
     /// This program is not set up to ask an authority.
-    #[error("atlasent is not configured: {}", Escaped(.0))]
+    #[error("atlasent is not configured: {}", Escaped::new(.0))]
     Config(String),
     /// The request could not be made: its action, agent or context breaks a rule of the contract.
-    #[error("the request cannot be made: {}", Escaped(.0))]
+    #[error("the request cannot be made: {}", Escaped::new(.0))]
     Invalid(String),
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for Code {
 /// assert_eq!(failure.to_string(), "the authority gave no usable answer (rate_limited): slow down");
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[error("the authority gave no usable answer ({code}): {}", Escaped(.message))]
+#[error("the authority gave no usable answer ({code}): {}", Escaped::new(.message))]
 pub struct Failure {
     code: Code,
     message: String,
@@ -250,5 +250,30 @@ impl Failure {
     #[must_use]
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_call_replaces_what_the_first_one_set() {
+        let failure = Failure::new(Code::ServerError, "")
+            .with_status(500)
+            .with_request_id("a")
+            .with_retry_after(Duration::from_secs(1))
+            .with_source("a")
+            .with_status(503)
+            .with_request_id("b")
+            .with_retry_after(Duration::from_secs(2))
+            .with_source("b");
+        assert_eq!(failure.status(), Some(503));
+        assert_eq!(failure.request_id(), Some("b"));
+        assert_eq!(failure.retry_after(), Some(Duration::from_secs(2)));
+        assert_eq!(
+            failure.source().map(ToString::to_string).as_deref(),
+            Some("b")
+        );
     }
 }

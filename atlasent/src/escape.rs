@@ -13,7 +13,30 @@ use std::fmt::{self, Write as _};
 /// controls show a text in another order than it has, and zero-width characters make two names look alike.
 ///
 /// Quotes and backslashes stay, so escaping twice changes nothing, and a text cannot be read back from its display.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+///
+/// Every error and refusal of this crate displays itself so. What an accessor returns is the text as it came, to be
+/// compared and stored; this is how to print it:
+///
+/// ```
+/// use atlasent::{Agent, Escaped};
+///
+/// let agent = Agent::new("bot\n2026-11-01 INFO permitted")?;
+/// assert_eq!(
+///     format!("{} was refused", Escaped::new(agent.as_str())),
+///     r"bot\n2026-11-01 INFO permitted was refused",
+/// );
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(&'a str);
+
+impl<'a> Escaped<'a> {
+    /// The display of a text from outside.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+}
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +61,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 16);
     // Writing to a string does not fail.
-    let _ = write!(shown, "{}", Escaped(text));
+    let _ = write!(shown, "{}", Escaped::new(text));
     Cow::Owned(shown)
 }
 

@@ -118,6 +118,7 @@ pub use context::Context;
 pub use decision::Decision;
 pub use denied::{Denied, PermitOutcome};
 pub use error::{Code, Error, Failure};
+pub use escape::Escaped;
 pub use evaluate::Evaluation;
 pub use execution::Execution;
 pub use guarded::{Guarded, Opened};

@@ -23,7 +23,7 @@ impl fmt::Display for Redacted<'_> {
         }
         let end = self.0.char_indices().nth(hidden);
         let end = end.and_then(|(at, _)| self.0.get(at..)).unwrap_or_default();
-        write!(f, "{}", Escaped(end))
+        write!(f, "{}", Escaped::new(end))
     }
 }
 

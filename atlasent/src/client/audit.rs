@@ -329,6 +329,26 @@ mod tests {
     }
 
     #[test]
+    fn a_second_call_replaces_what_the_first_one_set() {
+        let filter = EventFilter::default()
+            .types(["a", "b"])
+            .actor_id("a")
+            .since("a")
+            .until("a")
+            .limit(1)
+            .cursor("a")
+            .types(["c"])
+            .actor_id("b")
+            .since("b")
+            .until("b")
+            .limit(2)
+            .cursor("b");
+        let said: Vec<_> = filter.query().into_iter().map(|(_, value)| value).collect();
+        assert_eq!(said, ["c", "b", "b", "b", "2", "b"]);
+        assert!(filter.types([""; 0]).types.is_none());
+    }
+
+    #[test]
     fn an_export_is_asked_for_without_pages() {
         let filter = EventFilter::default()
             .actor_id("a")

@@ -24,8 +24,10 @@ use crate::unescape::holds;
 const PIECE: usize = 8;
 /// How deep JSON is followed into the strings of JSON.
 const NESTED: usize = 3;
-/// How many bytes of secrets a call remembers. A server that sends more is not repeated at all.
-const REMEMBERED: usize = 64 * 1024;
+/// How many tokens of a server a call remembers, and how many bytes of them: more than a batch of evaluations brings. One
+/// that sends more is not repeated at all.
+const MOST_TOKENS: usize = 256;
+const MOST_BYTES: usize = 1024 * 1024;
 /// Takes the place of what cannot be shown.
 const HIDDEN: &str = "…";
 
@@ -35,9 +37,11 @@ pub(crate) struct Secrets {
     key: Option<ApiKey>,
     /// Not shown whole, nor in part. The longest comes first, since one may hold another.
     tokens: Vec<String>,
-    /// Approvals that were sent: not shown whole.
+    /// Approvals that were sent: not shown whole. The longest comes first.
     evidence: Vec<String>,
-    remembered: usize,
+    /// How many tokens came back, and how many bytes they have.
+    received: (usize, usize),
+    is_full: bool,
     pieces: OnceLock<HashSet<[char; PIECE]>>,
 }
 
@@ -50,7 +54,7 @@ impl Secrets {
     }
 
     pub(super) fn add(&mut self, permit: &PermitToken) {
-        self.add_token(permit.expose());
+        self.add_token(permit.expose(), Source::Request);
     }
 
     /// Remembers the secrets in the body of a request.
@@ -62,9 +66,8 @@ impl Secrets {
             let is_known = scalars.any(|scalar| {
                 scalar.place == Place::Open && scalar.text.is_some_and(|other| other == text)
             });
-            if !is_known && text.chars().count() >= PIECE && !self.evidence.contains(&text) {
-                self.remembered = self.remembered.saturating_add(text.len());
-                self.evidence.push(text);
+            if !is_known && is_long(&text) && !self.evidence.contains(&text) {
+                insert(&mut self.evidence, text);
             }
         }
     }
@@ -105,7 +108,7 @@ impl Secrets {
         for Scalar { place, text, .. } in Scalars::new(json, source) {
             let Some(text) = text else { continue };
             match place {
-                Place::Secret => self.add_token(&text),
+                Place::Secret => self.add_token(&text, source),
                 Place::Evidence => evidence.push(text.clone().into_owned()),
                 Place::Open | Place::Name | Place::Id => {}
             }
@@ -118,12 +121,11 @@ impl Secrets {
         evidence
     }
 
-    fn add_token(&mut self, token: &str) {
+    fn add_token(&mut self, token: &str, source: Source) {
         if token.is_empty() || self.tokens.iter().any(|known| known == token) {
             return;
         }
-        self.remembered = self.remembered.saturating_add(token.len());
-        if self.is_full() {
+        if source != Source::Request && !self.has_room(token) {
             return;
         }
         let place = self
@@ -133,8 +135,13 @@ impl Secrets {
         self.pieces = OnceLock::new();
     }
 
-    fn is_full(&self) -> bool {
-        self.remembered > REMEMBERED
+    /// Whether one more can be remembered. Once one could not, no text is shown.
+    fn has_room(&mut self, token: &str) -> bool {
+        let (tokens, bytes) = &mut self.received;
+        *tokens = tokens.saturating_add(1);
+        *bytes = bytes.saturating_add(token.len());
+        self.is_full |= *tokens > MOST_TOKENS || *bytes > MOST_BYTES;
+        !self.is_full
     }
 
     /// Rewrites the scalars that hold a secret. The rest stays byte for byte.
@@ -169,6 +176,10 @@ impl Secrets {
                 false => self.key.as_ref()?.scrubbed(text),
             };
         }
+        // An answer is read by its names, and no token is one.
+        if scalar.place == Place::Name && !is_refusal && is_member_name(text) {
+            return None;
+        }
         let scrubbed = match is_refusal {
             true => self.scrub(text),
             false => self.without_whole(text),
@@ -186,7 +197,7 @@ impl Secrets {
     }
 
     fn without_whole<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.is_full() {
+        if self.is_full {
             return Cow::Owned(HIDDEN.to_owned());
         }
         let mut scrubbed = Cow::Borrowed(text);
@@ -247,6 +258,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// Inserts a secret behind all that are longer.
+fn insert(secrets: &mut Vec<String>, secret: String) {
+    let place = secrets.partition_point(|known| known.len() > secret.len());
+    secrets.insert(place, secret);
+}
+
 /// All [`PIECE`] characters that stand together, with the byte that they begin at.
 fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
     let mut characters = text.char_indices();
@@ -270,6 +287,11 @@ fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
 
 fn is_long(secret: &str) -> bool {
     secret.chars().nth(PIECE - 1).is_some()
+}
+
+fn is_member_name(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn is_json(text: &str) -> bool {

@@ -155,6 +155,10 @@ fn what_only_the_body_has_is_a_secret_too() {
             json!({"message": json!({"jwt": token}).to_string()}),
             "…6e5f10",
         ),
+        (
+            json!({"message": format!("no {token}!"), "inner": json!({"jwt": token}).to_string()}),
+            "no …6e5f10!",
+        ),
     ] {
         for status in STATUSES.into_iter().filter(|status| *status != 200) {
             let reply = Reply::json(status, &body);

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use atlasent::audit::{Trail, TrustedKeys};
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::{
-    AnyAction, AuthorityExt, Code, Decision, Error, Evaluation, Failure, Permit, PermitToken,
-    Verification,
+    AnyAction, AuthorityExt, Code, Decision, Error, Escaped, Evaluation, Failure, Permit,
+    PermitToken, Verification,
 };
+use atlasent_authority::{Scope, StoreError};
 use atlasent_tests::{Driven, capture, drive};
+use atlasent_tower::{Refusal, Unauthenticated};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -82,6 +84,30 @@ fn every_error_is_one_line() {
         assert_harmless(&error.to_string());
         assert!(!format!("{error:?}").contains(is_hostile), "{error:?}");
     }
+}
+
+/// What the layers and the stores log is one line, too.
+#[test]
+fn every_refusal_of_a_layer_and_every_failure_of_a_store_is_one_line() {
+    for refusal in [
+        Refusal::bad_request(HOSTILE),
+        Refusal::misconfigured(HOSTILE),
+        Unauthenticated::NoAgent(HOSTILE.into()).into(),
+        Refusal::RateExceeded {
+            reason: HOSTILE.into(),
+            retry_after: None,
+        },
+        Refusal::Unavailable {
+            cause: HOSTILE.into(),
+            retry_after: None,
+        },
+        Error::from(Failure::new(Code::ServerError, HOSTILE)).into(),
+    ] {
+        assert_harmless(&refusal.to_string());
+    }
+    assert_harmless(&StoreError::failed(HOSTILE).to_string());
+    assert_harmless(&HOSTILE.parse::<Scope>().unwrap_err().to_string());
+    assert_harmless(&Escaped::new(HOSTILE).to_string());
 }
 
 #[test]

@@ -131,6 +131,38 @@ fn a_server_that_sends_more_secrets_than_are_remembered_is_not_repeated() {
 }
 
 #[test]
+fn a_batch_of_tokens_is_remembered_whole() {
+    let items: Vec<_> = (0..100)
+        .map(|n| json!({"permit_token": format!("{n:03}-").repeat(2000), "reason": "fine"}))
+        .collect();
+    let body = json!({"items": items}).to_string();
+    assert!(matches!(secrets().answer(&body), Cow::Borrowed(_)));
+}
+
+#[test]
+fn however_many_approvals_were_sent_the_answer_is_read() {
+    let approvals: Vec<_> = (0..200)
+        .map(|n| json!({"signature": format!("signature-{n}"), "nonce": format!("nonce-{n:04}"), "kid": format!("kid-number-{n}")}))
+        .collect();
+    let mut secrets = secrets();
+    secrets.of_request(&json!({"approval_quorum": {"approvals": approvals}}).to_string());
+    let body = r#"{"decision":"deny","reason":"signature-150 is not good, nor is kid-number-7"}"#;
+    assert_eq!(
+        secrets.answer(body),
+        r#"{"decision":"deny","reason":"…re-150 is not good, nor is …"}"#
+    );
+}
+
+/// Or a token that is called as a member would take the member away.
+#[test]
+fn the_names_of_an_answer_stay() {
+    let body = r#"{"decision":"deny","permitted":true,"permit_token":"decision"}"#;
+    assert_eq!(secrets().answer(body), body);
+    let body = format!(r#"{{"permit_token":"{TOKEN}","{TOKEN}":1}}"#);
+    assert!(secrets().answer(&body).contains("\"…6e5f10\":1"));
+}
+
+#[test]
 fn debug_prints_none_of_them() {
     assert_eq!(format!("{:?}", secrets()), "Secrets { .. }");
 }
