@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use ati_client::Error as AtiError;
-use atlasent::{Code, Denied, Error, Failure};
+use atlasent::{Code, Denied, Error, Escaped, Failure};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
@@ -27,7 +27,8 @@ use crate::{Respond, problem};
 /// | [`NotFound`](Self::NotFound) | 404 | 12 `UNIMPLEMENTED` |
 /// | [`MethodNotAllowed`](Self::MethodNotAllowed) | 405 | 12 `UNIMPLEMENTED` |
 ///
-/// Its `Display` is for logs and says everything; what the caller is told is [`detail`](Self::detail).
+/// Its `Display` is for logs and says everything, on one line whatever a request, a token or an authority put into it; what
+/// the caller is told is [`detail`](Self::detail).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -41,7 +42,7 @@ pub enum Refusal {
         scope: String,
     },
     /// The agent calls more often than its token allows.
-    #[error("{reason}")]
+    #[error("{}", Escaped::new(reason))]
     RateExceeded {
         /// Which rate is used up.
         reason: String,
@@ -52,7 +53,7 @@ pub enum Refusal {
     #[error(transparent)]
     Denied(Box<Denied>),
     /// Nobody could decide: the authority, or what counts calls and tokens, gave no usable answer.
-    #[error("nobody could decide: {cause}")]
+    #[error("nobody could decide: {}", Escaped::new(&cause.to_string()))]
     Unavailable {
         /// What happened.
         cause: Box<dyn StdError + Send + Sync>,
@@ -60,10 +61,10 @@ pub enum Refusal {
         retry_after: Option<Duration>,
     },
     /// The service is not set up to decide. What is wrong is logged and never sent.
-    #[error("the service is not set up to decide: {0}")]
+    #[error("the service is not set up to decide: {}", Escaped::new(.0))]
     Misconfigured(String),
     /// Nothing can be decided about a request such as this one.
-    #[error("nothing can be decided about this request: {0}")]
+    #[error("nothing can be decided about this request: {}", Escaped::new(.0))]
     BadRequest(String),
     /// No route of this path was declared.
     #[error("no such route was declared")]
@@ -87,7 +88,7 @@ pub enum Unauthenticated {
     #[error(transparent)]
     BadToken(AtiError),
     /// What should name the agent does not.
-    #[error("{0}")]
+    #[error("{}", Escaped::new(.0))]
     NoAgent(String),
 }
 

@@ -39,6 +39,18 @@ impl ConstraintTrace {
             matching_policy_id,
         }
     }
+
+    /// Every text in it.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let Self {
+            rules_evaluated,
+            matching_policy_id,
+        } = self;
+        rules_evaluated
+            .iter_mut()
+            .flat_map(PolicyTrace::texts_mut)
+            .chain(matching_policy_id)
+    }
 }
 
 /// How one policy came out.
@@ -61,6 +73,18 @@ pub struct PolicyTrace {
 }
 
 impl PolicyTrace {
+    fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let Self {
+            policy_id,
+            decision,
+            fingerprint,
+            risk_score: _,
+            stages,
+        } = self;
+        let stages = stages.iter_mut().flat_map(StageTrace::texts_mut);
+        [policy_id, decision, fingerprint].into_iter().chain(stages)
+    }
+
     /// A policy and its outcome, without stages.
     #[must_use]
     pub fn new(
@@ -112,6 +136,19 @@ pub struct StageTrace {
 }
 
 impl StageTrace {
+    fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let Self {
+            stage,
+            rule,
+            matched: _,
+            detail,
+            order: _,
+        } = self;
+        [Some(stage), rule.as_mut(), detail.as_mut()]
+            .into_iter()
+            .flatten()
+    }
+
     /// A step, the first until [`PolicyTrace::with_stage`] numbers it.
     #[must_use]
     pub fn new(stage: impl Into<String>, matched: bool) -> Self {

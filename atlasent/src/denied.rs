@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::escape::Escaped;
 use crate::{Agent, Decision};
 
 /// What a verification said of a permit that did not pass.
@@ -76,7 +77,7 @@ impl Denied {
         self.decision
     }
 
-    /// The name of the action that was asked for.
+    /// The name of the action that was asked for, as it came: `Display` escapes it.
     #[must_use]
     pub fn action(&self) -> &str {
         &self.action
@@ -88,7 +89,7 @@ impl Denied {
         &self.agent
     }
 
-    /// Why, in the authority's words.
+    /// Why, in the authority's words, as they came: `Display` escapes them.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
@@ -191,6 +192,8 @@ impl Denied {
     }
 }
 
+/// Displays on one line whatever action, agent and reason hold: line breaks, terminal controls and invisible
+/// characters are escaped. The accessors return the texts as they came; [`Escaped`] prints one of them.
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.decision {
@@ -201,7 +204,9 @@ impl fmt::Display for Denied {
         write!(
             f,
             "`{}` {verb} for agent `{}`: {}",
-            self.action, self.agent, self.reason
+            Escaped::new(&self.action),
+            Escaped::new(self.agent.as_str()),
+            Escaped::new(&self.reason)
         )
     }
 }

@@ -1,8 +1,11 @@
 //! Why a protected body did not run: a refusal, no usable answer, or a mistake on our side of the call.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::escape::Escaped;
+use crate::unescape::holds;
 use crate::{Denied, PermitToken, RateLimit};
 
 /// Everything that can keep a protected body from running.
@@ -10,6 +13,9 @@ use crate::{Denied, PermitToken, RateLimit};
 /// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), whoever runs the
 /// authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
 /// [`Invalid`](Error::Invalid)). None of them ever means that the body may run after all.
+///
+/// `Display` is one line whatever an authority, an agent or a setting put into the text: line breaks, terminal
+/// controls and invisible characters are escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,10 +26,10 @@ pub enum Error {
     #[error(transparent)]
     Failed(Box<Failure>),
     /// This program is not set up to ask an authority.
-    #[error("atlasent is not configured: {0}")]
+    #[error("atlasent is not configured: {}", Escaped::new(.0))]
     Config(String),
     /// The request could not be made: its action, agent or context breaks a rule of the contract.
-    #[error("the request cannot be made: {0}")]
+    #[error("the request cannot be made: {}", Escaped::new(.0))]
     Invalid(String),
 }
 
@@ -32,11 +38,13 @@ impl Error {
         Self::Invalid(what.into())
     }
 
-    /// The same error without the token in its text.
+    /// The same error without the token in its text, or in that of an error underneath.
     pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
         match self {
             Self::Denied(denied) => Self::Denied(denied),
-            Self::Failed(failure) => failure.map_message(|message| token.scrub(&message)).into(),
+            Self::Failed(failure) => failure
+                .scrub(|text| token.scrub(text), |text| holds(text, token.expose()))
+                .into(),
             Self::Config(text) => Self::Config(token.scrub(&text)),
             Self::Invalid(text) => Self::Invalid(token.scrub(&text)),
         }
@@ -126,7 +134,9 @@ impl fmt::Display for Code {
 
 /// A call to the authority that brought no usable answer.
 ///
-/// Authorities build these; callers read them.
+/// Authorities build these; callers read them. A second call of a `with_…` method replaces what the first one set.
+///
+/// `Display` escapes the message, so it is one line; [`message`](Self::message) returns it as it was given.
 ///
 /// ```
 /// use std::time::Duration;
@@ -136,7 +146,7 @@ impl fmt::Display for Code {
 /// assert_eq!(failure.to_string(), "the authority gave no usable answer (rate_limited): slow down");
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[error("the authority gave no usable answer ({code}): {message}")]
+#[error("the authority gave no usable answer ({code}): {}", Escaped::new(.message))]
 pub struct Failure {
     code: Code,
     message: String,
@@ -145,7 +155,7 @@ pub struct Failure {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) rate_limit: Option<RateLimit>,
     #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Failure {
@@ -162,40 +172,47 @@ impl Failure {
         }
     }
 
-    /// Adds the HTTP status of the answer.
+    /// Sets the HTTP status of the answer.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Adds the id under which the request was sent.
+    /// Sets the id under which the request was sent.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
         self.request_id = Some(id.into());
         self
     }
 
-    /// Adds how long the authority asks us to wait.
+    /// Sets how long the authority asks us to wait.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Adds the error underneath.
+    /// Sets the error underneath.
     #[must_use]
-    pub fn with_source(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The same failure in other words.
-    pub(crate) fn map_message(mut self, change: impl FnOnce(String) -> String) -> Self {
-        self.message = change(self.message);
+    /// The same failure without secrets in its texts. An error underneath cannot be rewritten: when `is_secret` finds
+    /// something in what it displays, it is dropped.
+    pub(crate) fn scrub(
+        mut self,
+        scrub: impl Fn(&str) -> String,
+        is_secret: impl Fn(&str) -> bool,
+    ) -> Self {
+        self.message = scrub(&self.message);
+        self.request_id = self.request_id.as_deref().map(&scrub);
+        let mut underneath = std::iter::successors(self.source(), |error| StdError::source(*error));
+        if underneath.any(|error| is_secret(&format!("{error} {error:?}"))) {
+            self.source = None;
+        }
         self
     }
 
@@ -205,7 +222,7 @@ impl Failure {
         self.code
     }
 
-    /// What went wrong, for people.
+    /// What went wrong, for people, as it was given: `Display` escapes it.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -233,5 +250,30 @@ impl Failure {
     #[must_use]
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_call_replaces_what_the_first_one_set() {
+        let failure = Failure::new(Code::ServerError, "")
+            .with_status(500)
+            .with_request_id("a")
+            .with_retry_after(Duration::from_secs(1))
+            .with_source("a")
+            .with_status(503)
+            .with_request_id("b")
+            .with_retry_after(Duration::from_secs(2))
+            .with_source("b");
+        assert_eq!(failure.status(), Some(503));
+        assert_eq!(failure.request_id(), Some("b"));
+        assert_eq!(failure.retry_after(), Some(Duration::from_secs(2)));
+        assert_eq!(
+            failure.source().map(ToString::to_string).as_deref(),
+            Some("b")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The first answer of an authority: what it decided. It reads every form of answer to `POST /v1-evaluate`
 //! that the contract knows, those of older servers included.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use crate::{ConstraintTrace, Decision, OtherFields, PermitToken, RateLimit};
 /// The answer to an [`EvaluateRequest`](crate::EvaluateRequest).
 ///
 /// It is data: an allow with a token opens nothing before the token is verified, which `protect` does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ObjectAndOthers<WireEvaluation>", into = "WireEvaluation")]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -151,8 +152,63 @@ impl Evaluation {
             self.expires_at = token.scrub_option(self.expires_at);
             self.audit_hash = token.scrub_option(self.audit_hash);
             self.timestamp = token.scrub_option(self.timestamp);
+            let texts = self.constraint_trace.iter_mut();
+            texts
+                .flat_map(ConstraintTrace::texts_mut)
+                .for_each(|text| token.scrub_in_place(text));
         }
         self
+    }
+}
+
+/// Prints the token redacted, also where another text repeats it.
+impl fmt::Debug for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            decision,
+            permit_token,
+            reason,
+            reasons,
+            code,
+            decision_id,
+            permit_id,
+            request_id,
+            escalation_id,
+            approval_url,
+            expires_at,
+            audit_hash,
+            timestamp,
+            risk_score,
+            risk_class,
+            policy_version,
+            constraint_trace,
+            other,
+            rate_limit,
+            retry_after,
+            sent_as: _,
+        } = self.clone().scrubbed();
+        f.debug_struct("Evaluation")
+            .field("decision", &decision)
+            .field("permit_token", &permit_token)
+            .field("reason", &reason)
+            .field("reasons", &reasons)
+            .field("code", &code)
+            .field("decision_id", &decision_id)
+            .field("permit_id", &permit_id)
+            .field("request_id", &request_id)
+            .field("escalation_id", &escalation_id)
+            .field("approval_url", &approval_url)
+            .field("expires_at", &expires_at)
+            .field("audit_hash", &audit_hash)
+            .field("timestamp", &timestamp)
+            .field("risk_score", &risk_score)
+            .field("risk_class", &risk_class)
+            .field("policy_version", &policy_version)
+            .field("constraint_trace", &constraint_trace)
+            .field("other", &other)
+            .field("rate_limit", &rate_limit)
+            .field("retry_after", &retry_after)
+            .finish()
     }
 }
 

@@ -55,7 +55,12 @@ impl OtherFields {
 
     /// The same fields without the token in any of their texts.
     pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
-        Self(scrub_fields(self.0, token))
+        let mut fields = Value::Object(self.0);
+        token.scrub_json(&mut fields);
+        match fields {
+            Value::Object(fields) => Self(fields),
+            _ => Self::default(),
+        }
     }
 }
 
@@ -87,24 +92,6 @@ pub(crate) fn take_strings(fields: &mut Map<String, Value>, name: &str) -> Vec<S
         fields.remove(name);
     }
     texts.unwrap_or_default()
-}
-
-fn scrub_fields(fields: Map<String, Value>, token: &PermitToken) -> Map<String, Value> {
-    fields
-        .into_iter()
-        .map(|(name, value)| (token.scrub(&name), scrub(value, token)))
-        .collect()
-}
-
-fn scrub(value: Value, token: &PermitToken) -> Value {
-    match value {
-        Value::String(text) => Value::String(token.scrub(&text)),
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(|item| scrub(item, token)).collect())
-        }
-        Value::Object(fields) => Value::Object(scrub_fields(fields, token)),
-        other => other,
-    }
 }
 
 #[cfg(test)]

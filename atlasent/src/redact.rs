@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
+use crate::escape::{Escaped, escaped};
+
 /// How many characters of a secret may be shown.
 const SHOWN: usize = 6;
 /// How many characters of somebody else's text an error repeats.
@@ -17,10 +21,9 @@ impl fmt::Display for Redacted<'_> {
         if hidden <= SHOWN {
             return Ok(());
         }
-        self.0
-            .chars()
-            .skip(hidden)
-            .try_for_each(|c| fmt::Write::write_char(f, c))
+        let end = self.0.char_indices().nth(hidden);
+        let end = end.and_then(|(at, _)| self.0.get(at..)).unwrap_or_default();
+        write!(f, "{}", Escaped::new(end))
     }
 }
 
@@ -30,17 +33,24 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
+/// Shows the names of a JSON object's members, and of any other JSON nothing: its values may be anything.
+pub(crate) struct Names<'a>(pub(crate) &'a Value);
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Object(members) => f.debug_set().entries(members.keys()).finish(),
+            _ => f.write_str("…"),
+        }
+    }
+}
+
 /// The beginning of a text that came from outside, on one line, safe to print.
 pub(crate) fn excerpt(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(EXCERPT)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(EXCERPT).is_some() {
-        shown.push('…');
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}…", escaped(text.get(..end).unwrap_or_default())),
+        None => escaped(text).into_owned(),
     }
-    shown
 }
 
 #[cfg(test)]
@@ -51,6 +61,14 @@ mod tests {
     fn a_token_shows_its_last_six_characters_only() {
         assert_eq!(Redacted("permit_0123456789").to_string(), "…456789");
         assert_eq!(Redacted("übermäßiglängerß").to_string(), "…ängerß");
+    }
+
+    #[test]
+    fn the_end_of_a_token_is_safe_to_print() {
+        assert_eq!(
+            Redacted("permit_0123456\n\u{1b}x").to_string(),
+            "…456\\n\\u{1b}x"
+        );
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! What the path to a permit, and the execution under it, tell `tracing`. Never a secret.
+//! What the path to a permit, and the execution under it, tell `tracing`. Never a secret, and no text from outside that
+//! is not escaped: a subscriber may write it as it comes.
 //!
 //! Everything goes to the target `atlasent`. A request is a span `protect` with its action and agent; inside
 //! it stands one event for the outcome. An execution closes with one event.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use tracing::{Level, Span, event, field};
 
+use crate::escape::escaped;
 use crate::permit::PermitRecord;
 use crate::redact::Redacted;
 use crate::{Error, EvaluateRequest};
@@ -25,9 +28,9 @@ impl Asking {
             span: tracing::info_span!(
                 target: TARGET,
                 "protect",
-                action = request.action_type,
-                agent = request.actor_id.as_str(),
-                resource = request.resource_id,
+                action = &*escaped(&request.action_type),
+                agent = &*escaped(request.actor_id.as_str()),
+                resource = shown(request.resource_id.as_deref()).as_deref(),
             ),
             started: Instant::now(),
         }
@@ -46,7 +49,7 @@ impl Asking {
             Level::INFO,
             decision = "allow",
             permit = %Redacted(&record.id),
-            audit_hash = record.audit_hash,
+            audit_hash = shown(record.audit_hash.as_deref()).as_deref(),
             duration_us = micros(self.started.elapsed()),
             "permitted"
         );
@@ -60,10 +63,10 @@ impl Asking {
                 parent: &self.span,
                 Level::WARN,
                 decision = denied.decision().as_str(),
-                reason = denied.reason(),
-                code = denied.code(),
-                evaluation_id = denied.evaluation_id(),
-                audit_hash = denied.audit_hash(),
+                reason = &*escaped(denied.reason()),
+                code = shown(denied.code()).as_deref(),
+                evaluation_id = shown(denied.evaluation_id()).as_deref(),
+                audit_hash = shown(denied.audit_hash()).as_deref(),
                 duration_us = micros(self.started.elapsed()),
                 "refused"
             ),
@@ -85,14 +88,18 @@ pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: D
     event!(
         target: TARGET,
         Level::INFO,
-        action = record.action,
-        agent = record.agent.as_str(),
+        action = &*escaped(&record.action),
+        agent = &*escaped(record.agent.as_str()),
         permit = %Redacted(&record.id),
-        audit_hash = record.audit_hash,
+        audit_hash = shown(record.audit_hash.as_deref()).as_deref(),
         outcome,
         duration_us = micros(duration),
         "executed"
     );
+}
+
+fn shown(text: Option<&str>) -> Option<Cow<'_, str>> {
+    text.map(escaped)
 }
 
 fn micros(duration: Duration) -> u64 {

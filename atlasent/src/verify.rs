@@ -1,11 +1,14 @@
 //! The second question to an authority, and its answer: is this permit good for that, now, once?
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::issuer::{Mark, Serial};
 use crate::object::ObjectAndOthers;
 use crate::other::take_string;
+use crate::redact::Names;
 use crate::sent_as::SentAs;
 use crate::unique;
 use crate::{EvaluateRequest, OtherFields, PermitOutcome, PermitToken, RateLimit};
@@ -75,7 +78,7 @@ impl VerifyRequest {
 ///
 /// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts itself or
 /// names somebody else.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ObjectAndOthers<WireVerification>")]
 #[non_exhaustive]
 pub struct Verification {
@@ -195,7 +198,53 @@ impl Verification {
         self.timestamp = token.scrub_option(self.timestamp);
         self.request_id = token.scrub_option(self.request_id);
         self.other = self.other.scrubbed(token);
+        if let Some(approval) = &mut self.approval {
+            token.scrub_json(approval);
+        }
         self
+    }
+}
+
+/// Prints the names of the approval's members only, as a context does: their values may be anything.
+impl fmt::Debug for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            valid,
+            outcome,
+            verify_error_code,
+            reason,
+            permit_hash,
+            timestamp,
+            consumed,
+            approval,
+            decision,
+            action_type,
+            actor_id,
+            request_id,
+            retried,
+            rate_limit,
+            other,
+            mark,
+            sent_as: _,
+        } = self;
+        f.debug_struct("Verification")
+            .field("valid", valid)
+            .field("outcome", outcome)
+            .field("verify_error_code", verify_error_code)
+            .field("reason", reason)
+            .field("permit_hash", permit_hash)
+            .field("timestamp", timestamp)
+            .field("consumed", consumed)
+            .field("approval", &approval.as_ref().map(Names))
+            .field("decision", decision)
+            .field("action_type", action_type)
+            .field("actor_id", actor_id)
+            .field("request_id", request_id)
+            .field("retried", retried)
+            .field("rate_limit", rate_limit)
+            .field("other", other)
+            .field("mark", mark)
+            .finish()
     }
 }
 

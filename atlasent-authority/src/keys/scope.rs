@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use atlasent::Escaped;
 use serde::{Deserialize, Serialize};
 
 /// What an API key may be used for.
@@ -54,7 +55,10 @@ impl Scope {
 
 /// A word that names no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no scope: use `evaluate`, `verify`, `revoke`, `audit.read` or `audit.export`")]
+#[error(
+    "`{}` is no scope: use `evaluate`, `verify`, `revoke`, `audit.read` or `audit.export`",
+    Escaped::new(.0)
+)]
 pub struct UnknownScope(String);
 
 impl FromStr for Scope {

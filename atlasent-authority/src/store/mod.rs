@@ -14,6 +14,7 @@ mod redb;
 use std::future::Future;
 use std::sync::Arc;
 
+use atlasent::Escaped;
 use jiff::Timestamp;
 
 pub use batch::{Batch, Cell, CellKey, Draft};
@@ -120,7 +121,7 @@ pub enum StoreError {
         permits: usize,
     },
     /// The medium failed.
-    #[error("the store failed: {0}")]
+    #[error("the store failed: {}", Escaped::new(&.0.to_string()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 

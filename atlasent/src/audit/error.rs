@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::escape::Escaped;
+
 /// Why a bundle could not be checked at all. It is no verdict, and certainly not that the bundle is good.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,7 +18,7 @@ pub enum BundleError {
         source: io::Error,
     },
     /// This is not a bundle.
-    #[error("this is not a bundle: {why} at {}", Position(*at, *event))]
+    #[error("this is not a bundle: {} at {}", Escaped::new(why), Position(*at, *event))]
     Malformed {
         /// The byte, from 0. Inside of a value it may be the one before.
         at: u64,
@@ -26,7 +28,7 @@ pub enum BundleError {
         why: String,
     },
     /// More than was allowed for.
-    #[error("{why} at {}", Position(*at, *event))]
+    #[error("{} at {}", Escaped::new(why), Position(*at, *event))]
     TooLarge {
         /// The byte where it begins, from 0.
         at: u64,

@@ -1,10 +1,11 @@
 //! What an event says, as the text that is hashed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -143,9 +144,14 @@ impl PartialEq for Payload {
 
 impl Eq for Payload {}
 
+/// Prints the names of its members only, as a context does: it may hold one.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        let members = serde_json::from_str::<BTreeMap<Cow<'_, str>, IgnoredAny>>(self.as_str());
+        f.write_str("Payload")?;
+        f.debug_set()
+            .entries(members.unwrap_or_default().keys())
+            .finish()
     }
 }
 

@@ -139,11 +139,9 @@ impl Client {
         };
         let transport = &self.shared.transport;
         let call = transport.post("/v1/evaluate/batch", &body)?;
-        let (Object(answer), about) = transport.fetch::<Object<WireAnswer>>(&call).await?;
-        let fail = |text: &str| {
-            let failure = Failure::new(Code::BadResponse, text);
-            Err(transport.describe(failure, &about.request_id).into())
-        };
+        let mut said = transport.fetch_answer(&call).await?;
+        let Object(answer) = said.read::<Object<WireAnswer>>()?;
+        let fail = |text: &str| Err(said.fail(Failure::new(Code::BadResponse, text)));
         let expected = batch.batch_id.as_deref();
         if expected.is_some_and(|id| !id.eq_ignore_ascii_case(&answer.batch_id)) {
             return fail("the answer is about another batch");
@@ -154,16 +152,16 @@ impl Client {
         }
         let items = answer.items.into_iter().zip(&batch.items);
         let items = items.map(|(item, request)| {
-            let mut evaluation = read(item, request.shadow == Some(true))
-                .map_err(|failure| Error::from(transport.describe(failure, &about.request_id)))?;
-            evaluation.sent_as = SentAs(Some(about.request_id.clone()));
+            let mut evaluation =
+                read(item, request.shadow == Some(true)).map_err(|failure| said.fail(failure))?;
+            evaluation.sent_as = SentAs(Some(said.about.request_id.clone()));
             Ok(evaluation)
         });
         Ok(BatchAnswer {
             batch_id: answer.batch_id,
             items: items.collect(),
             partial: answer.partial,
-            rate_limit: about.rate_limit,
+            rate_limit: said.about.rate_limit,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! How a client is set up: from the program, else from the environment, else by default.
 
 use std::env;
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -10,7 +11,7 @@ use super::cache::Allows;
 use super::endpoint::{self, Endpoint};
 use super::http::Http;
 use super::key::ApiKey;
-use super::retry::Limits;
+use super::retry::{LONGEST_BACKOFF, Limits};
 use super::time::Time;
 use super::transport::Transport;
 use super::{Client, DecisionCache, Shared};
@@ -24,7 +25,7 @@ const KEY_VARIABLE: &str = "ATLASENT_API_KEY";
 const URL_VARIABLE: &str = "ATLASENT_BASE_URL";
 /// More than this many retries are a mistake.
 const MOST_RETRIES: u32 = 100;
-/// Longer than this, a limit is none.
+/// Limits longer than this are rejected.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Sets up a [`Client`]. What is not set comes from the environment or has a default.
@@ -44,133 +45,175 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 ///     .build()?;
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Debug)]
+///
+/// A second call of a method replaces what the first one set; no method adds to another call of itself. `Debug` shows
+/// neither the key nor what a URL or an HTTP client may hold of passwords.
+#[derive(Default)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct ClientBuilder {
     api_key: Option<SecretString>,
     base_url: Option<String>,
-    limits: Limits,
+    timeout: Option<Duration>,
+    deadline: Option<Duration>,
+    max_retries: Option<u32>,
+    backoff: Option<Duration>,
     cache: Option<DecisionCache>,
     snapshot_source: Option<String>,
     user_agent_suffix: Option<String>,
-    http_client: Option<reqwest::Client>,
-    export_limit: usize,
-    stream_limit: usize,
+    http_client: Option<reqwest::ClientBuilder>,
+    export_limit: Option<usize>,
+    stream_limit: Option<usize>,
     time: Time,
 }
 
-impl Default for ClientBuilder {
-    fn default() -> Self {
-        Self {
-            api_key: None,
-            base_url: None,
-            limits: Limits::default(),
-            cache: None,
-            snapshot_source: None,
-            user_agent_suffix: None,
-            http_client: None,
-            export_limit: 64 * 1024 * 1024,
-            stream_limit: 16 * 1024 * 1024,
-            time: Time::default(),
-        }
-    }
-}
-
 impl ClientBuilder {
-    /// The API key: `ask_live_…` or `ask_test_…`. By default that of `ATLASENT_API_KEY`.
+    /// Sets the API key: `ask_live_…` or `ask_test_…`. By default that of `ATLASENT_API_KEY`. A second call replaces it.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(SecretString::from(key.into()));
         self
     }
 
-    /// Where the API is. By default where `ATLASENT_BASE_URL` says, else the hosted service.
+    /// Sets where the API is. By default where `ATLASENT_BASE_URL` says, else the hosted service. A second call replaces
+    /// it.
     ///
-    /// Plain `http` is taken for this machine only, unless `ATLASENT_ALLOW_INSECURE_HTTP` is `1`.
+    /// Plain `http` is accepted for this machine only, unless `ATLASENT_ALLOW_INSECURE_HTTP` is `1`. A URL with a user
+    /// or a password is rejected: the API key is the only credential that is sent.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
     }
 
-    /// How long one attempt may take, its answer included: 10 seconds by default.
+    /// Sets how long one attempt may take, its answer included: 10 seconds by default. A second call replaces it.
+    ///
+    /// A timeout that needs a longer [`deadline`](Self::deadline) than the default raises the default. One that exceeds
+    /// a deadline which was set, too, is rejected by [`build`](Self::build).
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.limits.timeout = timeout;
+        self.timeout = Some(timeout);
         self
     }
 
-    /// How long a call may take, with all its attempts and the waits between them: 30 seconds by default.
+    /// Sets how long a call may take, with all its attempts and the waits between them. A second call replaces it.
+    ///
+    /// By default it is 30 seconds. Where [`timeout`](Self::timeout), [`max_retries`](Self::max_retries) or
+    /// [`retry_backoff`](Self::retry_backoff) is set and needs more, the default is as long as all attempts and the
+    /// longest waits between them may take. A deadline below the default timeout shortens every attempt to itself. A
+    /// server that asks for a wait beyond the deadline (`Retry-After`) ends the call at once; the error says how long
+    /// it [asks](crate::Failure::retry_after).
     ///
     /// `protect` makes two calls.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use atlasent::Client;
+    ///
+    /// let builder = || Client::builder().api_key("ask_test_0123456789");
+    /// let minute = Duration::from_secs(60);
+    /// assert!(builder().timeout(minute).build().is_ok()); // three attempts of a minute each, and the waits
+    /// assert!(builder().timeout(minute).deadline(minute / 2).build().is_err());
+    /// ```
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.limits.deadline = deadline;
+        self.deadline = Some(deadline);
         self
     }
 
-    /// How often a call is tried again when the server fails or does not answer: twice by default.
+    /// Sets how often a call is tried again when the server fails or does not answer: twice by default, 100 times at
+    /// most. A second call replaces it.
     pub fn max_retries(mut self, retries: u32) -> Self {
-        self.limits.max_retries = retries;
+        self.max_retries = Some(retries);
         self
     }
 
-    /// The most that is waited before the first retry: half a second by default. It doubles with each retry, up to 16
-    /// seconds, and the wait is drawn at random below it.
+    /// Sets the longest wait before the first retry: half a second by default, 16 seconds at most. A second call replaces
+    /// it.
+    ///
+    /// It doubles with each retry, up to 16 seconds, and the wait is drawn at random below it. Zero retries at once.
     pub fn retry_backoff(mut self, backoff: Duration) -> Self {
-        self.limits.backoff = backoff;
+        self.backoff = Some(backoff);
         self
     }
 
-    /// Remembers allows for [`Client::evaluate`]. Off by default. No permit ever comes out of it.
+    /// Remembers allows for [`Client::evaluate`]. Off by default. No permit ever comes out of it. A second call replaces
+    /// the cache.
     pub fn cache(mut self, cache: DecisionCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
     /// Stands in where a request has no `state_snapshot`: `{"source": …, "complete": true}`. Hosted policies
-    /// refuse most actions without a snapshot (`SNAPSHOT_REQUIRED`).
+    /// refuse most actions without a snapshot (`SNAPSHOT_REQUIRED`). A second call replaces the source.
     pub fn snapshot_source(mut self, source: impl Into<String>) -> Self {
         self.snapshot_source = Some(source.into());
         self
     }
 
-    /// Is appended to the `User-Agent`, to tell programs apart: `my-service/1.2`.
+    /// Is appended to the `User-Agent`, to tell programs apart: `my-service/1.2`. A second call replaces the suffix.
     pub fn user_agent_suffix(mut self, suffix: impl Into<String>) -> Self {
         self.user_agent_suffix = Some(suffix.into());
         self
     }
 
-    /// Sends requests with this HTTP client: for proxies and certificates of your own.
+    /// Sends requests with an HTTP client of these settings: for proxies and certificates of your own. A second call
+    /// replaces all of them.
     ///
-    /// Give it [`redirect::Policy::none`](reqwest::redirect::Policy::none): an answer that a redirect led to is
-    /// refused. Its connections belong to the runtime that opens them, so use one client in one runtime.
-    pub fn http_client(mut self, client: reqwest::Client) -> Self {
-        self.http_client = Some(client);
+    /// It takes settings and not a finished `reqwest::Client`, because three of them are not the caller's to choose.
+    /// [`build`](Self::build) sets them last, whatever was set before:
+    ///
+    /// - No redirect is followed. A client that follows one sends key and token on before anything can be checked.
+    /// - `reqwest` retries nothing by itself. A permit is used up by its verification, so only this client, which tells
+    ///   when an attempt may have been heard, sends a call again.
+    /// - Nothing of the connection is logged: `connection_verbose` writes the key into the log.
+    ///
+    /// A base URL on this machine is never reached through a proxy. Whom the connection trusts stays the caller's choice:
+    /// settings that `reqwest` calls `danger…`, or a TLS configuration of your own, count as they are. Its connections
+    /// belong to the runtime that opens them, so use one client in one runtime.
+    ///
+    /// ```
+    /// use atlasent::Client;
+    ///
+    /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let http = reqwest::Client::builder().proxy(reqwest::Proxy::https("http://proxy.example.com:3128")?);
+    /// let client = Client::builder().api_key("ask_test_0123456789").http_client(http).build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// This method does not, but `build` does where `reqwest` panics: where the settings name no TLS, `reqwest` was built
+    /// without a provider of its own, and none is installed for the process
+    /// (`rustls::crypto::CryptoProvider::install_default`).
+    pub fn http_client(mut self, settings: reqwest::ClientBuilder) -> Self {
+        self.http_client = Some(settings);
         self
     }
 
-    /// The largest audit export that is taken, in bytes: 64 MiB by default.
+    /// Sets the size of the largest audit export that is accepted, in bytes: 64 MiB by default. A second call replaces it.
     pub fn export_limit(mut self, bytes: usize) -> Self {
-        self.export_limit = bytes;
+        self.export_limit = Some(bytes);
         self
     }
 
-    /// The most that a stream may send in all, in bytes: 16 MiB by default.
+    /// Sets how much a stream may send in all, in bytes: 16 MiB by default, of which one event may have 1 MiB. A second
+    /// call replaces it.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
-        self.stream_limit = bytes;
+        self.stream_limit = Some(bytes);
         self
     }
 
-    /// Waits between attempts in a test's own time.
+    /// Waits between attempts in a test's own time. A second call replaces it.
     #[cfg(feature = "testing")]
     pub fn virtual_time(mut self, time: &VirtualTime) -> Self {
         self.time = Time::Virtual(time.clone());
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when there is no key, or a setting is wrong. The key is not repeated.
+    /// [`Error::Config`] when there is no key, a setting is wrong, or two of them contradict each other. The key is not
+    /// repeated, and of a wrong URL nothing that may be a password.
     pub fn build(self) -> Result<Client, Error> {
+        let limits = self.limits()?;
         let api_key = match self.api_key {
             Some(key) => key,
             None => SecretString::from(variable(KEY_VARIABLE)?.ok_or_else(|| {
@@ -184,11 +227,11 @@ impl ClientBuilder {
             None => variable(URL_VARIABLE)?.unwrap_or_else(|| endpoint::DEFAULT.to_owned()),
         };
         let endpoint = Endpoint::new(&base_url)?;
-        check(&self.limits)?;
         let http = match self.http_client {
-            Some(client) => Http::Given(client),
+            Some(settings) => Http::given(settings, &endpoint)?,
             None => Http::pooled(&endpoint)?,
         };
+        let cache = self.cache.as_ref().map(Allows::new).transpose()?;
         Ok(Client {
             shared: Shared {
                 transport: Transport {
@@ -196,17 +239,96 @@ impl ClientBuilder {
                     key: ApiKey::new(api_key)?,
                     user_agent: user_agent(self.user_agent_suffix.as_deref())?,
                     http,
-                    limits: self.limits,
+                    limits,
                     time: self.time,
                 },
-                cache: self.cache.as_ref().map(Allows::new),
+                cache,
                 snapshot_source: self.snapshot_source,
-                export_limit: self.export_limit,
-                stream_limit: self.stream_limit,
+                export_limit: self.export_limit.unwrap_or(64 * 1024 * 1024),
+                stream_limit: self.stream_limit.unwrap_or(16 * 1024 * 1024),
                 issuer: Issuer::new(),
             }
             .into(),
         })
+    }
+
+    /// The limits of a call. What cannot hold beside the rest is an error: a limit that is cut without a word is found
+    /// when it is needed.
+    fn limits(&self) -> Result<Limits, Error> {
+        let refuse = |why: String| Err(Error::Config(why));
+        for (name, limit) in [("timeout", self.timeout), ("deadline", self.deadline)] {
+            if let Some(limit) = limit.filter(|limit| limit.is_zero() || *limit > LONGEST) {
+                return refuse(format!(
+                    "a {name} of {limit:?} makes no sense: choose one above zero and up to a day"
+                ));
+            }
+        }
+        let defaults = Limits::default();
+        let timeout = self.timeout.unwrap_or(defaults.timeout);
+        let max_retries = self.max_retries.unwrap_or(defaults.max_retries);
+        let backoff = self.backoff.unwrap_or(defaults.backoff);
+        if max_retries > MOST_RETRIES {
+            return refuse(format!(
+                "{max_retries} retries are too many: choose at most {MOST_RETRIES}"
+            ));
+        }
+        if backoff > LONGEST_BACKOFF {
+            return refuse(format!(
+                "a first retry after {backoff:?} is too late: choose at most {LONGEST_BACKOFF:?}"
+            ));
+        }
+        let mut limits = Limits {
+            timeout,
+            max_retries,
+            backoff,
+            ..defaults
+        };
+        let is_default = (self.timeout, self.max_retries, self.backoff) == (None, None, None);
+        match self.deadline {
+            Some(deadline) if self.timeout.is_some_and(|timeout| timeout > deadline) => {
+                return refuse(format!(
+                    "an attempt of {timeout:?} does not fit into a deadline of {deadline:?}: raise the deadline, or \
+                     leave it out, and it is as long as a call may take"
+                ));
+            }
+            Some(deadline) => limits.deadline = deadline,
+            None if is_default => {}
+            None => limits.deadline = limits.deadline.max(limits.longest_call()),
+        }
+        Ok(limits)
+    }
+}
+
+/// Prints no key, no password and no header.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("api_key", &self.api_key.as_ref().map(|_| Hidden))
+            .field(
+                "base_url",
+                &self.base_url.as_deref().map(endpoint::without_secrets),
+            )
+            .field("timeout", &self.timeout)
+            .field("deadline", &self.deadline)
+            .field("max_retries", &self.max_retries)
+            .field("backoff", &self.backoff)
+            .field("cache", &self.cache)
+            .field("snapshot_source", &self.snapshot_source)
+            .field("user_agent_suffix", &self.user_agent_suffix)
+            .field("http_client", &self.http_client.as_ref().map(|_| Hidden))
+            .field("export_limit", &self.export_limit)
+            .field("stream_limit", &self.stream_limit)
+            .field("time", &self.time)
+            .finish()
+    }
+}
+
+/// Stands for something that is set and not shown.
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
     }
 }
 
@@ -219,23 +341,6 @@ fn variable(name: &str) -> Result<Option<String>, Error> {
             Err(Error::Config(format!("`{name}` is not UTF-8: set it anew")))
         }
     }
-}
-
-fn check(limits: &Limits) -> Result<(), Error> {
-    for (name, limit) in [("timeout", limits.timeout), ("deadline", limits.deadline)] {
-        if limit.is_zero() || limit > LONGEST {
-            return Err(Error::Config(format!(
-                "a {name} of {limit:?} makes no sense: choose one above zero and up to a day"
-            )));
-        }
-    }
-    if limits.max_retries > MOST_RETRIES {
-        return Err(Error::Config(format!(
-            "{} retries are too many: choose at most {MOST_RETRIES}",
-            limits.max_retries
-        )));
-    }
-    Ok(())
 }
 
 fn user_agent(suffix: Option<&str>) -> Result<HeaderValue, Error> {
@@ -251,49 +356,4 @@ fn user_agent(suffix: Option<&str>) -> Result<HeaderValue, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn builder() -> ClientBuilder {
-        Client::builder().api_key("ask_test_0123456789")
-    }
-
-    #[test]
-    fn limits_that_make_no_sense_are_refused() {
-        assert!(builder().build().is_ok());
-        for wrong in [
-            builder().timeout(Duration::ZERO),
-            builder().timeout(Duration::MAX),
-            builder().deadline(Duration::ZERO),
-            builder().deadline(Duration::MAX),
-            builder().max_retries(MOST_RETRIES + 1),
-            builder().user_agent_suffix("a\nb"),
-            builder().base_url("http://api.atlasent.io"),
-            builder().api_key("ask_test_"),
-        ] {
-            assert!(matches!(wrong.build(), Err(Error::Config(_))));
-        }
-    }
-
-    #[test]
-    fn nothing_prints_the_key() {
-        let client = builder().build().unwrap();
-        for text in [format!("{client:?}"), format!("{:?}", builder())] {
-            assert!(!text.contains("0123456789"), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_user_agent_says_who_and_which_version() {
-        let agent = user_agent(Some("my-service/1.2")).unwrap();
-        assert_eq!(
-            agent,
-            format!("atlasent-rust/{} my-service/1.2", env!("CARGO_PKG_VERSION"))
-        );
-    }
-
-    #[test]
-    fn an_unset_variable_is_none() {
-        assert_eq!(variable("ATLASENT_NO_SUCH_VARIABLE").unwrap(), None);
-    }
-}
+mod tests;

@@ -29,7 +29,8 @@ pub struct DecisionCache {
 }
 
 impl DecisionCache {
-    /// A cache for at most `entries` allows, each good for `ttl`.
+    /// A cache for at most `entries` allows, each good for `ttl`. Neither may be zero: such a cache would keep nothing,
+    /// and [`build`](crate::ClientBuilder::build) rejects it.
     #[must_use]
     pub fn new(ttl: Duration, entries: u64) -> Self {
         Self { ttl, entries }
@@ -50,11 +51,17 @@ pub(super) struct Allows {
 }
 
 impl Allows {
-    pub(super) fn new(settings: &DecisionCache) -> Self {
-        Self {
+    pub(super) fn new(settings: &DecisionCache) -> Result<Self, Error> {
+        if settings.entries == 0 || settings.ttl.is_zero() {
+            return Err(Error::Config(format!(
+                "a cache of {} entries for {:?} keeps nothing: leave it out",
+                settings.entries, settings.ttl
+            )));
+        }
+        Ok(Self {
             cache: Cache::builder().max_capacity(settings.entries).build(),
             ttl: settings.ttl,
-        }
+        })
     }
 
     pub(super) fn key(request: &EvaluateRequest) -> Result<String, Error> {
@@ -91,7 +98,7 @@ mod tests {
 
     #[test]
     fn an_allow_is_kept_for_its_time() {
-        let cache = Allows::new(&DecisionCache::default());
+        let cache = Allows::new(&DecisionCache::default()).unwrap();
         let allow = Evaluation::allow(PermitToken::new("p").unwrap());
         let now = Instant::now();
         cache.keep("a".to_owned(), &allow, now);
@@ -102,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_not_kept() {
-        let cache = Allows::new(&DecisionCache::default());
+        let cache = Allows::new(&DecisionCache::default()).unwrap();
         for decision in [Decision::Deny, Decision::Hold, Decision::Escalate] {
             let now = Instant::now();
             cache.keep("a".to_owned(), &Evaluation::refuse(decision, "no"), now);
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let cache = Allows::new(&DecisionCache::new(Duration::from_secs(30), 8));
+        let cache = Allows::new(&DecisionCache::new(Duration::from_secs(30), 8)).unwrap();
         let allow = Evaluation::allow(PermitToken::new("p").unwrap());
         for n in 0..1000 {
             cache.keep(n.to_string(), &allow, Instant::now());

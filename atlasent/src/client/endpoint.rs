@@ -27,20 +27,16 @@ impl Endpoint {
     }
 
     fn check(base: &str, allow_http: bool) -> Result<Self, Error> {
-        let refuse = |why: &str| {
-            Err(Error::Config(format!(
-                "the base URL `{}` {why}",
-                excerpt(without_userinfo(base))
-            )))
-        };
         let base = base.trim_end_matches('/');
+        let shown = without_secrets(base);
+        let refuse = |why: &str| Err(Error::Config(format!("the base URL `{shown}` {why}")));
         let Ok(url) = Url::parse(base) else {
             return refuse("is not an absolute URL: write it as `https://host`");
         };
         let Some(host) = url.host_str() else {
             return refuse("names no host: write it as `https://host`");
         };
-        if !url.username().is_empty() || url.password().is_some() {
+        if has_userinfo(&url, base) {
             return refuse(
                 "holds a user or password: take them out, the API key is all that is sent",
             );
@@ -95,9 +91,31 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// The part of a URL behind a password, which is all that an error may show.
-fn without_userinfo(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+/// Whether a URL has a user or a password, be they empty: `https://@host` is meant as one that has.
+fn has_userinfo(url: &Url, text: &str) -> bool {
+    if !url.username().is_empty() || url.password().is_some() {
+        return true;
+    }
+    let after_scheme = text.split_once(':').map_or(text, |(_, rest)| rest);
+    let authority = after_scheme.trim_start_matches(['/', '\\']);
+    let end = authority.find(['/', '\\', '?', '#']);
+    let authority = end
+        .and_then(|end| authority.get(..end))
+        .unwrap_or(authority);
+    authority.contains('@')
+}
+
+/// What may be shown of a URL: scheme, host, port and path. Of what is not a plain URL, any part may be a password, and
+/// nothing is shown.
+pub(super) fn without_secrets(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut plain) if plain.has_host() && !has_userinfo(&plain, url) => {
+            plain.set_query(None);
+            plain.set_fragment(None);
+            excerpt(plain.as_str().trim_end_matches('/'))
+        }
+        _ => "…".to_owned(),
+    }
 }
 
 impl fmt::Debug for Endpoint {
@@ -163,11 +181,36 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_repeated() {
-        let error = Endpoint::check("https://user:hunter2@host", false).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-        let error = Endpoint::check("ht tp://user:hunter2@host", false).unwrap_err();
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+    fn a_password_is_refused_and_not_repeated() {
+        for base in [
+            "https://user:hunter2@host",
+            "https://hunter2@host",
+            "https://:hunter2@host",
+            "https:user:hunter2@host",
+            "https:\\\\user:hunter2@host",
+            "https:/\t/user:hunter2@host",
+            "https://user:hunter2@@host",
+            "https://user:hunter2@host@host",
+            "https://user:hunter2%40host",
+            "https://user:hunter2",
+            "https://us er:hunter2@host",
+            "ht tp://user:hunter2@host",
+            "//user:hunter2@host",
+            "user:hunter2@host",
+            "https://user:hunter2@/path",
+            "https://user:hunter2@host/a@b?c@d#e@f",
+            "https://host?password=hunter2",
+            "https://host/?#hunter2",
+            "ftp://user:hunter2@host",
+            "https://@host/?hunter2",
+        ] {
+            let error = Endpoint::check(base, true).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+            assert!(!without_secrets(base).contains("hunter2"), "{base}");
+        }
+        assert!(Endpoint::check("https://@host", true).is_err());
+        // No user information: a path may hold the character.
+        assert!(Endpoint::check("https://host/a@b", true).is_ok());
     }
 
     #[test]

@@ -7,14 +7,18 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
 use super::retry::Attempt;
-use crate::redact::Redacted;
+use super::secrets::Secrets;
+use crate::escape::escaped;
 use crate::{Code, Failure};
 
-/// How much of an answer a message repeats, in characters (contract, part A, "Errors").
+/// How much of an answer a message repeats, in characters (contract, part A, "Errors"). Stricter than the contract: only
+/// of JSON, whose secrets can be found.
 const EXCERPT: usize = 500;
+/// A longer media type is not repeated.
+const LONGEST_MEDIA_TYPE: usize = 64;
 
-/// An answer whose status is no success.
-pub(super) fn of_status(status: StatusCode, body: &[u8]) -> Attempt {
+/// An answer whose status is no success, and what its body says.
+pub(super) fn of_status(status: StatusCode, said: Said) -> Attempt {
     let code = match status.as_u16() {
         401 => Code::InvalidApiKey,
         403 => Code::Forbidden,
@@ -23,10 +27,16 @@ pub(super) fn of_status(status: StatusCode, body: &[u8]) -> Attempt {
         500..=599 => Code::ServerError,
         _ => Code::BadResponse,
     };
-    let message = message_of(body).unwrap_or_else(|| match code {
+    let line = match code {
         Code::BadResponse => format!("status {status} is neither an answer nor an error"),
-        _ => format!("status {status}, and no word why"),
-    });
+        _ => format!("status {status}"),
+    };
+    let message = match said {
+        Said::Text(text) => text,
+        Said::Unreadable(body) => format!("{line}, and its body is not JSON: {body}"),
+        Said::Nothing if code == Code::BadResponse => line,
+        Said::Nothing => format!("{line}, and no word why"),
+    };
     let failure = Failure::new(code, message).with_status(status.as_u16());
     match code {
         Code::ServerError => Attempt::again(failure),
@@ -66,55 +76,86 @@ pub(super) fn of_json(error: &serde_json::Error) -> Failure {
         Code::BadResponse,
         format!(
             "the answer cannot be read: {}",
-            without_text(&error.to_string())
+            without_value(&error.to_string())
         ),
     )
 }
 
-/// The body's `message`, else `error`, else `reason`, else its beginning; without a token that it may hold.
-pub(super) fn message_of(body: &[u8]) -> Option<String> {
-    let fields = match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    };
-    // Read leniently: what is not a text is as good as absent.
-    let said = |name| {
-        fields
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-    };
-    let mut text = ["message", "error", "reason"]
-        .into_iter()
-        .find_map(said)
-        .map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-    for secret in ["permit_token", "decision_id"].into_iter().filter_map(said) {
-        text = text.replace(secret, &Redacted(secret).to_string());
-    }
-    let shown: String = text
-        .trim()
-        .chars()
-        .take(EXCERPT)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    (!shown.is_empty()).then_some(shown)
+/// What the body of an error says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Words, without secrets and safe to print.
+    Text(String),
+    /// Not a word.
+    Nothing,
+    /// Something that is not JSON. Any part of it may be a secret, so it is described and not repeated.
+    Unreadable(String),
 }
 
-/// An error of `serde_json` without the text that it found, which may be a token, and may be long.
-fn without_text(message: &str) -> String {
-    const UNKNOWN: &str = "unknown variant `";
-    let shortened = match message.strip_prefix(UNKNOWN) {
-        Some(rest) => rest
-            .rfind("`, expected")
-            .and_then(|end| rest.get(end..))
-            .map(|after| format!("{UNKNOWN}…{after}")),
-        None => message
-            .find('"')
-            .zip(message.rfind('"'))
-            .and_then(|(first, last)| Some((message.get(..first)?, message.get(last + 1..)?)))
-            .map(|(before, after)| format!("{before}\"…\"{after}")),
+/// The body's `message`, else `error`, else `reason`, else its beginning; without the secrets of the call, which are
+/// those of this body, too.
+pub(super) fn said_in(body: &[u8], content_type: Option<&str>, secrets: &mut Secrets) -> Said {
+    if body.trim_ascii().is_empty() {
+        return Said::Nothing;
+    }
+    let unreadable = || {
+        let bytes = body.len();
+        Said::Unreadable(match content_type.and_then(media_type) {
+            Some(media_type) => format!("{bytes} bytes of `{media_type}`"),
+            None => format!("{bytes} bytes"),
+        })
     };
-    shortened.unwrap_or_else(|| message.chars().take(EXCERPT).collect())
+    let Some(json) = secrets.refusal(body) else {
+        return unreadable();
+    };
+    let fields = match serde_json::from_str(&json) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) => Map::new(),
+        // Too deep to be read.
+        Err(_) => return unreadable(),
+    };
+    // Read leniently: what is not a text is as good as absent.
+    let text = ["message", "error", "reason"]
+        .into_iter()
+        .filter_map(|name| fields.get(name)?.as_str())
+        .find(|text| !text.trim().is_empty())
+        .unwrap_or(&json);
+    // Digits of a secret may stand in a number, or be one.
+    let text = secrets.scrub(text.trim());
+    Said::Text(escaped(&text).chars().take(EXCERPT).collect())
+}
+
+/// The media type without its parameters, if it looks like one.
+fn media_type(content_type: &str) -> Option<&str> {
+    let name = content_type.split(';').next().unwrap_or_default().trim();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "/+.-".contains(c);
+    (name.contains('/') && name.len() <= LONGEST_MEDIA_TYPE && name.chars().all(is_part))
+        .then_some(name)
+}
+
+/// An error of `serde_json` without the value that it found, which may be a token, and may be long.
+fn without_value(message: &str) -> String {
+    // `invalid type: string "p", expected a boolean at line 1 column 9`: what stands between is from outside, and what
+    // is expected is our own text, so the last of them is the genuine one.
+    let kinds = [
+        "invalid type",
+        "invalid value",
+        "unknown variant",
+        "unknown field",
+    ];
+    let found = kinds
+        .into_iter()
+        .filter_map(|kind| Some(message.find(kind)? + kind.len()))
+        .min()
+        .and_then(|end| message.split_at_checked(end));
+    let text = match found {
+        Some((kind, value)) => {
+            let expected = value.rfind(", expected").and_then(|at| value.get(at..));
+            format!("{kind}{}", expected.unwrap_or_default())
+        }
+        None => message.to_owned(),
+    };
+    escaped(&text).chars().take(EXCERPT).collect()
 }
 
 fn sources<'a>(
@@ -124,7 +165,7 @@ fn sources<'a>(
 }
 
 /// The error and what is underneath, in one line.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     for source in sources(error) {
         let said = source.to_string();
@@ -167,38 +208,81 @@ mod tests {
             (302, Code::BadResponse, false),
             (600, Code::BadResponse, false),
         ] {
-            let attempt = of_status(StatusCode::from_u16(status).unwrap(), b"");
+            let attempt = of_status(StatusCode::from_u16(status).unwrap(), Said::Nothing);
             assert_eq!(attempt.failure.code(), code, "{status}");
             assert_eq!(attempt.failure.status(), Some(status));
             assert_eq!(attempt.retried, retried, "{status}");
         }
     }
 
+    fn said(body: impl AsRef<[u8]>) -> Said {
+        said_in(body.as_ref(), None, &mut Secrets::default())
+    }
+
+    fn text(text: impl Into<String>) -> Said {
+        Said::Text(text.into())
+    }
+
     #[test]
     fn the_message_is_the_first_that_the_body_has() {
         for (body, message) in [
             (r#"{"message":"a","error":"b","reason":"c"}"#, "a"),
-            (r#"{"message":"","error":"b","reason":"c"}"#, "b"),
+            (r#"{"message":" ","error":"b","reason":"c"}"#, "b"),
             (r#"{"message":7,"error":{"x":1},"reason":"c"}"#, "c"),
             (r#"{"code":"X"}"#, r#"{"code":"X"}"#),
-            ("<html>\nno</html>", "<html> no</html>"),
-            ("[\"message\"]", "[\"message\"]"),
+            (" [\"message\"]\n", "[\"message\"]"),
+            (r#"{"message":"a\nb\u001b[1m"}"#, "a\\nb\\u{1b}[1m"),
         ] {
-            assert_eq!(message_of(body.as_bytes()).as_deref(), Some(message));
+            assert_eq!(said(body), text(message));
         }
-        assert_eq!(message_of(b" \n"), None);
-        assert_eq!(
-            message_of("é".repeat(501).as_bytes()),
-            Some("é".repeat(500))
-        );
-        assert_eq!(message_of(b"\xff\xfe"), Some("\u{fffd}\u{fffd}".to_owned()));
+        assert_eq!(said(b" \n"), Said::Nothing);
+        let long = format!("{{\"message\":\"{}\"}}", "é".repeat(501));
+        assert_eq!(said(long), text("é".repeat(500)));
+    }
+
+    #[test]
+    fn nothing_is_repeated_of_a_body_that_is_not_json() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for body in [
+            b"permit_0123456789".as_slice(),
+            b"{\"permit_token\":\"permit_0123456789\"",
+            b"data: {\"permit_token\":\"permit_0123456789\"}",
+            b"<html>\nno</html>",
+            b"\xff\xfe",
+            deep.as_bytes(),
+        ] {
+            let described = format!("{} bytes", body.len());
+            assert_eq!(said(body), Said::Unreadable(described));
+        }
+        for (content_type, shown) in [
+            ("text/html; charset=utf-8", "2 bytes of `text/html`"),
+            ("permit_0123456789", "2 bytes"),
+            ("text/\u{1b}", "2 bytes"),
+            (&format!("text/{}", "x".repeat(100)), "2 bytes"),
+        ] {
+            let said = said_in(b"no", Some(content_type), &mut Secrets::default());
+            assert_eq!(said, Said::Unreadable(shown.to_owned()));
+        }
     }
 
     #[test]
     fn a_message_holds_no_token() {
-        let body = br#"{"decision":"allow","permit_token":"permit_0123456789"}"#;
-        let message = message_of(body).unwrap();
-        assert_eq!(message, r#"{"decision":"allow","permit_token":"…456789"}"#);
+        for (body, message) in [
+            (
+                r#"{"decision":"allow","permit_token":"permit_0123456789"}"#,
+                r#"{"decision":"allow","permit_token":"…456789"}"#,
+            ),
+            (
+                r#"{"message":"no permit_0123456789","permit":{"id":"permit_\u0030123456789"}}"#,
+                "no …456789",
+            ),
+            (
+                r#"{"permit_token":7382910472839}"#,
+                r#"{"permit_token":"…472839"}"#,
+            ),
+        ] {
+            assert_eq!(said(body), text(message));
+        }
     }
 
     #[test]
@@ -212,18 +296,23 @@ mod tests {
 
     #[test]
     fn an_unreadable_answer_is_described_without_its_text() {
-        let error = serde_json::from_str::<crate::Verification>(r#"{"valid":"permit_\"secret"}"#);
-        let failure = of_json(&error.unwrap_err());
-        assert_eq!(failure.code(), Code::BadResponse);
-        assert!(
-            !failure.message().contains("secret"),
-            "{}",
-            failure.message()
-        );
-        assert!(
-            failure.message().contains("boolean"),
-            "{}",
-            failure.message()
-        );
+        for value in [
+            r#""permit_\"4711""#,
+            r#""4711, expected a boolean""#,
+            "4711",
+            "-4711.5",
+            r#"{"4711":0}"#,
+        ] {
+            let json = format!(r#"{{"valid":{value}}}"#);
+            let error = serde_json::from_str::<crate::Verification>(&json);
+            let failure = of_json(&error.unwrap_err());
+            assert_eq!(failure.code(), Code::BadResponse);
+            let message = failure.message();
+            assert!(!message.contains("4711"), "{message}");
+            assert!(
+                message.contains("expected a boolean at line 1"),
+                "{message}"
+            );
+        }
     }
 }

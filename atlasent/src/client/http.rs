@@ -8,12 +8,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
+use reqwest::retry::never;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::runtime::{Handle, Id};
 
 use super::endpoint::Endpoint;
+use super::failure;
 use crate::Error;
 
 /// How many runtimes may use a client at the same time before the oldest pool is given up.
@@ -27,7 +29,7 @@ const PING: Duration = Duration::from_secs(4);
 
 /// Where requests go out.
 pub(super) enum Http {
-    /// The caller's own client, with whatever pool it has.
+    /// One of the caller's settings, with whatever pool they make.
     Given(reqwest::Client),
     /// Ours.
     Pooled(Pools),
@@ -35,15 +37,25 @@ pub(super) enum Http {
 
 pub(super) struct Pools {
     tls: Arc<ClientConfig>,
-    use_proxy: bool,
+    is_local: bool,
     pools: RwLock<Vec<(Id, reqwest::Client)>>,
 }
 
 impl Http {
+    /// Builds a client of the caller's settings. Those that could send a secret on, or write it down, are set last, so
+    /// the caller's do not count.
+    pub(super) fn given(
+        settings: reqwest::ClientBuilder,
+        endpoint: &Endpoint,
+    ) -> Result<Self, Error> {
+        let settings = settings.retry(never()).connection_verbose(false);
+        build(settings, endpoint.is_local()).map(Self::Given)
+    }
+
     pub(super) fn pooled(endpoint: &Endpoint) -> Result<Self, Error> {
         Ok(Self::Pooled(Pools {
             tls: tls(endpoint)?.into(),
-            use_proxy: !endpoint.is_local(),
+            is_local: endpoint.is_local(),
             pools: RwLock::default(),
         }))
     }
@@ -88,21 +100,25 @@ impl Pools {
     }
 
     fn build(&self) -> Result<reqwest::Client, Error> {
-        let mut builder = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
+        let settings = reqwest::Client::builder()
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE)
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING)
             .tls_backend_preconfigured(ClientConfig::clone(&self.tls));
-        if !self.use_proxy {
-            builder = builder.no_proxy();
-        }
-        builder
-            .build()
-            .map_err(|error| Error::Config(format!("no HTTP client: {error}")))
+        build(settings, self.is_local)
     }
+}
+
+/// A client that goes where it is sent and nowhere else: no redirect leads it on, and to this machine no proxy does.
+fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Client, Error> {
+    let mut settings = settings.redirect(Policy::none());
+    if is_local {
+        settings = settings.no_proxy();
+    }
+    settings
+        .build()
+        .map_err(|error| Error::Config(format!("no HTTP client: {}", failure::chain(&error))))
 }
 
 /// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to secure, nobody is

@@ -29,6 +29,8 @@ mod keys;
 mod pages;
 mod permits;
 mod retry;
+mod scalars;
+pub(crate) mod secrets;
 pub(crate) mod sse;
 mod stream;
 mod stream_event;
@@ -242,7 +244,7 @@ impl Client {
         if !evaluation.decision.is_allow() {
             evaluation.retry_after = about.retry_after;
         }
-        Ok(evaluation)
+        Ok(evaluation.scrubbed())
     }
 
     /// The request with the snapshot that stands in where it has none: hosted policies ask for one.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Client;
 use super::pages::{self, Paged};
-use super::transport::{About, Call};
+use super::transport::{Answer, Call};
 use crate::object::{Object, ObjectAndOthers};
 use crate::redact::excerpt;
 use crate::unique;
@@ -211,11 +211,12 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.post(&path(id, "/verify")?, &json!({}))?;
-        let (answer, about) = transport.fetch::<ObjectAndOthers<Wire>>(&call).await?;
+        let mut said = transport.fetch_answer(&call).await?;
+        let answer = said.read::<ObjectAndOthers<Wire>>()?;
         // What is not of the verdict is of the permit, whose errors may repeat what they found.
         let permit = serde_json::from_value(Value::Object(answer.other))
-            .map_err(|_| self.bad_answer("the permit in the answer cannot be read", &about))?;
-        let (wire, permit) = (answer.known, self.permit_asked_for(id, permit, &about)?);
+            .map_err(|_| bad_answer("the permit in the answer cannot be read", &said))?;
+        let (wire, permit) = (answer.known, permit_asked_for(id, permit, &said)?);
         let says = |name, expected: &str| {
             let said = wire.evidence.get(name).filter(|said| !said.is_null());
             said.is_none_or(|said| said.as_str() == Some(expected))
@@ -225,7 +226,7 @@ impl Client {
             && (!wire.valid || permit.status.is_open())
             && wire.verification_type.is_none_or(|kind| kind == "permit");
         if !agrees {
-            return Err(self.bad_answer("the answer contradicts itself", &about));
+            return Err(bad_answer("the answer contradicts itself", &said));
         }
         Ok(PermitInspection {
             valid: wire.valid,
@@ -253,39 +254,36 @@ impl Client {
             None => json!({}),
         };
         let call = self.shared.transport.post(&path(id, "/revoke")?, &body)?;
-        let (permit, about) = self.fetch_permit(id, &call).await?;
+        let (permit, answer) = self.fetch_permit(id, &call).await?;
         if permit.status != PermitStatus::Revoked {
             let text = format!("the permit is not revoked, but {}", permit.status);
-            return Err(self.bad_answer(text, &about));
+            return Err(bad_answer(text, &answer));
         }
         Ok(permit)
     }
 
-    async fn fetch_permit(&self, id: &str, call: &Call) -> Result<(PermitInfo, About), Error> {
-        let (permit, about) = self.shared.transport.fetch::<PermitInfo>(call).await?;
-        let permit = self.permit_asked_for(id, permit, &about)?;
-        Ok((permit, about))
+    async fn fetch_permit(&self, id: &str, call: &Call) -> Result<(PermitInfo, Answer), Error> {
+        let mut answer = self.shared.transport.fetch_answer(call).await?;
+        let permit = permit_asked_for(id, answer.read()?, &answer)?;
+        Ok((permit, answer))
     }
+}
 
-    /// The permit, unless it is another one.
-    fn permit_asked_for(
-        &self,
-        id: &str,
-        mut permit: PermitInfo,
-        about: &About,
-    ) -> Result<PermitInfo, Error> {
-        if permit.id != id {
-            return Err(self.bad_answer("the answer is about another permit", about));
-        }
-        permit.rate_limit = about.rate_limit;
-        Ok(permit)
+/// The permit, unless it is another one.
+fn permit_asked_for(
+    id: &str,
+    mut permit: PermitInfo,
+    answer: &Answer,
+) -> Result<PermitInfo, Error> {
+    if permit.id != id {
+        return Err(bad_answer("the answer is about another permit", answer));
     }
+    permit.rate_limit = answer.about.rate_limit;
+    Ok(permit)
+}
 
-    fn bad_answer(&self, text: impl Into<String>, about: &About) -> Error {
-        let failure = Failure::new(Code::BadResponse, text);
-        let transport = &self.shared.transport;
-        transport.describe(failure, &about.request_id).into()
-    }
+fn bad_answer(text: impl Into<String>, answer: &Answer) -> Error {
+    answer.fail(Failure::new(Code::BadResponse, text))
 }
 
 impl Paged for PermitFilter {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 
 /// However often a call has failed, the next attempt is no further away than this, unless the server asks for more.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(16);
+pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(16);
 
 /// The limits of one call (contract, part A, "Construction").
 #[derive(Clone, Debug)]
@@ -27,6 +27,25 @@ impl Default for Limits {
             max_retries: 2,
             backoff: Duration::from_millis(500),
         }
+    }
+}
+
+impl Limits {
+    /// The most that is waited before the next attempt, once so many have failed.
+    fn longest_wait(&self, failed: u32) -> Duration {
+        let doubled = self.backoff.saturating_mul(1 << failed.min(16));
+        doubled.min(LONGEST_BACKOFF)
+    }
+
+    /// How long all attempts may take, and the waits between them, unless the server asks for longer ones.
+    pub(crate) fn longest_call(&self) -> Duration {
+        let waits: Duration = (0..self.max_retries)
+            .map(|failed| self.longest_wait(failed))
+            .sum();
+        let attempts = self
+            .timeout
+            .saturating_mul(self.max_retries.saturating_add(1));
+        attempts.saturating_add(waits)
     }
 }
 
@@ -96,10 +115,10 @@ impl<'a> Schedule<'a> {
         if !attempt.retried || self.failed >= self.limits.max_retries {
             return None;
         }
-        let doubled = self.limits.backoff.saturating_mul(1 << self.failed.min(16));
+        let longest = self.limits.longest_wait(self.failed);
         self.failed += 1;
         let asked = attempt.failure.retry_after().unwrap_or_default();
-        let wait = jitter(doubled.min(LONGEST_BACKOFF)).max(asked);
+        let wait = jitter(longest).max(asked);
         (wait < self.deadline.saturating_duration_since(now)).then_some(wait)
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::stream_event::{StreamEvent, bad_response};
 use super::stream_reader::StreamReader;
-use super::transport::{About, BODY_LIMIT, Call};
+use super::transport::{BODY_LIMIT, Call, describe};
 use super::{Client, failure};
 use crate::{Code, Error, EvaluateRequest, Failure};
 
@@ -63,7 +63,7 @@ enum State {
 struct Open {
     client: Client,
     response: Response,
-    about: About,
+    request_id: String,
     reader: StreamReader,
     received: usize,
 }
@@ -73,20 +73,19 @@ impl State {
         let mut open = match self {
             Self::Open(open) => open,
             Self::Unasked(client, call) => {
-                let (response, about) = client.shared.transport.open(&call?).await?;
+                let (response, about, secrets) = client.shared.transport.open(&call?).await?;
                 Box::new(Open {
                     client,
                     response,
-                    about,
-                    reader: StreamReader::new(BODY_LIMIT),
+                    request_id: about.request_id,
+                    reader: StreamReader::new(BODY_LIMIT, secrets),
                     received: 0,
                 })
             }
         };
-        let next = open.next().await.map_err(|failure| {
-            let transport = &open.client.shared.transport;
-            transport.describe(failure, &open.about.request_id)
-        })?;
+        let next = open.next().await;
+        let next =
+            next.map_err(|failure| describe(failure, &open.request_id, open.reader.secrets()))?;
         Ok(next.map(|event| (event, Self::Open(open))))
     }
 }

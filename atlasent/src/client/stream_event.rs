@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::failure;
+use super::failure::{self, Said};
+use super::secrets::Secrets;
 use super::sse::SseEvent;
 use crate::object::Object;
 use crate::redact::excerpt;
@@ -72,16 +73,16 @@ pub(super) enum Step {
     Skip,
 }
 
-/// Reads one event. What it does not know by name, it skips.
+/// Reads one event, without what it repeats of the secrets of the call. What it does not know by name, it skips.
 ///
 /// # Errors
 ///
 /// When the event is an `error`, or cannot be read.
-pub(super) fn read(event: &SseEvent) -> Result<Step, Failure> {
+pub(super) fn read(event: &SseEvent, secrets: &mut Secrets) -> Result<Step, Failure> {
     match event.name.as_str() {
-        "decision" => StreamDecision::read(&event.data).map(StreamEvent::Decision),
-        "progress" => StreamProgress::read(&event.data).map(StreamEvent::Progress),
-        "error" => Err(of_error(&event.data)),
+        "decision" => StreamDecision::read(&secrets.answer(&event.data)).map(StreamEvent::Decision),
+        "progress" => StreamProgress::read(&secrets.answer(&event.data)).map(StreamEvent::Progress),
+        "error" => Err(of_error(&event.data, secrets)),
         "done" => return Ok(Step::Done),
         _ => return Ok(Step::Skip),
     }
@@ -132,6 +133,8 @@ impl StreamDecision {
             }
             if let Some(token) = &token {
                 read.reason = token.scrub_option(read.reason);
+                read.audit_hash = token.scrub_option(read.audit_hash);
+                read.timestamp = token.scrub_option(read.timestamp);
             }
             read.permit_token = token;
         } else {
@@ -160,18 +163,21 @@ impl StreamProgress {
 }
 
 /// What an `error` event says. It is an error however little of it can be read.
-fn of_error(data: &str) -> Failure {
+fn of_error(data: &str, secrets: &mut Secrets) -> Failure {
     let fields = object(data).ok();
     let text = |name| fields.as_ref()?.get(name)?.as_str();
     let code = match &fields {
         Some(_) => text("code").map_or(Code::ServerError, code),
         None => Code::BadResponse,
     };
-    let message = failure::message_of(data.as_bytes());
-    let message = message.unwrap_or_else(|| "an `error` event, and no word why".to_owned());
+    let message = match failure::said_in(data.as_bytes(), None, secrets) {
+        Said::Text(text) => text,
+        Said::Nothing => "an `error` event, and no word why".to_owned(),
+        Said::Unreadable(data) => format!("an `error` event whose data is not JSON: {data}"),
+    };
     let failure = Failure::new(code, message);
     match text("request_id") {
-        Some(id) => failure.with_request_id(excerpt(id)),
+        Some(id) => failure.with_request_id(excerpt(&secrets.scrub(id))),
         None => failure,
     }
 }
@@ -317,13 +323,18 @@ mod tests {
                 None,
             ),
             ("[]", Code::BadResponse, "[]", None),
-            ("boom", Code::BadResponse, "boom", None),
+            (
+                "boom",
+                Code::BadResponse,
+                "an `error` event whose data is not JSON: 4 bytes",
+                None,
+            ),
         ] {
             let event = SseEvent {
                 name: "error".to_owned(),
                 data: data.to_owned(),
             };
-            let failure = read(&event).unwrap_err();
+            let failure = read(&event, &mut Secrets::default()).unwrap_err();
             assert_eq!(
                 (failure.code(), failure.message(), failure.request_id()),
                 (code, message, id)
@@ -342,7 +353,8 @@ mod tests {
 
     #[test]
     fn an_error_repeats_a_long_id_shortened_and_on_one_line() {
-        let failure = of_error(&json!({"request_id": "r\n".repeat(1000)}).to_string());
+        let data = json!({"request_id": "r\n".repeat(1000)}).to_string();
+        let failure = of_error(&data, &mut Secrets::default());
         let id = failure.request_id().unwrap();
         assert!(id.starts_with("r\\nr") && id.len() < 200, "{id}");
     }

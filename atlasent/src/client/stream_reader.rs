@@ -1,5 +1,6 @@
 //! Reads the answer to `POST /v1-evaluate-stream` from its bytes to its typed events, and knows when it may end.
 
+use super::secrets::Secrets;
 use super::sse::Decoder;
 use super::stream_event::{Step, StreamEvent, bad_response, read};
 use crate::Failure;
@@ -10,15 +11,23 @@ use crate::Failure;
 pub(crate) struct StreamReader {
     decoder: Decoder,
     complete: bool,
+    /// What was sent, and what came back with the events so far.
+    secrets: Secrets,
 }
 
 impl StreamReader {
-    /// A reader of lines and events of at most `limit` bytes each.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// A reader of lines and events of at most `limit` bytes each, for a call with these secrets.
+    pub(crate) fn new(limit: usize, secrets: Secrets) -> Self {
         Self {
             decoder: Decoder::new(limit),
             complete: false,
+            secrets,
         }
+    }
+
+    /// What no error of the stream may show.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Takes the next bytes of the body, cut off anywhere.
@@ -39,7 +48,7 @@ impl StreamReader {
             let Some(event) = event else {
                 return Ok(None);
             };
-            match read(&event)? {
+            match read(&event, &mut self.secrets)? {
                 Step::Skip => {}
                 Step::Done => self.complete = true,
                 Step::Event(event) => {
@@ -84,7 +93,7 @@ mod tests {
 
     /// All events of a body, and how the stream ends.
     fn stream(body: impl AsRef<[u8]>) -> (Vec<StreamEvent>, Result<(), Failure>) {
-        let mut reader = StreamReader::new(LIMIT);
+        let mut reader = StreamReader::new(LIMIT, Secrets::default());
         reader.push(body.as_ref());
         let mut events = Vec::new();
         loop {

@@ -15,11 +15,13 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::endpoint::Endpoint;
+use super::failure::{self, Said};
+use super::headers;
 use super::http::Http;
-use super::key::{ApiKey, without_escapes};
+use super::key::ApiKey;
 use super::retry::{Attempt, Limits, Schedule};
+use super::secrets::Secrets;
 use super::time::Time;
-use super::{failure, headers};
 use crate::canonical::PythonFloats;
 use crate::{Code, Error, Failure, PermitToken, RateLimit};
 
@@ -48,7 +50,7 @@ pub(super) struct Call {
     url: Url,
     body: Option<Vec<u8>>,
     accept: &'static str,
-    /// A permit that goes with the request, and must not come back in an error.
+    /// A permit that goes with the request outside of its body's members for tokens.
     permit: Option<PermitToken>,
 }
 
@@ -61,12 +63,49 @@ impl Call {
         let permit = Some(permit.clone());
         Self { permit, ..self }
     }
+
+    /// What goes out with the call and must not come back in an error, an answer or a log line.
+    fn secrets(&self, key: &ApiKey) -> Secrets {
+        let mut secrets = Secrets::of(key);
+        if let Some(permit) = &self.permit {
+            secrets.add(permit);
+        }
+        let body = self.body.as_deref().map(str::from_utf8);
+        if let Some(Ok(body)) = body {
+            secrets.of_request(body);
+        }
+        secrets
+    }
 }
 
 /// A success, with its body in full.
 pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     pub(super) about: About,
+    pub(super) secrets: Secrets,
+}
+
+impl Answer {
+    /// Reads the body as JSON, without what it repeats of the secrets of the call.
+    pub(super) fn read<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let Ok(text) = str::from_utf8(&self.body) else {
+            return Err(self.fail(not_utf8()));
+        };
+        let text = self.secrets.answer(text);
+        serde_json::from_str(&text).map_err(|error| self.fail(failure::of_json(&error)))
+    }
+
+    /// Reads some members of a body that is kept as it came.
+    pub(super) fn read_unchanged<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let read = str::from_utf8(&self.body).map_err(|_| not_utf8());
+        read.and_then(|text| serde_json::from_str(text).map_err(|error| failure::of_json(&error)))
+            .map_err(|failure| self.fail(failure))
+    }
+
+    /// A failure of the call because of what the answer says.
+    pub(super) fn fail(&self, failure: Failure) -> Error {
+        describe(failure, &self.about.request_id, &self.secrets).into()
+    }
 }
 
 /// What an answer says beside its body.
@@ -108,56 +147,50 @@ impl Transport {
         &self,
         call: &Call,
     ) -> Result<(T, About), Error> {
-        let answer = self.fetch_bytes(call, BODY_LIMIT).await?;
-        let read = self.read(&answer)?;
+        let mut answer = self.fetch_answer(call).await?;
+        let read = answer.read()?;
         Ok((read, answer.about))
     }
 
-    /// Reads an answer as JSON. Whatever a server repeats of the key is left out.
-    pub(super) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
-        let fail = |failure| self.describe(failure, &answer.about.request_id).into();
-        let Ok(text) = str::from_utf8(&answer.body) else {
-            return Err(fail(Failure::new(
-                Code::BadResponse,
-                "the answer is not UTF-8",
-            )));
-        };
-        let plain = without_escapes(text);
-        let read = match plain.contains(self.key.expose()) {
-            true => serde_json::from_str(&self.key.scrub(&plain)),
-            false => serde_json::from_str(text),
-        };
-        read.map_err(|error| fail(failure::of_json(&error)))
+    /// Calls, and keeps the answer: for calls that find faults in it after it was read.
+    pub(super) async fn fetch_answer(&self, call: &Call) -> Result<Answer, Error> {
+        self.fetch_bytes(call, BODY_LIMIT).await
     }
 
     /// Calls, and keeps the answer's bytes, at most `limit` of them.
     pub(super) async fn fetch_bytes(&self, call: &Call, limit: usize) -> Result<Answer, Error> {
-        let mut tries = self.tries()?;
+        let mut tries = self.tries(call)?;
         loop {
             let attempt = async {
                 let (response, about) = tries.open(call).await?;
                 let body = tries.within_time(read_body(response, limit)).await?;
-                Ok(Answer { body, about })
+                Ok((body, about))
             }
             .await;
             if let Some(settled) = tries.settle(attempt).await {
-                return settled;
+                let (body, about) = settled?;
+                return Ok(Answer {
+                    body,
+                    about,
+                    secrets: tries.secrets,
+                });
             }
         }
     }
 
-    /// Calls, and leaves the answer's body to be read as it comes.
-    pub(super) async fn open(&self, call: &Call) -> Result<(Response, About), Error> {
-        let mut tries = self.tries()?;
+    /// Calls, and leaves the answer's body to be read as it comes. With it come the secrets of the call.
+    pub(super) async fn open(&self, call: &Call) -> Result<(Response, About, Secrets), Error> {
+        let mut tries = self.tries(call)?;
         loop {
             let attempt = tries.open(call).await;
             if let Some(settled) = tries.settle(attempt).await {
-                return settled;
+                let (response, about) = settled?;
+                return Ok((response, about, tries.secrets));
             }
         }
     }
 
-    fn tries(&self) -> Result<Tries<'_>, Error> {
+    fn tries(&self, call: &Call) -> Result<Tries<'_>, Error> {
         let schedule = Schedule::start(&self.limits, self.time.now());
         Ok(Tries {
             transport: self,
@@ -165,6 +198,7 @@ impl Transport {
             attempt_ends: Instant::now() + schedule.time_left(self.time.now()),
             schedule,
             request_id: Uuid::new_v4().simple().to_string(),
+            secrets: call.secrets(&self.key),
         })
     }
 
@@ -186,13 +220,6 @@ impl Transport {
             (PROTOCOL_VERSION, HeaderValue::from_static("1")),
         ]))
     }
-
-    /// A failure with the id of its request, and without the key.
-    pub(super) fn describe(&self, failure: Failure, request_id: &str) -> Failure {
-        failure
-            .map_message(|message| self.key.scrub(&message))
-            .with_request_id(request_id)
-    }
 }
 
 impl fmt::Debug for Transport {
@@ -206,6 +233,20 @@ impl fmt::Debug for Transport {
     }
 }
 
+/// A failure with the id of its request, and without the secrets of its call.
+pub(super) fn describe(failure: Failure, request_id: &str, secrets: &Secrets) -> Failure {
+    failure
+        .scrub(
+            |text| secrets.scrub(text).into_owned(),
+            |text| secrets.are_in(text),
+        )
+        .with_request_id(request_id)
+}
+
+fn not_utf8() -> Failure {
+    Failure::new(Code::BadResponse, "the answer is not UTF-8")
+}
+
 /// The attempts of one call.
 struct Tries<'a> {
     transport: &'a Transport,
@@ -214,11 +255,13 @@ struct Tries<'a> {
     /// When the attempt under way is given up.
     attempt_ends: Instant,
     request_id: String,
+    /// What was sent, and what came back with the attempts so far.
+    secrets: Secrets,
 }
 
 impl Tries<'_> {
     /// Sends the request once, and takes nothing but a success.
-    async fn open(&self, call: &Call) -> Result<(Response, About), Attempt> {
+    async fn open(&mut self, call: &Call) -> Result<(Response, About), Attempt> {
         let headers = self
             .transport
             .headers(call, &self.request_id)
@@ -241,42 +284,30 @@ impl Tries<'_> {
         let status = response.status();
         tracing::debug!(
             target: "atlasent",
-            path = call.url.path(),
+            path = %self.secrets.scrub(call.url.path()),
             request_id = self.request_id,
             status = status.as_u16(),
             "answered"
         );
-        // A client that was brought along may follow redirects. What it was led to is nobody's answer.
-        if *response.url() != call.url {
-            let failure = Failure::new(
-                Code::BadResponse,
-                "a redirect was followed: bring an HTTP client with `redirect::Policy::none()`",
-            );
-            return Err(Attempt::last(failure.with_status(status.as_u16())));
-        }
         if status.is_success() {
             return Ok((response, about));
         }
-        let body = self.explanation(response, call).await;
-        let mut attempt = failure::of_status(status, &body);
+        let said = self.explanation(response).await;
+        let mut attempt = failure::of_status(status, said);
         attempt.failure.retry_after = about.retry_after;
         attempt.failure.rate_limit = about.rate_limit;
         Err(attempt)
     }
 
-    /// The body of an answer that is no success, without what was secret in the request. The status is the answer
-    /// here: a body that does not come, or cannot be read, costs its message only.
-    async fn explanation(&self, response: Response, call: &Call) -> Vec<u8> {
+    /// What the body of an answer that is no success says. The status is the answer here: a body that does not come,
+    /// or cannot be read, costs its message only.
+    async fn explanation(&mut self, response: Response) -> Said {
+        let content_type = response.headers().get(CONTENT_TYPE).cloned();
+        let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
         let patience = self.attempt_ends.min(Instant::now() + EXPLANATION);
         let read = timeout_at(patience, read_body(response, BODY_LIMIT)).await;
         let body = read.ok().and_then(Result::ok).unwrap_or_default();
-        let text = String::from_utf8_lossy(&body);
-        let text = self.transport.key.scrub(&without_escapes(&text));
-        let text = match &call.permit {
-            Some(permit) => permit.scrub(&text),
-            None => text,
-        };
-        text.into_bytes()
+        failure::said_in(&body, content_type, &mut self.secrets)
     }
 
     /// What is done, or a timeout when it takes longer than the attempt may.
@@ -305,7 +336,7 @@ impl Tries<'_> {
         let wait = self
             .schedule
             .next_wait(&attempt, time.now(), |most| time.jitter(most));
-        let failure = self.transport.describe(*attempt.failure, &self.request_id);
+        let failure = describe(*attempt.failure, &self.request_id, &self.secrets);
         let Some(wait) = wait else {
             return Some(Err(failure.into()));
         };

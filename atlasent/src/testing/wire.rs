@@ -6,6 +6,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::client::StreamEvent;
 use crate::client::headers;
+use crate::client::secrets::Secrets;
 use crate::client::sse::Decoder;
 use crate::client::stream_reader::StreamReader;
 use crate::{Failure, RateLimit};
@@ -36,7 +37,7 @@ pub fn stream<'a>(
     limit: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<StreamEvent>, Result<(), Failure>) {
-    let mut reader = StreamReader::new(limit);
+    let mut reader = StreamReader::new(limit, Secrets::default());
     let mut events = Vec::new();
     for piece in pieces {
         reader.push(piece);

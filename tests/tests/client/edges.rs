@@ -120,7 +120,11 @@ async fn pages_without_events_come_to_an_end() {
         let cursor = next.fetch_add(1, Ordering::SeqCst).to_string();
         Reply::json(200, genuine::page(&[], Some(&cursor)))
     });
-    let client = client(server.url()).deadline(ms(500)).build().unwrap();
+    let client = client(server.url())
+        .timeout(ms(500))
+        .deadline(ms(500))
+        .build()
+        .unwrap();
     let mut events = std::pin::pin!(client.audit_event_stream(EventFilter::default()));
     let first = tokio::time::timeout(ms(3000), events.try_next()).await;
     assert!(

@@ -71,15 +71,25 @@ async fn the_message_is_the_servers_own() {
                 "{status} {body}"
             );
         }
-        let html = Reply::bytes(status, "text/html", "<h1>gone</h1>");
-        assert_eq!(message(html).await, "<h1>gone</h1>");
-        let long = Reply::bytes(status, "text/plain", "é".repeat(2000));
-        assert_eq!(message(long).await, "é".repeat(500));
-        let odd = Reply::bytes(status, "text/plain", b"\xff\x00\x1b[31m".to_vec());
-        assert!(!message(odd).await.contains(|c: char| c.is_control()));
+        let long = json!({"message": "é".repeat(2000)});
+        assert_eq!(message(Reply::json(status, long)).await, "é".repeat(500));
         assert!(!message(Reply::status(status)).await.is_empty());
+    }
+}
+
+/// Secrets are found in JSON alone, so nothing else is repeated. Stricter than the contract.
+#[tokio::test]
+async fn a_body_that_is_not_json_is_described_and_not_repeated() {
+    for status in [400, 401, 403, 404, 429, 500, 302] {
+        let html = Reply::bytes(status, "text/html; charset=utf-8", "<h1>gone</h1>");
+        let html = message(html).await;
+        assert!(html.contains("13 bytes of `text/html`"), "{html}");
+        assert!(!html.contains("gone") && html.contains(&status.to_string()));
+        let odd = Reply::bytes(status, "no type", b"\xff\x00\x1b[31m".to_vec());
+        let odd = message(odd).await;
+        assert!(odd.ends_with("not JSON: 7 bytes"), "{odd}");
         let huge = Reply::bytes(status, "text/plain", vec![b'x'; 3 * 1024 * 1024]);
-        assert!(message(huge).await.chars().count() <= 500);
+        assert!(!message(huge).await.contains('x'), "{status}");
     }
 }
 

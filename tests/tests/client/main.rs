@@ -30,6 +30,8 @@ mod refusals;
 mod requests;
 mod retries;
 mod scripted;
+mod secrets;
+mod settings;
 mod stage;
 mod streaming;
 mod support;

@@ -185,7 +185,7 @@ async fn a_connection_that_cannot_be_made_is_tried_again() {
     ] {
         let time = VirtualTime::new();
         let client = client(&url)
-            .http_client(plain().build().unwrap())
+            .http_client(plain())
             .virtual_time(&time)
             .build()
             .unwrap();
@@ -294,11 +294,19 @@ async fn the_server_may_ask_for_a_longer_wait() {
     );
     // It is not asked before its time; where there is no time left for that, it is not asked again at all.
     assert_eq!(
-        waits(|builder| builder.deadline(ms(20_000)), later("30")).await,
+        waits(
+            |builder| builder.timeout(ms(20_000)).deadline(ms(20_000)),
+            later("30")
+        )
+        .await,
         (vec![], 1)
     );
     assert_eq!(
-        waits(|builder| builder.deadline(ms(20_000)), later("12")).await,
+        waits(
+            |builder| builder.timeout(ms(20_000)).deadline(ms(20_000)),
+            later("12")
+        )
+        .await,
         (vec![ms(12_000)], 2)
     );
 }
@@ -306,7 +314,7 @@ async fn the_server_may_ask_for_a_longer_wait() {
 #[tokio::test]
 async fn the_deadline_is_for_all_attempts_together() {
     let cut = waits(
-        |builder| builder.max_retries(10).deadline(ms(5000)),
+        |builder| builder.max_retries(10).timeout(ms(5000)).deadline(ms(5000)),
         Reply::status(500),
     )
     .await;
@@ -318,7 +326,7 @@ async fn the_deadline_is_for_all_attempts_together() {
 async fn an_attempt_does_not_outlive_the_deadline() {
     let server = Server::start(|_: &Request| Reply::status(200).fault(Fault::Stall, At::Start));
     let client = client(server.url())
-        .timeout(ms(60_000))
+        .timeout(ms(100))
         .deadline(ms(100))
         .build()
         .unwrap();
@@ -337,6 +345,7 @@ async fn each_call_has_a_deadline_of_its_own() {
     });
     let time = VirtualTime::new();
     let client = client(server.url())
+        .timeout(ms(10_000))
         .deadline(ms(10_000))
         .virtual_time(&time)
         .build()
@@ -368,6 +377,7 @@ proptest! {
         let client: Client = client(server.url())
             .max_retries(retries)
             .retry_backoff(ms(backoff))
+            .timeout(ms(deadline))
             .deadline(ms(deadline))
             .virtual_time(&time)
             .build()

@@ -8,7 +8,6 @@ use atlasent::{
 };
 use atlasent_tests::http::plain;
 use atlasent_tests::server::{Reply, Request, Server, in_order};
-use reqwest::retry::never;
 use serde_json::Value;
 
 use crate::cases::{ACTION, AGENT, TOKEN};
@@ -28,11 +27,9 @@ pub(crate) fn client(url: &str) -> ClientBuilder {
         .deadline(ms(600_000))
 }
 
-/// A client of a server that speaks HTTP/2. It repeats nothing that the client under test does not.
+/// A client of a server that speaks HTTP/2.
 pub(crate) fn http2_client(url: &str) -> ClientBuilder {
-    let http = plain().retry(never()).http2_prior_knowledge();
-    let http = http.build().unwrap();
-    client(url).http_client(http)
+    client(url).http_client(plain().http2_prior_knowledge())
 }
 
 /// The smallest question.

@@ -10,7 +10,6 @@ use atlasent_tests::Ran;
 use atlasent_tests::http::plain;
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use reqwest::retry::never;
 use serde_json::json;
 
 use crate::support::{AGENT, Served, memory, on_disk, server};
@@ -127,11 +126,7 @@ async fn our_client_and_our_server_understand_each_other() {
 #[tokio::test]
 async fn the_server_speaks_http2_too() {
     let served = Served::start().await;
-    let http = plain()
-        .retry(never())
-        .http2_prior_knowledge()
-        .build()
-        .unwrap();
+    let http = plain().http2_prior_knowledge();
     let client = served.client().http_client(http).build().unwrap();
     join_all((0..32).map(async |_| client.protect(AGENT, action("deploy")).await.unwrap())).await;
     assert_eq!(served.count("permit.verified").await, 32);

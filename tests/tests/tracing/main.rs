@@ -7,5 +7,6 @@
 )]
 
 mod calls;
+mod escaped;
 mod secrets;
 mod told;

@@ -4,14 +4,16 @@ use std::error::Error as _;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use atlasent::audit::Event;
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::{
-    Action, Agent, Authority, AuthorityExt, Code, Decision, Error, EvaluateRequest, Evaluation,
-    Failure, Guarded, Permit, PermitOutcome, PermitToken, RequestOptions, Verification,
-    VerifyRequest,
+    Action, Agent, Authority, AuthorityExt, Client, Code, ConstraintTrace, Decision, Error,
+    EvaluateRequest, Evaluation, Failure, Guarded, Permit, PermitOutcome, PermitToken, PolicyTrace,
+    ProtectedAction, RequestOptions, Revocation, StageTrace, Verification, VerifyRequest, blocking,
 };
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, capture, drive, quiet_panics};
+use serde_json::json;
 
 use crate::calls::{ACTION, AGENT, Body, PATIENT, TOKEN, action, async_calls, sync_calls};
 
@@ -69,6 +71,15 @@ impl Authority for Scripted {
     }
 }
 
+/// A trace that repeats the token wherever it has a text.
+fn trace() -> ConstraintTrace {
+    let stage = StageTrace::new(TOKEN, true)
+        .with_rule(TOKEN)
+        .with_detail(format!("seen {TOKEN}"));
+    let policy = PolicyTrace::new(TOKEN, Decision::Allow, TOKEN).with_stage(stage);
+    ConstraintTrace::new(vec![policy], Some(TOKEN.to_owned()))
+}
+
 /// Answers that are as careless with the token as they can be.
 fn careless() -> Vec<Scripted> {
     let said = || Some(format!("about {TOKEN}: this"));
@@ -84,8 +95,10 @@ fn careless() -> Vec<Scripted> {
     allow.reason = said();
     allow.code = said();
     allow.decision_id = Some(TOKEN.into());
+    allow.constraint_trace = Some(trace());
     let mut valid = Verification::valid();
     valid.reason = said();
+    valid.approval = Some(json!({"by": TOKEN, TOKEN: [{"x": format!("of {TOKEN}")}]}));
     add(&allow, Ok(valid.clone()));
 
     type Change = fn(&mut Verification, Option<String>);
@@ -197,6 +210,95 @@ fn nothing_that_can_be_printed_shows_a_secret() {
     printed.holds_no(&secrets, "printed");
     // The record is what a database keeps, so it does have the id.
     assert_eq!(permit.record().id, TOKEN);
+}
+
+/// What may hold a token, a key, a password or the value of a context, each printed by itself.
+#[test]
+fn no_public_type_prints_what_it_holds_of_secrets() {
+    const KEY: &str = "ask_test_Qm7xV2pLz9";
+    const PASSWORD: &str = "hunter2";
+    let mut evaluation = allow();
+    evaluation.reason = Some(format!("for {TOKEN}"));
+    evaluation.request_id = Some(TOKEN.into());
+    evaluation.constraint_trace = Some(trace());
+    let mut verification = Verification::valid();
+    verification.approval = Some(json!({"token": TOKEN, "patient": PATIENT, "key": KEY}));
+
+    let mut printed = Printed::default();
+    printed.debug(&evaluation);
+    printed.debug(&Reply::Answer(evaluation.clone()));
+    printed.debug(&verification);
+    printed.debug(&Revocation::new(token(), true));
+
+    let builder = || Client::builder().api_key(KEY);
+    printed.debug(&builder());
+    for url in [
+        format!("https://user:{PASSWORD}@host.example.com"),
+        format!("https://{PASSWORD}@host.example.com"),
+        format!("https://host.example.com/?password={PASSWORD}"),
+        format!("https:/ /user:{PASSWORD}"),
+    ] {
+        printed.debug(&builder().base_url(&url));
+        printed.error(&builder().base_url(&url).build().unwrap_err());
+    }
+    let client = builder().build().unwrap();
+    printed.debug(&client);
+    printed.debug(&blocking::Client::from(client.clone()));
+
+    let action = ProtectedAction::new(ACTION, AGENT, "record-7", "production").unwrap();
+    let action = action.with_field("patient", PATIENT).unwrap();
+    printed.debug(&action);
+    printed.debug(&client.ask(AGENT, action));
+    let event = format!(
+        r#"{{"id":"e","org_id":"o","sequence":1,"type":"evaluate.allow","occurred_at":"t","created_at":"t",
+            "payload":{{"context":"{PATIENT}","note":"{TOKEN}"}},"previous_hash":"p","hash":"h"}}"#
+    );
+    printed.debug(&serde_json::from_str::<Event>(&event).unwrap());
+
+    let mock = MockAuthority::new()
+        .on_evaluate(ACTION, Reply::Answer(evaluation))
+        .on_verify(ACTION, Reply::Answer(verification));
+    printed.debug(&mock);
+    let Driven::Done(Ok(gate)) = drive(mock.gate(AGENT, self::action()), 1) else {
+        panic!("no permit");
+    };
+    printed.debug(&gate);
+    printed.debug(&mock.calls());
+    let failure = Failure::new(Code::Network, "no answer");
+    printed.debug(&failure);
+    printed.holds_no(&[TOKEN, PATIENT, KEY, PASSWORD], "public types");
+}
+
+/// An authority's error may wrap another one, which nothing can rewrite.
+#[test]
+fn an_error_underneath_that_repeats_the_token_is_dropped() {
+    struct Wrapping(bool);
+
+    impl Authority for Wrapping {
+        async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+            Ok(allow())
+        }
+
+        async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+            let text = if self.0 { TOKEN } else { "reset" };
+            let inner = std::io::Error::other(std::io::Error::other(format!("with {text}")));
+            let failure = Failure::new(Code::Network, "the connection broke");
+            Err(failure.with_source(inner).with_request_id(text).into())
+        }
+    }
+
+    for repeats in [true, false] {
+        let mut printed = Printed::default();
+        let (happened, seen) = capture(|| drive(Wrapping(repeats).protect(AGENT, action()), 1));
+        let Driven::Done(Err(error)) = happened else {
+            panic!("no error");
+        };
+        assert_eq!(error.source().is_none(), repeats, "{error:?}");
+        printed.error(&error);
+        printed.debug(&error.failure().unwrap().request_id());
+        printed.debug(&seen);
+        printed.holds_no(&[TOKEN], "underneath");
+    }
 }
 
 #[test]

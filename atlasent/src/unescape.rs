@@ -1,0 +1,129 @@
+//! Secrets behind escapes: a text that spells a secret out is as good as one that holds it.
+
+use std::borrow::Cow;
+
+/// How many layers of escapes are looked behind: JSON in a string of JSON has two.
+const LAYERS: usize = 4;
+
+/// Whether a text holds a secret, as it is or behind escapes: those of JSON and of Rust's `Debug` (`\"`, `\/`,
+/// `\u0070`, `\u{70}`, `\x70`), and those of URLs (`%70`). A secret of no characters is in no text.
+pub(crate) fn holds(text: &str, secret: &str) -> bool {
+    if secret.is_empty() {
+        return false;
+    }
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..LAYERS {
+        if text.contains(secret) {
+            return true;
+        }
+        match unescaped(&text) {
+            Cow::Owned(meaning) if meaning != text => text = Cow::Owned(meaning),
+            _ => return false,
+        }
+    }
+    // Nothing in earnest is wrapped so often.
+    true
+}
+
+/// The text with each escape replaced by what it stands for. What is no escape stays.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '%']) {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['\\', '%']) {
+        let (plain, from) = rest.split_at(at);
+        bytes.extend_from_slice(plain.as_bytes());
+        rest = match read_escape(from) {
+            Some((meaning, after)) => {
+                bytes.extend_from_slice(&meaning);
+                after
+            }
+            None => {
+                // Both openers are one byte long.
+                let (opener, after) = from.split_at(1);
+                bytes.extend_from_slice(opener.as_bytes());
+                after
+            }
+        };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The bytes that the escape at the beginning of the text stands for, and what follows it.
+fn read_escape(text: &str) -> Option<(Vec<u8>, &str)> {
+    let hex = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    let byte = |digits| Some(vec![u8::try_from(hex(digits)?).ok()?]);
+    let character = |code| Some(char::from_u32(code)?.to_string().into_bytes());
+    if let Some(rest) = text.strip_prefix('%') {
+        let (digits, after) = rest.split_at_checked(2)?;
+        return Some((byte(digits)?, after));
+    }
+    let rest = text.strip_prefix('\\')?;
+    if let Some(rest) = rest.strip_prefix('x') {
+        let (digits, after) = rest.split_at_checked(2)?;
+        return Some((byte(digits)?, after));
+    }
+    if let Some((digits, after)) = rest
+        .strip_prefix("u{")
+        .and_then(|rest| rest.split_once('}'))
+    {
+        return Some((character(hex(digits)?)?, after));
+    }
+    if let Some(rest) = rest.strip_prefix('u') {
+        let (digits, after) = rest.split_at_checked(4)?;
+        let first = hex(digits)?;
+        let low = after
+            .strip_prefix("\\u")
+            .and_then(|rest| rest.split_at_checked(4))
+            .and_then(|(digits, after)| Some((hex(digits)?, after)));
+        return match low {
+            // A surrogate pair: RFC 8259, 7.
+            Some((second @ 0xdc00..=0xdfff, after)) if (0xd800..=0xdbff).contains(&first) => {
+                let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+                Some((character(code)?, after))
+            }
+            _ => Some((character(first)?, after)),
+        };
+    }
+    let mut characters = rest.chars();
+    let meaning = match characters.next()? {
+        'n' => "\n".to_owned(),
+        'r' => "\r".to_owned(),
+        't' => "\t".to_owned(),
+        'b' => "\u{8}".to_owned(),
+        'f' => "\u{c}".to_owned(),
+        '0' => "\0".to_owned(),
+        itself => itself.to_string(),
+    };
+    Some((meaning.into_bytes(), characters.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_behind_its_escapes() {
+        let secret = "a/\"ü\u{1f980}b";
+        for text in [
+            "say a/\"ü\u{1f980}b now".to_owned(),
+            format!("{:?}", format!("say {secret}")),
+            serde_json::to_string(secret).unwrap(),
+            r#"{"t":"a\/\"\u00fc\ud83e\udd80b"}"#.to_owned(),
+            r"\u0061\u{2f}\x22\xc3\xbc\xf0\x9f\xa6\x80\u0062".to_owned(),
+            "a%2F%22%c3%bc%F0%9F%A6%80b".to_owned(),
+        ] {
+            assert!(holds(&text, secret), "{text}");
+        }
+        for text in [
+            "", "a/", "100%", r"\", r"\u", r"\ud800", "%zz%2", r"\x", r"\u{}",
+        ] {
+            assert!(!holds(text, secret), "{text}");
+            let _ = unescaped(text);
+        }
+        assert!(!holds("anything", ""));
+    }
+}
