@@ -34,7 +34,8 @@ where
 {
     /// Says in an OpenAPI document what is protected: each protected operation gets its security requirement, its action as
     /// `x-atlasent-action`, and the responses 401, 403, 429 and 503 with problem details. A response that is described already
-    /// stays as it is, and an operation that is not in the document is added, so that none is missing.
+    /// stays as it is, and an operation that is not in the document is added, so that none is missing. `HEAD` where it is answered by `GET` (RFC 9110
+    /// §9.3.2) is no operation of its own.
     ///
     /// ```
     /// # use atlasent_axum::{Access, ProtectedRouter, SharedAuthority, TakePermit, get};
@@ -78,18 +79,18 @@ where
             .schemas
             .insert(PROBLEM.to_owned(), problem().into());
 
-        for route in self.table().iter().filter(|route| !route.public) {
+        for route in self.declared().filter(|route| !route.public) {
             let path = document_path(&route.path);
             let item = document.paths.paths.entry(path).or_default();
             if let Some(operation) = operation(item, &route.method) {
-                protect(operation.get_or_insert_with(Operation::new), route);
+                protect(operation.get_or_insert_with(Operation::new), &route);
             }
         }
     }
 }
 
 fn protect(operation: &mut Operation, route: &Route) {
-    let scopes = route.scope.iter();
+    let scopes = route.scope.iter().flat_map(|scopes| scopes.split(' '));
     let requirement = SecurityRequirement::new(SCHEME, scopes);
     let requirements = operation.security.get_or_insert_with(Vec::new);
     if !requirements.contains(&requirement) {

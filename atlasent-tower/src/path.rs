@@ -4,7 +4,66 @@
 //! part of a system takes for the same and another does not. So a path that normalization would change (RFC 3986
 //! §6.2.2) is refused, and so is one that hides a separator in an escape.
 
+use http::Uri;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+
 use crate::Refusal;
+
+/// The path of a request that was found to be in normal form. Only this module makes one, and it is good for this very path: a request
+/// whose path is another by now is checked again.
+#[derive(Clone)]
+struct CheckedPath(PathAndQuery);
+
+/// Refuses a request whose whole path is not in normal form, and remembers in its extensions that it is. Every way to a handler begins with
+/// it: the layers, the guards of routes, and the extractors of `atlasent-axum`.
+///
+/// Inside of `axum::Router::nest` a request's own path is the rest of the [whole](whole_path), and both have to pass. A path that a middleware
+/// has rewritten since it was checked is checked again.
+///
+/// ```
+/// use atlasent_tower::check_request_path;
+///
+/// let (mut request, ()) = http::Request::get("/acme/..%2Fetc").body(()).unwrap().into_parts();
+/// assert!(check_request_path(&mut request).is_err());
+/// ```
+///
+/// # Errors
+///
+/// As [`check_path`].
+pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
+    let whole = whole_uri(request);
+    let (whole_path, path) = (whole.path(), request.uri.path());
+    let checked = request.extensions.get::<CheckedPath>();
+    let checked = checked.is_some_and(|CheckedPath(checked)| checked.path() == whole_path);
+    if !checked {
+        check_path(whole_path)?;
+    }
+    // Routers strip whole segments from the front, and what is left of a path in normal form is in normal form.
+    if !(path.starts_with('/') && whole_path.ends_with(path)) {
+        check_path(path)?;
+    }
+    if !checked && let Some(path) = whole.path_and_query().cloned() {
+        request.extensions.insert(CheckedPath(path));
+    }
+    Ok(())
+}
+
+/// The path of a request as the service got it: inside of `axum::Router::nest` as well, where the request itself has the rest of it.
+///
+/// Without the feature `axum`, which is on by default, this crate does not know what axum has stripped.
+#[must_use]
+pub fn whole_path(request: &Parts) -> &str {
+    whole_uri(request).path()
+}
+
+fn whole_uri(request: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(whole)) = request.extensions.get() {
+        return whole;
+    }
+    &request.uri
+}
 
 /// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that hides a separator or a control character in an escape.
 ///

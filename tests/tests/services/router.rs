@@ -1,15 +1,21 @@
 //! `ProtectedRouter`: what is declared needs what it says, and what is not declared is not there.
 
-use atlasent::testing::Call;
-use atlasent_axum::{Access, ProtectedRouter, RequestTarget, get, head, post};
-use atlasent_tests::cases::ACTION;
-use axum::extract::{Path, State};
-use http::header::ALLOW;
+use std::sync::Arc;
 
-use crate::agents::{ati, bad_tokens, good_token};
+use ati_client::{Claims, RateSpec, Unit};
+use atlasent::testing::{Call, MockAuthority};
+use atlasent_axum::{
+    Access, ProtectLayer, ProtectedRouter, RequestTarget, TakePermit, by_signature, get, head, post,
+};
+use atlasent_tests::cases::{ACTION, AGENT};
+use axum::Router;
+use axum::extract::{Path, State};
+use http::header::{ALLOW, WWW_AUTHENTICATE};
+
+use crate::agents::{SCOPE, ati, bad_tokens, good_token, token};
 use crate::door::Door;
 use crate::passing::allowing;
-use crate::ways::App;
+use crate::ways::{App, Deploy, from_query};
 
 pub(crate) async fn count(State(app): State<App>) -> &'static str {
     app.ran.hit();
@@ -93,8 +99,7 @@ async fn every_method_is_guarded() {
         door.refuses(401, method, "/a", None).await;
         door.refuses(403, method, "/a", Some(good_token())).await;
     }
-    app.scripted
-        .follow(atlasent::testing::MockAuthority::new().allow(ACTION));
+    app.scripted.follow(MockAuthority::new().allow(ACTION));
     for method in methods {
         door.opens(method, "/a", Some(good_token())).await;
     }
@@ -194,4 +199,128 @@ async fn a_wildcard_is_guarded_for_all_that_it_matches() {
     for path in ["/files", "/files/"] {
         door.refuses(404, "GET", path, Some(good_token())).await;
     }
+}
+
+async fn take(State(app): State<App>, TakePermit(permit): TakePermit) {
+    app.run(&permit);
+}
+
+#[tokio::test]
+async fn a_permit_of_an_outer_layer_is_not_to_be_had_inside_of_a_router() {
+    async fn take_typed(State(app): State<App>, TakePermit(permit): TakePermit<Deploy>) {
+        app.run(&permit);
+    }
+    let app = App::new();
+    app.scripted
+        .follow(MockAuthority::new().allow(ACTION).allow("outer"));
+    let typed = RequestTarget::action_from(|_| Ok(Deploy::of("prod-1")));
+    let router = router()
+        .route("/public", get(Access::public(), take))
+        .route("/in-handler", get(Access::in_handler(ACTION), take))
+        .route("/scope", get(Access::public().scope(SCOPE), take))
+        .route("/typed", get(Access::target(typed), take))
+        .route("/other", get(action(), take_typed))
+        .route("/own", get(action(), take));
+    // Two layers, of both types of action.
+    let outer = |target| ProtectLayer::new(Arc::clone(&app.scripted), target);
+    let any = outer(RequestTarget::action("outer"));
+    let typed = RequestTarget::action_from(|_| Ok(Deploy::of("prod-2")));
+    let typed = ProtectLayer::new(Arc::clone(&app.scripted), typed);
+    let layers = (ati(), any, typed);
+    let inner = router.with_state(app.clone());
+    let nested = Router::new().nest_service("/nested", inner.clone());
+    for (prefix, service) in [
+        ("", inner.layer(layers.clone()).into_make_service()),
+        ("/nested", nested.layer(layers).into_make_service()),
+    ] {
+        let door = Door::new(&app, service).await;
+        for path in ["/public", "/in-handler", "/scope", "/typed", "/other"] {
+            let path = format!("{prefix}{path}");
+            door.refuses(500, "GET", &path, Some(good_token())).await;
+        }
+        let path = format!("{prefix}/own");
+        door.opens("GET", &path, Some(good_token())).await;
+    }
+}
+
+#[tokio::test]
+async fn every_scope_of_a_route_is_required() {
+    let app = allowing();
+    let scopes = ["tool:deploy", "audit", "tool:x"];
+    let all = token(Claims::builder(AGENT).scopes(scopes));
+    let access = || action().scope("audit").scope("tool:x");
+    let deploy = by_signature().scope("audit").scope("tool:x");
+    let router = ProtectedRouter::new()
+        .authenticate(ati().scope(SCOPE))
+        .route("/a", get(access(), count).post(deploy, from_query))
+        .nest(
+            "/nested",
+            ProtectedRouter::new().route("/a", get(access(), count)),
+        );
+    let door = Door::of(&app, router).await;
+    let asked = [
+        ("GET", "/a"),
+        ("POST", "/a?cluster=prod-1"),
+        ("GET", "/nested/a"),
+    ];
+    for (method, path) in asked {
+        for missing in scopes {
+            let rest = scopes.into_iter().filter(|scope| *scope != missing);
+            let token = token(Claims::builder(AGENT).scopes(rest));
+            door.refuses(403, method, path, Some(&token)).await;
+        }
+        door.opens(method, path, Some(&all)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_rate_of_every_scope_of_a_route_is_counted() {
+    for pattern in ["tool:deploy", "audit", "tool:x", "tool:*", "*"] {
+        let app = allowing();
+        let access = action().scope("audit").scope("tool:x");
+        let router = ProtectedRouter::new()
+            .authenticate(ati().scope(SCOPE))
+            .route("/a", get(access, count));
+        let door = Door::of(&app, router).await;
+        // One for each version of HTTP.
+        let rate = RateSpec::new(2, Unit::Day);
+        let token = token(Claims::builder(AGENT).scope("*").rate(pattern, rate));
+        door.opens("GET", "/a", Some(&token)).await;
+        door.refuses(429, "GET", "/a", Some(&token)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_to_pass_every_layer_that_authenticates() {
+    let app = allowing();
+    let router = ProtectedRouter::new()
+        .authenticate(ati().scope("tool:a"))
+        .route("/a", get(action(), count))
+        .authenticate(ati().scope("tool:b"));
+    let door = Door::of(&app, router).await;
+    for scopes in [&["tool:a"][..], &["tool:b"], &[]] {
+        let token = token(Claims::builder(AGENT).scopes(scopes.iter().copied()));
+        door.refuses(403, "GET", "/a", Some(&token)).await;
+    }
+    door.refuses(401, "GET", "/a", None).await;
+    let both = token(Claims::builder(AGENT).scope("tool:a").scope("tool:b"));
+    door.opens("GET", "/a", Some(&both)).await;
+}
+
+#[tokio::test]
+async fn the_challenges_of_a_router_name_its_realm() {
+    let app = allowing();
+    let router = ProtectedRouter::new()
+        .authenticate(ati().realm("clinic"))
+        .route("/a", get(action().scope("tool:x"), count))
+        .route("/b", get(Access::public(), count));
+    let door = Door::of(&app, router).await;
+    let answer = door.refuses(401, "GET", "/a", None).await;
+    let challenge = answer.header(WWW_AUTHENTICATE);
+    assert_eq!(challenge, Some(r#"Bearer realm="clinic""#));
+    let answer = door.refuses(403, "GET", "/a", Some(good_token())).await;
+    let challenge = answer.header(WWW_AUTHENTICATE);
+    let expected = r#"Bearer realm="clinic", error="insufficient_scope", scope="tool:x""#;
+    assert_eq!(challenge, Some(expected));
+    door.opens("GET", "/b", None).await;
 }
