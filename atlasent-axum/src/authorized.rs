@@ -4,12 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use atlasent::{Action, Agent, AuthorityExt, Permit};
-use atlasent_tower::{Refusal, subject};
+use atlasent_tower::{Refusal, check_request_path, subject};
 use axum::extract::{Form, FromRequest, FromRequestParts, Json, Path, Query, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::whole_path::whole_path;
 use crate::{HasAuthority, Refused};
 
 /// Extracts an action with `E`, asks the authority in the state whether the agent of the request may do it, and gives the handler the
@@ -180,8 +179,8 @@ where
     type Rejection = AuthorizedRejection<E::Rejection>;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let (parts, body) = request.into_parts();
-        let agent = agent(&parts)?;
+        let (mut parts, body) = request.into_parts();
+        let agent = agent(&mut parts)?;
         let request = Request::from_parts(parts, body);
         let action = E::from_request(request, state).await.map(E::into_action);
         let action = action.map_err(AuthorizedRejection::Extraction)?;
@@ -206,9 +205,10 @@ where
     }
 }
 
-/// Who asks. A stranger is not told what is wrong with the rest of the request.
-fn agent(request: &Parts) -> Result<Agent, Refused> {
-    whole_path(request)?;
+/// The agent comes first: an anonymous caller is not told what is wrong with the rest of the
+/// request.
+fn agent(request: &mut Parts) -> Result<Agent, Refused> {
+    check_request_path(request)?;
     Ok(subject(request)?)
 }
 

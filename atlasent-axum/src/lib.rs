@@ -38,7 +38,9 @@
 //! assert_eq!(app.table().to_string(), "\
 //! METHOD  PATH      ACTION                 SCOPE
 //! GET     /health   (public)
+//! HEAD    /health   (public)
 //! GET     /records  list_patient_records
+//! HEAD    /records  list_patient_records
 //! PUT     /records  modify_patient_record
 //! ");
 //! let app = app.with_state(SharedAuthority::new(authority)); // and `axum::serve(listener, app.into_make_service())`
@@ -74,13 +76,12 @@ mod refused;
 mod router;
 mod take_permit;
 mod target;
-mod whole_path;
 
 pub use ati::Ati;
 #[doc(no_inline)]
 pub use atlasent_tower::{
     Access, AtiLayer, ProblemDetails, ProtectLayer, Refusal, RequestTarget, Respond, Route,
-    RouteTable, Target, Unauthenticated,
+    RouteTable, TakePermitLayer, Target, Unauthenticated,
 };
 pub use authority::{HasAuthority, SharedAuthority};
 pub use authorized::{ActionSource, Authorized, AuthorizedRejection, Built};

@@ -32,9 +32,11 @@ impl<S> ProtectedRouter<S>
 where
     S: HasAuthority + Clone + Send + Sync + 'static,
 {
-    /// Says in an OpenAPI document what is protected: each protected operation gets its security requirement, its action as
-    /// `x-atlasent-action`, and the responses 401, 403, 429 and 503 with problem details. A response that is described already
-    /// stays as it is, and an operation that is not in the document is added, so that none is missing.
+    /// Says in an OpenAPI document what is protected: each protected operation gets its security
+    /// requirement, its action as `x-atlasent-action`, and the responses 401, 403, 429 and 503 with
+    /// problem details. A response that is described already stays as it is, and an operation that
+    /// is not in the document is added, so that none is missing. `HEAD` where it is answered by
+    /// `GET` (RFC 9110 §9.3.2) is no operation of its own.
     ///
     /// ```
     /// # use atlasent_axum::{Access, ProtectedRouter, SharedAuthority, TakePermit, get};
@@ -78,18 +80,18 @@ where
             .schemas
             .insert(PROBLEM.to_owned(), problem().into());
 
-        for route in self.table().iter().filter(|route| !route.public) {
+        for route in self.declared().filter(|route| !route.public) {
             let path = document_path(&route.path);
             let item = document.paths.paths.entry(path).or_default();
             if let Some(operation) = operation(item, &route.method) {
-                protect(operation.get_or_insert_with(Operation::new), route);
+                protect(operation.get_or_insert_with(Operation::new), &route);
             }
         }
     }
 }
 
 fn protect(operation: &mut Operation, route: &Route) {
-    let scopes = route.scope.iter();
+    let scopes = route.scope.iter().flat_map(|scopes| scopes.split(' '));
     let requirement = SecurityRequirement::new(SCHEME, scopes);
     let requirements = operation.security.get_or_insert_with(Vec::new);
     if !requirements.contains(&requirement) {
@@ -165,4 +167,24 @@ fn problem() -> utoipa::openapi::schema::Object {
             text("The ATI scope that the token does not grant."),
         )
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, SharedAuthority, get};
+
+    #[test]
+    fn an_operation_shows_every_scope_and_head_is_none_of_its_own() {
+        let access = Access::action("read").scope("tool:a").scope("tool:b");
+        let router: ProtectedRouter<SharedAuthority> =
+            ProtectedRouter::new().route("/a", get(access, async || "a"));
+        let mut document = OpenApi::default();
+        router.describe(&mut document);
+        let document = serde_json::to_value(&document).unwrap();
+        let item = document["paths"]["/a"].as_object().unwrap();
+        assert_eq!(item.keys().collect::<Vec<_>>(), ["get"]);
+        let scopes = &item["get"]["security"][0]["ati"];
+        assert_eq!(*scopes, serde_json::json!(["tool:a", "tool:b"]));
+    }
 }

@@ -3,7 +3,7 @@
 use std::any::type_name;
 
 use atlasent::{Action, AnyAction, Permit};
-use atlasent_tower::{PermitSlot, Refusal};
+use atlasent_tower::{PermitSlot, Refusal, check_request_path};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
@@ -27,7 +27,13 @@ use crate::Refused;
 /// # axum::Router::<()>::new().route("/", axum::routing::post(deploy));
 /// ```
 ///
-/// Where no layer has obtained a permit for this type of action, or it was taken before, that is our mistake, and a 500.
+/// Inside of a `ProtectedRouter` that is the permit for what the route declares, and no other: a
+/// route that is public, or whose handler asks by itself, has none, whatever a layer outside of the
+/// router has obtained.
+///
+/// Where no layer has obtained a permit for this type of action, or it was taken before, that is a
+/// misconfiguration, and a 500. A path that is not in normal form gets 400, of the whole request,
+/// also inside of `nest`.
 #[derive(Debug)]
 pub struct TakePermit<A: Action = AnyAction>(pub Permit<A>);
 
@@ -35,6 +41,7 @@ impl<A: Action, S: Send + Sync> FromRequestParts<S> for TakePermit<A> {
     type Rejection = Refused;
 
     async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Refused> {
+        check_request_path(request)?;
         let slot = request.extensions.get::<PermitSlot<A>>().ok_or_else(|| {
             Refusal::misconfigured(format!(
                 "the handler takes a `Permit<{}>`, and nothing outside has obtained one: add a `ProtectLayer` whose target is \

@@ -28,7 +28,7 @@ use proc_macro::TokenStream;
 /// | `authority` | an expression that implements `Authority`; it is borrowed | else the process default |
 /// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
-/// | `claims` | an expression for the verified `ati_client::Claims` that have to grant it; it is borrowed | with `scope` |
+/// | `claims` | an expression for the verified `ati_client::Claims` that have to grant it; it is borrowed. They are the agent's own: claims whose `sub` is not `agent` grant nothing | with `scope` |
 ///
 /// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`. They are
 /// evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`, `request`, `claims`, `scope`, and last a

@@ -1,4 +1,4 @@
-//! What a route asks of those who call it, said where the route is declared.
+//! What a route requires of its callers, declared with the route.
 
 use std::fmt;
 use std::future::Future;
@@ -9,11 +9,16 @@ use ati_client::RateStore;
 use atlasent::{DynAuthority, Execution};
 use http::request::Parts;
 
-use crate::{AtiLayer, Refusal, RequestTarget, Target, admit, check_path, claims};
+use http::Response;
+
+use crate::challenge::Protection;
+use crate::protect::slot;
+use crate::{AtiLayer, Refusal, RequestTarget, Target, admit, check_request_path, claims};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
-/// What a route asks of those who call it: nothing, or a permit for an action.
+/// What a route requires of its callers: nothing, or a permit for an action, and any number of ATI
+/// scopes.
 ///
 /// ```
 /// use atlasent_tower::{Access, RequestTarget};
@@ -26,7 +31,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send +
 #[must_use]
 pub struct Access {
     kind: Kind,
-    scope: Option<Arc<str>>,
+    scopes: Vec<Arc<str>>,
 }
 
 #[derive(Clone)]
@@ -62,47 +67,51 @@ impl<T: Target> AnyTarget for T {
 }
 
 impl Access {
-    /// Anybody may call it. Nobody is asked, and no token is looked at, unless a [`scope`](Self::scope) is required: then a token that grants
-    /// it is enough.
+    /// Requires nothing: the authority is not asked, and no token is looked at. With a
+    /// [`scope`](Self::scope), a token that grants it is required, and sufficient.
     pub fn public() -> Self {
-        Self::of(Kind::Public)
+        Self::new(Kind::Public)
     }
 
-    /// It is called with a permit for this action. The agent is the one whom verified ATI claims name.
+    /// Requires a permit for this action. The agent is the one whom verified ATI claims name.
     pub fn action(name: &'static str) -> Self {
         Self::target(RequestTarget::action(name))
     }
 
-    /// It is called with a permit for what `target` reads from the request.
+    /// Requires a permit for what `target` reads from the request.
     pub fn target(target: impl Target) -> Self {
-        Self::of(Kind::Permit(Arc::new(target)))
+        Self::new(Kind::Permit(Arc::new(target)))
     }
 
-    /// The handler asks for the permit itself, by `#[protect]`, because the action has values that stand in the body.
+    /// Leaves the permit to the handler, which asks for it by `#[protect]`, because the action has
+    /// values that stand in the body.
     ///
-    /// Who calls has to be known from an ATI token, and the table of routes shows `action`. That the handler does ask, nothing here can see: have it
-    /// tested. (In axum, a handler that takes `Authorized` shows it in its signature.)
+    /// The caller has to be known from an ATI token, and the table of routes shows `action`. That
+    /// the handler does ask, nothing here can see: have it tested. (In axum, a handler that takes
+    /// `Authorized` shows it in its signature.)
     pub fn in_handler(action: impl Into<Arc<str>>) -> Self {
-        Self::of(Kind::Handler(action.into()))
+        Self::new(Kind::Handler(action.into()))
     }
 
-    fn of(kind: Kind) -> Self {
-        Self { kind, scope: None }
-    }
-
-    /// Also requires an ATI scope, such as `tool:github:search`, before anybody is asked, and counts the call against the token's
-    /// rates for it.
-    pub fn scope(self, required: impl Into<Arc<str>>) -> Self {
+    fn new(kind: Kind) -> Self {
         Self {
-            scope: Some(required.into()),
-            ..self
+            kind,
+            scopes: Vec::new(),
         }
+    }
+
+    /// Requires an ATI scope, such as `tool:github:search`, before the authority is asked. A second
+    /// call adds: all scopes are required, beside those of the [`AtiLayer`] that authenticates the
+    /// route, and the call is counted for the token's rates for [each of them](AtiLayer#rates).
+    pub fn scope(mut self, required: impl Into<Arc<str>>) -> Self {
+        self.scopes.push(required.into());
+        self
     }
 
     /// Whether anybody may call it. A public route that requires a scope is public no more.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        matches!(self.kind, Kind::Public) && self.scope.is_none()
+        matches!(self.kind, Kind::Public) && self.scopes.is_empty()
     }
 
     /// The name of the action, where it is the same for all requests.
@@ -115,10 +124,9 @@ impl Access {
         }
     }
 
-    /// The scope, if one is required.
-    #[must_use]
-    pub fn required_scope(&self) -> Option<&str> {
-        self.scope.as_deref()
+    /// The scopes that are required, in the order in which they were added.
+    pub fn required_scopes(&self) -> impl Iterator<Item = &str> {
+        self.scopes.iter().map(|scope| &**scope)
     }
 }
 
@@ -132,18 +140,23 @@ impl fmt::Debug for Access {
         f.debug_struct("Access")
             .field("kind", &kind)
             .field("action", &self.action_name())
-            .field("scope", &self.required_scope())
+            .field("scopes", &self.scopes)
             .finish()
     }
 }
 
-/// How callers are known: an [`AtiLayer`], whatever counts its rates.
+/// How callers are authenticated: by an [`AtiLayer`], whatever counts its rates, or by several.
 #[derive(Clone)]
-pub struct Authentication(Arc<dyn AnyAti>);
+pub struct Authentication {
+    /// Those that a request has to pass before the last one.
+    first: Vec<Arc<dyn AnyAti>>,
+    last: Arc<dyn AnyAti>,
+}
 
 trait AnyAti: Send + Sync {
     fn admit<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, ()>;
-    fn with_scope(&self, required: Arc<str>) -> Authentication;
+    fn with_scopes(&self, required: &[Arc<str>]) -> Arc<dyn AnyAti>;
+    fn protection(&self) -> &Protection;
 }
 
 impl<S: RateStore> AnyAti for AtiLayer<S> {
@@ -151,14 +164,57 @@ impl<S: RateStore> AnyAti for AtiLayer<S> {
         Box::pin(AtiLayer::admit(self, request))
     }
 
-    fn with_scope(&self, required: Arc<str>) -> Authentication {
-        self.clone().scope(required).into()
+    fn with_scopes(&self, required: &[Arc<str>]) -> Arc<dyn AnyAti> {
+        Arc::new(
+            required
+                .iter()
+                .fold(self.clone(), |layer, scope| layer.scope(Arc::clone(scope))),
+        )
+    }
+
+    fn protection(&self) -> &Protection {
+        AtiLayer::protection(self)
     }
 }
 
 impl<S: RateStore> From<AtiLayer<S>> for Authentication {
     fn from(layer: AtiLayer<S>) -> Self {
-        Self(Arc::new(layer))
+        Self {
+            first: Vec::new(),
+            last: Arc::new(layer),
+        }
+    }
+}
+
+impl Authentication {
+    /// Adds a layer that a request has to pass as well. Its claims are those that are seen further
+    /// in.
+    #[must_use]
+    pub fn and<S: RateStore>(mut self, layer: AtiLayer<S>) -> Self {
+        self.first.push(self.last);
+        Self {
+            first: self.first,
+            last: Arc::new(layer),
+        }
+    }
+
+    /// Adds scopes to what the last layer requires, so that it counts the call once for all of
+    /// them.
+    fn with_scopes(&self, required: &[Arc<str>]) -> Self {
+        match required {
+            [] => self.clone(),
+            _ => Self {
+                first: self.first.clone(),
+                last: self.last.with_scopes(required),
+            },
+        }
+    }
+
+    async fn admit(&self, request: &mut Parts) -> Result<(), Refusal> {
+        for layer in &self.first {
+            layer.admit(request).await?;
+        }
+        self.last.admit(request).await
     }
 }
 
@@ -168,7 +224,7 @@ impl fmt::Debug for Authentication {
     }
 }
 
-/// What stands before one route: who calls is found out, and then whether that agent may.
+/// Authenticates and authorizes the requests of one route.
 ///
 /// Routers are made of these; `atlasent_axum::ProtectedRouter` is.
 #[derive(Clone, Debug)]
@@ -178,31 +234,34 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The guard of a route with this access. A public one looks at no token. Without `authentication`, a layer outside has to
-    /// have found out who calls.
+    /// The guard of a route with this access. A public one looks at no token. Without
+    /// `authentication`, a layer outside has to authenticate the caller.
     ///
-    /// A scope that `access` requires without `authentication` to check it cannot be granted: every request is refused then.
+    /// Scopes that `access` requires without `authentication` to check them cannot be granted:
+    /// every request is refused then.
     #[must_use]
     pub fn new(authentication: Option<&Authentication>, access: Access) -> Self {
-        let authentication = authentication.map(|authentication| match &access.scope {
-            Some(scope) => authentication.0.with_scope(Arc::clone(scope)),
-            None => authentication.clone(),
-        });
         Self {
-            authentication,
+            authentication: authentication
+                .map(|authentication| authentication.with_scopes(&access.scopes)),
             access,
         }
     }
 
-    /// Whether anybody may call the route.
+    /// Whether the route requires nothing.
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.access.is_public()
     }
 
-    /// What has to happen before the route's handler is called. On the way the verified claims, and the permit in a
-    /// [`PermitSlot`](crate::PermitSlot), are put into the request's extensions. Where the permit is obtained here, its execution has
-    /// started, and is finished when the handler has answered.
+    /// Does what has to happen before the route's handler is called. On the way the verified
+    /// claims, and the permit in a [`PermitSlot`](crate::PermitSlot), are put into the request's
+    /// extensions. Where the permit is obtained here, its execution has started, and is finished
+    /// when the handler has answered.
+    ///
+    /// The path is [checked](check_request_path), of public routes too. The permits of outer layers
+    /// are taken out of the request: they were granted for what those layers asked, and the handler
+    /// gets one for what this route declares, or none.
     ///
     /// # Errors
     ///
@@ -212,13 +271,14 @@ impl Guard {
         authority: &dyn DynAuthority,
         request: &mut Parts,
     ) -> Result<Option<Execution>, Refusal> {
+        slot::remove_all(&mut request.extensions);
+        check_request_path(request)?;
         if self.is_public() {
             return Ok(None);
         }
-        check_path(request.uri.path())?;
         match &self.authentication {
-            Some(authentication) => authentication.0.admit(request).await?,
-            None if self.access.scope.is_some() => {
+            Some(authentication) => authentication.admit(request).await?,
+            None if !self.access.scopes.is_empty() => {
                 return Err(Refusal::misconfigured(
                     "a scope is required, and nothing authenticates: give the router an `AtiLayer`",
                 ));
@@ -230,5 +290,18 @@ impl Guard {
             Kind::Handler(_) => claims(request).map(|_| None),
             Kind::Permit(target) => target.admit(authority, request).await.map(Some),
         }
+    }
+
+    /// Adds the [realm](AtiLayer::realm) and the [URL of the metadata](AtiLayer::resource_metadata)
+    /// of this guard's layers to the challenge of a response, if it has one.
+    #[must_use]
+    pub fn complete_challenge<B>(&self, response: Response<B>) -> Response<B> {
+        let Some(Authentication { first, last }) = &self.authentication else {
+            return response;
+        };
+        let layers = first.iter().chain([last]).rev();
+        layers.fold(response, |response, layer| {
+            layer.protection().completed(response)
+        })
     }
 }

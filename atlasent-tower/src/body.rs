@@ -42,6 +42,16 @@ impl<B> ResponseBody<B> {
     }
 }
 
+/// An empty body, which layers outside answer with, such as `tower_http::cors::CorsLayer` a
+/// preflight.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Refusal { body: None },
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;

@@ -6,8 +6,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::Refusal;
 use crate::problem::whole_seconds;
+use crate::{Refusal, header};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -21,33 +21,33 @@ const MAX_TEXT: usize = 2048;
 /// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own sign.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The content type to answer a gRPC request with. None for any other request, and gRPC is always POST: a GET that calls itself gRPC
-/// gets no answer with the status 200, which a cache would keep.
-pub(crate) fn content_type(request: &Parts) -> Option<HeaderValue> {
-    if request.method != Method::POST {
-        return None;
-    }
-    let asked = request.headers.get(CONTENT_TYPE)?.as_bytes();
-    // The longest first: one is the beginning of the other.
-    [
-        "application/grpc-web-text",
-        "application/grpc-web",
-        "application/grpc",
-    ]
-    .into_iter()
-    .find(|known| {
-        asked
-            .split_at_checked(known.len())
-            .is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(known.as_bytes()))
-    })
-    .map(HeaderValue::from_static)
+/// The media types of gRPC over HTTP/2 whose messages these services speak.
+const MEDIA_TYPES: [&str; 3] = [
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc+json",
+];
+
+/// Whether a request is a gRPC call: a POST of exactly one content type, which is one of gRPC's, in
+/// any case and with any parameters (RFC 9110 §8.3.1). A status in an answer of 200 misleads every
+/// other client, and a cache would keep the answer to a GET.
+pub(crate) fn is_call(request: &Parts) -> bool {
+    let Ok(Some(content_type)) = header::single(&request.headers, CONTENT_TYPE) else {
+        return false;
+    };
+    let media_type = content_type
+        .split_once(';')
+        .map_or(content_type, |(media_type, _)| media_type)
+        .trim_matches([' ', '\t']);
+    let is_grpc = |known: &&str| media_type.eq_ignore_ascii_case(known);
+    request.method == Method::POST && MEDIA_TYPES.iter().any(is_grpc)
 }
 
-pub(crate) fn response(refusal: &Refusal, content_type: HeaderValue) -> Response<Bytes> {
+pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     *headers = metadata(refusal);
-    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS, refusal.grpc_code().into());
     let message = utf8_percent_encode(&message(refusal), MESSAGE).to_string();
     if let Ok(message) = HeaderValue::try_from(message) {
@@ -110,11 +110,14 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn answered_as(method: Method, content_type: &str) -> Option<HeaderValue> {
-        let request = Request::builder()
-            .method(method)
-            .header(CONTENT_TYPE, content_type);
-        super::content_type(&request.body(()).unwrap().into_parts().0)
+    fn is_call(method: Method, content_types: &[&[u8]]) -> bool {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        for content_type in content_types {
+            let value = HeaderValue::from_bytes(content_type).unwrap();
+            request.headers_mut().append(CONTENT_TYPE, value);
+        }
+        super::is_call(&request.into_parts().0)
     }
 
     #[test]
@@ -125,7 +128,7 @@ mod tests {
             "%".repeat(20_000),
         ] {
             let refusal = Refusal::bad_request(text);
-            let told = response(&refusal, HeaderValue::from_static("application/grpc"));
+            let told = response(&refusal);
             let message = told.headers().get(GRPC_MESSAGE).unwrap();
             assert!(message.len() < 8 * 1024, "{}", message.len());
             assert_eq!(told.headers().get(GRPC_STATUS).unwrap(), "3");
@@ -134,23 +137,44 @@ mod tests {
     }
 
     #[test]
-    fn a_grpc_request_is_a_post_of_a_grpc_content_type() {
-        for (asked, answered) in [
-            ("application/grpc", "application/grpc"),
-            ("application/grpc+proto", "application/grpc"),
-            ("Application/gRPC", "application/grpc"),
-            ("application/grpc-web+proto", "application/grpc-web"),
-            ("application/grpc-web-text", "application/grpc-web-text"),
+    fn a_call_is_a_post_of_exactly_a_content_type_of_grpc() {
+        for grpc in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc+json",
+            "Application/gRPC",
+            "APPLICATION/GRPC+PROTO",
+            "application/grpc;charset=utf-8",
+            "application/grpc+proto ; a=\"b\"",
+            " application/grpc\t",
         ] {
-            assert_eq!(answered_as(Method::POST, asked).unwrap(), answered);
-            assert_eq!(answered_as(Method::GET, asked), None, "{asked}");
+            assert!(is_call(Method::POST, &[grpc.as_bytes()]), "{grpc}");
+            for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+                assert!(!is_call(method, &[grpc.as_bytes()]), "{grpc}");
+            }
         }
         for other in [
-            "application/json",
+            "application/grpcEVIL",
+            "application/grpc+",
+            "application/grpc+xml",
+            "application/grpc+proto+json",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpc-web-text",
+            "application/grpc, text/html",
+            "application/grpc/x",
+            "application / grpc",
             "application/grp",
             "text/application/grpc",
+            "application/json",
+            "x;application/grpc",
+            "",
         ] {
-            assert_eq!(answered_as(Method::POST, other), None, "{other}");
+            assert!(!is_call(Method::POST, &[other.as_bytes()]), "{other}");
         }
+        let two: [&[u8]; 2] = [b"application/grpc", b"application/grpc"];
+        assert!(!is_call(Method::POST, &two));
+        assert!(!is_call(Method::POST, &[b"application/grpc;\xff"]));
+        assert!(!is_call(Method::POST, &[]));
     }
 }

@@ -39,7 +39,8 @@
 //! - The inner service is called after an allow whose permit was verified, and so consumed; every other outcome is a [`Refusal`].
 //! - The agent comes from something authenticated. Headers that anybody can send name nobody, unless the target
 //!   [says so](RequestTarget::trusted_header).
-//! - A path that normalization would change is refused before anything is decided on it.
+//! - A path that normalization would change is refused before anything is decided on it: the whole
+//!   of it, inside of axum's `nest` as well (feature `axum`, which is on by default).
 //! - Bodies stream through as they are, and so do trailers and upgrades. Readiness is the inner service's. A request that is
 //!   dropped leaves nothing behind.
 //!
@@ -51,7 +52,9 @@
 //! | let nothing through without a permit | [`ProtectLayer`], with a [`RequestTarget`] or a [`Target`] of your own |
 //! | protect a gRPC server, method by method | [`ProtectedMethods`] |
 //! | use the permit further in | [`PermitSlot`] |
+//! | be sure that one permit is one call, whatever stands in between | [`TakePermitLayer`] |
 //! | answer refusals in your own way | [`Respond`], [`Refusal`] |
+//! | answer refusals as gRPC statuses | [`GrpcStatus`] |
 //! | extractors and routers for axum | the crate `atlasent-axum` |
 //!
 //! [tower]: https://docs.rs/tower
@@ -60,6 +63,7 @@ mod access;
 mod ati;
 mod bearer;
 mod body;
+mod challenge;
 mod grpc;
 mod header;
 mod methods;
@@ -76,9 +80,12 @@ pub use access::{Access, Authentication, Guard};
 pub use ati::{AtiFuture, AtiLayer, AtiService};
 pub use body::ResponseBody;
 pub use methods::{ProtectedMethods, ProtectedMethodsService};
-pub use path::check_path;
-pub use protect::{PermitSlot, ProtectFuture, ProtectLayer, ProtectService};
+pub use path::{check_path, check_request_path, whole_path};
+pub use protect::{
+    PermitSlot, ProtectFuture, ProtectLayer, ProtectService, TakePermitFuture, TakePermitLayer,
+    TakePermitService,
+};
 pub use refusal::{Refusal, Unauthenticated};
-pub use respond::{ProblemDetails, Respond};
+pub use respond::{GrpcStatus, ProblemDetails, Respond};
 pub use table::{Route, RouteTable};
 pub use target::{Asked, RequestTarget, Target, admit, claims, subject};

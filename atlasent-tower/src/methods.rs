@@ -7,18 +7,20 @@ use std::task::{Context, Poll};
 
 use ati_client::RateStore;
 use atlasent::{Authority, DynAuthority};
+use http::request::Parts;
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::protect::{Answers, ProtectFuture};
+use crate::protect::{Answers, ProtectFuture, repeat};
 use crate::{
-    Access, AtiLayer, Authentication, Guard, ProblemDetails, Refusal, Respond, Route, RouteTable,
-    check_path, ready,
+    Access, AtiLayer, Authentication, GrpcStatus, Guard, Refusal, Respond, Route, RouteTable,
+    check_request_path, ready,
 };
 
-/// A layer for gRPC servers. Every method names its action, or says that it is public; what is not named is refused as if it was
-/// not there.
+/// A layer for gRPC servers. Every method names its action, or says that it is public; a method
+/// that is not named is refused as if it did not exist. Refusals are gRPC statuses, and problem
+/// details for requests that are no gRPC calls: see [`GrpcStatus`].
 ///
 /// ```
 /// # use ati_client::{SigningKey, Verifier};
@@ -45,7 +47,8 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ProtectedMethods {
-    methods: HashMap<String, Access>,
+    /// More than one access of a method cannot be told apart: such a method is refused.
+    methods: HashMap<String, Vec<Access>>,
     authentication: Option<Authentication>,
     authority: Arc<dyn DynAuthority>,
     answers: Answers,
@@ -59,38 +62,53 @@ impl ProtectedMethods {
             methods: HashMap::new(),
             authentication: None,
             authority: Arc::new(authority),
-            answers: Answers::new(Arc::new(ProblemDetails)),
+            answers: Answers::new(Arc::new(GrpcStatus)),
         }
     }
 
-    /// Finds out who calls, for all methods that are not public, in whatever order they are named.
+    /// Authenticates the callers of all methods that are not public, in whatever order they are
+    /// named. A second call adds: a request has to pass both layers.
     #[must_use]
     pub fn authenticate<S: RateStore>(mut self, layer: AtiLayer<S>) -> Self {
-        self.authentication = Some(layer.into());
+        self.authentication = Some(match self.authentication {
+            Some(outer) => outer.and(layer),
+            None => layer.into(),
+        });
         self
     }
 
-    /// Says what a method asks for, which is named like `package.Service/Method`. Said twice of one method, the last counts.
+    /// Declares what a method requires, which is named like `package.Service/Method`. A second call
+    /// adds another method.
+    ///
+    /// A method that is declared twice is a misconfiguration, since one declaration would drop what
+    /// the other requires: each of its calls is refused with 13 `INTERNAL`, and the table shows
+    /// both.
     #[must_use]
     pub fn method(mut self, name: &str, access: Access) -> Self {
         let name = name.strip_prefix('/').unwrap_or(name);
-        self.methods.insert(name.to_owned(), access);
+        self.methods
+            .entry(name.to_owned())
+            .or_default()
+            .push(access);
         self
     }
 
-    /// Puts refusals to the caller in another way than [`ProblemDetails`].
+    /// Answers refusals by another responder than [`GrpcStatus`]. A second call replaces it.
     #[must_use]
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
         self.answers = Answers::new(Arc::new(responder));
         self
     }
 
-    /// All methods and what they ask for.
+    /// All methods and what they require.
     #[must_use]
     pub fn table(&self) -> RouteTable {
         let methods = self.methods.iter();
         methods
-            .map(|(name, access)| Route::new("gRPC", format!("/{name}"), access))
+            .flat_map(|(name, accesses)| {
+                let route = move |access| Route::new("gRPC", format!("/{name}"), access);
+                accesses.iter().map(route)
+            })
             .collect()
     }
 }
@@ -107,9 +125,10 @@ impl<I> Layer<I> for ProtectedMethods {
     type Service = ProtectedMethodsService<I>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        let guards = self.methods.iter().map(|(name, access)| {
-            let guard = Guard::new(self.authentication.as_ref(), access.clone());
-            (name.clone(), guard)
+        let guard = |access: &Access| Guard::new(self.authentication.as_ref(), access.clone());
+        let guards = self.methods.iter().map(|(name, accesses)| {
+            let guards = accesses.iter().map(guard);
+            (name.clone(), guards.collect())
         });
         ProtectedMethodsService {
             inner,
@@ -117,6 +136,7 @@ impl<I> Layer<I> for ProtectedMethods {
                 guards: guards.collect(),
                 authority: Arc::clone(&self.authority),
                 answers: self.answers.clone(),
+                repeats: repeat::repeats::<I>(),
             }),
         }
     }
@@ -130,18 +150,31 @@ pub struct ProtectedMethodsService<I> {
 }
 
 struct Shared {
-    guards: HashMap<String, Guard>,
+    guards: HashMap<String, Vec<Guard>>,
     authority: Arc<dyn DynAuthority>,
     answers: Answers,
+    /// Whether the inner service is known to call on more than once.
+    repeats: bool,
 }
 
 impl Shared {
-    fn guard(&self, path: &str) -> Result<&Guard, Refusal> {
-        check_path(path)?;
-        let guard = path
-            .strip_prefix('/')
-            .and_then(|name| self.guards.get(name));
-        guard.ok_or(Refusal::NotFound)
+    fn guard(&self, request: &mut Parts) -> Result<&Guard, Refusal> {
+        if self.repeats {
+            return Err(repeat::refusal());
+        }
+        check_request_path(request)?;
+        let name = request.uri.path().strip_prefix('/');
+        match name
+            .and_then(|name| self.guards.get(name))
+            .map(Vec::as_slice)
+        {
+            Some([guard]) => Ok(guard),
+            Some([_, _, ..]) => Err(Refusal::misconfigured(format!(
+                "the method `{}` is declared twice: declare it once",
+                name.unwrap_or_default()
+            ))),
+            Some([]) | None => Err(Refusal::NotFound),
+        }
     }
 }
 
@@ -166,19 +199,18 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let passed = match shared.guard(parts.uri.path()) {
-                Ok(guard) => guard.pass(&*shared.authority, &mut parts).await,
-                Err(refusal) => Err(refusal),
+            let guard = match shared.guard(&mut parts) {
+                Ok(guard) => guard,
+                Err(refusal) => return Ok(shared.answers.refuse(&refusal, &parts)),
             };
-            match passed {
+            let response = match guard.pass(&*shared.authority, &mut parts).await {
                 Ok(execution) => {
-                    shared
-                        .answers
-                        .execute(execution, inner, Request::from_parts(parts, body))
-                        .await
+                    let request = Request::from_parts(parts, body);
+                    shared.answers.execute(execution, inner, request).await?
                 }
-                Err(refusal) => Ok(shared.answers.refuse(&refusal, &parts)),
-            }
+                Err(refusal) => shared.answers.refuse(&refusal, &parts),
+            };
+            Ok(guard.complete_challenge(response))
         })
     }
 }

@@ -4,7 +4,70 @@
 //! part of a system takes for the same and another does not. So a path that normalization would change (RFC 3986
 //! §6.2.2) is refused, and so is one that hides a separator in an escape.
 
+use http::Uri;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+
 use crate::Refusal;
+
+/// The path of a request that was found to be in normal form. Only this module makes one, and it is
+/// good for this very path: a request whose path is another by now is checked again.
+#[derive(Clone)]
+struct CheckedPath(PathAndQuery);
+
+/// Refuses a request whose whole path is not in normal form, and remembers in its extensions that
+/// it is. Every way to a handler begins with it: the layers, the guards of routes, and the
+/// extractors of `atlasent-axum`.
+///
+/// Inside of `axum::Router::nest` a request's own path is the rest of the [whole](whole_path), and
+/// both have to pass. A path that a middleware has rewritten since it was checked is checked again.
+///
+/// ```
+/// use atlasent_tower::check_request_path;
+///
+/// let (mut request, ()) = http::Request::get("/acme/..%2Fetc").body(()).unwrap().into_parts();
+/// assert!(check_request_path(&mut request).is_err());
+/// ```
+///
+/// # Errors
+///
+/// As [`check_path`].
+pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
+    let whole = whole_uri(request);
+    let (whole_path, path) = (whole.path(), request.uri.path());
+    let checked = request.extensions.get::<CheckedPath>();
+    let checked = checked.is_some_and(|CheckedPath(checked)| checked.path() == whole_path);
+    if !checked {
+        check_path(whole_path)?;
+    }
+    // Routers strip whole segments from the front, and what is left of a path in normal form is in
+    // normal form.
+    if !(path.starts_with('/') && whole_path.ends_with(path)) {
+        check_path(path)?;
+    }
+    if !checked && let Some(path) = whole.path_and_query().cloned() {
+        request.extensions.insert(CheckedPath(path));
+    }
+    Ok(())
+}
+
+/// The path of a request as the service got it: inside of `axum::Router::nest` as well, where the
+/// request itself has the rest of it.
+///
+/// Without the feature `axum`, which is on by default, this crate does not know what axum has
+/// stripped.
+#[must_use]
+pub fn whole_path(request: &Parts) -> &str {
+    whole_uri(request).path()
+}
+
+fn whole_uri(request: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(whole)) = request.extensions.get() {
+        return whole;
+    }
+    &request.uri
+}
 
 /// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that hides a separator or a control character in an escape.
 ///
@@ -152,7 +215,79 @@ mod tests {
         }
     }
 
+    fn request(uri: &str) -> Parts {
+        let (mut request, ()) = http::Request::new(()).into_parts();
+        request.uri = uri.parse().unwrap();
+        request
+    }
+
+    #[test]
+    fn a_checked_path_is_remembered_and_good_for_no_other() {
+        let mut request = request("/acme/x?a=b");
+        check_request_path(&mut request).unwrap();
+        let CheckedPath(checked) = request.extensions.get().unwrap();
+        assert_eq!(checked.path(), "/acme/x");
+        for uri in ["/acme/%2e%2e", "//acme/x", "/acme/x/..", "/%61cme/x"] {
+            request.uri = uri.parse().unwrap();
+            assert!(check_request_path(&mut request).is_err(), "{uri}");
+        }
+        request.uri = "/acme/y".parse().unwrap();
+        check_request_path(&mut request).unwrap();
+        let CheckedPath(checked) = request.extensions.get().unwrap();
+        assert_eq!(checked.path(), "/acme/y");
+    }
+
+    #[test]
+    fn a_path_that_is_refused_is_not_remembered() {
+        let mut request = request("/acme/..");
+        assert!(check_request_path(&mut request).is_err());
+        assert!(request.extensions.get::<CheckedPath>().is_none());
+        assert!(check_request_path(&mut request).is_err());
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn of_a_path_that_is_stripped_both_ends_are_checked() {
+        use axum::extract::OriginalUri;
+
+        for (whole, rest, passes) in [
+            ("/acme/deep/x", "/x", true),
+            ("/acme/deep", "/", true),
+            ("/acme/deep/", "/", true),
+            ("/acme/deep/x", "/acme/deep/x", true),
+            // Whatever it was rewritten to, it is in normal form.
+            ("/acme/deep/x", "/other", true),
+            ("/%61cme/deep/x", "/x", false),
+            ("/../deep/x", "/x", false),
+            ("/a%2Fb/deep/x", "/x", false),
+            ("/acme/deep//x", "/x", false),
+            ("/acme/deep/x", "/..%2Fx", false),
+            ("/acme/deep/x", "/./x", false),
+            ("/acme/deep/x", "//x", false),
+        ] {
+            let mut request = request(rest);
+            request
+                .extensions
+                .insert(OriginalUri(whole.parse().unwrap()));
+            assert_eq!(whole_path(&request), whole);
+            for _ in 0..2 {
+                let checked = check_request_path(&mut request).is_ok();
+                assert_eq!(checked, passes, "{whole}, {rest}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_left_of_a_path_in_normal_form_is_in_normal_form(text in "/[a-z0-9%2-7A-F./~ -]{0,12}") {
+            if why_not_normal(&text).is_none() {
+                for (at, _) in text.match_indices('/') {
+                    let (_, rest) = text.split_at(at);
+                    prop_assert_eq!(why_not_normal(rest), None, "{} of {}", rest, text);
+                }
+            }
+        }
+
         #[test]
         fn no_two_paths_that_pass_decode_to_the_same(text in "/[a-z0-9%2-7A-F./~ -]{0,12}") {
             if why_not_normal(&text).is_none() {

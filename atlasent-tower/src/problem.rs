@@ -9,6 +9,7 @@ use http::{HeaderValue, Response};
 use serde::Serialize;
 
 use crate::Refusal;
+use crate::challenge::{Challenge, Protection};
 
 /// The body. Its `type` is `about:blank`, which is what leaving it out means, so its title is that of the status.
 #[derive(Serialize)]
@@ -60,11 +61,14 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
     );
     // What was refused now may be allowed in a minute.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(challenge) = refusal.challenge() {
-        headers.insert(WWW_AUTHENTICATE, challenge);
-    }
     if let Some(wait) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+    }
+    if let Some(challenge) = Challenge::new(refusal) {
+        if let Some(value) = challenge.header(&Protection::default()) {
+            headers.insert(WWW_AUTHENTICATE, value);
+        }
+        response.extensions_mut().insert(challenge);
     }
     response
 }

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use ati_client::Error as AtiError;
 use atlasent::{Code, Denied, Error, Escaped, Failure};
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use crate::{Respond, problem};
 
@@ -84,10 +83,18 @@ pub enum Unauthenticated {
     /// The header `Authorization` cannot be read, or can be read in two ways.
     #[error("the header `Authorization` {0}: send one, as `Authorization: Bearer <token>`")]
     BadHeader(&'static str),
+    /// The header `Authorization` is of another scheme than `Bearer`.
+    #[error(
+        "the header `Authorization` is not of the scheme `Bearer`: send one, as `Authorization: Bearer <token>`"
+    )]
+    OtherScheme,
     /// The token may not be believed.
     #[error(transparent)]
     BadToken(AtiError),
-    /// What should name the agent does not.
+    /// The token is genuine, and its `sub` cannot be an agent's name.
+    #[error("the token's `sub` names no agent: {}", Escaped::new(.0))]
+    BadSubject(String),
+    /// What should name the agent, such as a trusted header, does not.
     #[error("{}", Escaped::new(.0))]
     NoAgent(String),
 }
@@ -202,28 +209,6 @@ impl Refusal {
         self.log();
         problem::response(self)
     }
-
-    /// The value of `WWW-Authenticate` (RFC 6750 §3), which a 401 has to have.
-    pub(crate) fn challenge(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Unauthenticated(_) => {
-                Some(HeaderValue::from_static(r#"Bearer error="invalid_token""#))
-            }
-            Self::MissingScope { scope } => {
-                let mut value = String::from(r#"Bearer error="insufficient_scope""#);
-                // What a scope-token may hold (RFC 6749 §3.3) needs no escape in a quoted string.
-                if scope.bytes().all(is_scope_character) {
-                    let _ = write!(value, r#", scope="{scope}""#);
-                }
-                HeaderValue::try_from(value).ok()
-            }
-            _ => None,
-        }
-    }
-}
-
-fn is_scope_character(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
 
 impl From<Error> for Refusal {

@@ -12,11 +12,12 @@ pub struct Route {
     pub method: String,
     /// The path, as it was declared.
     pub path: String,
-    /// Whether anybody may call it.
+    /// Whether it requires nothing.
     pub public: bool,
-    /// The action that a permit is needed for. None where it depends on the request, or where a scope is all that is needed.
+    /// The action that a permit is required for. Absent where it depends on the request, and where
+    /// scopes are all that is required.
     pub action: Option<String>,
-    /// The ATI scope that a token has to grant.
+    /// The ATI scopes that a token has to grant, separated by spaces (RFC 6749 §3.3).
     pub scope: Option<String>,
 }
 
@@ -24,12 +25,13 @@ impl Route {
     /// The route of this method and path, with this access.
     #[must_use]
     pub fn new(method: impl Into<String>, path: impl Into<String>, access: &Access) -> Self {
+        let scopes: Vec<&str> = access.required_scopes().collect();
         Self {
             method: method.into(),
             path: path.into(),
             public: access.is_public(),
             action: access.action_name().map(str::to_owned),
-            scope: access.required_scope().map(str::to_owned),
+            scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
         }
     }
 }
@@ -39,7 +41,9 @@ impl Route {
 /// ```text
 /// METHOD  PATH            ACTION                 SCOPE
 /// GET     /health         (public)
+/// HEAD    /health         (public)
 /// GET     /patients/{id}  read_patient_record    tool:ehr:read
+/// HEAD    /patients/{id}  read_patient_record    tool:ehr:read
 /// PUT     /patients/{id}  modify_patient_record  tool:ehr:write
 /// ```
 ///
@@ -48,7 +52,7 @@ impl Route {
 pub struct RouteTable(Vec<Route>);
 
 impl RouteTable {
-    /// Each of them.
+    /// The routes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
     }

@@ -51,6 +51,10 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     ///
     /// A second call adds: all scopes are required, and the first that is not granted is named.
     ///
+    /// The claims have to be the agent's own: if their `sub` is not the agent who asks, the action
+    /// is refused as well, with the code `SCOPE_OF_ANOTHER_AGENT`. One agent's token grants nothing
+    /// to another.
+    ///
     /// ```
     /// use ati_client::Claims;
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};

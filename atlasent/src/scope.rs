@@ -7,12 +7,15 @@ use ati_client::Claims;
 use crate::{Decision, Denied, Error, EvaluateRequest};
 
 /// The code of a refusal for want of a scope.
-const CODE: &str = "SCOPE_MISSING";
+const MISSING: &str = "SCOPE_MISSING";
+/// The code of a refusal because the claims are another agent's.
+const OF_ANOTHER: &str = "SCOPE_OF_ANOTHER_AGENT";
 
-/// A scope, and whether it is granted.
+/// A scope, whom the claims are of, and whether they grant it.
 #[derive(Debug)]
 pub(crate) struct Checked {
     required: String,
+    subject: String,
     granted: Result<bool, ati_client::Error>,
 }
 
@@ -20,35 +23,50 @@ impl Checked {
     pub(crate) fn new(required: &str, claims: &Claims) -> Self {
         Self {
             required: required.to_owned(),
+            subject: claims.sub().to_owned(),
             granted: claims.scopes().grants(required),
         }
     }
 
-    /// A refusal unless it is granted.
+    /// Fails unless the claims are the agent's own, and grant the scope.
     pub(crate) fn require(&self, request: &EvaluateRequest) -> Result<(), Error> {
-        match &self.granted {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Denied {
+        let granted = match &self.granted {
+            Ok(granted) => *granted,
+            Err(error) => return Err(Error::invalid(error.to_string())),
+        };
+        let refuse = |code: &str, reason: String, missing: Option<String>| {
+            Err(Denied {
                 decision: Decision::Deny,
                 action: request.action_type.clone(),
                 agent: request.actor_id.clone(),
-                reason: format!(
-                    "the agent's token does not grant the scope `{}`",
-                    self.required
-                ),
-                code: Some(CODE.to_owned()),
+                reason,
+                code: Some(code.to_owned()),
                 evaluation_id: None,
                 request_id: None,
                 escalation_id: None,
                 approval_url: None,
                 audit_hash: None,
                 outcome: None,
-                missing_scope: Some(self.required.clone()),
+                missing_scope: missing,
                 retry_after: None,
             }
-            .into()),
-            Err(error) => Err(Error::invalid(error.to_string())),
+            .into())
+        };
+        if self.subject != request.actor_id.as_str() {
+            let reason = format!(
+                "the claims that are to grant the scope `{}` are of another agent: take the agent from `claims.sub()`",
+                self.required
+            );
+            return refuse(OF_ANOTHER, reason, None);
         }
+        if !granted {
+            let reason = format!(
+                "the agent's token does not grant the scope `{}`",
+                self.required
+            );
+            return refuse(MISSING, reason, Some(self.required.clone()));
+        }
+        Ok(())
     }
 }
 

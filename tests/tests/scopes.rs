@@ -104,6 +104,60 @@ fn without_the_scope_nobody_is_asked_and_nothing_runs() {
 }
 
 #[test]
+fn the_claims_of_another_agent_grant_nothing() {
+    #[protect(action = "github.search", agent = agent, authority = authority,
+        scope = "tool:github:search", claims = claims)]
+    async fn asynchronous(
+        agent: &str,
+        authority: &MockAuthority,
+        claims: &Claims,
+        ran: &Ran,
+    ) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+
+    #[protect(action = "github.search", agent = agent, authority = authority,
+        scope = "tool:github:search", claims = claims)]
+    fn blocking(
+        agent: &str,
+        authority: &MockAuthority,
+        claims: &Claims,
+        ran: &Ran,
+    ) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+
+    let (authority, ran) = (MockAuthority::new().allow(ACTION), Ran::new());
+    for scope in ["*", "tool:github:search", "help"] {
+        let claims = claims(scope);
+        for agent in ["deploy-bot", "AGENT-7", "agent-7 ", "agent-70"] {
+            let ask = authority.ask(agent, AnyAction::new(ACTION).unwrap());
+            let ask = ask.scope("tool:github:search", &claims).protect();
+            let results = [
+                futures_executor::block_on(ask).map(drop),
+                futures_executor::block_on(asynchronous(agent, &authority, &claims, &ran)),
+                blocking(agent, &authority, &claims, &ran),
+            ];
+            for result in results {
+                let error = result.unwrap_err();
+                let denied = error.denied().unwrap();
+                assert_eq!(denied.code(), Some("SCOPE_OF_ANOTHER_AGENT"), "{agent}");
+                assert_eq!(
+                    (denied.missing_scope(), denied.agent().as_str()),
+                    (None, agent)
+                );
+            }
+        }
+    }
+    assert_eq!((ran.count(), authority.calls().len()), (0, 0));
+    let own = claims("tool:github:search");
+    blocking("agent-7", &authority, &own, &ran).unwrap();
+    assert_eq!((ran.count(), authority.calls().len()), (1, 2));
+}
+
+#[test]
 fn a_scope_that_is_none_is_a_mistake_and_opens_nothing() {
     let tools = Tools::granting("*");
     for scope in ["", "tool:a tool:b"] {

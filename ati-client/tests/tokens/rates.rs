@@ -1,6 +1,6 @@
 //! Rates, under a clock that the test holds.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -418,4 +418,78 @@ fn another_store_can_count_and_what_it_cannot_count_is_not_let_through() {
         })
     );
     assert_eq!(block_on(limiter.check(&agent, "help", after(0))), Ok(()));
+}
+
+/// Remembers the patterns of each call that it was asked to count.
+#[derive(Clone, Default)]
+struct Counted(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl RateStore for Counted {
+    async fn take(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
+        let patterns = windows.iter().map(|window| window.pattern.to_owned());
+        self.0.lock().unwrap().push(patterns.collect());
+        Ok(())
+    }
+}
+
+fn check_all(
+    limiter: &RateLimiter,
+    claims: &Claims,
+    scopes: &[&str],
+    now: SystemTime,
+) -> Result<(), Error> {
+    block_on(limiter.check_all(claims, scopes, now))
+}
+
+#[test]
+fn every_rate_that_covers_any_required_scope_counts_one_call_once() {
+    let counted = Counted::default();
+    let limiter = RateLimiter::with_store(counted.clone());
+    let rates = ["*", "audit", "skill:*", "tool:*", "tool:x", "tool:y"];
+    let agent = claims("a", &rates.map(|pattern| (pattern, "9/m")));
+    for (scopes, patterns) in [
+        (&["tool:x"][..], &["*", "tool:*", "tool:x"][..]),
+        (&["tool:x", "audit"], &["*", "audit", "tool:*", "tool:x"]),
+        (&["audit", "tool:x"], &["*", "audit", "tool:*", "tool:x"]),
+        (
+            &["tool:x", "tool:y", "tool:x"],
+            &["*", "tool:*", "tool:x", "tool:y"],
+        ),
+        (&["help"], &["*"]),
+        (&[], &["*"]),
+    ] {
+        block_on(limiter.check_all(&agent, scopes, after(0))).unwrap();
+        let mut found = counted.0.lock().unwrap().pop().unwrap();
+        found.sort();
+        assert_eq!(found, patterns, "{scopes:?}");
+    }
+}
+
+#[test]
+fn a_call_that_one_of_its_scopes_has_no_room_for_is_counted_for_none() {
+    let limiter = RateLimiter::new(10);
+    let agent = claims("a", &[("tool:x", "5/d"), ("audit", "1/d")]);
+    let both = ["tool:x", "audit"];
+    assert_eq!(check_all(&limiter, &agent, &both, after(0)), Ok(()));
+    for _ in 0..10 {
+        let refusal = check_all(&limiter, &agent, &both, after(0));
+        assert_eq!(refusal, exceeded("audit", 86_400_000));
+    }
+    let left = (0..9).filter(|_| check(&limiter, &agent, "tool:x", after(0)).is_ok());
+    assert_eq!(left.count(), 4);
+}
+
+#[test]
+fn a_scope_that_is_none_is_a_mistake_wherever_it_stands() {
+    let limiter = RateLimiter::new(10);
+    let agent = claims("a", &[("*", "1/d")]);
+    for scopes in [["tool:x", ""], ["", "tool:x"], ["tool:x", "tool:y tool:z"]] {
+        let refusal = check_all(&limiter, &agent, &scopes, after(0));
+        assert!(
+            matches!(refusal, Err(Error::BadScope { .. })),
+            "{refusal:?}"
+        );
+    }
+    // None of them was counted.
+    assert_eq!(check_all(&limiter, &agent, &["tool:x"], after(0)), Ok(()));
 }

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use atlasent::{DynAuthority, Execution};
 use atlasent_tower::{Guard, Refusal, Respond};
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,7 +12,6 @@ use axum::response::Response;
 use http::request::Parts;
 
 use crate::HasAuthority;
-use crate::whole_path::whole_path;
 
 /// A handler that is called when the guard has let the request pass.
 #[derive(Clone)]
@@ -31,17 +29,6 @@ impl<H> Guarded<H> {
             responder,
         }
     }
-
-    async fn pass(
-        &self,
-        authority: &dyn DynAuthority,
-        request: &mut Parts,
-    ) -> Result<Option<Execution>, Refusal> {
-        if !self.guard.is_public() {
-            whole_path(request)?;
-        }
-        self.guard.pass(authority, request).await
-    }
 }
 
 /// Keeps `Guarded`'s signature apart from those of functions.
@@ -58,18 +45,21 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let authority = state.authority();
-            let execution = match self.pass(authority.as_dyn(), &mut parts).await {
-                Ok(execution) => execution,
-                Err(refusal) => return respond(&*self.responder, &refusal, &parts),
+            let passed = self.guard.pass(authority.as_dyn(), &mut parts).await;
+            let response = match passed {
+                Ok(execution) => {
+                    let request = Request::from_parts(parts, body);
+                    let mut response = self.handler.call(request, state).await;
+                    if let Some(execution) = execution {
+                        let record = execution.finish(response.status().is_server_error());
+                        let record = Arc::unwrap_or_clone(record);
+                        response.extensions_mut().insert(record);
+                    }
+                    response
+                }
+                Err(refusal) => respond(&*self.responder, &refusal, &parts),
             };
-            let request = Request::from_parts(parts, body);
-            let mut response = self.handler.call(request, state).await;
-            if let Some(execution) = execution {
-                let record = execution.finish(response.status().is_server_error());
-                let record = Arc::unwrap_or_clone(record);
-                response.extensions_mut().insert(record);
-            }
-            response
+            self.guard.complete_challenge(response)
         })
     }
 }

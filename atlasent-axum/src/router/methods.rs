@@ -11,6 +11,10 @@ use super::handler::Guarded;
 use crate::HasAuthority;
 
 /// The methods of one path. It comes from [`get`], [`post`] and their kin.
+///
+/// Each call adds a method. One that is declared twice for a path is refused when the router is
+/// built: see [`with_state`](crate::ProtectedRouter::with_state). `HEAD` is answered by the handler
+/// of `GET`, behind its guard, unless it is declared by itself.
 #[must_use]
 pub struct ProtectedMethodRouter<S>(Vec<Method<S>>);
 
@@ -53,7 +57,7 @@ impl<T> RouteAccess<T> for Access {
 macro_rules! methods {
     ($($name:ident, $method:ident, $text:literal;)*) => {
         $(
-            #[doc = concat!("A path that is called with `", $text, "`, by callers who have what `access` asks for.")]
+            #[doc = concat!("A path with the method `", $text, "`, for callers who have what `access` requires.")]
             pub fn $name<A, H, T, S>(access: A, handler: H) -> ProtectedMethodRouter<S>
             where
                 A: RouteAccess<T>,
@@ -70,7 +74,7 @@ macro_rules! methods {
             S: HasAuthority + Clone + Send + Sync + 'static,
         {
             $(
-                #[doc = concat!("And with `", $text, "`.")]
+                #[doc = concat!("Adds the method `", $text, "`.")]
                 pub fn $name<A, H, T>(self, access: A, handler: H) -> Self
                 where
                     A: RouteAccess<T>,

@@ -16,32 +16,29 @@ use crate::{ActionSource, Authorized};
 /// ProtectedRouter::<SharedAuthority>::new().route("/", post(by_signature(), deploy));
 /// ```
 pub fn by_signature() -> BySignature {
-    BySignature { scope: None }
+    BySignature { scopes: Vec::new() }
 }
 
 /// What [`by_signature`] gives.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BySignature {
-    scope: Option<String>,
+    scopes: Vec<String>,
 }
 
 impl BySignature {
-    /// Also requires an ATI scope before anybody is asked: see [`Access::scope`].
-    pub fn scope(self, required: impl Into<String>) -> Self {
-        Self {
-            scope: Some(required.into()),
-        }
+    /// Requires an ATI scope before the authority is asked. A second call adds: see
+    /// [`Access::scope`].
+    pub fn scope(mut self, required: impl Into<String>) -> Self {
+        self.scopes.push(required.into());
+        self
     }
 }
 
 impl<T: ShowsPermit> RouteAccess<T> for BySignature {
     fn access(self) -> Access {
         let access = Access::in_handler(T::Action::NAME);
-        match self.scope {
-            Some(scope) => access.scope(scope),
-            None => access,
-        }
+        self.scopes.into_iter().fold(access, Access::scope)
     }
 }
 

@@ -15,12 +15,13 @@ use tower_layer::Layer;
 
 pub use service::{AtiFuture, AtiService};
 
-use crate::{ProblemDetails, Refusal, Respond, Unauthenticated, bearer, check_path};
+use crate::challenge::Protection;
+use crate::{ProblemDetails, Refusal, Respond, Unauthenticated, bearer, check_request_path};
 
-/// How many subjects times patterns are counted unless it is said otherwise.
+/// How many subjects times patterns are counted by default.
 const WINDOWS: usize = 10_000;
 
-/// Nobody: a request without a token, where that is allowed.
+/// Marks a request that was admitted without a token.
 #[derive(Clone, Copy)]
 pub(crate) struct Anonymous;
 
@@ -48,9 +49,27 @@ pub(crate) struct Anonymous;
 ///
 /// # Rates
 ///
-/// A token's rates are for scopes, so they are counted for the scope that is required, in this process, by a [`RateLimiter`] for
-/// 10,000 subjects times patterns; [`rates`](Self::rates) brings another one. Where no scope is required, nothing says what is
-/// called, and only rates for `*` count.
+/// A token's rates are for scopes. Of all the scopes that a layer requires, every rate that covers
+/// one is counted, and each of them once for a call, whatever number of the scopes it covers. A
+/// call that one of the rates refuses is counted in none. Where no scope is required, nothing says
+/// what is called, and only rates for `*` count. A token without rates costs nothing.
+///
+/// Calls are counted in this process, by a [`RateLimiter`] for 10,000 subjects times patterns;
+/// [`rates`](Self::rates) brings another one. Each layer that a request goes through counts for
+/// itself: two layers that share a limiter count the request twice.
+///
+/// # CORS
+///
+/// A browser sends the preflight of a cross-origin request (`OPTIONS`, Fetch §3.2.2) without a
+/// token. So a CORS layer, such as `tower_http::cors::CorsLayer`, stands **outside** of this one:
+/// it answers preflights by itself, and lets pages read the refusals.
+///
+/// ```text
+/// CorsLayer → AtiLayer → service        preflights are answered, everything else needs a token
+/// AtiLayer → CorsLayer → service        preflights are refused with 401, and browsers send nothing else
+/// ```
+///
+/// For pages that read the challenge, the CORS layer has to expose `WWW-Authenticate`.
 pub struct AtiLayer<S = MemoryRates> {
     config: Arc<Config<S>>,
 }
@@ -60,6 +79,7 @@ struct Config<S> {
     optional: bool,
     scopes: Vec<Scope>,
     rates: Arc<RateLimiter<S>>,
+    protection: Protection,
     responder: Arc<dyn Respond>,
 }
 
@@ -82,6 +102,7 @@ impl AtiLayer {
                 optional: false,
                 scopes: Vec::new(),
                 rates: Arc::new(RateLimiter::new(WINDOWS)),
+                protection: Protection::default(),
                 responder: Arc::new(ProblemDetails),
             }),
         }
@@ -89,24 +110,26 @@ impl AtiLayer {
 }
 
 impl<S: RateStore> AtiLayer<S> {
-    /// Also lets requests through that have no token at all, as nobody's. One with a token that may not be believed is refused
-    /// all the same.
+    /// Also lets requests through that have no token at all. One with a token that is not accepted
+    /// is refused all the same. A second call changes nothing, and a required scope, whenever it is
+    /// added, requires a token.
     ///
-    /// Whoever needs an agent further in (`ProtectLayer`, `Ati`) then answers with 401.
+    /// What needs an agent further in (`ProtectLayer`, `Ati`) answers anonymous requests with 401.
     #[must_use]
     pub fn optional(self) -> Self {
         self.with(|config| config.optional = true)
     }
 
-    /// Requires a scope, such as `tool:github:search`. Nobody is let through without it, an anonymous request included. Of several,
-    /// all are required, and the call is counted for the last.
+    /// Requires a scope, such as `tool:github:search`, of every request. A second call adds: all
+    /// scopes are required, and the call is counted for the rates of each, as [above](Self#rates).
     #[must_use]
     pub fn scope(self, required: impl Into<Arc<str>>) -> Self {
         let required = required.into();
         self.with(|config| config.scopes.push(Scope::Fixed(required)))
     }
 
-    /// Requires the scope that a request itself names, such as `tool:` and the name of the tool in its path.
+    /// Requires the scope that a request itself names, such as `tool:` and the name of the tool in
+    /// its path. A second call adds, as with [`scope`](Self::scope).
     ///
     /// ```
     /// # use atlasent_tower::{AtiLayer, Refusal};
@@ -127,7 +150,39 @@ impl<S: RateStore> AtiLayer<S> {
         self.with(|config| config.scopes.push(Scope::From(required)))
     }
 
-    /// Counts calls with another limiter, such as one with room for more agents, or one that several processes share.
+    /// Names the realm in the challenges of this layer, and of all that is inside of it (RFC 9110
+    /// §11.5). A second call replaces it.
+    ///
+    /// A realm that is not printable ASCII is a misconfiguration: every request is refused with
+    /// 500.
+    ///
+    /// ```
+    /// # use ati_client::Verifier;
+    /// # use atlasent_tower::AtiLayer;
+    /// # fn layer(verifier: Verifier) -> AtiLayer {
+    /// AtiLayer::new(verifier)
+    ///     .realm("clinic")
+    ///     .resource_metadata("https://clinic.example/.well-known/oauth-protected-resource")
+    /// # }
+    /// // WWW-Authenticate: Bearer realm="clinic", resource_metadata="https://clinic.example/.well-known/oauth-protected-resource"
+    /// ```
+    #[must_use]
+    pub fn realm(self, realm: impl AsRef<str>) -> Self {
+        self.with(|config| config.protection.set_realm(realm.as_ref()))
+    }
+
+    /// Says in challenges where the metadata of this protected resource is (RFC 9728 §5.1), as in
+    /// [`realm`](Self::realm). A second call replaces it.
+    ///
+    /// A URL that is not absolute, of `https` or `http`, without user and fragment, is a
+    /// misconfiguration: every request is refused with 500.
+    #[must_use]
+    pub fn resource_metadata(self, url: impl AsRef<str>) -> Self {
+        self.with(|config| config.protection.set_resource_metadata(url.as_ref()))
+    }
+
+    /// Counts calls with another limiter, such as one with room for more agents, or one that
+    /// several processes share. A second call replaces it.
     #[must_use]
     pub fn rates<S2: RateStore>(self, limiter: impl Into<Arc<RateLimiter<S2>>>) -> AtiLayer<S2> {
         let config = Arc::unwrap_or_clone(self.config);
@@ -137,12 +192,13 @@ impl<S: RateStore> AtiLayer<S> {
                 optional: config.optional,
                 scopes: config.scopes,
                 rates: limiter.into(),
+                protection: config.protection,
                 responder: config.responder,
             }),
         }
     }
 
-    /// Puts refusals to the caller in another way than [`ProblemDetails`].
+    /// Answers refusals by another responder than [`ProblemDetails`]. A second call replaces it.
     #[must_use]
     pub fn respond_with(self, responder: impl Respond) -> Self {
         let responder = Arc::new(responder);
@@ -157,7 +213,8 @@ impl<S: RateStore> AtiLayer<S> {
         }
     }
 
-    /// What the layer does to a request: finds out who asks, and puts the verified [`Claims`] into its extensions.
+    /// Does to a request what the layer does: verifies the token, checks the scopes, counts the
+    /// call, and puts the verified [`Claims`] into the extensions.
     ///
     /// # Errors
     ///
@@ -171,8 +228,10 @@ impl<S: RateStore> AtiLayer<S> {
 }
 
 impl<S: RateStore> Config<S> {
-    /// All that takes no waiting. What is left to do is to count the call, if the token has rates.
+    /// Does all that takes no waiting. What is left to do is to count the call, if the token has
+    /// rates.
     fn identify(&self, request: &mut Parts) -> Result<Option<Count>, Refusal> {
+        self.protection.check()?;
         // What another layer found out by its own rules does not count here.
         request.extensions.remove::<Claims>();
         request.extensions.remove::<Anonymous>();
@@ -182,26 +241,29 @@ impl<S: RateStore> Config<S> {
             None => return Err(Unauthenticated::NoToken.into()),
         };
         // Whatever is decided further in is decided on this path.
-        check_path(request.uri.path())?;
+        check_request_path(request)?;
         let Some(claims) = claims else {
             request.extensions.insert(Anonymous);
             return Ok(None);
         };
-        let mut called = None;
+        // Read in any case: a token whose rates cannot be read is not accepted.
+        let is_counted = !claims.rates()?.is_empty();
+        let mut required = Vec::new();
         for scope in &self.scopes {
-            let required = scope.required_by(request)?;
-            if !claims.scopes().grants(&required)? {
+            let scope = scope.required_by(request)?;
+            if !claims.scopes().grants(&scope)? {
                 return Err(Refusal::MissingScope {
-                    scope: required.as_ref().to_owned(),
+                    scope: scope.as_ref().to_owned(),
                 });
             }
-            called = Some(required);
+            // A call without rates to count needs no list, and so no place on the heap for it.
+            if is_counted {
+                required.push(scope);
+            }
         }
-        // Read in any case: a token whose rates nobody can read is not to be believed.
-        let count = (!claims.rates()?.is_empty()).then(|| Count {
+        let count = is_counted.then(|| Count {
             claims: claims.clone(),
-            // What is called is not known then, and only `*` covers that.
-            scope: called.unwrap_or_else(|| "*".into()),
+            required,
         });
         request.extensions.insert(claims);
         Ok(count)
@@ -226,13 +288,13 @@ impl Scope {
 /// A call that is yet to be counted.
 struct Count {
     claims: Claims,
-    scope: Arc<str>,
+    required: Vec<Arc<str>>,
 }
 
 impl Count {
     async fn take<S: RateStore>(&self, limiter: &RateLimiter<S>) -> Result<(), Refusal> {
         limiter
-            .check(&self.claims, &self.scope, SystemTime::now())
+            .check_all(&self.claims, &self.required, SystemTime::now())
             .await
             .map_err(Refusal::from)
     }
@@ -243,6 +305,13 @@ impl<I, S> Layer<I> for AtiLayer<S> {
 
     fn layer(&self, inner: I) -> Self::Service {
         AtiService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl<S> AtiLayer<S> {
+    /// What the layer adds to challenges.
+    pub(crate) fn protection(&self) -> &Protection {
+        &self.config.protection
     }
 }
 
@@ -261,6 +330,7 @@ impl<S> Clone for Config<S> {
             optional: self.optional,
             scopes: self.scopes.clone(),
             rates: Arc::clone(&self.rates),
+            protection: self.protection.clone(),
             responder: Arc::clone(&self.responder),
         }
     }

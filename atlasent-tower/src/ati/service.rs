@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Config;
+use crate::challenge::Protection;
 use crate::{Refusal, ResponseBody, ready};
 
 /// A service whose requests have to come from a known agent. It comes from [`AtiLayer`](crate::AtiLayer).
@@ -55,6 +56,7 @@ where
             // The usual case: nothing to wait for, so nothing to put on the heap.
             Ok(None) => State::Inner {
                 future: self.inner.call(Request::from_parts(parts, body)),
+                protection: self.config.protection.clone(),
             },
             Ok(Some(count)) => {
                 let mut inner = ready::take(&mut self.inner);
@@ -64,7 +66,7 @@ where
                         return Ok(config.refuse(&refusal, &parts));
                     }
                     let response = inner.call(Request::from_parts(parts, body)).await?;
-                    Ok(ResponseBody::inner(response))
+                    Ok(ResponseBody::inner(config.protection.completed(response)))
                 });
                 State::Counting { future }
             }
@@ -75,7 +77,8 @@ where
 
 impl<S> Config<S> {
     fn refuse<R>(&self, refusal: &Refusal, request: &Parts) -> Response<ResponseBody<R>> {
-        ResponseBody::refusal(refusal.answer(&*self.responder, request))
+        let response = refusal.answer(&*self.responder, request);
+        ResponseBody::refusal(self.protection.completed(response))
     }
 }
 
@@ -107,7 +110,7 @@ pin_project! {
 pin_project! {
     #[project = StateProject]
     enum State<F, R, E> {
-        Inner { #[pin] future: F },
+        Inner { #[pin] future: F, protection: Protection },
         Counting { future: Counting<R, E> },
         Refused { response: Option<Response<ResponseBody<R>>> },
     }
@@ -121,9 +124,10 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProject::Inner { future } => future
-                .poll(context)
-                .map(|result| result.map(ResponseBody::inner)),
+            StateProject::Inner { future, protection } => future.poll(context).map(|result| {
+                let response = protection.completed(result?);
+                Ok(ResponseBody::inner(response))
+            }),
             StateProject::Counting { future } => future.as_mut().poll(context),
             // Polled after it ended, it stays pending, as a future may.
             StateProject::Refused { response } => response

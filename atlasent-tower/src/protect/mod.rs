@@ -1,7 +1,10 @@
-//! The permit at the door: [`ProtectLayer`], the service that it makes, and the slot that the permit travels in.
+//! The permit at the door: [`ProtectLayer`], the service that it makes, the slot that the permit
+//! travels in, and [`TakePermitLayer`] at the other end.
 
+pub(crate) mod repeat;
 mod service;
-mod slot;
+pub(crate) mod slot;
+mod take;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use tower_layer::Layer;
 
 pub use service::{ProtectFuture, ProtectService};
 pub use slot::PermitSlot;
+pub use take::{TakePermitFuture, TakePermitLayer, TakePermitService};
 
 use crate::{ProblemDetails, Respond, Target};
 
@@ -38,6 +42,27 @@ use crate::{ProblemDetails, Respond, Target};
 /// assert_eq!(response.status(), 200);
 /// # Ok::<(), std::convert::Infallible>(()) }).unwrap();
 /// ```
+///
+/// # One permit, one call
+///
+/// The layer calls its inner service once for each permit. A layer further in can call on more than
+/// once, as those of `tower::retry` and `tower::hedge` do, and no permit was obtained for the
+/// second call. So a retry stands **outside**, where each attempt gets a permit of its own:
+///
+/// ```text
+/// Retry → ProtectLayer → service        each attempt is decided
+/// ProtectLayer → Retry → service        refused
+/// ```
+///
+/// Where `tower`'s `Retry` or `Hedge`, or the `FollowRedirect` of `tower-http`, stands directly
+/// inside, or below other layers of these crates, every request is refused with 500. Behind a boxed
+/// service, such as an axum route, or a layer of another crate, the order is not visible from here.
+/// There
+///
+/// - a service that takes its permit from the [`PermitSlot`] runs once: a clone of the request
+///   shares the slot, and a second call finds it empty;
+/// - a service that takes no permit has to stand behind a [`TakePermitLayer`], which refuses the
+///   second call.
 pub struct ProtectLayer<P, T> {
     question: Arc<Question<P, T>>,
     answers: Answers,
@@ -66,15 +91,15 @@ impl<P: Authority, T: Target> ProtectLayer<P, T> {
         }
     }
 
-    /// Also tells the caller of the permit, in the response's headers `x-atlasent-permit-id` and `x-atlasent-audit-hash`. The
-    /// permit is used up by then.
+    /// Also tells the caller of the permit, in the response's headers `x-atlasent-permit-id` and
+    /// `x-atlasent-audit-hash`. The permit is used up by then. A second call changes nothing.
     #[must_use]
     pub fn permit_headers(mut self) -> Self {
         self.answers.permit_headers = true;
         self
     }
 
-    /// Puts refusals to the caller in another way than [`ProblemDetails`].
+    /// Answers refusals by another responder than [`ProblemDetails`]. A second call replaces it.
     #[must_use]
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
         self.answers.responder = Arc::new(responder);

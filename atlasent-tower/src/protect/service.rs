@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderName, Request, Response};
 use tower_service::Service;
 
-use super::{Answers, Question};
+use super::{Answers, Question, repeat};
 use crate::grpc::header_value;
 use crate::{Refusal, Respond, ResponseBody, Target, admit, ready};
 
@@ -23,6 +23,8 @@ pub struct ProtectService<I, P, T> {
     inner: I,
     question: Arc<Question<P, T>>,
     answers: Answers,
+    /// Whether the inner service is known to call on more than once.
+    repeats: bool,
 }
 
 impl<I, P, T> ProtectService<I, P, T> {
@@ -31,6 +33,7 @@ impl<I, P, T> ProtectService<I, P, T> {
             inner,
             question,
             answers,
+            repeats: repeat::repeats::<I>(),
         }
     }
 }
@@ -60,8 +63,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = ready::take(&mut self.inner);
         let (question, answers) = (Arc::clone(&self.question), self.answers.clone());
+        let repeats = self.repeats;
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
+            if repeats {
+                return Ok(answers.refuse(&repeat::refusal(), &parts));
+            }
             match admit(&question.authority, &question.target, &mut parts).await {
                 Ok(execution) => {
                     let request = Request::from_parts(parts, body);
@@ -131,6 +138,7 @@ impl<I: Clone, P, T> Clone for ProtectService<I, P, T> {
             inner: self.inner.clone(),
             question: Arc::clone(&self.question),
             answers: self.answers.clone(),
+            repeats: self.repeats,
         }
     }
 }

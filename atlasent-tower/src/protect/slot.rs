@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use atlasent::{AnyAction, Permit};
+use atlasent::{Action, AnyAction, Permit};
+use http::Extensions;
 
 /// A permit in a request's extensions, from which it can be taken once.
 ///
@@ -17,9 +18,37 @@ use atlasent::{AnyAction, Permit};
 /// }
 /// ```
 ///
-/// Extensions can be cloned, and permits cannot: clones of a slot share the one permit. What nobody takes is dropped with the
-/// request.
+/// Extensions can be cloned, and permits cannot: clones of a slot share the one permit. A permit
+/// that is not taken is dropped with the request. The route guards of
+/// [`ProtectedMethods`](crate::ProtectedMethods) and of `atlasent_axum::ProtectedRouter` take the
+/// slots of outer layers away: below a guard there is the permit for what the route declares, and
+/// no other.
 pub struct PermitSlot<A = AnyAction>(Arc<Mutex<Option<Permit<A>>>>);
+
+/// Puts a permit into a slot in the extensions.
+pub(crate) fn put<A: Action>(permit: Permit<A>, extensions: &mut Extensions) {
+    extensions.insert(PermitSlot::new(permit));
+    let outer = extensions.remove::<Slots>().map(Box::new);
+    let remove = |extensions: &mut Extensions| drop(extensions.remove::<PermitSlot<A>>());
+    extensions.insert(Slots { remove, outer });
+}
+
+/// Takes all slots out of the extensions. Their permits are no longer to be had from this request.
+pub(crate) fn remove_all(extensions: &mut Extensions) {
+    let mut next = extensions.remove::<Slots>().map(Box::new);
+    while let Some(slots) = next {
+        (slots.remove)(extensions);
+        next = slots.outer;
+    }
+}
+
+/// Every slot in the extensions, of whatever type, innermost first: extensions themselves are found
+/// by type only.
+#[derive(Clone)]
+struct Slots {
+    remove: fn(&mut Extensions),
+    outer: Option<Box<Slots>>,
+}
 
 impl<A> PermitSlot<A> {
     pub(crate) fn new(permit: Permit<A>) -> Self {
@@ -58,5 +87,29 @@ mod tests {
         let clone = slot.clone();
         assert!(clone.take().is_some());
         assert!(slot.take().is_none() && clone.take().is_none());
+    }
+
+    #[test]
+    fn slots_of_all_types_are_removed_at_once() {
+        struct Typed;
+        impl Action for Typed {
+            fn name(&self) -> &str {
+                "typed"
+            }
+        }
+        let mut extensions = Extensions::new();
+        for _ in 0..2 {
+            let any = AnyAction::new("deploy").unwrap();
+            put(testing::permit(any).unwrap(), &mut extensions);
+            put(testing::permit(Typed).unwrap(), &mut extensions);
+        }
+        extensions.insert(7_u8);
+        let kept = extensions.get::<PermitSlot>().unwrap().clone();
+        remove_all(&mut extensions);
+        assert!(extensions.get::<PermitSlot>().is_none());
+        assert!(extensions.get::<PermitSlot<Typed>>().is_none());
+        assert_eq!((extensions.len(), extensions.get()), (1, Some(&7_u8)));
+        // A slot that was taken out of the request before is its owner's.
+        assert!(kept.take().is_some());
     }
 }

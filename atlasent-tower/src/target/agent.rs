@@ -59,9 +59,8 @@ pub fn claims(request: &Parts) -> Result<&Claims, Refusal> {
 ///
 /// As [`claims`], and [`Refusal::Unauthenticated`] when the token's `sub` cannot be an agent's name.
 pub fn subject(request: &Parts) -> Result<Agent, Refusal> {
-    claims(request)?.sub().to_agent().map_err(|error| {
-        Unauthenticated::NoAgent(format!("the token's `sub` names no agent: {error}")).into()
-    })
+    let agent = claims(request)?.sub().to_agent();
+    Ok(agent.map_err(|error| Unauthenticated::BadSubject(error.to_string()))?)
 }
 
 fn named_by_header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal> {

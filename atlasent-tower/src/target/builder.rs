@@ -15,8 +15,14 @@ use crate::{Refusal, Unauthenticated, grpc, header};
 
 /// What requests ask for, put together from parts.
 ///
-/// Unless it is said otherwise, the agent is the one whom verified ATI claims name, so an [`AtiLayer`](crate::AtiLayer) has to stand
-/// outside.
+/// By default the agent is the one whom verified ATI claims name, so an
+/// [`AtiLayer`](crate::AtiLayer) has to stand outside.
+///
+/// What is said of the action and of the request adds up, in the order of the calls, and any of it
+/// can refuse the request. A field of the context, or the resource, that is said twice has its last
+/// value. The agent is named once: of [`agent`](Self::agent),
+/// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from), the last call
+/// replaces the ones before.
 ///
 /// ```
 /// use atlasent_tower::RequestTarget;
@@ -78,7 +84,8 @@ impl RequestTarget {
         })
     }
 
-    /// What the action is done to.
+    /// Reads what the action is done to. A second call replaces the resource; both functions are
+    /// asked, and each can refuse the request.
     pub fn resource(
         self,
         resource: impl Fn(&Parts) -> Result<String, Refusal> + Send + Sync + 'static,
@@ -86,7 +93,8 @@ impl RequestTarget {
         self.extended(move |request, action| Ok(action.with_resource(resource(request)?)))
     }
 
-    /// Adds fields to what policies know of the circumstances. A field of a name that is there already takes its place.
+    /// Adds fields to the context that policies decide on. A second call adds its fields, and
+    /// replaces those of the same name.
     pub fn context(
         self,
         context: impl Fn(&Parts) -> Result<Context, Refusal> + Send + Sync + 'static,
@@ -99,20 +107,23 @@ impl RequestTarget {
         })
     }
 
-    /// Adds the HTTP method, as the field `method`.
+    /// Adds the HTTP method, as the field `method`. A second call changes nothing.
     pub fn method(self) -> Self {
         self.extended(|request, action| Ok(action.with_field("method", request.method.as_str())?))
     }
 
     /// Adds the path, as the field `path`. It is in normal form (RFC 3986 §6.2.2), and otherwise as it was sent.
     ///
-    /// Inside of `axum::Router::nest` that is the rest of the path. `atlasent_axum::TargetExt` knows the whole.
+    /// Inside of `axum::Router::nest` that is the rest of the path. `atlasent_axum::TargetExt` has
+    /// the whole. A second call changes nothing.
     pub fn path(self) -> Self {
         self.extended(|request, action| Ok(action.with_field("path", request.uri.path())?))
     }
 
     /// Adds the value of a header, if the request has it, as the field `field`. A header that stands there more than once, or is not
     /// plain ASCII, is refused.
+    ///
+    /// A second call adds; into the same field, the last of the headers that the request has.
     ///
     /// Anybody can send any header: a policy should allow nothing because of one unless a proxy vouches for it.
     ///
@@ -132,7 +143,8 @@ impl RequestTarget {
         })
     }
 
-    /// Adds the address of who is connected, without the port, as the field `client_address`. Behind a proxy that is the proxy's.
+    /// Adds the address of the connected peer, without the port, as the field `client_address`.
+    /// Behind a proxy that is the proxy's. A second call replaces it.
     ///
     /// `address` finds it in the request's extensions, where servers put it; that it does not is a misconfiguration. For axum,
     /// `atlasent_axum::TargetExt` has it ready. With tonic it is
@@ -183,7 +195,8 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// The agent is always this one.
+    /// Names the agent of every request. A second call replaces it, as do
+    /// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from).
     pub fn agent(self, agent: impl ToAgent) -> Self {
         let agent = match agent.to_agent() {
             Ok(agent) => AgentSource::Fixed(agent),
@@ -192,7 +205,8 @@ impl<A: Action> RequestTarget<A> {
         Self { agent, ..self }
     }
 
-    /// The agent is the one whom a header names, such as `x-agent-id`. There must be exactly one.
+    /// Reads the agent from a header, such as `x-agent-id`. There must be exactly one. A second
+    /// call replaces it, as do [`agent`](Self::agent) and [`agent_from`](Self::agent_from).
     ///
     /// **Anybody can send any header.** This is safe only where nobody can reach the service but through a proxy or a mesh that
     /// authenticates the agent, sets this header, and removes the one that came from outside. Everywhere else, use tokens.
@@ -207,7 +221,9 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// The agent is the one whom a function finds, such as in what another layer has put into the extensions.
+    /// Reads the agent by a function, such as from what another layer has put into the extensions.
+    /// A second call replaces it, as do [`agent`](Self::agent) and
+    /// [`trusted_header`](Self::trusted_header).
     pub fn agent_from<N: ToAgent>(
         self,
         agent: impl Fn(&Parts) -> Result<N, Refusal> + Send + Sync + 'static,
@@ -222,13 +238,18 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Sets optional fields of the request to the authority.
+    /// Sets optional fields of the request to the authority. A second call adds: it gets what the
+    /// first one has set.
     pub fn options(
         self,
         set: impl Fn(&Parts, RequestOptions) -> RequestOptions + Send + Sync + 'static,
     ) -> Self {
+        let options: Arc<OptionsOf> = match self.options {
+            Some(first) => Arc::new(move |request, options| set(request, first(request, options))),
+            None => Arc::new(set),
+        };
         Self {
-            options: Some(Arc::new(set)),
+            options: Some(options),
             ..self
         }
     }

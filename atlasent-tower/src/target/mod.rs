@@ -12,7 +12,8 @@ use http::request::Parts;
 pub use agent::{claims, subject};
 pub use builder::RequestTarget;
 
-use crate::{PermitSlot, Refusal, check_path};
+use crate::protect::slot;
+use crate::{Refusal, check_request_path};
 
 /// Reads from a request who wants to do what.
 ///
@@ -90,7 +91,8 @@ impl<A: Action> Asked<A> {
         })
     }
 
-    /// Sets optional fields of the request to the authority.
+    /// Sets optional fields of the request to the authority. A second call adds: it gets what the
+    /// first one has set.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         let options = self.options.take().map(|options| *options);
         self.options = Some(Box::new(set(options.unwrap_or_default())));
@@ -125,7 +127,7 @@ where
     P: Authority + ?Sized,
     T: Target,
 {
-    check_path(request.uri.path())?;
+    check_request_path(request)?;
     let Asked {
         agent,
         action,
@@ -137,6 +139,6 @@ where
     }
     let permit = ask.protect().await?;
     let execution = permit.execution();
-    request.extensions.insert(PermitSlot::new(permit));
+    slot::put(permit, &mut request.extensions);
     Ok(execution)
 }

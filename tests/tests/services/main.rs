@@ -17,6 +17,7 @@ mod heads;
 mod load;
 mod matrix;
 mod misconfigured;
+mod nested_paths;
 mod nesting;
 mod passing;
 mod paths;

@@ -42,11 +42,16 @@ async fn who_has_no_good_token_is_challenged_for_one() {
         let bad = bad_tokens();
         let bad = bad.iter().map(|(name, token)| (*name, Some(&**token)));
         for (name, token) in bad.chain([("no token", None)]) {
+            // RFC 6750 §3.1: a request without a token has no error.
+            let expected = match token {
+                Some(_) => r#"Bearer error="invalid_token""#,
+                None => "Bearer",
+            };
             let case = format!("{}, {name}", stage.case);
             let answer = stage.ask(token).await;
             answer.problem(401, &case);
             let challenge = answer.header(WWW_AUTHENTICATE);
-            assert_eq!(challenge, Some(r#"Bearer error="invalid_token""#), "{case}");
+            assert_eq!(challenge, Some(expected), "{case}");
             assert_eq!(answer.header(RETRY_AFTER), None, "{case}");
             // A stranger has the authority asked nothing.
             let asked = stage.authority.calls().len();

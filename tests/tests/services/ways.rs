@@ -194,6 +194,14 @@ pub(crate) struct Deploy {
     cluster: String,
 }
 
+impl Deploy {
+    pub(crate) fn of(cluster: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+        }
+    }
+}
+
 type Several = (Path<String>, Json<Value>);
 
 impl From<Several> for Deploy {
@@ -239,7 +247,7 @@ async fn from_path(
     app.run(&permit)
 }
 
-async fn from_query(
+pub(crate) async fn from_query(
     State(app): State<App>,
     Authorized(permit): Authorized<Query<Deploy>>,
 ) -> &'static str {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use ati_client::{Claims, RateSpec, Unit};
+use atlasent::Action;
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tower::{
-    Access, AtiLayer, Authentication, Guard, PermitSlot, ProtectedMethods, Refusal, Respond,
+    Access, AtiLayer, Authentication, Guard, PermitSlot, ProtectLayer, ProtectedMethods, Refusal,
+    RequestTarget, Respond,
 };
 use bytes::Bytes;
 use http::request::Parts;
@@ -16,7 +18,7 @@ use tower::Layer;
 use crate::agents::{agent, any_token, bearing, request, token, verifier};
 use crate::answer::{Answer, send};
 use crate::inner::{Body, Inner};
-use crate::ways::fixed;
+use crate::ways::{fixed, typed};
 
 /// What came of a request: the answer, how often the authority was asked, and how often the inner service was called.
 struct Outcome {
@@ -107,15 +109,110 @@ fn a_public_method_is_called_whoever_asks() {
 }
 
 #[test]
-fn said_twice_of_one_method_the_last_counts() {
-    let twice = |first: Access, last: Access| {
-        move |methods: ProtectedMethods| methods.method("/a.B/C", first).method("a.B/C", last)
-    };
+fn a_method_that_is_declared_twice_is_refused_whatever_is_declared() {
     let target = || Access::target(fixed());
-    let outcome = call(twice(Access::public(), target()), request(PATH));
-    assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 2));
-    let outcome = call(twice(target(), Access::public()), request(PATH));
-    assert_eq!((outcome.answer.status.as_u16(), outcome.asked), (200, 0));
+    for (first, second) in [
+        (Access::public(), target()),
+        (target(), Access::public()),
+        (Access::public(), Access::public()),
+        (
+            Access::action(ACTION),
+            Access::action(ACTION).scope("tool:x"),
+        ),
+    ] {
+        let twice = |methods: ProtectedMethods| {
+            let methods = methods.authenticate(ati());
+            methods
+                .method("/a.B/C", first.clone())
+                .method("a.B/C", second.clone())
+        };
+        let layer = twice(ProtectedMethods::new(MockAuthority::new()));
+        assert_eq!(layer.table().len(), 2);
+        call(twice, bearing(PATH, any_token())).expect_refusal(500, "cannot decide");
+    }
+    // Every other method is what it was declared to be.
+    let others = |methods: ProtectedMethods| {
+        let methods = methods.method("a.B/X", target()).method("a.B/X", target());
+        methods.method("a.B/C", target())
+    };
+    assert_eq!(call(others, request(PATH)).answer.status, 200);
+}
+
+#[test]
+fn every_scope_of_an_access_is_required_and_each_rate_is_counted_once() {
+    let access = || Access::action(ACTION).scope("tool:x").scope("audit");
+    let scopes =
+        |access: &Access| -> Vec<String> { access.required_scopes().map(str::to_owned).collect() };
+    assert_eq!(scopes(&access()), ["tool:x", "audit"]);
+    let methods = |methods: ProtectedMethods| {
+        let layer = ati().scope("tool:base");
+        methods.method("a.B/C", access()).authenticate(layer)
+    };
+    let all = ["tool:base", "tool:x", "audit"];
+    for missing in all {
+        let rest = all.into_iter().filter(|scope| *scope != missing);
+        let some = bearing(PATH, &token(agent().scopes(rest)));
+        call(methods, some).expect_refusal(403, &format!("`{missing}`"));
+    }
+    let once = RateSpec::new(1, Unit::Day);
+    for pattern in ["tool:base", "tool:x", "audit", "tool:*", "*"] {
+        let token = token(agent().scopes(all).rate(pattern, once));
+        let layer = methods(ProtectedMethods::new(MockAuthority::new().allow(ACTION)));
+        let service = layer.layer(Inner::new());
+        let status = || send(service.clone(), bearing(PATH, &token)).status.as_u16();
+        assert_eq!([status(), status()], [200, 429], "{pattern}");
+    }
+    let table = methods(ProtectedMethods::new(MockAuthority::new())).table();
+    assert!(table.to_string().ends_with("tool:x audit\n"), "{table}");
+}
+
+#[test]
+fn a_request_has_to_pass_every_layer_that_authenticates() {
+    let of = |scope: &'static str| ati().scope(scope);
+    let both = |methods: ProtectedMethods| {
+        let methods = methods
+            .authenticate(of("tool:a"))
+            .authenticate(of("tool:b"));
+        methods.method("a.B/C", Access::action(ACTION).scope("tool:c"))
+    };
+    let all = ["tool:a", "tool:b", "tool:c"];
+    for missing in all {
+        let rest = all.into_iter().filter(|scope| *scope != missing);
+        let some = bearing(PATH, &token(agent().scopes(rest)));
+        call(both, some).expect_refusal(403, &format!("`{missing}`"));
+    }
+    let outcome = call(both, bearing(PATH, &token(agent().scopes(all))));
+    assert_eq!(outcome.answer.status, 200);
+    call(both, request(PATH)).expect_refusal(401, "has no token");
+    // One that takes anonymous requests opens nothing that the other keeps.
+    let optional = |methods: ProtectedMethods| {
+        let methods = methods.authenticate(ati()).authenticate(ati().optional());
+        methods.method("a.B/C", Access::target(fixed()))
+    };
+    call(optional, request(PATH)).expect_refusal(401, "has no token");
+}
+
+#[test]
+fn a_permit_of_an_outer_layer_is_not_to_be_had_below_a_guard() {
+    let authority = Arc::new(MockAuthority::new().allow(ACTION).allow("outer"));
+    let outer = RequestTarget::action("outer").agent(AGENT);
+    let outer = ProtectLayer::new(Arc::clone(&authority), outer);
+    for (access, own) in [
+        (Access::public(), None),
+        (Access::in_handler(ACTION), None),
+        (Access::target(typed()), None),
+        (Access::action(ACTION), Some(ACTION)),
+    ] {
+        let methods = ProtectedMethods::new(Arc::clone(&authority));
+        let methods = methods.authenticate(ati()).method("a.B/C", access);
+        let inner = Inner::new();
+        let service = (outer.clone(), methods).layer(inner.clone());
+        assert_eq!(send(service, bearing(PATH, any_token())).status, 200);
+        let slot = inner.seen()[0].extensions.get::<PermitSlot>().cloned();
+        let permit = slot.and_then(|slot| slot.take());
+        let action = permit.as_ref().map(|permit| permit.action().name());
+        assert_eq!(action, own);
+    }
 }
 
 #[test]

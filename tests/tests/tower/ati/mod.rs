@@ -1,6 +1,8 @@
 //! `AtiLayer`: who asks, what that agent may use, and how often.
 
+mod challenges;
 mod claims;
+mod cors;
 mod headers;
 mod rates;
 mod remembered;

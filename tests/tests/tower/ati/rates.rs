@@ -83,6 +83,40 @@ fn calls_are_counted_for_the_scope_that_is_required_wherever_it_is() {
 }
 
 #[test]
+fn the_rates_of_every_required_scope_count_in_whatever_order_they_are_required() {
+    for pattern in ["tool:*", "tool:x", "audit", "a*", "*"] {
+        for layer in [
+            layer().scope("tool:x").scope("audit"),
+            layer().scope("audit").scope("tool:x"),
+            layer().scope("tool:x").scope_from(|_| Ok("audit".into())),
+            layer().scope_from(|_| Ok("tool:x".into())).scope("audit"),
+            layer().scope("audit").scope("help").scope("tool:x"),
+        ] {
+            let day = RateSpec::new(1, Unit::Day);
+            let claims = agent().scope("*").rate(pattern, day);
+            let statuses = statuses(&layer, claims, 5);
+            assert_eq!(statuses, [200, 429, 429, 429, 429], "{pattern}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_covers_several_required_scopes_counts_a_call_once() {
+    let layer = || layer().scope("tool:x").scope("tool:y").scope("tool:x");
+    assert_eq!(
+        statuses(&layer(), limited("tool:*", 3), 4),
+        [200, 200, 200, 429]
+    );
+    // One that has no room takes nothing from the others.
+    let rates = Arc::new(RateLimiter::new(100));
+    let claims = limited("tool:x", 1).rate("tool:y", RateSpec::new(2, Unit::Hour));
+    let both = layer().rates(Arc::clone(&rates));
+    assert_eq!(statuses(&both, claims.clone(), 4), [200, 429, 429, 429]);
+    let second = AtiLayer::new(verifier()).scope("tool:y").rates(rates);
+    assert_eq!(statuses(&second, claims, 2), [200, 429]);
+}
+
+#[test]
 fn clones_of_a_layer_count_together_and_so_do_its_services() {
     let layer = layer().scope("tool:search");
     let service = layer.layer(Inner::new());

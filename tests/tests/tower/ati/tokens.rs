@@ -130,11 +130,23 @@ fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
+/// Refuses a request, as one with a token that is not accepted.
 fn refused(layer: &AtiLayer, request: Request<Body>, detail: &str, case: &str) -> Answer {
+    challenged(layer, request, detail, case, CHALLENGE)
+}
+
+/// Refuses a request, with this challenge.
+fn challenged(
+    layer: &AtiLayer,
+    request: Request<Body>,
+    detail: &str,
+    case: &str,
+    challenge: &str,
+) -> Answer {
     let inner = Inner::new();
     let answer = send(layer.layer(inner.clone()), request);
     answer.expect_refusal(401, detail, case);
-    assert_eq!(answer.header(WWW_AUTHENTICATE), Some(CHALLENGE), "{case}");
+    assert_eq!(answer.header(WWW_AUTHENTICATE), Some(challenge), "{case}");
     assert_eq!(inner.count(), 0, "{case}");
     answer
 }
@@ -165,7 +177,8 @@ fn without_a_token_nothing_is_called() {
         AtiLayer::new(verifier()).optional().scope("tool:deploy"),
         AtiLayer::new(verifier()).scope("tool:deploy").optional(),
     ] {
-        refused(&layer, request(PATH), "has no token", "no token");
+        let request = request(PATH);
+        challenged(&layer, request, "has no token", "no token", "Bearer");
     }
 }
 
@@ -185,9 +198,14 @@ fn where_a_token_is_optional_a_request_without_one_goes_through_as_nobodys() {
 #[test]
 fn a_header_that_holds_no_token_is_not_the_same_as_none() {
     let layer = AtiLayer::new(verifier()).optional();
-    for value in ["", " ", "Bearer", "Bearer ", "Basic YTpi", "bearer\t"] {
+    for value in ["Bearer", "Bearer ", "bearer   "] {
         let request = authorized(PATH, value.as_bytes());
         refused(&layer, request, "`Authorization`", value);
+    }
+    // RFC 6750 §3.1: another scheme is no error.
+    for value in ["", " ", "Basic YTpi", "bearer\t"] {
+        let request = authorized(PATH, value.as_bytes());
+        challenged(&layer, request, "`Authorization`", value, "Bearer");
     }
 }
 

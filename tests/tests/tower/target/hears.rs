@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use atlasent::{Action, AnyAction, Context, Error, EvaluateRequest, RequestOptions};
 use atlasent_tests::cases::{ACTION, AGENT};
-use atlasent_tower::{Refusal, RequestTarget};
+use atlasent_tower::{Asked, Refusal, RequestTarget};
+use http::request::Parts;
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::{ask, ask_with_token, expect_refusal};
 use crate::agents::{any_token, bearing, request};
-use crate::ways::fixed;
+use crate::ways::{PATH, fixed};
 
 /// The question as it goes over the wire.
 fn on_the_wire(heard: Option<EvaluateRequest>) -> Value {
@@ -268,4 +269,89 @@ fn an_action_of_the_requests_own_naming_is_heard_by_that_name() {
             "action_type": "drop", "actor_id": AGENT, "resource_id": "r", "context": {"path": "/drop"},
         })
     );
+}
+
+#[test]
+fn options_that_are_set_twice_are_both_set() {
+    let target = fixed()
+        .options(|_, options| options.environment("production").require_approval(true))
+        .options(|request, options| options.request_id(request.uri.path()));
+    let (_, heard) = ask(target, request(PATH));
+    let heard = on_the_wire(heard);
+    assert_eq!(heard["environment"], "production", "{heard}");
+    assert_eq!(heard["require_approval"], true, "{heard}");
+    assert_eq!(heard["request_id"], PATH, "{heard}");
+
+    let asked = Asked::new(AGENT, AnyAction::new("drop").unwrap()).unwrap();
+    let asked = asked
+        .options(|options| options.environment("production"))
+        .options(|options| options.request_id("r-1"));
+    let printed = format!("{asked:?}");
+    assert!(
+        printed.contains(r#"{"environment", "request_id"}"#),
+        "{printed}"
+    );
+}
+
+#[test]
+fn what_is_said_twice_of_the_action_has_its_last_value_and_every_refusal_counts() {
+    let field = |value: &'static str| {
+        move |_: &Parts| {
+            let mut context = Context::new();
+            context.insert("field", value)?;
+            Ok(context)
+        }
+    };
+    let target = fixed()
+        .resource(|_| Ok("first".into()))
+        .resource(|_| Ok("second".into()))
+        .context(field("first"))
+        .context(field("second"))
+        .method()
+        .method()
+        .path()
+        .path();
+    let heard = on_the_wire(ask(target, request(PATH)).1);
+    assert_eq!(heard["resource_id"], "second");
+    let context = json!({"field": "second", "method": "POST", "path": PATH});
+    assert_eq!(heard["context"], context);
+
+    let refusing = || Err(Refusal::bad_request("it is not to be"));
+    for target in [
+        fixed()
+            .resource(move |_| refusing())
+            .resource(|_| Ok("r".into())),
+        fixed()
+            .context(move |_| Err(Refusal::bad_request("it is not to be")))
+            .context(field("a")),
+    ] {
+        expect_refusal(
+            &ask(target, request(PATH)),
+            400,
+            "it is not to be",
+            "the first",
+        );
+    }
+}
+
+#[test]
+fn the_agent_is_the_one_that_is_named_last() {
+    let mut by_header = request(PATH);
+    let value = HeaderValue::from_static("by-header");
+    by_header.headers_mut().insert("x-agent-id", value);
+    let ask = |target: RequestTarget| {
+        let heard = ask(target, by_header.clone()).1.unwrap();
+        heard.actor_id.as_str().to_owned()
+    };
+    let found = |name: &'static str| move |_: &Parts| Ok(name);
+    assert_eq!(ask(fixed().agent("a").agent("b")), "b");
+    assert_eq!(
+        ask(fixed().agent("a").trusted_header("x-agent-id")),
+        "by-header"
+    );
+    assert_eq!(
+        ask(fixed().trusted_header("x-agent-id").agent_from(found("c"))),
+        "c"
+    );
+    assert_eq!(ask(fixed().agent_from(found("c")).agent("d")), "d");
 }

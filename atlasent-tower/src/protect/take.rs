@@ -1,0 +1,241 @@
+//! The other end of a permit's way: [`TakePermitLayer`] calls its service once for each permit.
+
+use std::any::type_name;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use atlasent::{Action, AnyAction};
+use http::request::Parts;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{repeat, slot};
+use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
+
+/// Calls its service only with a permit that no other call has used: the innermost layer, for
+/// services that take no permit by themselves.
+///
+/// It takes the permit out of the [`PermitSlot`] that a [`ProtectLayer`](crate::ProtectLayer) has
+/// put it in, and gives the service a request with a slot of its own. A second call with a clone of
+/// the request finds the slot empty, and one with a request that was put together anew finds none:
+/// both are refused with 500, and so is every request where no permit was obtained.
+///
+/// ```
+/// use atlasent::testing::MockAuthority;
+/// use atlasent_tower::{ProtectLayer, RequestTarget, TakePermitLayer};
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # futures_executor::block_on(async {
+/// # let authority = MockAuthority::new().allow("deploy.production");
+/// # let target = RequestTarget::action("deploy.production").agent("deploy-bot");
+/// # let deploy = service_fn(async |_: Request<Full<Bytes>>| {
+/// #     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("deployed"))))
+/// # });
+/// let service = ServiceBuilder::new()
+///     .layer(ProtectLayer::new(authority, target))
+///     // … layers of which one may call on more than once …
+///     .layer(TakePermitLayer::new()) // `TakePermitLayer::<ModifyPatientRecord>::typed()` for a typed action
+///     .service(deploy);
+/// let response = service.oneshot(Request::new(Full::default())).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok::<(), std::convert::Infallible>(()) }).unwrap();
+/// ```
+///
+/// Handlers that take the permit themselves, as `atlasent_axum::TakePermit` does, have no need of
+/// it.
+pub struct TakePermitLayer<A = AnyAction> {
+    responder: Arc<dyn Respond>,
+    action: PhantomData<fn() -> A>,
+}
+
+impl TakePermitLayer {
+    /// A layer that takes permits for actions of the type [`AnyAction`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::typed()
+    }
+}
+
+impl<A: Action> TakePermitLayer<A> {
+    /// A layer that takes permits for actions of the type `A`.
+    #[must_use]
+    pub fn typed() -> Self {
+        Self {
+            responder: Arc::new(ProblemDetails),
+            action: PhantomData,
+        }
+    }
+
+    /// Answers refusals by another responder than [`ProblemDetails`]. A second call replaces it.
+    #[must_use]
+    pub fn respond_with(self, responder: impl Respond) -> Self {
+        Self {
+            responder: Arc::new(responder),
+            ..self
+        }
+    }
+}
+
+impl Default for TakePermitLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<I, A> Layer<I> for TakePermitLayer<A> {
+    type Service = TakePermitService<I, A>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        TakePermitService {
+            inner,
+            responder: Arc::clone(&self.responder),
+            repeats: repeat::repeats::<I>(),
+            action: PhantomData,
+        }
+    }
+}
+
+/// A service that is called once for each permit. It comes from [`TakePermitLayer`].
+pub struct TakePermitService<I, A = AnyAction> {
+    inner: I,
+    responder: Arc<dyn Respond>,
+    /// Whether the inner service is known to call on more than once.
+    repeats: bool,
+    action: PhantomData<fn() -> A>,
+}
+
+impl<I, A, B, R> Service<Request<B>> for TakePermitService<I, A>
+where
+    I: Service<Request<B>, Response = Response<R>> + Clone,
+    A: Action,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = I::Error;
+    type Future = TakePermitFuture<I::Future, R>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let taken = match self.repeats {
+            true => Err(repeat::refusal()),
+            false => take::<A>(&mut parts),
+        };
+        let state = match taken {
+            Ok(()) => State::Inner {
+                future: self.inner.call(Request::from_parts(parts, body)),
+            },
+            Err(refusal) => {
+                // What the inner service has reserved by being ready is given back.
+                drop(ready::take(&mut self.inner));
+                let answer = refusal.answer(&*self.responder, &parts);
+                State::Refused {
+                    response: Some(ResponseBody::refusal(answer)),
+                }
+            }
+        };
+        TakePermitFuture { state }
+    }
+}
+
+/// Moves the permit from the slot that clones of the request share into one that only this call
+/// has.
+fn take<A: Action>(request: &mut Parts) -> Result<(), Refusal> {
+    let slot = request.extensions.get::<PermitSlot<A>>().ok_or_else(|| {
+        Refusal::misconfigured(format!(
+            "the request has no `Permit<{}>`: put a `ProtectLayer` of that action outside",
+            type_name::<A>()
+        ))
+    })?;
+    let permit = slot.take().ok_or_else(|| {
+        Refusal::misconfigured(
+            "the permit of this request was used by another call: put what repeats calls outside of the `ProtectLayer`",
+        )
+    })?;
+    slot::put(permit, &mut request.extensions);
+    Ok(())
+}
+
+pin_project! {
+    /// The response to come.
+    pub struct TakePermitFuture<F, R> {
+        #[pin]
+        state: State<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateProject]
+    enum State<F, R> {
+        Inner { #[pin] future: F },
+        Refused { response: Option<Response<ResponseBody<R>>> },
+    }
+}
+
+impl<F, R, E> Future for TakePermitFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProject::Inner { future } => future
+                .poll(context)
+                .map(|result| result.map(ResponseBody::inner)),
+            // Polled after it ended, it stays pending, as a future may.
+            StateProject::Refused { response } => response
+                .take()
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+        }
+    }
+}
+
+impl<A> Clone for TakePermitLayer<A> {
+    fn clone(&self) -> Self {
+        Self {
+            responder: Arc::clone(&self.responder),
+            action: PhantomData,
+        }
+    }
+}
+
+impl<I: Clone, A> Clone for TakePermitService<I, A> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            responder: Arc::clone(&self.responder),
+            repeats: self.repeats,
+            action: PhantomData,
+        }
+    }
+}
+
+impl<A> fmt::Debug for TakePermitLayer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TakePermitLayer").finish_non_exhaustive()
+    }
+}
+
+impl<I, A> fmt::Debug for TakePermitService<I, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TakePermitService").finish_non_exhaustive()
+    }
+}
+
+impl<F, R> fmt::Debug for TakePermitFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TakePermitFuture").finish_non_exhaustive()
+    }
+}
