@@ -32,8 +32,9 @@ async fn guarded(
     table: String,
     permit: Permit<DropTable>,
 ) -> Result<String, Error> {
-    let database = database.open(permit);
-    Ok(database.drop_table(&database.permit().table))
+    database.with(permit, |database| {
+        database.drop_table(&database.permit().table)
+    })
 }
 
 #[protect(action = "drop_table", agent = "bot", authority = authority)]
@@ -93,7 +94,7 @@ async fn by_reference(
 fn main() {
     let yes = &MockAuthority::new().allow("drop_table");
     let no = &MockAuthority::new();
-    let database = &Guarded::new(Database);
+    let database = &Guarded::granted_by(yes, Database).unwrap();
 
     assert_eq!(
         block_on(guarded(yes, database, "old".into())).unwrap(),
