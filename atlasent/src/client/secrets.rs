@@ -128,10 +128,7 @@ impl Secrets {
         if source != Source::Request && !self.has_room(token) {
             return;
         }
-        let place = self
-            .tokens
-            .partition_point(|known| known.len() > token.len());
-        self.tokens.insert(place, token.to_owned());
+        insert(&mut self.tokens, token.to_owned());
         self.pieces = OnceLock::new();
     }
 
