@@ -168,10 +168,9 @@ impl Secrets {
             return is_refusal.then(|| HIDDEN.to_owned());
         };
         if matches!(scalar.place, Place::Id | Place::Secret) {
-            return match is_refusal {
-                true => Some(Redacted(text).to_string()).filter(|_| !text.is_empty()),
-                false => self.key.as_ref()?.scrubbed(text),
-            };
+            let without_key = self.key.as_ref().and_then(|key| key.scrubbed(text));
+            let is_shown = is_refusal && !text.is_empty();
+            return without_key.or_else(|| is_shown.then(|| Redacted(text).to_string()));
         }
         // An answer is read by its names, and no token is one.
         if scalar.place == Place::Name && !is_refusal && is_member_name(text) {
