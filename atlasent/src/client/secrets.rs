@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use serde::de::IgnoredAny;
 
 use super::key::ApiKey;
-use super::scalars::{Place, Scalar, Scalars, Source};
+use super::scalars::{Place, Scalar, Scalars, Source, is_plain};
 use crate::PermitToken;
 use crate::redact::Redacted;
 use crate::unescape::holds;
@@ -173,7 +173,7 @@ impl Secrets {
             return without_key.or_else(|| is_shown.then(|| Redacted(text).to_string()));
         }
         // An answer is read by its names, and no token is one.
-        if scalar.place == Place::Name && !is_refusal && is_member_name(text) {
+        if scalar.place == Place::Name && !is_refusal && is_plain(text) {
             return None;
         }
         let scrubbed = match is_refusal {
@@ -283,11 +283,6 @@ fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
 
 fn is_long(secret: &str) -> bool {
     secret.chars().nth(PIECE - 1).is_some()
-}
-
-fn is_member_name(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn is_json(text: &str) -> bool {
