@@ -163,7 +163,8 @@ impl ClientBuilder {
     ///   when an attempt may have been heard, sends a call again.
     /// - Nothing of the connection is logged: `connection_verbose` writes the key into the log.
     ///
-    /// A base URL on this machine is never reached through a proxy. Whom the connection trusts stays the caller's choice:
+    /// Timeouts of the settings count beside those of this builder: the shorter one ends an attempt. A base URL on this
+    /// machine is never reached through a proxy. Whom the connection trusts stays the caller's choice:
     /// settings that `reqwest` calls `danger…`, or a TLS configuration of your own, count as they are. Its connections
     /// belong to the runtime that opens them, so use one client in one runtime.
     ///

@@ -116,9 +116,12 @@ fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Cl
     if is_local {
         settings = settings.no_proxy();
     }
-    settings
-        .build()
-        .map_err(|error| Error::Config(format!("no HTTP client: {}", failure::chain(&error))))
+    settings.build().map_err(|error| {
+        Error::Config(format!(
+            "no HTTP client: {}",
+            failure::chain(&error.without_url())
+        ))
+    })
 }
 
 /// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to secure, nobody is

@@ -14,6 +14,10 @@
 //! have been heard. Redirects are not followed. An answer that is anything but a readable success is an
 //! [`Error`], and so opens nothing.
 //!
+//! An error repeats what the server says of it, without any secret that the call has sent or received: the key, tokens,
+//! approvals, and what the body itself names as a secret. Nothing is repeated of a body that is not JSON, since no
+//! secret can be told from the rest of it. A secret that a server has encoded as base64 or hex is not recognized.
+//!
 //! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the same calls.
 
 mod audit;

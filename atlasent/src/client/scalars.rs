@@ -152,17 +152,21 @@ impl<'a> Iterator for Scalars<'a> {
 
 /// What the name of a member says about its value. Case and separators do not matter: `apiKey` is `api_key`.
 fn place_of(name: &str, source: Source) -> Place {
-    let word: String = name
-        .chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect();
+    let word = match is_plain(name) {
+        true => Cow::Borrowed(name),
+        false => {
+            let letters = name.chars().filter(|c| c.is_alphanumeric());
+            Cow::Owned(letters.flat_map(char::to_lowercase).collect::<String>())
+        }
+    };
+    let word = word.as_ref();
     let is_token = word.ends_with("token") || word.ends_with("tokens") || word.contains("jwt");
     let is_secret = match source {
         Source::Answer => is_token,
         Source::Request | Source::Refusal => {
             is_token
-                || SECRETS.contains(&word.as_str())
+                || SECRETS.contains(&word)
+                || DECISION_ID.contains(&word)
                 || PARTS_OF_SECRETS.iter().any(|part| word.contains(part))
         }
     };
@@ -173,19 +177,26 @@ fn place_of(name: &str, source: Source) -> Place {
     match (is_secret, is_evidence) {
         (true, _) => Place::Secret,
         (false, true) => Place::Evidence,
-        (false, false) if word == DECISION_ID => Place::Id,
+        (false, false) if DECISION_ID.contains(&word) => Place::Id,
         (false, false) => Place::Open,
     }
 }
 
-/// The name that older servers give to the token of an allow.
-const DECISION_ID: &str = "decisionid";
+/// Whether a name is written as nearly all on the wire are, `permit_token`. It is compared as it is then, without an
+/// allocation.
+pub(super) fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// The name that older servers give to the token of an allow, with its separators and without.
+const DECISION_ID: [&str; 2] = ["decision_id", "decisionid"];
 
 /// Names whose values are secrets.
-const SECRETS: [&str; 4] = ["key", "permit", "auth", DECISION_ID];
+const SECRETS: [&str; 3] = ["key", "permit", "auth"];
 
-/// What the names of secrets hold.
-const PARTS_OF_SECRETS: [&str; 15] = [
+/// What the names of secrets hold, with their separators and without.
+const PARTS_OF_SECRETS: [&str; 19] = [
     "token",
     "secret",
     "passw",
@@ -197,9 +208,13 @@ const PARTS_OF_SECRETS: [&str; 15] = [
     "signature",
     "nonce",
     "assertion",
+    "api_key",
     "apikey",
+    "access_key",
     "accesskey",
+    "private_key",
     "privatekey",
+    "session_id",
     "sessionid",
 ];
 
@@ -252,6 +267,43 @@ mod tests {
     fn a_name_covers_all_that_stands_below_it_and_nothing_beside_it() {
         let json = r#"{"tokens":["a",{"x":["b"]}],"y":"c","apiKey":{"v":1},"z":"d","per\u006dit_token":"e"}"#;
         assert_eq!(secrets(json, Source::Refusal), ["a", "b", "1", "e"]);
+    }
+
+    #[test]
+    fn a_name_is_the_same_however_it_is_spelled() {
+        for name in [
+            "api_key",
+            "apiKey",
+            "API-Key",
+            "ApiKey",
+            "apikey",
+            "x_api_key",
+            "decision_id",
+            "decisionId",
+            "DECISION_ID",
+            "sessionId",
+            "private_key",
+            "PrivateKey",
+            "accessToken",
+            "Authorization",
+            "key",
+            "permit",
+        ] {
+            assert_eq!(place_of(name, Source::Refusal), Place::Secret, "{name}");
+        }
+        for name in [
+            "message",
+            "key_id",
+            "keyId",
+            "permit_id",
+            "decision",
+            "reason",
+            "",
+            "monkey",
+        ] {
+            assert_eq!(place_of(name, Source::Refusal), Place::Open, "{name}");
+        }
+        assert_eq!(place_of("decisionId", Source::Answer), Place::Id);
     }
 
     #[test]

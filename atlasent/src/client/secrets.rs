@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use serde::de::IgnoredAny;
 
 use super::key::ApiKey;
-use super::scalars::{Place, Scalar, Scalars, Source};
+use super::scalars::{Place, Scalar, Scalars, Source, is_plain};
 use crate::PermitToken;
 use crate::redact::Redacted;
 use crate::unescape::holds;
@@ -128,10 +128,7 @@ impl Secrets {
         if source != Source::Request && !self.has_room(token) {
             return;
         }
-        let place = self
-            .tokens
-            .partition_point(|known| known.len() > token.len());
-        self.tokens.insert(place, token.to_owned());
+        insert(&mut self.tokens, token.to_owned());
         self.pieces = OnceLock::new();
     }
 
@@ -171,13 +168,12 @@ impl Secrets {
             return is_refusal.then(|| HIDDEN.to_owned());
         };
         if matches!(scalar.place, Place::Id | Place::Secret) {
-            return match is_refusal {
-                true => Some(Redacted(text).to_string()).filter(|_| !text.is_empty()),
-                false => self.key.as_ref()?.scrubbed(text),
-            };
+            let without_key = self.key.as_ref().and_then(|key| key.scrubbed(text));
+            let is_shown = is_refusal && !text.is_empty();
+            return without_key.or_else(|| is_shown.then(|| Redacted(text).to_string()));
         }
         // An answer is read by its names, and no token is one.
-        if scalar.place == Place::Name && !is_refusal && is_member_name(text) {
+        if scalar.place == Place::Name && !is_refusal && is_plain(text) {
             return None;
         }
         let scrubbed = match is_refusal {
@@ -287,11 +283,6 @@ fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
 
 fn is_long(secret: &str) -> bool {
     secret.chars().nth(PIECE - 1).is_some()
-}
-
-fn is_member_name(name: &str) -> bool {
-    name.bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn is_json(text: &str) -> bool {

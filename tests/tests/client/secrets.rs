@@ -110,8 +110,8 @@ fn no_way_to_repeat_a_token_gets_it_into_an_error_or_a_log() {
         format!(r#"{{"message":"a","message":{literal}}}"#),
         format!(r#"{{"message":{nested}}}"#),
         format!(r#"{{"message":{nested},"x":{nested}}}"#),
-        format!(r#"{{"message":"see /v1?token=permit_%222f9d%2F4c8b%22%C3%BC7a6e-5f10-9c3d"}}"#),
-        format!(r#"{{"message":"cut: permit_\"2f9d/4c8b"}}"#),
+        r#"{"message":"see /v1?token=permit_%222f9d%2F4c8b%22%C3%BC7a6e-5f10-9c3d"}"#.to_owned(),
+        r#"{"message":"cut: permit_\"2f9d/4c8b"}"#.to_owned(),
         format!(r#"{{"message":"{}{}"#, "x".repeat(490), &literal[1..]) + "}",
         // None of these is JSON.
         format!(r#"{{"permit_token":{literal}"#),

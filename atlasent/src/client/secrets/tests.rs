@@ -163,6 +163,16 @@ fn the_names_of_an_answer_stay() {
 }
 
 #[test]
+fn of_the_key_nothing_is_shown_in_any_place() {
+    let body =
+        json!({"message": KEY, "api_key": KEY, "x": {"authorization": format!("Bearer {KEY}")}});
+    let shown = secrets().refusal(body.to_string().as_bytes()).unwrap();
+    assert!(!shown.contains("Lz9"), "{shown}");
+    let answer = json!({"decision": "deny", "token": KEY, "decision_id": KEY, "reason": KEY});
+    assert!(!secrets().answer(&answer.to_string()).contains("Lz9"));
+}
+
+#[test]
 fn debug_prints_none_of_them() {
     assert_eq!(format!("{:?}", secrets()), "Secrets { .. }");
 }
