@@ -1,9 +1,7 @@
 //! The permit that a layer obtained, as an extractor.
 
-use std::any::type_name;
-
 use atlasent::{Action, AnyAction, Permit};
-use atlasent_tower::{PermitSlot, Refusal, check_request_path};
+use atlasent_tower::{PermitSlot, check_request_path};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
@@ -32,8 +30,13 @@ use crate::Refused;
 /// router has obtained.
 ///
 /// Where no layer has obtained a permit for this type of action, or it was taken before, that is a
-/// misconfiguration, and a 500. A path that is not in normal form gets 400, of the whole request,
-/// also inside of `nest`.
+/// misconfiguration, and a 500. A permit that [expired](Permit::is_active) while the request waited
+/// gets 403. A path that is not in normal form gets 400, of the whole request, also inside of `nest`.
+///
+/// Outside of a `ProtectedRouter` the permit is that of the innermost `ProtectLayer`, which names the
+/// authority. A handler that has to be sure of it asks
+/// [`require_granted_by`](Permit::require_granted_by), or uses the permit on an
+/// [`atlasent::Guarded`], which asks by itself.
 #[derive(Debug)]
 pub struct TakePermit<A: Action = AnyAction>(pub Permit<A>);
 
@@ -42,19 +45,6 @@ impl<A: Action, S: Send + Sync> FromRequestParts<S> for TakePermit<A> {
 
     async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Refused> {
         check_request_path(request)?;
-        let slot = request.extensions.get::<PermitSlot<A>>().ok_or_else(|| {
-            Refusal::misconfigured(format!(
-                "the handler takes a `Permit<{}>`, and nothing outside has obtained one: add a `ProtectLayer` whose target is \
-                 of that action",
-                type_name::<A>()
-            ))
-        })?;
-        let permit = slot.take().ok_or_else(|| {
-            Refusal::misconfigured(format!(
-                "the `Permit<{}>` of this request was taken before",
-                type_name::<A>()
-            ))
-        })?;
-        Ok(Self(permit))
+        Ok(Self(PermitSlot::take_from(&request.extensions)?))
     }
 }

@@ -41,7 +41,13 @@ impl<A> Permit<A> {
         self.require_issuer(issuer_of(authority)?)
     }
 
-    pub(crate) fn require_issuer(&self, issuer: IssuerId) -> Result<(), Error> {
+    /// [`require_granted_by`](Self::require_granted_by), for code that keeps the issuer and not the
+    /// authority.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] when the permit has another issuer, or none.
+    pub fn require_issuer(&self, issuer: IssuerId) -> Result<(), Error> {
         let (record, _, granted_by) = self.facts();
         if granted_by == Some(issuer) {
             return Ok(());
@@ -119,8 +125,12 @@ impl<A> Permit<A> {
     }
 }
 
-/// The issuer of an authority, for those that need one.
-pub(crate) fn issuer_of<P: Authority + ?Sized>(authority: &P) -> Result<IssuerId, Error> {
+/// Names the issuer of an authority, for code that needs one.
+///
+/// # Errors
+///
+/// [`Error::Config`] when it has none, with what to do about it.
+pub fn issuer_of<P: Authority + ?Sized>(authority: &P) -> Result<IssuerId, Error> {
     authority.issuer().ok_or_else(|| {
         Error::Config(
             "this authority has no issuer, so its permits look like any other's: \

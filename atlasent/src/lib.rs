@@ -124,6 +124,7 @@ pub use approval::{
 pub use ask::{Ask, Authorization};
 pub use authority::{Authority, AuthorityExt, DynAuthority};
 pub use canonical::{execution_hash, execution_hash_of_text};
+pub use checks::issuer_of;
 pub use classify::{DESTRUCTIVE_COMMAND, classify_command};
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder};

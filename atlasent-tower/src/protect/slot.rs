@@ -1,10 +1,13 @@
 //! Where a permit waits for the one who executes the action.
 
+use std::any::type_name;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atlasent::{Action, AnyAction, Permit};
 use http::Extensions;
+
+use crate::Refusal;
 
 /// A permit in a request's extensions, from which it can be taken once.
 ///
@@ -55,7 +58,34 @@ impl<A> PermitSlot<A> {
         Self(Arc::new(Mutex::new(Some(permit))))
     }
 
-    /// The permit, unless it was taken before.
+    /// Takes the permit out of the slot in a request's extensions, to use it now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Misconfigured`] when there is no slot for a permit of this type, or it is empty.
+    /// [`Refusal::Denied`] when the permit is not [active](Permit::is_active) any more.
+    pub fn take_from(extensions: &Extensions) -> Result<Permit<A>, Refusal>
+    where
+        A: Action,
+    {
+        let name = type_name::<A>();
+        let slot = extensions.get::<Self>().ok_or_else(|| {
+            Refusal::misconfigured(format!(
+                "no `Permit<{name}>` was obtained for this request: put a `ProtectLayer` whose target is of that \
+                 action outside"
+            ))
+        })?;
+        let permit = slot.take().ok_or_else(|| {
+            Refusal::misconfigured(format!(
+                "the `Permit<{name}>` of this request was used by another call: put what repeats calls outside of the \
+                 `ProtectLayer`"
+            ))
+        })?;
+        permit.require_active()?;
+        Ok(permit)
+    }
+
+    /// The permit, unless it was taken before. It may have [expired](Permit::is_active) while it waited.
     #[must_use]
     pub fn take(&self) -> Option<Permit<A>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()

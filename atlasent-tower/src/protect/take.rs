@@ -1,6 +1,5 @@
 //! The other end of a permit's way: [`TakePermitLayer`] calls its service once for each permit.
 
-use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -8,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use atlasent::{Action, AnyAction};
+use atlasent::{Action, AnyAction, Authority, Error, IssuerId};
 use http::request::Parts;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
@@ -24,7 +23,8 @@ use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 /// It takes the permit out of the [`PermitSlot`] that a [`ProtectLayer`](crate::ProtectLayer) has
 /// put it in, and gives the service a request with a slot of its own. A second call with a clone of
 /// the request finds the slot empty, and one with a request that was put together anew finds none:
-/// both are refused with 500, and so is every request where no permit was obtained.
+/// both are refused with 500, and so is every request where no permit was obtained. A permit that
+/// [expired](atlasent::Permit::is_active) on the way is refused with 403.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -53,6 +53,7 @@ use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 /// Handlers that take the permit themselves, as `atlasent_axum::TakePermit` does, have no need of
 /// it.
 pub struct TakePermitLayer<A = AnyAction> {
+    issuer: Option<IssuerId>,
     responder: Arc<dyn Respond>,
     action: PhantomData<fn() -> A>,
 }
@@ -70,9 +71,23 @@ impl<A: Action> TakePermitLayer<A> {
     #[must_use]
     pub fn typed() -> Self {
         Self {
+            issuer: None,
             responder: Arc::new(ProblemDetails),
             action: PhantomData,
         }
+    }
+
+    /// Takes the permits of `authority` only. By default those of whatever `ProtectLayer` stands
+    /// innermost. A second call replaces the authority.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the authority has no [issuer](Authority::issuer).
+    pub fn granted_by<P: Authority + ?Sized>(self, authority: &P) -> Result<Self, Error> {
+        Ok(Self {
+            issuer: Some(atlasent::issuer_of(authority)?),
+            ..self
+        })
     }
 
     /// Answers refusals by another responder than [`ProblemDetails`]. A second call replaces it.
@@ -97,6 +112,7 @@ impl<I, A> Layer<I> for TakePermitLayer<A> {
     fn layer(&self, inner: I) -> Self::Service {
         TakePermitService {
             inner,
+            issuer: self.issuer,
             responder: Arc::clone(&self.responder),
             repeats: repeat::repeats::<I>(),
             action: PhantomData,
@@ -107,6 +123,7 @@ impl<I, A> Layer<I> for TakePermitLayer<A> {
 /// A service that is called once for each permit. It comes from [`TakePermitLayer`].
 pub struct TakePermitService<I, A = AnyAction> {
     inner: I,
+    issuer: Option<IssuerId>,
     responder: Arc<dyn Respond>,
     /// Whether the inner service is known to call on more than once.
     repeats: bool,
@@ -130,7 +147,7 @@ where
         let (mut parts, body) = request.into_parts();
         let taken = match self.repeats {
             true => Err(repeat::refusal()),
-            false => take::<A>(&mut parts),
+            false => take::<A>(self.issuer, &mut parts),
         };
         let state = match taken {
             Ok(()) => State::Inner {
@@ -151,18 +168,11 @@ where
 
 /// Moves the permit from the slot that clones of the request share into one that only this call
 /// has.
-fn take<A: Action>(request: &mut Parts) -> Result<(), Refusal> {
-    let slot = request.extensions.get::<PermitSlot<A>>().ok_or_else(|| {
-        Refusal::misconfigured(format!(
-            "the request has no `Permit<{}>`: put a `ProtectLayer` of that action outside",
-            type_name::<A>()
-        ))
-    })?;
-    let permit = slot.take().ok_or_else(|| {
-        Refusal::misconfigured(
-            "the permit of this request was used by another call: put what repeats calls outside of the `ProtectLayer`",
-        )
-    })?;
+fn take<A: Action>(issuer: Option<IssuerId>, request: &mut Parts) -> Result<(), Refusal> {
+    let permit = PermitSlot::<A>::take_from(&request.extensions)?;
+    if let Some(issuer) = issuer {
+        permit.require_issuer(issuer)?;
+    }
     slot::put(permit, &mut request.extensions);
     Ok(())
 }
@@ -205,6 +215,7 @@ where
 impl<A> Clone for TakePermitLayer<A> {
     fn clone(&self) -> Self {
         Self {
+            issuer: self.issuer,
             responder: Arc::clone(&self.responder),
             action: PhantomData,
         }
@@ -215,6 +226,7 @@ impl<I: Clone, A> Clone for TakePermitService<I, A> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
+            issuer: self.issuer,
             responder: Arc::clone(&self.responder),
             repeats: self.repeats,
             action: PhantomData,

@@ -13,6 +13,7 @@ mod ati;
 mod cancelled;
 mod grpc;
 mod inner;
+mod late;
 mod matrix;
 mod methods;
 mod pressure;
