@@ -167,3 +167,23 @@ fn problem() -> utoipa::openapi::schema::Object {
         )
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, SharedAuthority, get};
+
+    #[test]
+    fn an_operation_shows_every_scope_and_head_is_none_of_its_own() {
+        let access = Access::action("read").scope("tool:a").scope("tool:b");
+        let router: ProtectedRouter<SharedAuthority> =
+            ProtectedRouter::new().route("/a", get(access, async || "a"));
+        let mut document = OpenApi::default();
+        router.describe(&mut document);
+        let document = serde_json::to_value(&document).unwrap();
+        let item = document["paths"]["/a"].as_object().unwrap();
+        assert_eq!(item.keys().collect::<Vec<_>>(), ["get"]);
+        let scopes = &item["get"]["security"][0]["ati"];
+        assert_eq!(*scopes, serde_json::json!(["tool:a", "tool:b"]));
+    }
+}

@@ -144,8 +144,8 @@ fn is_metadata_url(url: &str) -> bool {
     };
     let is_http = matches!(uri.scheme_str(), Some("https" | "http"));
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    // `Uri` drops a fragment without a word.
-    is_http && has_host && !url.contains(['#', '@'])
+    // `Uri` drops a fragment without a word, and takes more characters than a URL may hold (RFC 3986 §2).
+    is_http && has_host && !url.contains(['#', '@', '"', '\\', '<', '>', '`', '{', '|', '}', '^'])
 }
 
 fn is_scope_character(byte: u8) -> bool {

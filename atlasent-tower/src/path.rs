@@ -211,7 +211,79 @@ mod tests {
         }
     }
 
+    fn request(uri: &str) -> Parts {
+        let (mut request, ()) = http::Request::new(()).into_parts();
+        request.uri = uri.parse().unwrap();
+        request
+    }
+
+    #[test]
+    fn a_checked_path_is_remembered_and_good_for_no_other() {
+        let mut request = request("/acme/x?a=b");
+        check_request_path(&mut request).unwrap();
+        let CheckedPath(checked) = request.extensions.get().unwrap();
+        assert_eq!(checked.path(), "/acme/x");
+        for uri in ["/acme/%2e%2e", "//acme/x", "/acme/x/..", "/%61cme/x"] {
+            request.uri = uri.parse().unwrap();
+            assert!(check_request_path(&mut request).is_err(), "{uri}");
+        }
+        request.uri = "/acme/y".parse().unwrap();
+        check_request_path(&mut request).unwrap();
+        let CheckedPath(checked) = request.extensions.get().unwrap();
+        assert_eq!(checked.path(), "/acme/y");
+    }
+
+    #[test]
+    fn a_path_that_is_refused_is_not_remembered() {
+        let mut request = request("/acme/..");
+        assert!(check_request_path(&mut request).is_err());
+        assert!(request.extensions.get::<CheckedPath>().is_none());
+        assert!(check_request_path(&mut request).is_err());
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn of_a_path_that_is_stripped_both_ends_are_checked() {
+        use axum::extract::OriginalUri;
+
+        for (whole, rest, passes) in [
+            ("/acme/deep/x", "/x", true),
+            ("/acme/deep", "/", true),
+            ("/acme/deep/", "/", true),
+            ("/acme/deep/x", "/acme/deep/x", true),
+            // Whatever it was rewritten to, it is in normal form.
+            ("/acme/deep/x", "/other", true),
+            ("/%61cme/deep/x", "/x", false),
+            ("/../deep/x", "/x", false),
+            ("/a%2Fb/deep/x", "/x", false),
+            ("/acme/deep//x", "/x", false),
+            ("/acme/deep/x", "/..%2Fx", false),
+            ("/acme/deep/x", "/./x", false),
+            ("/acme/deep/x", "//x", false),
+        ] {
+            let mut request = request(rest);
+            request
+                .extensions
+                .insert(OriginalUri(whole.parse().unwrap()));
+            assert_eq!(whole_path(&request), whole);
+            for _ in 0..2 {
+                let checked = check_request_path(&mut request).is_ok();
+                assert_eq!(checked, passes, "{whole}, {rest}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_left_of_a_path_in_normal_form_is_in_normal_form(text in "/[a-z0-9%2-7A-F./~ -]{0,12}") {
+            if why_not_normal(&text).is_none() {
+                for (at, _) in text.match_indices('/') {
+                    let (_, rest) = text.split_at(at);
+                    prop_assert_eq!(why_not_normal(rest), None, "{} of {}", rest, text);
+                }
+            }
+        }
+
         #[test]
         fn no_two_paths_that_pass_decode_to_the_same(text in "/[a-z0-9%2-7A-F./~ -]{0,12}") {
             if why_not_normal(&text).is_none() {

@@ -84,7 +84,7 @@ pub enum Unauthenticated {
     BadHeader(&'static str),
     /// The header `Authorization` is of another scheme than `Bearer`.
     #[error(
-        "the header `Authorization` is not of the scheme `Bearer`: send `Authorization: Bearer <token>`"
+        "the header `Authorization` is not of the scheme `Bearer`: send one, as `Authorization: Bearer <token>`"
     )]
     OtherScheme,
     /// The token may not be believed.

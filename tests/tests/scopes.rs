@@ -144,7 +144,10 @@ fn the_claims_of_another_agent_grant_nothing() {
                 let error = result.unwrap_err();
                 let denied = error.denied().unwrap();
                 assert_eq!(denied.code(), Some("SCOPE_OF_ANOTHER_AGENT"), "{agent}");
-                assert_eq!((denied.missing_scope(), denied.agent().as_str()), (None, agent));
+                assert_eq!(
+                    (denied.missing_scope(), denied.agent().as_str()),
+                    (None, agent)
+                );
             }
         }
     }

@@ -45,7 +45,7 @@ use crate::{ProblemDetails, Respond, Target};
 ///
 /// # One permit, one call
 ///
-/// The layer calls what is inside of it once for each permit. A layer further in can call on more than once, as `tower::retry` and
+/// The layer calls its inner service once for each permit. A layer further in can call on more than once, as those of `tower::retry` and
 /// `tower::hedge` do, and no permit was obtained for the second call. So a retry stands **outside**, where each attempt gets a permit of its
 /// own:
 ///
@@ -54,8 +54,9 @@ use crate::{ProblemDetails, Respond, Target};
 /// ProtectLayer → Retry → service        refused
 /// ```
 ///
-/// Where `tower`'s `Retry` or `Hedge` stands directly inside, or below other layers of `tower` and `tower-http`, every request is refused with
-/// 500. Behind a boxed service or a layer of another crate the order is not visible from here. There
+/// Where `tower`'s `Retry` or `Hedge`, or the `FollowRedirect` of `tower-http`, stands directly inside, or below other layers of these crates,
+/// every request is refused with 500. Behind a boxed service, such as an axum route, or a layer of another crate, the order is not visible
+/// from here. There
 ///
 /// - a service that takes its permit from the [`PermitSlot`] runs once: a clone of the request shares the slot, and a second call finds it
 ///   empty;

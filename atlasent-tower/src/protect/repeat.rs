@@ -4,8 +4,12 @@ use std::any::type_name;
 
 use crate::Refusal;
 
-/// The services of `tower` that call their inner service again with a clone of the request.
-const REPEATING: [&str; 2] = ["tower::retry::Retry", "tower::hedge::Hedge"];
+/// The services of `tower` and `tower-http` that call their inner service again for the same request.
+const REPEATING: [&str; 3] = [
+    "tower::retry::Retry",
+    "tower::hedge::Hedge",
+    "tower_http::follow_redirect::FollowRedirect",
+];
 
 /// Crates whose services stand around one inner service, which is the first argument of their types.
 const WRAPPING: [&str; 3] = ["tower::", "tower_http::", "atlasent_tower::"];
@@ -34,7 +38,7 @@ fn is_repeating(mut name: &str) -> bool {
 
 pub(crate) fn refusal() -> Refusal {
     Refusal::misconfigured(
-        "a `Retry` or `Hedge` stands inside of the layer that obtains the permit, and one permit is for one call: put it outside of the layer",
+        "a `Retry`, `Hedge` or `FollowRedirect` stands inside of the layer that obtains the permit, and one permit is for one call: put it outside of the layer",
     )
 }
 
@@ -47,6 +51,7 @@ mod tests {
         for repeating in [
             "tower::retry::Retry<my::Policy, my::Service>",
             "tower::hedge::Hedge<my::Service, my::Policy>",
+            "tower_http::follow_redirect::FollowRedirect<my::Service>",
             "tower::timeout::Timeout<tower::retry::Retry<my::Policy, my::Service>>",
             "tower_http::cors::Cors<tower::util::map_err::MapErr<tower::retry::Retry<P, S>, F>>",
         ] {

@@ -48,7 +48,7 @@ struct Slots {
 }
 
 impl<A> PermitSlot<A> {
-    fn new(permit: Permit<A>) -> Self {
+    pub(crate) fn new(permit: Permit<A>) -> Self {
         Self(Arc::new(Mutex::new(Some(permit))))
     }
 

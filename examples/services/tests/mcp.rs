@@ -262,7 +262,7 @@ async fn nobody_gets_in_without_a_token_that_may_be_believed() {
             StatusCode::UNAUTHORIZED,
             "{authorization:?}"
         );
-        // RFC 6750 §3.1: who sent no token made no error.
+        // RFC 6750 §3.1: a request without a token has no error.
         let challenge = match authorization {
             Some(_) => r#"Bearer error="invalid_token""#,
             None => "Bearer",

@@ -9,8 +9,15 @@ use atlasent_axum::{
 };
 use atlasent_tests::cases::{ACTION, AGENT};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use http::header::{ALLOW, WWW_AUTHENTICATE};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, ORIGIN,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderValue, Method, Request};
+use tower::ServiceExt;
+use tower_http::cors::CorsLayer;
 
 use crate::agents::{SCOPE, ati, bad_tokens, good_token, token};
 use crate::door::Door;
@@ -290,6 +297,13 @@ async fn every_rate_of_every_scope_of_a_route_is_counted() {
     }
 }
 
+#[test]
+#[should_panic = "Overlapping method route"]
+fn a_method_that_is_declared_twice_does_not_build() {
+    let methods = get(action(), count).get(Access::public(), count);
+    drop(router().route("/a", methods).with_state(App::new()));
+}
+
 #[tokio::test]
 async fn a_request_has_to_pass_every_layer_that_authenticates() {
     let app = allowing();
@@ -323,4 +337,32 @@ async fn the_challenges_of_a_router_name_its_realm() {
     let expected = r#"Bearer realm="clinic", error="insufficient_scope", scope="tool:x""#;
     assert_eq!(challenge, Some(expected));
     door.opens("GET", "/b", None).await;
+}
+
+#[tokio::test]
+async fn a_cors_layer_around_a_router_answers_preflights_and_opens_nothing() {
+    let page = HeaderValue::from_static("https://page.example");
+    let cors = CorsLayer::new()
+        .allow_origin(page.clone())
+        .allow_methods([Method::GET])
+        .allow_headers([AUTHORIZATION]);
+    let app = allowing();
+    let protected = router().route("/a", get(action(), count));
+    let service = protected.with_state(app.clone());
+    let preflight = || {
+        let request = Request::options("/a").header(ORIGIN, page.clone());
+        let request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "GET");
+        request.body(Body::empty()).unwrap()
+    };
+    let bare = service.clone().oneshot(preflight()).await.unwrap();
+    assert_eq!(bare.status(), 405);
+    let service = service.layer(cors);
+    let answer = service.clone().oneshot(preflight()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), app.ran.count()), (200, 0));
+    assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], page);
+    assert_eq!(app.scripted.calls(), []);
+
+    let door = Door::new(&app, service.into_make_service()).await;
+    door.refuses(401, "GET", "/a", None).await;
+    door.opens("GET", "/a", Some(good_token())).await;
 }

@@ -42,7 +42,7 @@ async fn who_has_no_good_token_is_challenged_for_one() {
         let bad = bad_tokens();
         let bad = bad.iter().map(|(name, token)| (*name, Some(&**token)));
         for (name, token) in bad.chain([("no token", None)]) {
-            // RFC 6750 §3.1: who sent no token made no error.
+            // RFC 6750 §3.1: a request without a token has no error.
             let expected = match token {
                 Some(_) => r#"Bearer error="invalid_token""#,
                 None => "Bearer",

@@ -128,7 +128,7 @@ fn a_method_that_is_declared_twice_is_refused_whatever_is_declared() {
         };
         let layer = twice(ProtectedMethods::new(MockAuthority::new()));
         assert_eq!(layer.table().len(), 2);
-        call(&twice, bearing(PATH, any_token())).expect_refusal(500, "cannot decide");
+        call(twice, bearing(PATH, any_token())).expect_refusal(500, "cannot decide");
     }
     // Every other method is what it was declared to be.
     let others = |methods: ProtectedMethods| {

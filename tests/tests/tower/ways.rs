@@ -10,7 +10,7 @@ use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tests::yields;
 use atlasent_tower::{
     Access, Asked, AtiLayer, Authentication, Guard, PermitSlot, ProblemDetails, ProtectLayer,
-    ProtectedMethods, Refusal, RequestTarget, Respond, Target, admit,
+    ProtectedMethods, Refusal, RequestTarget, Respond, TakePermitLayer, Target, admit,
 };
 use bytes::Bytes;
 use http::request::Parts;
@@ -54,6 +54,23 @@ pub(crate) fn ways<P: Authority + 'static>() -> Vec<Way<P>> {
         way("a typed action", |authority, inner| {
             boxed(ProtectLayer::new(authority, typed()).layer(inner))
         }),
+        way(
+            "an action, and the layer that takes its permit",
+            |authority, inner| {
+                let layers = (
+                    ProtectLayer::new(authority, fixed()),
+                    TakePermitLayer::new(),
+                );
+                boxed(layers.layer(inner))
+            },
+        ),
+        way(
+            "a typed action, and the layer that takes its permit",
+            |authority, inner| {
+                let take = TakePermitLayer::<Deploy>::typed();
+                boxed((ProtectLayer::new(authority, typed()), take).layer(inner))
+            },
+        ),
         Way {
             waits: 1,
             ..way("a target of its own", |authority, inner| {
@@ -84,6 +101,10 @@ pub(crate) fn ways<P: Authority + 'static>() -> Vec<Way<P>> {
         way("a gRPC method", |authority, inner| {
             let methods = methods(authority, Access::action(ACTION).scope("tool:deploy"));
             boxed(methods.layer(inner))
+        }),
+        way("a gRPC method behind two layers", |authority, inner| {
+            let methods = methods(authority, Access::action(ACTION));
+            boxed(methods.authenticate(AtiLayer::new(verifier())).layer(inner))
         }),
         way("a gRPC method of a typed action", |authority, inner| {
             boxed(methods(authority, Access::target(typed())).layer(inner))

@@ -179,7 +179,7 @@ fn under_an_optional_ati_layer_whoever_has_no_token_is_told_to_bring_one() {
     let result = ask_with_token(by_claims(), request(PATH));
     expect_refusal(&result, 401, "`Authorization: Bearer <token>`", "optional");
     let challenge = result.0.header(WWW_AUTHENTICATE);
-    // RFC 6750 §3.1: who sent no token made no error.
+    // RFC 6750 §3.1: a request without a token has no error.
     assert_eq!(challenge, Some("Bearer"));
 }
 
