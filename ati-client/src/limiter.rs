@@ -10,9 +10,10 @@ const EVERYTHING: &str = "*";
 
 /// Holds agents to the rates in their tokens.
 ///
-/// A rate looks back over a sliding window: `10/hour` is at most ten calls in any sixty minutes. Calls are counted for each
-/// subject and pattern, over all its tokens. (ATI's own proxy counts for each pattern over all subjects.) Every
-/// pattern that covers a called scope counts, and a call that one of them refuses is counted in none.
+/// A rate looks back over a sliding window: `10/hour` is at most ten calls in any sixty minutes.
+/// Calls are counted for each subject and pattern, over all its tokens. (ATI's own proxy counts for
+/// each pattern over all subjects.) Every pattern that covers a called scope counts, and a call
+/// that one of them refuses is counted in none.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -53,8 +54,8 @@ impl<S: RateStore> RateLimiter<S> {
         Self { store }
     }
 
-    /// Counts one call of `required_scope` at the time `now`, unless a rate refuses it: [`check_all`](Self::check_all) for a
-    /// single scope.
+    /// Counts one call of `required_scope` at the time `now`, unless a rate refuses it:
+    /// [`check_all`](Self::check_all) for a single scope.
     ///
     /// `required_scope` is the tool's canonical name, such as `tool:github:search`. For the older `tool:github_search` the
     /// rates of the name that it may stand for count as well.
@@ -71,11 +72,13 @@ impl<S: RateStore> RateLimiter<S> {
         self.check_all(claims, &[required_scope], now).await
     }
 
-    /// Counts one call that requires all of `required_scopes` at the time `now`, unless a rate refuses it.
+    /// Counts one call that requires all of `required_scopes` at the time `now`, unless a rate
+    /// refuses it.
     ///
-    /// The rate of a pattern counts when the pattern covers any of the scopes, and it counts one call, however many of them it
-    /// covers. All these rates are counted in one step: a call that one of them refuses is counted in none. Without any scope,
-    /// what is called is not known, and only the rate of `*` counts.
+    /// The rate of a pattern counts when the pattern covers any of the scopes, and it counts one
+    /// call, however many of them it covers. All these rates are counted in one step: a call that
+    /// one of them refuses is counted in none. Without any scope, what is called is not known, and
+    /// only the rate of `*` counts.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -93,9 +96,10 @@ impl<S: RateStore> RateLimiter<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::RateExceeded`], with the time after which all rates have room again; [`Error::BadRate`] if one of the
-    /// token's rates cannot be read, whatever it is for; [`Error::BadScope`] if a required scope is empty or holds white
-    /// space; [`Error::RateLimiterFull`] and [`Error::RateStoreFailed`] if the call cannot be counted.
+    /// [`Error::RateExceeded`], with the time after which all rates have room again;
+    /// [`Error::BadRate`] if one of the token's rates cannot be read, whatever it is for;
+    /// [`Error::BadScope`] if a required scope is empty or holds white space;
+    /// [`Error::RateLimiterFull`] and [`Error::RateStoreFailed`] if the call cannot be counted.
     pub async fn check_all<T: AsRef<str> + Sync>(
         &self,
         claims: &Claims,

@@ -7,7 +7,8 @@ use http::request::Parts;
 
 use crate::Refused;
 
-/// The verified claims of the caller. An [`AtiLayer`](atlasent_tower::AtiLayer) has to stand outside.
+/// The verified claims of the caller. An [`AtiLayer`](atlasent_tower::AtiLayer) has to stand
+/// outside.
 ///
 /// ```
 /// use atlasent_axum::Ati;
@@ -18,8 +19,9 @@ use crate::Refused;
 /// # axum::Router::<()>::new().route("/", axum::routing::get(whoami));
 /// ```
 ///
-/// Anonymous requests get 401; a missing `AtiLayer` is a misconfiguration and gets 500. With an optional layer, `Option<Ati>` is `None` for an
-/// anonymous request. A path that is not in normal form gets 400, of the whole request, also inside of `nest`.
+/// Anonymous requests get 401; a missing `AtiLayer` is a misconfiguration and gets 500. With an
+/// optional layer, `Option<Ati>` is `None` for an anonymous request. A path that is not in normal
+/// form gets 400, of the whole request, also inside of `nest`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ati(pub Claims);
 

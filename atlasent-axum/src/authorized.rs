@@ -205,7 +205,8 @@ where
     }
 }
 
-/// The agent comes first: an anonymous caller is not told what is wrong with the rest of the request.
+/// The agent comes first: an anonymous caller is not told what is wrong with the rest of the
+/// request.
 fn agent(request: &mut Parts) -> Result<Agent, Refused> {
     check_request_path(request)?;
     Ok(subject(request)?)

@@ -32,10 +32,11 @@ impl<S> ProtectedRouter<S>
 where
     S: HasAuthority + Clone + Send + Sync + 'static,
 {
-    /// Says in an OpenAPI document what is protected: each protected operation gets its security requirement, its action as
-    /// `x-atlasent-action`, and the responses 401, 403, 429 and 503 with problem details. A response that is described already
-    /// stays as it is, and an operation that is not in the document is added, so that none is missing. `HEAD` where it is answered by `GET` (RFC 9110
-    /// §9.3.2) is no operation of its own.
+    /// Says in an OpenAPI document what is protected: each protected operation gets its security
+    /// requirement, its action as `x-atlasent-action`, and the responses 401, 403, 429 and 503 with
+    /// problem details. A response that is described already stays as it is, and an operation that
+    /// is not in the document is added, so that none is missing. `HEAD` where it is answered by
+    /// `GET` (RFC 9110 §9.3.2) is no operation of its own.
     ///
     /// ```
     /// # use atlasent_axum::{Access, ProtectedRouter, SharedAuthority, TakePermit, get};

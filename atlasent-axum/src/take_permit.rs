@@ -27,11 +27,13 @@ use crate::Refused;
 /// # axum::Router::<()>::new().route("/", axum::routing::post(deploy));
 /// ```
 ///
-/// Inside of a `ProtectedRouter` that is the permit for what the route declares, and no other: a route that is public, or whose handler asks by
-/// itself, has none, whatever a layer outside of the router has obtained.
+/// Inside of a `ProtectedRouter` that is the permit for what the route declares, and no other: a
+/// route that is public, or whose handler asks by itself, has none, whatever a layer outside of the
+/// router has obtained.
 ///
-/// Where no layer has obtained a permit for this type of action, or it was taken before, that is a misconfiguration, and a 500. A path that is not in
-/// normal form gets 400, of the whole request, also inside of `nest`.
+/// Where no layer has obtained a permit for this type of action, or it was taken before, that is a
+/// misconfiguration, and a 500. A path that is not in normal form gets 400, of the whole request,
+/// also inside of `nest`.
 #[derive(Debug)]
 pub struct TakePermit<A: Action = AnyAction>(pub Permit<A>);
 

@@ -18,17 +18,19 @@ pub trait TargetExt {
     /// The action is called as the route: the method and the path that it was declared with, such as `GET /patients/{id}`.
     fn matched_path() -> Self;
 
-    /// Adds the path that the route was declared with, as the field `route`. A second call changes nothing.
+    /// Adds the path that the route was declared with, as the field `route`. A second call changes
+    /// nothing.
     #[must_use]
     fn route(self) -> Self;
 
-    /// Adds the whole path of the request, as the field `path`: inside of `Router::nest` as well. It replaces what
-    /// [`RequestTarget::path`] has added.
+    /// Adds the whole path of the request, as the field `path`: inside of `Router::nest` as well.
+    /// It replaces what [`RequestTarget::path`] has added.
     #[must_use]
     fn original_path(self) -> Self;
 
-    /// Adds the address of who is connected, as the field `client_address`. The router has to be served by
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. A second call changes nothing.
+    /// Adds the address of who is connected, as the field `client_address`. The router has to be
+    /// served by `into_make_service_with_connect_info::<SocketAddr>()`. A second call changes
+    /// nothing.
     #[must_use]
     fn connected_address(self) -> Self;
 }

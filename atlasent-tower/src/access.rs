@@ -17,7 +17,8 @@ use crate::{AtiLayer, Refusal, RequestTarget, Target, admit, check_request_path,
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
-/// What a route requires of its callers: nothing, or a permit for an action, and any number of ATI scopes.
+/// What a route requires of its callers: nothing, or a permit for an action, and any number of ATI
+/// scopes.
 ///
 /// ```
 /// use atlasent_tower::{Access, RequestTarget};
@@ -66,8 +67,8 @@ impl<T: Target> AnyTarget for T {
 }
 
 impl Access {
-    /// Requires nothing: the authority is not asked, and no token is looked at. With a [`scope`](Self::scope), a token that grants it is
-    /// required, and sufficient.
+    /// Requires nothing: the authority is not asked, and no token is looked at. With a
+    /// [`scope`](Self::scope), a token that grants it is required, and sufficient.
     pub fn public() -> Self {
         Self::new(Kind::Public)
     }
@@ -82,10 +83,12 @@ impl Access {
         Self::new(Kind::Permit(Arc::new(target)))
     }
 
-    /// Leaves the permit to the handler, which asks for it by `#[protect]`, because the action has values that stand in the body.
+    /// Leaves the permit to the handler, which asks for it by `#[protect]`, because the action has
+    /// values that stand in the body.
     ///
-    /// The caller has to be known from an ATI token, and the table of routes shows `action`. That the handler does ask, nothing here can see: have it
-    /// tested. (In axum, a handler that takes `Authorized` shows it in its signature.)
+    /// The caller has to be known from an ATI token, and the table of routes shows `action`. That
+    /// the handler does ask, nothing here can see: have it tested. (In axum, a handler that takes
+    /// `Authorized` shows it in its signature.)
     pub fn in_handler(action: impl Into<Arc<str>>) -> Self {
         Self::new(Kind::Handler(action.into()))
     }
@@ -97,9 +100,9 @@ impl Access {
         }
     }
 
-    /// Requires an ATI scope, such as `tool:github:search`, before the authority is asked. A second call adds: all scopes are required, beside
-    /// those of the [`AtiLayer`] that authenticates the route, and the call is counted for the token's rates for
-    /// [each of them](AtiLayer#rates).
+    /// Requires an ATI scope, such as `tool:github:search`, before the authority is asked. A second
+    /// call adds: all scopes are required, beside those of the [`AtiLayer`] that authenticates the
+    /// route, and the call is counted for the token's rates for [each of them](AtiLayer#rates).
     pub fn scope(mut self, required: impl Into<Arc<str>>) -> Self {
         self.scopes.push(required.into());
         self
@@ -184,7 +187,8 @@ impl<S: RateStore> From<AtiLayer<S>> for Authentication {
 }
 
 impl Authentication {
-    /// Adds a layer that a request has to pass as well. Its claims are those that are seen further in.
+    /// Adds a layer that a request has to pass as well. Its claims are those that are seen further
+    /// in.
     #[must_use]
     pub fn and<S: RateStore>(mut self, layer: AtiLayer<S>) -> Self {
         self.first.push(self.last);
@@ -194,7 +198,8 @@ impl Authentication {
         }
     }
 
-    /// Adds scopes to what the last layer requires, so that it counts the call once for all of them.
+    /// Adds scopes to what the last layer requires, so that it counts the call once for all of
+    /// them.
     fn with_scopes(&self, required: &[Arc<str>]) -> Self {
         match required {
             [] => self.clone(),
@@ -229,10 +234,11 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The guard of a route with this access. A public one looks at no token. Without `authentication`, a layer outside has to
-    /// authenticate the caller.
+    /// The guard of a route with this access. A public one looks at no token. Without
+    /// `authentication`, a layer outside has to authenticate the caller.
     ///
-    /// Scopes that `access` requires without `authentication` to check them cannot be granted: every request is refused then.
+    /// Scopes that `access` requires without `authentication` to check them cannot be granted:
+    /// every request is refused then.
     #[must_use]
     pub fn new(authentication: Option<&Authentication>, access: Access) -> Self {
         Self {
@@ -248,12 +254,14 @@ impl Guard {
         self.access.is_public()
     }
 
-    /// Does what has to happen before the route's handler is called. On the way the verified claims, and the permit in a
-    /// [`PermitSlot`](crate::PermitSlot), are put into the request's extensions. Where the permit is obtained here, its execution has
-    /// started, and is finished when the handler has answered.
+    /// Does what has to happen before the route's handler is called. On the way the verified
+    /// claims, and the permit in a [`PermitSlot`](crate::PermitSlot), are put into the request's
+    /// extensions. Where the permit is obtained here, its execution has started, and is finished
+    /// when the handler has answered.
     ///
-    /// The path is [checked](check_request_path), of public routes too. The permits of outer layers are taken out of the request: they were
-    /// granted for what those layers asked, and the handler gets one for what this route declares, or none.
+    /// The path is [checked](check_request_path), of public routes too. The permits of outer layers
+    /// are taken out of the request: they were granted for what those layers asked, and the handler
+    /// gets one for what this route declares, or none.
     ///
     /// # Errors
     ///
@@ -284,8 +292,8 @@ impl Guard {
         }
     }
 
-    /// Adds the [realm](AtiLayer::realm) and the [URL of the metadata](AtiLayer::resource_metadata) of this guard's layers to the challenge of
-    /// a response, if it has one.
+    /// Adds the [realm](AtiLayer::realm) and the [URL of the metadata](AtiLayer::resource_metadata)
+    /// of this guard's layers to the challenge of a response, if it has one.
     #[must_use]
     pub fn complete_challenge<B>(&self, response: Response<B>) -> Response<B> {
         let Some(Authentication { first, last }) = &self.authentication else {

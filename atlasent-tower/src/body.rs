@@ -42,7 +42,8 @@ impl<B> ResponseBody<B> {
     }
 }
 
-/// An empty body, which layers outside answer with, such as `tower_http::cors::CorsLayer` a preflight.
+/// An empty body, which layers outside answer with, such as `tower_http::cors::CorsLayer` a
+/// preflight.
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! Challenges: what a refused caller is asked to send, in `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1).
+//! Challenges: what a refused caller is asked to send, in `WWW-Authenticate` (RFC 6750 §3, RFC 9728
+//! §5.1).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use http::{HeaderValue, Response, Uri};
 
 use crate::{Refusal, Unauthenticated};
 
-/// The challenge of a refusal. It travels in the response's extensions, so that the layer that knows the realm can add it.
+/// The challenge of a refusal. It travels in the response's extensions, so that the layer that
+/// knows the realm can add it.
 #[derive(Clone, Debug)]
 pub(crate) struct Challenge {
     error: Option<&'static str>,
@@ -16,7 +18,8 @@ pub(crate) struct Challenge {
 }
 
 impl Challenge {
-    /// The challenge of a 401, or of a 403 for want of a scope. No other refusal has one: another token would not help.
+    /// The challenge of a 401, or of a 403 for want of a scope. No other refusal has one: another
+    /// token would not help.
     pub(crate) fn new(refusal: &Refusal) -> Option<Self> {
         let (error, scope) = match refusal {
             // RFC 6750 §3.1: a caller that sent no token is told of no error.
@@ -56,7 +59,8 @@ impl Challenge {
     }
 }
 
-/// What a layer says of itself in its challenges: nothing, unless it is given a realm or the URL of its metadata. Cheap to clone.
+/// What a layer says of itself in its challenges: nothing, unless it is given a realm or the URL of
+/// its metadata. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Protection(Option<Arc<Parameters>>);
 
@@ -96,7 +100,8 @@ impl Protection {
         Ok(())
     }
 
-    /// Adds the parameters to the challenge of a response, unless a layer further in has, or a responder wrote a challenge of its own.
+    /// Adds the parameters to the challenge of a response, unless a layer further in has, or a
+    /// responder wrote a challenge of its own.
     pub(crate) fn completed<B>(&self, mut response: Response<B>) -> Response<B> {
         if self.0.is_some()
             && let Some(challenge) = response.extensions_mut().remove::<Challenge>()
@@ -124,8 +129,8 @@ impl Protection {
     }
 }
 
-/// A text as the content of a quoted string (RFC 9110 §5.6.4): `"` and `\` get a `\` in front. None for a text that is not printable
-/// ASCII, which readers disagree on.
+/// A text as the content of a quoted string (RFC 9110 §5.6.4): `"` and `\` get a `\` in front. None
+/// for a text that is not printable ASCII, which readers disagree on.
 fn quoted(text: &str) -> Option<Arc<str>> {
     let mut content = String::with_capacity(text.len());
     for character in text.chars() {
@@ -144,7 +149,8 @@ fn is_metadata_url(url: &str) -> bool {
     };
     let is_http = matches!(uri.scheme_str(), Some("https" | "http"));
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    // `Uri` drops a fragment without a word, and takes more characters than a URL may hold (RFC 3986 §2).
+    // `Uri` drops a fragment without a word, and takes more characters than a URL may hold (RFC
+    // 3986 §2).
     is_http && has_host && !url.contains(['#', '@', '"', '\\', '<', '>', '`', '{', '|', '}', '^'])
 }
 

@@ -28,8 +28,9 @@ const MEDIA_TYPES: [&str; 3] = [
     "application/grpc+json",
 ];
 
-/// Whether a request is a gRPC call: a POST of exactly one content type, which is one of gRPC's, in any case and with any parameters
-/// (RFC 9110 §8.3.1). A status in an answer of 200 misleads every other client, and a cache would keep the answer to a GET.
+/// Whether a request is a gRPC call: a POST of exactly one content type, which is one of gRPC's, in
+/// any case and with any parameters (RFC 9110 §8.3.1). A status in an answer of 200 misleads every
+/// other client, and a cache would keep the answer to a GET.
 pub(crate) fn is_call(request: &Parts) -> bool {
     let Ok(Some(content_type)) = header::single(&request.headers, CONTENT_TYPE) else {
         return false;

@@ -18,8 +18,9 @@ use crate::{
     check_request_path, ready,
 };
 
-/// A layer for gRPC servers. Every method names its action, or says that it is public; a method that is not named is refused as if it
-/// did not exist. Refusals are gRPC statuses, and problem details for requests that are no gRPC calls: see [`GrpcStatus`].
+/// A layer for gRPC servers. Every method names its action, or says that it is public; a method
+/// that is not named is refused as if it did not exist. Refusals are gRPC statuses, and problem
+/// details for requests that are no gRPC calls: see [`GrpcStatus`].
 ///
 /// ```
 /// # use ati_client::{SigningKey, Verifier};
@@ -65,8 +66,8 @@ impl ProtectedMethods {
         }
     }
 
-    /// Authenticates the callers of all methods that are not public, in whatever order they are named. A second call adds: a request has to
-    /// pass both layers.
+    /// Authenticates the callers of all methods that are not public, in whatever order they are
+    /// named. A second call adds: a request has to pass both layers.
     #[must_use]
     pub fn authenticate<S: RateStore>(mut self, layer: AtiLayer<S>) -> Self {
         self.authentication = Some(match self.authentication {
@@ -76,10 +77,12 @@ impl ProtectedMethods {
         self
     }
 
-    /// Declares what a method requires, which is named like `package.Service/Method`. A second call adds another method.
+    /// Declares what a method requires, which is named like `package.Service/Method`. A second call
+    /// adds another method.
     ///
-    /// A method that is declared twice is a misconfiguration, since one declaration would drop what the other requires: each of its calls is refused
-    /// with 13 `INTERNAL`, and the table shows both.
+    /// A method that is declared twice is a misconfiguration, since one declaration would drop what
+    /// the other requires: each of its calls is refused with 13 `INTERNAL`, and the table shows
+    /// both.
     #[must_use]
     pub fn method(mut self, name: &str, access: Access) -> Self {
         let name = name.strip_prefix('/').unwrap_or(name);

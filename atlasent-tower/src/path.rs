@@ -10,16 +10,17 @@ use http::uri::PathAndQuery;
 
 use crate::Refusal;
 
-/// The path of a request that was found to be in normal form. Only this module makes one, and it is good for this very path: a request
-/// whose path is another by now is checked again.
+/// The path of a request that was found to be in normal form. Only this module makes one, and it is
+/// good for this very path: a request whose path is another by now is checked again.
 #[derive(Clone)]
 struct CheckedPath(PathAndQuery);
 
-/// Refuses a request whose whole path is not in normal form, and remembers in its extensions that it is. Every way to a handler begins with
-/// it: the layers, the guards of routes, and the extractors of `atlasent-axum`.
+/// Refuses a request whose whole path is not in normal form, and remembers in its extensions that
+/// it is. Every way to a handler begins with it: the layers, the guards of routes, and the
+/// extractors of `atlasent-axum`.
 ///
-/// Inside of `axum::Router::nest` a request's own path is the rest of the [whole](whole_path), and both have to pass. A path that a middleware
-/// has rewritten since it was checked is checked again.
+/// Inside of `axum::Router::nest` a request's own path is the rest of the [whole](whole_path), and
+/// both have to pass. A path that a middleware has rewritten since it was checked is checked again.
 ///
 /// ```
 /// use atlasent_tower::check_request_path;
@@ -39,7 +40,8 @@ pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
     if !checked {
         check_path(whole_path)?;
     }
-    // Routers strip whole segments from the front, and what is left of a path in normal form is in normal form.
+    // Routers strip whole segments from the front, and what is left of a path in normal form is in
+    // normal form.
     if !(path.starts_with('/') && whole_path.ends_with(path)) {
         check_path(path)?;
     }
@@ -49,9 +51,11 @@ pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The path of a request as the service got it: inside of `axum::Router::nest` as well, where the request itself has the rest of it.
+/// The path of a request as the service got it: inside of `axum::Router::nest` as well, where the
+/// request itself has the rest of it.
 ///
-/// Without the feature `axum`, which is on by default, this crate does not know what axum has stripped.
+/// Without the feature `axum`, which is on by default, this crate does not know what axum has
+/// stripped.
 #[must_use]
 pub fn whole_path(request: &Parts) -> &str {
     whole_uri(request).path()

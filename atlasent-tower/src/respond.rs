@@ -32,15 +32,18 @@ pub trait Respond: Send + Sync + 'static {
 
 /// The default responder: problem details (RFC 9457), with the status of the refusal.
 ///
-/// A problem has the members `status`, `title` and `detail`; a refusal by the authority also `decision`, `reason`, `code` and
-/// `evaluation_id`, as far as they are known, and a missing scope `scope`. `Retry-After` says when to come back, where that is known.
+/// A problem has the members `status`, `title` and `detail`; a refusal by the authority also
+/// `decision`, `reason`, `code` and `evaluation_id`, as far as they are known, and a missing scope
+/// `scope`. `Retry-After` says when to come back, where that is known.
 ///
 /// # Challenges
 ///
-/// A 401 has `WWW-Authenticate: Bearer` (RFC 6750 §3). A caller that sent no token, or another scheme, is told of no error; one whose token is
-/// not accepted gets `error="invalid_token"`. A 403 for want of a scope has `error="insufficient_scope"` and the scope.
-/// [`AtiLayer::realm`](crate::AtiLayer::realm) and [`AtiLayer::resource_metadata`](crate::AtiLayer::resource_metadata) add their
-/// parameters to the challenges of all that is inside of the layer.
+/// A 401 has `WWW-Authenticate: Bearer` (RFC 6750 §3). A caller that sent no token, or another
+/// scheme, is told of no error; one whose token is not accepted gets `error="invalid_token"`. A 403
+/// for want of a scope has `error="insufficient_scope"` and the scope.
+/// [`AtiLayer::realm`](crate::AtiLayer::realm) and
+/// [`AtiLayer::resource_metadata`](crate::AtiLayer::resource_metadata) add their parameters to the
+/// challenges of all that is inside of the layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemDetails;
 
@@ -50,11 +53,14 @@ impl Respond for ProblemDetails {
     }
 }
 
-/// The responder for gRPC servers: a gRPC status to a gRPC call, and [`ProblemDetails`] to any other request.
+/// The responder for gRPC servers: a gRPC status to a gRPC call, and [`ProblemDetails`] to any
+/// other request.
 ///
-/// A gRPC call is a POST whose only content type is `application/grpc`, `application/grpc+proto` or `application/grpc+json`, in any case and
-/// with any parameters (RFC 9110 §8.3.1). [`ProtectedMethods`](crate::ProtectedMethods) answers in this way; a layer does when it is told to,
-/// because elsewhere the caller chooses the content type, and an HTTP status of 200 would hide the refusal:
+/// A gRPC call is a POST whose only content type is `application/grpc`, `application/grpc+proto` or
+/// `application/grpc+json`, in any case and with any parameters (RFC 9110 §8.3.1).
+/// [`ProtectedMethods`](crate::ProtectedMethods) answers in this way; a layer does when it is told
+/// to, because elsewhere the caller chooses the content type, and an HTTP status of 200 would hide
+/// the refusal:
 ///
 /// ```
 /// # use ati_client::Verifier;
@@ -65,8 +71,9 @@ impl Respond for ProblemDetails {
 /// # }
 /// ```
 ///
-/// The status is sent in trailers only (gRPC over HTTP/2, "Responses"). A refusal by the authority has the metadata `atlasent-decision` and
-/// `atlasent-evaluation-id`, and `grpc-retry-pushback-ms` says when to come back, where that is known.
+/// The status is sent in trailers only (gRPC over HTTP/2, "Responses"). A refusal by the authority
+/// has the metadata `atlasent-decision` and `atlasent-evaluation-id`, and `grpc-retry-pushback-ms`
+/// says when to come back, where that is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 

@@ -14,7 +14,8 @@ pub struct Route {
     pub path: String,
     /// Whether it requires nothing.
     pub public: bool,
-    /// The action that a permit is required for. Absent where it depends on the request, and where scopes are all that is required.
+    /// The action that a permit is required for. Absent where it depends on the request, and where
+    /// scopes are all that is required.
     pub action: Option<String>,
     /// The ATI scopes that a token has to grant, separated by spaces (RFC 6749 §3.3).
     pub scope: Option<String>,

@@ -48,8 +48,9 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     /// Requires that the agent's token grants a scope. If it does not, the action is refused and nobody is asked:
     /// [`Denied::missing_scope`] names the scope.
     ///
-    /// The claims have to be the agent's own: if their `sub` is not the agent who asks, the action is refused as well, with the code
-    /// `SCOPE_OF_ANOTHER_AGENT`. One agent's token grants nothing to another.
+    /// The claims have to be the agent's own: if their `sub` is not the agent who asks, the action
+    /// is refused as well, with the code `SCOPE_OF_ANOTHER_AGENT`. One agent's token grants nothing
+    /// to another.
     ///
     /// ```
     /// use ati_client::Claims;

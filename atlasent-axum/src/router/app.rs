@@ -24,9 +24,11 @@ impl ProtectedApp {
         Self(router)
     }
 
-    /// Adds a layer around everything, refusals included: for traces, limits and the like. A second call adds a layer around the first.
+    /// Adds a layer around everything, refusals included: for traces, limits and the like. A second
+    /// call adds a layer around the first.
     ///
-    /// A CORS layer belongs here: it answers the preflights of browsers, which have no token, and an undeclared `OPTIONS` is refused behind it.
+    /// A CORS layer belongs here: it answers the preflights of browsers, which have no token, and
+    /// an undeclared `OPTIONS` is refused behind it.
     #[must_use]
     pub fn layer<L>(self, layer: L) -> Self
     where

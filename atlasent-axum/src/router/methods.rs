@@ -12,8 +12,9 @@ use crate::HasAuthority;
 
 /// The methods of one path. It comes from [`get`], [`post`] and their kin.
 ///
-/// Each call adds a method. One that is declared twice for a path is refused when the router is built: see
-/// [`with_state`](crate::ProtectedRouter::with_state). `HEAD` is answered by the handler of `GET`, behind its guard, unless it is declared by itself.
+/// Each call adds a method. One that is declared twice for a path is refused when the router is
+/// built: see [`with_state`](crate::ProtectedRouter::with_state). `HEAD` is answered by the handler
+/// of `GET`, behind its guard, unless it is declared by itself.
 #[must_use]
 pub struct ProtectedMethodRouter<S>(Vec<Method<S>>);
 

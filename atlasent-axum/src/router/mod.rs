@@ -80,8 +80,10 @@ impl<S> ProtectedRouter<S> {
         }
     }
 
-    /// Authenticates the callers of all routes that are not public, whenever they are added. A second call adds: a request has to pass both
-    /// layers. Routes that come by [`nest`](Self::nest) or [`merge`](Self::merge) from a router with an authentication of its own keep that instead.
+    /// Authenticates the callers of all routes that are not public, whenever they are added. A
+    /// second call adds: a request has to pass both layers. Routes that come by
+    /// [`nest`](Self::nest) or [`merge`](Self::merge) from a router with an authentication of its
+    /// own keep that instead.
     pub fn authenticate<R: RateStore>(mut self, layer: AtiLayer<R>) -> Self {
         self.authentication = Some(match self.authentication {
             Some(outer) => outer.and(layer),
@@ -90,14 +92,15 @@ impl<S> ProtectedRouter<S> {
         self
     }
 
-    /// Answers the refusals of this router by another responder than [`ProblemDetails`]. A second call replaces it. The rejections of extractors are
-    /// not among them.
+    /// Answers the refusals of this router by another responder than [`ProblemDetails`]. A second
+    /// call replaces it. The rejections of extractors are not among them.
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
         self.responder = Arc::new(responder);
         self
     }
 
-    /// Adds a route: a path as axum has it, and its methods, each with what it requires. A path that is added twice has the methods of both.
+    /// Adds a route: a path as axum has it, and its methods, each with what it requires. A path
+    /// that is added twice has the methods of both.
     pub fn route(mut self, path: &str, methods: ProtectedMethodRouter<S>) -> Self {
         self.routes
             .extend(methods.into_iter().map(|method| Declared {
@@ -135,7 +138,8 @@ impl<S> ProtectedRouter<S> {
             }));
     }
 
-    /// All routes and what they require. What is not in it is refused. `HEAD`, which axum answers by the handler of `GET`, is in it.
+    /// All routes and what they require. What is not in it is refused. `HEAD`, which axum answers
+    /// by the handler of `GET`, is in it.
     #[must_use]
     pub fn table(&self) -> RouteTable {
         let heads = self.routes.iter().filter(|route| self.answers_head(route));
@@ -149,7 +153,8 @@ impl<S> ProtectedRouter<S> {
         routes.map(|Declared { path, method, .. }| Route::new(method.name, path, &method.access))
     }
 
-    /// Whether this is a `GET` that `HEAD` is answered by, because its path has no `HEAD` of its own.
+    /// Whether this is a `GET` that `HEAD` is answered by, because its path has no `HEAD` of its
+    /// own.
     fn answers_head(&self, route: &Declared<S>) -> bool {
         let mut others = self.routes.iter();
         route.method.name == "GET"

@@ -27,7 +27,8 @@ pub struct BySignature {
 }
 
 impl BySignature {
-    /// Requires an ATI scope before the authority is asked. A second call adds: see [`Access::scope`].
+    /// Requires an ATI scope before the authority is asked. A second call adds: see
+    /// [`Access::scope`].
     pub fn scope(mut self, required: impl Into<String>) -> Self {
         self.scopes.push(required.into());
         self

@@ -49,17 +49,20 @@ pub(crate) struct Anonymous;
 ///
 /// # Rates
 ///
-/// A token's rates are for scopes. Of all the scopes that a layer requires, every rate that covers one is counted, and each of them once for a
-/// call, whatever number of the scopes it covers. A call that one of the rates refuses is counted in none. Where no scope is required, nothing
-/// says what is called, and only rates for `*` count. A token without rates costs nothing.
+/// A token's rates are for scopes. Of all the scopes that a layer requires, every rate that covers
+/// one is counted, and each of them once for a call, whatever number of the scopes it covers. A
+/// call that one of the rates refuses is counted in none. Where no scope is required, nothing says
+/// what is called, and only rates for `*` count. A token without rates costs nothing.
 ///
-/// Calls are counted in this process, by a [`RateLimiter`] for 10,000 subjects times patterns; [`rates`](Self::rates) brings another one. Each
-/// layer that a request goes through counts for itself: two layers that share a limiter count the request twice.
+/// Calls are counted in this process, by a [`RateLimiter`] for 10,000 subjects times patterns;
+/// [`rates`](Self::rates) brings another one. Each layer that a request goes through counts for
+/// itself: two layers that share a limiter count the request twice.
 ///
 /// # CORS
 ///
-/// A browser sends the preflight of a cross-origin request (`OPTIONS`, Fetch §3.2.2) without a token. So a CORS layer, such as
-/// `tower_http::cors::CorsLayer`, stands **outside** of this one: it answers preflights by itself, and lets pages read the refusals.
+/// A browser sends the preflight of a cross-origin request (`OPTIONS`, Fetch §3.2.2) without a
+/// token. So a CORS layer, such as `tower_http::cors::CorsLayer`, stands **outside** of this one:
+/// it answers preflights by itself, and lets pages read the refusals.
 ///
 /// ```text
 /// CorsLayer → AtiLayer → service        preflights are answered, everything else needs a token
@@ -107,8 +110,9 @@ impl AtiLayer {
 }
 
 impl<S: RateStore> AtiLayer<S> {
-    /// Also lets requests through that have no token at all. One with a token that is not accepted is refused all the same. A second call
-    /// changes nothing, and a required scope, whenever it is added, requires a token.
+    /// Also lets requests through that have no token at all. One with a token that is not accepted
+    /// is refused all the same. A second call changes nothing, and a required scope, whenever it is
+    /// added, requires a token.
     ///
     /// What needs an agent further in (`ProtectLayer`, `Ati`) answers anonymous requests with 401.
     #[must_use]
@@ -116,16 +120,16 @@ impl<S: RateStore> AtiLayer<S> {
         self.with(|config| config.optional = true)
     }
 
-    /// Requires a scope, such as `tool:github:search`, of every request. A second call adds: all scopes are required, and the call is counted
-    /// for the rates of each, as [above](Self#rates).
+    /// Requires a scope, such as `tool:github:search`, of every request. A second call adds: all
+    /// scopes are required, and the call is counted for the rates of each, as [above](Self#rates).
     #[must_use]
     pub fn scope(self, required: impl Into<Arc<str>>) -> Self {
         let required = required.into();
         self.with(|config| config.scopes.push(Scope::Fixed(required)))
     }
 
-    /// Requires the scope that a request itself names, such as `tool:` and the name of the tool in its path. A second call adds, as with
-    /// [`scope`](Self::scope).
+    /// Requires the scope that a request itself names, such as `tool:` and the name of the tool in
+    /// its path. A second call adds, as with [`scope`](Self::scope).
     ///
     /// ```
     /// # use atlasent_tower::{AtiLayer, Refusal};
@@ -146,9 +150,11 @@ impl<S: RateStore> AtiLayer<S> {
         self.with(|config| config.scopes.push(Scope::From(required)))
     }
 
-    /// Names the realm in the challenges of this layer, and of all that is inside of it (RFC 9110 §11.5). A second call replaces it.
+    /// Names the realm in the challenges of this layer, and of all that is inside of it (RFC 9110
+    /// §11.5). A second call replaces it.
     ///
-    /// A realm that is not printable ASCII is a misconfiguration: every request is refused with 500.
+    /// A realm that is not printable ASCII is a misconfiguration: every request is refused with
+    /// 500.
     ///
     /// ```
     /// # use ati_client::Verifier;
@@ -165,18 +171,18 @@ impl<S: RateStore> AtiLayer<S> {
         self.with(|config| config.protection.set_realm(realm.as_ref()))
     }
 
-    /// Says in challenges where the metadata of this protected resource is (RFC 9728 §5.1), as in [`realm`](Self::realm). A second call
-    /// replaces it.
+    /// Says in challenges where the metadata of this protected resource is (RFC 9728 §5.1), as in
+    /// [`realm`](Self::realm). A second call replaces it.
     ///
-    /// A URL that is not absolute, of `https` or `http`, without user and fragment, is a misconfiguration: every request is refused
-    /// with 500.
+    /// A URL that is not absolute, of `https` or `http`, without user and fragment, is a
+    /// misconfiguration: every request is refused with 500.
     #[must_use]
     pub fn resource_metadata(self, url: impl AsRef<str>) -> Self {
         self.with(|config| config.protection.set_resource_metadata(url.as_ref()))
     }
 
-    /// Counts calls with another limiter, such as one with room for more agents, or one that several processes share. A second call replaces
-    /// it.
+    /// Counts calls with another limiter, such as one with room for more agents, or one that
+    /// several processes share. A second call replaces it.
     #[must_use]
     pub fn rates<S2: RateStore>(self, limiter: impl Into<Arc<RateLimiter<S2>>>) -> AtiLayer<S2> {
         let config = Arc::unwrap_or_clone(self.config);
@@ -207,8 +213,8 @@ impl<S: RateStore> AtiLayer<S> {
         }
     }
 
-    /// Does to a request what the layer does: verifies the token, checks the scopes, counts the call, and puts the verified [`Claims`] into
-    /// the extensions.
+    /// Does to a request what the layer does: verifies the token, checks the scopes, counts the
+    /// call, and puts the verified [`Claims`] into the extensions.
     ///
     /// # Errors
     ///
@@ -222,7 +228,8 @@ impl<S: RateStore> AtiLayer<S> {
 }
 
 impl<S: RateStore> Config<S> {
-    /// Does all that takes no waiting. What is left to do is to count the call, if the token has rates.
+    /// Does all that takes no waiting. What is left to do is to count the call, if the token has
+    /// rates.
     fn identify(&self, request: &mut Parts) -> Result<Option<Count>, Refusal> {
         self.protection.check()?;
         // What another layer found out by its own rules does not count here.

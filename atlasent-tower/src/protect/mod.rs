@@ -1,5 +1,5 @@
-//! The permit at the door: [`ProtectLayer`], the service that it makes, the slot that the permit travels in, and [`TakePermitLayer`] at the
-//! other end.
+//! The permit at the door: [`ProtectLayer`], the service that it makes, the slot that the permit
+//! travels in, and [`TakePermitLayer`] at the other end.
 
 pub(crate) mod repeat;
 mod service;
@@ -45,22 +45,24 @@ use crate::{ProblemDetails, Respond, Target};
 ///
 /// # One permit, one call
 ///
-/// The layer calls its inner service once for each permit. A layer further in can call on more than once, as those of `tower::retry` and
-/// `tower::hedge` do, and no permit was obtained for the second call. So a retry stands **outside**, where each attempt gets a permit of its
-/// own:
+/// The layer calls its inner service once for each permit. A layer further in can call on more than
+/// once, as those of `tower::retry` and `tower::hedge` do, and no permit was obtained for the
+/// second call. So a retry stands **outside**, where each attempt gets a permit of its own:
 ///
 /// ```text
 /// Retry → ProtectLayer → service        each attempt is decided
 /// ProtectLayer → Retry → service        refused
 /// ```
 ///
-/// Where `tower`'s `Retry` or `Hedge`, or the `FollowRedirect` of `tower-http`, stands directly inside, or below other layers of these crates,
-/// every request is refused with 500. Behind a boxed service, such as an axum route, or a layer of another crate, the order is not visible
-/// from here. There
+/// Where `tower`'s `Retry` or `Hedge`, or the `FollowRedirect` of `tower-http`, stands directly
+/// inside, or below other layers of these crates, every request is refused with 500. Behind a boxed
+/// service, such as an axum route, or a layer of another crate, the order is not visible from here.
+/// There
 ///
-/// - a service that takes its permit from the [`PermitSlot`] runs once: a clone of the request shares the slot, and a second call finds it
-///   empty;
-/// - a service that takes no permit has to stand behind a [`TakePermitLayer`], which refuses the second call.
+/// - a service that takes its permit from the [`PermitSlot`] runs once: a clone of the request
+///   shares the slot, and a second call finds it empty;
+/// - a service that takes no permit has to stand behind a [`TakePermitLayer`], which refuses the
+///   second call.
 pub struct ProtectLayer<P, T> {
     question: Arc<Question<P, T>>,
     answers: Answers,
@@ -89,8 +91,8 @@ impl<P: Authority, T: Target> ProtectLayer<P, T> {
         }
     }
 
-    /// Also tells the caller of the permit, in the response's headers `x-atlasent-permit-id` and `x-atlasent-audit-hash`. The
-    /// permit is used up by then. A second call changes nothing.
+    /// Also tells the caller of the permit, in the response's headers `x-atlasent-permit-id` and
+    /// `x-atlasent-audit-hash`. The permit is used up by then. A second call changes nothing.
     #[must_use]
     pub fn permit_headers(mut self) -> Self {
         self.answers.permit_headers = true;

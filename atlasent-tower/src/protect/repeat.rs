@@ -4,21 +4,24 @@ use std::any::type_name;
 
 use crate::Refusal;
 
-/// The services of `tower` and `tower-http` that call their inner service again for the same request.
+/// The services of `tower` and `tower-http` that call their inner service again for the same
+/// request.
 const REPEATING: [&str; 3] = [
     "tower::retry::Retry",
     "tower::hedge::Hedge",
     "tower_http::follow_redirect::FollowRedirect",
 ];
 
-/// Crates whose services stand around one inner service, which is the first argument of their types.
+/// Crates whose services stand around one inner service, which is the first argument of their
+/// types.
 const WRAPPING: [&str; 3] = ["tower::", "tower_http::", "atlasent_tower::"];
 
 /// Whether `I` is a service that repeats calls, or is wrapped around one: `Timeout<Retry<P, S>>`.
 ///
-/// The name of a type is all that can be known of a type parameter. The standard library promises nothing of its text, and a box hides
-/// it, so this is a second line of defence: the first is [`TakePermitLayer`](crate::TakePermitLayer). A test with `tower`'s own types
-/// notices when the names change.
+/// The name of a type is all that can be known of a type parameter. The standard library promises
+/// nothing of its text, and a box hides it, so this is a second line of defence: the first is
+/// [`TakePermitLayer`](crate::TakePermitLayer). A test with `tower`'s own types notices when the
+/// names change.
 pub(crate) fn repeats<I>() -> bool {
     is_repeating(type_name::<I>())
 }

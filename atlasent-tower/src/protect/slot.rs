@@ -18,9 +18,11 @@ use http::Extensions;
 /// }
 /// ```
 ///
-/// Extensions can be cloned, and permits cannot: clones of a slot share the one permit. A permit that is not taken is dropped with the
-/// request. The route guards of [`ProtectedMethods`](crate::ProtectedMethods) and of `atlasent_axum::ProtectedRouter` take the slots of
-/// outer layers away: below a guard there is the permit for what the route declares, and no other.
+/// Extensions can be cloned, and permits cannot: clones of a slot share the one permit. A permit
+/// that is not taken is dropped with the request. The route guards of
+/// [`ProtectedMethods`](crate::ProtectedMethods) and of `atlasent_axum::ProtectedRouter` take the
+/// slots of outer layers away: below a guard there is the permit for what the route declares, and
+/// no other.
 pub struct PermitSlot<A = AnyAction>(Arc<Mutex<Option<Permit<A>>>>);
 
 /// Puts a permit into a slot in the extensions.
@@ -40,7 +42,8 @@ pub(crate) fn remove_all(extensions: &mut Extensions) {
     }
 }
 
-/// Every slot in the extensions, of whatever type, innermost first: extensions themselves are found by type only.
+/// Every slot in the extensions, of whatever type, innermost first: extensions themselves are found
+/// by type only.
 #[derive(Clone)]
 struct Slots {
     remove: fn(&mut Extensions),

@@ -18,11 +18,13 @@ use tower_service::Service;
 use super::{repeat, slot};
 use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 
-/// Calls its service only with a permit that no other call has used: the innermost layer, for services that take no permit by themselves.
+/// Calls its service only with a permit that no other call has used: the innermost layer, for
+/// services that take no permit by themselves.
 ///
-/// It takes the permit out of the [`PermitSlot`] that a [`ProtectLayer`](crate::ProtectLayer) has put it in, and gives the service a request
-/// with a slot of its own. A second call with a clone of the request finds the slot empty, and one with a request that was put together anew
-/// finds none: both are refused with 500, and so is every request where no permit was obtained.
+/// It takes the permit out of the [`PermitSlot`] that a [`ProtectLayer`](crate::ProtectLayer) has
+/// put it in, and gives the service a request with a slot of its own. A second call with a clone of
+/// the request finds the slot empty, and one with a request that was put together anew finds none:
+/// both are refused with 500, and so is every request where no permit was obtained.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -48,7 +50,8 @@ use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 /// # Ok::<(), std::convert::Infallible>(()) }).unwrap();
 /// ```
 ///
-/// Handlers that take the permit themselves, as `atlasent_axum::TakePermit` does, have no need of it.
+/// Handlers that take the permit themselves, as `atlasent_axum::TakePermit` does, have no need of
+/// it.
 pub struct TakePermitLayer<A = AnyAction> {
     responder: Arc<dyn Respond>,
     action: PhantomData<fn() -> A>,
@@ -146,7 +149,8 @@ where
     }
 }
 
-/// Moves the permit from the slot that clones of the request share into one that only this call has.
+/// Moves the permit from the slot that clones of the request share into one that only this call
+/// has.
 fn take<A: Action>(request: &mut Parts) -> Result<(), Refusal> {
     let slot = request.extensions.get::<PermitSlot<A>>().ok_or_else(|| {
         Refusal::misconfigured(format!(

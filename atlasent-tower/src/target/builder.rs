@@ -15,11 +15,14 @@ use crate::{Refusal, Unauthenticated, grpc, header};
 
 /// What requests ask for, put together from parts.
 ///
-/// By default the agent is the one whom verified ATI claims name, so an [`AtiLayer`](crate::AtiLayer) has to stand outside.
+/// By default the agent is the one whom verified ATI claims name, so an
+/// [`AtiLayer`](crate::AtiLayer) has to stand outside.
 ///
-/// What is said of the action and of the request adds up, in the order of the calls, and any of it can refuse the request. A field of the
-/// context, or the resource, that is said twice has its last value. The agent is named once: of [`agent`](Self::agent),
-/// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from), the last call replaces the ones before.
+/// What is said of the action and of the request adds up, in the order of the calls, and any of it
+/// can refuse the request. A field of the context, or the resource, that is said twice has its last
+/// value. The agent is named once: of [`agent`](Self::agent),
+/// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from), the last call
+/// replaces the ones before.
 ///
 /// ```
 /// use atlasent_tower::RequestTarget;
@@ -81,7 +84,8 @@ impl RequestTarget {
         })
     }
 
-    /// Reads what the action is done to. A second call replaces the resource; both functions are asked, and each can refuse the request.
+    /// Reads what the action is done to. A second call replaces the resource; both functions are
+    /// asked, and each can refuse the request.
     pub fn resource(
         self,
         resource: impl Fn(&Parts) -> Result<String, Refusal> + Send + Sync + 'static,
@@ -89,7 +93,8 @@ impl RequestTarget {
         self.extended(move |request, action| Ok(action.with_resource(resource(request)?)))
     }
 
-    /// Adds fields to the context that policies decide on. A second call adds its fields, and replaces those of the same name.
+    /// Adds fields to the context that policies decide on. A second call adds its fields, and
+    /// replaces those of the same name.
     pub fn context(
         self,
         context: impl Fn(&Parts) -> Result<Context, Refusal> + Send + Sync + 'static,
@@ -109,7 +114,8 @@ impl RequestTarget {
 
     /// Adds the path, as the field `path`. It is in normal form (RFC 3986 §6.2.2), and otherwise as it was sent.
     ///
-    /// Inside of `axum::Router::nest` that is the rest of the path. `atlasent_axum::TargetExt` has the whole. A second call changes nothing.
+    /// Inside of `axum::Router::nest` that is the rest of the path. `atlasent_axum::TargetExt` has
+    /// the whole. A second call changes nothing.
     pub fn path(self) -> Self {
         self.extended(|request, action| Ok(action.with_field("path", request.uri.path())?))
     }
@@ -137,8 +143,8 @@ impl RequestTarget {
         })
     }
 
-    /// Adds the address of the connected peer, without the port, as the field `client_address`. Behind a proxy that is the proxy's. A second call
-    /// replaces it.
+    /// Adds the address of the connected peer, without the port, as the field `client_address`.
+    /// Behind a proxy that is the proxy's. A second call replaces it.
     ///
     /// `address` finds it in the request's extensions, where servers put it; that it does not is a misconfiguration. For axum,
     /// `atlasent_axum::TargetExt` has it ready. With tonic it is
@@ -189,8 +195,8 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Names the agent of every request. A second call replaces it, as do [`trusted_header`](Self::trusted_header) and
-    /// [`agent_from`](Self::agent_from).
+    /// Names the agent of every request. A second call replaces it, as do
+    /// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from).
     pub fn agent(self, agent: impl ToAgent) -> Self {
         let agent = match agent.to_agent() {
             Ok(agent) => AgentSource::Fixed(agent),
@@ -199,8 +205,8 @@ impl<A: Action> RequestTarget<A> {
         Self { agent, ..self }
     }
 
-    /// Reads the agent from a header, such as `x-agent-id`. There must be exactly one. A second call replaces it, as do [`agent`](Self::agent)
-    /// and [`agent_from`](Self::agent_from).
+    /// Reads the agent from a header, such as `x-agent-id`. There must be exactly one. A second
+    /// call replaces it, as do [`agent`](Self::agent) and [`agent_from`](Self::agent_from).
     ///
     /// **Anybody can send any header.** This is safe only where nobody can reach the service but through a proxy or a mesh that
     /// authenticates the agent, sets this header, and removes the one that came from outside. Everywhere else, use tokens.
@@ -215,8 +221,9 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Reads the agent by a function, such as from what another layer has put into the extensions. A second call replaces it, as do
-    /// [`agent`](Self::agent) and [`trusted_header`](Self::trusted_header).
+    /// Reads the agent by a function, such as from what another layer has put into the extensions.
+    /// A second call replaces it, as do [`agent`](Self::agent) and
+    /// [`trusted_header`](Self::trusted_header).
     pub fn agent_from<N: ToAgent>(
         self,
         agent: impl Fn(&Parts) -> Result<N, Refusal> + Send + Sync + 'static,
@@ -231,7 +238,8 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Sets optional fields of the request to the authority. A second call adds: it gets what the first one has set.
+    /// Sets optional fields of the request to the authority. A second call adds: it gets what the
+    /// first one has set.
     pub fn options(
         self,
         set: impl Fn(&Parts, RequestOptions) -> RequestOptions + Send + Sync + 'static,

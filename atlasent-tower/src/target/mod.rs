@@ -91,7 +91,8 @@ impl<A: Action> Asked<A> {
         })
     }
 
-    /// Sets optional fields of the request to the authority. A second call adds: it gets what the first one has set.
+    /// Sets optional fields of the request to the authority. A second call adds: it gets what the
+    /// first one has set.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         let options = self.options.take().map(|options| *options);
         self.options = Some(Box::new(set(options.unwrap_or_default())));

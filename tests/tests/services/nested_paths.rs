@@ -1,4 +1,5 @@
-//! A path inside of `axum::Router::nest`: the whole of it is checked, by every way in, and what a flat router refuses is refused nested.
+//! A path inside of `axum::Router::nest`: the whole of it is checked, by every way in, and what a
+//! flat router refuses is refused nested.
 
 use std::sync::Arc;
 
@@ -98,7 +99,8 @@ fn known() -> Extension<Claims> {
     Extension(agent().build().unwrap())
 }
 
-/// A permit that was obtained for another request, so that nothing but the extractor looks at the path.
+/// A permit that was obtained for another request, so that nothing but the extractor looks at the
+/// path.
 async fn slotted(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let target = RequestTarget::action(ACTION).agent(AGENT);
     let (mut other, ()) = http::Request::get("/").body(()).unwrap().into_parts();
@@ -142,7 +144,8 @@ async fn ask(app: Router, uri: &Uri) -> StatusCode {
     app.oneshot(request).await.unwrap().status()
 }
 
-/// What axum takes for a path below `/{tenant}/deep`, and what somebody else might take for another.
+/// What axum takes for a path below `/{tenant}/deep`, and what somebody else might take for
+/// another.
 const TWISTED: [&str; 15] = [
     "/%61cme/deep/prod-1",
     "/../deep/prod-1",
