@@ -164,16 +164,14 @@ impl Shared {
         }
         check_request_path(request)?;
         let name = request.uri.path().strip_prefix('/');
-        match name
-            .and_then(|name| self.guards.get(name))
-            .map(Vec::as_slice)
-        {
-            Some([guard]) => Ok(guard),
-            Some([_, _, ..]) => Err(Refusal::misconfigured(format!(
-                "the method `{}` is declared twice: declare it once",
-                name.unwrap_or_default()
+        let (name, guards) = name
+            .and_then(|name| self.guards.get_key_value(name))
+            .ok_or(Refusal::NotFound)?;
+        match guards.as_slice() {
+            [guard] => Ok(guard),
+            _ => Err(Refusal::misconfigured(format!(
+                "the method `{name}` is declared more than once: declare it once"
             ))),
-            Some([]) | None => Err(Refusal::NotFound),
         }
     }
 }

@@ -111,9 +111,10 @@ impl<A: Action> fmt::Debug for Asked<A> {
     }
 }
 
-/// What a [`ProtectLayer`](crate::ProtectLayer) does before it calls the inner service: obtains the permit for what a request asks for,
-/// and puts it into a [`PermitSlot`] in the request's extensions. Its execution has started then, and is finished by whoever calls
-/// what is to run.
+/// Obtains the permit for what a request asks for, as a [`ProtectLayer`](crate::ProtectLayer) does
+/// before it calls the inner service, and puts it into a [`PermitSlot`](crate::PermitSlot) in the
+/// request's extensions. The permit's execution has started then: the caller of the inner service
+/// finishes it, and calls that service once.
 ///
 /// # Errors
 ///
