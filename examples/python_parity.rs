@@ -1,4 +1,5 @@
-//! The flow of the Python SDK's README: protect, errors, the permit's fields, evaluate and verify, gate, authorize.
+//! The flow of the Python SDK's README: protect, errors, the permit's fields, evaluate (as data, and raising) and verify,
+//! gate, authorize.
 //!
 //! ```text
 //! cargo run --example python_parity                               # an embedded authority
@@ -90,7 +91,7 @@ fn explain(error: &Error) {
     }
 }
 
-/// The four calls underneath.
+/// The calls underneath.
 async fn lower_level(authority: &Arc<dyn DynAuthority>) -> Result<(), Error> {
     let action = AnyAction::new("deploy.production")?
         .with_field("commit", "4f2a9c1")?
@@ -108,6 +109,13 @@ async fn lower_level(authority: &Arc<dyn DynAuthority>) -> Result<(), Error> {
             let verification = authority.verify(&question).await?;
             println!("verify:    {} ({time})", verification.valid);
         }
+    }
+
+    // Python's `evaluate` raises on a refusal. It is a call of its own here.
+    let refused = EvaluateRequest::new(Agent::new("intern-bot")?, &action)?;
+    match authority.require_allow(&refused).await {
+        Ok(allow) => println!("require_allow: until {:?}", allow.expires_at),
+        Err(error) => explain(&error),
     }
 
     match authority.gate(&agent, action.clone()).await {

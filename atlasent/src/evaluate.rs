@@ -548,13 +548,20 @@ mod tests {
     fn a_repeated_field_is_an_error_and_not_a_choice() {
         for twice in [
             r#"{"decision":"deny","decision":"allow","permit_token":"p"}"#,
-            r#"{"decision":"deny","new":1,"new":2}"#,
-            r#"{"decision":"deny","new":[{"a":1,"a":1}]}"#,
             r#"{"decision":"deny","denial":{"reason":"a","reason":"b"}}"#,
-            r#"{"decision":"deny","risk_class":"low","risk_class":"high"}"#,
+            r#"{"decision":"deny","denial":{"a":[{"secret":"a","secret":"b"}]}}"#,
         ] {
             let error = serde_json::from_str::<Evaluation>(twice).unwrap_err();
-            assert!(!error.to_string().contains("risk_class"), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        // On these nothing is decided.
+        for twice in [
+            r#"{"decision":"deny","new":1,"new":2}"#,
+            r#"{"decision":"deny","new":[{"a":1,"a":1}]}"#,
+            r#"{"decision":"deny","risk_class":"low","risk_class":"high"}"#,
+        ] {
+            let evaluation: Evaluation = serde_json::from_str(twice).unwrap();
+            assert!(evaluation.other.is_empty() && evaluation.risk_class.is_none());
         }
     }
 

@@ -9,8 +9,9 @@ use crate::PermitToken;
 
 /// The fields of an answer that have no field of their own here, as JSON: what a newer authority says.
 ///
-/// Nothing is decided on them. Fields that are `null` are left out, since that is the same as absent. `Debug` shows the
-/// names only: a value may be anything, a secret included.
+/// Nothing is decided on them. A field that is `null` is left out, since that is the same as absent, and so is one that
+/// stands twice, holds a key twice, or is nested deeper than 64 levels. `Debug` shows the names only: a value may be anything,
+/// a secret included.
 ///
 /// ```
 /// use atlasent::Evaluation;

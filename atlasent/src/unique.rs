@@ -45,7 +45,7 @@ pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
-/// A value of an answer, unless it is nested deeper than 64 levels. The rest of such a value is passed over.
+/// A value of an answer, unless it is nested deeper than 64 levels, or a key stands twice in it. Such a value is passed over.
 pub(crate) struct Shallow(pub(crate) Option<Value>);
 
 /// How deep a [`Shallow`] value is. `serde_json` itself fails at 128 levels.
@@ -70,7 +70,8 @@ struct Reader<'a> {
     names_keys: bool,
     /// How many more levels are read.
     levels: usize,
-    /// Told when there are more than these. Without it, the format sets the limit.
+    /// Told when there are more than these, or a key stands twice. Without it, the first depends on the format, and the second
+    /// is an error.
     is_cut: Option<&'a Cell<bool>>,
 }
 
@@ -184,6 +185,11 @@ impl<'de> Visitor<'de> for Fields<'_> {
         };
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
+                if let Some(is_cut) = self.0.is_cut {
+                    is_cut.set(true);
+                    fields.next_value::<IgnoredAny>()?;
+                    continue;
+                }
                 return Err(match self.0.names_keys {
                     true => {
                         A::Error::custom(format_args!("the key `{}` stands twice", excerpt(&key)))

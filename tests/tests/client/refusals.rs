@@ -171,8 +171,7 @@ async fn an_answer_that_says_something_twice_is_none() {
     let yes = r#"{"decision":"allow","permit_token":"p""#;
     for twice in [
         format!(r#"{yes},"decision":"allow"}}"#),
-        format!(r#"{yes},"new":1,"new":1}}"#),
-        format!(r#"{yes},"new":{{"a":[{{"b":1,"b":2}}]}}}}"#),
+        format!(r#"{yes},"permit_token":"p"}}"#),
         format!(r#"{yes},"denial":{{"code":"A","code":"B"}}}}"#),
     ] {
         let (client, _server) = saying([Reply::json(200, &twice)]);
@@ -184,7 +183,7 @@ async fn an_answer_that_says_something_twice_is_none() {
     }
     for twice in [
         r#"{"valid":true,"valid":true}"#,
-        r#"{"valid":true,"new":1,"new":1}"#,
+        r#"{"valid":true,"consumed":true,"consumed":false}"#,
         r#"{"valid":true,"approval":{"by":"a","by":"b"}}"#,
     ] {
         let (client, _server) = saying([
@@ -197,6 +196,16 @@ async fn an_answer_that_says_something_twice_is_none() {
             .unwrap_err();
         assert_eq!(error.code(), Some(Code::BadResponse), "{twice}");
     }
+}
+
+#[tokio::test]
+async fn a_field_that_nothing_is_decided_on_is_left_out_when_it_is_ambiguous() {
+    let twice = r#"{"decision":"deny","new":1,"new":2,"nested":[{"a":1,"a":2}],"permit_id":"x","permit_id":"y","good":3}"#;
+    let (client, _server) = saying([Reply::json(200, twice)]);
+    let evaluation = client.evaluate(&question()).await.unwrap();
+    assert_eq!(evaluation.permit_id, None);
+    let other = Value::Object(evaluation.other.as_object().clone());
+    assert_eq!(other, json!({"good": 3}));
 }
 
 #[derive(serde::Serialize)]
