@@ -29,10 +29,17 @@ use proc_macro::TokenStream;
 /// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
 /// | `claims` | an expression for the verified `ati_client::Claims` that have to grant it; it is borrowed | with `scope` |
+/// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | else `::atlasent` |
 ///
-/// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`. They are
-/// evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`, `request`, `claims`, `scope`, and last a
-/// typed action, which may move its parts out of the parameters.
+/// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`.
+/// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
+/// `request`, `scope`, `claims`, and last a typed action, which may move its parts out of the
+/// parameters. A lock that an expression takes is released before the next one is evaluated. A lock
+/// around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is held until
+/// the authority has answered, and released before the body runs.
+///
+/// The braces of `context` hold fields. A block that computes the context stands in parentheses:
+/// `context = ({ … })`.
 ///
 /// A typed action speaks for itself, so `context` and `resource` do not go with it:
 ///
@@ -75,14 +82,44 @@ use proc_macro::TokenStream;
 /// pass one in. Under another name, such as a type alias, mark the parameter with `#[permit]`. Without such a
 /// parameter the permit is held until the body has ended.
 ///
+/// The permit is passed by value. A parameter that is a `&Permit` or an `Option<Permit>` is an
+/// error, unless another one receives the permit. Mark a parameter that callers pass with
+/// `#[permit(skip)]`, and likewise one of a type of your own that is called `Permit` too.
+///
+/// A trait declares its method as callers see it, without the permit; the implementation adds the
+/// parameter:
+///
+/// ```
+/// use atlasent::{Error, Permit, protect, testing::MockAuthority};
+///
+/// trait Deploy {
+///     fn deploy(&self, commit: &str) -> Result<String, Error>;
+/// }
+///
+/// struct Cluster {
+///     authority: MockAuthority,
+/// }
+///
+/// impl Deploy for Cluster {
+///     #[protect(action = "deploy", agent = "deploy-bot", context = { commit }, authority = self.authority)]
+///     fn deploy(&self, commit: &str, permit: Permit) -> Result<String, Error> {
+///         Ok(format!("{commit} by {}", permit.agent()))
+///     }
+/// }
+/// # let cluster = Cluster { authority: MockAuthority::new().allow("deploy") };
+/// # assert_eq!(cluster.deploy("4f2a").unwrap(), "4f2a by deploy-bot");
+/// ```
+///
 /// # The function
 ///
 /// It returns a `Result<T, E>` with `E: From<atlasent::Error>`. It may be an `async fn`, or an `fn`, which then
 /// blocks until the answer is there; a free function or a method; generic, `unsafe`, in a trait or in its
 /// implementation. `const fn` and `extern` functions cannot be protected.
 ///
-/// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`) is protected inside of
-/// that future, so its body has to be one `async` block, boxed or not:
+/// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`, or an alias)
+/// is protected inside of that future, so its body has to be one `async` block, boxed or not. Items
+/// before the block move into it, behind the permit; `use` declarations without other attributes
+/// stay:
 ///
 /// ```
 /// use atlasent::{Error, protect, testing::MockAuthority};
@@ -105,6 +142,36 @@ use proc_macro::TokenStream;
 /// - `#[tracing::instrument]`: above `#[protect]` or below it. Above, it also sees the permit's parameter, which
 ///   can be skipped: `skip(permit)`. Below, that parameter is gone.
 /// - `#[tokio::main]` and `#[tokio::test]`: above or below.
+/// - `#[track_caller]`: not on a sync function, whose body runs in a closure, where `Location::caller()` is not the
+///   caller's. On the declaration in a trait it has no effect on a protected implementation, and on an `async fn` it has
+///   none anyway.
+///
+/// # Where the crate is
+///
+/// The expansion calls into `::atlasent`. Where that is not the crate's name, because Cargo.toml
+/// renames it or because another crate re-exports it, say where it is:
+///
+/// ```
+/// mod facade {
+///     pub use atlasent as guard;
+/// }
+///
+/// use facade::guard::{Action, Error, protect, testing::MockAuthority};
+///
+/// #[derive(Action)]
+/// #[action("cache.flush", crate = crate::facade::guard)]
+/// struct Flush;
+///
+/// #[protect(action = Flush, agent = "janitor", authority = authority, crate = crate::facade::guard)]
+/// fn flush(authority: &MockAuthority) -> Result<(), Error> {
+///     Ok(())
+/// }
+/// # fn main() { flush(&MockAuthority::new().allow("cache.flush")).unwrap() }
+/// ```
+///
+/// The expansion binds no variable. The one name that it introduces is that of an import, which
+/// occurs nowhere in the function and its attribute. So no constant, module or local of the
+/// caller's can stand in its way.
 ///
 /// # Errors
 ///
@@ -122,8 +189,9 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
     protect::expand(arguments.into(), item.into()).into()
 }
 
-/// `#[action("name")]` above the struct gives the action its name: 1 to 256 characters, and the same for all
-/// values of the type.
+/// `#[action("name")]` above the struct gives the action its name: 1 to 256 characters, and the
+/// same for all values of the type. `#[action("name", crate = path)]` also says where the
+/// `atlasent` crate is, as in [`macro@protect`].
 ///
 /// # Fields
 ///

@@ -54,15 +54,78 @@ pub trait Action: Send + Sync + 'static {
 
 /// An action whose name belongs to its type, so that a permit for it cannot be taken for another's.
 ///
-/// `#[derive(Action)]` implements it.
+/// `#[derive(Action)]` implements it, and nothing else can: an implementation by hand could give
+/// the type one `NAME` and its requests another [`name`](Action::name).
+///
+/// ```compile_fail,E0277
+/// # use atlasent::{Action, NamedAction};
+/// struct Read;
+///
+/// impl Action for Read {
+///     fn name(&self) -> &str {
+///         "read"
+///     }
+/// }
+///
+/// impl NamedAction for Read {
+///     const NAME: &'static str = "drop_table";
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an action with a name of its own",
     label = "`atlasent::NamedAction` is needed here, so that a permit for another action does not fit",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
-pub trait NamedAction: Action {
-    /// The name that policies know the action by.
+pub trait NamedAction: Action + DerivedAction {
+    /// The name that policies know the action by, and that [`name`](Action::name) returns.
     const NAME: &'static str;
+}
+
+/// What `#[derive(Action)]` implements: the parts of an action, from which `Action` and
+/// `NamedAction` follow. The name is in one place.
+///
+/// It is hidden, and its members have names of their own, so that they are never taken for those of
+/// `Action`.
+#[diagnostic::on_unimplemented(
+    message = "`NamedAction` cannot be implemented by hand for `{Self}`",
+    label = "only a derived action has a name that its requests cannot differ from",
+    note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
+)]
+pub trait DerivedAction: Send + Sync + 'static {
+    /// The name above the struct.
+    const DERIVED_NAME: &'static str;
+
+    /// The field that is marked as the resource.
+    fn derived_resource(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    /// The fields.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when a value cannot be written as JSON.
+    fn derived_context(&self) -> Result<Context, Error>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<A: DerivedAction> Action for A {
+    fn name(&self) -> &str {
+        A::DERIVED_NAME
+    }
+
+    fn resource(&self) -> Option<Cow<'_, str>> {
+        self.derived_resource()
+    }
+
+    fn context(&self) -> Result<Context, Error> {
+        self.derived_context()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<A: DerivedAction> NamedAction for A {
+    const NAME: &'static str = A::DERIVED_NAME;
 }
 
 /// An action whose name is known at run time only.

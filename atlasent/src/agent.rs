@@ -101,7 +101,7 @@ impl From<Agent> for String {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name an agent",
     label = "an agent is named by a string or an `atlasent::Agent`",
-    note = "pass the name itself, such as `agent = \"deploy-bot\"` or `agent = claims.sub`"
+    note = "pass the name itself, such as `agent = \"deploy-bot\"` or `agent = claims.sub()`"
 )]
 pub trait ToAgent {
     /// The agent, checked.

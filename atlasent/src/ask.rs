@@ -1,8 +1,8 @@
 //! A request about to be made: who asks for what, with which optional fields.
 
-use crate::execution::run;
 use crate::permit::PermitRecord;
 use crate::protect::{Gate, Terms, obtain};
+use crate::run::RunWith;
 use crate::{Action, Agent, Authority, Denied, Error, Permit, RequestOptions};
 
 /// A request about to be made, from [`AuthorityExt::ask`](crate::AuthorityExt::ask).
@@ -91,14 +91,16 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     /// # Errors
     ///
     /// As [`protect`](Self::protect), and whatever `body` returns.
-    pub async fn with_permit<T, E, B, F>(self, body: B) -> Result<T, E>
+    pub fn with_permit<T, E, B, F>(
+        self,
+        body: B,
+    ) -> impl Future<Output = Result<T, E>> + use<'a, P, A, T, E, B, F>
     where
         B: FnOnce(Permit<A>) -> F,
         F: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        let permit = self.protect().await?;
-        run(permit.execution(), Result::is_err, body(permit)).await
+        RunWith::new(self.gate(), body)
     }
 
     /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).

@@ -96,6 +96,7 @@ mod redact;
 mod request;
 mod require_permit;
 mod revocation;
+mod run;
 #[cfg(feature = "ati")]
 mod scope;
 mod token;

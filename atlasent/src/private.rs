@@ -12,12 +12,16 @@ use std::fmt::Display;
 
 pub use serde::Serialize;
 
+pub use crate::action::DerivedAction;
 pub use crate::config::default_authority;
-pub use crate::execution::{Execution, Fallible, Refusable, failed, run, run_blocking};
 pub use crate::protect::Terms;
+pub use crate::run::{
+    Fallible, Obtained, Receives, Refusable, Returns, returns, run, run_blocking,
+};
 
 use crate::blocking::wait;
-use crate::{Action, Agent, AnyAction, Authority, Context, Error, Permit, RequestOptions, ToAgent};
+use crate::{Action, Agent, AnyAction, Authority, RequestOptions, ToAgent};
+pub use crate::{Context, Error, Permit};
 
 /// The agent argument, borrowed.
 pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
@@ -65,36 +69,70 @@ pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(terms: Terms, _: &S
 )]
 pub trait FeatureAti {}
 
-/// The authority argument, borrowed.
-pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<&P, Error> {
+/// The authority argument, borrowed. The result hides its type, so that a value that is no
+/// authority is one error, and not a second one in [`obtain`].
+pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<impl Authority, Error> {
     Ok(authority)
 }
 
-/// Obtains the permit for an annotated function, once all its arguments are known.
-pub async fn obtain<P: Authority + ?Sized, A: Action>(
-    authority: Result<&P, Error>,
+/// Everything that is known before the authority is asked.
+#[derive(Debug)]
+pub struct Question<P, A> {
     agent: Result<Agent, Error>,
+    authority: Result<P, Error>,
     action: Result<A, Error>,
     terms: Terms,
-) -> Result<(Permit<A>, Execution), Error> {
-    let gate = crate::protect::obtain(authority?, Ok(agent?), action?, terms).await?;
-    let execution = gate.permit.execution();
-    Ok((gate.permit, execution))
+}
+
+/// The question about an action that the attribute names.
+pub fn literal<P>(
+    agent: Result<Agent, Error>,
+    authority: Result<P, Error>,
+    action: Draft,
+    terms: Terms,
+) -> Question<P, AnyAction> {
+    Question {
+        agent,
+        authority,
+        action: action.0,
+        terms,
+    }
+}
+
+/// The question about an action that is a value.
+pub fn typed<P, A>(
+    agent: Result<Agent, Error>,
+    authority: Result<P, Error>,
+    terms: Terms,
+    action: A,
+) -> Question<P, A> {
+    Question {
+        agent,
+        authority,
+        action: Ok(action),
+        terms,
+    }
+}
+
+/// Obtains the permit for an annotated function.
+pub async fn obtain<P: Authority, A: Action>(question: Question<P, A>) -> Obtained<Permit<A>> {
+    ask(question).await.into()
 }
 
 /// [`obtain`] for a function that is not async.
-pub fn obtain_blocking<P: Authority + ?Sized, A: Action>(
-    authority: Result<&P, Error>,
-    agent: Result<Agent, Error>,
-    action: Result<A, Error>,
-    terms: Terms,
-) -> Result<(Permit<A>, Execution), Error> {
-    wait(obtain(authority, agent, action, terms))
+pub fn obtain_blocking<P: Authority, A: Action>(question: Question<P, A>) -> Obtained<Permit<A>> {
+    wait(ask(question)).into()
 }
 
-/// What the function returns instead of running.
-pub fn refuse<R: Fallible>(error: Error) -> R {
-    R::from_refusal(error)
+async fn ask<P: Authority, A: Action>(question: Question<P, A>) -> Result<Permit<A>, Error> {
+    let Question {
+        agent,
+        authority,
+        action,
+        terms,
+    } = question;
+    let gate = crate::protect::obtain(&authority?, Ok(agent?), action?, terms).await?;
+    Ok(gate.permit)
 }
 
 /// An [`AnyAction`] that `#[protect]` builds argument by argument. The first error stays, so that the
@@ -124,20 +162,30 @@ impl Draft {
     pub fn resource<T: ResourceName + ?Sized>(self, value: &T) -> Self {
         Self(self.0.map(|action| action.with_resource(value.to_string())))
     }
-
-    /// The action, or the first error.
-    pub fn finish(self) -> Result<AnyAction, Error> {
-        self.0
-    }
 }
 
-/// One field of a derived action, in its context.
-pub fn field<T: ContextValue + ?Sized>(
-    context: &mut Context,
-    key: &'static str,
-    value: &T,
-) -> Result<(), Error> {
-    context.insert(key, value)
+/// The context of a derived action, field by field. The first error stays.
+#[derive(Debug)]
+pub struct Fields(Result<Context, Error>);
+
+impl Fields {
+    /// Starts a context without fields.
+    pub fn empty() -> Self {
+        Self(Ok(Context::new()))
+    }
+
+    /// Adds a field, unless an earlier one failed.
+    pub fn field<T: ContextValue + ?Sized>(self, key: &'static str, value: &T) -> Self {
+        Self(self.0.and_then(|mut context| {
+            context.insert(key, value)?;
+            Ok(context)
+        }))
+    }
+
+    /// Returns the context, or the first error.
+    pub fn finish(self) -> Result<Context, Error> {
+        self.0
+    }
 }
 
 /// The resource field of a derived action.
@@ -179,7 +227,7 @@ mod tests {
         let error = Draft::new("")
             .field("ratio", &f64::NAN)
             .resource("r")
-            .finish()
+            .0
             .unwrap_err();
         assert!(error.to_string().contains("the action is empty"), "{error}");
     }
@@ -190,7 +238,7 @@ mod tests {
             .context(&serde_json::json!({"amount": 5}))
             .field("currency", "EUR")
             .resource(&7)
-            .finish()
+            .0
             .unwrap();
         assert_eq!(action.resource().as_deref(), Some("7"));
         assert_eq!(

@@ -130,11 +130,11 @@ impl Action for ProtectedAction {
 ///
 /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer, and whatever `body`
 /// returns.
-pub async fn require_permit<P, T, E, B, F>(
+pub fn require_permit<P, T, E, B, F>(
     authority: &P,
     action: ProtectedAction,
     body: B,
-) -> Result<T, E>
+) -> impl Future<Output = Result<T, E>>
 where
     P: Authority + ?Sized,
     B: FnOnce(Permit<ProtectedAction>) -> F,
@@ -142,7 +142,7 @@ where
     E: From<Error>,
 {
     let agent = action.agent.clone();
-    authority.ask(agent, action).with_permit(body).await
+    authority.ask(agent, action).with_permit(body)
 }
 
 #[cfg(test)]

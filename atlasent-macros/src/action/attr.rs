@@ -3,62 +3,103 @@
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Attribute, Error, Lit, LitStr, Meta, Token};
+use syn::{Attribute, Error, Lit, LitStr, Meta, Path, Token};
 
 use crate::errors::Errors;
+use crate::runtime::parse_crate;
 use crate::{name, suggest};
 
-/// What a struct's attribute says: the action's name. None after an error.
-pub(crate) fn read_name(item: &Ident, attrs: &[Attribute], errors: &mut Errors) -> Option<LitStr> {
-    let mut attrs = attrs.iter().filter(|attr| attr.path().is_ident("action"));
-    let Some(attr) = attrs.next() else {
-        errors.push(Error::new(
-            item.span(),
-            "which action is this? Name it above the struct, such as `#[action(\"modify_patient_record\")]`",
-        ));
-        return None;
-    };
-    for second in attrs {
-        errors.push(Error::new_spanned(
-            &second.meta,
-            "`#[action(...)]` is given twice: an action has one name",
-        ));
-    }
-    let name = errors.take(parse_name(attr))?;
-    errors.take(name::check(&name));
-    Some(name)
+/// What a struct's attributes say.
+pub(crate) struct StructAttrs {
+    /// The action's name. None after an error.
+    pub(crate) name: Option<LitStr>,
+    /// Where the `atlasent` crate is.
+    pub(crate) path: Option<Path>,
 }
 
-fn parse_name(attr: &Attribute) -> syn::Result<LitStr> {
-    let shape =
-        "write the action's name in parentheses, such as `#[action(\"modify_patient_record\")]`";
-    let Meta::List(list) = &attr.meta else {
-        return Err(Error::new_spanned(&attr.meta, shape));
-    };
-    let parse = |input: ParseStream<'_>| {
-        if input.is_empty() {
-            return Err(Error::new_spanned(&attr.meta, shape));
+const SHAPE: &str =
+    "write the action's name in parentheses, such as `#[action(\"modify_patient_record\")]`";
+
+impl StructAttrs {
+    pub(crate) fn read(item: &Ident, attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut read = Self {
+            name: None,
+            path: None,
+        };
+        for attr in attrs.iter().filter(|attr| attr.path().is_ident("action")) {
+            let result = read.read_one(attr, errors);
+            errors.take(result);
         }
-        if let Ok(key) = input.fork().call(Ident::parse_any)
-            && FIELD_KEYS.contains(&key.unraw().to_string().as_str())
-        {
-            return Err(Error::new(
-                key.span(),
-                format!("`{key}` belongs on a field of the struct: {shape}"),
+        if read.name.is_none() && errors.is_empty() {
+            errors.push(Error::new(
+                item.span(),
+                "which action is this? Name it above the struct, such as `#[action(\"modify_patient_record\")]`",
             ));
         }
-        let Ok(name) = input.parse::<LitStr>() else {
-            return Err(input.error(format!("expected a string literal: {shape}")));
+        read
+    }
+
+    fn read_one(&mut self, attr: &Attribute, errors: &mut Errors) -> syn::Result<()> {
+        let Meta::List(list) = &attr.meta else {
+            return Err(Error::new_spanned(&attr.meta, SHAPE));
         };
-        input.parse::<Option<Token![,]>>()?;
-        if !input.is_empty() {
-            return Err(
-                input.error("unexpected token: the name is all that `#[action(...)]` takes here")
-            );
+        let read = |input: ParseStream<'_>| {
+            if input.is_empty() {
+                return Err(Error::new_spanned(&attr.meta, SHAPE));
+            }
+            while !input.is_empty() {
+                self.read_part(input, attr, errors)?;
+                if !input.is_empty() && input.parse::<Token![,]>().is_err() {
+                    return Err(input.error(
+                        "unexpected token: above the struct, `#[action(...)]` takes the name and `crate = path`",
+                    ));
+                }
+            }
+            Ok(())
+        };
+        read.parse2(list.tokens.clone())
+    }
+
+    fn read_part(
+        &mut self,
+        input: ParseStream<'_>,
+        attr: &Attribute,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
+        if let Ok(name) = input.parse::<LitStr>() {
+            if self.name.is_some() {
+                return Err(Error::new_spanned(
+                    &attr.meta,
+                    "`#[action(...)]` is given twice: an action has one name",
+                ));
+            }
+            errors.take(name::check(&name));
+            self.name = Some(name);
+            return Ok(());
         }
-        Ok(name)
-    };
-    parse.parse2(list.tokens.clone())
+        let Ok(key) = input.call(Ident::parse_any) else {
+            return Err(input.error(format!("expected a string literal: {SHAPE}")));
+        };
+        let written = key.unraw().to_string();
+        if FIELD_KEYS.contains(&written.as_str()) {
+            return Err(Error::new(
+                key.span(),
+                format!("`{key}` belongs on a field of the struct: {SHAPE}"),
+            ));
+        }
+        if written != "crate" {
+            return Err(Error::new(
+                key.span(),
+                format!(
+                    "unexpected `{key}`: above the struct, `#[action(...)]` takes the name, as a string literal, and \
+                     `crate = path`"
+                ),
+            ));
+        }
+        input.parse::<Token![=]>()?;
+        let path = parse_crate(input)?;
+        put(&mut self.path, path, &key)
+    }
 }
 
 /// What a field's attributes say.

@@ -1,83 +1,101 @@
-//! The implementations of `Action` and `NamedAction`. Nothing is decided here: this file only quotes.
+//! What `#[derive(Action)]` says of a struct. Nothing is decided here: this file only quotes.
+//!
+//! ```text
+//! const _: () = {
+//!     use ::atlasent::__private0 as __atlasent;
+//!     impl __atlasent::DerivedAction for Transfer {
+//!         const DERIVED_NAME: &'static str = "transfer";
+//!         fn derived_resource(&self) -> Option<Cow<'_, str>> {
+//!             __atlasent::resource(&self.account)
+//!         }
+//!         fn derived_context(&self) -> Result<Context, Error> {
+//!             __atlasent::Fields::empty().field("amount", &self.amount).finish()
+//!         }
+//!     }
+//! };
+//! ```
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Type, WhereClause, parse_quote};
 
 use super::input::{Field, Input};
-use crate::runtime::{Place, private};
+use crate::runtime::{Place, Runtime};
 
-pub(crate) fn expand(input: &Input<'_>) -> TokenStream {
+pub(crate) fn expand(input: &Input<'_>, runtime: &Runtime) -> TokenStream {
+    let site = Span::mixed_site();
     let (impl_generics, ty_generics, _) = input.generics.split_for_impl();
-    let where_clause = where_clause(input);
+    let where_clause = where_clause(input, runtime);
     let name = &input.name;
-    let context = context_method(&input.fields);
+    let atlasent = runtime.name(site);
+    let context = context_method(&input.fields, runtime);
     let resource = input
         .fields
         .iter()
         .find(|field| field.resource.is_some())
-        .map(resource_method);
+        .map(|field| resource_method(field, runtime));
     // The implementation is no use of a deprecated field or struct that its author could avoid.
     let mut ident = input.ident.clone();
-    ident.set_span(Span::mixed_site().located_at(ident.span()));
+    ident.set_span(site.located_at(ident.span()));
     let deprecated = input
         .fields
         .iter()
         .any(|field| field.is_deprecated)
-        .then(|| quote_spanned!(Span::mixed_site()=> #[allow(deprecated)]));
-    quote_spanned! {Span::mixed_site()=>
-        #deprecated
-        #[automatically_derived]
-        impl #impl_generics ::atlasent::Action for #ident #ty_generics #where_clause {
-            fn name(&self) -> &::core::primitive::str {
-                <Self as ::atlasent::NamedAction>::NAME
+        .then(|| quote_spanned!(site=> #[allow(deprecated)]));
+    in_a_scope(
+        runtime,
+        &quote_spanned! {site=>
+            #deprecated
+            #[automatically_derived]
+            impl #impl_generics #atlasent::DerivedAction for #ident #ty_generics #where_clause {
+                const DERIVED_NAME: &'static ::core::primitive::str = #name;
+                #resource
+                #context
             }
+        },
+    )
+}
+
+/// Puts an implementation into a scope of its own, with the import that it uses.
+pub(super) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> TokenStream {
+    let import = runtime.import();
+    quote_spanned! {Span::mixed_site()=>
+        const _: () = {
+            #import
+            #implementation
+        };
+    }
+}
+
+fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
+    let site = Span::mixed_site();
+    let atlasent = runtime.name(site);
+    let resource = runtime.call(Place::of(field.ty), "resource", None, value(field));
+    quote_spanned! {site=>
+        fn derived_resource(
+            &self,
+        ) -> ::core::option::Option<#atlasent::Cow<'_, ::core::primitive::str>> {
             #resource
-            #context
-        }
-        #[automatically_derived]
-        impl #impl_generics ::atlasent::NamedAction for #ident #ty_generics #where_clause {
-            const NAME: &'static ::core::primitive::str = #name;
         }
     }
 }
 
-fn resource_method(field: &Field<'_>) -> TokenStream {
-    let private = private();
-    let resource = Place::of(field.ty).call("resource", None, value(field));
-    quote_spanned! {Span::mixed_site()=>
-        fn resource(&self) -> ::core::option::Option<::atlasent::#private::Cow<'_, ::core::primitive::str>> {
-            #resource
+fn context_method(fields: &[Field<'_>], runtime: &Runtime) -> TokenStream {
+    let site = Span::mixed_site();
+    let atlasent = runtime.name(site);
+    let inserts = fields.iter().filter_map(|field| {
+        let key = field.key.as_ref()?;
+        let place = Place::of(field.ty);
+        // An inherent method by value: no trait of the caller's comes before it.
+        let method = Ident::new("field", place.last);
+        let value = value(field);
+        let arguments = place.parenthesized(quote_spanned!(site=> #key, #value));
+        Some(quote_spanned!(place.first=> .#method #arguments))
+    });
+    quote_spanned! {site=>
+        fn derived_context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
+            #atlasent::Fields::empty() #(#inserts)* .finish()
         }
-    }
-}
-
-fn context_method(fields: &[Field<'_>]) -> TokenStream {
-    let inserts: Vec<TokenStream> = fields
-        .iter()
-        .filter_map(|field| {
-            let key = field.key.as_ref()?;
-            let value = value(field);
-            // A function of ours, and no method: a trait of the caller's could have one of the same name.
-            let insert = Place::of(field.ty).call(
-                "field",
-                None,
-                quote_spanned!(Span::mixed_site()=> &mut __context, #key, #value),
-            );
-            Some(quote_spanned!(Span::mixed_site()=> #insert?;))
-        })
-        .collect();
-    let body = if inserts.is_empty() {
-        quote_spanned!(Span::mixed_site()=> ::core::result::Result::Ok(::atlasent::Context::new()))
-    } else {
-        quote_spanned! {Span::mixed_site()=>
-            let mut __context = ::atlasent::Context::new();
-            #(#inserts)*
-            ::core::result::Result::Ok(__context)
-        }
-    };
-    quote_spanned! {Span::mixed_site()=>
-        fn context(&self) -> ::core::result::Result<::atlasent::Context, ::atlasent::Error> { #body }
     }
 }
 
@@ -90,8 +108,8 @@ fn value(field: &Field<'_>) -> TokenStream {
 }
 
 /// What a generic struct needs of its parameters, which is what each field needs, and nothing more.
-fn where_clause(input: &Input<'_>) -> Option<WhereClause> {
-    let private = private();
+fn where_clause(input: &Input<'_>, runtime: &Runtime) -> Option<WhereClause> {
+    let atlasent = runtime.name(Span::mixed_site());
     let mut clause = input.generics.where_clause.clone();
     if input.generics.type_params().next().is_none() {
         return clause;
@@ -105,7 +123,7 @@ fn where_clause(input: &Input<'_>) -> Option<WhereClause> {
         if field.key.is_some() {
             clause
                 .predicates
-                .push(parse_quote!(#ty: ::atlasent::#private::Serialize));
+                .push(parse_quote!(#ty: #atlasent::Serialize));
         }
         if field.resource.is_some() {
             clause

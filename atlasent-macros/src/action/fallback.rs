@@ -1,12 +1,15 @@
-//! After an error: implementations that say nothing, so that the type is an action wherever it is used as one
-//! and the error stands alone.
+//! After an error: an implementation that says nothing, so that the type is an action wherever it
+//! is used as one and the error stands alone.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::punctuated::Punctuated;
 use syn::{DeriveInput, Error, GenericParam, Token, WhereClause};
 
-pub(crate) fn expand(error: &Error, item: &DeriveInput) -> TokenStream {
+use super::expand::in_a_scope;
+use crate::runtime::Runtime;
+
+pub(crate) fn expand(error: &Error, item: &DeriveInput, runtime: &Runtime) -> TokenStream {
     let error = error.to_compile_error();
     let ident = &item.ident;
     // An action has no lifetimes. Where that is the error, `'static` still makes one of it.
@@ -45,20 +48,20 @@ pub(crate) fn expand(error: &Error, item: &DeriveInput) -> TokenStream {
     let is_generic = item.generics.type_params().next().is_some();
     let bounds =
         is_generic.then(|| quote!(Self: ::core::marker::Send + ::core::marker::Sync + 'static));
-    quote! {
-        #error
-        #[automatically_derived]
-        impl <#params> ::atlasent::Action for #ident #arguments where #own #bounds {
-            fn name(&self) -> &::core::primitive::str {
-                ""
+    let atlasent = runtime.name(Span::mixed_site());
+    let implementation = in_a_scope(
+        runtime,
+        &quote! {
+            #[automatically_derived]
+            impl <#params> #atlasent::DerivedAction for #ident #arguments where #own #bounds {
+                const DERIVED_NAME: &'static ::core::primitive::str = "";
+                fn derived_context(
+                    &self,
+                ) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
+                    loop {}
+                }
             }
-            fn context(&self) -> ::core::result::Result<::atlasent::Context, ::atlasent::Error> {
-                loop {}
-            }
-        }
-        #[automatically_derived]
-        impl <#params> ::atlasent::NamedAction for #ident #arguments where #own #bounds {
-            const NAME: &'static ::core::primitive::str = "";
-        }
-    }
+        },
+    );
+    quote!(#error #implementation)
 }

@@ -7,7 +7,7 @@ use syn::{
     Attribute, Data, DataStruct, DeriveInput, Error, Fields, GenericParam, Generics, LitStr, Type,
 };
 
-use super::attr::{self, FieldAttrs};
+use super::attr::FieldAttrs;
 use crate::errors::Errors;
 
 /// A struct that is an action.
@@ -32,10 +32,13 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads the struct. The error holds everything that is wrong with it.
-    pub(crate) fn read(item: &'a DeriveInput) -> syn::Result<Self> {
-        let mut errors = Errors::default();
-        let name = attr::read_name(&item.ident, &item.attrs, &mut errors);
+    /// Reads the struct, whose attributes have been read. The error holds everything that is wrong
+    /// with both.
+    pub(crate) fn read(
+        item: &'a DeriveInput,
+        name: Option<LitStr>,
+        mut errors: Errors,
+    ) -> syn::Result<Self> {
         check_lifetimes(&item.generics, &mut errors);
         let fields = match &item.data {
             Data::Struct(data) => read_fields(data, item, &mut errors),
@@ -174,6 +177,7 @@ fn is_deprecated(attr: &Attribute) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attr::StructAttrs;
     use super::*;
     use quote::quote;
 
@@ -181,8 +185,14 @@ mod tests {
         syn::parse2(tokens).unwrap()
     }
 
+    fn read(item: &DeriveInput) -> syn::Result<Input<'_>> {
+        let mut errors = Errors::default();
+        let attrs = StructAttrs::read(&item.ident, &item.attrs, &mut errors);
+        Input::read(item, attrs.name, errors)
+    }
+
     fn errors(tokens: TokenStream) -> Vec<String> {
-        match Input::read(&item(tokens)) {
+        match read(&item(tokens)) {
             Ok(_) => Vec::new(),
             Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
         }
@@ -208,7 +218,7 @@ mod tests {
                 #[action(rename = "sum")] #[deprecated] amount: u64,
             }
         });
-        let input = Input::read(&item).unwrap();
+        let input = read(&item).unwrap();
         assert_eq!(input.name.value(), "transfer");
         let keys = input
             .fields
@@ -271,6 +281,36 @@ mod tests {
             ))
             .contains("belongs on a field")
         );
+    }
+
+    #[test]
+    fn the_crate_stands_beside_the_name_or_alone() {
+        for attrs in [
+            quote!(#[action("a", crate = facade::guard)]),
+            quote!(#[action(crate = facade::guard, "a",)]),
+            quote!(#[action("a")] #[action(crate = facade::guard)]),
+        ] {
+            let item = item(quote!(#attrs struct A;));
+            let mut errors = Errors::default();
+            let attrs = StructAttrs::read(&item.ident, &item.attrs, &mut errors);
+            assert!(errors.is_empty());
+            assert_eq!(attrs.name.unwrap().value(), "a");
+            let path = attrs.path.unwrap().to_token_stream().to_string();
+            assert_eq!(path, "facade :: guard");
+        }
+        for (attrs, says) in [
+            (quote!(#[action(crate = facade)]), "which action"),
+            (quote!(#[action("a", crate = "facade")]), "`crate = facade`"),
+            (quote!(#[action("a", crate)]), "expected `=`"),
+            (
+                quote!(#[action("a", crate = b, crate = c)]),
+                "`crate` is given twice",
+            ),
+            (quote!(#[action("a", crat = b)]), "unexpected `crat`"),
+        ] {
+            let error = one_error(quote!(#attrs struct A;));
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

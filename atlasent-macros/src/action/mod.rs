@@ -8,15 +8,23 @@ mod input;
 use proc_macro2::TokenStream;
 use syn::DeriveInput;
 
-/// The implementations; or the errors, and implementations that say nothing.
-pub(crate) fn derive(item: TokenStream) -> TokenStream {
-    let item: DeriveInput = match syn::parse2(item) {
+use crate::errors::Errors;
+use crate::runtime::Runtime;
+use attr::StructAttrs;
+use input::Input;
+
+/// The implementation; or the errors, and an implementation that says nothing.
+pub(crate) fn derive(tokens: TokenStream) -> TokenStream {
+    let item: DeriveInput = match syn::parse2(tokens.clone()) {
         Ok(item) => item,
         Err(error) => return error.into_compile_error(),
     };
-    match input::Input::read(&item) {
-        Ok(input) => expand::expand(&input),
-        Err(error) => fallback::expand(&error, &item),
+    let mut errors = Errors::default();
+    let attrs = StructAttrs::read(&item.ident, &item.attrs, &mut errors);
+    let runtime = Runtime::new(attrs.path, &[&tokens]);
+    match Input::read(&item, attrs.name, errors) {
+        Ok(input) => expand::expand(&input, &runtime),
+        Err(error) => fallback::expand(&error, &item, &runtime),
     }
 }
 
@@ -39,11 +47,10 @@ mod tests {
             struct Transfer { #[action(resource)] account: Id, #[action(skip)] note: String }
         });
         for part in [
-            "impl :: atlasent :: Action for Transfer",
-            "impl :: atlasent :: NamedAction for Transfer",
+            "impl __atlasent :: DerivedAction for Transfer",
             "= \"transfer\" ;",
-            "fn resource",
-            "field (& mut __context , \"account\" , & self . account)",
+            "fn derived_resource",
+            ". field (\"account\" , & self . account)",
         ] {
             assert!(text.contains(part), "no `{part}` in {text}");
         }
@@ -58,13 +65,10 @@ mod tests {
         });
         let clause = "where U : Copy , \
             Self : :: core :: marker :: Send + :: core :: marker :: Sync + 'static , \
-            Vec < T > : :: atlasent :: __private0 :: Serialize";
+            Vec < T > : __atlasent :: Serialize";
+        assert!(text.contains(clause), "{text}");
         assert!(
-            text.contains(&clause.replace("__private0", &crate::runtime::private().to_string())),
-            "{text}"
-        );
-        assert!(
-            !text.contains("u8 :") && !text.contains("U : :: atlasent"),
+            !text.contains("u8 :") && !text.contains("U : __atlasent"),
             "{text}"
         );
     }
@@ -92,8 +96,7 @@ mod tests {
         ] {
             let text = derived(item);
             assert!(text.contains("compile_error"), "{text}");
-            assert!(text.contains(":: Action for A"), "{text}");
-            assert!(text.contains(":: NamedAction for A"), "{text}");
+            assert!(text.contains(":: DerivedAction for A"), "{text}");
         }
     }
 

@@ -3,11 +3,12 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, Expr, Ident, Lit, LitStr, Token, token};
+use syn::{Error, Expr, Ident, Lit, LitStr, Path, Token, token};
 
 use super::context::Context;
 use super::scope::Scope;
 use crate::errors::Errors;
+use crate::runtime::parse_crate;
 use crate::{name, suggest};
 
 /// What is asked for, by whom, of whom and how.
@@ -17,6 +18,8 @@ pub(crate) struct Args {
     pub(crate) authority: Option<Expr>,
     pub(crate) request: Option<Expr>,
     pub(crate) scope: Option<Scope>,
+    /// Where the `atlasent` crate is.
+    pub(crate) path: Option<Path>,
 }
 
 /// What is asked for.
@@ -31,7 +34,7 @@ pub(crate) enum Action {
     Typed(Expr),
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "action",
     "agent",
     "context",
@@ -40,6 +43,7 @@ const KEYS: [&str; 8] = [
     "request",
     "scope",
     "claims",
+    "crate",
 ];
 
 /// What the contract, other SDKs and neighbouring crates call ours.
@@ -84,6 +88,7 @@ struct Slots {
     request: Slot<Expr>,
     scope: Slot<Expr>,
     claims: Slot<Expr>,
+    path: Slot<Path>,
     /// Keys that were written, but wrongly: not missing, and already reported.
     misspelt: Vec<&'static str>,
     broken: bool,
@@ -136,6 +141,7 @@ impl Slots {
             "authority" => put(&mut self.authority, key, input.parse()?),
             "scope" => put(&mut self.scope, key, input.parse()?),
             "claims" => put(&mut self.claims, key, input.parse()?),
+            "crate" => put(&mut self.path, key, parse_crate(input)?),
             _ => {
                 let request = input.parse()?;
                 errors.take(check_request(&request));
@@ -183,6 +189,7 @@ impl Slots {
             authority: self.authority.map(|(_, authority)| authority),
             request: self.request.map(|(_, request)| request),
             scope,
+            path: self.path.map(|(_, path)| path),
         })
     }
 
@@ -200,7 +207,7 @@ impl Slots {
                  or `action = Deploy { commit }`"
             }
             (false, true) => {
-                "missing `agent`: say who asks, such as `agent = \"deploy-bot\"` or `agent = claims.sub`"
+                "missing `agent`: say who asks, such as `agent = \"deploy-bot\"` or `agent = claims.sub()`"
             }
             (false, false) => return,
         };
@@ -294,8 +301,10 @@ mod tests {
         let args = Args::parse(quote! {
             action = "deploy", agent = claims.sub, context = { commit, approver: &user.name, "n": 1, r#type, },
             resource = id, authority = self.authority, request = |r| r.environment("production"),
+            crate = facade::guard,
         })
         .unwrap();
+        assert_eq!(args.path.to_token_stream().to_string(), "facade :: guard");
         assert_eq!(args.agent.to_token_stream().to_string(), "claims . sub");
         assert!(args.authority.is_some() && args.request.is_some());
         let Action::Literal {
@@ -394,6 +403,12 @@ mod tests {
     }
 
     #[test]
+    fn the_crate_is_a_path() {
+        let error = one_error(quote!(action = "a", agent = "a", crate = "facade"));
+        assert!(error.contains("write `crate = facade`"), "{error}");
+    }
+
+    #[test]
     fn request_is_no_value() {
         let error = one_error(quote!(action = "a", agent = "a", request = "production"));
         assert!(error.contains("write a closure"), "{error}");
@@ -415,5 +430,17 @@ mod tests {
         assert!(context(quote!(user.name)).contains("write `key: value`"));
         assert!(context(quote!(1)).contains("expected a field of the context"));
         assert!(context(quote!(a b)).contains("needs a key"));
+        for block in [
+            quote!(let q = 1; q),
+            quote!(tally(); q),
+            quote!(if q { 1 } else { 2 }),
+            quote!(match q {
+                _ => 1,
+            }),
+            quote!(return),
+        ] {
+            let error = context(block);
+            assert!(error.contains("in parentheses"), "{error}");
+        }
     }
 }

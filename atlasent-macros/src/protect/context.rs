@@ -1,5 +1,6 @@
 //! The `context` argument: fields in braces, or one expression.
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, ExprPath, Ident, LitStr, Token, braced, token};
@@ -26,7 +27,16 @@ impl Context {
             return Ok(Self::Value(input.parse()?));
         }
         let content;
-        braced!(content in input);
+        let braces = braced!(content in input);
+        if is_code(&content) {
+            // What follows in the braces is none of ours.
+            content.parse::<TokenStream>()?;
+            return Err(Error::new(
+                braces.span.join(),
+                "these braces hold the fields of the context, such as `{ commit, approver: user.name }`: write a block that \
+                 computes the context in parentheses, `context = ({ ... })`",
+            ));
+        }
         let mut fields: Vec<Field> = Vec::new();
         while !content.is_empty() {
             let field = Field::parse(&content)?;
@@ -50,6 +60,24 @@ impl Context {
         }
         Ok(Self::Fields(fields))
     }
+}
+
+/// Whether braces hold a block of code: one of its statements ends, or it begins as no field does.
+fn is_code(content: ParseStream<'_>) -> bool {
+    let ahead = content.fork();
+    let keyword = ahead.peek(Token![let])
+        || ahead.peek(Token![if])
+        || ahead.peek(Token![match])
+        || ahead.peek(Token![for])
+        || ahead.peek(Token![while])
+        || ahead.peek(Token![loop])
+        || ahead.peek(Token![return])
+        || ahead.peek(Token![unsafe])
+        || ahead.peek(Token![use]);
+    // A keyword may be a key, as in `{ for: user }`.
+    let begins = keyword && !ahead.peek2(Token![:]);
+    let mut trees = ahead.parse::<TokenStream>().into_iter().flatten();
+    begins || trees.any(|tree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';'))
 }
 
 impl Field {

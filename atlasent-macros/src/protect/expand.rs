@@ -1,27 +1,36 @@
 //! The protected function. Nothing is decided here: this file only quotes.
 //!
 //! ```text
-//! async fn deploy(commit: &str) -> Result<Release, DeployError> {
-//!     let agent = agent(&("deploy-bot"));
-//!     let authority = default_authority();
-//!     let action = Draft::new("deploy.production");
-//!     let action = action.field("commit", &(commit));
-//!     let action = action.finish();
-//!     let options = no_options();
-//!     let (permit, execution) = match obtain(authority, agent, action, options).await {
-//!         Ok(obtained) => obtained,
-//!         Err(error) => return refuse::<Result<Release, DeployError>>(error),
-//!     };
-//!     let permit: Permit = permit;
-//!     run(execution, failed::<Result<Release, DeployError>>, async move { the body as written }).await
+//! async fn deploy(commit: &str, permit: Permit) -> Result<Release, DeployError> {
+//!     use ::atlasent::__private0 as __atlasent;
+//!     run(
+//!         {
+//!             obtain(literal(
+//!                 { agent(&("deploy-bot")) },
+//!                 default_authority(),
+//!                 { Draft::field({ Draft::new("deploy.production") }, "commit", &(commit)) },
+//!                 { no_options() },
+//!             ))
+//!             .await
+//!         }
+//!         .receive::<Permit>(),
+//!         returns::<Result<Release, DeployError>>(),
+//!         move |permit: Permit| async move { the body as written },
+//!     )
+//!     .await
 //! }
 //! ```
 //!
-//! Our names and paths have the hygiene of this crate: a body can neither see nor shadow them.
+//! It is one expression, because a name of ours would not be safe: where the user has a constant, a
+//! static or a unit struct called `agent`, `let agent = …` is no binding but a pattern that means
+//! the user's item, whatever the hygiene. Each block drops its temporaries before the next
+//! argument, as a `let` would: its braces have the edition of this crate, whatever the user's is.
+//! The authority stands in no block, because it is borrowed until there is an answer. `obtain` is
+//! done before `run` is called, so the two futures share their memory.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
-use syn::{Attribute, Expr, LitStr, Pat, PatType, Type};
+use syn::{Attribute, Expr, LitStr, Meta, PatType, Type};
 
 use super::args::{Action, Args};
 use super::context::Context;
@@ -30,256 +39,308 @@ use super::item::{Body, Function};
 use super::permit::name_of;
 use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
-use crate::runtime::{Place, private};
+use crate::runtime::{Place, Runtime};
 
 pub(crate) fn expand(
     function: &Function,
     plan: Plan,
     arguments: &Args,
     permit: Option<PatType>,
+    runtime: &Runtime,
 ) -> TokenStream {
     let Some(body) = &function.body else {
         return TokenStream::new();
     };
-    let output = &plan.output;
+    let expansion = Expansion {
+        arguments,
+        output: &plan.output,
+        body,
+        runtime,
+    };
+    let import = runtime.import();
     let protected = match plan.kind {
         BodyKind::Async => {
-            let prelude = prelude(arguments, output, Waiting::Async);
-            let binding = permit.as_ref().map(bind_permit);
-            let run = run(output, &body.tokens, body);
-            quote_spanned!(site()=> #prelude #binding #run)
+            let run = expansion.run(permit.as_ref(), &body.tokens, identity);
+            quote_spanned!(site()=> #import #run)
         }
         BodyKind::Blocking => {
-            let prelude = prelude(arguments, output, Waiting::Blocking);
-            let binding = permit.as_ref().map(bind_permit);
-            let run = run_blocking(output, body);
-            quote_spanned!(site()=> #prelude #binding #run)
+            let run = expansion.run_blocking(permit.as_ref());
+            quote_spanned!(site()=> #import #run)
         }
-        BodyKind::Future(future) => expand_future(*future, arguments, output, permit, body),
+        BodyKind::Future(future) => {
+            let future = expansion.future(*future, permit);
+            quote_spanned!(site()=> #import #future)
+        }
     };
 
     let mut item = function.head();
-    body.brace.surround(&mut item, |item| {
-        for attr in &body.inner_attrs {
-            attr.to_tokens(item);
-        }
-        protected.to_tokens(item);
-    });
+    let attrs = &body.inner_attrs;
+    expansion
+        .braced(quote_spanned!(site()=> #(#attrs)* #protected))
+        .to_tokens(&mut item);
     item
 }
 
-fn expand_future(
-    mut future: FutureBody,
-    arguments: &Args,
-    output: &Output,
-    permit: Option<PatType>,
-    body: &Body,
-) -> TokenStream {
-    let renames_self = future.renames_self();
-    let permit = permit.map(|mut permit| {
-        // The binding has what `async_trait` took from the parameter: its pattern, its `mut`.
-        let name = name_of(&permit).cloned();
-        if let Some(pat) = name.and_then(|name| future.take_binding(&name)) {
-            *permit.pat = pat;
-        }
-        permit
-    });
-    let binding = permit.as_ref().map(bind_permit);
-    let mut prelude = prelude(arguments, output, Waiting::Async);
-    if renames_self {
-        prelude = rename_self(prelude);
+/// What one expansion is made of.
+struct Expansion<'a> {
+    arguments: &'a Args,
+    output: &'a Output,
+    body: &'a Body,
+    runtime: &'a Runtime,
+}
+
+impl Expansion<'_> {
+    /// The future again, with the permit obtained in it.
+    fn future(&self, mut future: FutureBody, permit: Option<PatType>) -> TokenStream {
+        let renames_self = future.renames_self();
+        let permit = permit.map(|mut permit| {
+            // The binding has what `async_trait` took from the parameter: its pattern, its `mut`.
+            let name = name_of(&permit).cloned();
+            if let Some(pat) = name.and_then(|name| future.take_binding(&name)) {
+                *permit.pat = pat;
+            }
+            permit
+        });
+        let rename = if renames_self { rename_self } else { identity };
+        let run = self.run(permit.as_ref(), &future.code, rename);
+        let bindings = &future.bindings;
+        let code = quote_spanned!(site()=> #(#bindings)* #run);
+        future.close(code)
     }
-    let bindings = &future.bindings;
-    let run = run(output, &future.code, body);
-    let code = quote_spanned!(site()=> #(#bindings)* #prelude #binding #run);
-    future.close(code)
-}
 
-/// How the permit is waited for.
-#[derive(Clone, Copy)]
-enum Waiting {
-    Async,
-    Blocking,
-}
-
-/// Everything that happens before the body: at the end of it, `__permit` and `__execution` are bound.
-fn prelude(arguments: &Args, output: &Output, waiting: Waiting) -> TokenStream {
-    let agent = Place::of(&arguments.agent);
-    let agent = agent.call("agent", None, agent.borrowed(&arguments.agent));
-    let authority = authority(arguments.authority.as_ref());
-    let action = action(&arguments.action);
-    let options = options(arguments.request.as_ref(), arguments.scope.as_ref());
-    // A typed action comes last: it may move what the others borrow.
-    let ([first, second], place) = match (&arguments.action, &arguments.authority) {
-        (Action::Typed(typed), _) => ([&options, &action], Place::of(typed)),
-        (Action::Literal { .. }, Some(authority)) => ([&action, &options], Place::of(authority)),
-        (Action::Literal { .. }, None) => ([&action, &options], Place::attribute()),
-    };
-    let names = quote_spanned!(place.first=> __authority, __agent, __action, __options);
-    let obtained = match waiting {
-        Waiting::Async => {
-            let future = place.call("obtain", None, names);
-            quote_spanned!(place.last=> #future.await)
-        }
-        Waiting::Blocking => place.call("obtain_blocking", None, names),
-    };
-    let ty = &output.ty;
-    let refuse = output.place.call(
-        "refuse",
-        Some(quote_spanned!(site()=> ::<#ty>)),
-        quote_spanned!(site()=> __error),
-    );
-    quote_spanned! {site()=>
-        let __agent = #agent;
-        #authority
-        #first
-        #second
-        let (__permit, __execution) = match #obtained {
-            ::core::result::Result::Ok(__obtained) => __obtained,
-            ::core::result::Result::Err(__error) => return #refuse,
-        };
-    }
-}
-
-fn authority(authority: Option<&Expr>) -> TokenStream {
-    let Some(authority) = authority else {
-        let default = Place::attribute().call("default_authority", None, TokenStream::new());
-        return quote_spanned!(site()=> let __authority = #default;);
-    };
-    let place = Place::of(authority);
-    // Two statements: a temporary lives as long as the reference to it only in a `let` of its own.
-    let borrowed = place.borrowed(authority);
-    let checked = place.call("authority", None, quote_spanned!(place.first=> __authority));
-    quote_spanned! {site()=>
-        let __authority = #borrowed;
-        let __authority = #checked;
-    }
-}
-
-fn action(action: &Action) -> TokenStream {
-    match action {
-        Action::Typed(action) => {
-            quote_spanned!(site()=> let __action = ::core::result::Result::Ok(#action);)
-        }
-        Action::Literal {
-            name,
-            context,
-            resource,
-        } => {
-            let private = private();
-            let context: TokenStream = match context {
-                Some(Context::Fields(fields)) => fields
-                    .iter()
-                    .map(|field| step("field", Some(&field.key), &field.value))
-                    .collect(),
-                Some(Context::Value(value)) => step("context", None, value),
-                None => TokenStream::new(),
-            };
-            let resource = resource
-                .as_ref()
-                .map(|resource| step("resource", None, resource));
+    /// An async body under its permit. `rename` is for the arguments only.
+    fn run(
+        &self,
+        permit: Option<&PatType>,
+        code: &TokenStream,
+        rename: fn(TokenStream) -> TokenStream,
+    ) -> TokenStream {
+        let (question, place) = self.question();
+        let obtained = self.runtime.call(place, "obtain", None, rename(question));
+        let obtained = quote_spanned!(place.last=> #obtained.await);
+        let (obtained, parameter) = self.parameter(permit, place.block(obtained));
+        let ty = &self.output.ty;
+        // Says what the block returns before its first `?` does, as an `async fn`'s signature
+        // would.
+        let hint = (!matches!(ty, Type::Infer(_))).then(|| {
             quote_spanned! {site()=>
-                let __action = ::atlasent::#private::Draft::new(#name);
-                #context
-                #resource
-                let __action = __action.finish();
+                if false {
+                    return (|| -> #ty { loop {} })();
+                }
+            }
+        });
+        // In braces of its own: what stands first in the user's body is not after a statement of
+        // ours.
+        let code = self.braced(code.clone());
+        let block = self.braced(quote_spanned!(site()=> #hint #code));
+        let returns = self.returns();
+        let run = self.runtime.call(
+            self.output.place,
+            "run",
+            None,
+            quote_spanned!(self.at_body()=> #obtained, #returns, move |#parameter| async move #block),
+        );
+        quote_spanned!(self.output.place.last=> #run.await)
+    }
+
+    /// A sync body under its permit.
+    fn run_blocking(&self, permit: Option<&PatType>) -> TokenStream {
+        let (question, place) = self.question();
+        let obtained = self.runtime.call(place, "obtain_blocking", None, question);
+        let (obtained, parameter) = self.parameter(permit, place.block(obtained));
+        let ty = &self.output.ty;
+        let block = self.braced(self.body.tokens.clone());
+        let returns = self.returns();
+        self.runtime.call(
+            self.output.place,
+            "run_blocking",
+            None,
+            quote_spanned!(self.at_body()=> #obtained, #returns, move |#parameter| -> #ty #block),
+        )
+    }
+
+    /// The question to the authority, and where it is about the action.
+    fn question(&self) -> (TokenStream, Place) {
+        let (runtime, arguments) = (self.runtime, self.arguments);
+        let place = Place::of(&arguments.agent);
+        let agent =
+            place.block(runtime.call(place, "agent", None, place.borrowed(&arguments.agent)));
+        let authority = self.authority();
+        let terms = self.terms();
+        match (&arguments.action, &arguments.authority) {
+            // It comes last: it may move what the others borrow.
+            (Action::Typed(action), _) => {
+                let place = Place::of(action);
+                let action = place.block(action.to_token_stream());
+                let all = quote_spanned!(place.first=> #agent, #authority, #terms, #action);
+                (runtime.call(place, "typed", None, all), place)
+            }
+            (
+                Action::Literal {
+                    name,
+                    context,
+                    resource,
+                },
+                authority_at,
+            ) => {
+                let place = authority_at
+                    .as_ref()
+                    .map_or_else(Place::attribute, Place::of);
+                let draft = self.draft(name, context.as_ref(), resource.as_ref());
+                let all = quote_spanned!(place.first=> #agent, #authority, #draft, #terms);
+                (runtime.call(place, "literal", None, all), place)
             }
         }
     }
-}
 
-/// One more part of a literal action.
-fn step(method: &str, key: Option<&LitStr>, value: &Expr) -> TokenStream {
-    let place = Place::of(value);
-    let method = Ident::new(method, place.first);
-    let comma = key.map(|_| quote_spanned!(site()=> ,));
-    let value = place.borrowed(value);
-    let arguments = place.parenthesized(quote_spanned!(site()=> #key #comma #value));
-    quote_spanned!(place.first=> let __action = __action.#method #arguments;)
-}
+    fn authority(&self) -> TokenStream {
+        let Some(authority) = &self.arguments.authority else {
+            return self.runtime.call(
+                Place::attribute(),
+                "default_authority",
+                None,
+                TokenStream::new(),
+            );
+        };
+        let place = Place::of(authority);
+        self.runtime
+            .call(place, "authority", None, place.borrowed(authority))
+    }
 
-fn options(request: Option<&Expr>, scope: Option<&Scope>) -> TokenStream {
-    let options = match request {
-        Some(request) => Place::of(request).call("options", None, request.to_token_stream()),
-        None => Place::attribute().call("no_options", None, TokenStream::new()),
-    };
-    let scope = scope.map(require);
-    quote_spanned!(site()=> let __options = #options; #scope)
-}
+    fn draft(
+        &self,
+        name: &LitStr,
+        context: Option<&Context>,
+        resource: Option<&Expr>,
+    ) -> TokenStream {
+        let place = Place::attribute();
+        let new = self
+            .runtime
+            .call(place, "Draft::new", None, name.to_token_stream());
+        let draft = place.block(new);
+        let draft = match context {
+            Some(Context::Fields(fields)) => fields.iter().fold(draft, |draft, field| {
+                self.step("Draft::field", draft, Some(&field.key), &field.value)
+            }),
+            Some(Context::Value(value)) => self.step("Draft::context", draft, None, value),
+            None => draft,
+        };
+        match resource {
+            Some(resource) => self.step("Draft::resource", draft, None, resource),
+            None => draft,
+        }
+    }
 
-/// The scope that has to be granted before anybody is asked.
-fn require(scope: &Scope) -> TokenStream {
-    let place = Place::of(&scope.claims);
-    let claims = place.borrowed(&scope.claims);
-    let written = Place::of(&scope.required);
-    let required = written.borrowed(&scope.required);
-    // A `let` for each, as for the authority: a temporary lives as long as the reference to it.
-    let names = quote_spanned!(place.first=> __options, __required, __claims);
-    let scoped = place.call("scope", None, names);
-    quote_spanned! {site()=>
-        let __claims = #claims;
-        let __required = #required;
-        let __options = #scoped;
+    /// One more part of a literal action.
+    fn step(
+        &self,
+        function: &str,
+        draft: TokenStream,
+        key: Option<&LitStr>,
+        value: &Expr,
+    ) -> TokenStream {
+        let place = Place::of(value);
+        let comma = key.map(|_| quote_spanned!(site()=> ,));
+        let value = place.borrowed(value);
+        let all = quote_spanned!(site()=> #draft, #key #comma #value);
+        place.block(self.runtime.call(place, function, None, all))
+    }
+
+    fn terms(&self) -> TokenStream {
+        let (place, terms) = match &self.arguments.request {
+            Some(request) => {
+                let place = Place::of(request);
+                let options = request.to_token_stream();
+                (place, self.runtime.call(place, "options", None, options))
+            }
+            None => {
+                let place = Place::attribute();
+                let none = TokenStream::new();
+                (place, self.runtime.call(place, "no_options", None, none))
+            }
+        };
+        let terms = place.block(terms);
+        match &self.arguments.scope {
+            Some(scope) => self.require(terms, scope),
+            None => terms,
+        }
+    }
+
+    /// The scope that has to be granted before anybody is asked.
+    fn require(&self, terms: TokenStream, scope: &Scope) -> TokenStream {
+        let required = Place::of(&scope.required).borrowed(&scope.required);
+        let place = Place::of(&scope.claims);
+        let claims = place.borrowed(&scope.claims);
+        let all = quote_spanned!(place.first=> #terms, #required, #claims);
+        place.block(self.runtime.call(place, "scope", None, all))
+    }
+
+    /// What the body takes, and `obtained` with a permit that fits it: checked where the user wrote
+    /// the type.
+    fn parameter(
+        &self,
+        permit: Option<&PatType>,
+        obtained: TokenStream,
+    ) -> (TokenStream, TokenStream) {
+        let Some(permit) = permit else {
+            return (
+                quote_spanned!(site()=> #obtained.hold()),
+                quote_spanned!(site()=> ()),
+            );
+        };
+        let PatType { attrs, pat, ty, .. } = permit;
+        let conditions: Vec<&TokenStream> = attrs.iter().filter_map(condition).collect();
+        if conditions.is_empty() {
+            let received = quote_spanned!(Place::of(ty).first=> #obtained.receive::<#ty>());
+            return (received, quote_spanned!(site()=> #(#attrs)* #pat: #ty));
+        }
+        // The type exists under the conditions only, and the body takes a permit without them too.
+        let runtime = self.runtime.name(site());
+        let parameter = quote_spanned! {site()=>
+            #(#attrs)* #pat: #ty,
+            #[cfg(not(all(#(#conditions),*)))] _: #runtime::Permit<_>
+        };
+        (quote_spanned!(site()=> #obtained.receive()), parameter)
+    }
+
+    /// How the return type says that the body did not run, or failed. Its bound is here, and not on
+    /// `run`, so that a type that does not fulfil it is one error, and is it where the type is
+    /// written.
+    fn returns(&self) -> TokenStream {
+        let ty = &self.output.ty;
+        let generics = quote_spanned!(site()=> ::<#ty>);
+        self.runtime.call(
+            self.output.place,
+            "returns",
+            Some(generics),
+            TokenStream::new(),
+        )
+    }
+
+    /// Code between the braces of the user's body: errors about the body as a whole point there,
+    /// and lints take it for ours.
+    fn braced(&self, code: TokenStream) -> Group {
+        let mut group = Group::new(Delimiter::Brace, code);
+        group.set_span(self.at_body());
+        group
+    }
+
+    /// At the body, for what captures its variables: an argument that has moved is an error there.
+    fn at_body(&self) -> Span {
+        site().located_at(self.body.brace.span.join())
     }
 }
 
-/// The permit under the user's name, with the user's type to check it against.
-fn bind_permit(permit: &PatType) -> TokenStream {
-    let attrs: &[Attribute] = &permit.attrs;
-    let pat: &Pat = &permit.pat;
-    let ty: &Type = &permit.ty;
-    let value = Ident::new("__permit", Place::of(ty).first);
-    quote_spanned!(site()=> #(#attrs)* let #pat: #ty = #value;)
+/// The condition of a `#[cfg(...)]`.
+fn condition(attr: &Attribute) -> Option<&TokenStream> {
+    match &attr.meta {
+        Meta::List(list) if list.path.is_ident("cfg") => Some(&list.tokens),
+        _ => None,
+    }
 }
 
-fn run(output: &Output, code: &TokenStream, body: &Body) -> TokenStream {
-    let ty = &output.ty;
-    // Says what the block returns before its first `?` does, as an `async fn`'s signature would.
-    let hint = (!matches!(ty, Type::Infer(_))).then(|| {
-        quote_spanned! {site()=>
-            if let ::core::option::Option::Some(__ret) = ::core::option::Option::None::<#ty> {
-                return __ret;
-            }
-        }
-    });
-    let failed = failed(ty);
-    let block = block(quote_spanned!(site()=> #hint #code), body);
-    let run = output.place.call(
-        "run",
-        None,
-        quote_spanned!(at(body)=> __execution, #failed, async move #block),
-    );
-    quote_spanned!(output.place.last=> #run.await)
-}
-
-fn run_blocking(output: &Output, body: &Body) -> TokenStream {
-    let ty = &output.ty;
-    let failed = failed(ty);
-    let block = block(body.tokens.clone(), body);
-    output.place.call(
-        "run_blocking",
-        None,
-        quote_spanned!(at(body)=> __execution, #failed, move || -> #ty #block),
-    )
-}
-
-/// How the runtime tells a failure. The bound on the return type is here, and not on `run`, so that a type that
-/// does not fulfil it is one error, and is it where the type is written.
-fn failed(ty: &Type) -> TokenStream {
-    let private = private();
-    quote_spanned!(site()=> ::atlasent::#private::failed::<#ty>)
-}
-
-/// Code between the braces of the user's body: errors about the body as a whole point there.
-fn block(code: TokenStream, body: &Body) -> Group {
-    let mut group = Group::new(Delimiter::Brace, code);
-    group.set_span(body.brace.span.join());
-    group
-}
-
-/// At the body, for what captures its variables: an argument that has moved is an error there.
-fn at(body: &Body) -> Span {
-    site().located_at(body.brace.span.join())
+fn identity(tokens: TokenStream) -> TokenStream {
+    tokens
 }
 
 /// `__self` for `self`: in `async_trait`'s future the value has moved there.

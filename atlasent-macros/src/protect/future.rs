@@ -5,17 +5,21 @@
 //! in it) begins with bindings of the parameters; those stay in front, so that the arguments of `#[protect]`
 //! see the names that the user wrote.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::ToTokens;
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::parse::Parser as _;
-use syn::{Block, Expr, ExprAsync, Local, Pat, Path, Stmt};
+use syn::token::Brace;
+use syn::{Attribute, Block, Expr, ExprAsync, Item, Pat, Stmt, Type, parse_quote};
+
+use super::async_trait;
 
 /// A body that is a future, opened where the permit has to be obtained.
 pub(crate) struct FutureBody {
-    /// `use` and other items in front of the future. They do not run.
-    items: Vec<Stmt>,
-    /// The future's expression; what is between the braces of its `async` block has been taken out.
-    shell: Expr,
+    /// Imports in front of the future. They do not run.
+    imports: Vec<Stmt>,
+    /// The statement that is the future; what is between the braces of its `async` block has been
+    /// taken out.
+    shell: Stmt,
     /// Bindings of the parameters.
     pub(crate) bindings: Vec<Stmt>,
     /// What needs the permit.
@@ -23,39 +27,61 @@ pub(crate) struct FutureBody {
 }
 
 impl FutureBody {
+    /// Whether the whole body can be read.
+    pub(crate) fn parses(body: &TokenStream) -> bool {
+        Block::parse_within.parse2(body.clone()).is_ok()
+    }
+
     /// Opens a body. None when more than the future runs in it.
     pub(crate) fn open(body: &TokenStream) -> Option<Self> {
-        let mut stmts = Block::parse_within.parse2(body.clone()).ok()?;
-        let Some(Stmt::Expr(mut shell, None)) = stmts.pop() else {
-            return None;
-        };
+        // The code itself is for the compiler to read, and to complain about.
+        let (hollow, inside) = hollow_out(body)?;
+        let mut stmts = Block::parse_within.parse2(hollow).ok()?;
+        let mut shell = stmts.pop()?;
+        async_block(future_of(&mut shell)?)?;
         if !stmts.iter().all(|stmt| matches!(stmt, Stmt::Item(_))) {
             return None;
         }
-        let inside = std::mem::take(&mut async_block(&mut shell)?.block.stmts);
-        let (bindings, code) = match split_async_trait(&inside) {
-            Some((bindings, code)) => (bindings.to_vec(), code),
-            None => (Vec::new(), concat(&inside)),
-        };
+        // An attribute may make statements of an item, and those would run before there is a
+        // permit.
+        let (imports, items): (Vec<_>, Vec<_>) = stmts.into_iter().partition(is_import);
+        let (bindings, inside) = async_trait::split(&inside).unwrap_or((Vec::new(), inside));
+        let mut code = concat(&items);
+        code.extend(inside);
         Some(Self {
-            items: stmts,
+            imports,
             shell,
             bindings,
             code,
         })
     }
 
+    /// A body that does not parse. The compiler has said so, or knows a syntax that `syn` does not:
+    /// either way all of it comes after the permit, and there is no second error.
+    pub(crate) fn unread(body: &TokenStream, output: &Type) -> Self {
+        let future = match output {
+            Type::ImplTrait(_) => parse_quote!(async move {}),
+            _ => parse_quote!(::std::boxed::Box::pin(async move {})),
+        };
+        Self {
+            imports: Vec::new(),
+            shell: Stmt::Expr(future, None),
+            bindings: Vec::new(),
+            code: quote!(({ #body }).await),
+        }
+    }
+
     /// Whether the bindings call `self` `__self`.
     pub(crate) fn renames_self(&self) -> bool {
         self.bindings.iter().any(|stmt| {
-            matches!(stmt, Stmt::Local(local) if bound_name(local).is_some_and(|bound| bound == "self"))
+            matches!(stmt, Stmt::Local(local) if async_trait::bound_name(local).is_some_and(|bound| bound == "self"))
         })
     }
 
     /// Takes the binding of one parameter out, and returns its pattern.
     pub(crate) fn take_binding(&mut self, parameter: &Ident) -> Option<Pat> {
         let index = self.bindings.iter().position(|stmt| {
-            matches!(stmt, Stmt::Local(local) if bound_name(local).is_some_and(|bound| bound == parameter))
+            matches!(stmt, Stmt::Local(local) if async_trait::bound_name(local).is_some_and(|bound| bound == parameter))
         })?;
         match self.bindings.remove(index) {
             Stmt::Local(local) => Some(local.pat),
@@ -65,12 +91,68 @@ impl FutureBody {
 
     /// The future again, with other code in its `async` block.
     pub(crate) fn close(mut self, code: TokenStream) -> TokenStream {
-        if let Some(block) = async_block(&mut self.shell) {
+        if let Some(block) = future_of(&mut self.shell).and_then(async_block) {
             block.block.stmts = vec![Stmt::Expr(Expr::Verbatim(code), None)];
+            // Lints take what is between the braces for ours.
+            let braces = block.block.brace_token.span.join();
+            block.block.brace_token = Brace(Span::mixed_site().located_at(braces));
         }
-        let mut tokens = concat(&self.items);
+        let mut tokens = concat(&self.imports);
         self.shell.to_tokens(&mut tokens);
         tokens
+    }
+}
+
+/// Takes out what stands in the last `async` block of a body: `Box::pin(async move { code })`
+/// becomes `Box::pin(async move {})` and `code`.
+fn hollow_out(body: &TokenStream) -> Option<(TokenStream, TokenStream)> {
+    let mut trees: Vec<TokenTree> = body.clone().into_iter().collect();
+    for index in (0..trees.len()).rev() {
+        let (before, rest) = trees.split_at_mut(index);
+        let Some(TokenTree::Group(group)) = rest.first() else {
+            continue;
+        };
+        let (hollow, inside) = match group.delimiter() {
+            Delimiter::Brace if follows_async(before) => (TokenStream::new(), group.stream()),
+            Delimiter::Parenthesis | Delimiter::None => match hollow_out(&group.stream()) {
+                Some(opened) => opened,
+                None => continue,
+            },
+            _ => continue,
+        };
+        let mut emptied = Group::new(group.delimiter(), hollow);
+        emptied.set_span(group.span());
+        *rest.first_mut()? = emptied.into();
+        return Some((trees.into_iter().collect(), inside));
+    }
+    None
+}
+
+fn follows_async(before: &[TokenTree]) -> bool {
+    let is = |tree: &TokenTree, word| matches!(tree, TokenTree::Ident(ident) if *ident == word);
+    match before {
+        [.., first, last] if is(last, "move") => is(first, "async"),
+        [.., last] => is(last, "async"),
+        [] => false,
+    }
+}
+
+/// `use ...;`, with nothing that could make something else of it.
+fn is_import(stmt: &Stmt) -> bool {
+    let harmless = |attr: &Attribute| {
+        ["allow", "cfg", "deny", "doc", "expect", "forbid", "warn"]
+            .iter()
+            .any(|name| attr.path().is_ident(name))
+    };
+    matches!(stmt, Stmt::Item(Item::Use(import)) if import.attrs.iter().all(harmless))
+}
+
+/// The future that a statement returns: the last one of a body.
+fn future_of(stmt: &mut Stmt) -> Option<&mut Expr> {
+    match stmt {
+        Stmt::Expr(Expr::Return(back), _) => back.expr.as_deref_mut(),
+        Stmt::Expr(future, None) => Some(future),
+        _ => None,
     }
 }
 
@@ -80,6 +162,8 @@ fn async_block(expr: &mut Expr) -> Option<&mut ExprAsync> {
         Expr::Async(block) => Some(block),
         Expr::Group(group) => async_block(&mut group.expr),
         Expr::Paren(paren) => async_block(&mut paren.expr),
+        // `as _`, or as the type that it is boxed into.
+        Expr::Cast(cast) => async_block(&mut cast.expr),
         Expr::Call(call) if call.args.len() == 1 && is_box_pin(&call.func) => {
             async_block(call.args.first_mut()?)
         }
@@ -102,102 +186,7 @@ fn is_box_pin(function: &Expr) -> bool {
         && segments.next().is_some_and(|boxed| boxed.ident == "Box")
 }
 
-/// The bindings and the code of `#[async_trait]`'s form:
-///
-/// ```text
-/// if let Some(__ret) = None::<R> { return __ret; }
-/// let __self = self; let x = x; let (a, b) = { let __arg2 = __arg2; __arg2 };
-/// let __ret: R = { code };
-/// __ret
-/// ```
-///
-/// Whatever comes before the permit runs unprotected, so this accepts exactly that and nothing else.
-fn split_async_trait(stmts: &[Stmt]) -> Option<(&[Stmt], TokenStream)> {
-    let (hint, rest) = stmts.split_first()?;
-    let (tail, rest) = rest.split_last()?;
-    let (code, bindings) = rest.split_last()?;
-    let Stmt::Local(code) = code else {
-        return None;
-    };
-    let returns_code = is_type_hint(hint)
-        && pattern_name(&code.pat)? == "__ret"
-        && matches!(tail, Stmt::Expr(tail, None) if expr_name(tail).is_some_and(|name| name == "__ret"));
-    let only_bindings = bindings
-        .iter()
-        .all(|stmt| matches!(stmt, Stmt::Local(local) if bound_name(local).is_some()));
-    let Expr::Block(block) = &*code.init.as_ref()?.expr else {
-        return None;
-    };
-    (returns_code && only_bindings).then(|| {
-        let hint_and_bindings = stmts.get(..=bindings.len()).unwrap_or_default();
-        (hint_and_bindings, concat(&block.block.stmts))
-    })
-}
-
-/// `if let Some(__ret) = None::<R> { return __ret; }`: never true, only there for the compiler.
-fn is_type_hint(stmt: &Stmt) -> bool {
-    let Stmt::Expr(Expr::If(hint), None) = stmt else {
-        return false;
-    };
-    let Expr::Let(cond) = &*hint.cond else {
-        return false;
-    };
-    let (Pat::TupleStruct(some), Expr::Path(none)) = (&*cond.pat, &*cond.expr) else {
-        return false;
-    };
-    let only_some = some
-        .path
-        .segments
-        .last()
-        .is_some_and(|last| last.ident == "Some");
-    only_some && none.qself.is_none() && is_core_none(&none.path) && hint.else_branch.is_none()
-}
-
-fn is_core_none(path: &Path) -> bool {
-    path.leading_colon.is_some()
-        && path
-            .segments
-            .iter()
-            .map(|segment| segment.ident.to_string())
-            .eq(["core", "option", "Option", "None"])
-}
-
-/// The parameter that a statement binds again: `let mut x = x;` or `let (a, b) = { let x = x; x };`.
-fn bound_name(local: &Local) -> Option<&Ident> {
-    let init = local.init.as_ref()?;
-    if init.diverge.is_some() {
-        return None;
-    }
-    if let Expr::Block(block) = &*init.expr {
-        return match block.block.stmts.as_slice() {
-            [Stmt::Local(inner), Stmt::Expr(value, None)] => {
-                let name = bound_name(inner)?;
-                (expr_name(value)? == name && name.to_string().starts_with("__arg")).then_some(name)
-            }
-            _ => None,
-        };
-    }
-    let value = expr_name(&init.expr)?;
-    let name = pattern_name(&local.pat)?;
-    (name == value || (name == "__self" && value == "self")).then_some(value)
-}
-
-fn pattern_name(pat: &Pat) -> Option<&Ident> {
-    match pat {
-        Pat::Ident(pat) if pat.subpat.is_none() => Some(&pat.ident),
-        Pat::Type(pat) => pattern_name(&pat.pat),
-        _ => None,
-    }
-}
-
-fn expr_name(expr: &Expr) -> Option<&Ident> {
-    match expr {
-        Expr::Path(path) if path.qself.is_none() => path.path.get_ident(),
-        _ => None,
-    }
-}
-
-fn concat(stmts: &[Stmt]) -> TokenStream {
+pub(super) fn concat(stmts: &[Stmt]) -> TokenStream {
     let mut tokens = TokenStream::new();
     for stmt in stmts {
         stmt.to_tokens(&mut tokens);
@@ -208,27 +197,10 @@ fn concat(stmts: &[Stmt]) -> TokenStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quote::quote;
 
     fn open(body: TokenStream) -> Option<(String, String)> {
         FutureBody::open(&body)
             .map(|body| (concat(&body.bindings).to_string(), body.code.to_string()))
-    }
-
-    fn async_trait(statement: TokenStream, code: TokenStream) -> TokenStream {
-        quote! {
-            Box::pin(async move {
-                if let ::core::option::Option::Some(__ret) = ::core::option::Option::None::<R> {
-                    #[allow(unreachable_code)]
-                    return __ret;
-                }
-                let __self = self;
-                #statement
-                let __ret: R = { #code };
-                #[allow(unreachable_code)]
-                __ret
-            })
-        }
     }
 
     #[test]
@@ -268,6 +240,9 @@ mod tests {
             quote!(Box::pin(async move { b() }.instrument(span()))),
             quote!(wrap(async move { b() })),
             quote!(async move { b() };),
+            quote!(a!(); async move { b() }),
+            quote!(a! {} async move { b() }),
+            quote!(let x = claims.; async move { b() }),
             quote!(),
         ] {
             assert!(open(body).is_none());
@@ -275,55 +250,63 @@ mod tests {
     }
 
     #[test]
-    fn the_bindings_of_async_trait_come_first() {
-        let rebound = quote! {
-            let mut x = x;
-            #[cfg(a)]
-            let (a, b) = { let __arg2 = __arg2; __arg2 };
-            let __arg3 = __arg3;
-        };
-        let body = FutureBody::open(&async_trait(rebound.clone(), quote!(x; b()))).unwrap();
-        let bindings = concat(&body.bindings).to_string();
-        assert!(bindings.starts_with("if let"), "{bindings}");
-        assert!(bindings.ends_with(&rebound.to_string()), "{bindings}");
-        assert_eq!(body.code.to_string(), quote!(x; b()).to_string());
-        assert!(body.renames_self());
-    }
-
-    #[test]
-    fn a_statement_that_acts_is_code_not_a_binding() {
-        for statement in [
-            quote!(let x = delete(x);),
-            quote!(let x = { delete(); x };),
-            quote!(let x = y;),
-            quote!(delete();),
-            quote!(let Some(x) = x else { delete() };),
-            quote!(let _ = { let __arg1 = delete(); __arg1 };),
+    fn a_future_may_be_returned_and_cast() {
+        for body in [
+            quote!(return Box::pin(async move { a(); b() });),
+            quote!(
+                return Box::pin(async move {
+                    a();
+                    b()
+                })
+            ),
+            quote!(Box::pin(async move {
+                a();
+                b()
+            }) as _),
+            quote!(Box::pin(async move {
+                a();
+                b()
+            }) as Pin<Box<dyn Future<Output = (u8, u8)>>>),
+            quote!(return (Box::pin(async { a(); b() })) as _;),
         ] {
-            let (bindings, code) = open(async_trait(statement, quote!(b()))).unwrap();
-            assert_eq!(bindings, "");
-            assert!(code.contains("None"), "{code}");
+            let opened = FutureBody::open(&body).unwrap();
+            assert_eq!(opened.code.to_string(), quote!(a(); b()).to_string());
+            let closed = opened.close(quote!(a(); b()));
+            let closed = closed.to_string().replace(' ', "");
+            assert_eq!(closed, body.to_string().replace(' ', ""));
         }
-        let (bindings, _) = open(quote!(async move {
-            if let x = ::core::option::Option::None::<R> {
-                return delete(x);
-            }
-            let __ret: R = { b() };
-            __ret
-        }))
-        .unwrap();
-        assert_eq!(bindings, "");
     }
 
     #[test]
-    fn the_binding_of_the_permit_can_be_taken() {
-        let rebound = quote!(let x = x; let mut permit = permit;);
-        let mut body = FutureBody::open(&async_trait(rebound, quote!(b()))).unwrap();
-        let permit = Ident::new("permit", proc_macro2::Span::call_site());
-        let pat = body.take_binding(&permit).unwrap();
-        assert_eq!(pat.to_token_stream().to_string(), "mut permit");
-        assert!(body.take_binding(&permit).is_none());
-        assert!(!concat(&body.bindings).to_string().contains("permit"));
+    fn the_code_need_not_parse() {
+        let body = quote!(Box::pin(async move { let x = claims.; x }));
+        assert_eq!(
+            open(body).unwrap().1,
+            quote!(let x = claims.; x).to_string()
+        );
+    }
+
+    #[test]
+    fn a_body_that_does_not_parse_comes_after_the_permit_as_a_whole() {
+        let body = quote!(let x = claims.; Box::pin(async move { x }));
+        assert!(!FutureBody::parses(&body));
+        for (output, closed) in [
+            (
+                parse_quote!(impl Future<Output = R>),
+                quote!(async move { new() }),
+            ),
+            (
+                parse_quote!(BoxFuture<'_, R>),
+                quote!(::std::boxed::Box::pin(async move { new() })),
+            ),
+        ] {
+            let unread = FutureBody::unread(&body, &output);
+            assert_eq!(
+                unread.code.to_string(),
+                quote!(({ #body }).await).to_string()
+            );
+            assert_eq!(unread.close(quote!(new())).to_string(), closed.to_string());
+        }
     }
 
     #[test]
@@ -336,19 +319,34 @@ mod tests {
     }
 
     #[test]
-    fn items_before_the_future_stay() {
+    fn items_before_the_future_move_behind_the_permit_and_imports_stay() {
         let body = FutureBody::open(&quote! {
             use a::B;
+            #[statements]
+            fn c() {}
+            #[allow(unused)]
+            use d::E;
+            #[statements]
+            use f::G;
+            macro_rules! h { () => {} }
             async move { old() }.boxed()
         })
         .unwrap();
-        assert_eq!(
-            body.close(quote!(new())).to_string(),
-            quote! {
-                use a::B;
-                async move { new() }.boxed()
-            }
-            .to_string()
-        );
+        let code = quote! {
+            #[statements]
+            fn c() {}
+            #[statements]
+            use f::G;
+            macro_rules! h { () => {} }
+            old()
+        };
+        assert_eq!(body.code.to_string(), code.to_string());
+        let closed = quote! {
+            use a::B;
+            #[allow(unused)]
+            use d::E;
+            async move { new() }.boxed()
+        };
+        assert_eq!(body.close(quote!(new())).to_string(), closed.to_string());
     }
 }

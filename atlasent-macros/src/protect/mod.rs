@@ -1,6 +1,7 @@
 //! `#[protect]`: parse the arguments and the function, reject what cannot be protected, expand.
 
 mod args;
+mod async_trait;
 mod context;
 mod expand;
 mod fallback;
@@ -14,14 +15,15 @@ mod valid;
 use proc_macro2::TokenStream;
 
 use crate::errors::Errors;
+use crate::runtime::Runtime;
 use args::Args;
 use item::Item;
 
 /// The protected function; or the errors, and of the item what lets its callers compile.
-pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    let arguments = errors.take(Args::parse(arguments));
-    let mut function = match item::parse(item) {
+    let arguments = errors.take(Args::parse(attribute.clone()));
+    let mut function = match item::parse(item.clone()) {
         Item::Function(function) => *function,
         Item::Other { error, inert } => {
             errors.push(error);
@@ -29,10 +31,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     let permit = permit::take_from(&mut function.sig, &mut errors);
-    let plan = errors.take(valid::check(&function));
+    let plan = errors.take(valid::check(&function, permit.as_ref()));
     match (errors.finish(), arguments, plan) {
         (Ok(()), Some(arguments), Some(plan)) => {
-            expand::expand(&function, plan, &arguments, permit)
+            let runtime = Runtime::new(arguments.path.clone(), &[&attribute, &item]);
+            expand::expand(&function, plan, &arguments, permit, &runtime)
         }
         (Err(error), ..) => fallback::stub(&error, &function, permit.as_ref()),
         // Not reached: whatever is missing has left an error. Were it reached, nothing unprotected comes out.
@@ -67,26 +70,23 @@ mod tests {
         let item = quote! {
             #[doc = "d"] pub async fn f(commit: &str, mut permit: Permit) -> Result<u8, E> { body() }
         };
-        let private = crate::runtime::private().to_string();
         let expanded = expand(arguments(), item);
+        let import = Runtime::new(None, &[]).import().to_string();
         assert_order(
             &expanded,
             &[
                 "pub async fn f (commit : & str ,) -> Result < u8 , E > {",
-                &private,
-                ":: agent (& (\"bot\"))",
-                ":: default_authority ()",
-                ":: Draft :: new (\"deploy\")",
-                ". field (\"commit\" , & (commit))",
-                ":: no_options ()",
-                ":: obtain (__authority , __agent , __action , __options) . await",
-                "return :: atlasent",
-                ":: refuse :: < Result < u8 , E > > (__error)",
-                "let mut permit : Permit = __permit ;",
-                ":: run (__execution ,",
-                ":: failed :: < Result < u8 , E > > , async move {",
-                "body ()",
-                "}) . await }",
+                &import,
+                "__atlasent :: run (",
+                "{ __atlasent :: obtain (",
+                ":: literal ({ __atlasent :: agent (& (\"bot\")) } ,",
+                ":: default_authority () ,",
+                ":: Draft :: field ({ __atlasent :: Draft :: new (\"deploy\") } , \"commit\" , & (commit)) } ,",
+                ":: no_options () }",
+                ") . await } . receive :: < Permit > () ,",
+                ":: returns :: < Result < u8 , E > > () ,",
+                "move | mut permit : Permit | async move {",
+                "{ body () } }) . await }",
             ],
         );
         assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());
@@ -110,14 +110,16 @@ mod tests {
         assert_order(
             &expanded,
             &[
-                "let __agent",
-                "let __authority = & (auth) ;",
-                "let __options",
-                "let __action",
-                "Act { id }",
+                ":: run_blocking ({",
                 ":: obtain_blocking (",
-                ":: run_blocking (__execution ,",
-                "move || -> Result < _ , E > { body () }",
+                ":: typed ({",
+                ":: agent (& (id))",
+                ":: authority (& (auth))",
+                ":: options (| r | r)",
+                "{ Act { id } }",
+                ". hold () ,",
+                ":: returns :: < Result < _ , E > > () ,",
+                "move | () | -> Result < _ , E > { body () }",
             ],
         );
         assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());
@@ -151,9 +153,9 @@ mod tests {
                 "async move {",
                 "let __self = self ;",
                 "let x = x ;",
-                ":: agent (& (__self . name))",
                 ":: obtain",
-                "let mut permit : Permit = __permit ;",
+                ":: agent (& (__self . name))",
+                "move | mut permit : Permit |",
                 "body (__self)",
             ],
         );

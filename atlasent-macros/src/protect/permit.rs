@@ -2,35 +2,55 @@
 
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, FnArg, Meta, Pat, PatType, Signature, Token, Type};
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, Ident, Meta, Pat, PatType, PathArguments, Signature,
+    Token, Type,
+};
 
 use crate::errors::Errors;
 
-/// Takes the permit's parameter out of a signature: the one marked `#[permit]`, or else the one whose type is
-/// called `Permit`.
+/// Takes the permit's parameter out of a signature: the one marked `#[permit]`, or else the one
+/// whose type is called `Permit`. A parameter marked `#[permit(skip)]` stays.
 ///
 /// It leaves the signature on an error, too.
 pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatType> {
     let mut marked = Vec::new();
     let mut typed = Vec::new();
+    let mut wrapped = Vec::new();
     for (index, input) in sig.inputs.iter_mut().enumerate() {
-        let is_marked = take_mark(input, errors);
-        match input {
-            FnArg::Receiver(receiver) if is_marked => errors.push(Error::new(
+        let mark = take_mark(input, errors);
+        match (input, mark) {
+            (FnArg::Receiver(receiver), Some(_)) => errors.push(Error::new(
                 receiver.self_token.span,
                 "`self` is no permit: mark a parameter of type `Permit<...>`",
             )),
-            FnArg::Receiver(_) => {}
-            FnArg::Typed(_) if is_marked => marked.push(index),
-            FnArg::Typed(parameter) if is_permit(&parameter.ty) => typed.push(index),
-            FnArg::Typed(_) => {}
+            (FnArg::Receiver(_), None) | (FnArg::Typed(_), Some(Mark::Skip)) => {}
+            (FnArg::Typed(parameter), Some(Mark::Receive)) => {
+                if wraps_permit(&parameter.ty) {
+                    errors.push(wrapped_permit(&parameter.ty));
+                }
+                marked.push(index);
+            }
+            (FnArg::Typed(parameter), None) if is_permit(&parameter.ty) => typed.push(index),
+            (FnArg::Typed(parameter), None) if wraps_permit(&parameter.ty) => {
+                wrapped.push(wrapped_permit(&parameter.ty));
+            }
+            (FnArg::Typed(_), None) => {}
         }
     }
     let (candidates, help) = if marked.is_empty() {
-        (typed, "mark the one to receive it with `#[permit]`")
+        (
+            typed,
+            "mark the one to receive it with `#[permit]`, or those that callers pass with `#[permit(skip)]`",
+        )
     } else {
         (marked, "keep one `#[permit]`")
     };
+    // Beside a parameter that receives the permit, `&Permit` can only be a permit that callers
+    // pass.
+    if candidates.is_empty() {
+        wrapped.into_iter().for_each(|error| errors.push(error));
+    }
 
     let mut permit = None;
     let inputs = std::mem::take(&mut sig.inputs);
@@ -57,32 +77,58 @@ pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatT
     permit
 }
 
-/// Removes `#[permit]`, which means nothing to the compiler. Says whether it was there.
-fn take_mark(input: &mut FnArg, errors: &mut Errors) -> bool {
+/// What a parameter's attribute says of it.
+#[derive(Clone, Copy)]
+enum Mark {
+    /// `#[permit]`
+    Receive,
+    /// `#[permit(skip)]`
+    Skip,
+}
+
+/// Removes `#[permit]`, which means nothing to the compiler. Returns what it said.
+fn take_mark(input: &mut FnArg, errors: &mut Errors) -> Option<Mark> {
     let attrs: &mut Vec<Attribute> = match input {
         FnArg::Receiver(receiver) => &mut receiver.attrs,
         FnArg::Typed(parameter) => &mut parameter.attrs,
     };
-    let mut found = false;
+    let mut found = None;
     attrs.retain(|attr| {
         if !attr.path().is_ident("permit") {
             return true;
         }
-        if !matches!(attr.meta, Meta::Path(_)) {
-            errors.push(Error::new_spanned(
-                &attr.meta,
-                "`#[permit]` takes no arguments: the parameter's type says which permit it is",
-            ));
-        } else if found {
+        let mark = match &attr.meta {
+            Meta::Path(_) => Mark::Receive,
+            meta => match attr.parse_args::<Ident>() {
+                Ok(argument) if argument == "skip" => Mark::Skip,
+                _ => {
+                    errors.push(Error::new_spanned(
+                        meta,
+                        "write `#[permit]` before the parameter that receives the permit, or `#[permit(skip)]` before one \
+                         that callers pass",
+                    ));
+                    Mark::Receive
+                }
+            },
+        };
+        if found.is_some() {
             errors.push(Error::new_spanned(
                 &attr.meta,
                 "`#[permit]` is given twice: keep one",
             ));
         }
-        found = true;
+        found = found.or(Some(mark));
         false
     });
     found
+}
+
+fn wrapped_permit(ty: &Type) -> Error {
+    Error::new_spanned(
+        ty,
+        "the permit of a call is passed by value: write `Permit<...>` to receive it, or `#[permit(skip)]` before the \
+         parameter if callers pass another permit here",
+    )
 }
 
 fn is_permit(ty: &Type) -> bool {
@@ -98,8 +144,34 @@ fn is_permit(ty: &Type) -> bool {
     }
 }
 
+/// Whether a type is a permit in something that is passed for what it holds: a reference, an
+/// `Option`, a pointer. Channels of permits, and closures that take one, do not count.
+fn wraps_permit(ty: &Type) -> bool {
+    let holds = |ty: &Type| is_permit(ty) || wraps_permit(ty);
+    match ty {
+        Type::Reference(reference) => holds(&reference.elem),
+        Type::Tuple(tuple) => tuple.elems.iter().any(holds),
+        Type::Group(group) => wraps_permit(&group.elem),
+        Type::Paren(paren) => wraps_permit(&paren.elem),
+        Type::Path(path) => path.path.segments.last().is_some_and(|segment| {
+            let wrapper = ["Option", "Result", "Box", "Rc", "Arc", "Cow"]
+                .iter()
+                .any(|wrapper| segment.ident == wrapper);
+            let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+                return false;
+            };
+            wrapper
+                && arguments
+                    .args
+                    .iter()
+                    .any(|argument| matches!(argument, GenericArgument::Type(ty) if holds(ty)))
+        }),
+        _ => false,
+    }
+}
+
 /// The name of a parameter that is one. `#[async_trait]` gives every parameter a name.
-pub(crate) fn name_of(parameter: &PatType) -> Option<&syn::Ident> {
+pub(crate) fn name_of(parameter: &PatType) -> Option<&Ident> {
     match &*parameter.pat {
         Pat::Ident(pat) => Some(&pat.ident),
         _ => None,
@@ -144,9 +216,47 @@ mod tests {
 
     #[test]
     fn without_such_a_parameter_nothing_changes() {
-        let (sig, permit) = take(quote!(fn f(p: &Permit, x: Permits)));
-        assert_eq!(sig, quote!(fn f(p: &Permit, x: Permits)).to_string());
+        let ordinary = quote!(fn f(x: Permits, y: Receiver<Permit>, z: impl Fn(Permit)));
+        let (sig, permit) = take(ordinary.clone());
+        assert_eq!(sig, ordinary.to_string());
         assert_eq!(permit, Ok(None));
+    }
+
+    #[test]
+    fn a_skipped_parameter_stays() {
+        let (sig, permit) = take(
+            quote!(fn f(#[permit(skip)] a: parking::Permit, #[permit(skip)] b: &Permit, c: Permit)),
+        );
+        assert_eq!(
+            sig,
+            quote!(fn f(a: parking::Permit, b: &Permit,)).to_string()
+        );
+        assert_eq!(permit.unwrap().unwrap(), quote!(c: Permit).to_string());
+    }
+
+    #[test]
+    fn a_permit_in_something_else_is_an_error_unless_another_parameter_receives_it() {
+        for ty in [
+            quote!(&Permit),
+            quote!(&'a mut Permit<Deploy>),
+            quote!(Option<Permit>),
+            quote!(std::sync::Arc<atlasent::Permit>),
+            quote!((Permit, u8)),
+            quote!(&Option<&Permit>),
+        ] {
+            for mark in [quote!(), quote!(#[permit])] {
+                let (_, permit) = take(quote!(fn f(#mark p: #ty)));
+                let errors = permit.unwrap_err();
+                assert_eq!(errors.len(), 1, "{errors:?}");
+                assert!(errors[0].contains("by value"), "{errors:?}");
+            }
+            let (sig, permit) = take(quote!(fn f(p: #ty, q: Permit)));
+            assert_eq!(sig, quote!(fn f(p: #ty,)).to_string());
+            assert!(permit.unwrap().is_some());
+            let (sig, permit) = take(quote!(fn f(#[permit(skip)] p: #ty)));
+            assert_eq!(sig, quote!(fn f(p: #ty)).to_string());
+            assert_eq!(permit, Ok(None));
+        }
     }
 
     #[test]
@@ -159,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_has_no_arguments_and_is_not_for_self() {
+    fn a_mark_says_skip_or_nothing_and_is_not_for_self() {
         let (sig, permit) = take(quote!(fn f(#[permit] &self, #[permit(a)] p: Permit)));
         assert_eq!(sig, quote!(fn f(&self,)).to_string());
         let errors = permit.unwrap_err();
         assert!(errors[0].contains("`self` is no permit"), "{errors:?}");
-        assert!(errors[1].contains("takes no arguments"), "{errors:?}");
+        assert!(errors[1].contains("`#[permit(skip)]`"), "{errors:?}");
     }
 }

@@ -1,12 +1,12 @@
 //! What cannot be protected, and in which of three ways the rest can.
 
-use syn::{Error, ReturnType, Safety, Type};
+use syn::{Attribute, Error, Meta, PatType, ReturnType, Safety, Type};
 
 use super::future::FutureBody;
 use super::item::Function;
 use super::output;
 use crate::errors::Errors;
-use crate::runtime::Place;
+use crate::runtime::{Place, mentions};
 
 /// How the body of a function is protected, and what the body returns.
 pub(crate) struct Plan {
@@ -33,7 +33,7 @@ pub(crate) enum BodyKind {
 }
 
 /// Checks a function whose permit parameter has been taken out.
-pub(crate) fn check(function: &Function) -> syn::Result<Plan> {
+pub(crate) fn check(function: &Function, permit: Option<&PatType>) -> syn::Result<Plan> {
     let mut errors = Errors::default();
     let sig = &function.sig;
     if let Some(constness) = &sig.constness {
@@ -62,18 +62,47 @@ pub(crate) fn check(function: &Function) -> syn::Result<Plan> {
         ));
     }
     if function.body.is_none() {
+        let permit = match permit {
+            Some(_) => ", and declare it here without the permit, which callers do not pass",
+            None => "",
+        };
         errors.push(Error::new(
             sig.ident.span(),
             format!(
-                "`{}` has no body to protect: write `#[protect]` on the function that implements it",
+                "`{}` has no body to protect: write `#[protect]` on the function that implements it{permit}",
                 sig.ident
             ),
         ));
     }
     let plan = errors.take(plan(function));
+    if let Some(Plan {
+        kind: BodyKind::Blocking,
+        ..
+    }) = &plan
+    {
+        let inner = function.body.iter().flat_map(|body| &body.inner_attrs);
+        let tracking = function.attrs.iter().chain(inner).find(tracks_caller);
+        if let Some(attr) = tracking {
+            errors.push(Error::new_spanned(
+                attr,
+                "the body of a `#[protect]` function runs in a closure, which cannot be `#[track_caller]`: write a function \
+                 that is, and that passes `Location::caller()` to this one",
+            ));
+        }
+    }
     errors.finish()?;
     // Not reached: without errors there is a plan.
     plan.ok_or_else(|| Error::new(sig.ident.span(), "this function cannot be protected"))
+}
+
+/// Whether an attribute is `#[track_caller]`, or becomes it under a condition.
+fn tracks_caller(attr: &&Attribute) -> bool {
+    match &attr.meta {
+        Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            mentions(&list.tokens, "track_caller")
+        }
+        meta => meta.path().is_ident("track_caller"),
+    }
 }
 
 fn plan(function: &Function) -> syn::Result<Plan> {
@@ -88,24 +117,30 @@ fn plan(function: &Function) -> syn::Result<Plan> {
             ),
         ));
     };
-    let future = if sig.asyncness.is_none() {
-        output::future_output(output)
+    let (kind, output) = if sig.asyncness.is_some() {
+        (BodyKind::Async, (**output).clone())
     } else {
-        None
-    };
-    let (kind, output) = match (future, &function.body) {
-        (Some(output), Some(body)) => {
-            let future = FutureBody::open(&body.tokens).ok_or_else(|| {
-                Error::new_spanned(
+        let declared = output::future_output(output);
+        let body = function.body.as_ref().map(|body| &body.tokens);
+        match (body.and_then(FutureBody::open), declared, body) {
+            // A body that is one `async` block is a future under whatever name.
+            (Some(future), declared, _) => (
+                BodyKind::Future(Box::new(future)),
+                declared.unwrap_or_else(output::hidden),
+            ),
+            (None, Some(declared), Some(body)) if !FutureBody::parses(body) => {
+                let future = FutureBody::unread(body, output);
+                (BodyKind::Future(Box::new(future)), declared)
+            }
+            (None, Some(_), Some(_)) => {
+                return Err(Error::new_spanned(
                     &sig.output,
-                    "this body is more than one `async move` block, so it is unclear what needs the permit: \
-                     write an `async fn`",
-                )
-            })?;
-            (BodyKind::Future(Box::new(future)), output)
+                    "this body is not one `async move` block, so it is unclear what needs the permit: write an \
+                     `async fn`",
+                ));
+            }
+            _ => (BodyKind::Blocking, (**output).clone()),
         }
-        _ if sig.asyncness.is_some() => (BodyKind::Async, (**output).clone()),
-        _ => (BodyKind::Blocking, (**output).clone()),
     };
     check_not_unit(&output)?;
     let place = Place::of(&output);

@@ -28,7 +28,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::execution::run_blocking;
+use crate::run::{returns, run_blocking};
 #[cfg(feature = "client")]
 pub use client::Client;
 
@@ -60,8 +60,8 @@ pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
     action: A,
     body: impl FnOnce(Permit<A>) -> Result<T, E>,
 ) -> Result<T, E> {
-    let permit = protect(authority, agent, action)?;
-    run_blocking(permit.execution(), Result::is_err, || body(permit))
+    let permit = protect(authority, agent, action);
+    run_blocking(permit.into(), returns(), body)
 }
 
 /// [`require_permit`](crate::require_permit) with a sync body.

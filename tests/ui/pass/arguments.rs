@@ -4,10 +4,12 @@
 #[path = "../support.rs"]
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use atlasent::testing::MockAuthority;
-use atlasent::{Agent, DynAuthority, Error, Permit, configure, protect};
+use atlasent::{
+    Action, Agent, DynAuthority, Error, Permit, RequestOptions, configure, protect,
+};
 use futures_executor::block_on;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -131,6 +133,75 @@ fn of_process_sync() -> Result<(), Error> {
     Ok(())
 }
 
+/// A value in a lock is borrowed while the authority is asked: by then the context has given its
+/// locks back, and in the body the authority has, too.
+static LOCKED: Mutex<Option<MockAuthority>> = Mutex::new(None);
+static COUNTS: Mutex<(u8, u8)> = Mutex::new((1, 2));
+
+#[protect(
+    action = "deploy",
+    agent = "bot",
+    context = { first: COUNTS.lock().unwrap().0, second: COUNTS.lock().unwrap().1 },
+    resource = COUNTS.lock().unwrap().0,
+    authority = LOCKED.lock().unwrap().as_ref().unwrap(),
+)]
+fn locked_sync() -> Result<u8, Error> {
+    assert!(LOCKED.try_lock().is_ok());
+    Ok(COUNTS.lock().unwrap().0)
+}
+
+#[protect(
+    action = "deploy",
+    agent = "bot",
+    context = { first: COUNTS.lock().unwrap().0, second: COUNTS.lock().unwrap().1 },
+    authority = LOCKED.lock().unwrap().as_ref().unwrap(),
+)]
+async fn locked() -> Result<u8, Error> {
+    assert!(LOCKED.try_lock().is_ok());
+    Ok(COUNTS.lock().unwrap().0)
+}
+
+/// What an argument holds only while it is evaluated is not in the future, which another thread may
+/// run on.
+#[protect(
+    action = Counted { count: COUNTS.lock().unwrap().0 },
+    agent = AGENTS.lock().unwrap()[0],
+    authority = authority,
+    request = AGENTS.lock().unwrap()[0].len().then_amount(),
+)]
+async fn locks_of_arguments(authority: &MockAuthority) -> Result<(), Error> {
+    Ok(())
+}
+
+static AGENTS: Mutex<[&str; 1]> = Mutex::new(["bot"]);
+
+#[derive(Action)]
+#[action("deploy")]
+struct Counted {
+    count: u8,
+}
+
+trait ThenAmount {
+    fn then_amount(self) -> fn(RequestOptions) -> RequestOptions;
+}
+
+impl ThenAmount for usize {
+    fn then_amount(self) -> fn(RequestOptions) -> RequestOptions {
+        |options| options.amount(3)
+    }
+}
+
+/// A context that a block computes stands in parentheses.
+#[protect(
+    action = "deploy",
+    agent = "bot",
+    context = ({ let half = count / 2; json!({ "half": half }) }),
+    authority = authority,
+)]
+async fn computed(authority: &MockAuthority, count: u8) -> Result<(), Error> {
+    Ok(())
+}
+
 fn is_send<T: Send>(value: T) -> T {
     value
 }
@@ -207,6 +278,15 @@ fn main() {
         assert_eq!(block_on(is_send(app.of_reference())).is_ok(), expected);
         assert_eq!(app.of_box().is_ok(), expected);
     }
+
+    *LOCKED.lock().unwrap() = Some(MockAuthority::new().allow("deploy"));
+    assert_eq!(locked_sync().unwrap(), 1);
+    assert_eq!(block_on(locked()).unwrap(), 1);
+    block_on(is_send(locks_of_arguments(yes))).unwrap();
+    assert_eq!(asked(yes)["amount"], 3);
+    assert_eq!(asked(yes)["context"], json!({"count": 1}));
+    block_on(is_send(computed(yes, 8))).unwrap();
+    assert_eq!(asked(yes)["context"], json!({"half": 4}));
 
     assert!(matches!(block_on(of_process()), Err(Error::Config(_))));
     configure(yes.clone()).unwrap();

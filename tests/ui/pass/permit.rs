@@ -90,8 +90,54 @@ async fn by_reference(
     Ok(other.id() != permit.id())
 }
 
+mod parking {
+    pub struct Permit {
+        pub spot: u32,
+    }
+}
+
+/// A permit of another kind stays what it is: an argument.
+#[protect(action = "park", agent = "bot", context = { spot: parked.spot }, authority = authority)]
+async fn skipped(
+    authority: &MockAuthority,
+    #[permit(skip)] parked: parking::Permit,
+) -> Result<u32, Error> {
+    Ok(parked.spot)
+}
+
+#[protect(action = "park", agent = "bot", authority = authority)]
+fn skipped_beside_one(
+    authority: &MockAuthority,
+    #[permit(skip)] parked: parking::Permit,
+    permit: Permit,
+) -> Result<String, Error> {
+    Ok(format!("{} on {}", permit.agent(), parked.spot))
+}
+
+#[protect(action = "park", agent = "bot", authority = authority)]
+async fn marked_beside_one(
+    authority: &MockAuthority,
+    parked: Option<&parking::Permit>,
+    #[permit] permit: Permit,
+) -> Result<bool, Error> {
+    Ok(parked.is_some() && !permit.id().is_empty())
+}
+
+/// A trait declares its methods without the permit.
+trait Park {
+    async fn park(&self, spot: u32) -> Result<u32, Error>;
+}
+
+impl Park for MockAuthority {
+    #[protect(action = "park", agent = "bot", context = { spot }, authority = self)]
+    async fn park(&self, spot: u32, permit: Permit) -> Result<u32, Error> {
+        assert_eq!(permit.action().name(), "park");
+        Ok(spot)
+    }
+}
+
 fn main() {
-    let yes = &MockAuthority::new().allow("drop_table");
+    let yes = &MockAuthority::new().allow("drop_table").allow("park");
     let no = &MockAuthority::new();
     let database = &Guarded::new(Database);
 
@@ -115,4 +161,14 @@ fn main() {
         "t"
     );
     assert!(block_on(by_reference(yes, &permit)).unwrap());
+
+    let spot = |spot| parking::Permit { spot };
+    assert_eq!(block_on(skipped(yes, spot(7))).unwrap(), 7);
+    assert!(refused(block_on(skipped(no, spot(7)))));
+    assert_eq!(skipped_beside_one(yes, spot(7)).unwrap(), "bot on 7");
+    assert!(refused(skipped_beside_one(no, spot(7))));
+    assert!(block_on(marked_beside_one(yes, Some(&spot(7)))).unwrap());
+    assert!(refused(block_on(marked_beside_one(no, None))));
+    assert_eq!(block_on(yes.park(7)).unwrap(), 7);
+    assert!(refused(block_on(no.park(7))));
 }
