@@ -31,13 +31,15 @@ use proc_macro::TokenStream;
 /// | `claims` | an expression for the verified `ati_client::Claims` that have to grant it; it is borrowed. They are the agent's own: claims whose `sub` is not `agent` grant nothing | with `scope` |
 /// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | else `::atlasent` |
 ///
-/// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`. They are
-/// evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`, `request`, `scope`, `claims`, and last a
-/// typed action, which may move its parts out of the parameters. A lock that an expression takes is released before the
-/// next one is evaluated. The `authority` alone is held until it has answered, so
-/// `authority = SHARED.lock().unwrap().as_ref().unwrap()` locks while it is asked, and not while the body runs.
+/// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`.
+/// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
+/// `request`, `scope`, `claims`, and last a typed action, which may move its parts out of the
+/// parameters. A lock that an expression takes is released before the next one is evaluated. A lock
+/// around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is held until
+/// the authority has answered, and released before the body runs.
 ///
-/// The braces of `context` hold fields. A block that computes the context stands in parentheses: `context = ({ … })`.
+/// The braces of `context` hold fields. A block that computes the context stands in parentheses:
+/// `context = ({ … })`.
 ///
 /// A typed action speaks for itself, so `context` and `resource` do not go with it:
 ///
@@ -80,11 +82,12 @@ use proc_macro::TokenStream;
 /// pass one in. Under another name, such as a type alias, mark the parameter with `#[permit]`. Without such a
 /// parameter the permit is held until the body has ended.
 ///
-/// The permit is passed by value. A parameter that is a `&Permit` or an `Option<Permit>` is an error, unless another one
-/// receives the permit. Mark a parameter that callers pass with `#[permit(skip)]`, and likewise one of a type of your own
-/// that is called `Permit` too.
+/// The permit is passed by value. A parameter that is a `&Permit` or an `Option<Permit>` is an
+/// error, unless another one receives the permit. Mark a parameter that callers pass with
+/// `#[permit(skip)]`, and likewise one of a type of your own that is called `Permit` too.
 ///
-/// A trait declares its method as callers see it, without the permit; the implementation adds the parameter:
+/// A trait declares its method as callers see it, without the permit; the implementation adds the
+/// parameter:
 ///
 /// ```
 /// use atlasent::{Error, Permit, protect, testing::MockAuthority};
@@ -113,9 +116,10 @@ use proc_macro::TokenStream;
 /// blocks until the answer is there; a free function or a method; generic, `unsafe`, in a trait or in its
 /// implementation. `const fn` and `extern` functions cannot be protected.
 ///
-/// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`, or an alias) is protected inside of
-/// that future, so its body has to be one `async` block, boxed or not. Items before the block move into it, behind the
-/// permit; `use` declarations without other attributes stay:
+/// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`, or an alias)
+/// is protected inside of that future, so its body has to be one `async` block, boxed or not. Items
+/// before the block move into it, behind the permit; `use` declarations without other attributes
+/// stay:
 ///
 /// ```
 /// use atlasent::{Error, protect, testing::MockAuthority};
@@ -144,8 +148,8 @@ use proc_macro::TokenStream;
 ///
 /// # Where the crate is
 ///
-/// The expansion calls into `::atlasent`. Where that is not the crate's name, because Cargo.toml renames it or because
-/// another crate re-exports it, say where it is:
+/// The expansion calls into `::atlasent`. Where that is not the crate's name, because Cargo.toml
+/// renames it or because another crate re-exports it, say where it is:
 ///
 /// ```
 /// mod facade {
@@ -165,7 +169,9 @@ use proc_macro::TokenStream;
 /// # fn main() { flush(&MockAuthority::new().allow("cache.flush")).unwrap() }
 /// ```
 ///
-/// The expansion introduces no name that the body, the arguments or the items around the function could meet.
+/// The expansion binds no variable. The one name that it introduces is that of an import, which
+/// occurs nowhere in the function and its attribute. So no constant, module or local of the
+/// caller's can stand in its way.
 ///
 /// # Errors
 ///
@@ -183,9 +189,9 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
     protect::expand(arguments.into(), item.into()).into()
 }
 
-/// `#[action("name")]` above the struct gives the action its name: 1 to 256 characters, and the same for all
-/// values of the type. `#[action("name", crate = path)]` also says where the `atlasent` crate is, as in
-/// [`macro@protect`].
+/// `#[action("name")]` above the struct gives the action its name: 1 to 256 characters, and the
+/// same for all values of the type. `#[action("name", crate = path)]` also says where the
+/// `atlasent` crate is, as in [`macro@protect`].
 ///
 /// # Fields
 ///

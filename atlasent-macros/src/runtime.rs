@@ -7,9 +7,10 @@ use syn::parse::ParseStream;
 
 /// How one expansion reaches the runtime: by a name of its own, which it imports first.
 ///
-/// One import is one error where the crate is not in scope. The name occurs nowhere in what the user wrote, so
-/// the import takes nothing away from it. An import is also the only name that an expansion introduces: a `let`
-/// or a closure's parameter would be a comparison where the user has a constant of that name.
+/// One import is one error where the crate is not in scope. The name occurs nowhere in what the
+/// user wrote, so the import takes nothing away from it. An import is also the only name that an
+/// expansion introduces: a `let` or a closure's parameter would be a comparison where the user has
+/// a constant of that name.
 pub(crate) struct Runtime {
     /// The `atlasent` crate, where the user says where it is.
     path: Option<Path>,
@@ -97,8 +98,8 @@ pub(crate) fn mentions(tokens: &TokenStream, name: &str) -> bool {
     })
 }
 
-/// Where generated tokens are for the compiler's messages. Wherever that is, their names have the hygiene of
-/// this crate.
+/// Where generated tokens are for the compiler's messages. Wherever that is, their names have the
+/// hygiene of this crate.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) first: Span,

@@ -54,8 +54,8 @@ pub trait Action: Send + Sync + 'static {
 
 /// An action whose name belongs to its type, so that a permit for it cannot be taken for another's.
 ///
-/// `#[derive(Action)]` implements it, and nothing else can: an implementation by hand could give the type one `NAME`
-/// and its requests another [`name`](Action::name).
+/// `#[derive(Action)]` implements it, and nothing else can: an implementation by hand could give
+/// the type one `NAME` and its requests another [`name`](Action::name).
 ///
 /// ```compile_fail,E0277
 /// # use atlasent::{Action, NamedAction};
@@ -81,10 +81,11 @@ pub trait NamedAction: Action + DerivedAction {
     const NAME: &'static str;
 }
 
-/// What `#[derive(Action)]` implements: the parts of an action, from which `Action` and `NamedAction` follow. The name
-/// is in one place.
+/// What `#[derive(Action)]` implements: the parts of an action, from which `Action` and
+/// `NamedAction` follow. The name is in one place.
 ///
-/// It is hidden, and its members have names of their own, so that they are never taken for those of `Action`.
+/// It is hidden, and its members have names of their own, so that they are never taken for those of
+/// `Action`.
 #[diagnostic::on_unimplemented(
     message = "`NamedAction` cannot be implemented by hand for `{Self}`",
     label = "only a derived action has a name that its requests cannot differ from",

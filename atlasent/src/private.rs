@@ -66,8 +66,8 @@ pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(terms: Terms, _: &S
 )]
 pub trait FeatureAti {}
 
-/// The authority argument, borrowed. What comes back hides its type: that it is an authority is checked here, and so it
-/// is one error where it is none.
+/// The authority argument, borrowed. The result hides its type, so that a value that is no
+/// authority is one error, and not a second one in [`obtain`].
 pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<impl Authority, Error> {
     Ok(authority)
 }
@@ -166,12 +166,12 @@ impl Draft {
 pub struct Fields(Result<Context, Error>);
 
 impl Fields {
-    /// None yet.
+    /// Starts a context without fields.
     pub fn empty() -> Self {
         Self(Ok(Context::new()))
     }
 
-    /// One more.
+    /// Adds a field, unless an earlier one failed.
     pub fn field<T: ContextValue + ?Sized>(self, key: &'static str, value: &T) -> Self {
         Self(self.0.and_then(|mut context| {
             context.insert(key, value)?;
@@ -179,7 +179,7 @@ impl Fields {
         }))
     }
 
-    /// All of them, or the first error.
+    /// Returns the context, or the first error.
     pub fn finish(self) -> Result<Context, Error> {
         self.0
     }

@@ -7,7 +7,8 @@ use pin_project_lite::pin_project;
 
 use crate::{Action, Error, Execution, Gate, Permit};
 
-/// The way to a body: what it takes, and what is held until it is over; or the refusal.
+/// What a body needs to run: the value that it takes, the value that is held until it ends, and its
+/// execution. Or the refusal.
 #[derive(Debug)]
 pub struct Obtained<P, H = ()>(Result<Granted<P, H>, Error>);
 
@@ -29,7 +30,8 @@ impl<A: Action> From<Result<Permit<A>, Error>> for Obtained<Permit<A>> {
 }
 
 impl<A> Obtained<Permit<A>> {
-    /// Passes the permit to a parameter of the body. The bound is where the parameter's type is written.
+    /// Passes the permit to a parameter of the body. The bound is where the parameter's type is
+    /// written.
     pub fn receive<P: Receives<A>>(self) -> Obtained<P> {
         Obtained(self.0.map(|granted| Granted {
             given: P::receive(granted.given),
@@ -48,8 +50,8 @@ impl<A> Obtained<Permit<A>> {
     }
 }
 
-/// The type of the parameter that receives the permit of a call for `A`. It is `Permit<A>`, under a name that can say what
-/// to do.
+/// The type of the parameter that receives the permit of a call for `A`. It is `Permit<A>`, under a
+/// name that can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the permit of this call, which is an `atlasent::Permit<{A}>`",
     label = "`#[protect]` passes an `atlasent::Permit<{A}>` here",
@@ -69,8 +71,8 @@ impl<A> Receives<A> for Permit<A> {
 
 /// Runs an async body to its end, or to the point where it is dropped; or refuses.
 ///
-/// This is no `async fn`, which would keep the body's future twice: as its argument and as what it waits for. Functions
-/// that call each other would double it at every level.
+/// An `async fn` would keep the body's future twice, as its argument and as the future that it
+/// awaits. Functions that call each other would double it at every level.
 pub fn run<P, H, R, F: Future<Output = R>>(
     obtained: Obtained<P, H>,
     returns: Returns<R>,
@@ -167,7 +169,8 @@ pub fn run_blocking<P, H, R>(
 }
 
 pin_project! {
-    /// A permit that is asked for, and then the body that gets it: one after the other, in the same memory.
+    /// A permit that is asked for, and then the body that gets it: one after the other, in the same
+    /// memory.
     #[project = RunWithProjection]
     #[must_use = "nothing is asked before this is awaited"]
     pub(crate) enum RunWith<O, B, F, R> {

@@ -1,8 +1,9 @@
-//! An expansion breaks no lint that its user has on: every shape of function and of action, under every lint of clippy and
-//! of the compiler that is off by default. `cargo clippy --all-targets` is what checks it, as a part of `.ci/run`.
+//! An expansion breaks no lint that its user has on: every shape of function and of action, under
+//! every lint of clippy and of the compiler that is off by default. `cargo clippy --all-targets` is
+//! what checks it, as a part of `.ci/run`.
 
-// Everything, and below what is not about an expansion: lints that contradict each other or another tool, and those
-// that the code of this file breaks by itself, as it would without the macros.
+// Everything, and below what is not about an expansion: lints that contradict each other or another
+// tool, and those that the code of this file breaks by itself, as it would without the macros.
 #![deny(
     warnings,
     clippy::all,

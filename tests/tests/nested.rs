@@ -75,9 +75,9 @@ fn mock() -> MockAuthority {
 
 #[track_caller]
 fn assert_small_growth(sizes: &[usize]) {
-    assert!(sizes[0] >= LEAF, "{sizes:?}");
-    for level in sizes.windows(2) {
-        assert!(level[1] <= level[0] + PER_LEVEL, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size >= LEAF), "{sizes:?}");
+    for (inner, level) in sizes.iter().zip(sizes.iter().skip(1)) {
+        assert!(*level <= inner + PER_LEVEL, "{sizes:?}");
     }
 }
 
@@ -110,21 +110,16 @@ fn each_level_of_with_permit_adds_a_small_constant() {
     assert_eq!(block_on(fourth()).unwrap(), LEAF as u64);
 }
 
-/// A level whose inner future is its argument.
-fn given<'a>(
-    mock: &'a MockAuthority,
-    inner: impl Future<Output = Result<u64, Error>> + 'a,
-) -> impl Future<Output = Result<u64, Error>> + 'a {
-    mock.ask("bot", AnyAction::new("deploy").unwrap())
-        .with_permit(|_| inner)
-}
-
 #[test]
 fn a_future_that_a_body_captures_is_kept_once() {
     let mock = &mock();
-    let future = given(mock, given(mock, given(mock, leaf())));
+    let ask = || mock.ask("bot", AnyAction::new("deploy").unwrap());
+    let first = ask().with_permit(|_| leaf());
+    let second = ask().with_permit(|_| first);
+    let future = ask().with_permit(|_| second);
     let size = size_of_val(&future);
-    // Beside it there is, at each level, the question to the authority. Kept twice, it would be doubled at each level.
+    // Beside it there is, at each level, the question to the authority. Kept twice, it would be
+    // doubled at each level.
     assert!(size < 2 * size_of_val(&leaf()) + 3 * PER_LEVEL, "{size}");
     assert_eq!(block_on(future).unwrap(), LEAF as u64);
 }

@@ -56,7 +56,7 @@ pub(crate) fn expand(input: &Input<'_>, runtime: &Runtime) -> TokenStream {
     )
 }
 
-/// An implementation that sees the runtime, without anybody else seeing the import.
+/// Puts an implementation into a scope of its own, with the import that it uses.
 pub(super) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> TokenStream {
     let import = runtime.import();
     quote_spanned! {Span::mixed_site()=>

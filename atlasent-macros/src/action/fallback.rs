@@ -1,5 +1,5 @@
-//! After an error: an implementation that says nothing, so that the type is an action wherever it is used as one
-//! and the error stands alone.
+//! After an error: an implementation that says nothing, so that the type is an action wherever it
+//! is used as one and the error stands alone.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;

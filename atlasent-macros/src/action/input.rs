@@ -32,7 +32,8 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Reads the struct, whose attributes have been read. The error holds everything that is wrong with both.
+    /// Reads the struct, whose attributes have been read. The error holds everything that is wrong
+    /// with both.
     pub(crate) fn read(
         item: &'a DeriveInput,
         name: Option<LitStr>,

@@ -1,4 +1,5 @@
-//! What `#[async_trait]` makes of an `async fn`: it expands before the attributes of the methods in it.
+//! What `#[async_trait]` makes of an `async fn`: it expands before the attributes of the methods in
+//! it.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::parse::Parser as _;
@@ -15,7 +16,8 @@ use super::future::concat;
 /// __ret
 /// ```
 ///
-/// Whatever comes before the permit runs unprotected, so this accepts exactly that and nothing else.
+/// Whatever comes before the permit runs unprotected, so this accepts exactly that and nothing
+/// else.
 pub(super) fn split(inside: &TokenStream) -> Option<(Vec<Stmt>, TokenStream)> {
     let mut stmts = Block::parse_within.parse2(inside.clone()).ok()?;
     let (tail, code) = (stmts.pop()?, stmts.pop()?);
@@ -63,7 +65,8 @@ fn is_core_none(path: &Path) -> bool {
             .eq(["core", "option", "Option", "None"])
 }
 
-/// The parameter that a statement binds again: `let mut x = x;` or `let (a, b) = { let x = x; x };`.
+/// The parameter that a statement binds again: `let mut x = x;` or
+/// `let (a, b) = { let x = x; x };`.
 pub(super) fn bound_name(local: &Local) -> Option<&Ident> {
     let init = local.init.as_ref()?;
     if init.diverge.is_some() {

@@ -21,11 +21,12 @@
 //! }
 //! ```
 //!
-//! It is one expression, because a name of ours would not be safe: where the user has a constant, a static or a
-//! unit struct called `agent`, `let agent = …` is no binding but a pattern that means the user's item, whatever the
-//! hygiene. Each block drops its temporaries before the next argument, as a `let` would: its braces have the edition
-//! of this crate, whatever the user's is. The authority stands in no block, because it is borrowed until there is an
-//! answer. `obtain` is done before `run` is called, so the two futures share their memory.
+//! It is one expression, because a name of ours would not be safe: where the user has a constant, a
+//! static or a unit struct called `agent`, `let agent = …` is no binding but a pattern that means
+//! the user's item, whatever the hygiene. Each block drops its temporaries before the next
+//! argument, as a `let` would: its braces have the edition of this crate, whatever the user's is.
+//! The authority stands in no block, because it is borrowed until there is an answer. `obtain` is
+//! done before `run` is called, so the two futures share their memory.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
@@ -119,7 +120,8 @@ impl Expansion<'_> {
         let obtained = quote_spanned!(place.last=> #obtained.await);
         let (obtained, parameter) = self.parameter(permit, place.block(obtained));
         let ty = &self.output.ty;
-        // Says what the block returns before its first `?` does, as an `async fn`'s signature would.
+        // Says what the block returns before its first `?` does, as an `async fn`'s signature
+        // would.
         let hint = (!matches!(ty, Type::Infer(_))).then(|| {
             quote_spanned! {site()=>
                 if false {
@@ -127,7 +129,8 @@ impl Expansion<'_> {
                 }
             }
         });
-        // In braces of its own: what stands first in the user's body is not after a statement of ours.
+        // In braces of its own: what stands first in the user's body is not after a statement of
+        // ours.
         let code = self.braced(code.clone());
         let block = self.braced(quote_spanned!(site()=> #hint #code));
         let returns = self.returns();
@@ -272,7 +275,8 @@ impl Expansion<'_> {
         place.block(self.runtime.call(place, "scope", None, all))
     }
 
-    /// What the body takes, and `obtained` with a permit that fits it: checked where the user wrote the type.
+    /// What the body takes, and `obtained` with a permit that fits it: checked where the user wrote
+    /// the type.
     fn parameter(
         &self,
         permit: Option<&PatType>,
@@ -299,8 +303,9 @@ impl Expansion<'_> {
         (quote_spanned!(site()=> #obtained.receive()), parameter)
     }
 
-    /// How the return type says that the body did not run, or failed. Its bound is here, and not on `run`, so that
-    /// a type that does not fulfil it is one error, and is it where the type is written.
+    /// How the return type says that the body did not run, or failed. Its bound is here, and not on
+    /// `run`, so that a type that does not fulfil it is one error, and is it where the type is
+    /// written.
     fn returns(&self) -> TokenStream {
         let ty = &self.output.ty;
         let generics = quote_spanned!(site()=> ::<#ty>);
@@ -312,8 +317,8 @@ impl Expansion<'_> {
         )
     }
 
-    /// Code between the braces of the user's body: errors about the body as a whole point there, and lints take
-    /// it for ours.
+    /// Code between the braces of the user's body: errors about the body as a whole point there,
+    /// and lints take it for ours.
     fn braced(&self, code: TokenStream) -> Group {
         let mut group = Group::new(Delimiter::Brace, code);
         group.set_span(self.at_body());

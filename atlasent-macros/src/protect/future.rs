@@ -17,7 +17,8 @@ use super::async_trait;
 pub(crate) struct FutureBody {
     /// Imports in front of the future. They do not run.
     imports: Vec<Stmt>,
-    /// The statement that is the future; what is between the braces of its `async` block has been taken out.
+    /// The statement that is the future; what is between the braces of its `async` block has been
+    /// taken out.
     shell: Stmt,
     /// Bindings of the parameters.
     pub(crate) bindings: Vec<Stmt>,
@@ -41,7 +42,8 @@ impl FutureBody {
         if !stmts.iter().all(|stmt| matches!(stmt, Stmt::Item(_))) {
             return None;
         }
-        // An attribute may make statements of an item, and those would run before there is a permit.
+        // An attribute may make statements of an item, and those would run before there is a
+        // permit.
         let (imports, items): (Vec<_>, Vec<_>) = stmts.into_iter().partition(is_import);
         let (bindings, inside) = async_trait::split(&inside).unwrap_or((Vec::new(), inside));
         let mut code = concat(&items);
@@ -54,8 +56,8 @@ impl FutureBody {
         })
     }
 
-    /// A body that does not parse. The compiler has said so, or knows a syntax that `syn` does not: either way all
-    /// of it comes after the permit, and there is no second error.
+    /// A body that does not parse. The compiler has said so, or knows a syntax that `syn` does not:
+    /// either way all of it comes after the permit, and there is no second error.
     pub(crate) fn unread(body: &TokenStream, output: &Type) -> Self {
         let future = match output {
             Type::ImplTrait(_) => parse_quote!(async move {}),
@@ -101,8 +103,8 @@ impl FutureBody {
     }
 }
 
-/// Takes out what stands in the last `async` block of a body: `Box::pin(async move { code })` becomes
-/// `Box::pin(async move {})` and `code`.
+/// Takes out what stands in the last `async` block of a body: `Box::pin(async move { code })`
+/// becomes `Box::pin(async move {})` and `code`.
 fn hollow_out(body: &TokenStream) -> Option<(TokenStream, TokenStream)> {
     let mut trees: Vec<TokenTree> = body.clone().into_iter().collect();
     for index in (0..trees.len()).rev() {

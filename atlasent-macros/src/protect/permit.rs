@@ -9,8 +9,8 @@ use syn::{
 
 use crate::errors::Errors;
 
-/// Takes the permit's parameter out of a signature: the one marked `#[permit]`, or else the one whose type is
-/// called `Permit`. A parameter marked `#[permit(skip)]` stays.
+/// Takes the permit's parameter out of a signature: the one marked `#[permit]`, or else the one
+/// whose type is called `Permit`. A parameter marked `#[permit(skip)]` stays.
 ///
 /// It leaves the signature on an error, too.
 pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatType> {
@@ -46,7 +46,8 @@ pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatT
     } else {
         (marked, "keep one `#[permit]`")
     };
-    // Beside a parameter that receives the permit, `&Permit` can only be a permit that callers pass.
+    // Beside a parameter that receives the permit, `&Permit` can only be a permit that callers
+    // pass.
     if candidates.is_empty() {
         wrapped.into_iter().for_each(|error| errors.push(error));
     }
@@ -143,8 +144,8 @@ fn is_permit(ty: &Type) -> bool {
     }
 }
 
-/// Whether a type is a permit in something that is passed for what it holds: a reference, an `Option`, a pointer. A
-/// channel of permits is none, nor is a closure that takes one.
+/// Whether a type is a permit in something that is passed for what it holds: a reference, an
+/// `Option`, a pointer. Channels of permits, and closures that take one, do not count.
 fn wraps_permit(ty: &Type) -> bool {
     let holds = |ty: &Type| is_permit(ty) || wraps_permit(ty);
     match ty {

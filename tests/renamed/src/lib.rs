@@ -1,5 +1,5 @@
-//! A facade over `atlasent`, which is called `guard` here: crates that depend on this one only reach it by
-//! [`inner::atlasent`].
+//! A facade over `atlasent`, which is called `guard` here: crates that depend on this one only
+//! reach it by [`inner::atlasent`].
 //!
 //! Without `crate`, an expansion looks for a crate called `atlasent`, and there is none:
 //!

@@ -1,4 +1,4 @@
-//! A call has its permit by value. In a reference or an `Option` it is unclear whose permit is meant.
+//! A call passes its permit by value: a reference or an `Option` may be a caller's permit.
 
 use atlasent::{Error, Permit, protect};
 

@@ -1,4 +1,4 @@
-//! A type of one's own may be called `Permit` too. The macro cannot see that, and the compiler says what to write.
+//! The macro cannot see whose `Permit` a type is. The compiler says what to write.
 
 use atlasent::{Error, protect};
 

@@ -133,8 +133,8 @@ fn of_process_sync() -> Result<(), Error> {
     Ok(())
 }
 
-/// A value in a lock is borrowed while the authority is asked: by then the context has given its locks back, and in the
-/// body the authority has, too.
+/// A value in a lock is borrowed while the authority is asked: by then the context has given its
+/// locks back, and in the body the authority has, too.
 static LOCKED: Mutex<Option<MockAuthority>> = Mutex::new(None);
 static COUNTS: Mutex<(u8, u8)> = Mutex::new((1, 2));
 
@@ -161,7 +161,8 @@ async fn locked() -> Result<u8, Error> {
     Ok(COUNTS.lock().unwrap().0)
 }
 
-/// What an argument holds only while it is evaluated is not in the future, which another thread may run on.
+/// What an argument holds only while it is evaluated is not in the future, which another thread may
+/// run on.
 #[protect(
     action = Counted { count: COUNTS.lock().unwrap().0 },
     agent = AGENTS.lock().unwrap()[0],

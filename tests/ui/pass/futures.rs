@@ -60,7 +60,7 @@ fn cast(
     Box::pin(async move { Ok(Box::new(7) as _) }) as _
 }
 
-/// Nobody can see that this is a future, but for its body.
+/// An alias hides that this is a future; the body shows it.
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 #[protect(action = "deploy", agent = "bot", context = { commit }, authority = authority)]

@@ -1,5 +1,6 @@
-//! An expansion takes no name of the caller's for its own: not where that is a constant, a static or a unit struct, which
-//! a binding of the same name would be compared with; nor where it is a function, a module or a macro.
+//! An expansion takes no name of the caller's for its own: not where that is a constant, a static
+//! or a unit struct, which a binding of the same name would be compared with; nor where it is a
+//! function, a module or a macro.
 #![deny(warnings)]
 #![allow(
     non_upper_case_globals,
