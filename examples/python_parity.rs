@@ -1,5 +1,5 @@
-//! The flow of the Python SDK's README: protect, errors, the permit's fields, evaluate (as data, and raising) and verify,
-//! gate, authorize.
+//! The flow of the Python SDK's README: protect, errors, the permit's fields, evaluate (as data,
+//! and raising) and verify, gate, authorize.
 //!
 //! ```text
 //! cargo run --example python_parity                               # an embedded authority

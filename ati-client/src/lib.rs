@@ -42,8 +42,8 @@
 //!   other token are [`Unverified`], which nothing that grants access accepts.
 //! - A token in which anything is written twice, in another way than usual, or of another type than
 //!   expected, is refused.
-//! - Secrets are wiped when they are dropped. Keys and tokens never show in `Debug` or in an [`Error`],
-//!   and text from outside is escaped wherever it is displayed.
+//! - Secrets are wiped when they are dropped. Keys and tokens never show in `Debug` or in an
+//!   [`Error`], and text from outside is escaped wherever it is displayed.
 //!
 //! # Where to go
 //!

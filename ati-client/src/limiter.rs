@@ -38,9 +38,11 @@ pub struct RateLimiter<S = MemoryRates> {
 }
 
 impl RateLimiter {
-    /// A limiter that counts in this process, for at most `windows` subjects times patterns at once. Each takes up to 5 KiB.
+    /// A limiter that counts in this process, for at most `windows` subjects times patterns at
+    /// once. Each takes up to 5 KiB.
     ///
-    /// When so many agents have called in the last unit of their rates, no other may call until one of them is out of it.
+    /// When so many agents have called in the last unit of their rates, no other may call until one
+    /// of them is out of it.
     #[must_use]
     pub fn new(windows: usize) -> Self {
         Self::with_store(MemoryRates::new(windows))
@@ -57,8 +59,8 @@ impl<S: RateStore> RateLimiter<S> {
     /// Counts one call of `required_scope` at the time `now`, unless a rate refuses it:
     /// [`check_all`](Self::check_all) for a single scope.
     ///
-    /// `required_scope` is the tool's canonical name, such as `tool:github:search`. For the older `tool:github_search` the
-    /// rates of the name that it may stand for count as well.
+    /// `required_scope` is the tool's canonical name, such as `tool:github:search`. For the older
+    /// `tool:github_search` the rates of the name that it may stand for count as well.
     ///
     /// # Errors
     ///
@@ -143,12 +145,14 @@ pub struct RateWindow<'a> {
 pub trait RateStore: Send + Sync + 'static {
     /// Counts one call in each of `windows`, or, if one of them has no room for it, in none.
     ///
-    /// This is one step: of calls that come at the same time, no more get through than the rates have room for.
+    /// This is one step: of calls that come at the same time, no more get through than the rates
+    /// have room for.
     ///
     /// # Errors
     ///
-    /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they have;
-    /// [`Error::RateLimiterFull`] if the store has no room for another window; [`Error::RateStoreFailed`] if it cannot tell.
+    /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they
+    /// have; [`Error::RateLimiterFull`] if the store has no room for another window;
+    /// [`Error::RateStoreFailed`] if it cannot tell.
     fn take(
         &self,
         windows: &[RateWindow<'_>],

@@ -28,11 +28,11 @@ pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
 /// the old one, the issuer signs with the new one, and once the last old token has expired, the
 /// verifiers lose the old key. [`builder`](Self::builder) takes the keys, the newest first.
 ///
-/// - A token without `kid` is tried with each key of its algorithm, in order. A wrong signature leads
-///   to the next key; nothing else does.
+/// - A token without `kid` is tried with each key of its algorithm, in order. A wrong signature
+///   leads to the next key; nothing else does.
 /// - A token with a `kid` is tried with the keys of that [id](VerifyingKey::id) alone. If there are
-///   none, it is tried with the keys that have no id, since it may be theirs. If every key has an id,
-///   the token is refused with [`Error::UnknownKey`]: its key was removed, or never configured.
+///   none, it is tried with the keys that have no id, since it may be theirs. If every key has an
+///   id, the token is refused with [`Error::UnknownKey`]: its key was removed, or never configured.
 ///
 /// The key fixes the algorithm in each case.
 ///

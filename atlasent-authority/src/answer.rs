@@ -26,11 +26,12 @@ pub enum Answer {
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Answers an evaluation for a caller, who gets the same answer to the same request if both have the same id
-    /// (contract, part B). How long an answer can be had again is how long a permit may wait to be used.
+    /// Answers an evaluation for a caller, who gets the same answer to the same request if both
+    /// have the same id (contract, part B). How long an answer can be had again is how long a
+    /// permit may wait to be used.
     ///
-    /// `execution_hash` is what the caller will restate at verification, if that is another one than the request's own:
-    /// see [`execution_hash_of_text`](atlasent::execution_hash_of_text).
+    /// `execution_hash` is what the caller will restate at verification, if that is another one
+    /// than the request's own: see [`execution_hash_of_text`](atlasent::execution_hash_of_text).
     ///
     /// ```
     /// # use atlasent::{Agent, AnyAction, EvaluateRequest, RequestOptions};

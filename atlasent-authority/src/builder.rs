@@ -53,20 +53,22 @@ impl LocalAuthorityBuilder {
 }
 
 impl<S: Store> LocalAuthorityBuilder<S> {
-    /// How long a permit may wait to be used. One hour by default. A second call replaces the first.
+    /// How long a permit may wait to be used. One hour by default. A second call replaces the
+    /// first.
     pub fn permit_ttl(mut self, ttl: Duration) -> Self {
         self.permit_ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         self
     }
 
-    /// Records the context of each request in full, not only its hash. The audit trail then holds whatever
-    /// callers put into their contexts. A second call replaces the first.
+    /// Records the context of each request in full, not only its hash. The audit trail then holds
+    /// whatever callers put into their contexts. A second call replaces the first.
     pub fn record_context(mut self, record: bool) -> Self {
         self.record_context = record;
         self
     }
 
-    /// Whose chain a new one is: `local` by default. A chain that has events stays whose it is. A second call replaces the first.
+    /// Whose chain a new one is: `local` by default. A chain that has events stays whose it is. A
+    /// second call replaces the first.
     pub fn org_id(mut self, org_id: impl Into<String>) -> Self {
         self.org_id = org_id.into();
         self

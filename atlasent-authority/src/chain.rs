@@ -66,8 +66,8 @@ impl ChainHead {
     }
 }
 
-/// An event in its place: what a store keeps. It is an [`Event`] before anyone has read it. All but the two hashes
-/// is repeated in the payload.
+/// An event in its place: what a store keeps. It is an [`Event`] before anyone has read it. All but
+/// the two hashes is repeated in the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedEvent {
     /// Its place in the chain, from 1.
@@ -114,8 +114,8 @@ pub struct NewEvent {
     pub payload: BTreeMap<&'static str, Fact<'static>>,
 }
 
-/// What an event can say. There is nothing else, since encoders in different languages write numbers other than
-/// integers differently (contract, part C).
+/// What an event can say. There is nothing else, since encoders in different languages write
+/// numbers other than integers differently (contract, part C).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -162,8 +162,8 @@ impl NewEvent {
         }
     }
 
-    /// The canonical JSON of the payload, in which everything that the event says elsewhere is repeated, so that
-    /// it is hashed too.
+    /// The canonical JSON of the payload, in which everything that the event says elsewhere is
+    /// repeated, so that it is hashed too.
     fn take_payload(&mut self, org_id: &str, sequence: u64, occurred_at: &str) -> String {
         let mut payload: BTreeMap<&str, Fact<'_>> = std::mem::take(&mut self.payload);
         let resource = self.resource_id.as_deref();

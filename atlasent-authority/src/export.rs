@@ -1,4 +1,5 @@
-//! Signed exports of the audit trail, written in memory that does not grow with them (contract, part C).
+//! Signed exports of the audit trail, written in memory that does not grow with them (contract,
+//! part C).
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
@@ -18,7 +19,8 @@ const SPOOLED: usize = 4 * 1024 * 1024;
 /// How many events of an export are in memory at a time.
 const AT_ONCE: usize = 1_000;
 
-/// A signed export of the events of a store that pass the filter, up to the newest one there is now.
+/// A signed export of the events of a store that pass the filter, up to the newest one there is
+/// now.
 ///
 /// # Errors
 ///
@@ -72,8 +74,9 @@ pub async fn export<S: Store>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The events of a stretch of time have no gaps, and verify as a whole. Those of certain types or of one agent are an
-/// extract: its signature verifies, and its chain has gaps, which the bundle itself says.
+/// The events of a stretch of time have no gaps, and verify as a whole. Those of certain types or
+/// of one agent are an extract: its signature verifies, and its chain has gaps, which the bundle
+/// itself says.
 #[derive(Debug)]
 pub struct BundleWriter {
     events: SpooledTempFile,

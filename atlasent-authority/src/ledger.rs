@@ -57,7 +57,8 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// What a permit for `request` is good for. Its hash is the request's own, unless another one is given.
+    /// What a permit for `request` is good for. Its hash is the request's own, unless another one
+    /// is given.
     #[must_use]
     pub fn of(request: &EvaluateRequest, execution_hash: Option<String>) -> Self {
         let in_context = request.context.get("environment");
@@ -120,8 +121,8 @@ pub enum PermitState {
     Consumed,
     /// It was taken back.
     Revoked,
-    /// It was verified, and revoked afterwards. Its body may have run; one that starts late and asks
-    /// again ([`Permit::recheck`](atlasent::Permit::recheck)) is refused.
+    /// It was verified, and revoked afterwards. Its body may have run; one that starts late and
+    /// asks again ([`Permit::recheck`](atlasent::Permit::recheck)) is refused.
     Recalled,
 }
 
@@ -138,7 +139,8 @@ impl PermitEntry {
 
     /// Uses the permit up, if it is good for `request`.
     ///
-    /// An attempt to use it for anything else burns it: whoever makes one holds a token that is not theirs.
+    /// An attempt to use it for anything else burns it: whoever makes one holds a token that is not
+    /// theirs.
     ///
     /// # Errors
     ///
@@ -164,8 +166,8 @@ impl PermitEntry {
         self.state != PermitState::Issued
     }
 
-    /// Revokes the permit, unless its time has passed. Returns whether it was unused, so that nothing
-    /// runs on it any more.
+    /// Revokes the permit, unless its time has passed. Returns whether it was unused, so that
+    /// nothing runs on it any more.
     pub fn revoke(&mut self, now: Timestamp) -> bool {
         if now >= self.expires_at {
             return false;
@@ -183,8 +185,8 @@ impl PermitEntry {
         }
     }
 
-    /// Returns what the permit is now. Expiry counts for a used permit, too: a body may not start on it
-    /// any more.
+    /// Returns what the permit is now. Expiry counts for a used permit, too: a body may not start
+    /// on it any more.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> PermitStatus {
         match self.state {

@@ -19,7 +19,8 @@ use crate::record;
 use crate::signing::KeyRing;
 use crate::store::{CellKey, Draft, EventFilter, MemoryStore, Store, StoreError};
 
-/// An authority in this process: policies decide, a ledger keeps the permits, a hash chain records it all.
+/// An authority in this process: policies decide, a ledger keeps the permits, a hash chain records
+/// it all.
 ///
 /// ```
 /// use atlasent::{AnyAction, AuthorityExt};
@@ -68,8 +69,8 @@ impl<S: Store> LocalAuthority<S> {
     /// Takes back a permit that was not used yet.
     ///
     /// One that was used already stays used, and `revoked` is false; but
-    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from now on, for a body that has not
-    /// started.
+    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from now on, for a body that has
+    /// not started.
     ///
     /// ```
     /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
@@ -134,8 +135,8 @@ impl<S: Store> LocalAuthority<S> {
         ))
     }
 
-    /// At most `limit` events of the audit trail that pass the filter and whose sequence number is above `after`, oldest
-    /// first.
+    /// At most `limit` events of the audit trail that pass the filter and whose sequence number is
+    /// above `after`, oldest first.
     ///
     /// # Errors
     ///
@@ -158,7 +159,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary file.
+    /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary
+    /// file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
         export(&self.store, filter, keys).await.map_err(unavailable)
     }

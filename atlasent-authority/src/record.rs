@@ -48,8 +48,8 @@ pub(crate) fn evaluation(
     event
 }
 
-/// A permit was presented. The event names whose permit it is, where the ledger knows; and the agent and the
-/// action that it was presented for.
+/// A permit was presented. The event names whose permit it is, where the ledger knows; and the
+/// agent and the action that it was presented for.
 pub(crate) fn verification(
     request: VerifyRequest,
     permit: PermitKey,

@@ -11,8 +11,8 @@ use http::request::Parts;
 
 use crate::{HasAuthority, Refused};
 
-/// Extracts an action with `E`, asks the authority in the state whether the agent of the request may do it, and gives the handler the
-/// permit, which owns the action.
+/// Extracts an action with `E`, asks the authority in the state whether the agent of the request
+/// may do it, and gives the handler the permit, which owns the action.
 ///
 /// ```
 /// # use atlasent::testing::MockAuthority;
@@ -39,8 +39,8 @@ use crate::{HasAuthority, Refused};
 /// let app: Router = Router::new().route("/records", post(modify)).with_state(SharedAuthority::new(authority));
 /// ```
 ///
-/// `E` is [`Json`], [`Path`], [`Query`] or [`Form`] of an action, [`Built`] where an action has its values from several places, or any
-/// extractor of yours that is an [`ActionSource`].
+/// `E` is [`Json`], [`Path`], [`Query`] or [`Form`] of an action, [`Built`] where an action has its
+/// values from several places, or any extractor of yours that is an [`ActionSource`].
 pub struct Authorized<E: ActionSource>(pub Permit<E::Action>);
 
 /// An extractor that yields an action.

@@ -59,11 +59,12 @@
 //! | add layers to a router that you have | [`AtiLayer`] and [`ProtectLayer`], with [`TargetExt`] |
 //! | show in an OpenAPI document what is protected | `ProtectedRouter::describe` (feature `utoipa`) |
 //!
-//! To a router that you have, add the layers with `route_layer`: `layer` covers axum's fallback too, so that permits are asked for, and used
-//! up, for paths that do not exist.
+//! To a router that you have, add the layers with `route_layer`: `layer` covers axum's fallback
+//! too, so that permits are asked for, and used up, for paths that do not exist.
 //!
-//! `#[protect]` goes well with `#[axum::debug_handler]`. Where the handler has a parameter for the permit, `#[protect]` has to stand above:
-//! the attribute that stands first sees the function as it was written.
+//! `#[protect]` goes well with `#[axum::debug_handler]`. Where the handler has a parameter for the
+//! permit, `#[protect]` has to stand above: the attribute that stands first sees the function as it
+//! was written.
 //!
 //! [axum]: https://docs.rs/axum
 

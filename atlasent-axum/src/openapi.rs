@@ -14,7 +14,8 @@ const SCHEME: &str = "ati";
 /// The name of the schema of problem details.
 const PROBLEM: &str = "Problem";
 
-/// What a protected operation may be answered instead of being run. The statuses are those of `Refusal`.
+/// What a protected operation may be answered instead of being run. The statuses are those of
+/// `Refusal`.
 const PROBLEMS: [(&str, &str); 4] = [
     (
         "401",

@@ -7,8 +7,9 @@ use http::request::Parts;
 
 use crate::Refused;
 
-/// Takes the permit that a [`ProtectLayer`](atlasent_tower::ProtectLayer) or a [`ProtectedRouter`](crate::ProtectedRouter) obtained, so that the
-/// handler cannot run without one.
+/// Takes the permit that a [`ProtectLayer`](atlasent_tower::ProtectLayer) or a
+/// [`ProtectedRouter`](crate::ProtectedRouter) obtained, so that the handler cannot run without
+/// one.
 ///
 /// ```
 /// use atlasent::Permit;
@@ -31,10 +32,11 @@ use crate::Refused;
 ///
 /// Where no layer has obtained a permit for this type of action, or it was taken before, that is a
 /// misconfiguration, and a 500. A permit that [expired](Permit::is_active) while the request waited
-/// gets 403. A path that is not in normal form gets 400, of the whole request, also inside of `nest`.
+/// gets 403. A path that is not in normal form gets 400, of the whole request, also inside of
+/// `nest`.
 ///
-/// Outside of a `ProtectedRouter` the permit is that of the innermost `ProtectLayer`, which names the
-/// authority. A handler that has to be sure of it asks
+/// Outside of a `ProtectedRouter` the permit is that of the innermost `ProtectLayer`, which names
+/// the authority. A handler that has to be sure of it asks
 /// [`require_granted_by`](Permit::require_granted_by), or uses the permit on an
 /// [`atlasent::Guarded`], which asks by itself.
 #[derive(Debug)]

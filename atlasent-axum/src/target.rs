@@ -15,7 +15,8 @@ use http::request::Parts;
 /// let target = RequestTarget::matched_path().connected_address().original_path();
 /// ```
 pub trait TargetExt {
-    /// The action is called as the route: the method and the path that it was declared with, such as `GET /patients/{id}`.
+    /// The action is called as the route: the method and the path that it was declared with, such
+    /// as `GET /patients/{id}`.
     fn matched_path() -> Self;
 
     /// Adds the path that the route was declared with, as the field `route`. A second call changes

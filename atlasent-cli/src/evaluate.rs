@@ -1,4 +1,5 @@
-//! `atlasent evaluate`: what policies answer to one question, and why. It records nothing and mints nothing.
+//! `atlasent evaluate`: what policies answer to one question, and why. It records nothing and mints
+//! nothing.
 
 use std::io::{self, Read};
 use std::path::PathBuf;

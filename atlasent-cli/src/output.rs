@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::exit::Failure;
 
-/// How much of an argument an error repeats. A token and a key are longer, so that neither is ever repeated.
+/// How much of an argument an error repeats. A token and a key are longer, so that neither is ever
+/// repeated.
 const REPEATED: usize = 32;
 
 /// What a command that succeeded prints.
@@ -29,7 +30,8 @@ impl Output {
         self
     }
 
-    /// Prints to standard output, then the warnings to standard error: a failure to print stays one line.
+    /// Prints to standard output, then the warnings to standard error: a failure to print stays one
+    /// line.
     pub(crate) fn print(self) -> io::Result<()> {
         match write(&self.text) {
             // Whoever reads has enough. That is no failure of the command.
@@ -66,7 +68,8 @@ pub(crate) fn say(what: &str, message: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// Text with everything escaped that would break a line, move the cursor or turn the reading direction.
+/// Text with everything escaped that would break a line, move the cursor or turn the reading
+/// direction.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .map(|character| {
@@ -79,8 +82,8 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// Whether a terminal obeys the character instead of showing it: control characters, line and paragraph separators, and the
-/// directional formatting characters of UAX #9.
+/// Whether a terminal obeys the character instead of showing it: control characters, line and
+/// paragraph separators, and the directional formatting characters of UAX #9.
 pub(crate) fn acts_on_terminals(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -89,7 +92,8 @@ pub(crate) fn acts_on_terminals(character: char) -> bool {
         )
 }
 
-/// An argument as an error repeats it: in backticks, and not at all when it is long enough to be a secret.
+/// An argument as an error repeats it: in backticks, and not at all when it is long enough to be a
+/// secret.
 pub(crate) fn quoted(argument: &str) -> String {
     let length = argument.chars().count();
     if length > REPEATED {

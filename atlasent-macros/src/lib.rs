@@ -1,9 +1,9 @@
-//! The macros of the `atlasent` crate, which re-exports them. Depend on `atlasent`, not on this crate: the
-//! expansions call into `atlasent`, and only its version with the same number fits.
+//! The macros of the `atlasent` crate, which re-exports them. Depend on `atlasent`, not on this
+//! crate: the expansions call into `atlasent`, and only its version with the same number fits.
 //!
-//! Each macro is a pipeline: parse what was written, reject what cannot work, expand the rest. After an
-//! error, what comes out is the error and a stub that lets everything around it compile. A body that was to
-//! be protected never comes out unprotected.
+//! Each macro is a pipeline: parse what was written, reject what cannot work, expand the rest.
+//! After an error, what comes out is the error and a stub that lets everything around it compile. A
+//! body that was to be protected never comes out unprotected.
 
 mod action;
 mod errors;
@@ -14,8 +14,9 @@ mod suggest;
 
 use proc_macro::TokenStream;
 
-/// A call of the function first asks an authority whether this agent may do this action. The body runs after
-/// an allow whose permit was verified, and so consumed; otherwise the call returns the refusal as its `Err`.
+/// A call of the function first asks an authority whether this agent may do this action. The body
+/// runs after an allow whose permit was verified, and so consumed; otherwise the call returns the
+/// refusal as its `Err`.
 ///
 /// # Arguments
 ///
@@ -35,8 +36,8 @@ use proc_macro::TokenStream;
 /// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
 /// `request`, `scope`, `claims`, and last a typed action, which may move its parts out of the
 /// parameters. A lock that an expression takes is released before the next one is evaluated. A lock
-/// around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is held until
-/// the authority has answered, and released before the body runs.
+/// around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is held
+/// until the authority has answered, and released before the body runs.
 ///
 /// The braces of `context` hold fields. A block that computes the context stands in parentheses:
 /// `context = ({ … })`.
@@ -78,9 +79,9 @@ use proc_macro::TokenStream;
 ///
 /// # The permit
 ///
-/// A parameter whose type is called `Permit` receives the permit, and leaves the signature: callers cannot
-/// pass one in. Under another name, such as a type alias, mark the parameter with `#[permit]`. Without such a
-/// parameter the permit is held until the body has ended.
+/// A parameter whose type is called `Permit` receives the permit, and leaves the signature: callers
+/// cannot pass one in. Under another name, such as a type alias, mark the parameter with
+/// `#[permit]`. Without such a parameter the permit is held until the body has ended.
 ///
 /// The permit is passed by value. A parameter that is a `&Permit` or an `Option<Permit>` is an
 /// error, unless another one receives the permit. Mark a parameter that callers pass with
@@ -112,9 +113,10 @@ use proc_macro::TokenStream;
 ///
 /// # The function
 ///
-/// It returns a `Result<T, E>` with `E: From<atlasent::Error>`. It may be an `async fn`, or an `fn`, which then
-/// blocks until the answer is there; a free function or a method; generic, `unsafe`, in a trait or in its
-/// implementation. `const fn` and `extern` functions cannot be protected.
+/// It returns a `Result<T, E>` with `E: From<atlasent::Error>`. It may be an `async fn`, or an
+/// `fn`, which then blocks until the answer is there; a free function or a method; generic,
+/// `unsafe`, in a trait or in its implementation. `const fn` and `extern` functions cannot be
+/// protected.
 ///
 /// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`, or an alias)
 /// is protected inside of that future, so its body has to be one `async` block, boxed or not. Items
@@ -137,14 +139,14 @@ use proc_macro::TokenStream;
 ///
 /// # Other attributes
 ///
-/// - `#[async_trait]`: write `#[protect]` on the methods inside. `self` and the parameters mean what they mean
-///   in the method.
-/// - `#[tracing::instrument]`: above `#[protect]` or below it. Above, it also sees the permit's parameter, which
-///   can be skipped: `skip(permit)`. Below, that parameter is gone.
+/// - `#[async_trait]`: write `#[protect]` on the methods inside. `self` and the parameters mean
+///   what they mean in the method.
+/// - `#[tracing::instrument]`: above `#[protect]` or below it. Above, it also sees the permit's
+///   parameter, which can be skipped: `skip(permit)`. Below, that parameter is gone.
 /// - `#[tokio::main]` and `#[tokio::test]`: above or below.
-/// - `#[track_caller]`: not on a sync function, whose body runs in a closure, where `Location::caller()` is not the
-///   caller's. On the declaration in a trait it has no effect on a protected implementation, and on an `async fn` it has
-///   none anyway.
+/// - `#[track_caller]`: not on a sync function, whose body runs in a closure, where
+///   `Location::caller()` is not the caller's. On the declaration in a trait it has no effect on a
+///   protected implementation, and on an `async fn` it has none anyway.
 ///
 /// # Where the crate is
 ///
@@ -195,8 +197,8 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Fields
 ///
-/// Every field goes into the context under its own name, and has to implement `Serialize`. Attributes change
-/// that:
+/// Every field goes into the context under its own name, and has to implement `Serialize`.
+/// Attributes change that:
 ///
 /// | attribute | effect |
 /// |---|---|
@@ -204,9 +206,9 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[action(skip)]` | the field is not in the context |
 /// | `#[action(rename = "key")]` | the field's key in the context |
 ///
-/// They combine: `#[action(resource, skip)]` is a resource that is not in the context. Raw identifiers lose
-/// their `r#`. Serde's own attributes on the struct do not count here, because the struct is not serialized as
-/// a whole.
+/// They combine: `#[action(resource, skip)]` is a resource that is not in the context. Raw
+/// identifiers lose their `r#`. Serde's own attributes on the struct do not count here, because the
+/// struct is not serialized as a whole.
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};
@@ -230,10 +232,10 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # The struct
 ///
-/// It has named fields, or none. A tuple struct has no keys for its fields, and an enum would be several
-/// actions: those are compile errors, and so are lifetimes, because an action owns its values. Type parameters
-/// are fine: the implementation then asks that the fields serialize, and that the struct is `Send`, `Sync` and
-/// `'static`.
+/// It has named fields, or none. A tuple struct has no keys for its fields, and an enum would be
+/// several actions: those are compile errors, and so are lifetimes, because an action owns its
+/// values. Type parameters are fine: the implementation then asks that the fields serialize, and
+/// that the struct is `Send`, `Sync` and `'static`.
 ///
 /// ```
 /// # use atlasent::Action;

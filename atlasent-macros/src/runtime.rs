@@ -1,4 +1,5 @@
-//! Where expansions lead: the hidden module of the `atlasent` crate that has the same version as this one.
+//! Where expansions lead: the hidden module of the `atlasent` crate that has the same version as
+//! this one.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -60,8 +61,8 @@ impl Runtime {
     }
 }
 
-/// The name of the hidden module. It holds the patch version, so that a macro of one version never meets the
-/// runtime of another.
+/// The name of the hidden module. It holds the patch version, so that a macro of one version never
+/// meets the runtime of another.
 pub(crate) fn private() -> Ident {
     Ident::new(
         concat!("__private", env!("CARGO_PKG_VERSION_PATCH")),
@@ -129,7 +130,8 @@ impl Place {
         }
     }
 
-    /// A reference to `value`, which is not moved, and of which nothing becomes part of a larger expression.
+    /// A reference to `value`, which is not moved, and of which nothing becomes part of a larger
+    /// expression.
     pub(crate) fn borrowed(self, value: &impl ToTokens) -> TokenStream {
         let value = self.parenthesized(value.to_token_stream());
         quote_spanned!(self.first=> &#value)

@@ -73,7 +73,7 @@ impl Access {
         Self::new(Kind::Public)
     }
 
-    /// Requires a permit for this action. The agent is the one whom verified ATI claims name.
+    /// Requires a permit for this action. Verified ATI claims name the agent.
     pub fn action(name: &'static str) -> Self {
         Self::target(RequestTarget::action(name))
     }

@@ -9,7 +9,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of the inner service's response, frame by frame as it comes, trailers included; or that of a refusal.
+    /// The body of the inner service's response, frame by frame as it comes, trailers included; or
+    /// that of a refusal.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

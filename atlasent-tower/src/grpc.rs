@@ -18,7 +18,8 @@ const EVALUATION_ID: HeaderName = HeaderName::from_static("atlasent-evaluation-i
 /// The most bytes of a text that a status tells.
 const MAX_TEXT: usize = 2048;
 
-/// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own sign.
+/// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own
+/// sign.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The media types of gRPC over HTTP/2 whose messages these services speak.
@@ -56,8 +57,8 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
     response
 }
 
-/// What the caller is told, cut where a client would no longer take it: headers of more than 16 KiB end the call, and an escape takes
-/// three bytes for one.
+/// What the caller is told, cut where a client would no longer take it: headers of more than 16 KiB
+/// end the call, and an escape takes three bytes for one.
 pub(crate) fn message(refusal: &Refusal) -> String {
     let mut message = refusal.detail().into_owned();
     if message.len() > MAX_TEXT {
@@ -85,8 +86,8 @@ pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
     metadata
 }
 
-/// A text of the authority's as a header. One that is not plain ASCII is left out, since readers disagree on what it says, and so is one
-/// that is too long to be an id.
+/// A text of the authority's as a header. One that is not plain ASCII is left out, since readers
+/// disagree on what it says, and so is one that is too long to be an id.
 pub(crate) fn header_value(text: &str) -> Option<HeaderValue> {
     let fits = text.is_ascii() && text.len() <= MAX_TEXT;
     HeaderValue::from_str(text).ok().filter(|_| fits)

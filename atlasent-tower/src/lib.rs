@@ -1,9 +1,9 @@
-//! Middleware for [tower] services, whatever serves them: axum, tonic, hyper. No request reaches the inner service without a
-//! verified permit.
+//! Middleware for [tower] services, whatever serves them: axum, tonic, hyper. No request reaches
+//! the inner service without a verified permit.
 //!
-//! Two layers, from the outside in. [`AtiLayer`] finds out who asks: an ATI token says it. [`ProtectLayer`] asks an
-//! [`Authority`](atlasent::Authority) whether that agent may do what the request is about, and calls the inner service with a
-//! permit, or not at all.
+//! Two layers, from the outside in. [`AtiLayer`] finds out who asks: an ATI token says it.
+//! [`ProtectLayer`] asks an [`Authority`](atlasent::Authority) whether that agent may do what the
+//! request is about, and calls the inner service with a permit, or not at all.
 //!
 //! ```
 //! # use ati_client::{Claims, SigningKey, Verifier, issue};
@@ -36,13 +36,14 @@
 //!
 //! # What holds
 //!
-//! - The inner service is called after an allow whose permit was verified, and so consumed; every other outcome is a [`Refusal`].
-//! - The agent comes from something authenticated. Headers that anybody can send name nobody, unless the target
-//!   [says so](RequestTarget::trusted_header).
+//! - The inner service is called after an allow whose permit was verified, and so consumed; every
+//!   other outcome is a [`Refusal`].
+//! - The agent comes from something authenticated. Headers that anybody can send name nobody,
+//!   unless the target [says so](RequestTarget::trusted_header).
 //! - A path that normalization would change is refused before anything is decided on it: the whole
 //!   of it, inside of axum's `nest` as well (feature `axum`, which is on by default).
-//! - Bodies stream through as they are, and so do trailers and upgrades. Readiness is the inner service's. A request that is
-//!   dropped leaves nothing behind.
+//! - Bodies stream through as they are, and so do trailers and upgrades. Readiness is the inner
+//!   service's. A request that is dropped leaves nothing behind.
 //!
 //! # Where to go
 //!

@@ -1,8 +1,9 @@
 //! Paths that can be read in one way only.
 //!
-//! A decision about `/patients/7` must not be one about `/patients/./7`, `/patients//7` or `/patients/%37`, which some
-//! part of a system takes for the same and another does not. So a path that normalization would change (RFC 3986
-//! §6.2.2) is refused, and so is one that hides a separator in an escape.
+//! A decision about `/patients/7` must not be one about `/patients/./7`, `/patients//7` or
+//! `/patients/%37`, which some part of a system takes for the same and another does not. So a path
+//! that normalization would change (RFC 3986 §6.2.2) is refused, and so is one that hides a
+//! separator in an escape.
 
 use http::Uri;
 use http::request::Parts;
@@ -69,7 +70,8 @@ fn whole_uri(request: &Parts) -> &Uri {
     &request.uri
 }
 
-/// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that hides a separator or a control character in an escape.
+/// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that hides a separator or a
+/// control character in an escape.
 ///
 /// ```
 /// use atlasent_tower::check_path;

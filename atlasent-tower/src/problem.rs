@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::Refusal;
 use crate::challenge::{Challenge, Protection};
 
-/// The body. Its `type` is `about:blank`, which is what leaving it out means, so its title is that of the status.
+/// The body. Its `type` is `about:blank`, which is what leaving it out means, so its title is that
+/// of the status.
 #[derive(Serialize)]
 struct Problem<'a> {
     status: u16,

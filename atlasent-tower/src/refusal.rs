@@ -26,8 +26,8 @@ use crate::{Respond, problem};
 /// | [`NotFound`](Self::NotFound) | 404 | 12 `UNIMPLEMENTED` |
 /// | [`MethodNotAllowed`](Self::MethodNotAllowed) | 405 | 12 `UNIMPLEMENTED` |
 ///
-/// Its `Display` is for logs and says everything, on one line whatever a request, a token or an authority put into it; what
-/// the caller is told is [`detail`](Self::detail).
+/// Its `Display` is for logs and says everything, on one line whatever a request, a token or an
+/// authority put into it; what the caller is told is [`detail`](Self::detail).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -172,7 +172,8 @@ impl Refusal {
         }
     }
 
-    /// What the caller is told: for its own mistakes what they are, and of ours only that there was one.
+    /// What the caller is told: for its own mistakes what they are, and of ours only that there was
+    /// one.
     #[must_use]
     pub fn detail(&self) -> Cow<'static, str> {
         match self {
@@ -185,7 +186,8 @@ impl Refusal {
         }
     }
 
-    /// Puts it to the caller, as `responder` does it, and tells `tracing`: what the caller is not told stands only there.
+    /// Puts it to the caller, as `responder` does it, and tells `tracing`: what the caller is not
+    /// told stands only there.
     pub fn answer(&self, responder: &dyn Respond, request: &Parts) -> Response<Bytes> {
         self.log();
         responder.respond(self, request)
@@ -203,7 +205,8 @@ impl Refusal {
         }
     }
 
-    /// The refusal as problem details (RFC 9457), as [`ProblemDetails`](crate::ProblemDetails) describes them; for where no layer answers.
+    /// The refusal as problem details (RFC 9457), as [`ProblemDetails`](crate::ProblemDetails)
+    /// describes them; for where no layer answers.
     #[must_use]
     pub fn to_problem(&self) -> Response<Bytes> {
         self.log();
@@ -230,7 +233,8 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Whether the authority does not take our questions as we ask them. Asking again does not help then.
+/// Whether the authority does not take our questions as we ask them. Asking again does not help
+/// then.
 fn is_ours(failure: &Failure) -> bool {
     matches!(
         failure.code(),

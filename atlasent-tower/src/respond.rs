@@ -43,7 +43,7 @@ pub trait Respond: Send + Sync + 'static {
 /// for want of a scope has `error="insufficient_scope"` and the scope.
 /// [`AtiLayer::realm`](crate::AtiLayer::realm) and
 /// [`AtiLayer::resource_metadata`](crate::AtiLayer::resource_metadata) add their parameters to the
-/// challenges of all that is inside of the layer.
+/// challenges of everything inside the layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemDetails;
 

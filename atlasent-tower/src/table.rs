@@ -36,7 +36,8 @@ impl Route {
     }
 }
 
-/// The routes of a service, ordered by path and method. It prints as a table, which a test can hold on to:
+/// The routes of a service, ordered by path and method. It prints as a table, which a test can hold
+/// on to:
 ///
 /// ```text
 /// METHOD  PATH            ACTION                 SCOPE

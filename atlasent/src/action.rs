@@ -130,8 +130,8 @@ impl<A: DerivedAction> NamedAction for A {
 
 /// An action whose name is known at run time only.
 ///
-/// All of them share one permit type, `Permit<AnyAction>`, so the compiler cannot tell a permit for one from
-/// a permit for another. Where that matters, derive [`Action`] for a type.
+/// All of them share one permit type, `Permit<AnyAction>`, so the compiler cannot tell a permit for
+/// one from a permit for another. Where that matters, derive [`Action`] for a type.
 ///
 /// ```
 /// use atlasent::{Action, AnyAction};
@@ -180,7 +180,8 @@ impl AnyAction {
         self
     }
 
-    /// Sets one field of the context. Calls with different keys add up; a second call with the same key replaces its value.
+    /// Sets one field of the context. Calls with different keys add up; a second call with the same
+    /// key replaces its value.
     ///
     /// # Errors
     ///

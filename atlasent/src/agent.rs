@@ -13,8 +13,9 @@ pub(crate) const MAX_NAME: usize = 256;
 
 /// The name of an agent: 1 to 256 characters. On the wire it is `actor_id`.
 ///
-/// `Display` writes the name as it is, since `to_string` is how programs take it. A name may hold line breaks and
-/// terminal controls: print it to people by [`Escaped`](crate::Escaped), as every error does.
+/// `Display` writes the name as it is, since `to_string` is how programs take it. A name may hold
+/// line breaks and terminal controls: print it to people by [`Escaped`](crate::Escaped), as every
+/// error does.
 ///
 /// ```
 /// use atlasent::Agent;

@@ -1,4 +1,5 @@
-//! What a request can carry of people who have decided already: approvals, quorums, overrides and proofs.
+//! What a request can carry of people who have decided already: approvals, quorums, overrides and
+//! proofs.
 //!
 //! All of it is carried as it is: the authority checks the signatures.
 
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::redact::Redacted;
 
-/// An approval that was already given, for [`RequestOptions::approval`](crate::RequestOptions::approval).
+/// An approval that was already given, for
+/// [`RequestOptions::approval`](crate::RequestOptions::approval).
 ///
 /// ```
 /// use atlasent::{Approval, RequestOptions};
@@ -71,7 +73,8 @@ macro_rules! objects {
 }
 
 objects! {
-    /// A signed approval of one action (`approval_artifact.v1`), as an approval service hands it out.
+    /// A signed approval of one action (`approval_artifact.v1`), as an approval service hands it
+    /// out.
     ///
     /// ```
     /// # let text = r#"{"version":"approval_artifact.v1","approval_id":"apr-7","tenant_id":"org","action_type":"deploy",
@@ -139,7 +142,8 @@ objects! {
         kid: String,
     }
 
-    /// A signed statement of an identity provider that the reviewer holds a role (`identity_assertion.v1`).
+    /// A signed statement of an identity provider that the reviewer holds a role
+    /// (`identity_assertion.v1`).
     IdentityAssertion {
         /// `identity_assertion.v1`.
         version: String,

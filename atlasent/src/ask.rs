@@ -39,15 +39,15 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         }
     }
 
-    /// Sets optional fields of the request. A second call adds: its closure receives the fields that the
-    /// first one set.
+    /// Sets optional fields of the request. A second call adds: its closure receives the fields
+    /// that the first one set.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         self.terms.set_options(set);
         self
     }
 
-    /// Requires that the agent's token grants a scope. If it does not, the action is refused before the
-    /// authority is asked: [`Denied::missing_scope`] names the scope.
+    /// Requires that the agent's token grants a scope. If it does not, the action is refused before
+    /// the authority is asked: [`Denied::missing_scope`] names the scope.
     ///
     /// A second call adds: all scopes are required, and the first that is not granted is named.
     ///

@@ -13,8 +13,8 @@ use crate::{
 
 /// Someone who answers the two questions: may it be done, and is this permit good.
 ///
-/// Implementors answer; they cannot mint a permit. Both answers are checked on the one path that all of
-/// [`AuthorityExt`] takes.
+/// Implementors answer; they cannot mint a permit. Both answers are checked on the one path that
+/// all of [`AuthorityExt`] takes.
 ///
 /// ```
 /// use atlasent::{Authority, Decision, Error, EvaluateRequest, Evaluation, Verification, VerifyRequest};
@@ -74,9 +74,10 @@ pub trait Authority: Send + Sync {
     /// Names the [`Issuer`](crate::Issuer) that marks this authority's permits, for a
     /// [`Guarded`](crate::Guarded) that takes no other's.
     ///
-    /// An authority that wraps another one returns that one's: the mark passes through with the answer.
-    /// Without an issuer, which is the default, permits are not marked and open no `Guarded`, unless the
-    /// authority is the process default or wrapped in [`WithIssuer`](crate::WithIssuer).
+    /// An authority that wraps another one returns that one's: the mark passes through with the
+    /// answer. Without an issuer, which is the default, permits are not marked and open no
+    /// `Guarded`, unless the authority is the process default or wrapped in
+    /// [`WithIssuer`](crate::WithIssuer).
     fn issuer(&self) -> Option<IssuerId> {
         None
     }
@@ -84,7 +85,8 @@ pub trait Authority: Send + Sync {
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// [`Authority`] behind a pointer: `Arc<dyn DynAuthority>` is an authority too. Every authority is one.
+/// [`Authority`] behind a pointer: `Arc<dyn DynAuthority>` is an authority too. Every authority is
+/// one.
 pub trait DynAuthority: Send + Sync {
     /// [`Authority::evaluate`], boxed.
     fn dyn_evaluate<'a>(&'a self, request: &'a EvaluateRequest) -> BoxFuture<'a, Evaluation>;
@@ -170,15 +172,15 @@ authority_behind!(&P, Arc<P>, Box<P>);
 
 /// What every [`Authority`] can do. The methods cannot be replaced by an implementor.
 ///
-/// All of them but [`require_allow`](Self::require_allow), which opens nothing, evaluate, check, verify and check again;
-/// they differ in what they hand back.
+/// All of them but [`require_allow`](Self::require_allow), which opens nothing, evaluate, check,
+/// verify and check again; they differ in what they hand back.
 pub trait AuthorityExt: Authority {
     /// A permit for `agent` to do `action`, once.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is no
-    /// third outcome.
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    /// There is no third outcome.
     ///
     /// ```
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
@@ -244,16 +246,17 @@ pub trait AuthorityExt: Authority {
         self.ask(agent, action).authorize()
     }
 
-    /// Evaluates a request, and returns the allow; a refusal is an error. It asks as [`Authority::evaluate`] does, whose
-    /// refusals are answers.
+    /// Evaluates a request, and returns the allow; a refusal is an error. It asks as
+    /// [`Authority::evaluate`] does, whose refusals are answers.
     ///
-    /// It opens nothing, and no decision cache is read: an allow is of now, its permit unused. What is to run needs
-    /// [`protect`](Self::protect).
+    /// It opens nothing, and no decision cache is read: an allow is of now, its permit unused. What
+    /// is to run needs [`protect`](Self::protect).
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. An allow without a permit is
-    /// one that cannot be used, so a [shadow](EvaluateRequest::shadow) request that mints none is for `evaluate`.
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. An
+    /// allow without a permit is one that cannot be used, so a [shadow](EvaluateRequest::shadow)
+    /// request that mints none is for `evaluate`.
     ///
     /// ```
     /// use atlasent::{Agent, AnyAction, AuthorityExt, EvaluateRequest, testing::MockAuthority};

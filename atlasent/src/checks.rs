@@ -1,5 +1,5 @@
-//! Whether a permit that was verified may still be used: by whom it was granted, whether its time has
-//! passed, and whether its authority still stands by it.
+//! Checks of a permit that was verified and is used later: which authority granted it, whether its
+//! time has passed, and whether that authority still stands by it.
 
 use crate::expiry::Expiry;
 use crate::permit::PermitRecord;
@@ -18,8 +18,8 @@ impl<A> Permit<A> {
         self.facts().2
     }
 
-    /// Refuses unless `authority` granted the permit. For functions that take a permit and do not use it
-    /// on a [`Guarded`](crate::Guarded), which checks by itself.
+    /// Refuses unless `authority` granted the permit. For functions that take a permit and do not
+    /// use it on a [`Guarded`](crate::Guarded), which checks by itself.
     ///
     /// ```
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
@@ -35,8 +35,8 @@ impl<A> Permit<A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when another authority did, or one without an issuer. [`Error::Config`] when
-    /// `authority` has no issuer to compare with.
+    /// [`Error::Denied`] when another authority did, or one without an issuer. [`Error::Config`]
+    /// when `authority` has no issuer to compare with.
     pub fn require_granted_by<P: Authority + ?Sized>(&self, authority: &P) -> Result<(), Error> {
         self.require_issuer(issuer_of(authority)?)
     }
@@ -59,9 +59,10 @@ impl<A> Permit<A> {
 
     /// Returns whether the permit's time has not passed yet.
     ///
-    /// The time runs from the verification for as long as the authority said, by this machine's clocks:
-    /// clocks that differ do no harm. A permit whose authority named no time is always active. One whose
-    /// [`expires_at`](Self::expires_at) cannot be read as a time (ISO 8601) is never.
+    /// The time runs from the verification for as long as the authority said, by this machine's
+    /// clocks: clocks that differ do no harm. A permit whose authority named no time is always
+    /// active. One whose [`expires_at`](Self::expires_at) cannot be read as a time (ISO 8601) is
+    /// never.
     #[must_use]
     pub fn is_active(&self) -> bool {
         !self.facts().1.is_over()
@@ -88,8 +89,8 @@ impl<A> Permit<A> {
         Err(refuse(record, why, outcome.error_code(), Some(outcome)))
     }
 
-    /// Asks the authority that granted the permit whether it still stands by it. For bodies that start
-    /// late or take long; it consumes nothing.
+    /// Asks the authority that granted the permit whether it still stands by it. For bodies that
+    /// start late or take long; it consumes nothing.
     ///
     /// ```
     /// use atlasent::{Authority, Error, Permit};
@@ -104,9 +105,9 @@ impl<A> Permit<A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when the permit is not active, was granted by another authority, or is not what
-    /// the authority has as verified any more. Another [`Error`] when there was no usable answer;
-    /// [`Error::Config`] when the authority [cannot tell](Authority::permit_status).
+    /// [`Error::Denied`] when the permit is not active, was granted by another authority, or is not
+    /// what the authority has as verified any more. Another [`Error`] when there was no usable
+    /// answer; [`Error::Config`] when the authority [cannot tell](Authority::permit_status).
     pub async fn recheck<P: Authority + ?Sized>(&self, authority: &P) -> Result<(), Error> {
         self.require_active()?;
         self.require_granted_by(authority)?;

@@ -8,13 +8,15 @@ static DEFAULT: OnceLock<Arc<dyn DynAuthority>> = OnceLock::new();
 
 /// Installs the authority that is asked where none is named.
 ///
-/// Call it once, at start-up. The first one stays: a dependency that could replace it later could also open
-/// every protected function. An authority without an [`issuer`](Authority::issuer) gets one, so that
-/// a [`Guarded`](crate::Guarded) can tell the permits of the default from those of any other authority.
+/// Call it once, at start-up. The first one stays: a dependency that could replace it later could
+/// also open every protected function. An authority without an [`issuer`](Authority::issuer) gets
+/// one, so that a [`Guarded`](crate::Guarded) can tell the permits of the default from those of any
+/// other authority.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when a default is installed already, or was taken from the environment because it was needed.
+/// [`Error::Config`] when a default is installed already, or was taken from the environment because
+/// it was needed.
 pub fn configure(authority: impl Authority + 'static) -> Result<(), Error> {
     let authority: Arc<dyn DynAuthority> = match authority.issuer() {
         Some(_) => Arc::new(authority),
@@ -30,8 +32,8 @@ pub fn configure(authority: impl Authority + 'static) -> Result<(), Error> {
 
 /// The default authority.
 ///
-/// Where none is installed, it is a client of the AtlaSent API with the key in `ATLASENT_API_KEY` (feature `client`),
-/// made when it is first needed.
+/// Where none is installed, it is a client of the AtlaSent API with the key in `ATLASENT_API_KEY`
+/// (feature `client`), made when it is first needed.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Which policies an authority considered, and how each of them came out: the `constraint_trace` of an answer.
+//! Which policies an authority considered, and how each of them came out: the `constraint_trace` of
+//! an answer.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -24,8 +25,8 @@ pub struct ConstraintTrace {
     /// The policies that were considered, in the order in which they were.
     #[serde(default, deserialize_with = "list")]
     pub rules_evaluated: Vec<PolicyTrace>,
-    /// The policy that the decision rests on. None on a clean allow, which the wire says as an explicit `null`
-    /// (contract, part B).
+    /// The policy that the decision rests on. None on a clean allow, which the wire says as an
+    /// explicit `null` (contract, part B).
     #[serde(default)]
     pub matching_policy_id: Option<String>,
 }
@@ -59,8 +60,8 @@ impl ConstraintTrace {
 pub struct PolicyTrace {
     /// The policy's id.
     pub policy_id: String,
-    /// What the policy itself says, in the wire's words. A newer authority may know more of them than
-    /// [`Decision`] does, and nothing is decided on this one.
+    /// What the policy itself says, in the wire's words. A newer authority may know more of them
+    /// than [`Decision`] does, and nothing is decided on this one.
     pub decision: String,
     /// Identifies the policy's text, so that a later change to it can be told.
     pub fingerprint: String,
@@ -176,7 +177,8 @@ impl StageTrace {
     }
 }
 
-/// A list, empty when it is `null`: null in an optional field is the same as absent (contract, part A).
+/// A list, empty when it is `null`: null in an optional field is the same as absent (contract, part
+/// A).
 fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -14,9 +14,10 @@ use crate::value::to_value;
 ///
 /// The permit is bound to it: two requests that differ in their context never share a permit.
 ///
-/// No key stands twice in it, at any depth. A value in which one does, such as a struct whose `#[serde(flatten)]` map
-/// holds the name of another field, is an error wherever it would become a context, JSON text included: one of its
-/// readers would decide on the first value, and another would run the second.
+/// No key stands twice in it, at any depth. A value in which one does, such as a struct whose
+/// `#[serde(flatten)]` map holds the name of another field, is an error wherever it would become a
+/// context, JSON text included: one of its readers would decide on the first value, and another
+/// would run the second.
 ///
 /// ```
 /// use atlasent::Context;
@@ -42,8 +43,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, holds a number that JSON cannot, or writes a
-    /// key twice. It names the key and the place.
+    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, holds a number that
+    /// JSON cannot, or writes a key twice. It names the key and the place.
     ///
     /// ```
     /// #[derive(serde::Serialize)]
@@ -71,8 +72,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to JSON, holds a number that JSON cannot, or writes a key twice.
-    /// NaN and the infinities would silently become `null`, and a policy would not see them.
+    /// [`Error::Invalid`] when `value` does not serialize to JSON, holds a number that JSON cannot,
+    /// or writes a key twice. NaN and the infinities would silently become `null`, and a policy
+    /// would not see them.
     pub fn insert<T: Serialize + ?Sized>(
         &mut self,
         key: impl Into<String>,
@@ -113,8 +115,8 @@ impl Context {
         self.0.is_empty()
     }
 
-    /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8, floats as Python
-    /// spells them (see [`execution_hash`](crate::execution_hash)).
+    /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8,
+    /// floats as Python spells them (see [`execution_hash`](crate::execution_hash)).
     #[must_use]
     pub fn canonical_json(&self) -> String {
         crate::canonical::canonical_json(&self.0)

@@ -71,7 +71,8 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// `deny`, `hold` or `escalate`; never `allow`. A permit that failed its verification is a `deny`.
+    /// `deny`, `hold` or `escalate`; never `allow`. A permit that failed its verification is a
+    /// `deny`.
     #[must_use]
     pub fn decision(&self) -> Decision {
         self.decision
@@ -107,8 +108,9 @@ impl Denied {
         self.evaluation_id.as_deref()
     }
 
-    /// The id of the request that was refused, to find it in the authority's log: the answer's own, else the
-    /// `X-Request-ID` that the client sent. Where the permit failed its verification, it is that call's.
+    /// The id of the request that was refused, to find it in the authority's log: the answer's own,
+    /// else the `X-Request-ID` that the client sent. Where the permit failed its verification, it
+    /// is that call's.
     ///
     /// A refusal for a missing scope has none, since no authority was asked.
     #[must_use]
@@ -140,14 +142,15 @@ impl Denied {
         self.outcome
     }
 
-    /// The ATI scope that the agent's token does not grant, when that is why. No authority was asked then.
+    /// The ATI scope that the agent's token does not grant, when that is why. No authority was
+    /// asked then.
     #[must_use]
     pub fn missing_scope(&self) -> Option<&str> {
         self.missing_scope.as_deref()
     }
 
-    /// How long to wait before asking again makes sense, where the authority said so: what a server would pass on as
-    /// `Retry-After`. A permit that failed its verification says none.
+    /// How long to wait before asking again makes sense, where the authority said so: what a server
+    /// would pass on as `Retry-After`. A permit that failed its verification says none.
     ///
     /// ```
     /// use std::time::Duration;
@@ -192,8 +195,9 @@ impl Denied {
     }
 }
 
-/// Displays on one line whatever action, agent and reason hold: line breaks, terminal controls and invisible
-/// characters are escaped. The accessors return the texts as they came; [`Escaped`] prints one of them.
+/// Displays on one line whatever action, agent and reason hold: line breaks, terminal controls and
+/// invisible characters are escaped. The accessors return the texts as they came; [`Escaped`]
+/// prints one of them.
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.decision {

@@ -1,4 +1,5 @@
-//! Why a protected body did not run: a refusal, no usable answer, or a mistake on our side of the call.
+//! Why a protected body did not run: a refusal, no usable answer, or a mistake on our side of the
+//! call.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,12 +11,12 @@ use crate::{Denied, PermitToken, RateLimit};
 
 /// Everything that can keep a protected body from running.
 ///
-/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), whoever runs the
-/// authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
+/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), whoever
+/// runs the authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
 /// [`Invalid`](Error::Invalid)). None of them ever means that the body may run after all.
 ///
-/// `Display` is one line whatever an authority, an agent or a setting put into the text: line breaks, terminal
-/// controls and invisible characters are escaped.
+/// `Display` is one line whatever an authority, an agent or a setting put into the text: line
+/// breaks, terminal controls and invisible characters are escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -134,9 +135,11 @@ impl fmt::Display for Code {
 
 /// A call to the authority that brought no usable answer.
 ///
-/// Authorities build these; callers read them. A second call of a `with_…` method replaces what the first one set.
+/// Authorities build these; callers read them. A second call of a `with_…` method replaces what the
+/// first one set.
 ///
-/// `Display` escapes the message, so it is one line; [`message`](Self::message) returns it as it was given.
+/// `Display` escapes the message, so it is one line; [`message`](Self::message) returns it as it
+/// was given.
 ///
 /// ```
 /// use std::time::Duration;
@@ -200,8 +203,8 @@ impl Failure {
         self
     }
 
-    /// The same failure without secrets in its texts. An error underneath cannot be rewritten: when `is_secret` finds
-    /// something in what it displays, it is dropped.
+    /// The same failure without secrets in its texts. An error underneath cannot be rewritten: when
+    /// `is_secret` finds something in what it displays, it is dropped.
     pub(crate) fn scrub(
         mut self,
         scrub: impl Fn(&str) -> String,

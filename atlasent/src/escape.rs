@@ -1,21 +1,24 @@
-//! Text from outside, made safe to print: one line, in the order in which it is read, with nothing invisible in it.
+//! Text from outside, made safe to print: one line, in the order in which it is read, with nothing
+//! invisible in it.
 //!
-//! Whatever displays such a text goes through here: errors, refusals, findings and traces. Accessors return the text
-//! as it came.
+//! Whatever displays such a text goes through here: errors, refusals, findings and traces.
+//! Accessors return the text as it came.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// Displays a text with every character escaped that would not show as itself.
 ///
-/// Control characters end a line or drive a terminal. U+2028 and U+2029 end a line for many readers of logs. The
-/// others are those that Unicode says to draw as nothing (`Default_Ignorable_Code_Point`, Unicode 16): bidirectional
-/// controls show a text in another order than it has, and zero-width characters make two names look alike.
+/// Control characters end a line or drive a terminal. U+2028 and U+2029 end a line for many readers
+/// of logs. The others are those that Unicode says to draw as nothing
+/// (`Default_Ignorable_Code_Point`, Unicode 16): bidirectional controls show a text in another
+/// order than it has, and zero-width characters make two names look alike.
 ///
-/// Quotes and backslashes stay, so escaping twice changes nothing, and a text cannot be read back from its display.
+/// Quotes and backslashes stay, so escaping twice changes nothing, and a text cannot be read back
+/// from its display.
 ///
-/// Every error and refusal of this crate displays itself so. What an accessor returns is the text as it came, to be
-/// compared and stored; this is how to print it:
+/// Every error and refusal of this crate displays itself so. What an accessor returns is the text
+/// as it came, to be compared and stored; this is how to print it:
 ///
 /// ```
 /// use atlasent::{Agent, Escaped};

@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::permit::PermitRecord;
 use crate::trace;
 
-/// A protected body on its way. When it is over, one closing event tells `tracing` how it ended, and how long it took.
+/// A protected body on its way. When it is over, one closing event tells `tracing` how it ended,
+/// and how long it took.
 ///
 /// ```
 /// # use atlasent::{AnyAction, Permit};

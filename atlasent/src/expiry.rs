@@ -11,8 +11,8 @@ use jiff::tz::Offset;
 ///
 /// What counts is how long the authority said that the permit lives, from the moment at which it
 /// verified it, so that clocks that differ do no harm. Two clocks count: the steady one, which no
-/// adjustment of the time can stop, and the system's, which goes on while the machine sleeps. The permit
-/// is over as soon as one of them says so.
+/// adjustment of the time can stop, and the system's, which goes on while the machine sleeps. The
+/// permit is over as soon as one of them says so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expiry {
     /// The authority named none.
@@ -26,7 +26,8 @@ pub(crate) enum Expiry {
 }
 
 impl Expiry {
-    /// The expiry of a permit that was verified just now: at `verified_at` by the authority's clock.
+    /// The expiry of a permit that was verified just now: at `verified_at` by the authority's
+    /// clock.
     pub(crate) fn new(expires_at: Option<&str>, verified_at: Option<&str>) -> Self {
         let Some(expires_at) = expires_at else {
             return Self::Never;

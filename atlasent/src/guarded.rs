@@ -8,7 +8,8 @@ use crate::checks::issuer_of;
 use crate::config::default_issuer;
 use crate::{Authority, Error, IssuerId, NamedAction, Permit};
 
-/// Holds something dangerous, such as a connection pool or a cloud client, that only a permit reaches.
+/// Holds something dangerous, such as a connection pool or a cloud client, that only a permit
+/// reaches.
 ///
 /// ```
 /// use atlasent::{Action, Error, Guarded, Permit};
@@ -27,19 +28,20 @@ use crate::{Authority, Error, IssuerId, NamedAction, Permit};
 /// }
 /// ```
 ///
-/// It lends its value for one closure ([`with`](Self::with), [`with_async`](Self::with_async)) or for as
-/// long as a result lives ([`open`](Self::open)), and takes the permit for it.
+/// It lends its value for one closure ([`with`](Self::with), [`with_async`](Self::with_async)) or
+/// for as long as a result lives ([`open`](Self::open)), and takes the permit for it.
 ///
 /// # Which permits
 ///
-/// Those of one authority, since any type can implement [`Authority`] and say yes: of the process default
-/// ([`new`](Self::new)), or of the authority that it names ([`granted_by`](Self::granted_by)). The permit
-/// has to be [active](Permit::is_active), too.
+/// Those of one authority, since any type can implement [`Authority`] and say yes: of the process
+/// default ([`new`](Self::new)), or of the authority that it names
+/// ([`granted_by`](Self::granted_by)). The permit has to be [active](Permit::is_active), too.
 ///
 /// # Values that can be cloned
 ///
-/// A `Clone` value, such as a connection pool or most clients, can be cloned while it is lent, and the
-/// clone stays. Lock away a type that is not `Clone` and does with it only what the action is about.
+/// A `Clone` value, such as a connection pool or most clients, can be cloned while it is lent, and
+/// the clone stays. Lock away a type that is not `Clone` and does with it only what the action is
+/// about.
 pub struct Guarded<T, A> {
     inner: T,
     takes: Takes,
@@ -54,7 +56,8 @@ enum Takes {
     Of(IssuerId),
 }
 
-// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong with an action.
+// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong
+// with an action.
 impl<T, A> Guarded<T, A> {
     /// Locks `inner` away. It opens to permits of the process default, which
     /// [`configure`](crate::configure) installs.
@@ -69,7 +72,8 @@ impl<T, A> Guarded<T, A> {
         }
     }
 
-    /// Locks `inner` away. It opens to permits that `authority` grants, or a clone or pointer of it.
+    /// Locks `inner` away. It opens to permits that `authority` grants, or a clone or pointer of
+    /// it.
     ///
     /// ```
     /// use atlasent::{Action, AuthorityExt, Guarded, testing::MockAuthority};
@@ -157,14 +161,14 @@ impl<T, A> Guarded<T, A> {
         Ok(body(self.open(permit)?).await)
     }
 
-    /// Spends a permit to reach what is inside for as long as the result lives, which may be as long as
-    /// the `Guarded` itself. Prefer [`with`](Self::with), which ends with its closure.
+    /// Spends a permit to reach what is inside for as long as the result lives, which may be as
+    /// long as the `Guarded` itself. Prefer [`with`](Self::with), which ends with its closure.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when the permit was granted by another authority or is not active any more,
-    /// [`Error::Config`] when the permits of the process default are taken and none is installed. The
-    /// permit is spent all the same.
+    /// [`Error::Denied`] when the permit was granted by another authority or is not active any
+    /// more, [`Error::Config`] when the permits of the process default are taken and none is
+    /// installed. The permit is spent all the same.
     pub fn open(&self, permit: Permit<A>) -> Result<Opened<'_, T, A>, Error>
     where
         A: NamedAction,

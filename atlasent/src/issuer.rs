@@ -13,8 +13,8 @@
 //! permit without an issuer ◄── a copy of a marked yes        (`Clone` leaves the mark behind)
 //! ```
 //!
-//! So an authority that wraps another one and passes its answers on costs nothing, and one that makes
-//! up an answer cannot make up the mark.
+//! So an authority that wraps another one and passes its answers on costs nothing, and one that
+//! makes up an answer cannot make up the mark.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -29,21 +29,23 @@ use crate::{
 /// other code.
 ///
 /// ```
-/// use atlasent::{Authority, Error, EvaluateRequest, Evaluation, Issuer, IssuerId, Verification, VerifyRequest};
+/// use atlasent::{
+///     Authority, Decision, Error, EvaluateRequest, Evaluation, Issuer, IssuerId, Verification,
+///     VerifyRequest,
+/// };
 ///
+/// /// Asks a directory of its own who may do what.
 /// struct Directory {
 ///     issuer: Issuer,
 /// }
 ///
 /// impl Authority for Directory {
-///     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
-///         # let _ = request;
-///         # unimplemented!()
-///         // …
+///     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+///         Ok(Evaluation::refuse(Decision::Deny, "not in the directory"))
 ///     }
 ///
 ///     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
-///         let answer = Verification::valid(); // …
+///         let answer = Verification::refuse(None, "no such permit");
 ///         Ok(self.issuer.vouch(request, answer))
 ///     }
 ///
@@ -80,9 +82,9 @@ impl Issuer {
 
     /// Marks the answer to `question` as given by this issuer's authority.
     ///
-    /// The mark is good for this very question, once: neither a copy of the answer nor the answer to a
-    /// copy of the question has it. Only an answer that [is good](Verification::is_good) is marked. A
-    /// mark of another issuer is replaced.
+    /// The mark is good for this very question, once: neither a copy of the answer nor the answer
+    /// to a copy of the question has it. Only an answer that [is good](Verification::is_good) is
+    /// marked. A mark of another issuer is replaced.
     #[must_use]
     pub fn vouch(&self, question: &VerifyRequest, mut answer: Verification) -> Verification {
         answer.mark = Mark(answer.is_good().then_some(Vouched {
@@ -169,21 +171,30 @@ impl PartialEq for Mark {
 
 /// Gives an authority an [`Issuer`], so that a [`Guarded`](crate::Guarded) can name it.
 ///
-/// `LocalAuthority`, `Client` and `MockAuthority` have one of their own. [`configure`](crate::configure)
-/// gives one to an authority that has none.
+/// `LocalAuthority`, `Client` and `MockAuthority` have one of their own.
+/// [`configure`](crate::configure) gives one to an authority that has none.
 ///
 /// ```
-/// use atlasent::{Authority, AuthorityExt, WithIssuer};
-/// # use atlasent::{Error, EvaluateRequest, Evaluation, Verification, VerifyRequest};
-/// # struct Directory;
-/// # impl Authority for Directory {
-/// #     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> { unimplemented!() }
-/// #     async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> { unimplemented!() }
-/// # }
+/// use atlasent::{
+///     Authority, Decision, Error, EvaluateRequest, Evaluation, Verification, VerifyRequest,
+///     WithIssuer,
+/// };
 ///
-/// assert!(Directory.issuer().is_none());
-/// let directory = WithIssuer::new(Directory);
-/// assert!(directory.issuer().is_some());
+/// struct Closed;
+///
+/// impl Authority for Closed {
+///     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+///         Ok(Evaluation::refuse(Decision::Hold, "closed for maintenance"))
+///     }
+///
+///     async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+///         Ok(Verification::refuse(None, "closed for maintenance"))
+///     }
+/// }
+///
+/// assert!(Closed.issuer().is_none());
+/// let closed = WithIssuer::new(Closed);
+/// assert!(closed.issuer().is_some());
 /// ```
 #[derive(Debug)]
 pub struct WithIssuer<P> {

@@ -1,8 +1,9 @@
-//! Execution-time authorization for AI agents: no sensitive action without a verified permit, and the compiler
-//! sees to it.
+//! Execution-time authorization for AI agents: no sensitive action without a verified permit, and
+//! the compiler sees to it.
 //!
-//! An *agent* asks to perform an *action* on a *resource* in a *context*. An *authority* decides: allow, deny,
-//! hold or escalate. An allow comes with a permit, which is verified, and so used up, before the action runs.
+//! An *agent* asks to perform an *action* on a *resource* in a *context*. An *authority* decides:
+//! allow, deny, hold or escalate. An allow comes with a permit, which is verified, and so used up,
+//! before the action runs.
 //!
 //! ```
 //! use atlasent::{Action, Error, Permit, protect};
@@ -39,11 +40,12 @@
 //!
 //! # What holds, whatever happens
 //!
-//! - A body runs only after an `allow` with a permit token *and* a verification that is valid, agrees with itself,
-//!   and names this agent and this action. Every other outcome is an [`Error`]: there is no third way, and no
-//!   feature, variable or option that makes one.
-//! - A [`Permit`] has no public constructor, cannot be cloned, defaulted or deserialized, and is spent by the
-//!   function that takes it. [`Guarded`] locks a value away that only a permit reaches.
+//! - A body runs only after an `allow` with a permit token *and* a verification that is valid,
+//!   agrees with itself, and names this agent and this action. Every other outcome is an [`Error`]:
+//!   there is no third way, and no feature, variable or option that makes one.
+//! - A [`Permit`] has no public constructor, cannot be cloned, defaulted or deserialized, and is
+//!   spent by the function that takes it. [`Guarded`] locks a value away that only a permit
+//!   reaches.
 //! - The values that are executed are the values that were authorized.
 //! - Permit tokens never show in `Debug`, errors or traces.
 //!
@@ -61,8 +63,9 @@
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
 //! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
 //!
-//! Everything on the way to a permit is told to [`tracing`](https://docs.rs/tracing) under the target
-//! `atlasent`: a span for each request, an event for its outcome, and one closing event for each execution.
+//! Everything on the way to a permit is told to [`tracing`](https://docs.rs/tracing) under the
+//! target `atlasent`: a span for each request, an event for its outcome, and one closing event for
+//! each execution.
 
 #[cfg(feature = "audit")]
 pub mod audit;
@@ -155,7 +158,8 @@ pub use verify::{Verification, VerifyRequest};
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///
-/// Every field goes into the context unless it is marked `#[action(skip)]`. One field may be the resource.
+/// Every field goes into the context unless it is marked `#[action(skip)]`. One field may be the
+/// resource.
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};

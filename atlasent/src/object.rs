@@ -1,4 +1,5 @@
-//! Reads a struct from a JSON object and from nothing else, with or without the fields that it does not have.
+//! Reads a struct from a JSON object and from nothing else, with or without the fields that it does
+//! not have.
 //!
 //! A derived `Deserialize` also takes an array of the fields in order; an answer such as
 //! `["allow", true, "token"]` must not pass for one.
@@ -41,9 +42,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 /// A `T` that stood on the wire as an object, and the object's other fields.
 ///
-/// `serde` has `flatten` for this, which keeps the last of two equal keys and fails on a field that is nested too deep. Of the
-/// other fields, on which nothing is decided, this leaves out one that stands twice, holds a key twice, or is nested too
-/// deep. A field of `T` that stands twice is an error.
+/// `serde` has `flatten` for this, which keeps the last of two equal keys and fails on a field that
+/// is nested too deep. Of the other fields, on which nothing is decided, this leaves out one that
+/// stands twice, holds a key twice, or is nested too deep. A field of `T` that stands twice is an
+/// error.
 pub(crate) struct ObjectAndOthers<T> {
     pub(crate) known: T,
     pub(crate) other: Map<String, Value>,

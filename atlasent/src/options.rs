@@ -11,7 +11,8 @@ use crate::unique::Unique;
 use crate::value::to_value;
 use crate::{CompletionProof, Error, EvaluationProfile};
 
-/// Names that a request has for its agent, action, resource and context, for its key and its permit, older ones included.
+/// Names that a request has for its agent, action, resource and context, for its key and its
+/// permit, older ones included.
 const RESERVED: [&str; 10] = [
     "action_type",
     "action",
@@ -27,11 +28,12 @@ const RESERVED: [&str; 10] = [
 
 macro_rules! request_options {
     ($($(#[$doc:meta])* $field:ident as $wire:literal: $type:ty,)*) => {
-        /// The optional fields of a request. None of them can change the agent, the action, the resource
-        /// or the context.
+        /// The optional fields of a request. None of them can change the agent, the action, the
+        /// resource or the context.
         ///
-        /// Each method sets one field. Methods for different fields add up; a second call for the same field replaces its
-        /// value, but for [`require_approval`](Self::require_approval), which stays asked for.
+        /// Each method sets one field. Methods for different fields add up; a second call for the
+        /// same field replaces its value, but for [`require_approval`](Self::require_approval),
+        /// which stays asked for.
         ///
         /// ```
         /// use atlasent::RequestOptions;
@@ -118,7 +120,8 @@ request_options! {
     approval as "approval": Value,
     /// Approvals of several people: an [`ApprovalQuorum`](crate::ApprovalQuorum), or its JSON.
     approval_quorum as "approval_quorum": Value,
-    /// An emergency override: an [`EmergencyOverride`](crate::EmergencyOverride), or its JSON. It is `override` on the wire.
+    /// An emergency override: an [`EmergencyOverride`](crate::EmergencyOverride), or its JSON. It
+    /// is `override` on the wire.
     emergency_override as "override": Value,
     /// Proofs that other agents have done what this action depends on.
     completion_proofs as "completion_proofs": Vec<CompletionProof>,
@@ -135,20 +138,22 @@ request_options! {
 }
 
 impl RequestOptions {
-    /// Asks for a person's approval, whatever the policies say. Once asked for, it stays asked for: a later call with
-    /// `false` changes nothing.
+    /// Asks for a person's approval, whatever the policies say. Once asked for, it stays asked for:
+    /// a later call with `false` changes nothing.
     #[must_use]
     pub fn require_approval(mut self, require_approval: bool) -> Self {
         self.require(require_approval);
         self
     }
 
-    /// Sets a field that this version has no method for. A second call with the same name replaces its value.
+    /// Sets a field that this version has no method for. A second call with the same name replaces
+    /// its value.
     ///
-    /// An authority that does not know the field passes it over, as the embedded one does. A field that stands for the agent,
-    /// the action, the resource or the context, or that has a method of its own, cannot be set this way, in any case of its
-    /// letters; nor can a value that has no JSON form. The mistake is [`Error::Invalid`] where the request is made, and
-    /// nothing is asked.
+    /// An authority that does not know the field passes it over, as the embedded one does. A field
+    /// that stands for the agent, the action, the resource or the context, or that has a method of
+    /// its own, cannot be set this way, in any case of its letters; nor can a value that has no
+    /// JSON form. The mistake is [`Error::Invalid`] where the request is made, and nothing is
+    /// asked.
     ///
     /// ```
     /// use atlasent::testing::MockAuthority;
@@ -189,8 +194,8 @@ impl fmt::Debug for RequestOptions {
     }
 }
 
-/// Fields without a method of their own. The first mistake stays, since a setter cannot return it: it is an error as soon
-/// as a request is made or written.
+/// Fields without a method of their own. The first mistake stays, since a setter cannot return it:
+/// it is an error as soon as a request is made or written.
 #[derive(Clone, Default, PartialEq)]
 struct MoreFields {
     fields: Map<String, Value>,

@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::PermitToken;
 
-/// The fields of an answer that have no field of their own here, as JSON: what a newer authority says.
+/// The fields of an answer that have no field of their own here, as JSON: what a newer authority
+/// says.
 ///
-/// Nothing is decided on them. A field that is `null` is left out, since that is the same as absent, and so is one that
-/// stands twice, holds a key twice, or is nested deeper than 64 levels. `Debug` shows the names only: a value may be anything,
-/// a secret included.
+/// Nothing is decided on them. A field that is `null` is left out, since that is the same as
+/// absent, and so is one that stands twice, holds a key twice, or is nested deeper than 64 levels.
+/// `Debug` shows the names only: a value may be anything, a secret included.
 ///
 /// ```
 /// use atlasent::Evaluation;
@@ -71,7 +72,8 @@ impl fmt::Debug for OtherFields {
     }
 }
 
-/// Takes a field out of `fields` when it is a string. Of another kind it stays, so that no answer fails on it.
+/// Takes a field out of `fields` when it is a string. Of another kind it stays, so that no answer
+/// fails on it.
 pub(crate) fn take_string(fields: &mut Map<String, Value>, name: &str) -> Option<String> {
     match fields.get_mut(name) {
         Some(Value::String(text)) => {
@@ -83,7 +85,8 @@ pub(crate) fn take_string(fields: &mut Map<String, Value>, name: &str) -> Option
     }
 }
 
-/// Takes a field out of `fields` when it is a list of strings. Of another kind it stays, so that no answer fails on it.
+/// Takes a field out of `fields` when it is a list of strings. Of another kind it stays, so that no
+/// answer fails on it.
 pub(crate) fn take_strings(fields: &mut Map<String, Value>, name: &str) -> Vec<String> {
     let texts = fields.get(name).and_then(Value::as_array).and_then(|list| {
         let texts = list.iter().map(|item| item.as_str().map(str::to_owned));

@@ -1,8 +1,8 @@
 //! The permit: the only key that opens a protected body.
 //!
-//! A [`Permit`] is made in one place, [`mint`](Permit::mint), which is private to the crate and called only
-//! by `protect.rs` after an allow was verified. Everything here keeps it that way: no public field, no
-//! public constructor, no `Clone`, `Copy`, `Default` or `Deserialize`.
+//! A [`Permit`] is made in one place, [`mint`](Permit::mint), which is private to the crate and
+//! called only by `protect.rs` after an allow was verified. Everything here keeps it that way: no
+//! public field, no public constructor, no `Clone`, `Copy`, `Default` or `Deserialize`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,8 +17,8 @@ use crate::{Action, Agent, AnyAction, Execution, IssuerId};
 
 /// Proof that `A` was allowed, verified and consumed, for one execution.
 ///
-/// A function that takes one cannot be called without one, and reads the authorized values from it: the
-/// permit owns the action that was decided on, and derefs to it.
+/// A function that takes one cannot be called without one, and reads the authorized values from it:
+/// the permit owns the action that was decided on, and derefs to it.
 ///
 /// ```
 /// use atlasent::{Action, Permit};
@@ -52,32 +52,35 @@ use crate::{Action, Agent, AnyAction, Execution, IssuerId};
 /// A permit says that its action was allowed, and that the permit was used up, at the moment of its
 /// [`timestamp`](Self::timestamp). It is meant to be used at once. What is certain afterwards:
 ///
-/// - **The values.** The permit owns its action, and the action was compared with what was decided on
-///   when the permit was made. Values behind an `Arc`, an atomic or a lock can still change after that:
-///   give actions plain values.
+/// - **The values.** The permit owns its action, and the action was compared with what was decided
+///   on when the permit was made. Values behind an `Arc`, an atomic or a lock can still change
+///   after that: give actions plain values.
 /// - **The time.** [`Guarded`](crate::Guarded) and the extractor `TakePermit` refuse a permit whose
-///   [`expires_at`](Self::expires_at) has passed. A body that starts late, from a queue or a spawned
-///   task, asks [`require_active`](Self::require_active) first.
+///   [`expires_at`](Self::expires_at) has passed. A body that starts late, from a queue or a
+///   spawned task, asks [`require_active`](Self::require_active) first.
 /// - **The world.** Whether the authority still stands by it, only the authority knows:
 ///   [`recheck`](Self::recheck) asks.
 /// - **The authority.** Any type can implement [`Authority`](crate::Authority) and say yes.
 ///   [`granted_by`](Self::granted_by) tells the permits of one from those of another; a `Guarded`
-///   checks it, and [`require_granted_by`](Self::require_granted_by) is for functions that do not use one.
+///   checks it, and [`require_granted_by`](Self::require_granted_by) is for functions that do not
+///   use one.
 #[must_use = "a permit is for the action that it names: run it, or do not ask"]
 pub struct Permit<A = AnyAction> {
     action: A,
-    // Shared with the execution's closing event, and in a box of its own so that a permit never has the
-    // layout of its record.
+    // Shared with the execution's closing event, and in a box of its own so that a permit never has
+    // the layout of its record.
     record: Arc<PermitRecord>,
     expiry: Expiry,
     granted_by: Option<IssuerId>,
-    // Invariant: a permit for `Act<for<'a> fn(&'a u8)>` must not turn into one for `Act<fn(&'static u8)>`.
-    // Both are action types of their own, and subtyping would convert one's permit into the other's.
+    // Invariant: a permit for `Act<for<'a> fn(&'a u8)>` must not turn into one for
+    // `Act<fn(&'static u8)>`. Both are action types of their own, and subtyping would convert one's
+    // permit into the other's.
     invariant: PhantomData<fn(A) -> A>,
 }
 
 impl<A: Action> Permit<A> {
-    /// The only constructor. `protect.rs` calls it once, after `evaluate` and `verify` have both said yes.
+    /// The only constructor. `protect.rs` calls it once, after `evaluate` and `verify` have both
+    /// said yes.
     pub(crate) fn mint(action: A, record: PermitRecord, granted_by: Option<IssuerId>) -> Self {
         Self {
             action,
@@ -88,8 +91,8 @@ impl<A: Action> Permit<A> {
         }
     }
 
-    /// The permit's id: the public one (`pt_…`) where the authority sends it, else the token, which is
-    /// used up.
+    /// The permit's id: the public one (`pt_…`) where the authority sends it, else the token, which
+    /// is used up.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.record.id
@@ -142,8 +145,9 @@ impl<A: Action> Permit<A> {
         self.action
     }
 
-    /// Starts the execution of the action, as far as traces are concerned: see [`Execution`]. For middleware, which hands the permit on
-    /// to what runs; `#[protect]` and `with_permit` do it by themselves.
+    /// Starts the execution of the action, as far as traces are concerned: see [`Execution`]. For
+    /// middleware, which hands the permit on to what runs; `#[protect]` and `with_permit` do it by
+    /// themselves.
     pub fn execution(&self) -> Execution {
         Execution::new(Arc::clone(&self.record))
     }
@@ -177,11 +181,13 @@ impl<A> fmt::Debug for Permit<A> {
     }
 }
 
-/// The trace that a permit leaves: for logs, databases and audits. It proves nothing and opens nothing.
+/// The trace that a permit leaves: for logs, databases and audits. It proves nothing and opens
+/// nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PermitRecord {
-    /// The permit's id, public (`pt_…`) or the used-up token. It serializes in full, and prints redacted.
+    /// The permit's id, public (`pt_…`) or the used-up token. It serializes in full, and prints
+    /// redacted.
     pub id: String,
     /// The agent that the permit was for.
     pub agent: Agent,

@@ -49,7 +49,8 @@ pub struct PermitInfo {
     /// The hash of what it was granted for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_hash: Option<String>,
-    /// The id of the evaluation that granted it. Older services use the permit's token for that, so it prints redacted.
+    /// The id of the evaluation that granted it. Older services use the permit's token for that, so
+    /// it prints redacted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<PermitToken>,
     /// Everything else in the answer.

@@ -1,5 +1,6 @@
-//! What `#[protect]` and `#[derive(Action)]` expand to calls of. Not an API: it changes with every release,
-//! and its public name holds the version, so that a macro never meets another version's runtime.
+//! What `#[protect]` and `#[derive(Action)]` expand to calls of. Not an API: it changes with every
+//! release, and its public name holds the version, so that a macro never meets another version's
+//! runtime.
 
 #![allow(
     clippy::missing_errors_doc,
@@ -132,8 +133,8 @@ async fn ask<P: Authority, A: Action>(question: Question<P, A>) -> Result<Permit
     Ok(gate.permit)
 }
 
-/// An [`AnyAction`] that `#[protect]` builds argument by argument. The first error stays, so that the
-/// expansion has one place that can refuse.
+/// An [`AnyAction`] that `#[protect]` builds argument by argument. The first error stays, so that
+/// the expansion has one place that can refuse.
 #[derive(Debug)]
 pub struct Draft(Result<AnyAction, Error>);
 

@@ -41,13 +41,13 @@ impl<A> fmt::Debug for Gate<A> {
     }
 }
 
-/// A permit for `agent` to do `action`, once: [`AuthorityExt::protect`](crate::AuthorityExt::protect) as a
-/// function.
+/// A permit for `agent` to do `action`, once:
+/// [`AuthorityExt::protect`](crate::AuthorityExt::protect) as a function.
 ///
 /// # Errors
 ///
-/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is no third
-/// outcome.
+/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is
+/// no third outcome.
 pub async fn protect<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -150,8 +150,8 @@ fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<P
     }
 }
 
-/// A verification that is valid, agrees with itself, and names this agent and action. Anything else is a
-/// refusal.
+/// A verification that is valid, agrees with itself, and names this agent and action. Anything else
+/// is a refusal.
 fn require_valid(
     request: &EvaluateRequest,
     evaluation: &Evaluation,
@@ -193,8 +193,8 @@ fn require_valid(
     .into())
 }
 
-/// The action as it was when it was decided on. One whose values changed meanwhile, behind an `Arc` or
-/// an atomic, is a refusal: the permit is for the values that were authorized.
+/// The action as it was when it was decided on. One whose values changed meanwhile, behind an `Arc`
+/// or an atomic, is a refusal: the permit is for the values that were authorized.
 fn require_unchanged(
     request: &EvaluateRequest,
     evaluation: &Evaluation,

@@ -33,7 +33,8 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// Shows the names of a JSON object's members, and of any other JSON nothing: its values may be anything.
+/// Shows the names of a JSON object's members, and of any other JSON nothing: its values may be
+/// anything.
 pub(crate) struct Names<'a>(pub(crate) &'a Value);
 
 impl fmt::Debug for Names<'_> {

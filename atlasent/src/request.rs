@@ -50,16 +50,16 @@ impl EvaluateRequest {
         })
     }
 
-    /// Adds the optional fields. A second call adds to the first: a field that both set has the second's value, but for
-    /// [`RequestOptions::require_approval`], which stays asked for.
+    /// Adds the optional fields. A second call adds to the first: a field that both set has the
+    /// second's value, but for [`RequestOptions::require_approval`], which stays asked for.
     #[must_use]
     pub fn with_options(mut self, options: RequestOptions) -> Self {
         self.options.merge(options);
         self
     }
 
-    /// Asks for the decision only. No permit can come of it, so `protect` never asks this way. A second call replaces the
-    /// first.
+    /// Asks for the decision only. No permit can come of it, so `protect` never asks this way. A
+    /// second call replaces the first.
     #[must_use]
     pub fn shadow(mut self, shadow: bool) -> Self {
         self.shadow = Some(shadow);

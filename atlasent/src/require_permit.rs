@@ -8,8 +8,9 @@ use crate::{Action, Agent, AnyAction, Authority, AuthorityExt, Context, Error, P
 
 /// An operation on one resource in one environment, and who is to perform it.
 ///
-/// Its context holds `resource_id` and `environment` beside the fields that the caller sets. A field of the caller's
-/// never takes their place, so what the policies decide on is what was named here.
+/// Its context holds `resource_id` and `environment` beside the fields that the caller sets. A
+/// field of the caller's never takes their place, so what the policies decide on is what was named
+/// here.
 ///
 /// ```
 /// use atlasent::{Action, ProtectedAction};
@@ -37,7 +38,8 @@ impl ProtectedAction {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when the action's or the agent's name is empty or longer than 256 characters.
+    /// [`Error::Invalid`] when the action's or the agent's name is empty or longer than 256
+    /// characters.
     pub fn new(
         action_type: impl Into<Cow<'static, str>>,
         agent: impl ToAgent,
@@ -52,14 +54,16 @@ impl ProtectedAction {
         })
     }
 
-    /// Replaces the fields that stand beside the resource and the environment, those that were set before included.
+    /// Replaces the fields that stand beside the resource and the environment, those that were set
+    /// before included.
     #[must_use]
     pub fn with_context(self, context: Context) -> Self {
         let action = self.action.with_context(context);
         Self { action, ..self }
     }
 
-    /// Sets one field of the context. Calls with different keys add up; a second call with the same key replaces its value.
+    /// Sets one field of the context. Calls with different keys add up; a second call with the same
+    /// key replaces its value.
     ///
     /// # Errors
     ///
@@ -92,9 +96,9 @@ impl ProtectedAction {
     }
 }
 
-// `resource` stays none: the contract's request for `require_permit` has three fields, and names the resource in the
-// context alone (part A, Combinators). An authority that saw it in both places would bind the permit to more than the
-// SDKs' requests say.
+// `resource` stays none: the contract's request for `require_permit` has three fields, and names
+// the resource in the context alone (part A, Combinators). An authority that saw it in both places
+// would bind the permit to more than the SDKs' requests say.
 impl Action for ProtectedAction {
     fn name(&self) -> &str {
         self.action.name()
@@ -109,7 +113,8 @@ impl Action for ProtectedAction {
 }
 
 /// Runs `body` with a permit for `action`, or not at all:
-/// [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), for an action that names its agent.
+/// [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), for an action that names its
+/// agent.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -128,8 +133,8 @@ impl Action for ProtectedAction {
 ///
 /// # Errors
 ///
-/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer, and whatever `body`
-/// returns.
+/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer, and
+/// whatever `body` returns.
 pub fn require_permit<P, T, E, B, F>(
     authority: &P,
     action: ProtectedAction,

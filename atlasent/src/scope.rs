@@ -11,7 +11,7 @@ const MISSING: &str = "SCOPE_MISSING";
 /// The code of a refusal because the claims are another agent's.
 const OF_ANOTHER: &str = "SCOPE_OF_ANOTHER_AGENT";
 
-/// A scope, whom the claims are of, and whether they grant it.
+/// A required scope, the subject of the claims, and whether they grant it.
 #[derive(Debug)]
 pub(crate) struct Checked {
     required: String,
@@ -70,7 +70,8 @@ impl Checked {
     }
 }
 
-/// Something that holds the claims of a verified ATI token: the claims themselves, or a pointer to them.
+/// Something that holds the claims of a verified ATI token: the claims themselves, or a pointer to
+/// them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` holds no verified ATI claims",
     label = "this is not an `ati_client::Claims`",

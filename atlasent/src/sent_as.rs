@@ -1,7 +1,7 @@
 //! The id under which a client sent a request.
 
-/// The `X-Request-ID` that a request was sent under. An answer says nothing of it, so two answers that say the same are
-/// equal, however they were asked for.
+/// The `X-Request-ID` that a request was sent under. An answer says nothing of it, so two answers
+/// that say the same are equal, however they were asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SentAs(pub(crate) Option<String>);
 

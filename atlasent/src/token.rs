@@ -27,7 +27,8 @@ const MAX_LEN: usize = 8 * 1024;
 pub struct PermitToken(String);
 
 impl PermitToken {
-    /// Takes a token as it is. An empty one is taken too, since it can stand on the wire; it opens nothing.
+    /// Takes a token as it is. An empty one is taken too, since it can stand on the wire; it opens
+    /// nothing.
     ///
     /// # Errors
     ///

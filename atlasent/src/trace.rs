@@ -1,8 +1,8 @@
-//! What the path to a permit, and the execution under it, tell `tracing`. Never a secret, and no text from outside that
-//! is not escaped: a subscriber may write it as it comes.
+//! What the path to a permit, and the execution under it, tell `tracing`. Never a secret, and no
+//! text from outside that is not escaped: a subscriber may write it as it comes.
 //!
-//! Everything goes to the target `atlasent`. A request is a span `protect` with its action and agent; inside
-//! it stands one event for the outcome. An execution closes with one event.
+//! Everything goes to the target `atlasent`. A request is a span `protect` with its action and
+//! agent; inside it stands one event for the outcome. An execution closes with one event.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

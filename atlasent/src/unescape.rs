@@ -5,8 +5,9 @@ use std::borrow::Cow;
 /// How many layers of escapes are looked behind: JSON in a string of JSON has two.
 const LAYERS: usize = 4;
 
-/// Whether a text holds a secret, as it is or behind escapes: those of JSON and of Rust's `Debug` (`\"`, `\/`,
-/// `\u0070`, `\u{70}`, `\x70`), and those of URLs (`%70`). A secret of no characters is in no text.
+/// Whether a text holds a secret, as it is or behind escapes: those of JSON and of Rust's `Debug`
+/// (`\"`, `\/`, `\u0070`, `\u{70}`, `\x70`), and those of URLs (`%70`). A secret of no characters
+/// is in no text.
 pub(crate) fn holds(text: &str, secret: &str) -> bool {
     if secret.is_empty() {
         return false;

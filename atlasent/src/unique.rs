@@ -1,6 +1,7 @@
 //! Reads JSON in which no key stands twice.
 //!
-//! `serde_json` keeps the last of two values that stand under one key; another program may keep the first.
+//! `serde_json` keeps the last of two values that stand under one key; another program may keep the
+//! first.
 
 use std::cell::Cell;
 use std::fmt;
@@ -29,7 +30,8 @@ pub(crate) fn object<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(Fields(Reader::NAMING))
 }
 
-/// The fields of an object in an answer. The error repeats nothing of it, since anything may be a secret there.
+/// The fields of an object in an answer. The error repeats nothing of it, since anything may be a
+/// secret there.
 #[cfg(feature = "client")]
 pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -45,7 +47,8 @@ pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
-/// A value of an answer, unless it is nested deeper than 64 levels, or a key stands twice in it. Such a value is passed over.
+/// A value of an answer, unless it is nested deeper than 64 levels, or a key stands twice in it.
+/// Such a value is passed over.
 pub(crate) struct Shallow(pub(crate) Option<Value>);
 
 /// How deep a [`Shallow`] value is. `serde_json` itself fails at 128 levels.
@@ -70,8 +73,8 @@ struct Reader<'a> {
     names_keys: bool,
     /// How many more levels are read.
     levels: usize,
-    /// Told when there are more than these, or a key stands twice. Without it, the first depends on the format, and the second
-    /// is an error.
+    /// Told when there are more than these, or a key stands twice. Without it, the first depends on
+    /// the format, and the second is an error.
     is_cut: Option<&'a Cell<bool>>,
 }
 

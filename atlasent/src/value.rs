@@ -1,7 +1,8 @@
 //! Turns what serializes into a JSON value, and refuses what `serde_json` would lose on the way.
 //!
-//! `serde_json` writes a number that is not finite as `null`, which a policy reads as an absent field, and keeps the
-//! last of two values that stand under one key. Either would let a policy decide on something else than what runs.
+//! `serde_json` writes a number that is not finite as `null`, which a policy reads as an absent
+//! field, and keeps the last of two values that stand under one key. Either would let a policy
+//! decide on something else than what runs.
 
 use std::fmt;
 

@@ -15,7 +15,8 @@ use crate::{EvaluateRequest, OtherFields, PermitOutcome, PermitToken, RateLimit}
 
 /// The question whether a permit is good; asking consumes it.
 ///
-/// An empty `action_type` or `actor_id` means that it is not restated. `protect` always restates both.
+/// An empty `action_type` or `actor_id` means that it is not restated. `protect` always restates
+/// both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VerifyRequest {
@@ -56,8 +57,8 @@ impl VerifyRequest {
         }
     }
 
-    /// The question that belongs to an evaluation: it restates the action and the agent, binds the permit to
-    /// what was asked, and names the environment when the context holds one as a string.
+    /// The question that belongs to an evaluation: it restates the action and the agent, binds the
+    /// permit to what was asked, and names the environment when the context holds one as a string.
     #[must_use]
     pub fn restating(request: &EvaluateRequest, permit_token: PermitToken) -> Self {
         Self {
@@ -76,8 +77,8 @@ impl VerifyRequest {
 
 /// The answer to a [`VerifyRequest`].
 ///
-/// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts itself or
-/// names somebody else.
+/// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts
+/// itself or names somebody else.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ObjectAndOthers<WireVerification>")]
 #[non_exhaustive]
@@ -165,11 +166,11 @@ impl Verification {
         }
     }
 
-    /// Returns whether the answer says that the permit is good and now used up, and nothing in it says
-    /// otherwise.
+    /// Returns whether the answer says that the permit is good and now used up, and nothing in it
+    /// says otherwise.
     ///
-    /// Absent fields say nothing. `consumed: false` says that the permit can be used again, so it is not
-    /// good for a single execution.
+    /// Absent fields say nothing. `consumed: false` says that the permit can be used again, so it
+    /// is not good for a single execution.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let is = |said: &Option<String>, good: &[&str]| {
@@ -182,7 +183,8 @@ impl Verification {
             && is(&self.decision, &["allow"])
     }
 
-    /// What is wrong with the permit, when the outcome or the code says one of the four known causes.
+    /// What is wrong with the permit, when the outcome or the code says one of the four known
+    /// causes.
     #[must_use]
     pub fn permit_outcome(&self) -> Option<PermitOutcome> {
         [&self.outcome, &self.verify_error_code]
@@ -205,7 +207,8 @@ impl Verification {
     }
 }
 
-/// Prints the names of the approval's members only, as a context does: their values may be anything.
+/// Prints the names of the approval's members only, as a context does: their values may be
+/// anything.
 impl fmt::Debug for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

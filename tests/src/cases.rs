@@ -44,8 +44,8 @@ pub struct Case<T> {
     pub says: Says,
 }
 
-/// What a reply means by the contract. Written down here case by case, and never computed by the code under
-/// test.
+/// What a reply means by the contract. Written down here case by case, and never computed by the
+/// code under test.
 #[derive(Clone, Debug)]
 pub enum Says {
     /// Go on.

@@ -58,7 +58,8 @@ fn claims(scope: &str) -> Claims {
     Claims::builder("agent-7").scope(scope).build().unwrap()
 }
 
-/// What came of it: the scope that was missing, and how often the body ran and the authority was asked.
+/// What came of it: the scope that was missing, and how often the body ran and the authority was
+/// asked.
 fn outcome(tools: &Tools, result: Result<(), Error>) -> (Option<String>, usize, usize) {
     let missing = result.err().map(|error| {
         let denied = error.denied().unwrap();

@@ -134,7 +134,8 @@ fn white_space_and_foreign_letters_are_refused() {
 fn a_token_has_at_most_8_kib() {
     assert_eq!(MAX_TOKEN_BYTES, 8192);
     let long = |bytes: usize| {
-        // 43 for the signature and two dots; four letters carry three bytes, so spaces fill the payload up.
+        // 43 for the signature and two dots; four letters carry three bytes, so spaces fill the
+        // payload up.
         let room = (bytes - encode(HEADER).len() - 45) * 3 / 4;
         let claims = good().to_string();
         let token = forge(HEADER, format!("{claims:room$}"));

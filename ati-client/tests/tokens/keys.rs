@@ -155,7 +155,8 @@ fn a_key_of_another_curve_is_called_that() {
 
 #[test]
 fn a_damaged_key_is_refused_when_it_is_loaded() {
-    // Of the private key, one letter that is within the scalar; of the public one, one within the point.
+    // Of the private key, one letter that is within the scalar; of the public one, one within the
+    // point.
     let damage = |pem: &[u8], line: usize| {
         let mut lines: Vec<String> = String::from_utf8_lossy(pem)
             .lines()
@@ -197,7 +198,8 @@ fn a_token_of_another_key_is_refused() {
         verified_by(&by_secret, VerifyingKey::from_hex(&reversed).unwrap()),
         Err(Error::BadSignature)
     );
-    // HMAC fills a short key up with zeros: with more of them it is the same key, with other bytes it is not.
+    // HMAC fills a short key up with zeros: with more of them it is the same key, with other bytes
+    // it is not.
     let longer = VerifyingKey::from_hex(&format!("{SECRET}01")).unwrap();
     assert_eq!(verified_by(&by_secret, longer), Err(Error::BadSignature));
 

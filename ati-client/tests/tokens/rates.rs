@@ -146,7 +146,8 @@ fn no_window_ever_holds_more_than_the_rate() {
                 "{limit}/s let through {} at {now}",
                 last + 1
             );
-            // Up to 256 calls are told apart to the microsecond; above, one may be held up for a 256th of the unit.
+            // Up to 256 calls are told apart to the microsecond; above, one may be held up for a
+            // 256th of the unit.
             let late = through.iter().filter(|at| now - **at < 1004).count();
             assert!(
                 is_through || late >= limit,
@@ -279,7 +280,8 @@ fn a_token_with_a_lower_rate_waits_for_what_an_earlier_one_used() {
 fn one_rate_that_cannot_be_read_refuses_the_token() {
     let limiter = RateLimiter::new(10);
     let ati = serde_json::json!({"v": 1, "rate": {"tool:b": "10/fortnight"}});
-    // It is a token that ATI's own issuers can write, so it is believed; but nothing may be called with it.
+    // It is a token that ATI's own issuers can write, so it is believed; but nothing may be called
+    // with it.
     let agent = verify(&with("ati", ati)).unwrap();
     assert_eq!(
         check(&limiter, &agent, "tool:a", after(0)),

@@ -27,7 +27,8 @@ pub(super) fn evaluate() -> Vec<u8> {
     request
 }
 
-/// The whole request whether a permit is good, up to the token, and what comes after it. Tokens are of one length.
+/// The whole request whether a permit is good, up to the token, and what comes after it. Tokens are
+/// of one length.
 pub(super) fn verify(token_length: usize) -> (Vec<u8>, Vec<u8>) {
     let hash = execution_hash_of_text(ACTION, AGENT, &context()).unwrap();
     let before = r#"{"permit_token":""#;

@@ -55,8 +55,8 @@ impl PoliciesBuilder {
         self
     }
 
-    /// Sets the schema, in Cedar's own syntax. With one, policies are validated strictly at load, and
-    /// requests that do not conform to it are denied.
+    /// Sets the schema, in Cedar's own syntax. With one, policies are validated strictly at load,
+    /// and requests that do not conform to it are denied.
     ///
     /// There is one schema: a second call makes `build` fail, since neither may be dropped.
     pub fn schema(mut self, name: &str, text: impl Into<String>) -> Self {
@@ -64,7 +64,8 @@ impl PoliciesBuilder {
         self
     }
 
-    /// Sets the entities, in Cedar's JSON form: the groups, attributes and tags that policies refer to.
+    /// Sets the entities, in Cedar's JSON form: the groups, attributes and tags that policies refer
+    /// to.
     ///
     /// There is one text of them: a second call makes `build` fail, since neither may be dropped.
     pub fn entities(mut self, name: &str, json: impl Into<String>) -> Self {
@@ -77,8 +78,8 @@ impl PoliciesBuilder {
     /// # Errors
     ///
     /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
-    /// ids that are used twice, a second schema, a second text of entities, and with a schema, policies and entities that
-    /// do not conform to it.
+    /// ids that are used twice, a second schema, a second text of entities, and with a schema,
+    /// policies and entities that do not conform to it.
     pub fn build(self) -> Result<Policies, PolicyError> {
         let mut problems = self.repeated_names();
         problems.extend(second(&self.schemas, "schema"));
@@ -258,7 +259,8 @@ fn parse_entities(
     source: &Source,
     schema: Option<&Schema>,
 ) -> Result<Entities, Vec<PolicyProblem>> {
-    // Cedar does not say where in the text an entity stands, `serde_json` does for what is not JSON.
+    // Cedar does not say where in the text an entity stands, `serde_json` does for what is not
+    // JSON.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&source.text) {
         let (line, column) = (error.line(), error.column());
         let message = error.to_string();

@@ -62,8 +62,8 @@ impl KeyBook {
         book
     }
 
-    /// The keys of a file as well, as it is at any time. They add to fixed keys and those of a database; a second call
-    /// replaces the file.
+    /// The keys of a file as well, as it is at any time. They add to fixed keys and those of a
+    /// database; a second call replaces the file.
     ///
     /// # Errors
     ///
@@ -74,8 +74,8 @@ impl KeyBook {
         Ok(self)
     }
 
-    /// The keys of a database as well, as they are at any time. They add to fixed keys and those of a file; a second call
-    /// replaces the database.
+    /// The keys of a database as well, as they are at any time. They add to fixed keys and those of
+    /// a file; a second call replaces the database.
     ///
     /// # Errors
     ///

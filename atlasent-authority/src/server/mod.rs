@@ -1,7 +1,9 @@
-//! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the SDKs of all languages.
+//! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the
+//! SDKs of all languages.
 //!
-//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: a place among those that are
-//! answered at a time, an API key, its networks and its rate. Behind it, each file holds the endpoints of one subject.
+//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: a place
+//! among those that are answered at a time, an API key, its networks and its rate. Behind it, each
+//! file holds the endpoints of one subject.
 
 mod about;
 mod answers;
@@ -62,7 +64,8 @@ pub struct Server<S: Store> {
 }
 
 impl<S: Store> Server<S> {
-    /// A server for an authority, that lets the holders of `keys` in and signs exports by `signing`.
+    /// A server for an authority, that lets the holders of `keys` in and signs exports by
+    /// `signing`.
     pub fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
         Self {
             app: App::new(authority, keys, signing),
@@ -77,8 +80,9 @@ impl<S: Store> Server<S> {
         self
     }
 
-    /// Reads the policies of a folder again whenever they change, or the process is told to (`SIGHUP`). A second
-    /// call replaces the folder, since an authority decides by one set of policies.
+    /// Reads the policies of a folder again whenever they change, or the process is told to
+    /// (`SIGHUP`). A second call replaces the folder, since an authority decides by one set of
+    /// policies.
     pub fn watch(mut self, policies: PolicyFolder) -> Self {
         self.policies = Some(policies);
         self
@@ -90,8 +94,8 @@ impl<S: Store> Server<S> {
         self
     }
 
-    /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither keys nor policies again,
-    /// and archives nothing.
+    /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither
+    /// keys nor policies again, and archives nothing.
     pub fn into_router(self) -> Router {
         router(Arc::new(self.app))
     }

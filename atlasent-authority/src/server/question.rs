@@ -15,8 +15,8 @@ use crate::keys::ApiKey;
 #[derive(Debug)]
 pub(super) struct Evaluate {
     pub(super) request: EvaluateRequest,
-    /// The hash that the caller will restate at verification. It is over the context as it was written: programs
-    /// differ in how they spell numbers.
+    /// The hash that the caller will restate at verification. It is over the context as it was
+    /// written: programs differ in how they spell numbers.
     pub(super) execution_hash: String,
 }
 
@@ -72,7 +72,8 @@ struct WireVerify {
     api_key: Option<String>,
 }
 
-/// Reads a question whether a permit is good. One without a token is a question, too: its answer is no.
+/// Reads a question whether a permit is good. One without a token is a question, too: its answer is
+/// no.
 pub(super) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, Problem> {
     let wire: WireVerify = body::parse(bytes)?;
     body::check_key(wire.api_key.as_deref(), key)?;
@@ -153,8 +154,8 @@ fn read_context(text: &str) -> Result<Context, Problem> {
     if !text.starts_with('{') {
         return Err(Problem::invalid("`context` has to be an object"));
     }
-    // It was read once, as a whole; what is left to go wrong is its depth, a number too large for any program, or a key that
-    // stands twice (contract, part B).
+    // It was read once, as a whole; what is left to go wrong is its depth, a number too large for
+    // any program, or a key that stands twice (contract, part B).
     serde_json::from_str(text).map_err(|error| {
         let text = format!("`context` cannot be read: {}", body::said(&error));
         match error.classify() {

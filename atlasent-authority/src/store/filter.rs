@@ -6,7 +6,8 @@ use crate::chain::{SealedEvent, format_time};
 
 /// Which events are meant: those that pass everything that is set. The default is all.
 ///
-/// A filter by time leaves a stretch without gaps, which verifies as a whole. One by type or agent leaves gaps.
+/// A filter by time leaves a stretch without gaps, which verifies as a whole. One by type or agent
+/// leaves gaps.
 ///
 /// ```
 /// use atlasent_authority::EventFilter;
@@ -31,7 +32,8 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Only events of these types, such as `evaluate.deny`. None at all means every type. A second call replaces the list.
+    /// Only events of these types, such as `evaluate.deny`. None at all means every type. A second
+    /// call replaces the list.
     pub fn types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.types = types.into_iter().map(Into::into).collect();
         self
@@ -60,8 +62,8 @@ impl EventFilter {
         self
     }
 
-    /// Only events up to this sequence number, so that what is appended meanwhile stays out. Of two calls, the lower number
-    /// holds.
+    /// Only events up to this sequence number, so that what is appended meanwhile stays out. Of two
+    /// calls, the lower number holds.
     pub fn through(mut self, sequence: u64) -> Self {
         self.through = Some(
             self.through

@@ -31,12 +31,13 @@ use crate::chain::{ChainHead, SealedEvent};
 
 /// A ledger and an audit chain that change together.
 ///
-/// Each change is one transaction: it sees the cells that it names as they are, decides what becomes of them, and
-/// says what the chain records of that. All of it is kept, durably, before [`commit`](Store::commit) returns, or
-/// nothing is. No two changes overlap, not even those of two processes that share the store: of several that
-/// consume the same permit, one finds it issued.
+/// Each change is one transaction: it sees the cells that it names as they are, decides what
+/// becomes of them, and says what the chain records of that. All of it is kept, durably, before
+/// [`commit`](Store::commit) returns, or nothing is. No two changes overlap, not even those of two
+/// processes that share the store: of several that consume the same permit, one finds it issued.
 ///
-/// A store decides nothing. [`Batch`] runs the changes; a store loads what they read and keeps what they leave.
+/// A store decides nothing. [`Batch`] runs the changes; a store loads what they read and keeps what
+/// they leave.
 pub trait Store: Send + Sync + 'static {
     /// Makes one change.
     ///
@@ -44,8 +45,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when nothing was kept, or when that is not known: what was kept is then found at the next
-    /// change.
+    /// [`StoreError`] when nothing was kept, or when that is not known: what was kept is then found
+    /// at the next change.
     fn commit<T: Send + 'static>(
         &self,
         now: Timestamp,
@@ -53,7 +54,8 @@ pub trait Store: Send + Sync + 'static {
         change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 
-    /// At most `limit` events that pass the filter and whose sequence number is above `after`, oldest first.
+    /// At most `limit` events that pass the filter and whose sequence number is above `after`,
+    /// oldest first.
     ///
     /// # Errors
     ///
@@ -75,8 +77,8 @@ pub trait Store: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Counts one more call under `counter` in the minute numbered `minute`, and says how many there are now. Counts
-    /// of past minutes may be forgotten, and need not survive a crash.
+    /// Counts one more call under `counter` in the minute numbered `minute`, and says how many
+    /// there are now. Counts of past minutes may be forgotten, and need not survive a crash.
     ///
     /// # Errors
     ///
@@ -95,7 +97,8 @@ pub trait Store: Send + Sync + 'static {
     fn status(&self) -> impl Future<Output = Result<StoreStatus, StoreError>> + Send;
 }
 
-/// How long a cell is still known after its time, so that it is refused as expired and not as unknown.
+/// How long a cell is still known after its time, so that it is refused as expired and not as
+/// unknown.
 #[cfg(any(feature = "redb", feature = "postgres"))]
 const REMEMBERED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
@@ -104,7 +107,8 @@ const REMEMBERED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 pub struct StoreStatus {
     /// The end of the chain.
     pub head: ChainHead,
-    /// The sequence number of the last event that was dropped from the chain's beginning; 0 when none was.
+    /// The sequence number of the last event that was dropped from the chain's beginning; 0 when
+    /// none was.
     pub dropped: u64,
     /// How many cells there are: permits, and first answers to requests with an id.
     pub cells: u64,

@@ -14,8 +14,8 @@ use axum::routing::future::RouteFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// A built [`ProtectedRouter`](crate::ProtectedRouter). It is served, or nested into another router as a service, and takes no more
-/// routes: there is no way to add one that asks for nothing.
+/// A built [`ProtectedRouter`](crate::ProtectedRouter). It is served, or nested into another router
+/// as a service, and takes no more routes: there is no way to add one that asks for nothing.
 #[derive(Clone)]
 pub struct ProtectedApp(Router);
 

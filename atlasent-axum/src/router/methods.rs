@@ -33,8 +33,8 @@ impl<S> ProtectedMethodRouter<S> {
     }
 }
 
-/// What a route asks for, given its handler: an [`Access`] goes with any, and [`by_signature`](crate::by_signature()) with those whose
-/// signature shows it.
+/// What a route asks for, given its handler: an [`Access`] goes with any, and
+/// [`by_signature`](crate::by_signature()) with those whose signature shows it.
 ///
 /// `T` is the type of the handler's signature, as in axum's `Handler`.
 #[diagnostic::on_unimplemented(

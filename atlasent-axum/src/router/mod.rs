@@ -1,8 +1,8 @@
 //! A router in which every route says what it asks for, and anything else is refused.
 //!
-//! axum's own router loses routes to the order in which it is built: a layer covers the routes that are there when it is added, and
-//! no other. Nothing is built here before all is declared, so there is no order to get wrong, and what comes out takes no more
-//! routes.
+//! axum's own router loses routes to the order in which it is built: a layer covers the routes that
+//! are there when it is added, and no other. Nothing is built here before all is declared, so there
+//! is no order to get wrong, and what comes out takes no more routes.
 
 mod app;
 mod handler;
@@ -30,7 +30,8 @@ use crate::HasAuthority;
 use handler::respond;
 use methods::Method;
 
-/// A router in which every route names its action, or says that it is public. An undeclared method and an unmatched path are refused.
+/// A router in which every route names its action, or says that it is public. An undeclared method
+/// and an unmatched path are refused.
 ///
 /// ```
 /// # use ati_client::Verifier;
@@ -49,8 +50,8 @@ use methods::Method;
 /// }
 /// ```
 ///
-/// The state has an authority ([`HasAuthority`]). What is asked for is shown by [`table`](Self::table): print it at start-up, and hold
-/// on to it in a test.
+/// The state has an authority ([`HasAuthority`]). What is asked for is shown by
+/// [`table`](Self::table): print it at start-up, and hold on to it in a test.
 #[must_use]
 pub struct ProtectedRouter<S = crate::SharedAuthority> {
     authentication: Option<Authentication>,
@@ -66,7 +67,8 @@ struct Declared<S> {
     method: Method<S>,
 }
 
-// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong with a state.
+// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong
+// with a state.
 impl<S> ProtectedRouter<S> {
     /// A router without any route, so that all requests are refused.
     pub fn new() -> Self
@@ -111,8 +113,9 @@ impl<S> ProtectedRouter<S> {
         self
     }
 
-    /// Adds the routes of another router below `prefix`, with the authentication that it has, if it has one. Refusals are put to the
-    /// caller as this router does it. Unlike in axum, handlers and targets see the whole path.
+    /// Adds the routes of another router below `prefix`, with the authentication that it has, if it
+    /// has one. Refusals are put to the caller as this router does it. Unlike in axum, handlers and
+    /// targets see the whole path.
     pub fn nest(mut self, prefix: &str, router: Self) -> Self {
         let prefix = prefix.trim_end_matches('/');
         self.take_in(router, |path| match path {

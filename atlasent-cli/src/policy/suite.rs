@@ -1,7 +1,7 @@
 //! The file that `atlasent policy test` reads: questions, and the answers that they have to get.
 //!
-//! Read straight from the text and never through loose JSON values: a misspelled or repeated field would be an
-//! expectation that nobody checks.
+//! Read straight from the text and never through loose JSON values: a misspelled or repeated field
+//! would be an expectation that nobody checks.
 
 use std::fmt;
 use std::fs;
@@ -74,7 +74,8 @@ impl Case {
     }
 }
 
-/// An optional field that is there. `null` would be a doubtful way to expect nothing, and is refused.
+/// An optional field that is there. `null` would be a doubtful way to expect nothing, and is
+/// refused.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

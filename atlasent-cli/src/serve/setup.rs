@@ -92,8 +92,8 @@ impl Setup {
     }
 }
 
-/// The keys that are taken: the one that is given, and those of the file, or of the database if servers share one. Where there
-/// is none at all, one is made.
+/// The keys that are taken: the one that is given, and those of the file, or of the database if
+/// servers share one. Where there is none at all, one is made.
 async fn keys(
     variable: Option<&str>,
     data: &Path,

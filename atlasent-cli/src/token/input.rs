@@ -53,7 +53,8 @@ fn bounded(stdin: impl Read) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Without the one line end that `echo` and its like add. Any further white space is part of the token, which is refused for it.
+/// Without the one line end that `echo` and its like add. Any further white space is part of the
+/// token, which is refused for it.
 fn without_line_end(bytes: &[u8]) -> &[u8] {
     match bytes.strip_suffix(b"\n") {
         Some(line) => line.strip_suffix(b"\r").unwrap_or(line),

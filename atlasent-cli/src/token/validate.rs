@@ -46,7 +46,8 @@ pub(crate) struct Validate {
     leeway: Duration,
 }
 
-/// Verifies the token. What is wrong with keys and settings is said first, for without them no token can be judged.
+/// Verifies the token. What is wrong with keys and settings is said first, for without them no
+/// token can be judged.
 pub(crate) fn run(arguments: &Validate) -> Result<Output, Failure> {
     let mut verifier = VerifierBuilder::from_env()
         .map_err(Failure::misuse)?

@@ -1,9 +1,9 @@
 //! Sync functions that return a future: the code to protect is inside the future, not around it.
 //!
-//! Two forms are opened. `Box::pin(async move { ... })`, as written by hand, is protected from its first
-//! statement on. What `#[async_trait]` makes of an `async fn` (it expands before the attributes of the methods
-//! in it) begins with bindings of the parameters; those stay in front, so that the arguments of `#[protect]`
-//! see the names that the user wrote.
+//! Two forms are opened. `Box::pin(async move { ... })`, as written by hand, is protected from its
+//! first statement on. What `#[async_trait]` makes of an `async fn` (it expands before the
+//! attributes of the methods in it) begins with bindings of the parameters; those stay in front, so
+//! that the arguments of `#[protect]` see the names that the user wrote.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};

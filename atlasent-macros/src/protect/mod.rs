@@ -38,7 +38,8 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
             expand::expand(&function, plan, &arguments, permit, &runtime)
         }
         (Err(error), ..) => fallback::stub(&error, &function, permit.as_ref()),
-        // Not reached: whatever is missing has left an error. Were it reached, nothing unprotected comes out.
+        // Not reached: whatever is missing has left an error. Were it reached, nothing unprotected
+        // comes out.
         (Ok(()), ..) => TokenStream::new(),
     }
 }

@@ -6,8 +6,8 @@ use syn::{
     GenericArgument, Path, PathArguments, ReturnType, Token, Type, TypeInfer, TypeParamBound,
 };
 
-/// The output of `impl Future`, `Pin<Box<dyn Future>>` and `BoxFuture`, `_` where the type does not show it. None
-/// for a type that is no future.
+/// The output of `impl Future`, `Pin<Box<dyn Future>>` and `BoxFuture`, `_` where the type does not
+/// show it. None for a type that is no future.
 pub(crate) fn future_output(ty: &Type) -> Option<Type> {
     match ty {
         Type::ImplTrait(ty) => output_among(&ty.bounds),

@@ -27,9 +27,10 @@ pub(crate) struct Anonymous;
 
 /// Lets a request through when its ATI token says who is asking, and what that agent may use.
 ///
-/// The token stands in `Authorization: Bearer <token>` (RFC 6750). There must be exactly one such header; a token that may not be
-/// believed is answered with 401, a path that is not in normal form (RFC 3986 §6.2.2) with 400, a scope that is not granted with 403,
-/// and a rate that is used up with 429. The verified [`Claims`] are put into the request's extensions.
+/// The token stands in `Authorization: Bearer <token>` (RFC 6750). There must be exactly one such
+/// header; a token that may not be believed is answered with 401, a path that is not in normal form
+/// (RFC 3986 §6.2.2) with 400, a scope that is not granted with 403, and a rate that is used up
+/// with 429. The verified [`Claims`] are put into the request's extensions.
 ///
 /// ```
 /// use ati_client::{ReplayGuard, VerifiedCache, SigningKey, Verifier};
@@ -92,8 +93,8 @@ enum Scope {
 type ScopeOf = dyn Fn(&Parts) -> Result<String, Refusal> + Send + Sync;
 
 impl AtiLayer {
-    /// A layer that lets every agent through whose token `verifier` believes. The verifier's cache and replay guard, if it has
-    /// them, hold here as well.
+    /// A layer that lets every agent through whose token `verifier` believes. The verifier's cache
+    /// and replay guard, if it has them, hold here as well.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         Self {
@@ -150,7 +151,7 @@ impl<S: RateStore> AtiLayer<S> {
         self.with(|config| config.scopes.push(Scope::From(required)))
     }
 
-    /// Names the realm in the challenges of this layer, and of all that is inside of it (RFC 9110
+    /// Names the realm in the challenges of this layer and of everything inside it (RFC 9110
     /// §11.5). A second call replaces it.
     ///
     /// A realm that is not printable ASCII is a misconfiguration: every request is refused with

@@ -16,7 +16,8 @@ use super::Config;
 use crate::challenge::Protection;
 use crate::{Refusal, ResponseBody, ready};
 
-/// A service whose requests have to come from a known agent. It comes from [`AtiLayer`](crate::AtiLayer).
+/// A service whose requests have to come from a known agent. It comes from
+/// [`AtiLayer`](crate::AtiLayer).
 pub struct AtiService<I, S = MemoryRates> {
     inner: I,
     config: Arc<Config<S>>,
@@ -47,7 +48,8 @@ where
         let (mut parts, body) = request.into_parts();
         let state = match self.config.identify(&mut parts) {
             Err(refusal) => {
-                // What the inner service has reserved by being ready, such as a place under a limit, is given back.
+                // What the inner service has reserved by being ready, such as a place under a
+                // limit, is given back.
                 drop(ready::take(&mut self.inner));
                 State::Refused {
                     response: Some(self.config.refuse(&refusal, &parts)),

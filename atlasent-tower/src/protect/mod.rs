@@ -20,9 +20,10 @@ use crate::{ProblemDetails, Respond, Target};
 
 /// Lets a request through with a permit, and calls nothing without one.
 ///
-/// The authority is asked about what the [`Target`] reads from the request. The permit then travels in the request's extensions, in
-/// a [`PermitSlot`] that it can be taken from once, and its [`PermitRecord`](atlasent::PermitRecord) in the response's. An
-/// execution is told to `tracing` as of every protected body: completed, failed (an error, or a 5xx) or cancelled.
+/// The authority is asked about what the [`Target`] reads from the request. The permit then travels
+/// in the request's extensions, in a [`PermitSlot`] that it can be taken from once, and its
+/// [`PermitRecord`](atlasent::PermitRecord) in the response's. An execution is told to `tracing` as
+/// of every protected body: completed, failed (an error, or a 5xx) or cancelled.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -82,7 +83,8 @@ pub(crate) struct Answers {
 }
 
 impl<P: Authority, T: Target> ProtectLayer<P, T> {
-    /// A layer that asks `authority` about what `target` reads. Layers share an authority behind an `Arc`.
+    /// A layer that asks `authority` about what `target` reads. Layers share an authority behind an
+    /// `Arc`.
     #[must_use]
     pub fn new(authority: P, target: T) -> Self {
         Self {

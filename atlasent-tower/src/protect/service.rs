@@ -18,7 +18,8 @@ use crate::{Refusal, Respond, ResponseBody, Target, admit, ready};
 const PERMIT_ID: HeaderName = HeaderName::from_static("x-atlasent-permit-id");
 const AUDIT_HASH: HeaderName = HeaderName::from_static("x-atlasent-audit-hash");
 
-/// A service that is called with a permit, and not otherwise. It comes from [`ProtectLayer`](crate::ProtectLayer).
+/// A service that is called with a permit, and not otherwise. It comes from
+/// [`ProtectLayer`](crate::ProtectLayer).
 pub struct ProtectService<I, P, T> {
     inner: I,
     question: Arc<Question<P, T>>,
@@ -88,7 +89,8 @@ impl Answers {
         }
     }
 
-    /// Calls the inner service. Under a permit that is its execution, and the response has its record.
+    /// Calls the inner service. Under a permit that is its execution, and the response has its
+    /// record.
     pub(crate) async fn execute<I, B, R>(
         &self,
         execution: Option<Execution>,

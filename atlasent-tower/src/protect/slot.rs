@@ -85,7 +85,8 @@ impl<A> PermitSlot<A> {
         Ok(permit)
     }
 
-    /// The permit, unless it was taken before. It may have [expired](Permit::is_active) while it waited.
+    /// The permit, unless it was taken before. It may have [expired](Permit::is_active) while it
+    /// waited.
     #[must_use]
     pub fn take(&self) -> Option<Permit<A>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -39,8 +39,8 @@ impl AgentSource {
 ///
 /// # Errors
 ///
-/// [`Refusal::Unauthenticated`] when the request is nobody's, and [`Refusal::Misconfigured`] when there is no such layer outside: that
-/// is our mistake, not the caller's.
+/// [`Refusal::Unauthenticated`] when the request is nobody's, and [`Refusal::Misconfigured`] when
+/// there is no such layer outside: that is our mistake, not the caller's.
 pub fn claims(request: &Parts) -> Result<&Claims, Refusal> {
     if let Some(claims) = request.extensions.get::<Claims>() {
         return Ok(claims);
@@ -57,7 +57,8 @@ pub fn claims(request: &Parts) -> Result<&Claims, Refusal> {
 ///
 /// # Errors
 ///
-/// As [`claims`], and [`Refusal::Unauthenticated`] when the token's `sub` cannot be an agent's name.
+/// As [`claims`], and [`Refusal::Unauthenticated`] when the token's `sub` cannot be an agent's
+/// name.
 pub fn subject(request: &Parts) -> Result<Agent, Refusal> {
     let agent = claims(request)?.sub().to_agent();
     Ok(agent.map_err(|error| Unauthenticated::BadSubject(error.to_string()))?)

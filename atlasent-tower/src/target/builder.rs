@@ -112,7 +112,8 @@ impl RequestTarget {
         self.extended(|request, action| Ok(action.with_field("method", request.method.as_str())?))
     }
 
-    /// Adds the path, as the field `path`. It is in normal form (RFC 3986 §6.2.2), and otherwise as it was sent.
+    /// Adds the path, as the field `path`. It is in normal form (RFC 3986 §6.2.2), and otherwise as
+    /// it was sent.
     ///
     /// Inside of `axum::Router::nest` that is the rest of the path. `atlasent_axum::TargetExt` has
     /// the whole. A second call changes nothing.
@@ -120,12 +121,13 @@ impl RequestTarget {
         self.extended(|request, action| Ok(action.with_field("path", request.uri.path())?))
     }
 
-    /// Adds the value of a header, if the request has it, as the field `field`. A header that stands there more than once, or is not
-    /// plain ASCII, is refused.
+    /// Adds the value of a header, if the request has it, as the field `field`. A header that
+    /// stands there more than once, or is not plain ASCII, is refused.
     ///
     /// A second call adds; into the same field, the last of the headers that the request has.
     ///
-    /// Anybody can send any header: a policy should allow nothing because of one unless a proxy vouches for it.
+    /// Anybody can send any header: a policy should allow nothing because of one unless a proxy
+    /// vouches for it.
     ///
     /// # Panics
     ///
@@ -146,8 +148,8 @@ impl RequestTarget {
     /// Adds the address of the connected peer, without the port, as the field `client_address`.
     /// Behind a proxy that is the proxy's. A second call replaces it.
     ///
-    /// `address` finds it in the request's extensions, where servers put it; that it does not is a misconfiguration. For axum,
-    /// `atlasent_axum::TargetExt` has it ready. With tonic it is
+    /// `address` finds it in the request's extensions, where servers put it; that it does not is a
+    /// misconfiguration. For axum, `atlasent_axum::TargetExt` has it ready. With tonic it is
     ///
     /// ```
     /// # #[cfg(any())] // tonic is not among the dependencies
@@ -183,7 +185,8 @@ impl RequestTarget {
 impl<A: Action> RequestTarget<A> {
     /// The action that a request itself describes.
     ///
-    /// Of the body nothing is known here: an action with values out of it is a matter for an extractor or for `#[protect]`.
+    /// Of the body nothing is known here: an action with values out of it is a matter for an
+    /// extractor or for `#[protect]`.
     pub fn action_from(
         action: impl Fn(&Parts) -> Result<A, Refusal> + Send + Sync + 'static,
     ) -> Self {
@@ -208,8 +211,9 @@ impl<A: Action> RequestTarget<A> {
     /// Reads the agent from a header, such as `x-agent-id`. There must be exactly one. A second
     /// call replaces it, as do [`agent`](Self::agent) and [`agent_from`](Self::agent_from).
     ///
-    /// **Anybody can send any header.** This is safe only where nobody can reach the service but through a proxy or a mesh that
-    /// authenticates the agent, sets this header, and removes the one that came from outside. Everywhere else, use tokens.
+    /// **Anybody can send any header.** This is safe only where nobody can reach the service but
+    /// through a proxy or a mesh that authenticates the agent, sets this header, and removes the
+    /// one that came from outside. Everywhere else, use tokens.
     ///
     /// # Panics
     ///

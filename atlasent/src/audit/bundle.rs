@@ -22,9 +22,9 @@ const STEP: u64 = 256 * 1024;
 
 /// Checks bundles: the chain of their events, and their signature (contract, part C).
 ///
-/// A bundle is read twice, since its signature usually stands behind its events. What is in memory at any time is one
-/// event, whatever the bundle's size. What is not a regular file is kept in an unnamed temporary one for the second
-/// time.
+/// A bundle is read twice, since its signature usually stands behind its events. What is in memory
+/// at any time is one event, whatever the bundle's size. What is not a regular file is kept in an
+/// unnamed temporary one for the second time.
 ///
 /// ```
 /// use atlasent::audit::{BundleVerifier, TrustedKeys};
@@ -58,7 +58,8 @@ pub struct BundleReport {
     pub signature_valid: bool,
     /// The id of that key.
     pub matched_key_id: Option<String>,
-    /// Why it is not verified, in the words of the SDKs; the first reason that applies. None when it is.
+    /// Why it is not verified, in the words of the SDKs; the first reason that applies. None when
+    /// it is.
     pub reason: Option<String>,
 }
 
@@ -92,7 +93,8 @@ impl BundleReport {
         self.chain.integrity_ok && self.signature_valid
     }
 
-    /// Whether it is verified, and nothing else is wrong with it either: see [`ChainReport::findings`].
+    /// Whether it is verified, and nothing else is wrong with it either: see
+    /// [`ChainReport::findings`].
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.verified() && self.chain.is_intact()
@@ -112,21 +114,22 @@ impl<'a> BundleVerifier<'a> {
         }
     }
 
-    /// Calls `tell` about every 256 KiB, and at the end of each phase. A second call replaces the first.
+    /// Calls `tell` about every 256 KiB, and at the end of each phase. A second call replaces the
+    /// first.
     pub fn on_progress(mut self, tell: impl FnMut(Progress) + 'a) -> Self {
         self.progress = Some(Box::new(tell));
         self
     }
 
-    /// How many bytes an event may have, or any other value that is not an array: 4 MiB by default. A hostile event
-    /// takes up to 20 times that in memory. A second call replaces the first.
+    /// How many bytes an event may have, or any other value that is not an array: 4 MiB by default.
+    /// A hostile event takes up to 20 times that in memory. A second call replaces the first.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
         self.limits.value = bytes;
         self
     }
 
-    /// How many bytes a bundle may have: 64 GiB by default. From a reader, that many may go to the temporary file.
-    /// A second call replaces the first.
+    /// How many bytes a bundle may have: 64 GiB by default. From a reader, that many may go to the
+    /// temporary file. A second call replaces the first.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.total = bytes;
         self
@@ -156,8 +159,8 @@ impl<'a> BundleVerifier<'a> {
         self.verify_in_place(Cursor::new(bundle), Some(bundle.len() as u64))
     }
 
-    /// Checks the bundle that comes from a reader, to its end. Use [`verify_path`](Self::verify_path) for files: they
-    /// need no copy.
+    /// Checks the bundle that comes from a reader, to its end. Use
+    /// [`verify_path`](Self::verify_path) for files: they need no copy.
     ///
     /// # Errors
     ///

@@ -4,7 +4,8 @@ use std::{fmt, io};
 
 use crate::escape::Escaped;
 
-/// Why a bundle could not be checked at all. It is no verdict, and certainly not that the bundle is good.
+/// Why a bundle could not be checked at all. It is no verdict, and certainly not that the bundle is
+/// good.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {

@@ -15,9 +15,9 @@ use crate::canonical::{Kind, Tape};
 
 /// What an event says: a JSON object, kept as it was written.
 ///
-/// The text is kept because the hash is over it: another program may have written `1e2` or an integer of forty
-/// digits, and either would come out of a parsed number as something else. Two payloads are equal when they have
-/// the same canonical JSON. The default is `{}`.
+/// The text is kept because the hash is over it: another program may have written `1e2` or an
+/// integer of forty digits, and either would come out of a parsed number as something else. Two
+/// payloads are equal when they have the same canonical JSON. The default is `{}`.
 ///
 /// ```
 /// use atlasent::audit::Payload;
@@ -67,7 +67,8 @@ impl Payload {
         self.0.as_ref().map_or("{}", |text| text.get())
     }
 
-    /// The JSON text of one value, as it was written. Of a key that stands twice, the last one counts.
+    /// The JSON text of one value, as it was written. Of a key that stands twice, the last one
+    /// counts.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&RawValue> {
         let tape = Tape::of(self.as_str());

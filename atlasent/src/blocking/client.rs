@@ -16,8 +16,8 @@ use crate::{
     Verification, VerifyRequest,
 };
 
-/// [`atlasent::Client`](crate::Client) for code that is not async. It works on plain threads and inside an async
-/// runtime, and may be dropped in either.
+/// [`atlasent::Client`](crate::Client) for code that is not async. It works on plain threads and
+/// inside an async runtime, and may be dropped in either.
 ///
 /// ```no_run
 /// use atlasent::{AnyAction, blocking};
@@ -98,7 +98,8 @@ impl Client {
         super::authorize(&self.0, agent, action)
     }
 
-    /// As [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), with a body that is not async.
+    /// As [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), with a body that is not
+    /// async.
     ///
     /// # Errors
     ///
@@ -152,7 +153,8 @@ impl Client {
         wait(self.0.evaluate_preflight(request))
     }
 
-    /// As [`Client::evaluate_stream`](crate::Client::evaluate_stream): each step waits for the next event.
+    /// As [`Client::evaluate_stream`](crate::Client::evaluate_stream): each step waits for the next
+    /// event.
     pub fn evaluate_stream(
         &self,
         request: &EvaluateRequest,
@@ -258,7 +260,8 @@ impl Client {
         wait(self.0.audit_events(filter))
     }
 
-    /// As [`Client::audit_event_stream`](crate::Client::audit_event_stream): each step waits for its page.
+    /// As [`Client::audit_event_stream`](crate::Client::audit_event_stream): each step waits for
+    /// its page.
     pub fn audit_event_stream(
         &self,
         filter: EventFilter,

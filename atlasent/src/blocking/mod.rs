@@ -1,9 +1,9 @@
 //! The same path for code that is not async.
 //!
-//! Every function here waits for its async twin. It works on a plain thread and inside an async runtime: the
-//! future gets a small runtime of its own to register timers and sockets with, so it never waits for the
-//! thread that it blocks. An authority that answers at once, as the embedded one does, costs no thread switch,
-//! and no thread is started before one is needed.
+//! Every function here waits for its async twin. It works on a plain thread and inside an async
+//! runtime: the future gets a small runtime of its own to register timers and sockets with, so it
+//! never waits for the thread that it blocks. An authority that answers at once, as the embedded
+//! one does, costs no thread switch, and no thread is started before one is needed.
 //!
 //! Inside an async runtime, blocking still holds up a worker: prefer the async functions there.
 //!
@@ -41,7 +41,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// As [`AuthorityExt::protect`], and [`Error::Config`] when the system has no resources left to wait with.
+/// As [`AuthorityExt::protect`], and [`Error::Config`] when the system has no resources left to
+/// wait with.
 pub fn protect<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -95,7 +96,8 @@ pub fn gate<P: Authority + ?Sized, A: Action>(
 ///
 /// # Errors
 ///
-/// As [`AuthorityExt::require_allow`], and [`Error::Config`] when the system has no resources left to wait with.
+/// As [`AuthorityExt::require_allow`], and [`Error::Config`] when the system has no resources left
+/// to wait with.
 pub fn require_allow<P: Authority + ?Sized>(
     authority: &P,
     request: &EvaluateRequest,
@@ -107,7 +109,8 @@ pub fn require_allow<P: Authority + ?Sized>(
 ///
 /// # Errors
 ///
-/// As [`AuthorityExt::authorize`], and [`Error::Config`] when the system has no resources left to wait with.
+/// As [`AuthorityExt::authorize`], and [`Error::Config`] when the system has no resources left to
+/// wait with.
 pub fn authorize<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -130,12 +133,14 @@ pub fn authorize<P: Authority + ?Sized, A: Action>(
 ///
 /// # Errors
 ///
-/// What the future returns, and [`Error::Config`] when the system has no resources left to wait with.
+/// What the future returns, and [`Error::Config`] when the system has no resources left to wait
+/// with.
 pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let no_runtime =
         |error: io::Error| E::from(Error::Config(format!("no runtime to wait with: {error}")));
     let driver = Driver::get().map_err(no_runtime)?;
-    // What the future registers belongs to the driver's runtime, not to one whose thread we are about to block.
+    // What the future registers belongs to the driver's runtime, not to one whose thread we are
+    // about to block.
     let _entered = driver.runtime.enter();
     let mut future = pin!(future);
     pollster::block_on(poll_fn(|context| match future.as_mut().poll(context) {
@@ -147,7 +152,8 @@ pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Re
     }))
 }
 
-/// A runtime that drives timers and sockets of futures that others wait for. It polls no future itself.
+/// A runtime that drives timers and sockets of futures that others wait for. It polls no future
+/// itself.
 struct Driver {
     runtime: Runtime,
     thread: OnceLock<()>,
@@ -160,7 +166,8 @@ impl Driver {
         if let Some(driver) = DRIVER.get() {
             return Ok(driver);
         }
-        // One thread builds it: a second runtime would have to be dropped, which panics in async code.
+        // One thread builds it: a second runtime would have to be dropped, which panics in async
+        // code.
         let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(driver) = DRIVER.get() {
             return Ok(driver);

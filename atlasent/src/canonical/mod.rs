@@ -1,9 +1,10 @@
 //! Canonical JSON and the hashes over it.
 //!
-//! The form is the contract's: compact, keys sorted by code point at every depth, strings raw but for what JSON
-//! must escape, numbers as they were written. It is made from JSON text and not from parsed values, since
-//! parsing loses how numbers were written, and recurses. A [`Context`] is parsed already: its floats are written as the
-//! Python SDK writes them, in the hash and on the wire.
+//! The form is the contract's: compact, keys sorted by code point at every depth, strings raw but
+//! for what JSON must escape, numbers as they were written. It is made from JSON text and not from
+//! parsed values, since parsing loses how numbers were written, and recurses. A [`Context`] is
+//! parsed already: its floats are written as the Python SDK writes them, in the hash and on the
+//! wire.
 
 use std::borrow::Cow;
 
@@ -27,12 +28,13 @@ pub(crate) use tape::Kind;
 pub(crate) use tape::Tape;
 pub(crate) use write::{Form, Order, Spelling};
 
-/// Lower-case hex SHA-256 of the canonical JSON of exactly `{action_type, actor_id, context}`: what a
-/// permit is bound to, sent as `execution_hash`.
+/// Lower-case hex SHA-256 of the canonical JSON of exactly `{action_type, actor_id, context}`: what
+/// a permit is bound to, sent as `execution_hash`.
 ///
-/// It equals the Python SDK's hash of the same values: floats are spelled as Python's `repr` spells them (`1e-05`,
-/// `1e+16`), and [`Client`](crate::Client) sends them so. Integers beyond 64 bits are the exception: Python keeps them, and
-/// a [`Context`] that is read from JSON text holds the nearest float.
+/// It equals the Python SDK's hash of the same values: floats are spelled as Python's `repr` spells
+/// them (`1e-05`, `1e+16`), and [`Client`](crate::Client) sends them so. Integers beyond 64 bits
+/// are the exception: Python keeps them, and a [`Context`] that is read from JSON text holds the
+/// nearest float.
 ///
 /// ```
 /// let mut context = atlasent::Context::new();
@@ -65,12 +67,14 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
     sha256_hex(&[canonical.as_bytes()])
 }
 
-/// The same over a context as it was written, which must be the JSON text of an object: for an authority, since programs in
-/// different languages spell numbers differently, and the hash is over the spelling of the program that asks.
+/// The same over a context as it was written, which must be the JSON text of an object: for an
+/// authority, since programs in different languages spell numbers differently, and the hash is over
+/// the spelling of the program that asks.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when the text is not that of an object, or a key stands twice in it. It names the key.
+/// [`Error::Invalid`] when the text is not that of an object, or a key stands twice in it. It names
+/// the key.
 ///
 /// ```
 /// let hash = |context| atlasent::execution_hash_of_text("deploy.production", "deploy-bot", context);

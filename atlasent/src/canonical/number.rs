@@ -5,9 +5,10 @@ use std::io;
 
 /// How Python's `json` writes this number after reading it, where that is not how it stands here.
 ///
-/// Numbers count as they were written (contract, part C). But the Python SDK verifies what it gets by writing its
-/// numbers anew, so what was sealed by Python holds its spelling, whoever wrote the file since. It denotes the
-/// same integer, or rounds to the same double: a number that a double cannot hold has no other spelling here.
+/// Numbers count as they were written (contract, part C). But the Python SDK verifies what it gets
+/// by writing its numbers anew, so what was sealed by Python holds its spelling, whoever wrote the
+/// file since. It denotes the same integer, or rounds to the same double: a number that a double
+/// cannot hold has no other spelling here.
 pub(crate) fn python_spelling(text: &str) -> Option<String> {
     let is_float = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     let spelled = match (is_float, text) {
@@ -19,8 +20,8 @@ pub(crate) fn python_spelling(text: &str) -> Option<String> {
     (spelled != text).then_some(spelled)
 }
 
-/// Writes compact JSON with floats as Python spells them, so that the text of a context that is sent is the text that was
-/// hashed: an authority hashes what it reads as it was written.
+/// Writes compact JSON with floats as Python spells them, so that the text of a context that is
+/// sent is the text that was hashed: an authority hashes what it reads as it was written.
 #[cfg(feature = "client")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PythonFloats;
@@ -33,8 +34,8 @@ impl serde_json::ser::Formatter for PythonFloats {
     }
 }
 
-/// Python's `repr` of a finite double: the shortest digits that read back as the same number, in scientific
-/// notation below 1e-4 and from 1e16 on, with two digits of exponent at least.
+/// Python's `repr` of a finite double: the shortest digits that read back as the same number, in
+/// scientific notation below 1e-4 and from 1e16 on, with two digits of exponent at least.
 fn float(number: f64) -> Option<String> {
     if !number.is_finite() {
         return None;
@@ -65,9 +66,11 @@ fn float(number: f64) -> Option<String> {
     })
 }
 
-/// The shortest digits of a number, without zeros around them, and the power of ten of the first one.
+/// The shortest digits of a number, without zeros around them, and the power of ten of the first
+/// one.
 ///
-/// Where two are as short and as near, Python takes the even one. So does `serde_json`, but not the standard library.
+/// Where two are as short and as near, Python takes the even one. So does `serde_json`, but not the
+/// standard library.
 fn shortest(number: f64) -> Option<(String, i32)> {
     let text = serde_json::to_string(&number).ok()?;
     let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));

@@ -7,8 +7,8 @@ use super::number::python_spelling;
 
 /// The values of one JSON text, in the order in which they begin.
 ///
-/// The text must be valid JSON: `serde_json` sees to that before. Other text gives a tape of no meaning, but no
-/// panic.
+/// The text must be valid JSON: `serde_json` sees to that before. Other text gives a tape of no
+/// meaning, but no panic.
 #[derive(Debug)]
 pub(crate) struct Tape<'a> {
     text: &'a str,
@@ -39,8 +39,8 @@ pub(crate) enum Kind {
     Object,
 }
 
-/// In what a text differs from the forms that are hashed. A container has its own flags and those of all that is
-/// inside of it.
+/// In what a text differs from the forms that are hashed. A container has its own flags and those
+/// of all that is inside of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(u8);
 
@@ -102,7 +102,8 @@ impl<'a> Tape<'a> {
             .unwrap_or_default()
     }
 
-    /// The characters of a string. Half a surrogate pair is replaced: see [`is_halved`](Self::is_halved).
+    /// The characters of a string. Half a surrogate pair is replaced: see
+    /// [`is_halved`](Self::is_halved).
     pub(crate) fn string(&self, node: usize) -> Cow<'a, str> {
         if self.flags(node).has_any(Flags::ESCAPED) {
             let string = unescape(self.text(node));
@@ -366,7 +367,8 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Where the string that begins at `at` ends, its closing quote included, and whether there is an escape in it.
+/// Where the string that begins at `at` ends, its closing quote included, and whether there is an
+/// escape in it.
 fn string_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
     let mut escaped = false;
     loop {

@@ -44,7 +44,8 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Only events of these types, such as `evaluate.deny`. A second call replaces them, and an empty list asks for all.
+    /// Only events of these types, such as `evaluate.deny`. A second call replaces them, and an
+    /// empty list asks for all.
     pub fn types<T: AsRef<str>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         let types: Vec<_> = types.into_iter().collect();
         let types: Vec<_> = types.iter().map(AsRef::as_ref).collect();
@@ -70,15 +71,15 @@ impl EventFilter {
         self
     }
 
-    /// How many events a page holds. A server gives 50 unasked, and 500 at the most. An export has no pages.
-    /// A second call replaces the first.
+    /// How many events a page holds. A server gives 50 unasked, and 500 at the most. An export has
+    /// no pages. A second call replaces the first.
     pub fn limit(mut self, events: u32) -> Self {
         self.limit = Some(events);
         self
     }
 
-    /// The page that [`EventPage::next_cursor`] points to. An export has no pages. A second call replaces the
-    /// first.
+    /// The page that [`EventPage::next_cursor`] points to. An export has no pages. A second call
+    /// replaces the first.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
         self
@@ -198,10 +199,11 @@ impl Client {
         })
     }
 
-    /// All events from the page that the filter starts at to the last one, fetched as they are taken.
+    /// All events from the page that the filter starts at to the last one, fetched as they are
+    /// taken.
     ///
-    /// The stream ends with the first error. A cursor that comes back is one, since the server leads in a circle, and
-    /// so are more than 100 pages in a row without an event.
+    /// The stream ends with the first error. A cursor that comes back is one, since the server
+    /// leads in a circle, and so are more than 100 pages in a row without an event.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::EventFilter};
@@ -222,7 +224,8 @@ impl Client {
         pages::items(self, filter)
     }
 
-    /// A signed export of the audit trail: `POST /v1-audit/exports`. A filter's page settings do not count.
+    /// A signed export of the audit trail: `POST /v1-audit/exports`. A filter's page settings do
+    /// not count.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when there are none, or more than 100.
+    /// [`Error::Invalid`] without requests, or with more than 100.
     pub fn new(requests: impl IntoIterator<Item = EvaluateRequest>) -> Result<Self, Error> {
         // One more is enough to see that there are too many.
         let items: Vec<_> = requests.into_iter().take(MOST + 1).collect();
@@ -55,8 +55,8 @@ impl Batch {
         })
     }
 
-    /// Names the batch by a UUID: a server that gets the same name again repeats its answer. A second call replaces the
-    /// first.
+    /// Names the batch by a UUID: a server that gets the same name again repeats its answer. A
+    /// second call replaces the first.
     ///
     /// # Errors
     ///
@@ -76,7 +76,8 @@ impl Batch {
 pub struct BatchAnswer {
     /// The name of the batch, the server's own where the request had none.
     pub batch_id: String,
-    /// One answer for each request, in their order. A request that could not be decided is an error of its own.
+    /// One answer for each request, in their order. A request that could not be decided is an error
+    /// of its own.
     pub items: Vec<Result<Evaluation, Error>>,
     /// Whether the server says that some requests could not be decided.
     pub partial: bool,
@@ -106,15 +107,16 @@ struct WireItem {
 }
 
 impl Client {
-    /// Asks for many decisions in one call: `POST /v1/evaluate/batch`. It opens nothing, and reads no cache.
+    /// Asks for many decisions in one call: `POST /v1/evaluate/batch`. It opens nothing, and reads
+    /// no cache.
     ///
-    /// Each item is an answer of its own, or an error of its own. A decision that is not known is a refusal. A server that
-    /// does not have batches answers with [status](Failure::status) 404.
+    /// Each item is an answer of its own, or an error of its own. A decision that is not known is a
+    /// refusal. A server that does not have batches answers with [status](Failure::status) 404.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer as a whole: one with answers missing, too many or out of order
-    /// is none.
+    /// [`Error::Failed`] when there was no usable answer as a whole. An answer with items missing, too
+    /// many or out of order is not usable.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::Batch};

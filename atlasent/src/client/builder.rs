@@ -46,8 +46,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Ok::<(), atlasent::Error>(())
 /// ```
 ///
-/// A second call of a method replaces what the first one set; no method adds to another call of itself. `Debug` shows
-/// neither the key nor what a URL or an HTTP client may hold of passwords.
+/// A second call of a method replaces what the first one set; no method adds to another call of
+/// itself. `Debug` shows neither the key nor what a URL or an HTTP client may hold of passwords.
 #[derive(Default)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct ClientBuilder {
@@ -67,38 +67,44 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Sets the API key: `ask_live_…` or `ask_test_…`. By default that of `ATLASENT_API_KEY`. A second call replaces it.
+    /// Sets the API key: `ask_live_…` or `ask_test_…`. By default that of `ATLASENT_API_KEY`. A
+    /// second call replaces it.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(SecretString::from(key.into()));
         self
     }
 
-    /// Sets where the API is. By default where `ATLASENT_BASE_URL` says, else the hosted service. A second call replaces
-    /// it.
+    /// Sets where the API is. By default where `ATLASENT_BASE_URL` says, else the hosted service. A
+    /// second call replaces it.
     ///
-    /// Plain `http` is accepted for this machine only, unless `ATLASENT_ALLOW_INSECURE_HTTP` is `1`. A URL with a user
-    /// or a password is rejected: the API key is the only credential that is sent.
+    /// Plain `http` is accepted for this machine only, unless `ATLASENT_ALLOW_INSECURE_HTTP` is
+    /// `1`. A URL with a user or a password is rejected: the API key is the only credential that is
+    /// sent.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
     }
 
-    /// Sets how long one attempt may take, its answer included: 10 seconds by default. A second call replaces it.
+    /// Sets how long one attempt may take, its answer included: 10 seconds by default. A second
+    /// call replaces it.
     ///
-    /// A timeout that needs a longer [`deadline`](Self::deadline) than the default raises the default. One that exceeds
-    /// a deadline which was set, too, is rejected by [`build`](Self::build).
+    /// A timeout that needs a longer [`deadline`](Self::deadline) than the default raises the
+    /// default. One that exceeds a deadline which was set, too, is rejected by
+    /// [`build`](Self::build).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sets how long a call may take, with all its attempts and the waits between them. A second call replaces it.
+    /// Sets how long a call may take, with all its attempts and the waits between them. A second
+    /// call replaces it.
     ///
-    /// By default it is 30 seconds. Where [`timeout`](Self::timeout), [`max_retries`](Self::max_retries) or
-    /// [`retry_backoff`](Self::retry_backoff) is set and needs more, the default is as long as all attempts and the
-    /// longest waits between them may take. A deadline below the default timeout shortens every attempt to itself. A
-    /// server that asks for a wait beyond the deadline (`Retry-After`) ends the call at once; the error says how long
-    /// it [asks](crate::Failure::retry_after).
+    /// By default it is 30 seconds. Where [`timeout`](Self::timeout),
+    /// [`max_retries`](Self::max_retries) or [`retry_backoff`](Self::retry_backoff) is set and
+    /// needs more, the default is as long as all attempts and the longest waits between them may
+    /// take. A deadline below the default timeout shortens every attempt to itself. A server that
+    /// asks for a wait beyond the deadline (`Retry-After`) ends the call at once; the error says
+    /// how long it [asks](crate::Failure::retry_after).
     ///
     /// `protect` makes two calls.
     ///
@@ -116,57 +122,62 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how often a call is tried again when the server fails or does not answer: twice by default, 100 times at
-    /// most. A second call replaces it.
+    /// Sets how often a call is tried again when the server fails or does not answer: twice by
+    /// default, 100 times at most. A second call replaces it.
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.max_retries = Some(retries);
         self
     }
 
-    /// Sets the longest wait before the first retry: half a second by default, 16 seconds at most. A second call replaces
-    /// it.
+    /// Sets the longest wait before the first retry: half a second by default, 16 seconds at most.
+    /// A second call replaces it.
     ///
-    /// It doubles with each retry, up to 16 seconds, and the wait is drawn at random below it. Zero retries at once.
+    /// It doubles with each retry, up to 16 seconds, and the wait is drawn at random below it. Zero
+    /// retries at once.
     pub fn retry_backoff(mut self, backoff: Duration) -> Self {
         self.backoff = Some(backoff);
         self
     }
 
-    /// Remembers allows for [`Client::evaluate`]. Off by default. No permit ever comes out of it. A second call replaces
-    /// the cache.
+    /// Remembers allows for [`Client::evaluate`]. Off by default. No permit ever comes out of it. A
+    /// second call replaces the cache.
     pub fn cache(mut self, cache: DecisionCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Stands in where a request has no `state_snapshot`: `{"source": …, "complete": true}`. Hosted policies
-    /// refuse most actions without a snapshot (`SNAPSHOT_REQUIRED`). A second call replaces the source.
+    /// Stands in where a request has no `state_snapshot`: `{"source": …, "complete": true}`. Hosted
+    /// policies refuse most actions without a snapshot (`SNAPSHOT_REQUIRED`). A second call
+    /// replaces the source.
     pub fn snapshot_source(mut self, source: impl Into<String>) -> Self {
         self.snapshot_source = Some(source.into());
         self
     }
 
-    /// Is appended to the `User-Agent`, to tell programs apart: `my-service/1.2`. A second call replaces the suffix.
+    /// Is appended to the `User-Agent`, to tell programs apart: `my-service/1.2`. A second call
+    /// replaces the suffix.
     pub fn user_agent_suffix(mut self, suffix: impl Into<String>) -> Self {
         self.user_agent_suffix = Some(suffix.into());
         self
     }
 
-    /// Sends requests with an HTTP client of these settings: for proxies and certificates of your own. A second call
-    /// replaces all of them.
+    /// Sends requests with an HTTP client of these settings: for proxies and certificates of your
+    /// own. A second call replaces all of them.
     ///
-    /// It takes settings and not a finished `reqwest::Client`, because three of them are not the caller's to choose.
-    /// [`build`](Self::build) sets them last, whatever was set before:
+    /// It takes settings and not a finished `reqwest::Client`, because three of them are not the
+    /// caller's to choose. [`build`](Self::build) sets them last, whatever was set before:
     ///
-    /// - No redirect is followed. A client that follows one sends key and token on before anything can be checked.
-    /// - `reqwest` retries nothing by itself. A permit is used up by its verification, so only this client, which tells
-    ///   when an attempt may have been heard, sends a call again.
+    /// - No redirect is followed. A client that follows one sends key and token on before anything
+    ///   can be checked.
+    /// - `reqwest` retries nothing by itself. A permit is used up by its verification, so only this
+    ///   client, which tells when an attempt may have been heard, sends a call again.
     /// - Nothing of the connection is logged: `connection_verbose` writes the key into the log.
     ///
-    /// Timeouts of the settings count beside those of this builder: the shorter one ends an attempt. A base URL on this
-    /// machine is never reached through a proxy. Whom the connection trusts stays the caller's choice:
-    /// settings that `reqwest` calls `danger…`, or a TLS configuration of your own, count as they are. Its connections
-    /// belong to the runtime that opens them, so use one client in one runtime.
+    /// Timeouts of the settings count beside those of this builder: the shorter one ends an
+    /// attempt. A base URL on this machine is never reached through a proxy. Which servers the
+    /// connection trusts stays the caller's choice: settings that `reqwest` calls `danger…`, or a
+    /// TLS configuration of your own, count as they are. Its connections belong to the runtime that
+    /// opens them, so use one client in one runtime.
     ///
     /// ```
     /// use atlasent::Client;
@@ -179,22 +190,23 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// This method does not, but `build` does where `reqwest` panics: where the settings name no TLS, `reqwest` was built
-    /// without a provider of its own, and none is installed for the process
-    /// (`rustls::crypto::CryptoProvider::install_default`).
+    /// This method does not, but `build` does where `reqwest` panics: where the settings name no
+    /// TLS, `reqwest` was built without a provider of its own, and none is installed for the
+    /// process (`rustls::crypto::CryptoProvider::install_default`).
     pub fn http_client(mut self, settings: reqwest::ClientBuilder) -> Self {
         self.http_client = Some(settings);
         self
     }
 
-    /// Sets the size of the largest audit export that is accepted, in bytes: 64 MiB by default. A second call replaces it.
+    /// Sets the size of the largest audit export that is accepted, in bytes: 64 MiB by default. A
+    /// second call replaces it.
     pub fn export_limit(mut self, bytes: usize) -> Self {
         self.export_limit = Some(bytes);
         self
     }
 
-    /// Sets how much a stream may send in all, in bytes: 16 MiB by default, of which one event may have 1 MiB. A second
-    /// call replaces it.
+    /// Sets how much a stream may send in all, in bytes: 16 MiB by default, of which one event may
+    /// have 1 MiB. A second call replaces it.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.stream_limit = Some(bytes);
         self
@@ -211,8 +223,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when there is no key, a setting is wrong, or two of them contradict each other. The key is not
-    /// repeated, and of a wrong URL nothing that may be a password.
+    /// [`Error::Config`] when there is no key, a setting is wrong, or two of them contradict each
+    /// other. The key is not repeated, and of a wrong URL nothing that may be a password.
     pub fn build(self) -> Result<Client, Error> {
         let limits = self.limits()?;
         let api_key = match self.api_key {
@@ -253,8 +265,8 @@ impl ClientBuilder {
         })
     }
 
-    /// The limits of a call. What cannot hold beside the rest is an error: a limit that is cut without a word is found
-    /// when it is needed.
+    /// The limits of a call. What cannot hold beside the rest is an error: a limit that is cut
+    /// without a word is found when it is needed.
     fn limits(&self) -> Result<Limits, Error> {
         let refuse = |why: String| Err(Error::Config(why));
         for (name, limit) in [("timeout", self.timeout), ("deadline", self.deadline)] {

@@ -10,7 +10,8 @@ use crate::{Error, EvaluateRequest, Evaluation};
 
 /// Remembers allows for a while, for [`Client::evaluate`](crate::Client::evaluate) alone.
 ///
-/// The key is the whole request. A refusal is asked for anew each time, so that it ends as soon as its cause does.
+/// The key is the whole request. A refusal is asked for anew each time, so that it ends as soon as
+/// its cause does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,8 +30,8 @@ pub struct DecisionCache {
 }
 
 impl DecisionCache {
-    /// A cache for at most `entries` allows, each good for `ttl`. Neither may be zero: such a cache would keep nothing,
-    /// and [`build`](crate::ClientBuilder::build) rejects it.
+    /// A cache for at most `entries` allows, each good for `ttl`. Neither may be zero: such a cache
+    /// would keep nothing, and [`build`](crate::ClientBuilder::build) rejects it.
     #[must_use]
     pub fn new(ttl: Duration, entries: u64) -> Self {
         Self { ttl, entries }

@@ -105,8 +105,8 @@ fn has_userinfo(url: &Url, text: &str) -> bool {
     authority.contains('@')
 }
 
-/// What may be shown of a URL: scheme, host, port and path. Of what is not a plain URL, any part may be a password, and
-/// nothing is shown.
+/// What may be shown of a URL: scheme, host, port and path. Of what is not a plain URL, any part
+/// may be a password, and nothing is shown.
 pub(super) fn without_secrets(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut plain) if plain.has_host() && !has_userinfo(&plain, url) => {

@@ -11,8 +11,8 @@ use super::secrets::Secrets;
 use crate::escape::escaped;
 use crate::{Code, Failure};
 
-/// How much of an answer a message repeats, in characters (contract, part A, "Errors"). Stricter than the contract: only
-/// of JSON, whose secrets can be found.
+/// How much of an answer a message repeats, in characters (contract, part A, "Errors"). Stricter
+/// than the contract: only of JSON, whose secrets can be found.
 const EXCERPT: usize = 500;
 /// A longer media type is not repeated.
 const LONGEST_MEDIA_TYPE: usize = 64;
@@ -46,7 +46,8 @@ pub(super) fn of_status(status: StatusCode, said: Said) -> Attempt {
 
 /// A request or an answer that did not make it through.
 pub(super) fn of_transport(error: reqwest::Error) -> Attempt {
-    // Text and URL are the client's own here, and the URL says nothing that the caller does not know.
+    // Text and URL are the client's own here, and the URL says nothing that the caller does not
+    // know.
     let error = error.without_url();
     let text = chain(&error);
     let is_tls = sources(&error).any(is_tls_error);
@@ -88,12 +89,13 @@ pub(super) enum Said {
     Text(String),
     /// Not a word.
     Nothing,
-    /// Something that is not JSON. Any part of it may be a secret, so it is described and not repeated.
+    /// Something that is not JSON. Any part of it may be a secret, so it is described and not
+    /// repeated.
     Unreadable(String),
 }
 
-/// The body's `message`, else `error`, else `reason`, else its beginning; without the secrets of the call, which are
-/// those of this body, too.
+/// The body's `message`, else `error`, else `reason`, else its beginning; without the secrets of
+/// the call, which are those of this body, too.
 pub(super) fn said_in(body: &[u8], content_type: Option<&str>, secrets: &mut Secrets) -> Said {
     if body.trim_ascii().is_empty() {
         return Said::Nothing;
@@ -135,8 +137,8 @@ fn media_type(content_type: &str) -> Option<&str> {
 
 /// An error of `serde_json` without the value that it found, which may be a token, and may be long.
 fn without_value(message: &str) -> String {
-    // `invalid type: string "p", expected a boolean at line 1 column 9`: what stands between is from outside, and what
-    // is expected is our own text, so the last of them is the genuine one.
+    // `invalid type: string "p", expected a boolean at line 1 column 9`: what stands between is
+    // from outside, and what is expected is our own text, so the last of them is the genuine one.
     let kinds = [
         "invalid type",
         "invalid value",
@@ -180,7 +182,8 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// An I/O error hides the error that it wraps from its sources, and TLS errors come wrapped in one or two.
+/// An I/O error hides the error that it wraps from its sources, and TLS errors come wrapped in one
+/// or two.
 fn is_tls_error(error: &(dyn StdError + 'static)) -> bool {
     let wrapped = error
         .downcast_ref::<io::Error>()

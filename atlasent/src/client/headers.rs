@@ -1,5 +1,5 @@
-//! What the headers of an answer say: the rate limit, and how long to wait. A header that cannot be read is the same
-//! as one that is not there, never an error.
+//! What the headers of an answer say: the rate limit, and how long to wait. A header that cannot be
+//! read is the same as one that is not there, never an error.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,8 @@ use crate::expiry::iso_8601;
 /// The longest wait that is reported, 136 years. Adding it to a clock does not overflow.
 const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// The rate limit, when all three of its headers are there and can be read (contract, part A, Reading answers).
+/// The rate limit, when all three of its headers are there and can be read (contract, part A,
+/// Reading answers).
 pub(crate) fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
     Some(RateLimit {
         limit: only(headers, "x-ratelimit-limit")?.parse().ok()?,
@@ -20,8 +21,8 @@ pub(crate) fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
     })
 }
 
-/// How long the authority asks us to wait from `now`: seconds or an HTTP date (RFC 9110, 10.2.3), which is no wait
-/// when it is past. The contract (part A, Errors) takes fractions of seconds, too.
+/// How long the authority asks us to wait from `now`: seconds or an HTTP date (RFC 9110, 10.2.3),
+/// which is no wait when it is past. The contract (part A, Errors) takes fractions of seconds, too.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = only(headers, RETRY_AFTER.as_str())?;
     let wait = match value.parse::<f64>() {

@@ -1,7 +1,8 @@
 //! The connections: one pool for each runtime that the client is used in.
 //!
-//! A connection is driven by a task of the runtime that opened it. Used from another one, it would hang when the
-//! first is blocked (a blocking call inside of it is enough), and break when the first has ended.
+//! A connection is driven by a task of the runtime that opened it. Used from another one, it would
+//! hang when the first is blocked (a blocking call inside of it is enough), and break when the
+//! first has ended.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,8 +24,9 @@ const POOLS: usize = 8;
 /// Below the minute after which many servers and balancers close a quiet connection.
 const IDLE: Duration = Duration::from_secs(50);
 
-/// How long an HTTP/2 connection with calls under way may be quiet before it is asked whether it lives, and how long it
-/// may take to answer: without it, a retry would go out on a connection that is long lost.
+/// How long an HTTP/2 connection with calls under way may be quiet before it is asked whether it
+/// lives, and how long it may take to answer: without it, a retry would go out on a connection that
+/// is long lost.
 const PING: Duration = Duration::from_secs(4);
 
 /// Where requests go out.
@@ -42,8 +44,8 @@ pub(super) struct Pools {
 }
 
 impl Http {
-    /// Builds a client of the caller's settings. Those that could send a secret on, or write it down, are set last, so
-    /// the caller's do not count.
+    /// Builds a client of the caller's settings. Those that could send a secret on, or write it
+    /// down, are set last, so the caller's do not count.
     pub(super) fn given(
         settings: reqwest::ClientBuilder,
         endpoint: &Endpoint,
@@ -110,7 +112,8 @@ impl Pools {
     }
 }
 
-/// A client that goes where it is sent and nowhere else: no redirect leads it on, and to this machine no proxy does.
+/// A client that goes where it is sent and nowhere else: no redirect leads it on, and to this
+/// machine no proxy does.
 fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Client, Error> {
     let mut settings = settings.redirect(Policy::none());
     if is_local {
@@ -124,8 +127,8 @@ fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Cl
     })
 }
 
-/// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to secure, nobody is
-/// trusted: plain HTTP works on machines without certificates, too.
+/// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to
+/// secure, nobody is trusted: plain HTTP works on machines without certificates, too.
 fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
     let refuse = |error| {
         Error::Config(format!(

@@ -9,16 +9,18 @@
 //! # drop(permit); Ok(()) }
 //! ```
 //!
-//! Every call is sent again when the server fails or does not answer in time, with growing random waits, until the
-//! [deadline](ClientBuilder::deadline) is over. Nothing else is: a connection that broke after the request went out may
-//! have been heard. Redirects are not followed. An answer that is anything but a readable success is an
-//! [`Error`], and so opens nothing.
+//! Every call is sent again when the server fails or does not answer in time, with growing random
+//! waits, until the [deadline](ClientBuilder::deadline) is over. Nothing else is: a connection that
+//! broke after the request went out may have been heard. Redirects are not followed. An answer that
+//! is anything but a readable success is an [`Error`], and so opens nothing.
 //!
-//! An error repeats what the server says of it, without any secret that the call has sent or received: the key, tokens,
-//! approvals, and what the body itself names as a secret. Nothing is repeated of a body that is not JSON, since no
-//! secret can be told from the rest of it. A secret that a server has encoded as base64 or hex is not recognized.
+//! An error repeats what the server says of it, without any secret that the call has sent or
+//! received: the key, tokens, approvals, and what the body itself names as a secret. Nothing is
+//! repeated of a body that is not JSON, since no secret can be told from the rest of it. A secret
+//! that a server has encoded as base64 or hex is not recognized.
 //!
-//! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the same calls.
+//! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the
+//! same calls.
 
 mod audit;
 mod batch;
@@ -68,8 +70,8 @@ use crate::{
 
 /// A client of the AtlaSent HTTP API.
 ///
-/// It is an [`Authority`], so `#[protect]`, [`protect`](fn@crate::protect) and everything else takes it. Cloning is
-/// cheap and shares connections. `Debug` shows no key.
+/// It is an [`Authority`], so `#[protect]`, [`protect`](fn@crate::protect) and everything else
+/// takes it. Cloning is cheap and shares connections. `Debug` shows no key.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -123,8 +125,9 @@ impl Client {
 
     /// Asks for a decision, and leaves it at that: `POST /v1-evaluate`.
     ///
-    /// A refusal is an answer here, and no error: [`require_allow`](Self::require_allow) makes it one. With a [cache](ClientBuilder::cache), an allow may be an earlier
-    /// one, whose permit may be used by now; `protect` and its kin never read the cache.
+    /// A refusal is an answer here, and no error: [`require_allow`](Self::require_allow) makes it
+    /// one. With a [cache](ClientBuilder::cache), an allow may be an earlier one, whose permit may
+    /// be used by now; `protect` and its kin never read the cache.
     ///
     /// # Errors
     ///
@@ -158,7 +161,8 @@ impl Client {
     }
 
     /// Asks for a decision, and returns the allow; a refusal is an error:
-    /// [`AuthorityExt::require_allow`](crate::AuthorityExt::require_allow). It never reads the cache.
+    /// [`AuthorityExt::require_allow`](crate::AuthorityExt::require_allow). It never reads the
+    /// cache.
     ///
     /// # Errors
     ///
@@ -176,8 +180,8 @@ impl Client {
         AuthorityExt::require_allow(self, request).await
     }
 
-    /// Asks for a decision and for how it came about: [`Evaluation::constraint_trace`]. A server that does not know
-    /// how to tell leaves that out.
+    /// Asks for a decision and for how it came about: [`Evaluation::constraint_trace`]. A server
+    /// that does not know how to tell leaves that out.
     ///
     /// # Errors
     ///
@@ -190,8 +194,8 @@ impl Client {
 
     /// Verifies a permit, and uses it up: `POST /v1-verify-permit`.
     ///
-    /// It sends what it is given and nothing more. `protect` restates agent and action, and refuses an answer
-    /// that contradicts them; here that is up to the caller.
+    /// It sends what it is given and nothing more. `protect` restates agent and action, and refuses
+    /// an answer that contradicts them; here that is up to the caller.
     ///
     /// # Errors
     ///
@@ -208,8 +212,8 @@ impl Client {
         Ok(verification)
     }
 
-    /// Takes a permit back before it is used, by its token: `POST /v1-revoke-permit`. By its public id,
-    /// [`revoke_permit_by_id`](Self::revoke_permit_by_id) does.
+    /// Takes a permit back before it is used, by its token: `POST /v1-revoke-permit`. By its public
+    /// id, [`revoke_permit_by_id`](Self::revoke_permit_by_id) does.
     ///
     /// # Errors
     ///
@@ -291,8 +295,8 @@ impl Authority for Client {
         })
     }
 
-    /// The issuer of this client and its clones. Another client is another authority, although it may ask
-    /// the same service.
+    /// The issuer of this client and its clones. Another client is another authority, although it
+    /// may ask the same service.
     fn issuer(&self) -> Option<IssuerId> {
         Some(self.shared.issuer.id())
     }

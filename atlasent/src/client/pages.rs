@@ -29,8 +29,8 @@ pub(super) trait Paged: Send + 'static {
 
 /// All items from the page that `list` starts at to the last one, fetched as they are taken.
 ///
-/// It ends with the first error. A cursor that comes back is one, since the server leads in a circle, and so are more than
-/// 100 pages in a row without an item.
+/// It ends with the first error. A cursor that comes back is one, since the server leads in a
+/// circle, and so are more than 100 pages in a row without an item.
 pub(super) fn items<L: Paged>(
     client: &Client,
     list: L,

@@ -57,19 +57,22 @@ impl PermitFilter {
         self
     }
 
-    /// Only permits that were granted at or after this time (ISO 8601). A second call replaces the first.
+    /// Only permits that were granted at or after this time (ISO 8601). A second call replaces the
+    /// first.
     pub fn since(mut self, time: impl Into<String>) -> Self {
         self.from = Some(time.into());
         self
     }
 
-    /// Only permits that were granted at or before this time (ISO 8601). A second call replaces the first.
+    /// Only permits that were granted at or before this time (ISO 8601). A second call replaces the
+    /// first.
     pub fn until(mut self, time: impl Into<String>) -> Self {
         self.to = Some(time.into());
         self
     }
 
-    /// How many permits a page holds: 50 by default, and 500 at the most. A second call replaces the first.
+    /// How many permits a page holds: 50 by default, and 500 at the most. A second call replaces
+    /// the first.
     pub fn limit(mut self, permits: u32) -> Self {
         self.limit = Some(permits);
         self
@@ -116,7 +119,8 @@ pub struct PermitPage {
     pub rate_limit: Option<RateLimit>,
 }
 
-/// What the server said of a permit when it was asked to look at it. Looking consumes nothing, so it opens nothing either.
+/// What the server said of a permit when it was asked to look at it. Looking consumes nothing, so
+/// it opens nothing either.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PermitInspection {
@@ -126,7 +130,8 @@ pub struct PermitInspection {
     pub reason: Option<String>,
     /// When the server looked (ISO 8601).
     pub verified_at: String,
-    /// What the server's verdict rests on, as JSON: `permit_id`, `status`, `actor_id` and others of the permit's fields.
+    /// What the server's verdict rests on, as JSON: `permit_id`, `status`, `actor_id` and others of
+    /// the permit's fields.
     pub evidence: OtherFields,
     /// The permit.
     pub permit: PermitInfo,
@@ -137,8 +142,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `id` cannot be an id. [`Error::Failed`] when there was no usable answer: one with
-    /// [status](Failure::status) 404 when the server does not know the permit.
+    /// [`Error::Invalid`] when `id` cannot be an id. [`Error::Failed`] when there was no usable
+    /// answer: one with [status](Failure::status) 404 when the server does not know the permit.
     ///
     /// ```no_run
     /// use atlasent::{Client, PermitStatus};
@@ -179,10 +184,11 @@ impl Client {
         })
     }
 
-    /// All permits from the page that the filter starts at to the last one, fetched as they are taken.
+    /// All permits from the page that the filter starts at to the last one, fetched as they are
+    /// taken.
     ///
-    /// The stream ends with the first error. A cursor that comes back is one, since the server leads in a circle, and
-    /// so are more than 100 pages in a row without a permit.
+    /// The stream ends with the first error. A cursor that comes back is one, since the server
+    /// leads in a circle, and so are more than 100 pages in a row without a permit.
     pub fn permit_stream(
         &self,
         filter: PermitFilter,
@@ -190,15 +196,17 @@ impl Client {
         pages::items(self, filter)
     }
 
-    /// Asks the server whether a permit is good, and leaves it as it is: `POST /v1/permits/{id}/verify`.
+    /// Asks the server whether a permit is good, and leaves it as it is:
+    /// `POST /v1/permits/{id}/verify`.
     ///
-    /// It uses nothing up, so it opens nothing: the answer may be out of date as soon as it is there. The verification that
-    /// consumes, and leads to a [`Permit`](crate::Permit), is [`verify`](Self::verify) with the permit's token.
+    /// It uses nothing up, so it opens nothing: the answer may be out of date as soon as it is
+    /// there. The verification that consumes, and leads to a [`Permit`](crate::Permit), is
+    /// [`verify`](Self::verify) with the permit's token.
     ///
     /// # Errors
     ///
-    /// As [`get_permit`](Self::get_permit). A permit that is not good is an answer. A verdict that contradicts the
-    /// permit's status is an error.
+    /// As [`get_permit`](Self::get_permit). A permit that is not good is an answer. A verdict that
+    /// contradicts the permit's status is an error.
     pub async fn inspect_permit(&self, id: &str) -> Result<PermitInspection, Error> {
         #[derive(Deserialize)]
         struct Wire {
@@ -237,13 +245,14 @@ impl Client {
         })
     }
 
-    /// Takes a permit back before it is used, by its public id: `POST /v1/permits/{id}/revoke`. A permit that is taken back
-    /// already stays so, and is no error.
+    /// Takes a permit back before it is used, by its public id: `POST /v1/permits/{id}/revoke`. A
+    /// permit that is taken back already stays so, and is no error.
     ///
     /// # Errors
     ///
-    /// As [`get_permit`](Self::get_permit), and [`Error::Failed`] with [status](Failure::status) 409 when the permit is used
-    /// up, 410 when it has expired. An answer that does not say `revoked` is an error: the permit may still be good.
+    /// As [`get_permit`](Self::get_permit), and [`Error::Failed`] with [status](Failure::status)
+    /// 409 when the permit is used up, 410 when it has expired. An answer that does not say
+    /// `revoked` is an error: the permit may still be good.
     pub async fn revoke_permit_by_id(
         &self,
         id: &str,
@@ -300,7 +309,8 @@ impl Paged for PermitFilter {
     }
 }
 
-/// The path of a permit. Its id is checked, since another text could be another path, or a secret that would be logged.
+/// The path of a permit. Its id is checked, since another text could be another path, or a secret
+/// that would be logged.
 fn path(id: &str, operation: &str) -> Result<String, Error> {
     let is_good = (1..=256).contains(&id.len())
         && (id.bytes()).all(|byte| byte.is_ascii_alphanumeric() || b"_-.:~".contains(&byte))

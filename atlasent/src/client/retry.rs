@@ -1,10 +1,12 @@
-//! When a call is tried again, and for how long all of it may take. Pure: the clock is somebody else's.
+//! When a call is tried again, and for how long all of it may take. Pure: the clock is somebody
+//! else's.
 
 use std::time::{Duration, Instant};
 
 use crate::Failure;
 
-/// However often a call has failed, the next attempt is no further away than this, unless the server asks for more.
+/// However often a call has failed, the next attempt is no further away than this, unless the
+/// server asks for more.
 pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(16);
 
 /// The limits of one call (contract, part A, "Construction").
@@ -37,7 +39,8 @@ impl Limits {
         doubled.min(LONGEST_BACKOFF)
     }
 
-    /// How long all attempts may take, and the waits between them, unless the server asks for longer ones.
+    /// How long all attempts may take, and the waits between them, unless the server asks for
+    /// longer ones.
     pub(crate) fn longest_call(&self) -> Duration {
         let waits: Duration = (0..self.max_retries)
             .map(|failed| self.longest_wait(failed))
@@ -104,8 +107,8 @@ impl<'a> Schedule<'a> {
 
     /// How long to wait before the next attempt; none when this one was the last.
     ///
-    /// A server that says when to come back (`Retry-After`) is not called before that. When it asks for more time
-    /// than there is, the call ends at once.
+    /// A server that says when to come back (`Retry-After`) is not called before that. When it asks
+    /// for more time than there is, the call ends at once.
     pub(crate) fn next_wait(
         &mut self,
         attempt: &Attempt,

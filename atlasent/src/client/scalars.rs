@@ -1,8 +1,10 @@
-//! The strings and numbers of a JSON text, each where it stands, and whether its place is one for secrets.
+//! The strings and numbers of a JSON text, each where it stands, and whether its place is one for
+//! secrets.
 //!
-//! A text that is rewritten string by string keeps everything else byte for byte: numbers as they were spelled, members
-//! that stand twice, any depth. In `{"result":{"permit_token":"p"},"ids":[7]}` there are six scalars: the three names,
-//! `"p"` in a place for secrets, and `7`.
+//! A text that is rewritten string by string keeps everything else byte for byte: numbers as they
+//! were spelled, members that stand twice, any depth. In
+//! `{"result":{"permit_token":"p"},"ids":[7]}` there are six scalars: the three names, `"p"` in a
+//! place for secrets, and `7`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,7 +16,8 @@ pub(super) enum Source {
     Request,
     /// A success. Its members are data, so only names that end in `token` tell a secret.
     Answer,
-    /// The body of an error. It is shown to people, so any name that sounds like a secret makes one.
+    /// The body of an error. It is shown to people, so any name that sounds like a secret makes
+    /// one.
     Refusal,
 }
 
@@ -150,7 +153,8 @@ impl<'a> Iterator for Scalars<'a> {
     }
 }
 
-/// What the name of a member says about its value. Case and separators do not matter: `apiKey` is `api_key`.
+/// What the name of a member says about its value. Case and separators do not matter: `apiKey` is
+/// `api_key`.
 fn place_of(name: &str, source: Source) -> Place {
     let word = match is_plain(name) {
         true => Cow::Borrowed(name),
@@ -182,8 +186,8 @@ fn place_of(name: &str, source: Source) -> Place {
     }
 }
 
-/// Whether a name is written as nearly all on the wire are, `permit_token`. It is compared as it is then, without an
-/// allocation.
+/// Whether a name is written as nearly all on the wire are, `permit_token`. It is compared as it is
+/// then, without an allocation.
 pub(super) fn is_plain(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_')

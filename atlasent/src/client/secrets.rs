@@ -1,8 +1,9 @@
 //! The secrets of one call, sent and received, and texts without them.
 //!
-//! A call knows its API key, the tokens and approvals that it sends, and each token that comes back, whatever became of
-//! the call. What leaves it as an error, a refusal or a log line is scrubbed of all of them, decoded first: a server
-//! may spell a secret `\u0070…`, put it into JSON inside of a string, or repeat a part of it.
+//! A call knows its API key, the tokens and approvals that it sends, and each token that comes
+//! back, whatever became of the call. What leaves it as an error, a refusal or a log line is
+//! scrubbed of all of them, decoded first: a server may spell a secret `\u0070…`, put it into JSON
+//! inside of a string, or repeat a part of it.
 //!
 //! Not recognized: a secret that the server has encoded as base64 or hex, encrypted or hashed.
 
@@ -19,13 +20,13 @@ use crate::PermitToken;
 use crate::redact::Redacted;
 use crate::unescape::holds;
 
-/// How many characters of a secret may stand together in a text. Anything shorter is not looked for inside of texts,
-/// or the token `p` would leave no word whole.
+/// How many characters of a secret may stand together in a text. Anything shorter is not looked for
+/// inside of texts, or the token `p` would leave no word whole.
 const PIECE: usize = 8;
 /// How deep JSON is followed into the strings of JSON.
 const NESTED: usize = 3;
-/// How many tokens of a server a call remembers, and how many bytes of them: more than a batch of evaluations brings. One
-/// that sends more is not repeated at all.
+/// How many tokens of a server a call remembers, and how many bytes of them: more than a batch of
+/// evaluations brings. One that sends more is not repeated at all.
 const MOST_TOKENS: usize = 256;
 const MOST_BYTES: usize = 1024 * 1024;
 /// Takes the place of what cannot be shown.
@@ -72,21 +73,23 @@ impl Secrets {
         }
     }
 
-    /// Remembers the secrets of a success, and returns it without what it repeats of them. Tokens stay where they
-    /// belong: in the members that are named so.
+    /// Remembers the secrets of a success, and returns it without what it repeats of them. Tokens
+    /// stay where they belong: in the members that are named so.
     pub(crate) fn answer<'t>(&mut self, json: &'t str) -> Cow<'t, str> {
         self.collect(json, Source::Answer, 0);
         self.rewrite(json, Source::Answer, 0)
     }
 
-    /// Remembers the secrets in the body of an error, and returns it without them; none when it is not JSON.
+    /// Remembers the secrets in the body of an error, and returns it without them; none when it is
+    /// not JSON.
     pub(crate) fn refusal(&mut self, body: &[u8]) -> Option<String> {
         let json = str::from_utf8(body).ok().filter(|json| is_json(json))?;
         self.collect(json, Source::Refusal, NESTED);
         Some(self.rewrite(json, Source::Refusal, NESTED).into_owned())
     }
 
-    /// A text without any secret, and without any eight characters of a token or the key that stand together.
+    /// A text without any secret, and without any eight characters of a token or the key that stand
+    /// together.
     pub(crate) fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match self.without_whole(text) {
             Cow::Borrowed(text) => self.without_pieces(text),
@@ -219,7 +222,8 @@ impl Secrets {
         scrubbed
     }
 
-    /// Replaces each part of a text that is part of a secret and at least [`PIECE`] characters long.
+    /// Replaces each part of a text that is part of a secret and at least [`PIECE`] characters
+    /// long.
     fn without_pieces<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let pieces = self.pieces.get_or_init(|| {
             let key = self.key.as_ref().map(ApiKey::secret_part);

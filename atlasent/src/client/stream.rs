@@ -14,9 +14,10 @@ use crate::{Code, Error, EvaluateRequest, Failure};
 impl Client {
     /// Asks for a decision, and follows how it comes about: `POST /v1-evaluate-stream`.
     ///
-    /// The stream ends after the final decision, or with its first error: one that breaks off without a final decision
-    /// ends with an error. Each piece has to come within the [timeout](super::ClientBuilder::timeout). The call sends
-    /// agent, action and context; the other fields of the request are not part of it.
+    /// The stream ends after the final decision, or with its first error: one that breaks off
+    /// without a final decision ends with an error. Each piece has to come within the
+    /// [timeout](super::ClientBuilder::timeout). The call sends agent, action and context; the
+    /// other fields of the request are not part of it.
     ///
     /// What comes is data, and opens nothing: `protect` asks in one piece.
     ///

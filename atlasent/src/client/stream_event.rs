@@ -22,7 +22,8 @@ pub enum StreamEvent {
     Progress(StreamProgress),
 }
 
-/// A decision that arrived in a stream. It is data: an allow opens nothing before its token is verified.
+/// A decision that arrived in a stream. It is data: an allow opens nothing before its token is
+/// verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamDecision {
@@ -73,7 +74,8 @@ pub(super) enum Step {
     Skip,
 }
 
-/// Reads one event, without what it repeats of the secrets of the call. What it does not know by name, it skips.
+/// Reads one event, without what it repeats of the secrets of the call. What it does not know by
+/// name, it skips.
 ///
 /// # Errors
 ///

@@ -1,12 +1,13 @@
-//! Reads the answer to `POST /v1-evaluate-stream` from its bytes to its typed events, and knows when it may end.
+//! Reads the answer to `POST /v1-evaluate-stream` from its bytes to its typed events, and knows
+//! when it may end.
 
 use super::secrets::Secrets;
 use super::sse::Decoder;
 use super::stream_event::{Step, StreamEvent, bad_response, read};
 use crate::Failure;
 
-/// Reads one answer, from its bytes to its typed events, and knows when it is complete: after `done` or a final
-/// decision. An answer that ends before is an error (contract, part A, Stream).
+/// Reads one answer, from its bytes to its typed events, and knows when it is complete: after
+/// `done` or a final decision. An answer that ends before is an error (contract, part A, Stream).
 #[derive(Debug)]
 pub(crate) struct StreamReader {
     decoder: Decoder,
@@ -39,8 +40,8 @@ impl StreamReader {
     ///
     /// # Errors
     ///
-    /// When the authority says `error`, or something that cannot be read. The answer has failed then, and the reader
-    /// is to be dropped.
+    /// When the authority says `error`, or something that cannot be read. The answer has failed
+    /// then, and the reader is to be dropped.
     pub(crate) fn next_event(&mut self) -> Result<Option<StreamEvent>, Failure> {
         while !self.complete {
             let event = self.decoder.next_event();

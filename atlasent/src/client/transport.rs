@@ -178,7 +178,8 @@ impl Transport {
         }
     }
 
-    /// Calls, and leaves the answer's body to be read as it comes. With it come the secrets of the call.
+    /// Calls, and leaves the answer's body to be read as it comes. With it come the secrets of the
+    /// call.
     pub(super) async fn open(&self, call: &Call) -> Result<(Response, About, Secrets), Error> {
         let mut tries = self.tries(call)?;
         loop {
@@ -299,8 +300,8 @@ impl Tries<'_> {
         Err(attempt)
     }
 
-    /// What the body of an answer that is no success says. The status is the answer here: a body that does not come,
-    /// or cannot be read, costs its message only.
+    /// What the body of an answer that is no success says. The status is the answer here: a body
+    /// that does not come, or cannot be read, costs its message only.
     async fn explanation(&mut self, response: Response) -> Said {
         let content_type = response.headers().get(CONTENT_TYPE).cloned();
         let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
@@ -355,7 +356,8 @@ impl Tries<'_> {
 
 /// The body in full, unless it is larger than `limit`.
 async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Attempt> {
-    // Nothing but `identity` was asked for. A client that was brought along and decodes, takes the header away.
+    // Nothing but `identity` was asked for. A client that was brought along and decodes, takes the
+    // header away.
     let mut encodings = response.headers().get_all(CONTENT_ENCODING).iter();
     if encodings.any(|encoding| encoding.as_bytes() != b"identity") {
         return Err(Attempt::last(Failure::new(

@@ -1,7 +1,7 @@
 //! Scripted authorities, and time that does not pass, for tests (feature `testing`).
 //!
-//! A [`MockAuthority`] answers what its script says and remembers what it was asked. It weakens nothing: its
-//! answers go through the same checks as any other authority's.
+//! A [`MockAuthority`] answers what its script says and remembers what it was asked. It weakens
+//! nothing: its answers go through the same checks as any other authority's.
 
 #[cfg(feature = "client")]
 mod time;
@@ -91,8 +91,9 @@ impl MockAuthority {
         Self::default()
     }
 
-    /// Allows an action, each time with a new permit, and verifies it unless [`on_verify`](Self::on_verify) scripts that.
-    /// Replaces what was scripted of the action's evaluation.
+    /// Allows an action, each time with a new permit, and verifies it unless
+    /// [`on_verify`](Self::on_verify) scripts that. Replaces what was scripted of the action's
+    /// evaluation.
     #[must_use]
     pub fn allow(mut self, action: &str) -> Self {
         self.script(action).evaluate = None;
@@ -128,8 +129,8 @@ impl MockAuthority {
         self
     }
 
-    /// Scripts the verification of an action's permits. Unless scripted, the evaluation allows. A second call for the
-    /// action replaces the first.
+    /// Scripts the verification of an action's permits. Unless scripted, the evaluation allows. A
+    /// second call for the action replaces the first.
     #[must_use]
     pub fn on_verify(mut self, action: &str, reply: Reply<Verification>) -> Self {
         self.script(action).verify = Some(reply);
@@ -229,12 +230,13 @@ impl Authority for MockAuthority {
     }
 }
 
-/// A permit for unit tests of functions that take one. It comes from a [`MockAuthority`], by the usual path.
+/// A permit for unit tests of functions that take one. It comes from a [`MockAuthority`], by the
+/// usual path.
 ///
-/// It is that mock's permit and so opens no [`Guarded`](crate::Guarded), whatever features a build has:
-/// a guarded value takes the permits of one authority. To test code that opens one, make the value with
-/// [`Guarded::granted_by`](crate::Guarded::granted_by) a mock, or [`configure`](crate::configure) a mock
-/// as the default of the test's process.
+/// It is that mock's permit and so opens no [`Guarded`](crate::Guarded), whatever features a build
+/// has: a guarded value takes the permits of one authority. To test code that opens one, make the
+/// value with [`Guarded::granted_by`](crate::Guarded::granted_by) a mock, or
+/// [`configure`](crate::configure) a mock as the default of the test's process.
 ///
 /// ```
 /// # use atlasent::{Action, Permit};

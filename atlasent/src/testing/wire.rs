@@ -1,4 +1,5 @@
-//! What the client reads off the wire, one part at a time: for `fuzz/`, which stands outside the crate.
+//! What the client reads off the wire, one part at a time: for `fuzz/`, which stands outside the
+//! crate.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +12,8 @@ use crate::client::sse::Decoder;
 use crate::client::stream_reader::StreamReader;
 use crate::{Failure, RateLimit};
 
-/// The names and data of the server-sent events in a body that arrives in pieces, and whether they end because one
-/// exceeds `limit`.
+/// The names and data of the server-sent events in a body that arrives in pieces, and whether they
+/// end because one exceeds `limit`.
 pub fn sse<'a>(
     limit: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -53,7 +54,8 @@ pub fn stream<'a>(
     (events, end)
 }
 
-/// What an answer with these `Retry-After` headers asks for. None also when they are not fit for HTTP.
+/// What an answer with these `Retry-After` headers asks for. None also when they are not fit for
+/// HTTP.
 #[must_use]
 pub fn retry_after(values: &[&[u8]], now: SystemTime) -> Option<Duration> {
     let pairs = values.iter().map(|value| (RETRY_AFTER, *value));

@@ -1,7 +1,7 @@
 //! A facade over `atlasent`, which is called `guard` here: crates that depend on this one only
 //! reach it by [`inner::atlasent`].
 //!
-//! Without `crate`, an expansion looks for a crate called `atlasent`, and there is none:
+//! Without `crate`, an expansion looks for a crate called `atlasent`, which does not exist here:
 //!
 //! ```compile_fail,E0432
 //! #[guard::protect(action = "deploy", agent = "bot")]

@@ -1,4 +1,5 @@
-//! Batches: each request has an answer of its own, in its place, or the whole is none.
+//! Batches: each request gets an answer of its own, in its place; otherwise the whole answer is
+//! refused.
 
 use atlasent::client::{Batch, BatchAnswer};
 use atlasent::testing::VirtualTime;

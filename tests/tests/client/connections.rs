@@ -1,5 +1,5 @@
-//! Connections: used again, made anew when they have ended, over HTTP/2 where the server offers it, and never to
-//! somebody who cannot say who he is.
+//! Connections: used again, made anew when they have ended, over HTTP/2 where the server offers it,
+//! and never to somebody who cannot say who he is.
 
 use atlasent::testing::VirtualTime;
 use atlasent::{AnyAction, AuthorityExt, Client, Code, blocking};
@@ -236,8 +236,8 @@ async fn no_redirect_leads_to_an_answer() {
     }
 }
 
-/// A stream that the server refused was not heard (RFC 9113, 8.7), and so may be asked again without harm; but
-/// not forever.
+/// A stream that the server refused was not heard (RFC 9113, 8.7), and so may be asked again
+/// without harm; but not forever.
 #[tokio::test]
 async fn a_refused_stream_is_not_asked_again_without_end() {
     for fault in [Fault::Refuse, Fault::GoAway] {

@@ -1,5 +1,5 @@
-//! Promises at the edges: encodings in lists, secrets that come back, messages that are cut, proxies, pages without end,
-//! refusals that stall.
+//! Promises at the edges: encodings in lists, secrets that come back, messages that are cut,
+//! proxies, pages without end, refusals that stall.
 
 use std::env;
 use std::process::Command;
@@ -134,7 +134,8 @@ async fn pages_without_events_come_to_an_end() {
     );
 }
 
-/// The table has 401, 403, 429 and other 4xx as they are, and not tried again; what their bodies do is no part of it.
+/// The table has 401, 403, 429 and other 4xx as they are, and not tried again; what their bodies do
+/// is no part of it.
 #[tokio::test]
 async fn a_status_counts_even_where_its_body_stalls() {
     let statuses = [

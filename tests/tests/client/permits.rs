@@ -1,4 +1,5 @@
-//! Permits by their public ids: what is asked, what is made of the answers, and that no fault makes a good permit.
+//! Permits by their public ids: what is asked, what is made of the answers, and that no fault makes
+//! a good permit.
 
 use atlasent::client::PermitFilter;
 use atlasent::testing::VirtualTime;

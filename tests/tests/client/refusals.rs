@@ -118,7 +118,8 @@ async fn a_refusal_names_the_request_that_was_refused() {
             json!({"valid": false, "outcome": "permit_consumed", "request_id": id}),
         )
     };
-    // The replies, and the answer's own id, else the number of the request whose X-Request-ID it is.
+    // The replies, and the answer's own id, else the number of the request whose X-Request-ID it
+    // is.
     for (replies, own, sent) in [
         (vec![deny(json!("r-1"))], Some("r-1"), 0),
         (vec![deny(Value::Null)], None, 0),

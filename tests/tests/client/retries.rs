@@ -292,7 +292,8 @@ async fn the_server_may_ask_for_a_longer_wait() {
         waits(|builder| builder, later("nonsense")).await,
         (vec![ms(500), ms(1000)], 3)
     );
-    // It is not asked before its time; where there is no time left for that, it is not asked again at all.
+    // It is not asked before its time; where there is no time left for that, it is not asked again
+    // at all.
     assert_eq!(
         waits(
             |builder| builder.timeout(ms(20_000)).deadline(ms(20_000)),

@@ -1,5 +1,5 @@
-//! No secret that a call has sent or received is shown by its error or its refusal, or told to `tracing`, however the
-//! server spells it and wherever it puts it.
+//! No secret that a call has sent or received is shown by its error or its refusal, or told to
+//! `tracing`, however the server spells it and wherever it puts it.
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
@@ -83,7 +83,8 @@ fn assert_hidden(secret: &str, shown: &[String], case: &str) {
     assert_eq!(piece, None, "{case}: {shown:#?}");
 }
 
-/// A server whose evaluation allows with this token, and that says something else to all other calls.
+/// A server whose evaluation allows with this token, and that says something else to all other
+/// calls.
 fn allowing(token: &str, other: Reply) -> Server {
     let allow = Reply::json(200, json!({"decision": "allow", "permit_token": token}));
     Server::start(move |request: &Request| match request.path() {
@@ -342,7 +343,8 @@ fn the_last_words_of_a_connection_show_no_secret() {
             let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
             [&length[1..], &[kind, 0, 0, 0, 0, 0], payload].concat()
         };
-        // SETTINGS, then GOAWAY: the last stream, PROTOCOL_ERROR, and the words (RFC 9113, 6.5 and 6.8).
+        // SETTINGS, then GOAWAY: the last stream, PROTOCOL_ERROR, and the words (RFC 9113, 6.5 and
+        // 6.8).
         let goaway = [&[0, 0, 0, 0, 0, 0, 0, 1], words.as_bytes()].concat();
         socket
             .write_all(&[frame(4, &[]), frame(7, &goaway)].concat())
@@ -436,8 +438,8 @@ fn spelled(text: &str, ways: &[u8]) -> String {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// JSON inside of a string of JSON has the secret in two layers of escapes, which is not this test's matter: there
-    /// it stands as it would inside of any text.
+    /// JSON inside of a string of JSON has the secret in two layers of escapes, which is not this
+    /// test's matter: there it stands as it would inside of any text.
     #[test]
     fn any_json_that_repeats_a_secret_is_shown_without_it(
         json in any_json(), token in secret(), ways in prop::collection::vec(any::<u8>(), 1..16),

@@ -1,4 +1,5 @@
-//! The settings of a client hold as they are stated, or the client is not built; and none of them sends a secret on.
+//! The settings of a client hold as they are stated, or the client is not built; and none of them
+//! sends a secret on.
 
 use std::time::Duration;
 

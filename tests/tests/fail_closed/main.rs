@@ -1,5 +1,5 @@
-//! A protected body runs exactly when both answers of the authority are genuine: every pair of answers, by every
-//! way to ask.
+//! A protected body runs exactly when both answers of the authority are genuine: every pair of
+//! answers, by every way to ask.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

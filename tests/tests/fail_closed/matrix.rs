@@ -62,7 +62,8 @@ fn expect_count(ran: &Ran, expected: usize) -> Result<(), String> {
     }
 }
 
-/// The verification is asked for exactly when the evaluation is a yes, and it restates agent and action.
+/// The verification is asked for exactly when the evaluation is a yes, and it restates agent and
+/// action.
 fn verifies_only_after_a_yes(authority: &MockAuthority, says: &Says, asked: usize, name: &str) {
     let calls = authority.calls();
     let verified = calls.iter().filter(|call| match call {
@@ -100,7 +101,8 @@ fn check_async<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
 fn check_sync<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
     let says = both(&pair.0.says, &pair.1.says);
     if matches!(says, Says::Never) {
-        // It would block this thread for good. `waiting.rs` drives these with an authority that lets go.
+        // It would block this thread for good. `waiting.rs` drives these with an authority that
+        // lets go.
         return 0;
     }
     let mut paths = sync_paths::<P>();

@@ -52,10 +52,12 @@ fn text(fields: &Fields) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// A key with the values that belong there, `null` being one that may stand anywhere. Most of them say yes.
+/// A key with the values that belong there, `null` being one that may stand anywhere. Most of them
+/// say yes.
 type Pool = (&'static str, Vec<Value>);
 
-/// An object of plausible fields, some of them missing, in any order, with up to two things that do not belong.
+/// An object of plausible fields, some of them missing, in any order, with up to two things that do
+/// not belong.
 fn object(pools: Vec<Pool>) -> impl Strategy<Value = Fields> {
     let keys: Vec<&'static str> = pools.iter().map(|(key, _)| *key).collect();
     let plausible: Vec<_> = pools
@@ -173,7 +175,8 @@ fn verification() -> impl Strategy<Value = Fields> {
 struct Read<'a>(&'a Fields);
 
 impl Read<'_> {
-    /// The field, null being the same as absent. `Err`: it stands there twice, or is of another kind.
+    /// The field, null being the same as absent. `Err`: it stands there twice, or is of another
+    /// kind.
     fn get<T>(&self, key: &str, of: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, ()> {
         let mut found = self.0.iter().filter(|(k, _)| *k == key);
         match (found.next(), found.next()) {

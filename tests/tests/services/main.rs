@@ -1,5 +1,5 @@
-//! `atlasent-tower` and `atlasent-axum` as services on sockets, with the clients that they will have: nothing gets past them, and
-//! what may pass goes through as it is.
+//! `atlasent-tower` and `atlasent-axum` as services on sockets, with the clients that they will
+//! have: nothing gets past them, and what may pass goes through as it is.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

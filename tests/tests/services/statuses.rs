@@ -1,4 +1,5 @@
-//! What a client is told of each way in which there was no permit: the table of statuses, on the wire.
+//! What a client is told of each way in which there was no permit: the table of statuses, on the
+//! wire.
 
 use std::time::Duration;
 

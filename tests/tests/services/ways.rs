@@ -1,5 +1,5 @@
-//! Every way in axum to a protected handler. All of them ask the authority about one agent and one action, want one scope, and
-//! count their handler when, and only when, it runs.
+//! Every way in axum to a protected handler. All of them ask the authority about one agent and one
+//! action, want one scope, and count their handler when, and only when, it runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Permits that expired, or that another authority granted, on the way through layers and extractors.
+//! Permits that expired, or that another authority granted, on the way through layers and
+//! extractors.
 
 use std::sync::Arc;
 

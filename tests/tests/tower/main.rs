@@ -1,5 +1,6 @@
-//! `atlasent-tower` as the tower services that it is made of: nothing gets through without a permit, nobody is asked about what can be
-//! read in two ways, and readiness, cancellation and secrets are kept.
+//! `atlasent-tower` as the tower services that it is made of: nothing gets through without a
+//! permit, nobody is asked about what can be read in two ways, and readiness, cancellation and
+//! secrets are kept.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

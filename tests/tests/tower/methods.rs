@@ -1,4 +1,5 @@
-//! `ProtectedMethods` and the guards that it is made of: every method says what it asks for, and that is what is asked.
+//! `ProtectedMethods` and the guards that it is made of: every method says what it asks for, and
+//! that is what is asked.
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::answer::{Answer, send};
 use crate::inner::{Body, Inner};
 use crate::ways::{fixed, typed};
 
-/// What came of a request: the answer, how often the authority was asked, and how often the inner service was called.
+/// What came of a request: the answer, how often the authority was asked, and how often the inner
+/// service was called.
 struct Outcome {
     answer: Answer,
     asked: usize,

@@ -1,4 +1,5 @@
-//! Every way through `atlasent-tower` to an inner service. Each asks the authority about one agent and one action.
+//! Every way through `atlasent-tower` to an inner service. Each asks the authority about one agent
+//! and one action.
 
 use std::convert::Infallible;
 use std::sync::Arc;

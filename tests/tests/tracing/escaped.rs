@@ -1,4 +1,5 @@
-//! Text from outside cannot end a line, drive a terminal, turn the reading direction or hide, wherever it is displayed.
+//! Text from outside cannot end a line, drive a terminal, turn the reading direction or hide,
+//! wherever it is displayed.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use atlasent_tower::{Refusal, Unauthenticated};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A line break of every kind, a terminal's escape, a bell, bidirectional controls, and what does not show.
+/// A line break of every kind, a terminal's escape, a bell, bidirectional controls, and what does
+/// not show.
 const HOSTILE: &str = "x\n2026-01-01 INFO permitted\r\u{85}\u{2028}\u{2029}\u{1b}[2J\u{9b}1m\u{7}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}y";
 
 fn is_hostile(character: char) -> bool {

@@ -186,7 +186,7 @@ fn secret() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Spells a text as a string of JSON, each character in one of the ways that there are (RFC 8259, 7).
+/// Spells a text as a string of JSON, each character in one of the spellings of RFC 8259 §7.
 fn spelled(text: &str, ways: &[u8]) -> String {
     let mut literal = String::from("\"");
     for (character, way) in text.chars().zip(ways.iter().cycle()) {
@@ -208,7 +208,8 @@ fn spelled(text: &str, ways: &[u8]) -> String {
     literal + "\""
 }
 
-/// A body with this string somewhere in it: in a member, a name, an array, deep down, twice, or in JSON in a string.
+/// A body with this string somewhere in it: in a member, a name, an array, deep down, twice, or in
+/// JSON in a string.
 fn around(literal: &str, places: &[u8], text: &str) -> String {
     places
         .iter()

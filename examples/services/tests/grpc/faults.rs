@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::Code;
 use atlasent::testing::{MockAuthority, Reply};
+use atlasent::{Code, Escaped};
 use atlasent_tests::cases::{Case, Says, evaluations, verifications};
 use atlasent_tests::quiet_panics;
 use tokio::time::timeout;
@@ -26,7 +26,9 @@ fn agrees(status: &Status, says: &Says) -> bool {
             let decision = status.metadata().get("atlasent-decision");
             code == 7
                 && decision.is_some_and(|word| word == refusal.decision.as_str())
-                && status.message().contains(&refusal.reason)
+                && status
+                    .message()
+                    .contains(&Escaped::new(&refusal.reason).to_string())
         }
         Says::Fails(Code::InvalidApiKey | Code::Forbidden | Code::BadRequest) => code == 13,
         Says::Fails(_) => code == 14,

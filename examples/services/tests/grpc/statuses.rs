@@ -326,9 +326,11 @@ async fn our_own_mistake_is_internal_and_not_told() {
 }
 
 #[tokio::test]
-async fn a_message_of_any_characters_arrives_as_it_was() {
+async fn a_message_of_any_characters_arrives_on_one_line() {
     let reason = "für 100 % aller Fälle\nnicht \"heute\"\t\u{1f3e5}\0\u{7f}";
-    let message = format!("`{{action}}` is denied for agent `chart-bot`: {reason}");
+    // It is a text for people, who read it in a log: what drives a terminal is shown, not sent.
+    let shown = "für 100 % aller Fälle\\nnicht \"heute\"\\t\u{1f3e5}\\u{0}\\u{7f}";
+    let message = format!("`{{action}}` is denied for agent `chart-bot`: {shown}");
     let told = Told {
         code: 7,
         message: &message,
@@ -342,8 +344,8 @@ async fn a_message_of_any_characters_arrives_as_it_was() {
     let raw = call(stage.address, Method::Read, &token(AGENT)).await;
     assert_eq!(
         raw.headers["grpc-message"],
-        "`read_patient_record` is denied for agent `chart-bot`: f%C3%BCr 100 %25 aller F%C3%A4lle%0Anicht \
-         \"heute\"%09%F0%9F%8F%A5%00%7F"
+        "`read_patient_record` is denied for agent `chart-bot`: f%C3%BCr 100 %25 aller F%C3%A4lle\\nnicht \
+         \"heute\"\\t%F0%9F%8F%A5\\u{0}\\u{7f}"
     );
     let raw = call(stage.address, Method::Modify, &token(AGENT)).await;
     let escaped = raw.headers["grpc-message"].as_bytes();
