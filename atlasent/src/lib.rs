@@ -58,7 +58,9 @@
 //! | call from code that is not async | [`blocking`], or `#[protect]` on a plain `fn` |
 //! | ask the AtlaSent service, or another server with its API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
 //! | decide by policy, in process, with no account and no network | the crate `atlasent-authority` |
-//! | decide in your own way | [`Authority`] |
+//! | decide in your own way | [`Authority`], with an [`Issuer`] or [`WithIssuer`] |
+//! | let a permit reach a database or a client, and nothing else | [`Guarded`] |
+//! | use a permit late, from a queue or a spawned task | [`Permit::require_active`], [`Permit::recheck`] |
 //! | ask for an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
 //! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
