@@ -1,12 +1,12 @@
-//! A permit cannot be put together.
+//! A permit cannot be put together, and not from another one either.
 
 use atlasent::{AnyAction, Permit};
 
 fn main() -> Result<(), atlasent::Error> {
-    let record = atlasent::testing::permit(AnyAction::new("deploy")?)?.record();
+    let genuine = atlasent::testing::permit(AnyAction::new("read")?)?;
     let _: Permit = Permit {
         action: AnyAction::new("deploy")?,
-        record: record.into(),
+        ..genuine
     };
     Ok(())
 }

@@ -3,7 +3,7 @@
 use atlasent::{AnyAction, Permit, PermitRecord};
 
 fn mint(action: AnyAction, record: PermitRecord) -> Permit {
-    Permit::mint(action, record)
+    Permit::mint(action, record, None)
 }
 
 fn main() {}
