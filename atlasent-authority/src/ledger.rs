@@ -368,7 +368,7 @@ mod tests {
         for hash in [
             "",
             "abc",
-            &key.to_hex()[2..],
+            &"0".repeat(62),
             &key.to_hex().to_uppercase(),
             &"00".repeat(33),
         ] {

@@ -161,8 +161,7 @@ impl Client {
     }
 
     /// Asks for a decision, and returns the allow; a refusal is an error:
-    /// [`AuthorityExt::require_allow`](crate::AuthorityExt::require_allow). It never reads the
-    /// cache.
+    /// [`AuthorityExt::require_allow`]. It never reads the cache.
     ///
     /// # Errors
     ///

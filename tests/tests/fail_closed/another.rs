@@ -196,7 +196,8 @@ fn a_copied_answer_opens_nothing() {
         }
 
         async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
-            self.0.verify(request).await.map(|answer| answer.clone())
+            let answer = self.0.verify(request).await?;
+            Ok(Verification::clone(&answer))
         }
     }
     assert!(!opens(&real, || permit_of(&Copier(&real))));

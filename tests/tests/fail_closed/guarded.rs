@@ -7,7 +7,7 @@ use crate::paths::{AsyncPath, SyncPath};
 
 #[derive(Action)]
 #[action("deploy.production")]
-struct Deploy;
+pub(crate) struct Deploy;
 
 struct Cluster;
 

@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use atlasent::testing::{Call, MockAuthority};
+use atlasent::testing::{Call, MockAuthority, Reply};
 use atlasent::{
-    AnyAction, Authority, AuthorityExt, DynAuthority, Error, Evaluation, Verification, protect,
+    AnyAction, Authority, AuthorityExt, DynAuthority, Error, Evaluation, Guarded, Verification,
+    protect,
 };
 use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
@@ -156,6 +157,59 @@ fn behind_a_pointer_the_same_bodies_run() {
     });
     println!("{driven} calls");
     assert!(driven > 35_000, "the matrix shrank to {driven} calls");
+}
+
+#[test]
+fn no_pair_of_answers_opens_what_another_authority_guards() {
+    let another = MockAuthority::new();
+    let mut granted = 0;
+    every_pair(|pair, authority| {
+        let ran = Ran::new();
+        let guarded = Guarded::granted_by(&another, &ran).unwrap();
+        let happened = drive(
+            async {
+                let permit = authority.protect(AGENT, guarded::Deploy).await?;
+                granted += 1;
+                guarded.with(permit, |ran| ran.hit())
+            },
+            POLLS,
+        );
+        let opened = matches!(happened, Driven::Done(Ok(())));
+        assert!(!opened && ran.count() == 0, "{}", pair.1.name);
+    });
+    assert!(granted > 0, "no pair granted a permit");
+}
+
+#[test]
+fn no_pair_of_answers_makes_an_expired_permit_good() {
+    quiet_panics();
+    let mut granted = 0;
+    for evaluation in evaluations() {
+        let Reply::Answer(mut answer) = evaluation.reply else {
+            continue;
+        };
+        answer.expires_at = Some("2001-01-01T00:00:00Z".to_owned());
+        for verification in verifications() {
+            let authority = MockAuthority::new()
+                .on_evaluate(ACTION, Reply::Answer(answer.clone()))
+                .on_verify(ACTION, verification.reply.clone());
+            let ran = Ran::new();
+            let guarded = Guarded::granted_by(&authority, &ran).unwrap();
+            let happened = drive(
+                async {
+                    let permit = authority.protect(AGENT, guarded::Deploy).await?;
+                    granted += 1;
+                    assert!(permit.require_active().is_err());
+                    assert!(permit.recheck(&authority).await.is_err());
+                    guarded.with(permit, |ran| ran.hit())
+                },
+                POLLS,
+            );
+            let opened = matches!(happened, Driven::Done(Ok(())));
+            assert!(!opened && ran.count() == 0, "{}", verification.name);
+        }
+    }
+    assert!(granted > 0, "no pair granted a permit");
 }
 
 #[test]
