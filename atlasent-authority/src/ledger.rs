@@ -139,8 +139,7 @@ impl PermitEntry {
 
     /// Uses the permit up, if it is good for `request`.
     ///
-    /// An attempt to use it for anything else burns it: whoever makes one holds a token that is not
-    /// theirs.
+    /// An attempt to use it for anything else burns it: the caller holds a token that is not its own.
     ///
     /// # Errors
     ///

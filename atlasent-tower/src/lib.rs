@@ -38,7 +38,7 @@
 //!
 //! - The inner service is called after an allow whose permit was verified, and so consumed; every
 //!   other outcome is a [`Refusal`].
-//! - The agent comes from something authenticated. Headers that anybody can send name nobody,
+//! - The agent comes from something authenticated. A header that any client can send names no agent,
 //!   unless the target [says so](RequestTarget::trusted_header).
 //! - A path that normalization would change is refused before anything is decided on it: the whole
 //!   of it, inside of axum's `nest` as well (feature `axum`, which is on by default).

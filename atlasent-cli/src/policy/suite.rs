@@ -1,7 +1,7 @@
 //! The file that `atlasent policy test` reads: questions, and the answers that they have to get.
 //!
 //! Read straight from the text and never through loose JSON values: a misspelled or repeated field
-//! would be an expectation that nobody checks.
+//! would be an expectation that is never checked.
 
 use std::fmt;
 use std::fs;

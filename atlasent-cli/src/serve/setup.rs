@@ -92,8 +92,8 @@ impl Setup {
     }
 }
 
-/// The keys that are taken: the one that is given, and those of the file, or of the database if
-/// servers share one. Where there is none at all, one is made.
+/// Collects the API keys that the server accepts: the given one, and those of the file, or of the
+/// database if servers share one. Without any key, creates the first.
 async fn keys(
     variable: Option<&str>,
     data: &Path,
