@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Client;
+use super::failure::code_of_word;
 use crate::evaluate::ShadowEvaluation;
 use crate::object::{Object, ObjectAndOthers};
 use crate::redact::excerpt;
@@ -179,7 +180,10 @@ fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, 
         let code = item.error_code.unwrap_or_default();
         let message = item.error_message.unwrap_or_default();
         let text = format!("{} {}", excerpt(&code), excerpt(&message));
-        return Err(Failure::new(code_of(&code), text.trim()));
+        return Err(Failure::new(
+            code_of_word(&code.to_ascii_lowercase()),
+            text.trim(),
+        ));
     }
     let decision = evaluation.get("decision");
     if let Some(decision) = decision.filter(|decision| !decision.is_null())
@@ -195,24 +199,6 @@ fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, 
     };
     // Its text may repeat what it found.
     read.map_err(|_| Failure::new(Code::BadResponse, "the item's answer cannot be read"))
-}
-
-/// The code in the words that the SDKs share. Another word is the server's own trouble.
-fn code_of(word: &str) -> Code {
-    let shared = [
-        Code::InvalidApiKey,
-        Code::Forbidden,
-        Code::RateLimited,
-        Code::BadRequest,
-        Code::ServerError,
-        Code::Timeout,
-        Code::Network,
-        Code::BadResponse,
-    ];
-    let code = shared
-        .into_iter()
-        .find(|code| code.as_str().eq_ignore_ascii_case(word));
-    code.unwrap_or(Code::ServerError)
 }
 
 #[cfg(test)]

@@ -44,6 +44,23 @@ pub(super) fn of_status(status: StatusCode, said: Said) -> Attempt {
     }
 }
 
+/// The code that goes by this word of the SDKs. Any other word says that the authority failed, for a
+/// reason that this version does not know.
+pub(super) fn code_of_word(word: &str) -> Code {
+    [
+        Code::InvalidApiKey,
+        Code::Forbidden,
+        Code::RateLimited,
+        Code::BadRequest,
+        Code::Timeout,
+        Code::Network,
+        Code::BadResponse,
+    ]
+    .into_iter()
+    .find(|code| code.as_str() == word)
+    .unwrap_or(Code::ServerError)
+}
+
 /// A request or an answer that did not make it through.
 pub(super) fn of_transport(error: reqwest::Error) -> Attempt {
     // Text and URL are the client's own here, and the URL says nothing that the caller does not

@@ -169,7 +169,7 @@ fn of_error(data: &str, secrets: &mut Secrets) -> Failure {
     let fields = object(data).ok();
     let text = |name| fields.as_ref()?.get(name)?.as_str();
     let code = match &fields {
-        Some(_) => text("code").map_or(Code::ServerError, code),
+        Some(_) => text("code").map_or(Code::ServerError, failure::code_of_word),
         None => Code::BadResponse,
     };
     let message = match failure::said_in(data.as_bytes(), None, secrets) {
@@ -182,22 +182,6 @@ fn of_error(data: &str, secrets: &mut Secrets) -> Failure {
         Some(id) => failure.with_request_id(excerpt(&secrets.scrub(id))),
         None => failure,
     }
-}
-
-/// The code that goes by this word. An authority that fails for a reason unknown to us has failed.
-fn code(word: &str) -> Code {
-    [
-        Code::InvalidApiKey,
-        Code::Forbidden,
-        Code::RateLimited,
-        Code::BadRequest,
-        Code::Timeout,
-        Code::Network,
-        Code::BadResponse,
-    ]
-    .into_iter()
-    .find(|code| code.as_str() == word)
-    .unwrap_or(Code::ServerError)
 }
 
 fn object(data: &str) -> Result<Map<String, Value>, serde_json::Error> {
@@ -349,7 +333,7 @@ mod tests {
             Code::Timeout,
             Code::Network,
         ] {
-            assert_eq!(code(word.as_str()), word);
+            assert_eq!(failure::code_of_word(word.as_str()), word);
         }
     }
 
