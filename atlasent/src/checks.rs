@@ -3,7 +3,7 @@
 
 use crate::expiry::Expiry;
 use crate::permit::PermitRecord;
-use crate::{Authority, Decision, Denied, Error, IssuerId, Permit, PermitOutcome, PermitStatus};
+use crate::{Authority, Denied, Error, IssuerId, Permit, PermitOutcome, PermitStatus};
 
 /// The code of a refusal because another authority granted the permit.
 const OTHER_ISSUER: &str = "PERMIT_OF_ANOTHER_AUTHORITY";
@@ -112,16 +112,14 @@ impl<A> Permit<A> {
         self.require_active()?;
         self.require_granted_by(authority)?;
         let (record, ..) = self.facts();
-        let outcome = match authority.permit_status(record).await? {
+        let status = authority.permit_status(record).await?;
+        let outcome = match &status {
             PermitStatus::Verified | PermitStatus::Consumed => return Ok(()),
-            status => status,
-        };
-        let why = format!("the permit was verified, and its authority has it as `{outcome}` now");
-        let outcome = match outcome {
             PermitStatus::Expired => PermitOutcome::Expired,
             PermitStatus::Revoked => PermitOutcome::Revoked,
-            _ => PermitOutcome::NotFound,
+            PermitStatus::Issued | PermitStatus::Unknown(_) => PermitOutcome::NotFound,
         };
+        let why = format!("the permit was verified, and its authority has it as `{status}` now");
         Err(refuse(record, why, outcome.error_code(), Some(outcome)))
     }
 }
@@ -148,19 +146,10 @@ fn refuse(
     outcome: Option<PermitOutcome>,
 ) -> Error {
     Denied {
-        decision: Decision::Deny,
-        action: record.action.clone(),
-        agent: record.agent.clone(),
-        reason,
         code: Some(code.to_owned()),
-        evaluation_id: None,
-        request_id: None,
-        escalation_id: None,
-        approval_url: None,
         audit_hash: record.audit_hash.clone(),
         outcome,
-        missing_scope: None,
-        retry_after: None,
+        ..Denied::new(record.action.clone(), record.agent.clone(), reason)
     }
     .into()
 }

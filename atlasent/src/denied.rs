@@ -71,6 +71,25 @@ pub struct Denied {
 }
 
 impl Denied {
+    /// A deny with its reason, and nothing else.
+    pub(crate) fn new(action: String, agent: Agent, reason: String) -> Self {
+        Self {
+            decision: Decision::Deny,
+            action,
+            agent,
+            reason,
+            code: None,
+            evaluation_id: None,
+            request_id: None,
+            escalation_id: None,
+            approval_url: None,
+            audit_hash: None,
+            outcome: None,
+            missing_scope: None,
+            retry_after: None,
+        }
+    }
+
     /// `deny`, `hold` or `escalate`; never `allow`. A permit that failed its verification is a
     /// `deny`.
     #[must_use]

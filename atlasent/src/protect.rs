@@ -218,23 +218,22 @@ fn require_unchanged(
 }
 
 fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
+    let reason = evaluation.reason.clone();
+    let reason = reason.unwrap_or_else(|| "the authority gave no reason".to_owned());
     Denied {
         decision: evaluation.decision,
-        action: request.action_type.clone(),
-        agent: request.actor_id.clone(),
-        reason: evaluation
-            .reason
-            .clone()
-            .unwrap_or_else(|| "the authority gave no reason".to_owned()),
         code: evaluation.code.clone(),
         evaluation_id: evaluation.evaluation_id().map(str::to_owned),
         request_id: request_id(&evaluation.request_id, &evaluation.sent_as),
         escalation_id: evaluation.escalation_id.clone(),
         approval_url: evaluation.approval_url.clone(),
         audit_hash: evaluation.audit_hash.clone(),
-        outcome: None,
-        missing_scope: None,
         retry_after: evaluation.retry_after,
+        ..Denied::new(
+            request.action_type.clone(),
+            request.actor_id.clone(),
+            reason,
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ati_client::Claims;
 
-use crate::{Decision, Denied, Error, EvaluateRequest};
+use crate::{Denied, Error, EvaluateRequest};
 
 /// The code of a refusal for want of a scope.
 const MISSING: &str = "SCOPE_MISSING";
@@ -36,19 +36,13 @@ impl Checked {
         };
         let refuse = |code: &str, reason: String, missing: Option<String>| {
             Err(Denied {
-                decision: Decision::Deny,
-                action: request.action_type.clone(),
-                agent: request.actor_id.clone(),
-                reason,
                 code: Some(code.to_owned()),
-                evaluation_id: None,
-                request_id: None,
-                escalation_id: None,
-                approval_url: None,
-                audit_hash: None,
-                outcome: None,
                 missing_scope: missing,
-                retry_after: None,
+                ..Denied::new(
+                    request.action_type.clone(),
+                    request.actor_id.clone(),
+                    reason,
+                )
             }
             .into())
         };
