@@ -1,0 +1,68 @@
+//! The tables of the file, and how their entries are read and written.
+
+use redb::{ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::chain::{ChainHead, SealedEvent};
+use crate::store::EventFilter;
+
+/// What is in the tables, so that a later version can tell.
+pub(super) const FORMAT: &str = "1";
+
+pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+pub(super) const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
+/// Which cells are over when, in microseconds since 1970.
+pub(super) const EXPIRY: TableDefinition<'_, (i64, &[u8; 33]), ()> = TableDefinition::new("expiry");
+pub(super) const EVENTS: TableDefinition<'_, u64, StoredEvent<'_>> = TableDefinition::new("events");
+
+/// Kind, agent or nothing, time, previous hash, hash, payload.
+pub(super) type StoredEvent<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str);
+
+pub(super) fn head(
+    meta: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<ChainHead, redb::Error> {
+    let Some(head) = meta.get("head")? else {
+        return Err(redb::Error::Corrupted(
+            "it has no head of a chain".to_owned(),
+        ));
+    };
+    parse(head.value().as_bytes())
+}
+
+pub(super) fn dropped(
+    meta: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<u64, redb::Error> {
+    let dropped = meta.get("dropped")?;
+    dropped.map_or(Ok(0), |text| parse(text.value().as_bytes()))
+}
+
+pub(super) fn passes(filter: &EventFilter, sequence: u64, event: &StoredEvent<'_>) -> bool {
+    let (kind, actor, occurred_at, ..) = *event;
+    let actor = Some(actor).filter(|actor| !actor.is_empty());
+    filter.passes_fields(sequence, kind, actor, occurred_at)
+}
+
+pub(super) fn sealed(sequence: u64, event: StoredEvent<'_>) -> SealedEvent {
+    let (kind, actor, occurred_at, previous_hash, hash, payload) = event;
+    SealedEvent {
+        sequence,
+        kind: kind.to_owned().into(),
+        actor_id: Some(actor.to_owned()).filter(|actor| !actor.is_empty()),
+        occurred_at: occurred_at.to_owned(),
+        payload: payload.to_owned(),
+        previous_hash: previous_hash.to_owned(),
+        hash: hash.to_owned(),
+    }
+}
+
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, redb::Error> {
+    serde_json::to_string(value).map_err(|error| redb::Error::Corrupted(error.to_string()))
+}
+
+pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, redb::Error> {
+    serde_json::from_slice(json).map_err(|error| {
+        // Not the text itself: it may hold whatever a caller has sent.
+        redb::Error::Corrupted(format!("an entry cannot be read: {error}"))
+    })
+}
