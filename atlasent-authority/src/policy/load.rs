@@ -14,6 +14,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 use serde::de::IgnoredAny;
 
+use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
 use super::rule::{Rule, Statement};
 use super::slice::Slices;
@@ -123,6 +124,7 @@ impl PoliciesBuilder {
         };
         Ok(World {
             schema,
+            schema_text: self.schemas.first().map(|source| source.text.clone()),
             entities,
             warnings,
         })
@@ -141,6 +143,7 @@ fn second<'a>(
 /// What policies are checked against.
 struct World {
     schema: Option<Schema>,
+    schema_text: Option<String>,
     entities: Entities,
     warnings: Vec<PolicyProblem>,
 }
@@ -149,6 +152,7 @@ impl World {
     fn assemble(self, policies: &[Policy], rules: Vec<Rule>) -> Result<Policies, PolicyError> {
         let Self {
             schema,
+            schema_text,
             entities,
             mut warnings,
         } = self;
@@ -171,12 +175,15 @@ impl World {
         }
         let slices =
             Slices::new(policies, &entities, &types.action).map_err(|error| internal(&error))?;
+        let digests = Digests::new(policies, schema_text.as_deref(), &entities, &slices)
+            .map_err(|error| internal(&*error))?;
         let rules = policies
             .iter()
             .map(|policy| policy.id().clone())
             .zip(rules)
             .collect();
         Ok(Policies {
+            digests,
             slices,
             rules,
             entities,

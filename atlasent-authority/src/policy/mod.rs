@@ -1,6 +1,7 @@
 //! Cedar policies: loading, checking, and the decision on one request. No permits, no audit.
 
 mod context;
+mod digest;
 mod error;
 mod explain;
 mod lint;
@@ -22,6 +23,7 @@ use cedar_policy::{
 use serde_json::{Map, Value};
 
 use context::ContextError;
+use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};
 pub use explain::Explanation;
 pub use load::PoliciesBuilder;
@@ -87,6 +89,7 @@ pub(crate) use verdict::{Verdict, code};
 /// | `CONTEXT_TOO_DEEP` | the context nests too deeply |
 /// | `CONTEXT_NOT_EXPRESSIBLE` | the context has no Cedar form |
 pub struct Policies {
+    digests: Digests,
     slices: Slices,
     rules: Rules,
     entities: Entities,
@@ -162,6 +165,45 @@ impl Policies {
         let mut ids: Vec<&str> = self.rules.values().map(|rule| &*rule.id).collect();
         ids.sort_unstable();
         ids.into_iter()
+    }
+
+    /// The digest of the whole set: policies, schema and entities, in lower-case hex.
+    ///
+    /// Two servers with the same digest decide alike. It does not depend on comments, on white
+    /// space, on the order of policies or on the names of files.
+    ///
+    /// ```
+    /// use atlasent_authority::Policies;
+    ///
+    /// let one = Policies::parse("permit (principal, action, resource);")?;
+    /// let same = Policies::parse("permit(principal,action,resource); // everything")?;
+    /// let other = Policies::parse("forbid (principal, action, resource);")?;
+    /// assert_eq!(one.digest(), same.digest());
+    /// assert_ne!(one.digest(), other.digest());
+    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// ```
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        self.digests.whole()
+    }
+
+    /// The digest of all that can decide about one action: the policies whose scope can match it,
+    /// the schema and the entities. A permit is good while it stays the same.
+    ///
+    /// ```
+    /// use atlasent_authority::Policies;
+    ///
+    /// let deploy = r#"permit (principal, action == Action::"deploy", resource);"#;
+    /// let read = r#"permit (principal, action == Action::"read", resource);"#;
+    /// let before = Policies::parse(deploy)?;
+    /// let after = Policies::parse(&format!("{deploy} {read}"))?;
+    /// assert_eq!(before.action_digest("deploy"), after.action_digest("deploy"));
+    /// assert_ne!(before.action_digest("read"), after.action_digest("read"));
+    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// ```
+    #[must_use]
+    pub fn action_digest(&self, action: &str) -> &str {
+        self.digests.of_action(action)
     }
 
     /// What is valid and yet probably not what was meant, such as a `forbid` that can never apply.

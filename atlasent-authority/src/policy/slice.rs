@@ -19,6 +19,7 @@
 //! or group that it names, never for each member of a group.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 
 use cedar_policy::{
@@ -118,6 +119,18 @@ impl Slices {
         }
         sets
     }
+
+    /// The policies whose scope does not constrain the action.
+    pub(super) fn any_ids(&self) -> Vec<&PolicyId> {
+        self.any.ids()
+    }
+
+    /// Each action that policies or entities name, with the slices that hold for it.
+    pub(super) fn by_action(&self) -> impl Iterator<Item = (&str, &[Arc<Slice>])> {
+        self.actions
+            .iter()
+            .map(|(action, slices)| (action.as_str(), slices.as_slice()))
+    }
 }
 
 impl Outcome {
@@ -166,7 +179,7 @@ fn ancestors(entities: &Entities, uid: &EntityUid) -> Vec<EntityUid> {
 
 /// Policies by the principal that their scope fixes with `==`, if any.
 #[derive(Debug, Default)]
-struct Slice {
+pub(super) struct Slice {
     any: ByResource,
     fixed: HashMap<EntityUid, ByResource>,
 }
@@ -189,6 +202,14 @@ impl Slice {
             _ => &mut by_resource.any,
         };
         set.add(policy.clone()).map_err(Box::new)
+    }
+
+    /// The policies in it.
+    pub(super) fn ids(&self) -> Vec<&PolicyId> {
+        let by_resource = iter::once(&self.any).chain(self.fixed.values());
+        let sets = by_resource.flat_map(|sets| iter::once(&sets.any).chain(sets.fixed.values()));
+        sets.flat_map(|set| set.policies().map(Policy::id))
+            .collect()
     }
 
     fn select<'s>(
