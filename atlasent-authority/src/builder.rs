@@ -1,18 +1,23 @@
 //! How an authority is set up.
 
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use atlasent::{Error, Issuer};
 use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};
+use crate::current::CurrentPolicies;
 use crate::local::LocalAuthority;
 use crate::policy::Policies;
 use crate::record;
 use crate::replay;
 use crate::store::{Draft, MemoryStore, Store};
+
+/// How many permits of one agent may wait to be used, unless the builder says otherwise.
+const DEFAULT_PERMITS_PER_AGENT: u64 = 1_000;
 
 /// Sets up a [`LocalAuthority`].
 ///
@@ -35,6 +40,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     store: S,
     clock: Arc<dyn Clock>,
     permit_ttl: SignedDuration,
+    permits_per_agent: u64,
     record_context: bool,
     org_id: String,
 }
@@ -46,6 +52,7 @@ impl LocalAuthorityBuilder {
             store: MemoryStore::new(),
             clock: Arc::new(SystemClock),
             permit_ttl: SignedDuration::from_hours(1),
+            permits_per_agent: DEFAULT_PERMITS_PER_AGENT,
             record_context: false,
             org_id: "local".to_owned(),
         }
@@ -57,6 +64,15 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// first.
     pub fn permit_ttl(mut self, ttl: Duration) -> Self {
         self.permit_ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
+        self
+    }
+
+    /// Limits how many permits of one agent may wait to be used at a time: 1,000 by default.
+    ///
+    /// An agent that has as many is denied (`AGENT_PERMIT_LIMIT`) until some are used, revoked or
+    /// expired, so that no agent can fill the ledger. A second call replaces the first.
+    pub fn permits_per_agent(mut self, limit: NonZeroU64) -> Self {
+        self.permits_per_agent = limit.get();
         self
     }
 
@@ -87,6 +103,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             policies: self.policies,
             clock: self.clock,
             permit_ttl: self.permit_ttl,
+            permits_per_agent: self.permits_per_agent,
             record_context: self.record_context,
             org_id: self.org_id,
         }
@@ -100,10 +117,11 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     pub async fn build(self) -> Result<LocalAuthority<S>, Error> {
         let loaded = record::policies_loaded(&self.policies);
         let authority = LocalAuthority {
-            policies: RwLock::new(Arc::new(self.policies)),
+            policies: Arc::new(CurrentPolicies::new(self.policies)),
             store: self.store,
             clock: self.clock,
             permit_ttl: self.permit_ttl,
+            permits_per_agent: self.permits_per_agent,
             record_context: self.record_context,
             secret: replay::random_bits()?,
             issuer: Issuer::new(),
@@ -138,6 +156,8 @@ mod tests {
         let builder = LocalAuthorityBuilder::new(policies())
             .permit_ttl(Duration::from_secs(1))
             .permit_ttl(Duration::from_secs(2))
+            .permits_per_agent(NonZeroU64::MIN)
+            .permits_per_agent(NonZeroU64::MAX)
             .record_context(true)
             .record_context(false)
             .org_id("one")
@@ -145,6 +165,7 @@ mod tests {
             .store(MemoryStore::with_limits(1, 1))
             .store(MemoryStore::new());
         assert_eq!(builder.permit_ttl, SignedDuration::from_secs(2));
+        assert_eq!(builder.permits_per_agent, u64::MAX);
         assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
     }
 }

@@ -3,64 +3,38 @@
 //! A permit is issued, and then consumed, revoked or left to expire. What is here is pure; a
 //! [`Store`](crate::Store) makes each change atomic.
 
-use atlasent::{Agent, EvaluateRequest, PermitOutcome, PermitStatus, PermitToken, VerifyRequest};
-use base16ct::lower;
+use atlasent::{Agent, EvaluateRequest, PermitOutcome, PermitStatus, VerifyRequest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-/// How a store knows a permit: by a digest of its token, so that a stolen store holds no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PermitKey([u8; 32]);
-
-impl PermitKey {
-    /// The key of a token.
-    #[must_use]
-    pub fn of(token: &PermitToken) -> Self {
-        Self(Sha256::digest(token.expose()).into())
-    }
-
-    /// Reads the key from a permit's hash, as [`to_hex`](Self::to_hex) writes it.
-    #[must_use]
-    pub fn from_hex(hash: &str) -> Option<Self> {
-        let mut digest = [0; 32];
-        let read = lower::decode(hash, &mut digest).ok()?;
-        (read.len() == digest.len()).then_some(Self(digest))
-    }
-
-    /// The digest itself.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The permit's hash in answers and audit events: the digest in lower-case hex.
-    #[must_use]
-    pub fn to_hex(self) -> String {
-        lower::encode_string(&self.0)
-    }
-}
 
 /// What a permit is good for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Who may use it.
+    /// The agent that may use it.
     pub agent: Agent,
-    /// What for.
+    /// The action that it is for.
     pub action: String,
-    /// On what.
+    /// The resource that it is for.
     pub resource: Option<String>,
-    /// In which environment, when the request named one.
+    /// The environment that it is for, when the request named one.
     pub environment: Option<String>,
     /// The hash of the action, agent and context that were decided on.
     pub execution_hash: String,
+    /// The digest of all that decided about the action
+    /// ([`Policies::action_digest`](crate::Policies::action_digest)). A permit without one was
+    /// written by an earlier release and is refused.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// The environment of the API key that it was granted to: `live` or `test`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_environment: Option<String>,
 }
 
 impl Grant {
-    /// What a permit for `request` is good for. Its hash is the request's own, unless another one
-    /// is given.
+    /// What a permit for `request` is good for, as long as the policies have the digest `policy`.
+    /// Its hash is the request's own, unless another one is given.
     #[must_use]
-    pub fn of(request: &EvaluateRequest, execution_hash: Option<String>) -> Self {
+    pub fn of(request: &EvaluateRequest, execution_hash: Option<String>, policy: &str) -> Self {
         let in_context = request.context.get("environment");
         let environment = in_context
             .and_then(|value| value.as_str())
@@ -71,6 +45,17 @@ impl Grant {
             resource: request.resource_id.clone(),
             environment: environment.map(str::to_owned),
             execution_hash: execution_hash.unwrap_or_else(|| request.execution_hash()),
+            policy: Some(policy.to_owned()),
+            key_environment: None,
+        }
+    }
+
+    /// Whether a caller with an API key of this environment may know of the permit. Code of the
+    /// authority's process has no key and knows of all.
+    pub(crate) fn is_known_to(&self, key_environment: Option<&str>) -> bool {
+        match (self.key_environment.as_deref(), key_environment) {
+            (Some(granted), Some(asking)) => granted == asking,
+            _ => true,
         }
     }
 
@@ -88,9 +73,8 @@ impl Grant {
         {
             return Err(Refusal::Mismatch(Mismatch::Execution));
         }
-        if let (Some(restated), Some(granted)) = (&request.environment, &self.environment)
-            && restated != granted
-        {
+        // A permit that was granted without an environment is not good for one (contract, part B).
+        if request.environment.is_some() && request.environment != self.environment {
             return Err(Refusal::Mismatch(Mismatch::Environment));
         }
         if request.require_approval == Some(true) {
@@ -105,10 +89,37 @@ impl Grant {
 pub struct PermitEntry {
     /// What it is good for.
     pub grant: Grant,
+    /// The sequence number of the event that issued it.
+    #[serde(default)]
+    pub sequence: u64,
+    /// The id of that event.
+    #[serde(default)]
+    pub evaluation_id: String,
+    /// When it was issued.
+    #[serde(default)]
+    pub issued_at: Timestamp,
     /// When it stops being good.
     pub expires_at: Timestamp,
     /// What became of it.
     pub state: PermitState,
+    /// When it was used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumed_at: Option<Timestamp>,
+    /// Why it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revoked>,
+}
+
+/// When and why a permit was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// When.
+    pub at: Timestamp,
+    /// The API key that revoked it. Code of the authority's process has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// What became of a permit. That it expired follows from the time.
@@ -119,7 +130,7 @@ pub enum PermitState {
     Issued,
     /// It was verified, or burnt by an attempt to verify it for something else.
     Consumed,
-    /// It was taken back.
+    /// It was revoked before it was used.
     Revoked,
     /// It was verified, and revoked afterwards. Its body may have run; one that starts late and
     /// asks again ([`Permit::recheck`](atlasent::Permit::recheck)) is refused.
@@ -127,14 +138,40 @@ pub enum PermitState {
 }
 
 impl PermitEntry {
-    /// A permit that waits to be used until `expires_at`.
+    /// A permit that waits to be used from `issued_at` until `expires_at`, and that the event
+    /// with this id and sequence number issued.
     #[must_use]
-    pub fn issue(grant: Grant, expires_at: Timestamp) -> Self {
+    pub fn issue(
+        grant: Grant,
+        (evaluation_id, sequence): (impl Into<String>, u64),
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
         Self {
             grant,
+            sequence,
+            evaluation_id: evaluation_id.into(),
+            issued_at,
             expires_at,
             state: PermitState::Issued,
+            consumed_at: None,
+            revoked: None,
         }
+    }
+
+    /// Checks that the permit can still be used.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn check_open(&self, now: Timestamp) -> Result<(), Refusal> {
+        let outcome = match self.state {
+            PermitState::Consumed | PermitState::Recalled => PermitOutcome::Consumed,
+            PermitState::Revoked => PermitOutcome::Revoked,
+            PermitState::Issued if now >= self.expires_at => PermitOutcome::Expired,
+            PermitState::Issued => return Ok(()),
+        };
+        Err(Refusal::Permit(outcome))
     }
 
     /// Uses the permit up, if it is good for `request`.
@@ -145,43 +182,36 @@ impl PermitEntry {
     ///
     /// Why it is not good.
     pub fn consume(&mut self, request: &VerifyRequest, now: Timestamp) -> Result<(), Refusal> {
-        match self.state {
-            PermitState::Consumed | PermitState::Recalled => {
-                return Err(Refusal::Permit(PermitOutcome::Consumed));
-            }
-            PermitState::Revoked => return Err(Refusal::Permit(PermitOutcome::Revoked)),
-            PermitState::Issued if now >= self.expires_at => {
-                return Err(Refusal::Permit(PermitOutcome::Expired));
-            }
-            PermitState::Issued => {}
-        }
+        self.check_open(now)?;
         self.state = PermitState::Consumed;
+        self.consumed_at = Some(now);
         self.grant.covers(request)
     }
 
-    /// Whether there is nothing left to use.
+    /// Whether nothing is left to use.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.state != PermitState::Issued
     }
 
-    /// Revokes the permit, unless its time has passed. Returns whether it was unused, so that
+    /// Revokes the permit, unless it has expired. Returns whether it was unused, so that
     /// nothing runs on it any more.
-    pub fn revoke(&mut self, now: Timestamp) -> bool {
+    pub fn revoke(&mut self, now: Timestamp, by: Option<String>, reason: &str) -> bool {
         if now >= self.expires_at {
             return false;
         }
-        match self.state {
-            PermitState::Issued => {
-                self.state = PermitState::Revoked;
-                true
-            }
-            PermitState::Consumed => {
-                self.state = PermitState::Recalled;
-                false
-            }
-            PermitState::Revoked | PermitState::Recalled => false,
-        }
+        let state = match self.state {
+            PermitState::Issued => PermitState::Revoked,
+            PermitState::Consumed => PermitState::Recalled,
+            PermitState::Revoked | PermitState::Recalled => return false,
+        };
+        self.revoked = Some(Revoked {
+            at: now,
+            by,
+            reason: reason.to_owned(),
+        });
+        self.state = state;
+        state == PermitState::Revoked
     }
 
     /// Returns what the permit is now. Expiry counts for a used permit, too: a body may not start
@@ -206,8 +236,12 @@ pub enum Refusal {
     Permit(PermitOutcome),
     /// The permit was issued for something else.
     Mismatch(Mismatch),
-    /// A person's approval was asked for, and this authority has nobody to give one.
+    /// A person's approval was asked for, and the permit has none.
     ApprovalRequired,
+    /// A stop covers the permit, or covered it after it was issued.
+    Stopped,
+    /// The policies that granted the permit have changed since.
+    PolicyChanged,
 }
 
 /// What a permit was issued for that is not what it was presented for.
@@ -229,7 +263,11 @@ impl Refusal {
     pub fn outcome(self) -> Option<PermitOutcome> {
         match self {
             Self::Permit(outcome) => Some(outcome),
-            Self::Missing | Self::Mismatch(_) | Self::ApprovalRequired => None,
+            Self::Missing
+            | Self::Mismatch(_)
+            | Self::ApprovalRequired
+            | Self::Stopped
+            | Self::PolicyChanged => None,
         }
     }
 
@@ -238,7 +276,7 @@ impl Refusal {
     pub fn burns(self) -> bool {
         match self {
             Self::Mismatch(_) | Self::ApprovalRequired => true,
-            Self::Missing | Self::Permit(_) => false,
+            Self::Missing | Self::Permit(_) | Self::Stopped | Self::PolicyChanged => false,
         }
     }
 
@@ -253,6 +291,8 @@ impl Refusal {
             Self::Mismatch(Mismatch::Execution) => "EXECUTION_HASH_MISMATCH",
             Self::Mismatch(Mismatch::Environment) => "ENVIRONMENT_MISMATCH",
             Self::ApprovalRequired => "APPROVAL_REQUIRED",
+            Self::Stopped => "STOPPED",
+            Self::PolicyChanged => "POLICY_CHANGED",
         }
     }
 
@@ -274,13 +314,17 @@ impl Refusal {
                 "the permit was issued for another environment"
             }
             Self::ApprovalRequired => "an approval is required, and the permit has none",
+            Self::Stopped => "a stop was set that covers the permit: ask again when it is lifted",
+            Self::PolicyChanged => {
+                "the policies that granted the permit have changed: ask for a new one"
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use atlasent::AnyAction;
+    use atlasent::{AnyAction, PermitToken};
 
     use super::*;
 
@@ -298,7 +342,8 @@ mod tests {
     }
 
     fn issued() -> PermitEntry {
-        PermitEntry::issue(Grant::of(&request(), None), after(60))
+        let grant = Grant::of(&request(), None, "digest");
+        PermitEntry::issue(grant, ("event", 1), NOON, after(60))
     }
 
     fn question() -> VerifyRequest {
@@ -329,16 +374,16 @@ mod tests {
     #[test]
     fn a_revoked_permit_is_not_good_and_a_used_one_cannot_be_revoked() {
         let mut permit = issued();
-        assert!(permit.revoke(NOON));
-        assert!(!permit.revoke(NOON));
+        assert!(permit.revoke(NOON, None, "why"));
+        assert!(!permit.revoke(NOON, None, "why"));
         assert_eq!(
             permit.consume(&question(), NOON),
             Err(Refusal::Permit(PermitOutcome::Revoked))
         );
         let mut used = issued();
         used.consume(&question(), NOON).unwrap();
-        assert!(!used.revoke(NOON));
-        assert!(!issued().revoke(after(60)));
+        assert!(!used.revoke(NOON, None, "why"));
+        assert!(!issued().revoke(after(60), None, "why"));
     }
 
     #[test]
@@ -347,7 +392,7 @@ mod tests {
         used.consume(&question(), NOON).unwrap();
         assert_eq!(used.status(NOON), PermitStatus::Consumed);
         assert_eq!(used.status(after(60)), PermitStatus::Expired);
-        assert!(!used.revoke(NOON));
+        assert!(!used.revoke(NOON, None, "why"));
         assert_eq!(used.status(NOON), PermitStatus::Revoked);
         assert!(used.is_spent());
         assert_eq!(
@@ -356,23 +401,8 @@ mod tests {
         );
         let mut late = issued();
         late.consume(&question(), NOON).unwrap();
-        late.revoke(after(60));
+        late.revoke(after(60), None, "why");
         assert_eq!(late.state, PermitState::Consumed);
-    }
-
-    #[test]
-    fn a_key_is_read_from_the_hash_that_it_writes_and_from_nothing_else() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
-        assert_eq!(PermitKey::from_hex(&key.to_hex()), Some(key));
-        for hash in [
-            "",
-            "abc",
-            &"0".repeat(62),
-            &key.to_hex().to_uppercase(),
-            &"00".repeat(33),
-        ] {
-            assert_eq!(PermitKey::from_hex(hash), None, "{hash}");
-        }
     }
 
     #[test]
@@ -404,17 +434,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_restated_is_not_compared() {
-        let bare = VerifyRequest::new(PermitToken::new("permit").unwrap());
-        assert_eq!(issued().consume(&bare, NOON), Ok(()));
+    fn a_permit_without_an_environment_is_not_good_for_one() {
+        let action = AnyAction::new("deploy").unwrap();
+        let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+        let grant = Grant::of(&request, None, "digest");
+        let mut permit = PermitEntry::issue(grant, ("event", 1), NOON, after(60));
+        let mut question = VerifyRequest::new(PermitToken::new("permit").unwrap());
+        question.environment = Some("production".to_owned());
+        let mismatch = Refusal::Mismatch(Mismatch::Environment);
+        assert_eq!(permit.consume(&question, NOON), Err(mismatch));
     }
 
     #[test]
-    fn a_key_does_not_show_the_token() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
-        assert_eq!(
-            key.to_hex(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+    fn a_permit_of_a_test_key_does_not_exist_for_a_live_key() {
+        let mut grant = Grant::of(&request(), None, "digest");
+        assert!(grant.is_known_to(Some("live")) && grant.is_known_to(None));
+        grant.key_environment = Some("test".to_owned());
+        assert!(!grant.is_known_to(Some("live")));
+        assert!(grant.is_known_to(Some("test")) && grant.is_known_to(None));
+    }
+
+    #[test]
+    fn what_is_not_restated_is_not_compared() {
+        let bare = VerifyRequest::new(PermitToken::new("permit").unwrap());
+        assert_eq!(issued().consume(&bare, NOON), Ok(()));
     }
 }

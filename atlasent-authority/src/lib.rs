@@ -34,40 +34,52 @@
 //! Permits and the chain are kept in memory, unless the builder is given another [`Store`]: `RedbStore` (feature `redb`)
 //! keeps them in one file, `PostgresStore` (feature `postgres`) in a database that several processes share.
 
-mod answer;
 mod archive;
 mod builder;
+mod caller;
 mod chain;
 mod clock;
+mod current;
+mod evaluate;
 mod export;
 mod files;
 #[cfg(feature = "server")]
 mod keys;
 mod ledger;
 mod local;
+mod outstanding;
+mod permit_key;
 mod policy;
 mod record;
 mod replay;
+mod revoke;
 #[cfg(feature = "server")]
 pub mod server;
 mod signing;
+mod stop;
+mod stops;
 mod store;
+mod verify;
 
-pub use answer::Answer;
 pub use archive::Archived;
 pub use builder::LocalAuthorityBuilder;
+pub use caller::Caller;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
+pub use evaluate::Answer;
 pub use export::{Bundle, BundleWriter, export};
 #[cfg(feature = "server")]
 pub use keys::{
     ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, Scope, UnknownScope,
 };
-pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
+pub use ledger::{Grant, Mismatch, PermitEntry, PermitState, Refusal, Revoked};
 pub use local::LocalAuthority;
+pub use outstanding::{AgentKey, Outstanding};
+pub use permit_key::{NotAPermitId, PermitId, PermitKey};
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
-pub use replay::{Caller, Replay, ReplayKey};
+pub use replay::{Replay, ReplayKey};
 pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError};
+pub use stops::{Stop, StopScope, Stops};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]

@@ -1,19 +1,17 @@
 //! The authority: it decides by policy, keeps the permit ledger, and records both.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use atlasent::audit::{Event, Trail};
-use atlasent::{
-    Code, Error, Failure, Issuer, PermitRecord, PermitStatus, PermitToken, Revocation, blocking,
-};
+use atlasent::{Code, Error, Failure, Issuer, blocking};
 use jiff::SignedDuration;
 
 use crate::builder::LocalAuthorityBuilder;
 use crate::chain::NewEvent;
 use crate::clock::Clock;
+use crate::current::CurrentPolicies;
 use crate::export::{Bundle, export};
-use crate::ledger::PermitKey;
 use crate::policy::{Policies, PolicyError};
 use crate::record;
 use crate::signing::KeyRing;
@@ -39,10 +37,11 @@ use crate::store::{CellKey, Draft, EventFilter, MemoryStore, Store, StoreError};
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub struct LocalAuthority<S = MemoryStore> {
-    pub(crate) policies: RwLock<Arc<Policies>>,
+    pub(crate) policies: Arc<CurrentPolicies>,
     pub(crate) store: S,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) permit_ttl: SignedDuration,
+    pub(crate) permits_per_agent: u64,
     pub(crate) record_context: bool,
     /// What the tokens of this process are derived from, where no caller brings a secret along.
     pub(crate) secret: [u8; 32],
@@ -66,64 +65,6 @@ impl LocalAuthority {
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Takes back a permit that was not used yet.
-    ///
-    /// One that was used already stays used, and `revoked` is false; but
-    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from now on, for a body that has
-    /// not started.
-    ///
-    /// ```
-    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
-    /// # use atlasent_authority::{LocalAuthority, Policies};
-    /// # futures_executor::block_on(async {
-    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
-    /// let authority = LocalAuthority::in_memory(policies)?;
-    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
-    /// let token = authority.evaluate(&request).await?.permit_token.unwrap();
-    ///
-    /// assert!(authority.revoke(&token, "the bot misbehaved").await?.revoked);
-    /// assert!(!authority.revoke(&token, "again").await?.revoked);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Failed`] when the revocation cannot be recorded; then it did not happen.
-    pub async fn revoke(&self, token: &PermitToken, reason: &str) -> Result<Revocation, Error> {
-        let key = PermitKey::of(token);
-        let reason = reason.to_owned();
-        let change = move |draft: &mut Draft<'_>| {
-            let mut entry = draft.permit(key).cloned();
-            let now = draft.time();
-            let state = entry.as_ref().map(|entry| entry.state);
-            let revoked = entry.as_mut().is_some_and(|entry| entry.revoke(now));
-            let event = draft.record(record::revocation(key, entry.as_ref(), revoked, reason));
-            if let Some(entry) = entry.filter(|entry| Some(entry.state) != state) {
-                draft.keep_permit(key, entry);
-            }
-            (event, revoked)
-        };
-        let (event, revoked) = self.commit(vec![CellKey::Permit(key)], change).await?;
-        let mut revocation = Revocation::new(token.clone(), revoked);
-        revocation.revoked_at = revoked.then(|| event.occurred_at.clone());
-        revocation.audit_hash = Some(event.hash.clone());
-        Ok(revocation)
-    }
-
-    /// What the ledger has of a permit that was verified, found by its hash.
-    pub(crate) async fn status_of(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
-        let unknown = || PermitStatus::Unknown("unknown".to_owned());
-        let Some(key) = permit.hash.as_deref().and_then(PermitKey::from_hex) else {
-            return Ok(unknown());
-        };
-        let look = move |draft: &mut Draft<'_>| {
-            let now = draft.time();
-            draft.permit(key).map(|entry| entry.status(now))
-        };
-        let status = self.commit(vec![CellKey::Permit(key)], look).await?;
-        Ok(status.unwrap_or_else(unknown))
-    }
-
     /// The audit trail that the store holds, whole, ready to be exported and verified.
     ///
     /// # Errors
@@ -168,23 +109,46 @@ impl<S: Store> LocalAuthority<S> {
     /// The policies that decide now.
     #[must_use]
     pub fn policies(&self) -> Arc<Policies> {
-        let policies = self.policies.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&policies)
+        self.policies.get()
     }
 
-    /// Decides by other policies from now on, once the chain has recorded which.
+    /// Decides by other policies from now on, and records which.
+    ///
+    /// A permit that was granted before stays good only if the policies of its action are the same
+    /// as before: see [`Policies::action_digest`].
+    ///
+    /// ```
+    /// # use atlasent::{AnyAction, Authority, EvaluateRequest, Agent, VerifyRequest};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// let authority = LocalAuthority::in_memory(Policies::parse("permit (principal, action, resource);")?)?;
+    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+    /// let permit = authority.evaluate(&request).await?.permit_token.unwrap();
+    ///
+    /// authority.replace_policies(Policies::parse("forbid (principal, action, resource);")?).await?;
+    /// let refused = authority.verify(&VerifyRequest::restating(&request, permit)).await?;
+    /// assert_eq!(refused.verify_error_code.as_deref(), Some("POLICY_CHANGED"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Error::Failed`] when that cannot be recorded; then the former policies go on deciding.
     pub async fn replace_policies(&self, policies: Policies) -> Result<(), Error> {
-        self.record(record::policies_loaded(&policies)).await?;
-        let mut current = self
-            .policies
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(policies);
-        Ok(())
+        let event = record::policies_loaded(&policies);
+        let (current, new) = (Arc::clone(&self.policies), Arc::new(policies));
+        let replaced = Arc::clone(&new);
+        let former = self.policies();
+        let change = move |draft: &mut Draft<'_>| {
+            draft.record(event);
+            current.replace(replaced);
+        };
+        let recorded = self.commit(Vec::new(), change).await;
+        // A change that was not kept may have run.
+        if recorded.is_err() && self.policies.are(&new) {
+            self.policies.replace(former);
+        }
+        recorded
     }
 
     /// Records that policies were not taken, and why. Those that decide go on deciding.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::chain::NewEvent;
-use crate::ledger::{PermitEntry, PermitKey, PermitState, Refusal};
+use crate::chain::{NewEvent, format_time};
+use crate::ledger::{PermitEntry, PermitState, Refusal};
+use crate::permit_key::PermitKey;
 use crate::policy::{Policies, PolicyError, Verdict};
-use atlasent::{Decision, EvaluateRequest, VerifyRequest};
+use crate::stops::{Stop, StopScope};
+use atlasent::{Agent, Decision, EvaluateRequest, VerifyRequest};
 
 /// A request was decided on.
 pub(crate) fn evaluation(
@@ -48,6 +50,22 @@ pub(crate) fn evaluation(
     event
 }
 
+/// The same request was asked again, and got the same permit.
+pub(crate) fn replayed(mut event: NewEvent, permit: PermitKey) -> NewEvent {
+    event.kind = "evaluate.replayed";
+    event.with("permit_hash", permit.to_hex())
+}
+
+/// Turns the event of a decision into that of a denial for a reason that lies outside the policies.
+pub(crate) fn deny_instead(event: &mut NewEvent, code: &'static str, reason: String) {
+    event.kind = "evaluate.deny";
+    event.decision = Some(Decision::Deny.as_str());
+    event.payload.remove("permit_hash");
+    event.payload.remove("policies");
+    event.payload.insert("code", code.into());
+    event.payload.insert("reason", reason.into());
+}
+
 /// A permit was presented. The event names whose permit it is, where the ledger knows; and the
 /// agent and the action that it was presented for.
 pub(crate) fn verification(
@@ -82,6 +100,41 @@ pub(crate) fn revocation(
         .with("reason", reason)
 }
 
+/// Every permit that a scope covers was taken back, if it was issued before an event.
+pub(crate) fn recalled(recall: &Stop, before: Option<u64>) -> NewEvent {
+    about_stop(NewEvent::new("permit.revoked"), recall)
+        .with("recall_id", recall.id.clone())
+        .with("reason", recall.reason.clone())
+        .with_some("issued_before", before)
+}
+
+/// A stop was set.
+pub(crate) fn stop_set(stop: &Stop) -> NewEvent {
+    about_stop(NewEvent::new("stop.set"), stop)
+        .with("stop_id", stop.id.clone())
+        .with("reason", stop.reason.clone())
+        .with_some("expires_at", stop.expires_at.map(format_time))
+}
+
+/// A stop was lifted.
+pub(crate) fn stop_lifted(stop: &Stop, reason: String) -> NewEvent {
+    about_stop(NewEvent::new("stop.lifted"), stop)
+        .with("stop_id", stop.id.clone())
+        .with("reason", reason)
+}
+
+/// Says what a stop covers.
+fn about_stop(mut event: NewEvent, stop: &Stop) -> NewEvent {
+    match &stop.scope {
+        StopScope::Agent(agent) => {
+            event.actor_id = Agent::new(agent.clone()).ok();
+            event
+        }
+        StopScope::Action(action) => event.with("action_type", action.clone()),
+        StopScope::All => event.with("all", true),
+    }
+}
+
 /// Says which permit an event is about.
 fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) -> NewEvent {
     let grant = entry.map(|entry| &entry.grant);
@@ -95,7 +148,9 @@ fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) ->
 /// From here on these policies decide.
 pub(crate) fn policies_loaded(policies: &Policies) -> NewEvent {
     let ids: Vec<Arc<str>> = policies.ids().map(Arc::from).collect();
-    NewEvent::new("policy.loaded").with("policies", ids)
+    NewEvent::new("policy.loaded")
+        .with("policies", ids)
+        .with("policy_version", policies.digest().to_owned())
 }
 
 /// Policies were to be loaded, and are not good.

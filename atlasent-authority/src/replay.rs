@@ -1,4 +1,5 @@
-//! The first answer to a request with an id, so that the same request gets the same answer (contract, part B).
+//! The allow that a request with an id got, so that the same request gets the same permit (contract,
+//! part B).
 //!
 //! The store holds no token, not even to repeat one. A token is derived from a secret that the caller brings along, its
 //! API key, and from a random number that is kept: whoever asks again gets the same token, whoever steals the store gets none.
@@ -10,39 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Who asks, as far as repeated requests are concerned.
-///
-/// ```
-/// use atlasent_authority::Caller;
-///
-/// let caller = Caller::new("key_7", b"the API key itself");
-/// assert_eq!(caller.id(), "key_7");
-/// ```
-#[derive(Clone, Copy)]
-pub struct Caller<'a> {
-    id: &'a str,
-    secret: &'a [u8],
-}
-
-impl<'a> Caller<'a> {
-    /// A caller, and a secret of hers that no store holds.
-    #[must_use]
-    pub const fn new(id: &'a str, secret: &'a [u8]) -> Self {
-        Self { id, secret }
-    }
-
-    /// The name under which the authority knows her.
-    #[must_use]
-    pub fn id(&self) -> &'a str {
-        self.id
-    }
-}
-
-impl std::fmt::Debug for Caller<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Caller").field(&self.id).finish()
-    }
-}
+use crate::caller::Caller;
+use crate::permit_key::PermitKey;
 
 /// Names a request of a caller: a digest of both ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,7 +23,7 @@ impl ReplayKey {
     #[must_use]
     pub fn of(caller: &Caller<'_>, request_id: &str) -> Self {
         let digest = Sha256::new()
-            .chain_update(Sha256::digest(caller.id))
+            .chain_update(Sha256::digest(caller.id()))
             .chain_update(request_id)
             .finalize();
         Self(digest.into())
@@ -66,67 +36,63 @@ impl ReplayKey {
     }
 }
 
-/// The first answer to a request with an id, without its token.
+/// The allow that a request with an id got, without its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
     /// The hash of the request that was answered.
     pub(crate) request_hash: String,
-    /// What the token is derived from, if there was one.
+    /// The permit that was issued. Answers that an earlier release kept have none, and are not
+    /// given again.
+    #[serde(default)]
+    pub(crate) permit: Option<PermitKey>,
+    /// What the token is derived from.
     pub(crate) nonce: Option<Nonce>,
-    pub(crate) decision: Decision,
-    pub(crate) reason: Option<String>,
-    pub(crate) code: Option<String>,
-    pub(crate) retry_after: Option<std::time::Duration>,
-    pub(crate) permit_expires_at: Option<String>,
-    pub(crate) audit_hash: Option<String>,
-    pub(crate) timestamp: Option<String>,
+    reason: Option<String>,
+    permit_expires_at: Option<String>,
+    audit_hash: Option<String>,
+    timestamp: Option<String>,
+    #[serde(default)]
+    policy_version: Option<String>,
     /// When the answer is forgotten.
     pub(crate) expires_at: Timestamp,
 }
 
 impl Replay {
-    /// The answer, if the request is the same as the first one.
+    /// The answer, for the caller that got it before.
     pub(crate) fn answer(
         self,
         caller: &Caller<'_>,
-        request_id: &str,
-        request_hash: &str,
-    ) -> Option<Result<Evaluation, Error>> {
-        if self.request_hash != request_hash {
-            return None;
-        }
-        let token = self.nonce.map(|nonce| nonce.token(caller)).transpose();
-        Some(token.map(|token| {
-            let mut evaluation = Evaluation::new(self.decision);
-            evaluation.permit_token = token;
-            evaluation.reason = self.reason;
-            evaluation.code = self.code;
-            evaluation.retry_after = self.retry_after;
-            evaluation.expires_at = self.permit_expires_at;
-            evaluation.audit_hash = self.audit_hash;
-            evaluation.timestamp = self.timestamp;
-            evaluation.request_id = Some(request_id.to_owned());
-            evaluation
-        }))
+        request_id: Option<String>,
+    ) -> Result<Evaluation, Error> {
+        let mut evaluation = Evaluation::new(Decision::Allow);
+        let token = self.nonce.map(|nonce| nonce.token(caller)).transpose()?;
+        evaluation.permit_token = token;
+        evaluation.permit_id = self.permit.map(|key| key.id().to_string());
+        evaluation.reason = self.reason;
+        evaluation.expires_at = self.permit_expires_at;
+        evaluation.audit_hash = self.audit_hash;
+        evaluation.timestamp = self.timestamp;
+        evaluation.policy_version = self.policy_version;
+        evaluation.request_id = request_id;
+        Ok(evaluation)
     }
 
-    /// What is kept of an answer.
+    /// What is kept of an allow.
     pub(crate) fn of(
         evaluation: &Evaluation,
-        nonce: Option<Nonce>,
+        (permit, nonce): (PermitKey, Nonce),
         request_hash: String,
         expires_at: Timestamp,
     ) -> Self {
         Self {
             request_hash,
-            nonce,
-            decision: evaluation.decision,
+            permit: Some(permit),
+            nonce: Some(nonce),
             reason: evaluation.reason.clone(),
-            code: evaluation.code.clone(),
-            retry_after: evaluation.retry_after,
             permit_expires_at: evaluation.expires_at.clone(),
             audit_hash: evaluation.audit_hash.clone(),
             timestamp: evaluation.timestamp.clone(),
+            policy_version: evaluation.policy_version.clone(),
             expires_at,
         }
     }
@@ -150,7 +116,7 @@ impl Nonce {
     /// The token: HMAC-SHA256 (RFC 2104) of the number under the caller's secret.
     pub(crate) fn token(&self, caller: &Caller<'_>) -> Result<PermitToken, Error> {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        let mac = Hmac::<Sha256>::new_from_slice(caller.secret).expect("any length");
+        let mac = Hmac::<Sha256>::new_from_slice(caller.secret()).expect("any length");
         let bits = mac
             .chain_update(b"atlasent permit\0")
             .chain_update(self.0)
@@ -194,13 +160,5 @@ mod tests {
         assert_eq!(key("a", "b"), key("a", "b"));
         assert_ne!(key("a", "bc"), key("ab", "c"));
         assert_ne!(key("a", "b"), key("a", "c"));
-    }
-
-    #[test]
-    fn a_caller_does_not_show_its_secret() {
-        assert_eq!(
-            format!("{:?}", Caller::new("k", b"hunter2")),
-            r#"Caller("k")"#
-        );
     }
 }

@@ -14,7 +14,7 @@ use super::body;
 use super::gate::Client;
 use super::problem::Problem;
 use super::question::{self, Evaluate, Revoke};
-use crate::answer::Answer;
+use crate::evaluate::Answer;
 use crate::keys::Scope;
 use crate::store::Store;
 

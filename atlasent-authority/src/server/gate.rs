@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::app::App;
 use super::problem::{Problem, Refused};
+use crate::caller::Caller;
 use crate::keys::{ApiKey, Scope};
-use crate::replay::Caller;
 use crate::store::Store;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -7,17 +7,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainHead, NewEvent, SealedEvent};
-use crate::ledger::{PermitEntry, PermitKey};
+use crate::ledger::PermitEntry;
+use crate::outstanding::{AgentKey, Outstanding};
+use crate::permit_key::PermitKey;
 use crate::replay::{Replay, ReplayKey};
+use crate::stops::Stops;
 
 /// Names a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CellKey {
-    /// That of a permit.
+    /// The cell of a permit.
     Permit(PermitKey),
-    /// That of the first answer to a request with an id.
+    /// The cell of the answer to a request with an id.
     Replay(ReplayKey),
+    /// The cell that counts the permits of an agent that wait to be used.
+    Agent(AgentKey),
+    /// The one cell of all stops.
+    Stops,
 }
 
 /// What a store keeps under a key.
@@ -26,9 +33,13 @@ pub enum CellKey {
 #[non_exhaustive]
 pub enum Cell {
     /// A permit.
-    Permit(PermitEntry),
-    /// The first answer to a request with an id.
+    Permit(Box<PermitEntry>),
+    /// The answer to a request with an id.
     Replay(Box<Replay>),
+    /// How many permits of an agent wait to be used.
+    Agent(Outstanding),
+    /// All stops.
+    Stops(Stops),
 }
 
 impl CellKey {
@@ -38,6 +49,8 @@ impl CellKey {
         let (kind, digest) = match self {
             Self::Permit(key) => (b'p', key.as_bytes()),
             Self::Replay(key) => (b'r', key.as_bytes()),
+            Self::Agent(key) => (b'a', key.as_bytes()),
+            Self::Stops => (b's', &[0; 32]),
         };
         let mut bytes = [kind; 33];
         let [_, rest @ ..] = &mut bytes;
@@ -53,13 +66,18 @@ impl Cell {
         match self {
             Self::Permit(entry) => entry.expires_at,
             Self::Replay(replay) => replay.expires_at,
+            Self::Agent(outstanding) => outstanding.expires_at(),
+            Self::Stops(_) => Timestamp::MAX,
         }
     }
 
-    /// Whether forgetting the cell early opens nothing: a permit that is used up is as good as an unknown one.
+    /// The permit in the cell, if it holds one.
     #[must_use]
-    pub fn is_spent(&self) -> bool {
-        matches!(self, Self::Permit(entry) if entry.is_spent())
+    pub fn permit(&self) -> Option<&PermitEntry> {
+        match self {
+            Self::Permit(entry) => Some(entry),
+            _ => None,
+        }
     }
 }
 
@@ -182,29 +200,54 @@ impl Draft<'_> {
     /// A permit, if it is among what the change reads, and known.
     #[must_use]
     pub fn permit(&self, key: PermitKey) -> Option<&PermitEntry> {
-        match self.cell(CellKey::Permit(key))? {
-            Cell::Permit(entry) => Some(entry),
-            Cell::Replay(_) => None,
-        }
+        self.cell(CellKey::Permit(key)).and_then(Cell::permit)
     }
 
-    /// The first answer to a request with an id, if it is among what the change reads, and known.
+    /// The answer to a request with an id, if it is among what the change reads, and known.
     #[must_use]
     pub fn replay(&self, key: ReplayKey) -> Option<&Replay> {
         match self.cell(CellKey::Replay(key))? {
             Cell::Replay(replay) => Some(replay),
-            Cell::Permit(_) => None,
+            _ => None,
+        }
+    }
+
+    /// How many permits of an agent wait to be used. The change has to read the agent's cell.
+    #[must_use]
+    pub fn outstanding(&self, key: AgentKey) -> Outstanding {
+        match self.cell(CellKey::Agent(key)) {
+            Some(Cell::Agent(outstanding)) => outstanding.clone(),
+            _ => Outstanding::default(),
+        }
+    }
+
+    /// All stops. The change has to read their cell.
+    #[must_use]
+    pub fn stops(&self) -> Stops {
+        match self.cell(CellKey::Stops) {
+            Some(Cell::Stops(stops)) => stops.clone(),
+            _ => Stops::default(),
         }
     }
 
     /// Keeps a permit as it is now.
     pub fn keep_permit(&mut self, key: PermitKey, entry: PermitEntry) {
-        self.keep(CellKey::Permit(key), Cell::Permit(entry));
+        self.keep(CellKey::Permit(key), Cell::Permit(Box::new(entry)));
     }
 
-    /// Keeps the first answer to a request with an id.
+    /// Keeps the answer to a request with an id.
     pub fn keep_replay(&mut self, key: ReplayKey, replay: Replay) {
         self.keep(CellKey::Replay(key), Cell::Replay(Box::new(replay)));
+    }
+
+    /// Keeps the count of an agent's permits that wait to be used.
+    pub fn keep_outstanding(&mut self, key: AgentKey, outstanding: Outstanding) {
+        self.keep(CellKey::Agent(key), Cell::Agent(outstanding));
+    }
+
+    /// Keeps the stops as they are now.
+    pub fn keep_stops(&mut self, stops: Stops) {
+        self.keep(CellKey::Stops, Cell::Stops(stops));
     }
 
     /// Appends an event to the chain.

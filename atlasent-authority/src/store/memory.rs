@@ -4,7 +4,7 @@
 //! oldest one is dropped: the rest of the chain still verifies, and shows by its sequence numbers that it
 //! does not begin at the beginning.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -12,6 +12,9 @@ use jiff::Timestamp;
 use super::calls::Calls;
 use super::{Batch, Cell, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
+use crate::ledger::PermitEntry;
+use crate::permit_key::PermitKey;
+use crate::replay::ReplayKey;
 
 /// Permits and events in memory.
 #[derive(Debug)]
@@ -25,10 +28,12 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Inner {
     cells: HashMap<CellKey, Cell>,
-    /// The cells in the order in which they came, which is near enough that in which they expire.
-    oldest: VecDeque<CellKey>,
-    /// Those of them that may go when room is needed.
+    /// The cells in the order of their ends.
+    ends: BTreeSet<(Timestamp, CellKey)>,
+    /// The cells that open nothing any more, and may go when room is needed.
     spent: VecDeque<CellKey>,
+    /// The answers that depend on a permit.
+    replays: HashMap<PermitKey, ReplayKey>,
     events: VecDeque<Arc<SealedEvent>>,
     head: ChainHead,
     dropped: u64,
@@ -41,8 +46,8 @@ impl MemoryStore {
         Self::with_limits(100_000, 100_000)
     }
 
-    /// Room for `permits` permits, counting first answers to requests with an id as well, and the newest `events`
-    /// events.
+    /// Room for `permits` permits, counting also the answers to requests with an id and the agents
+    /// that have permits, and for the newest `events` events.
     #[must_use]
     pub fn with_limits(permits: usize, events: usize) -> Self {
         Self {
@@ -50,8 +55,9 @@ impl MemoryStore {
             event_limit: events.max(1),
             inner: Mutex::new(Inner {
                 cells: HashMap::new(),
-                oldest: VecDeque::new(),
+                ends: BTreeSet::new(),
                 spent: VecDeque::new(),
+                replays: HashMap::new(),
                 events: VecDeque::new(),
                 head: ChainHead::genesis("local"),
                 dropped: 0,
@@ -146,30 +152,79 @@ impl Inner {
         Ok(())
     }
 
-    /// Forgets the oldest cell if its time is over, else the oldest one that is spent.
+    /// Forgets a cell whose time is over, else the oldest one that is spent.
     fn forget_one(&mut self, batch: &Batch) -> bool {
-        let time = batch.head().time;
-        let is_over = |key: &CellKey| {
-            self.cells
-                .get(key)
-                .is_none_or(|cell| cell.expires_at() <= time)
-        };
-        if self.oldest.front().is_some_and(is_over) {
-            let gone = self.oldest.pop_front();
-            gone.map(|key| self.cells.remove(&key));
-            return true;
+        let over = self
+            .ends
+            .first()
+            .filter(|(end, _)| *end <= batch.head().time);
+        if let Some(key) = over.map(|(_, key)| *key) {
+            return self.forget(key);
         }
-        let spent = self.spent.pop_front();
-        spent.map(|key| self.cells.remove(&key)).is_some()
+        // A cell may have gone by the other way, or have come to life again.
+        while let Some(key) = self.spent.pop_front() {
+            if self.is_spent(key) {
+                return self.forget(key);
+            }
+        }
+        false
+    }
+
+    /// Whether forgetting a cell early opens nothing: a permit that is used up is as good as an
+    /// unknown one, and so is the answer that depends on it.
+    fn is_spent(&self, key: CellKey) -> bool {
+        match self.cells.get(&key) {
+            Some(Cell::Permit(entry)) => entry.is_spent(),
+            Some(Cell::Replay(replay)) => replay
+                .permit
+                .is_none_or(|permit| self.is_gone_or_spent(permit)),
+            Some(Cell::Agent(outstanding)) => outstanding.is_empty(),
+            Some(Cell::Stops(_)) | None => false,
+        }
+    }
+
+    fn is_gone_or_spent(&self, permit: PermitKey) -> bool {
+        let cell = self.cells.get(&CellKey::Permit(permit));
+        cell.and_then(Cell::permit)
+            .is_none_or(PermitEntry::is_spent)
+    }
+
+    fn forget(&mut self, key: CellKey) -> bool {
+        let Some(cell) = self.cells.remove(&key) else {
+            return false;
+        };
+        self.ends.remove(&(cell.expires_at(), key));
+        match (key, cell) {
+            (CellKey::Permit(permit), _) => {
+                let replay = self.replays.remove(&permit);
+                self.spent.extend(replay.map(CellKey::Replay));
+            }
+            (_, Cell::Replay(replay)) => {
+                let permit = replay.permit;
+                permit.map(|permit| self.replays.remove(&permit));
+            }
+            _ => {}
+        }
+        true
     }
 
     fn keep(&mut self, batch: Batch, event_limit: usize) {
         for (key, cell) in batch.cells() {
-            if cell.is_spent() {
-                self.spent.push_back(key);
+            if let Some(former) = self.cells.insert(key, cell.clone()) {
+                self.ends.remove(&(former.expires_at(), key));
             }
-            if self.cells.insert(key, cell.clone()).is_none() {
-                self.oldest.push_back(key);
+            self.ends.insert((cell.expires_at(), key));
+            if let (CellKey::Replay(replay), Cell::Replay(answer)) = (key, cell)
+                && let Some(permit) = answer.permit
+            {
+                self.replays.insert(permit, replay);
+            }
+            if self.is_spent(key) {
+                self.spent.push_back(key);
+                if let CellKey::Permit(permit) = key {
+                    let replay = self.replays.get(&permit).copied();
+                    self.spent.extend(replay.map(CellKey::Replay));
+                }
             }
         }
         for event in batch.events() {
@@ -187,12 +242,12 @@ impl Inner {
         self.head = batch.into_head();
     }
 
-    /// Cells that went by one queue still stand in the other.
+    /// Cells that went by their time still stand among those that are spent.
     fn tidy(&mut self, limit: usize) {
-        for queue in [&mut self.oldest, &mut self.spent] {
-            if queue.len() > limit.saturating_mul(2).saturating_add(1_000) {
-                queue.retain(|key| self.cells.contains_key(key));
-            }
+        if self.spent.len() > limit.saturating_mul(2).saturating_add(1_000) {
+            let spent = std::mem::take(&mut self.spent);
+            let left = spent.into_iter().filter(|key| self.is_spent(*key));
+            self.spent = left.collect();
         }
     }
 
@@ -224,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::chain::NewEvent;
-    use crate::ledger::{Grant, PermitEntry, PermitKey, PermitState};
+    use crate::ledger::{Grant, PermitState};
 
     fn key(name: &str) -> PermitKey {
         PermitKey::of(&PermitToken::new(name).unwrap())
@@ -246,7 +301,8 @@ mod tests {
         let key = key(name);
         let change = move |draft: &mut Draft<'_>| {
             let expires_at = draft.time() + jiff::SignedDuration::from_secs(10);
-            let mut entry = PermitEntry::issue(Grant::of(&request, None), expires_at);
+            let grant = Grant::of(&request, None, "digest");
+            let mut entry = PermitEntry::issue(grant, ("event", 1), draft.time(), expires_at);
             entry.state = state;
             draft.keep_permit(key, entry);
             draft.record(NewEvent::new("evaluate.allow"));
@@ -300,7 +356,7 @@ mod tests {
             keep(&store, &n.to_string(), 0, PermitState::Consumed).unwrap();
         }
         let inner = store.lock();
-        assert!(inner.oldest.len() <= 1_021 && inner.spent.len() <= 1_021);
+        assert!(inner.ends.len() <= 10 && inner.spent.len() <= 1_021);
         assert_eq!(inner.cells.len(), 10);
     }
 

@@ -1,0 +1,173 @@
+//! How many permits of one agent wait to be used, so that no agent can fill the ledger.
+//!
+//! The count has to fall when a permit is used, and when its time is over, which no change says. So
+//! permits are counted by the time at which they end, in at most 64 slots of equal length:
+//!
+//! ```text
+//! permits for an hour, slots of 57 s:   ends before 12:57:00 → 3
+//!                                       ends before 12:57:57 → 1
+//! ```
+//!
+//! A slot whose end has passed is dropped as a whole. So a permit that expires may count for up to
+//! one slot longer, a 64th of its life, and never for less.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ledger::{Grant, PermitEntry};
+
+/// How many slots a permit's life has.
+const SLOTS: i64 = 64;
+
+/// Names an agent's count: a digest, since agents' names are of any length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentKey([u8; 32]);
+
+impl AgentKey {
+    /// The key of an agent. The keys of an agent's `live` and `test` permits differ, so that tests
+    /// use up nothing that is live.
+    #[must_use]
+    pub fn new(agent: &str, environment: Option<&str>) -> Self {
+        let environment = environment.unwrap_or_default();
+        let hash = Sha256::new()
+            .chain_update(Sha256::digest(environment))
+            .chain_update(agent);
+        Self(hash.finalize().into())
+    }
+
+    /// The key of the agent that a permit was granted to.
+    #[must_use]
+    pub fn of_grant(grant: &Grant) -> Self {
+        Self::new(grant.agent.as_str(), grant.key_environment.as_deref())
+    }
+
+    /// The digest itself.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// The permits of one agent that wait to be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outstanding {
+    /// How many end before a time, in seconds since 1970.
+    slots: BTreeMap<i64, u64>,
+}
+
+impl Outstanding {
+    /// How many permits wait at `now`.
+    #[must_use]
+    pub fn count(&self, now: Timestamp) -> u64 {
+        let open = self.slots.range(now.as_second() + 1..);
+        open.map(|(_, count)| count).sum()
+    }
+
+    /// Whether nothing is counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Counts a permit that was issued.
+    pub fn add(&mut self, entry: &PermitEntry, now: Timestamp) {
+        self.slots = self.slots.split_off(&(now.as_second() + 1));
+        *self.slots.entry(slot(entry)).or_default() += 1;
+    }
+
+    /// Stops counting a permit that is used up or revoked.
+    pub fn remove(&mut self, entry: &PermitEntry) {
+        let slot = slot(entry);
+        if let Some(count) = self.slots.get_mut(&slot) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.slots.remove(&slot);
+            }
+        }
+    }
+
+    /// When the last of the permits has ended.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        let last = self.slots.last_key_value().map_or(0, |(end, _)| *end);
+        Timestamp::from_second(last).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// The end of the slot that a permit ends in. It follows from the permit alone, so that what is
+/// counted and what is taken off is the same slot, whatever the authority's settings are by then.
+fn slot(entry: &PermitEntry) -> i64 {
+    let (start, end) = (entry.issued_at.as_second(), entry.expires_at.as_second());
+    let length = (end.saturating_sub(start) / SLOTS).max(1);
+    // The first multiple after the end, so that a permit never counts too short.
+    (end.div_euclid(length) + 1).saturating_mul(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use atlasent::{Agent, AnyAction, EvaluateRequest};
+
+    use super::*;
+
+    const START: i64 = 1_767_268_800;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(START + seconds).unwrap()
+    }
+
+    fn permit(from: i64, life: i64) -> PermitEntry {
+        let action = AnyAction::new("deploy").unwrap();
+        let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+        let grant = Grant::of(&request, None, "digest");
+        PermitEntry::issue(grant, ("event", 1), at(from), at(from + life))
+    }
+
+    #[test]
+    fn a_permit_counts_until_it_is_used_or_has_ended_and_never_shorter() {
+        for life in [1, 7, 60, 3_600, 86_400, 31_536_000] {
+            let mut outstanding = Outstanding::default();
+            let permits: Vec<_> = (0..10).map(|n| permit(n, life)).collect();
+            for (n, permit) in (0..).zip(&permits) {
+                outstanding.add(permit, at(n));
+            }
+            for seconds in [9, life / 2, life - 1, life, life + 5] {
+                let now = at(seconds.max(9));
+                let waiting = permits.iter().filter(|permit| now < permit.expires_at);
+                assert!(outstanding.count(now) >= waiting.count() as u64, "{life}");
+            }
+            // By a slot after the last one has ended, nothing counts.
+            assert_eq!(
+                outstanding.count(at(10 + life + life / SLOTS + 2)),
+                0,
+                "{life}"
+            );
+            for permit in &permits {
+                outstanding.remove(permit);
+            }
+            assert!(outstanding.is_empty(), "{life}");
+        }
+    }
+
+    #[test]
+    fn an_agent_keeps_few_slots_however_many_permits_it_gets() {
+        let mut outstanding = Outstanding::default();
+        for second in 0..10_000 {
+            outstanding.add(&permit(second, 3_600), at(second));
+        }
+        assert!(outstanding.slots.len() <= 66, "{}", outstanding.slots.len());
+        let waiting = outstanding.count(at(10_000));
+        assert!((3_599..=3_660).contains(&waiting), "{waiting}");
+        assert!(outstanding.expires_at() >= at(9_999 + 3_600));
+    }
+
+    #[test]
+    fn test_permits_use_up_nothing_that_is_live() {
+        let [live, test, none] =
+            [Some("live"), Some("test"), None].map(|environment| AgentKey::new("bot", environment));
+        assert!(live != test && live != none && test != none);
+        assert_ne!(AgentKey::new("a", Some("b")), AgentKey::new("ba", None));
+    }
+}

@@ -1,0 +1,235 @@
+//! Permits that are taken back: one by one, or all that are out.
+
+use atlasent::{Error, PermitRecord, PermitStatus, PermitToken, Revocation};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::caller::{Attribution, Caller};
+use crate::ledger::{PermitEntry, PermitState};
+use crate::local::LocalAuthority;
+use crate::outstanding::AgentKey;
+use crate::permit_key::PermitKey;
+use crate::record;
+use crate::stops::{MAX_STOPS, Stop, StopScope};
+use crate::store::{CellKey, Draft, Store};
+
+/// What became of a permit that was to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Revoked {
+    /// Whether it was unused until now.
+    pub(crate) now: bool,
+    /// The permit as it is now, if it is known.
+    pub(crate) entry: Option<PermitEntry>,
+    pub(crate) occurred_at: String,
+    pub(crate) audit_hash: String,
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// Takes back a permit that was not used yet.
+    ///
+    /// One that was used already stays used, and `revoked` is false; but
+    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from now on, for a body that has
+    /// not started.
+    ///
+    /// ```
+    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::in_memory(policies)?;
+    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+    /// let token = authority.evaluate(&request).await?.permit_token.unwrap();
+    ///
+    /// assert!(authority.revoke(&token, "the bot misbehaved").await?.revoked);
+    /// assert!(!authority.revoke(&token, "again").await?.revoked);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the revocation cannot be recorded; then it did not happen.
+    pub async fn revoke(&self, token: &PermitToken, reason: &str) -> Result<Revocation, Error> {
+        self.revoke_for(Caller::embedded(&self.secret), token, reason)
+            .await
+    }
+
+    /// Takes back a permit for a caller.
+    pub(crate) async fn revoke_for(
+        &self,
+        caller: Caller<'_>,
+        token: &PermitToken,
+        reason: &str,
+    ) -> Result<Revocation, Error> {
+        let revoked = self
+            .revoke_key(&caller, PermitKey::of(token), reason)
+            .await?;
+        let mut revocation = Revocation::new(token.clone(), revoked.now);
+        revocation.revoked_at = revoked.now.then_some(revoked.occurred_at);
+        revocation.audit_hash = Some(revoked.audit_hash);
+        Ok(revocation)
+    }
+
+    /// Takes back the permit with this key.
+    pub(crate) async fn revoke_key(
+        &self,
+        caller: &Caller<'_>,
+        key: PermitKey,
+        reason: &str,
+    ) -> Result<Revoked, Error> {
+        let mut agent = None;
+        loop {
+            let (attribution, reason) = (caller.attribution(), reason.to_owned());
+            let change =
+                move |draft: &mut Draft<'_>| revoke_one(draft, key, agent, attribution, reason);
+            let mut reads = vec![CellKey::Permit(key)];
+            reads.extend(agent.map(CellKey::Agent));
+            match self.commit(reads, change).await? {
+                Ok(revoked) => return Ok(revoked),
+                Err(needed) => agent = Some(needed),
+            }
+        }
+    }
+
+    /// Takes back every permit of an agent that is out. The agent may ask again. Returns the
+    /// sequence number of the event that records it.
+    ///
+    /// ```
+    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest, VerifyRequest};
+    /// # use atlasent_authority::{LocalAuthority, Policies, StopScope};
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::in_memory(policies)?;
+    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+    /// let permit = authority.evaluate(&request).await?.permit_token.unwrap();
+    ///
+    /// authority.revoke_all(StopScope::agent("bot")?, "its token leaked").await?;
+    /// let refused = authority.verify(&VerifyRequest::restating(&request, permit)).await?;
+    /// assert_eq!(refused.verify_error_code.as_deref(), Some("PERMIT_REVOKED"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when 1,000 stops and revocations of this kind count already.
+    /// [`Error::Failed`] when it cannot be recorded; then it did not happen.
+    pub async fn revoke_all(&self, scope: StopScope, reason: &str) -> Result<u64, Error> {
+        self.recall(&Caller::embedded(&self.secret), scope, None, reason)
+            .await
+    }
+
+    /// Takes back every permit that was issued before the event with this sequence number. Returns
+    /// the sequence number of the event that records it.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_all`](Self::revoke_all).
+    pub async fn revoke_issued_before(&self, sequence: u64, reason: &str) -> Result<u64, Error> {
+        let caller = Caller::embedded(&self.secret);
+        self.recall(&caller, StopScope::All, Some(sequence), reason)
+            .await
+    }
+
+    /// Takes back what a scope covers and was issued before an event, or before now.
+    pub(crate) async fn recall(
+        &self,
+        caller: &Caller<'_>,
+        scope: StopScope,
+        before: Option<u64>,
+        reason: &str,
+    ) -> Result<u64, Error> {
+        let (attribution, life) = (caller.attribution(), self.permit_ttl);
+        let mut recall = Stop {
+            id: format!("recall_{}", Uuid::new_v4().simple()),
+            scope,
+            reason: reason.to_owned(),
+            set_at: Timestamp::UNIX_EPOCH,
+            set_by: attribution.key_id.clone(),
+            expires_at: None,
+        };
+        let change = move |draft: &mut Draft<'_>| {
+            let mut stops = draft.stops();
+            stops.tidy(draft.time());
+            if !stops.has_room() {
+                return None;
+            }
+            recall.set_at = draft.time();
+            let event = record::recalled(&recall, before);
+            let sequence = draft.record(attribution.sign(event)).sequence;
+            stops.learn_life(life);
+            let through = before.map_or(sequence, |before| before.saturating_sub(1));
+            stops.recall(recall, through.min(sequence));
+            draft.keep_stops(stops);
+            Some(sequence)
+        };
+        let sequence = self.commit(vec![CellKey::Stops], change).await?;
+        sequence.ok_or_else(full)
+    }
+
+    /// What the ledger has of a permit that was verified, found by its hash.
+    pub(crate) async fn status_of(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        let unknown = || PermitStatus::Unknown("unknown".to_owned());
+        let Some(key) = permit.hash.as_deref().and_then(PermitKey::from_hex) else {
+            return Ok(unknown());
+        };
+        let look = move |draft: &mut Draft<'_>| {
+            let (now, stops) = (draft.time(), draft.stops());
+            let entry = draft.permit(key)?;
+            // A body that has not started does not start on a permit that is dead by now.
+            Some(match stops.killing(entry, now) {
+                Some(_) => PermitStatus::Revoked,
+                None => entry.status(now),
+            })
+        };
+        let reads = vec![CellKey::Permit(key), CellKey::Stops];
+        let status = self.commit(reads, look).await?;
+        Ok(status.unwrap_or_else(unknown))
+    }
+}
+
+/// Revokes a permit, unless the count of its agent is still to be read.
+fn revoke_one(
+    draft: &mut Draft<'_>,
+    key: PermitKey,
+    read: Option<AgentKey>,
+    attribution: Attribution,
+    reason: String,
+) -> Result<Revoked, AgentKey> {
+    let environment = attribution.environment.as_deref();
+    let known = draft.permit(key).cloned();
+    let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
+    let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
+    if let Some(agent) = agent.filter(|agent| read != Some(*agent)) {
+        return Err(agent);
+    }
+    let now = draft.time();
+    let state = entry.as_ref().map(|entry| entry.state);
+    let by = attribution.key_id.clone();
+    let revoked = entry
+        .as_mut()
+        .is_some_and(|entry| entry.revoke(now, by, &reason));
+    let event = record::revocation(key, entry.as_ref(), revoked, reason);
+    let event = draft.record(attribution.sign(event));
+    if let (Some(entry), Some(agent)) = (&entry, agent)
+        && Some(entry.state) != state
+    {
+        if state == Some(PermitState::Issued) {
+            let mut outstanding = draft.outstanding(agent);
+            outstanding.remove(entry);
+            draft.keep_outstanding(agent, outstanding);
+        }
+        draft.keep_permit(key, entry.clone());
+    }
+    Ok(Revoked {
+        now: revoked,
+        entry,
+        occurred_at: event.occurred_at.clone(),
+        audit_hash: event.hash.clone(),
+    })
+}
+
+/// No room for another stop.
+pub(crate) fn full() -> Error {
+    Error::Invalid(
+        format!("{MAX_STOPS} stops and revocations count already: lift some stops first").into(),
+    )
+}

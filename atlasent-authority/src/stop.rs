@@ -1,0 +1,131 @@
+//! Setting and lifting stops.
+
+use atlasent::Error;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::local::LocalAuthority;
+use crate::record;
+use crate::revoke::full;
+use crate::stops::{Stop, StopScope};
+use crate::store::{CellKey, Draft, Store};
+
+impl<S: Store> LocalAuthority<S> {
+    /// Sets a stop: from now on everything that it covers is denied, permits that are already out
+    /// included. It ends when it is [lifted](Self::lift_stop), or at `until`. Permits that were
+    /// issued before it stay dead also after that.
+    ///
+    /// ```
+    /// # use atlasent::{AnyAction, AuthorityExt};
+    /// # use atlasent_authority::{LocalAuthority, Policies, StopScope};
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::in_memory(policies)?;
+    /// let stop = authority.stop(StopScope::agent("bot")?, "it misbehaves", None).await?;
+    ///
+    /// let refused = authority.protect("bot", AnyAction::new("deploy")?).await.unwrap_err();
+    /// assert_eq!(refused.denied().unwrap().code(), Some("STOPPED"));
+    ///
+    /// authority.lift_stop(&stop.id, "it was a false alarm").await?;
+    /// authority.protect("bot", AnyAction::new("deploy")?).await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when `until` has passed already, or when 1,000 stops count already.
+    /// [`Error::Failed`] when it cannot be recorded; then it does not hold.
+    pub async fn stop(
+        &self,
+        scope: StopScope,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) -> Result<Stop, Error> {
+        self.stop_for(&Caller::embedded(&self.secret), scope, reason, until)
+            .await
+    }
+
+    /// Sets a stop for a caller.
+    pub(crate) async fn stop_for(
+        &self,
+        caller: &Caller<'_>,
+        scope: StopScope,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) -> Result<Stop, Error> {
+        let (attribution, life) = (caller.attribution(), self.permit_ttl);
+        let mut stop = Stop {
+            id: format!("stop_{}", Uuid::new_v4().simple()),
+            scope,
+            reason: reason.to_owned(),
+            set_at: Timestamp::UNIX_EPOCH,
+            set_by: attribution.key_id.clone(),
+            expires_at: until,
+        };
+        let change = move |draft: &mut Draft<'_>| {
+            let now = draft.time();
+            if until.is_some_and(|until| until <= now) {
+                return Err(Error::Invalid(
+                    "a stop cannot end in the past: `expires_at` has to lie ahead".into(),
+                ));
+            }
+            let mut stops = draft.stops();
+            stops.tidy(now);
+            if !stops.has_room() {
+                return Err(full());
+            }
+            stop.set_at = now;
+            let event = draft.record(attribution.sign(record::stop_set(&stop)));
+            stops.learn_life(life);
+            stops.set(stop.clone(), event.sequence);
+            draft.keep_stops(stops);
+            Ok(stop)
+        };
+        self.commit(vec![CellKey::Stops], change).await?
+    }
+
+    /// Lifts a stop. Returns it as it was, or none when no such stop holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when it cannot be recorded; then the stop goes on.
+    pub async fn lift_stop(&self, id: &str, reason: &str) -> Result<Option<Stop>, Error> {
+        self.lift_stop_for(&Caller::embedded(&self.secret), id, reason)
+            .await
+    }
+
+    /// Lifts a stop for a caller.
+    pub(crate) async fn lift_stop_for(
+        &self,
+        caller: &Caller<'_>,
+        id: &str,
+        reason: &str,
+    ) -> Result<Option<Stop>, Error> {
+        let attribution = caller.attribution();
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        let change = move |draft: &mut Draft<'_>| {
+            let now = draft.time();
+            let mut stops = draft.stops();
+            let lifted = stops.lift(&id, now)?;
+            draft.record(attribution.sign(record::stop_lifted(&lifted, reason)));
+            stops.tidy(now);
+            draft.keep_stops(stops);
+            Some(lifted)
+        };
+        self.commit(vec![CellKey::Stops], change).await
+    }
+
+    /// The stops that hold now, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when they cannot be read.
+    pub async fn stops(&self) -> Result<Vec<Stop>, Error> {
+        let look = |draft: &mut Draft<'_>| {
+            let now = draft.time();
+            draft.stops().active(now).cloned().collect()
+        };
+        self.commit(vec![CellKey::Stops], look).await
+    }
+}

@@ -1,0 +1,171 @@
+//! The answer to a permit that is presented: it is good and used up now, or why not.
+
+use std::sync::Arc;
+
+use atlasent::{
+    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, IssuerId,
+    PermitOutcome, PermitRecord, PermitStatus, Verification, VerifyRequest,
+};
+
+use crate::caller::{Attribution, Caller};
+use crate::chain::SealedEvent;
+use crate::current::CurrentPolicies;
+use crate::evaluate::Answer;
+use crate::ledger::{PermitEntry, PermitState, Refusal};
+use crate::local::LocalAuthority;
+use crate::outstanding::AgentKey;
+use crate::permit_key::PermitKey;
+use crate::record;
+use crate::store::{CellKey, Draft, Store};
+
+impl<S: Store> Authority for LocalAuthority<S> {
+    async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
+        let caller = Caller::embedded(&self.secret);
+        match self.answer(caller, request, None).await? {
+            Answer::First(evaluation) | Answer::Repeated(evaluation) => Ok(evaluation),
+            Answer::Conflict => Err(Failure::new(
+                Code::BadRequest,
+                "another request with this `request_id` was allowed before: give each its own",
+            )
+            .into()),
+        }
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
+        self.verify_for(Caller::embedded(&self.secret), request)
+            .await
+    }
+
+    async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
+        self.status_of(permit).await
+    }
+
+    fn issuer(&self) -> Option<IssuerId> {
+        Some(self.issuer.id())
+    }
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// Answers a verification for a caller, as [`verify`](Authority::verify) does for code of this
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the answer cannot be recorded; then the permit was not used.
+    pub async fn verify_for(
+        &self,
+        caller: Caller<'_>,
+        request: &VerifyRequest,
+    ) -> Result<Verification, Error> {
+        let key = PermitKey::of(&request.permit_token);
+        let attribution = caller.attribution();
+        // The agent is the permit's own. Until the permit is read, what is restated is the guess.
+        let guess = &request.actor_id;
+        let mut agent =
+            (!guess.is_empty()).then(|| AgentKey::new(guess, attribution.environment.as_deref()));
+        loop {
+            let change = Change {
+                current: Arc::clone(&self.policies),
+                request: request.clone(),
+                attribution: attribution.clone(),
+                key,
+                agent,
+            };
+            let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
+            reads.extend(agent.map(CellKey::Agent));
+            match self.commit(reads, move |draft| change.run(draft)).await? {
+                Outcome::Needs(needed) => agent = Some(needed),
+                Outcome::Answered(event, result) => {
+                    let mut verification = answer(result);
+                    verification.permit_hash = Some(key.to_hex());
+                    verification.timestamp = Some(event.occurred_at.clone());
+                    return Ok(self.issuer.vouch(request, verification));
+                }
+            }
+        }
+    }
+}
+
+/// A permit that is presented, on its way into the store.
+struct Change {
+    current: Arc<CurrentPolicies>,
+    request: VerifyRequest,
+    attribution: Attribution,
+    key: PermitKey,
+    /// The agent whose count was read.
+    agent: Option<AgentKey>,
+}
+
+enum Outcome {
+    Answered(Arc<SealedEvent>, Result<(), Refusal>),
+    /// The permit is that of another agent, whose count is needed.
+    Needs(AgentKey),
+}
+
+impl Change {
+    fn run(self, draft: &mut Draft<'_>) -> Outcome {
+        let environment = self.attribution.environment.as_deref();
+        let known = draft.permit(self.key).cloned();
+        let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
+        let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
+        if let Some(agent) = agent.filter(|agent| self.agent != Some(*agent)) {
+            return Outcome::Needs(agent);
+        }
+        let before = entry.clone();
+        let result = self.judge(entry.as_mut(), draft);
+        let event = record::verification(self.request, self.key, entry.as_ref(), result);
+        let event = draft.record(self.attribution.sign(event));
+        if let (Some(entry), Some(agent)) = (entry, agent)
+            && before.as_ref() != Some(&entry)
+        {
+            if before.is_some_and(|before| before.state == PermitState::Issued) {
+                let mut outstanding = draft.outstanding(agent);
+                outstanding.remove(&entry);
+                draft.keep_outstanding(agent, outstanding);
+            }
+            draft.keep_permit(self.key, entry);
+        }
+        Outcome::Answered(event, result)
+    }
+
+    /// Uses the permit up, or says why not.
+    fn judge(&self, entry: Option<&mut PermitEntry>, draft: &Draft<'_>) -> Result<(), Refusal> {
+        if self.request.permit_token.is_empty() {
+            return Err(Refusal::Missing);
+        }
+        let now = draft.time();
+        let entry = entry.ok_or(Refusal::Permit(PermitOutcome::NotFound))?;
+        entry.check_open(now)?;
+        if let Some(killed) = draft.stops().killing(entry, now) {
+            entry.revoke(now, killed.by, &killed.reason);
+            return Err(match killed.by_stop {
+                true => Refusal::Stopped,
+                false => Refusal::Permit(PermitOutcome::Revoked),
+            });
+        }
+        let policies = self.current.get();
+        let digest = policies.action_digest(&entry.grant.action);
+        if entry.grant.policy.as_deref() != Some(digest) {
+            entry.revoke(now, None, Refusal::PolicyChanged.reason());
+            return Err(Refusal::PolicyChanged);
+        }
+        entry.consume(&self.request, now)
+    }
+}
+
+fn answer(result: Result<(), Refusal>) -> Verification {
+    match result {
+        Ok(()) => {
+            let mut good = Verification::valid();
+            good.decision = Some(Decision::Allow.to_string());
+            good.reason = Some("the permit is good, and is used up now".to_owned());
+            good
+        }
+        Err(refusal) => {
+            let mut refused = Verification::refuse(refusal.outcome(), refusal.reason());
+            refused.verify_error_code = Some(refusal.code().to_owned());
+            refused.consumed = Some(refusal.burns());
+            refused
+        }
+    }
+}
