@@ -112,6 +112,11 @@ pub(crate) struct Attribution {
 }
 
 impl Attribution {
+    /// Whether a `test` key calls.
+    pub(crate) fn is_test(&self) -> bool {
+        self.environment.as_deref() == Some("test")
+    }
+
     /// Names the caller in an event (contract, part B).
     pub(crate) fn sign(self, event: NewEvent) -> NewEvent {
         event

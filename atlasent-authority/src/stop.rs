@@ -62,6 +62,7 @@ impl<S: Store> LocalAuthority<S> {
             set_at: Timestamp::UNIX_EPOCH,
             set_by: attribution.key_id.clone(),
             expires_at: until,
+            test_only: attribution.is_test(),
         };
         let change = move |draft: &mut Draft<'_>| {
             let now = draft.time();
@@ -107,7 +108,7 @@ impl<S: Store> LocalAuthority<S> {
         let change = move |draft: &mut Draft<'_>| {
             let now = draft.time();
             let mut stops = draft.stops();
-            let lifted = stops.lift(&id, now)?;
+            let lifted = stops.lift(&id, attribution.is_test(), now)?;
             draft.record(attribution.sign(record::stop_lifted(&lifted, reason)));
             stops.tidy(now);
             draft.keep_stops(stops);

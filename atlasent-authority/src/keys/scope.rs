@@ -24,6 +24,10 @@ pub enum Scope {
     Verify,
     /// To take permits back.
     Revoke,
+    /// To look at permits, and to list them.
+    PermitsRead,
+    /// To set stops and to lift them.
+    Stop,
     /// To read the events of the audit trail.
     AuditRead,
     /// To have signed exports of it made.
@@ -32,10 +36,12 @@ pub enum Scope {
 
 impl Scope {
     /// Everything.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Evaluate,
         Self::Verify,
         Self::Revoke,
+        Self::PermitsRead,
+        Self::Stop,
         Self::AuditRead,
         Self::AuditExport,
     ];
@@ -47,6 +53,8 @@ impl Scope {
             Self::Evaluate => "evaluate",
             Self::Verify => "verify",
             Self::Revoke => "revoke",
+            Self::PermitsRead => "permits.read",
+            Self::Stop => "stop",
             Self::AuditRead => "audit.read",
             Self::AuditExport => "audit.export",
         }
@@ -56,7 +64,7 @@ impl Scope {
 /// A word that names no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no scope: use `evaluate`, `verify`, `revoke`, `audit.read` or `audit.export`",
+    "`{}` is no scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read` or `audit.export`",
     Escaped::new(.0)
 )]
 pub struct UnknownScope(String);

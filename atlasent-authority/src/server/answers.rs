@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::{Authority, Evaluation};
+use atlasent::Evaluation;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -25,7 +25,7 @@ pub(super) async fn evaluate<S: Store>(
     request: Request,
 ) -> Response {
     let traced = wants_trace(request.uri().query());
-    let answered = decide(&app, &client, request, traced).await;
+    let answered = read_and_decide(&app, &client, request, traced).await;
     let wait = answered.as_ref().ok().and_then(|answer| answer.retry_after);
     let mut response = respond(answered, &client);
     if let Some(wait) = wait {
@@ -42,7 +42,7 @@ pub(super) async fn stream<S: Store>(
     Extension(client): Extension<Client>,
     request: Request,
 ) -> Response {
-    let answered = decide(&app, &client, request, false).await;
+    let answered = read_and_decide(&app, &client, request, false).await;
     let events = answered.and_then(|evaluation| {
         let mut decision = serde_json::to_value(evaluation).map_err(unwritable)?;
         if let Some(fields) = decision.as_object_mut() {
@@ -76,7 +76,7 @@ pub(super) async fn verify<S: Store>(
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts.headers, body).await?;
         let question = question::read_verify(&bytes, &client.key)?;
-        let verification = app.authority.verify(&question).await?;
+        let verification = app.authority.verify_for(client.caller(), &question).await?;
         app.metrics.verified(&verification);
         Ok::<_, Problem>(verification)
     };
@@ -94,13 +94,16 @@ pub(super) async fn revoke<S: Store>(
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts.headers, body).await?;
         let asked = Revoke::read(&bytes, &client.key)?;
-        let revocation = app.authority.revoke(&asked.token, &asked.reason).await?;
+        let revocation = app
+            .authority
+            .revoke_for(client.caller(), &asked.token, &asked.reason)
+            .await?;
         Ok::<_, Problem>(revocation)
     };
     respond(answered.await, &client)
 }
 
-async fn decide<S: Store>(
+async fn read_and_decide<S: Store>(
     app: &App<S>,
     client: &Client,
     request: Request<Body>,
@@ -109,13 +112,24 @@ async fn decide<S: Store>(
     client.may(Scope::Evaluate)?;
     let (parts, body) = request.into_parts();
     let bytes = body::read(&parts.headers, body).await?;
-    let Evaluate {
-        request,
-        execution_hash,
-    } = Evaluate::read(&bytes, &client.key)?;
-    let answer = app
-        .authority
-        .answer(client.caller(), &request, Some(execution_hash));
+    let question = Evaluate::read(&bytes, &client.key)?;
+    let mut evaluation = decide(app, client, &question).await?;
+    if traced {
+        let policies = app.authority.policies();
+        evaluation.constraint_trace = Some(policies.explain(&question.request).trace);
+    }
+    Ok(evaluation)
+}
+
+/// Asks the authority.
+pub(super) async fn decide<S: Store>(
+    app: &App<S>,
+    client: &Client,
+    question: &Evaluate,
+) -> Result<Evaluation, Problem> {
+    let request = &question.request;
+    let hash = Some(question.execution_hash.clone());
+    let answer = app.authority.answer(client.caller(), request, hash);
     let mut evaluation = match answer.await? {
         Answer::First(evaluation) => {
             app.metrics
@@ -127,20 +141,17 @@ async fn decide<S: Store>(
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "REQUEST_ID_REUSED",
-                "another request with this `request_id` was answered before: give each its own",
+                "another request with this `request_id` was allowed before: give each its own",
             ));
         }
     };
     if request.options.request_id.is_none() {
         evaluation.request_id = Some(client.request_id.clone());
     }
-    if traced {
-        evaluation.constraint_trace = Some(app.authority.policies().explain(&request).trace);
-    }
     Ok(evaluation)
 }
 
-fn respond<T: Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
+pub(super) fn respond<T: Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
     match answered.and_then(|answer| write(&answer)) {
         Ok(response) => response,
         Err(problem) => problem.respond(&client.request_id),

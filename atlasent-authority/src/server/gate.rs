@@ -44,6 +44,9 @@ impl Client {
     pub(super) fn caller(&self) -> Caller<'_> {
         use secrecy::ExposeSecret;
         Caller::new(&self.key.key_id, self.secret.expose_secret().as_bytes())
+            .environment(self.key.environment.as_str())
+            .address(self.address)
+            .request_id(&self.request_id)
     }
 
     /// Asks for a scope.

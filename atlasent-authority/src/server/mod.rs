@@ -8,16 +8,20 @@
 mod about;
 mod answers;
 mod app;
+mod batch;
 mod body;
 mod gate;
 mod key_book;
 mod listen;
 mod metrics;
+mod permits;
 mod problem;
+mod query;
 mod question;
 mod reading;
 mod reload;
 mod retention;
+mod stops;
 mod trail;
 
 use std::fmt;
@@ -27,7 +31,7 @@ use axum::Router;
 use axum::extract::{Extension, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use app::App;
 pub use app::Settings;
@@ -124,6 +128,14 @@ fn router<S: Store>(app: Arc<App<S>>) -> Router {
         .route("/v1-signing-keys", get(about::signing_keys::<S>))
         .route("/v1-audit/events", get(trail::events::<S>))
         .route(EXPORTS, post(trail::export::<S>))
+        .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
+        .route("/v1/permits", get(permits::list::<S>))
+        .route("/v1/permits/revoke", post(permits::recall::<S>))
+        .route("/v1/permits/{id}", get(permits::one::<S>))
+        .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
+        .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
+        .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
+        .route("/v1/stops/{id}", delete(stops::lift::<S>))
         .method_not_allowed_fallback(wrong_method)
         .route_layer(gate)
         .route("/healthz", get(about::healthy))

@@ -57,6 +57,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).after(1)
     }
 
+    /// What is wrong, for people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self

@@ -17,7 +17,7 @@ async fn a_key_is_told_what_it_is() {
     assert_eq!(
         answer.json(),
         json!({"key_id": stored(KEY).key_id, "organization_id": "local", "org_id": "local", "environment": "test",
-            "scopes": ["evaluate", "verify", "revoke", "audit.read", "audit.export"],
+            "scopes": ["evaluate", "verify", "revoke", "permits.read", "stop", "audit.read", "audit.export"],
             "rate_limit_per_minute": 1_000_000, "client_ip": "127.0.0.1"})
     );
     assert!(!answer.text.contains(KEY));

@@ -4,8 +4,8 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use atlasent_authority::{
-    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, SealedEvent, Store, StoreError,
-    StoreStatus,
+    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
+    SealedEvent, Store, StoreError, StoreStatus,
 };
 use jiff::Timestamp;
 
@@ -141,6 +141,20 @@ impl Store for Faulty {
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
         self.trouble.maybe(Call::Total, When::Before).await?;
         self.store.count_events(filter).await
+    }
+
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.trouble.maybe(Call::Events, When::Before).await?;
+        self.store.permits(before, limit).await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.trouble.maybe(Call::Events, When::Before).await?;
+        self.store.permit_key(id).await
     }
 
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {

@@ -318,7 +318,7 @@ async fn permits_and_answers_outlive_the_server() {
         .into_iter()
         .map(|event| event["sequence"].clone())
         .collect();
-    assert_eq!(sequences, (1..=8).map(|n| json!(n)).collect::<Vec<_>>());
+    assert_eq!(sequences, (1..=9).map(|n| json!(n)).collect::<Vec<_>>());
 }
 
 #[tokio::test]

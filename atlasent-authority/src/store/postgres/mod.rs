@@ -5,6 +5,7 @@
 
 mod counter;
 mod link;
+mod permits;
 mod reader;
 mod rows;
 mod schema;
@@ -26,6 +27,8 @@ use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
 
 /// How many calls and questions wait at most before those who bring more have to wait themselves.
 const WAITING: usize = 4_096;
@@ -170,6 +173,18 @@ impl Store for PostgresStore {
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
         let filter = filter.clone();
         self.read(|done| Read::Count(filter, done)).await
+    }
+
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.read(|done| Read::Permits(before, limit, done)).await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.read(|done| Read::PermitKey(id, done)).await
     }
 
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {

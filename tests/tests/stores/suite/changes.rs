@@ -14,7 +14,7 @@ pub(crate) async fn a_change_is_kept_whole(medium: impl Medium) {
     let reads = [cell("a"), cell("b")].concat();
     let change = |draft: &mut Draft<'_>| {
         for name in ["a", "b"] {
-            draft.keep_permit(key(name), entry(draft.time()));
+            draft.keep_permit(key(name), entry(draft));
             draft.record(NewEvent::new("evaluate.allow"));
         }
         draft.head().sequence
@@ -35,7 +35,7 @@ pub(crate) async fn a_change_that_panics_keeps_nothing_and_harms_nobody_after(me
     // In memory the caller's own thread panics; elsewhere it is not hers.
     let happened = tokio::spawn(async move {
         let change = |draft: &mut Draft<'_>| {
-            draft.keep_permit(key("half"), entry(draft.time()));
+            draft.keep_permit(key("half"), entry(draft));
             draft.record(NewEvent::new("evaluate.allow"));
             panic!("scripted")
         };
