@@ -108,7 +108,7 @@ pub(crate) struct Attribution {
     /// The environment of the key.
     pub(crate) environment: Option<String>,
     client: Option<IpAddr>,
-    request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
 }
 
 impl Attribution {

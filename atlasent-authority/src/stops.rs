@@ -94,6 +94,10 @@ pub struct Stop {
     /// When it ends by itself, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The id of the call that set it (`X-Request-ID`), so that a call that is sent again sets
+    /// nothing twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// Whether a `test` key set it: then it covers only what `test` keys ask.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test_only: bool,
@@ -214,6 +218,19 @@ impl Stops {
             by: kept.stop.set_by.clone(),
             reason: kept.stop.reason.clone(),
         })
+    }
+
+    /// The stop that the same call has set before.
+    pub(crate) fn set_by_same_call(&self, stop: &Stop, now: Timestamp) -> Option<&Stop> {
+        let same = |known: &&Stop| {
+            known.request_id == stop.request_id
+                && known.set_by == stop.set_by
+                && known.scope == stop.scope
+                && known.reason == stop.reason
+                && known.expires_at == stop.expires_at
+        };
+        stop.request_id.as_ref()?;
+        self.active(now).find(same)
     }
 
     /// Whether another stop or recall has room.

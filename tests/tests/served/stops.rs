@@ -1,5 +1,7 @@
 //! Stops over HTTP: what they cover is denied from the answer on, permits that are out included.
 
+use atlasent::Error;
+use atlasent::client::StopScope;
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{KeyRing, Scope};
 use reqwest::Method;
@@ -192,4 +194,51 @@ async fn what_a_test_key_stops_goes_on_for_live_keys_and_not_the_other_way_round
     );
     lift(&served, &live).await.is_problem(404, "STOP_NOT_FOUND");
     assert_eq!(evaluate(LIVE).await, "deny");
+}
+
+#[tokio::test]
+async fn our_client_sets_lists_and_lifts_stops() {
+    let served = Served::start().await;
+    let client = served.client().build().unwrap();
+    for scope in [
+        StopScope::Agent("deploy-bot".to_owned()),
+        StopScope::Action("deploy".to_owned()),
+        StopScope::All,
+    ] {
+        let stop = client.set_stop(&scope, "an alarm", None).await.unwrap();
+        assert_eq!(stop.scope, scope);
+        assert_eq!(client.stops().await.unwrap(), [stop.clone()]);
+        assert_eq!(
+            served.evaluate(&deploy()).await.json()["deny_code"],
+            "STOPPED"
+        );
+        let lifted = client.lift_stop(&stop.id, "over").await.unwrap();
+        assert_eq!(lifted.id, stop.id);
+        let again = client.lift_stop(&stop.id, "over").await;
+        assert!(matches!(again, Err(Error::Failed(failure)) if failure.status() == Some(404)));
+    }
+    for id in ["", "../all", "a b", "stop_1?x=1"] {
+        let lifted = client.lift_stop(id, "over").await;
+        assert!(matches!(lifted, Err(Error::Invalid(_))), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_sent_again_sets_no_second_stop() {
+    let served = Served::start().await;
+    let set = async |id: &str, reason: &str| {
+        let request = served
+            .bare(Method::POST, "/v1/stops")
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", "application/json")
+            .header("x-request-id", id)
+            .body(json!({"all": true, "reason": reason}).to_string());
+        Answer::of(request).await.json()["id"].clone()
+    };
+    let first = set("0123456789abcdef", "an alarm").await;
+    assert_eq!(set("0123456789abcdef", "an alarm").await, first);
+    assert_eq!(served.count("stop.set").await, 1);
+    assert_ne!(set("0123456789abcdef", "another").await, first);
+    assert_ne!(set("fedcba9876543210", "an alarm").await, first);
+    assert_eq!(served.count("stop.set").await, 3);
 }
