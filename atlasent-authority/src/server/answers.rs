@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::question::{self, Evaluate, Revoke};
 use crate::answer::Answer;
@@ -21,7 +21,7 @@ use crate::store::Store;
 /// `POST /v1-evaluate`
 pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let traced = wants_trace(request.uri().query());
@@ -39,7 +39,7 @@ pub(super) async fn evaluate<S: Store>(
 /// tell.
 pub(super) async fn stream<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = decide(&app, &client, request, false).await;
@@ -68,7 +68,7 @@ pub(super) async fn stream<S: Store>(
 /// `POST /v1-verify-permit`
 pub(super) async fn verify<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -86,7 +86,7 @@ pub(super) async fn verify<S: Store>(
 /// `POST /v1-revoke-permit`
 pub(super) async fn revoke<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -102,7 +102,7 @@ pub(super) async fn revoke<S: Store>(
 
 async fn decide<S: Store>(
     app: &App<S>,
-    client: &Client,
+    client: &ApiCaller,
     request: Request<Body>,
     traced: bool,
 ) -> Result<Evaluation, Problem> {
@@ -140,7 +140,7 @@ async fn decide<S: Store>(
     Ok(evaluation)
 }
 
-fn respond<T: Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
+fn respond<T: Serialize>(answered: Result<T, Problem>, client: &ApiCaller) -> Response {
     match answered.and_then(|answer| write(&answer)) {
         Ok(response) => response,
         Err(problem) => problem.respond(&client.request_id),

@@ -209,6 +209,7 @@ impl Metrics {
         &self,
         status: Option<StoreStatus>,
         policies: usize,
+        now: Timestamp,
     ) -> Result<String, fmt::Error> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.store_answers.set(status.is_some().into());
@@ -218,7 +219,7 @@ impl Metrics {
                 .set(number(sequence.saturating_sub(status.dropped)));
             self.sequence.set(number(sequence));
             self.cells.set(number(status.cells));
-            let ahead = status.head.time.duration_since(Timestamp::now());
+            let ahead = status.head.time.duration_since(now);
             self.ahead.set(ahead.as_secs().max(0));
         }
         self.policies.set(number(policies as u64));
@@ -250,7 +251,7 @@ mod tests {
             dropped: 0,
             cells: 7,
         };
-        metrics.text(Some(status), 3).unwrap()
+        metrics.text(Some(status), 3, Timestamp::now()).unwrap()
     }
 
     #[test]

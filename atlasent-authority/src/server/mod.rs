@@ -1,22 +1,28 @@
 //! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the
 //! SDKs of all languages.
 //!
-//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: a place
-//! among those that are answered at a time, an API key, its networks and its rate. Behind it, each
-//! file holds the endpoints of one subject.
+//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: an API
+//! key and its networks (`caller.rs`), a place among those that are answered at a time
+//! (`admission.rs`) and the key's rate (`rate.rs`). Behind it, each file holds the endpoints of one
+//! subject.
 
 mod about;
+mod admission;
 mod answers;
 mod app;
 mod body;
+mod caller;
+mod forwarded;
 mod gate;
 mod key_book;
 mod listen;
 mod metrics;
 mod problem;
 mod question;
+mod rate;
 mod reading;
 mod reload;
+mod request_id;
 mod retention;
 mod trail;
 
@@ -40,6 +46,7 @@ use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 use crate::store::Store;
 use problem::Problem;
+use request_id::RequestId;
 
 /// An authority, on the wire.
 ///
@@ -140,10 +147,10 @@ async fn not_found(request: Request) -> Response {
         "NOT_FOUND",
         "there is no such endpoint",
     )
-    .respond(&gate::request_id(request.headers()))
+    .respond(&RequestId::from_headers(request.headers()).0)
 }
 
-async fn wrong_method(Extension(id): Extension<gate::RequestId>) -> Response {
+async fn wrong_method(Extension(id): Extension<RequestId>) -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
