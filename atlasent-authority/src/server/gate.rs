@@ -17,10 +17,10 @@ use super::problem::{Problem, Refused};
 use super::rate::Rate;
 use super::request_id::{REQUEST_ID, RequestId};
 use crate::keys::ApiKey;
-use crate::store::Store;
+use crate::store::{RateCounter, Store};
 
 /// Passes a request on to its endpoint if its caller may make it; logs and counts the answer.
-pub(super) async fn pass<S: Store>(
+pub(super) async fn pass<S: Store + RateCounter>(
     State(app): State<Arc<App<S>>>,
     mut request: Request,
     next: Next,
@@ -76,7 +76,7 @@ struct Seen {
     rate: Option<Rate>,
 }
 
-async fn answer<S: Store>(
+async fn answer<S: Store + RateCounter>(
     app: &App<S>,
     mut request: Request,
     next: Next,

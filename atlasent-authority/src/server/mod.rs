@@ -44,7 +44,7 @@ pub use retention::Retention;
 
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
-use crate::store::Store;
+use crate::store::{RateCounter, Store};
 use problem::Problem;
 use request_id::RequestId;
 
@@ -70,7 +70,7 @@ pub struct Server<S: Store> {
     retention: Option<Retention>,
 }
 
-impl<S: Store> Server<S> {
+impl<S: Store + RateCounter> Server<S> {
     /// A server for an authority, that lets the holders of `keys` in and signs exports by
     /// `signing`.
     pub fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
@@ -120,7 +120,7 @@ impl<S: Store> fmt::Debug for Server<S> {
 /// Where exports are asked for, which take their time.
 const EXPORTS: &str = "/v1-audit/exports";
 
-fn router<S: Store>(app: Arc<App<S>>) -> Router {
+fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
     let mut router = Router::new()
         .route("/v1-evaluate", post(answers::evaluate::<S>))

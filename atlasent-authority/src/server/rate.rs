@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use super::app::App;
 use super::problem::Problem;
 use crate::keys::ApiKey;
-use crate::store::Store;
+use crate::store::RateCounter;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -24,12 +24,10 @@ pub(super) struct Rate {
 
 impl Rate {
     /// Counts a call under a key.
-    pub(super) async fn count<S: Store>(app: &App<S>, key: &ApiKey) -> Result<Self, Problem> {
+    pub(super) async fn count<S: RateCounter>(app: &App<S>, key: &ApiKey) -> Result<Self, Problem> {
         let now = app.authority.clock.now().as_second();
         let minute = now.div_euclid(60);
-        let counted = (app.authority.store())
-            .count_call(&key.key_id, minute)
-            .await;
+        let counted = (app.authority.store).count_call(&key.key_id, minute).await;
         let used = counted.map_err(|error| {
             tracing::error!(target: "atlasent", %error, "a call cannot be counted");
             Problem::unavailable(

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::calls::Calls;
-use super::{Batch, Cell, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{
+    Batch, Cell, CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus,
+};
 use crate::chain::{ChainHead, SealedEvent};
 
 /// Permits and events in memory.
@@ -110,10 +112,6 @@ impl Store for MemoryStore {
         Ok(count as u64)
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
-    }
-
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         let inner = self.lock();
         Ok(StoreStatus {
@@ -121,6 +119,12 @@ impl Store for MemoryStore {
             dropped: inner.dropped,
             cells: inner.cells.len() as u64,
         })
+    }
+}
+
+impl RateCounter for MemoryStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        Ok(self.calls.count(counter, minute))
     }
 }
 
