@@ -210,3 +210,22 @@ impl fmt::Debug for KeyDigest {
         f.write_str("KeyDigest(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key as the first version stored it.
+    #[test]
+    fn a_key_that_was_stored_before_a_scope_existed_keeps_its_scopes() {
+        let digest = "0".repeat(64);
+        let stored = format!(
+            r#"{{"key_id": "key_1", "digest": "{digest}", "environment": "live",
+                "scopes": ["evaluate", "verify", "revoke", "audit.read", "audit.export"],
+                "created_at": "2026-01-01T00:00:00Z"}}"#
+        );
+        let key: ApiKey = serde_json::from_str(&stored).unwrap();
+        assert_eq!(key.scopes.len(), 5);
+        assert!(!key.scopes.contains(&Scope::Stop) && !key.scopes.contains(&Scope::PermitsRead));
+    }
+}
