@@ -118,8 +118,9 @@ async fn decide<S: Store>(
         .answer(client.caller(), &request, Some(execution_hash));
     let mut evaluation = match answer.await? {
         Answer::First(evaluation) => {
-            app.metrics
-                .decided(&request.action_type, evaluation.decision);
+            let action = &request.action_type;
+            let is_named = app.authority.policies().names_action(action);
+            app.metrics.decided(action, is_named, evaluation.decision);
             evaluation
         }
         Answer::Repeated(evaluation) => evaluation,
