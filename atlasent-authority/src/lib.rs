@@ -87,5 +87,6 @@ pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
 pub use store::{
-    Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, Store, StoreError, StoreStatus,
+    Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, RateCounter, Store, StoreError,
+    StoreStatus,
 };

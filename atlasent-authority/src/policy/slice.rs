@@ -105,6 +105,12 @@ impl Slices {
         Ok(Self { any, actions })
     }
 
+    /// Whether a scope, the schema or the entities name an action.
+    #[cfg(feature = "server")]
+    pub(super) fn names_action(&self, action: &str) -> bool {
+        self.actions.contains_key(action)
+    }
+
     /// The sets that hold every policy whose scope can match these three.
     pub(super) fn select(
         &self,

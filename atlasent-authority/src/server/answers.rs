@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::question::{self, Evaluate, Revoke};
 use crate::evaluate::Answer;
@@ -21,7 +21,7 @@ use crate::store::Store;
 /// `POST /v1-evaluate`
 pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let traced = wants_trace(request.uri().query());
@@ -39,7 +39,7 @@ pub(super) async fn evaluate<S: Store>(
 /// tell.
 pub(super) async fn stream<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = read_and_decide(&app, &client, request, false).await;
@@ -68,7 +68,7 @@ pub(super) async fn stream<S: Store>(
 /// `POST /v1-verify-permit`
 pub(super) async fn verify<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -86,7 +86,7 @@ pub(super) async fn verify<S: Store>(
 /// `POST /v1-revoke-permit`
 pub(super) async fn revoke<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -105,7 +105,7 @@ pub(super) async fn revoke<S: Store>(
 
 async fn read_and_decide<S: Store>(
     app: &App<S>,
-    client: &Client,
+    client: &ApiCaller,
     request: Request<Body>,
     traced: bool,
 ) -> Result<Evaluation, Problem> {
@@ -124,7 +124,7 @@ async fn read_and_decide<S: Store>(
 /// Asks the authority.
 pub(super) async fn decide<S: Store>(
     app: &App<S>,
-    client: &Client,
+    client: &ApiCaller,
     question: &Evaluate,
 ) -> Result<Evaluation, Problem> {
     let request = &question.request;
@@ -132,8 +132,9 @@ pub(super) async fn decide<S: Store>(
     let answer = app.authority.answer(client.caller(), request, hash);
     let mut evaluation = match answer.await? {
         Answer::First(evaluation) => {
-            app.metrics
-                .decided(&request.action_type, evaluation.decision);
+            let action = &request.action_type;
+            let is_named = app.authority.policies().names_action(action);
+            app.metrics.decided(action, is_named, evaluation.decision);
             evaluation
         }
         Answer::Repeated(evaluation) => evaluation,
@@ -151,7 +152,7 @@ pub(super) async fn decide<S: Store>(
     Ok(evaluation)
 }
 
-pub(super) fn respond<T: Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
+pub(super) fn respond<T: Serialize>(answered: Result<T, Problem>, client: &ApiCaller) -> Response {
     match answered.and_then(|answer| write(&answer)) {
         Ok(response) => response,
         Err(problem) => problem.respond(&client.request_id),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::answers::{self, respond};
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::question::Evaluate;
 use crate::keys::Scope;
@@ -33,7 +33,7 @@ struct WireBatch<'a> {
 /// `POST /v1/evaluate/batch`
 pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -79,7 +79,7 @@ fn batch_id(sent: Option<String>) -> Result<String, Problem> {
 
 async fn answer<S: Store>(
     app: &App<S>,
-    client: &Client,
+    client: &ApiCaller,
     item: &[u8],
 ) -> Result<Evaluation, Problem> {
     let question = Evaluate::read(item, &client.key)?;

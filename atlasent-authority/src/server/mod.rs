@@ -1,15 +1,19 @@
 //! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the
 //! SDKs of all languages.
 //!
-//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: a place
-//! among those that are answered at a time, an API key, its networks and its rate. Behind it, each
-//! file holds the endpoints of one subject.
+//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: an API
+//! key and its networks (`caller.rs`), a place among those that are answered at a time
+//! (`admission.rs`) and the key's rate (`rate.rs`). Behind it, each file holds the endpoints of one
+//! subject.
 
 mod about;
+mod admission;
 mod answers;
 mod app;
 mod batch;
 mod body;
+mod caller;
+mod forwarded;
 mod gate;
 mod key_book;
 mod listen;
@@ -18,8 +22,10 @@ mod permits;
 mod problem;
 mod query;
 mod question;
+mod rate;
 mod reading;
 mod reload;
+mod request_id;
 mod retention;
 mod stops;
 mod trail;
@@ -42,8 +48,9 @@ pub use retention::Retention;
 
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
-use crate::store::Store;
+use crate::store::{RateCounter, Store};
 use problem::Problem;
+use request_id::RequestId;
 
 /// An authority, on the wire.
 ///
@@ -67,7 +74,7 @@ pub struct Server<S: Store> {
     retention: Option<Retention>,
 }
 
-impl<S: Store> Server<S> {
+impl<S: Store + RateCounter> Server<S> {
     /// A server for an authority, that lets the holders of `keys` in and signs exports by
     /// `signing`.
     pub fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
@@ -117,7 +124,7 @@ impl<S: Store> fmt::Debug for Server<S> {
 /// Where exports are asked for, which take their time.
 const EXPORTS: &str = "/v1-audit/exports";
 
-fn router<S: Store>(app: Arc<App<S>>) -> Router {
+fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
     let mut router = Router::new()
         .route("/v1-evaluate", post(answers::evaluate::<S>))
@@ -152,10 +159,10 @@ async fn not_found(request: Request) -> Response {
         "NOT_FOUND",
         "there is no such endpoint",
     )
-    .respond(&gate::request_id(request.headers()))
+    .respond(&RequestId::from_headers(request.headers()).0)
 }
 
-async fn wrong_method(Extension(id): Extension<gate::RequestId>) -> Response {
+async fn wrong_method(Extension(id): Extension<RequestId>) -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",

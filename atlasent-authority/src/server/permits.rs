@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::respond;
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::query::{Query, reason};
 use super::stops::WireScope;
@@ -28,7 +28,7 @@ const LARGEST_PAGE: usize = 500;
 /// `GET /v1/permits`
 pub(super) async fn list<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     uri: Uri,
 ) -> Response {
     #[derive(Serialize)]
@@ -88,7 +88,7 @@ fn filter(query: &Query) -> Result<PermitFilter, Problem> {
 /// `GET /v1/permits/{id}`
 pub(super) async fn one<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     Path(id): Path<String>,
 ) -> Response {
     let found = async {
@@ -106,7 +106,7 @@ pub(super) async fn one<S: Store>(
 /// `POST /v1/permits/{id}/revoke`
 pub(super) async fn revoke<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
@@ -149,7 +149,7 @@ pub(super) async fn revoke<S: Store>(
 /// `POST /v1/permits/{id}/verify`: a look, which consumes nothing and so opens nothing.
 pub(super) async fn inspect<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     Path(id): Path<String>,
 ) -> Response {
     #[derive(Serialize)]
@@ -205,7 +205,7 @@ pub(super) async fn inspect<S: Store>(
 /// `POST /v1/permits/revoke`: takes back every permit that is out and that a scope covers.
 pub(super) async fn recall<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::gate::REQUEST_ID;
+use super::request_id::REQUEST_ID;
 
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

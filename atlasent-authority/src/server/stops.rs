@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::respond;
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::query::{reason, time};
 use crate::chain::format_time;
@@ -82,7 +82,7 @@ impl From<Stop> for WireStop {
 /// `POST /v1/stops`
 pub(super) async fn set<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     #[derive(Deserialize)]
@@ -116,7 +116,7 @@ pub(super) async fn set<S: Store>(
 /// `GET /v1/stops`: those that hold now, the oldest first.
 pub(super) async fn list<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
 ) -> Response {
     #[derive(Serialize)]
     struct Stops {
@@ -134,7 +134,7 @@ pub(super) async fn list<S: Store>(
 /// `DELETE /v1/stops/{id}`
 pub(super) async fn lift<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     Path(id): Path<String>,
     request: Request,
 ) -> Response {

@@ -18,6 +18,7 @@ use atlasent::Escaped;
 use jiff::Timestamp;
 
 pub use batch::{Batch, Cell, CellKey, Draft};
+pub use calls::RateCounter;
 pub use filter::EventFilter;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -100,18 +101,6 @@ pub trait Store: Send + Sync + 'static {
         &self,
         id: PermitId,
     ) -> impl Future<Output = Result<Option<PermitKey>, StoreError>> + Send;
-
-    /// Counts one more call under `counter` in the minute numbered `minute`, and says how many
-    /// there are now. Counts of past minutes may be forgotten, and need not survive a crash.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when it was not counted.
-    fn count_call(
-        &self,
-        counter: &str,
-        minute: i64,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// How much is kept.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use atlasent_authority::{
     CellKey, Draft, EventFilter, MemoryStore, PermitEntry, PermitId, PermitKey, PostgresStore,
-    RedbStore, SealedEvent, Store, StoreError, StoreStatus,
+    RateCounter, RedbStore, SealedEvent, Store, StoreError, StoreStatus,
 };
 use jiff::Timestamp;
 
@@ -115,11 +115,13 @@ impl Store for AnyStore {
         forward!(self, store => store.permit_key(id).await)
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        forward!(self, store => store.count_call(counter, minute).await)
-    }
-
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         forward!(self, store => store.status().await)
+    }
+}
+
+impl RateCounter for AnyStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        forward!(self, store => store.count_call(counter, minute).await)
     }
 }

@@ -89,10 +89,6 @@ impl Store for Faulty {
         self.store.permit_key(id).await
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        self.store.count_call(counter, minute).await
-    }
-
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.store.status().await
     }

@@ -1,17 +1,16 @@
 //! Permits by their public ids, over HTTP: data that opens nothing.
 
 use atlasent::client::PermitFilter;
-use atlasent::{Code, Error, PermitStatus};
+use atlasent::{Error, PermitStatus};
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Scope};
 use futures_util::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::support::{Answer, KEY, Served, asks, deploy, memory, names, policies, stored, with};
+use crate::support::{
+    Answer, KEY, Served, Time, asks, deploy, memory, names, policies, stored, with,
+};
 
 const LIVE: &str = "ask_live_0123456789";
 
@@ -115,13 +114,9 @@ async fn our_client_reads_lists_and_revokes_what_the_server_has() {
 
 #[tokio::test]
 async fn what_is_used_or_expired_cannot_be_revoked() {
-    let now = Arc::new(AtomicI64::new(1_800_000_000));
-    let clock = Arc::clone(&now);
-    let authority = LocalAuthority::builder(policies())
-        .clock(move || Timestamp::from_second(clock.load(Ordering::SeqCst)).unwrap())
-        .build()
-        .await
-        .unwrap();
+    let time = Time::new();
+    let authority = LocalAuthority::builder(policies()).clock(time.clock());
+    let authority = authority.build().await.unwrap();
     let served = Served::of(crate::support::server(authority)).await;
     let granted = served.evaluate(&deploy()).await.json();
     let late = served.evaluate(&deploy()).await.json();
@@ -138,7 +133,7 @@ async fn what_is_used_or_expired_cannot_be_revoked() {
         .post(&target(&granted), &json!({}))
         .await
         .is_problem(409, "PERMIT_ALREADY_USED");
-    now.fetch_add(SignedDuration::from_hours(2).as_secs(), Ordering::SeqCst);
+    time.set(7_200);
     served
         .post(&target(&late), &json!({"reason": "late"}))
         .await
@@ -376,5 +371,4 @@ async fn texts_are_as_long_as_the_contract_lets_them_be() {
         .verify(&question)
         .await
         .is_problem(422, "INVALID_FIELD");
-    assert_eq!(Code::BadRequest.as_str(), "bad_request");
 }

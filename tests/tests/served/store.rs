@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use atlasent_authority::{
     CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
-    SealedEvent, Store, StoreError, StoreStatus,
+    RateCounter, SealedEvent, Store, StoreError, StoreStatus,
 };
 use jiff::Timestamp;
 
@@ -157,13 +157,15 @@ impl Store for Faulty {
         self.store.permit_key(id).await
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        self.trouble.maybe(Call::Count, When::Before).await?;
-        self.store.count_call(counter, minute).await
-    }
-
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.trouble.maybe(Call::Status, When::Before).await?;
         self.store.status().await
+    }
+}
+
+impl RateCounter for Faulty {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        self.trouble.maybe(Call::Count, When::Before).await?;
+        self.store.count_call(counter, minute).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlasent::{Authority, PermitOutcome};
-use atlasent_authority::{Draft, EventFilter, LocalAuthority, PostgresStore, Store};
+use atlasent_authority::{Draft, EventFilter, LocalAuthority, PostgresStore, RateCounter, Store};
 
 use crate::media::{Medium, Postgres};
 use crate::suite::calls::count;

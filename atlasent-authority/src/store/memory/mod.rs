@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use self::ledger::Ledger;
 use super::calls::Calls;
-use super::{Batch, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{Batch, CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
 use crate::ledger::PermitEntry;
 use crate::permit_key::{PermitId, PermitKey};
@@ -123,10 +123,6 @@ impl Store for MemoryStore {
         Ok(self.lock().ledger.key_of(id))
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
-    }
-
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         let inner = self.lock();
         Ok(StoreStatus {
@@ -134,6 +130,12 @@ impl Store for MemoryStore {
             dropped: inner.dropped,
             cells: inner.ledger.cells() as u64,
         })
+    }
+}
+
+impl RateCounter for MemoryStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        Ok(self.calls.count(counter, minute))
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use self::reader::{KeptKey, Read};
 use self::reader::{Page, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
-use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
 use crate::ledger::PermitEntry;
 use crate::permit_key::{PermitId, PermitKey};
@@ -187,15 +187,17 @@ impl Store for PostgresStore {
         self.read(|done| Read::PermitKey(id, done)).await
     }
 
+    async fn status(&self) -> Result<StoreStatus, StoreError> {
+        self.read(Read::Status).await
+    }
+}
+
+impl RateCounter for PostgresStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         let (done, number) = oneshot::channel();
         let call = Call::new(counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
         number.await.map_err(|_| closed())?
-    }
-
-    async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.read(Read::Status).await
     }
 }
 

@@ -20,7 +20,7 @@ use self::file::File;
 use self::tables::{CELLS, EVENTS, META, dropped, head, passes, sealed};
 use super::calls::Calls;
 use super::group::{self, Group};
-use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
 use crate::ledger::PermitEntry;
 use crate::permit_key::{PermitId, PermitKey};
@@ -178,10 +178,6 @@ impl Store for RedbStore {
             .await
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
-    }
-
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.read(|database| {
             let transaction = database.begin_read()?;
@@ -194,6 +190,12 @@ impl Store for RedbStore {
             })
         })
         .await
+    }
+}
+
+impl RateCounter for RedbStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        Ok(self.calls.count(counter, minute))
     }
 }
 
