@@ -9,6 +9,7 @@
 //! verification reads in its own transaction. So every process on the store obeys from the commit
 //! on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +32,7 @@ pub(crate) const MAX_STOPS: usize = 1_000;
 /// assert!(!scope.covers("other-bot", "deploy.production"));
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopScope {
     /// Everything that this agent does.
@@ -289,6 +290,22 @@ impl Stops {
             let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
             denies || now <= kept.at.saturating_add(life).unwrap_or(Timestamp::MAX)
         });
+        // What is over, and covers no permit that a later one of the same scope does not cover,
+        // says nothing more.
+        let mut covered: HashMap<(StopScope, bool), u64> = HashMap::new();
+        for at in (0..inner.kept.len()).rev() {
+            let Some(kept) = inner.kept.get(at) else {
+                continue;
+            };
+            let scope = (kept.stop.scope.clone(), kept.stop.test_only);
+            let through = covered.entry(scope).or_default();
+            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            if kept.through <= *through && !denies {
+                inner.kept.remove(at);
+            } else {
+                *through = kept.through.max(*through);
+            }
+        }
     }
 }
 
@@ -298,4 +315,64 @@ fn whole_seconds(life: SignedDuration) -> u64 {
         .as_secs()
         .saturating_add(i64::from(life.subsec_nanos() > 0));
     u64::try_from(seconds).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(id: u64, scope: StopScope) -> Stop {
+        Stop {
+            id: format!("stop_{id}"),
+            scope,
+            reason: "why".to_owned(),
+            set_at: Timestamp::UNIX_EPOCH,
+            set_by: None,
+            expires_at: None,
+            request_id: None,
+            test_only: false,
+        }
+    }
+
+    #[test]
+    fn stops_that_are_set_and_lifted_again_and_again_take_no_more_room() {
+        let now = Timestamp::UNIX_EPOCH;
+        let agent = || StopScope::agent("bot").unwrap();
+        let mut stops = Stops::default();
+        stops.learn_life(SignedDuration::from_hours(1));
+        stops.set(stop(0, StopScope::All), 1);
+        for id in 1..5_000 {
+            assert!(stops.has_room());
+            stops.set(stop(id, agent()), id + 1);
+            assert!(stops.lift(&format!("stop_{id}"), false, now).is_some());
+            stops.tidy(now);
+        }
+        // The last one covers what all the others did; the one that holds stays.
+        assert_eq!(stops.0.kept.len(), 2);
+        assert_eq!(stops.0.kept.last().unwrap().through, 5_000);
+        assert_eq!(stops.active(now).count(), 1);
+    }
+
+    #[test]
+    fn what_a_stop_killed_is_remembered_as_long_as_the_longest_permit_lives() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let mut stops = Stops::default();
+        stops.learn_life(SignedDuration::from_secs(60));
+        stops.learn_life(SignedDuration::from_millis(600_500));
+        assert!(stops.knows_life(SignedDuration::from_millis(600_500)));
+        stops.recall(stop(1, StopScope::All), 1);
+        stops.tidy(at(600));
+        assert_eq!(stops.0.kept.len(), 1);
+        stops.tidy(at(602));
+        assert_eq!(stops.0.kept.len(), 0);
+    }
+
+    #[test]
+    fn stops_are_written_and_read_again() {
+        let mut stops = Stops::default();
+        stops.set(stop(1, StopScope::agent("bot").unwrap()), 1);
+        stops.set(stop(2, StopScope::All), 2);
+        let json = serde_json::to_string(&stops).unwrap();
+        assert_eq!(serde_json::from_str::<Stops>(&json).unwrap(), stops);
+    }
 }

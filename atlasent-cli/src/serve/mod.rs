@@ -5,6 +5,7 @@ mod setup;
 mod store;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +53,10 @@ pub(crate) struct Serve {
     /// How long a permit may wait to be used
     #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = lifetime)]
     permit_ttl: Duration,
+
+    /// How many permits of one agent may wait to be used; an agent with as many is denied more
+    #[arg(long, value_name = "N", default_value = "1000")]
+    permits_per_agent: NonZeroU64,
 
     /// A file with the key that signs exports (Ed25519, PEM) [default: one in the data directory]
     #[arg(long, value_name = "FILE")]
@@ -134,6 +139,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let authority = LocalAuthority::builder(setup.policies)
         .store(store)
         .permit_ttl(arguments.permit_ttl)
+        .permits_per_agent(arguments.permits_per_agent)
         .org_id(&arguments.org_id)
         .record_context(arguments.record_context);
     let authority = authority.build().await.map_err(failed)?;

@@ -31,6 +31,10 @@ impl Connection {
         self.ask("POST", path, &body.to_string())
     }
 
+    pub(crate) fn delete(&mut self, path: &str, body: &Value) -> io::Result<Answer> {
+        self.ask("DELETE", path, &body.to_string())
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.ask("GET", path, "")
     }

@@ -22,12 +22,33 @@ const CLIENTS: usize = 4;
 struct Told {
     /// The hashes of events that were acknowledged.
     hashes: HashSet<String>,
-    /// Tokens of permits that nobody has presented yet.
-    fresh: Vec<String>,
+    /// Tokens that were not presented yet, each with the policies that granted it.
+    fresh: Vec<(String, u32)>,
     /// Tokens that were presented, and no answer came.
     lost: Vec<String>,
     /// Tokens that were verified.
     used: Vec<String>,
+    /// Stops whose setting was acknowledged, and whose lifting was not asked for.
+    stops: HashSet<String>,
+    /// How many permits were refused since their policies had changed.
+    changed: u32,
+}
+
+/// The policies of a round. Every other round has others for the action that is asked for, and
+/// every round others for another action.
+fn policies(round: u32) -> String {
+    let version = version(round);
+    format!(
+        r#"@reason("version {version}")
+        permit (principal, action == Action::"deploy.production", resource);
+        @reason("round {round}")
+        permit (principal, action == Action::"read", resource);"#
+    )
+}
+
+/// Which policies for the action that is asked for a round has.
+fn version(round: u32) -> u32 {
+    round / 2
 }
 
 #[test]
@@ -35,11 +56,19 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
     let rounds = std::env::var("ATLASENT_TORTURE_ROUNDS");
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let data = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "--log-level",
+        "error",
+        "--policies",
+        folder.path().to_str().unwrap(),
+    ];
     let told = Mutex::new(Told::default());
     let mut trail = Trail::default();
     let mut random = fastrand::Rng::new();
     for round in 0..rounds {
-        let server = Server::start(data.path(), &["--log-level", "error"]);
+        std::fs::write(folder.path().join("policies.cedar"), policies(round)).unwrap();
+        let server = Server::start(data.path(), &arguments);
         let told_before = std::mem::take(&mut told.lock().unwrap().hashes);
         trail.read_on(&mut server.connect());
         for hash in told_before {
@@ -49,13 +78,12 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
             );
         }
         present_again(&mut server.connect(), &told);
-        load_until_killed(
-            server,
-            &told,
-            Duration::from_micros(random.u64(500..60_000)),
-        );
+        stops_still_hold(&mut server.connect(), &told);
+        let time = Duration::from_micros(random.u64(500..60_000));
+        load_until_killed(server, &told, round, time);
     }
-    let server = Server::start(data.path(), &[]);
+    let server = Server::start(data.path(), &arguments);
+    stops_still_hold(&mut server.connect(), &told);
     trail.read_on(&mut server.connect());
     let told = told.into_inner().unwrap();
     assert!(told.hashes.iter().all(|hash| trail.hashes.contains(hash)));
@@ -67,10 +95,13 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
     assert!(report.is_intact(), "{report:?}");
     assert!(!told.used.is_empty() && report.events > u64::from(rounds));
     println!(
-        "{rounds} kills, {} events, {} permits acknowledged as used, {} used",
+        "{rounds} kills, {} events, {} permits acknowledged as used, {} used, {} refused since \
+         their policies had changed, {} stops",
         report.events,
         told.used.len(),
-        trail.verified.len()
+        trail.verified.len(),
+        told.changed,
+        told.stops.len()
     );
 }
 
@@ -123,15 +154,39 @@ fn present_again(server: &mut Connection, told: &Mutex<Told>) {
     }
 }
 
-fn load_until_killed(server: Server, told: &Mutex<Told>, time: Duration) {
+/// A stop that was acknowledged holds after the kill, permits and questions alike.
+fn stops_still_hold(server: &mut Connection, told: &Mutex<Told>) {
+    let listed = server.get("/v1/stops").unwrap().body;
+    let listed: HashSet<&str> = listed["stops"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stop| stop["id"].as_str().unwrap())
+        .collect();
+    let told = told.lock().unwrap();
+    for stop in &told.stops {
+        assert!(listed.contains(&**stop), "an acknowledged stop is gone");
+    }
+    if !told.stops.is_empty() {
+        let answer = server
+            .post("/v1-evaluate", &question("stopped-bot"))
+            .unwrap();
+        assert_eq!(answer.body["deny_code"], "STOPPED", "{}", answer.body);
+    }
+}
+
+fn load_until_killed(server: Server, told: &Mutex<Told>, round: u32, time: Duration) {
     let address = server.address;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
+        for number in 0..CLIENTS {
+            let over = &over;
+            scope.spawn(move || {
                 // Ends with the first thing that breaks: the server was killed.
-                let done = Connection::open(address, KEY)
-                    .and_then(|mut server| ask(&mut server, told, &over));
+                let done = Connection::open(address, KEY).and_then(|mut server| match number {
+                    0 => stop_and_ask(&mut server, told, over),
+                    _ => ask(&mut server, told, round, over),
+                });
                 assert!(over.load(Ordering::SeqCst), "it broke by itself: {done:?}");
             });
         }
@@ -141,28 +196,69 @@ fn load_until_killed(server: Server, told: &Mutex<Told>, time: Duration) {
     });
 }
 
-fn ask(server: &mut Connection, told: &Mutex<Told>, over: &AtomicBool) -> std::io::Result<()> {
-    let request = json!({
-        "action_type": "deploy.production", "actor_id": "deploy-bot",
+fn question(agent: &str) -> serde_json::Value {
+    json!({
+        "action_type": "deploy.production", "actor_id": agent,
         "context": { "commit": "4f2a9c1", "replicas": 3 }
-    });
+    })
+}
+
+/// Sets stops for an agent, lifts all but the last ones, and asks as that agent.
+fn stop_and_ask(
+    server: &mut Connection,
+    told: &Mutex<Told>,
+    over: &AtomicBool,
+) -> std::io::Result<()> {
+    let body = json!({ "agent_id": "stopped-bot", "reason": "a drill" });
+    while !over.load(Ordering::SeqCst) {
+        let stop = server.post("/v1/stops", &body)?.body;
+        let id = stop["id"].as_str().unwrap().to_owned();
+        told.lock().unwrap().stops.insert(id);
+        let answer = server.post("/v1-evaluate", &question("stopped-bot"))?;
+        assert_eq!(answer.body["deny_code"], "STOPPED", "{}", answer.body);
+        let old: Vec<_> = {
+            let mut told = told.lock().unwrap();
+            let many = told.stops.len().saturating_sub(3);
+            let old: Vec<_> = told.stops.iter().take(many).cloned().collect();
+            // From now on it may be lifted or not.
+            old.iter().for_each(|id| drop(told.stops.remove(id)));
+            old
+        };
+        for id in old {
+            server.delete(&format!("/v1/stops/{id}"), &json!({ "reason": "over" }))?;
+        }
+    }
+    Ok(())
+}
+
+fn ask(
+    server: &mut Connection,
+    told: &Mutex<Told>,
+    round: u32,
+    over: &AtomicBool,
+) -> std::io::Result<()> {
+    let request = question("deploy-bot");
     while !over.load(Ordering::SeqCst) {
         let answer = server.post("/v1-evaluate", &request)?;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let token = answer.body["permit_token"].as_str().unwrap().to_owned();
-        let presented = {
+        let (presented, granted_by) = {
             let mut told = told.lock().unwrap();
             told.hashes
                 .insert(answer.body["audit_hash"].as_str().unwrap().to_owned());
-            told.fresh.push(token);
+            told.fresh.push((token, version(round)));
             // Some wait over a restart.
             let at = fastrand::usize(..told.fresh.len());
             told.fresh.swap_remove(at)
         };
         match verify(server, &presented) {
-            Ok(answer) => {
+            Ok(answer) if granted_by == version(round) => {
                 assert_eq!(answer["valid"], true, "{answer}");
                 told.lock().unwrap().used.push(presented);
+            }
+            Ok(answer) => {
+                assert_eq!(answer["verify_error_code"], "POLICY_CHANGED", "{answer}");
+                told.lock().unwrap().changed += 1;
             }
             Err(error) => {
                 told.lock().unwrap().lost.push(presented);

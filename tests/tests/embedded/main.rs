@@ -11,5 +11,6 @@ mod agreement;
 mod contention;
 mod faults;
 mod ledger;
+mod standing;
 mod support;
 mod waits;
