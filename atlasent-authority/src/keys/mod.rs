@@ -2,6 +2,7 @@
 
 #[cfg(feature = "postgres")]
 mod database;
+mod events;
 mod file;
 mod network;
 mod scope;
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::replay::random_bits;
 
+pub use events::KnownKeys;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{Scope, UnknownScope};

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainHead, NewEvent, SealedEvent};
+#[cfg(feature = "server")]
+use crate::keys::KnownKeys;
 use crate::ledger::PermitEntry;
 use crate::outstanding::{AgentKey, Outstanding};
 use crate::permit_key::PermitKey;
@@ -25,6 +27,9 @@ pub enum CellKey {
     Agent(AgentKey),
     /// The one cell of all stops.
     Stops,
+    /// The one cell of the API keys that the chain has events of.
+    #[cfg(feature = "server")]
+    ApiKeys,
 }
 
 /// What a store keeps under a key.
@@ -40,6 +45,9 @@ pub enum Cell {
     Agent(Outstanding),
     /// All stops.
     Stops(Stops),
+    /// The API keys that the chain has events of.
+    #[cfg(feature = "server")]
+    ApiKeys(KnownKeys),
 }
 
 impl CellKey {
@@ -51,6 +59,8 @@ impl CellKey {
             Self::Replay(key) => (b'r', key.as_bytes()),
             Self::Agent(key) => (b'a', key.as_bytes()),
             Self::Stops => (b's', &[0; 32]),
+            #[cfg(feature = "server")]
+            Self::ApiKeys => (b'k', &[0; 32]),
         };
         let mut bytes = [kind; 33];
         let [_, rest @ ..] = &mut bytes;
@@ -68,6 +78,8 @@ impl Cell {
             Self::Replay(replay) => replay.expires_at,
             Self::Agent(outstanding) => outstanding.expires_at(),
             Self::Stops(_) => Timestamp::MAX,
+            #[cfg(feature = "server")]
+            Self::ApiKeys(_) => Timestamp::MAX,
         }
     }
 
@@ -228,6 +240,21 @@ impl Draft<'_> {
             Some(Cell::Stops(stops)) => stops.clone(),
             _ => Stops::default(),
         }
+    }
+
+    /// The API keys that the chain has events of. The change has to read their cell.
+    #[cfg(feature = "server")]
+    pub(crate) fn known_keys(&self) -> KnownKeys {
+        match self.cell(CellKey::ApiKeys) {
+            Some(Cell::ApiKeys(known)) => known.clone(),
+            _ => KnownKeys::default(),
+        }
+    }
+
+    /// Keeps which API keys the chain has events of.
+    #[cfg(feature = "server")]
+    pub(crate) fn keep_known_keys(&mut self, known: KnownKeys) {
+        self.keep(CellKey::ApiKeys, Cell::ApiKeys(known));
     }
 
     /// Keeps a permit as it is now.

@@ -139,8 +139,9 @@ impl Ledger {
         match (key, &cell) {
             (CellKey::Agent(_), Cell::Agent(outstanding)) if outstanding.is_empty() => return,
             (CellKey::Agent(_), _) => drop(self.agents.insert((cell.expires_at(), key))),
-            (CellKey::Stops, _) => {}
-            _ => drop(self.ends.insert((cell.expires_at(), key))),
+            (key, _) if is_limited(key) => drop(self.ends.insert((cell.expires_at(), key))),
+            // It never ends.
+            _ => {}
         }
         match (key, &cell) {
             (CellKey::Permit(permit), Cell::Permit(entry)) => {
@@ -167,7 +168,6 @@ impl Ledger {
         let end = (cell.expires_at(), key);
         match cell {
             Cell::Agent(_) => drop(self.agents.remove(&end)),
-            Cell::Stops(_) => {}
             Cell::Permit(entry) => {
                 self.ends.remove(&end);
                 self.issued.remove(&entry.sequence);
@@ -177,6 +177,8 @@ impl Ledger {
                 let permit = replay.permit;
                 permit.map(|permit| self.replays.remove(&permit));
             }
+            // It never ends.
+            _ => {}
         }
     }
 

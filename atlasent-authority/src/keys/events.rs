@@ -1,0 +1,111 @@
+//! The creation and the revocation of API keys as events of the chain.
+//!
+//! Commands change keys in a file or a database that the chain knows nothing of. So the chain
+//! keeps which keys it has events of, and each look at the keys records what is new.
+
+use std::collections::BTreeMap;
+
+use atlasent::Error;
+use serde::{Deserialize, Serialize};
+
+use super::ApiKey;
+use crate::chain::{NewEvent, format_time};
+use crate::local::LocalAuthority;
+use crate::store::{CellKey, Draft, Store};
+
+/// The keys that the chain has events of: whether each was revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownKeys(BTreeMap<String, bool>);
+
+impl<S: Store> LocalAuthority<S> {
+    /// Records the keys that were created or revoked since the last time, whichever process saw
+    /// that. A key that is gone was revoked.
+    pub(crate) async fn record_keys(&self, keys: &[ApiKey]) -> Result<(), Error> {
+        let keys = keys.to_vec();
+        let change = move |draft: &mut Draft<'_>| {
+            let before = draft.known_keys();
+            let mut known = before.clone();
+            for key in &keys {
+                let was_revoked = known.0.get(&key.key_id).copied();
+                if was_revoked.is_none() {
+                    draft.record(created(key));
+                }
+                if key.revoked_at.is_some() && was_revoked != Some(true) {
+                    draft.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
+                }
+                known.0.insert(key.key_id.clone(), key.revoked_at.is_some());
+            }
+            let gone = known.0.iter_mut().filter(|(id, was_revoked)| {
+                !**was_revoked && keys.iter().all(|key| key.key_id != **id)
+            });
+            for (id, was_revoked) in gone {
+                draft.record(revoked(id, None));
+                *was_revoked = true;
+            }
+            if known != before {
+                draft.keep_known_keys(known);
+            }
+        };
+        self.commit(vec![CellKey::ApiKeys], change).await
+    }
+}
+
+fn created(key: &ApiKey) -> NewEvent {
+    let scopes = key.scopes.iter().map(|scope| scope.as_str().into());
+    NewEvent::new("key.created")
+        .with("api_key_id", key.key_id.clone())
+        .with("environment", key.environment.as_str())
+        .with("scopes", scopes.collect::<Vec<_>>())
+        .with("key_created_at", format_time(key.created_at))
+        .with_some("name", key.name.clone())
+        .with_some("expires_at", key.expires_at.map(format_time))
+}
+
+fn revoked(key_id: &str, at: Option<String>) -> NewEvent {
+    NewEvent::new("key.revoked")
+        .with("api_key_id", key_id.to_owned())
+        .with_some("key_revoked_at", at)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::keys::Environment;
+    use crate::policy::Policies;
+
+    #[test]
+    fn a_key_is_recorded_when_it_comes_and_when_it_goes_and_once_each() {
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let authority = LocalAuthority::in_memory(policies).unwrap();
+        let record = |keys: &[ApiKey]| block_on(authority.record_keys(keys)).unwrap();
+        let [mut first, second] = [(); 2].map(|()| ApiKey::generate(Environment::Test).unwrap().0);
+        record(&[first.clone(), second.clone()]);
+        record(&[first.clone(), second.clone()]);
+        first.revoked_at = Some(first.created_at);
+        record(&[first.clone(), second.clone()]);
+        // The second one was deleted.
+        record(std::slice::from_ref(&first));
+        record(std::slice::from_ref(&first));
+        let trail = block_on(authority.trail()).unwrap();
+        let told: Vec<_> = trail.events[1..]
+            .iter()
+            .map(|event| {
+                let id = event.payload.text("api_key_id").unwrap().into_owned();
+                (&*event.envelope.kind, id)
+            })
+            .collect();
+        let (first, second) = (first.key_id, second.key_id);
+        assert_eq!(
+            told,
+            [
+                ("key.created", first.clone()),
+                ("key.created", second.clone()),
+                ("key.revoked", first),
+                ("key.revoked", second),
+            ]
+        );
+        assert!(trail.verify().is_intact());
+    }
+}
