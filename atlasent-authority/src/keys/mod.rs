@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::replay::random_bits;
 
+pub(crate) use file::FileVersion;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{Scope, UnknownScope};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atlasent_authority::{Draft, EventFilter, NewEvent, PermitState, Store};
+use atlasent_authority::{Draft, EventFilter, NewEvent, PermitState, RateCounter, Store};
 use atlasent_tests::{Driven, drive, quiet_panics};
 
 use crate::media::Medium;
