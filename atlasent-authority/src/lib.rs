@@ -61,7 +61,8 @@ pub use clock::{Clock, SystemClock};
 pub use export::{Bundle, BundleWriter, export};
 #[cfg(feature = "server")]
 pub use keys::{
-    ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, Scope, UnknownScope,
+    ApiKey, DEFAULT_RATE_LIMIT, Environment, GivenKeyError, KeyDigest, KeyFile, KeyFileError,
+    Scope, UnknownScope,
 };
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
 pub use local::LocalAuthority;
