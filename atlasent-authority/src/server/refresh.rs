@@ -13,6 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::app::App;
 use super::listen::Certificate;
+use super::log_limit::OUTAGES;
 use super::off_thread::off_thread;
 use super::reload::PolicyFolder;
 use crate::store::Store;
@@ -50,6 +51,9 @@ async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
         rounds.next().await;
         if let Some(Err(error)) = watched("the API keys", app.keys.refresh()).await {
             tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
+        }
+        for (kind, suppressed) in OUTAGES.take_untold() {
+            tracing::warn!(target: "atlasent", suppressed, "{kind}: no more lines for now");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{fs, io};
 
-use super::admission::Deadline;
 use super::app::App;
+use super::deadline::Deadline;
 use super::off_thread::off_thread;
 use crate::policy::{Policies, PolicyError};
 use crate::store::Store;

@@ -206,11 +206,14 @@ fn a_folder_that_blocks_holds_up_nothing_else() {
             pipe(&policy_folder.join("pipe.cedar"));
             tokio::time::sleep(ms(2_500)).await;
             file.add(stored(KEY)).unwrap();
-            let taken = async { while served.evaluate(&deploy()).await.status != 200 {} };
-            timeout(PATIENCE, taken).await.unwrap();
+            let until_status = async |status| {
+                while served.evaluate(&deploy()).await.status != status {
+                    tokio::time::sleep(ms(100)).await;
+                }
+            };
+            timeout(PATIENCE, until_status(200)).await.unwrap();
             file.revoke(&stored(KEY).key_id).unwrap();
-            let refused = async { while served.evaluate(&deploy()).await.status != 401 {} };
-            timeout(PATIENCE, refused).await.unwrap();
+            timeout(PATIENCE, until_status(401)).await.unwrap();
             // A key file that is no file blocks nothing, and lets nobody in.
             fs::remove_file(file.path()).unwrap();
             pipe(file.path());
