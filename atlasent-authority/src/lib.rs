@@ -71,8 +71,8 @@ pub use evaluate::Answer;
 pub use export::{Bundle, BundleWriter, export};
 #[cfg(feature = "server")]
 pub use keys::{
-    ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, KnownKeys, Scope,
-    UnknownScope,
+    ApiKey, DEFAULT_RATE_LIMIT, Environment, GivenKeyError, KeyDigest, KeyFile, KeyFileError,
+    KnownKeys, Scope, UnknownScope,
 };
 pub use ledger::{Grant, Mismatch, PermitEntry, PermitState, Refusal, Revoked};
 pub use local::LocalAuthority;

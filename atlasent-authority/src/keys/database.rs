@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ApiKey;
-use crate::store::{KeptKey, PostgresStore, Read, StoreError};
+use crate::store::{KeptKey, KeyCall, PostgresStore, StoreError};
 
 /// The API keys of all servers on one database.
 impl PostgresStore {
@@ -13,7 +13,7 @@ impl PostgresStore {
     ///
     /// [`StoreError`] when they cannot be read.
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let keys = self.read(Read::ApiKeys).await?;
+        let keys = self.key_call(KeyCall::All).await?;
         let keys = keys.iter().map(|json| serde_json::from_str(json));
         keys.collect::<Result<_, _>>().map_err(StoreError::failed)
     }
@@ -29,22 +29,34 @@ impl PostgresStore {
             json: serde_json::to_string(key).map_err(StoreError::failed)?,
             created_at: key.created_at.as_microsecond(),
         };
-        self.read(|done| Read::PutApiKey(kept, done)).await
+        self.key_call(|done| KeyCall::Put(kept, done)).await
     }
 
-    /// Takes a key back, by its id. Says whether there was one to take back.
+    /// Revokes a key, by its id, in one transaction. Returns whether a key was revoked: an unknown
+    /// id and a key that was revoked before are `false`.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when that was not kept, or is not known.
     pub async fn revoke_api_key(&self, key_id: &str) -> Result<bool, StoreError> {
-        let keys = self.api_keys().await?;
-        let mut good = keys.into_iter().filter(|key| key.revoked_at.is_none());
-        let Some(mut key) = good.find(|key| key.key_id == key_id) else {
-            return Ok(false);
+        let now = Timestamp::now();
+        let revoke = move |json: &str| {
+            let mut key: ApiKey = serde_json::from_str(json).map_err(StoreError::failed)?;
+            if key.revoked_at.is_some() {
+                return Ok(None);
+            }
+            key.revoked_at = Some(now);
+            serde_json::to_string(&key)
+                .map(Some)
+                .map_err(StoreError::failed)
         };
-        key.revoked_at = Some(Timestamp::now());
-        self.put_api_key(&key).await?;
-        Ok(true)
+        let key_id = key_id.to_owned();
+        self.key_call(|done| KeyCall::Rewrite(key_id, Box::new(revoke), done))
+            .await
+    }
+
+    /// The version of the keys. Every change to a key changes it, whichever process makes it.
+    pub(crate) async fn api_keys_version(&self) -> Result<i64, StoreError> {
+        self.key_call(KeyCall::Version).await
     }
 }

@@ -32,6 +32,19 @@ pub struct KeyFile {
     path: PathBuf,
 }
 
+/// The largest file that is read, in bytes: some 100,000 keys.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What tells one version of the file from another. Each change writes a new file, which has a
+/// number of its own even within one tick of the file system's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileVersion {
+    changed_at: SystemTime,
+    length: u64,
+    #[cfg(unix)]
+    number: u64,
+}
+
 /// What is wrong with a file of keys.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,7 +86,7 @@ impl KeyFile {
     ///
     /// When it cannot be read, or does not hold keys.
     pub fn load(&self) -> Result<Vec<ApiKey>, KeyFileError> {
-        match fs::read(&self.path) {
+        match self.read() {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| KeyFileError::Unreadable {
                 path: self.name(),
                 why: error.to_string(),
@@ -83,10 +96,15 @@ impl KeyFile {
         }
     }
 
-    /// When it was last changed, as far as the system tells.
-    pub(crate) fn changed_at(&self) -> Option<(SystemTime, u64)> {
+    /// The version of the file, as far as the system tells.
+    pub(crate) fn version(&self) -> Option<FileVersion> {
         let metadata = fs::metadata(&self.path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        Some(FileVersion {
+            changed_at: metadata.modified().ok()?,
+            length: metadata.len(),
+            #[cfg(unix)]
+            number: std::os::unix::fs::MetadataExt::ino(&metadata),
+        })
     }
 
     /// Adds a key.
@@ -125,6 +143,18 @@ impl KeyFile {
         let text = serde_json::to_vec_pretty(&keys).map_err(|error| failed(error.into()))?;
         publish(&self.path, Publish::Over, |file| file.write_all(&text)).map_err(failed)?;
         Ok(result)
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let metadata = fs::metadata(&self.path)?;
+        // A pipe would block for ever.
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(io::Error::other("it has more than 64 MiB"));
+        }
+        fs::read(&self.path)
     }
 
     fn name(&self) -> String {

@@ -7,6 +7,7 @@ mod file;
 mod network;
 mod scope;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -20,12 +21,36 @@ use sha2::{Digest, Sha256};
 use crate::replay::random_bits;
 
 pub use events::KnownKeys;
+pub(crate) use file::FileVersion;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{Scope, UnknownScope};
 
 /// How many calls a minute a key is good for that says nothing else: a ceiling more than a limit.
 pub const DEFAULT_RATE_LIMIT: u64 = 1_000_000;
+
+/// How many characters a key that people set has at least behind its prefix: 128 bits in
+/// hexadecimal digits.
+const MIN_LENGTH: usize = 32;
+
+/// How many different characters it has at least. 32 random hexadecimal digits have fewer in one
+/// of ten million cases.
+const MIN_DIFFERENT: usize = 8;
+
+/// Why a key that people set is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GivenKeyError {
+    /// The text does not have the form of a key.
+    #[error("is not an API key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`")]
+    Malformed,
+    /// The key could be guessed.
+    #[error(
+        "could be guessed: an API key needs 32 random characters behind `ask_live_` or `ask_test_`; \
+         `echo \"ask_live_$(openssl rand -hex 32)\"` makes one"
+    )]
+    Weak,
+}
 
 /// An API key as it is stored: everything but the key.
 ///
@@ -83,8 +108,38 @@ impl ApiKey {
         Ok((Self::stored(environment, &key), SecretString::from(key)))
     }
 
-    /// The stored form of a key that somebody else made, for everything. None when it has not the form of a key: `ask_live_` or
-    /// `ask_test_`, then letters, digits, `_` and `-` (contract, part A).
+    /// Reads a key that people set, for instance in an environment variable, and returns its stored
+    /// form, with all scopes.
+    ///
+    /// ```
+    /// use atlasent_authority::{ApiKey, GivenKeyError};
+    /// use secrecy::SecretString;
+    ///
+    /// let key = |text: &str| ApiKey::parse(&SecretString::from(text.to_owned()));
+    /// assert!(key("ask_live_c3ab8ff13720e8ad9047dd39466b3c89").is_ok());
+    /// assert_eq!(key("ask_live_secret"), Err(GivenKeyError::Weak));
+    /// assert_eq!(key("secret"), Err(GivenKeyError::Malformed));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`GivenKeyError`] when the text does not have the form of a key, or could be guessed: a key
+    /// needs 32 characters behind its prefix, which is 128 bits in hexadecimal digits.
+    pub fn parse(key: &SecretString) -> Result<Self, GivenKeyError> {
+        let stored = Self::of(key).ok_or(GivenKeyError::Malformed)?;
+        let rest = key.expose_secret().get("ask_live_".len()..);
+        let rest = rest.unwrap_or_default();
+        let different: HashSet<u8> = rest.bytes().collect();
+        if rest.len() < MIN_LENGTH || different.len() < MIN_DIFFERENT {
+            return Err(GivenKeyError::Weak);
+        }
+        Ok(stored)
+    }
+
+    /// The stored form of any key, however weak, with all scopes: for tests, and for keys whose
+    /// strength is known. [`parse`](Self::parse) refuses weak ones. `None` when the text does not
+    /// have the form of a key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`
+    /// (contract, part A).
     #[must_use]
     pub fn of(key: &SecretString) -> Option<Self> {
         let text = key.expose_secret();
@@ -216,6 +271,31 @@ impl fmt::Debug for KeyDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_could_be_guessed_is_refused() {
+        let parse = |text: &str| ApiKey::parse(&SecretString::from(text.to_owned()));
+        let random = "c3ab8ff13720e8ad9047dd39466b3c89";
+        assert_eq!(random.len(), MIN_LENGTH);
+        for prefix in ["ask_live_", "ask_test_"] {
+            let key = format!("{prefix}{random}");
+            assert_eq!(
+                parse(&key).unwrap().digest,
+                ApiKey::of(&SecretString::from(key.clone())).unwrap().digest
+            );
+            for weak in [&random[1..], "x", &"a".repeat(64), &"abc".repeat(30)] {
+                assert_eq!(parse(&format!("{prefix}{weak}")), Err(GivenKeyError::Weak));
+            }
+            for malformed in [random.to_owned(), prefix.to_owned(), format!("{key}\n")] {
+                assert_eq!(parse(&malformed), Err(GivenKeyError::Malformed));
+            }
+        }
+        // What the program makes itself passes.
+        for _ in 0..100 {
+            let (key, secret) = ApiKey::generate(Environment::Live).unwrap();
+            assert_eq!(ApiKey::parse(&secret).unwrap().digest, key.digest);
+        }
+    }
 
     /// A key as the first version stored it.
     #[test]

@@ -9,9 +9,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::admission::Deadline;
 use super::app::App;
 use super::caller::ApiCaller;
+use super::deadline::Deadline;
 use super::problem::Problem;
 use crate::chain::format_time;
 use crate::keys::Scope;

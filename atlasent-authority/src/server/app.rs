@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
+use super::admission::Places;
 use super::key_book::KeyBook;
 use super::metrics::Metrics;
+use super::throttle::WrongKeys;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 
@@ -17,7 +18,8 @@ pub(super) struct App<S> {
     pub(super) signing: KeyRing,
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
-    pub(super) places: Semaphore,
+    pub(super) places: Places,
+    pub(super) wrong_keys: WrongKeys,
 }
 
 impl<S> App<S> {
@@ -28,13 +30,14 @@ impl<S> App<S> {
             keys,
             signing,
             metrics: Metrics::new(),
-            places: Semaphore::new(settings.concurrency),
+            places: Places::new(settings.concurrency),
+            wrong_keys: WrongKeys::new(),
             settings,
         }
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
-        self.places = Semaphore::new(settings.concurrency);
+        self.places = Places::new(settings.concurrency);
         self.settings = settings;
     }
 }
@@ -56,7 +59,11 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long an export of the audit trail may take. 10 minutes by default.
     pub export_timeout: Duration,
-    /// How many requests are answered at a time; 1,024 by default. Whoever comes beyond that is told to come again.
+    /// How long the body of a request may take to arrive, within the time of the request.
+    /// 5 seconds by default.
+    pub body_timeout: Duration,
+    /// How many requests are answered at a time; 1,024 by default. Requests beyond that get 503.
+    /// The places are shared out among the API keys: however many one key holds, another finds one.
     pub concurrency: usize,
     /// How long a client may take to send the head of a request. 10 seconds by default.
     pub header_timeout: Duration,
@@ -73,6 +80,7 @@ impl Default for Settings {
         Self {
             request_timeout: Duration::from_secs(10),
             export_timeout: Duration::from_secs(600),
+            body_timeout: Duration::from_secs(5),
             concurrency: 1_024,
             header_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),

@@ -1,10 +1,18 @@
 //! The JSON body of a request.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::problem::Problem;
 use crate::keys::{ApiKey, KeyDigest};
@@ -31,11 +39,74 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Pro
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes().into()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Err(error) if is_too_slow(&*error) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "BODY_TOO_SLOW",
+            "the body did not arrive in time",
+        )),
         Err(_) => Err(Problem::unreadable(
             "BODY_CUT_OFF",
             "the body broke off before its end",
         )),
     }
+}
+
+/// Makes a body fail unless it arrives within a time: a slow one would hold the place of its
+/// request as long as the request may take.
+pub(super) fn timed(body: Body, limit: Duration) -> Body {
+    match body.is_end_stream() {
+        true => body,
+        false => Body::new(Timed {
+            body,
+            at: Instant::now() + limit,
+            over: None,
+        }),
+    }
+}
+
+struct Timed {
+    body: Body,
+    at: Instant,
+    /// Made when the body is waited for: most bodies arrive with their head.
+    over: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the body did not arrive in time")]
+struct TooSlow;
+
+impl HttpBody for Timed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, at, over } = self.get_mut();
+        // One that trickles in is too slow as well, though it is never waited for long.
+        if Instant::now() >= *at {
+            return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
+        }
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        let over = over.get_or_insert_with(|| Box::pin(sleep_until(*at)));
+        ready!(over.as_mut().poll(context));
+        Poll::Ready(Some(Err(axum::Error::new(TooSlow))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn is_too_slow(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<TooSlow>())
 }
 
 /// Checks that the body is said to be JSON in UTF-8: JSON on the wire has no other encoding

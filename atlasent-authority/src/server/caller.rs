@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::app::App;
@@ -13,6 +13,9 @@ use super::problem::Problem;
 use super::request_id::RequestId;
 use crate::caller::Caller;
 use crate::keys::{ApiKey, Scope};
+
+/// The code of the refusal that an address gets which sent too many wrong keys.
+pub(super) const THROTTLED: &str = "TOO_MANY_WRONG_KEYS";
 
 /// The caller of an authenticated request. The gate adds it to the request's extensions.
 #[derive(Clone, Debug)]
@@ -34,14 +37,20 @@ impl ApiCaller {
         id: &RequestId,
     ) -> Result<Self, Problem> {
         let secret = bearer(request.headers())?;
-        let key = app.keys.find(&secret).ok_or_else(|| {
-            Problem::unauthorized("INVALID_API_KEY", "the API key is not known here")
-        })?;
-        if !key.is_good_at(app.authority.clock.now()) {
-            return Err(Problem::unauthorized(
-                "INVALID_API_KEY",
-                "the API key was revoked, or has expired",
-            ));
+        let now = app.authority.clock.now();
+        let wrong = |message| match app.wrong_keys.count(address, now) {
+            None => Problem::unauthorized("INVALID_API_KEY", message),
+            Some(wait) => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                THROTTLED,
+                "too many wrong API keys from this address: check the key before the next try",
+            )
+            .after(wait),
+        };
+        let key = app.keys.find(&secret);
+        let key = key.ok_or_else(|| wrong("the API key is not known here"))?;
+        if !key.is_good_at(now) {
+            return Err(wrong("the API key was revoked, or has expired"));
         }
         Ok(Self {
             key,

@@ -10,9 +10,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::admission::{Deadline, place};
 use super::app::App;
+use super::body;
 use super::caller::{self, ApiCaller};
+use super::deadline::Deadline;
+use super::log_limit::OUTAGES;
 use super::problem::{Problem, Refused};
 use super::rate::Rate;
 use super::request_id::{REQUEST_ID, RequestId};
@@ -54,6 +56,14 @@ pub(super) async fn pass<S: Store + RateCounter>(
     let status = response.status();
     let took = started.elapsed();
     app.metrics.answered(endpoint, status, refused, took);
+    if refused == Some(caller::THROTTLED) {
+        // Not a line a request: a flood of wrong keys would fill the disk.
+        if let Some(suppressed) = OUTAGES.admit("wrong API keys are throttled") {
+            let client = seen.address.map(tracing::field::display);
+            tracing::warn!(target: "atlasent", client, suppressed, "wrong API keys are throttled");
+        }
+        return response;
+    }
     tracing::info!(
         target: "atlasent::access",
         request_id = id.0,
@@ -84,13 +94,14 @@ async fn answer<S: Store + RateCounter>(
     deadline: Deadline,
     seen: &mut Seen,
 ) -> Result<Response, Problem> {
-    let _place = place(app)?;
     let caller = ApiCaller::authenticate(app, &request, seen.address, id)?;
     let key = &*seen.key.insert(Arc::clone(&caller.key));
     caller.check_network()?;
+    let _place = app.places.take(key, app.keys.len() == 1)?;
     let rate = deadline.run(Rate::count(app, key)).await??;
     seen.rate = Some(rate);
     rate.check()?;
     request.extensions_mut().insert(caller);
+    let request = request.map(|body| body::timed(body, app.settings.body_timeout));
     deadline.run(next.run(request)).await
 }

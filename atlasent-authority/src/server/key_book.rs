@@ -1,12 +1,14 @@
 //! The API keys that the server knows, at hand for every request and kept up to date.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
 
-use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
+use super::off_thread::off_thread;
+use crate::keys::{ApiKey, FileVersion, KeyDigest, KeyFile, KeyFileError};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::store::StoreError;
@@ -28,12 +30,36 @@ pub struct KeyBook {
     file: Option<KeyFile>,
     #[cfg(feature = "postgres")]
     database: Option<PostgresStore>,
-    /// What the file looked like when it was last read.
-    seen: Mutex<Option<Version>>,
+    /// What was read of the sources, and held while they are read again.
+    sources: Mutex<Sources>,
     index: RwLock<Arc<Index>>,
 }
 
-type Version = (std::time::SystemTime, u64);
+#[derive(Debug, Default)]
+struct Sources {
+    file: Source<FileVersion>,
+    #[cfg(feature = "postgres")]
+    database: Source<i64>,
+    /// How often a source was read again.
+    version: u64,
+}
+
+/// The keys of a source, and the version that it had just before they were read: a change in
+/// between is found the next time.
+#[derive(Debug)]
+struct Source<V> {
+    version: Option<V>,
+    keys: Vec<ApiKey>,
+}
+
+impl<V> Default for Source<V> {
+    fn default() -> Self {
+        Self {
+            version: None,
+            keys: Vec::new(),
+        }
+    }
+}
 
 /// Why keys cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +77,7 @@ pub enum KeyBookError {
 type Index = HashMap<[u8; 8], Vec<Arc<ApiKey>>>;
 
 impl KeyBook {
-    /// These keys, and no others.
+    /// A book of these keys, and no others.
     #[must_use]
     pub fn of(keys: impl IntoIterator<Item = ApiKey>) -> Self {
         let book = Self {
@@ -70,6 +96,7 @@ impl KeyBook {
     /// When the file cannot be read, or does not hold keys.
     pub async fn with_file(mut self, file: KeyFile) -> Result<Self, KeyBookError> {
         self.file = Some(file);
+        self.sources.get_mut().file = Source::default();
         self.refresh().await?;
         Ok(self)
     }
@@ -83,36 +110,85 @@ impl KeyBook {
     #[cfg(feature = "postgres")]
     pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, KeyBookError> {
         self.database = Some(database);
+        self.sources.get_mut().database = Source::default();
         self.refresh().await?;
         Ok(self)
     }
 
-    /// Reads the keys again. Those that were taken back are good no longer after this.
+    /// Reads the keys again where they have changed. A revoked key is refused after this.
+    ///
+    /// A source that cannot be read leaves the keys that it had, and keeps no other source from
+    /// being read.
     ///
     /// # Errors
     ///
-    /// When they cannot be read. The keys that are known stay as they are.
+    /// When a source cannot be read.
     pub async fn refresh(&self) -> Result<(), KeyBookError> {
+        let mut sources = self.sources.lock().await;
+        let file = self.refresh_file(&mut sources.file).await;
         #[cfg(feature = "postgres")]
-        if let Some(database) = &self.database {
-            let mut keys = database.api_keys().await?;
-            if let Some(file) = &self.file {
-                keys.extend(file.load()?);
-            }
-            self.index(keys);
-            return Ok(());
+        let database = self.refresh_database(&mut sources.database).await;
+        #[cfg(not(feature = "postgres"))]
+        let database = Ok(false);
+        if matches!(file, Ok(true)) || matches!(database, Ok(true)) {
+            let keys = sources.file.keys.iter();
+            #[cfg(feature = "postgres")]
+            let keys = keys.chain(&sources.database.keys);
+            self.index(keys.cloned());
+            sources.version += 1;
         }
-        let Some(file) = &self.file else {
-            return Ok(());
+        file.and(database).map(drop)
+    }
+
+    /// Returns whether the keys of the file were read again.
+    async fn refresh_file(&self, source: &mut Source<FileVersion>) -> Result<bool, KeyBookError> {
+        let Some(file) = self.file.clone() else {
+            return Ok(false);
         };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let version = file.changed_at();
-        if version.is_some() && *seen == version {
-            return Ok(());
+        let path = file.path().display().to_string();
+        let seen = source.version;
+        let reading = move || {
+            let version = file.version();
+            let is_current = version.is_some() && version == seen;
+            let keys = if is_current { None } else { Some(file.load()) };
+            (version, keys)
+        };
+        let read = off_thread("atlasent-keys", reading).await;
+        let (version, keys) = read.map_err(|source| KeyFileError::Io { path, source })?;
+        let Some(keys) = keys else {
+            return Ok(false);
+        };
+        source.keys = keys?;
+        source.version = version;
+        Ok(true)
+    }
+
+    /// Returns whether the keys of the database were read again.
+    #[cfg(feature = "postgres")]
+    async fn refresh_database(&self, source: &mut Source<i64>) -> Result<bool, KeyBookError> {
+        let Some(database) = &self.database else {
+            return Ok(false);
+        };
+        let version = database.api_keys_version().await?;
+        if source.version == Some(version) {
+            return Ok(false);
         }
-        self.index(file.load()?);
-        *seen = version;
-        Ok(())
+        source.keys = database.api_keys().await?;
+        source.version = Some(version);
+        Ok(true)
+    }
+
+    /// The keys of the file and the database, if they were read again since the version `seen`,
+    /// and their version.
+    pub(super) async fn stored_since(&self, seen: u64) -> Option<(u64, Vec<ApiKey>)> {
+        let sources = self.sources.lock().await;
+        if sources.version == seen {
+            return None;
+        }
+        let keys = sources.file.keys.iter();
+        #[cfg(feature = "postgres")]
+        let keys = keys.chain(&sources.database.keys);
+        Some((sources.version, keys.cloned().collect()))
     }
 
     /// How many keys there are, whether they are good or not.
@@ -138,7 +214,7 @@ impl KeyBook {
         })
     }
 
-    fn index(&self, more: Vec<ApiKey>) {
+    fn index(&self, more: impl IntoIterator<Item = ApiKey>) {
         let mut index = Index::new();
         for key in self.fixed.iter().cloned().chain(more) {
             index

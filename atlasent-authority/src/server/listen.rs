@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::app::Settings;
-use super::reload::keep_fresh;
+use super::refresh;
 use super::{Server, router};
 use crate::store::{RateCounter, Store};
 
@@ -114,18 +114,15 @@ impl<S: Store + RateCounter> Listening<S> {
             self.certificate.as_ref(),
             handle.clone(),
         );
-        let fresh = keep_fresh(Arc::clone(&app), policies, self.certificate.clone());
-        let archiving = async {
-            match retention {
-                Some(retention) => retention.run(Arc::clone(&app)).await,
-                None => std::future::pending().await,
-            }
-        };
+        // These go on until the last request has its answer: a key that is revoked meanwhile is
+        // refused, too.
+        let mut tasks = refresh::start(&app, policies, self.certificate.clone());
+        if let Some(retention) = retention {
+            tasks.spawn(retention.run(Arc::clone(&app)));
+        }
         tokio::pin!(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
-            () = fresh => {}
-            () = archiving => {}
             () = stop => {}
         }
         handle.graceful_shutdown(Some(app.settings.shutdown_timeout));

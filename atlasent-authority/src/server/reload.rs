@@ -1,16 +1,17 @@
 //! Policies that are read again when they change: taken if they are good, refused and on record if they are not.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fs, io};
 
-use tokio::task::spawn_blocking;
-
-use super::admission::Deadline;
 use super::app::App;
+use super::deadline::Deadline;
+use super::off_thread::off_thread;
 use crate::policy::{Policies, PolicyError};
 use crate::store::Store;
+
+/// The name of the thread that reads policies.
+const THREAD: &str = "atlasent-policies";
 
 /// A folder of policies, and what it looked like when it was last read.
 #[derive(Clone, Debug)]
@@ -39,16 +40,14 @@ impl PolicyFolder {
     /// Reads them again if they have changed, or if that is asked for.
     pub(super) async fn refresh<S: Store>(&mut self, app: &App<S>, asked: bool) {
         let path = self.path.clone();
-        let now = spawn_blocking(move || look(&path).ok())
-            .await
-            .ok()
-            .flatten();
+        let now = off_thread(THREAD, move || look(&path).ok()).await;
+        let now = now.ok().flatten();
         if now == self.seen && !asked {
             return;
         }
         let path = self.path.clone();
         let reading = move || (Policies::from_dir(&path), look(&path).ok());
-        let Ok((read, after)) = spawn_blocking(reading).await else {
+        let Ok((read, after)) = off_thread(THREAD, reading).await else {
             return;
         };
         // It is being written: half of it must not decide, not even for a second.
@@ -102,55 +101,4 @@ fn look(path: &Path) -> io::Result<Vec<Seen>> {
     }
     seen.sort();
     Ok(seen)
-}
-
-/// Does what has to be done again and again, until it is dropped.
-pub(super) async fn keep_fresh<S: Store>(
-    app: Arc<App<S>>,
-    mut policies: Option<PolicyFolder>,
-    mut certificate: Option<super::listen::Certificate>,
-) {
-    let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut hangups = Hangups::new();
-    loop {
-        let asked = tokio::select! {
-            _ = tick.tick() => false,
-            () = hangups.next() => true,
-        };
-        if let Err(error) = app.keys.refresh().await {
-            tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
-        }
-        if let Some(policies) = &mut policies {
-            policies.refresh(&app, asked).await;
-        }
-        if let Some(certificate) = &mut certificate {
-            certificate.refresh(asked);
-        }
-    }
-}
-
-/// The signal by which a service is told to read its files again.
-struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
-
-impl Hangups {
-    fn new() -> Self {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            Self(signal(SignalKind::hangup()).ok())
-        }
-        #[cfg(not(unix))]
-        Self()
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.0
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
 }

@@ -24,7 +24,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 #[cfg(all(feature = "postgres", feature = "server"))]
-pub(crate) use postgres::{KeptKey, Read};
+pub(crate) use postgres::{KeptKey, KeyCall};
 #[cfg(feature = "redb")]
 pub use redb::RedbStore;
 

@@ -130,11 +130,8 @@ fn given_key(variable: &str) -> Result<ApiKey, Failure> {
             "`--api-key-env`: the environment variable {name} is not set, or is not UTF-8"
         ))
     })?;
-    ApiKey::of(&SecretString::from(text)).ok_or_else(|| {
-        Failure::misuse(format!(
-            "`--api-key-env`: {name} holds no API key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`"
-        ))
-    })
+    ApiKey::parse(&SecretString::from(text))
+        .map_err(|error| Failure::misuse(format!("`--api-key-env`: the value of {name} {error}")))
 }
 
 fn write_examples(folder: &Path) -> Result<(), Failure> {

@@ -159,6 +159,33 @@ async fn a_key_that_was_taken_back_or_is_over_is_no_key() {
 }
 
 #[tokio::test]
+async fn wrong_keys_are_throttled_and_the_right_one_is_not() {
+    let served = Served::start().await;
+    let mut statuses = Vec::new();
+    for n in 0..200 {
+        let wrong = format!("Bearer ask_test_guess-{n}");
+        let answer = evaluate_with(&served, &[&wrong], "/v1-evaluate").await;
+        if answer.status == 429 {
+            answer.is_problem(429, "TOO_MANY_WRONG_KEYS");
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+            assert!(!answer.text.contains("guess"));
+            // The right key is answered in between.
+            token_of(&served.evaluate(&deploy()).await);
+        } else {
+            answer.is_problem(401, "INVALID_API_KEY");
+        }
+        statuses.push(answer.status);
+    }
+    // At most one minute ends meanwhile.
+    let throttled = statuses.iter().filter(|status| **status == 429).count();
+    assert!((80..=140).contains(&throttled), "{throttled}");
+    // Requests without a key guess nothing.
+    let missing = evaluate_with(&served, &[], "/v1-evaluate").await;
+    missing.is_problem(401, "MISSING_API_KEY");
+}
+
+#[tokio::test]
 async fn a_key_is_good_from_its_networks_alone() {
     let from = |networks: &[&str]| {
         let networks = networks

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use atlasent_authority::server::Settings;
+use atlasent_authority::KeyRing;
+use atlasent_authority::server::{KeyBook, Server, Settings};
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{Answer, KEY, Served, deploy, memory, ms, server, settings};
+use crate::support::{Answer, KEY, Served, deploy, memory, ms, server, settings, stored};
 
 /// As long as a loaded machine may take.
 const PATIENCE: Duration = ms(20_000);
@@ -18,15 +19,19 @@ async fn start(set: impl FnOnce(&mut Settings)) -> Served {
     Served::of(server(memory()).settings(settings(set))).await
 }
 
+/// The head of a request to deploy.
+fn head(key: &str) -> String {
+    let length = deploy().to_string().len();
+    format!(
+        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
 /// A request whose body is yet to come. It is being answered already: the server has asked for the body.
 async fn waiting(served: &Served) -> TcpStream {
     let mut socket = TcpStream::connect(served.address).await.unwrap();
-    let length = deploy().to_string().len();
-    let head = format!(
-        "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n\
-         expect: 100-continue\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-    );
-    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(head(KEY).as_bytes()).await.unwrap();
     let mut go_on = [0; 25];
     timeout(PATIENCE, socket.read_exact(&mut go_on))
         .await
@@ -88,6 +93,71 @@ async fn who_comes_beyond_the_places_is_told_to_come_again() {
     );
     assert_eq!(served.evaluate(&deploy()).await.status, 200);
     drop(second);
+}
+
+#[tokio::test]
+async fn a_slow_body_is_given_up_before_the_request_is() {
+    let served = start(|settings| settings.body_timeout = ms(150)).await;
+    for half in ["", "{\"action_type\":\"deploy\""] {
+        let mut socket = waiting(&served).await;
+        socket.write_all(half.as_bytes()).await.unwrap();
+        let answer = rest(socket).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("\"BODY_TOO_SLOW\""), "{answer}");
+    }
+    // One that trickles in is slow, too.
+    let mut socket = waiting(&served).await;
+    for byte in deploy().to_string().bytes() {
+        if socket.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(ms(10)).await;
+    }
+    let answer = rest(socket).await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
+        "{answer}"
+    );
+    assert_eq!(served.events().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
+    const OTHER: &str = "ask_test_another";
+    let keys = KeyBook::of([stored(KEY), stored(OTHER)]);
+    let server = Server::new(memory(), keys, KeyRing::in_memory().unwrap());
+    let served = Served::of(server.settings(settings(|settings| settings.concurrency = 64))).await;
+    let mut sockets = Vec::new();
+    let refused = loop {
+        let mut socket = TcpStream::connect(served.address).await.unwrap();
+        socket.write_all(head(KEY).as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        let read = timeout(PATIENCE, socket.read_exact(&mut first)).await;
+        read.unwrap().unwrap();
+        if &first != b"HTTP/1.1 100" {
+            break String::from_utf8(first.to_vec()).unwrap();
+        }
+        sockets.push(socket);
+        assert!(sockets.len() <= 64);
+    };
+    assert_eq!(refused, "HTTP/1.1 503");
+    assert!((40..=50).contains(&sockets.len()), "{}", sockets.len());
+    for _ in 0..100 {
+        let request = served.bare(Method::POST, "/v1-evaluate");
+        let request = request
+            .header("authorization", format!("Bearer {OTHER}"))
+            .header("content-type", "application/json");
+        let answer = Answer::of(request.body(deploy().to_string())).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    served
+        .evaluate(&deploy())
+        .await
+        .is_problem(503, "OVERLOADED");
+    // What a flood held is given back.
+    drop(sockets);
+    let again = async { while served.evaluate(&deploy()).await.status != 200 {} };
+    timeout(PATIENCE, again).await.unwrap();
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::PolicyFolder;
+use atlasent_authority::server::{KeyBook, PolicyFolder, Server};
+use atlasent_authority::{KeyFile, KeyRing, LocalAuthority};
 use atlasent_tests::quiet_panics;
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::store::{Call, FAULTS, When, faulty};
-use crate::support::{Served, deploy, impatient, ms, server};
+use crate::support::{KEY, Served, deploy, impatient, ms, server, stored};
 
 /// As long as a loaded machine may take.
 const PATIENCE: Duration = ms(20_000);
@@ -178,4 +178,55 @@ async fn settled(served: &Served, decision: &str) {
         served.evaluate(&deploy()).await.json()["decision"],
         decision
     );
+}
+
+/// A pipe, whose readers wait for ever.
+fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+/// A folder of policies that blocks holds up neither the keys nor the end of the process.
+#[test]
+fn a_folder_that_blocks_holds_up_nothing_else() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [policy_folder, data] = folders.each_ref().map(tempfile::TempDir::path);
+    put(policy_folder, OPEN);
+    let (done, ended) = std::sync::mpsc::channel();
+    let (policy_folder, data) = (policy_folder.to_owned(), data.to_owned());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (policies, watched) = PolicyFolder::load(&policy_folder).unwrap();
+            let file = KeyFile::new(data.join("keys.json"));
+            let book = KeyBook::default().with_file(file.clone()).await.unwrap();
+            let authority = LocalAuthority::in_memory(policies).unwrap();
+            let server = Server::new(authority, book, KeyRing::in_memory().unwrap());
+            let served = Served::of(server.watch(watched)).await;
+            pipe(&policy_folder.join("pipe.cedar"));
+            tokio::time::sleep(ms(2_500)).await;
+            file.add(stored(KEY)).unwrap();
+            let until_status = async |status| {
+                while served.evaluate(&deploy()).await.status != status {
+                    tokio::time::sleep(ms(100)).await;
+                }
+            };
+            timeout(PATIENCE, until_status(200)).await.unwrap();
+            file.revoke(&stored(KEY).key_id).unwrap();
+            timeout(PATIENCE, until_status(401)).await.unwrap();
+            // A key file that is no file blocks nothing, and lets nobody in.
+            fs::remove_file(file.path()).unwrap();
+            pipe(file.path());
+            tokio::time::sleep(ms(1_200)).await;
+            assert_eq!(served.evaluate(&deploy()).await.status, 401);
+            timeout(PATIENCE, served.stop())
+                .await
+                .unwrap()
+                .unwrap()
+                .unwrap();
+        });
+        drop(runtime);
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(3 * PATIENCE).unwrap();
 }

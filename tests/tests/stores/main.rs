@@ -6,6 +6,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod api_keys;
 mod crash;
 mod file;
 mod media;

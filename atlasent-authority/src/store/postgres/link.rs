@@ -53,6 +53,16 @@ pub(super) struct Trouble {
     pub(super) is_lost: bool,
 }
 
+impl From<StoreError> for Trouble {
+    /// There was no connection to begin with, so that none is lost.
+    fn from(error: StoreError) -> Self {
+        Self {
+            error,
+            is_lost: false,
+        }
+    }
+}
+
 impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
         trouble.error

@@ -1,9 +1,10 @@
 //! The store in PostgreSQL: for several processes that share one ledger and one chain.
 //!
 //! All connections live on a thread of their own, so that the store can be used from any runtime and from none. One
-//! connection changes, one counts calls, two read.
+//! connection changes, one counts calls, one has the API keys, two read.
 
 mod counter;
+mod keys;
 mod link;
 mod permits;
 mod reader;
@@ -14,15 +15,20 @@ mod writer;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::join4;
+use futures_util::future::join5;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use self::counter::{Call, Counter};
+use self::keys::Keys;
+#[cfg_attr(
+    not(feature = "server"),
+    allow(unused_imports, reason = "API keys belong to the server")
+)]
+pub(crate) use self::keys::{KeptKey, KeyCall};
 use self::link::Link;
-pub(crate) use self::reader::{KeptKey, Read};
-use self::reader::{Page, Reader};
+use self::reader::{Page, Read, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
@@ -66,6 +72,11 @@ pub struct PostgresStore {
     group: Group,
     reads: mpsc::Sender<Read>,
     calls: mpsc::Sender<Call>,
+    #[cfg_attr(
+        not(feature = "server"),
+        allow(dead_code, reason = "API keys belong to the server")
+    )]
+    keys: mpsc::Sender<KeyCall>,
     name: String,
 }
 
@@ -83,12 +94,15 @@ impl PostgresStore {
         let (group, jobs) = group::queue();
         let (reads, read) = mpsc::channel(WAITING);
         let (calls, called) = mpsc::channel(WAITING);
+        let (keys, key_calls) = mpsc::channel(WAITING);
         let (ready, opened) = oneshot::channel();
         std::thread::Builder::new()
             .name("atlasent-store".to_owned())
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime.block_on(serve(&link, ready, jobs, read, called)),
+                    Ok(runtime) => {
+                        runtime.block_on(serve(&link, ready, jobs, read, called, key_calls))
+                    }
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
             )
@@ -98,11 +112,22 @@ impl PostgresStore {
             group,
             reads,
             calls,
+            keys,
             name,
         })
     }
 
-    pub(crate) async fn read<T>(
+    #[cfg(feature = "server")]
+    pub(crate) async fn key_call<T>(
+        &self,
+        call: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> KeyCall,
+    ) -> Result<T, StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.keys.send(call(done)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    async fn read<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Read,
     ) -> Result<T, StoreError> {
@@ -122,6 +147,7 @@ async fn serve(
     jobs: Jobs,
     reads: mpsc::Receiver<Read>,
     calls: mpsc::Receiver<Call>,
+    keys: mpsc::Receiver<KeyCall>,
 ) {
     let migrated = match link.connect(&writer::PURPOSE).await {
         Ok(session) => schema::migrate(link, &writer::PURPOSE, &session).await,
@@ -132,9 +158,10 @@ async fn serve(
     let _ = ready.send(migrated);
     if goes_on {
         let reads = Mutex::new(reads);
-        join4(
+        join5(
             Writer::new(link).write(jobs),
             Counter::new(link).count(calls),
+            Keys::new(link).answer(keys),
             Reader::new(link).read(&reads),
             Reader::new(link).read(&reads),
         )

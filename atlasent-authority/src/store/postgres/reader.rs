@@ -36,18 +36,6 @@ pub(crate) enum Read {
     Permits(u64, usize, Done<Vec<(PermitKey, PermitEntry)>>),
     /// The key of the permit with a public id.
     PermitKey(PermitId, Done<Option<PermitKey>>),
-    /// The API keys, as JSON, in the order in which they were made.
-    ApiKeys(Done<Vec<String>>),
-    /// An API key to keep.
-    PutApiKey(KeptKey, Done<()>),
-}
-
-/// An API key, as it is kept.
-pub(crate) struct KeptKey {
-    pub(crate) key_id: String,
-    pub(crate) json: String,
-    /// Microseconds since 1970.
-    pub(crate) created_at: i64,
 }
 
 /// Which events are asked for.
@@ -96,12 +84,6 @@ impl<'a> Reader<'a> {
                 Some(Read::PermitKey(id, done)) => {
                     let ask = async |session: &Session| permits::key_of(session, id).await;
                     let _ = done.send(self.ask(ask).await);
-                }
-                Some(Read::ApiKeys(done)) => {
-                    let _ = done.send(self.ask(api_keys).await);
-                }
-                Some(Read::PutApiKey(key, done)) => {
-                    let _ = done.send(self.ask(async |session| key.put(session).await).await);
                 }
                 None => return,
             }
@@ -173,28 +155,6 @@ impl Page {
             events.push(Arc::new(sealed(&row)?));
         }
         Ok(events)
-    }
-}
-
-async fn api_keys(session: &Session) -> Result<Vec<String>, Error> {
-    let query = "SELECT key FROM atlasent_api_keys ORDER BY created_at, key_id";
-    let rows = session.client.query(query, &[]).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
-impl KeptKey {
-    /// Keeps it, in place of the one with its id. It is rare enough to go along with the reading.
-    async fn put(&self, session: &Session) -> Result<(), Error> {
-        let client = &session.client;
-        client.batch_execute("BEGIN READ WRITE").await?;
-        let put = "INSERT INTO atlasent_api_keys (key_id, key, created_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (key_id) DO UPDATE SET key = excluded.key";
-        let put = client
-            .execute(put, &[&self.key_id, &self.json, &self.created_at])
-            .await;
-        // After an error it undoes.
-        client.batch_execute("COMMIT").await?;
-        put.map(drop)
     }
 }
 

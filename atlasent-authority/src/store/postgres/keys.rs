@@ -1,0 +1,163 @@
+//! API keys, on a connection of their own: a key that was revoked is refused a moment later, however
+//! long others read the audit trail.
+#![cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, reason = "API keys belong to the server")
+)]
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Error;
+
+use super::link::{Link, Purpose, Session, Trouble};
+use crate::store::StoreError;
+
+/// Keys are few. A server that needs longer is overloaded or gone.
+const PURPOSE: Purpose = Purpose {
+    settings: "",
+    answer: Duration::from_secs(3),
+};
+
+type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Rewrites the JSON of a key, or returns `None` to leave the key as it is.
+type Rewrite = Box<dyn Fn(&str) -> Result<Option<String>, StoreError> + Send>;
+
+/// A call about API keys, with the sender of its answer.
+pub(crate) enum KeyCall {
+    /// The version of the keys, which every change to a key changes.
+    Version(Done<i64>),
+    /// The keys, as JSON, in the order in which they were made.
+    All(Done<Vec<String>>),
+    /// Keeps a key, in place of the one with its id.
+    Put(KeptKey, Done<()>),
+    /// Rewrites the key with an id in one transaction. The answer is whether it was rewritten.
+    Rewrite(String, Rewrite, Done<bool>),
+}
+
+/// An API key, as it is kept.
+pub(crate) struct KeptKey {
+    pub(crate) key_id: String,
+    pub(crate) json: String,
+    /// Microseconds since 1970.
+    pub(crate) created_at: i64,
+}
+
+/// The connection for API keys.
+pub(super) struct Keys<'a> {
+    link: &'a Link,
+    session: Option<Session>,
+}
+
+impl<'a> Keys<'a> {
+    /// Keys without a connection yet.
+    pub(super) fn new(link: &'a Link) -> Self {
+        Self {
+            link,
+            session: None,
+        }
+    }
+
+    /// Answers calls until all their senders are dropped.
+    pub(super) async fn answer(mut self, mut calls: mpsc::Receiver<KeyCall>) {
+        while let Some(call) = calls.recv().await {
+            // An answer that is no longer awaited is not looked up; a change is made all the same.
+            match call {
+                KeyCall::Version(done) if !done.is_closed() => {
+                    let _ = done.send(self.look_up(version).await);
+                }
+                KeyCall::All(done) if !done.is_closed() => {
+                    let _ = done.send(self.look_up(all).await);
+                }
+                KeyCall::Version(_) | KeyCall::All(_) => {}
+                KeyCall::Put(key, done) => {
+                    let put = self.change(async |session| key.put(session).await).await;
+                    let _ = done.send(put);
+                }
+                KeyCall::Rewrite(id, rewritten, done) => {
+                    let changed = self
+                        .change(async |session| rewrite(session, &id, &rewritten).await)
+                        .await;
+                    let _ = done.send(changed.and_then(|changed| changed));
+                }
+            }
+        }
+    }
+
+    /// Looks something up, and once more if the connection turns out to be lost since the last
+    /// time.
+    async fn look_up<T>(
+        &mut self,
+        question: impl AsyncFn(&Session) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
+        match self.attempt(&question).await {
+            Err(trouble) if trouble.is_lost => Ok(self.attempt(&question).await?),
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Makes a change, once: when the connection is lost meanwhile, it may have been kept.
+    async fn change<T>(
+        &mut self,
+        change: impl AsyncFn(&Session) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
+        Ok(self.attempt(&change).await?)
+    }
+
+    /// One attempt. A connection that fails is closed, and whatever it began is undone.
+    async fn attempt<T>(
+        &mut self,
+        question: &impl AsyncFn(&Session) -> Result<T, Error>,
+    ) -> Result<T, Trouble> {
+        let session = match self.session.take() {
+            Some(session) if !session.client.is_closed() => session,
+            _ => self.link.connect(&PURPOSE).await?,
+        };
+        let answer = self.link.within(&PURPOSE, question(&session)).await?;
+        self.session = Some(session);
+        Ok(answer)
+    }
+}
+
+async fn version(session: &Session) -> Result<i64, Error> {
+    let query = "SELECT version FROM atlasent_api_keys_version";
+    session.client.query_one_scalar(query, &[]).await
+}
+
+async fn all(session: &Session) -> Result<Vec<String>, Error> {
+    let query = "SELECT key FROM atlasent_api_keys ORDER BY created_at, key_id";
+    let rows = session.client.query(query, &[]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+async fn rewrite(
+    session: &Session,
+    id: &str,
+    rewritten: &Rewrite,
+) -> Result<Result<bool, StoreError>, Error> {
+    let client = &session.client;
+    client.batch_execute("BEGIN").await?;
+    let select = "SELECT key FROM atlasent_api_keys WHERE key_id = $1 FOR UPDATE";
+    let row = client.query_opt(select, &[&id]).await?;
+    let json: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    let rewritten = json.map_or(Ok(None), |json| rewritten(&json));
+    if let Ok(Some(json)) = &rewritten {
+        let update = "UPDATE atlasent_api_keys SET key = $2 WHERE key_id = $1";
+        client.execute(update, &[&id, json]).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(rewritten.map(|json| json.is_some()))
+}
+
+impl KeptKey {
+    async fn put(&self, session: &Session) -> Result<(), Error> {
+        let put = "INSERT INTO atlasent_api_keys (key_id, key, created_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (key_id) DO UPDATE SET key = excluded.key";
+        let client = &session.client;
+        client
+            .execute(put, &[&self.key_id, &self.json, &self.created_at])
+            .await
+            .map(drop)
+    }
+}
