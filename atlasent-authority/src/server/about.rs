@@ -82,7 +82,11 @@ pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response 
     let change = (app.authority.store()).commit(now, Vec::new(), |_| ());
     let deadline = Deadline::after(app.settings.request_timeout);
     let error = match deadline.run(change).await {
-        Ok(Ok(())) => return "ready\n".into_response(),
+        Ok(Ok(())) => {
+            // With the digest, so that servers can be compared.
+            let policies = app.authority.policies();
+            return format!("ready\npolicies {}\n", policies.digest()).into_response();
+        }
         Ok(Err(error)) => Some(error),
         Err(_) => None,
     };
@@ -98,13 +102,17 @@ pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response 
 
 /// `GET /metrics`
 pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
-    let policies = app.authority.policies().len();
+    let policies = app.authority.policies();
     // While the store is away, what it would say is missing; the counters of refusals matter just then.
     let store = app.authority.store();
     let status = Deadline::after(METRICS_WAIT).run(store.status()).await;
     let status = status.ok().and_then(Result::ok);
+    let stops = Deadline::after(METRICS_WAIT)
+        .run(app.authority.stops())
+        .await;
+    let stops = stops.ok().and_then(Result::ok).map(|stops| stops.len());
     let now = app.authority.clock.now();
-    let text = app.metrics.text(status, policies, now);
+    let text = app.metrics.text(status, stops, &policies, now);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),

@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::policy::Policies;
 use crate::store::StoreStatus;
 
 /// How many actions have series of their own. Policies name them, over all reloads of a process.
@@ -54,6 +55,8 @@ pub(super) struct Metrics {
     store_answers: Gauge,
     cells: Gauge,
     policies: Gauge,
+    digest: Family<PolicyDigest, Gauge>,
+    stops: Gauge,
     reloads: Family<Outcome, Counter>,
     actions: Mutex<HashSet<String>>,
 }
@@ -67,6 +70,11 @@ struct Decided {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyDigest {
+    digest: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -199,6 +207,13 @@ impl Metrics {
                 "Policies that decide",
                 Gauge::default(),
             ),
+            digest: registered(
+                &mut registry,
+                "policy_digest",
+                "The digest of the policies that decide, in the label: the same on all servers that decide alike",
+                Family::default(),
+            ),
+            stops: registered(&mut registry, "stops", "Stops that hold", Gauge::default()),
             reloads: registered(
                 &mut registry,
                 "policy_reloads",
@@ -268,7 +283,8 @@ impl Metrics {
     pub(super) fn text(
         &self,
         status: Option<StoreStatus>,
-        policies: usize,
+        stops: Option<usize>,
+        policies: &Policies,
         now: Timestamp,
     ) -> Result<String, fmt::Error> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -282,7 +298,13 @@ impl Metrics {
             let ahead = status.head.time.duration_since(now);
             self.ahead.set(ahead.as_secs().max(0));
         }
-        self.policies.set(number(policies as u64));
+        if let Some(stops) = stops {
+            self.stops.set(number(stops as u64));
+        }
+        self.policies.set(number(policies.len() as u64));
+        let digest = Label::new(policies.digest());
+        self.digest.clear();
+        self.digest.get_or_create(&PolicyDigest { digest }).set(1);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -314,7 +336,15 @@ mod tests {
             dropped: 0,
             cells: 7,
         };
-        metrics.text(Some(status), 3, Timestamp::now()).unwrap()
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let text = metrics.text(Some(status), Some(2), &policies, Timestamp::now());
+        let text = text.unwrap();
+        let digest = format!(
+            r#"atlasent_policy_digest{{digest="{}"}} 1"#,
+            policies.digest()
+        );
+        assert!(text.contains(&digest), "{text}");
+        text
     }
 
     #[test]
@@ -344,7 +374,8 @@ mod tests {
             r#"atlasent_request_seconds_bucket{le="0.005",endpoint="/v1-evaluate"} 2"#,
             r#"atlasent_policy_reloads_total{outcome="refused"} 1"#,
             "atlasent_ledger_entries 7",
-            "atlasent_policies 3",
+            "atlasent_policies 1",
+            "atlasent_stops 2",
             "atlasent_chain_sequence 0",
         ] {
             assert!(text.contains(line), "{line} in {text}");

@@ -9,7 +9,7 @@ use reqwest::header::HeaderValue;
 use serde_json::json;
 
 use crate::support::{
-    Answer, KEY, Served, asks, deploy, keyed, memory, names, server, settings, stored,
+    Answer, KEY, Served, asks, deploy, keyed, memory, names, policies, server, settings, stored,
 };
 
 #[tokio::test]
@@ -87,7 +87,13 @@ async fn a_server_that_is_well_says_so_to_anybody() {
     let served = Served::start().await;
     served.token().await;
     let get = |target| Answer::of(served.bare(Method::GET, target));
-    for (target, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+    for (target, text) in [
+        ("/healthz", "ok\n"),
+        (
+            "/readyz",
+            &*format!("ready\npolicies {}\n", policies().digest()),
+        ),
+    ] {
         let answer = get(target).await;
         assert_eq!((answer.status, &*answer.text), (200, text));
         let head = Answer::of(served.bare(Method::HEAD, target)).await;
