@@ -7,9 +7,10 @@ use atlasent::{
 use jiff::Timestamp;
 
 use crate::chain::format_time;
+use crate::fields;
 use crate::ledger::{Grant, PermitEntry, PermitKey, Refusal};
 use crate::local::LocalAuthority;
-use crate::policy::{Question, Verdict};
+use crate::policy::Verdict;
 use crate::record;
 use crate::replay::{self, Caller, Nonce, Replay, ReplayKey};
 use crate::store::{CellKey, Draft, Store};
@@ -51,14 +52,16 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the answer cannot be recorded; then there is none.
+    /// [`Error::Invalid`] when the context has another `environment` or `amount` than the request;
+    /// nothing is decided and recorded then. [`Error::Failed`] when the answer cannot be recorded;
+    /// then there is none.
     pub async fn answer(
         &self,
         caller: Caller<'_>,
         request: &EvaluateRequest,
         execution_hash: Option<String>,
     ) -> Result<Answer, Error> {
-        let verdict = self.decide(request);
+        let verdict = self.decide(request)?;
         let allows = verdict.decision.is_allow();
         let mints = allows && request.shadow != Some(true);
         let nonce = mints.then(Nonce::random).transpose()?;
@@ -116,23 +119,18 @@ impl<S: Store> LocalAuthority<S> {
         }
     }
 
-    fn decide(&self, request: &EvaluateRequest) -> Verdict {
-        let verdict = self.policies().decide(Question {
-            agent: request.actor_id.as_str(),
-            action: &request.action_type,
-            resource: request.resource_id.as_deref(),
-            context: request.context.as_object(),
-        });
+    fn decide(&self, request: &EvaluateRequest) -> Result<Verdict, Error> {
+        let verdict = self.policies().decide(fields::question(request)?);
         // Nobody here can approve, so what must be approved has to wait for somebody who can.
         if verdict.decision.is_allow() && request.options.require_approval == Some(true) {
-            return Verdict {
+            return Ok(Verdict {
                 decision: Decision::Hold,
                 reason: "the request asks for an approval, which this authority cannot give".into(),
                 code: Some("APPROVAL_REQUIRED".into()),
                 ..verdict
-            };
+            });
         }
-        verdict
+        Ok(verdict)
     }
 }
 

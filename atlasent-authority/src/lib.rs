@@ -40,6 +40,7 @@ mod builder;
 mod chain;
 mod clock;
 mod export;
+mod fields;
 mod files;
 #[cfg(feature = "server")]
 mod keys;
@@ -59,6 +60,7 @@ pub use builder::LocalAuthorityBuilder;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use export::{Bundle, BundleWriter, export};
+pub use fields::{check_fields, parse_amount};
 #[cfg(feature = "server")]
 pub use keys::{
     ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, Scope, UnknownScope,

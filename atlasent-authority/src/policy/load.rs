@@ -17,6 +17,7 @@ use serde::de::IgnoredAny;
 use super::error::{PolicyError, PolicyProblem, Source};
 use super::rule::{Rule, Statement};
 use super::slice::Slices;
+use super::types::ContextTypes;
 use super::{EntityTypes, Policies};
 
 const SCHEMA_FILE: &str = "schema.cedarschema";
@@ -115,6 +116,10 @@ impl PoliciesBuilder {
             .first()
             .map(|source| parse_schema(source, &mut warnings))
             .transpose()?;
+        let context_types = (schema.as_ref().and(self.schemas.first()))
+            .map(|source| ContextTypes::parse(&source.text))
+            .transpose()
+            .map_err(|error| vec![PolicyProblem::unplaced("<policies>", error)])?;
         let entities = match self.entities.first() {
             Some(source) => parse_entities(source, schema.as_ref())?,
             // The schema's actions are entities too: `action in …` looks their groups up.
@@ -123,6 +128,7 @@ impl PoliciesBuilder {
         };
         Ok(World {
             schema,
+            context_types,
             entities,
             warnings,
         })
@@ -141,6 +147,7 @@ fn second<'a>(
 /// What policies are checked against.
 struct World {
     schema: Option<Schema>,
+    context_types: Option<ContextTypes>,
     entities: Entities,
     warnings: Vec<PolicyProblem>,
 }
@@ -149,6 +156,7 @@ impl World {
     fn assemble(self, policies: &[Policy], rules: Vec<Rule>) -> Result<Policies, PolicyError> {
         let Self {
             schema,
+            context_types,
             entities,
             mut warnings,
         } = self;
@@ -181,6 +189,7 @@ impl World {
             rules,
             entities,
             schema,
+            context_types,
             types,
             warnings,
         })
