@@ -27,4 +27,5 @@ mod stream;
 mod support;
 mod tls;
 mod trail;
+mod values;
 mod verify;
