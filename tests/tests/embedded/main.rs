@@ -10,6 +10,8 @@
 mod agreement;
 mod contention;
 mod faults;
+mod fields;
 mod ledger;
+mod page;
 mod support;
 mod waits;
