@@ -16,12 +16,28 @@ pub(crate) struct Fields<'a> {
     pub(crate) amount: Option<&'a Number>,
 }
 
+/// The value of one of the fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Field<'a> {
+    Text(&'a str),
+    Number(&'a Number),
+}
+
 impl<'a> Fields<'a> {
     /// The fields that are set, under their names.
-    pub(crate) fn named(self) -> impl Iterator<Item = (&'static str, Value)> + use<'a> {
-        let environment = (self.environment).map(|name| ("environment", Value::from(name)));
-        let amount = (self.amount).map(|number| ("amount", Value::Number(number.clone())));
+    pub(crate) fn named(self) -> impl Iterator<Item = (&'static str, Field<'a>)> {
+        let environment = (self.environment).map(|name| ("environment", Field::Text(name)));
+        let amount = (self.amount).map(|number| ("amount", Field::Number(number)));
         environment.into_iter().chain(amount)
+    }
+}
+
+impl From<Field<'_>> for Value {
+    fn from(field: Field<'_>) -> Self {
+        match field {
+            Field::Text(text) => text.into(),
+            Field::Number(number) => Self::Number(number.clone()),
+        }
     }
 }
 
@@ -142,14 +158,14 @@ mod tests {
 
     use super::*;
 
-    fn ask(context: &str, fields: &str) -> Result<Vec<(&'static str, Value)>, String> {
+    fn ask(context: &str, fields: &str) -> Result<usize, String> {
         let action = AnyAction::new("pay").unwrap();
         let action = action.with_context(Context::parse(context).unwrap());
         let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
         let options: RequestOptions = serde_json::from_str(fields).unwrap();
         let request = request.with_options(options);
         let question = question(&request).map_err(|error| error.to_string())?;
-        Ok(question.fields.named().collect())
+        Ok(question.fields.named().count())
     }
 
     #[test]
@@ -194,12 +210,8 @@ mod tests {
             (r#"{"amount": null}"#, r#"{"amount": 1e300}"#),
             ("{}", r#"{"amount": 0}"#),
         ] {
-            assert_eq!(
-                ask(context, fields).map(|fields| fields.len()),
-                Ok(1),
-                "{context}"
-            );
+            assert_eq!(ask(context, fields), Ok(1), "{context}");
         }
-        assert_eq!(ask(r#"{"amount": 1}"#, "{}"), Ok(vec![]));
+        assert_eq!(ask(r#"{"amount": 1}"#, "{}"), Ok(0));
     }
 }

@@ -1,12 +1,13 @@
 //! The Cedar record for the context of a request, its fields beside the context included.
 
 use atlasent::WrittenNumbers;
-use cedar_policy::Context;
+use cedar_policy::{Context, RestrictedExpression};
 use serde_json::{Map, Value};
 
 use super::Question;
 use super::convert::{self, Attributes, ConvertError, Typed};
 use super::types::{ContextTypes, Record};
+use crate::fields::Field;
 
 /// A request whose context the policies cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +44,12 @@ pub(super) fn to_cedar(
         return typed(object, written, record);
     }
     let mut object = object.clone();
-    object.extend(missing.map(|(name, value)| (name.to_owned(), value)));
+    object.extend(missing.map(|(name, field)| (name.to_owned(), field.into())));
     typed(&object, written, record)
 }
 
 /// The fields of the request that its context does not have.
-fn missing_fields<'a>(
-    question: &Question<'a>,
-) -> impl Iterator<Item = (&'static str, Value)> + use<'a> {
+fn missing_fields<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
     let context = question.context;
     let is_missing = |name: &str| context.get(name).is_none_or(Value::is_null);
     (question.fields.named()).filter(move |(name, _)| is_missing(name))
@@ -62,10 +61,12 @@ fn untyped(
     written: Option<&WrittenNumbers>,
 ) -> Result<Context, ContextError> {
     let mut attributes = convert::attributes(object, written, 0)?;
-    for (name, value) in missing_fields(question) {
-        if let Some(value) = convert::expression(&value, None, 0)? {
-            attributes.push((name.to_owned(), value));
-        }
+    for (name, field) in missing_fields(question) {
+        let value = match field {
+            Field::Text(text) => RestrictedExpression::new_string(text.to_owned()),
+            Field::Number(number) => convert::number(number),
+        };
+        attributes.push((name.to_owned(), value));
     }
     if attributes.is_empty() {
         return Ok(Context::empty());

@@ -110,8 +110,7 @@ pub(super) fn attributes(
     written: Option<&WrittenNumbers>,
     depth: usize,
 ) -> Result<Attributes, ConvertError> {
-    // The fields of the request may join them.
-    let mut attributes = Vec::with_capacity(object.len() + 2);
+    let mut attributes = Vec::with_capacity(object.len());
     for (key, value) in object {
         let written = written.and_then(|written| written.member(key));
         if let Some(value) = expression(value, written, depth)? {
@@ -122,7 +121,7 @@ pub(super) fn attributes(
 }
 
 /// `None` for `null`: Cedar has no such value, and `has` should say that the key is absent.
-pub(super) fn expression(
+fn expression(
     value: &Value,
     written: Option<&WrittenNumbers>,
     depth: usize,
@@ -155,7 +154,8 @@ pub(super) fn expression(
     Ok(Some(expression))
 }
 
-fn number(number: &Number) -> RestrictedExpression {
+/// Converts a number without a declared type.
+pub(super) fn number(number: &Number) -> RestrictedExpression {
     match small_integer(number) {
         Some(long) => RestrictedExpression::new_long(long),
         None => written_number(&number.to_string()),
