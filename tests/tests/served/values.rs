@@ -1,5 +1,6 @@
 //! What the policies of a server see of a request: each number by its value, and each field that stands beside the context.
 
+use atlasent::{AnyAction, AuthorityExt, Context, Error};
 use atlasent_authority::{LocalAuthority, Policies};
 use serde_json::{Value, json};
 
@@ -116,6 +117,26 @@ async fn a_request_id_does_not_join_numbers_that_differ_in_their_last_digit() {
     assert_eq!(again.json()["permit_token"], first.json()["permit_token"]);
     let other = ask(&served, "deploy", r#"{"n":9007199254740992.0}"#, fields).await;
     other.is_problem(409, "REQUEST_ID_REUSED");
+}
+
+#[tokio::test]
+async fn our_client_sends_and_binds_numbers_as_they_were_read() {
+    let served = start().await;
+    let client = served.client().build().unwrap();
+    let ask = async |context: &str| {
+        let action = AnyAction::new("deploy").unwrap();
+        let action = action.with_context(Context::parse(context).unwrap());
+        client
+            .with_permit(AGENT, action, async |_| Ok::<_, Error>(7))
+            .await
+    };
+    let context =
+        r#"{"tiers": [9223372036854775806.0], "load": 1e16, "size_of": {"n": 1e400}, "d": 0.10}"#;
+    assert_eq!(ask(context).await.unwrap(), 7);
+    let error = ask(r#"{"tiers": [9223372036854775807.0]}"#)
+        .await
+        .unwrap_err();
+    assert_eq!(error.denied().unwrap().code(), Some("TIERS"));
 }
 
 #[tokio::test]
