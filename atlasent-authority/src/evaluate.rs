@@ -12,11 +12,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::caller::Caller;
 use crate::chain::{NewEvent, format_time};
 use crate::current::CurrentPolicies;
+use crate::fields;
 use crate::ledger::{Grant, PermitEntry};
 use crate::local::LocalAuthority;
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
-use crate::policy::{Policies, Question, Verdict};
+use crate::policy::{Policies, Verdict};
 use crate::record;
 use crate::replay::{self, Nonce, Replay, ReplayKey};
 use crate::stops::Stop;
@@ -70,7 +71,9 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the answer cannot be recorded; then there is none.
+    /// [`Error::Invalid`] when the context has another `environment` or `amount` than the request:
+    /// then nothing is decided or recorded. [`Error::Failed`] when the answer cannot be recorded;
+    /// then there is none.
     pub async fn answer(
         &self,
         caller: Caller<'_>,
@@ -116,7 +119,7 @@ impl<S: Store> LocalAuthority<S> {
         execution_hash: Option<&str>,
     ) -> Result<Change, Error> {
         let policies = self.policies();
-        let verdict = decide(&policies, request);
+        let verdict = decide(&policies, request)?;
         let attribution = caller.attribution();
         let mint = if verdict.decision.is_allow() && request.shadow != Some(true) {
             let digest = policies.action_digest(&request.action_type);
@@ -165,23 +168,18 @@ impl<S: Store> LocalAuthority<S> {
 }
 
 /// The policies' verdict on a request.
-fn decide(policies: &Policies, request: &EvaluateRequest) -> Verdict {
-    let verdict = policies.decide(Question {
-        agent: request.actor_id.as_str(),
-        action: &request.action_type,
-        resource: request.resource_id.as_deref(),
-        context: request.context.as_object(),
-    });
+fn decide(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Error> {
+    let verdict = policies.decide(fields::question(request)?);
     // This authority cannot give approvals, so what must be approved has to wait.
     if verdict.decision.is_allow() && request.options.require_approval == Some(true) {
-        return Verdict {
+        return Ok(Verdict {
             decision: Decision::Hold,
             reason: "the request asks for an approval, which this authority cannot give".into(),
             code: Some("APPROVAL_REQUIRED".into()),
             ..verdict
-        };
+        });
     }
-    verdict
+    Ok(verdict)
 }
 
 /// A request that its caller may repeat.

@@ -42,6 +42,7 @@ mod clock;
 mod current;
 mod evaluate;
 mod export;
+mod fields;
 mod files;
 #[cfg(feature = "server")]
 mod keys;
@@ -69,6 +70,7 @@ pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use evaluate::Answer;
 pub use export::{Bundle, BundleWriter, export};
+pub use fields::{check_fields, parse_amount};
 #[cfg(feature = "server")]
 pub use keys::{
     ApiKey, DEFAULT_RATE_LIMIT, Environment, GivenKeyError, KeyDigest, KeyFile, KeyFileError,

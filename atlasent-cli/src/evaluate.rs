@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use atlasent::{Agent, AnyAction, Context, EvaluateRequest, PolicyTrace};
-use atlasent_authority::{Explanation, Policies};
+use atlasent_authority::{Explanation, Policies, check_fields, parse_amount};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -40,6 +40,14 @@ pub(crate) struct Evaluate {
     /// What the action is done to
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
+
+    /// The environment that the action runs in; policies see it as `context.environment`
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+
+    /// The amount at stake, a JSON number; policies see it as `context.amount`
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    amount: Option<String>,
 
     /// The circumstances, as a JSON object, or `-` for standard input [default: {}]
     #[arg(long, value_name = "JSON|-")]
@@ -79,16 +87,30 @@ fn request(arguments: &Evaluate) -> Result<EvaluateRequest, Failure> {
     if let Some(resource) = &arguments.resource {
         action = action.with_resource(resource);
     }
-    EvaluateRequest::new(agent, &action).map_err(Failure::misuse)
+    let mut request = EvaluateRequest::new(agent, &action).map_err(Failure::misuse)?;
+    request
+        .options
+        .environment
+        .clone_from(&arguments.environment);
+    let amount = arguments.amount.as_deref().map(parse_amount);
+    request.options.amount = amount.transpose().map_err(Failure::misuse)?;
+    check_fields(&request).map_err(Failure::misuse)?;
+    Ok(request)
 }
 
 /// The error repeats nothing of the context, which can hold secrets.
 fn context(text: &str) -> Result<Context, Failure> {
-    serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
+    Context::parse(text).map_err(|_| {
+        let why = match serde_json::from_str::<Context>(text) {
+            Err(error) => format!(
+                "line {}, column {} does not fit",
+                error.line(),
+                error.column()
+            ),
+            Ok(_) => "a number has too large an exponent".to_owned(),
+        };
         Failure::misuse(format!(
-            "`--context` takes a JSON object with each key once, as in `{{\"replicas\": 3}}`: \
-             line {line}, column {column} does not fit"
+            "`--context` takes a JSON object with each key once, as in `{{\"replicas\": 3}}`: {why}"
         ))
     })
 }

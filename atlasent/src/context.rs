@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::redact::excerpt;
 use crate::unique;
 use crate::value::to_value;
+use crate::written::{self, Exact, WrittenNumbers};
 
 /// The circumstances of an action, a JSON object.
 ///
@@ -28,9 +29,12 @@ use crate::value::to_value;
 /// assert_eq!(context.canonical_json(), r#"{"environment":"production","replicas":3}"#);
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Context(#[serde(deserialize_with = "unique::object")] Map<String, Value>);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    fields: Map<String, Value>,
+    /// The numbers that `fields` does not hold as they were written.
+    written: Option<Box<WrittenNumbers>>,
+}
 
 impl Context {
     /// An empty context.
@@ -60,12 +64,39 @@ impl Context {
             Error::invalid(format!("the context cannot be written as JSON: {why}"))
         })?;
         match json {
-            Value::Object(fields) => Ok(Self(fields)),
+            Value::Object(fields) => Ok(fields.into()),
             other => Err(Error::invalid(format!(
                 "the context is {}, not an object: give it fields",
                 kind_of(&other)
             ))),
         }
+    }
+
+    /// Reads a context from JSON text, and keeps each number as it was written.
+    ///
+    /// Deserialized in any other way, a number beyond 64 bits or with a fraction is the nearest
+    /// float. Here its text is kept beside that: policies decide on the exact value, and the
+    /// context is sent and hashed with it. A number too large for a float is the string of its
+    /// text in [`as_object`](Self::as_object).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when the text is not that of a JSON object, a key stands twice in it, it
+    /// nests deeper than 127 levels, or a number has an exponent of more than four digits. It names
+    /// the key and the place.
+    ///
+    /// ```
+    /// let context = atlasent::Context::parse(r#"{"cents": 9223372036854775807.0}"#)?;
+    /// let cents = context.written_numbers().and_then(|numbers| numbers.member("cents"));
+    /// assert_eq!(cents.and_then(|number| number.text()), Some("9223372036854775807.0"));
+    /// assert_eq!(context.canonical_json(), r#"{"cents":9223372036854775807.0}"#);
+    /// # Ok::<(), atlasent::Error>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let (fields, written) = written::read(text)
+            .map_err(|error| Error::invalid(format!("the context cannot be read: {error}")))?;
+        let written = written.map(Box::new);
+        Ok(Self { fields, written })
     }
 
     /// Sets `key`. A second call with the same key replaces its value.
@@ -87,45 +118,74 @@ impl Context {
                 "context field `{key}` cannot be written as JSON: {why}"
             ))
         })?;
-        self.0.insert(key, json);
+        if let Some(written) = &mut self.written {
+            written.forget(&key);
+        }
+        self.fields.insert(key, json);
         Ok(())
     }
 
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key)
+        self.fields.get(key)
+    }
+
+    /// The numbers of a [parsed](Self::parse) context that its fields do not hold as they were
+    /// written. `None` without such a number.
+    #[must_use]
+    pub fn written_numbers(&self) -> Option<&WrittenNumbers> {
+        self.written.as_deref()
     }
 
     /// The fields, as a JSON object.
     #[must_use]
     pub fn as_object(&self) -> &Map<String, Value> {
-        &self.0
+        &self.fields
     }
 
     /// How many fields there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.fields.len()
     }
 
     /// Whether there is no field.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty()
     }
 
     /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8,
-    /// floats as Python spells them (see [`execution_hash`](crate::execution_hash)).
+    /// floats as Python spells them (see [`execution_hash`](crate::execution_hash)), and numbers
+    /// with a [text of their own](Self::written_numbers) as they were written.
     #[must_use]
     pub fn canonical_json(&self) -> String {
-        crate::canonical::canonical_json(&self.0)
+        crate::canonical::canonical_json(self)
     }
 }
 
 impl From<Map<String, Value>> for Context {
     fn from(fields: Map<String, Value>) -> Self {
-        Self(fields)
+        Self {
+            fields,
+            written: None,
+        }
+    }
+}
+
+impl Serialize for Context {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.written_numbers() {
+            None => self.fields.serialize(serializer),
+            Some(written) => Exact::serialize_object(&self.fields, written, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Context {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        unique::object(deserializer).map(Self::from)
     }
 }
 
@@ -133,7 +193,7 @@ impl From<Map<String, Value>> for Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Context")?;
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.fields.keys()).finish()
     }
 }
 

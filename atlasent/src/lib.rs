@@ -118,6 +118,7 @@ mod unescape;
 mod unique;
 mod value;
 mod verify;
+mod written;
 
 pub use action::{Action, AnyAction, NamedAction};
 pub use agent::{Agent, ToAgent};
@@ -157,6 +158,7 @@ pub use revocation::Revocation;
 pub use scope::HasClaims;
 pub use token::PermitToken;
 pub use verify::{Verification, VerifyRequest};
+pub use written::WrittenNumbers;
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///

@@ -21,3 +21,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-python.md")]
 struct FromPython;
+
+/// The code of the page on what policies see.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/policies.md")]
+struct PolicyValues;

@@ -1,121 +1,95 @@
-//! From the JSON context of a request to a Cedar record, value by value.
-//!
-//! Cedar's own JSON reader gives keys such as `__entity` and `__extn` a meaning. Contexts come from
-//! agents, so it is not used here: whatever the key, a string stays a string.
+//! The Cedar record for the context of a request, its fields beside the context included.
 
+use atlasent::WrittenNumbers;
 use cedar_policy::{Context, RestrictedExpression};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-/// How many arrays and objects may be nested in a context. Deeper ones are refused, since both
-/// this module and Cedar recurse over them.
-pub(super) const MAX_DEPTH: usize = 64;
+use super::Question;
+use super::convert::{self, Attributes, ConvertError, Typed};
+use super::types::{ContextTypes, Record};
+use crate::fields::Field;
 
-/// A context that has no Cedar counterpart.
+/// A request whose context the policies cannot see.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContextError {
-    #[error("the context nests more than {MAX_DEPTH} arrays and objects in each other")]
-    TooDeep,
-    /// Cedar's own words are left out: they quote values.
-    #[error("the context cannot be expressed as a Cedar record")]
-    NotExpressible,
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    #[error(
+        "the request sets `{0}`, and the schema declares no attribute `context.{0}` for this \
+         action: no policy could see it"
+    )]
+    FieldNotDeclared(&'static str),
 }
 
-/// The Cedar record for `context`. The mapping is part of the public contract and is described
-/// at [`Policies`](super::Policies).
-pub(super) fn to_cedar(context: &Map<String, Value>) -> Result<Context, ContextError> {
-    if context.is_empty() {
+/// The Cedar record for the context of `question`. The mapping is part of the public contract and
+/// is described at [`Policies`](super::Policies).
+///
+/// Where `types` knows the action, each value is converted by its declared type.
+pub(super) fn to_cedar(
+    question: &Question<'_>,
+    types: Option<&ContextTypes>,
+) -> Result<Context, ContextError> {
+    let object = question.context.as_object();
+    let written = question.context.written_numbers();
+    let Some(record) = types.and_then(|types| types.of_action(question.action)) else {
+        return untyped(question, object, written);
+    };
+    for (name, _) in question.fields.named() {
+        if !record.contains_key(name) {
+            return Err(ContextError::FieldNotDeclared(name));
+        }
+    }
+    let mut missing = missing_fields(question).peekable();
+    if missing.peek().is_none() {
+        return typed(object, written, record);
+    }
+    let mut object = object.clone();
+    object.extend(missing.map(|(name, field)| (name.to_owned(), field.into())));
+    typed(&object, written, record)
+}
+
+/// The fields of the request that its context does not have.
+fn missing_fields<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
+    let context = question.context;
+    let is_missing = |name: &str| context.get(name).is_none_or(Value::is_null);
+    (question.fields.named()).filter(move |(name, _)| is_missing(name))
+}
+
+fn untyped(
+    question: &Question<'_>,
+    object: &Map<String, Value>,
+    written: Option<&WrittenNumbers>,
+) -> Result<Context, ContextError> {
+    let mut attributes = convert::attributes(object, written, 0)?;
+    for (name, field) in missing_fields(question) {
+        let value = match field {
+            Field::Text(text) => RestrictedExpression::new_string(text.to_owned()),
+            Field::Number(number) => convert::number(number),
+        };
+        attributes.push((name.to_owned(), value));
+    }
+    if attributes.is_empty() {
         return Ok(Context::empty());
     }
-    Context::from_pairs(attributes(context, 0)?).map_err(|_| ContextError::NotExpressible)
+    record_of(attributes)
 }
 
-fn attributes(
+fn typed(
     object: &Map<String, Value>,
-    depth: usize,
-) -> Result<Vec<(String, RestrictedExpression)>, ContextError> {
-    let mut attributes = Vec::with_capacity(object.len());
-    for (key, value) in object {
-        if let Some(value) = expression(value, depth)? {
-            attributes.push((key.clone(), value));
-        }
-    }
-    Ok(attributes)
-}
-
-/// `None` for `null`: Cedar has no such value, and `has` should say that the key is absent.
-fn expression(value: &Value, depth: usize) -> Result<Option<RestrictedExpression>, ContextError> {
-    let expression = match value {
-        Value::Null => return Ok(None),
-        Value::Bool(value) => RestrictedExpression::new_bool(*value),
-        Value::Number(value) => number(value),
-        Value::String(value) => RestrictedExpression::new_string(value.clone()),
-        Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => {
-            return Err(ContextError::TooDeep);
-        }
-        Value::Array(values) => {
-            let mut elements = Vec::with_capacity(values.len());
-            for value in values {
-                elements.extend(expression(value, depth + 1)?);
-            }
-            RestrictedExpression::new_set(elements)
-        }
-        Value::Object(object) => RestrictedExpression::new_record(attributes(object, depth + 1)?)
-            .map_err(|_| ContextError::NotExpressible)?,
+    written: Option<&WrittenNumbers>,
+    record: &Record,
+) -> Result<Context, ContextError> {
+    let convert = |probes: bool| {
+        let attributes = Typed { probes }.attributes(object, written, record);
+        attributes.map_err(ConvertError::Mismatch)
     };
-    Ok(Some(expression))
+    // Cedar does not say which value it could not make, so they are made one by one then.
+    record_of(convert(false)?)
+        .or_else(|error| convert(true).map_or_else(|mismatch| Err(mismatch.into()), |_| Err(error)))
 }
 
-fn number(number: &Number) -> RestrictedExpression {
-    if let Some(long) = number.as_i64() {
-        return RestrictedExpression::new_long(long);
-    }
-    let text = number.to_string();
-    if is_decimal(&text) {
-        RestrictedExpression::new_decimal(text)
-    } else {
-        // Dropping or rounding it could turn a `forbid` off. As a string it is there for `has`,
-        // and every comparison with a number is a type error, which denies.
-        RestrictedExpression::new_string(text)
-    }
-}
-
-/// Whether Cedar's `decimal` holds exactly this number: digits, a point, one to four digits, and
-/// ten thousand times the value within an `i64`.
-fn is_decimal(text: &str) -> bool {
-    let Some((whole, fraction)) = text.split_once('.') else {
-        return false;
-    };
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_digits(whole.strip_prefix('-').unwrap_or(whole))
-        && is_digits(fraction)
-        && fraction.len() <= 4
-        && format!("{whole}{fraction:0<4}").parse::<i64>().is_ok()
-}
-
-/// The types of the attributes, `{amount: long, region: string}`: what a caller needs to see when
-/// a context does not fit the schema, without a single value of it.
-pub(super) fn describe(context: &Map<String, Value>) -> String {
-    const SHOWN: usize = 16;
-    let mut shown: Vec<String> = (context.iter().filter(|(_, value)| !value.is_null()))
-        .take(SHOWN)
-        .map(|(key, value)| format!("{}: {}", key.escape_debug(), type_name(value)))
-        .collect();
-    if context.len() > SHOWN {
-        shown.push("…".to_owned());
-    }
-    format!("{{{}}}", shown.join(", "))
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "absent",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.as_i64().is_some() => "long",
-        Value::Number(number) if is_decimal(&number.to_string()) => "decimal",
-        Value::Number(_) | Value::String(_) => "string",
-        Value::Array(_) => "set",
-        Value::Object(_) => "record",
-    }
+fn record_of(attributes: Attributes) -> Result<Context, ContextError> {
+    Context::from_pairs(attributes).map_err(|_| ConvertError::NotExpressible.into())
 }
 
 #[cfg(test)]
@@ -127,9 +101,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fields::Fields;
+    use crate::policy::Numeral;
+
+    fn cedar_of(context: &atlasent::Context) -> Result<Context, ContextError> {
+        let question = Question {
+            agent: "bot",
+            action: "deploy",
+            resource: None,
+            context,
+            fields: Fields::default(),
+        };
+        to_cedar(&question, None)
+    }
 
     fn cedar(context: &Value) -> Result<Context, ContextError> {
-        to_cedar(context.as_object().unwrap())
+        cedar_of(&context.as_object().unwrap().clone().into())
     }
 
     fn attribute(value: &Value) -> Option<EvalResult> {
@@ -146,31 +133,81 @@ mod tests {
         })
     }
 
+    /// The attribute `v` of a context that is read from text, at the top and in sets and records.
+    fn written(text: &str) -> EvalResult {
+        let text = format!(r#"{{"v": {text}, "deep": [{{"v": [{text}]}}]}}"#);
+        let context = cedar_of(&atlasent::Context::parse(&text).unwrap()).unwrap();
+        let found = context.get("v").unwrap();
+        let deep = format!(r#"[{{"v": [{found}]}}]"#);
+        assert_eq!(context.get("deep").unwrap().to_string(), deep, "{text}");
+        found
+    }
+
     #[test]
-    fn a_number_keeps_its_exact_value_or_becomes_a_string() {
-        let long = EvalResult::Long;
-        let decimal = |text: &str| EvalResult::ExtensionValue(format!("decimal(\"{text}\")"));
-        let string = |text: &str| EvalResult::String(text.to_owned());
-        for (value, expected) in [
-            (json!(0), long(0)),
-            (json!(-7), long(-7)),
-            (json!(i64::MAX), long(i64::MAX)),
-            (json!(i64::MIN), long(i64::MIN)),
-            (json!(i64::MAX as u64 + 1), string("9223372036854775808")),
-            (json!(u64::MAX), string("18446744073709551615")),
-            (json!(1.5), decimal("1.5")),
-            (json!(5.0), decimal("5.0")),
-            (json!(-0.25), decimal("-0.25")),
-            (json!(0.0001), decimal("0.0001")),
-            (json!(19.99), decimal("19.99")),
-            (json!(922_337_203_685_477.5), decimal("922337203685477.5")),
-            (json!(922_337_203_685_478.5), string("922337203685478.5")),
-            (json!(0.00001), string("0.00001")),
-            (json!(0.123_456), string("0.123456")),
-            (json!(1e16), string(&json!(1e16).to_string())),
-            (json!(1e300), string(&json!(1e300).to_string())),
+    fn an_integral_number_is_a_long_however_it_is_written() {
+        for (text, long) in [
+            ("3", 3),
+            ("3.0", 3),
+            ("3e0", 3),
+            ("30e-1", 3),
+            ("300e-2", 3),
+            ("0.00003E+5", 3),
+            ("-0", 0),
+            ("-0.0", 0),
+            ("0e9999", 0),
+            ("1e18", 1_000_000_000_000_000_000),
+            ("9007199254740993.0", 9_007_199_254_740_993),
+            ("9223372036854775807.0", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("-9223372036854775808.00", i64::MIN),
         ] {
-            assert_eq!(attribute(&value), Some(expected), "{value}");
+            assert_eq!(written(text), EvalResult::Long(long), "{text}");
+        }
+    }
+
+    #[test]
+    fn any_other_number_is_an_exact_decimal_or_the_string_of_its_text() {
+        let decimal = |text: &str| EvalResult::ExtensionValue(format!("decimal(\"{text}\")"));
+        for (text, found) in [
+            ("1.5", "1.5"),
+            ("-0.25", "-0.25"),
+            ("1999e-2", "19.99"),
+            ("1.50000", "1.5"),
+            ("922337203685477.5807", "922337203685477.5807"),
+            ("99999999999999.9999", "99999999999999.9999"),
+        ] {
+            assert_eq!(written(text), decimal(found), "{text}");
+        }
+        for text in [
+            "922337203685477.5808",
+            "0.00001",
+            "0.30000000000000000001",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1E300",
+            "1e9999",
+            "-1e-9999",
+        ] {
+            assert_eq!(written(text), EvalResult::String(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_number_of_a_program_has_the_value_of_its_shortest_text() {
+        let decimal = |text: &str| EvalResult::ExtensionValue(format!("decimal(\"{text}\")"));
+        for (value, found) in [
+            (json!(3.0), EvalResult::Long(3)),
+            (json!(-0.0), EvalResult::Long(0)),
+            (json!(1e18), EvalResult::Long(1_000_000_000_000_000_000)),
+            (json!(19.99), decimal("19.99")),
+            (
+                json!(0.1 + 0.2),
+                EvalResult::String("0.30000000000000004".to_owned()),
+            ),
+            (json!(u64::MAX), EvalResult::String(u64::MAX.to_string())),
+        ] {
+            assert_eq!(attribute(&value), Some(found), "{value}");
         }
     }
 
@@ -198,22 +235,11 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        assert!(cedar(&json!({ "v": nested(MAX_DEPTH) })).is_ok());
+        assert!(cedar(&json!({ "v": nested(convert::MAX_DEPTH) })).is_ok());
         assert!(matches!(
-            cedar(&json!({ "v": nested(MAX_DEPTH + 1) })),
-            Err(ContextError::TooDeep)
+            cedar(&json!({ "v": nested(convert::MAX_DEPTH + 1) })),
+            Err(ContextError::Convert(ConvertError::TooDeep))
         ));
-    }
-
-    #[test]
-    fn a_description_names_types_and_never_values() {
-        let context =
-            json!({ "token": "s3cret", "amount": 12.5, "n": 1, "gone": null, "big": 1e300 });
-        let text = describe(context.as_object().unwrap());
-        for part in ["token: string", "amount: decimal", "n: long", "big: string"] {
-            assert!(text.contains(part), "{text}");
-        }
-        assert!(!text.contains("s3cret") && !text.contains("gone"), "{text}");
     }
 
     fn json_value() -> impl Strategy<Value = Value> {
@@ -259,13 +285,13 @@ mod tests {
         Some(match value {
             Value::Null => return None,
             Value::Bool(_) | Value::String(_) => value.clone(),
-            Value::Number(number) if number.as_i64().is_some() => value.clone(),
             Value::Number(number) => {
                 let text = number.to_string();
-                let has_decimal = RestrictedExpression::new_decimal(&text);
-                match Context::from_pairs([("v".to_owned(), has_decimal)]) {
-                    Ok(_) => decimal(&format!("decimal(\"{text}\")")),
-                    Err(_) => json!(text),
+                let numeral = Numeral::parse(&text).unwrap();
+                match (numeral.long(), numeral.decimal()) {
+                    (Some(long), _) => json!(long),
+                    (None, Some(text)) => decimal(&format!("decimal(\"{text}\")")),
+                    (None, None) => json!(text),
                 }
             }
             Value::Array(values) => set(values.iter().filter_map(expected)),
@@ -276,9 +302,8 @@ mod tests {
         })
     }
 
-    /// Both zeros are one decimal to Cedar, and so one element of a set.
     fn decimal(call: &str) -> Value {
-        json!({ "decimal": call.replace("\"-0.0\"", "\"0.0\"") })
+        json!({ "decimal": call })
     }
 
     fn object(members: impl Iterator<Item = (String, Value)>) -> Value {
@@ -291,11 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn both_zeros_are_one_element_of_a_set() {
-        let value = json!([0.0, -0.0]);
-        let found = attribute(&value).map(|found| json_of(&found));
-        assert_eq!(found, expected(&value));
-        assert_eq!(found, Some(set([decimal("decimal(\"0.0\")")].into_iter())));
+    fn spellings_of_one_number_are_one_element_of_a_set() {
+        for text in ["[0, 0.0, -0.0, -0, 0e5]", "[1.5, 15e-1, 1.50]"] {
+            let text = format!(r#"{{"v": {text}}}"#);
+            let context = cedar_of(&atlasent::Context::parse(&text).unwrap()).unwrap();
+            let Some(EvalResult::Set(set)) = context.get("v") else {
+                panic!("{text}");
+            };
+            assert_eq!(set.len(), 1, "{text}");
+        }
     }
 
     proptest! {
@@ -312,10 +341,11 @@ mod tests {
         }
 
         #[test]
-        fn what_is_taken_for_a_decimal_is_one_for_cedar(text in "-?[0-9]{1,17}\\.[0-9]{1,5}") {
-            let expression = RestrictedExpression::new_decimal(&text);
-            let accepted = Context::from_pairs([("v".to_owned(), expression)]).is_ok();
-            prop_assert_eq!(is_decimal(&text), accepted);
+        fn what_becomes_a_decimal_is_one_for_cedar(text in "-?[1-9][0-9]{0,15}\\.[0-9]{1,6}(e-?[0-9])?") {
+            match written(&text) {
+                EvalResult::Long(_) | EvalResult::ExtensionValue(_) => {}
+                found => prop_assert_eq!(found, EvalResult::String(text)),
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use atlasent::{ConstraintTrace, Decision, EvaluateRequest};
 use cedar_policy::PolicyId;
 
-use super::{Policies, Question};
+use super::{Policies, Verdict, code};
+use crate::fields;
 
 /// What the policies decide on one request, and how that comes about; from [`Policies::explain`].
 ///
@@ -34,8 +35,9 @@ pub struct Explanation {
 impl Policies {
     /// Decides on a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies does, and says why.
     ///
-    /// Only the agent, the action, the resource and the context count: what else an authority takes into account, such
-    /// as `require_approval`, is not a matter of policies.
+    /// The agent, the action, the resource, the environment, the amount and the context count: what else an authority
+    /// takes into account, such as `require_approval`, is not a matter of policies. A request whose `environment` or
+    /// `amount` contradicts its context, which an authority does not answer, is a denial here, with the code `INVALID_FIELD`.
     ///
     /// ```
     /// use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
@@ -58,13 +60,13 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn explain(&self, request: &EvaluateRequest) -> Explanation {
-        let question = Question {
-            agent: request.actor_id.as_str(),
-            action: &request.action_type,
-            resource: request.resource_id.as_deref(),
-            context: request.context.as_object(),
+        let (verdict, trace) = match fields::question(request) {
+            Ok(question) => self.decide_traced(question),
+            Err(error) => {
+                let refusal = Verdict::deny(code::INVALID_FIELD, error.to_string());
+                (refusal, ConstraintTrace::default())
+            }
         };
-        let (verdict, trace) = self.decide_traced(question);
         let owned = |text: &Arc<str>| text.to_string();
         Explanation {
             decision: verdict.decision,

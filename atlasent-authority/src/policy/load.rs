@@ -18,6 +18,7 @@ use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
 use super::rule::{Rule, Statement};
 use super::slice::Slices;
+use super::types::ContextTypes;
 use super::{EntityTypes, Policies};
 
 const SCHEMA_FILE: &str = "schema.cedarschema";
@@ -116,6 +117,10 @@ impl PoliciesBuilder {
             .first()
             .map(|source| parse_schema(source, &mut warnings))
             .transpose()?;
+        let context_types = (schema.as_ref().and(self.schemas.first()))
+            .map(|source| ContextTypes::parse(&source.text))
+            .transpose()
+            .map_err(|error| vec![PolicyProblem::unplaced("<policies>", error)])?;
         let entities = match self.entities.first() {
             Some(source) => parse_entities(source, schema.as_ref())?,
             // The schema's actions are entities too: `action in …` looks their groups up.
@@ -125,6 +130,7 @@ impl PoliciesBuilder {
         Ok(World {
             schema,
             schema_text: self.schemas.first().map(|source| source.text.clone()),
+            context_types,
             entities,
             warnings,
         })
@@ -144,6 +150,7 @@ fn second<'a>(
 struct World {
     schema: Option<Schema>,
     schema_text: Option<String>,
+    context_types: Option<ContextTypes>,
     entities: Entities,
     warnings: Vec<PolicyProblem>,
 }
@@ -153,6 +160,7 @@ impl World {
         let Self {
             schema,
             schema_text,
+            context_types,
             entities,
             mut warnings,
         } = self;
@@ -188,6 +196,7 @@ impl World {
             rules,
             entities,
             schema,
+            context_types,
             types,
             warnings,
         })

@@ -1,33 +1,40 @@
 //! Cedar policies: loading, checking, and the decision on one request. No permits, no audit.
 
 mod context;
+mod convert;
 mod digest;
 mod error;
 mod explain;
 mod lint;
 mod load;
+mod number;
 mod rule;
 mod slice;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod types;
 mod verdict;
 
 use std::fmt;
 use std::path::Path;
 
+use atlasent::Context;
 use cedar_policy::{
     Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Request, RequestValidationError,
     Schema,
 };
-use serde_json::{Map, Value};
 
+use crate::fields::Fields;
 use context::ContextError;
+use convert::ConvertError;
 use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};
 pub use explain::Explanation;
 pub use load::PoliciesBuilder;
+pub(crate) use number::Numeral;
 use slice::{Outcome, Slices};
+use types::ContextTypes;
 use verdict::Rules;
 pub(crate) use verdict::{Verdict, code};
 
@@ -56,18 +63,25 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// `principal` is `Agent::"<agent>"`, `action` is `Action::"<action>"`, `resource` is
 /// `Resource::"<resource>"`, or `Resource::"default"` when the request names none. `context` is the
-/// request's JSON object:
+/// request's JSON object. A number counts by its exact value, however it is written:
 ///
 /// | JSON | Cedar |
 /// |---|---|
 /// | `null` | nothing: the key is absent, and a set does not have it |
 /// | boolean, string, array, object | boolean, string, set, record |
-/// | number that fits 64 bits with sign: `7` | long |
-/// | number with a point and at most four digits after it, within Cedar's range: `19.99`, `5.0` | `decimal("19.99")` |
-/// | any other number: `1e300`, `0.123456` | the string of its text, so that comparing it with a number is an error |
+/// | integral number that fits 64 bits with sign: `7`, `7.0`, `70e-1` | long |
+/// | fraction of at most four digits, within Cedar's range: `19.99` | `decimal("19.99")` |
+/// | any other number: `1e300`, `0.123456` | the string of its text, so that ordering it is an error |
 ///
 /// No key has a special meaning, `__entity` and `__extn` included. More than 64 arrays and objects
 /// in each other are refused.
+///
+/// The request's `environment` and `amount` are `context.environment` and `context.amount`, too.
+/// Other fields are not for policies.
+///
+/// With a schema, a value is converted by the type that is declared for the action: `Long` from any
+/// integral number, `decimal` from any number of at most four digits after the point or a string of
+/// one, `ipaddr`, `datetime`, `duration` and entities from strings. What does not fit is denied.
 ///
 /// # What it decides
 ///
@@ -86,6 +100,7 @@ pub(crate) use verdict::{Verdict, code};
 /// | `NO_MATCHING_POLICY` | no `permit` and no `forbid` matches |
 /// | `POLICY_EVALUATION_ERROR` | a policy could not be evaluated, for instance since the context lacks a key; Cedar alone would skip it, even if it is a `forbid` |
 /// | `REQUEST_NOT_IN_SCHEMA` | there is a schema, and it does not have this action, or not with this context |
+/// | `FIELD_NOT_IN_SCHEMA` | the request sets `environment` or `amount`, and the schema declares no such attribute for this action |
 /// | `CONTEXT_TOO_DEEP` | the context nests too deeply |
 /// | `CONTEXT_NOT_EXPRESSIBLE` | the context has no Cedar form |
 pub struct Policies {
@@ -94,6 +109,8 @@ pub struct Policies {
     rules: Rules,
     entities: Entities,
     schema: Option<Schema>,
+    /// The types that the schema declares for contexts.
+    context_types: Option<ContextTypes>,
     types: EntityTypes,
     warnings: Vec<PolicyProblem>,
 }
@@ -104,7 +121,9 @@ pub(crate) struct Question<'a> {
     pub(crate) agent: &'a str,
     pub(crate) action: &'a str,
     pub(crate) resource: Option<&'a str>,
-    pub(crate) context: &'a Map<String, Value>,
+    pub(crate) context: &'a Context,
+    /// What stands beside the context and belongs into it.
+    pub(crate) fields: Fields<'a>,
 }
 
 impl Policies {
@@ -229,10 +248,15 @@ impl Policies {
 
     /// What Cedar is asked, or the refusal of a question that it cannot be asked.
     fn case(&self, question: Question<'_>) -> Result<Case<'_>, Verdict> {
-        let context = context::to_cedar(question.context).map_err(|error| {
-            let code = match error {
-                ContextError::TooDeep => code::CONTEXT_TOO_DEEP,
-                ContextError::NotExpressible => code::CONTEXT_NOT_EXPRESSIBLE,
+        let types = self.context_types.as_ref();
+        let context = context::to_cedar(&question, types).map_err(|error| {
+            let code = match &error {
+                ContextError::FieldNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
+                ContextError::Convert(ConvertError::Mismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
+                ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
+                ContextError::Convert(ConvertError::NotExpressible) => {
+                    code::CONTEXT_NOT_EXPRESSIBLE
+                }
             };
             Verdict::deny(code, error.to_string())
         })?;
@@ -241,9 +265,7 @@ impl Policies {
         let sets = self.slices.select(&principal, question.action, &resource);
         let action = uid(&self.types.action, question.action);
         let request = Request::new(principal, action, resource, context, self.schema.as_ref())
-            .map_err(|error| {
-                Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error, question))
-            })?;
+            .map_err(|error| Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error)))?;
         Ok(Case { request, sets })
     }
 }
@@ -298,12 +320,12 @@ fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
 }
 
 /// Cedar's words, except where they would quote the whole context.
-fn nonconformity(error: &RequestValidationError, question: Question<'_>) -> String {
+fn nonconformity(error: &RequestValidationError) -> String {
     match error {
-        RequestValidationError::InvalidContext(_) => format!(
-            "the context is not what the schema asks for with this action; it has {}",
-            context::describe(question.context)
-        ),
+        // Its values were made by their declared types, so Cedar has nothing left to find.
+        RequestValidationError::InvalidContext(_) => {
+            "the request is not in the schema: its context has another type".to_owned()
+        }
         error => format!("the request is not in the schema: {error}"),
     }
 }

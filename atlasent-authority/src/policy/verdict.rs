@@ -33,6 +33,9 @@ pub(crate) mod code {
     pub(crate) const NO_MATCHING_POLICY: &str = "NO_MATCHING_POLICY";
     pub(crate) const POLICY_EVALUATION_ERROR: &str = "POLICY_EVALUATION_ERROR";
     pub(crate) const REQUEST_NOT_IN_SCHEMA: &str = "REQUEST_NOT_IN_SCHEMA";
+    pub(crate) const FIELD_NOT_IN_SCHEMA: &str = "FIELD_NOT_IN_SCHEMA";
+    /// An authority does not answer such a request; only an explanation has this code.
+    pub(crate) const INVALID_FIELD: &str = "INVALID_FIELD";
     pub(crate) const CONTEXT_TOO_DEEP: &str = "CONTEXT_TOO_DEEP";
     pub(crate) const CONTEXT_NOT_EXPRESSIBLE: &str = "CONTEXT_NOT_EXPRESSIBLE";
 }

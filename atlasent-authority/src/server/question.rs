@@ -1,8 +1,8 @@
 //! What callers ask, in every form that the SDKs send.
 
 use atlasent::{
-    Action, Agent, AnyAction, Context, EvaluateRequest, PermitToken, RequestOptions, VerifyRequest,
-    execution_hash_of_text,
+    Action, Agent, AnyAction, Context, Error, EvaluateRequest, PermitToken, RequestOptions,
+    VerifyRequest, execution_hash_of_text,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::body;
 use super::problem::Problem;
 use super::query::reason;
+use crate::fields::parse_amount;
 use crate::keys::ApiKey;
 
 /// The longest id of a resource, and the longest other name, in characters (contract, part B).
@@ -36,6 +37,8 @@ struct WireEvaluate<'a> {
     context: Option<&'a RawValue>,
     resource_id: Option<String>,
     shadow: Option<bool>,
+    #[serde(borrow)]
+    amount: Option<&'a RawValue>,
     api_key: Option<String>,
 }
 
@@ -49,8 +52,14 @@ impl Evaluate {
         let agent = agent.ok_or_else(|| missing("actor_id"))?;
         let context = wire.context.map_or("{}", RawValue::get);
         let context = if context == "null" { "{}" } else { context };
+        if !context.starts_with('{') {
+            return Err(Problem::invalid("`context` has to be an object"));
+        }
 
         let mut request = EvaluateRequest::new(Agent::new(agent)?, &AnyAction::new(action)?)?;
+        // Finds a key that stands twice, too (contract, part B).
+        let execution_hash =
+            execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context)?;
         request.context = read_context(context)?;
         request.resource_id = wire.resource_id;
         request.shadow = wire.shadow;
@@ -66,8 +75,9 @@ impl Evaluate {
             request.options.request_id.as_deref(),
             MAX_NAME,
         )?;
-        let execution_hash =
-            execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context)?;
+        if let (Some(number), Some(text)) = (&mut request.options.amount, wire.amount) {
+            *number = parse_amount(text.get())?;
+        }
         Ok(Self {
             request,
             execution_hash,
@@ -160,18 +170,15 @@ fn either(
     }
 }
 
+/// What is left to go wrong with an object in which no key stands twice is its depth, half a
+/// character, or a number too large for any program.
 fn read_context(text: &str) -> Result<Context, Problem> {
-    if !text.starts_with('{') {
-        return Err(Problem::invalid("`context` has to be an object"));
-    }
-    // It was read once, as a whole; what is left to go wrong is its depth, a number too large for
-    // any program, or a key that stands twice (contract, part B).
-    serde_json::from_str(text).map_err(|error| {
-        let text = format!("`context` cannot be read: {}", body::said(&error));
-        match error.classify() {
-            serde_json::error::Category::Data => Problem::invalid(text),
-            _ => Problem::unreadable("INVALID_JSON", text),
-        }
+    Context::parse(text).map_err(|error| {
+        let why = match error {
+            Error::Invalid(why) => why,
+            error => error.to_string(),
+        };
+        Problem::unreadable("INVALID_JSON", why)
     })
 }
 

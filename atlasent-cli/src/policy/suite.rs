@@ -8,8 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest};
+use atlasent_authority::{check_fields, parse_amount};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Number;
+use serde_json::value::RawValue;
 
 use crate::exit::Failure;
 
@@ -30,8 +33,12 @@ pub(super) struct Case {
     action: String,
     #[serde(default, deserialize_with = "given")]
     resource: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "context")]
     context: Context,
+    #[serde(default, deserialize_with = "given")]
+    environment: Option<String>,
+    #[serde(default, deserialize_with = "amount")]
+    amount: Option<Number>,
     pub(super) expect: Decision,
     #[serde(default, deserialize_with = "given")]
     pub(super) code: Option<String>,
@@ -62,7 +69,11 @@ impl Case {
         if let Some(resource) = &self.resource {
             action = action.with_resource(resource);
         }
-        EvaluateRequest::new(self.agent.clone(), &action)
+        let mut request = EvaluateRequest::new(self.agent.clone(), &action)?;
+        request.options.environment.clone_from(&self.environment);
+        request.options.amount.clone_from(&self.amount);
+        check_fields(&request)?;
+        Ok(request)
     }
 
     /// The case in a line: what it is called, else what it asks.
@@ -80,6 +91,25 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// A context with its numbers as they are written, as a server reads them.
+fn context<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
+    let text = Box::<RawValue>::deserialize(deserializer)?;
+    Context::parse(text.get()).map_err(|error| {
+        // The place is one within the context; serde adds that in the file.
+        let error = error.to_string();
+        Error::custom(
+            error
+                .rsplit_once(" at line ")
+                .map_or(&*error, |(why, _)| why),
+        )
+    })
+}
+
+fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+    let text = Box::<RawValue>::deserialize(deserializer)?;
+    parse_amount(text.get()).map(Some).map_err(Error::custom)
 }
 
 impl<'de> Deserialize<'de> for Suite {
@@ -204,6 +234,22 @@ mod tests {
             (
                 r#"{"agent": "a", "action": "b", "expect": "deny", "context": {"a": 1, "a": 2}}"#,
                 "the key `a` stands twice",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "context": {"a": 1e10000}}"#,
+                "an exponent of more than 4 digits",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "amount": "5"}"#,
+                "`amount` is not a JSON number",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "amount": 5, "context": {"amount": 6}}"#,
+                "two different values",
+            ),
+            (
+                r#"{"agent": "a", "action": "b", "expect": "deny", "environment": null}"#,
+                "invalid type: null",
             ),
             (
                 r#"{"agent": "a", "action": "b", "expect": "deny", "policies": "x"}"#,

@@ -23,7 +23,8 @@ The file holds an array of cases, or {"policies": "DIR, seen from the file", "ca
    "context": {"replicas": 500}, "expect": "hold", "code": "NEEDS_MANAGER", "policies": ["big-rollouts-wait"]}
 
 `expect` is allow, deny, hold or escalate. `code`, `reason` and `policies` (the ids of those that decide) are compared
-when they are there; `name`, `resource` and `context` may be left out. If a case fails, the exit code is 1."#)]
+when they are there; `name`, `resource`, `environment`, `amount` and `context` may be left out. If a case fails, the
+exit code is 1."#)]
 pub(crate) struct Test {
     /// The JSON file that holds the cases
     #[arg(value_name = "FILE")]

@@ -96,6 +96,36 @@ fn the_resource_and_a_context_from_standard_input_count() {
 }
 
 #[test]
+fn the_environment_the_amount_and_exact_numbers_count() {
+    let policies = directory(&[(
+        "p.cedar",
+        r#"permit (principal, action, resource)
+           when { context.environment == "live" && context.amount == 9223372036854775807 };
+           forbid (principal, action, resource) when { context has tier && context.tier == 3 };"#,
+    )]);
+    let asked = |options: &[&str]| deploy(&policies, options);
+    let live = ["--environment", "live", "--amount", "9223372036854775807.0"];
+    asked(&live).prints();
+    asked(&["--environment", "test", "--amount", "9223372036854775807"]).finds();
+    asked(&["--environment", "live", "--amount", "-5"]).finds();
+    let with = |context: &'static str| [&live[..], &["--context", context]].concat();
+    asked(&with(
+        r#"{"environment": "live", "amount": 9223372036854775807e0}"#,
+    ))
+    .prints();
+    asked(&with(r#"{"tier": 300e-2}"#)).finds();
+    for options in [
+        with(r#"{"environment": "test"}"#),
+        with(r#"{"amount": 9223372036854775806.0}"#),
+        with(r#"{"tier": 1e10000}"#),
+        vec!["--amount", "0.30000000000000000001"],
+        vec!["--amount", "much"],
+    ] {
+        asked(&options).misuse();
+    }
+}
+
+#[test]
 fn a_program_gets_the_trace_of_the_wire_as_json() {
     let text = deploy(
         &policies(),

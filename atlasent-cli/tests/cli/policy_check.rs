@@ -31,6 +31,25 @@ fn policies_without_a_finding_pass() {
 }
 
 #[test]
+fn policies_on_the_types_of_a_schema_pass_the_strict_check() {
+    let schema = r#"
+        entity Agent; entity Resource;
+        action pay appliesTo { principal: Agent, resource: Resource, context: {
+            amount: decimal, environment: String, ip: ipaddr, at?: datetime, within?: duration, tags: Set<Long>,
+        } };"#;
+    let policies = r#"
+        permit (principal, action == Action::"pay", resource)
+        when { context.amount.lessThan(decimal("100.0")) && context.ip.isInRange(ip("10.0.0.0/8")) };
+        forbid (principal, action == Action::"pay", resource)
+        when { context.environment == "live" && context has at && context.at > datetime("2026-12-01") };
+        forbid (principal, action == Action::"pay", resource)
+        when { context.tags.contains(3) || (context has within && context.within > duration("1h")) };"#;
+    let directory = directory(&[("a.cedar", policies), ("schema.cedarschema", schema)]);
+    let found = check(&directory, &["--strict"]).prints();
+    assert_eq!(found, "3 policies, 0 warnings\n");
+}
+
+#[test]
 fn an_error_is_a_line_with_its_place_and_ends_with_1() {
     let directory = directory(&[("a.cedar", GOOD), ("b.cedar", BROKEN)]);
     let found = check(&directory, &[]).finds();

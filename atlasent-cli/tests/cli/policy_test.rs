@@ -45,6 +45,21 @@ fn answers_as_expected_pass() {
 }
 
 #[test]
+fn a_case_has_the_fields_of_a_request_and_exact_numbers() {
+    let policies = r#"
+        permit (principal, action, resource)
+        when { context.environment == "live" && context.amount == 9223372036854775807 };"#;
+    let cases = r#"{ "policies": ".", "cases": [
+        {"agent": "bot", "action": "pay", "environment": "live", "amount": 9223372036854775807.0, "expect": "allow"},
+        {"agent": "bot", "action": "pay", "context": {"environment": "live", "amount": 9223372036854775807.0}, "expect": "allow"},
+        {"agent": "bot", "action": "pay", "environment": "live", "amount": 9223372036854775806, "expect": "deny"},
+        {"agent": "bot", "action": "pay", "environment": "test", "amount": 1, "expect": "deny"}
+    ]}"#;
+    let directory = directory(&[("p.cedar", policies), ("tests.json", cases)]);
+    assert_eq!(test(&directory, &[]).prints(), "4 passed, 0 failed\n");
+}
+
+#[test]
 fn a_failing_case_says_what_was_expected_what_came_and_why() {
     let mut big = deploy(500, "deny");
     big["name"] = "no big ones".into();

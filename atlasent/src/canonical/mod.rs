@@ -10,7 +10,6 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{Context, Error};
@@ -19,13 +18,10 @@ mod number;
 mod tape;
 mod write;
 
-#[cfg(feature = "client")]
 pub(crate) use number::PythonFloats;
 #[cfg(feature = "audit")]
 pub(crate) use number::python_spelling;
-#[cfg(feature = "audit")]
-pub(crate) use tape::Kind;
-pub(crate) use tape::Tape;
+pub(crate) use tape::{Kind, Tape};
 pub(crate) use write::{Form, Order, Spelling};
 
 /// Lower-case hex SHA-256 of the canonical JSON of exactly `{action_type, actor_id, context}`: what
@@ -52,17 +48,17 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
     struct Execution<'a> {
         action_type: &'a str,
         actor_id: &'a str,
-        context: &'a Map<String, Value>,
+        context: &'a Context,
     }
-    let execution = to_string(&Execution {
+    let execution = Execution {
         action_type: action,
         actor_id: agent,
-        context: context.as_object(),
-    });
+        context,
+    };
     // Without a context nothing can be out of order, so the text is canonical as it was written.
     let canonical = match context.is_empty() {
-        true => execution,
-        false => canonical_text(&execution),
+        true => to_string(&execution),
+        false => canonical_with(context, &execution),
     };
     sha256_hex(&[canonical.as_bytes()])
 }
@@ -94,19 +90,17 @@ pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> Resul
     let execution = format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
     let tape = Tape::of(&execution);
     if tape.has_repeated_keys() {
-        let read = serde_json::from_str::<Context>(context).map_err(unreadable);
-        return Err(read
-            .err()
-            .unwrap_or_else(|| Error::invalid("a key stands twice")));
+        let read = Context::parse(context).err();
+        return Err(read.unwrap_or_else(|| Error::invalid("a key stands twice")));
     }
     Ok(sha256_hex(&[
         canonical(&tape, Spelling::AsWritten).as_bytes()
     ]))
 }
 
-/// The canonical JSON of an object that was parsed.
-pub(crate) fn canonical_json(fields: &Map<String, Value>) -> String {
-    canonical_text(&to_string(fields))
+/// The canonical JSON of a context.
+pub(crate) fn canonical_json(context: &Context) -> String {
+    canonical_with(context, context)
 }
 
 /// Lower-case hex SHA-256 over the concatenation of `parts`.
@@ -118,9 +112,14 @@ pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
     base16ct::lower::encode_string(&hasher.finalize())
 }
 
-/// The canonical form of JSON text that `serde_json` wrote, floats as Python spells them.
-fn canonical_text(json: &str) -> String {
-    canonical(&Tape::of(json), Spelling::Python).into_owned()
+/// The canonical form of what holds `context` and no other number. Floats are spelled as Python
+/// spells them; numbers whose text the context keeps stay as they were written.
+fn canonical_with(context: &Context, value: &impl Serialize) -> String {
+    let (json, spelling) = match context.written_numbers() {
+        None => (to_string(value), Spelling::Python),
+        Some(_) => (with_python_floats(value), Spelling::AsWritten),
+    };
+    canonical(&Tape::of(&json), spelling).into_owned()
 }
 
 fn canonical<'a>(tape: &Tape<'a>, spelling: Spelling) -> Cow<'a, str> {
@@ -136,6 +135,17 @@ fn canonical<'a>(tape: &Tape<'a>, spelling: Spelling) -> Cow<'a, str> {
 
 #[expect(
     clippy::expect_used,
+    reason = "strings as keys, finite numbers and a `Vec` as the sink: nothing here can fail"
+)]
+fn with_python_floats(value: &impl Serialize) -> String {
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, PythonFloats);
+    (value.serialize(&mut serializer)).expect("JSON values serialize to JSON");
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+#[expect(
+    clippy::expect_used,
     reason = "strings as keys, finite numbers and a `String` as the sink: nothing here can fail"
 )]
 fn to_string(value: &(impl Serialize + ?Sized)) -> String {
@@ -144,6 +154,8 @@ fn to_string(value: &(impl Serialize + ?Sized)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
     use super::*;
 
     proptest::proptest! {
@@ -156,7 +168,7 @@ mod tests {
             let mut object: Map<String, Value> =
                 fields.map(|(key, text)| (key.to_owned(), text.into())).into_iter().collect();
             object.insert("context".to_owned(), Value::Object(Map::new()));
-            let hash = sha256_hex(&[canonical_json(&object).as_bytes()]);
+            let hash = sha256_hex(&[canonical_json(&object.into()).as_bytes()]);
             proptest::prop_assert_eq!(execution_hash(&action, &agent, &Context::new()), hash);
         }
     }
@@ -235,7 +247,7 @@ mod tests {
             serde_json::from_str(r#"{"b":[{"z":1,"a":2}],"Z":{"y":null,"x":true},"a":-3}"#)
                 .unwrap();
         assert_eq!(
-            canonical_json(&fields),
+            canonical_json(&fields.into()),
             r#"{"Z":{"x":true,"y":null},"a":-3,"b":[{"a":2,"z":1}]}"#
         );
     }

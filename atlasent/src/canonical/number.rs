@@ -1,6 +1,5 @@
 //! How Python writes a number that it has read.
 
-#[cfg(feature = "client")]
 use std::io;
 
 /// How Python's `json` writes this number after reading it, where that is not how it stands here.
@@ -22,11 +21,9 @@ pub(crate) fn python_spelling(text: &str) -> Option<String> {
 
 /// Writes compact JSON with floats as Python spells them, so that the text of a context that is
 /// sent is the text that was hashed: an authority hashes what it reads as it was written.
-#[cfg(feature = "client")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PythonFloats;
 
-#[cfg(feature = "client")]
 impl serde_json::ser::Formatter for PythonFloats {
     fn write_f64<W: io::Write + ?Sized>(&mut self, writer: &mut W, number: f64) -> io::Result<()> {
         let spelled = float(number).ok_or(io::ErrorKind::InvalidData)?;

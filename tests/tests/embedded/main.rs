@@ -10,7 +10,9 @@
 mod agreement;
 mod contention;
 mod faults;
+mod fields;
 mod ledger;
+mod page;
 mod standing;
 mod support;
 mod waits;

@@ -30,4 +30,5 @@ mod stream;
 mod support;
 mod tls;
 mod trail;
+mod values;
 mod verify;

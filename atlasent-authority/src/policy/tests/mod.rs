@@ -1,6 +1,7 @@
 //! What the policies of a program can rely on. Smaller promises are tested beside their code.
 
 mod annotations;
+mod converting;
 mod deciding;
 mod linting;
 mod loading;
@@ -8,20 +9,23 @@ mod random;
 mod slicing;
 mod traces;
 
+use atlasent::Context;
 use serde_json::Value;
 
 use super::{Policies, PolicyError, Question, Verdict};
+use crate::fields::Fields;
 
 const PERMIT: &str = "permit (principal, action, resource);\n";
 
 /// Asks whether `deploy-bot` may do `action` in `context`.
 fn ask(policies: &Policies, action: &str, context: &Value) -> Verdict {
-    let context = context.as_object().unwrap();
+    let context = Context::from(context.as_object().unwrap().clone());
     policies.decide(Question {
         agent: "deploy-bot",
         action,
         resource: None,
-        context,
+        context: &context,
+        fields: Fields::default(),
     })
 }
 

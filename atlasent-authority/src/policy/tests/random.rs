@@ -1,9 +1,11 @@
 //! Policies, entities and requests of every kind, for the properties that hold of all of them.
 
+use atlasent::Context;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
+use crate::fields::Fields;
 use crate::policy::{Policies, Question};
 
 /// An entity as it is written in a policy, by type and id.
@@ -146,7 +148,7 @@ pub(super) struct Asked {
     pub(super) agent: &'static str,
     pub(super) action: &'static str,
     pub(super) resource: &'static str,
-    pub(super) context: Value,
+    pub(super) context: Context,
 }
 
 impl Asked {
@@ -155,7 +157,8 @@ impl Asked {
             agent: self.agent,
             action: self.action,
             resource: Some(self.resource),
-            context: self.context.as_object().unwrap(),
+            context: &self.context,
+            fields: Fields::default(),
         }
     }
 }
@@ -171,7 +174,7 @@ pub(super) fn request() -> impl Strategy<Value = Asked> {
             agent,
             action,
             resource,
-            context,
+            context: context.as_object().unwrap().clone().into(),
         })
 }
 

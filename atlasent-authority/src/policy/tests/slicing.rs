@@ -23,7 +23,7 @@ fn cedar_request(policies: &Policies, asked: &Asked) -> Request {
         uid(&types.agent, asked.agent),
         uid(&types.action, asked.action),
         uid(&types.resource, asked.resource),
-        context::to_cedar(asked.context.as_object().unwrap()).unwrap(),
+        context::to_cedar(&asked.question(), None).unwrap(),
         None,
     )
     .unwrap()

@@ -1,0 +1,258 @@
+//! The types that a schema declares for the context of each action.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use cedar_policy::EntityTypeName;
+use serde_json::{Map, Value};
+
+/// The type of one attribute.
+#[derive(Clone, Debug)]
+pub(super) enum Type {
+    Bool,
+    Long,
+    String,
+    Decimal,
+    Ipaddr,
+    Datetime,
+    Duration,
+    Set(Arc<Type>),
+    Record(Record),
+    /// With the ids that there are, where the schema lists them.
+    Entity(EntityTypeName, Option<Arc<BTreeSet<String>>>),
+}
+
+/// The attributes of a record, by name.
+pub(super) type Record = Arc<BTreeMap<String, Attribute>>;
+
+/// One attribute of a record.
+#[derive(Clone, Debug)]
+pub(super) struct Attribute {
+    pub(super) kind: Type,
+    pub(super) is_required: bool,
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("Bool"),
+            Self::Long => f.write_str("Long"),
+            Self::String => f.write_str("String"),
+            Self::Decimal => f.write_str("decimal"),
+            Self::Ipaddr => f.write_str("ipaddr"),
+            Self::Datetime => f.write_str("datetime"),
+            Self::Duration => f.write_str("duration"),
+            Self::Set(element) => write!(f, "Set<{element}>"),
+            Self::Record(_) => f.write_str("a record"),
+            Self::Entity(name, _) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// The type of the context of each action that requests can name.
+#[derive(Debug, Default)]
+pub(super) struct ContextTypes(HashMap<String, Record>);
+
+impl ContextTypes {
+    /// Reads the types from a schema in Cedar's syntax that was found to be correct.
+    ///
+    /// Cedar's [`Schema`](cedar_policy::Schema) does not tell the types of a context; its JSON form
+    /// does.
+    pub(super) fn parse(schema: &str) -> Result<Self, String> {
+        let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(schema)
+            .map_err(|error| error.to_string())?;
+        let mut resolver = Resolver {
+            schema: &json,
+            resolved: HashMap::new(),
+        };
+        // Requests name their actions without a namespace.
+        let actions = json.pointer("//actions").and_then(Value::as_object);
+        let applicable = actions.into_iter().flatten().filter_map(|(name, action)| {
+            let applies_to = action.get("appliesTo")?;
+            // A mere group of actions applies to nothing.
+            let applies = |key: &str| applies_to.get(key)?.as_array().filter(|t| !t.is_empty());
+            applies("principalTypes").and(applies("resourceTypes"))?;
+            Some((name, applies_to.get("context")))
+        });
+        let types = applicable.map(|(name, context)| {
+            let record = match context.map(|context| resolver.kind(context)).transpose()? {
+                Some(Type::Record(record)) => record,
+                Some(_) => return Err(format!("the context of action `{name}` is no record")),
+                None => Record::default(),
+            };
+            Ok((name.clone(), record))
+        });
+        types.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The type of the context of an action; `None` for an action that the schema does not have.
+    pub(super) fn of_action(&self, action: &str) -> Option<&Record> {
+        self.0.get(action)
+    }
+}
+
+/// Follows the names of types. Each common type is read once and shared: written out, types that
+/// are made of each other can be exponentially large.
+struct Resolver<'a> {
+    schema: &'a Value,
+    resolved: HashMap<&'a str, Type>,
+}
+
+impl<'a> Resolver<'a> {
+    fn kind(&mut self, json: &'a Value) -> Result<Type, String> {
+        let unknown = || format!("the schema has a type of an unknown form: {json}");
+        match json.get("type").and_then(Value::as_str) {
+            Some("Set") => {
+                let element = json.get("element").ok_or_else(unknown)?;
+                Ok(Type::Set(Arc::new(self.kind(element)?)))
+            }
+            Some("Record") => {
+                let attributes = json.get("attributes").and_then(Value::as_object);
+                let record = self.record(attributes.ok_or_else(unknown)?)?;
+                Ok(Type::Record(record))
+            }
+            Some("Entity") => {
+                let name = (json.get("name").and_then(Value::as_str)).ok_or_else(unknown)?;
+                let parsed = name.parse().map_err(|_| unknown())?;
+                Ok(Type::Entity(parsed, self.listed_ids(name)))
+            }
+            Some("Extension") => {
+                let name = json.get("name").and_then(Value::as_str);
+                name.and_then(built_in).ok_or_else(unknown)
+            }
+            Some(name) => self.named(name)?.ok_or_else(unknown),
+            None => Err(unknown()),
+        }
+    }
+
+    fn record(&mut self, attributes: &'a Map<String, Value>) -> Result<Record, String> {
+        let attributes = attributes.iter().map(|(name, json)| {
+            let attribute = Attribute {
+                kind: self.kind(json)?,
+                is_required: json.get("required") != Some(&Value::Bool(false)),
+            };
+            Ok((name.clone(), attribute))
+        });
+        attributes.collect::<Result<_, String>>().map(Arc::new)
+    }
+
+    fn named(&mut self, name: &'a str) -> Result<Option<Type>, String> {
+        if let Some(known) = self.resolved.get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(common) = self.definition(name, "commonTypes") else {
+            return Ok(built_in(name));
+        };
+        // Cedar has refused types that contain themselves.
+        let kind = self.kind(common)?;
+        self.resolved.insert(name, kind.clone());
+        Ok(Some(kind))
+    }
+
+    /// The ids of an entity type that is an `enum`.
+    fn listed_ids(&self, name: &str) -> Option<Arc<BTreeSet<String>>> {
+        let ids = self.definition(name, "entityTypes")?.get("enum")?;
+        let ids = ids.as_array()?.iter().filter_map(Value::as_str);
+        Some(Arc::new(ids.map(str::to_owned).collect()))
+    }
+
+    fn definition(&self, name: &str, section: &str) -> Option<&'a Value> {
+        let (namespace, base) = name.rsplit_once("::").unwrap_or(("", name));
+        self.schema.get(namespace)?.get(section)?.get(base)
+    }
+}
+
+fn built_in(name: &str) -> Option<Type> {
+    Some(match name.strip_prefix("__cedar::").unwrap_or(name) {
+        "Bool" | "Boolean" => Type::Bool,
+        "Long" => Type::Long,
+        "String" => Type::String,
+        "decimal" => Type::Decimal,
+        "ipaddr" => Type::Ipaddr,
+        "datetime" => Type::Datetime,
+        "duration" => Type::Duration,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(schema: &str, action: &str) -> Vec<String> {
+        let types = ContextTypes::parse(schema).unwrap();
+        let record = types.of_action(action).unwrap();
+        (record.iter())
+            .map(|(name, attribute)| {
+                let mark = if attribute.is_required { "" } else { "?" };
+                format!("{name}{mark}: {}", attribute.kind)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_attribute_has_its_declared_type() {
+        let schema = r#"
+            entity Agent; entity Resource; entity Team in [Agent];
+            type Tags = Set<String>;
+            type Ctx = { tags: Tags, client?: { ip: ipaddr }, "odd name": Bool };
+            action deploy, "with \"quotes\"" appliesTo { principal: Agent, resource: Resource, context: Ctx };
+            action read appliesTo { principal: Agent, resource: Resource };
+            action writes;
+            action pay appliesTo { principal: Agent, resource: Resource, context: {
+                amount: Long, rate?: decimal, at: datetime, within: __cedar::duration, team: Team, name: __cedar::String,
+            } };"#;
+        let deploy = ["client?: a record", "odd name: Bool", "tags: Set<String>"];
+        assert_eq!(shown(schema, "deploy"), deploy);
+        assert_eq!(shown(schema, "with \"quotes\""), deploy);
+        assert!(shown(schema, "read").is_empty());
+        assert_eq!(
+            shown(schema, "pay"),
+            [
+                "amount: Long",
+                "at: datetime",
+                "name: String",
+                "rate?: decimal",
+                "team: Team",
+                "within: duration"
+            ]
+        );
+        let types = ContextTypes::parse(schema).unwrap();
+        assert!(types.of_action("writes").is_none() && types.of_action("none").is_none());
+    }
+
+    #[test]
+    fn a_common_type_wins_over_a_built_in_one_and_has_its_namespace() {
+        let schema = r#"
+            entity Agent; entity Resource;
+            type decimal = Long;
+            namespace Bank { type Money = { cents: Long, rate: decimal }; type ipaddr = String; entity Branch; }
+            action pay appliesTo { principal: Agent, resource: Resource, context: {
+                a: decimal, b: __cedar::decimal, c: Bank::ipaddr, d: ipaddr, e: Bank::Branch,
+            } };"#;
+        let pay = [
+            "a: Long",
+            "b: decimal",
+            "c: String",
+            "d: ipaddr",
+            "e: Bank::Branch",
+        ];
+        assert_eq!(shown(schema, "pay"), pay);
+    }
+
+    #[test]
+    fn types_that_are_made_of_each_other_are_shared() {
+        let levels: String = (1..60)
+            .map(|n| format!("type T{n} = {{ a: T{0}, b: T{0} }};\n", n - 1))
+            .collect();
+        let schema = format!("type T0 = Long;\n{levels}");
+        let json = cedar_policy::schema_str_to_json_with_resolved_types(&schema);
+        let (json, _) = json.unwrap();
+        let mut resolver = Resolver {
+            schema: &json,
+            resolved: HashMap::new(),
+        };
+        assert!(matches!(resolver.named("T59"), Ok(Some(Type::Record(_)))));
+    }
+}

@@ -1,0 +1,107 @@
+//! Every example of `docs/policies.md` is what it says.
+
+use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest, RequestOptions};
+use atlasent_authority::Policies;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+const PAGE: &str = include_str!("../../../docs/policies.md");
+
+/// A question of the page, and the answer that it promises.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case<'a> {
+    action: String,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    environment: Option<String>,
+    amount: Option<serde_json::Number>,
+    expect: Decision,
+    code: Option<String>,
+}
+
+/// The blocks of code, with the language that each names.
+fn blocks() -> Vec<(&'static str, &'static str)> {
+    let fenced = PAGE.split("\n```").skip(1).step_by(2);
+    fenced
+        .map(|block| block.split_once('\n').unwrap())
+        .collect()
+}
+
+/// The first two cells of each row whose cells are code, under this heading.
+fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {
+    let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let cells = section.lines().filter_map(|line| {
+        let (json, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
+        Some((json, rest.split_once("` |")?.0))
+    });
+    cells.collect()
+}
+
+fn ask(policies: &Policies, case: &Case<'_>) -> (Decision, Option<String>) {
+    let context = Context::parse(case.context.map_or("{}", RawValue::get)).unwrap();
+    let action = AnyAction::new(case.action.clone())
+        .unwrap()
+        .with_context(context);
+    let mut options = RequestOptions::default();
+    options.environment.clone_from(&case.environment);
+    options.amount.clone_from(&case.amount);
+    let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
+    let explanation = policies.explain(&request.with_options(options));
+    (explanation.decision, explanation.code)
+}
+
+#[test]
+fn each_value_of_the_page_becomes_what_it_says() {
+    let rows = rows("Values without a schema");
+    assert_eq!(rows.len(), 17);
+    for (json, cedar) in rows {
+        let text = format!("permit (principal, action, resource) when {{ context.v == {cedar} }};");
+        let policies = Policies::parse(&text).unwrap();
+        let context = format!(r#"{{"v": {json}}}"#);
+        let case = Case {
+            action: "act".to_owned(),
+            context: Some(serde_json::from_str(&context).unwrap()),
+            environment: None,
+            amount: None,
+            expect: Decision::Allow,
+            code: None,
+        };
+        assert_eq!(ask(&policies, &case), (Decision::Allow, None), "{json}");
+    }
+}
+
+#[test]
+fn each_case_of_the_page_has_the_answer_that_it_says() {
+    let (mut schema, mut policies, mut count) = (None, None, 0);
+    for (language, block) in blocks() {
+        match language {
+            "cedarschema" => schema = Some(block),
+            "cedar" => {
+                let builder = Policies::builder().source("page.cedar", block);
+                let builder = match schema.take() {
+                    Some(schema) => builder.schema("page.cedarschema", schema),
+                    None => builder,
+                };
+                policies = Some(builder.build().unwrap());
+            }
+            "json" => {
+                let policies = policies.as_ref().unwrap();
+                for case in serde_json::from_str::<Vec<Case<'_>>>(block).unwrap() {
+                    let (decision, code) = ask(policies, &case);
+                    let shown = (&case.action, case.context.map(RawValue::get));
+                    assert_eq!(decision, case.expect, "{shown:?}");
+                    if case.code.is_some() {
+                        assert_eq!(code, case.code, "{shown:?}");
+                    }
+                    count += 1;
+                }
+            }
+            // Compiled and run with the documentation of the tests' crate.
+            "rust" => {}
+            other => panic!("a block of `{other}`, which nothing runs"),
+        }
+    }
+    assert_eq!(count, 24);
+}
