@@ -125,6 +125,16 @@ impl Slices {
         self.any.ids()
     }
 
+    /// Whether a policy names the action, or it is an entity.
+    pub(super) fn knows_action(&self, action: &str) -> bool {
+        self.actions.contains_key(action)
+    }
+
+    /// Whether the scope of a policy leaves the action open.
+    pub(super) fn has_policies_over_any_action(&self) -> bool {
+        !self.any.is_empty()
+    }
+
     /// Each action that policies or entities name, with the slices that hold for it.
     pub(super) fn by_action(&self) -> impl Iterator<Item = (&str, &[Arc<Slice>])> {
         self.actions
@@ -202,6 +212,14 @@ impl Slice {
             _ => &mut by_resource.any,
         };
         set.add(policy.clone()).map_err(Box::new)
+    }
+
+    fn is_empty(&self) -> bool {
+        let mut by_resource = iter::once(&self.any).chain(self.fixed.values());
+        by_resource.all(|sets| {
+            let mut sets = iter::once(&sets.any).chain(sets.fixed.values());
+            sets.all(PolicySet::is_empty)
+        })
     }
 
     /// The policies in it.

@@ -134,6 +134,10 @@ async fn decide<S: Store>(
     if request.options.request_id.is_none() {
         evaluation.request_id = Some(client.request_id.clone());
     }
+    // It names files and the attributes that policies read: for callers that ask for it.
+    if request.options.explain != Some(true) {
+        evaluation.explanation.clear();
+    }
     if traced {
         evaluation.constraint_trace = Some(app.authority.policies().explain(&request).trace);
     }

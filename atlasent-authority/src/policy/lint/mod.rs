@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::rule::Rule;
 use super::{Policies, PolicyProblem};
+pub(super) use reads::paths;
 use reads::{Read, Root};
 
 impl Policies {

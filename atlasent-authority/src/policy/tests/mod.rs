@@ -2,11 +2,14 @@
 
 mod annotations;
 mod deciding;
+mod failing;
+mod limits;
 mod linting;
 mod loading;
 mod random;
 mod slicing;
 mod traces;
+mod unknown;
 
 use serde_json::Value;
 
