@@ -8,6 +8,7 @@ mod linting;
 mod loading;
 mod random;
 mod slicing;
+mod suspect;
 mod traces;
 mod unknown;
 
