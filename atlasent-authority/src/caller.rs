@@ -108,10 +108,15 @@ pub(crate) struct Attribution {
     /// The environment of the key.
     pub(crate) environment: Option<String>,
     client: Option<IpAddr>,
-    request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
 }
 
 impl Attribution {
+    /// Whether a `test` key calls.
+    pub(crate) fn is_test(&self) -> bool {
+        self.environment.as_deref() == Some("test")
+    }
+
     /// Names the caller in an event (contract, part B).
     pub(crate) fn sign(self, event: NewEvent) -> NewEvent {
         event

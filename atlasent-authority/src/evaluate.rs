@@ -133,6 +133,7 @@ impl<S: Store> LocalAuthority<S> {
         );
         let event = record::evaluation(request, &verdict, permit, self.record_context)
             .with("policy_version", policies.digest().to_owned());
+        let environment = attribution.environment.clone();
         let event = attribution.sign(event);
 
         let mut evaluation = Evaluation::new(verdict.decision);
@@ -156,6 +157,7 @@ impl<S: Store> LocalAuthority<S> {
             limit: self.permits_per_agent,
             agent,
             action: request.action_type.clone(),
+            environment,
             repeat: None,
             event,
             evaluation,
@@ -225,6 +227,8 @@ struct Change {
     limit: u64,
     agent: AgentKey,
     action: String,
+    /// The environment of the caller's API key.
+    environment: Option<String>,
     repeat: Option<Repeat>,
     event: NewEvent,
     evaluation: Evaluation,
@@ -269,7 +273,8 @@ impl Change {
             .actor_id
             .as_ref()
             .map_or("", |agent| agent.as_str());
-        if let Some(stop) = stops.denying(agent, &self.action, now) {
+        let asked = (agent, &*self.action);
+        if let Some(stop) = stops.denying(asked, self.environment.as_deref(), now) {
             self.deny_by_stop(stop, now);
         } else {
             match self.earlier(draft) {

@@ -49,6 +49,7 @@ mod ledger;
 mod local;
 mod outstanding;
 mod permit_key;
+mod permits;
 mod policy;
 mod record;
 mod replay;
@@ -76,6 +77,7 @@ pub use ledger::{Grant, Mismatch, PermitEntry, PermitState, Refusal, Revoked};
 pub use local::LocalAuthority;
 pub use outstanding::{AgentKey, Outstanding};
 pub use permit_key::{NotAPermitId, PermitId, PermitKey};
+pub use permits::{PermitFilter, PermitPage};
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Replay, ReplayKey};
 pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError};
@@ -85,5 +87,6 @@ pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
 pub use store::{
-    Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, Store, StoreError, StoreStatus,
+    Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, RateCounter, Store, StoreError,
+    StoreStatus,
 };

@@ -28,6 +28,12 @@ impl PermitKey {
         (read.len() == digest.len()).then_some(Self(digest))
     }
 
+    /// The key that is this digest.
+    #[must_use]
+    pub const fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The digest itself.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

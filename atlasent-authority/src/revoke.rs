@@ -145,6 +145,8 @@ impl<S: Store> LocalAuthority<S> {
             set_at: Timestamp::UNIX_EPOCH,
             set_by: attribution.key_id.clone(),
             expires_at: None,
+            request_id: attribution.request_id.clone(),
+            test_only: attribution.is_test(),
         };
         let change = move |draft: &mut Draft<'_>| {
             let mut stops = draft.stops();

@@ -62,6 +62,8 @@ impl<S: Store> LocalAuthority<S> {
             set_at: Timestamp::UNIX_EPOCH,
             set_by: attribution.key_id.clone(),
             expires_at: until,
+            request_id: attribution.request_id.clone(),
+            test_only: attribution.is_test(),
         };
         let change = move |draft: &mut Draft<'_>| {
             let now = draft.time();
@@ -72,6 +74,9 @@ impl<S: Store> LocalAuthority<S> {
             }
             let mut stops = draft.stops();
             stops.tidy(now);
+            if let Some(known) = stops.set_by_same_call(&stop, now) {
+                return Ok(known.clone());
+            }
             if !stops.has_room() {
                 return Err(full());
             }
@@ -107,7 +112,7 @@ impl<S: Store> LocalAuthority<S> {
         let change = move |draft: &mut Draft<'_>| {
             let now = draft.time();
             let mut stops = draft.stops();
-            let lifted = stops.lift(&id, now)?;
+            let lifted = stops.lift(&id, attribution.is_test(), now)?;
             draft.record(attribution.sign(record::stop_lifted(&lifted, reason)));
             stops.tidy(now);
             draft.keep_stops(stops);

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use atlasent::{Action as _, Agent, AnyAction, Error};
+use atlasent::{Action as _, Agent, AnyAction, Error, PermitOutcome};
 
-use crate::ledger::PermitEntry;
+use crate::ledger::{PermitEntry, Refusal};
 
 /// How many stops and recalls count at a time. More are refused, since each decision reads all.
 pub(crate) const MAX_STOPS: usize = 1_000;
@@ -94,9 +94,22 @@ pub struct Stop {
     /// When it ends by itself, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The id of the call that set it (`X-Request-ID`), so that a call that is sent again sets
+    /// nothing twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Whether a `test` key set it: then it covers only what `test` keys ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test_only: bool,
 }
 
 impl Stop {
+    /// Whether an action of an agent is covered, when a key of this environment asks.
+    fn covers(&self, agent: &str, action: &str, key_environment: Option<&str>) -> bool {
+        let reaches = !self.test_only || key_environment == Some("test");
+        reaches && self.scope.covers(agent, action)
+    }
+
     /// Whether it denies new questions at `now`, unless it was lifted.
     fn is_active(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
@@ -153,11 +166,21 @@ impl From<Stops> for Inner {
 /// Why a permit that was issued is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Killed {
-    /// Whether a stop or a recall did it.
-    pub(crate) by_stop: bool,
+    /// Whether a stop did it, and not a recall.
+    by_stop: bool,
     pub(crate) at: Timestamp,
     pub(crate) by: Option<String>,
     pub(crate) reason: String,
+}
+
+impl Killed {
+    /// Why a permit that is dead is refused.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self.by_stop {
+            true => Refusal::Stopped,
+            false => Refusal::Permit(PermitOutcome::Revoked),
+        }
+    }
 }
 
 impl Stops {
@@ -170,17 +193,24 @@ impl Stops {
     }
 
     /// The stop that denies an action of an agent, if one does.
-    pub(crate) fn denying(&self, agent: &str, action: &str, now: Timestamp) -> Option<&Stop> {
+    pub(crate) fn denying(
+        &self,
+        (agent, action): (&str, &str),
+        key_environment: Option<&str>,
+        now: Timestamp,
+    ) -> Option<&Stop> {
         self.active(now)
-            .find(|stop| stop.scope.covers(agent, action))
+            .find(|stop| stop.covers(agent, action, key_environment))
     }
 
     /// Why a permit is dead, if it is: what covers it was set after it was issued, or denies now.
     pub(crate) fn killing(&self, entry: &PermitEntry, now: Timestamp) -> Option<Killed> {
         let (agent, action) = (entry.grant.agent.as_str(), &*entry.grant.action);
+        let key_environment = entry.grant.key_environment.as_deref();
         let kept = self.0.kept.iter().find(|kept| {
             let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
-            (denies || entry.sequence <= kept.through) && kept.stop.scope.covers(agent, action)
+            (denies || entry.sequence <= kept.through)
+                && kept.stop.covers(agent, action, key_environment)
         })?;
         Some(Killed {
             by_stop: kept.kind != Kind::Recall,
@@ -188,6 +218,19 @@ impl Stops {
             by: kept.stop.set_by.clone(),
             reason: kept.stop.reason.clone(),
         })
+    }
+
+    /// The stop that the same call has set before.
+    pub(crate) fn set_by_same_call(&self, stop: &Stop, now: Timestamp) -> Option<&Stop> {
+        let same = |known: &&Stop| {
+            known.request_id == stop.request_id
+                && known.set_by == stop.set_by
+                && known.scope == stop.scope
+                && known.reason == stop.reason
+                && known.expires_at == stop.expires_at
+        };
+        stop.request_id.as_ref()?;
+        self.active(now).find(same)
     }
 
     /// Whether another stop or recall has room.
@@ -226,10 +269,12 @@ impl Stops {
         inner.longest_life = inner.longest_life.max(whole_seconds(life));
     }
 
-    /// Lifts a stop. Returns it, if it denies at `now`.
-    pub(crate) fn lift(&mut self, id: &str, now: Timestamp) -> Option<Stop> {
+    /// Lifts a stop. Returns it, if it denies at `now`. A `test` key lifts only what a `test` key
+    /// has set.
+    pub(crate) fn lift(&mut self, id: &str, by_test: bool, now: Timestamp) -> Option<Stop> {
         let kept = Arc::make_mut(&mut self.0).kept.iter_mut().find(|kept| {
-            kept.kind == Kind::Stop && kept.stop.id == id && kept.stop.is_active(now)
+            let may = kept.stop.test_only || !by_test;
+            may && kept.kind == Kind::Stop && kept.stop.id == id && kept.stop.is_active(now)
         })?;
         kept.kind = Kind::Lifted;
         Some(kept.stop.clone())

@@ -137,11 +137,9 @@ impl Change {
         let entry = entry.ok_or(Refusal::Permit(PermitOutcome::NotFound))?;
         entry.check_open(now)?;
         if let Some(killed) = draft.stops().killing(entry, now) {
+            let refusal = killed.refusal();
             entry.revoke(now, killed.by, &killed.reason);
-            return Err(match killed.by_stop {
-                true => Refusal::Stopped,
-                false => Refusal::Permit(PermitOutcome::Revoked),
-            });
+            return Err(refusal);
         }
         let policies = self.current.get();
         let digest = policies.action_digest(&entry.grant.action);

@@ -61,6 +61,50 @@ pub struct PermitInfo {
     pub rate_limit: Option<RateLimit>,
 }
 
+impl PermitInfo {
+    /// What an authority tells of a permit. The fields that it may lack are unset.
+    ///
+    /// ```
+    /// use atlasent::{PermitInfo, PermitStatus};
+    ///
+    /// let mut permit = PermitInfo::new(
+    ///     "pt_ba7816bf8f01cfea414140de5dae2223", "local", "deploy-bot", "deploy.production",
+    ///     PermitStatus::Issued, "2026-11-01T00:00:00Z", "2026-11-01T01:00:00Z",
+    /// );
+    /// permit.environment = Some("production".to_owned());
+    /// ```
+    #[must_use]
+    pub fn new(
+        id: impl Into<String>,
+        org_id: impl Into<String>,
+        actor_id: impl Into<String>,
+        action_id: impl Into<String>,
+        status: PermitStatus,
+        issued_at: impl Into<String>,
+        expires_at: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            org_id: org_id.into(),
+            actor_id: actor_id.into(),
+            action_id: action_id.into(),
+            target_id: None,
+            environment: None,
+            status,
+            issued_at: issued_at.into(),
+            expires_at: expires_at.into(),
+            consumed_at: None,
+            revoked_at: None,
+            revoked_by: None,
+            revoke_reason: None,
+            payload_hash: None,
+            decision_id: None,
+            other: OtherFields::default(),
+            rate_limit: None,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct WirePermit {
     id: String,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{
-    ApiKey, KeyRing, LocalAuthority, MemoryStore, Policies, PostgresStore, RedbStore, Store,
+    ApiKey, KeyRing, LocalAuthority, MemoryStore, Policies, PostgresStore, RateCounter, RedbStore,
+    Store,
 };
 
 use super::floor;
@@ -84,7 +85,7 @@ impl Kind {
     }
 }
 
-async fn serve(store: impl Store) {
+async fn serve(store: impl Store + RateCounter) {
     let policies = Policies::parse(POLICIES).unwrap();
     let authority = LocalAuthority::builder(policies).store(store);
     let mut key = ApiKey::of(&API_KEY.to_owned().into()).unwrap();

@@ -18,24 +18,30 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Scope {
-    /// To ask for decisions, and so for permits.
+    /// Evaluate requests, which grants permits.
     Evaluate,
-    /// To verify permits, and so to use them up.
+    /// Verify permits, which consumes them.
     Verify,
-    /// To take permits back.
+    /// Revoke permits.
     Revoke,
-    /// To read the events of the audit trail.
+    /// List permits and read them by id.
+    PermitsRead,
+    /// Set and lift stops.
+    Stop,
+    /// Read the events of the audit trail.
     AuditRead,
-    /// To have signed exports of it made.
+    /// Make signed exports of the audit trail.
     AuditExport,
 }
 
 impl Scope {
-    /// Everything.
-    pub const ALL: [Self; 5] = [
+    /// All scopes.
+    pub const ALL: [Self; 7] = [
         Self::Evaluate,
         Self::Verify,
         Self::Revoke,
+        Self::PermitsRead,
+        Self::Stop,
         Self::AuditRead,
         Self::AuditExport,
     ];
@@ -47,6 +53,8 @@ impl Scope {
             Self::Evaluate => "evaluate",
             Self::Verify => "verify",
             Self::Revoke => "revoke",
+            Self::PermitsRead => "permits.read",
+            Self::Stop => "stop",
             Self::AuditRead => "audit.read",
             Self::AuditExport => "audit.export",
         }
@@ -56,7 +64,8 @@ impl Scope {
 /// A word that names no scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no scope: use `evaluate`, `verify`, `revoke`, `audit.read` or `audit.export`",
+    "`{}` is no scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read` or \
+     `audit.export`",
     Escaped::new(.0)
 )]
 pub struct UnknownScope(String);
@@ -88,5 +97,19 @@ impl TryFrom<String> for Scope {
 impl From<Scope> for String {
     fn from(scope: Scope) -> Self {
         scope.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scope_has_its_word_and_the_error_names_them_all() {
+        let error = "everything".parse::<Scope>().unwrap_err().to_string();
+        for scope in Scope::ALL {
+            assert_eq!(scope.as_str().parse(), Ok(scope));
+            assert!(error.contains(&format!("`{scope}`")), "{error}");
+        }
     }
 }

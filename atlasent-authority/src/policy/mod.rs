@@ -223,6 +223,12 @@ impl Policies {
         self.digests.of_action(action)
     }
 
+    /// Whether the scope of a policy, the schema or the entities name an action.
+    #[cfg(feature = "server")]
+    pub(crate) fn names_action(&self, action: &str) -> bool {
+        self.slices.names_action(action)
+    }
+
     /// What is valid and yet probably not what was meant, such as a `forbid` that can never apply.
     /// Also logged at load; [`lint`](Self::lint) looks for more.
     #[must_use]

@@ -105,6 +105,11 @@ impl Slices {
         Ok(Self { any, actions })
     }
 
+    /// Whether a scope, the schema or the entities name an action.
+    pub(super) fn names_action(&self, action: &str) -> bool {
+        self.actions.contains_key(action)
+    }
+
     /// The sets that hold every policy whose scope can match these three.
     pub(super) fn select(
         &self,
@@ -123,11 +128,6 @@ impl Slices {
     /// The policies whose scope does not constrain the action.
     pub(super) fn any_ids(&self) -> Vec<&PolicyId> {
         self.any.ids()
-    }
-
-    /// Whether a policy names the action, or it is an entity.
-    pub(super) fn knows_action(&self, action: &str) -> bool {
-        self.actions.contains_key(action)
     }
 
     /// Whether the scope of a policy leaves the action open.

@@ -45,7 +45,7 @@ impl Policies {
     /// A policy over any action applies to all that the schema declares, and to every action where
     /// the set has no schema.
     pub(super) fn unknown_action(&self, action: &str) -> Option<Verdict> {
-        if self.slices.knows_action(action) {
+        if self.slices.names_action(action) {
             return None;
         }
         let over_any = self.slices.has_policies_over_any_action();

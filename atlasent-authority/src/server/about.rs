@@ -7,12 +7,11 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::Instant;
 
+use super::admission::Deadline;
 use super::app::App;
-use super::gate::{Client, in_time};
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use crate::chain::format_time;
 use crate::keys::Scope;
@@ -24,7 +23,7 @@ const METRICS_WAIT: Duration = Duration::from_secs(2);
 /// `GET /v1-api-key-self`
 pub(super) async fn key_self<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(caller): Extension<ApiCaller>,
 ) -> Response {
     #[derive(Serialize)]
     struct KeySelf<'a> {
@@ -36,15 +35,16 @@ pub(super) async fn key_self<S: Store>(
         #[serde(skip_serializing_if = "Option::is_none")]
         allowed_cidrs: Option<Vec<String>>,
         rate_limit_per_minute: u64,
-        client_ip: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_ip: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<String>,
     }
     let status = match app.status().await {
         Ok(status) => status,
-        Err(problem) => return problem.respond(&client.request_id),
+        Err(problem) => return problem.respond(&caller.request_id),
     };
-    let key = &client.key;
+    let key = &caller.key;
     let cidrs: Vec<_> = key.allowed_cidrs.iter().map(ToString::to_string).collect();
     let answer = KeySelf {
         key_id: &key.key_id,
@@ -54,7 +54,7 @@ pub(super) async fn key_self<S: Store>(
         scopes: &key.scopes,
         allowed_cidrs: Some(cidrs).filter(|cidrs| !cidrs.is_empty()),
         rate_limit_per_minute: key.rate_limit_per_minute,
-        client_ip: client.address.to_string(),
+        client_ip: caller.address.map(|address| address.to_string()),
         expires_at: key.expires_at.map(format_time),
     };
     Json(answer).into_response()
@@ -78,23 +78,22 @@ pub(super) async fn healthy() -> &'static str {
 /// `GET /readyz`: it can decide and record.
 pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
     // A change that changes nothing: it has to get as far as one that does.
-    let limit = app.settings.request_timeout;
-    let change = (app.authority.store()).commit(Timestamp::now(), Vec::new(), |_| ());
-    let error = match in_time(limit, Instant::now() + limit, change).await {
-        Ok(Ok(())) => {
-            return "ready
-"
-            .into_response();
-        }
+    let now = app.authority.clock.now();
+    let change = (app.authority.store()).commit(now, Vec::new(), |_| ());
+    let deadline = Deadline::after(app.settings.request_timeout);
+    let error = match deadline.run(change).await {
+        Ok(Ok(())) => return "ready\n".into_response(),
         Ok(Err(error)) => Some(error),
         Err(_) => None,
     };
     // Why, is in the log: this endpoint asks for no key.
     let error = error.as_ref().map(tracing::field::display);
     tracing::error!(target: "atlasent", error, "the store takes no changes");
-    let said = "the store takes no changes
-";
-    (StatusCode::SERVICE_UNAVAILABLE, said).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the store takes no changes\n",
+    )
+        .into_response()
 }
 
 /// `GET /metrics`
@@ -102,9 +101,10 @@ pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Respons
     let policies = app.authority.policies().len();
     // While the store is away, what it would say is missing; the counters of refusals matter just then.
     let store = app.authority.store();
-    let status = in_time(METRICS_WAIT, Instant::now() + METRICS_WAIT, store.status()).await;
+    let status = Deadline::after(METRICS_WAIT).run(store.status()).await;
     let status = status.ok().and_then(Result::ok);
-    let text = app.metrics.text(status, policies);
+    let now = app.authority.clock.now();
+    let text = app.metrics.text(status, policies, now);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
@@ -115,9 +115,8 @@ pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Respons
 impl<S: Store> App<S> {
     /// How much the store keeps.
     pub(super) async fn status(&self) -> Result<crate::store::StoreStatus, Problem> {
-        let limit = self.settings.request_timeout;
-        let status = self.authority.store().status();
-        let status = in_time(limit, Instant::now() + limit, status).await?;
+        let deadline = Deadline::after(self.settings.request_timeout);
+        let status = deadline.run(self.authority.store().status()).await?;
         status.map_err(|error| {
             tracing::error!(target: "atlasent", %error, "the store does not answer");
             Problem::unavailable("STORE_UNAVAILABLE", "the store does not answer: try again")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::{Authority, Evaluation};
+use atlasent::Evaluation;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::question::{self, Evaluate, Revoke};
 use crate::evaluate::Answer;
@@ -21,11 +21,11 @@ use crate::store::Store;
 /// `POST /v1-evaluate`
 pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let traced = wants_trace(request.uri().query());
-    let answered = decide(&app, &client, request, traced).await;
+    let answered = read_and_decide(&app, &client, request, traced).await;
     let wait = answered.as_ref().ok().and_then(|answer| answer.retry_after);
     let mut response = respond(answered, &client);
     if let Some(wait) = wait {
@@ -39,10 +39,10 @@ pub(super) async fn evaluate<S: Store>(
 /// tell.
 pub(super) async fn stream<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
-    let answered = decide(&app, &client, request, false).await;
+    let answered = read_and_decide(&app, &client, request, false).await;
     let events = answered.and_then(|evaluation| {
         let mut decision = serde_json::to_value(evaluation).map_err(unwritable)?;
         if let Some(fields) = decision.as_object_mut() {
@@ -68,7 +68,7 @@ pub(super) async fn stream<S: Store>(
 /// `POST /v1-verify-permit`
 pub(super) async fn verify<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -76,7 +76,7 @@ pub(super) async fn verify<S: Store>(
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts.headers, body).await?;
         let question = question::read_verify(&bytes, &client.key)?;
-        let verification = app.authority.verify(&question).await?;
+        let verification = app.authority.verify_for(client.caller(), &question).await?;
         app.metrics.verified(&verification);
         Ok::<_, Problem>(verification)
     };
@@ -86,7 +86,7 @@ pub(super) async fn verify<S: Store>(
 /// `POST /v1-revoke-permit`
 pub(super) async fn revoke<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let answered = async {
@@ -94,32 +94,47 @@ pub(super) async fn revoke<S: Store>(
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts.headers, body).await?;
         let asked = Revoke::read(&bytes, &client.key)?;
-        let revocation = app.authority.revoke(&asked.token, &asked.reason).await?;
+        let revocation = app
+            .authority
+            .revoke_for(client.caller(), &asked.token, &asked.reason)
+            .await?;
         Ok::<_, Problem>(revocation)
     };
     respond(answered.await, &client)
 }
 
-async fn decide<S: Store>(
+async fn read_and_decide<S: Store>(
     app: &App<S>,
-    client: &Client,
+    client: &ApiCaller,
     request: Request<Body>,
     traced: bool,
 ) -> Result<Evaluation, Problem> {
     client.may(Scope::Evaluate)?;
     let (parts, body) = request.into_parts();
     let bytes = body::read(&parts.headers, body).await?;
-    let Evaluate {
-        request,
-        execution_hash,
-    } = Evaluate::read(&bytes, &client.key)?;
-    let answer = app
-        .authority
-        .answer(client.caller(), &request, Some(execution_hash));
+    let question = Evaluate::read(&bytes, &client.key)?;
+    let mut evaluation = decide(app, client, &question).await?;
+    if traced {
+        let policies = app.authority.policies();
+        evaluation.constraint_trace = Some(policies.explain(&question.request).trace);
+    }
+    Ok(evaluation)
+}
+
+/// Asks the authority.
+pub(super) async fn decide<S: Store>(
+    app: &App<S>,
+    client: &ApiCaller,
+    question: &Evaluate,
+) -> Result<Evaluation, Problem> {
+    let request = &question.request;
+    let hash = Some(question.execution_hash.clone());
+    let answer = app.authority.answer(client.caller(), request, hash);
     let mut evaluation = match answer.await? {
         Answer::First(evaluation) => {
-            app.metrics
-                .decided(&request.action_type, evaluation.decision);
+            let action = &request.action_type;
+            let is_named = app.authority.policies().names_action(action);
+            app.metrics.decided(action, is_named, evaluation.decision);
             evaluation
         }
         Answer::Repeated(evaluation) => evaluation,
@@ -127,7 +142,7 @@ async fn decide<S: Store>(
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "REQUEST_ID_REUSED",
-                "another request with this `request_id` was answered before: give each its own",
+                "another request with this `request_id` was allowed before: give each its own",
             ));
         }
     };
@@ -138,13 +153,10 @@ async fn decide<S: Store>(
     if request.options.explain != Some(true) {
         evaluation.explanation.clear();
     }
-    if traced {
-        evaluation.constraint_trace = Some(app.authority.policies().explain(&request).trace);
-    }
     Ok(evaluation)
 }
 
-fn respond<T: Serialize>(answered: Result<T, Problem>, client: &Client) -> Response {
+pub(super) fn respond<T: Serialize>(answered: Result<T, Problem>, client: &ApiCaller) -> Response {
     match answered.and_then(|answer| write(&answer)) {
         Ok(response) => response,
         Err(problem) => problem.respond(&client.request_id),

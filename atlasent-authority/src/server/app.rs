@@ -1,9 +1,7 @@
 //! What the server is made of, and how it is set.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
@@ -11,8 +9,6 @@ use super::key_book::KeyBook;
 use super::metrics::Metrics;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What all requests share.
 pub(super) struct App<S> {
@@ -83,82 +79,5 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             metrics: true,
         }
-    }
-}
-
-impl Settings {
-    /// The address of the client: the peer's, or the last one that no trusted proxy has.
-    pub(super) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |address: &IpAddr| {
-            (self.trusted_proxies.iter()).any(|network| network.contains(address))
-        };
-        if !trusted(&peer) {
-            return peer;
-        }
-        let lists: Vec<&str> = (headers.get_all(FORWARDED_FOR).iter())
-            .filter_map(|list| list.to_str().ok())
-            .collect();
-        let mut address = peer;
-        for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
-            // What cannot be read was written by nobody who is trusted, so the way back ends here.
-            let Ok(hop) = hop.trim().parse::<IpAddr>() else {
-                break;
-            };
-            address = hop.to_canonical();
-            if !trusted(&address) {
-                break;
-            }
-        }
-        address
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn seen(peer: &str, trusted: &[&str], forwarded: &[&str]) -> String {
-        let settings = Settings {
-            trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
-            ..Settings::default()
-        };
-        let mut headers = HeaderMap::new();
-        for list in forwarded {
-            headers.append(FORWARDED_FOR, HeaderValue::from_str(list).unwrap());
-        }
-        let peer = peer.parse().unwrap();
-        settings.client_address(peer, &headers).to_string()
-    }
-
-    #[test]
-    fn nobody_is_believed_who_is_not_trusted() {
-        assert_eq!(seen("9.9.9.9", &[], &["1.1.1.1"]), "9.9.9.9");
-        assert_eq!(seen("9.9.9.9", &["10.0.0.0/8"], &["1.1.1.1"]), "9.9.9.9");
-    }
-
-    #[test]
-    fn the_last_address_that_is_no_proxy_is_the_clients() {
-        let proxies = ["10.0.0.0/8"];
-        assert_eq!(seen("10.0.0.1", &proxies, &["1.1.1.1"]), "1.1.1.1");
-        assert_eq!(
-            seen("10.0.0.1", &proxies, &["6.6.6.6, 1.1.1.1, 10.0.0.2"]),
-            "1.1.1.1"
-        );
-        assert_eq!(
-            seen("10.0.0.1", &proxies, &["6.6.6.6", "1.1.1.1"]),
-            "1.1.1.1"
-        );
-        assert_eq!(seen("10.0.0.1", &proxies, &["::ffff:1.1.1.1"]), "1.1.1.1");
-        assert_eq!(
-            seen("10.0.0.1", &proxies, &["1.1.1.1, nonsense"]),
-            "10.0.0.1"
-        );
-        assert_eq!(seen("10.0.0.1", &proxies, &[]), "10.0.0.1");
-        assert_eq!(
-            seen("10.0.0.1", &proxies, &["10.0.0.3, 10.0.0.2"]),
-            "10.0.0.3"
-        );
     }
 }

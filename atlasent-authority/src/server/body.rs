@@ -1,7 +1,7 @@
 //! The JSON body of a request.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
@@ -14,13 +14,8 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 
 /// The bytes of a JSON body.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-    if !is_json(headers) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "UNSUPPORTED_MEDIA_TYPE",
-            "the body has to be JSON: send `Content-Type: application/json`",
-        ));
-    }
+    check_type(headers)?;
+    check_encoding(headers)?;
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -43,13 +38,63 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Pro
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(media_type) = headers.get(header::CONTENT_TYPE) else {
-        return false;
+/// Checks that the body is said to be JSON in UTF-8: JSON on the wire has no other encoding
+/// (RFC 8259, 8.1).
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let media_type = match (all.next(), all.next()) {
+        (Some(one), None) => one.to_str().unwrap_or_default(),
+        _ => "",
     };
-    let media_type = media_type.to_str().unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    let mut parts = media_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(unsupported(
+            "the body has to be JSON: send one `Content-Type: application/json`",
+        ));
+    }
+    let charsets = parts.filter_map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| value.trim().trim_matches('"'))
+    });
+    for charset in charsets {
+        if !["utf-8", "utf8"]
+            .iter()
+            .any(|utf8| charset.eq_ignore_ascii_case(utf8))
+        {
+            return Err(unsupported(
+                "the body has to be UTF-8: send it so, and leave `charset` out of `Content-Type`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the body is not compressed: a small body could become a large one.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let lists = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is_identity = |list: &HeaderValue| {
+        list.to_str().is_ok_and(|list| {
+            let codings = list.split(',').map(str::trim);
+            (codings.filter(|coding| !coding.is_empty()))
+                .all(|coding| coding.eq_ignore_ascii_case("identity"))
+        })
+    };
+    match lists.into_iter().all(is_identity) {
+        true => Ok(()),
+        false => Err(unsupported(
+            "the body may not be compressed: send it without `Content-Encoding`",
+        )),
+    }
+}
+
+fn unsupported(message: &'static str) -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_MEDIA_TYPE",
+        message,
+    )
 }
 
 /// Reads a body as an object. A message names the field and the place, and repeats nothing of the body.

@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::app::Settings;
 use super::reload::keep_fresh;
 use super::{Server, router};
-use crate::store::Store;
+use crate::store::{RateCounter, Store};
 
 /// Where the certificate of the server and its key are, both in PEM. They are read again when they change.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub struct Listening<S: Store> {
     certificate: Option<Certificate>,
 }
 
-impl<S: Store> Server<S> {
+impl<S: Store + RateCounter> Server<S> {
     /// Takes an address, with TLS if there are files for it. Port 0 takes any free port.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl<S: Store> Server<S> {
     }
 }
 
-impl<S: Store> Listening<S> {
+impl<S: Store + RateCounter> Listening<S> {
     /// The address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

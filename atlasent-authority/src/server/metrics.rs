@@ -1,15 +1,16 @@
 //! What the server counts, for Prometheus.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use atlasent::{Decision, Verification};
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,8 +19,21 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::store::StoreStatus;
 
-/// How many actions have a series of their own. Callers choose the names, and must not choose how much memory they take.
-const ACTIONS: usize = 200;
+/// How many actions have series of their own. Policies name them, over all reloads of a process.
+const ACTIONS: usize = 1_000;
+
+/// The label of an action that no policy names, and of a value that the contract does not have.
+const OTHER: &str = "other";
+
+/// The outcomes of verifications (contract, part B).
+const OUTCOMES: [&str; 6] = [
+    "allow",
+    "deny",
+    "permit_consumed",
+    "permit_expired",
+    "permit_revoked",
+    "permit_not_found",
+];
 
 /// Upper bounds of the latencies that are told apart, in seconds.
 const BUCKETS: [f64; 12] = [
@@ -46,29 +60,65 @@ pub(super) struct Metrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Decided {
-    action: String,
-    decision: &'static str,
+    action: Label,
+    decision: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
-    outcome: String,
+    outcome: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
-    endpoint: String,
+    endpoint: Label,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Code {
-    code: &'static str,
+    code: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Endpoint {
-    endpoint: String,
+    endpoint: Label,
+}
+
+/// The value of a label. It is escaped as OpenMetrics asks for, which the exposition crate leaves
+/// to its callers: a quote or a line break would end the value, and begin a line of the caller's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Label(Cow<'static, str>);
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\\' => encoder.write_str("\\\\")?,
+                '"' => encoder.write_str("\\\"")?,
+                '\n' => encoder.write_str("\\n")?,
+                other => encoder.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Label {
+    /// A label with characters replaced at which some readers break lines, and which OpenMetrics
+    /// does not escape.
+    fn new(text: &str) -> Self {
+        let breaks_lines = |character: char| {
+            character != '\n' && (character.is_control() || "\u{2028}\u{2029}".contains(character))
+        };
+        Self(Cow::Owned(text.replace(breaks_lines, "\u{fffd}")))
+    }
+}
+
+impl From<&'static str> for Label {
+    fn from(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
 }
 
 /// The metric, which the registry shows under this name from now on.
@@ -86,7 +136,7 @@ impl Metrics {
             decisions: registered(
                 &mut registry,
                 "decisions",
-                "Evaluations by action and decision; beyond 200 actions, `other`",
+                "Evaluations by action and decision; actions that no policy names are `other`",
                 Family::default(),
             ),
             verifications: registered(
@@ -160,26 +210,35 @@ impl Metrics {
         };
         // What is to be alerted on has to be there before it happens.
         for outcome in ["loaded", "refused"] {
-            let outcome = outcome.to_owned();
+            let outcome = outcome.into();
             drop(metrics.reloads.get_or_create(&Outcome { outcome }));
         }
         for code in ["STORE_UNAVAILABLE", "TIMEOUT", "OVERLOADED"] {
+            let code = code.into();
             drop(metrics.refusals.get_or_create(&Code { code }));
         }
         metrics
     }
 
-    pub(super) fn decided(&self, action: &str, decision: Decision) {
-        let action = self.label(action);
-        let decision = decision.as_str();
+    /// Counts a decision. `is_named` says whether the policies name the action: callers choose
+    /// names, and must choose neither the series nor how much memory they take.
+    pub(super) fn decided(&self, action: &str, is_named: bool, decision: Decision) {
+        let action = match is_named {
+            true => self.action(action),
+            false => OTHER.into(),
+        };
+        let decision = decision.as_str().into();
         (self.decisions.get_or_create(&Decided { action, decision })).inc();
     }
 
     pub(super) fn verified(&self, verification: &Verification) {
-        let outcome = verification.outcome.clone().unwrap_or_default();
+        let outcome = verification.outcome.as_deref().unwrap_or_default();
+        let known = OUTCOMES.into_iter().find(|known| *known == outcome);
+        let outcome = known.unwrap_or(OTHER).into();
         self.verifications.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// Counts an answer. `endpoint` is the route that matched, never the path that was sent.
     pub(super) fn answered(
         &self,
         endpoint: &str,
@@ -187,7 +246,7 @@ impl Metrics {
         refused: Option<&'static str>,
         took: Duration,
     ) {
-        let endpoint = endpoint.to_owned();
+        let endpoint = Label::new(endpoint);
         (self.latency.get_or_create(&Endpoint {
             endpoint: endpoint.clone(),
         }))
@@ -195,12 +254,13 @@ impl Metrics {
         let status = status.as_u16();
         (self.requests.get_or_create(&Answered { endpoint, status })).inc();
         if let Some(code) = refused {
+            let code = code.into();
             self.refusals.get_or_create(&Code { code }).inc();
         }
     }
 
-    pub(super) fn reloaded(&self, outcome: &str) {
-        let outcome = outcome.to_owned();
+    pub(super) fn reloaded(&self, outcome: &'static str) {
+        let outcome = outcome.into();
         self.reloads.get_or_create(&Outcome { outcome }).inc();
     }
 
@@ -209,6 +269,7 @@ impl Metrics {
         &self,
         status: Option<StoreStatus>,
         policies: usize,
+        now: Timestamp,
     ) -> Result<String, fmt::Error> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.store_answers.set(status.is_some().into());
@@ -218,7 +279,7 @@ impl Metrics {
                 .set(number(sequence.saturating_sub(status.dropped)));
             self.sequence.set(number(sequence));
             self.cells.set(number(status.cells));
-            let ahead = status.head.time.duration_since(Timestamp::now());
+            let ahead = status.head.time.duration_since(now);
             self.ahead.set(ahead.as_secs().max(0));
         }
         self.policies.set(number(policies as u64));
@@ -227,20 +288,23 @@ impl Metrics {
         Ok(text)
     }
 
-    fn label(&self, action: &str) -> String {
+    /// The label of an action that the policies name.
+    fn action(&self, action: &str) -> Label {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         if actions.contains(action)
             || (actions.len() < ACTIONS && actions.insert(action.to_owned()))
         {
-            action.to_owned()
+            Label::new(action)
         } else {
-            "other".to_owned()
+            OTHER.into()
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::chain::ChainHead;
 
@@ -250,13 +314,13 @@ mod tests {
             dropped: 0,
             cells: 7,
         };
-        metrics.text(Some(status), 3).unwrap()
+        metrics.text(Some(status), 3, Timestamp::now()).unwrap()
     }
 
     #[test]
     fn everything_that_is_counted_is_told() {
         let metrics = Metrics::new();
-        metrics.decided("deploy", Decision::Hold);
+        metrics.decided("deploy", true, Decision::Hold);
         metrics.verified(&Verification::valid());
         metrics.answered(
             "/v1-evaluate",
@@ -288,16 +352,76 @@ mod tests {
     }
 
     #[test]
-    fn callers_do_not_choose_how_many_series_there_are() {
+    fn callers_do_not_choose_the_series() {
         let metrics = Metrics::new();
-        for n in 0..1_000 {
-            metrics.decided(&format!("action-{n}"), Decision::Deny);
+        for n in 0..5_000 {
+            metrics.decided(&format!("junk-{n}"), false, Decision::Deny);
+        }
+        metrics.decided("deploy", true, Decision::Deny);
+        let text = text(&metrics);
+        assert_eq!(text.matches("atlasent_decisions_total{").count(), 2);
+        assert!(text.contains(r#"action="other",decision="deny"} 5000"#));
+        assert!(text.contains(r#"action="deploy",decision="deny"} 1"#));
+    }
+
+    #[test]
+    fn the_number_of_series_is_bounded_over_all_reloads() {
+        let metrics = Metrics::new();
+        for n in 0..ACTIONS + 10 {
+            metrics.decided(&format!("action-{n}"), true, Decision::Deny);
         }
         let text = text(&metrics);
-        assert_eq!(
-            text.matches("atlasent_decisions_total{").count(),
-            ACTIONS + 1
-        );
-        assert!(text.contains(r#"action="other",decision="deny"} 800"#));
+        assert!(text.contains(r#"action="other",decision="deny"} 10"#));
+    }
+
+    #[test]
+    fn an_outcome_that_the_contract_does_not_have_is_other() {
+        let metrics = Metrics::new();
+        let mut verification = Verification::valid();
+        for outcome in OUTCOMES.into_iter().chain(["\"} 1\nforged 1", ""]) {
+            verification.outcome = Some(outcome.to_owned());
+            metrics.verified(&verification);
+        }
+        let text = text(&metrics);
+        assert!(text.contains(r#"atlasent_verifications_total{outcome="other"} 2"#));
+        assert_eq!(text.matches("atlasent_verifications_total{").count(), 7);
+    }
+
+    proptest! {
+        /// Whatever a label holds, it stays one value on one line, and can be read back.
+        #[test]
+        fn a_label_stays_one_value(action in "[\\x00-\\x7f\u{80}-\u{a0}\u{2028}\u{2029}é]{0,40}") {
+            let labelled_with = |action: &str| {
+                let metrics = Metrics::new();
+                metrics.decided(action, true, Decision::Deny);
+                metrics.answered(action, StatusCode::OK, None, Duration::ZERO);
+                text(&metrics)
+            };
+            let text = labelled_with(&action);
+            prop_assert_eq!(text.lines().count(), labelled_with("plain").lines().count());
+            let labelled: Vec<&str> =
+                text.split('\n').filter(|line| line.starts_with("atlasent_decisions_total{")).collect();
+            prop_assert_eq!(labelled.len(), 1);
+            let value = labelled[0].strip_prefix("atlasent_decisions_total{action=\"").unwrap();
+            let value = value.strip_suffix("\",decision=\"deny\"} 1").unwrap();
+            let mut read = String::new();
+            let mut characters = value.chars();
+            while let Some(character) = characters.next() {
+                prop_assert!(character != '"' && !character.is_control());
+                read.push(match character {
+                    '\\' => match characters.next().unwrap() {
+                        'n' => '\n',
+                        escaped => escaped,
+                    },
+                    other => other,
+                });
+            }
+            let line_breaks = |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}".contains(c));
+            let expected: String = action
+                .chars()
+                .map(|c| if line_breaks(c) { '\u{fffd}' } else { c })
+                .collect();
+            prop_assert_eq!(read, expected);
+        }
     }
 }

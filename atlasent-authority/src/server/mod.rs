@@ -1,23 +1,33 @@
 //! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the
 //! SDKs of all languages.
 //!
-//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: a place
-//! among those that are answered at a time, an API key, its networks and its rate. Behind it, each
-//! file holds the endpoints of one subject.
+//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: an API
+//! key and its networks (`caller.rs`), a place among those that are answered at a time
+//! (`admission.rs`) and the key's rate (`rate.rs`). Behind it, each file holds the endpoints of one
+//! subject.
 
 mod about;
+mod admission;
 mod answers;
 mod app;
+mod batch;
 mod body;
+mod caller;
+mod forwarded;
 mod gate;
 mod key_book;
 mod listen;
 mod metrics;
+mod permits;
 mod problem;
+mod query;
 mod question;
+mod rate;
 mod reading;
 mod reload;
+mod request_id;
 mod retention;
+mod stops;
 mod trail;
 
 use std::fmt;
@@ -27,7 +37,7 @@ use axum::Router;
 use axum::extract::{Extension, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use app::App;
 pub use app::Settings;
@@ -38,8 +48,9 @@ pub use retention::Retention;
 
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
-use crate::store::Store;
+use crate::store::{RateCounter, Store};
 use problem::Problem;
+use request_id::RequestId;
 
 /// An authority, on the wire.
 ///
@@ -63,7 +74,7 @@ pub struct Server<S: Store> {
     retention: Option<Retention>,
 }
 
-impl<S: Store> Server<S> {
+impl<S: Store + RateCounter> Server<S> {
     /// A server for an authority, that lets the holders of `keys` in and signs exports by
     /// `signing`.
     pub fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
@@ -113,7 +124,7 @@ impl<S: Store> fmt::Debug for Server<S> {
 /// Where exports are asked for, which take their time.
 const EXPORTS: &str = "/v1-audit/exports";
 
-fn router<S: Store>(app: Arc<App<S>>) -> Router {
+fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
     let mut router = Router::new()
         .route("/v1-evaluate", post(answers::evaluate::<S>))
@@ -124,6 +135,14 @@ fn router<S: Store>(app: Arc<App<S>>) -> Router {
         .route("/v1-signing-keys", get(about::signing_keys::<S>))
         .route("/v1-audit/events", get(trail::events::<S>))
         .route(EXPORTS, post(trail::export::<S>))
+        .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
+        .route("/v1/permits", get(permits::list::<S>))
+        .route("/v1/permits/revoke", post(permits::recall::<S>))
+        .route("/v1/permits/{id}", get(permits::one::<S>))
+        .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
+        .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
+        .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
+        .route("/v1/stops/{id}", delete(stops::lift::<S>))
         .method_not_allowed_fallback(wrong_method)
         .route_layer(gate)
         .route("/healthz", get(about::healthy))
@@ -140,10 +159,10 @@ async fn not_found(request: Request) -> Response {
         "NOT_FOUND",
         "there is no such endpoint",
     )
-    .respond(&gate::request_id(request.headers()))
+    .respond(&RequestId::from_headers(request.headers()).0)
 }
 
-async fn wrong_method(Extension(id): Extension<gate::RequestId>) -> Response {
+async fn wrong_method(Extension(id): Extension<RequestId>) -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",

@@ -9,7 +9,12 @@ use serde_json::value::RawValue;
 
 use super::body;
 use super::problem::Problem;
+use super::query::reason;
 use crate::keys::ApiKey;
+
+/// The longest id of a resource, and the longest other name, in characters (contract, part B).
+const MAX_RESOURCE: usize = 512;
+const MAX_NAME: usize = 256;
 
 /// A question whether an agent may do something.
 #[derive(Debug)]
@@ -50,6 +55,17 @@ impl Evaluate {
         request.resource_id = wire.resource_id;
         request.shadow = wire.shadow;
         request.options = body::parse::<RequestOptions>(bytes)?;
+        check_length("resource_id", request.resource_id.as_deref(), MAX_RESOURCE)?;
+        check_length(
+            "environment",
+            request.options.environment.as_deref(),
+            MAX_NAME,
+        )?;
+        check_length(
+            "request_id",
+            request.options.request_id.as_deref(),
+            MAX_NAME,
+        )?;
         let execution_hash =
             execution_hash_of_text(&request.action_type, request.actor_id.as_str(), context)?;
         Ok(Self {
@@ -87,6 +103,8 @@ pub(super) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, P
     if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
         request.actor_id = Agent::new(agent)?.as_str().to_owned();
     }
+    check_length("environment", wire.environment.as_deref(), MAX_NAME)?;
+    check_length("execution_hash", wire.execution_hash.as_deref(), MAX_NAME)?;
     request.environment = wire.environment;
     request.execution_hash = wire.execution_hash;
     request.require_approval = wire.require_approval;
@@ -108,9 +126,6 @@ struct WireRevoke {
     api_key: Option<String>,
 }
 
-/// The longest reason that is recorded, in bytes.
-const MAX_REASON: usize = 4_096;
-
 impl Revoke {
     pub(super) fn read(bytes: &[u8], key: &ApiKey) -> Result<Self, Problem> {
         let wire: WireRevoke = body::parse(bytes)?;
@@ -122,12 +137,7 @@ impl Revoke {
             wire.permit_token,
         )?;
         let token = token.filter(|token| !token.is_empty());
-        let reason = wire.reason.unwrap_or_default();
-        if reason.len() > MAX_REASON {
-            return Err(Problem::invalid(format!(
-                "`reason` has more than {MAX_REASON} bytes"
-            )));
-        }
+        let reason = reason(wire.reason)?;
         Ok(Self {
             token: PermitToken::new(token.ok_or_else(|| missing("decision_id"))?)?,
             reason,
@@ -163,6 +173,17 @@ fn read_context(text: &str) -> Result<Context, Problem> {
             _ => Problem::unreadable("INVALID_JSON", text),
         }
     })
+}
+
+/// Refuses a text that is longer than the contract lets it be (part B). What is recorded of a
+/// request stays small that way.
+fn check_length(name: &str, text: Option<&str>, most: usize) -> Result<(), Problem> {
+    match text {
+        Some(text) if text.chars().nth(most).is_some() => Err(Problem::invalid(format!(
+            "`{name}` has more than {most} characters"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn missing(name: &str) -> Problem {

@@ -6,10 +6,9 @@ use std::time::SystemTime;
 use std::{fs, io};
 
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
 
+use super::admission::Deadline;
 use super::app::App;
-use super::gate::in_time;
 use crate::policy::{Policies, PolicyError};
 use crate::store::Store;
 
@@ -56,13 +55,12 @@ impl PolicyFolder {
         if after != now {
             return;
         }
-        let limit = app.settings.request_timeout;
-        let deadline = Instant::now() + limit;
+        let deadline = Deadline::after(app.settings.request_timeout);
         let recorded = match read {
             Ok(policies) => {
                 let count = policies.len();
                 let replacing = app.authority.replace_policies(policies);
-                let recorded = in_time(limit, deadline, replacing).await;
+                let recorded = deadline.run(replacing).await;
                 if matches!(recorded, Ok(Ok(()))) {
                     tracing::info!(target: "atlasent", policies = count, "new policies decide");
                     app.metrics.reloaded("loaded");
@@ -75,7 +73,7 @@ impl PolicyFolder {
                 }
                 app.metrics.reloaded("refused");
                 let recording = app.authority.policies_refused(&error);
-                in_time(limit, deadline, recording).await
+                deadline.run(recording).await
             }
         };
         match recorded {

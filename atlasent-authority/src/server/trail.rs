@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app::App;
 use super::body;
-use super::gate::Client;
+use super::caller::ApiCaller;
 use super::problem::Problem;
 use crate::keys::Scope;
 use crate::store::{EventFilter, Store};
@@ -50,7 +50,7 @@ enum Types {
 /// `GET /v1-audit/events`
 pub(super) async fn events<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     uri: Uri,
 ) -> Response {
     #[derive(Serialize)]
@@ -88,7 +88,7 @@ pub(super) async fn events<S: Store>(
 /// `POST /v1-audit/exports`
 pub(super) async fn export<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ApiCaller>,
     request: Request,
 ) -> Response {
     let exported = async {

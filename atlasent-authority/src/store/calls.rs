@@ -1,7 +1,43 @@
-//! Counts of calls, minute by minute, for a store that one process has to itself.
+//! Counts of calls, minute by minute: the trait, and the counts of a store that one process has to
+//! itself.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
+
+use super::StoreError;
+
+/// Counts the calls of a minute, for the rates of API keys.
+///
+/// The server counts each call under the id of its key. A counter that several servers share
+/// enforces one rate for all of them.
+///
+/// ```
+/// use atlasent_authority::{MemoryStore, RateCounter};
+///
+/// # futures_executor::block_on(async {
+/// let counter = MemoryStore::new();
+/// assert_eq!(counter.count_call("key_1", 29_000_000).await?, 1);
+/// assert_eq!(counter.count_call("key_1", 29_000_000).await?, 2);
+/// assert_eq!(counter.count_call("key_2", 29_000_000).await?, 1);
+/// # Ok::<(), atlasent_authority::StoreError>(()) }).unwrap();
+/// ```
+pub trait RateCounter: Send + Sync + 'static {
+    /// Counts one more call under `counter` in a minute, and returns how many calls there are now.
+    /// `minute` is the number of minutes since 1970.
+    ///
+    /// Counts of past minutes may be forgotten, and need not survive a crash. When a clock is set
+    /// back, the newest minute goes on: that gives back nothing that was used up.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the call was not counted.
+    fn count_call(
+        &self,
+        counter: &str,
+        minute: i64,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
 
 /// The calls of the newest minute.
 #[derive(Debug, Default)]
@@ -14,7 +50,7 @@ struct Minute {
 }
 
 impl Calls {
-    /// Counts one more, and says how many there are.
+    /// Counts one more call, and returns how many there are.
     pub(super) fn count(&self, counter: &str, minute: i64) -> u64 {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that is set back must not give back what was used up, so the newest minute goes on.

@@ -18,6 +18,7 @@ use atlasent::Escaped;
 use jiff::Timestamp;
 
 pub use batch::{Batch, Cell, CellKey, Draft};
+pub use calls::RateCounter;
 pub use filter::EventFilter;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -28,6 +29,8 @@ pub(crate) use postgres::{KeptKey, Read};
 pub use redb::RedbStore;
 
 use crate::chain::{ChainHead, SealedEvent};
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
 
 /// A ledger and an audit chain that change together.
 ///
@@ -77,17 +80,27 @@ pub trait Store: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Counts one more call under `counter` in the minute numbered `minute`, and says how many
-    /// there are now. Counts of past minutes may be forgotten, and need not survive a crash.
+    /// At most `limit` permits whose evaluation has a sequence number below `before`, the newest
+    /// first. Some that are spent or have expired may be missing, since stores forget those.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it was not counted.
-    fn count_call(
+    /// [`StoreError`] when they cannot be read.
+    fn permits(
         &self,
-        counter: &str,
-        minute: i64,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+        before: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(PermitKey, PermitEntry)>, StoreError>> + Send;
+
+    /// The key of the permit with a public id, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be looked up.
+    fn permit_key(
+        &self,
+        id: PermitId,
+    ) -> impl Future<Output = Result<Option<PermitKey>, StoreError>> + Send;
 
     /// How much is kept.
     ///
@@ -110,7 +123,7 @@ pub struct StoreStatus {
     /// The sequence number of the last event that was dropped from the chain's beginning; 0 when
     /// none was.
     pub dropped: u64,
-    /// How many cells there are: permits, and first answers to requests with an id.
+    /// How many cells are kept: permits, answers to requests with an id, counts of agents, stops.
     pub cells: u64,
 }
 

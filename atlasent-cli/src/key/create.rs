@@ -34,7 +34,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: Which,
 
-    /// What it may be used for: evaluate, verify, revoke, audit.read or audit.export; repeatable
+    /// What it may be used for: evaluate, verify, revoke, permits.read, stop, audit.read or audit.export; repeatable
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<Scope>,
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atlasent_authority::{
-    CellKey, Draft, EventFilter, MemoryStore, PostgresStore, RedbStore, SealedEvent, Store,
-    StoreError, StoreStatus,
+    CellKey, Draft, EventFilter, MemoryStore, PermitEntry, PermitId, PermitKey, PostgresStore,
+    RateCounter, RedbStore, SealedEvent, Store, StoreError, StoreStatus,
 };
 use jiff::Timestamp;
 
@@ -103,11 +103,25 @@ impl Store for AnyStore {
         forward!(self, store => store.count_events(filter).await)
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        forward!(self, store => store.count_call(counter, minute).await)
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        forward!(self, store => store.permits(before, limit).await)
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        forward!(self, store => store.permit_key(id).await)
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         forward!(self, store => store.status().await)
+    }
+}
+
+impl RateCounter for AnyStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        forward!(self, store => store.count_call(counter, minute).await)
     }
 }

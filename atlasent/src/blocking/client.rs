@@ -8,7 +8,7 @@ use super::wait;
 use crate::audit::Event;
 use crate::client::{
     ApiKeyInfo, AuditExport, Batch, BatchAnswer, EventFilter, EventPage, PermitFilter,
-    PermitInspection, PermitPage, SigningKeys, StreamEvent,
+    PermitInspection, PermitPage, SigningKeys, StopInfo, StopScope, StreamEvent,
 };
 use crate::{
     Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, IssuerId, Permit,
@@ -222,6 +222,38 @@ impl Client {
     /// As there.
     pub fn inspect_permit(&self, id: &str) -> Result<PermitInspection, Error> {
         wait(self.0.inspect_permit(id))
+    }
+
+    /// As [`Client::set_stop`](crate::Client::set_stop).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_stop(
+        &self,
+        scope: &StopScope,
+        reason: &str,
+        expires_at: Option<&str>,
+    ) -> Result<StopInfo, Error> {
+        wait(self.0.set_stop(scope, reason, expires_at))
+    }
+
+    /// As [`Client::stops`](crate::Client::stops).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn stops(&self) -> Result<Vec<StopInfo>, Error> {
+        wait(self.0.stops())
+    }
+
+    /// As [`Client::lift_stop`](crate::Client::lift_stop).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn lift_stop(&self, id: &str, reason: &str) -> Result<StopInfo, Error> {
+        wait(self.0.lift_stop(id, reason))
     }
 
     /// As [`Client::revoke_permit_by_id`](crate::Client::revoke_permit_by_id).

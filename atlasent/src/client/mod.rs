@@ -38,6 +38,7 @@ mod retry;
 mod scalars;
 pub(crate) mod secrets;
 pub(crate) mod sse;
+mod stops;
 mod stream;
 mod stream_event;
 pub(crate) mod stream_reader;
@@ -55,6 +56,7 @@ pub use builder::ClientBuilder;
 pub use cache::DecisionCache;
 pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
 pub use permits::{PermitFilter, PermitInspection, PermitPage};
+pub use stops::{StopInfo, StopScope};
 pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
 
 use cache::Allows;

@@ -130,11 +130,19 @@ impl Transport {
     }
 
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Call, Error> {
+        self.with_body(Method::POST, path, body)
+    }
+
+    pub(super) fn delete(&self, path: &str, body: &impl Serialize) -> Result<Call, Error> {
+        self.with_body(Method::DELETE, path, body)
+    }
+
+    fn with_body(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Call, Error> {
         let mut json = Vec::new();
         body.serialize(&mut Serializer::with_formatter(&mut json, PythonFloats))
             .map_err(|error| Error::invalid(format!("it does not serialize: {error}")))?;
         Ok(Call {
-            method: Method::POST,
+            method,
             url: self.endpoint.url(path, &[])?,
             body: Some(json),
             accept: "application/json",

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use atlasent::{Authority, AuthorityExt, Code, Error, PermitOutcome, VerifyRequest};
 use atlasent_authority::{
-    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, SealedEvent, Store, StoreError,
-    StoreStatus,
+    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
+    SealedEvent, Store, StoreError, StoreStatus,
 };
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 use jiff::Timestamp;
@@ -77,8 +77,16 @@ impl Store for Faulty {
         self.store.count_events(filter).await
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        self.store.count_call(counter, minute).await
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.store.permits(before, limit).await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.store.permit_key(id).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -2,13 +2,15 @@
 
 use atlasent::Client;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, Scope};
+use atlasent_authority::{KeyRing, LocalAuthority, Scope};
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::json;
 
-use crate::support::{Answer, KEY, Served, deploy, keyed, memory, names, server, settings, stored};
+use crate::support::{
+    Answer, KEY, Served, asks, deploy, keyed, memory, names, server, settings, stored,
+};
 
 #[tokio::test]
 async fn a_key_is_told_what_it_is() {
@@ -17,7 +19,7 @@ async fn a_key_is_told_what_it_is() {
     assert_eq!(
         answer.json(),
         json!({"key_id": stored(KEY).key_id, "organization_id": "local", "org_id": "local", "environment": "test",
-            "scopes": ["evaluate", "verify", "revoke", "audit.read", "audit.export"],
+            "scopes": ["evaluate", "verify", "revoke", "permits.read", "stop", "audit.read", "audit.export"],
             "rate_limit_per_minute": 1_000_000, "client_ip": "127.0.0.1"})
     );
     assert!(!answer.text.contains(KEY));
@@ -112,6 +114,38 @@ async fn a_server_that_is_well_says_so_to_anybody() {
     Answer::of(served.bare(Method::GET, "/metrics"))
         .await
         .is_problem(404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn callers_write_nothing_into_the_metrics() {
+    let served = Served::start().await;
+    for n in 0..250 {
+        served.evaluate(&asks(&format!("junk-{n}"))).await;
+    }
+    let forged = "x\"} 1\natlasent_forged 7\n#";
+    served.evaluate(&asks(forged)).await;
+    served.verify(&json!({"permit_token": forged})).await;
+    served.get("/v1-audit/events%0aatlasent_forged").await;
+    served.evaluate(&deploy()).await;
+    let metrics = Answer::of(served.bare(Method::GET, "/metrics")).await.text;
+    assert!(!metrics.contains("forged") && !metrics.contains("junk"));
+    for line in [
+        r#"atlasent_decisions_total{action="deploy",decision="allow"} 1"#,
+        r#"atlasent_decisions_total{action="other",decision="deny"} 251"#,
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_with_quotes_and_line_breaks_stays_one_label() {
+    let policies = r#"permit (principal, action == Action::"a\"b\n\\c", resource);"#;
+    let policies = atlasent_authority::Policies::parse(policies).unwrap();
+    let served = Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await;
+    served.evaluate(&asks("a\"b\n\\c")).await;
+    let metrics = Answer::of(served.bare(Method::GET, "/metrics")).await.text;
+    let line = r#"atlasent_decisions_total{action="a\"b\n\\c",decision="allow"} 1"#;
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
 }
 
 #[tokio::test]

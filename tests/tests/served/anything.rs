@@ -120,10 +120,8 @@ impl Rules<'_> {
         let long = |name: &str| (1..=256).contains(&name.chars().count());
         self.names(|name| name.is_some_and(long))
             && self.all(&["context"], Value::is_object)
-            && self.all(
-                &["resource_id", "environment", "request_id"],
-                Value::is_string,
-            )
+            && self.all(&["resource_id"], |text| is_text(text, 512))
+            && self.all(&["environment", "request_id"], |text| is_text(text, 256))
             && self.all(
                 &["shadow", "explain", "require_approval"],
                 Value::is_boolean,
@@ -134,10 +132,10 @@ impl Rules<'_> {
 
     fn verify(&self) -> bool {
         self.names(|name| name.is_none_or(|name| name.chars().count() <= 256))
-            && self.all(
-                &["permit_token", "environment", "execution_hash"],
-                Value::is_string,
-            )
+            && self.all(&["permit_token"], Value::is_string)
+            && self.all(&["environment", "execution_hash"], |text| {
+                is_text(text, 256)
+            })
             && self.all(&["require_approval"], Value::is_boolean)
             && self.key()
     }
@@ -171,6 +169,13 @@ impl Rules<'_> {
             _ => self.export(),
         }
     }
+}
+
+/// A string of at most so many characters.
+fn is_text(value: &Value, most: usize) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.chars().count() <= most)
 }
 
 #[test]

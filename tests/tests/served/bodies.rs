@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{AGENT, Answer, KEY, Served, TARGETS, deploy, token_of};
+use crate::support::{AGENT, Answer, KEY, Served, TARGETS, deploy, keyed, token_of};
 
 const MIB: usize = 1024 * 1024;
 
@@ -137,8 +137,7 @@ async fn a_body_has_a_mebibyte_and_not_a_byte_more() {
             .into_iter()
             .map(|piece| piece.map(hyper::body::Frame::data));
         let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-        crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"))
-            .body(reqwest::Body::wrap(stream))
+        keyed(served.bare(Method::POST, "/v1-evaluate")).body(reqwest::Body::wrap(stream))
     };
     token_of(&Answer::of(chunked(MIB)).await);
     Answer::of(chunked(MIB + 1))
@@ -162,6 +161,34 @@ async fn a_length_that_is_announced_is_believed_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_compressed_is_refused() {
+    let served = Served::start().await;
+    for target in TARGETS {
+        for encoding in ["gzip", "br", "identity, gzip", "GZIP", "x"] {
+            let request = keyed(served.bare(Method::POST, target));
+            let request = request.header(CONTENT_ENCODING, encoding);
+            let answer = Answer::of(request.body(deploy().to_string())).await;
+            answer.is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
+            assert!(
+                answer.text.contains("`Content-Encoding`"),
+                "{}",
+                answer.text
+            );
+        }
+    }
+    for encoding in ["identity", "Identity", ""] {
+        let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
+        let request = request.header(CONTENT_ENCODING, encoding);
+        token_of(&Answer::of(request.body(deploy().to_string())).await);
+    }
+    let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
+    let twice = request.header(CONTENT_TYPE, "application/json");
+    Answer::of(twice.body(deploy().to_string()))
+        .await
+        .is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
+}
+
+#[tokio::test]
 async fn a_body_has_to_say_that_it_is_json() {
     let served = Served::start().await;
     let post = |kind: Option<&str>| {
@@ -176,6 +203,8 @@ async fn a_body_has_to_say_that_it_is_json() {
         "application/json",
         "Application/JSON; charset=utf-8",
         "application/json;x=y",
+        "application/json; charset=UTF-8",
+        "application/json;charset=\"utf-8\"",
     ] {
         token_of(&post(Some(kind)).await);
     }
@@ -184,6 +213,12 @@ async fn a_body_has_to_say_that_it_is_json() {
         Some("text/plain"),
         Some("application/x-www-form-urlencoded"),
         Some("application/jsonp"),
+        Some("application/json; charset=utf-16"),
+        Some("application/json; CHARSET=\"UTF-16LE\""),
+        Some("application/json; charset=iso-8859-1"),
+        Some("application/json; charset=utf-8; charset=utf-16"),
+        Some("application/json; charset="),
+        Some("application/json; charset"),
         Some(""),
     ] {
         post(kind).await.is_problem(415, "UNSUPPORTED_MEDIA_TYPE");

@@ -5,7 +5,7 @@ use atlasent::{
     Agent, AnyAction, AuthorityExt, Code, Decision, Error, EvaluateRequest, PermitOutcome,
     RequestOptions, VerifyRequest,
 };
-use atlasent_authority::{LocalAuthority, Store};
+use atlasent_authority::{LocalAuthority, RateCounter, Store};
 use atlasent_tests::Ran;
 use atlasent_tests::http::plain;
 use futures_util::TryStreamExt;
@@ -27,7 +27,7 @@ fn request(name: &'static str) -> EvaluateRequest {
     EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action(name)).unwrap()
 }
 
-async fn from_a_question_to_its_record<S: Store>(authority: LocalAuthority<S>) {
+async fn from_a_question_to_its_record<S: Store + RateCounter>(authority: LocalAuthority<S>) {
     let served = Served::of(server(authority)).await;
     let client = served.client().build().unwrap();
 

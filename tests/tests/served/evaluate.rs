@@ -25,8 +25,10 @@ async fn an_allow_has_exactly_its_fields() {
             "decision",
             "decision_id",
             "expires_at",
+            "permit_id",
             "permit_token",
             "permitted",
+            "policy_version",
             "reason",
             "request_id",
             "timestamp"
@@ -97,6 +99,7 @@ async fn a_refusal_has_exactly_its_fields_and_no_token() {
             "deny_code",
             "deny_reason",
             "permitted",
+            "policy_version",
             "reason",
             "request_id",
             "timestamp",
@@ -210,25 +213,39 @@ async fn what_needs_an_approval_waits_for_one() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_gets_the_first_answer() {
+async fn a_repeated_request_gets_the_same_permit_and_the_trail_says_so() {
     let served = Served::start().await;
-    for action in ["deploy", "release", "drop"] {
-        let body = with(
-            asks(action),
-            &json!({"request_id": format!("request-{action}")}),
-        );
-        let first = served.evaluate(&body).await;
-        let again = served.evaluate(&body).await;
-        assert_eq!(first.json(), again.json());
-        assert_eq!(first.json()["request_id"], body["request_id"]);
-        assert_eq!(first.header("retry-after"), again.header("retry-after"));
-    }
+    let body = with(deploy(), &json!({"request_id": "request-1"}));
+    let first = served.evaluate(&body).await;
+    let again = served.evaluate(&body).await;
+    assert_eq!(first.json(), again.json());
+    assert_eq!(first.json()["request_id"], "request-1");
     let events = served.events().await;
+    let kinds: Vec<_> = events.iter().map(|event| &event["type"]).collect();
     assert_eq!(
-        events.len(),
-        1 + 3,
-        "one for the policies, one for each request"
+        kinds,
+        ["policy.loaded", "evaluate.allow", "evaluate.replayed"]
     );
+    let (granted, replayed) = (&events[1]["payload"], &events[2]["payload"]);
+    assert_eq!(granted["permit_hash"], replayed["permit_hash"]);
+    assert_eq!(replayed["request_id"], "request-1");
+}
+
+#[tokio::test]
+async fn a_refused_request_is_decided_anew_under_the_same_id() {
+    let served = Served::start().await;
+    for action in ["release", "migrate", "drop", "unheard-of"] {
+        let body = with(asks(action), &json!({"request_id": format!("id-{action}")}));
+        let first = served.evaluate(&body).await.json();
+        let again = served.evaluate(&body).await.json();
+        assert_eq!(first["decision"], again["decision"]);
+        assert_ne!(first["audit_hash"], again["audit_hash"], "{action}");
+        // Another body is another question, since nothing was allowed under this id.
+        let other = with(body.clone(), &json!({"context": {"more": true}}));
+        assert_eq!(served.evaluate(&other).await.status, 200, "{action}");
+    }
+    assert_eq!(served.count("evaluate.replayed").await, 0);
+    assert_eq!(served.events().await.len(), 1 + 4 * 3);
 }
 
 #[tokio::test]
@@ -286,7 +303,8 @@ async fn a_repetition_does_not_bring_a_used_permit_back() {
         served.verify(&json!({"permit_token": token})).await.json()["valid"],
         true
     );
-    assert_eq!(token_of(&served.evaluate(&body).await), token);
+    // It is decided anew, and gets a permit of its own.
+    assert_ne!(token_of(&served.evaluate(&body).await), token);
     let again = served.verify(&json!({"permit_token": token})).await.json();
     assert_eq!(
         (&again["valid"], &again["outcome"]),

@@ -209,7 +209,7 @@ async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
 
         // A verification that is lost has used the permit up; one that was never kept has not.
         trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
-        let question = json!({"permit_token": token});
+        let question = json!({"permit_token": token, "actor_id": AGENT});
         is_trouble(&served.verify(&question).await, fault, "verify");
         trouble.lies_ahead(Call::Commit, fault, When::After, 0);
         is_trouble(&served.verify(&question).await, fault, "verify");

@@ -4,10 +4,12 @@ use std::fs;
 
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{ApiKey, KeyFile, KeyRing, Scope};
+use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::support::{Answer, KEY, Served, deploy, memory, ms, settings, stored, token_of, with};
 
@@ -165,15 +167,52 @@ async fn a_key_is_good_from_its_networks_alone() {
             .collect();
         server([changed(|key| key.allowed_cidrs = networks)])
     };
-    for networks in [&["10.0.0.0/8"][..], &["::1/128"]] {
+    for networks in [
+        &["10.0.0.0/8"][..],
+        &["::1/128"],
+        &["::/0"],
+        &["::ffff:10.0.0.0/104"],
+    ] {
         let served = Served::of(from(networks)).await;
         let answer = served.evaluate(&deploy()).await;
         answer.is_problem(403, "IP_NOT_ALLOWED");
         // Whoever stole it does not use up its rate, either.
         assert_eq!(answer.header("x-ratelimit-remaining"), None);
     }
-    let served = Served::of(from(&["10.0.0.0/8", "127.0.0.0/8"])).await;
-    token_of(&served.evaluate(&deploy()).await);
+    for networks in [
+        &["10.0.0.0/8", "127.0.0.0/8"][..],
+        &["::ffff:127.0.0.0/104"],
+    ] {
+        let served = Served::of(from(networks)).await;
+        token_of(&served.evaluate(&deploy()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_address_is_unknown_is_in_no_network() {
+    // Mounted elsewhere, without a socket that reports its peer.
+    let ask = async |key: ApiKey, method: &str, target: &str| {
+        let request = http::Request::builder().method(method).uri(target);
+        let request = request
+            .header(AUTHORIZATION, format!("Bearer {KEY}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(axum::body::Body::from(deploy().to_string()))
+            .unwrap();
+        let response = server([key]).into_router().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    for network in ["0.0.0.0/0", "0.0.0.0/32", "::/0", "::ffff:0.0.0.0/96"] {
+        let key = changed(|key| key.allowed_cidrs = vec![network.parse().unwrap()]);
+        let (status, body) = ask(key, "POST", "/v1-evaluate").await;
+        assert_eq!(status, 403, "{network}: {body}");
+        assert!(body.contains("IP_NOT_ALLOWED"), "{body}");
+    }
+    let (status, body) = ask(stored(KEY), "POST", "/v1-evaluate").await;
+    assert_eq!(status, 200, "{body}");
+    let (status, body) = ask(stored(KEY), "GET", "/v1-api-key-self").await;
+    assert!(status == 200 && !body.contains("client_ip"), "{body}");
 }
 
 #[tokio::test]
@@ -194,11 +233,27 @@ async fn a_proxy_is_believed_if_it_is_trusted() {
     let served = Served::of(server([inside()]).settings(trusting)).await;
     token_of(&ask(&served, "10.1.2.3").await);
     token_of(&ask(&served, "192.0.2.1, 10.1.2.3, 127.0.0.9").await);
+    for forwarded in [
+        "10.1.2.3:4711",
+        "[::ffff:10.1.2.3]",
+        "[::ffff:10.1.2.3]:4711",
+    ] {
+        token_of(&ask(&served, forwarded).await);
+    }
     for forwarded in ["192.0.2.1", "10.1.2.3, 192.0.2.1", "10.1.2.3, x"] {
         ask(&served, forwarded)
             .await
             .is_problem(403, "IP_NOT_ALLOWED");
     }
+    // What the client forged in a line of its own does not count because the next line is damaged.
+    let request = crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"))
+        .header("x-forwarded-for", "10.1.2.3")
+        .header(
+            "x-forwarded-for",
+            HeaderValue::from_bytes(b"caf\xe9").unwrap(),
+        );
+    let answer = Answer::of(request.body(deploy().to_string())).await;
+    answer.is_problem(403, "IP_NOT_ALLOWED");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 
 mod about;
 mod anything;
+mod batch;
 mod bodies;
 mod client;
 mod clock;
@@ -19,10 +20,12 @@ mod faults;
 mod keys;
 mod limits;
 mod names;
+mod permits;
 mod rates;
 mod reload;
 mod retention;
 mod secrets;
+mod stops;
 mod store;
 mod stream;
 mod support;

@@ -4,8 +4,8 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use atlasent_authority::{
-    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, SealedEvent, Store, StoreError,
-    StoreStatus,
+    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
+    RateCounter, SealedEvent, Store, StoreError, StoreStatus,
 };
 use jiff::Timestamp;
 
@@ -143,13 +143,29 @@ impl Store for Faulty {
         self.store.count_events(filter).await
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        self.trouble.maybe(Call::Count, When::Before).await?;
-        self.store.count_call(counter, minute).await
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.trouble.maybe(Call::Events, When::Before).await?;
+        self.store.permits(before, limit).await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.trouble.maybe(Call::Events, When::Before).await?;
+        self.store.permit_key(id).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.trouble.maybe(Call::Status, When::Before).await?;
         self.store.status().await
+    }
+}
+
+impl RateCounter for Faulty {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        self.trouble.maybe(Call::Count, When::Before).await?;
+        self.store.count_call(counter, minute).await
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use atlasent::{Client, ClientBuilder};
 use atlasent_authority::server::{KeyBook, ServeError, Server, Settings};
-use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Policies, RedbStore, Store};
+use atlasent_authority::{
+    ApiKey, KeyRing, LocalAuthority, Policies, RateCounter, RedbStore, Store,
+};
 use atlasent_tests::http::plain;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
@@ -71,7 +73,7 @@ pub(crate) async fn on_disk(folder: &Path) -> LocalAuthority<RedbStore> {
 }
 
 /// A server of an authority for the holder of [`KEY`].
-pub(crate) fn server<S: Store>(authority: LocalAuthority<S>) -> Server<S> {
+pub(crate) fn server<S: Store + RateCounter>(authority: LocalAuthority<S>) -> Server<S> {
     let ring = KeyRing::in_memory().unwrap();
     Server::new(authority, KeyBook::of([stored(KEY)]), ring)
 }
@@ -105,7 +107,7 @@ impl Served {
         Self::of(server(memory())).await
     }
 
-    pub(crate) async fn of<S: Store>(server: Server<S>) -> Self {
+    pub(crate) async fn of<S: Store + RateCounter>(server: Server<S>) -> Self {
         let listening = server.listen("127.0.0.1:0".parse().unwrap(), None);
         let listening = listening.await.unwrap();
         let address = listening.address();
@@ -275,7 +277,7 @@ pub(crate) fn names(json: &Value) -> Vec<&str> {
     names
 }
 
-/// A clock that tests set, and that goes on by so much after each look at it.
+/// A clock that tests set.
 #[derive(Clone)]
 pub(crate) struct Time(Arc<AtomicI64>);
 
@@ -292,8 +294,8 @@ impl Time {
         self.0.store(Self::NOON + seconds, Ordering::SeqCst);
     }
 
-    pub(crate) fn stepping(&self, step: i64) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+    pub(crate) fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
         let time = self.clone();
-        move || Timestamp::from_second(time.0.fetch_add(step, Ordering::SeqCst)).unwrap()
+        move || Timestamp::from_second(time.0.load(Ordering::SeqCst)).unwrap()
     }
 }

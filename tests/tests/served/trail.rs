@@ -1,19 +1,21 @@
 //! The events of the audit trail, page by page.
 
 use atlasent::client::EventFilter;
-use atlasent_authority::{LocalAuthority, RedbStore, Store};
+use atlasent_authority::{LocalAuthority, RateCounter, RedbStore, Store};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 use crate::support::{Served, Time, asks, policies, server, with};
 
 /// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a second apart.
-async fn eventful<S: Store>(store: S, count: usize) -> Served {
+async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
+    let time = Time::new();
     let authority = LocalAuthority::builder(policies())
         .store(store)
-        .clock(Time::new().stepping(1));
+        .clock(time.clock());
     let served = Served::of(server(authority.build().await.unwrap())).await;
     for n in 0..count {
+        time.set(n as i64 + 1);
         let action = if n % 2 == 0 { "drop" } else { "deploy" };
         let agent = json!({"actor_id": format!("bot {}", n % 3)});
         assert_eq!(
@@ -32,7 +34,7 @@ fn sequences(page: &Value) -> Vec<u64> {
         .collect()
 }
 
-async fn pages<S: Store>(store: S) {
+async fn pages<S: Store + RateCounter>(store: S) {
     let served = eventful(store, 16).await;
     for limit in [1, 2, 5, 16, 17, 18] {
         let mut all = Vec::new();

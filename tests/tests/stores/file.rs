@@ -163,7 +163,7 @@ async fn fill(folder: &Path) {
 async fn issue_big(store: &RedbStore, name: &str) -> Result<(), StoreError> {
     let key = key(name);
     let change = move |draft: &mut Draft<'_>| {
-        draft.keep_permit(key, entry(draft.time()));
+        draft.keep_permit(key, entry(draft));
         draft.record(NewEvent::new("evaluate.allow").with("context", "x".repeat(100_000)));
     };
     store.commit(at(0), cell(name), change).await

@@ -74,7 +74,18 @@ every_store_keeps! {
         another_body_under_the_same_id_has_no_answer,
         another_caller_with_the_same_id_gets_her_own,
         many_at_once_with_one_id_get_one_permit,
+        once_its_permit_is_used_the_request_is_a_new_one,
         after_its_time_the_request_is_a_new_one;
+    standing:
+        a_permit_does_not_outlive_the_policies_that_granted_it,
+        an_answer_does_not_outlive_the_policies_that_gave_it,
+        a_stop_denies_what_it_covers_and_nothing_else,
+        a_permit_that_was_out_stays_dead_after_the_stop,
+        a_stop_with_an_end_ends,
+        of_evaluations_beside_a_stop_none_that_comes_after_it_is_allowed,
+        what_is_out_can_be_taken_back_by_agent_and_by_event,
+        an_agent_with_too_many_permits_gets_no_more_and_others_do,
+        permits_are_listed_and_found_by_their_ids;
     calls:
         calls_are_counted_one_by_one,
         a_clock_that_is_behind_gives_nothing_back;
@@ -87,4 +98,6 @@ durable_stores_keep! {
         everything_is_found_again,
         an_answer_can_be_had_again,
         a_permit_that_was_used_stays_used;
+    standing:
+        stops_and_counts_outlive_the_process;
 }

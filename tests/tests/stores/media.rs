@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use atlasent_authority::{LocalAuthority, MemoryStore, PostgresStore, RedbStore, Store};
+use atlasent_authority::{
+    LocalAuthority, MemoryStore, PostgresStore, RateCounter, RedbStore, Store,
+};
 use atlasent_tests::postgres::PrivatePostgres;
 use tempfile::TempDir;
 
@@ -10,7 +12,7 @@ use crate::support::{Time, permit_all};
 
 /// A medium that nothing else uses.
 pub(crate) trait Medium: Sized + Send + Sync + 'static {
-    type Store: Store;
+    type Store: Store + RateCounter;
 
     /// Whether cells whose time is over are forgotten before room is needed.
     const TIDIES: bool = true;

@@ -61,12 +61,12 @@ impl Time {
     }
 }
 
-/// A permit that is good for 10 seconds.
-pub(crate) fn entry(now: Timestamp) -> PermitEntry {
-    PermitEntry::issue(
-        Grant::of(&request(), None),
-        now + SignedDuration::from_secs(10),
-    )
+/// A permit that is good for 10 seconds, and that the next event issues.
+pub(crate) fn entry(draft: &Draft<'_>) -> PermitEntry {
+    let grant = Grant::of(&request(), None, permit_all().action_digest("deploy"));
+    let event = ("event", draft.head().sequence + 1);
+    let end = draft.time() + SignedDuration::from_secs(10);
+    PermitEntry::issue(grant, event, draft.time(), end)
 }
 
 /// Keeps a permit and an event.
@@ -77,7 +77,7 @@ pub(crate) async fn issue(
 ) -> Result<(), StoreError> {
     let key = key(name);
     let change = move |draft: &mut Draft<'_>| {
-        draft.keep_permit(key, entry(draft.time()));
+        draft.keep_permit(key, entry(draft));
         draft.record(NewEvent::new("evaluate.allow"));
     };
     store.commit(now, cell(name), change).await

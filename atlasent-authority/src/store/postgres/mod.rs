@@ -5,6 +5,7 @@
 
 mod counter;
 mod link;
+mod permits;
 mod reader;
 mod rows;
 mod schema;
@@ -24,8 +25,10 @@ pub(crate) use self::reader::{KeptKey, Read};
 use self::reader::{Page, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
-use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
 
 /// How many calls and questions wait at most before those who bring more have to wait themselves.
 const WAITING: usize = 4_096;
@@ -172,15 +175,29 @@ impl Store for PostgresStore {
         self.read(|done| Read::Count(filter, done)).await
     }
 
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.read(|done| Read::Permits(before, limit, done)).await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.read(|done| Read::PermitKey(id, done)).await
+    }
+
+    async fn status(&self) -> Result<StoreStatus, StoreError> {
+        self.read(Read::Status).await
+    }
+}
+
+impl RateCounter for PostgresStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         let (done, number) = oneshot::channel();
         let call = Call::new(counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
         number.await.map_err(|_| closed())?
-    }
-
-    async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.read(Read::Status).await
     }
 }
 

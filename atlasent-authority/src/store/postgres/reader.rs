@@ -12,8 +12,11 @@ use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::link::{Link, Purpose, Session};
+use super::permits;
 use super::rows::{EVENT, head_of, sealed, signed, to_text, unsigned};
 use crate::chain::SealedEvent;
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
 use crate::store::{EventFilter, StoreError, StoreStatus};
 
 /// A whole trail may take a while.
@@ -29,6 +32,10 @@ pub(crate) enum Read {
     Events(Page, Done<Vec<Arc<SealedEvent>>>),
     Count(EventFilter, Done<u64>),
     Status(Done<StoreStatus>),
+    /// Permits that were issued before an event, at most so many, the newest first.
+    Permits(u64, usize, Done<Vec<(PermitKey, PermitEntry)>>),
+    /// The key of the permit with a public id.
+    PermitKey(PermitId, Done<Option<PermitKey>>),
     /// The API keys, as JSON, in the order in which they were made.
     ApiKeys(Done<Vec<String>>),
     /// An API key to keep.
@@ -83,6 +90,13 @@ impl<'a> Reader<'a> {
                 Some(Read::Status(done)) => {
                     let _ = done.send(self.status().await);
                 }
+                Some(Read::Permits(before, limit, done)) => {
+                    let _ = done.send(self.permits(before, limit).await);
+                }
+                Some(Read::PermitKey(id, done)) => {
+                    let ask = async |session: &Session| permits::key_of(session, id).await;
+                    let _ = done.send(self.ask(ask).await);
+                }
                 Some(Read::ApiKeys(done)) => {
                     let _ = done.send(self.ask(api_keys).await);
                 }
@@ -92,6 +106,17 @@ impl<'a> Reader<'a> {
                 None => return,
             }
         }
+    }
+
+    async fn permits(
+        &mut self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        let rows = self
+            .ask(async |session| permits::before(session, before, limit).await)
+            .await?;
+        permits::read(self.link, &rows)
     }
 
     async fn status(&mut self) -> Result<StoreStatus, StoreError> {

@@ -5,7 +5,7 @@ use crate::chain::ChainHead;
 use crate::store::StoreError;
 
 /// What leads from each version to the next one. Those that were released never change.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Held by whoever migrates, so that of several processes that start at once one does.
 const LOCK: i64 = 0x61746C_6173656E;

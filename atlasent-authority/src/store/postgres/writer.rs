@@ -31,8 +31,8 @@ const APPEND: &str = "\
     INSERT INTO atlasent_events (sequence, kind, actor_id, occurred_at, previous_hash, hash, payload) \
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])";
 const KEEP: &str = "\
-    INSERT INTO atlasent_cells (key, value, expires_at) \
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[]) \
+    INSERT INTO atlasent_cells (key, value, expires_at, issued) \
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[]) \
     ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
 const FORGET: &str = "\
     DELETE FROM atlasent_cells WHERE key IN ( \
@@ -225,7 +225,10 @@ impl Open {
                     &events.payload,
                 ],
             ),
-            client.execute(&self.keep, &[&cells.key, &cells.value, &cells.expires_at]),
+            client.execute(
+                &self.keep,
+                &[&cells.key, &cells.value, &cells.expires_at, &cells.issued],
+            ),
             client.execute(&self.forget, &[&changes.over, &changes.most]),
             client.execute(
                 &self.advance,
@@ -266,6 +269,7 @@ struct Cells {
     key: Vec<Vec<u8>>,
     value: Vec<String>,
     expires_at: Vec<i64>,
+    issued: Vec<Option<i64>>,
 }
 
 impl<'a> Changes<'a> {
@@ -285,6 +289,10 @@ impl<'a> Changes<'a> {
             cells.key.push(key.to_bytes().to_vec());
             cells.value.push(serde_json::to_string(cell)?);
             cells.expires_at.push(cell.expires_at().as_microsecond());
+            let permit = cell.permit();
+            cells
+                .issued
+                .push(permit.map(|entry| signed(entry.sequence)));
         }
         let head = batch.head();
         let over = head.time.checked_sub(REMEMBERED);

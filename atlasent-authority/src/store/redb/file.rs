@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadableTable};
 
-use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, json};
+use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, json};
 use crate::chain::ChainHead;
 use crate::files::private;
 use crate::store::StoreError;
@@ -92,6 +92,8 @@ pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
             }
         }
     }
+    // Files of earlier releases lack it.
+    transaction.open_table(PERMITS)?;
     transaction.commit()?;
     Ok(database)
 }

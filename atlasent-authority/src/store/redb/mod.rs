@@ -3,6 +3,7 @@
 //! One thread writes. Changes that come while it waits for the disk share its next transaction, and its one `fsync`.
 
 mod file;
+mod permits;
 mod tables;
 mod write;
 
@@ -19,8 +20,10 @@ use self::file::File;
 use self::tables::{CELLS, EVENTS, META, dropped, head, passes, sealed};
 use super::calls::Calls;
 use super::group::{self, Group};
-use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
 
 /// Permits and events in one file.
 ///
@@ -161,8 +164,18 @@ impl Store for RedbStore {
         .await
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.read(move |database| permits::before(database, before, limit))
+            .await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.read(move |database| permits::key_of(database, id))
+            .await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
@@ -177,6 +190,12 @@ impl Store for RedbStore {
             })
         })
         .await
+    }
+}
+
+impl RateCounter for RedbStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        Ok(self.calls.count(counter, minute))
     }
 }
 

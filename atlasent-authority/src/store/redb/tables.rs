@@ -14,6 +14,8 @@ pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("m
 pub(super) const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
 /// Which cells are over when, in microseconds since 1970.
 pub(super) const EXPIRY: TableDefinition<'_, (i64, &[u8; 33]), ()> = TableDefinition::new("expiry");
+/// The permits by the sequence numbers of the events that issued them.
+pub(super) const PERMITS: TableDefinition<'_, u64, &[u8; 33]> = TableDefinition::new("permits");
 pub(super) const EVENTS: TableDefinition<'_, u64, StoredEvent<'_>> = TableDefinition::new("events");
 
 /// Kind, agent or nothing, time, previous hash, hash, payload.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use redb::{Database, ReadableTable};
 
 use super::file::File;
-use super::tables::{CELLS, EVENTS, EXPIRY, META, dropped, head, json, parse};
+use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS, dropped, head, json, parse};
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, REMEMBERED, StoreError};
 
@@ -57,10 +57,14 @@ pub(super) fn save(
     let mut cells = transaction.open_table(CELLS)?;
     let mut expiry = transaction.open_table(EXPIRY)?;
     let mut events = transaction.open_table(EVENTS)?;
+    let mut permits = transaction.open_table(PERMITS)?;
     for (key, cell) in batch.cells() {
         let key = key.to_bytes();
         if cells.insert(&key, json(cell)?.as_bytes())?.is_none() {
             expiry.insert((cell.expires_at().as_microsecond(), &key), ())?;
+            if let Some(entry) = cell.permit() {
+                permits.insert(entry.sequence, &key)?;
+            }
         }
     }
     for event in batch.events() {
@@ -83,13 +87,15 @@ pub(super) fn save(
     }
     meta.insert("head", &*json(batch.head())?)?;
     // Twice as many as come in, so that whatever has piled up shrinks.
-    forget(&mut cells, &mut expiry, batch.head().time, 2 * changes + 16)
+    let (time, most) = (batch.head().time, 2 * changes + 16);
+    forget(&mut cells, &mut expiry, &mut permits, time, most)
 }
 
 /// Forgets the cells whose time is over for long.
 pub(super) fn forget(
     cells: &mut redb::Table<'_, &[u8; 33], &[u8]>,
     expiry: &mut redb::Table<'_, (i64, &[u8; 33]), ()>,
+    permits: &mut redb::Table<'_, u64, &[u8; 33]>,
     time: Timestamp,
     most: usize,
 ) -> Result<(), redb::Error> {
@@ -113,10 +119,15 @@ pub(super) fn forget(
             .get(&key)?
             .map(|cell| parse(cell.value()))
             .transpose()?;
-        let later = again.map(|cell: Cell| cell.expires_at().as_microsecond());
-        match later.filter(|later| *later > over) {
-            Some(later) => drop(expiry.insert((later, &key), ())?),
-            None => drop(cells.remove(&key)?),
+        let later = again.as_ref().map(|cell: &Cell| cell.expires_at());
+        let later = later.map(Timestamp::as_microsecond);
+        if let Some(later) = later.filter(|later| *later > over) {
+            expiry.insert((later, &key), ())?;
+            continue;
+        }
+        cells.remove(&key)?;
+        if let Some(entry) = again.as_ref().and_then(Cell::permit) {
+            permits.remove(entry.sequence)?;
         }
     }
     Ok(())

@@ -97,7 +97,7 @@ async fn apply(store: &impl Store, step: Step, now: i64) -> bool {
         };
         let done = match step {
             Step::Issue(permit) => {
-                draft.keep_permit(key(&name(permit)), entry(now));
+                draft.keep_permit(key(&name(permit)), entry(draft));
                 true
             }
             Step::Use(permit) => end(draft, permit, PermitState::Consumed),
@@ -105,7 +105,7 @@ async fn apply(store: &impl Store, step: Step, now: i64) -> bool {
             Step::Swap(used, new) => {
                 let done = end(draft, used, PermitState::Consumed);
                 if done {
-                    draft.keep_permit(key(&name(new)), entry(now));
+                    draft.keep_permit(key(&name(new)), entry(draft));
                 }
                 done
             }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use atlasent_authority::Store;
+use atlasent_authority::{RateCounter, Store};
 
 use crate::media::Medium;
 use crate::support::{CROWD, crowd};
 
 /// Counts in a crowd, ten times each, and returns all numbers in order.
-pub(crate) async fn count<S: Store>(
+pub(crate) async fn count<S: Store + RateCounter>(
     stores: &[Arc<S>],
     counter: &'static str,
     minute: i64,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atlasent_authority::{Draft, EventFilter, NewEvent, PermitState, Store};
+use atlasent_authority::{Draft, EventFilter, NewEvent, PermitState, RateCounter, Store};
 use atlasent_tests::{Driven, drive, quiet_panics};
 
 use crate::media::Medium;
@@ -14,7 +14,7 @@ pub(crate) async fn a_change_is_kept_whole(medium: impl Medium) {
     let reads = [cell("a"), cell("b")].concat();
     let change = |draft: &mut Draft<'_>| {
         for name in ["a", "b"] {
-            draft.keep_permit(key(name), entry(draft.time()));
+            draft.keep_permit(key(name), entry(draft));
             draft.record(NewEvent::new("evaluate.allow"));
         }
         draft.head().sequence
@@ -35,7 +35,7 @@ pub(crate) async fn a_change_that_panics_keeps_nothing_and_harms_nobody_after(me
     // In memory the caller's own thread panics; elsewhere it is not hers.
     let happened = tokio::spawn(async move {
         let change = |draft: &mut Draft<'_>| {
-            draft.keep_permit(key("half"), entry(draft.time()));
+            draft.keep_permit(key("half"), entry(draft));
             draft.record(NewEvent::new("evaluate.allow"));
             panic!("scripted")
         };

@@ -7,3 +7,4 @@ pub(crate) mod changes;
 pub(crate) mod permits;
 pub(crate) mod reopened;
 pub(crate) mod replays;
+pub(crate) mod standing;

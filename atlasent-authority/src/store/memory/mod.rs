@@ -4,17 +4,19 @@
 //! oldest one is dropped: the rest of the chain still verifies, and shows by its sequence numbers that it
 //! does not begin at the beginning.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod ledger;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use self::ledger::Ledger;
 use super::calls::Calls;
-use super::{Batch, Cell, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
+use super::{Batch, CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
 use crate::ledger::PermitEntry;
-use crate::permit_key::PermitKey;
-use crate::replay::ReplayKey;
+use crate::permit_key::{PermitId, PermitKey};
 
 /// Permits and events in memory.
 #[derive(Debug)]
@@ -27,13 +29,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Inner {
-    cells: HashMap<CellKey, Cell>,
-    /// The cells in the order of their ends.
-    ends: BTreeSet<(Timestamp, CellKey)>,
-    /// The cells that open nothing any more, and may go when room is needed.
-    spent: VecDeque<CellKey>,
-    /// The answers that depend on a permit.
-    replays: HashMap<PermitKey, ReplayKey>,
+    ledger: Ledger,
     events: VecDeque<Arc<SealedEvent>>,
     head: ChainHead,
     dropped: u64,
@@ -46,18 +42,15 @@ impl MemoryStore {
         Self::with_limits(100_000, 100_000)
     }
 
-    /// Room for `permits` permits, counting also the answers to requests with an id and the agents
-    /// that have permits, and for the newest `events` events.
+    /// Room for `permits` permits, counting also the answers to requests with an id, and for the
+    /// newest `events` events.
     #[must_use]
     pub fn with_limits(permits: usize, events: usize) -> Self {
         Self {
             cell_limit: permits,
             event_limit: events.max(1),
             inner: Mutex::new(Inner {
-                cells: HashMap::new(),
-                ends: BTreeSet::new(),
-                spent: VecDeque::new(),
-                replays: HashMap::new(),
+                ledger: Ledger::default(),
                 events: VecDeque::new(),
                 head: ChainHead::genesis("local"),
                 dropped: 0,
@@ -86,12 +79,12 @@ impl Store for MemoryStore {
         change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut inner = self.lock();
-        let read = (reads.iter()).filter_map(|key| Some((*key, inner.cells.get(key)?.clone())));
+        let read = (reads.iter()).filter_map(|key| Some((*key, inner.ledger.get(*key)?.clone())));
         let mut batch = Batch::new(inner.head.clone(), read);
         let result = change(&mut batch.draft(now));
-        inner.make_room(&batch, self.cell_limit)?;
-        inner.keep(batch, self.event_limit);
-        inner.tidy(self.cell_limit);
+        inner.ledger.make_room(&batch, self.cell_limit)?;
+        inner.ledger.keep(&batch, self.cell_limit);
+        inner.append_all(batch, self.event_limit);
         Ok(result)
     }
 
@@ -116,8 +109,18 @@ impl Store for MemoryStore {
         Ok(count as u64)
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        let inner = self.lock();
+        let older = inner.ledger.permits(before).take(limit);
+        Ok(older.map(|(key, entry)| (key, entry.clone())).collect())
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        Ok(self.lock().ledger.key_of(id))
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
@@ -125,8 +128,14 @@ impl Store for MemoryStore {
         Ok(StoreStatus {
             head: inner.head.clone(),
             dropped: inner.dropped,
-            cells: inner.cells.len() as u64,
+            cells: inner.ledger.cells() as u64,
         })
+    }
+}
+
+impl RateCounter for MemoryStore {
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        Ok(self.calls.count(counter, minute))
     }
 }
 
@@ -136,97 +145,7 @@ impl Inner {
         self.events.range(newer..)
     }
 
-    /// Forgets what may be forgotten until the new cells of a batch have room.
-    fn make_room(&mut self, batch: &Batch, limit: usize) -> Result<(), StoreError> {
-        let new = batch
-            .cells()
-            .filter(|(key, _)| !self.cells.contains_key(key))
-            .count();
-        while new > 0 && self.cells.len() + new > limit {
-            if !self.forget_one(batch) {
-                return Err(StoreError::Full {
-                    permits: self.cells.len(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets a cell whose time is over, else the oldest one that is spent.
-    fn forget_one(&mut self, batch: &Batch) -> bool {
-        let over = self
-            .ends
-            .first()
-            .filter(|(end, _)| *end <= batch.head().time);
-        if let Some(key) = over.map(|(_, key)| *key) {
-            return self.forget(key);
-        }
-        // A cell may have gone by the other way, or have come to life again.
-        while let Some(key) = self.spent.pop_front() {
-            if self.is_spent(key) {
-                return self.forget(key);
-            }
-        }
-        false
-    }
-
-    /// Whether forgetting a cell early opens nothing: a permit that is used up is as good as an
-    /// unknown one, and so is the answer that depends on it.
-    fn is_spent(&self, key: CellKey) -> bool {
-        match self.cells.get(&key) {
-            Some(Cell::Permit(entry)) => entry.is_spent(),
-            Some(Cell::Replay(replay)) => replay
-                .permit
-                .is_none_or(|permit| self.is_gone_or_spent(permit)),
-            Some(Cell::Agent(outstanding)) => outstanding.is_empty(),
-            Some(Cell::Stops(_)) | None => false,
-        }
-    }
-
-    fn is_gone_or_spent(&self, permit: PermitKey) -> bool {
-        let cell = self.cells.get(&CellKey::Permit(permit));
-        cell.and_then(Cell::permit)
-            .is_none_or(PermitEntry::is_spent)
-    }
-
-    fn forget(&mut self, key: CellKey) -> bool {
-        let Some(cell) = self.cells.remove(&key) else {
-            return false;
-        };
-        self.ends.remove(&(cell.expires_at(), key));
-        match (key, cell) {
-            (CellKey::Permit(permit), _) => {
-                let replay = self.replays.remove(&permit);
-                self.spent.extend(replay.map(CellKey::Replay));
-            }
-            (_, Cell::Replay(replay)) => {
-                let permit = replay.permit;
-                permit.map(|permit| self.replays.remove(&permit));
-            }
-            _ => {}
-        }
-        true
-    }
-
-    fn keep(&mut self, batch: Batch, event_limit: usize) {
-        for (key, cell) in batch.cells() {
-            if let Some(former) = self.cells.insert(key, cell.clone()) {
-                self.ends.remove(&(former.expires_at(), key));
-            }
-            self.ends.insert((cell.expires_at(), key));
-            if let (CellKey::Replay(replay), Cell::Replay(answer)) = (key, cell)
-                && let Some(permit) = answer.permit
-            {
-                self.replays.insert(permit, replay);
-            }
-            if self.is_spent(key) {
-                self.spent.push_back(key);
-                if let CellKey::Permit(permit) = key {
-                    let replay = self.replays.get(&permit).copied();
-                    self.spent.extend(replay.map(CellKey::Replay));
-                }
-            }
-        }
+    fn append_all(&mut self, batch: Batch, event_limit: usize) {
         for event in batch.events() {
             self.append(Arc::clone(event), event_limit);
         }
@@ -240,15 +159,6 @@ impl Inner {
             }
         }
         self.head = batch.into_head();
-    }
-
-    /// Cells that went by their time still stand among those that are spent.
-    fn tidy(&mut self, limit: usize) {
-        if self.spent.len() > limit.saturating_mul(2).saturating_add(1_000) {
-            let spent = std::mem::take(&mut self.spent);
-            let left = spent.into_iter().filter(|key| self.is_spent(*key));
-            self.spent = left.collect();
-        }
     }
 
     fn append(&mut self, event: Arc<SealedEvent>, limit: usize) {
@@ -302,7 +212,8 @@ mod tests {
         let change = move |draft: &mut Draft<'_>| {
             let expires_at = draft.time() + jiff::SignedDuration::from_secs(10);
             let grant = Grant::of(&request, None, "digest");
-            let mut entry = PermitEntry::issue(grant, ("event", 1), draft.time(), expires_at);
+            let event = ("event", draft.head().sequence + 1);
+            let mut entry = PermitEntry::issue(grant, event, draft.time(), expires_at);
             entry.state = state;
             draft.keep_permit(key, entry);
             draft.record(NewEvent::new("evaluate.allow"));
@@ -356,8 +267,8 @@ mod tests {
             keep(&store, &n.to_string(), 0, PermitState::Consumed).unwrap();
         }
         let inner = store.lock();
-        assert!(inner.ends.len() <= 10 && inner.spent.len() <= 1_021);
-        assert_eq!(inner.cells.len(), 10);
+        assert!(inner.ledger.remembered() <= 1_021);
+        assert_eq!(inner.ledger.cells(), 10);
     }
 
     #[test]

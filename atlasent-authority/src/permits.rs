@@ -1,0 +1,302 @@
+//! The ledger as data: permits by their public ids, and lists of them. Nothing here opens anything.
+
+use atlasent::{Error, PermitInfo, PermitStatus, PermitToken};
+use jiff::Timestamp;
+
+use crate::caller::Caller;
+use crate::chain::format_time;
+use crate::ledger::{PermitEntry, Refusal};
+use crate::local::{LocalAuthority, unavailable};
+use crate::permit_key::{PermitId, PermitKey};
+use crate::stops::Stops;
+use crate::store::{CellKey, Draft, Store};
+
+/// How many permits are read at a time.
+const AT_ONCE: usize = 1_000;
+
+/// Which permits are asked for. Without any of these, all.
+///
+/// ```
+/// use atlasent::PermitStatus;
+/// use atlasent_authority::PermitFilter;
+///
+/// let filter = PermitFilter::default().status(PermitStatus::Issued).agent("deploy-bot");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct PermitFilter {
+    status: Option<PermitStatus>,
+    agent: Option<String>,
+    action: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl PermitFilter {
+    /// Only permits with this status. A second call replaces the first.
+    pub fn status(mut self, status: PermitStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Only permits of this agent. A second call replaces the first.
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = Some(agent.into());
+        self
+    }
+
+    /// Only permits for this action. A second call replaces the first.
+    pub fn action(mut self, action: impl Into<String>) -> Self {
+        self.action = Some(action.into());
+        self
+    }
+
+    /// Only permits that were issued at or after this time. Of two calls, the later time holds.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        // `None` is before every time.
+        self.since = self.since.max(Some(time));
+        self
+    }
+
+    /// Only permits that were issued at or before this time. Of two calls, the earlier time holds.
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.until = Some(self.until.map_or(time, |until| until.min(time)));
+        self
+    }
+
+    fn passes(&self, entry: &PermitEntry) -> bool {
+        let agent = (self.agent.as_deref()).is_none_or(|agent| agent == entry.grant.agent.as_str());
+        let action = (self.action.as_deref()).is_none_or(|action| action == entry.grant.action);
+        let until = self.until.is_none_or(|until| entry.issued_at <= until);
+        agent && action && until
+    }
+}
+
+/// A page of permits, the newest first.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PermitPage {
+    /// The permits.
+    pub permits: Vec<PermitInfo>,
+    /// How many permits all pages hold.
+    pub total: u64,
+    /// The next page starts before this sequence number. Unset on the last page.
+    pub next: Option<u64>,
+}
+
+/// What a permit is judged by when it is looked at.
+pub(crate) struct Look {
+    org_id: String,
+    pub(crate) now: Timestamp,
+    stops: Stops,
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// A page of the permits that pass a filter, the newest first. `before` is where the page
+    /// starts: [`PermitPage::next`] of the page before, or `u64::MAX`.
+    ///
+    /// The ledger forgets permits some time after they have expired.
+    ///
+    /// ```
+    /// # use atlasent::{AnyAction, AuthorityExt, PermitStatus};
+    /// # use atlasent_authority::{LocalAuthority, PermitFilter, Policies};
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::in_memory(policies)?;
+    /// let permit = authority.protect("bot", AnyAction::new("deploy")?).await?;
+    ///
+    /// let page = authority.permits(&PermitFilter::default().agent("bot"), u64::MAX, 50).await?;
+    /// assert_eq!(page.permits[0].id, permit.id());
+    /// assert_eq!(page.permits[0].status, PermitStatus::Consumed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the ledger cannot be read.
+    pub async fn permits(
+        &self,
+        filter: &PermitFilter,
+        before: u64,
+        limit: usize,
+    ) -> Result<PermitPage, Error> {
+        let caller = Caller::embedded(&self.secret);
+        self.permits_for(&caller, filter, before, limit).await
+    }
+
+    /// A page of the permits that a caller may know of.
+    pub(crate) async fn permits_for(
+        &self,
+        caller: &Caller<'_>,
+        filter: &PermitFilter,
+        before: u64,
+        limit: usize,
+    ) -> Result<PermitPage, Error> {
+        let environment = caller.attribution().environment;
+        let look = self.look().await?;
+        let mut page = PermitPage {
+            permits: Vec::new(),
+            total: 0,
+            next: None,
+        };
+        let (mut position, mut more, mut is_over) = (u64::MAX, None, false);
+        while !is_over {
+            let permits = self.store.permits(position, AT_ONCE).await;
+            let permits = permits.map_err(unavailable)?;
+            is_over = permits.len() < AT_ONCE;
+            for (key, entry) in permits {
+                position = entry.sequence;
+                // Newer permits have later times.
+                if filter.since.is_some_and(|since| entry.issued_at < since) {
+                    is_over = true;
+                    break;
+                }
+                if !filter.passes(&entry) || !entry.grant.is_known_to(environment.as_deref()) {
+                    continue;
+                }
+                let info = look.info(key, &entry);
+                if (filter.status.as_ref()).is_some_and(|status| *status != info.status) {
+                    continue;
+                }
+                page.total += 1;
+                if entry.sequence < before {
+                    if page.permits.len() < limit {
+                        more = Some(entry.sequence);
+                        page.permits.push(info);
+                    } else if page.next.is_none() {
+                        page.next = more;
+                    }
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    /// The permit with a public id, if the ledger knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the ledger cannot be read.
+    pub async fn permit(&self, id: PermitId) -> Result<Option<PermitInfo>, Error> {
+        let caller = Caller::embedded(&self.secret);
+        let found = self.find_permit(&caller, id).await?;
+        Ok(found.map(|(look, key, entry)| look.info(key, &entry)))
+    }
+
+    /// Takes back the permit with a public id, as [`revoke`](Self::revoke) takes one back by its
+    /// token. Returns the permit as it is now, if the ledger knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the revocation cannot be recorded; then it did not happen.
+    pub async fn revoke_permit(
+        &self,
+        id: PermitId,
+        reason: &str,
+    ) -> Result<Option<PermitInfo>, Error> {
+        let caller = Caller::embedded(&self.secret);
+        self.revoke_permit_for(&caller, id, reason).await
+    }
+
+    /// Takes back the permit with a public id for a caller.
+    pub(crate) async fn revoke_permit_for(
+        &self,
+        caller: &Caller<'_>,
+        id: PermitId,
+        reason: &str,
+    ) -> Result<Option<PermitInfo>, Error> {
+        let Some((look, key, entry)) = self.find_permit(caller, id).await? else {
+            return Ok(None);
+        };
+        // What was revoked already needs no second event.
+        if look.status(&entry) == PermitStatus::Revoked {
+            return Ok(Some(look.info(key, &entry)));
+        }
+        let revoked = self.revoke_key(caller, key, reason).await?;
+        let entry = revoked.entry.unwrap_or(entry);
+        Ok(Some(self.look().await?.info(key, &entry)))
+    }
+
+    /// The permit with a public id, if a caller may know of it, and what it is judged by.
+    pub(crate) async fn find_permit(
+        &self,
+        caller: &Caller<'_>,
+        id: PermitId,
+    ) -> Result<Option<(Look, PermitKey, PermitEntry)>, Error> {
+        let environment = caller.attribution().environment;
+        let key = self.store.permit_key(id).await.map_err(unavailable)?;
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let look = move |draft: &mut Draft<'_>| (Look::new(draft), draft.permit(key).cloned());
+        let reads = vec![CellKey::Permit(key), CellKey::Stops];
+        let (look, entry) = self.commit(reads, look).await?;
+        let entry = entry.filter(|entry| entry.grant.is_known_to(environment.as_deref()));
+        Ok(entry.map(|entry| (look, key, entry)))
+    }
+
+    async fn look(&self) -> Result<Look, Error> {
+        let look = |draft: &mut Draft<'_>| Look::new(draft);
+        self.commit(vec![CellKey::Stops], look).await
+    }
+
+    /// Why a permit would not be good, if it were verified now for what it was issued for.
+    pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<Refusal> {
+        if let Err(refusal) = entry.check_open(look.now) {
+            return Some(refusal);
+        }
+        if let Some(killed) = look.stops.killing(entry, look.now) {
+            return Some(killed.refusal());
+        }
+        let policies = self.policies();
+        let digest = policies.action_digest(&entry.grant.action);
+        (entry.grant.policy.as_deref() != Some(digest)).then_some(Refusal::PolicyChanged)
+    }
+}
+
+impl Look {
+    fn new(draft: &Draft<'_>) -> Self {
+        Self {
+            org_id: draft.head().org_id.clone(),
+            now: draft.time(),
+            stops: draft.stops(),
+        }
+    }
+
+    fn status(&self, entry: &PermitEntry) -> PermitStatus {
+        match self.stops.killing(entry, self.now) {
+            Some(_) if entry.check_open(self.now).is_ok() => PermitStatus::Revoked,
+            _ => entry.status(self.now),
+        }
+    }
+
+    /// What the ledger tells of a permit (contract, part D).
+    pub(crate) fn info(&self, key: PermitKey, entry: &PermitEntry) -> PermitInfo {
+        let mut info = PermitInfo::new(
+            key.id().to_string(),
+            self.org_id.clone(),
+            entry.grant.agent.as_str(),
+            entry.grant.action.clone(),
+            self.status(entry),
+            format_time(entry.issued_at),
+            format_time(entry.expires_at),
+        );
+        info.target_id.clone_from(&entry.grant.resource);
+        info.environment.clone_from(&entry.grant.environment);
+        info.consumed_at = entry.consumed_at.map(format_time);
+        if let Some(revoked) = &entry.revoked {
+            info.revoked_at = Some(format_time(revoked.at));
+            info.revoked_by.clone_from(&revoked.by);
+            info.revoke_reason = Some(revoked.reason.clone());
+        } else if info.status == PermitStatus::Revoked
+            && let Some(killed) = self.stops.killing(entry, self.now)
+        {
+            info.revoked_at = Some(format_time(killed.at));
+            info.revoked_by = killed.by;
+            info.revoke_reason = Some(killed.reason);
+        }
+        info.payload_hash = Some(entry.grant.execution_hash.clone());
+        info.decision_id = PermitToken::new(entry.evaluation_id.clone()).ok();
+        info
+    }
+}

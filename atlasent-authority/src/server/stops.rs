@@ -1,0 +1,165 @@
+//! Stops: switches that deny what they cover, permits that are out included (contract, part D).
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::answers::respond;
+use super::app::App;
+use super::body;
+use super::caller::ApiCaller;
+use super::problem::Problem;
+use super::query::{reason, time};
+use crate::chain::format_time;
+use crate::keys::Scope;
+use crate::stops::{Stop, StopScope};
+use crate::store::Store;
+
+/// What a stop covers, as it is sent: one of the three.
+#[derive(Deserialize)]
+pub(super) struct WireScope {
+    agent_id: Option<String>,
+    action_type: Option<String>,
+    all: Option<bool>,
+}
+
+impl WireScope {
+    pub(super) fn read(self) -> Result<StopScope, Problem> {
+        match (self.agent_id, self.action_type, self.all) {
+            (Some(agent), None, None | Some(false)) => Ok(StopScope::agent(agent)?),
+            (None, Some(action), None | Some(false)) => Ok(StopScope::action(action)?),
+            (None, None, Some(true)) => Ok(StopScope::All),
+            _ => Err(Problem::invalid(
+                "say what is covered: exactly one of `agent_id`, `action_type` and `all: true`",
+            )),
+        }
+    }
+}
+
+/// A stop, as it is answered.
+#[derive(Serialize)]
+struct WireStop {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all: Option<bool>,
+    reason: String,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    environment: &'static str,
+}
+
+impl From<Stop> for WireStop {
+    fn from(stop: Stop) -> Self {
+        let (agent_id, action_type, all) = match stop.scope {
+            StopScope::Agent(agent) => (Some(agent), None, None),
+            StopScope::Action(action) => (None, Some(action), None),
+            StopScope::All => (None, None, Some(true)),
+        };
+        Self {
+            id: stop.id,
+            agent_id,
+            action_type,
+            all,
+            reason: stop.reason,
+            created_at: format_time(stop.set_at),
+            created_by: stop.set_by,
+            expires_at: stop.expires_at.map(format_time),
+            environment: if stop.test_only { "test" } else { "live" },
+        }
+    }
+}
+
+/// `POST /v1/stops`
+pub(super) async fn set<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<ApiCaller>,
+    request: Request,
+) -> Response {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(flatten)]
+        scope: WireScope,
+        reason: Option<String>,
+        expires_at: Option<String>,
+    }
+    let set = async {
+        client.may(Scope::Stop)?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body).await?;
+        let wire: Wire = body::parse(&bytes)?;
+        let scope = wire.scope.read()?;
+        let reason = reason(wire.reason)?;
+        if reason.trim().is_empty() {
+            return Err(Problem::invalid("`reason` is missing: say why"));
+        }
+        let until = wire.expires_at.map(|text| time("expires_at", &text));
+        let until = until.transpose()?;
+        let stop = app
+            .authority
+            .stop_for(&client.caller(), scope, &reason, until)
+            .await?;
+        Ok::<_, Problem>(WireStop::from(stop))
+    };
+    respond(set.await, &client)
+}
+
+/// `GET /v1/stops`: those that hold now, the oldest first.
+pub(super) async fn list<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<ApiCaller>,
+) -> Response {
+    #[derive(Serialize)]
+    struct Stops {
+        stops: Vec<WireStop>,
+    }
+    let listed = async {
+        client.may(Scope::Stop)?;
+        let stops = app.authority.stops().await?;
+        let stops = stops.into_iter().map(WireStop::from).collect();
+        Ok::<_, Problem>(Stops { stops })
+    };
+    respond(listed.await, &client)
+}
+
+/// `DELETE /v1/stops/{id}`
+pub(super) async fn lift<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<ApiCaller>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    #[derive(Deserialize)]
+    struct Wire {
+        reason: Option<String>,
+    }
+    let lifted = async {
+        client.may(Scope::Stop)?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body).await?;
+        let wire: Wire = body::parse(&bytes)?;
+        let reason = reason(wire.reason)?;
+        if reason.trim().is_empty() {
+            return Err(Problem::invalid("`reason` is missing: say why"));
+        }
+        let lifted = app
+            .authority
+            .lift_stop_for(&client.caller(), &id, &reason)
+            .await?;
+        let lifted = lifted.ok_or_else(|| {
+            let text = "no such stop holds: it was lifted before, has ended, or never was";
+            Problem::new(StatusCode::NOT_FOUND, "STOP_NOT_FOUND", text)
+        })?;
+        Ok::<_, Problem>(WireStop::from(lifted))
+    };
+    respond(lifted.await, &client)
+}

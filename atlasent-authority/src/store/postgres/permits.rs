@@ -1,0 +1,59 @@
+//! The permits of the ledger, the newest first, and by their public ids.
+
+use tokio_postgres::{Error, Row};
+
+use super::link::{Link, Session};
+use super::rows::signed;
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
+use crate::store::{Cell, CellKey, StoreError};
+
+const BEFORE: &str = "\
+    SELECT key, value FROM atlasent_cells WHERE issued IS NOT NULL AND issued < $1::bigint \
+    ORDER BY issued DESC LIMIT $2::bigint";
+const BY_KEY: &str =
+    "SELECT key FROM atlasent_cells WHERE key BETWEEN $1::bytea AND $2::bytea LIMIT 1";
+
+/// The rows of at most `limit` permits that were issued before an event.
+pub(super) async fn before(
+    session: &Session,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<Row>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let client = &session.client;
+    client.query(BEFORE, &[&signed(before), &limit]).await
+}
+
+/// The permits in rows of [`before`].
+pub(super) fn read(link: &Link, rows: &[Row]) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+    let mut permits = Vec::with_capacity(rows.len());
+    for row in rows {
+        let columns = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
+        let (key, value) = columns().map_err(|error| link.failed(&error))?;
+        // Not the error's text: it may hold whatever a caller has sent.
+        let cell = serde_json::from_str(value)
+            .map_err(|_| link.refused("an entry of the ledger cannot be read"))?;
+        if let (Some(key), Cell::Permit(entry)) = (key_in(key), cell) {
+            permits.push((key, *entry));
+        }
+    }
+    Ok(permits)
+}
+
+/// The key of the permit with a public id. A key in the table begins with what the id says.
+pub(super) async fn key_of(session: &Session, id: PermitId) -> Result<Option<PermitKey>, Error> {
+    let (first, last) = id.keys();
+    let [first, last] = [first, last].map(|key| CellKey::Permit(key).to_bytes());
+    let client = &session.client;
+    let found = client
+        .query_opt(BY_KEY, &[&first.as_slice(), &last.as_slice()])
+        .await?;
+    found.map_or(Ok(None), |row| row.try_get(0).map(key_in))
+}
+
+/// The permit's key in the key of its cell: all but the first byte, which is the kind.
+fn key_in(cell: &[u8]) -> Option<PermitKey> {
+    let (_, key) = cell.split_first()?;
+    Some(PermitKey::from_bytes(key.try_into().ok()?))
+}

@@ -1,0 +1,50 @@
+//! The permits of the ledger, the newest first, and by their public ids.
+
+use redb::{Database, ReadableDatabase};
+
+use super::tables::{CELLS, PERMITS, parse};
+use crate::ledger::PermitEntry;
+use crate::permit_key::{PermitId, PermitKey};
+use crate::store::{Cell, CellKey};
+
+/// At most `limit` permits that were issued before an event, the newest first.
+pub(super) fn before(
+    database: &Database,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<(PermitKey, PermitEntry)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let cells = transaction.open_table(CELLS)?;
+    let mut permits = Vec::new();
+    for entry in transaction.open_table(PERMITS)?.range(..before)?.rev() {
+        if permits.len() == limit {
+            break;
+        }
+        let (_, key) = entry?;
+        let Some(cell) = cells.get(key.value())? else {
+            continue;
+        };
+        if let (Some(key), Cell::Permit(entry)) = (key_in(key.value()), parse(cell.value())?) {
+            permits.push((key, *entry));
+        }
+    }
+    Ok(permits)
+}
+
+/// The key of the permit with a public id. A key in the table begins with what the id says.
+pub(super) fn key_of(database: &Database, id: PermitId) -> Result<Option<PermitKey>, redb::Error> {
+    let cells = database.begin_read()?.open_table(CELLS)?;
+    let (first, last) = id.keys();
+    let (first, last) = (CellKey::Permit(first), CellKey::Permit(last));
+    let mut found = cells.range::<&[u8; 33]>(&first.to_bytes()..=&last.to_bytes())?;
+    let Some(entry) = found.next() else {
+        return Ok(None);
+    };
+    Ok(key_in(entry?.0.value()))
+}
+
+/// The permit's key in the key of its cell: all but the first byte, which is the kind.
+fn key_in(cell: &[u8; 33]) -> Option<PermitKey> {
+    let (_, key) = cell.split_first()?;
+    Some(PermitKey::from_bytes(key.try_into().ok()?))
+}

@@ -1,0 +1,188 @@
+//! Stops: switches on the server that deny what they cover, permits that are out included.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Client;
+use super::transport::Answer;
+use crate::object::{Object, ObjectAndOthers};
+use crate::redact::excerpt;
+use crate::{Code, Error, Failure, OtherFields};
+
+/// What a stop covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum StopScope {
+    /// Everything that this agent does.
+    #[serde(rename = "agent_id")]
+    Agent(String),
+    /// This action of all agents.
+    #[serde(rename = "action_type")]
+    Action(String),
+    /// Every action of every agent.
+    #[serde(untagged, serialize_with = "all")]
+    All,
+}
+
+fn all<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    json!({ "all": true }).serialize(serializer)
+}
+
+/// A stop, as the server has it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StopInfo {
+    /// Its id.
+    pub id: String,
+    /// What it covers.
+    pub scope: StopScope,
+    /// Why it was set.
+    pub reason: String,
+    /// When it was set (ISO 8601).
+    pub created_at: Option<String>,
+    /// The API key that set it.
+    pub created_by: Option<String>,
+    /// When it ends by itself (ISO 8601), if it does.
+    pub expires_at: Option<String>,
+    /// Everything else in the answer.
+    pub other: OtherFields,
+}
+
+#[derive(Deserialize)]
+struct WireStop {
+    id: String,
+    agent_id: Option<String>,
+    action_type: Option<String>,
+    all: Option<bool>,
+    #[serde(default)]
+    reason: String,
+    created_at: Option<String>,
+    created_by: Option<String>,
+    expires_at: Option<String>,
+}
+
+impl StopInfo {
+    fn read(ObjectAndOthers { known, other }: ObjectAndOthers<WireStop>) -> Result<Self, Failure> {
+        let scope = match (known.agent_id, known.action_type, known.all) {
+            (Some(agent), None, None | Some(false)) => StopScope::Agent(agent),
+            (None, Some(action), None | Some(false)) => StopScope::Action(action),
+            (None, None, Some(true)) => StopScope::All,
+            _ => {
+                let text = "the stop in the answer does not say what it covers";
+                return Err(Failure::new(Code::BadResponse, text));
+            }
+        };
+        Ok(Self {
+            id: known.id,
+            scope,
+            reason: known.reason,
+            created_at: known.created_at,
+            created_by: known.created_by,
+            expires_at: known.expires_at,
+            other: OtherFields::new(other),
+        })
+    }
+}
+
+impl Client {
+    /// Sets a stop: `POST /v1/stops`. From the answer on, the server denies everything that the
+    /// stop covers, permits that are already out included. It holds until it is
+    /// [lifted](Self::lift_stop), or until `expires_at` (ISO 8601).
+    ///
+    /// This is a call of `atlasent serve`; the hosted service does not have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the server gave no usable answer. Then the stop may hold or not:
+    /// [`stops`](Self::stops) tells.
+    ///
+    /// ```no_run
+    /// use atlasent::Client;
+    /// use atlasent::client::StopScope;
+    ///
+    /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
+    /// let scope = StopScope::Agent("deploy-bot".to_owned());
+    /// let stop = client.set_stop(&scope, "it deploys in a loop", None).await?;
+    /// client.lift_stop(&stop.id, "fixed in 1.4").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn set_stop(
+        &self,
+        scope: &StopScope,
+        reason: &str,
+        expires_at: Option<&str>,
+    ) -> Result<StopInfo, Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(flatten)]
+            scope: &'a StopScope,
+            reason: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            expires_at: Option<&'a str>,
+        }
+        let body = Body {
+            scope,
+            reason,
+            expires_at,
+        };
+        let transport = &self.shared.transport;
+        let call = transport.post("/v1/stops", &body)?;
+        let mut answer = transport.fetch_answer(&call).await?;
+        let stop = read(&mut answer)?;
+        if stop.scope != *scope {
+            let text = "the answer is about another stop";
+            return Err(answer.fail(Failure::new(Code::BadResponse, text)));
+        }
+        Ok(stop)
+    }
+
+    /// The stops that hold now, the oldest first: `GET /v1/stops`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the server gave no usable answer.
+    pub async fn stops(&self) -> Result<Vec<StopInfo>, Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            stops: Vec<ObjectAndOthers<WireStop>>,
+        }
+        let transport = &self.shared.transport;
+        let call = transport.get("/v1/stops", &[])?;
+        let mut answer = transport.fetch_answer(&call).await?;
+        let Object(wire) = answer.read::<Object<Wire>>()?;
+        let stops = wire.stops.into_iter().map(StopInfo::read);
+        stops
+            .collect::<Result<_, _>>()
+            .map_err(|failure| answer.fail(failure))
+    }
+
+    /// Lifts a stop: `DELETE /v1/stops/{id}`. What it killed stays dead; new questions are decided
+    /// by the policies again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when `id` cannot be an id. [`Error::Failed`] when the server gave no
+    /// usable answer: one with [status](Failure::status) 404 when no such stop holds.
+    pub async fn lift_stop(&self, id: &str, reason: &str) -> Result<StopInfo, Error> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if id.is_empty() || id.len() > 128 || !id.bytes().all(fits) {
+            let shown = excerpt(id);
+            return Err(Error::invalid(format!(
+                "`{shown}` cannot be the id of a stop"
+            )));
+        }
+        let transport = &self.shared.transport;
+        let call = transport.delete(&format!("/v1/stops/{id}"), &json!({ "reason": reason }))?;
+        let mut answer = transport.fetch_answer(&call).await?;
+        let stop = read(&mut answer)?;
+        if stop.id != id {
+            let text = "the answer is about another stop";
+            return Err(answer.fail(Failure::new(Code::BadResponse, text)));
+        }
+        Ok(stop)
+    }
+}
+
+fn read(answer: &mut Answer) -> Result<StopInfo, Error> {
+    let wire = answer.read::<ObjectAndOthers<WireStop>>()?;
+    StopInfo::read(wire).map_err(|failure| answer.fail(failure))
+}
