@@ -69,6 +69,19 @@ async fn a_stream_explains_alike() {
 }
 
 #[tokio::test]
+async fn each_question_of_a_batch_is_explained_by_itself() {
+    let served = served().await;
+    let items = json!([with(deploy(), &json!({"explain": true})), deploy()]);
+    let answer = served
+        .post("/v1/evaluate/batch", &json!({"items": items}))
+        .await;
+    let items = &answer.json()["items"];
+    assert_eq!(items[0]["explanation"], json!([LINE]), "{}", answer.text);
+    assert_eq!(items[1]["deny_code"], "POLICY_EVALUATION_ERROR");
+    assert!(items[1].get("explanation").is_none(), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn our_client_hands_the_explanation_on() {
     let served = served().await;
     let client = served.client().build().unwrap();
