@@ -1,7 +1,8 @@
 //! Why a policy could not be evaluated, and where. Quotes no value of a request.
 //!
 //! Cedar's own words can: those of an overflow hold both numbers, those of `ip(…)` the text, those
-//! of `getTag(…)` the name of the tag. They are replaced; the others name attributes and types.
+//! of `getTag(…)` the name of the tag, those about an entity its id. They are replaced; the others
+//! name attributes and types.
 
 use std::fmt::Write as _;
 
@@ -59,12 +60,17 @@ fn attributes(expression: &str) -> Vec<String> {
         return Vec::new();
     }
     let policy = format!("permit (principal, action, resource) when {{ {expression} }};");
-    let json = Policy::parse(None, policy).and_then(|policy| Ok(policy.to_json()));
-    let Ok(Ok(json)) = json else {
+    let Ok(policy) = Policy::parse(None, policy) else {
         return Vec::new();
     };
-    let mut paths = paths(&json);
+    let mut paths = policy
+        .to_json()
+        .map(|json| paths(&json))
+        .unwrap_or_default();
     paths.truncate(MAX_PATHS);
+    if paths.is_empty() && matches!(expression, "principal" | "resource") {
+        paths.push(expression.to_owned());
+    }
     paths
 }
 
@@ -79,17 +85,20 @@ fn words(cause: &EvaluationError) -> String {
             error.extension_name()
         ),
         EvaluationError::NonValue(_) => "the expression has no value".to_owned(),
-        // The name of a tag can come from the request, that of an attribute cannot.
+        // A schema can declare that a string of the context names an entity, and a tag's name can
+        // come from the context, too. The attribute stands in the policy.
         EvaluationError::EntityAttrDoesNotExist(error) => {
-            let text = error.to_string();
-            if text.contains("does not have the tag") {
-                "the entity does not have the tag".to_owned()
+            let what = if error.to_string().contains("does not have the tag") {
+                "tag"
             } else {
-                text
-            }
+                "attribute"
+            };
+            format!("the entity does not have the {what}")
         }
-        EvaluationError::EntityDoesNotExist(_)
-        | EvaluationError::RecordAttrDoesNotExist(_)
+        EvaluationError::EntityDoesNotExist(_) => {
+            "the entity is not among the entities of the policies".to_owned()
+        }
+        EvaluationError::RecordAttrDoesNotExist(_)
         | EvaluationError::FailedExtensionFunctionLookup(_)
         | EvaluationError::TypeError(_)
         | EvaluationError::WrongNumArguments(_)

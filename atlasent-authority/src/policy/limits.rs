@@ -1,6 +1,6 @@
 //! How much text a policy set may have. What is larger is refused before it is read or parsed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -59,13 +59,14 @@ pub(super) fn too_many(policies: usize) -> Option<PolicyProblem> {
 
 /// Reads a file of at most so many bytes, which has to be UTF-8.
 pub(super) fn read_file(path: &Path, limit: usize) -> io::Result<String> {
-    let file = File::open(path)?;
-    // Reading a pipe would wait for its other end.
-    if !file.metadata()?.is_file() {
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut text = String::new();
-    file.take(limit as u64 + 1).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(limit as u64 + 1)
+        .read_to_string(&mut text)?;
     if text.len() > limit {
         return Err(io::Error::other(too_large(limit)));
     }

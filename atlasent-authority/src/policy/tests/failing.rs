@@ -31,7 +31,7 @@ fn a_failure_names_place_attribute_and_types() {
         (
             "principal.level > 1",
             json!({}),
-            "policy `x`: entity `Agent::\"deploy-bot\"` does not exist",
+            "policy `x`: `principal`: the entity is not among the entities of the policies",
         ),
         (
             "context[\"a b\"] && true",
@@ -69,6 +69,31 @@ fn no_value_of_the_request_is_quoted() {
         let words = &errors[0];
         assert!(!words.contains("SECRET"), "{condition}: {words}");
         assert!(!words.contains("9007199254740993"), "{condition}: {words}");
+    }
+}
+
+#[test]
+fn an_entity_is_not_named_and_its_attribute_is() {
+    let entities =
+        r#"[{ "uid": { "type": "Agent", "id": "deploy-bot" }, "attrs": {}, "parents": [] }]"#;
+    for (condition, words) in [
+        (
+            "principal.level > 1",
+            "`principal.level`: the entity does not have the attribute",
+        ),
+        (
+            "principal.getTag(context.s) == 1",
+            "the entity does not have the tag",
+        ),
+    ] {
+        let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
+        let policies = Policies::builder()
+            .source("p.cedar", text)
+            .entities("e.json", entities)
+            .build()
+            .unwrap();
+        let errors = ask(&policies, "pay", &json!({ "s": "SECRET" })).errors;
+        assert!(errors[0].ends_with(words), "{errors:?}");
     }
 }
 

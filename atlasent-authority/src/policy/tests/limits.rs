@@ -1,5 +1,7 @@
 //! What is too large to be loaded.
 
+use std::fs;
+
 use super::{PERMIT, places};
 use crate::policy::Policies;
 use crate::policy::limits::{MAX_ENTITIES, MAX_POLICIES, MAX_SOURCES, MAX_TEXT, MAX_TEXTS};
@@ -44,6 +46,41 @@ fn a_text_has_at_most_a_mebibyte() {
         .source("a.cedar", PERMIT)
         .entities("e.json", " ".repeat(MAX_ENTITIES + 1));
     assert_eq!(places(&entities.build().unwrap_err()), ["e.json"]);
+}
+
+#[test]
+fn a_file_is_read_up_to_its_limit_and_has_to_be_a_regular_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("a.cedar"), blank(MAX_TEXT + 1)).unwrap();
+    fs::create_dir(path("b.cedar")).unwrap();
+    let error = Policies::from_dir(folder.path()).unwrap_err().to_string();
+    for (name, words) in [
+        ("a.cedar", "more than the 1048576 bytes"),
+        ("b.cedar", "it is no regular file"),
+    ] {
+        let line = error.lines().find(|line| line.contains(name));
+        assert!(line.is_some_and(|line| line.contains(words)), "{error}");
+    }
+    fs::remove_dir(path("b.cedar")).unwrap();
+    fs::write(path("a.cedar"), blank(MAX_TEXT)).unwrap();
+    assert_eq!(Policies::from_dir(folder.path()).unwrap().len(), 1);
+    for n in 0..MAX_TEXTS / MAX_TEXT {
+        fs::write(path(&format!("{n}.cedar")), blank(MAX_TEXT)).unwrap();
+    }
+    let error = Policies::from_dir(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("bytes together"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("a.cedar");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let error = Policies::from_dir(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("it is no regular file"), "{error}");
 }
 
 #[test]
