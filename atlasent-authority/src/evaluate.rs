@@ -144,6 +144,8 @@ impl<S: Store> LocalAuthority<S> {
         evaluation.permit_id = permit.map(|key| key.id().to_string());
         evaluation.reason = Some(verdict.reason.as_ref().to_owned());
         if !verdict.decision.is_allow() {
+            let explain = request.options.explain == Some(true);
+            evaluation.explanation = policies.explanation(&verdict, explain);
             evaluation.code = verdict.code.map(|code| code.as_ref().to_owned());
             evaluation.retry_after = verdict.retry_after;
         }
@@ -358,6 +360,7 @@ impl Change {
         evaluation.code = Some(code.to_owned());
         evaluation.retry_after = None;
         evaluation.reason = Some(reason.clone());
+        evaluation.explanation.clear();
         record::deny_instead(&mut self.event, code, reason);
     }
 

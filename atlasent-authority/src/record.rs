@@ -22,14 +22,9 @@ pub(crate) fn evaluation(
         Decision::Hold => "evaluate.hold",
         Decision::Escalate => "evaluate.escalate",
     };
-    // What could not be evaluated may quote the context, so it is told on the same condition.
-    let errors: Option<Vec<Arc<str>>> = (with_context && !verdict.errors.is_empty()).then(|| {
-        verdict
-            .errors
-            .iter()
-            .map(|error| error.as_str().into())
-            .collect()
-    });
+    let errors = verdict.errors.iter();
+    let errors: Vec<Arc<str>> = errors.map(|error| error.as_str().into()).collect();
+    let errors = Some(errors).filter(|errors| !errors.is_empty());
     let context = request.context.canonical_json();
     let options = &request.options;
     let mut event = NewEvent::new(kind)
@@ -62,6 +57,7 @@ pub(crate) fn deny_instead(event: &mut NewEvent, code: &'static str, reason: Str
     event.decision = Some(Decision::Deny.as_str());
     event.payload.remove("permit_hash");
     event.payload.remove("policies");
+    event.payload.remove("errors");
     event.payload.insert("code", code.into());
     event.payload.insert("reason", reason.into());
 }

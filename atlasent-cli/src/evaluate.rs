@@ -139,6 +139,12 @@ fn as_text(explanation: &Explanation, policies: &Policies) -> String {
             .as_ref()
             .map(|code| format!("code: {code}")),
     );
+    lines.extend(
+        explanation
+            .hint
+            .as_ref()
+            .map(|hint| format!("hint: {hint}")),
+    );
     if let Some(wait) = explanation.retry_after {
         lines.push(format!("retry after: {} s", wait.as_secs()));
     }
@@ -189,6 +195,7 @@ fn as_json(explanation: &Explanation, policies: &Policies) -> Value {
         "constraint_trace": explanation.trace,
     });
     let json = json::with(json, "code", explanation.code.as_deref());
+    let json = json::with(json, "hint", explanation.hint.as_deref());
     let wait = explanation.retry_after.map(|wait| wait.as_secs());
     json::with(json, "retry_after", wait)
 }

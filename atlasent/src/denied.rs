@@ -60,6 +60,7 @@ pub struct Denied {
     pub(crate) agent: Agent,
     pub(crate) reason: String,
     pub(crate) code: Option<String>,
+    pub(crate) explanation: Vec<String>,
     pub(crate) evaluation_id: Option<String>,
     pub(crate) request_id: Option<String>,
     pub(crate) escalation_id: Option<String>,
@@ -79,6 +80,7 @@ impl Denied {
             agent,
             reason,
             code: None,
+            explanation: Vec::new(),
             evaluation_id: None,
             request_id: None,
             escalation_id: None,
@@ -119,6 +121,18 @@ impl Denied {
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
+    }
+
+    /// How the refusal came about, one line a policy, with its file, line and column: for the
+    /// operator's log, not for the agent. `Display` leaves it out.
+    ///
+    /// An authority in this process tells which policies could not be evaluated, and why. With
+    /// [`RequestOptions::explain`](crate::RequestOptions::explain) it also tells which policies
+    /// decided, and a server tells any of it only then. The lines quote no value of the request.
+    /// They may hold any character, as they came: [`Escaped`] prints one.
+    #[must_use]
+    pub fn explanation(&self) -> &[String] {
+        &self.explanation
     }
 
     /// The authority's id of the evaluation, to ask a person about.

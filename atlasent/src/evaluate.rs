@@ -34,6 +34,11 @@ pub struct Evaluation {
     pub reasons: Vec<String>,
     /// Why, as a code for programs. Only a refusal has one.
     pub code: Option<String>,
+    /// How the refusal came about, for the operator: one line a policy, with its file, line and
+    /// column. A server sends it only to a request with [`RequestOptions::explain`].
+    ///
+    /// [`RequestOptions::explain`]: crate::RequestOptions::explain
+    pub explanation: Vec<String>,
     /// The authority's id of a refused evaluation. On an allow the token takes its place.
     pub decision_id: Option<String>,
     /// The permit's public id (`pt_…`), which may be logged and shown, and opens nothing. Only an
@@ -80,6 +85,7 @@ impl Evaluation {
             reason: None,
             reasons: Vec::new(),
             code: None,
+            explanation: Vec::new(),
             decision_id: None,
             permit_id: None,
             request_id: None,
@@ -144,6 +150,7 @@ impl Evaluation {
         if let Some(token) = &self.permit_token {
             let scrub = |text: &mut String| *text = token.scrub(text);
             self.reasons.iter_mut().for_each(scrub);
+            self.explanation.iter_mut().for_each(scrub);
             self.reason = token.scrub_option(self.reason);
             self.code = token.scrub_option(self.code);
             self.decision_id = token.scrub_option(self.decision_id);
@@ -175,6 +182,7 @@ impl fmt::Debug for Evaluation {
             reason,
             reasons,
             code,
+            explanation,
             decision_id,
             permit_id,
             request_id,
@@ -198,6 +206,7 @@ impl fmt::Debug for Evaluation {
             .field("reason", &reason)
             .field("reasons", &reasons)
             .field("code", &code)
+            .field("explanation", &explanation)
             .field("decision_id", &decision_id)
             .field("permit_id", &permit_id)
             .field("request_id", &request_id)

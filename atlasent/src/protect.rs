@@ -223,6 +223,7 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
     Denied {
         decision: evaluation.decision,
         code: evaluation.code.clone(),
+        explanation: evaluation.explanation.clone(),
         evaluation_id: evaluation.evaluation_id().map(str::to_owned),
         request_id: request_id(&evaluation.request_id, &evaluation.sent_as),
         escalation_id: evaluation.escalation_id.clone(),

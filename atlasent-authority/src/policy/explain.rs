@@ -9,6 +9,9 @@ use cedar_policy::PolicyId;
 use super::{Policies, Verdict, code};
 use crate::fields;
 
+/// How many of the policies that decided an explanation names.
+const MAX_DETERMINING: usize = 20;
+
 /// What the policies decide on one request, and how that comes about; from [`Policies::explain`].
 ///
 /// It is a fact about policies and never a permission: no permit comes of it.
@@ -25,8 +28,11 @@ pub struct Explanation {
     pub retry_after: Option<Duration>,
     /// The ids of the policies that made the decision, sorted. When policies could not be evaluated it is they who deny.
     pub determining: Vec<String>,
-    /// Why policies could not be evaluated, and where: `deploy.cedar:4:8: policy …`. Can quote parts of the context.
+    /// Why policies could not be evaluated, and where: `deploy.cedar:4:8: policy …`. Names attributes
+    /// and types, and quotes no value of the request. At most 20, and then how many more.
     pub errors: Vec<String>,
+    /// What may help the operator beyond the reason, such as the agent that was probably meant.
+    pub hint: Option<String>,
     /// How each policy came out that the request's action, agent and resource select, by id. Policies that it does not
     /// list name another agent, action or resource.
     pub trace: ConstraintTrace,
@@ -75,8 +81,25 @@ impl Policies {
             retry_after: verdict.retry_after,
             determining: verdict.determining.iter().map(owned).collect(),
             errors: verdict.errors,
+            hint: verdict.hint.as_ref().map(owned),
             trace,
         }
+    }
+
+    /// What a refusal carries for the operator: why policies could not be evaluated; else, when that
+    /// is asked for, which policies decided.
+    pub(crate) fn explanation(&self, verdict: &Verdict, asked: bool) -> Vec<String> {
+        if !verdict.errors.is_empty() || !asked {
+            return verdict.errors.clone();
+        }
+        let determining = verdict.determining.iter().take(MAX_DETERMINING);
+        determining
+            .filter_map(|id| {
+                let rule = self.rules.get(&PolicyId::new(id))?;
+                let place = rule.source.place(rule.span.start);
+                Some(format!("{place}: policy `{id}`: {}", rule.decision))
+            })
+            .collect()
     }
 
     /// Where the policy with this id begins: `deploy.cedar:3:1`.

@@ -16,9 +16,11 @@ use serde::de::IgnoredAny;
 
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
+use super::limits::{self, MAX_ENTITIES, MAX_SOURCES, MAX_TEXT, MAX_TEXTS};
 use super::rule::{Rule, Statement};
 use super::slice::Slices;
 use super::types::ContextTypes;
+use super::unknown::Agents;
 use super::{EntityTypes, Policies};
 
 const SCHEMA_FILE: &str = "schema.cedarschema";
@@ -81,16 +83,28 @@ impl PoliciesBuilder {
     ///
     /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
     /// ids that are used twice, a second schema, a second text of entities, and with a schema,
-    /// policies and entities that do not conform to it.
+    /// policies and entities that do not conform to it. Also a set without any policy, and one that
+    /// is larger than [`Policies`] allows; of one that is too large nothing else is reported.
     pub fn build(self) -> Result<Policies, PolicyError> {
+        let texts = self.sources.iter().map(|source| &**source);
+        let exceeded = limits::exceeded(texts, &self.schemas, &self.entities);
+        if !exceeded.is_empty() {
+            return Err(PolicyError::new(exceeded));
+        }
         let mut problems = self.repeated_names();
         problems.extend(second(&self.schemas, "schema"));
         problems.extend(second(&self.entities, "text of entities"));
         let statements = collect(self.sources.iter().map(Statement::all_in), &mut problems);
         let statements: Vec<Statement> = statements.into_iter().flatten().collect();
+        if let Some(problem) = limits::too_many(statements.len()) {
+            return Err(problem.into());
+        }
         let rules = collect(statements.iter().map(Statement::rule), &mut problems);
         problems.extend(repeated_ids(&rules));
         let world = collect(iter::once(self.world()), &mut problems).pop();
+        if statements.is_empty() && problems.is_empty() {
+            problems.push(self.without_policies());
+        }
         let Some(world) = world.filter(|_| problems.is_empty()) else {
             return Err(PolicyError::new(problems));
         };
@@ -98,6 +112,14 @@ impl PoliciesBuilder {
             .map(|(statement, rule)| statement.policy.new_id(PolicyId::new(&rule.id)))
             .collect();
         world.assemble(&policies, rules)
+    }
+
+    fn without_policies(&self) -> PolicyProblem {
+        let message = "no policy in it, so that everything would be denied: write at least one";
+        match self.sources.as_slice() {
+            [source] => source.problem(message),
+            _ => PolicyProblem::unplaced("<policies>", message),
+        }
     }
 
     fn repeated_names(&self) -> Vec<PolicyProblem> {
@@ -190,6 +212,7 @@ impl World {
             .map(|policy| policy.id().clone())
             .zip(rules)
             .collect();
+        let agents = Agents::new(policies, &entities, &types.agent);
         Ok(Policies {
             digests,
             slices,
@@ -198,6 +221,7 @@ impl World {
             schema,
             context_types,
             types,
+            agents,
             warnings,
         })
     }
@@ -206,17 +230,31 @@ impl World {
 /// Reads the files of one directory into a builder.
 pub(super) fn read_dir(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
     let names = file_names(path).map_err(|error| cannot_read(path, &error))?;
+    // Beside the policies, a schema and entities.
+    if names.len() > MAX_SOURCES + 2 {
+        let message = format!("more than {MAX_SOURCES} `*.cedar` files: join some");
+        return Err(PolicyProblem::unplaced(path.display().to_string(), message).into());
+    }
     let mut builder = PoliciesBuilder::default();
     let mut problems = Vec::new();
+    let mut left = MAX_TEXTS;
     for name in names {
         let file = path.join(&name);
-        let text = match fs::read_to_string(&file) {
+        let is_entities = name == ENTITIES_FILE;
+        let limit = if is_entities { MAX_ENTITIES } else { MAX_TEXT };
+        let text = match limits::read_file(&file, limit) {
             Ok(text) => text,
             Err(error) => {
                 problems.push(cannot_read(&file, &error));
                 continue;
             }
         };
+        if !is_entities && name != SCHEMA_FILE {
+            // All of them may not fit into memory.
+            left = left.checked_sub(text.len()).ok_or_else(|| {
+                PolicyProblem::unplaced(path.display().to_string(), limits::too_large_together())
+            })?;
+        }
         // Ids are made from names: two that differ only in bytes that are not UTF-8 are refused
         // as one name used twice.
         let name = name.to_string_lossy();

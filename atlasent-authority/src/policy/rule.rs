@@ -8,12 +8,28 @@ use atlasent::Decision;
 use cedar_policy::{Effect, Policy, PolicySet};
 
 use super::error::{PolicyProblem, Source};
+use super::suggest::nearest;
 
 const TEMPLATE: &str =
     "this policy is a template: write entities in place of `?principal` and `?resource`";
 
 /// The longest wait that a policy may ask for, in seconds: 365 days.
 const LONGEST_WAIT: u64 = 31_536_000;
+
+/// The annotations that mean something.
+const KNOWN: [&str; 5] = ["id", "decision", "reason", "code", "retry_after"];
+
+/// The annotations that a later version may give a meaning.
+const RESERVED: [&str; 5] = [
+    "approvers",
+    "quorum",
+    "approval_ttl",
+    "escalate_to",
+    "redact",
+];
+
+/// Annotations that start so are the authors' own.
+const OWN_PREFIX: &str = "x_";
 
 /// A policy as it stands in its source.
 #[derive(Debug)]
@@ -88,7 +104,7 @@ impl Statement {
 
     /// Reads and checks the annotations.
     pub(super) fn rule(&self) -> Result<Rule, Vec<PolicyProblem>> {
-        let mut problems = Vec::new();
+        let mut problems = self.unknown_annotations();
         let mut text_of = |name: &str| match self.policy.annotation(name) {
             Some(text) if text.trim().is_empty() => {
                 problems
@@ -121,6 +137,31 @@ impl Statement {
             source: Arc::clone(&self.source),
             span: self.span.clone(),
         })
+    }
+
+    /// A problem for each annotation without a meaning. One that is misspelt and passed over would
+    /// change what the policy decides.
+    fn unknown_annotations(&self) -> Vec<PolicyProblem> {
+        let mut names: Vec<&str> = self.policy.annotations().map(|(name, _)| name).collect();
+        names.retain(|name| !KNOWN.contains(name) && !name.starts_with(OWN_PREFIX));
+        let mut problems: Vec<PolicyProblem> = (names.into_iter())
+            .map(|name| {
+                let message = if RESERVED.contains(&name) {
+                    format!("this version does not support `@{name}`: take it out")
+                } else if let Some(meant) = nearest(name, KNOWN.into_iter().chain(RESERVED)) {
+                    format!("unknown annotation `@{name}`: did you mean `@{meant}`?")
+                } else {
+                    format!(
+                        "unknown annotation `@{name}`: use `@{}`, or for data of your own a name \
+                         that starts with `{OWN_PREFIX}`, as in `@{OWN_PREFIX}{name}`",
+                        KNOWN.join("`, `@")
+                    )
+                };
+                self.problem_at_annotation(name, message)
+            })
+            .collect();
+        problems.sort_by_key(|problem| (problem.line(), problem.column()));
+        problems
     }
 
     fn decision(&self) -> Result<Decision, PolicyProblem> {

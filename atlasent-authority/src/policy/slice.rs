@@ -106,7 +106,6 @@ impl Slices {
     }
 
     /// Whether a scope, the schema or the entities name an action.
-    #[cfg(feature = "server")]
     pub(super) fn names_action(&self, action: &str) -> bool {
         self.actions.contains_key(action)
     }
@@ -129,6 +128,11 @@ impl Slices {
     /// The policies whose scope does not constrain the action.
     pub(super) fn any_ids(&self) -> Vec<&PolicyId> {
         self.any.ids()
+    }
+
+    /// Whether the scope of a policy leaves the action open.
+    pub(super) fn has_policies_over_any_action(&self) -> bool {
+        !self.any.is_empty()
     }
 
     /// Each action that policies or entities name, with the slices that hold for it.
@@ -208,6 +212,14 @@ impl Slice {
             _ => &mut by_resource.any,
         };
         set.add(policy.clone()).map_err(Box::new)
+    }
+
+    fn is_empty(&self) -> bool {
+        let mut by_resource = iter::once(&self.any).chain(self.fixed.values());
+        by_resource.all(|sets| {
+            let mut sets = iter::once(&sets.any).chain(sets.fixed.values());
+            sets.all(PolicySet::is_empty)
+        })
     }
 
     /// The policies in it.

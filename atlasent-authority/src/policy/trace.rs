@@ -9,8 +9,9 @@ use cedar_policy::{
 };
 use sha2::{Digest, Sha256};
 
+use super::failure::explain;
 use super::rule::Rule;
-use super::verdict::{Rules, explain};
+use super::verdict::Rules;
 use super::{Case, Policies, Question, Verdict};
 
 impl Policies {
@@ -24,7 +25,7 @@ impl Policies {
             // No policy was looked at.
             Err(refusal) => return (refusal, ConstraintTrace::default()),
         };
-        let verdict = Verdict::of(&case.outcome(&self.entities), &self.rules);
+        let verdict = self.verdict(&case, question);
         let trace = self.trace(&case, &verdict);
         (verdict, trace)
     }

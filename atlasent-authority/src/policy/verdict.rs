@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::Decision;
+use atlasent::{Decision, Escaped};
 use cedar_policy::{AuthorizationError, PolicyId};
-use miette::Diagnostic;
 
+use super::Question;
+use super::failure::explain_all;
 use super::rule::Rule;
 use super::slice::{Outcome, policy_of};
 
@@ -24,13 +25,16 @@ pub(crate) struct Verdict {
     /// The ids of the policies that made the decision, sorted. When policies could not be
     /// evaluated it is they who deny.
     pub(crate) determining: Vec<Arc<str>>,
-    /// Why policies could not be evaluated, and where. Can quote parts of the context.
+    /// Why policies could not be evaluated, and where. Quotes no value of the request.
     pub(crate) errors: Vec<String>,
+    /// What the operator may have to know beyond the reason, which the caller is told.
+    pub(crate) hint: Option<Arc<str>>,
 }
 
 /// The codes of refusals that no policy words.
 pub(crate) mod code {
     pub(crate) const NO_MATCHING_POLICY: &str = "NO_MATCHING_POLICY";
+    pub(crate) const UNKNOWN_ACTION: &str = "UNKNOWN_ACTION";
     pub(crate) const POLICY_EVALUATION_ERROR: &str = "POLICY_EVALUATION_ERROR";
     pub(crate) const REQUEST_NOT_IN_SCHEMA: &str = "REQUEST_NOT_IN_SCHEMA";
     pub(crate) const FIELD_NOT_IN_SCHEMA: &str = "FIELD_NOT_IN_SCHEMA";
@@ -39,6 +43,9 @@ pub(crate) mod code {
     pub(crate) const CONTEXT_TOO_DEEP: &str = "CONTEXT_TOO_DEEP";
     pub(crate) const CONTEXT_NOT_EXPRESSIBLE: &str = "CONTEXT_NOT_EXPRESSIBLE";
 }
+
+/// How many policies a reason names.
+const MAX_NAMED: usize = 8;
 
 /// Every rule by its id.
 pub(super) type Rules = HashMap<PolicyId, Rule>;
@@ -53,6 +60,7 @@ impl Verdict {
             retry_after: None,
             determining: Vec::new(),
             errors: Vec::new(),
+            hint: None,
         }
     }
 
@@ -94,6 +102,7 @@ impl Verdict {
                 .map(|rule| Arc::clone(&rule.id))
                 .collect(),
             errors: Vec::new(),
+            hint: None,
         }
     }
 
@@ -102,17 +111,40 @@ impl Verdict {
             .iter()
             .map(|error| AsRef::<str>::as_ref(policy_of(error)));
         let determining: Vec<Arc<str>> = ids.map(Arc::from).collect();
-        let (noun, ids) = match determining.as_slice() {
-            [id] => ("policy", format!("`{id}`")),
-            ids => ("policies", format!("`{}`", ids.join("`, `"))),
+        let named = determining.iter().take(MAX_NAMED);
+        let named: Vec<String> = named.map(|id| format!("`{id}`")).collect();
+        let noun = if determining.len() == 1 {
+            "policy"
+        } else {
+            "policies"
+        };
+        let more = match determining.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
         Self {
-            errors: errors.iter().map(|error| explain(error, rules)).collect(),
+            errors: explain_all(errors, rules),
             determining,
             ..Self::deny(
                 code::POLICY_EVALUATION_ERROR,
-                format!("{noun} {ids} could not be evaluated"),
+                format!("{noun} {}{more} could not be evaluated", named.join(", ")),
             )
+        }
+    }
+}
+
+impl Verdict {
+    /// Warns the operator of each policy that could not be evaluated. The caller is told no more
+    /// than their ids, unless it asks for an explanation.
+    pub(super) fn log_errors(&self, question: Question<'_>) {
+        for error in &self.errors {
+            tracing::warn!(
+                target: "atlasent",
+                agent = %Escaped::new(question.agent),
+                action = %Escaped::new(question.action),
+                error = %Escaped::new(error),
+                "a policy could not be evaluated, so the request is denied"
+            );
         }
     }
 }
@@ -125,20 +157,4 @@ fn strength(decision: Decision) -> u8 {
         Decision::Escalate => 2,
         Decision::Deny => 3,
     }
-}
-
-/// `deploy.cedar:3:14: policy `x`: record does not have the attribute `region``
-pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
-    let AuthorizationError::PolicyEvaluationError(error) = error;
-    let cause = error.inner();
-    let message = format!("policy `{}`: {cause}", error.policy_id());
-    let Some(rule) = rules.get(error.policy_id()) else {
-        return message;
-    };
-    let label = cause.labels().and_then(|mut labels| labels.next());
-    let offset = label
-        .map(|label| label.offset())
-        .filter(|offset| rule.span.contains(offset))
-        .unwrap_or(rule.span.start);
-    format!("{}: {message}", rule.source.place(offset))
 }

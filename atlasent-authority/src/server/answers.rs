@@ -149,6 +149,10 @@ pub(super) async fn decide<S: Store>(
     if request.options.request_id.is_none() {
         evaluation.request_id = Some(client.request_id.clone());
     }
+    // It names files and the attributes that policies read: for callers that ask for it.
+    if request.options.explain != Some(true) {
+        evaluation.explanation.clear();
+    }
     Ok(evaluation)
 }
 

@@ -1,6 +1,7 @@
 //! `atlasent policy`: policies, before they decide anything.
 
 mod check;
+mod init;
 mod suite;
 mod test;
 
@@ -12,7 +13,7 @@ use clap::{Args, Subcommand};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Check Cedar policies, and test what they decide
+/// Start, check and test Cedar policies
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Policy {
@@ -22,12 +23,14 @@ pub(crate) struct Policy {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Init),
     Check(check::Check),
     Test(test::Test),
 }
 
 const START: &str = "\
 Before policies go live:
+  atlasent policy init policies
   atlasent policy check policies --strict
   atlasent policy test policies/tests.json
   atlasent evaluate --policies policies --agent deploy-bot --action deploy.production
@@ -37,6 +40,7 @@ A directory of policies holds `*.cedar` files, and `schema.cedarschema` and `ent
 /// Runs the command that the arguments name.
 pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
     match &arguments.command {
+        Command::Init(arguments) => init::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Test(arguments) => test::run(arguments),
     }

@@ -59,7 +59,7 @@ fn any_other_decision_ends_with_1_and_says_why() {
     let found = deploy(
         &directory(&[(
             "p.cedar",
-            r#"permit (principal, action == Action::"read", resource);"#,
+            r#"permit (principal == Agent::"reader", action == Action::"deploy", resource);"#,
         )]),
         &[],
     )
@@ -69,6 +69,44 @@ fn any_other_decision_ends_with_1_and_says_why() {
             && found.ends_with("\nconsidered: no policy\n"),
         "{found}"
     );
+}
+
+#[test]
+fn a_misspelt_name_is_told_with_the_one_that_was_meant() {
+    let policies = directory(&[(
+        "p.cedar",
+        r#"permit (principal == Agent::"deploy-agent", action == Action::"wire.transfer", resource);"#,
+    )]);
+    let path = policies.path().to_str().unwrap();
+    let ask = |agent: &str, action: &str, options: &[&str]| {
+        let question = [
+            "evaluate",
+            "--policies",
+            path,
+            "--agent",
+            agent,
+            "--action",
+            action,
+        ];
+        atlasent(question.iter().chain(options)).finds()
+    };
+    let found = ask("deploy-agent", "wire.transfre", &[]);
+    assert!(
+        found.starts_with(
+            "deny: no policy names `wire.transfre`; did you mean `wire.transfer`?\ncode: UNKNOWN_ACTION\n"
+        ),
+        "{found}"
+    );
+    let found = ask("deploy-agnet", "wire.transfer", &[]);
+    assert!(
+        found.contains(
+            "names the agent `deploy-agnet`: is it misspelt?\ncode: NO_MATCHING_POLICY\n"
+        ) && found.contains("\nhint: did you mean the agent `deploy-agent`?\n"),
+        "{found}"
+    );
+    let found: Value =
+        serde_json::from_str(&ask("deploy-agnet", "wire.transfer", &["--json"])).unwrap();
+    assert_eq!(found["hint"], "did you mean the agent `deploy-agent`?");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod inspect;
 mod issue;
 mod keys;
 mod policy_check;
+mod policy_init;
 mod policy_test;
 mod provision;
 mod rotation;

@@ -39,7 +39,7 @@ fn answers_as_expected_pass() {
           "code": "BIG", "reason": "a person agrees first", "policies": ["big"] },
         { "agent": "bot", "action": "deploy", "resource": "eu", "context": { "replicas": 501 }, "expect": "escalate",
           "policies": ["huge", "big"] },
-        { "agent": "bot", "action": "drop", "expect": "deny", "code": "NO_MATCHING_POLICY", "policies": [] },
+        { "agent": "bot", "action": "drop", "expect": "deny", "code": "UNKNOWN_ACTION", "policies": [] },
     ]}));
     assert_eq!(test(&directory, &[]).prints(), "4 passed, 0 failed\n");
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -20,6 +20,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["key", "revoke"],
     &["policy"],
     &["policy", "check"],
+    &["policy", "init"],
     &["policy", "test"],
     &["serve"],
     &["signing-key"],

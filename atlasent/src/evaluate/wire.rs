@@ -93,6 +93,7 @@ fn read(answer: ObjectAndOthers<WireEvaluation>, mints: Mints) -> Result<Evaluat
     let decision = Decision::of_answer(wire.decision, wire.permitted)?;
     let mut evaluation = Evaluation {
         reasons: take_strings(&mut other, "reasons"),
+        explanation: take_strings(&mut other, "explanation"),
         permit_id: take_string(&mut other, "permit_id"),
         escalation_id: take_string(&mut other, "escalation_id"),
         approval_url: take_string(&mut other, "approval_url"),
@@ -145,8 +146,13 @@ impl From<Evaluation> for WireEvaluation {
                 .into_iter()
                 .filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
         );
-        if !evaluation.reasons.is_empty() {
-            other.insert("reasons".to_owned(), evaluation.reasons.into());
+        for (name, texts) in [
+            ("reasons", evaluation.reasons),
+            ("explanation", evaluation.explanation),
+        ] {
+            if !texts.is_empty() {
+                other.insert(name.to_owned(), texts.into());
+            }
         }
         let mut wire = Self {
             other,
@@ -265,7 +271,7 @@ mod tests {
         let json = json!({"decision": "escalate", "permitted": false, "denial": {"reason": "first"},
             "deny_reason": "first", "reason": "first", "reasons": ["first", "second"], "risk_class": "high",
             "escalation_id": "e-1", "approval_url": "https://console.example/e-1", "policy_version": "v7",
-            "permit_id": "pt_1", "risk_envelope": {"weighted_score": 0.9, "factors": [null]}});
+            "permit_id": "pt_1", "explanation": ["a.cedar:1:1: policy `x`"], "risk_envelope": {"weighted_score": 0.9, "factors": [null]}});
         let evaluation = read(json.clone()).unwrap();
         assert_eq!(evaluation.reasons, ["first", "second"]);
         assert_eq!(evaluation.risk_class.as_deref(), Some("high"));
@@ -276,6 +282,7 @@ mod tests {
         );
         assert_eq!(evaluation.policy_version.as_deref(), Some("v7"));
         assert_eq!(evaluation.permit_id.as_deref(), Some("pt_1"));
+        assert_eq!(evaluation.explanation, ["a.cedar:1:1: policy `x`"]);
         assert_eq!(evaluation.other.as_object().len(), 1);
         assert_eq!(serde_json::to_value(evaluation).unwrap(), json);
         let bare = read(json!({"decision": "deny", "reasons": ["only"], "new": null})).unwrap();
@@ -287,6 +294,7 @@ mod tests {
     fn no_field_of_a_later_server_costs_an_answer() {
         for name in [
             "reasons",
+            "explanation",
             "risk_class",
             "escalation_id",
             "approval_url",

@@ -42,7 +42,21 @@ fn no_event_holds_a_token_or_a_context() {
     assert!(!exported.contains("null"), "{exported}");
     for event in story.trail().events {
         assert!(event.payload.get("context").is_none());
-        assert!(event.payload.get("errors").is_none());
+    }
+}
+
+#[test]
+fn why_a_policy_could_not_be_evaluated_is_always_on_record_and_quotes_no_value() {
+    for record_context in [false, true] {
+        let mut story = Story::begin(record_context);
+        story.evaluate(&request("bot", "read", None));
+        let errors = story.newest().payload.get("errors").cloned();
+        assert_eq!(
+            errors,
+            Some(json!([
+                "<policies>:7:87: policy `typo`: `context.patient`: type error: expected long, got string"
+            ]))
+        );
     }
 }
 

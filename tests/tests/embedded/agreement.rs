@@ -235,7 +235,7 @@ fn the_authority_decides_as_cedar_does_and_denies_on_any_error() {
         failure_persistence: None,
         ..Config::default()
     });
-    let policies = prop::collection::vec(policy(), 0..8);
+    let policies = prop::collection::vec(policy(), 1..8);
     let questions = prop::collection::vec(question(), 12);
     let result = runner.run(&(policies, questions), |(policies, questions)| {
         let text = policies.concat();

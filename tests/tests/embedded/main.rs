@@ -9,6 +9,7 @@
 
 mod agreement;
 mod contention;
+mod explained;
 mod faults;
 mod fields;
 mod ledger;

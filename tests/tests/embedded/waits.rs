@@ -42,7 +42,7 @@ fn a_policy_says_when_to_come_back() {
 fn what_no_policy_words_says_nothing_of_waiting() {
     let authority = LocalAuthority::in_memory(Policies::parse(POLICIES).unwrap()).unwrap();
     for (name, code) in [
-        ("read", "NO_MATCHING_POLICY"),
+        ("read", "UNKNOWN_ACTION"),
         ("drop", "POLICY_EVALUATION_ERROR"),
     ] {
         let denied = denied(&authority, AnyAction::new(name).unwrap());

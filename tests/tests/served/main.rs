@@ -14,6 +14,7 @@ mod bodies;
 mod client;
 mod clock;
 mod evaluate;
+mod explained;
 mod exports;
 mod faults;
 mod keys;

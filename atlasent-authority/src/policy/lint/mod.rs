@@ -1,19 +1,25 @@
 //! What is probably a mistake in policies that are valid. Refuses nothing.
 
+mod conditions;
 mod names;
+mod never;
+mod numbers;
+mod patterns;
 mod reads;
+mod undeclared;
 
 use std::collections::HashSet;
 
 use atlasent::Decision;
 use cedar_policy::{
     ActionConstraint, EntityTypeName, EntityUid, Policy, PolicyId, PrincipalConstraint,
-    ResourceConstraint,
+    ResourceConstraint, Validator,
 };
 use serde_json::Value;
 
 use super::rule::Rule;
 use super::{Policies, PolicyProblem};
+pub(super) use reads::paths;
 use reads::{Read, Root};
 
 impl Policies {
@@ -25,6 +31,12 @@ impl Policies {
     ///   likewise, and also those that no entity has.
     /// - An action that one policy alone names, and that looks like a misspelling of another.
     /// - A `permit` or `forbid` that applies to everything.
+    /// - A comparison that can never be true: `context.x == 1 && context.x == 2`, an empty range, two types at once, `in`
+    ///   with strings, an entity beside a string.
+    /// - `context.path like "/sandbox/*"`, which matches `/sandbox/../x`, unless `..` is refused in the same attribute.
+    /// - Without a schema: an amount, a price or a rate that is compared as an integer, though it may come with a fraction; the
+    ///   same attribute compared as an integer and as a `decimal`; a comparison with a string that reads like a number.
+    /// - With a schema: a `has` for an attribute that it does not declare.
     ///
     /// With a schema, the first two are errors at load where they are mistakes, so they are not looked for here.
     ///
@@ -47,7 +59,18 @@ impl Policies {
             .iter()
             .filter_map(Subject::applies_to_everything)
             .collect();
-        if self.schema.is_none() {
+        problems.extend(patterns::on_paths(&subjects));
+        let has_schema = self.schema.is_some();
+        for subject in &subjects {
+            problems.extend(never::true_comparisons(subject, has_schema));
+        }
+        if let Some(schema) = &self.schema {
+            let validator = Validator::new(schema.clone());
+            for subject in &subjects {
+                problems.extend(undeclared::attributes(&validator, subject));
+            }
+        } else {
+            problems.extend(numbers::suspect(&subjects));
             let groups = self.action_groups();
             for subject in &subjects {
                 problems.extend(self.unguarded(subject, &groups));
@@ -170,6 +193,12 @@ impl<'p> Subject<'p> {
             );
             self.rule.source.problem_at(self.rule.span.start, message)
         })
+    }
+
+    /// A comparison that can never be true, and why.
+    fn suspect(&self, code: &str, why: &str) -> PolicyProblem {
+        let message = format!("policy `{}` {why}: this can never be true", self.rule.id);
+        self.problem_at(code, message)
     }
 
     /// At the first place in the policy that reads like `code`, else where the policy begins.

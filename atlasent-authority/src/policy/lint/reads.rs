@@ -54,9 +54,49 @@ pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
     walk.found.into_iter().collect()
 }
 
+/// The attributes that a policy reads, guarded or not, each as it is written in a policy.
+pub(in crate::policy) fn paths(policy: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_paths(policy, &mut found);
+    found
+}
+
+/// The root or attribute that an expression is, as it is written in a policy; else an ellipsis.
+pub(super) fn path(expression: &Value) -> String {
+    Read::of(expression).map_or_else(|| "…".to_owned(), |read| read.to_string())
+}
+
+fn collect_paths(json: &Value, found: &mut Vec<String>) {
+    if let Some(read) = Read::of(json).filter(Read::is_attribute) {
+        let path = read.to_string();
+        if !found.contains(&path) {
+            found.push(path);
+        }
+        return;
+    }
+    let listed = json.as_array().into_iter().flatten();
+    let named = json
+        .as_object()
+        .into_iter()
+        .flat_map(|parts| parts.values());
+    for part in listed.chain(named) {
+        collect_paths(part, found);
+    }
+}
+
 impl Read {
     pub(super) fn root(&self) -> Root {
         self.root
+    }
+
+    /// Whether it is more than the root.
+    pub(super) fn is_attribute(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// The innermost name.
+    pub(super) fn last(&self) -> &str {
+        self.names.last().map_or("", String::as_str)
     }
 
     /// The attribute of the root itself.
@@ -80,7 +120,7 @@ impl Read {
     }
 
     /// The path that an expression is, if it is one.
-    fn of(expression: &Value) -> Option<Self> {
+    pub(super) fn of(expression: &Value) -> Option<Self> {
         if let Some(name) = expression.get("Var") {
             let root = match name.as_str()? {
                 "context" => Root::Context,

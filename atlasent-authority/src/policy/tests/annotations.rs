@@ -1,6 +1,6 @@
 //! Which annotations a policy may carry, and how exactly one without meaning is named.
 
-use super::{PERMIT, parse_error, places};
+use super::{PERMIT, ask, parse_error, places};
 use crate::policy::Policies;
 
 #[test]
@@ -19,13 +19,17 @@ fn an_annotation_without_meaning_is_refused_where_it_stands() {
         ),
         ("@decision(\"allow\") forbid", 1, "unknown decision `allow`"),
         (
-            "@note(\"@decision(\\\"\") @decision(\"x\") forbid",
-            23,
+            "@x_a(\"@decision(\\\"\") @decision(\"x\") forbid",
+            22,
             "unknown decision `x`",
         ),
         ("@id(\"\") forbid", 1, "`@id` must not be empty"),
-        ("@x @reason(\" \") forbid", 4, "`@reason` must not be empty"),
-        ("@code @x forbid", 1, "`@code` must not be empty"),
+        (
+            "@x_ @reason(\" \") forbid",
+            5,
+            "`@reason` must not be empty",
+        ),
+        ("@code @x_ forbid", 1, "`@code` must not be empty"),
     ] {
         let text = format!(
             "// forbid (principal, action, resource);\n{annotation} (principal, action, resource);"
@@ -101,11 +105,82 @@ fn every_annotation_of_a_policy_that_is_wrong_is_reported() {
 #[test]
 fn an_annotation_is_found_behind_comments_and_other_annotations() {
     let text = format!(
-        "{PERMIT}// {PERMIT}\n  @ note // \"@decision\"\n  ( \"a\\\"b\" )\n  @id(\"x\")\n    @decision(\"no\")\nforbid (principal, action, resource);"
+        "{PERMIT}// {PERMIT}\n  @ x_note // \"@decision\"\n  ( \"a\\\"b\" )\n  @id(\"x\")\n    @decision(\"no\")\nforbid (principal, action, resource);"
     );
     assert!(
         parse_error(&text).starts_with("<policies>:7:5: unknown decision `no`"),
         "{}",
         parse_error(&text)
     );
+}
+
+#[test]
+fn an_annotation_that_means_nothing_is_refused_with_the_one_that_was_meant() {
+    for (annotation, message) in [
+        (
+            "@desicion(\"hold\")",
+            "unknown annotation `@desicion`: did you mean `@decision`?",
+        ),
+        (
+            "@Decision(\"hold\")",
+            "unknown annotation `@Decision`: did you mean `@decision`?",
+        ),
+        (
+            "@resaon(\"no\")",
+            "unknown annotation `@resaon`: did you mean `@reason`?",
+        ),
+        (
+            "@retryafter(\"5\")",
+            "unknown annotation `@retryafter`: did you mean `@retry_after`?",
+        ),
+        (
+            "@cod(\"X\")",
+            "unknown annotation `@cod`: did you mean `@code`?",
+        ),
+        (
+            "@aprovers(\"a\")",
+            "unknown annotation `@aprovers`: did you mean `@approvers`?",
+        ),
+        (
+            "@approvers(\"a\")",
+            "this version does not support `@approvers`: take it out",
+        ),
+        ("@quorum(\"2\")", "this version does not support `@quorum`"),
+        (
+            "@approval_ttl(\"5\")",
+            "this version does not support `@approval_ttl`",
+        ),
+        (
+            "@escalate_to(\"a\")",
+            "this version does not support `@escalate_to`",
+        ),
+        ("@redact(\"a\")", "this version does not support `@redact`"),
+        (
+            "@owner(\"payments\")",
+            "unknown annotation `@owner`: use `@id`, `@decision`, `@reason`, `@code`, `@retry_after`, or for data of your \
+             own a name that starts with `x_`, as in `@x_owner`",
+        ),
+        ("@X_owner(\"a\")", "unknown annotation `@X_owner`"),
+        ("@x(\"a\")", "unknown annotation `@x`"),
+    ] {
+        for effect in ["permit", "forbid"] {
+            let text = format!(
+                "\n@id(\"x\") // {annotation}\n  {annotation} {effect} (principal, action, resource);"
+            );
+            let error = parse_error(&text);
+            assert!(
+                error.starts_with(&format!("<policies>:3:3: {message}")),
+                "{annotation}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn annotations_of_ones_own_start_with_x_and_decide_nothing() {
+    let text =
+        r#"@x_owner("payments") @x_decision("hold") @x_ forbid (principal, action, resource);"#;
+    let policies = Policies::parse(text).unwrap();
+    let verdict = ask(&policies, "deploy", &serde_json::json!({}));
+    assert_eq!(verdict.decision, atlasent::Decision::Deny);
 }

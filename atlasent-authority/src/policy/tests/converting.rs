@@ -250,13 +250,13 @@ fn a_value_that_its_type_does_not_take_is_named_by_its_path_and_its_types() {
 }
 
 #[test]
-fn an_action_that_the_schema_lacks_is_refused_as_before() {
+fn an_action_that_the_schema_lacks_is_refused() {
     let explained = explain(&act("true"), "unknown", "{}", r#"{"environment": "live"}"#);
     assert_eq!(explained.code.as_deref(), Some(code::REQUEST_NOT_IN_SCHEMA));
     assert!(
         explained
             .reason
-            .contains("`Action::\"unknown\"` is not declared")
+            .contains("action `unknown` is not declared")
     );
 }
 

@@ -22,8 +22,8 @@ fn ids(verdict: &crate::policy::Verdict) -> Vec<&str> {
 #[test]
 fn nothing_is_allowed_without_a_permit() {
     for text in [
-        "",
-        r#"permit (principal, action == Action::"read", resource);"#,
+        r#"permit (principal == Agent::"read-bot", action == Action::"deploy", resource);"#,
+        r#"forbid (principal == Agent::"read-bot", action, resource);"#,
     ] {
         let verdict = ask(&policies(text), "deploy", &json!({}));
         assert_eq!(verdict.decision, Decision::Deny);
@@ -137,7 +137,7 @@ fn the_wait_is_that_of_the_first_winning_policy_by_id_that_has_one() {
 
 #[test]
 fn what_no_policy_words_has_no_wait() {
-    let unmatched = r#"@retry_after("5") forbid (principal, action == Action::"drop", resource);"#;
+    let unmatched = r#"@retry_after("5") forbid (principal == Agent::"x", action == Action::"deploy", resource);"#;
     let failing = format!(
         r#"{PERMIT_ALL} @decision("hold") @retry_after("5") forbid (principal, action, resource) when {{ context.x }};"#
     );
@@ -169,7 +169,7 @@ fn a_forbid_that_cannot_be_evaluated_denies() {
     assert_eq!(ids(&verdict), ["prod"]);
     assert_eq!(
         verdict.errors,
-        ["<policies>:4:8: policy `prod`: record does not have the attribute `env`"]
+        ["<policies>:4:8: policy `prod`: `context.env`: record does not have the attribute `env`"]
     );
 }
 
@@ -348,7 +348,6 @@ fn with_a_schema_a_request_that_does_not_conform_is_denied() {
         );
         verdict.reason.to_string()
     };
-    assert!(deny("unknown", json!({})).contains(r#"action `Action::"unknown"` is not declared"#));
     for (action, context, why) in [
         ("deploy", json!({}), "`context.commit` is missing"),
         (

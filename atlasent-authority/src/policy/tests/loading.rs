@@ -136,7 +136,7 @@ fn a_policy_without_an_id_is_named_after_its_place() {
 #[test]
 fn many_policies_in_one_text_keep_their_order() {
     let text: String = (1..=120)
-        .map(|n| format!("@note(\"{n}\") {PERMIT}"))
+        .map(|n| format!("@x_n(\"{n}\") {PERMIT}"))
         .collect();
     let text = text + "@id(\"<policies>#11\") forbid (principal, action, resource);";
     let error = parse_error(&text);
@@ -226,6 +226,7 @@ fn entities_that_do_not_conform_are_refused_and_named() {
     let entity = r#"[{ "uid": { "type": "Agent", "id": "bot" }, "attrs": { "level": "high" }, "parents": [] }]"#;
     assert!(
         Policies::builder()
+            .source("a.cedar", PERMIT)
             .entities("entities.json", entity)
             .build()
             .is_ok()

@@ -3,11 +3,15 @@
 mod annotations;
 mod converting;
 mod deciding;
+mod failing;
+mod limits;
 mod linting;
 mod loading;
 mod random;
 mod slicing;
+mod suspect;
 mod traces;
+mod unknown;
 
 use atlasent::Context;
 use serde_json::Value;

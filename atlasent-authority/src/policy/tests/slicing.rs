@@ -66,7 +66,7 @@ proptest! {
 
     #[test]
     fn the_slices_answer_as_the_whole_set_does(
-        texts in prop::collection::vec(policy(), 0..16),
+        texts in prop::collection::vec(policy(), 1..16),
         entities in entities(),
         requests in prop::collection::vec(request(), 1..12),
     ) {

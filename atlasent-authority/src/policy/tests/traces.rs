@@ -164,7 +164,7 @@ proptest! {
 
     #[test]
     fn the_trace_agrees_with_the_verdict(
-        texts in prop::collection::vec(policy(), 0..16),
+        texts in prop::collection::vec(policy(), 1..16),
         entities in entities(),
         requests in prop::collection::vec(request(), 1..12),
     ) {

@@ -1,0 +1,113 @@
+//! Why a policy could not be evaluated, and where. Quotes no value of a request.
+//!
+//! Cedar's own words can: those of an overflow hold both numbers, those of `ip(…)` the text, those
+//! of `getTag(…)` the name of the tag, those about an entity its id. They are replaced; the others
+//! name attributes and types.
+
+use std::fmt::Write as _;
+
+use cedar_policy::{AuthorizationError, EvaluationError, Policy};
+use miette::Diagnostic;
+
+use super::lint::paths;
+use super::verdict::Rules;
+
+/// How many failures are told of one decision. The rest is counted.
+const MAX_FAILURES: usize = 20;
+
+/// How many attributes are named of one expression.
+const MAX_PATHS: usize = 4;
+
+/// Longer expressions are not looked through for the attributes that they read.
+const MAX_EXPRESSION: usize = 1_024;
+
+/// One line a failure.
+pub(super) fn explain_all(errors: &[AuthorizationError], rules: &Rules) -> Vec<String> {
+    let shown = errors.iter().take(MAX_FAILURES);
+    let mut lines: Vec<String> = shown.map(|error| explain(error, rules)).collect();
+    let more = errors.len().saturating_sub(MAX_FAILURES);
+    if more > 0 {
+        lines.push(format!("and {more} more policies could not be evaluated"));
+    }
+    lines
+}
+
+/// ``deploy.cedar:3:14: policy `x`: `context.region`: record does not have the attribute `region` ``
+pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
+    let AuthorizationError::PolicyEvaluationError(error) = error;
+    let (id, cause) = (error.policy_id(), error.inner());
+    let words = words(cause);
+    let Some(rule) = rules.get(id) else {
+        return format!("policy `{id}`: {words}");
+    };
+    let label = cause.labels().and_then(|mut labels| labels.next());
+    let span = label
+        .map(|label| label.offset()..label.offset().saturating_add(label.len()))
+        .filter(|span| rule.span.contains(&span.start) && span.end <= rule.span.end);
+    let offset = span.as_ref().map_or(rule.span.start, |span| span.start);
+    let mut line = format!("{}: policy `{id}`: ", rule.source.place(offset));
+    let expression = span.and_then(|span| rule.source.text.get(span));
+    for path in expression.map(attributes).unwrap_or_default() {
+        // Writing to a string does not fail.
+        let _ = write!(line, "`{path}`: ");
+    }
+    line + &words
+}
+
+/// The attributes that an expression of a policy reads.
+fn attributes(expression: &str) -> Vec<String> {
+    if expression.len() > MAX_EXPRESSION {
+        return Vec::new();
+    }
+    let policy = format!("permit (principal, action, resource) when {{ {expression} }};");
+    let Ok(policy) = Policy::parse(None, policy) else {
+        return Vec::new();
+    };
+    let mut paths = policy
+        .to_json()
+        .map(|json| paths(&json))
+        .unwrap_or_default();
+    paths.truncate(MAX_PATHS);
+    if paths.is_empty() && matches!(expression, "principal" | "resource") {
+        paths.push(expression.to_owned());
+    }
+    paths
+}
+
+/// What is wrong, without a value of the request.
+fn words(cause: &EvaluationError) -> String {
+    match cause {
+        EvaluationError::IntegerOverflow(_) => {
+            "integer overflow: the result does not fit 64 bits".to_owned()
+        }
+        EvaluationError::FailedExtensionFunctionExecution(error) => format!(
+            "`{}` does not take the value that it is given",
+            error.extension_name()
+        ),
+        EvaluationError::NonValue(_) => "the expression has no value".to_owned(),
+        // A schema can declare that a string of the context names an entity, and a tag's name can
+        // come from the context, too. The attribute stands in the policy.
+        EvaluationError::EntityAttrDoesNotExist(error) => {
+            let what = if error.to_string().contains("does not have the tag") {
+                "tag"
+            } else {
+                "attribute"
+            };
+            format!("the entity does not have the {what}")
+        }
+        EvaluationError::EntityDoesNotExist(_) => {
+            "the entity is not among the entities of the policies".to_owned()
+        }
+        EvaluationError::RecordAttrDoesNotExist(_)
+        | EvaluationError::FailedExtensionFunctionLookup(_)
+        | EvaluationError::TypeError(_)
+        | EvaluationError::WrongNumArguments(_)
+        | EvaluationError::UnlinkedSlot(_)
+        | EvaluationError::RecursionLimit(_) => cause.to_string(),
+        #[allow(
+            unreachable_patterns,
+            reason = "a feature of Cedar that another crate can turn on adds a variant"
+        )]
+        _ => "the expression cannot be evaluated".to_owned(),
+    }
+}

@@ -1,0 +1,152 @@
+//! Numbers that arrive in another form than a policy compares them in. Only without a schema: with
+//! one, numbers are converted to the type that it declares.
+
+use std::collections::HashSet;
+
+use cedar_policy::{ActionConstraint, EntityUid};
+
+use super::conditions::{Claim, Kind, Literal, claim, groups};
+use super::reads::{Read, Root};
+use super::{PolicyProblem, Subject};
+
+/// Words that name a number with a fraction more often than not.
+const FRACTIONAL: [&str; 16] = [
+    "amount",
+    "price",
+    "cost",
+    "fee",
+    "balance",
+    "budget",
+    "spend",
+    "rate",
+    "ratio",
+    "percent",
+    "percentage",
+    "discount",
+    "score",
+    "probability",
+    "usd",
+    "eur",
+];
+
+/// Words that say that it has none.
+const WHOLE: [&str; 7] = ["cents", "cent", "minor", "count", "basis", "bps", "limit"];
+
+/// What the policies say of the numbers in a context.
+pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
+    let mut problems = Vec::new();
+    // By attribute: which policy compares it as what.
+    let mut compared: Vec<(Read, usize, Kind)> = Vec::new();
+    for (n, subject) in subjects.iter().enumerate() {
+        for (read, claim) in claims(subject) {
+            match claim {
+                Claim::Is(Literal::Text(text)) | Claim::IsNot(Literal::Text(text))
+                    if is_fraction(&text) && !is_version(read.last()) =>
+                {
+                    let message = format!(
+                        "policy `{}` compares `{read}` with a string that reads like a number: a number in a request \
+                         never equals it; compare with `decimal(\"{text}\")`",
+                        subject.rule.id
+                    );
+                    problems.push(subject.problem_at(&read.to_string(), message));
+                }
+                Claim::Compares(_, _, kind) | Claim::IsOf(kind @ (Kind::Long | Kind::Decimal)) => {
+                    let entry = (read, n, kind);
+                    if !compared.contains(&entry) {
+                        compared.push(entry);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    for (at, (read, n, kind)) in compared.iter().enumerate() {
+        let Some(subject) = subjects.get(*n) else {
+            continue;
+        };
+        let before = compared.iter().take(at).find_map(|(other, m, with)| {
+            let other_subject = subjects.get(*m).filter(|_| other == read && with != kind)?;
+            (*m != *n && meet(other_subject, subject)).then_some((other_subject, *with))
+        });
+        if let Some((other, with)) = before {
+            let message = format!(
+                "policy `{}` compares `{read}` as {}, and policy `{}` as {}: whatever number comes, one of them \
+                 cannot be evaluated; compare it alike, or declare it in a schema",
+                subject.rule.id,
+                kind.name(),
+                other.rule.id,
+                with.name()
+            );
+            problems.push(subject.problem_at(&read.to_string(), message));
+        } else if *kind == Kind::Long && is_fractional(read.last()) {
+            let message = format!(
+                "policy `{}` compares `{read}` as an integer: a number with a fraction, such as 19.99, cannot be \
+                 compared so, and is denied as `POLICY_EVALUATION_ERROR`; declare it in a schema, or name it for the \
+                 whole units that it counts, such as `{}_cents`",
+                subject.rule.id,
+                read.last()
+            );
+            problems.push(subject.problem_at(&read.to_string(), message));
+        }
+    }
+    problems
+}
+
+/// What a policy says of the attributes of a context.
+fn claims(subject: &Subject<'_>) -> Vec<(Read, Claim)> {
+    let groups = groups(&subject.json);
+    let claims = groups.iter().flatten().filter_map(claim);
+    claims
+        .filter(|(read, _)| read.root() == Root::Context)
+        .collect()
+}
+
+/// Whether a request can be about both: their scopes name a common action, or leave it open.
+fn meet(a: &Subject<'_>, b: &Subject<'_>) -> bool {
+    let named = |subject: &Subject<'_>| -> Option<HashSet<EntityUid>> {
+        match subject.policy.action_constraint() {
+            ActionConstraint::Any => None,
+            ActionConstraint::Eq(action) => Some([action].into()),
+            ActionConstraint::In(actions) => Some(actions.into_iter().collect()),
+        }
+    };
+    match (named(a), named(b)) {
+        (Some(a), Some(b)) => !a.is_disjoint(&b),
+        _ => true,
+    }
+}
+
+/// Digits, a point, digits.
+fn is_fraction(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    unsigned
+        .split_once('.')
+        .is_some_and(|(whole, fraction)| digits(whole) && digits(fraction))
+}
+
+fn is_version(name: &str) -> bool {
+    words(name).any(|word| word.starts_with("ver") || word == "release" || word == "tag")
+}
+
+fn is_fractional(name: &str) -> bool {
+    words(name).any(|word| FRACTIONAL.contains(&&*word))
+        && !words(name).any(|word| WHOLE.contains(&&*word))
+}
+
+/// The words of a name: `unitPrice` and `unit_price` have two.
+fn words(name: &str) -> impl Iterator<Item = String> {
+    let mut words = vec![String::new()];
+    let mut was_lower = false;
+    for character in name.chars() {
+        let begins = !character.is_alphanumeric() || (character.is_uppercase() && was_lower);
+        if begins {
+            words.push(String::new());
+        }
+        was_lower = character.is_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| character.is_alphanumeric()) {
+            word.extend(character.to_lowercase());
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty())
+}

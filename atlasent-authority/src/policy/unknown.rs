@@ -1,0 +1,95 @@
+//! Requests for an action, or by an agent, that the policies do not know: probably a misspelling.
+//!
+//! An action's name is no secret to a caller that may ask: the refusal says which one was probably
+//! meant. An agent's name can be, since a caller names its agent itself: the refusal only says that
+//! the name is unknown. The operator is told the name that was probably meant.
+
+use atlasent::Escaped;
+use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy};
+
+use super::suggest::nearest;
+use super::{Case, Policies, Question, Verdict, code};
+
+/// The names of the agents that are entities, or that a policy names.
+#[derive(Debug)]
+pub(super) struct Agents {
+    /// Sorted.
+    names: Vec<String>,
+}
+
+impl Agents {
+    pub(super) fn new(policies: &[Policy], entities: &Entities, agent: &EntityTypeName) -> Self {
+        let known = entities.iter().map(|entity| entity.uid());
+        let named = policies.iter().flat_map(Policy::entity_literals);
+        let is_agent = |uid: &EntityUid| uid.type_name() == agent;
+        let agents = known.chain(named).filter(is_agent);
+        let mut names: Vec<String> = agents.map(|uid| uid.id().unescaped().to_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        Self { names }
+    }
+
+    /// The agent that was probably meant, if this one is unknown.
+    fn meant(&self, agent: &str) -> Option<&str> {
+        let names = &self.names;
+        if names.binary_search_by(|name| (**name).cmp(agent)).is_ok() {
+            return None;
+        }
+        nearest(agent, names.iter().map(String::as_str))
+    }
+}
+
+impl Policies {
+    /// The refusal of an action that no policy and no schema can apply to.
+    ///
+    /// A policy over any action applies to all that the schema declares, and to every action where
+    /// the set has no schema.
+    pub(super) fn unknown_action(&self, action: &str) -> Option<Verdict> {
+        if self.slices.names_action(action) {
+            return None;
+        }
+        let over_any = self.slices.has_policies_over_any_action();
+        let (code, what) = match (self.schema.is_some(), over_any) {
+            (false, true) => return None,
+            (false, false) => (code::UNKNOWN_ACTION, format!("no policy names `{action}`")),
+            (true, false) => (
+                code::UNKNOWN_ACTION,
+                format!("no policy names `{action}`, and the schema does not declare it"),
+            ),
+            (true, true) => (
+                code::REQUEST_NOT_IN_SCHEMA,
+                format!("the request is not in the schema: action `{action}` is not declared"),
+            ),
+        };
+        let names = self.slices.by_action().map(|(name, _)| name);
+        let reason = match nearest(action, names) {
+            Some(meant) => format!("{what}; did you mean `{meant}`?"),
+            None => what,
+        };
+        Some(Verdict::deny(code, reason))
+    }
+
+    /// The verdict on a case, with a hint where no policy matches and the agent's name looks
+    /// misspelt.
+    pub(super) fn verdict(&self, case: &Case<'_>, question: Question<'_>) -> Verdict {
+        let mut verdict = Verdict::of(&case.outcome(&self.entities), &self.rules);
+        if verdict.code.as_deref() != Some(code::NO_MATCHING_POLICY) {
+            return verdict;
+        }
+        if let Some(meant) = self.agents.meant(question.agent) {
+            verdict.reason = format!(
+                "{}; no policy and no entity names the agent `{}`: is it misspelt?",
+                verdict.reason, question.agent
+            )
+            .into();
+            verdict.hint = Some(format!("did you mean the agent `{meant}`?").into());
+            tracing::debug!(
+                target: "atlasent",
+                agent = %Escaped::new(question.agent),
+                meant = %Escaped::new(meant),
+                "an agent that no policy and no entity names was refused"
+            );
+        }
+        verdict
+    }
+}

@@ -1,0 +1,125 @@
+//! `atlasent policy init`: a set that passes its own checks, and nothing overwritten.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{atlasent, directory};
+
+const NAMES: [&str; 6] = [
+    "entities.json",
+    "files.cedar",
+    "payments.cedar",
+    "schema.cedarschema",
+    "suspended.cedar",
+    "tests.json",
+];
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn the_set_passes_check_and_test_as_it_is_written() {
+    let directory = directory(&[]);
+    let policies = directory.path().join("a/policies");
+    let path = policies.to_str().unwrap();
+    let said = atlasent(["policy", "init", path]).prints();
+    assert_eq!(names(&policies), NAMES);
+    for name in NAMES {
+        assert!(said.contains(&format!("wrote {path}/{name}\n")), "{said}");
+    }
+    // What it says to do next works as it is said.
+    let commands: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("  atlasent "))
+        .collect();
+    assert_eq!(commands.len(), 3, "{said}");
+    let printed = atlasent(commands[0].split(' ')).prints();
+    assert!(printed.starts_with("5 policies, 0 warnings\n"), "{printed}");
+    assert_eq!(
+        atlasent(commands[1].split(' ')).prints(),
+        "10 passed, 0 failed\n"
+    );
+    assert!(commands[2].starts_with("serve --policies "), "{said}");
+}
+
+#[test]
+fn the_default_is_a_folder_named_policies() {
+    let directory = directory(&[]);
+    let mut command = atlasent(["policy", "init"]).into_command();
+    let output = command.current_dir(directory.path()).output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.starts_with("wrote policies/payments.cedar\n"),
+        "{said}"
+    );
+    assert_eq!(names(&directory.path().join("policies")), NAMES);
+}
+
+#[test]
+fn nothing_is_overwritten_and_then_nothing_is_written() {
+    for taken in NAMES.into_iter().chain(["own.cedar"]) {
+        let directory = directory(&[(taken, "mine")]);
+        let path = directory.path().to_str().unwrap();
+        let line = atlasent(["policy", "init", path]).misuse();
+        assert!(
+            line.starts_with(&format!(
+                "`{path}/{taken}` already exists, so nothing was written"
+            )),
+            "{line}"
+        );
+        assert_eq!(names(directory.path()), [taken]);
+        let kept = fs::read_to_string(directory.path().join(taken)).unwrap();
+        assert_eq!(kept, "mine");
+    }
+}
+
+#[test]
+fn a_link_to_nowhere_is_not_written_through() {
+    let directory = directory(&[]);
+    let target = directory.path().join("elsewhere");
+    let inside = directory.path().join("policies");
+    fs::create_dir(&inside).unwrap();
+    std::os::unix::fs::symlink(&target, inside.join("tests.json")).unwrap();
+    let line = atlasent(["policy", "init", inside.to_str().unwrap()]).misuse();
+    assert!(line.contains("tests.json` already exists"), "{line}");
+    assert!(!target.exists());
+    assert_eq!(names(&inside), ["tests.json"]);
+}
+
+#[test]
+fn other_files_of_the_directory_stay() {
+    let directory = directory(&[("notes.txt", "mine")]);
+    atlasent(["policy", "init", directory.path().to_str().unwrap()]).prints();
+    assert_eq!(names(directory.path()).len(), NAMES.len() + 1);
+    let notes = fs::read_to_string(directory.path().join("notes.txt")).unwrap();
+    assert_eq!(notes, "mine");
+}
+
+#[test]
+fn what_is_no_directory_is_misuse() {
+    let directory = directory(&[("file", "mine")]);
+    let path = directory.path().join("file");
+    let line = atlasent(["policy", "init", path.to_str().unwrap()]).misuse();
+    assert!(
+        line.starts_with("cannot read `") && line.contains("file`"),
+        "{line}"
+    );
+    let below = path.join("policies");
+    let line = atlasent(["policy", "init", below.to_str().unwrap()]).misuse();
+    assert!(line.starts_with("cannot "), "{line}");
+}
+
+#[test]
+fn a_path_with_odd_characters_is_quoted_for_the_shell() {
+    let directory = directory(&[]);
+    let path = directory.path().join("my policies'");
+    let said = atlasent(["policy", "init", path.to_str().unwrap()]).prints();
+    assert!(said.contains(r"my policies'\'''"), "{said}");
+}
