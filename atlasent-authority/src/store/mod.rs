@@ -124,6 +124,9 @@ pub enum StoreError {
         /// How many permits there are.
         permits: usize,
     },
+    /// Too many reads wait already. Changes are not affected.
+    #[error("too many reads of the store are waiting: try again")]
+    Busy,
     /// The medium failed.
     #[error("the store failed: {}", Escaped::new(&.0.to_string()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),

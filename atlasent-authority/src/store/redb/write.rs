@@ -3,23 +3,46 @@
 use jiff::Timestamp;
 use redb::{Database, ReadableTable};
 
+use super::chore;
 use super::file::File;
-use super::tables::{CELLS, EVENTS, EXPIRY, META, dropped, head, json, parse};
+use super::index::{self, INDEX};
+use super::tables::{CELLS, EVENTS, EXPIRY, META, dropped, head, indexed, json, parse};
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, REMEMBERED, StoreError};
 
 /// The writer's thread.
 pub(super) fn write(file: &File, mut jobs: Jobs) {
-    while let Some(mut jobs) = jobs.blocking_next() {
-        let result = file
-            .database()
-            .and_then(|database| keep(file, &database, &mut jobs));
-        group::answer(jobs, &result);
+    // A process that was stopped may have left some to do.
+    let mut chores = true;
+    loop {
+        let next = match chores {
+            true => jobs.try_next(),
+            false => jobs.blocking_next(),
+        };
+        match next {
+            Some(mut next) => {
+                let result = file
+                    .database()
+                    .and_then(|database| keep(file, &database, &mut next));
+                chores |= matches!(result, Ok(true));
+                group::answer(next, &result.map(drop));
+            }
+            None if jobs.is_closed() => return,
+            None => {}
+        }
+        // After each transaction some, so that they come to an end beside changes that do not.
+        if chores {
+            chores = file.database().is_ok_and(|database| {
+                let done = chore::some(&database).map_err(|error| file.failed(error));
+                done.is_ok_and(|more| more)
+            });
+        }
     }
 }
 
-/// Runs the changes, and keeps what they leave in one transaction.
-pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result<(), StoreError> {
+/// Runs the changes, and keeps what they leave in one transaction. Returns whether that left
+/// chores.
+pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result<bool, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
     let transaction = database
         .begin_write()
@@ -27,10 +50,14 @@ pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result
     let mut batch = load(&transaction, jobs).map_err(failed)?;
     group::run(jobs, &mut batch)?;
     if batch.is_empty() {
-        return transaction.abort().map_err(|error| failed(error.into()));
+        return transaction
+            .abort()
+            .map(|()| false)
+            .map_err(|error| failed(error.into()));
     }
     save(&transaction, &batch, jobs.len()).map_err(failed)?;
-    transaction.commit().map_err(|error| failed(error.into()))
+    transaction.commit().map_err(|error| failed(error.into()))?;
+    Ok(batch.dropped().is_some())
 }
 
 pub(super) fn load(
@@ -75,8 +102,16 @@ pub(super) fn save(
         );
         events.insert(event.sequence, stored)?;
     }
+    // An index that is still being made takes them in their order, later.
+    if indexed(&meta)?.is_none() {
+        let events = batch.events().iter().map(|event| {
+            let actor = event.actor_id.as_deref().unwrap_or_default();
+            (event.sequence, &*event.kind, actor)
+        });
+        index::add(&mut transaction.open_table(INDEX)?, events)?;
+    }
     if let Some(through) = batch.dropped() {
-        events.retain_in(..=through, |_, _| false)?;
+        // Nobody sees the events from here on. They leave the file some at a time.
         // What is gone stays gone, and nothing goes that is not there yet.
         let through = dropped(&meta)?.max(through.min(batch.head().sequence));
         meta.insert("dropped", &*through.to_string())?;
