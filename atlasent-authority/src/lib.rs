@@ -39,6 +39,8 @@ mod archive;
 mod builder;
 mod chain;
 mod clock;
+#[cfg(feature = "server")]
+mod event_types;
 mod export;
 mod files;
 #[cfg(feature = "server")]

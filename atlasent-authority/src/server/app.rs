@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::key_book::KeyBook;
 use super::metrics::Metrics;
+use super::reading::Readers;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 
@@ -22,6 +23,7 @@ pub(super) struct App<S> {
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
     pub(super) places: Semaphore,
+    pub(super) readers: Readers,
 }
 
 impl<S> App<S> {
@@ -33,12 +35,14 @@ impl<S> App<S> {
             signing,
             metrics: Metrics::new(),
             places: Semaphore::new(settings.concurrency),
+            readers: Readers::new(settings.concurrency),
             settings,
         }
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
         self.places = Semaphore::new(settings.concurrency);
+        self.readers = Readers::new(settings.concurrency);
         self.settings = settings;
     }
 }

@@ -57,6 +57,10 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).after(1)
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::calls::Calls;
+use super::event_list::EventList;
+use super::filter::Found;
 use super::{Batch, Cell, CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
 
@@ -29,7 +31,7 @@ struct Inner {
     oldest: VecDeque<CellKey>,
     /// Those of them that may go when room is needed.
     spent: VecDeque<CellKey>,
-    events: VecDeque<Arc<SealedEvent>>,
+    events: EventList,
     head: ChainHead,
     dropped: u64,
 }
@@ -52,7 +54,7 @@ impl MemoryStore {
                 cells: HashMap::new(),
                 oldest: VecDeque::new(),
                 spent: VecDeque::new(),
-                events: VecDeque::new(),
+                events: EventList::default(),
                 head: ChainHead::genesis("local"),
                 dropped: 0,
             }),
@@ -95,19 +97,13 @@ impl Store for MemoryStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let inner = self.lock();
-        let passing = inner.after(after).filter(|event| filter.passes(event));
-        Ok(passing.take(limit).cloned().collect())
+        let mut found = Found::new(limit, filter);
+        self.lock().events.find(after, &mut found, filter);
+        Ok(found.into_events())
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        let inner = self.lock();
-        let count = if filter.is_all() {
-            inner.events.len()
-        } else {
-            inner.after(0).filter(|event| filter.passes(event)).count()
-        };
-        Ok(count as u64)
+        Ok(self.lock().events.count(filter) as u64)
     }
 
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
@@ -125,11 +121,6 @@ impl Store for MemoryStore {
 }
 
 impl Inner {
-    fn after(&self, after: u64) -> impl Iterator<Item = &Arc<SealedEvent>> {
-        let newer = self.events.partition_point(|event| event.sequence <= after);
-        self.events.range(newer..)
-    }
-
     /// Forgets what may be forgotten until the new cells of a batch have room.
     fn make_room(&mut self, batch: &Batch, limit: usize) -> Result<(), StoreError> {
         let new = batch
@@ -176,11 +167,7 @@ impl Inner {
             self.append(Arc::clone(event), event_limit);
         }
         if let Some(through) = batch.dropped() {
-            while self
-                .events
-                .front()
-                .is_some_and(|event| event.sequence <= through)
-            {
+            while self.events.first().is_some_and(|first| first <= through) {
                 self.drop_oldest();
             }
         }
@@ -207,11 +194,11 @@ impl Inner {
             }
             self.drop_oldest();
         }
-        self.events.push_back(event);
+        self.events.push(event);
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.events.pop() {
             self.dropped = event.sequence;
         }
     }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod calls;
+mod event_list;
 mod filter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod group;

@@ -1,10 +1,12 @@
 //! The store in PostgreSQL: for several processes that share one ledger and one chain.
 //!
 //! All connections live on a thread of their own, so that the store can be used from any runtime and from none. One
-//! connection changes, one counts calls, two read.
+//! connection changes, one counts calls, two read events, one reads everything else.
 
 mod counter;
+mod counts;
 mod link;
+mod query;
 mod reader;
 mod rows;
 mod schema;
@@ -13,22 +15,27 @@ mod writer;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::join4;
+use futures_util::future::join5;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use self::counter::{Call, Counter};
 use self::link::Link;
 pub(crate) use self::reader::{KeptKey, Read};
-use self::reader::{Page, Reader};
+use self::query::Page;
+use self::reader::Reader;
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
 
-/// How many calls and questions wait at most before those who bring more have to wait themselves.
+/// How many calls wait at most before those who bring more have to wait themselves.
 const WAITING: usize = 4_096;
+
+/// How many reads wait at most. One beyond that is refused.
+const READS: usize = 256;
 
 /// Permits and events in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
@@ -62,6 +69,8 @@ const WAITING: usize = 4_096;
 pub struct PostgresStore {
     group: Group,
     reads: mpsc::Sender<Read>,
+    /// Whether the server is well, and the keys, are asked beside the longest reads.
+    status: mpsc::Sender<Read>,
     calls: mpsc::Sender<Call>,
     name: String,
 }
@@ -78,14 +87,15 @@ impl PostgresStore {
         let link = Link::new(url)?;
         let name = link.name().to_owned();
         let (group, jobs) = group::queue();
-        let (reads, read) = mpsc::channel(WAITING);
+        let (reads, read) = mpsc::channel(READS);
+        let (status, asked) = mpsc::channel(READS);
         let (calls, called) = mpsc::channel(WAITING);
         let (ready, opened) = oneshot::channel();
         std::thread::Builder::new()
             .name("atlasent-store".to_owned())
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime.block_on(serve(&link, ready, jobs, read, called)),
+                    Ok(runtime) => runtime.block_on(serve(&link, ready, jobs, read, asked, called)),
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
             )
@@ -94,6 +104,7 @@ impl PostgresStore {
         Ok(Self {
             group,
             reads,
+            status,
             calls,
             name,
         })
@@ -104,10 +115,15 @@ impl PostgresStore {
         question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Read,
     ) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
-        self.reads
-            .send(question(done))
-            .await
-            .map_err(|_| closed())?;
+        let question = question(done);
+        let queue = match question {
+            Read::Events(..) | Read::Count(..) => &self.reads,
+            Read::Status(_) | Read::ApiKeys(_) | Read::PutApiKey(..) => &self.status,
+        };
+        queue.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Closed(_) => closed(),
+        })?;
         answer.await.map_err(|_| closed())?
     }
 }
@@ -118,22 +134,25 @@ async fn serve(
     ready: oneshot::Sender<Result<(), StoreError>>,
     jobs: Jobs,
     reads: mpsc::Receiver<Read>,
+    status: mpsc::Receiver<Read>,
     calls: mpsc::Receiver<Call>,
 ) {
-    let migrated = match link.connect(&writer::PURPOSE).await {
-        Ok(session) => schema::migrate(link, &writer::PURPOSE, &session).await,
+    let migrated = match link.connect(&schema::PURPOSE).await {
+        Ok(session) => schema::migrate(link, &schema::PURPOSE, &session).await,
         Err(error) => Err(error),
     };
     let goes_on = migrated.is_ok();
     // Whoever stopped waiting for it has dropped the other ends as well.
     let _ = ready.send(migrated);
     if goes_on {
-        let reads = Mutex::new(reads);
-        join4(
+        let (reads, status) = (Mutex::new(reads), Mutex::new(status));
+        let counts = std::sync::Mutex::default();
+        join5(
             Writer::new(link).write(jobs),
             Counter::new(link).count(calls),
-            Reader::new(link).read(&reads),
-            Reader::new(link).read(&reads),
+            Reader::new(link).read(&reads, &counts),
+            Reader::new(link).read(&reads, &counts),
+            Reader::new(link).read(&status, &counts),
         )
         .await;
     }

@@ -1,11 +1,19 @@
 //! The tables, and how those of an earlier version become those of this one.
 
+use std::time::Duration;
+
 use super::link::{Link, Purpose, Session};
 use crate::chain::ChainHead;
 use crate::store::StoreError;
 
 /// What leads from each version to the next one. Those that were released never change.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+
+/// An index of a long trail takes its time.
+pub(super) const PURPOSE: Purpose = Purpose {
+    settings: "SET synchronous_commit = on",
+    answer: Duration::from_secs(1_800),
+};
 
 /// Held by whoever migrates, so that of several processes that start at once one does.
 const LOCK: i64 = 0x61746C_6173656E;
