@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::app::Settings;
 use super::reload::keep_fresh;
+use super::stall::StallLimit;
 use super::{Server, router};
 use crate::store::Store;
 
@@ -169,12 +170,14 @@ async fn serve(
             server.serve(service).await
         }};
     }
+    let stalls = StallLimit(settings.request_timeout.min(settings.export_timeout));
     match certificate {
         Some(certificate) => {
             let config = certificate.config.clone();
-            limited!(axum_server::from_tcp_rustls(listener, config)?)
+            let server = axum_server::from_tcp_rustls(listener, config)?;
+            limited!(server.map(|tls| tls.acceptor(stalls)))
         }
-        None => limited!(axum_server::from_tcp(listener)?),
+        None => limited!(axum_server::from_tcp(listener)?.acceptor(stalls)),
     }
 }
 

@@ -18,6 +18,7 @@ mod question;
 mod reading;
 mod reload;
 mod retention;
+mod stall;
 mod trail;
 
 use std::fmt;

@@ -192,7 +192,10 @@ pub(super) fn unreadable(error: StoreError) -> Problem {
         return busy();
     }
     tracing::error!(target: "atlasent", %error, "the audit trail cannot be read");
-    Problem::unavailable("STORE_UNAVAILABLE", "the audit trail cannot be read: try again")
+    Problem::unavailable(
+        "STORE_UNAVAILABLE",
+        "the audit trail cannot be read: try again",
+    )
 }
 
 fn busy() -> Problem {

@@ -73,9 +73,16 @@ impl Retention {
         // Beside the exports, and like them away from the threads that decide.
         let collected = app.readers.exports.run(async move {
             let authority = &reading.authority;
-            let dropped = authority.store().status().await.map_err(unreadable)?.dropped;
+            let dropped = authority
+                .store()
+                .status()
+                .await
+                .map_err(unreadable)?
+                .dropped;
             let through = last_of_bundle_from(&folder, dropped + 1).map_err(not_kept)?;
-            let old = authority.collect_old(before, through, &reading.signing).await?;
+            let old = authority
+                .collect_old(before, through, &reading.signing)
+                .await?;
             let Some(mut old) = old else {
                 return Ok(None);
             };

@@ -337,7 +337,9 @@ mod tests {
 
     #[test]
     fn a_query_is_read_with_its_escapes() {
-        let wanted = Wanted::of_query("types=stop.set%2Cstop.lifted,policy.error&actor_id=J%C3%BCrgen+K&from=&x=1&limit=9999");
+        let wanted = Wanted::of_query(
+            "types=stop.set%2Cstop.lifted,policy.error&actor_id=J%C3%BCrgen+K&from=&x=1&limit=9999",
+        );
         let wanted = wanted.unwrap();
         let filter = wanted.filter().unwrap();
         assert_eq!(

@@ -103,11 +103,12 @@ impl EventList {
     fn range(&self, after: u64, filter: &EventFilter) -> Range<usize> {
         let events = &self.events;
         let since = filter.since.as_deref().unwrap_or_default();
-        let first = events.partition_point(|event| {
-            event.sequence <= after || &*event.occurred_at < since
-        });
+        let first =
+            events.partition_point(|event| event.sequence <= after || &*event.occurred_at < since);
         let last = events.partition_point(|event| {
-            let through = filter.through.is_none_or(|through| event.sequence <= through);
+            let through = filter
+                .through
+                .is_none_or(|through| event.sequence <= through);
             through && (filter.until.as_deref()).is_none_or(|until| &*event.occurred_at <= until)
         });
         first..last.max(first)

@@ -23,9 +23,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use self::counter::{Call, Counter};
 use self::link::Link;
-pub(crate) use self::reader::{KeptKey, Read};
 use self::query::Page;
 use self::reader::Reader;
+pub(crate) use self::reader::{KeptKey, Read};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};

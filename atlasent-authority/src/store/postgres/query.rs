@@ -84,16 +84,13 @@ impl Query {
 
     /// Asks for the events that pass, in their order if there is a limit. Those of each type are
     /// found by themselves: for a list of types the server has no index that is in this order.
-    fn of_events(
-        &mut self,
-        columns: &str,
-        after: u64,
-        filter: &EventFilter,
-        limit: Option<i64>,
-    ) {
+    fn of_events(&mut self, columns: &str, after: u64, filter: &EventFilter, limit: Option<i64>) {
         let conditions = self.conditions(after, filter);
         let end = limit.map_or_else(String::new, |limit| {
-            format!("ORDER BY sequence LIMIT {}", self.parameter(limit, Type::INT8))
+            format!(
+                "ORDER BY sequence LIMIT {}",
+                self.parameter(limit, Type::INT8)
+            )
         });
         let mut kinds: Vec<_> = filter.types.iter().map(|kind| to_text(kind)).collect();
         kinds.sort_unstable();

@@ -72,9 +72,8 @@ impl<'a> Reader<'a> {
                         .await;
                 }
                 Some(Read::Count(filter, done)) => {
-                    let count = async |session: &Session| {
-                        Counts::count(counts, session, &filter).await
-                    };
+                    let count =
+                        async |session: &Session| Counts::count(counts, session, &filter).await;
                     self.answer(done, count).await;
                 }
                 Some(Read::Status(done)) => {

@@ -59,7 +59,9 @@ fn extend(
         some.push((sequence.value(), kind.to_owned(), actor.to_owned()));
     }
     let through = some.last().map_or(head, |(sequence, ..)| *sequence);
-    let some = some.iter().map(|(sequence, kind, actor)| (*sequence, &**kind, &**actor));
+    let some = some
+        .iter()
+        .map(|(sequence, kind, actor)| (*sequence, &**kind, &**actor));
     index::add(&mut transaction.open_table(INDEX)?, some)?;
     if through >= head {
         meta.remove("indexed")?;

@@ -180,7 +180,9 @@ impl Snapshot {
         let mut lists = Vec::new();
         let mut next = BinaryHeap::new();
         for (kind, actor) in filter.keys() {
-            let list = self.index.range((kind, actor, first)..=(kind, actor, last))?;
+            let list = self
+                .index
+                .range((kind, actor, first)..=(kind, actor, last))?;
             let mut list = list.map(|entry| Ok(entry?.0.value().2));
             if let Some(place) = list.next().transpose()? {
                 next.push(Reverse((place, lists.len())));

@@ -96,7 +96,10 @@ impl fmt::Debug for Readers {
 fn serve(file: &File, waiting: &Mutex<Receiver<Turn>>) {
     loop {
         // The lock is held while the thread waits: the next turn goes to one thread.
-        let turn = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let turn = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
         match turn {
             Ok(turn) => {
                 // A turn that panics has dropped its sender, which is how its caller learns of it.
