@@ -138,7 +138,7 @@ async fn serve(
     calls: mpsc::Receiver<Call>,
 ) {
     let migrated = match link.connect(&schema::PURPOSE).await {
-        Ok(session) => schema::migrate(link, &schema::PURPOSE, &session).await,
+        Ok(session) => schema::migrate(link, &writer::PURPOSE, &session).await,
         Err(error) => Err(error),
     };
     let goes_on = migrated.is_ok();

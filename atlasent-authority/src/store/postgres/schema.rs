@@ -36,9 +36,9 @@ pub(super) async fn migrate(
         )));
     }
     while !is_current(link, purpose, session).await? {
-        let result = step(link, purpose, session).await;
+        let result = step(link, session).await;
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = link.within(purpose, client.batch_execute(end)).await;
+        let ended = link.within(&PURPOSE, client.batch_execute(end)).await;
         result?;
         ended?;
     }
@@ -67,7 +67,7 @@ async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result
 }
 
 /// One migration, in a transaction that the caller ends. None if another process was faster.
-async fn step(link: &Link, purpose: &Purpose, session: &Session) -> Result<(), StoreError> {
+async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
     let client = &session.client;
     let work = async {
         let begin = format!(
@@ -97,5 +97,5 @@ async fn step(link: &Link, purpose: &Purpose, session: &Session) -> Result<(), S
         client.execute(insert, &[&(version + 1)]).await?;
         Ok(())
     };
-    Ok(link.within(purpose, work).await?)
+    Ok(link.within(&PURPOSE, work).await?)
 }

@@ -8,17 +8,14 @@ use redb::{Database, Durability, ReadableTable};
 use super::index::{self, INDEX};
 use super::tables::{EVENTS, META, dropped, head, indexed};
 
-/// How many events a chore takes: few enough that a change which comes meanwhile hardly waits.
-const SOME: usize = 256;
-
-/// Does some of what is left to do. Returns whether more may be left.
-pub(super) fn some(database: &Database) -> Result<bool, redb::Error> {
+/// Does some of what is left to do, for so many events at the most. Returns whether more may be left.
+pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error> {
     let mut transaction = database.begin_write()?;
     let left = {
         let mut meta = transaction.open_table(META)?;
         match indexed(&meta)? {
-            Some(through) => extend(&transaction, &mut meta, through)?,
-            None => sweep(&transaction, dropped(&meta)?)?,
+            Some(through) => extend(&transaction, &mut meta, through, most)?,
+            None => sweep(&transaction, dropped(&meta)?, most)?,
         }
     };
     match left {
@@ -48,12 +45,13 @@ fn extend(
     transaction: &redb::WriteTransaction,
     meta: &mut redb::Table<'_, &'static str, &'static str>,
     through: u64,
+    most: usize,
 ) -> Result<Left, redb::Error> {
     let head = head(meta)?.sequence;
     let through = through.max(dropped(meta)?);
     let events = transaction.open_table(EVENTS)?;
     let mut some = Vec::new();
-    for entry in events.range(through.saturating_add(1)..)?.take(SOME) {
+    for entry in events.range(through.saturating_add(1)..)?.take(most) {
         let (sequence, event) = entry?;
         let (kind, actor, ..) = event.value();
         some.push((sequence.value(), kind.to_owned(), actor.to_owned()));
@@ -73,10 +71,14 @@ fn extend(
 }
 
 /// Removes events that were dropped.
-fn sweep(transaction: &redb::WriteTransaction, dropped: u64) -> Result<Left, redb::Error> {
+fn sweep(
+    transaction: &redb::WriteTransaction,
+    dropped: u64,
+    most: usize,
+) -> Result<Left, redb::Error> {
     let mut events = transaction.open_table(EVENTS)?;
     let mut some = Vec::new();
-    for entry in events.range(..=dropped)?.take(SOME) {
+    for entry in events.range(..=dropped)?.take(most) {
         let (sequence, event) = entry?;
         let (kind, actor, ..) = event.value();
         some.push((sequence.value(), kind.to_owned(), actor.to_owned()));
@@ -88,7 +90,7 @@ fn sweep(transaction: &redb::WriteTransaction, dropped: u64) -> Result<Left, red
     }
     Ok(match some.len() {
         0 => Left::Nothing,
-        SOME => Left::More,
+        all if all == most => Left::More,
         _ => Left::Last,
     })
 }

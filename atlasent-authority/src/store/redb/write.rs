@@ -10,6 +10,10 @@ use super::tables::{CELLS, EVENTS, EXPIRY, META, dropped, head, indexed, json, p
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, REMEMBERED, StoreError};
 
+/// How many events a chore takes at least: few enough that a change which comes meanwhile hardly
+/// waits.
+const FEW: usize = 128;
+
 /// The writer's thread.
 pub(super) fn write(file: &File, mut jobs: Jobs) {
     // A process that was stopped may have left some to do.
@@ -19,6 +23,8 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
             true => jobs.try_next(),
             false => jobs.blocking_next(),
         };
+        // Twice as many as come in, so that whatever has piled up shrinks.
+        let most = FEW + 2 * next.as_ref().map_or(0, Vec::len);
         match next {
             Some(mut next) => {
                 let result = file
@@ -33,7 +39,7 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
         // After each transaction some, so that they come to an end beside changes that do not.
         if chores {
             chores = file.database().is_ok_and(|database| {
-                let done = chore::some(&database).map_err(|error| file.failed(error));
+                let done = chore::some(&database, most).map_err(|error| file.failed(error));
                 done.is_ok_and(|more| more)
             });
         }
@@ -55,9 +61,9 @@ pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result
             .map(|()| false)
             .map_err(|error| failed(error.into()));
     }
-    save(&transaction, &batch, jobs.len()).map_err(failed)?;
+    let chores = save(&transaction, &batch, jobs.len()).map_err(failed)?;
     transaction.commit().map_err(|error| failed(error.into()))?;
-    Ok(batch.dropped().is_some())
+    Ok(chores)
 }
 
 pub(super) fn load(
@@ -75,11 +81,12 @@ pub(super) fn load(
     Ok(Batch::new(head, cells))
 }
 
+/// Saves what a batch leaves. Returns whether that leaves chores.
 pub(super) fn save(
     transaction: &redb::WriteTransaction,
     batch: &Batch,
     changes: usize,
-) -> Result<(), redb::Error> {
+) -> Result<bool, redb::Error> {
     let mut meta = transaction.open_table(META)?;
     let mut cells = transaction.open_table(CELLS)?;
     let mut expiry = transaction.open_table(EXPIRY)?;
@@ -103,7 +110,8 @@ pub(super) fn save(
         events.insert(event.sequence, stored)?;
     }
     // An index that is still being made takes them in their order, later.
-    if indexed(&meta)?.is_none() {
+    let is_indexed = indexed(&meta)?.is_none();
+    if is_indexed {
         let events = batch.events().iter().map(|event| {
             let actor = event.actor_id.as_deref().unwrap_or_default();
             (event.sequence, &*event.kind, actor)
@@ -118,7 +126,8 @@ pub(super) fn save(
     }
     meta.insert("head", &*json(batch.head())?)?;
     // Twice as many as come in, so that whatever has piled up shrinks.
-    forget(&mut cells, &mut expiry, batch.head().time, 2 * changes + 16)
+    forget(&mut cells, &mut expiry, batch.head().time, 2 * changes + 16)?;
+    Ok(!is_indexed || batch.dropped().is_some())
 }
 
 /// Forgets the cells whose time is over for long.
