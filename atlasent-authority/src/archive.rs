@@ -2,12 +2,12 @@
 
 use std::io;
 
-use atlasent::Error;
+use atlasent::{Code, Error, Failure};
 use jiff::Timestamp;
 
 use crate::chain::NewEvent;
 use crate::export::Bundle;
-use crate::local::{LocalAuthority, unavailable};
+use crate::local::{LocalAuthority, unreadable};
 use crate::signing::KeyRing;
 use crate::store::{Draft, EventFilter, Store, StoreError};
 
@@ -65,30 +65,56 @@ impl<S: Store> LocalAuthority<S> {
         keys: &KeyRing,
         keep: impl FnOnce(u64, u64, &mut Bundle) -> io::Result<()>,
     ) -> Result<Option<Archived>, Error> {
+        let Some(mut old) = self.collect_old(before, None, keys).await? else {
+            return Ok(None);
+        };
+        keep(old.first, old.last, &mut old.bundle).map_err(not_kept)?;
+        self.drop_old(&old).await.map(Some)
+    }
+
+    /// A bundle of the events before a time, and up to a sequence number if there is one. None
+    /// without such events.
+    pub(crate) async fn collect_old(
+        &self,
+        before: Timestamp,
+        through: Option<u64>,
+        keys: &KeyRing,
+    ) -> Result<Option<Old>, Error> {
         let Ok(last_moment) = before.checked_sub(jiff::SignedDuration::from_micros(1)) else {
             return Ok(None);
         };
-        let old = EventFilter::default().until(last_moment);
-        let dropped = self.store.status().await.map_err(unavailable)?.dropped;
+        let old = EventFilter::default()
+            .until(last_moment)
+            .through(through.unwrap_or(u64::MAX));
+        let dropped = self.store.status().await.map_err(unreadable)?.dropped;
         // The chain has no gaps, and its time never runs backwards: what is old stands at its beginning.
-        let count = self.store.count_events(&old).await.map_err(unavailable)?;
+        let count = self.store.count_events(&old).await.map_err(unreadable)?;
         if count == 0 {
             return Ok(None);
         }
         let (first, last) = (dropped + 1, dropped + count);
-        let mut bundle = self.export(&old.through(last), keys).await?;
-        let failed = |error: io::Error| unavailable(StoreError::failed(error));
+        let bundle = self.export(&old.through(last), keys).await?;
         if bundle.event_count() != count {
-            return Err(failed(io::Error::other(
+            return Err(not_kept(io::Error::other(
                 "events were dropped meanwhile: another process archives them",
             )));
         }
-        keep(first, last, &mut bundle).map_err(failed)?;
+        Ok(Some(Old {
+            first,
+            last,
+            bundle,
+        }))
+    }
+
+    /// Drops events whose bundle is kept. The store forgets where they are at once, whatever their
+    /// number, and frees their space some at a time.
+    pub(crate) async fn drop_old(&self, old: &Old) -> Result<Archived, Error> {
+        let (first, last) = (old.first, old.last);
         let archived = Archived {
             first,
             last,
-            checkpoint: bundle.chain_head_hash().to_owned(),
-            export_id: bundle.export_id().to_owned(),
+            checkpoint: old.bundle.chain_head_hash().to_owned(),
+            export_id: old.bundle.export_id().to_owned(),
         };
         let event = NewEvent::new("audit.archived")
             .with("first_sequence", first)
@@ -100,6 +126,20 @@ impl<S: Store> LocalAuthority<S> {
             draft.drop_events(last);
         };
         self.commit(Vec::new(), change).await?;
-        Ok(Some(archived))
+        Ok(archived)
     }
+}
+
+/// Old events in their bundle, still in the store as well.
+pub(crate) struct Old {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) bundle: Bundle,
+}
+
+/// The error for a bundle that was not kept, so that its events stay in the store.
+pub(crate) fn not_kept(error: io::Error) -> Error {
+    Failure::new(Code::ServerError, "the bundle of old events was not kept")
+        .with_source(StoreError::failed(error))
+        .into()
 }

@@ -16,8 +16,9 @@ use crate::store::{EventFilter, Store, StoreError};
 /// How much is in memory before the rest goes to a temporary file.
 const SPOOLED: usize = 4 * 1024 * 1024;
 
-/// How many events of an export are in memory at a time.
-const AT_ONCE: usize = 1_000;
+/// How many events of an export are in memory at a time. Few enough that other reads between them need
+/// not wait for long.
+const AT_ONCE: usize = 500;
 
 /// A signed export of the events of a store that pass the filter, up to the newest one there is
 /// now.
@@ -32,7 +33,7 @@ pub async fn export<S: Store>(
 ) -> Result<Bundle, StoreError> {
     let head = store.status().await?.head;
     // What is appended meanwhile stays out, so that the export ends.
-    let filter = filter.clone().through(head.sequence);
+    let filter = filter.clone().through(head.sequence).most_bytes(SPOOLED);
     let mut writer = BundleWriter::new();
     let mut after = 0;
     loop {

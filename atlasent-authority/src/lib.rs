@@ -41,6 +41,8 @@ mod chain;
 mod clock;
 mod current;
 mod evaluate;
+#[cfg(feature = "server")]
+mod event_types;
 mod export;
 mod fields;
 mod files;

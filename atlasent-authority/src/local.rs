@@ -89,11 +89,11 @@ impl<S: Store> LocalAuthority<S> {
         filter: &EventFilter,
     ) -> Result<Vec<Event>, Error> {
         let events = self.store.events(after, limit, filter).await;
-        let events = events.map_err(unavailable)?;
+        let events = events.map_err(unreadable)?;
         let events = events.iter().map(|event| event.to_event());
         events
             .collect::<Result<_, _>>()
-            .map_err(|error| unavailable(StoreError::failed(error)))
+            .map_err(|error| unreadable(StoreError::failed(error)))
     }
 
     /// A signed export of the events that pass the filter, up to the newest one there is now.
@@ -103,7 +103,7 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary
     /// file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
-        export(&self.store, filter, keys).await.map_err(unavailable)
+        export(&self.store, filter, keys).await.map_err(unreadable)
     }
 
     /// The policies that decide now.
@@ -181,6 +181,12 @@ impl<S: Store> LocalAuthority<S> {
             .await
             .map_err(unavailable)
     }
+}
+
+pub(crate) fn unreadable(error: StoreError) -> Error {
+    Failure::new(Code::ServerError, "the audit trail cannot be read")
+        .with_source(error)
+        .into()
 }
 
 pub(crate) fn unavailable(error: StoreError) -> Error {

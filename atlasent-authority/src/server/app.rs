@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::admission::Places;
 use super::key_book::KeyBook;
 use super::metrics::Metrics;
+use super::reading::Readers;
 use super::throttle::WrongKeys;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
@@ -20,6 +21,7 @@ pub(super) struct App<S> {
     pub(super) settings: Settings,
     pub(super) places: Places,
     pub(super) wrong_keys: WrongKeys,
+    pub(super) readers: Readers,
 }
 
 impl<S> App<S> {
@@ -32,12 +34,14 @@ impl<S> App<S> {
             metrics: Metrics::new(),
             places: Places::new(settings.concurrency),
             wrong_keys: WrongKeys::new(),
+            readers: Readers::new(settings.concurrency),
             settings,
         }
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
         self.places = Places::new(settings.concurrency);
+        self.readers = Readers::new(settings.concurrency);
         self.settings = settings;
     }
 }

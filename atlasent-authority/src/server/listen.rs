@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::app::Settings;
 use super::refresh;
+use super::stall::StallLimit;
 use super::{Server, router};
 use crate::store::{RateCounter, Store};
 
@@ -166,12 +167,14 @@ async fn serve(
             server.serve(service).await
         }};
     }
+    let stalls = StallLimit(settings.request_timeout.min(settings.export_timeout));
     match certificate {
         Some(certificate) => {
             let config = certificate.config.clone();
-            limited!(axum_server::from_tcp_rustls(listener, config)?)
+            let server = axum_server::from_tcp_rustls(listener, config)?;
+            limited!(server.map(|tls| tls.acceptor(stalls)))
         }
-        None => limited!(axum_server::from_tcp(listener)?),
+        None => limited!(axum_server::from_tcp(listener)?.acceptor(stalls)),
     }
 }
 

@@ -31,6 +31,7 @@ mod refresh;
 mod reload;
 mod request_id;
 mod retention;
+mod stall;
 mod stops;
 mod throttle;
 mod trail;

@@ -1,29 +1,43 @@
 //! The endpoints of the audit trail: its events page by page, and signed exports.
 
+use std::io::Cursor;
 use std::sync::Arc;
 
-use atlasent::audit::Event;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::app::App;
 use super::body;
 use super::caller::ApiCaller;
 use super::problem::Problem;
+use super::reading::unreadable;
+use crate::event_types::{self, EVENT_TYPES};
+use crate::export::export as signed_export;
 use crate::keys::Scope;
-use crate::store::{EventFilter, Store};
+use crate::store::{EventFilter, Store, StoreError};
 
 /// How many events a page has unasked, and at the most (contract, part B).
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
+
+/// A page ends with the event by which its payloads have so many bytes. An event has less than 3 MiB, so
+/// that a page has less than 8 MB.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A page of so many bytes needs no place while it is sent.
+const SMALL_PAGE: usize = 64 * 1024;
+
+/// How many types are asked for at the most, and how long a name is (contract, part B).
+const MOST_TYPES: usize = 64;
+const LONGEST_NAME: usize = 256;
 
 /// Which events are asked for, from a query or a body.
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +51,8 @@ struct Wanted {
     limit: Option<String>,
     #[serde(skip)]
     cursor: Option<String>,
+    #[serde(skip)]
+    is_query: bool,
 }
 
 /// A list, or its items behind commas.
@@ -53,36 +69,67 @@ pub(super) async fn events<S: Store>(
     Extension(client): Extension<ApiCaller>,
     uri: Uri,
 ) -> Response {
-    #[derive(Serialize)]
-    struct Page {
-        events: Vec<Event>,
-        total: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next_cursor: Option<String>,
-    }
-    let page = async {
+    let answered = async {
+        let deadline = Instant::now() + app.settings.request_timeout;
         client.may(Scope::AuditRead)?;
         let wanted = Wanted::of_query(uri.query().unwrap_or_default())?;
-        let filter = wanted.filter()?;
-        let (limit, after) = (wanted.limit()?, wanted.after()?);
-        let total = app.authority.store().count_events(&filter).await;
-        let total = total.map_err(unreadable)?;
-        // One more tells whether there is another page.
-        let mut events = app.authority.events(after, limit + 1, &filter).await?;
-        let more = events.len() > limit;
-        events.truncate(limit);
-        let last = events.last().filter(|_| more);
-        let next_cursor = last.map(|event| cursor(event.envelope.sequence));
-        Ok::<_, Problem>(Page {
-            events,
-            total,
-            next_cursor,
-        })
+        let (filter, limit, after) = (wanted.filter()?, wanted.limit()?, wanted.after()?);
+        let lane = &app.readers.pages;
+        let place = lane.place().await?;
+        let page = page(Arc::clone(&app), filter, limit, after);
+        let page = lane.run(page).await??;
+        if page.len() <= SMALL_PAGE {
+            return Ok(([JSON], page).into_response());
+        }
+        let length = page.len() as u64;
+        let body = lane.body(Cursor::new(page), length, place, deadline)?;
+        Ok::<_, Problem>(with_length(body, length))
     };
-    match page.await {
-        Ok(page) => Json(page).into_response(),
+    match answered.await {
+        Ok(response) => response,
         Err(problem) => problem.respond(&client.request_id),
     }
+}
+
+/// The JSON of a page. It is written event by event, so that the events are in memory once.
+async fn page<S: Store>(
+    app: Arc<App<S>>,
+    filter: EventFilter,
+    limit: usize,
+    after: u64,
+) -> Result<Vec<u8>, Problem> {
+    let store = app.authority.store();
+    let total = store.count_events(&filter).await.map_err(unreadable)?;
+    let filter = filter.most_bytes(PAGE_BYTES);
+    // One more tells whether there is another page.
+    let events = store.events(after, limit + 1, &filter).await;
+    let mut events = events.map_err(unreadable)?;
+    let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
+    let mut more = events.len() > limit;
+    events.truncate(limit);
+    let last = events.last().map(|event| event.sequence);
+    if let Some(last) = last
+        && !more
+        && bytes >= PAGE_BYTES
+    {
+        let rest = store.events(last, 1, &filter).await;
+        more = !rest.map_err(unreadable)?.is_empty();
+    }
+    let mut json = Vec::with_capacity(bytes + 1_024 * (events.len() + 1));
+    json.extend_from_slice(b"{\"events\":[");
+    for (place, event) in events.into_iter().enumerate() {
+        if place > 0 {
+            json.push(b',');
+        }
+        let event = event.to_event().map_err(unwritable)?;
+        serde_json::to_writer(&mut json, &event).map_err(unwritable)?;
+    }
+    json.extend_from_slice(format!("],\"total\":{total}").as_bytes());
+    if let Some(last) = last.filter(|_| more) {
+        json.extend_from_slice(format!(",\"next_cursor\":\"{}\"", cursor(last)).as_bytes());
+    }
+    json.push(b'}');
+    Ok(json)
 }
 
 /// `POST /v1-audit/exports`
@@ -92,23 +139,22 @@ pub(super) async fn export<S: Store>(
     request: Request,
 ) -> Response {
     let exported = async {
+        let deadline = Instant::now() + app.settings.export_timeout;
         client.may(Scope::AuditExport)?;
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts.headers, body).await?;
         let wanted: Wanted = body::parse(&bytes)?;
-        let bundle = app
-            .authority
-            .export(&wanted.filter()?, &app.signing)
-            .await?;
-        let length = HeaderValue::from(bundle.byte_len());
-        let mut response = Body::from_stream(super::reading::stream(bundle)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(header::CONTENT_LENGTH, length);
-        Ok::<_, Problem>(response)
+        let filter = wanted.filter()?;
+        let lane = &app.readers.exports;
+        let place = lane.place().await?;
+        let exporting = {
+            let app = Arc::clone(&app);
+            async move { signed_export(app.authority.store(), &filter, &app.signing).await }
+        };
+        let bundle = lane.run(exporting).await?.map_err(unreadable)?;
+        let length = bundle.byte_len();
+        let body = lane.body(bundle, length, place, deadline)?;
+        Ok::<_, Problem>(with_length(body, length))
     };
     match exported.await {
         Ok(response) => response,
@@ -116,9 +162,23 @@ pub(super) async fn export<S: Store>(
     }
 }
 
+const JSON: (HeaderName, HeaderValue) = (
+    header::CONTENT_TYPE,
+    HeaderValue::from_static("application/json"),
+);
+
+/// A JSON answer of so many bytes.
+fn with_length(body: Body, length: u64) -> Response {
+    let length = (header::CONTENT_LENGTH, HeaderValue::from(length));
+    ([JSON, length], body).into_response()
+}
+
 impl Wanted {
     fn of_query(query: &str) -> Result<Self, Problem> {
-        let mut wanted = Self::default();
+        let mut wanted = Self {
+            is_query: true,
+            ..Self::default()
+        };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = value.replace('+', " ");
@@ -141,18 +201,13 @@ impl Wanted {
     }
 
     fn filter(&self) -> Result<EventFilter, Problem> {
-        let mut filter = EventFilter::default();
-        let types: Vec<&str> = match &self.types {
-            None => Vec::new(),
-            Some(Types::Joined(list)) => list.split(',').collect(),
-            Some(Types::List(list)) => list.iter().map(String::as_str).collect(),
-        };
-        let types = types
-            .into_iter()
-            .map(str::trim)
-            .filter(|kind| !kind.is_empty());
-        filter = filter.types(types);
+        let mut filter = EventFilter::default().types(self.types()?);
         if let Some(agent) = &self.actor_id {
+            if agent.chars().count() > LONGEST_NAME {
+                return Err(self.refuse(format!(
+                    "`actor_id` has {LONGEST_NAME} characters at the most"
+                )));
+            }
             filter = filter.actor_id(agent);
         }
         if let Some(from) = &self.from {
@@ -162,6 +217,41 @@ impl Wanted {
             filter = filter.until(time("to", to)?);
         }
         Ok(filter)
+    }
+
+    /// The types that are asked for: each one that the chain can have.
+    fn types(&self) -> Result<Vec<&str>, Problem> {
+        let types: Vec<&str> = match &self.types {
+            None => Vec::new(),
+            Some(Types::Joined(list)) => list.split(',').collect(),
+            Some(Types::List(list)) => list.iter().map(String::as_str).collect(),
+        };
+        if types.len() > MOST_TYPES {
+            return Err(self.refuse(format!("`types` has {MOST_TYPES} entries at the most")));
+        }
+        let types = types.into_iter().map(str::trim);
+        let types: Vec<_> = types.filter(|kind| !kind.is_empty()).collect();
+        for (place, kind) in types.iter().enumerate() {
+            if EVENT_TYPES.contains(kind) {
+                continue;
+            }
+            // Not the text itself: it may hold anything.
+            let hint = match event_types::most_like(kind) {
+                Some(like) => format!("did you mean `{like}`?"),
+                None => format!("use one of {}", EVENT_TYPES.join(", ")),
+            };
+            let place = place + 1;
+            return Err(self.refuse(format!("entry {place} of `types` is no event type: {hint}")));
+        }
+        Ok(types)
+    }
+
+    /// Refuses a value that breaks a rule.
+    fn refuse(&self, message: String) -> Problem {
+        match self.is_query {
+            true => Problem::unreadable("INVALID_QUERY", message),
+            false => Problem::invalid(message),
+        }
     }
 
     fn limit(&self) -> Result<usize, Problem> {
@@ -212,9 +302,8 @@ fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
         })
 }
 
-fn unreadable(error: crate::store::StoreError) -> Problem {
-    tracing::error!(target: "atlasent", %error, "the events cannot be counted");
-    Problem::unavailable("STORE_UNAVAILABLE", "the trail cannot be read: try again")
+fn unwritable(error: serde_json::Error) -> Problem {
+    unreadable(StoreError::failed(error))
 }
 
 #[cfg(test)]
@@ -248,13 +337,15 @@ mod tests {
 
     #[test]
     fn a_query_is_read_with_its_escapes() {
-        let wanted = Wanted::of_query("types=a%2Cb,c&actor_id=J%C3%BCrgen+K&from=&x=1&limit=9999");
+        let wanted = Wanted::of_query(
+            "types=stop.set%2Cstop.lifted,policy.error&actor_id=J%C3%BCrgen+K&from=&x=1&limit=9999",
+        );
         let wanted = wanted.unwrap();
         let filter = wanted.filter().unwrap();
         assert_eq!(
             filter,
             EventFilter::default()
-                .types(["a", "b", "c"])
+                .types(["stop.set", "stop.lifted", "policy.error"])
                 .actor_id("Jürgen K")
         );
         assert_eq!(wanted.limit().unwrap(), 500);

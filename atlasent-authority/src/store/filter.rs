@@ -1,5 +1,7 @@
 //! Which events of the chain are meant.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::chain::{SealedEvent, format_time};
@@ -29,6 +31,8 @@ pub struct EventFilter {
     pub(crate) until: Option<String>,
     /// The last sequence number that passes.
     pub(crate) through: Option<u64>,
+    /// How many bytes of text a list of events may have before it ends.
+    pub(crate) most_bytes: Option<usize>,
 }
 
 impl EventFilter {
@@ -72,6 +76,14 @@ impl EventFilter {
         self
     }
 
+    /// Ends a list of events with the one by which their payloads have so many bytes. A list that
+    /// would have events has one at least. Counts are not affected. A second call replaces the
+    /// first.
+    pub fn most_bytes(mut self, bytes: usize) -> Self {
+        self.most_bytes = Some(bytes);
+        self
+    }
+
     /// Whether what passes has no gaps.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
@@ -81,7 +93,29 @@ impl EventFilter {
     /// Whether everything passes.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        *self == Self::default()
+        self.is_contiguous()
+            && self.since.is_none()
+            && self.until.is_none()
+            && self.through.is_none()
+    }
+
+    /// The types and agents to look for in an index, each pair once. What is not filtered by is
+    /// empty; a filter by neither has no pairs.
+    pub(crate) fn keys(&self) -> Vec<(&str, &str)> {
+        let actor = match &self.actor_id {
+            // No event has an empty agent.
+            Some(actor) if actor.is_empty() => return Vec::new(),
+            Some(actor) => &**actor,
+            None => "",
+        };
+        if self.types.is_empty() {
+            return self.actor_id.iter().map(|_| ("", actor)).collect();
+        }
+        let types = self.types.iter().filter(|kind| !kind.is_empty());
+        let mut keys: Vec<_> = types.map(|kind| (&**kind, actor)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Whether an event passes.
@@ -109,6 +143,41 @@ impl EventFilter {
         let since = (self.since.as_deref()).is_none_or(|since| occurred_at >= since);
         let until = (self.until.as_deref()).is_none_or(|until| occurred_at <= until);
         through && typed && agent && since && until
+    }
+}
+
+/// A list of events that a store puts together, and its limits.
+#[derive(Debug)]
+pub(crate) struct Found {
+    events: Vec<Arc<SealedEvent>>,
+    limit: usize,
+    bytes: usize,
+    most_bytes: usize,
+}
+
+impl Found {
+    /// An empty list for at most `limit` events, and no more bytes than the filter says.
+    pub(crate) fn new(limit: usize, filter: &EventFilter) -> Self {
+        Self {
+            events: Vec::new(),
+            limit,
+            bytes: 0,
+            most_bytes: filter.most_bytes.unwrap_or(usize::MAX),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        let has_bytes = !self.events.is_empty() && self.bytes >= self.most_bytes;
+        self.events.len() >= self.limit || has_bytes
+    }
+
+    pub(crate) fn push(&mut self, event: Arc<SealedEvent>) {
+        self.bytes = self.bytes.saturating_add(event.payload.len());
+        self.events.push(event);
+    }
+
+    pub(crate) fn into_events(self) -> Vec<Arc<SealedEvent>> {
+        self.events
     }
 }
 

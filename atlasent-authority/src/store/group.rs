@@ -85,6 +85,19 @@ impl Jobs {
         Some(self.with_waiting(first))
     }
 
+    /// Takes all changes that wait. None when nothing waits.
+    #[cfg(feature = "redb")]
+    pub(super) fn try_next(&mut self) -> Option<Vec<Job>> {
+        let first = self.0.try_recv().ok()?;
+        Some(self.with_waiting(first))
+    }
+
+    /// Whether nothing waits, and nothing can be handed in any more.
+    #[cfg(feature = "redb")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed() && self.0.is_empty()
+    }
+
     fn with_waiting(&mut self, first: Job) -> Vec<Job> {
         let mut jobs = vec![first];
         while jobs.len() < MOST

@@ -2,6 +2,7 @@
 
 mod batch;
 mod calls;
+mod event_list;
 mod filter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod group;
@@ -137,6 +138,9 @@ pub enum StoreError {
         /// How many permits there are.
         permits: usize,
     },
+    /// Too many reads wait already. Changes are not affected.
+    #[error("too many reads of the store are waiting: try again")]
+    Busy,
     /// The medium failed.
     #[error("the store failed: {}", Escaped::new(&.0.to_string()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),

@@ -148,16 +148,22 @@ impl Rules<'_> {
     }
 
     fn export(&self) -> bool {
+        // Of all types, the texts here hold this one.
+        let known = |kind: &str| ["", "evaluate.allow"].contains(&kind.trim());
         let types = |types: &Value| match types {
-            Value::Array(types) => types.iter().all(Value::is_string),
-            other => other.is_string(),
+            Value::Array(types) => types.iter().all(|kind| kind.as_str().is_some_and(known)),
+            other => (other.as_str()).is_some_and(|list| list.split(',').all(known)),
         };
         let time = |time: &Value| {
             time.as_str()
                 .is_some_and(|time| time.starts_with("2026-01-01"))
         };
+        let name = |name: &Value| {
+            name.as_str()
+                .is_some_and(|name| name.chars().count() <= 256)
+        };
         self.all(&["types"], types)
-            && self.all(&["actor_id"], Value::is_string)
+            && self.all(&["actor_id"], name)
             && self.all(&["from", "to"], time)
     }
 

@@ -6,8 +6,12 @@ use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{KeyRing, LocalAuthority};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{KEY, Served, Time, asks, memory, names, on_disk, policies, server, stored};
+use crate::support::{
+    KEY, Served, Time, asks, memory, ms, names, on_disk, policies, server, settings, stored, with,
+};
 
 async fn keys(served: &Served) -> TrustedKeys {
     let client = served.client().build().unwrap();
@@ -167,4 +171,56 @@ async fn our_client_fetches_exports_and_checks_them() {
     let export = client.audit_export(&EventFilter::default()).await.unwrap();
     assert!(export.verify(&keys(&served).await).unwrap().is_intact());
     assert!(export.rate_limit.is_some());
+}
+
+/// Asks for an export, and reads of its answer only the status line.
+async fn unread(served: &Served) -> (TcpStream, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut socket = socket.connect(served.address).await.unwrap();
+    let head = format!(
+        "POST /v1-audit/exports HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).await.unwrap();
+    (socket, String::from_utf8(status.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
+    let authority = LocalAuthority::builder(policies()).record_context(true);
+    let authority = authority.build().await.unwrap();
+    let limits = settings(|settings| {
+        settings.concurrency = 2;
+        settings.export_timeout = ms(12_000);
+    });
+    let served = Served::of(server(authority).settings(limits)).await;
+    // More than the sockets on both sides take.
+    let text = "x".repeat(900_000);
+    for _ in 0..7 {
+        let context = json!({"environment": "production", "text": text});
+        let asks = with(asks("deploy"), &json!({"context": context}));
+        assert_eq!(served.evaluate(&asks).await.status, 200);
+    }
+    let (mut first, status) = unread(&served).await;
+    assert_eq!(status, "HTTP/1.1 200");
+    let (_second, status) = unread(&served).await;
+    assert_eq!(status, "HTTP/1.1 200");
+    let refused = served.post("/v1-audit/exports", &json!({})).await;
+    refused.is_problem(503, "OVERLOADED");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // Deciding and pages go on meanwhile.
+    served.token().await;
+    assert_eq!(served.get("/v1-audit/events?limit=1").await.status, 200);
+
+    tokio::time::sleep(ms(13_000)).await;
+    let bundle = export(&served, &json!({})).await;
+    assert!(check(&bundle, &keys(&served).await).is_intact());
+    // The connection was closed before all was sent.
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(ms(20_000), first.read_to_end(&mut rest)).await;
+    drop(closed.expect("the connection is still open"));
+    assert!(rest.len() < 6_000_000, "{}", rest.len());
 }

@@ -100,3 +100,58 @@ async fn what_could_not_be_kept_elsewhere_stays() {
     });
     assert_eq!(none.await.unwrap(), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_whose_events_were_not_dropped_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ago = Arc::new(AtomicI64::new(3 * DAY));
+    let clock = Arc::clone(&ago);
+    let authority = LocalAuthority::builder(policies())
+        .store(RedbStore::open(folder.path().join("store.redb")).unwrap())
+        .clock(move || Timestamp::now() - SignedDuration::from_secs(clock.load(Ordering::SeqCst)))
+        .build()
+        .await
+        .unwrap();
+    let agent = Agent::new("bot").unwrap();
+    let request = EvaluateRequest::new(agent, &AnyAction::new("deploy").unwrap()).unwrap();
+    for _ in 0..6 {
+        authority.evaluate(&request).await.unwrap();
+    }
+    ago.store(0, Ordering::SeqCst);
+    let archive = folder.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    // A process was stopped after it had written three of the seven old events, or a part of them.
+    fs::write(archive.join("events-000000000001-000000000003.json"), "{").unwrap();
+    fs::write(archive.join("events-x-000000000005.json"), "").unwrap();
+
+    let signing = KeyRing::open(folder.path()).unwrap();
+    let signer = signing.active();
+    let keys = TrustedKeys::new();
+    let keys = keys.pem(signer.key_id(), signer.public_key_pem()).unwrap();
+    let server = Server::new(authority, KeyBook::of([stored(KEY)]), signing).retain(Retention {
+        keep: Duration::from_secs(2 * 24 * 3600),
+        folder: archive.clone(),
+    });
+    let served = Served::of(server).await;
+    for n in 0.. {
+        assert!(n < 300, "not all is archived");
+        if served.count("audit.archived").await == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (name, events) in [
+        ("000000000001-000000000003", 3),
+        ("000000000004-000000000007", 4),
+    ] {
+        let bundle = archive.join(format!("events-{name}.json"));
+        let report = BundleVerifier::new(&keys).verify_path(&bundle).unwrap();
+        assert!(report.is_intact(), "{report:?}");
+        assert_eq!(report.chain.events, events);
+    }
+    let page = served.get("/v1-audit/events").await.json();
+    assert_eq!(
+        (&page["total"], &page["events"][0]["sequence"]),
+        (&json!(2), &json!(8))
+    );
+}

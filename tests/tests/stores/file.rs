@@ -6,7 +6,9 @@ use std::process::Command;
 
 use atlasent_authority::{Draft, NewEvent, PermitState, RedbStore, Store, StoreError};
 
-use crate::support::{at, cell, entry, intact, issue, key, passes_in_child, record, state};
+use crate::support::{
+    agrees_with_every_filter, at, cell, entry, intact, issue, key, passes_in_child, record, state,
+};
 
 fn refused(path: &Path) -> String {
     let text = RedbStore::open(path).unwrap_err().to_string();
@@ -94,6 +96,27 @@ fn a_file_that_may_not_be_written_is_refused() {
     if std::fs::File::options().write(true).open(&path).is_err() {
         let text = refused(&path);
         assert!(text.contains("let this process write to it"), "{text}");
+    }
+}
+
+/// A file that the release before the index wrote: 700 events, of which the first 50 were dropped, and 7 permits.
+#[tokio::test]
+async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let old = &include_bytes!("old/format-1.redb.gz")[..];
+    let mut file = std::fs::File::create(&path).unwrap();
+    std::io::copy(&mut flate2::read::GzDecoder::new(old), &mut file).unwrap();
+    // At once, when the index has begun at most; and again when it is there, in a store that was opened anew.
+    for round in 0..2 {
+        let store = RedbStore::open(&path).unwrap();
+        for _ in 0..3 {
+            assert_eq!(intact(&store).await, 650 + round);
+            agrees_with_every_filter(&store).await;
+        }
+        assert_eq!(state(&store, "permit 600").await, Some(PermitState::Issued));
+        record(&store, "stop.set", Some("bot 1"), at(300)).await;
+        agrees_with_every_filter(&store).await;
     }
 }
 

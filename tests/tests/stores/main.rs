@@ -69,6 +69,8 @@ every_store_keeps! {
         many_at_once_make_one_chain_without_gaps,
         events_come_in_pages,
         events_are_found_by_type_agent_time_and_place,
+        any_filter_finds_and_counts_what_passes,
+        a_list_of_events_ends_when_it_has_its_bytes,
         what_is_dropped_is_gone_and_the_rest_verifies;
     replays:
         the_same_request_gets_the_same_answer,

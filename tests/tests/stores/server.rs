@@ -7,7 +7,7 @@ use atlasent_authority::PostgresStore;
 use atlasent_tests::postgres::PrivatePostgres;
 
 use crate::media::{Medium, Postgres};
-use crate::support::{at, intact, issue, record};
+use crate::support::{agrees_with_every_filter, at, intact, issue, record};
 
 async fn refused(url: &str) -> String {
     let error = PostgresStore::connect(url).await.unwrap_err();
@@ -110,6 +110,30 @@ async fn tables_of_a_newer_version_are_refused() {
         text.contains("version 1000") && text.contains("update it"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn tables_of_an_older_version_get_their_indexes() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    for second in 0..9 {
+        record(&store, "evaluate.deny", Some("bot 1"), at(second)).await;
+    }
+    drop(store);
+    medium
+        .sql(
+            "DELETE FROM atlasent_schema WHERE version = 2; \
+             DROP INDEX atlasent_events_kind_actor; DROP INDEX atlasent_events_moment; \
+             CREATE INDEX atlasent_events_time ON atlasent_events (occurred_at)",
+        )
+        .await;
+    let store = medium.open().await;
+    assert_eq!(intact(&store).await, 9);
+    agrees_with_every_filter(&store).await;
+    let versions = medium.sql("SELECT max(version) FROM atlasent_schema").await;
+    assert_eq!(versions, ["2"]);
 }
 
 #[tokio::test]

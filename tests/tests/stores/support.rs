@@ -141,6 +141,52 @@ pub(crate) async fn intact(store: &impl Store) -> u64 {
     count
 }
 
+/// Each filter finds and counts exactly the events that pass it.
+pub(crate) async fn agrees_with_every_filter(store: &impl Store) {
+    let all = EventFilter::default();
+    let events = store.events(0, usize::MAX, &all).await.unwrap();
+    let sequences = |events: &[Arc<SealedEvent>]| -> Vec<u64> {
+        events.iter().map(|event| event.sequence).collect()
+    };
+    let middle = |part: usize| events.get(events.len() * part / 4);
+    let time = |part| middle(part).map(|event| event.occurred_at.parse().unwrap());
+    let place = |part| middle(part).map_or(0, |event| event.sequence);
+    let types: [&[&str]; 5] = [
+        &[],
+        &["evaluate.deny"],
+        &["policy.loaded", "permit.verified"],
+        &["stop.set", "evaluate.allow", "stop.set"],
+        &["nothing"],
+    ];
+    for types in types {
+        for actor in [None, Some("bot 1"), Some("bot 2"), Some("nobody")] {
+            for (since, until) in [
+                (None, None),
+                (time(1), None),
+                (None, time(2)),
+                (time(1), time(3)),
+            ] {
+                let mut filter = all.clone().types(types.iter().copied());
+                filter = actor.map_or(filter.clone(), |actor| filter.actor_id(actor));
+                filter = since.map_or(filter.clone(), |time| filter.since(time));
+                filter = until.map_or(filter.clone(), |time| filter.until(time));
+                for filter in [filter.clone(), filter.through(place(3))] {
+                    let passing = events.iter().filter(|event| filter.passes(event));
+                    let passing: Vec<_> = passing.cloned().collect();
+                    let count = store.count_events(&filter).await.unwrap();
+                    assert_eq!(count, passing.len() as u64, "{filter:?}");
+                    let found = store.events(0, usize::MAX, &filter).await.unwrap();
+                    assert_eq!(found, passing, "{filter:?}");
+                    let rest = passing.into_iter();
+                    let rest = rest.filter(|event| event.sequence > place(2)).take(7);
+                    let found = numbers(store, place(2), 7, filter).await;
+                    assert_eq!(found, sequences(&rest.collect::<Vec<_>>()));
+                }
+            }
+        }
+    }
+}
+
 /// Issues a permit at an authority.
 pub(crate) async fn token<S: Store>(authority: &LocalAuthority<S>) -> PermitToken {
     authority

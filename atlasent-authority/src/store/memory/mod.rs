@@ -6,13 +6,14 @@
 
 mod ledger;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use self::ledger::Ledger;
 use super::calls::Calls;
+use super::event_list::EventList;
+use super::filter::Found;
 use super::{Batch, CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::{ChainHead, SealedEvent};
 use crate::ledger::PermitEntry;
@@ -30,7 +31,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Inner {
     ledger: Ledger,
-    events: VecDeque<Arc<SealedEvent>>,
+    events: EventList,
     head: ChainHead,
     dropped: u64,
 }
@@ -51,7 +52,7 @@ impl MemoryStore {
             event_limit: events.max(1),
             inner: Mutex::new(Inner {
                 ledger: Ledger::default(),
-                events: VecDeque::new(),
+                events: EventList::default(),
                 head: ChainHead::genesis("local"),
                 dropped: 0,
             }),
@@ -94,19 +95,13 @@ impl Store for MemoryStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let inner = self.lock();
-        let passing = inner.after(after).filter(|event| filter.passes(event));
-        Ok(passing.take(limit).cloned().collect())
+        let mut found = Found::new(limit, filter);
+        self.lock().events.find(after, &mut found, filter);
+        Ok(found.into_events())
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        let inner = self.lock();
-        let count = if filter.is_all() {
-            inner.events.len()
-        } else {
-            inner.after(0).filter(|event| filter.passes(event)).count()
-        };
-        Ok(count as u64)
+        Ok(self.lock().events.count(filter) as u64)
     }
 
     async fn permits(
@@ -140,21 +135,12 @@ impl RateCounter for MemoryStore {
 }
 
 impl Inner {
-    fn after(&self, after: u64) -> impl Iterator<Item = &Arc<SealedEvent>> {
-        let newer = self.events.partition_point(|event| event.sequence <= after);
-        self.events.range(newer..)
-    }
-
     fn append_all(&mut self, batch: Batch, event_limit: usize) {
         for event in batch.events() {
             self.append(Arc::clone(event), event_limit);
         }
         if let Some(through) = batch.dropped() {
-            while self
-                .events
-                .front()
-                .is_some_and(|event| event.sequence <= through)
-            {
+            while self.events.first().is_some_and(|first| first <= through) {
                 self.drop_oldest();
             }
         }
@@ -172,11 +158,11 @@ impl Inner {
             }
             self.drop_oldest();
         }
-        self.events.push_back(event);
+        self.events.push(event);
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.events.pop() {
             self.dropped = event.sequence;
         }
     }

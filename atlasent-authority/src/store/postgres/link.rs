@@ -148,6 +148,19 @@ impl Link {
         }
     }
 
+    /// Has the server stop the statement that runs on a connection, if it can be reached soon.
+    pub(super) async fn cancel(&self, session: &Session) {
+        let token = session.client.cancel_token();
+        let cancel = async {
+            match &self.tls {
+                Some(tls) => token.cancel_query(tls.clone()).await,
+                None => token.cancel_query(NoTls).await,
+            }
+        };
+        // If not, the statement's own limit stops it.
+        let _ = timeout(EACH, cancel).await;
+    }
+
     /// Waits for an answer, but not for ever: the server may be gone without a word.
     pub(super) async fn within<T>(
         &self,

@@ -1,12 +1,14 @@
 //! The store in PostgreSQL: for several processes that share one ledger and one chain.
 //!
 //! All connections live on a thread of their own, so that the store can be used from any runtime and from none. One
-//! connection changes, one counts calls, one has the API keys, two read.
+//! connection changes, one counts calls, one has the API keys, two read events, one reads everything else.
 
 mod counter;
+mod counts;
 mod keys;
 mod link;
 mod permits;
+mod query;
 mod reader;
 mod rows;
 mod schema;
@@ -15,9 +17,10 @@ mod writer;
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::join5;
+use futures_util::future::{join, join3};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use self::counter::{Call, Counter};
@@ -28,7 +31,8 @@ use self::keys::Keys;
 )]
 pub(crate) use self::keys::{KeptKey, KeyCall};
 use self::link::Link;
-use self::reader::{Page, Read, Reader};
+use self::query::Page;
+use self::reader::{Read, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
@@ -36,8 +40,11 @@ use crate::chain::SealedEvent;
 use crate::ledger::PermitEntry;
 use crate::permit_key::{PermitId, PermitKey};
 
-/// How many calls and questions wait at most before those who bring more have to wait themselves.
+/// How many calls wait at most before those who bring more have to wait themselves.
 const WAITING: usize = 4_096;
+
+/// How many reads wait at most. One beyond that is refused.
+const READS: usize = 256;
 
 /// Permits and events in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
@@ -71,6 +78,8 @@ const WAITING: usize = 4_096;
 pub struct PostgresStore {
     group: Group,
     reads: mpsc::Sender<Read>,
+    /// Small questions are asked beside the longest reads.
+    status: mpsc::Sender<Read>,
     calls: mpsc::Sender<Call>,
     #[cfg_attr(
         not(feature = "server"),
@@ -92,7 +101,8 @@ impl PostgresStore {
         let link = Link::new(url)?;
         let name = link.name().to_owned();
         let (group, jobs) = group::queue();
-        let (reads, read) = mpsc::channel(WAITING);
+        let (reads, read) = mpsc::channel(READS);
+        let (status, asked) = mpsc::channel(READS);
         let (calls, called) = mpsc::channel(WAITING);
         let (keys, key_calls) = mpsc::channel(WAITING);
         let (ready, opened) = oneshot::channel();
@@ -101,7 +111,7 @@ impl PostgresStore {
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => {
-                        runtime.block_on(serve(&link, ready, jobs, read, called, key_calls))
+                        runtime.block_on(serve(&link, ready, jobs, read, asked, called, key_calls))
                     }
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
@@ -111,6 +121,7 @@ impl PostgresStore {
         Ok(Self {
             group,
             reads,
+            status,
             calls,
             keys,
             name,
@@ -132,10 +143,15 @@ impl PostgresStore {
         question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Read,
     ) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
-        self.reads
-            .send(question(done))
-            .await
-            .map_err(|_| closed())?;
+        let question = question(done);
+        let queue = match question {
+            Read::Events(..) | Read::Count(..) | Read::Permits(..) => &self.reads,
+            Read::Status(_) | Read::PermitKey(..) => &self.status,
+        };
+        queue.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Closed(_) => closed(),
+        })?;
         answer.await.map_err(|_| closed())?
     }
 }
@@ -146,10 +162,11 @@ async fn serve(
     ready: oneshot::Sender<Result<(), StoreError>>,
     jobs: Jobs,
     reads: mpsc::Receiver<Read>,
+    status: mpsc::Receiver<Read>,
     calls: mpsc::Receiver<Call>,
     keys: mpsc::Receiver<KeyCall>,
 ) {
-    let migrated = match link.connect(&writer::PURPOSE).await {
+    let migrated = match link.connect(&schema::PURPOSE).await {
         Ok(session) => schema::migrate(link, &writer::PURPOSE, &session).await,
         Err(error) => Err(error),
     };
@@ -157,13 +174,19 @@ async fn serve(
     // Whoever stopped waiting for it has dropped the other ends as well.
     let _ = ready.send(migrated);
     if goes_on {
-        let reads = Mutex::new(reads);
-        join5(
-            Writer::new(link).write(jobs),
-            Counter::new(link).count(calls),
-            Keys::new(link).answer(keys),
-            Reader::new(link).read(&reads),
-            Reader::new(link).read(&reads),
+        let (reads, status) = (Mutex::new(reads), Mutex::new(status));
+        let counts = std::sync::Mutex::default();
+        join(
+            join3(
+                Writer::new(link).write(jobs),
+                Counter::new(link).count(calls),
+                Keys::new(link).answer(keys),
+            ),
+            join3(
+                Reader::new(link).read(&reads, &counts),
+                Reader::new(link).read(&reads, &counts),
+                Reader::new(link).read(&status, &counts),
+            ),
         )
         .await;
     }

@@ -1,19 +1,19 @@
 //! Reading: what is asked of the events and of the head, on connections of its own, so that a long answer holds up no
 //! change.
 
-use std::fmt::Write;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::future::{Either, select};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::Error;
-use tokio_postgres::types::{ToSql, Type};
 
+use super::counts::Counts;
 use super::link::{Link, Purpose, Session};
 use super::permits;
-use super::rows::{EVENT, head_of, sealed, signed, to_text, unsigned};
+use super::query::Page;
+use super::rows::{head_of, unsigned};
 use crate::chain::SealedEvent;
 use crate::ledger::PermitEntry;
 use crate::permit_key::{PermitId, PermitKey};
@@ -38,13 +38,6 @@ pub(crate) enum Read {
     PermitKey(PermitId, Done<Option<PermitKey>>),
 }
 
-/// Which events are asked for.
-pub(crate) struct Page {
-    pub(super) after: u64,
-    pub(super) limit: usize,
-    pub(super) filter: EventFilter,
-}
-
 /// One of those who answer.
 pub(super) struct Reader<'a> {
     link: &'a Link,
@@ -61,29 +54,33 @@ impl<'a> Reader<'a> {
     }
 
     /// Answers until nobody can ask any more.
-    pub(super) async fn read(mut self, reads: &Mutex<mpsc::Receiver<Read>>) {
+    pub(super) async fn read(
+        mut self,
+        reads: &Mutex<mpsc::Receiver<Read>>,
+        counts: &std::sync::Mutex<Counts>,
+    ) {
         loop {
             let next = reads.lock().await.recv().await;
-            // Nobody waits any more, where an answer cannot be sent.
             match next {
                 Some(Read::Events(page, done)) => {
-                    let _ = done.send(self.ask(async |session| page.events(session).await).await);
+                    self.answer(done, async |session| page.events(session).await)
+                        .await;
                 }
                 Some(Read::Count(filter, done)) => {
-                    let _ = done.send(
-                        self.ask(async |session| count(session, &filter).await)
-                            .await,
-                    );
+                    let count =
+                        async |session: &Session| Counts::count(counts, session, &filter).await;
+                    self.answer(done, count).await;
                 }
                 Some(Read::Status(done)) => {
                     let _ = done.send(self.status().await);
                 }
                 Some(Read::Permits(before, limit, done)) => {
+                    // Whoever asked may have gone meanwhile.
                     let _ = done.send(self.permits(before, limit).await);
                 }
                 Some(Read::PermitKey(id, done)) => {
                     let ask = async |session: &Session| permits::key_of(session, id).await;
-                    let _ = done.send(self.ask(ask).await);
+                    self.answer(done, ask).await;
                 }
                 None => return,
             }
@@ -99,6 +96,29 @@ impl<'a> Reader<'a> {
             .ask(async |session| permits::before(session, before, limit).await)
             .await?;
         permits::read(self.link, &rows)
+    }
+
+    /// Asks, and answers. A question whose caller has gone is not asked, or is cancelled.
+    async fn answer<T>(
+        &mut self,
+        mut done: Done<T>,
+        question: impl AsyncFn(&Session) -> Result<T, Error>,
+    ) {
+        if done.is_closed() {
+            return;
+        }
+        let answer = {
+            let ask = pin!(self.ask(question));
+            let gone = pin!(done.closed());
+            match select(ask, gone).await {
+                Either::Left((answer, _)) => Some(answer),
+                Either::Right(_) => None,
+            }
+        };
+        match answer {
+            Some(answer) => drop(done.send(answer)),
+            None => self.cancel().await,
+        }
     }
 
     async fn status(&mut self) -> Result<StoreStatus, StoreError> {
@@ -123,98 +143,33 @@ impl<'a> Reader<'a> {
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
-        if let Some(session) = self.session.take() {
-            match self.link.within(&PURPOSE, question(&session)).await {
-                Ok(answer) => {
-                    self.session = Some(session);
-                    return Ok(answer);
-                }
-                Err(trouble) if trouble.is_lost => {}
+        if let Some(session) = &self.session {
+            match self.link.within(&PURPOSE, question(session)).await {
+                Ok(answer) => return Ok(answer),
                 // One that gave no answer in time would give the next one late, too.
-                Err(trouble) => return Err(trouble.into()),
+                Err(trouble) => {
+                    let is_lost = trouble.is_lost;
+                    self.session = None;
+                    if !is_lost {
+                        return Err(trouble.into());
+                    }
+                }
             }
         }
         let session = self.link.connect(&PURPOSE).await?;
-        let answer = self.link.within(&PURPOSE, question(&session)).await?;
-        self.session = Some(session);
-        Ok(answer)
-    }
-}
-
-impl Page {
-    async fn events(&self, session: &Session) -> Result<Vec<Arc<SealedEvent>>, Error> {
-        let mut query = Query::new(EVENT, self.after, &self.filter);
-        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        query.add("ORDER BY sequence LIMIT", limit, Type::INT8);
-        let rows = session
-            .client
-            .query_typed_raw(&query.text, query.parameters);
-        let mut rows = pin!(rows.await?);
-        let mut events = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            events.push(Arc::new(sealed(&row)?));
+        let session = self.session.insert(session);
+        let answer = self.link.within(&PURPOSE, question(session)).await;
+        if answer.is_err() {
+            self.session = None;
         }
-        Ok(events)
-    }
-}
-
-async fn count(session: &Session, filter: &EventFilter) -> Result<u64, Error> {
-    let client = &session.client;
-    let count: i64 = if filter.is_all() {
-        // There are no gaps.
-        let between = "SELECT sequence - dropped FROM atlasent_head";
-        client.query_one_scalar(between, &[]).await?
-    } else {
-        let query = Query::new("count(*)", 0, filter);
-        let rows = client
-            .query_typed_raw(&query.text, query.parameters)
-            .await?;
-        let rows: Vec<_> = rows.try_collect().await?;
-        rows.first().map_or(Ok(0), |row| row.try_get(0))?
-    };
-    Ok(unsigned(count))
-}
-
-/// A question about events. What is not asked for is not in it, so that the server finds the right index.
-struct Query {
-    text: String,
-    parameters: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
-}
-
-impl Query {
-    fn new(columns: &str, after: u64, filter: &EventFilter) -> Self {
-        let mut query = Self {
-            text: format!(
-                "SELECT {columns} FROM atlasent_events \
-                 WHERE sequence > (SELECT dropped FROM atlasent_head)"
-            ),
-            parameters: Vec::new(),
-        };
-        query.add("AND sequence >", signed(after), Type::INT8);
-        if let Some(through) = filter.through {
-            query.add("AND sequence <=", signed(through), Type::INT8);
-        }
-        if let [kind] = &*filter.types {
-            query.add("AND kind =", to_text(kind), Type::TEXT);
-        } else if !filter.types.is_empty() {
-            let kinds: Vec<_> = filter.types.iter().map(|kind| to_text(kind)).collect();
-            query.add("AND kind = ANY", kinds, Type::TEXT_ARRAY);
-        }
-        if let Some(actor) = &filter.actor_id {
-            query.add("AND actor_id =", to_text(actor), Type::TEXT);
-        }
-        if let Some(since) = &filter.since {
-            query.add("AND occurred_at >=", since.clone(), Type::TEXT);
-        }
-        if let Some(until) = &filter.until {
-            query.add("AND occurred_at <=", until.clone(), Type::TEXT);
-        }
-        query
+        Ok(answer?)
     }
 
-    /// Adds a condition that ends in a parameter.
-    fn add(&mut self, condition: &str, value: impl ToSql + Sync + Send + 'static, kind: Type) {
-        self.parameters.push((Box::new(value), kind));
-        let _ = write!(self.text, " {condition} (${})", self.parameters.len());
+    /// Has the server stop what it is doing for us. The connection goes, too: what it would say
+    /// next is for a caller who has gone.
+    async fn cancel(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.link.cancel(&session).await;
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! The tables, and how those of an earlier version become those of this one.
 
+use std::time::Duration;
+
 use super::link::{Link, Purpose, Session};
 use crate::chain::ChainHead;
 use crate::store::StoreError;
 
 /// What leads from each version to the next one. Those that were released never change.
-const MIGRATIONS: [&str; 3] = [
-    include_str!("schema/1.sql"),
-    include_str!("schema/2.sql"),
-    include_str!("schema/3.sql"),
-];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+
+/// An index of a long trail takes its time.
+pub(super) const PURPOSE: Purpose = Purpose {
+    settings: "SET synchronous_commit = on",
+    answer: Duration::from_secs(1_800),
+};
 
 /// Held by whoever migrates, so that of several processes that start at once one does.
 const LOCK: i64 = 0x61746C_6173656E;
@@ -32,9 +36,9 @@ pub(super) async fn migrate(
         )));
     }
     while !is_current(link, purpose, session).await? {
-        let result = step(link, purpose, session).await;
+        let result = step(link, session).await;
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = link.within(purpose, client.batch_execute(end)).await;
+        let ended = link.within(&PURPOSE, client.batch_execute(end)).await;
         result?;
         ended?;
     }
@@ -63,7 +67,7 @@ async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result
 }
 
 /// One migration, in a transaction that the caller ends. None if another process was faster.
-async fn step(link: &Link, purpose: &Purpose, session: &Session) -> Result<(), StoreError> {
+async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
     let client = &session.client;
     let work = async {
         let begin = format!(
@@ -93,5 +97,5 @@ async fn step(link: &Link, purpose: &Purpose, session: &Session) -> Result<(), S
         client.execute(insert, &[&(version + 1)]).await?;
         Ok(())
     };
-    Ok(link.within(purpose, work).await?)
+    Ok(link.within(&PURPOSE, work).await?)
 }

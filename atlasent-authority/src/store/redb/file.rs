@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadableTable};
 
-use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, json};
+use super::index::INDEX;
+use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, WITHOUT_INDEX, json};
 use crate::chain::ChainHead;
 use crate::files::private;
 use crate::store::StoreError;
@@ -82,6 +83,12 @@ pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
         let format = meta.get("format")?.map(|format| format.value().to_owned());
         match format.as_deref() {
             Some(FORMAT) => {}
+            Some(WITHOUT_INDEX) => {
+                // The writer makes it, some events at a time.
+                meta.insert("format", FORMAT)?;
+                meta.insert("indexed", "0")?;
+                transaction.open_table(INDEX)?;
+            }
             Some(_) => return Err(redb::Error::UpgradeRequired(0)),
             None => {
                 meta.insert("format", FORMAT)?;
@@ -89,6 +96,7 @@ pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
                 transaction.open_table(CELLS)?;
                 transaction.open_table(EXPIRY)?;
                 transaction.open_table(EVENTS)?;
+                transaction.open_table(INDEX)?;
             }
         }
     }

@@ -2,23 +2,26 @@
 //!
 //! One thread writes. Changes that come while it waits for the disk share its next transaction, and its one `fsync`.
 
+mod chore;
 mod file;
+mod index;
 mod permits;
+mod read;
+mod readers;
 mod tables;
 mod write;
 
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
-use tokio::sync::oneshot;
+use redb::Database;
 
 use self::file::File;
-use self::tables::{CELLS, EVENTS, META, dropped, head, passes, sealed};
+use self::readers::Readers;
 use super::calls::Calls;
+use super::filter::Found;
 use super::group::{self, Group};
 use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
@@ -45,7 +48,9 @@ use crate::permit_key::{PermitId, PermitKey};
 #[derive(Debug)]
 pub struct RedbStore {
     group: Group,
-    file: Arc<File>,
+    readers: Readers,
+    /// A thread of its own: whether the store is well is told beside the longest reads.
+    status: Readers,
     calls: Calls,
     /// Goes last: without the others the writer comes to its end.
     _writer: Writer,
@@ -75,41 +80,27 @@ impl RedbStore {
             open: RwLock::new(None),
         });
         file.database()?;
+        let readers = Readers::start(&file, reading_threads())?;
+        let status = Readers::start(&file, 1)?;
         let (group, jobs) = group::queue();
-        let writer = Arc::clone(&file);
         let writer = std::thread::Builder::new()
             .name("atlasent-store".to_owned())
-            .spawn(move || write::write(&writer, jobs))
+            .spawn(move || write::write(&file, jobs))
             .map_err(StoreError::failed)?;
         Ok(Self {
             group,
-            file,
+            readers,
+            status,
             calls: Calls::default(),
             _writer: Writer(Some(writer)),
         })
     }
+}
 
-    /// Runs a reader on a thread of its own: it may have to wait for the disk.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let file = Arc::clone(&self.file);
-        let (done, result) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("atlasent-read".to_owned())
-            .spawn(move || {
-                let result = file
-                    .database()
-                    .and_then(|database| read(&database).map_err(|error| file.failed(error)));
-                // Nobody waits for it any more.
-                let _ = done.send(result);
-            })
-            .map_err(StoreError::failed)?;
-        result
-            .await
-            .map_err(|_| StoreError::failed("the store could not be read"))?
-    }
+/// Half of the processors, and 4 at the most: the other half is for deciding.
+fn reading_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, 4)
 }
 
 impl Store for RedbStore {
@@ -128,40 +119,30 @@ impl Store for RedbStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let filter = filter.clone();
-        self.read(move |database| {
-            let table = database.begin_read()?.open_table(EVENTS)?;
-            let mut events = Vec::new();
-            for entry in table.range((Bound::Excluded(after), Bound::Unbounded))? {
-                if events.len() == limit {
-                    break;
-                }
-                let (sequence, event) = entry?;
-                let (sequence, event) = (sequence.value(), event.value());
-                if passes(&filter, sequence, &event) {
-                    events.push(Arc::new(sealed(sequence, event)));
-                }
-            }
-            Ok(events)
-        })
-        .await
+        let mut found = Found::new(limit, filter);
+        let mut next = Some(after);
+        while let Some(after) = next {
+            let filter = filter.clone();
+            let read = move |database: &Database| {
+                let next = read::events(database, after, &mut found, &filter)?;
+                Ok((found, next))
+            };
+            (found, next) = self.readers.turn(read).await?;
+        }
+        Ok(found.into_events())
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        let filter = filter.clone();
-        self.read(move |database| {
-            let table = database.begin_read()?.open_table(EVENTS)?;
-            if filter.is_all() {
-                return Ok(table.len()?);
-            }
-            let mut count = 0;
-            for entry in table.iter()? {
-                let (sequence, event) = entry?;
-                count += u64::from(passes(&filter, sequence.value(), &event.value()));
-            }
-            Ok(count)
-        })
-        .await
+        let mut count = 0;
+        let mut next = Some(0);
+        while let Some(after) = next {
+            let filter = filter.clone();
+            let read = move |database: &Database| read::count(database, after, &filter);
+            let (here, following) = self.readers.turn(read).await?;
+            count += here;
+            next = following;
+        }
+        Ok(count)
     }
 
     async fn permits(
@@ -169,27 +150,17 @@ impl Store for RedbStore {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        self.read(move |database| permits::before(database, before, limit))
-            .await
+        let read = move |database: &Database| permits::before(database, before, limit);
+        self.readers.turn(read).await
     }
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        self.read(move |database| permits::key_of(database, id))
-            .await
+        let read = move |database: &Database| permits::key_of(database, id);
+        self.status.turn(read).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.read(|database| {
-            let transaction = database.begin_read()?;
-            let meta = transaction.open_table(META)?;
-            let head = head(&meta)?;
-            Ok(StoreStatus {
-                dropped: dropped(&meta)?,
-                cells: transaction.open_table(CELLS)?.len()?,
-                head,
-            })
-        })
-        .await
+        self.status.turn(read::status).await
     }
 }
 

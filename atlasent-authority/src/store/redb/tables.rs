@@ -8,7 +8,10 @@ use crate::chain::{ChainHead, SealedEvent};
 use crate::store::EventFilter;
 
 /// What is in the tables, so that a later version can tell.
-pub(super) const FORMAT: &str = "1";
+pub(super) const FORMAT: &str = "2";
+
+/// The same without an index of the events: it is made after the file was opened.
+pub(super) const WITHOUT_INDEX: &str = "1";
 
 pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 pub(super) const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
@@ -37,6 +40,17 @@ pub(super) fn dropped(
 ) -> Result<u64, redb::Error> {
     let dropped = meta.get("dropped")?;
     dropped.map_or(Ok(0), |text| parse(text.value().as_bytes()))
+}
+
+/// The sequence number that the index goes up to, while it is being made. Complete, it goes up to
+/// the head.
+pub(super) fn indexed(
+    meta: &impl ReadableTable<&'static str, &'static str>,
+) -> Result<Option<u64>, redb::Error> {
+    let indexed = meta.get("indexed")?;
+    indexed
+        .map(|text| parse(text.value().as_bytes()))
+        .transpose()
 }
 
 pub(super) fn passes(filter: &EventFilter, sequence: u64, event: &StoredEvent<'_>) -> bool {

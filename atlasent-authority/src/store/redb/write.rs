@@ -3,23 +3,52 @@
 use jiff::Timestamp;
 use redb::{Database, ReadableTable};
 
+use super::chore;
 use super::file::File;
-use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS, dropped, head, json, parse};
+use super::index::{self, INDEX};
+use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS, dropped, head, indexed, json, parse};
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, REMEMBERED, StoreError};
 
+/// How many events a chore takes at least: few enough that a change which comes meanwhile hardly
+/// waits.
+const FEW: usize = 128;
+
 /// The writer's thread.
 pub(super) fn write(file: &File, mut jobs: Jobs) {
-    while let Some(mut jobs) = jobs.blocking_next() {
-        let result = file
-            .database()
-            .and_then(|database| keep(file, &database, &mut jobs));
-        group::answer(jobs, &result);
+    // A process that was stopped may have left some to do.
+    let mut chores = true;
+    loop {
+        let next = match chores {
+            true => jobs.try_next(),
+            false => jobs.blocking_next(),
+        };
+        // Twice as many as come in, so that whatever has piled up shrinks.
+        let most = FEW + 2 * next.as_ref().map_or(0, Vec::len);
+        match next {
+            Some(mut next) => {
+                let result = file
+                    .database()
+                    .and_then(|database| keep(file, &database, &mut next));
+                chores |= matches!(result, Ok(true));
+                group::answer(next, &result.map(drop));
+            }
+            None if jobs.is_closed() => return,
+            None => {}
+        }
+        // After each transaction some, so that they come to an end beside changes that do not.
+        if chores {
+            chores = file.database().is_ok_and(|database| {
+                let done = chore::some(&database, most).map_err(|error| file.failed(error));
+                done.is_ok_and(|more| more)
+            });
+        }
     }
 }
 
-/// Runs the changes, and keeps what they leave in one transaction.
-pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result<(), StoreError> {
+/// Runs the changes, and keeps what they leave in one transaction. Returns whether that left
+/// chores.
+pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result<bool, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
     let transaction = database
         .begin_write()
@@ -27,10 +56,14 @@ pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result
     let mut batch = load(&transaction, jobs).map_err(failed)?;
     group::run(jobs, &mut batch)?;
     if batch.is_empty() {
-        return transaction.abort().map_err(|error| failed(error.into()));
+        return transaction
+            .abort()
+            .map(|()| false)
+            .map_err(|error| failed(error.into()));
     }
-    save(&transaction, &batch, jobs.len()).map_err(failed)?;
-    transaction.commit().map_err(|error| failed(error.into()))
+    let chores = save(&transaction, &batch, jobs.len()).map_err(failed)?;
+    transaction.commit().map_err(|error| failed(error.into()))?;
+    Ok(chores)
 }
 
 pub(super) fn load(
@@ -48,11 +81,12 @@ pub(super) fn load(
     Ok(Batch::new(head, cells))
 }
 
+/// Saves what a batch leaves. Returns whether that leaves chores.
 pub(super) fn save(
     transaction: &redb::WriteTransaction,
     batch: &Batch,
     changes: usize,
-) -> Result<(), redb::Error> {
+) -> Result<bool, redb::Error> {
     let mut meta = transaction.open_table(META)?;
     let mut cells = transaction.open_table(CELLS)?;
     let mut expiry = transaction.open_table(EXPIRY)?;
@@ -79,8 +113,17 @@ pub(super) fn save(
         );
         events.insert(event.sequence, stored)?;
     }
+    // An index that is still being made takes them in their order, later.
+    let is_indexed = indexed(&meta)?.is_none();
+    if is_indexed {
+        let events = batch.events().iter().map(|event| {
+            let actor = event.actor_id.as_deref().unwrap_or_default();
+            (event.sequence, &*event.kind, actor)
+        });
+        index::add(&mut transaction.open_table(INDEX)?, events)?;
+    }
     if let Some(through) = batch.dropped() {
-        events.retain_in(..=through, |_, _| false)?;
+        // Nobody sees the events from here on. They leave the file some at a time.
         // What is gone stays gone, and nothing goes that is not there yet.
         let through = dropped(&meta)?.max(through.min(batch.head().sequence));
         meta.insert("dropped", &*through.to_string())?;
@@ -88,7 +131,8 @@ pub(super) fn save(
     meta.insert("head", &*json(batch.head())?)?;
     // Twice as many as come in, so that whatever has piled up shrinks.
     let (time, most) = (batch.head().time, 2 * changes + 16);
-    forget(&mut cells, &mut expiry, &mut permits, time, most)
+    forget(&mut cells, &mut expiry, &mut permits, time, most)?;
+    Ok(!is_indexed || batch.dropped().is_some())
 }
 
 /// Forgets the cells whose time is over for long.

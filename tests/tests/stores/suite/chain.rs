@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use atlasent_authority::{Draft, EventFilter, Store};
+use atlasent::Agent;
+use atlasent_authority::{Draft, EventFilter, NewEvent, Store};
 
 use crate::media::Medium;
-use crate::support::{CROWD, at, crowd, intact, issue, numbers, record};
+use crate::support::{CROWD, agrees_with_every_filter, at, crowd, intact, issue, numbers, record};
 
 pub(crate) async fn many_at_once_make_one_chain_without_gaps(medium: impl Medium) {
     let store = Arc::new(medium.open().await);
@@ -115,6 +116,64 @@ pub(crate) async fn events_are_found_by_type_agent_time_and_place(medium: impl M
         let second: Vec<u64> = expected.iter().skip(1).take(1).copied().collect();
         let after = expected.first().copied().unwrap_or(0);
         assert_eq!(numbers(&store, after, 1, filter).await, second);
+    }
+}
+
+pub(crate) async fn any_filter_finds_and_counts_what_passes(medium: impl Medium) {
+    let store = medium.open().await;
+    let kinds = [
+        "evaluate.allow",
+        "evaluate.deny",
+        "permit.verified",
+        "policy.loaded",
+    ];
+    let agents = [Some("bot 1"), Some("bot 2"), None];
+    agrees_with_every_filter(&store).await;
+    let mut number = 0;
+    for _ in 0..3 {
+        let change = move |draft: &mut Draft<'_>| {
+            for number in number..number + 60 {
+                let mut event = NewEvent::new(kinds[number * 7 % 4]);
+                let agent = agents[number * 5 % 3];
+                event.actor_id = agent.map(|agent| Agent::new(agent).unwrap());
+                draft.record(event);
+            }
+            draft.drop_events(number as u64 / 3);
+        };
+        let now = at(number as i64 / 20);
+        store.commit(now, Vec::new(), change).await.unwrap();
+        number += 60;
+        agrees_with_every_filter(&store).await;
+    }
+}
+
+pub(crate) async fn a_list_of_events_ends_when_it_has_its_bytes(medium: impl Medium) {
+    let store = medium.open().await;
+    for _ in 0..6 {
+        let event = NewEvent::new("evaluate.deny").with("context", "x".repeat(10_000));
+        let change = move |draft: &mut Draft<'_>| draft.record(event);
+        store.commit(at(0), Vec::new(), change).await.unwrap();
+    }
+    for filter in [
+        EventFilter::default(),
+        EventFilter::default().types(["evaluate.deny", "stop.set"]),
+    ] {
+        for (bytes, count) in [
+            (0, 1),
+            (1, 1),
+            (10_000, 1),
+            (15_000, 2),
+            (40_000, 4),
+            (1_000_000, 5),
+        ] {
+            let filter = filter.clone().most_bytes(bytes);
+            let found = numbers(&store, 1, 10, filter.clone()).await;
+            let expected: Vec<u64> = (2..2 + count).collect();
+            assert_eq!(found, expected, "{bytes}");
+            assert_eq!(store.count_events(&filter).await.unwrap(), 6);
+        }
+        let none = numbers(&store, 6, 10, filter.most_bytes(1)).await;
+        assert!(none.is_empty());
     }
 }
 

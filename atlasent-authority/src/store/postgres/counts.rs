@@ -1,0 +1,75 @@
+//! Counts that are remembered. Events never change, so a count needs to go on only from where it
+//! was, until events are dropped.
+
+use std::collections::VecDeque;
+
+use tokio_postgres::Error;
+
+use super::link::Session;
+use super::query;
+use super::rows::unsigned;
+use crate::store::EventFilter;
+
+/// How many counts are remembered.
+const REMEMBERED: usize = 256;
+
+/// Counts by their filters, the most recently used last.
+#[derive(Debug, Default)]
+pub(super) struct Counts(VecDeque<Known>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    filter: EventFilter,
+    count: u64,
+    /// The sequence number of the last event that was looked at.
+    through: u64,
+    /// How many events were dropped then.
+    dropped: u64,
+}
+
+impl Counts {
+    /// Counts the events that pass.
+    pub(super) async fn count(
+        counts: &std::sync::Mutex<Self>,
+        session: &Session,
+        filter: &EventFilter,
+    ) -> Result<u64, Error> {
+        let head = "SELECT sequence, dropped FROM atlasent_head";
+        let head = session.client.query_one(head, &[]).await?;
+        let (head, dropped) = (unsigned(head.try_get(0)?), unsigned(head.try_get(1)?));
+        if filter.is_all() {
+            // The chain has no gaps.
+            return Ok(head.saturating_sub(dropped));
+        }
+        let known = lock(counts).take(filter);
+        let known = known.filter(|known| known.dropped == dropped && known.through <= head);
+        let (before, after) = known.map_or((0, 0), |known| (known.count, known.through));
+        let through = filter.clone().through(head);
+        let count = before + query::count(session, after, &through).await?;
+        lock(counts).keep(Known {
+            filter: filter.clone(),
+            count,
+            through: head,
+            dropped,
+        });
+        Ok(count)
+    }
+
+    fn take(&mut self, filter: &EventFilter) -> Option<Known> {
+        let place = self.0.iter().position(|known| known.filter == *filter)?;
+        self.0.remove(place)
+    }
+
+    fn keep(&mut self, known: Known) {
+        if self.0.len() >= REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(known);
+    }
+}
+
+fn lock(counts: &std::sync::Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
+    counts
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,96 @@
+//! What the writer does between changes, some events at a time: it makes the index of a file that
+//! has none, and removes dropped events.
+//!
+//! Both go on from where the file says that they are, so a process may be stopped at any point.
+
+use redb::{Database, Durability, ReadableTable};
+
+use super::index::{self, INDEX};
+use super::tables::{EVENTS, META, dropped, head, indexed};
+
+/// Does some of what is left to do, for so many events at the most. Returns whether more may be left.
+pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    let left = {
+        let mut meta = transaction.open_table(META)?;
+        match indexed(&meta)? {
+            Some(through) => extend(&transaction, &mut meta, through, most)?,
+            None => sweep(&transaction, dropped(&meta)?, most)?,
+        }
+    };
+    match left {
+        Left::Nothing => transaction.abort()?,
+        Left::More => {
+            // The next change, or the last chore, makes it durable. Lost, it is done again.
+            transaction.set_durability(Durability::None)?;
+            transaction.commit()?;
+        }
+        Left::Last => transaction.commit()?,
+    }
+    Ok(matches!(left, Left::More))
+}
+
+/// What a chore leaves to do.
+enum Left {
+    /// More may be left.
+    More,
+    /// This was the last of it.
+    Last,
+    /// It found nothing to do.
+    Nothing,
+}
+
+/// Puts the next events into an index that is being made.
+fn extend(
+    transaction: &redb::WriteTransaction,
+    meta: &mut redb::Table<'_, &'static str, &'static str>,
+    through: u64,
+    most: usize,
+) -> Result<Left, redb::Error> {
+    let head = head(meta)?.sequence;
+    let through = through.max(dropped(meta)?);
+    let events = transaction.open_table(EVENTS)?;
+    let mut some = Vec::new();
+    for entry in events.range(through.saturating_add(1)..)?.take(most) {
+        let (sequence, event) = entry?;
+        let (kind, actor, ..) = event.value();
+        some.push((sequence.value(), kind.to_owned(), actor.to_owned()));
+    }
+    let through = some.last().map_or(head, |(sequence, ..)| *sequence);
+    let some = some
+        .iter()
+        .map(|(sequence, kind, actor)| (*sequence, &**kind, &**actor));
+    index::add(&mut transaction.open_table(INDEX)?, some)?;
+    if through >= head {
+        meta.remove("indexed")?;
+    } else {
+        meta.insert("indexed", &*through.to_string())?;
+    }
+    // Dropped events may be left.
+    Ok(Left::More)
+}
+
+/// Removes events that were dropped.
+fn sweep(
+    transaction: &redb::WriteTransaction,
+    dropped: u64,
+    most: usize,
+) -> Result<Left, redb::Error> {
+    let mut events = transaction.open_table(EVENTS)?;
+    let mut some = Vec::new();
+    for entry in events.range(..=dropped)?.take(most) {
+        let (sequence, event) = entry?;
+        let (kind, actor, ..) = event.value();
+        some.push((sequence.value(), kind.to_owned(), actor.to_owned()));
+    }
+    let mut index = transaction.open_table(INDEX)?;
+    for (sequence, kind, actor) in &some {
+        index::remove(&mut index, (*sequence, kind, actor))?;
+        events.remove(sequence)?;
+    }
+    Ok(match some.len() {
+        0 => Left::Nothing,
+        all if all == most => Left::More,
+        _ => Left::Last,
+    })
+}

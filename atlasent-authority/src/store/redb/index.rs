@@ -1,0 +1,95 @@
+//! The index of the events by type and agent: it finds and counts them without reading the others.
+//!
+//! Each event has an entry under its type, and with an agent two more: under the agent, and under
+//! both. The text that an entry leaves open is empty. An entry's value is its ordinal among those of
+//! the same type and agent, so the difference of two ordinals is the number of events between them:
+//!
+//! ```text
+//! (type,            agent, sequence)   ordinal
+//! ("evaluate.deny", "",    4)          1
+//! ("evaluate.deny", "",    9)          2
+//! ("",              "bot", 9)          1
+//! ("evaluate.deny", "bot", 9)          1
+//! ```
+//!
+//! Events 1 to 9 hold two denials: the last entry's ordinal, less the first one's, plus 1. Dropped
+//! events take their entries along from the beginning, which leaves the differences as they are.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use redb::{ReadableTable, Table, TableDefinition};
+
+pub(super) const INDEX: TableDefinition<'_, (&str, &str, u64), u64> = TableDefinition::new("index");
+
+type IndexTable<'a> = Table<'a, (&'static str, &'static str, u64), u64>;
+
+/// The parts of an event that the index holds: its sequence number, type and agent or nothing.
+pub(super) type Indexed<'a> = (u64, &'a str, &'a str);
+
+/// The keys that an event stands under.
+fn keys<'a>(kind: &'a str, actor: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let of_actor = (!actor.is_empty()).then_some([("", actor), (kind, actor)]);
+    std::iter::once((kind, "")).chain(of_actor.into_iter().flatten())
+}
+
+/// Adds events, in their order, behind those that the index holds.
+pub(super) fn add<'a>(
+    index: &mut IndexTable<'_>,
+    events: impl Iterator<Item = Indexed<'a>>,
+) -> Result<(), redb::Error> {
+    let mut ordinals = HashMap::new();
+    for (sequence, kind, actor) in events {
+        for (kind, actor) in keys(kind, actor) {
+            let ordinal = match ordinals.entry((kind, actor)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(last_ordinal(index, kind, actor)?),
+            };
+            *ordinal += 1;
+            index.insert((kind, actor, sequence), *ordinal)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the entries of an event.
+pub(super) fn remove(
+    index: &mut IndexTable<'_>,
+    (sequence, kind, actor): Indexed<'_>,
+) -> Result<(), redb::Error> {
+    for (kind, actor) in keys(kind, actor) {
+        index.remove((kind, actor, sequence))?;
+    }
+    Ok(())
+}
+
+/// Counts the entries of a type and agent whose sequence numbers are in the range.
+pub(super) fn count(
+    index: &impl ReadableTable<(&'static str, &'static str, u64), u64>,
+    (kind, actor): (&str, &str),
+    (first, last): (u64, u64),
+) -> Result<u64, redb::Error> {
+    if first > last {
+        return Ok(0);
+    }
+    let mut entries = index.range((kind, actor, first)..=(kind, actor, last))?;
+    let Some(first) = entries.next() else {
+        return Ok(0);
+    };
+    let first = first?.1.value();
+    let last = match entries.next_back() {
+        Some(last) => last?.1.value(),
+        None => first,
+    };
+    Ok(last.saturating_sub(first) + 1)
+}
+
+fn last_ordinal(
+    index: &impl ReadableTable<(&'static str, &'static str, u64), u64>,
+    kind: &str,
+    actor: &str,
+) -> Result<u64, redb::Error> {
+    let mut entries = index.range((kind, actor, 0)..=(kind, actor, u64::MAX))?;
+    let last = entries.next_back().transpose()?;
+    Ok(last.map_or(0, |(_, ordinal)| ordinal.value()))
+}

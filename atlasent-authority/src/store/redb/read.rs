@@ -1,0 +1,202 @@
+//! What is read of the file, each time only so much that the next reader need not wait for long.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, ReadableTableMetadata};
+
+use super::index::{self, INDEX};
+use super::tables::{CELLS, EVENTS, META, StoredEvent, dropped, head, indexed, passes, sealed};
+use crate::store::filter::Found;
+use crate::store::{EventFilter, StoreStatus};
+
+/// How many events one turn looks at.
+const TURN: usize = 1_000;
+
+/// How much the store holds.
+pub(super) fn status(database: &Database) -> Result<StoreStatus, redb::Error> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    Ok(StoreStatus {
+        head: head(&meta)?,
+        dropped: dropped(&meta)?,
+        cells: transaction.open_table(CELLS)?.len()?,
+    })
+}
+
+/// Adds events behind `after` to those that were found. Returns where the next turn begins, if the
+/// reader needs one.
+pub(super) fn events(
+    database: &Database,
+    mut after: u64,
+    found: &mut Found,
+    filter: &EventFilter,
+) -> Result<Option<u64>, redb::Error> {
+    let snapshot = Snapshot::new(database)?;
+    let (first, last) = snapshot.range(after, filter)?;
+    let known = snapshot.indexed.min(last);
+    let mut left = TURN;
+    if !filter.is_contiguous() && first <= known {
+        let places = snapshot.places(filter, (first, known))?;
+        for place in places {
+            let place = place?;
+            if left == 0 || found.is_full() {
+                return Ok(Some(after).filter(|_| !found.is_full()));
+            }
+            left -= 1;
+            after = place;
+            if let Some(event) = snapshot.events.get(place)? {
+                found.push(Arc::new(sealed(place, event.value())));
+            }
+        }
+        after = known;
+    }
+    let rest = first.max(after.saturating_add(1));
+    if rest > last {
+        return Ok(None);
+    }
+    for entry in snapshot.events.range(rest..=last)? {
+        if found.is_full() {
+            return Ok(None);
+        }
+        if left == 0 {
+            return Ok(Some(after));
+        }
+        left -= 1;
+        let (sequence, event) = entry?;
+        let (sequence, event) = (sequence.value(), event.value());
+        if passes(filter, sequence, &event) {
+            found.push(Arc::new(sealed(sequence, event)));
+        }
+        after = sequence;
+    }
+    Ok(None)
+}
+
+/// Counts the events behind `after` that pass. Returns where the next turn begins, if the reader
+/// needs one.
+pub(super) fn count(
+    database: &Database,
+    after: u64,
+    filter: &EventFilter,
+) -> Result<(u64, Option<u64>), redb::Error> {
+    let snapshot = Snapshot::new(database)?;
+    let (first, last) = snapshot.range(after, filter)?;
+    if first > last {
+        return Ok((0, None));
+    }
+    if filter.is_contiguous() {
+        return Ok((last - first + 1, None));
+    }
+    let known = snapshot.indexed.min(last);
+    let mut count = 0;
+    for key in filter.keys() {
+        count += index::count(&snapshot.index, key, (first, known))?;
+    }
+    let rest = first.max(known.saturating_add(1));
+    if rest > last {
+        return Ok((count, None));
+    }
+    let mut after = known.max(after);
+    for entry in snapshot.events.range(rest..=last)?.take(TURN) {
+        let (sequence, event) = entry?;
+        after = sequence.value();
+        count += u64::from(passes(filter, after, &event.value()));
+    }
+    Ok((count, Some(after).filter(|after| *after < last)))
+}
+
+/// The tables as they are at one moment.
+struct Snapshot {
+    events: redb::ReadOnlyTable<u64, StoredEvent<'static>>,
+    index: redb::ReadOnlyTable<(&'static str, &'static str, u64), u64>,
+    head: u64,
+    dropped: u64,
+    /// The sequence number that the index goes up to.
+    indexed: u64,
+}
+
+impl Snapshot {
+    fn new(database: &Database) -> Result<Self, redb::Error> {
+        let transaction = database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let head = head(&meta)?.sequence;
+        Ok(Self {
+            events: transaction.open_table(EVENTS)?,
+            index: transaction.open_table(INDEX)?,
+            head,
+            dropped: dropped(&meta)?,
+            indexed: indexed(&meta)?.unwrap_or(head),
+        })
+    }
+
+    /// The first and the last sequence number that the place and the times of a filter leave. The
+    /// chain has no gaps, and its time never runs backwards.
+    fn range(&self, after: u64, filter: &EventFilter) -> Result<(u64, u64), redb::Error> {
+        let mut first = after.max(self.dropped).saturating_add(1);
+        let mut last = self.head.min(filter.through.unwrap_or(u64::MAX));
+        if let Some(since) = &filter.since {
+            first = self.bound(first, last, |time| time < &**since)?;
+        }
+        if let Some(until) = &filter.until {
+            last = self.bound(first, last, |time| time <= &**until)?;
+            last = last.saturating_sub(1);
+        }
+        Ok((first, last))
+    }
+
+    /// The sequence number of the first event, from `first` to `last`, whose time is not `before`,
+    /// or the number behind the last one.
+    fn bound(
+        &self,
+        mut first: u64,
+        last: u64,
+        before: impl Fn(&str) -> bool,
+    ) -> Result<u64, redb::Error> {
+        let mut end = last.saturating_add(1).max(first);
+        while first < end {
+            let middle = first + (end - first) / 2;
+            let Some(event) = self.events.get(middle)? else {
+                return Err(redb::Error::Corrupted(format!(
+                    "the chain has no event {middle}"
+                )));
+            };
+            match before(event.value().2) {
+                true => first = middle + 1,
+                false => end = middle,
+            }
+        }
+        Ok(first)
+    }
+
+    /// The sequence numbers of the events in the range that are of one of the types, and of the
+    /// agent, in their order.
+    fn places(
+        &self,
+        filter: &EventFilter,
+        (first, last): (u64, u64),
+    ) -> Result<impl Iterator<Item = Result<u64, redb::Error>>, redb::Error> {
+        let mut lists = Vec::new();
+        let mut next = BinaryHeap::new();
+        for (kind, actor) in filter.keys() {
+            let list = self
+                .index
+                .range((kind, actor, first)..=(kind, actor, last))?;
+            let mut list = list.map(|entry| Ok(entry?.0.value().2));
+            if let Some(place) = list.next().transpose()? {
+                next.push(Reverse((place, lists.len())));
+                lists.push(list);
+            }
+        }
+        Ok(std::iter::from_fn(move || {
+            let Reverse((place, of)) = next.pop()?;
+            match lists.get_mut(of).and_then(Iterator::next) {
+                Some(Ok(following)) => next.push(Reverse((following, of))),
+                Some(Err(error)) => return Some(Err(error)),
+                None => {}
+            }
+            Some(Ok(place))
+        }))
+    }
+}
