@@ -39,6 +39,7 @@ mod archive;
 mod builder;
 mod chain;
 mod clock;
+mod complete;
 mod export;
 mod files;
 #[cfg(feature = "server")]

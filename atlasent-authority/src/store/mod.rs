@@ -124,6 +124,12 @@ pub enum StoreError {
         /// How many permits there are.
         permits: usize,
     },
+    /// The store lacks events of its chain, or its last event is not the chain's head. The text names them.
+    #[error(
+        "the audit trail is incomplete: {0}. Nothing was signed. Stop the server, keep a copy of this store, compare \
+        it with earlier exports (`atlasent audit verify NEW --after OLD`), and restore a backup"
+    )]
+    Incomplete(String),
     /// The medium failed.
     #[error("the store failed: {}", Escaped::new(&.0.to_string()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),
