@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Client;
 use super::pages::{self, Paged};
-use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, TrustedKeys};
+use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, SignedHead, TrustedKeys};
 use crate::object::Object;
 use crate::{Error, RateLimit};
 
@@ -197,6 +197,26 @@ impl Client {
             next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()),
             rate_limit: about.rate_limit,
         })
+    }
+
+    /// The signed head of the audit trail: `GET /v1/audit/head`, which `atlasent serve` answers. Keep
+    /// it where the server cannot write, and check later exports against it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer.
+    ///
+    /// ```no_run
+    /// # async fn f(client: atlasent::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let head = client.audit_head().await?;
+    /// std::fs::write("head.json", serde_json::to_vec(&head)?)?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn audit_head(&self) -> Result<SignedHead, Error> {
+        let transport = &self.shared.transport;
+        let call = transport.get("/v1/audit/head", &[])?;
+        let (head, _) = transport.fetch::<SignedHead>(&call).await?;
+        Ok(head)
     }
 
     /// All events from the page that the filter starts at to the last one, fetched as they are
