@@ -11,6 +11,8 @@ use crate::store::{EventFilter, Store, StoreError, StoreStatus};
 pub(crate) struct Completeness {
     status: StoreStatus,
     filter: EventFilter,
+    /// Whether the events are a stretch without gaps.
+    is_stretch: bool,
     first: Option<Link>,
     last: Option<Link>,
     gap: Option<Gap>,
@@ -33,6 +35,7 @@ impl Completeness {
     pub(crate) fn new(status: StoreStatus, filter: EventFilter) -> Self {
         Self {
             status,
+            is_stretch: filter.is_contiguous(),
             filter,
             first: None,
             last: None,
@@ -40,11 +43,19 @@ impl Completeness {
         }
     }
 
+    /// A check of the chain's first and last event alone.
+    pub(crate) fn of_ends(status: StoreStatus) -> Self {
+        Self {
+            is_stretch: false,
+            ..Self::new(status, EventFilter::default())
+        }
+    }
+
     /// Takes the next event.
     pub(crate) fn push(&mut self, event: &SealedEvent) {
         let link = Link::from(event);
         if let Some(last) = &self.last
-            && self.filter.is_contiguous()
+            && self.is_stretch
             && event.sequence > last.sequence + 1
         {
             let gap = Gap(last.sequence + 1, event.sequence - 1);
@@ -109,7 +120,7 @@ impl Completeness {
 
     async fn missing_in_stretch<S: Store>(&self, store: &S) -> Result<Option<Gap>, StoreError> {
         let (dropped, head) = (self.status.dropped, &self.status.head);
-        if !self.filter.is_contiguous() {
+        if !self.is_stretch {
             return Ok(None);
         }
         let (Some(first), Some(last)) = (&self.first, &self.last) else {

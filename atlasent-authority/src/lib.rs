@@ -42,6 +42,7 @@ mod clock;
 mod complete;
 mod export;
 mod files;
+mod head_file;
 #[cfg(feature = "server")]
 mod keys;
 mod ledger;
@@ -60,6 +61,7 @@ pub use builder::LocalAuthorityBuilder;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use export::{Bundle, BundleWriter, export};
+pub use head_file::{HeadFile, HeadFileError};
 #[cfg(feature = "server")]
 pub use keys::{
     ApiKey, DEFAULT_RATE_LIMIT, Environment, KeyDigest, KeyFile, KeyFileError, Scope, UnknownScope,
@@ -68,7 +70,7 @@ pub use ledger::{Grant, Mismatch, PermitEntry, PermitKey, PermitState, Refusal};
 pub use local::LocalAuthority;
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Caller, Replay, ReplayKey};
-pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError};
+pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError, signed_head};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]

@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::app::Settings;
 use super::reload::keep_fresh;
+use super::remember;
 use super::{Server, router};
 use crate::store::Store;
 
@@ -104,6 +105,7 @@ impl<S: Store> Listening<S> {
             app,
             policies,
             retention,
+            head,
         } = self.server;
         let app = Arc::new(app);
         let handle = Handle::new();
@@ -121,15 +123,26 @@ impl<S: Store> Listening<S> {
                 None => std::future::pending().await,
             }
         };
+        let remembering = async {
+            match &head {
+                Some(file) => remember::run(file, &app).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::pin!(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
             () = fresh => {}
             () = archiving => {}
+            () = remembering => {}
             () = stop => {}
         }
         handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
-        Ok(serving.await?)
+        let served = serving.await;
+        if let Some(file) = &head {
+            remember::save(file, &app).await;
+        }
+        Ok(served?)
     }
 }
 

@@ -10,6 +10,7 @@ mod answers;
 mod app;
 mod body;
 mod gate;
+mod heads;
 mod key_book;
 mod listen;
 mod metrics;
@@ -17,6 +18,7 @@ mod problem;
 mod question;
 mod reading;
 mod reload;
+mod remember;
 mod retention;
 mod trail;
 
@@ -36,6 +38,7 @@ pub use listen::{Listening, ServeError, TlsFiles};
 pub use reload::PolicyFolder;
 pub use retention::Retention;
 
+use crate::head_file::HeadFile;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 use crate::store::Store;
@@ -61,6 +64,7 @@ pub struct Server<S: Store> {
     app: App<S>,
     policies: Option<PolicyFolder>,
     retention: Option<Retention>,
+    head: Option<HeadFile>,
 }
 
 impl<S: Store> Server<S> {
@@ -71,6 +75,7 @@ impl<S: Store> Server<S> {
             app: App::new(authority, keys, signing),
             policies: None,
             retention: None,
+            head: None,
         }
     }
 
@@ -91,6 +96,14 @@ impl<S: Store> Server<S> {
     /// Takes old events out of the store, into signed bundles. A second call replaces the first.
     pub fn retain(mut self, retention: Retention) -> Self {
         self.retention = Some(retention);
+        self
+    }
+
+    /// Saves the head of the chain in a file while it serves and when it ends, so that
+    /// [`HeadFile::check`] finds a replaced store before the next start. A second call replaces the
+    /// first.
+    pub fn remember_head(mut self, file: HeadFile) -> Self {
+        self.head = Some(file);
         self
     }
 
@@ -124,6 +137,7 @@ fn router<S: Store>(app: Arc<App<S>>) -> Router {
         .route("/v1-signing-keys", get(about::signing_keys::<S>))
         .route("/v1-audit/events", get(trail::events::<S>))
         .route(EXPORTS, post(trail::export::<S>))
+        .route("/v1/audit/head", get(heads::signed::<S>))
         .method_not_allowed_fallback(wrong_method)
         .route_layer(gate)
         .route("/healthz", get(about::healthy))

@@ -11,8 +11,10 @@ mod schema;
 mod writer;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::join4;
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -108,7 +110,7 @@ impl PostgresStore {
             .send(question(done))
             .await
             .map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| unanswered())?
     }
 }
 
@@ -128,15 +130,27 @@ async fn serve(
     // Whoever stopped waiting for it has dropped the other ends as well.
     let _ = ready.send(migrated);
     if goes_on {
-        let reads = Mutex::new(reads);
+        let (jobs, calls, reads) = (Mutex::new(jobs), Mutex::new(calls), Mutex::new(reads));
         join4(
-            Writer::new(link).write(jobs),
-            Counter::new(link).count(calls),
-            Reader::new(link).read(&reads),
-            Reader::new(link).read(&reads),
+            restarted(async || Writer::new(link).write(&mut *jobs.lock().await).await),
+            restarted(async || Counter::new(link).count(&mut *calls.lock().await).await),
+            restarted(async || Reader::new(link).read(&reads).await),
+            restarted(async || Reader::new(link).read(&reads).await),
         )
         .await;
     }
+}
+
+/// Runs a part of the store to its end, and again after each panic. What was under way is answered with an error, since
+/// whoever waits for it finds the other end dropped; its connection is closed, which undoes its transaction.
+async fn restarted(part: impl AsyncFn()) {
+    while AssertUnwindSafe(part()).catch_unwind().await.is_err() {
+        tracing::error!(target: "atlasent", "a part of the store panicked, and begins anew");
+    }
+}
+
+fn unanswered() -> StoreError {
+    StoreError::failed("reading the database panicked: try again")
 }
 
 fn closed() -> StoreError {
@@ -176,7 +190,7 @@ impl Store for PostgresStore {
         let (done, number) = oneshot::channel();
         let call = Call::new(counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
-        number.await.map_err(|_| closed())?
+        number.await.map_err(|_| unanswered())?
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -8,7 +8,7 @@ mod write;
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
@@ -67,11 +67,32 @@ impl RedbStore {
     ///
     /// [`StoreError`] when the file cannot be opened, is no store, or is in use by another process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let file = Arc::new(File {
-            path: path.as_ref().to_owned(),
-            open: RwLock::new(None),
-        });
-        file.database()?;
+        Self::start(File::open(path.as_ref(), true)?)
+    }
+
+    /// Opens the store in a file that is one already. Neither a missing file nor an empty one becomes a new store, so that
+    /// a chain which was removed is not silently begun anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the file is missing, is empty, cannot be opened, is no store, or is in use by another process.
+    ///
+    /// ```
+    /// use atlasent_authority::RedbStore;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("authority.redb");
+    /// assert!(RedbStore::open_existing(&path).is_err());
+    /// drop(RedbStore::open(&path)?);
+    /// assert!(RedbStore::open_existing(&path).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::start(File::open(path.as_ref(), false)?)
+    }
+
+    fn start(file: File) -> Result<Self, StoreError> {
+        let file = Arc::new(file);
         let (group, jobs) = group::queue();
         let writer = Arc::clone(&file);
         let writer = std::thread::Builder::new()
@@ -105,7 +126,7 @@ impl RedbStore {
             .map_err(StoreError::failed)?;
         result
             .await
-            .map_err(|_| StoreError::failed("the store could not be read"))?
+            .map_err(|_| StoreError::failed("reading the store panicked: try again"))?
     }
 }
 

@@ -1,5 +1,7 @@
 //! The writer's thread: it runs the changes that wait, and keeps them in one transaction.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use jiff::Timestamp;
 use redb::{Database, ReadableTable};
 
@@ -11,9 +13,15 @@ use crate::store::{Batch, Cell, REMEMBERED, StoreError};
 /// The writer's thread.
 pub(super) fn write(file: &File, mut jobs: Jobs) {
     while let Some(mut jobs) = jobs.blocking_next() {
-        let result = file
-            .database()
-            .and_then(|database| keep(file, &database, &mut jobs));
+        let kept = || {
+            let database = file.database()?;
+            keep(file, &database, &mut jobs)
+        };
+        // The transaction is dropped with the panic. The file is opened anew, as after any other failure of it.
+        let result = catch_unwind(AssertUnwindSafe(kept)).unwrap_or_else(|_| {
+            file.close();
+            Err(group::panicked())
+        });
         group::answer(jobs, &result);
     }
 }
