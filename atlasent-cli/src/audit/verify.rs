@@ -32,9 +32,10 @@ A file of keys holds one of
 Whoever can forge an export may be able to forge keys that come with it: take them another way.
 
 Exit codes:
-  0  verified and intact; with --chain-only, the chain is intact; with --after or --expect-head, it continues that
+  0  verified and intact; with --chain-only, the chain is intact
   1  not: the report says why
   2  the bundle or a key cannot be read
+A bundle continues another, or a head, when it contains the last event of that, or begins right after it.
 Without a key nobody vouches for what is in the bundle, and the exit code is 1. An extract, such as the events of one
 agent alone, has gaps in its chain: its signature may be good, and it is not verified.")]
 pub(crate) struct Verify {
@@ -46,11 +47,11 @@ pub(crate) struct Verify {
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
 
-    /// An older bundle that this one has to continue: it contains the older one's last event, or begins right after it
+    /// An older bundle that this one has to continue
     #[arg(long, value_name = "BUNDLE", conflicts_with = "expect_head")]
     after: Option<PathBuf>,
 
-    /// A signed head (`atlasent audit head`) that the bundle has to contain, or to begin right after
+    /// A signed head (`atlasent audit head`) that the bundle has to continue
     #[arg(long, value_name = "FILE")]
     expect_head: Option<PathBuf>,
 

@@ -131,7 +131,7 @@ impl fmt::Display for Continuation {
             Self::Contains => f.write_str("the trail contains the event of the head"),
             Self::Follows => f.write_str("the trail begins right after the head"),
             Self::Differs => f.write_str(
-                "the trail has another event in the place of the head: it is another chain, or its history was rewritten",
+                "the trail has another event, or none, in the place of the head: it is another chain, or its history was rewritten",
             ),
             Self::Gap { first, last } if first == last => {
                 write!(f, "event {first}, between the head and the trail, is in neither")
