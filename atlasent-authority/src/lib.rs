@@ -75,6 +75,8 @@ pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError, signed_head};
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+pub use store::StoreReport;
 pub use store::{
     Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, Store, StoreError, StoreStatus,
 };

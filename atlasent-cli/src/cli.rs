@@ -13,6 +13,7 @@ use crate::output::Output;
 use crate::policy::{self, Policy};
 use crate::serve::{self, Serve};
 use crate::signing_key::{self, SigningKey};
+use crate::store::{self, Store};
 use crate::token::{self, Token};
 use crate::usage;
 
@@ -43,6 +44,7 @@ enum Command {
     Audit(Audit),
     Key(Key),
     SigningKey(SigningKey),
+    Store(Store),
     Token(Token),
     Completions(Completions),
 }
@@ -68,6 +70,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::SigningKey(arguments) => signing_key::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -18,6 +18,7 @@ mod policy;
 mod runtime;
 mod serve;
 mod signing_key;
+mod store;
 mod token;
 mod usage;
 

@@ -77,7 +77,7 @@ pub(super) async fn pass<S: Store>(
         .insert(RequestId(request_id.clone()));
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = endpoint.as_ref().map_or("unknown", MatchedPath::as_str);
-    let limit = match endpoint == super::EXPORTS {
+    let limit = match [super::EXPORTS, super::BACKUPS].contains(&endpoint) {
         true => app.settings.export_timeout,
         false => app.settings.request_timeout,
     };

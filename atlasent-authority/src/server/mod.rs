@@ -8,6 +8,7 @@
 mod about;
 mod answers;
 mod app;
+mod backups;
 mod body;
 mod gate;
 mod heads;
@@ -126,6 +127,9 @@ impl<S: Store> fmt::Debug for Server<S> {
 /// Where exports are asked for, which take their time.
 const EXPORTS: &str = "/v1-audit/exports";
 
+/// Where a copy of the whole store is asked for, which takes its time, too.
+const BACKUPS: &str = "/v1/store/backup";
+
 fn router<S: Store>(app: Arc<App<S>>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
     let mut router = Router::new()
@@ -137,6 +141,7 @@ fn router<S: Store>(app: Arc<App<S>>) -> Router {
         .route("/v1-signing-keys", get(about::signing_keys::<S>))
         .route("/v1-audit/events", get(trail::events::<S>))
         .route(EXPORTS, post(trail::export::<S>))
+        .route(BACKUPS, post(backups::backup::<S>))
         .route("/v1/audit/head", get(heads::signed::<S>))
         .method_not_allowed_fallback(wrong_method)
         .route_layer(gate)

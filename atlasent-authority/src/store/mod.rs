@@ -2,6 +2,8 @@
 
 mod batch;
 mod calls;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod check;
 mod filter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod group;
@@ -18,6 +20,8 @@ use atlasent::Escaped;
 use jiff::Timestamp;
 
 pub use batch::{Batch, Cell, CellKey, Draft};
+#[cfg(any(feature = "redb", feature = "postgres"))]
+pub use check::StoreReport;
 pub use filter::EventFilter;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -89,6 +93,18 @@ pub trait Store: Send + Sync + 'static {
         minute: i64,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
+    /// A consistent copy of the whole store as it is now, in a temporary file that has no name. Changes go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] for a store that is saved in another way, as by default; else [`StoreError`] when the
+    /// copy cannot be made.
+    fn backup(&self) -> impl Future<Output = Result<std::fs::File, StoreError>> + Send {
+        std::future::ready(Err(StoreError::Unsupported(
+            "this store cannot be backed up: it keeps nothing in a file",
+        )))
+    }
+
     /// How much is kept.
     ///
     /// # Errors
@@ -130,6 +146,9 @@ pub enum StoreError {
         it with earlier exports (`atlasent audit verify NEW --after OLD`), and restore a backup"
     )]
     Incomplete(String),
+    /// The store does not do this; the text says what to use.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The medium failed.
     #[error("the store failed: {}", Escaped::new(&.0.to_string()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),

@@ -6,7 +6,7 @@ mod head;
 mod keys;
 mod progress;
 mod report;
-mod server;
+pub(crate) mod server;
 mod tail;
 mod verify;
 

@@ -58,11 +58,11 @@ pub(super) enum AnyStore {
 /// Which store is accepted in a data directory that has seen one before.
 #[derive(Args)]
 pub(super) struct Accept {
-    /// Begin a new chain in a data directory whose store is gone; for one start, and refused where there is a chain
+    /// Begin a new chain in a data directory whose store is gone; for one start
     #[arg(long, conflicts_with = "accept_older_store")]
     new_chain: bool,
 
-    /// Accept a store that is behind the newest event that was seen here, or has another chain: after a restore, for one start
+    /// Accept a store that is behind the newest event seen here, or has another chain; for one start, after a restore
     #[arg(long)]
     accept_older_store: bool,
 }
@@ -202,6 +202,10 @@ impl Store for AnyStore {
 
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         forward!(self, store => store.count_call(counter, minute).await)
+    }
+
+    async fn backup(&self) -> Result<std::fs::File, StoreError> {
+        forward!(self, store => store.backup().await)
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

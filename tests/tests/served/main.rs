@@ -18,6 +18,7 @@ mod faults;
 mod keys;
 mod limits;
 mod names;
+mod operator;
 mod rates;
 mod reload;
 mod retention;

@@ -25,12 +25,16 @@ use self::link::Link;
 pub(crate) use self::reader::{KeptKey, Read};
 use self::reader::{Page, Reader};
 use self::writer::Writer;
+use super::check::{StoreCheck, StoreReport};
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
 
 /// How many calls and questions wait at most before those who bring more have to wait themselves.
 const WAITING: usize = 4_096;
+
+/// How many events a check has in memory at a time.
+const CHECKED: usize = 1_000;
 
 /// Permits and events in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
@@ -99,6 +103,27 @@ impl PostgresStore {
             calls,
             name,
         })
+    }
+
+    /// Checks the chain up to the head that the database names now: every event with its hash and its link, and the head.
+    /// Changes may go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the events cannot be read.
+    pub async fn check(&self) -> Result<StoreReport, StoreError> {
+        let status = self.status().await?;
+        let filter = EventFilter::default().through(status.head.sequence);
+        let mut after = status.dropped;
+        let mut check = StoreCheck::new(status);
+        loop {
+            let events = self.events(after, CHECKED, &filter).await?;
+            let Some(last) = events.last() else {
+                return Ok(check.finish());
+            };
+            after = last.sequence;
+            events.iter().for_each(|event| check.push(event));
+        }
     }
 
     pub(crate) async fn read<T>(
@@ -193,6 +218,12 @@ impl Store for PostgresStore {
         number.await.map_err(|_| unanswered())?
     }
 
+    async fn backup(&self) -> Result<std::fs::File, StoreError> {
+        Err(StoreError::Unsupported(
+            "a store in PostgreSQL is backed up by the database: use `pg_dump`, or continuous archiving",
+        ))
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.read(Read::Status).await
     }
@@ -201,5 +232,43 @@ impl Store for PostgresStore {
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PostgresStore").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_begins_anew_and_its_change_is_answered() {
+        let (group, jobs) = group::queue();
+        let (jobs, rounds) = (Mutex::new(jobs), AtomicUsize::new(0));
+        let part = restarted(async || {
+            let mut jobs = jobs.lock().await;
+            while let Some(taken) = jobs.next().await {
+                // The first two changes are lost with the panic.
+                assert!(
+                    rounds.fetch_add(1, Ordering::SeqCst) > 1,
+                    "a fault that a test injected"
+                );
+                group::answer(taken, &Err(StoreError::failed("answered")));
+            }
+        });
+        let changes = async move {
+            for expected in [
+                "writing the store panicked",
+                "writing the store panicked",
+                "answered",
+            ] {
+                let change = group
+                    .commit(Timestamp::UNIX_EPOCH, Vec::new(), |_| ())
+                    .await;
+                let text = change.unwrap_err().to_string();
+                assert!(text.contains(expected), "{text}");
+            }
+        };
+        tokio::join!(part, changes);
     }
 }

@@ -14,7 +14,7 @@ use crate::files::private;
 use crate::store::StoreError;
 
 /// How much of the file is in memory at most, in bytes.
-const CACHE: usize = 64 * 1024 * 1024;
+pub(super) const CACHE: usize = 64 * 1024 * 1024;
 
 const EMPTY: &str = "it holds no chain: restore a backup";
 const REPLACED: &str = "another file was put in its place while it was open: put the former one back, or stop this \
@@ -112,6 +112,11 @@ impl File {
         explain(&self.path, &error)
     }
 
+    /// The folder that the file is in.
+    pub(super) fn folder(&self) -> PathBuf {
+        folder_of(&self.path)
+    }
+
     /// Closes the file, so that the next change opens it again.
     pub(super) fn close(&self) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +124,15 @@ impl File {
     }
 }
 
-fn explain(path: &Path, error: &redb::Error) -> StoreError {
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
+}
+
+pub(super) fn explain(path: &Path, error: &redb::Error) -> StoreError {
     let path = path.display();
     let what = match error {
         redb::Error::Corrupted(what) => what.clone(),

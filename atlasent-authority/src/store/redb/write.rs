@@ -38,6 +38,8 @@ pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result
         return transaction.abort().map_err(|error| failed(error.into()));
     }
     save(&transaction, &batch, jobs.len()).map_err(failed)?;
+    #[cfg(test)]
+    faults::strike();
     transaction.commit().map_err(|error| failed(error.into()))
 }
 
@@ -128,4 +130,25 @@ pub(super) fn forget(
         }
     }
     Ok(())
+}
+
+/// Panics of the writer that tests ask for.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ARMED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Makes the next change of the writer on this thread panic, with its transaction open.
+    pub(in crate::store::redb) fn arm() {
+        ARMED.set(true);
+    }
+
+    pub(super) fn strike() {
+        if ARMED.replace(false) {
+            panic!("a fault that a test injected");
+        }
+    }
 }
