@@ -211,7 +211,7 @@ impl<'a> BundleVerifier<'a> {
         let mut scanner = Scanner::new(reader, 0, self.limits);
         let expected = self.expected.as_ref();
         let mut members = members::read(&mut scanner, expected, &mut |progress| {
-            teller.tell(progress)
+            teller.tell(progress);
         })?;
         let chain = members.finish_chain();
         teller.end(Progress::of_events(chain.events, scanner.position()));

@@ -308,14 +308,7 @@ mod tests {
                 "events 2 to 3 are missing",
             ),
             (
-                |to| {
-                    drop(
-                        to.open_table(tables::META)
-                            .unwrap()
-                            .insert("dropped", "1")
-                            .unwrap(),
-                    )
-                },
+                |to| drop(to.open_table(META).unwrap().insert("dropped", "1").unwrap()),
                 "event 1 is",
             ),
             (
