@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
 use crate::chain::format_time;
+use crate::complete::Completeness;
 use crate::signing::{KeyRing, SigningKey};
 use crate::store::{EventFilter, Store, StoreError};
 
@@ -26,12 +27,15 @@ const AT_ONCE: usize = 500;
 /// # Errors
 ///
 /// [`StoreError`] when they cannot be read, or the export cannot be written to a temporary file.
+/// [`StoreError::Incomplete`] when the store lacks events of its chain: then nothing is signed.
 pub async fn export<S: Store>(
     store: &S,
     filter: &EventFilter,
     keys: &KeyRing,
 ) -> Result<Bundle, StoreError> {
-    let head = store.status().await?.head;
+    let status = store.status().await?;
+    let mut complete = Completeness::new(status.clone(), filter.clone());
+    let head = status.head;
     // What is appended meanwhile stays out, so that the export ends.
     let filter = filter.clone().through(head.sequence).most_bytes(SPOOLED);
     let mut writer = BundleWriter::new();
@@ -43,10 +47,13 @@ pub async fn export<S: Store>(
         };
         after = last.sequence;
         for event in &events {
+            complete.push(event);
             let event = event.to_event().map_err(StoreError::failed)?;
             writer.push(&event).map_err(StoreError::failed)?;
         }
     }
+    // A trail that lacks events is not signed as if it were whole.
+    complete.finish(store).await?;
     writer
         .finish(&head.org_id, keys.active())
         .map_err(StoreError::failed)

@@ -39,6 +39,7 @@ mod builder;
 mod caller;
 mod chain;
 mod clock;
+mod complete;
 mod current;
 mod evaluate;
 #[cfg(feature = "server")]
@@ -46,6 +47,7 @@ mod event_types;
 mod export;
 mod fields;
 mod files;
+mod head_file;
 #[cfg(feature = "server")]
 mod keys;
 mod ledger;
@@ -73,6 +75,7 @@ pub use clock::{Clock, SystemClock};
 pub use evaluate::Answer;
 pub use export::{Bundle, BundleWriter, export};
 pub use fields::{check_fields, parse_amount};
+pub use head_file::{HeadFile, HeadFileError};
 #[cfg(feature = "server")]
 pub use keys::{
     ApiKey, DEFAULT_RATE_LIMIT, Environment, GivenKeyError, KeyDigest, KeyFile, KeyFileError,
@@ -85,12 +88,14 @@ pub use permit_key::{NotAPermitId, PermitId, PermitKey};
 pub use permits::{PermitFilter, PermitPage};
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Replay, ReplayKey};
-pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError};
+pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError, signed_head};
 pub use stops::{Stop, StopScope, Stops};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+pub use store::StoreReport;
 pub use store::{
     Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, RateCounter, Store, StoreError,
     StoreStatus,

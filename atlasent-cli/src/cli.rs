@@ -14,6 +14,7 @@ use crate::policy::{self, Policy};
 use crate::serve::{self, Serve};
 use crate::signing_key::{self, SigningKey};
 use crate::stop::{self, Resume, Stop};
+use crate::store::{self, Store};
 use crate::token::{self, Token};
 use crate::usage;
 
@@ -46,6 +47,7 @@ enum Command {
     SigningKey(SigningKey),
     Stop(Stop),
     Resume(Resume),
+    Store(Store),
     Token(Token),
     Completions(Completions),
 }
@@ -73,6 +75,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Command::SigningKey(arguments) => signing_key::run(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Resume(arguments) => stop::resume(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

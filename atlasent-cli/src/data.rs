@@ -60,6 +60,16 @@ pub(crate) fn store_file(data: &Path) -> PathBuf {
     data.join("authority.redb")
 }
 
+/// The file with the newest head that was seen of the `redb` store.
+pub(crate) fn head_file(data: &Path) -> PathBuf {
+    data.join("head.json")
+}
+
+/// The same, of a store in a database.
+pub(crate) fn database_head_file(data: &Path) -> PathBuf {
+    data.join("head-database.json")
+}
+
 /// The folder of the keys that sign exports.
 pub(crate) fn signing_folder(data: &Path) -> PathBuf {
     data.join("signing")

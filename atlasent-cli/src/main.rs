@@ -19,6 +19,7 @@ mod runtime;
 mod serve;
 mod signing_key;
 mod stop;
+mod store;
 mod token;
 mod usage;
 

@@ -37,7 +37,7 @@ pub(super) async fn pass<S: Store + RateCounter>(
         key: None,
         rate: None,
     };
-    let limit = match endpoint == super::EXPORTS {
+    let limit = match [super::EXPORTS, super::BACKUPS].contains(&endpoint) {
         true => app.settings.export_timeout,
         false => app.settings.request_timeout,
     };

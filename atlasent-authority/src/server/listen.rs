@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::app::Settings;
 use super::refresh;
+use super::remember;
 use super::stall::StallLimit;
 use super::{Server, router};
 use crate::store::{RateCounter, Store};
@@ -105,6 +106,7 @@ impl<S: Store + RateCounter> Listening<S> {
             app,
             policies,
             retention,
+            head,
         } = self.server;
         let app = Arc::new(app);
         let handle = Handle::new();
@@ -121,13 +123,24 @@ impl<S: Store + RateCounter> Listening<S> {
         if let Some(retention) = retention {
             tasks.spawn(retention.run(Arc::clone(&app)));
         }
+        let remembering = async {
+            match &head {
+                Some(file) => remember::run(file, &app).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::pin!(serving);
         tokio::select! {
             served = &mut serving => return Ok(served?),
+            () = remembering => {}
             () = stop => {}
         }
         handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
-        Ok(serving.await?)
+        let served = serving.await;
+        if let Some(file) = &head {
+            remember::save(file, &app).await;
+        }
+        Ok(served?)
     }
 }
 

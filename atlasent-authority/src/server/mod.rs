@@ -10,12 +10,14 @@ mod about;
 mod admission;
 mod answers;
 mod app;
+mod backups;
 mod batch;
 mod body;
 mod caller;
 mod deadline;
 mod forwarded;
 mod gate;
+mod heads;
 mod key_book;
 mod listen;
 mod log_limit;
@@ -29,6 +31,7 @@ mod rate;
 mod reading;
 mod refresh;
 mod reload;
+mod remember;
 mod request_id;
 mod retention;
 mod stall;
@@ -52,6 +55,7 @@ pub use listen::{Listening, ServeError, TlsFiles};
 pub use reload::PolicyFolder;
 pub use retention::Retention;
 
+use crate::head_file::HeadFile;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 use crate::store::{RateCounter, Store};
@@ -78,6 +82,7 @@ pub struct Server<S: Store> {
     app: App<S>,
     policies: Option<PolicyFolder>,
     retention: Option<Retention>,
+    head: Option<HeadFile>,
 }
 
 impl<S: Store + RateCounter> Server<S> {
@@ -88,6 +93,7 @@ impl<S: Store + RateCounter> Server<S> {
             app: App::new(authority, keys, signing),
             policies: None,
             retention: None,
+            head: None,
         }
     }
 
@@ -111,6 +117,14 @@ impl<S: Store + RateCounter> Server<S> {
         self
     }
 
+    /// Saves the head of the chain in a file while it serves and when it ends, so that
+    /// [`HeadFile::check`] finds a replaced store before the next start. A second call replaces the
+    /// first.
+    pub fn remember_head(mut self, file: HeadFile) -> Self {
+        self.head = Some(file);
+        self
+    }
+
     /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither
     /// keys nor policies again, and archives nothing.
     pub fn into_router(self) -> Router {
@@ -129,6 +143,9 @@ impl<S: Store> fmt::Debug for Server<S> {
 
 /// Where exports are asked for, which take their time.
 const EXPORTS: &str = "/v1-audit/exports";
+
+/// Where a copy of the whole store is asked for, which takes its time, too.
+const BACKUPS: &str = "/v1/store/backup";
 
 fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
@@ -149,6 +166,8 @@ fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
         .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
         .route("/v1/stops/{id}", delete(stops::lift::<S>))
+        .route(BACKUPS, post(backups::backup::<S>))
+        .route("/v1/audit/head", get(heads::signed::<S>))
         .method_not_allowed_fallback(wrong_method)
         .route_layer(gate)
         .route("/healthz", get(about::healthy))

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::request_id::REQUEST_ID;
+use crate::store::StoreError;
 
 /// Why a request has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +108,18 @@ impl From<Error> for Problem {
         match &error {
             Error::Invalid(_) => Self::invalid(error.to_string()),
             _ => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let source = std::error::Error::source(&error);
+                let cause = source.map(ToString::to_string);
                 tracing::error!(target: "atlasent", error = %error, cause, "a request has no answer");
+                if let Some(StoreError::Incomplete(_)) =
+                    source.and_then(|source| source.downcast_ref())
+                {
+                    return Self::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "TRAIL_INCOMPLETE",
+                        "the audit trail lacks events, so nothing was signed: the server's log names them",
+                    );
+                }
                 Self::unavailable(
                     "STORE_UNAVAILABLE",
                     "the decision could not be recorded, so there is none: try again",

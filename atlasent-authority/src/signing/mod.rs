@@ -1,5 +1,6 @@
 //! The keys that exports of the audit trail are signed with (Ed25519, RFC 8032).
 
+mod head;
 mod ring;
 
 use std::fmt;
@@ -8,12 +9,13 @@ use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign_byupdate};
 use ed25519_dalek::pkcs8::spki::EncodePublicKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
-use ed25519_dalek::{Signature, SignatureError, VerifyingKey};
+use ed25519_dalek::{Signature, SignatureError, Signer, VerifyingKey};
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use crate::replay::random_bits;
 
+pub use head::signed_head;
 pub use ring::{KeyRing, PublicKey, SigningKeyError};
 
 /// A private key. It prints its id only, and is wiped from memory when it is dropped.
@@ -82,6 +84,11 @@ impl SigningKey {
     #[must_use]
     pub fn public_key_pem(&self) -> &str {
         &self.public_pem
+    }
+
+    /// Signs a message in memory.
+    pub(crate) fn sign(&self, message: &[u8]) -> Signature {
+        self.key.sign(message)
     }
 
     /// Signs a message that is too long for memory. `write` hands it over piece by piece, twice.

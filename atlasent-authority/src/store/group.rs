@@ -46,7 +46,7 @@ impl Group {
         reads: Vec<CellKey>,
         change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::failed("the store was closed");
+        let closed = || StoreError::failed("the store was closed");
         let (result, mut results) = oneshot::channel();
         let (done, kept) = oneshot::channel();
         let job = Job {
@@ -58,9 +58,9 @@ impl Group {
             })),
             done,
         };
-        self.0.send(job).await.map_err(|_| gone())?;
-        kept.await.map_err(|_| gone())??;
-        results.try_recv().map_err(|_| gone())
+        self.0.send(job).await.map_err(|_| closed())?;
+        kept.await.map_err(|_| panicked())??;
+        results.try_recv().map_err(|_| panicked())
     }
 }
 
@@ -107,6 +107,13 @@ impl Jobs {
         }
         jobs
     }
+}
+
+/// What becomes of the changes that were under way when a writer panicked.
+pub(super) fn panicked() -> StoreError {
+    StoreError::failed(
+        "writing the store panicked: whether the change was kept, the next one finds out",
+    )
 }
 
 /// The cells that changes name.

@@ -2,6 +2,8 @@
 
 mod batch;
 mod calls;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod check;
 mod event_list;
 mod filter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
@@ -20,6 +22,8 @@ use jiff::Timestamp;
 
 pub use batch::{Batch, Cell, CellKey, Draft};
 pub use calls::RateCounter;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+pub use check::StoreReport;
 pub use filter::EventFilter;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -103,6 +107,18 @@ pub trait Store: Send + Sync + 'static {
         id: PermitId,
     ) -> impl Future<Output = Result<Option<PermitKey>, StoreError>> + Send;
 
+    /// A consistent copy of the whole store as it is now, in a temporary file that has no name. Changes go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] for a store that is saved in another way, as by default; else [`StoreError`] when the
+    /// copy cannot be made.
+    fn backup(&self) -> impl Future<Output = Result<std::fs::File, StoreError>> + Send {
+        std::future::ready(Err(StoreError::Unsupported(
+            "this store cannot be backed up: it keeps nothing in a file",
+        )))
+    }
+
     /// How much is kept.
     ///
     /// # Errors
@@ -141,6 +157,15 @@ pub enum StoreError {
     /// Too many reads wait already. Changes are not affected.
     #[error("too many reads of the store are waiting: try again")]
     Busy,
+    /// The store lacks events of its chain, or its last event is not the chain's head. The text names them.
+    #[error(
+        "the audit trail is incomplete: {0}. Nothing was signed. Stop the server, keep a copy of this store, compare \
+        it with earlier exports (`atlasent audit verify NEW --after OLD`), and restore a backup"
+    )]
+    Incomplete(String),
+    /// The store does not do this; the text says what to use.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The medium failed.
     #[error("the store failed: {}", Escaped::new(&.0.to_string()))]
     Failed(#[source] Arc<dyn std::error::Error + Send + Sync>),

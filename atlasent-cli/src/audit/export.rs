@@ -56,15 +56,15 @@ async fn from_server(arguments: &Export) -> Result<(), Failure> {
 }
 
 async fn from_store(arguments: &Export, data: &Path) -> Result<(), Failure> {
-    let file = data::store_file(data);
-    if !file.exists() {
-        let file = file.display();
-        return Err(Failure::misuse(format!("there is no store `{file}`")));
-    }
-    let store = RedbStore::open(file).map_err(Failure::misuse)?;
+    let store = open_store(data)?;
     let keys = KeyRing::open(data::signing_folder(data)).map_err(Failure::misuse)?;
     let bundle = atlasent_authority::export(&store, &arguments.filter.for_store(), &keys).await;
     write(arguments, &mut bundle.map_err(Failure::misuse)?)
+}
+
+/// Opens the store of a server that does not run now. Never makes one.
+pub(super) fn open_store(data: &Path) -> Result<RedbStore, Failure> {
+    RedbStore::open_existing(data::store_file(data)).map_err(Failure::misuse)
 }
 
 fn write(arguments: &Export, bundle: &mut impl io::Read) -> Result<(), Failure> {

@@ -1,11 +1,12 @@
-//! `atlasent audit`: the audit trail, exported, watched and verified.
+//! `atlasent audit`: the audit trail, exported, watched and verified, and its signed head.
 
 mod export;
 mod filter;
+mod head;
 mod keys;
 mod progress;
 mod report;
-mod server;
+pub(crate) mod server;
 mod tail;
 mod verify;
 
@@ -26,6 +27,7 @@ pub(crate) struct Audit {
 enum Command {
     Verify(verify::Verify),
     Export(export::Export),
+    Head(head::Head),
     Tail(tail::Tail),
 }
 
@@ -35,6 +37,8 @@ From a running server to a verified trail:
   atlasent audit export --out bundle.json
   atlasent signing-key list > keys.json      # on the server's machine
   atlasent audit verify bundle.json --key keys.json
+  atlasent audit head > head.json            # to be kept where the server cannot write
+  atlasent audit verify later.json --key keys.json --expect-head head.json
 
 Whoever can forge a bundle can forge the keys that come with it: get the keys another way.";
 
@@ -43,6 +47,7 @@ pub(crate) fn run(arguments: &Audit) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Head(arguments) => head::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use atlasent::audit::BundleReport;
+use atlasent::audit::{BundleReport, ChainLink, Continuation};
 use serde::Serialize;
 
 use super::keys::Keys;
@@ -17,15 +17,43 @@ pub(super) struct Verdict<'a> {
     pub(super) report: &'a BundleReport,
     pub(super) keys: &'a Keys,
     pub(super) chain_only: bool,
+    pub(super) expected: Option<&'a Expected>,
+}
+
+/// A head that the bundle has to continue.
+pub(super) struct Expected {
+    /// What it is, for the report.
+    pub(super) name: String,
+    pub(super) org_id: Option<String>,
+    pub(super) sequence: u64,
+    pub(super) hash: String,
 }
 
 impl Verdict<'_> {
     /// Whether the bundle is what it was asked to be.
     pub(super) fn is_good(&self) -> bool {
+        self.is_sound()
+            && self
+                .expected
+                .is_none_or(|expected| self.continues(expected))
+    }
+
+    /// Whether the bundle by itself is good.
+    fn is_sound(&self) -> bool {
         match self.chain_only {
             true => self.report.chain.is_intact(),
             false => self.report.is_intact(),
         }
+    }
+
+    /// Whether the bundle is of the same organization as the head, and contains or follows it.
+    fn continues(&self, expected: &Expected) -> bool {
+        let proven = (self.report.chain.continuation).is_some_and(Continuation::is_proven);
+        proven && self.is_of_org(expected)
+    }
+
+    fn is_of_org(&self, expected: &Expected) -> bool {
+        expected.org_id.is_some() && expected.org_id == self.report.org_id
     }
 
     /// The verdict on the first line, and below it what there is to know. Ids and reasons come from the bundle, which may be
@@ -37,6 +65,17 @@ impl Verdict<'_> {
             format!("  chain:     {}", self.chain()),
             format!("  signature: {}", self.signature()),
         ];
+        if let (Some(first), Some(last)) = (&self.report.chain.first, &self.report.chain.last) {
+            lines.push(format!("  begins:    {}", self.begins(first)));
+            lines.push(format!(
+                "  ends:      event {}, hash {}",
+                number(last),
+                hash(&last.hash)
+            ));
+        }
+        if let Some(expected) = self.expected {
+            lines.push(format!("  after:     {}", self.relation(expected)));
+        }
         for left_out in &self.keys.left_out {
             lines.push(format!("  left out:  {left_out}"));
         }
@@ -57,8 +96,39 @@ impl Verdict<'_> {
         })
     }
 
+    fn begins(&self, first: &ChainLink) -> String {
+        match (self.report.chain.begins_at_genesis(), first.sequence) {
+            (true, _) => "event 1, where the chain begins".to_owned(),
+            (false, Some(sequence @ 2..)) => format!(
+                "event {sequence}; events 1 to {} are not in it, previous hash {}",
+                sequence - 1,
+                hash(&first.previous_hash)
+            ),
+            (false, _) => format!(
+                "event {}, previous hash {}, which is not where a chain begins",
+                number(first),
+                hash(&first.previous_hash)
+            ),
+        }
+    }
+
+    fn relation(&self, expected: &Expected) -> String {
+        let head = format!("{}, event {}", expected.name, expected.sequence);
+        if !self.is_of_org(expected) {
+            return format!("{head}: is of another organization");
+        }
+        match self.report.chain.continuation {
+            Some(continuation) => format!("{head}: {continuation}"),
+            None => format!("{head}: not compared"),
+        }
+    }
+
     fn verdict(&self) -> String {
         let report = self.report;
+        if self.is_sound() && !self.is_good() {
+            return "not a continuation: by itself it is sound, but it does not continue what it was compared with"
+                .to_owned();
+        }
         if self.is_good() {
             return match self.chain_only {
                 true => "intact, but nobody vouches for it: no signature was checked".to_owned(),
@@ -129,6 +199,17 @@ impl Verdict<'_> {
             events: chain.events,
             first_at: chain.first_at.map(|time| time.to_string()),
             last_at: chain.last_at.map(|time| time.to_string()),
+            org_id: report.org_id.as_deref(),
+            begins_at_genesis: chain.begins_at_genesis(),
+            first: chain.first.as_ref().map(Link::from),
+            last: chain.last.as_ref().map(Link::from),
+            after: self.expected.map(|expected| After {
+                sequence: expected.sequence,
+                hash: &expected.hash,
+                org_id: expected.org_id.as_deref(),
+                continues: self.continues(expected),
+                relation: self.relation(expected),
+            }),
             findings: findings.collect(),
             findings_total: chain.found,
             keys_left_out: &self.keys.left_out,
@@ -150,6 +231,12 @@ struct Json<'a> {
     events: u64,
     first_at: Option<String>,
     last_at: Option<String>,
+    org_id: Option<&'a str>,
+    begins_at_genesis: bool,
+    first: Option<Link<'a>>,
+    last: Option<Link<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<After<'a>>,
     findings: Vec<Found<'a>>,
     /// More than there are findings, when there are too many to keep.
     findings_total: u64,
@@ -162,4 +249,41 @@ struct Found<'a> {
     event_id: Option<&'a str>,
     sequence: Option<u64>,
     problem: String,
+}
+
+/// Where the trail begins or ends.
+#[derive(Serialize)]
+struct Link<'a> {
+    sequence: Option<u64>,
+    hash: Option<&'a str>,
+    previous_hash: Option<&'a str>,
+}
+
+impl<'a> From<&'a ChainLink> for Link<'a> {
+    fn from(link: &'a ChainLink) -> Self {
+        Self {
+            sequence: link.sequence,
+            hash: link.hash.as_deref(),
+            previous_hash: link.previous_hash.as_deref(),
+        }
+    }
+}
+
+/// What the bundle was compared with.
+#[derive(Serialize)]
+struct After<'a> {
+    sequence: u64,
+    hash: &'a str,
+    org_id: Option<&'a str>,
+    continues: bool,
+    relation: String,
+}
+
+fn number(link: &ChainLink) -> String {
+    let sequence = link.sequence.map(|sequence| sequence.to_string());
+    sequence.unwrap_or_else(|| "without a number".to_owned())
+}
+
+fn hash(hash: &Option<String>) -> &str {
+    hash.as_deref().unwrap_or("missing")
 }

@@ -13,7 +13,7 @@ const EXPORT_LIMIT: usize = 4 * 1024 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A client for the server of `ATLASENT_BASE_URL`, with the key of `ATLASENT_API_KEY`.
-pub(super) fn client() -> Result<Client, Failure> {
+pub(crate) fn client() -> Result<Client, Failure> {
     let client = Client::builder()
         .export_limit(EXPORT_LIMIT)
         .timeout(PATIENCE)
@@ -22,6 +22,6 @@ pub(super) fn client() -> Result<Client, Failure> {
 }
 
 /// What a server did not answer.
-pub(super) fn failed(error: Error) -> Failure {
+pub(crate) fn failed(error: Error) -> Failure {
     Failure::misuse(error)
 }

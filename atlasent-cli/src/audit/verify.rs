@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::keys::Keys;
 use super::progress::Bar;
-use super::report::Verdict;
+use super::report::{Expected, Verdict};
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
@@ -22,6 +22,8 @@ Examples:
   atlasent audit verify export.json --key signing-keys.json --json
   curl -s https://host/export.json | atlasent audit verify - --key signing-key.pem
   atlasent audit verify export.json --chain-only
+  atlasent audit verify december.json --after november.json --key signing-key.pem
+  atlasent audit verify december.json --expect-head head.json --key signing-key.pem
 
 A file of keys holds one of
   a public key in PEM (SPKI), which is then called pem_0, pem_1 and so on
@@ -33,6 +35,7 @@ Exit codes:
   0  verified and intact; with --chain-only, the chain is intact
   1  not: the report says why
   2  the bundle or a key cannot be read
+A bundle continues another, or a head, when it contains the last event of that, or begins right after it.
 Without a key nobody vouches for what is in the bundle, and the exit code is 1. An extract, such as the events of one
 agent alone, has gaps in its chain: its signature may be good, and it is not verified.")]
 pub(crate) struct Verify {
@@ -43,6 +46,14 @@ pub(crate) struct Verify {
     /// A file of public keys to trust; repeatable
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+
+    /// An older bundle that this one has to continue
+    #[arg(long, value_name = "BUNDLE", conflicts_with = "expect_head")]
+    after: Option<PathBuf>,
+
+    /// A signed head (`atlasent audit head`) that the bundle has to continue
+    #[arg(long, value_name = "FILE")]
+    expect_head: Option<PathBuf>,
 
     /// Check the chain alone, whoever signed it
     #[arg(long)]
@@ -61,10 +72,12 @@ pub(crate) fn run(arguments: &Verify) -> Result<Output, Failure> {
         ));
     }
     let keys = Keys::read(&arguments.keys)?;
+    let expected = expected(arguments, &keys)?;
     let verdict = Verdict {
-        report: &check(arguments, &keys)?,
+        report: &check(arguments, &keys, expected.as_ref())?,
         keys: &keys,
         chain_only: arguments.chain_only,
+        expected: expected.as_ref(),
     };
     let text = match arguments.json {
         true => json::for_stdout(&verdict.to_json()?),
@@ -76,9 +89,65 @@ pub(crate) fn run(arguments: &Verify) -> Result<Output, Failure> {
     }
 }
 
-fn check(arguments: &Verify, keys: &Keys) -> Result<BundleReport, Failure> {
+/// The head that the bundle has to continue, if one is named: that of an older bundle, or a signed one. Each is checked first.
+fn expected(arguments: &Verify, keys: &Keys) -> Result<Option<Expected>, Failure> {
+    if let Some(path) = &arguments.expect_head {
+        let head = super::head::read(path)?;
+        let name = format!("the head of `{}`", path.display());
+        if !arguments.chain_only {
+            let good = head.verify(&keys.trusted);
+            good.map_err(|error| Failure::refused(format!("{name}: {error}")))?;
+        }
+        return Ok(Some(Expected {
+            name,
+            org_id: Some(head.org_id),
+            sequence: head.sequence,
+            hash: head.hash,
+        }));
+    }
+    let Some(path) = &arguments.after else {
+        return Ok(None);
+    };
+    let file = path.display();
+    let mut verifier = BundleVerifier::new(&keys.trusted);
+    let report = verifier
+        .verify_path(path)
+        .map_err(|error| Failure::misuse(format!("`{file}`: {error}")))?;
+    let good = match arguments.chain_only {
+        true => report.chain.is_intact(),
+        false => report.is_intact(),
+    };
+    if !good {
+        return Err(Failure::refused(format!(
+            "`{file}`, the older bundle, does not verify by itself, so nothing can be compared with it: \
+             run `atlasent audit verify` on it alone"
+        )));
+    }
+    let last = report.chain.last.as_ref();
+    let head = last.and_then(|last| Some((last.sequence?, last.hash.clone()?)));
+    let Some((sequence, hash)) = head else {
+        return Err(Failure::refused(format!(
+            "`{file}`, the older bundle, has no event, so nothing can be compared with it"
+        )));
+    };
+    Ok(Some(Expected {
+        name: format!("the last event of `{file}`"),
+        org_id: report.org_id,
+        sequence,
+        hash,
+    }))
+}
+
+fn check(
+    arguments: &Verify,
+    keys: &Keys,
+    expected: Option<&Expected>,
+) -> Result<BundleReport, Failure> {
     let mut bar = Bar::on_stderr();
     let mut verifier = BundleVerifier::new(&keys.trusted).on_progress(|now| bar.show(now));
+    if let Some(head) = expected {
+        verifier = verifier.expect_head(head.sequence, &head.hash);
+    }
     let checked = match arguments.bundle == "-" {
         true => verifier.verify_reader(io::stdin().lock()),
         false => verifier.verify_path(&arguments.bundle),

@@ -21,7 +21,7 @@ use crate::output::{self, Output};
 use crate::token::seconds;
 use logging::Logging;
 use setup::{Setup, Welcome};
-use store::{AnyStore, StoreChoice};
+use store::{Accept, AnyStore, StoreChoice};
 
 /// Serve the AtlaSent API from this machine
 #[derive(Args)]
@@ -45,6 +45,9 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     data: DataDir,
+
+    #[command(flatten)]
+    accept: Accept,
 
     /// An environment variable that holds one API key, which is taken besides those of `atlasent key`
     #[arg(long, value_name = "NAME")]
@@ -134,7 +137,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let stop = stop()?;
     let data = arguments.data.make()?;
     let choice = arguments.store()?;
-    let store = AnyStore::open(&choice, &data).await?;
+    let (store, head) = AnyStore::open(&choice, &data, &arguments.accept).await?;
     let setup = Setup::load(arguments, &data, &store).await?;
     let authority = LocalAuthority::builder(setup.policies)
         .store(store)
@@ -148,6 +151,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .watch(setup.folder);
     if let Some(retention) = arguments.retention(&data)? {
         server = server.retain(retention);
+    }
+    if let Some(head) = head {
+        server = server.remember_head(head);
     }
     let listening = server
         .listen(arguments.listen, arguments.tls())

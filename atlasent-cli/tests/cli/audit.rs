@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use atlasent::audit::Event;
@@ -19,22 +20,46 @@ struct Exported {
     text: String,
 }
 
-/// An export of events of which every `step`th is in it.
-fn export(events: u64, step: usize) -> Exported {
-    let ring = KeyRing::in_memory().unwrap();
-    let mut head = ChainHead::genesis("local");
-    let events: Vec<_> = (0..events)
+/// The first events of a chain. Equal histories have equal hashes.
+fn events(org_id: &str, count: u64, history: &str) -> Vec<Event> {
+    let mut head = ChainHead::genesis(org_id);
+    (0..count)
         .map(|second| {
-            let event = NewEvent::new("evaluate.allow").with("reason", "ü \"quoted\" \u{2028}");
+            let mut event = NewEvent::new("evaluate.allow").with("reason", "ü \"quoted\" \u{2028}");
+            event.id = format!("{history}-{second}");
             let time = Timestamp::from_second(1_800_000_000 + second as i64).unwrap();
             head.seal(event, time).to_event().unwrap()
         })
-        .collect();
+        .collect()
+}
+
+/// An export of events of which every `step`th is in it.
+fn export(count: u64, step: usize) -> Exported {
+    let events = events("local", count, "a");
+    sign("local", events.iter().step_by(step))
+}
+
+/// An export of a stretch of a chain's events.
+fn export_of(
+    org_id: &str,
+    chain: RangeInclusive<u64>,
+    stretch: RangeInclusive<u64>,
+    history: &str,
+) -> Exported {
+    let events = events(org_id, *chain.end(), history);
+    let stretch = events
+        .iter()
+        .filter(|event| stretch.contains(&event.envelope.sequence));
+    sign(org_id, stretch)
+}
+
+fn sign<'a>(org_id: &str, events: impl Iterator<Item = &'a Event>) -> Exported {
+    let ring = KeyRing::in_memory().unwrap();
     let mut writer = BundleWriter::new();
-    for event in events.iter().step_by(step) {
+    for event in events {
         writer.push(event).unwrap();
     }
-    let bundle = writer.finish("local", ring.active());
+    let bundle = writer.finish(org_id, ring.active());
     let mut text = String::new();
     bundle.unwrap().read_to_string(&mut text).unwrap();
     Exported {
@@ -64,6 +89,21 @@ impl Exported {
         self.file("keys.json", &answer.to_string())
     }
 
+    fn field(&self, sequence: u64, name: &str) -> String {
+        let bundle: Value = serde_json::from_str(&self.text).unwrap();
+        let mut events = bundle["events"].as_array().unwrap().iter();
+        let event = events.find(|event| event["sequence"] == sequence).unwrap();
+        event[name].as_str().unwrap().to_owned()
+    }
+
+    fn hash(&self, sequence: u64) -> String {
+        self.field(sequence, "hash")
+    }
+
+    fn previous_hash(&self, sequence: u64) -> String {
+        self.field(sequence, "previous_hash")
+    }
+
     fn key_id(&self) -> String {
         self.ring.active().key_id().to_owned()
     }
@@ -89,10 +129,15 @@ fn an_export_is_verified_with_the_public_key_alone() {
     let text = with_key(&exported.bundle(), &exported.pem(), &[]).prints();
     assert_eq!(
         text,
-        "verified: signed by a key that is trusted, and intact\n  \
-           events:    3, from 2027-01-15T08:00:00Z to 2027-01-15T08:00:02Z\n  \
-           chain:     intact\n  \
-           signature: good, by the key `pem_0`\n"
+        format!(
+            "verified: signed by a key that is trusted, and intact\n  \
+               events:    3, from 2027-01-15T08:00:00Z to 2027-01-15T08:00:02Z\n  \
+               chain:     intact\n  \
+               signature: good, by the key `pem_0`\n  \
+               begins:    event 1, where the chain begins\n  \
+               ends:      event 3, hash {}\n",
+            exported.hash(3)
+        )
     );
     let piped = atlasent([
         "audit",
@@ -114,9 +159,121 @@ fn the_server_s_answer_names_the_key() {
             "verified": true, "intact": true, "chain_integrity_ok": true, "signature_valid": true,
             "head_hash_matches": true, "matched_key_id": exported.key_id(), "tampered_event_ids": [],
             "reason": null, "events": 3, "first_at": "2027-01-15T08:00:00Z", "last_at": "2027-01-15T08:00:02Z",
+            "org_id": "local", "begins_at_genesis": true,
+            "first": { "sequence": 1, "hash": exported.hash(1), "previous_hash": "0".repeat(64) },
+            "last": { "sequence": 3, "hash": exported.hash(3), "previous_hash": exported.hash(2) },
             "findings": [], "findings_total": 0, "keys_left_out": [],
         })
     );
+}
+
+#[test]
+fn a_trail_without_its_oldest_events_is_told_from_a_whole_one() {
+    let exported = export_of("local", 1..=5, 3..=5, "a");
+    let text = with_key(&exported.bundle(), &exported.pem(), &[]).prints();
+    let begins = format!(
+        "begins:    event 3; events 1 to 2 are not in it, previous hash {}\n",
+        exported.previous_hash(3)
+    );
+    assert!(text.contains(&begins), "{text}");
+    let report = json(&with_key(&exported.bundle(), &exported.pem(), &["--json"]).prints());
+    assert_eq!(report["begins_at_genesis"], false);
+    assert_eq!(report["first"]["sequence"], 3);
+}
+
+/// Compares a bundle with an older one: whether it continues that, and what is said of it.
+fn after(new: &Exported, old: &Exported) -> (bool, String) {
+    let keys = [
+        old.file("old.pem", old.ring.active().public_key_pem()),
+        new.pem(),
+    ];
+    let keys = keys.map(|key| key.to_str().unwrap().to_owned());
+    let old = old.bundle();
+    let arguments = [
+        "--key",
+        &keys[0],
+        "--after",
+        old.to_str().unwrap(),
+        "--json",
+    ];
+    let ended = with_key(&new.bundle(), Path::new(&keys[1]), &arguments).run();
+    let report = json(&ended.stdout);
+    let after = &report["after"];
+    assert_eq!(ended.code == 0, after["continues"] == true);
+    (
+        after["continues"].as_bool().unwrap(),
+        after["relation"].as_str().unwrap().to_owned(),
+    )
+}
+
+#[test]
+fn a_bundle_continues_an_older_one_by_overlap_or_adjacency() {
+    let old = export_of("local", 1..=6, 1..=6, "a");
+    for (new, relation) in [
+        (1..=9, "contains the event of the head"),
+        (4..=9, "contains the event of the head"),
+        (1..=6, "contains the event of the head"),
+        (7..=9, "begins right after the head"),
+    ] {
+        let (continues, said) = after(&export_of("local", 1..=9, new.clone(), "a"), &old);
+        assert!(continues && said.contains(relation), "{new:?}: {said}");
+    }
+    for (org, new, history, why) in [
+        (
+            "local",
+            8..=9,
+            "a",
+            "event 7, between the head and the trail",
+        ),
+        ("local", 1..=5, "a", "ends at event 5, before the head"),
+        (
+            "local",
+            1..=9,
+            "b",
+            "another event, or none, in the place of the head",
+        ),
+        (
+            "local",
+            7..=9,
+            "b",
+            "another event, or none, in the place of the head",
+        ),
+        ("other", 1..=9, "a", "is of another organization"),
+    ] {
+        let (continues, said) = after(&export_of(org, 1..=9, new.clone(), history), &old);
+        assert!(!continues && said.contains(why), "{new:?}: {said}");
+    }
+}
+
+#[test]
+fn an_older_bundle_that_does_not_verify_is_nothing_to_compare_with() {
+    let (new, old) = (export(5, 1), export(3, 1));
+    let broken = old.file(
+        "broken.json",
+        &old.text.replacen("evaluate.allow", "evaluate.deny", 1),
+    );
+    let empty = export(0, 1);
+    let arguments = |old: &Path| ["--after".to_owned(), old.to_str().unwrap().to_owned()];
+    for (old, why) in [
+        (broken, "does not verify by itself"),
+        (empty.bundle(), "has no event"),
+    ] {
+        let arguments = arguments(&old);
+        let arguments = [&*arguments[0], &arguments[1], "--chain-only"];
+        let said = verify(&new.bundle(), &arguments).refusal();
+        assert!(said.contains(why), "{said}");
+    }
+    let not_a_head = new.file("head.json", "{}");
+    let said = verify(
+        &new.bundle(),
+        &[
+            "--chain-only",
+            "--expect-head",
+            not_a_head.to_str().unwrap(),
+        ],
+    )
+    .misuse();
+    assert!(said.contains("is not a signed head"), "{said}");
 }
 
 #[test]

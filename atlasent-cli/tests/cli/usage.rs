@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 27] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -31,6 +31,10 @@ const COMMANDS: [&[&str]; 24] = [
     &["token", "validate"],
     &["token", "inspect"],
     &["token", "provision"],
+    &["audit", "head"],
+    &["store"],
+    &["store", "check"],
+    &["store", "backup"],
 ];
 
 #[test]
@@ -146,7 +150,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "a command is missing: one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `token`, `completions`, `help`; see `atlasent --help`",
+            "a command is missing: one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::http::Connection;
 use super::process::{KEY, Server, atlasent};
 
-fn output(command: &mut Command) -> (i32, String, String) {
+pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     let Output {
         status,
         stdout,
@@ -21,12 +21,12 @@ fn output(command: &mut Command) -> (i32, String, String) {
     )
 }
 
-fn on(data: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn on(data: &Path, arguments: &[&str]) -> (i32, String, String) {
     output(atlasent().args(arguments).arg("--data-dir").arg(data))
 }
 
 /// A command that asks the server.
-fn asking(server: &Server, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn asking(server: &Server, arguments: &[&str]) -> (i32, String, String) {
     let url = format!("http://{}", server.address);
     let mut command = atlasent();
     command
@@ -36,7 +36,7 @@ fn asking(server: &Server, arguments: &[&str]) -> (i32, String, String) {
     output(&mut command)
 }
 
-fn decide(server: &Server) -> Value {
+pub(crate) fn decide(server: &Server) -> Value {
     let request = json!({
         "action_type": "deploy.production", "actor_id": "deploy-bot",
         "context": { "commit": "4f2a9c1", "replicas": 3 }

@@ -12,6 +12,8 @@ mod full;
 mod http;
 mod killed;
 mod process;
+mod replaced;
 mod replicas;
 mod soak;
 mod start;
+mod stores;

@@ -46,6 +46,7 @@ pub struct BundleVerifier<'a> {
     keys: &'a TrustedKeys,
     progress: Option<Box<dyn FnMut(Progress) + 'a>>,
     limits: Limits,
+    expected: Option<(u64, String)>,
 }
 
 /// What the check of a bundle found.
@@ -54,6 +55,8 @@ pub struct BundleVerifier<'a> {
 pub struct BundleReport {
     /// What is to be said of the chain.
     pub chain: ChainReport,
+    /// The organization that the bundle names. The signature covers it.
+    pub org_id: Option<String>,
     /// Whether the signature is good under a trusted key.
     pub signature_valid: bool,
     /// The id of that key.
@@ -111,7 +114,16 @@ impl<'a> BundleVerifier<'a> {
                 value: 4 * 1024 * 1024,
                 total: 64 * 1024 * 1024 * 1024,
             },
+            expected: None,
         }
+    }
+
+    /// Compares the bundle with a head of its chain that was seen before: the sequence number and the
+    /// hash of an event. [`ChainReport::continuation`] says how they relate. A second call replaces
+    /// the first.
+    pub fn expect_head(mut self, sequence: u64, hash: impl Into<String>) -> Self {
+        self.expected = Some((sequence, hash.into()));
+        self
     }
 
     /// Calls `tell` about every 256 KiB, and at the end of each phase. A second call replaces the
@@ -197,7 +209,10 @@ impl<'a> BundleVerifier<'a> {
             last: Progress::of_events(0, 0),
         };
         let mut scanner = Scanner::new(reader, 0, self.limits);
-        let mut members = members::read(&mut scanner, &mut |progress| teller.tell(progress))?;
+        let expected = self.expected.as_ref();
+        let mut members = members::read(&mut scanner, expected, &mut |progress| {
+            teller.tell(progress);
+        })?;
         let chain = members.finish_chain();
         teller.end(Progress::of_events(chain.events, scanner.position()));
         let signed = match signature::claim(&members, self.keys) {
@@ -213,12 +228,12 @@ impl<'a> BundleVerifier<'a> {
                 signed
             }
         };
-        Ok(report(chain, signed))
+        Ok(report(chain, members.org_id, signed))
     }
 }
 
 /// The verdict. The reason is the first that applies, in the order of the contract.
-fn report(chain: ChainReport, signed: signature::Signed) -> BundleReport {
+fn report(chain: ChainReport, org_id: Option<String>, signed: signature::Signed) -> BundleReport {
     let (matched_key_id, unsigned) = match signed {
         Ok(id) => (Some(id), None),
         Err(why) => (None, Some(why)),
@@ -233,6 +248,7 @@ fn report(chain: ChainReport, signed: signature::Signed) -> BundleReport {
     });
     BundleReport {
         chain,
+        org_id,
         signature_valid: matched_key_id.is_some(),
         matched_key_id,
         reason,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::event::{Event, GENESIS_HASH};
-use super::report::{ChainReport, Finding, Problem, bounded};
+use super::report::{ChainLink, ChainReport, Continuation, Finding, Problem, bounded};
 use crate::canonical::{Form, Kind, Order, Spelling, Tape, python_spelling, sha256_hex};
 
 /// The form that is hashed.
@@ -29,7 +29,17 @@ pub struct ChainVerifier {
     /// The hash of the last event, where it has one.
     last_hash: Option<String>,
     sequence: Option<u64>,
+    expected: Option<Expected>,
     report: ChainReport,
+}
+
+/// A head that the chain is expected to contain or to follow, and the hash of the event in its place.
+#[derive(Debug)]
+struct Expected {
+    sequence: u64,
+    hash: String,
+    /// Whether the event in the head's place, if one came by, has the head's hash.
+    found: Option<bool>,
 }
 
 impl Default for ChainVerifier {
@@ -46,11 +56,33 @@ impl ChainVerifier {
             running: None,
             last_hash: None,
             sequence: None,
+            expected: None,
             report: ChainReport {
                 adjacent: true,
                 ..ChainReport::default()
             },
         }
+    }
+
+    /// Compares the trail with a head of its chain that was seen before: the sequence number and the hash of an event.
+    /// [`ChainReport::continuation`] says how they relate. A second call replaces the first; call it before the first
+    /// event.
+    ///
+    /// ```
+    /// use atlasent::audit::{ChainVerifier, Continuation, GENESIS_HASH};
+    ///
+    /// let verifier = ChainVerifier::new().expect_head(7, "9f86d081884c7d65");
+    /// let report = verifier.finish(Some(GENESIS_HASH), Some(0));
+    /// assert_eq!(report.continuation, Some(Continuation::EndsBefore { last: 0 }));
+    /// ```
+    #[must_use]
+    pub fn expect_head(mut self, sequence: u64, hash: impl Into<String>) -> Self {
+        self.expected = Some(Expected {
+            sequence,
+            hash: hash.into(),
+            found: None,
+        });
+        self
     }
 
     /// Checks the next event.
@@ -90,6 +122,22 @@ impl ChainVerifier {
         };
         let (hash, previous) = (string(fields.hash), string(fields.previous_hash));
         self.last_hash = hash.as_deref().map(str::to_owned);
+        let link = ChainLink {
+            sequence: place.sequence,
+            hash: hash.as_deref().map(bounded),
+            previous_hash: previous.as_deref().map(bounded),
+        };
+        if let Some(expected) = &mut self.expected
+            && place.sequence == Some(expected.sequence)
+        {
+            // A number that stands twice is a finding; each of its events has to be the expected one.
+            let same = hash.as_deref() == Some(&*expected.hash);
+            expected.found = Some(same && expected.found != Some(false));
+        }
+        if self.report.first.is_none() {
+            self.report.first = Some(link.clone());
+        }
+        self.report.last = Some(link);
         let running = self
             .running
             .take()
@@ -186,8 +234,49 @@ impl ChainVerifier {
             self.find_in_whole(Problem::WrongCount);
         }
         let mut report = self.report;
+        report.continuation = (self.expected).map(|expected| expected.compare(&report));
         report.integrity_ok = report.adjacent && report.tampered == 0 && report.head_hash_matches;
         report
+    }
+}
+
+impl Expected {
+    /// How the trail of a report relates to the head.
+    fn compare(&self, report: &ChainReport) -> Continuation {
+        let sequence = |link: &Option<ChainLink>| link.as_ref().and_then(|link| link.sequence);
+        let ends = sequence(&report.last).unwrap_or(0);
+        let Some(first) = sequence(&report.first) else {
+            return match self.sequence {
+                // An empty trail has everything that an empty chain had.
+                0 if report.events == 0 && self.hash == GENESIS_HASH => Continuation::Contains,
+                _ => Continuation::EndsBefore { last: ends },
+            };
+        };
+        match self.found {
+            Some(true) => return Continuation::Contains,
+            Some(false) => return Continuation::Differs,
+            None => {}
+        }
+        let next = self.sequence.saturating_add(1);
+        if first == next {
+            let previous = report
+                .first
+                .as_ref()
+                .and_then(|first| first.previous_hash.as_deref());
+            return match previous == Some(&*self.hash) {
+                true => Continuation::Follows,
+                false => Continuation::Differs,
+            };
+        }
+        match first > next {
+            true => Continuation::Gap {
+                first: next,
+                last: first - 1,
+            },
+            false if self.sequence > ends => Continuation::EndsBefore { last: ends },
+            // The chain has a gap in the head's place.
+            false => Continuation::Differs,
+        }
     }
 }
 

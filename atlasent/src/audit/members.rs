@@ -28,6 +28,7 @@ pub(super) struct Members {
     pub(super) signature: Option<String>,
     pub(super) signing_key_id: Option<String>,
     chain: ChainVerifier,
+    pub(super) org_id: Option<String>,
     head: Option<String>,
     count: Option<u64>,
     /// The exporter says that it found the chain broken: by its verdict, or by naming events.
@@ -122,11 +123,18 @@ impl Members {
 }
 
 /// Reads a bundle whole: `{…}`, or `{"bundle": {…}}` with anything beside it.
+///
+/// `expected` names the head that the chain is expected to continue.
 pub(super) fn read<R: Read>(
     scanner: &mut Scanner<R>,
+    expected: Option<&(u64, String)>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Members, BundleError> {
-    let mut reading = Reading { scanner, progress };
+    let mut reading = Reading {
+        scanner,
+        expected,
+        progress,
+    };
     let (outer, inner) = reading.object(true)?;
     if reading.scanner.peek()?.is_some() {
         return Err(reading
@@ -142,14 +150,26 @@ pub(super) fn read<R: Read>(
 
 struct Reading<'a, R> {
     scanner: &'a mut Scanner<R>,
+    expected: Option<&'a (u64, String)>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
 impl<R: Read> Reading<'_, R> {
+    /// A verifier for the events, of which those of the last array count.
+    fn chain(&self) -> ChainVerifier {
+        match self.expected {
+            Some((sequence, hash)) => ChainVerifier::new().expect_head(*sequence, hash),
+            None => ChainVerifier::new(),
+        }
+    }
+
     /// The members of an object; and of the bundle that it wraps, if it does. Of a repeated key the last one counts.
     fn object(&mut self, may_wrap: bool) -> Result<(Members, Option<Members>), BundleError> {
         self.scanner.pass(b'{')?;
-        let mut members = Members::default();
+        let mut members = Members {
+            chain: self.chain(),
+            ..Members::default()
+        };
         let mut wrapped = None;
         let mut bundles = 0_u32;
         let mut first = true;
@@ -195,7 +215,7 @@ impl<R: Read> Reading<'_, R> {
             "events" if self.scanner.peek()? == Some(b'[') => self.events(members)?,
             "events" => {
                 members.events = Events::None(Some(self.text(|_| ())?.0));
-                members.chain = ChainVerifier::new();
+                members.chain = self.chain();
                 members.broken = None;
             }
             "signature" => members.signature = self.text(string)?.1,
@@ -211,6 +231,7 @@ impl<R: Read> Reading<'_, R> {
                 match signed {
                     "chain_head_hash" => members.head = string,
                     "event_count" => members.count = count,
+                    "org_id" => members.org_id = string,
                     _ => {}
                 }
                 let place = SIGNED.iter().position(|name| *name == signed);
@@ -232,7 +253,7 @@ impl<R: Read> Reading<'_, R> {
     }
 
     fn events(&mut self, members: &mut Members) -> Result<(), BundleError> {
-        members.chain = ChainVerifier::new();
+        members.chain = self.chain();
         members.broken = None;
         let start = self.scanner.position();
         let spaces = self.scanner.spaces();

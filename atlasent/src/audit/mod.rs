@@ -9,6 +9,7 @@ mod bundle;
 mod chain;
 mod error;
 mod event;
+mod head;
 mod keys;
 mod members;
 mod payload;
@@ -21,9 +22,10 @@ pub use bundle::{BundleReport, BundleVerifier, Phase, Progress};
 pub use chain::ChainVerifier;
 pub use error::BundleError;
 pub use event::{Envelope, Event, GENESIS_HASH, chain_hash};
+pub use head::{HeadError, SignedHead};
 pub use keys::{KeyError, TrustedKeys};
 pub use payload::Payload;
-pub use report::{ChainReport, Finding, Problem};
+pub use report::{ChainLink, ChainReport, Continuation, Finding, Problem};
 pub use trail::Trail;
 
 /// How deep an event may be nested. Python's SDK stops somewhat below 1,000.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::event::GENESIS_HASH;
+
 /// How many findings, and how many ids, a report keeps. The chain may be hostile, so what it causes is bounded;
 /// beyond this they are only counted.
 pub(super) const KEPT: usize = 1_000;
@@ -21,6 +23,13 @@ pub struct ChainReport {
     pub first_at: Option<Timestamp>,
     /// When the last such event happened.
     pub last_at: Option<Timestamp>,
+    /// Where the trail begins: its first event. None without events.
+    pub first: Option<ChainLink>,
+    /// Where the trail ends: its last event. None without events.
+    pub last: Option<ChainLink>,
+    /// How the trail relates to the head that [`ChainVerifier::expect_head`](super::ChainVerifier::expect_head)
+    /// names. None without one.
+    pub continuation: Option<Continuation>,
     /// Whether every event names the hash of the one before, has the hash of its payload, and the head is the hash of
     /// the last one (contract, part C).
     pub integrity_ok: bool,
@@ -46,6 +55,15 @@ impl ChainReport {
         self.integrity_ok && self.found == 0
     }
 
+    /// Whether the trail begins where its chain begins, so that no event is missing before its first one. An intact trail
+    /// that does not is a stretch: its oldest events were archived, left out or removed.
+    #[must_use]
+    pub fn begins_at_genesis(&self) -> bool {
+        (self.first.as_ref()).is_some_and(|first| {
+            first.sequence == Some(1) && first.previous_hash.as_deref() == Some(GENESIS_HASH)
+        })
+    }
+
     pub(super) fn find(&mut self, finding: Finding) {
         self.found += 1;
         if self.findings.len() < KEPT {
@@ -57,6 +75,76 @@ impl ChainReport {
         self.tampered += 1;
         if self.tampered_event_ids.len() < KEPT {
             self.tampered_event_ids.push(bounded(id));
+        }
+    }
+}
+
+/// An event's place in its chain: what ties it to its neighbours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChainLink {
+    /// The sequence number that the event gives itself, where it can be read.
+    pub sequence: Option<u64>,
+    /// The event's hash, or its first 256 characters. None when it is missing.
+    pub hash: Option<String>,
+    /// The hash of the event before, or its first 256 characters. None when it is missing.
+    pub previous_hash: Option<String>,
+}
+
+/// How a trail relates to a head of its chain that was seen before.
+///
+/// Hashes chain, so an intact trail with the event of the head, under the same hash, has the same hashed payloads before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Continuation {
+    /// The trail contains the event of the head.
+    Contains,
+    /// The first event of the trail comes right after the head.
+    Follows,
+    /// The trail has another event, or none, in the place of the head: it belongs to another chain, or its history was rewritten.
+    Differs,
+    /// The trail begins so late that events between the head and the trail's first one are unknown.
+    Gap {
+        /// The first unknown event.
+        first: u64,
+        /// The last unknown event.
+        last: u64,
+    },
+    /// The trail ends before the head: its newest events are missing, or it is older than the head.
+    EndsBefore {
+        /// The trail's last event; 0 without events.
+        last: u64,
+    },
+}
+
+impl Continuation {
+    /// Whether the trail contains the head or comes right after it.
+    #[must_use]
+    pub fn is_proven(self) -> bool {
+        matches!(self, Self::Contains | Self::Follows)
+    }
+}
+
+impl fmt::Display for Continuation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contains => f.write_str("the trail contains the event of the head"),
+            Self::Follows => f.write_str("the trail begins right after the head"),
+            Self::Differs => f.write_str(
+                "the trail has another event, or none, in the place of the head: it is another chain, or its history was rewritten",
+            ),
+            Self::Gap { first, last } if first == last => {
+                write!(f, "event {first}, between the head and the trail, is in neither")
+            }
+            Self::Gap { first, last } => {
+                write!(f, "events {first} to {last}, between the head and the trail, are in neither")
+            }
+            Self::EndsBefore { last: 0 } => {
+                f.write_str("the trail has no event, so the event of the head is not in it")
+            }
+            Self::EndsBefore { last } => {
+                write!(f, "the trail ends at event {last}, before the head: its newest events are missing")
+            }
         }
     }
 }

@@ -250,7 +250,7 @@ fn is_respelled(members: &Members) -> bool {
 
 /// Base64 in either alphabet, padded or not. Like Python's decoder it passes over characters of neither alphabet, such
 /// as line breaks; the words for what is wrong are Python's too.
-fn decode(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, String> {
     if !text.is_ascii() {
         return Err("string argument should contain only ASCII characters".into());
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures_util::stream::{Stream, StreamExt};
 
 use super::wait;
-use crate::audit::Event;
+use crate::audit::{Event, SignedHead};
 use crate::client::{
     ApiKeyInfo, AuditExport, Batch, BatchAnswer, EventFilter, EventPage, PermitFilter,
     PermitInspection, PermitPage, SigningKeys, StopInfo, StopScope, StreamEvent,
@@ -290,6 +290,15 @@ impl Client {
     /// As there.
     pub fn audit_events(&self, filter: &EventFilter) -> Result<EventPage, Error> {
         wait(self.0.audit_events(filter))
+    }
+
+    /// As [`Client::audit_head`](crate::Client::audit_head).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn audit_head(&self) -> Result<SignedHead, Error> {
+        wait(self.0.audit_head())
     }
 
     /// As [`Client::audit_event_stream`](crate::Client::audit_event_stream): each step waits for

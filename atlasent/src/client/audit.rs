@@ -1,16 +1,20 @@
 //! The audit trail of the server: its events page by page, and exports of it.
 
 use std::fmt;
+use std::io::Write;
 
 use futures_util::stream::Stream;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::Client;
+use tokio::time::timeout;
+
 use super::pages::{self, Paged};
-use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, TrustedKeys};
+use super::transport::describe;
+use super::{Client, failure};
+use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, SignedHead, TrustedKeys};
 use crate::object::Object;
-use crate::{Error, RateLimit};
+use crate::{Code, Error, Failure, RateLimit};
 
 /// Which events are asked for. Without any of these, all.
 ///
@@ -197,6 +201,66 @@ impl Client {
             next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()),
             rate_limit: about.rate_limit,
         })
+    }
+
+    /// The signed head of the audit trail: `GET /v1/audit/head`, which `atlasent serve` answers. Keep
+    /// it where the server cannot write, and check later exports against it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer.
+    ///
+    /// ```no_run
+    /// # async fn f(client: atlasent::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let head = client.audit_head().await?;
+    /// std::fs::write("head.json", serde_json::to_vec(&head)?)?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn audit_head(&self) -> Result<SignedHead, Error> {
+        let transport = &self.shared.transport;
+        let call = transport.get("/v1/audit/head", &[])?;
+        let (head, _) = transport.fetch::<SignedHead>(&call).await?;
+        Ok(head)
+    }
+
+    /// A copy of the server's whole store, written to `out` as it comes: `POST /v1/store/backup`, which
+    /// `atlasent serve` answers for a store in a file. Returns how many bytes there are.
+    ///
+    /// Each piece has to come within the [timeout](super::ClientBuilder::timeout). What was written
+    /// before an error is no store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when there was no usable answer, it broke off, or `out` does not take it.
+    pub async fn store_backup(&self, out: &mut (impl Write + Send)) -> Result<u64, Error> {
+        let transport = &self.shared.transport;
+        let call = transport.post("/v1/store/backup", &serde_json::json!({}))?;
+        let call = call.accept("application/octet-stream");
+        let (mut response, about, secrets) = transport.open(&call).await?;
+        let expected = response.content_length();
+        let limit = transport.limits.timeout;
+        let copied = async {
+            let mut received = 0;
+            loop {
+                let chunk = timeout(limit, response.chunk()).await.map_err(|_| {
+                    Failure::new(Code::Timeout, format!("nothing came for {limit:?}"))
+                })?;
+                let chunk = chunk.map_err(|error| *failure::of_transport(error).failure)?;
+                let Some(chunk) = chunk else { break };
+                received += chunk.len() as u64;
+                out.write_all(&chunk).map_err(|error| {
+                    let text = "the backup cannot be written";
+                    Failure::new(Code::Network, text).with_source(error)
+                })?;
+            }
+            if expected != Some(received) {
+                let text = "the backup has another length than the server named";
+                return Err(Failure::new(Code::BadResponse, text));
+            }
+            Ok(received)
+        };
+        let copied = copied.await;
+        copied.map_err(|failure| describe(failure, &about.request_id, &secrets).into())
     }
 
     /// All events from the page that the filter starts at to the last one, fetched as they are

@@ -8,6 +8,7 @@
 )]
 
 mod bundles;
+mod cut;
 mod golden;
 mod linked;
 mod recorded;

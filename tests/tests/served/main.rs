@@ -20,6 +20,7 @@ mod faults;
 mod keys;
 mod limits;
 mod names;
+mod operator;
 mod permits;
 mod rates;
 mod reload;

@@ -28,6 +28,49 @@ async fn a_file_that_is_in_use_is_refused_until_it_is_not() {
     assert_eq!(intact(&store).await, 1);
 }
 
+#[tokio::test]
+async fn a_file_that_is_moved_away_or_replaced_stops_changes_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (
+        folder.path().join("store.redb"),
+        folder.path().join("aside.redb"),
+    );
+    let store = RedbStore::open(&path).unwrap();
+    issue(&store, "a", at(0)).await.unwrap();
+
+    std::fs::rename(&path, &aside).unwrap();
+    let text = issue(&store, "b", at(0)).await.unwrap_err().to_string();
+    assert!(
+        text.contains("moved away or deleted") && text.contains("store.redb"),
+        "{text}"
+    );
+    assert!(store.status().await.is_err());
+    assert!(!path.exists(), "no new chain was begun");
+
+    drop(RedbStore::open(&path).unwrap());
+    let text = issue(&store, "b", at(0)).await.unwrap_err().to_string();
+    assert!(text.contains("another file was put in its place"), "{text}");
+
+    std::fs::rename(&aside, &path).unwrap();
+    issue(&store, "c", at(0)).await.unwrap();
+    assert_eq!(intact(&store).await, 2);
+}
+
+#[test]
+fn a_store_that_has_to_exist_is_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let text = RedbStore::open_existing(&path).unwrap_err().to_string();
+    assert!(text.contains("No such file"), "{text}");
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    let text = RedbStore::open_existing(&path).unwrap_err().to_string();
+    assert!(text.contains("it holds no chain"), "{text}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    drop(RedbStore::open(&path).unwrap());
+    RedbStore::open_existing(&path).unwrap();
+}
+
 #[test]
 fn a_file_that_cannot_be_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -85,7 +85,7 @@ impl<'a> Counter<'a> {
     }
 
     /// Counts until nobody can call any more.
-    pub(super) async fn count(mut self, mut calls: mpsc::Receiver<Call>) {
+    pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<Call>) {
         let mut group = Vec::new();
         while calls.recv_many(&mut group, MOST).await > 0 {
             let result = self.count_all(&group).await;

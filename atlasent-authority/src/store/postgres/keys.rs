@@ -60,7 +60,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Answers calls until all their senders are dropped.
-    pub(super) async fn answer(mut self, mut calls: mpsc::Receiver<KeyCall>) {
+    pub(super) async fn answer(mut self, calls: &mut mpsc::Receiver<KeyCall>) {
         while let Some(call) = calls.recv().await {
             // An answer that is no longer awaited is not looked up; a change is made all the same.
             match call {

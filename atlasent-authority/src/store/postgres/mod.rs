@@ -15,8 +15,10 @@ mod schema;
 mod writer;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::{join, join3};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -34,6 +36,7 @@ use self::link::Link;
 use self::query::Page;
 use self::reader::{Read, Reader};
 use self::writer::Writer;
+use super::check::{StoreCheck, StoreReport};
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
@@ -45,6 +48,9 @@ const WAITING: usize = 4_096;
 
 /// How many reads wait at most. One beyond that is refused.
 const READS: usize = 256;
+
+/// How many events a check has in memory at a time.
+const CHECKED: usize = 1_000;
 
 /// Permits and events in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
@@ -128,6 +134,27 @@ impl PostgresStore {
         })
     }
 
+    /// Checks the chain up to the head that the database names now: every event with its hash and its link, and the head.
+    /// Changes may go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the events cannot be read.
+    pub async fn check(&self) -> Result<StoreReport, StoreError> {
+        let status = self.status().await?;
+        let filter = EventFilter::default().through(status.head.sequence);
+        let mut after = status.dropped;
+        let mut check = StoreCheck::new(status);
+        loop {
+            let events = self.events(after, CHECKED, &filter).await?;
+            let Some(last) = events.last() else {
+                return Ok(check.finish());
+            };
+            after = last.sequence;
+            events.iter().for_each(|event| check.push(event));
+        }
+    }
+
     #[cfg(feature = "server")]
     pub(crate) async fn key_call<T>(
         &self,
@@ -152,7 +179,7 @@ impl PostgresStore {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Closed(_) => closed(),
         })?;
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| unanswered())?
     }
 }
 
@@ -174,22 +201,35 @@ async fn serve(
     // Whoever stopped waiting for it has dropped the other ends as well.
     let _ = ready.send(migrated);
     if goes_on {
+        let (jobs, calls, keys) = (Mutex::new(jobs), Mutex::new(calls), Mutex::new(keys));
         let (reads, status) = (Mutex::new(reads), Mutex::new(status));
         let counts = std::sync::Mutex::default();
         join(
             join3(
-                Writer::new(link).write(jobs),
-                Counter::new(link).count(calls),
-                Keys::new(link).answer(keys),
+                restarted(async || Writer::new(link).write(&mut *jobs.lock().await).await),
+                restarted(async || Counter::new(link).count(&mut *calls.lock().await).await),
+                restarted(async || Keys::new(link).answer(&mut *keys.lock().await).await),
             ),
             join3(
-                Reader::new(link).read(&reads, &counts),
-                Reader::new(link).read(&reads, &counts),
-                Reader::new(link).read(&status, &counts),
+                restarted(async || Reader::new(link).read(&reads, &counts).await),
+                restarted(async || Reader::new(link).read(&reads, &counts).await),
+                restarted(async || Reader::new(link).read(&status, &counts).await),
             ),
         )
         .await;
     }
+}
+
+/// Runs a part of the store to its end, and again after each panic. What was under way is answered with an error, since
+/// whoever waits for it finds the other end dropped; its connection is closed, which undoes its transaction.
+async fn restarted(part: impl AsyncFn()) {
+    while AssertUnwindSafe(part()).catch_unwind().await.is_err() {
+        tracing::error!(target: "atlasent", "a part of the store panicked, and begins anew");
+    }
+}
+
+fn unanswered() -> StoreError {
+    StoreError::failed("reading the database panicked: try again")
 }
 
 fn closed() -> StoreError {
@@ -237,6 +277,12 @@ impl Store for PostgresStore {
         self.read(|done| Read::PermitKey(id, done)).await
     }
 
+    async fn backup(&self) -> Result<std::fs::File, StoreError> {
+        Err(StoreError::Unsupported(
+            "a store in PostgreSQL is backed up by the database: use `pg_dump`, or continuous archiving",
+        ))
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.read(Read::Status).await
     }
@@ -247,12 +293,50 @@ impl RateCounter for PostgresStore {
         let (done, number) = oneshot::channel();
         let call = Call::new(counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
-        number.await.map_err(|_| closed())?
+        number.await.map_err(|_| unanswered())?
     }
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PostgresStore").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_begins_anew_and_its_change_is_answered() {
+        let (group, jobs) = group::queue();
+        let (jobs, rounds) = (Mutex::new(jobs), AtomicUsize::new(0));
+        let part = restarted(async || {
+            let mut jobs = jobs.lock().await;
+            while let Some(taken) = jobs.next().await {
+                // The first two changes are lost with the panic.
+                assert!(
+                    rounds.fetch_add(1, Ordering::SeqCst) > 1,
+                    "a fault that a test injected"
+                );
+                group::answer(taken, &Err(StoreError::failed("answered")));
+            }
+        });
+        let changes = async move {
+            for expected in [
+                "writing the store panicked",
+                "writing the store panicked",
+                "answered",
+            ] {
+                let change = group
+                    .commit(Timestamp::UNIX_EPOCH, Vec::new(), |_| ())
+                    .await;
+                let text = change.unwrap_err().to_string();
+                assert!(text.contains(expected), "{text}");
+            }
+        };
+        tokio::join!(part, changes);
     }
 }

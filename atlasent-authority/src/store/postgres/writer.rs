@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Keeps what is handed in, until nobody can hand anything in any more.
-    pub(super) async fn write(mut self, mut jobs: Jobs) {
+    pub(super) async fn write(mut self, jobs: &mut Jobs) {
         while let Some(mut next) = jobs.next().await {
             let result = self.keep(&mut next).await;
             group::answer(next, &result);

@@ -1,9 +1,11 @@
 //! The open file, what is in a new one, and what to do about one that fails.
 
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use redb::backends::FileBackend;
 use redb::{Database, ReadableTable};
 
 use super::index::INDEX;
@@ -13,18 +15,84 @@ use crate::files::private;
 use crate::store::StoreError;
 
 /// How much of the file is in memory at most, in bytes.
-const CACHE: usize = 64 * 1024 * 1024;
+pub(super) const CACHE: usize = 64 * 1024 * 1024;
+
+const EMPTY: &str = "it holds no chain: restore a backup";
+const REPLACED: &str = "another file was put in its place while it was open: put the former one back, or stop this \
+    process and restore a backup";
+const GONE: &str = "it was moved away or deleted while it was open: put it back, or stop this process and restore a backup";
 
 /// The file, open unless it has failed.
 #[derive(Debug)]
 pub(super) struct File {
-    pub(super) path: PathBuf,
-    pub(super) open: RwLock<Option<Arc<Database>>>,
+    path: PathBuf,
+    /// Which file the store is, from the first time that it was opened. Another one is never opened in its place.
+    id: FileId,
+    open: RwLock<Option<Arc<Database>>>,
+}
+
+/// Tells one file from another of the same name. On systems without device and inode numbers all are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// An open file, and which one it is.
+struct Opened {
+    database: Database,
+    id: FileId,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Self {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            }
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = metadata;
+            Self {
+                device: 0,
+                inode: 0,
+            }
+        }
+    }
 }
 
 impl File {
+    /// Opens the file, and makes a new store if that is allowed.
+    pub(super) fn open(path: &Path, may_create: bool) -> Result<Self, StoreError> {
+        let opened = open_file(path, may_create, None).map_err(|error| explain(path, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            id: opened.id,
+            open: RwLock::new(Some(Arc::new(opened.database))),
+        })
+    }
+
+    /// Refuses to go on when the file is not in its place any more: what is written to it then is lost with the process.
+    fn check_place(&self) -> Result<(), StoreError> {
+        let found = std::fs::metadata(&self.path).map(|metadata| FileId::of(&metadata));
+        let why = match found {
+            Ok(id) if id == self.id => return Ok(()),
+            Ok(_) => redb::Error::Corrupted(REPLACED.to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                redb::Error::Corrupted(GONE.to_owned())
+            }
+            Err(error) => error.into(),
+        };
+        Err(explain(&self.path, &why))
+    }
+
     /// The open file. One that has failed is opened again, for the disk may be back.
     pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
+        self.check_place()?;
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(database) = &*open {
             return Ok(Arc::clone(database));
@@ -34,49 +102,98 @@ impl File {
         if let Some(database) = &*open {
             return Ok(Arc::clone(database));
         }
-        let database = open_file(&self.path).map_err(|error| self.explain(&error))?;
-        Ok(Arc::clone(open.insert(Arc::new(database))))
+        let opened = open_file(&self.path, false, Some(&self.id));
+        let opened = opened.map_err(|error| explain(&self.path, &error))?;
+        Ok(Arc::clone(open.insert(Arc::new(opened.database))))
     }
 
     /// After an error of the medium `redb` takes no more changes until the file is opened anew.
     pub(super) fn failed(&self, error: redb::Error) -> StoreError {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        *open = None;
-        self.explain(&error)
+        self.close();
+        explain(&self.path, &error)
     }
 
-    fn explain(&self, error: &redb::Error) -> StoreError {
-        let path = self.path.display();
-        let what = match error {
-            redb::Error::DatabaseAlreadyOpen => {
-                "another process has it open: stop that one, or give this one another file"
-                    .to_owned()
-            }
-            redb::Error::UpgradeRequired(_) => {
-                "it was written by another version: export its trail with that one".to_owned()
-            }
-            redb::Error::Io(error) => match error.kind() {
-                std::io::ErrorKind::StorageFull
-                | std::io::ErrorKind::QuotaExceeded
-                | std::io::ErrorKind::FileTooLarge => {
-                    format!("it has no room to grow ({error}): make room, and it goes on by itself")
-                }
-                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-                    format!("it cannot be written ({error}): let this process write to it")
-                }
-                _ => error.to_string(),
-            },
-            error => error.to_string(),
-        };
-        StoreError::failed(format!("`{path}`: {what}"))
+    /// The folder that the file is in.
+    pub(super) fn folder(&self) -> PathBuf {
+        folder_of(&self.path)
+    }
+
+    /// Closes the file, so that the next change opens it again.
+    pub(super) fn close(&self) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = None;
     }
 }
 
-pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
-    // An empty file is a new store.
-    let mut options = OpenOptions::new();
-    private(options.write(true).create(true).truncate(false)).open(path)?;
-    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
+}
+
+pub(super) fn explain(path: &Path, error: &redb::Error) -> StoreError {
+    let path = path.display();
+    let what = match error {
+        redb::Error::Corrupted(what) => what.clone(),
+        redb::Error::DatabaseAlreadyOpen => {
+            "another process has it open: stop that one, or give this one another file".to_owned()
+        }
+        redb::Error::UpgradeRequired(_) => {
+            "it was written by another version: export its trail with that one".to_owned()
+        }
+        redb::Error::Io(error) => match error.kind() {
+            std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge => {
+                format!("it has no room to grow ({error}): make room, and it goes on by itself")
+            }
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                format!("it cannot be written ({error}): let this process write to it")
+            }
+            _ => error.to_string(),
+        },
+        error => error.to_string(),
+    };
+    StoreError::failed(format!("`{path}`: {what}"))
+}
+
+/// Opens the file, and makes the tables of a new store if that is allowed.
+///
+/// A panic of the library on a damaged file becomes an error.
+fn open_file(
+    path: &Path,
+    may_create: bool,
+    expected: Option<&FileId>,
+) -> Result<Opened, redb::Error> {
+    let open = || {
+        let mut options = OpenOptions::new();
+        let options = private(options.read(true).write(true).create(may_create));
+        let file = options.open(path)?;
+        let id = FileId::of(&file.metadata()?);
+        if expected.is_some_and(|expected| *expected != id) {
+            return Err(redb::Error::Corrupted(REPLACED.to_owned()));
+        }
+        if !may_create && file.metadata()?.len() == 0 {
+            return Err(redb::Error::Corrupted(EMPTY.to_owned()));
+        }
+        // An empty file is a new store.
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create_with_backend(FileBackend::new(file)?)?;
+        prepare(&database, may_create)?;
+        Ok(Opened { database, id })
+    };
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        Err(redb::Error::Corrupted(
+            "it cannot be read as a store: restore a backup".to_owned(),
+        ))
+    })
+}
+
+/// Compares the format, and makes the tables of a new store if that is allowed.
+fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;
@@ -90,6 +207,7 @@ pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
                 transaction.open_table(INDEX)?;
             }
             Some(_) => return Err(redb::Error::UpgradeRequired(0)),
+            None if !may_create => return Err(redb::Error::Corrupted(EMPTY.to_owned())),
             None => {
                 meta.insert("format", FORMAT)?;
                 meta.insert("head", &*json(&ChainHead::genesis("local"))?)?;
@@ -103,5 +221,5 @@ pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
     // Files of earlier releases lack it.
     transaction.open_table(PERMITS)?;
     transaction.commit()?;
-    Ok(database)
+    Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! One thread writes. Changes that come while it waits for the disk share its next transaction, and its one `fsync`.
 
+mod backup;
+mod check;
 mod chore;
 mod file;
 mod index;
@@ -12,7 +14,7 @@ mod tables;
 mod write;
 
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
@@ -52,6 +54,10 @@ pub struct RedbStore {
     /// A thread of its own: whether the store is well is told beside the longest reads.
     status: Readers,
     calls: Calls,
+    /// Where backups are made: beside the file.
+    folder: std::path::PathBuf,
+    /// Held while a backup is made.
+    backups: Arc<tokio::sync::Mutex<()>>,
     /// Goes last: without the others the writer comes to its end.
     _writer: Writer,
 }
@@ -75,13 +81,35 @@ impl RedbStore {
     ///
     /// [`StoreError`] when the file cannot be opened, is no store, or is in use by another process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let file = Arc::new(File {
-            path: path.as_ref().to_owned(),
-            open: RwLock::new(None),
-        });
-        file.database()?;
+        Self::start(File::open(path.as_ref(), true)?)
+    }
+
+    /// Opens the store in a file that is one already. Neither a missing file nor an empty one becomes a new store, so that
+    /// a chain which was removed is not silently begun anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the file is missing, is empty, cannot be opened, is no store, or is in use by another process.
+    ///
+    /// ```
+    /// use atlasent_authority::RedbStore;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("authority.redb");
+    /// assert!(RedbStore::open_existing(&path).is_err());
+    /// drop(RedbStore::open(&path)?);
+    /// assert!(RedbStore::open_existing(&path).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::start(File::open(path.as_ref(), false)?)
+    }
+
+    fn start(file: File) -> Result<Self, StoreError> {
+        let file = Arc::new(file);
         let readers = Readers::start(&file, reading_threads())?;
         let status = Readers::start(&file, 1)?;
+        let folder = file.folder();
         let (group, jobs) = group::queue();
         let writer = std::thread::Builder::new()
             .name("atlasent-store".to_owned())
@@ -92,6 +120,8 @@ impl RedbStore {
             readers,
             status,
             calls: Calls::default(),
+            folder,
+            backups: Arc::default(),
             _writer: Writer(Some(writer)),
         })
     }
@@ -159,6 +189,20 @@ impl Store for RedbStore {
         self.status.turn(read).await
     }
 
+    async fn backup(&self) -> Result<std::fs::File, StoreError> {
+        // A copy takes as much room as the store, so there is one at a time.
+        let only = Arc::clone(&self.backups).try_lock_owned();
+        let only =
+            only.map_err(|_| StoreError::failed("another backup is under way: wait for it"))?;
+        let folder = self.folder.clone();
+        let copy = move |database: &Database| {
+            let copy = backup::copy(database, &folder);
+            drop(only);
+            copy
+        };
+        self.readers.turn(copy).await
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.status.turn(read::status).await
     }
@@ -172,7 +216,119 @@ impl RateCounter for RedbStore {
 
 #[cfg(test)]
 mod tests {
+    use super::tables::{CELLS, EVENTS, META};
     use super::*;
+    use crate::NewEvent;
+
+    async fn record(store: &RedbStore) -> Result<u64, StoreError> {
+        let change = |draft: &mut Draft<'_>| draft.record(NewEvent::new("policy.loaded")).sequence;
+        store
+            .commit(Timestamp::UNIX_EPOCH, Vec::new(), change)
+            .await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_writer_that_panics_answers_with_an_error_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(RedbStore::open(folder.path().join("store.redb")).unwrap());
+        assert_eq!(record(&store).await.unwrap(), 1);
+        for round in 0..3 {
+            // The change runs on the writer's thread.
+            let arm = |draft: &mut Draft<'_>| {
+                write::faults::arm();
+                drop(draft.record(NewEvent::new("policy.loaded")));
+            };
+            let hit = store.commit(Timestamp::UNIX_EPOCH, Vec::new(), arm).await;
+            let text = hit.unwrap_err().to_string();
+            assert!(text.contains("writing the store panicked"), "{text}");
+            assert_eq!(
+                record(&store).await.unwrap(),
+                round + 2,
+                "nothing of it was kept"
+            );
+        }
+        assert_eq!(store.status().await.unwrap().head.sequence, 4);
+        drop(store);
+        let again = RedbStore::open_existing(folder.path().join("store.redb")).unwrap();
+        assert_eq!(record(&again).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_panics_answers_with_an_error_and_harms_nobody_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(folder.path().join("store.redb")).unwrap();
+        let fault =
+            |_: &Database| -> Result<(), redb::Error> { panic!("a fault that a test injected") };
+        let text = store.readers.turn(fault).await.unwrap_err().to_string();
+        assert!(text.contains("reading the store panicked"), "{text}");
+        assert_eq!(record(&store).await.unwrap(), 1);
+        assert_eq!(store.status().await.unwrap().head.sequence, 1);
+    }
+
+    /// Writes to a closed store's file as somebody might who knows its format.
+    fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+        let database = Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        change(&transaction);
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn a_check_names_what_was_cut_out_changed_or_left_behind() {
+        type Change = fn(&redb::WriteTransaction);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        let whole = folder.path().join("whole.redb");
+        let store = RedbStore::open(&whole).unwrap();
+        for _ in 0..5 {
+            futures_executor::block_on(record(&store)).unwrap();
+        }
+        drop(store);
+        assert!(RedbStore::check(&whole).unwrap().is_good());
+        let changes: [(Change, &str); 6] = [
+            (
+                |to| drop(to.open_table(EVENTS).unwrap().remove(5).unwrap()),
+                "event 5 is missing",
+            ),
+            (
+                |to| drop(to.open_table(EVENTS).unwrap().remove(1).unwrap()),
+                "event 1 is missing",
+            ),
+            (
+                |to| {
+                    let mut events = to.open_table(EVENTS).unwrap();
+                    events.retain_in(2..=3, |_, _| false).unwrap();
+                },
+                "events 2 to 3 are missing",
+            ),
+            (
+                |to| drop(to.open_table(META).unwrap().insert("dropped", "1").unwrap()),
+                "event 1 is",
+            ),
+            (
+                |to| {
+                    let mut cells = to.open_table(CELLS).unwrap();
+                    cells.insert(&[b'p'; 33], &b"nonsense"[..]).unwrap();
+                },
+                "of the ledger cannot be read",
+            ),
+            (
+                |to| {
+                    let mut expiry = to.open_table(tables::EXPIRY).unwrap();
+                    expiry.insert((7, &[b'p'; 33]), ()).unwrap();
+                },
+                "the index of times names an entry that is missing",
+            ),
+        ];
+        for (change, expected) in changes {
+            std::fs::copy(&whole, &path).unwrap();
+            tamper(&path, change);
+            let report = RedbStore::check(&path).unwrap();
+            assert!(!report.is_good());
+            let said = report.problems.join("; ");
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+    }
 
     #[test]
     fn a_store_that_is_dropped_is_closed() {

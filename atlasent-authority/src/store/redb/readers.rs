@@ -69,7 +69,10 @@ impl Readers {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => stopped(),
         })?;
-        result.await.map_err(|_| stopped())?
+        // A read that panics drops its sender, and the thread goes on.
+        result
+            .await
+            .map_err(|_| StoreError::failed("reading the store panicked: try again"))?
     }
 }
 

@@ -1,5 +1,7 @@
 //! The writer's thread: it runs the changes that wait, and keeps them in one transaction.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use jiff::Timestamp;
 use redb::{Database, ReadableTable};
 
@@ -27,9 +29,16 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
         let most = FEW + 2 * next.as_ref().map_or(0, Vec::len);
         match next {
             Some(mut next) => {
-                let result = file
-                    .database()
-                    .and_then(|database| keep(file, &database, &mut next));
+                let kept = || {
+                    let database = file.database()?;
+                    keep(file, &database, &mut next)
+                };
+                // The transaction is dropped with the panic. The file is opened anew, as after any
+                // other failure of it.
+                let result = catch_unwind(AssertUnwindSafe(kept)).unwrap_or_else(|_| {
+                    file.close();
+                    Err(group::panicked())
+                });
                 chores |= matches!(result, Ok(true));
                 group::answer(next, &result.map(drop));
             }
@@ -62,6 +71,8 @@ pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result
             .map_err(|error| failed(error.into()));
     }
     let chores = save(&transaction, &batch, jobs.len()).map_err(failed)?;
+    #[cfg(test)]
+    faults::strike();
     transaction.commit().map_err(|error| failed(error.into()))?;
     Ok(chores)
 }
@@ -175,4 +186,25 @@ pub(super) fn forget(
         }
     }
     Ok(())
+}
+
+/// Panics of the writer that tests ask for.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ARMED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Makes the next change of the writer on this thread panic, with its transaction open.
+    pub(in crate::store::redb) fn arm() {
+        ARMED.set(true);
+    }
+
+    pub(super) fn strike() {
+        if ARMED.replace(false) {
+            panic!("a fault that a test injected");
+        }
+    }
 }

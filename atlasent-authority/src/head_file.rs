@@ -1,0 +1,246 @@
+//! The newest head that a data directory has seen, in a small file beside the store: so that a store which was replaced,
+//! emptied or put back to an older state is found out when it is opened.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::{fs, mem};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain::ChainHead;
+use crate::complete::event_at;
+use crate::files::{Publish, publish};
+use crate::store::{Store, StoreError};
+
+/// No head file is longer.
+const LONGEST: u64 = 16 * 1024;
+
+/// The file with the newest head that was seen.
+///
+/// The store may be ahead of the file, since the file is written now and then. It is never behind or different, unless
+/// somebody replaced the store.
+///
+/// ```
+/// use atlasent_authority::{HeadFile, LocalAuthority, MemoryStore, Policies};
+///
+/// # futures_executor::block_on(async {
+/// let folder = tempfile::tempdir()?;
+/// let file = HeadFile::new(folder.path().join("head.json"));
+/// let policies = Policies::parse("permit (principal, action, resource);")?;
+/// let authority = LocalAuthority::in_memory(policies)?;
+/// file.save(authority.store()).await?;
+///
+/// assert!(file.check(authority.store()).await.is_ok());
+/// assert!(file.check(&MemoryStore::new()).await.is_err(), "another chain");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct HeadFile {
+    path: PathBuf,
+}
+
+/// A head that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    org_id: String,
+    sequence: u64,
+    hash: String,
+}
+
+/// Why a store is not the one whose head was seen, or why that cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadFileError {
+    /// The file cannot be read or written.
+    #[error("`{path}` cannot be used: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds no head.
+    #[error("`{path}` holds no head of a chain: restore it from a backup")]
+    Unreadable {
+        /// The file.
+        path: String,
+    },
+    /// The store's chain ends before the head that was seen.
+    #[error(
+        "the store's chain ends at event {head}, and `{path}` has seen event {seen}: events are missing, or this is an older store"
+    )]
+    Behind {
+        /// The file.
+        path: String,
+        /// The sequence number that was seen.
+        seen: u64,
+        /// The sequence number of the store's head.
+        head: u64,
+    },
+    /// The store has another event, or another organization, than was seen.
+    #[error(
+        "the store's chain is another one than `{path}` has seen: they differ at event {sequence}"
+    )]
+    Differs {
+        /// The file.
+        path: String,
+        /// The sequence number that was seen.
+        sequence: u64,
+    },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl HeadFile {
+    /// The file at a path. It need not exist yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Whether a head was ever saved.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        // What cannot be looked at is not taken for absent.
+        self.path.try_exists().unwrap_or(true)
+    }
+
+    /// Compares a store with the head that was seen. Without a file every store is good.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFileError`] when the store is behind the head or has another chain, or when either cannot be read.
+    pub async fn check<S: Store>(&self, store: &S) -> Result<(), HeadFileError> {
+        match self.load()? {
+            Some(seen) => self.compare(&seen, store).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves a store's head, durably, if it continues the one that was seen.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFileError`], as [`check`](Self::check); then the file stays as it was.
+    pub async fn save<S: Store>(&self, store: &S) -> Result<(), HeadFileError> {
+        let seen = self.load()?;
+        let head = match &seen {
+            Some(seen) => self.compare(seen, store).await?,
+            None => store.status().await?.head,
+        };
+        let now = Seen {
+            org_id: head.org_id,
+            sequence: head.sequence,
+            hash: head.hash,
+        };
+        if seen.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&now).map_err(|error| self.failed(error.into()))?;
+        publish(&self.path, Publish::Over, |file| file.write_all(&text))
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Moves the file aside, under a name with the sequence number that was seen, so that another store is accepted from
+    /// now on. Returns the new name. None without a file.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFileError::Io`] when it cannot be moved.
+    pub fn set_aside(&self) -> Result<Option<PathBuf>, HeadFileError> {
+        if !self.exists() {
+            return Ok(None);
+        }
+        let sequence = match self.load() {
+            Ok(seen) => seen.map_or(0, |seen| seen.sequence),
+            // A file that cannot be read is kept all the same.
+            Err(HeadFileError::Unreadable { .. }) => 0,
+            Err(error) => return Err(error),
+        };
+        for number in 0..1_000_u32 {
+            let aside = self
+                .path
+                .with_extension(format!("before-{sequence}.{number}.json"));
+            match fs::hard_link(&self.path, &aside) {
+                Ok(()) => {
+                    fs::remove_file(&self.path).map_err(|error| self.failed(error))?;
+                    return Ok(Some(aside));
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        Err(self.failed(ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The store's head, if it continues the one that was seen.
+    async fn compare<S: Store>(&self, seen: &Seen, store: &S) -> Result<ChainHead, HeadFileError> {
+        let status = store.status().await?;
+        let head = status.head;
+        let differs = || HeadFileError::Differs {
+            path: self.path.display().to_string(),
+            sequence: seen.sequence,
+        };
+        if head.sequence < seen.sequence {
+            return Err(HeadFileError::Behind {
+                path: self.path.display().to_string(),
+                seen: seen.sequence,
+                head: head.sequence,
+            });
+        }
+        // The first event decides whose chain it is.
+        if seen.sequence > 0 && head.org_id != seen.org_id {
+            return Err(differs());
+        }
+        let hash = if head.sequence == seen.sequence {
+            Some(head.hash.clone())
+        } else if seen.sequence > status.dropped {
+            let event = event_at(store, seen.sequence).await?;
+            Some(event.map(|event| event.hash.clone()).unwrap_or_default())
+        } else if seen.sequence == status.dropped {
+            let next = event_at(store, seen.sequence + 1).await?;
+            Some(
+                next.map(|next| next.previous_hash.clone())
+                    .unwrap_or_default(),
+            )
+        } else {
+            // It was archived.
+            None
+        };
+        match hash {
+            Some(hash) if hash != seen.hash => Err(differs()),
+            _ => Ok(head),
+        }
+    }
+
+    fn load(&self) -> Result<Option<Seen>, HeadFileError> {
+        let text = match read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let seen = serde_json::from_slice(&text).map_err(|_| HeadFileError::Unreadable {
+            path: self.path.display().to_string(),
+        })?;
+        Ok(Some(seen))
+    }
+
+    fn failed(&self, source: io::Error) -> HeadFileError {
+        HeadFileError::Io {
+            path: self.path.display().to_string(),
+            source,
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut file = io::Read::take(fs::File::open(path)?, LONGEST + 1);
+    io::Read::read_to_end(&mut file, &mut text)?;
+    if text.len() as u64 > LONGEST {
+        // It is no head then.
+        mem::take(&mut text);
+    }
+    Ok(text)
+}

@@ -1,0 +1,31 @@
+//! The signed head of the audit trail: `GET /v1/audit/head`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+
+use super::app::App;
+use super::caller::ApiCaller;
+use super::problem::Problem;
+use crate::keys::Scope;
+use crate::local::unavailable;
+use crate::signing::signed_head;
+use crate::store::Store;
+
+/// Answers `GET /v1/audit/head` to the holder of a key with the scope `audit.read`.
+pub(super) async fn signed<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(client): Extension<ApiCaller>,
+) -> Response {
+    let answer = async {
+        client.may(Scope::AuditRead)?;
+        let head = signed_head(app.authority.store(), &app.signing).await;
+        Ok::<_, Problem>(head.map_err(unavailable)?)
+    };
+    match answer.await {
+        Ok(head) => Json(head).into_response(),
+        Err(problem) => problem.respond(&client.request_id),
+    }
+}

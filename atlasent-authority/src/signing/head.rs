@@ -1,0 +1,51 @@
+//! The signed head of a store's chain.
+
+use atlasent::audit::SignedHead;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use jiff::Timestamp;
+
+use super::KeyRing;
+use crate::chain::format_time;
+use crate::complete::Completeness;
+use crate::store::{Store, StoreError};
+
+/// Signs the head of a store's chain as it is now, once the ends of the chain have been found in the store.
+///
+/// ```
+/// use atlasent::audit::TrustedKeys;
+/// use atlasent_authority::{KeyRing, LocalAuthority, Policies, signed_head};
+///
+/// # futures_executor::block_on(async {
+/// let policies = Policies::parse("permit (principal, action, resource);")?;
+/// let authority = LocalAuthority::in_memory(policies)?;
+/// let keys = KeyRing::in_memory()?;
+///
+/// let head = signed_head(authority.store(), &keys).await?;
+/// assert_eq!(head.sequence, 1);
+/// let key = keys.active();
+/// let trusted = TrustedKeys::new().pem(key.key_id(), key.public_key_pem())?;
+/// assert_eq!(head.verify(&trusted)?, key.key_id());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+///
+/// # Errors
+///
+/// [`StoreError`] when the store cannot be read; [`StoreError::Incomplete`] when the store lacks the first or the last
+/// event of its chain.
+pub async fn signed_head<S: Store>(store: &S, keys: &KeyRing) -> Result<SignedHead, StoreError> {
+    let status = store.status().await?;
+    // Only the ends: reading the whole chain is what an export does.
+    Completeness::of_ends(status.clone()).finish(store).await?;
+    let (head, key) = (status.head, keys.active());
+    let signed_at = format_time(Timestamp::now());
+    let mut head = SignedHead::unsigned(
+        head.org_id,
+        head.sequence,
+        head.hash,
+        signed_at,
+        key.key_id(),
+    );
+    let signature = key.sign(&head.signed_bytes());
+    head.signature = Base64UrlUnpadded::encode_string(&signature.to_bytes());
+    Ok(head)
+}

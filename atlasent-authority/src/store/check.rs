@@ -1,0 +1,132 @@
+//! What the offline check of a store finds, and the part of it that every store shares: the chain.
+
+use atlasent::audit::{ChainReport, ChainVerifier, GENESIS_HASH};
+
+use super::StoreStatus;
+use crate::chain::{ChainHead, SealedEvent};
+
+/// How many problems a report names. The rest is counted.
+const NAMED: usize = 100;
+
+/// What the check of a store found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreReport {
+    /// The head that the store names.
+    pub head: ChainHead,
+    /// The sequence number of the last event that was dropped from the beginning of the chain; 0 without one.
+    pub dropped: u64,
+    /// How many cells it keeps: permits, and first answers to requests with an id.
+    pub cells: u64,
+    /// What the check of the chain found.
+    pub chain: ChainReport,
+    /// What else is wrong, in plain words: the first 100.
+    pub problems: Vec<String>,
+    /// How many problems were found beside those of the chain.
+    pub found: u64,
+}
+
+impl StoreReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.found == 0 && self.chain.is_intact()
+    }
+}
+
+/// A check under way: it takes the events of a store in their order.
+pub(super) struct StoreCheck {
+    report: StoreReport,
+    chain: ChainVerifier,
+    last: u64,
+}
+
+impl StoreCheck {
+    /// Begins the check of a store.
+    pub(super) fn new(status: StoreStatus) -> Self {
+        Self {
+            last: status.dropped,
+            report: StoreReport {
+                head: status.head,
+                dropped: status.dropped,
+                cells: status.cells,
+                chain: ChainReport::default(),
+                problems: Vec::new(),
+                found: 0,
+            },
+            chain: ChainVerifier::new(),
+        }
+    }
+
+    /// Takes the next event.
+    pub(super) fn push(&mut self, event: &SealedEvent) {
+        if event.sequence <= self.last {
+            self.find(format!(
+                "event {} is left from before the drop",
+                event.sequence
+            ));
+        } else if event.sequence != self.last + 1 {
+            self.find(missing(self.last + 1, event.sequence - 1));
+        }
+        if event.sequence == 1 && event.previous_hash != GENESIS_HASH {
+            self.find("event 1 does not begin the chain".to_owned());
+        }
+        self.last = self.last.max(event.sequence);
+        match event.to_event() {
+            Ok(read) => {
+                if !repeats(event, &read) {
+                    let sequence = event.sequence;
+                    self.find(format!(
+                        "event {sequence} is filed under other words than its payload has"
+                    ));
+                }
+                self.chain.push(&read);
+            }
+            // Not the text itself: it may hold whatever a caller has sent.
+            Err(_) => self.find(format!("event {} cannot be read", event.sequence)),
+        }
+    }
+
+    /// Adds a problem.
+    pub(super) fn find(&mut self, problem: String) {
+        self.report.found += 1;
+        if self.report.problems.len() < NAMED {
+            self.report.problems.push(problem);
+        }
+    }
+
+    /// Ends the check: the last event has to be the head.
+    pub(super) fn finish(mut self) -> StoreReport {
+        let (last, head) = (self.last, self.report.head.clone());
+        if last < head.sequence {
+            self.find(missing(last + 1, head.sequence));
+        } else if last > head.sequence {
+            self.find(format!(
+                "event {last} is behind the head, which is event {}",
+                head.sequence
+            ));
+        }
+        let expected = match head.sequence > self.report.dropped {
+            true => &*head.hash,
+            false => GENESIS_HASH,
+        };
+        self.report.chain = self.chain.finish(Some(expected), None);
+        self.report
+    }
+}
+
+/// Whether what an event is found by is what its payload says.
+fn repeats(event: &SealedEvent, read: &atlasent::audit::Event) -> bool {
+    let said = &read.envelope;
+    said.sequence == event.sequence
+        && said.kind == event.kind
+        && said.actor_id == event.actor_id
+        && said.occurred_at == event.occurred_at
+}
+
+fn missing(first: u64, last: u64) -> String {
+    match first == last {
+        true => format!("event {first} is missing"),
+        false => format!("events {first} to {last} are missing"),
+    }
+}

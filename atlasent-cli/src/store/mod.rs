@@ -1,0 +1,37 @@
+//! `atlasent store`: the store of an authority, checked and saved.
+
+mod backup;
+mod check;
+
+use clap::{Args, Subcommand};
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// Check and back up the store of an authority
+#[derive(Args)]
+#[command(arg_required_else_help = false, after_help = EXAMPLES)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Check),
+    Backup(backup::Backup),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  atlasent store backup /backups/authority.redb      # of a running server, over its API
+  atlasent store check /backups/authority.redb
+  atlasent store check --data-dir /var/lib/atlasent  # while no server runs";
+
+/// Runs the command on the store that the arguments name.
+pub(crate) fn run(arguments: &Store) -> Result<Output, Failure> {
+    match &arguments.command {
+        Command::Check(arguments) => check::run(arguments),
+        Command::Backup(arguments) => backup::run(arguments),
+    }
+}

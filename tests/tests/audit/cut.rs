@@ -1,0 +1,174 @@
+//! Stores from which events were cut: nothing of them is signed as a whole trail.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use atlasent_authority::{
+    CellKey, Draft, EventFilter, KeyRing, LocalAuthority, MemoryStore, NewEvent, SealedEvent,
+    Store, StoreError, StoreStatus, export,
+};
+use jiff::Timestamp;
+
+/// A store in memory that has lost some events.
+struct Cut {
+    store: MemoryStore,
+    lost: RangeInclusive<u64>,
+}
+
+impl Store for Cut {
+    async fn commit<T: Send + 'static>(
+        &self,
+        now: Timestamp,
+        reads: Vec<CellKey>,
+        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.store.commit(now, reads, change).await
+    }
+
+    async fn events(
+        &self,
+        after: u64,
+        limit: usize,
+        filter: &EventFilter,
+    ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
+        let mut events = self.store.events(after, usize::MAX, filter).await?;
+        events.retain(|event| !self.lost.contains(&event.sequence));
+        events.truncate(limit);
+        Ok(events)
+    }
+
+    async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
+        Ok(self.events(0, usize::MAX, filter).await?.len() as u64)
+    }
+
+    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
+        self.store.count_call(counter, minute).await
+    }
+
+    async fn status(&self) -> Result<StoreStatus, StoreError> {
+        self.store.status().await
+    }
+}
+
+fn second(second: u64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + i64::try_from(second).unwrap()).unwrap()
+}
+
+/// Ten events, one a second, of two types in turn, without some of them.
+async fn ten_without(lost: RangeInclusive<u64>) -> Cut {
+    let store = MemoryStore::new();
+    for number in 1..=10 {
+        let kind = ["evaluate.allow", "evaluate.deny"][usize::from(number % 2 == 0)];
+        let change = move |draft: &mut Draft<'_>| drop(draft.record(NewEvent::new(kind)));
+        store
+            .commit(second(number), Vec::new(), change)
+            .await
+            .unwrap();
+    }
+    Cut { store, lost }
+}
+
+#[expect(clippy::reversed_empty_ranges, reason = "no event is lost")]
+const NONE: RangeInclusive<u64> = 1..=0;
+
+fn from_to(from: u64, to: u64) -> EventFilter {
+    EventFilter::default().since(second(from)).until(second(to))
+}
+
+#[tokio::test]
+async fn a_trail_that_lacks_events_is_not_signed() {
+    let keys = KeyRing::in_memory().unwrap();
+    let all = EventFilter::default();
+    let deny = all.clone().types(["evaluate.deny"]);
+    let cases = [
+        (8..=10, &all, "events 8 to 10 are missing"),
+        (10..=10, &all, "event 10 is missing"),
+        (1..=1, &all, "event 1 is missing"),
+        (1..=3, &all, "events 1 to 3 are missing"),
+        (4..=6, &all, "events 4 to 6 are missing"),
+        (1..=10, &all, "event 1 is missing"),
+        // The stretch itself, and what is next to it.
+        (5..=5, &from_to(4, 6), "event 5 is missing"),
+        (4..=4, &from_to(4, 6), "event 4 is missing"),
+        (6..=6, &from_to(4, 6), "event 6 is missing"),
+        (4..=6, &from_to(4, 6), "event 6 is missing"),
+        (
+            9..=10,
+            &all.clone().since(second(4)),
+            "events 9 to 10 are missing",
+        ),
+        (
+            1..=2,
+            &all.clone().until(second(4)),
+            "events 1 to 2 are missing",
+        ),
+        // An extract has gaps of its own; the ends of the chain have to be there.
+        (9..=10, &deny, "event 10 is missing"),
+        (1..=1, &deny, "event 1 is missing"),
+    ];
+    for (lost, filter, expected) in cases {
+        let store = ten_without(lost.clone()).await;
+        let error = export(&store, filter, &keys).await.unwrap_err();
+        assert!(matches!(error, StoreError::Incomplete(_)), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(expected), "{lost:?}: {text}");
+        assert!(text.contains("restore a backup"), "{text}");
+    }
+    let whole = ten_without(NONE).await;
+    let empty = from_to(100, 200);
+    for filter in [
+        &all,
+        &from_to(4, 6),
+        &deny,
+        &empty,
+        &from_to(0, 0),
+        &from_to(6, 4),
+    ] {
+        export(&whole, filter, &keys).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_trail_that_lacks_events_is_not_archived() {
+    let keys = KeyRing::in_memory().unwrap();
+    for lost in [1..=2, 3..=3, 4..=5, 11..=11] {
+        let Cut { store, lost } = ten_without(lost).await;
+        let policies = atlasent_authority::Policies::parse("permit (principal, action, resource);");
+        let authority = LocalAuthority::builder(policies.unwrap())
+            .store(Cut {
+                store,
+                lost: lost.clone(),
+            })
+            .build()
+            .await
+            .unwrap();
+        let kept = authority
+            .archive(second(6), &keys, |_, _, _| {
+                panic!("a bundle of an incomplete trail")
+            })
+            .await;
+        let error = kept.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("missing"), "{lost:?}: {cause}");
+        assert_eq!(authority.store().status().await.unwrap().dropped, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_an_archived_trail_is_whole() {
+    let keys = KeyRing::in_memory().unwrap();
+    let mut store = ten_without(NONE).await;
+    let drop_some = |draft: &mut Draft<'_>| draft.drop_events(4);
+    store
+        .commit(second(10), Vec::new(), drop_some)
+        .await
+        .unwrap();
+    export(&store, &EventFilter::default(), &keys)
+        .await
+        .unwrap();
+    export(&store, &from_to(2, 7), &keys).await.unwrap();
+    store.lost = 5..=6;
+    let error = export(&store, &EventFilter::default(), &keys).await;
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("events 5 to 6 are missing"), "{text}");
+}
