@@ -160,7 +160,7 @@ impl Client {
             let mut line = String::new();
             self.0.read_line(&mut line).unwrap();
             if status == 0 {
-                status = line[9..12].parse().unwrap();
+                status = line.split(' ').nth(1).unwrap().parse().unwrap();
             } else if let Some(value) = line.strip_prefix("content-length: ") {
                 length = value.trim().parse().unwrap();
             } else if line.trim().is_empty() {
