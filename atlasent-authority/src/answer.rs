@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::chain::format_time;
 use crate::ledger::{Grant, PermitEntry, PermitKey, Refusal};
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::policy::{Question, Verdict};
 use crate::record;
 use crate::replay::{self, Caller, Nonce, Replay, ReplayKey};
@@ -92,7 +92,9 @@ impl<S: Store> LocalAuthority<S> {
         };
         let Some(request_id) = request_id else {
             let change = move |draft: &mut Draft<'_>| first(draft, evaluation).0;
-            return Ok(Answer::First(self.commit(Vec::new(), change).await?));
+            return Ok(Answer::First(
+                self.commit(failed::DECISION, Vec::new(), change).await?,
+            ));
         };
 
         let key = ReplayKey::of(&caller, &request_id);
@@ -107,7 +109,8 @@ impl<S: Store> LocalAuthority<S> {
             draft.keep_replay(key, Replay::of(&evaluation, nonce, asked, expires_at));
             Ok(evaluation)
         };
-        match self.commit(vec![CellKey::Replay(key)], change).await? {
+        let reads = vec![CellKey::Replay(key)];
+        match self.commit(failed::DECISION, reads, change).await? {
             Ok(evaluation) => Ok(Answer::First(evaluation)),
             Err(known) => Ok(match known.answer(&caller, &request_id, &hash) {
                 Some(evaluation) => Answer::Repeated(evaluation?),
@@ -162,7 +165,9 @@ impl<S: Store> Authority for LocalAuthority<S> {
             }
             (event, result)
         };
-        let (event, result) = self.commit(vec![CellKey::Permit(key)], change).await?;
+        let (event, result) = self
+            .commit(failed::VERIFICATION, vec![CellKey::Permit(key)], change)
+            .await?;
 
         let mut verification = match result {
             Ok(()) => {

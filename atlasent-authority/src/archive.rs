@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::chain::NewEvent;
 use crate::export::Bundle;
-use crate::local::{LocalAuthority, unavailable};
+use crate::local::{LocalAuthority, failed, unavailable};
 use crate::signing::KeyRing;
 use crate::store::{Draft, EventFilter, Store, StoreError};
 
@@ -69,15 +69,15 @@ impl<S: Store> LocalAuthority<S> {
             return Ok(None);
         };
         let old = EventFilter::default().until(last_moment);
-        let dropped = self.store.status().await.map_err(unavailable)?.dropped;
+        let dropped = self.store.status().await.map_err(unarchived)?.dropped;
         // The chain has no gaps, and its time never runs backwards: what is old stands at its beginning.
-        let count = self.store.count_events(&old).await.map_err(unavailable)?;
+        let count = self.store.count_events(&old).await.map_err(unarchived)?;
         if count == 0 {
             return Ok(None);
         }
         let (first, last) = (dropped + 1, dropped + count);
         let mut bundle = self.export(&old.through(last), keys).await?;
-        let failed = |error: io::Error| unavailable(StoreError::failed(error));
+        let failed = |error: io::Error| unarchived(StoreError::failed(error));
         if bundle.event_count() != count {
             return Err(failed(io::Error::other(
                 "events were dropped meanwhile: another process archives them",
@@ -99,7 +99,11 @@ impl<S: Store> LocalAuthority<S> {
             draft.record(event);
             draft.drop_events(last);
         };
-        self.commit(Vec::new(), change).await?;
+        self.commit(failed::ARCHIVE, Vec::new(), change).await?;
         Ok(Some(archived))
     }
+}
+
+fn unarchived(error: StoreError) -> Error {
+    unavailable(failed::ARCHIVE, error)
 }

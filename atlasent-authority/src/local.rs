@@ -103,7 +103,9 @@ impl<S: Store> LocalAuthority<S> {
             }
             (event, revoked)
         };
-        let (event, revoked) = self.commit(vec![CellKey::Permit(key)], change).await?;
+        let (event, revoked) = self
+            .commit(failed::REVOCATION, vec![CellKey::Permit(key)], change)
+            .await?;
         let mut revocation = Revocation::new(token.clone(), revoked);
         revocation.revoked_at = revoked.then(|| event.occurred_at.clone());
         revocation.audit_hash = Some(event.hash.clone());
@@ -120,7 +122,9 @@ impl<S: Store> LocalAuthority<S> {
             let now = draft.time();
             draft.permit(key).map(|entry| entry.status(now))
         };
-        let status = self.commit(vec![CellKey::Permit(key)], look).await?;
+        let status = self
+            .commit(failed::PERMIT, vec![CellKey::Permit(key)], look)
+            .await?;
         Ok(status.unwrap_or_else(unknown))
     }
 
@@ -148,11 +152,12 @@ impl<S: Store> LocalAuthority<S> {
         filter: &EventFilter,
     ) -> Result<Vec<Event>, Error> {
         let events = self.store.events(after, limit, filter).await;
-        let events = events.map_err(unavailable)?;
+        let unreadable = |error| unavailable(failed::EVENTS, error);
+        let events = events.map_err(unreadable)?;
         let events = events.iter().map(|event| event.to_event());
         events
             .collect::<Result<_, _>>()
-            .map_err(|error| unavailable(StoreError::failed(error)))
+            .map_err(|error| unreadable(StoreError::failed(error)))
     }
 
     /// A signed export of the events that pass the filter, up to the newest one there is now.
@@ -162,7 +167,8 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary
     /// file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
-        export(&self.store, filter, keys).await.map_err(unavailable)
+        let exported = export(&self.store, filter, keys).await;
+        exported.map_err(|error| unavailable(failed::EXPORT, error))
     }
 
     /// The policies that decide now.
@@ -204,23 +210,43 @@ impl<S: Store> LocalAuthority<S> {
 
     pub(crate) async fn record(&self, event: NewEvent) -> Result<(), Error> {
         let change = move |draft: &mut Draft<'_>| drop(draft.record(event));
-        self.commit(Vec::new(), change).await
+        self.commit(failed::POLICIES, Vec::new(), change).await
     }
 
+    /// Makes a change. `operation` is the text of the error when that fails.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
+        operation: &'static str,
         reads: Vec<CellKey>,
         change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.store
             .commit(self.clock.now(), reads, change)
             .await
-            .map_err(unavailable)
+            .map_err(|error| unavailable(operation, error))
     }
 }
 
-pub(crate) fn unavailable(error: StoreError) -> Error {
-    Failure::new(Code::ServerError, "the authority's store kept nothing")
+/// What an error says that the store failed at. A server answers callers with these texts, so they
+/// name no file and no host.
+pub(crate) mod failed {
+    pub(crate) const START: &str = "the authority's start could not be recorded";
+    pub(crate) const DECISION: &str =
+        "the decision could not be recorded, so the request is not decided";
+    pub(crate) const VERIFICATION: &str =
+        "the verification could not be recorded, so the permit is not verified";
+    pub(crate) const REVOCATION: &str =
+        "the revocation could not be recorded, so the permit is not revoked";
+    pub(crate) const PERMIT: &str = "the permit could not be read";
+    pub(crate) const EVENTS: &str = "the events could not be read";
+    pub(crate) const EXPORT: &str = "the events could not be exported";
+    pub(crate) const ARCHIVE: &str = "the old events could not be archived";
+    pub(crate) const POLICIES: &str = "the policies could not be recorded";
+}
+
+/// The error of an operation that the store failed at.
+pub(crate) fn unavailable(operation: &'static str, error: StoreError) -> Error {
+    Failure::new(Code::ServerError, operation)
         .with_source(error)
         .into()
 }

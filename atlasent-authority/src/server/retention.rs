@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::app::App;
 use crate::export::Bundle;
@@ -36,7 +36,7 @@ impl Retention {
 
     async fn archive<S: Store>(&self, app: &App<S>) {
         let keep = SignedDuration::try_from(self.keep).unwrap_or(SignedDuration::MAX);
-        let Ok(before) = Timestamp::now().checked_sub(keep) else {
+        let Ok(before) = app.authority.clock.now().checked_sub(keep) else {
             return;
         };
         let write = |first, last, bundle: &mut Bundle| self.write(first, last, bundle);

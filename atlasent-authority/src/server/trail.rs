@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::app::App;
 use super::body;
 use super::caller::ApiCaller;
-use super::problem::Problem;
+use super::problem::{Problem, log_outage};
 use crate::keys::Scope;
 use crate::store::{EventFilter, Store};
 
@@ -213,8 +213,12 @@ fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
 }
 
 fn unreadable(error: crate::store::StoreError) -> Problem {
-    tracing::error!(target: "atlasent", %error, "the events cannot be counted");
-    Problem::unavailable("STORE_UNAVAILABLE", "the trail cannot be read: try again")
+    let cause = error.to_string();
+    log_outage("events cannot be counted", "count events", Some(&cause));
+    Problem::unavailable(
+        "STORE_UNAVAILABLE",
+        "the events could not be counted: try again",
+    )
 }
 
 #[cfg(test)]

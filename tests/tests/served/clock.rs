@@ -10,7 +10,7 @@ use crate::support::{Served, Time, deploy, ms, policies, server, token_of};
 const TTL: i64 = 60;
 
 async fn start(time: &Time) -> Served {
-    let authority = LocalAuthority::builder(policies()).clock(time.stepping(0));
+    let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let authority = authority.permit_ttl(ms(60_000)).build().await.unwrap();
     Served::of(server(authority)).await
 }

@@ -9,11 +9,13 @@ use crate::support::{Served, Time, asks, policies, server, with};
 
 /// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a second apart.
 async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
+    let time = Time::new();
     let authority = LocalAuthority::builder(policies())
         .store(store)
-        .clock(Time::new().stepping(1));
+        .clock(time.clock());
     let served = Served::of(server(authority.build().await.unwrap())).await;
-    for n in 0..count {
+    for (second, n) in (1..).zip(0..count) {
+        time.set(second);
         let action = if n % 2 == 0 { "drop" } else { "deploy" };
         let agent = json!({"actor_id": format!("bot {}", n % 3)});
         assert_eq!(

@@ -31,7 +31,8 @@ async fn a_good_permit_is_good_once() {
             "permit_hash",
             "reason",
             "timestamp",
-            "valid"
+            "valid",
+            "verified"
         ]
     );
     assert_eq!(json["decision"], "allow");
@@ -57,6 +58,7 @@ async fn a_good_permit_is_good_once() {
             "reason",
             "timestamp",
             "valid",
+            "verified",
             "verify_error_code"
         ]
     );
@@ -207,7 +209,7 @@ async fn no_permit_is_no() {
 async fn a_permit_that_waited_too_long_is_over() {
     let time = Time::new();
     let build = || {
-        let authority = LocalAuthority::builder(policies()).clock(time.stepping(0));
+        let authority = LocalAuthority::builder(policies()).clock(time.clock());
         authority.permit_ttl(Duration::from_secs(60)).build()
     };
     for (wait, valid) in [(59, true), (60, false), (1_000_000, false)] {

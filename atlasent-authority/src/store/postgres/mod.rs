@@ -98,7 +98,7 @@ impl PostgresStore {
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => {
-                        runtime.block_on(serve(&link, ready, jobs, read, called, key_calls))
+                        runtime.block_on(serve(&link, ready, jobs, read, called, key_calls));
                     }
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
