@@ -65,6 +65,10 @@ pub struct Settings {
     /// How many requests are answered at a time; 1,024 by default. Requests beyond that get 503.
     /// The places are shared out among the API keys: however many one key holds, another finds one.
     pub concurrency: usize,
+    /// How many connections are open at a time; 8,192 by default, and at most three quarters of the
+    /// files that the process may have open. For a new one beyond that, the connection that has
+    /// been idle for the longest time is closed.
+    pub connections: usize,
     /// How long a client may take to send the head of a request. 10 seconds by default.
     pub header_timeout: Duration,
     /// How long requests may go on when the server is told to stop. 10 seconds by default.
@@ -82,6 +86,7 @@ impl Default for Settings {
             export_timeout: Duration::from_secs(600),
             body_timeout: Duration::from_secs(5),
             concurrency: 1_024,
+            connections: 8_192,
             header_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),

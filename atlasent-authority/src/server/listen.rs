@@ -9,13 +9,14 @@ use std::{fs, io};
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::app::Settings;
+use super::connections::Connections;
 use super::refresh;
 use super::{Server, router};
 use crate::store::{RateCounter, Store};
@@ -147,6 +148,7 @@ async fn serve(
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let connections = Connections::new(settings.connections);
     /// The limits of a connection, whatever it runs over.
     macro_rules! limited {
         ($server:expr) => {{
@@ -168,10 +170,11 @@ async fn serve(
     }
     match certificate {
         Some(certificate) => {
-            let config = certificate.config.clone();
-            limited!(axum_server::from_tcp_rustls(listener, config)?)
+            // Below TLS, so that a handshake that does not end is idle, too.
+            let acceptor = RustlsAcceptor::new(certificate.config.clone()).acceptor(connections);
+            limited!(axum_server::from_tcp(listener)?.acceptor(acceptor))
         }
-        None => limited!(axum_server::from_tcp(listener)?),
+        None => limited!(axum_server::from_tcp(listener)?.acceptor(connections)),
     }
 }
 

@@ -12,6 +12,7 @@ mod answers;
 mod app;
 mod body;
 mod caller;
+mod connections;
 mod deadline;
 mod forwarded;
 mod gate;
