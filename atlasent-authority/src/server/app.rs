@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::admission::Places;
+use super::connections::possible;
 use super::key_book::KeyBook;
 use super::metrics::Metrics;
 use super::throttle::WrongKeys;
@@ -30,16 +31,22 @@ impl<S> App<S> {
             keys,
             signing,
             metrics: Metrics::new(),
-            places: Places::new(settings.concurrency),
+            places: places(&settings),
             wrong_keys: WrongKeys::new(),
             settings,
         }
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
-        self.places = Places::new(settings.concurrency);
+        self.places = places(&settings);
         self.settings = settings;
     }
+}
+
+/// As many places as there can be connections, at most: the requests of one key, which cannot take
+/// all places, then cannot take all connections either.
+fn places(settings: &Settings) -> Places {
+    Places::new(settings.concurrency.min(possible(settings.connections)))
 }
 
 /// The limits of a server, and whom it believes.

@@ -50,9 +50,8 @@ impl Connections {
     /// At most `limit` connections at a time, or three quarters of the files that the process may
     /// have open, if that is less: the rest is for the store.
     pub(super) fn new(limit: usize) -> Self {
-        let limit = open_files().map_or(limit, |files| limit.min(files / 4 * 3));
         Self {
-            limit: limit.max(1),
+            limit: possible(limit),
             open: Arc::default(),
         }
     }
@@ -282,6 +281,12 @@ impl HttpBody for TrackedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// How many of so many connections this process can have open.
+pub(super) fn possible(limit: usize) -> usize {
+    let limit = open_files().map_or(limit, |files| limit.min(files / 4 * 3));
+    limit.max(1)
 }
 
 /// How many files this process may have open, where the system tells.
