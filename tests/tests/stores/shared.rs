@@ -114,7 +114,7 @@ async fn counts_of_past_minutes_are_forgotten() {
     store.count_call("a", 3).await.unwrap();
     assert_eq!(
         medium.sql("SELECT count(*) FROM atlasent_calls").await,
-        ["1", "2"]
+        ["1"]
     );
 }
 
@@ -240,7 +240,7 @@ async fn of_many_that_start_at_once_one_makes_the_tables() {
     assert_eq!(intact(&medium.open().await).await, 16);
     assert_eq!(
         medium.sql("SELECT version FROM atlasent_schema").await,
-        ["1"]
+        ["1", "2"]
     );
 }
 
