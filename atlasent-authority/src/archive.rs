@@ -2,12 +2,12 @@
 
 use std::io;
 
-use atlasent::{Code, Error, Failure};
+use atlasent::Error;
 use jiff::Timestamp;
 
 use crate::chain::NewEvent;
 use crate::export::Bundle;
-use crate::local::{LocalAuthority, unreadable};
+use crate::local::{LocalAuthority, failed, unavailable};
 use crate::signing::KeyRing;
 use crate::store::{Draft, EventFilter, Store, StoreError};
 
@@ -86,9 +86,9 @@ impl<S: Store> LocalAuthority<S> {
         let old = EventFilter::default()
             .until(last_moment)
             .through(through.unwrap_or(u64::MAX));
-        let dropped = self.store.status().await.map_err(unreadable)?.dropped;
+        let dropped = self.store.status().await.map_err(unarchived)?.dropped;
         // The chain has no gaps, and its time never runs backwards: what is old stands at its beginning.
-        let count = self.store.count_events(&old).await.map_err(unreadable)?;
+        let count = self.store.count_events(&old).await.map_err(unarchived)?;
         if count == 0 {
             return Ok(None);
         }
@@ -125,7 +125,7 @@ impl<S: Store> LocalAuthority<S> {
             draft.record(event);
             draft.drop_events(last);
         };
-        self.commit(Vec::new(), change).await?;
+        self.commit(failed::ARCHIVE, Vec::new(), change).await?;
         Ok(archived)
     }
 }
@@ -139,7 +139,9 @@ pub(crate) struct Old {
 
 /// The error for a bundle that was not kept, so that its events stay in the store.
 pub(crate) fn not_kept(error: io::Error) -> Error {
-    Failure::new(Code::ServerError, "the bundle of old events was not kept")
-        .with_source(StoreError::failed(error))
-        .into()
+    unarchived(StoreError::failed(error))
+}
+
+fn unarchived(error: StoreError) -> Error {
+    unavailable(failed::ARCHIVE, error)
 }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::current::CurrentPolicies;
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
 use crate::record;
 use crate::replay;
@@ -131,7 +131,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             draft.set_org_id(&org_id);
             drop(draft.record(loaded));
         };
-        authority.commit(Vec::new(), start).await?;
+        authority.commit(failed::START, Vec::new(), start).await?;
         Ok(authority)
     }
 }

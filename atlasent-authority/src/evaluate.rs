@@ -14,7 +14,7 @@ use crate::chain::{NewEvent, format_time};
 use crate::current::CurrentPolicies;
 use crate::fields;
 use crate::ledger::{Grant, PermitEntry};
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
 use crate::policy::{Policies, Verdict};
@@ -96,7 +96,10 @@ impl<S: Store> LocalAuthority<S> {
                 repeat.permit = earlier;
             }
             let reads = change.reads();
-            match self.commit(reads, move |draft| change.run(draft)).await? {
+            match self
+                .commit(failed::DECISION, reads, move |draft| change.run(draft))
+                .await?
+            {
                 Outcome::First(evaluation) => return Ok(Answer::First(*evaluation)),
                 Outcome::Conflict => return Ok(Answer::Conflict),
                 Outcome::Repeated(replay) => {

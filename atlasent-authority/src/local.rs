@@ -103,7 +103,8 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary
     /// file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
-        export(&self.store, filter, keys).await.map_err(unreadable)
+        let exported = export(&self.store, filter, keys).await;
+        exported.map_err(|error| unavailable(failed::EXPORT, error))
     }
 
     /// The policies that decide now.
@@ -143,7 +144,7 @@ impl<S: Store> LocalAuthority<S> {
             draft.record(event);
             current.replace(replaced);
         };
-        let recorded = self.commit(Vec::new(), change).await;
+        let recorded = self.commit(failed::POLICIES, Vec::new(), change).await;
         // A change that was not kept may have run.
         if recorded.is_err() && self.policies.are(&new) {
             self.policies.replace(former);
@@ -168,29 +169,55 @@ impl<S: Store> LocalAuthority<S> {
 
     pub(crate) async fn record(&self, event: NewEvent) -> Result<(), Error> {
         let change = move |draft: &mut Draft<'_>| drop(draft.record(event));
-        self.commit(Vec::new(), change).await
+        self.commit(failed::POLICIES, Vec::new(), change).await
     }
 
+    /// Makes a change. `operation` is the text of the error when that fails.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
+        operation: &'static str,
         reads: Vec<CellKey>,
         change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.store
             .commit(self.clock.now(), reads, change)
             .await
-            .map_err(unavailable)
+            .map_err(|error| unavailable(operation, error))
     }
 }
 
+/// The error of events that could not be read.
 pub(crate) fn unreadable(error: StoreError) -> Error {
-    Failure::new(Code::ServerError, "the audit trail cannot be read")
-        .with_source(error)
-        .into()
+    unavailable(failed::EVENTS, error)
 }
 
-pub(crate) fn unavailable(error: StoreError) -> Error {
-    Failure::new(Code::ServerError, "the authority's store kept nothing")
+/// What an error says that the store failed at. A server answers callers with these texts, so they
+/// name no file and no host.
+pub(crate) mod failed {
+    pub(crate) const START: &str = "the authority's start could not be recorded";
+    pub(crate) const DECISION: &str =
+        "the decision could not be recorded, so the request is not decided";
+    pub(crate) const VERIFICATION: &str =
+        "the verification could not be recorded, so the permit is not verified";
+    pub(crate) const REVOCATION: &str =
+        "the revocation could not be recorded, so the permit is not revoked";
+    pub(crate) const PERMIT: &str = "the permit could not be read";
+    #[cfg(feature = "server")]
+    pub(crate) const BACKUP: &str = "the store could not be backed up";
+    pub(crate) const STOP: &str = "the stop could not be recorded, so it does not hold";
+    pub(crate) const LIFTING: &str = "the lifting could not be recorded, so the stop holds";
+    pub(crate) const STOPS: &str = "the stops could not be read";
+    #[cfg(feature = "server")]
+    pub(crate) const KEYS: &str = "the changes of API keys could not be recorded";
+    pub(crate) const EVENTS: &str = "the events could not be read";
+    pub(crate) const EXPORT: &str = "the events could not be exported";
+    pub(crate) const ARCHIVE: &str = "the old events could not be archived";
+    pub(crate) const POLICIES: &str = "the policies could not be recorded";
+}
+
+/// The error of an operation that the store failed at.
+pub(crate) fn unavailable(operation: &'static str, error: StoreError) -> Error {
+    Failure::new(Code::ServerError, operation)
         .with_source(error)
         .into()
 }

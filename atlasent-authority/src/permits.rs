@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use crate::caller::Caller;
 use crate::chain::format_time;
 use crate::ledger::{PermitEntry, Refusal};
-use crate::local::{LocalAuthority, unavailable};
+use crate::local::{LocalAuthority, failed, unavailable};
 use crate::permit_key::{PermitId, PermitKey};
 use crate::stops::Stops;
-use crate::store::{CellKey, Draft, Store};
+use crate::store::{CellKey, Draft, Store, StoreError};
 
 /// How many permits are read at a time.
 const AT_ONCE: usize = 1_000;
@@ -142,7 +142,7 @@ impl<S: Store> LocalAuthority<S> {
         let (mut position, mut more, mut is_over) = (u64::MAX, None, false);
         while !is_over {
             let permits = self.store.permits(position, AT_ONCE).await;
-            let permits = permits.map_err(unavailable)?;
+            let permits = permits.map_err(unread)?;
             is_over = permits.len() < AT_ONCE;
             for (key, entry) in permits {
                 position = entry.sequence;
@@ -224,20 +224,21 @@ impl<S: Store> LocalAuthority<S> {
         id: PermitId,
     ) -> Result<Option<(Look, PermitKey, PermitEntry)>, Error> {
         let environment = caller.attribution().environment;
-        let key = self.store.permit_key(id).await.map_err(unavailable)?;
+        let key = self.store.permit_key(id).await.map_err(unread)?;
         let Some(key) = key else {
             return Ok(None);
         };
         let look = move |draft: &mut Draft<'_>| (Look::new(draft), draft.permit(key).cloned());
         let reads = vec![CellKey::Permit(key), CellKey::Stops];
-        let (look, entry) = self.commit(reads, look).await?;
+        let (look, entry) = self.commit(failed::PERMIT, reads, look).await?;
         let entry = entry.filter(|entry| entry.grant.is_known_to(environment.as_deref()));
         Ok(entry.map(|entry| (look, key, entry)))
     }
 
     async fn look(&self) -> Result<Look, Error> {
         let look = |draft: &mut Draft<'_>| Look::new(draft);
-        self.commit(vec![CellKey::Stops], look).await
+        self.commit(failed::PERMIT, vec![CellKey::Stops], look)
+            .await
     }
 
     /// Why a permit would not be good, if it were verified now for what it was issued for.
@@ -299,4 +300,8 @@ impl Look {
         info.decision_id = PermitToken::new(entry.evaluation_id.clone()).ok();
         info
     }
+}
+
+fn unread(error: StoreError) -> Error {
+    unavailable(failed::PERMIT, error)
 }

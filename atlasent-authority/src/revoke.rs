@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::caller::{Attribution, Caller};
 use crate::ledger::{PermitEntry, PermitState};
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
 use crate::record;
@@ -83,7 +83,7 @@ impl<S: Store> LocalAuthority<S> {
                 move |draft: &mut Draft<'_>| revoke_one(draft, key, agent, attribution, reason);
             let mut reads = vec![CellKey::Permit(key)];
             reads.extend(agent.map(CellKey::Agent));
-            match self.commit(reads, change).await? {
+            match self.commit(failed::REVOCATION, reads, change).await? {
                 Ok(revoked) => return Ok(revoked),
                 Err(needed) => agent = Some(needed),
             }
@@ -163,7 +163,9 @@ impl<S: Store> LocalAuthority<S> {
             draft.keep_stops(stops);
             Some(sequence)
         };
-        let sequence = self.commit(vec![CellKey::Stops], change).await?;
+        let sequence = self
+            .commit(failed::REVOCATION, vec![CellKey::Stops], change)
+            .await?;
         sequence.ok_or_else(full)
     }
 
@@ -183,7 +185,7 @@ impl<S: Store> LocalAuthority<S> {
             })
         };
         let reads = vec![CellKey::Permit(key), CellKey::Stops];
-        let status = self.commit(reads, look).await?;
+        let status = self.commit(failed::PERMIT, reads, look).await?;
         Ok(status.unwrap_or_else(unknown))
     }
 }

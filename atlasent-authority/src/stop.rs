@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::caller::Caller;
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::record;
 use crate::revoke::full;
 use crate::stops::{Stop, StopScope};
@@ -87,7 +87,8 @@ impl<S: Store> LocalAuthority<S> {
             draft.keep_stops(stops);
             Ok(stop)
         };
-        self.commit(vec![CellKey::Stops], change).await?
+        self.commit(failed::STOP, vec![CellKey::Stops], change)
+            .await?
     }
 
     /// Lifts a stop. Returns it as it was, or none when no such stop holds.
@@ -118,7 +119,8 @@ impl<S: Store> LocalAuthority<S> {
             draft.keep_stops(stops);
             Some(lifted)
         };
-        self.commit(vec![CellKey::Stops], change).await
+        self.commit(failed::LIFTING, vec![CellKey::Stops], change)
+            .await
     }
 
     /// The stops that hold now, the oldest first.
@@ -131,6 +133,6 @@ impl<S: Store> LocalAuthority<S> {
             let now = draft.time();
             draft.stops().active(now).cloned().collect()
         };
-        self.commit(vec![CellKey::Stops], look).await
+        self.commit(failed::STOPS, vec![CellKey::Stops], look).await
     }
 }

@@ -12,7 +12,7 @@ use crate::chain::SealedEvent;
 use crate::current::CurrentPolicies;
 use crate::evaluate::Answer;
 use crate::ledger::{PermitEntry, PermitState, Refusal};
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
 use crate::record;
@@ -73,7 +73,10 @@ impl<S: Store> LocalAuthority<S> {
             };
             let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
             reads.extend(agent.map(CellKey::Agent));
-            match self.commit(reads, move |draft| change.run(draft)).await? {
+            match self
+                .commit(failed::VERIFICATION, reads, move |draft| change.run(draft))
+                .await?
+            {
                 Outcome::Needs(needed) => agent = Some(needed),
                 Outcome::Answered(event, result) => {
                     let mut verification = answer(result);

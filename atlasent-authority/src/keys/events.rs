@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ApiKey;
 use crate::chain::{NewEvent, format_time};
-use crate::local::LocalAuthority;
+use crate::local::{LocalAuthority, failed};
 use crate::store::{CellKey, Draft, Store};
 
 /// The keys that the chain has events of: whether each was revoked.
@@ -46,7 +46,8 @@ impl<S: Store> LocalAuthority<S> {
                 draft.keep_known_keys(known);
             }
         };
-        self.commit(vec![CellKey::ApiKeys], change).await
+        self.commit(failed::KEYS, vec![CellKey::ApiKeys], change)
+            .await
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::app::App;
 use super::caller::ApiCaller;
 use super::deadline::Deadline;
-use super::problem::Problem;
+use super::problem::{Problem, log_outage};
 use crate::chain::format_time;
 use crate::keys::Scope;
 use crate::store::Store;
@@ -91,8 +91,12 @@ pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response 
         Err(_) => None,
     };
     // Why, is in the log: this endpoint asks for no key.
-    let error = error.as_ref().map(tracing::field::display);
-    tracing::error!(target: "atlasent", error, "the store takes no changes");
+    let cause = error.map(|error| error.to_string());
+    log_outage(
+        "the store takes no changes",
+        "make a change",
+        cause.as_deref(),
+    );
     (
         StatusCode::SERVICE_UNAVAILABLE,
         "the store takes no changes\n",
@@ -126,7 +130,12 @@ impl<S: Store> App<S> {
         let deadline = Deadline::after(self.settings.request_timeout);
         let status = deadline.run(self.authority.store().status()).await?;
         status.map_err(|error| {
-            tracing::error!(target: "atlasent", %error, "the store does not answer");
+            let cause = error.to_string();
+            log_outage(
+                "the store does not answer",
+                "read the store's status",
+                Some(&cause),
+            );
             Problem::unavailable("STORE_UNAVAILABLE", "the store does not answer: try again")
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::Evaluation;
+use atlasent::{Evaluation, Verification};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -78,9 +78,20 @@ pub(super) async fn verify<S: Store>(
         let question = question::read_verify(&bytes, &client.key)?;
         let verification = app.authority.verify_for(client.caller(), &question).await?;
         app.metrics.verified(&verification);
-        Ok::<_, Problem>(verification)
+        Ok::<_, Problem>(Verified {
+            verified: verification.valid,
+            verification,
+        })
     };
     respond(answered.await, &client)
+}
+
+/// The answer to a verification. The first SDKs read `verified` (contract, part B).
+#[derive(Serialize)]
+struct Verified {
+    #[serde(flatten)]
+    verification: Verification,
+    verified: bool,
 }
 
 /// `POST /v1-revoke-permit`
@@ -148,6 +159,10 @@ pub(super) async fn decide<S: Store>(
     };
     if request.options.request_id.is_none() {
         evaluation.request_id = Some(client.request_id.clone());
+    }
+    if !evaluation.decision.is_allow() {
+        // The id of the refusal, which is no token and opens nothing (contract, part B).
+        evaluation.decision_id = Some(uuid::Uuid::new_v4().to_string());
     }
     // It names files and the attributes that policies read: for callers that ask for it.
     if request.options.explain != Some(true) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::admission::Places;
+use super::connections::possible;
 use super::key_book::KeyBook;
 use super::metrics::Metrics;
 use super::reading::Readers;
@@ -32,7 +33,7 @@ impl<S> App<S> {
             keys,
             signing,
             metrics: Metrics::new(),
-            places: Places::new(settings.concurrency),
+            places: places(&settings),
             wrong_keys: WrongKeys::new(),
             readers: Readers::new(settings.concurrency),
             settings,
@@ -40,10 +41,16 @@ impl<S> App<S> {
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
-        self.places = Places::new(settings.concurrency);
+        self.places = places(&settings);
         self.readers = Readers::new(settings.concurrency);
         self.settings = settings;
     }
+}
+
+/// As many places as there can be connections, at most: the requests of one key, which cannot take
+/// all places, then cannot take all connections either.
+fn places(settings: &Settings) -> Places {
+    Places::new(settings.concurrency.min(possible(settings.connections)))
 }
 
 /// The limits of a server, and whom it believes.
@@ -69,6 +76,10 @@ pub struct Settings {
     /// How many requests are answered at a time; 1,024 by default. Requests beyond that get 503.
     /// The places are shared out among the API keys: however many one key holds, another finds one.
     pub concurrency: usize,
+    /// How many connections are open at a time; 8,192 by default, and at most three quarters of the
+    /// files that the process may have open. For a new one beyond that, the connection that has
+    /// been idle for the longest time is closed.
+    pub connections: usize,
     /// How long a client may take to send the head of a request. 10 seconds by default.
     pub header_timeout: Duration,
     /// How long requests may go on when the server is told to stop. 10 seconds by default.
@@ -86,6 +97,7 @@ impl Default for Settings {
             export_timeout: Duration::from_secs(600),
             body_timeout: Duration::from_secs(5),
             concurrency: 1_024,
+            connections: 8_192,
             header_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),

@@ -12,7 +12,7 @@ use super::app::App;
 use super::caller::ApiCaller;
 use super::problem::Problem;
 use crate::keys::Scope;
-use crate::local::unavailable;
+use crate::local::{failed, unavailable};
 use crate::store::{Store, StoreError};
 
 /// Answers `POST /v1/store/backup` to the holder of a key with the scope `audit.export`: the bytes of a store's file, of one
@@ -54,11 +54,11 @@ async fn copy<S: Store>(
             StoreError::Unsupported(why) => {
                 Problem::new(StatusCode::NOT_IMPLEMENTED, "BACKUP_UNSUPPORTED", why)
             }
-            error => Problem::from(unavailable(error)),
+            error => Problem::from(unavailable(failed::BACKUP, error)),
         })?;
     let length = file
         .metadata()
-        .map_err(|error| unavailable(StoreError::failed(error)))?;
+        .map_err(|error| unavailable(failed::BACKUP, StoreError::failed(error)))?;
     let length = length.len();
     tracing::info!(target: "atlasent", bytes = length, key_id = client.key.key_id, "the store was backed up");
     Ok((file.take(length), length))

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::problem::Problem;
+use super::problem::{Problem, log_outage};
 
 /// A time limit, and when it is over.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Deadline {
         match tokio::time::timeout_at(self.at, answering).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => {
-                tracing::error!(target: "atlasent", "a request ended in a panic");
+                log_outage("a request ended in a panic", "answer a request", None);
                 Err(Problem::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "INTERNAL_ERROR",

@@ -10,7 +10,7 @@ use super::app::App;
 use super::caller::ApiCaller;
 use super::problem::Problem;
 use crate::keys::Scope;
-use crate::local::unavailable;
+use crate::local::unreadable;
 use crate::signing::signed_head;
 use crate::store::Store;
 
@@ -22,7 +22,7 @@ pub(super) async fn signed<S: Store>(
     let answer = async {
         client.may(Scope::AuditRead)?;
         let head = signed_head(app.authority.store(), &app.signing).await;
-        Ok::<_, Problem>(head.map_err(unavailable)?)
+        Ok::<_, Problem>(head.map_err(unreadable)?)
     };
     match answer.await {
         Ok(head) => Json(head).into_response(),

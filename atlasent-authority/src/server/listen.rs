@@ -1,6 +1,6 @@
 //! The socket: with or without TLS, with limits, and closed in good order.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,16 +9,19 @@ use std::{fs, io};
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
 
 use super::app::Settings;
+use super::connections::{Connections, Tracked, TrackedService};
 use super::refresh;
 use super::remember;
-use super::stall::StallLimit;
+use super::stall::{StallLimit, Stalling};
 use super::{Server, router};
 use crate::store::{RateCounter, Store};
 
@@ -153,6 +156,27 @@ impl<S: Store> std::fmt::Debug for Listening<S> {
     }
 }
 
+/// What holds for a connection, whatever runs over it: how many may be open, and how long a client
+/// may take nothing of its answer.
+#[derive(Clone, Debug)]
+struct Limits {
+    connections: Connections,
+    stalls: StallLimit,
+}
+
+impl<S> Accept<TcpStream, S> for Limits {
+    type Stream = Stalling<Tracked>;
+    type Service = TrackedService<S>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = self.connections.accept(stream, service).into_inner();
+        ready(
+            accepted.and_then(|(stream, service)| self.stalls.accept(stream, service).into_inner()),
+        )
+    }
+}
+
 async fn serve(
     listener: TcpListener,
     router: Router,
@@ -180,14 +204,17 @@ async fn serve(
             server.serve(service).await
         }};
     }
-    let stalls = StallLimit(settings.request_timeout.min(settings.export_timeout));
+    let limits = Limits {
+        connections: Connections::new(settings.connections),
+        stalls: StallLimit(settings.request_timeout.min(settings.export_timeout)),
+    };
     match certificate {
         Some(certificate) => {
-            let config = certificate.config.clone();
-            let server = axum_server::from_tcp_rustls(listener, config)?;
-            limited!(server.map(|tls| tls.acceptor(stalls)))
+            // Below TLS, so that a handshake that does not end is idle, too.
+            let acceptor = RustlsAcceptor::new(certificate.config.clone()).acceptor(limits);
+            limited!(axum_server::from_tcp(listener)?.acceptor(acceptor))
         }
-        None => limited!(axum_server::from_tcp(listener)?.acceptor(stalls)),
+        None => limited!(axum_server::from_tcp(listener)?.acceptor(limits)),
     }
 }
 

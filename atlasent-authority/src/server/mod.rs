@@ -14,6 +14,7 @@ mod backups;
 mod batch;
 mod body;
 mod caller;
+mod connections;
 mod deadline;
 mod forwarded;
 mod gate;

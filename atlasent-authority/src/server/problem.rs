@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::log_limit::OUTAGES;
 use super::request_id::REQUEST_ID;
 use crate::store::StoreError;
 
@@ -102,15 +103,17 @@ impl Problem {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused(pub(super) &'static str);
 
-/// What kept the authority from answering. Why, is for the log: it may name files and hosts.
+/// What kept the authority from answering: the operation that failed. Why it failed is for the log,
+/// since that may name files and hosts.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match &error {
             Error::Invalid(_) => Self::invalid(error.to_string()),
-            _ => {
+            Error::Failed(failure) => {
+                let operation = failure.message().to_owned();
                 let source = std::error::Error::source(&error);
                 let cause = source.map(ToString::to_string);
-                tracing::error!(target: "atlasent", error = %error, cause, "a request has no answer");
+                log_outage("the authority's store fails", &operation, cause.as_deref());
                 if let Some(StoreError::Incomplete(_)) =
                     source.and_then(|source| source.downcast_ref())
                 {
@@ -120,11 +123,35 @@ impl From<Error> for Problem {
                         "the audit trail lacks events, so nothing was signed: the server's log names them",
                     );
                 }
-                Self::unavailable(
-                    "STORE_UNAVAILABLE",
-                    "the decision could not be recorded, so there is none: try again",
-                )
+                Self::unavailable("STORE_UNAVAILABLE", format!("{operation}: try again"))
+            }
+            _ => {
+                log_outage("the authority refuses to answer", &error.to_string(), None);
+                Self::unavailable("STORE_UNAVAILABLE", "the request has no answer: try again")
             }
         }
+    }
+}
+
+/// Logs why a request has no answer: one line a second for each kind, however many requests fail.
+pub(super) fn log_outage(kind: &'static str, operation: &str, cause: Option<&str>) {
+    if let Some(suppressed) = OUTAGES.admit(kind) {
+        tracing::error!(target: "atlasent", operation, cause, suppressed, "{kind}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atlasent::{Code, Failure};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_operation_and_not_its_cause() {
+        let failure = Failure::new(Code::ServerError, "the events could not be read");
+        let failure = failure.with_source(std::io::Error::other("/var/lib/hunter2 is gone"));
+        let problem = Problem::from(Error::from(failure));
+        assert_eq!(problem.message, "the events could not be read: try again");
+        assert_eq!(problem.code, "STORE_UNAVAILABLE");
     }
 }

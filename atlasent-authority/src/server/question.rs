@@ -5,6 +5,7 @@ use atlasent::{
     VerifyRequest, execution_hash_of_text,
 };
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::body;
@@ -88,6 +89,7 @@ impl Evaluate {
 #[derive(Deserialize)]
 struct WireVerify {
     permit_token: Option<String>,
+    decision_id: Option<Value>,
     action_type: Option<String>,
     action: Option<String>,
     actor_id: Option<String>,
@@ -103,7 +105,12 @@ struct WireVerify {
 pub(super) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, Problem> {
     let wire: WireVerify = body::parse(bytes)?;
     body::check_key(wire.api_key.as_deref(), key)?;
-    let mut request = VerifyRequest::new(PermitToken::new(wire.permit_token.unwrap_or_default())?);
+    // The first SDKs know the token as `decision_id`. Beside a token it means nothing.
+    let token = match (wire.permit_token, &wire.decision_id) {
+        (None, Some(Value::String(id))) => id.clone(),
+        (token, _) => token.unwrap_or_default(),
+    };
+    let mut request = VerifyRequest::new(PermitToken::new(token)?);
     let action = either("action_type", wire.action_type, "action", wire.action)?;
     let agent = either("actor_id", wire.actor_id, "agent", wire.agent)?;
     // Empty means "not restated".

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 
 use super::app::App;
-use super::problem::Problem;
+use super::problem::{Problem, log_outage};
 use crate::keys::ApiKey;
 use crate::store::RateCounter;
 
@@ -29,7 +29,11 @@ impl Rate {
         let minute = now.div_euclid(60);
         let counted = (app.authority.store).count_call(&key.key_id, minute).await;
         let used = counted.map_err(|error| {
-            tracing::error!(target: "atlasent", %error, "a call cannot be counted");
+            log_outage(
+                "calls cannot be counted",
+                "count a call",
+                Some(&error.to_string()),
+            );
             Problem::unavailable(
                 "STORE_UNAVAILABLE",
                 "the call could not be counted, so it is not answered: try again",

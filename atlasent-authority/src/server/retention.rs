@@ -40,7 +40,7 @@ impl Retention {
     /// Archives a stretch of old events. Returns whether there may be others.
     async fn archive<S: Store>(&self, app: &Arc<App<S>>) -> bool {
         let keep = SignedDuration::try_from(self.keep).unwrap_or(SignedDuration::MAX);
-        let Ok(before) = Timestamp::now().checked_sub(keep) else {
+        let Ok(before) = app.authority.clock.now().checked_sub(keep) else {
             return false;
         };
         match self.archive_before(before, app).await {

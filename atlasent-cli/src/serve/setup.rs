@@ -131,7 +131,7 @@ fn given_key(variable: &str) -> Result<ApiKey, Failure> {
         ))
     })?;
     ApiKey::parse(&SecretString::from(text))
-        .map_err(|error| Failure::misuse(format!("`--api-key-env`: the value of {name} {error}")))
+        .map_err(|error| Failure::misuse(format!("`--api-key-env`: {name} holds {error}")))
 }
 
 fn write_examples(folder: &Path) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -32,6 +32,8 @@ const COMMANDS: [&[&str]; 27] = [
     &["token", "inspect"],
     &["token", "provision"],
     &["audit", "head"],
+    &["stop"],
+    &["resume"],
     &["store"],
     &["store", "check"],
     &["store", "backup"],

@@ -165,6 +165,12 @@ fn a_start_that_cannot_be_says_why() {
         said.contains("holds no API key") && !said.contains("hunter2"),
         "{said}"
     );
+    let said = run(&with_key, Some("ask_live_hunter2"));
+    assert!(
+        said.contains("could be guessed") && said.contains("openssl rand -hex 32"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"), "{said}");
     assert!(run(&["--store", "paper"], None).contains("use `memory`, `redb`"));
     assert!(run(&["--policies", "/nowhere"], None).contains("/nowhere"));
     assert!(run(&["--permit-ttl", "0"], None).contains("--permit-ttl"));

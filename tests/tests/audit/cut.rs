@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use atlasent_authority::{
-    CellKey, Draft, EventFilter, KeyRing, LocalAuthority, MemoryStore, NewEvent, SealedEvent,
-    Store, StoreError, StoreStatus, export,
+    CellKey, Draft, EventFilter, KeyRing, LocalAuthority, MemoryStore, NewEvent, PermitEntry,
+    PermitId, PermitKey, SealedEvent, Store, StoreError, StoreStatus, export,
 };
 use jiff::Timestamp;
 
@@ -41,8 +41,16 @@ impl Store for Cut {
         Ok(self.events(0, usize::MAX, filter).await?.len() as u64)
     }
 
-    async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        self.store.count_call(counter, minute).await
+    async fn permits(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+        self.store.permits(before, limit).await
+    }
+
+    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
+        self.store.permit_key(id).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -95,6 +95,7 @@ async fn a_refusal_has_exactly_its_fields_and_no_token() {
         let mut expected = vec![
             "audit_hash",
             "decision",
+            "decision_id",
             "denial",
             "deny_code",
             "deny_reason",

@@ -80,8 +80,8 @@ async fn an_export_of_a_stretch_verifies_and_one_of_a_kind_is_signed() {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let served = Served::of(server(authority.build().await.unwrap())).await;
-    for n in 0..10 {
-        time.set(n as i64 + 1);
+    for (second, n) in (1..).zip(0..10) {
+        time.set(second);
         served.evaluate(&asks(["deploy", "drop"][n % 2])).await;
     }
     let keys = keys(&served).await;

@@ -220,3 +220,104 @@ async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
         assert_eq!(served.count("permit.verified").await, 1);
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_missing_names_the_operation_that_failed() {
+    let (served, trouble) = start().await;
+    let body = with(deploy(), &json!({"decision_id": "x"}));
+    for (method, target, call, message) in [
+        (
+            Method::POST,
+            "/v1-evaluate",
+            Call::Commit,
+            "the decision could not be recorded",
+        ),
+        (
+            Method::POST,
+            "/v1-evaluate-stream",
+            Call::Commit,
+            "the decision could not be recorded",
+        ),
+        (
+            Method::POST,
+            "/v1-verify-permit",
+            Call::Commit,
+            "the verification could not be recorded",
+        ),
+        (
+            Method::POST,
+            "/v1-revoke-permit",
+            Call::Commit,
+            "the revocation could not be recorded",
+        ),
+        (
+            Method::GET,
+            "/v1-audit/events",
+            Call::Events,
+            "the events could not be read",
+        ),
+        (
+            Method::GET,
+            "/v1-audit/events",
+            Call::Total,
+            "the events could not be counted",
+        ),
+        (
+            Method::POST,
+            "/v1-audit/exports",
+            Call::Events,
+            "the events could not be exported",
+        ),
+        (
+            Method::POST,
+            "/v1-evaluate",
+            Call::Count,
+            "the call could not be counted",
+        ),
+    ] {
+        trouble.lies_ahead(call, Fault::Fails, When::Before, 0);
+        let request = crate::support::keyed(served.bare(method, target));
+        let answer = Answer::of(request.body(body.to_string())).await;
+        is_trouble(&answer, Fault::Fails, target);
+        let said = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(said.starts_with(message), "{target}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_has_an_id_that_opens_nothing() {
+    let served = Served::start().await;
+    let mut ids = Vec::new();
+    for action in ["release", "migrate", "drop", "unheard-of"] {
+        for _ in 0..2 {
+            let refused = served.evaluate(&asks(action)).await.json();
+            assert!(refused.get("permit_token").is_none(), "{refused}");
+            ids.push(refused["decision_id"].as_str().unwrap().to_owned());
+        }
+        let stream = served.post("/v1-evaluate-stream", &asks(action)).await.text;
+        let data = stream.lines().find_map(|line| line.strip_prefix("data: "));
+        let refused: serde_json::Value = serde_json::from_str(data.unwrap()).unwrap();
+        assert!(refused.get("permit_token").is_none(), "{refused}");
+        ids.push(refused["decision_id"].as_str().unwrap().to_owned());
+    }
+    for id in &ids {
+        let verified = served.verify(&json!({"permit_token": id})).await.json();
+        assert_eq!(verified["outcome"], "permit_not_found");
+        let body = json!({"decision_id": id});
+        let revoked = served.post("/v1-revoke-permit", &body).await.json();
+        assert_eq!(revoked["revoked"], false);
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 12, "each is fresh");
+    // A question about an allow mints nothing, and so has no id that could be taken for a token.
+    let shadow = with(deploy(), &json!({"shadow": true}));
+    assert!(
+        served
+            .evaluate(&shadow)
+            .await
+            .json()
+            .get("decision_id")
+            .is_none()
+    );
+}

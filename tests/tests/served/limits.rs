@@ -161,6 +161,33 @@ async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
 }
 
 #[tokio::test]
+async fn a_flood_of_slow_heads_keeps_nobody_out() {
+    let served = start(|settings| settings.connections = 40).await;
+    // A request that is under way survives the flood.
+    let mut under_way = waiting(&served).await;
+    let mut silent = Vec::new();
+    for n in 0..200 {
+        let mut socket = TcpStream::connect(served.address).await.unwrap();
+        let begun = "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nx-slow: ";
+        // One that was closed meanwhile cannot be written to.
+        let _ = socket.write_all(begun.as_bytes()).await;
+        silent.push(socket);
+        if n % 10 == 0 {
+            let answer = timeout(ms(5_000), served.evaluate(&deploy())).await;
+            assert_eq!(answer.unwrap().status, 200);
+        }
+    }
+    // The first of them made room long before the time of a head is over.
+    let mut oldest = silent.swap_remove(0);
+    let closed = timeout(ms(5_000), oldest.read(&mut [0; 8])).await.unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    let body = deploy().to_string();
+    under_way.write_all(body.as_bytes()).await.unwrap();
+    let answer = rest(under_way).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let served = start(|settings| settings.header_timeout = ms(200)).await;
     for begun in [

@@ -11,6 +11,14 @@ async fn the_first_clients_are_understood() {
     let token = token_of(&served.evaluate(&body).await);
     let question = json!({"decision_id": "ignored", "permit_token": token, "action": "deploy", "agent": AGENT, "api_key": KEY});
     assert_eq!(served.verify(&question).await.json()["valid"], true);
+    // Version 1.4.1 of the Python SDK and the one for Go know the token by one name.
+    let token = token_of(&served.evaluate(&body).await);
+    let question = json!({"decision_id": token, "action": "deploy", "agent": AGENT, "context": {}, "api_key": KEY});
+    let verified = served.verify(&question).await.json();
+    assert_eq!(
+        (&verified["verified"], &verified["outcome"]),
+        (&json!(true), &json!("allow"))
+    );
     let event = served.events().await.remove(1);
     assert_eq!(event["actor_id"], AGENT);
     assert_eq!(event["payload"]["action_type"], "deploy");

@@ -1,11 +1,12 @@
 //! How often a key may call, and what every answer says of that.
 
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, MemoryStore};
+use atlasent_authority::{KeyRing, LocalAuthority, MemoryStore};
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, KEY, Served, asks, deploy, keyed, memory, stored};
+use crate::support::{Answer, KEY, Served, Time, asks, deploy, keyed, memory, policies, stored};
 
 const OTHER: &str = "ask_test_the-other";
 
@@ -54,7 +55,7 @@ async fn a_key_is_good_for_so_many_calls_a_minute() {
     for (n, answer) in answers.iter().enumerate() {
         let [limit, remaining, reset] = rate(answer).unwrap();
         assert_eq!((limit, remaining), (3, [2, 1, 0, 0, 0][n]));
-        let left = reset - jiff::Timestamp::now().as_second();
+        let left = reset - Timestamp::now().as_second();
         assert!((-1..=60).contains(&left), "{left}");
         if n < 3 {
             assert_eq!(answer.status, 200);
@@ -113,4 +114,31 @@ async fn every_answer_to_a_known_key_tells_its_rate() {
             None
         );
     }
+}
+
+#[tokio::test]
+async fn rates_and_the_ends_of_keys_go_by_the_clock_of_the_authority() {
+    let time = Time::new();
+    let authority = LocalAuthority::builder(policies()).clock(time.clock());
+    let authority = authority.build().await.unwrap();
+    let mut key = stored(KEY);
+    key.rate_limit_per_minute = 2;
+    key.expires_at = Some(Timestamp::from_second(Time::NOON + 3_600).unwrap());
+    let ring = KeyRing::in_memory().unwrap();
+    let served = Served::of(Server::new(authority, KeyBook::of([key]), ring)).await;
+    let ask = async |second| {
+        time.set(second);
+        served.evaluate(&deploy()).await
+    };
+    for second in [10, 59] {
+        let answer = ask(second).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(rate(&answer).unwrap()[2], Time::NOON + 60);
+    }
+    let refused = ask(50).await;
+    refused.is_problem(429, "RATE_LIMITED");
+    assert_eq!(refused.header("retry-after"), Some("10"));
+    assert_eq!(ask(60).await.status, 200);
+    assert_eq!(ask(3_599).await.status, 200);
+    ask(3_600).await.is_problem(401, "INVALID_API_KEY");
 }

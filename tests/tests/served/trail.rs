@@ -14,8 +14,8 @@ async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
         .store(store)
         .clock(time.clock());
     let served = Served::of(server(authority.build().await.unwrap())).await;
-    for n in 0..count {
-        time.set(n as i64 + 1);
+    for (second, n) in (1..).zip(0..count) {
+        time.set(second);
         let action = if n % 2 == 0 { "drop" } else { "deploy" };
         let agent = json!({"actor_id": format!("bot {}", n % 3)});
         assert_eq!(

@@ -31,7 +31,8 @@ async fn a_good_permit_is_good_once() {
             "permit_hash",
             "reason",
             "timestamp",
-            "valid"
+            "valid",
+            "verified"
         ]
     );
     assert_eq!(json["decision"], "allow");
@@ -57,6 +58,7 @@ async fn a_good_permit_is_good_once() {
             "reason",
             "timestamp",
             "valid",
+            "verified",
             "verify_error_code"
         ]
     );

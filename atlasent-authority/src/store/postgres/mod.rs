@@ -117,7 +117,7 @@ impl PostgresStore {
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => {
-                        runtime.block_on(serve(&link, ready, jobs, read, asked, called, key_calls))
+                        runtime.block_on(serve(&link, ready, jobs, read, asked, called, key_calls));
                     }
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
