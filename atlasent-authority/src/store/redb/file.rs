@@ -1,14 +1,14 @@
 //! The open file, what is in a new one, and what to do about one that fails.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use redb::backends::FileBackend;
 use redb::{Database, ReadableTable};
 
 use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, json};
 use crate::chain::ChainHead;
-use crate::files::private;
+use crate::files::open_or_create;
 use crate::store::StoreError;
 
 /// How much of the file is in memory at most, in bytes.
@@ -73,9 +73,10 @@ impl File {
 
 pub(super) fn open_file(path: &Path) -> Result<Database, redb::Error> {
     // An empty file is a new store.
-    let mut options = OpenOptions::new();
-    private(options.write(true).create(true).truncate(false)).open(path)?;
-    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    let file = open_or_create(path)?;
+    let database = Database::builder()
+        .set_cache_size(CACHE)
+        .create_with_backend(FileBackend::new(file)?)?;
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(META)?;
