@@ -13,6 +13,7 @@ mod gate;
 mod key_book;
 mod listen;
 mod metrics;
+mod policy_folder;
 mod problem;
 mod question;
 mod reading;
@@ -33,7 +34,7 @@ use app::App;
 pub use app::Settings;
 pub use key_book::{KeyBook, KeyBookError};
 pub use listen::{Listening, ServeError, TlsFiles};
-pub use reload::PolicyFolder;
+pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
 
 use crate::local::LocalAuthority;
