@@ -133,6 +133,36 @@ impl KeyRing {
         Self::with(Some(folder.into()), active, Vec::new())
     }
 
+    /// The public keys of a folder, the active one last, without creating or changing anything.
+    /// The active key is the folder's, or the one in the file `given`. Empty when neither exists.
+    ///
+    /// ```
+    /// use atlasent_authority::KeyRing;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// assert!(KeyRing::list(folder.path(), None)?.is_empty());
+    /// let ring = KeyRing::open(folder.path())?;
+    /// assert_eq!(KeyRing::list(folder.path(), None)?, ring.public_keys());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError`], also when the file `given` does not exist.
+    pub fn list(folder: &Path, given: Option<&Path>) -> Result<Vec<PublicKey>, SigningKeyError> {
+        let known = read_public(&folder.join(PUBLIC))?;
+        let active = match given {
+            Some(path) => {
+                Some(read_key(path)?.ok_or_else(|| failed(path, ErrorKind::NotFound.into()))?)
+            }
+            None => read_key(&folder.join(ACTIVE))?,
+        };
+        match active {
+            Some(active) => Ok(Self::with(None, active, known)?.public),
+            None => Ok(known),
+        }
+    }
+
     /// The ring with a new key that signs from now on.
     ///
     /// # Errors
