@@ -9,6 +9,7 @@ mod audit;
 mod cli;
 mod completions;
 mod data;
+mod duration;
 mod evaluate;
 mod exit;
 mod json;
