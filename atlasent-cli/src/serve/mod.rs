@@ -34,7 +34,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
-    /// How long changed policies stay unchanged before they decide; with a manifest `policies.sha256` in the folder, at once
+    /// How long changed policies wait for further changes, unless their manifest matches
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     policy_settle: Duration,
 
