@@ -1,73 +1,156 @@
 //! Files for their owner alone, which are whole as soon as they have their name.
+//!
+//! Root runs `atlasent key` in a folder that belongs to the server's user. That user may put a
+//! symbolic or a hard link there at any moment. So no file is created, opened for writing or
+//! given away through a link: the folder is opened once, each name is looked up in the open
+//! folder, and an owner is set on an open file that this process has created.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
+#[cfg(not(unix))]
+#[path = "files/other.rs"]
+mod folder;
+#[cfg(unix)]
+#[path = "files/unix.rs"]
+mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// What a file that is there already means to somebody who writes one.
+use folder::Folder;
+
+/// What happens to a file that exists already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Publish {
-    /// It is replaced.
+    /// Replaces the file.
     Over,
-    /// It stays, and nothing is written.
+    /// Keeps the file, and writes nothing.
     Unless,
 }
 
 /// Writes a file beside its place, and moves it there when it is durable.
 ///
+/// A link at the place is replaced, never followed. A new file belongs to the owner of the file
+/// that it replaces, else to the owner of the folder.
+///
 /// # Errors
 ///
-/// When it cannot be written; then its place is as it was. [`io::ErrorKind::AlreadyExists`] when it stays by
-/// [`Publish::Unless`].
+/// When the file cannot be written, or its folder is a link or can be written by everyone; then
+/// its place is as it was. [`io::ErrorKind::AlreadyExists`] when it stays by [`Publish::Unless`].
 pub(crate) fn publish(
     path: &Path,
     how: Publish,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let draft = path.with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
+    let (folder, name) = place(path)?;
+    let draft = Path::new(name).with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
+    let draft = draft.as_os_str();
     let written = (|| {
-        let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&draft)?;
-        give_to_owner_of(path, &draft);
+        let mut file = folder.create_new(draft, name)?;
         write(&mut file)?;
         file.sync_all()?;
         match how {
-            Publish::Over => fs::rename(&draft, path),
-            // A link, other than a new name, is refused where there is a file already.
-            Publish::Unless => fs::hard_link(&draft, path),
+            Publish::Over => folder.rename(draft, name),
+            // A link, other than a new name, is refused where a file exists already.
+            Publish::Unless => folder.link(draft, name),
         }
     })();
-    // After a rename it is not there any more.
-    let _ = fs::remove_file(&draft);
+    // After a rename the draft does not exist any more.
+    let _ = folder.remove(draft);
     written?;
     // The name in the folder has to last, too.
-    match path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    folder.sync()
 }
 
-/// Gives a new file to whoever has the one that it replaces, else the folder: root makes keys for a server that is not root.
-pub(crate) fn give_to_owner_of(place: &Path, file: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt, chown};
-        let folder = place
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let owner = fs::metadata(place).or_else(|_| fs::metadata(folder.unwrap_or(Path::new("."))));
-        // Who may not give files away has made one of their own.
-        if let Ok(owner) = owner {
-            let _ = chown(file, Some(owner.uid()), Some(owner.gid()));
+/// Opens a file for reading and writing, and creates it if it does not exist.
+///
+/// # Errors
+///
+/// When the place holds a link, a file with a second name, or anything but a file.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+    let (folder, name) = place(path)?;
+    // Another process may create or remove the file between the two attempts.
+    for _ in 0..8 {
+        match folder.create_new(name, name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+        match folder.open(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => return opened,
         }
     }
+    Err(io::Error::other(
+        "other processes create and remove it all the time",
+    ))
 }
 
-/// Nobody else may read what these options make.
-pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
+/// Opens a file to read and write it, which has to exist.
+///
+/// # Errors
+///
+/// When the place holds no file, or a link or something else than a regular file.
+#[cfg(feature = "redb")]
+pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
+    let (folder, name) = place(path)?;
+    folder.open(name)
+}
+
+/// Reads a file of at most `limit` bytes that the caller will write again, so it must not be
+/// another's: a link is refused.
+///
+/// # Errors
+///
+/// As [`open_or_create`]; when the file is larger.
+pub(crate) fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let (folder, name) = place(path)?;
+    bounded(folder.open_to_read(name)?, limit)
+}
+
+/// Reads a file of at most `limit` bytes, and tells what the system knows of the very file that
+/// was read. Follows links, which is how secrets are mounted. Never waits for the writer of a
+/// pipe.
+///
+/// # Errors
+///
+/// When the place holds no regular file, or a larger one.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, std::fs::Metadata)> {
+    let file = folder::open_to_read(path)?;
+    let metadata = file.metadata()?;
+    Ok((bounded(file, limit)?, metadata))
+}
+
+fn bounded(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    if !file.metadata()?.is_file() {
+        return Err(not_a_file());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it is larger than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "it is no regular file: remove it, or name another",
+    )
+}
+
+/// The open folder of a file, and the file's name in it.
+fn place(path: &Path) -> io::Result<(Folder, &OsStr)> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    Ok((Folder::at(folder.unwrap_or(Path::new(".")))?, name))
 }

@@ -7,11 +7,12 @@ use clap::Args;
 use etcetera::BaseStrategy;
 
 use crate::exit::Failure;
+use crate::output;
 
 /// Which folder; part of every command that works on an authority of this machine.
 #[derive(Args)]
 pub(crate) struct DataDir {
-    /// Where the store, the keys and the policies are [default: `atlasent` in the platform's data directory]
+    /// The data directory [default: `atlasent` in the platform's data directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -28,15 +29,47 @@ impl DataDir {
         Ok(strategy.data_dir().join("atlasent"))
     }
 
-    /// The folder, made if it is not there, for its owner alone.
+    /// The folder, which has to exist.
+    pub(crate) fn existing(&self) -> Result<PathBuf, Failure> {
+        resolved(&self.path()?)
+    }
+
+    /// The folder, created for its owner alone if it does not exist. A link that the operator names
+    /// is resolved here, once; links inside of the folder are refused later.
     pub(crate) fn make(&self) -> Result<PathBuf, Failure> {
         let path = self.path()?;
         make(&path)?;
-        Ok(path)
+        resolved(&path)
     }
 }
 
-/// Makes a folder that nobody else may look into.
+/// The folder that a path leads to, by its own name.
+pub(crate) fn resolved(path: &Path) -> Result<PathBuf, Failure> {
+    path.canonicalize().map_err(|error| {
+        Failure::misuse(format!(
+            "cannot open the folder `{}`: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// Says on standard error that the members of a group can replace what a folder holds. That is
+/// a warning and no failure: volumes of Kubernetes with `fsGroup` are like that. A folder that
+/// everyone can write is refused where it is used.
+pub(crate) fn warn_if_shared(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = fs::metadata(path)
+        && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o020 != 0
+    {
+        let shown = path.display();
+        output::say(
+            "warning",
+            &format!("the group of `{shown}` can replace its files: run `chmod g-w {shown}`"),
+        );
+    }
+}
+
+/// Creates a folder that only its owner may list.
 pub(crate) fn make(path: &Path) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

@@ -9,6 +9,7 @@ use atlasent_authority::{Explanation, Policies, check_fields, parse_amount};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::data::{self, DataDir};
 use crate::exit::Failure;
 use crate::json;
 use crate::output::{Output, harmless};
@@ -25,11 +26,14 @@ const MAX_CONTEXT_BYTES: usize = 1 << 20;
 
 An allow ends with exit code 0, any other decision with 1. Nothing is recorded, and no permit comes of it."#)]
 pub(crate) struct Evaluate {
-    /// The directory of the policies
+    /// The folder of the policies [default: `policies` in the data directory, as `serve` has it]
     #[arg(long, value_name = "DIR")]
-    policies: PathBuf,
+    policies: Option<PathBuf>,
 
-    /// The agent who asks
+    #[command(flatten)]
+    data: DataDir,
+
+    /// The agent that asks
     #[arg(long, value_name = "AGENT")]
     agent: String,
 
@@ -61,7 +65,11 @@ pub(crate) struct Evaluate {
 /// Asks, and explains the answer.
 pub(crate) fn run(arguments: &Evaluate) -> Result<Output, Failure> {
     let request = request(arguments)?;
-    let policies = policy::load(&arguments.policies)?;
+    let folder = match &arguments.policies {
+        Some(folder) => folder.clone(),
+        None => data::policy_folder(&arguments.data.path()?),
+    };
+    let policies = policy::load(&folder)?;
     let explanation = policies.explain(&request);
     let output = Output::new(if arguments.json {
         json::for_stdout(&as_json(&explanation, &policies).to_string())

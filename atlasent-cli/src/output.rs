@@ -34,7 +34,7 @@ impl Output {
     /// line.
     pub(crate) fn print(self) -> io::Result<()> {
         match write(&self.text) {
-            // Whoever reads has enough. That is no failure of the command.
+            // The reader has enough. That is no failure of the command.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             written => written?,
         }
@@ -45,9 +45,23 @@ impl Output {
     }
 }
 
+/// Whether standard output still has a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Reader {
+    /// The text was written.
+    Listening,
+    /// The other end of the pipe is closed, as by `head`. The command can end with success.
+    Gone,
+}
+
 /// Prints to standard output at once, for a command that goes on.
-pub(crate) fn tell(text: &str) -> Result<(), Failure> {
-    Output::new(text).print().map_err(Failure::unprintable)
+pub(crate) fn tell(text: &str) -> Result<Reader, Failure> {
+    match write(text) {
+        Ok(()) => Ok(Reader::Listening),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::unprintable(error)),
+    }
 }
 
 /// Whether a person is about to read standard output, rather than a program.

@@ -1,6 +1,6 @@
 //! API keys in a file beside the store, which commands change while the server runs.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::ApiKey;
-use crate::files::{Publish, give_to_owner_of, private, publish};
+use crate::files::{Publish, open_or_create, publish, read, read_own};
+
+/// The largest file of keys that is read, in bytes: some 100,000 keys.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The file of API keys. It holds digests, and nobody but its owner may read it.
 ///
@@ -31,9 +34,6 @@ use crate::files::{Publish, give_to_owner_of, private, publish};
 pub struct KeyFile {
     path: PathBuf,
 }
-
-/// The largest file that is read, in bytes: some 100,000 keys.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What tells one version of the file from another. Each change writes a new file, which has a
 /// number of its own even within one tick of the file system's clock.
@@ -86,7 +86,11 @@ impl KeyFile {
     ///
     /// When it cannot be read, or does not hold keys.
     pub fn load(&self) -> Result<Vec<ApiKey>, KeyFileError> {
-        match self.read() {
+        self.parse(read(&self.path, MAX_FILE_BYTES).map(|(text, _)| text))
+    }
+
+    fn parse(&self, text: io::Result<Vec<u8>>) -> Result<Vec<ApiKey>, KeyFileError> {
+        match text {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| KeyFileError::Unreadable {
                 path: self.name(),
                 why: error.to_string(),
@@ -132,29 +136,18 @@ impl KeyFile {
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<ApiKey>) -> T) -> Result<T, KeyFileError> {
         let failed = |error| self.failed(error);
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(false);
         let beside = self.path.with_added_extension("lock");
-        let lock = private(options).open(&beside).map_err(failed)?;
-        give_to_owner_of(&self.path, &beside);
+        let lock = open_or_create(&beside).map_err(|source| KeyFileError::Io {
+            path: beside.display().to_string(),
+            source,
+        })?;
         lock.lock().map_err(failed)?;
-        let mut keys = self.load()?;
+        // What is read here is written again, for the owner of the folder to read.
+        let mut keys = self.parse(read_own(&self.path, MAX_FILE_BYTES))?;
         let result = change(&mut keys);
         let text = serde_json::to_vec_pretty(&keys).map_err(|error| failed(error.into()))?;
         publish(&self.path, Publish::Over, |file| file.write_all(&text)).map_err(failed)?;
         Ok(result)
-    }
-
-    fn read(&self) -> io::Result<Vec<u8>> {
-        let metadata = fs::metadata(&self.path)?;
-        // A pipe would block for ever.
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if metadata.len() > MAX_BYTES {
-            return Err(io::Error::other("it has more than 64 MiB"));
-        }
-        fs::read(&self.path)
     }
 
     fn name(&self) -> String {

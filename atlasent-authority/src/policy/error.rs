@@ -31,7 +31,7 @@ impl PolicyError {
         &self.problems
     }
 
-    pub(super) fn new(problems: Vec<PolicyProblem>) -> Self {
+    pub(crate) fn new(problems: Vec<PolicyProblem>) -> Self {
         debug_assert!(!problems.is_empty(), "an error without a problem");
         Self { problems }
     }
@@ -90,7 +90,7 @@ impl PolicyProblem {
         &self.message
     }
 
-    pub(super) fn unplaced(source: impl Into<Arc<str>>, message: impl fmt::Display) -> Self {
+    pub(crate) fn unplaced(source: impl Into<Arc<str>>, message: impl fmt::Display) -> Self {
         Self {
             source: source.into(),
             position: None,

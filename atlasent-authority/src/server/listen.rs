@@ -99,6 +99,16 @@ impl<S: Store + RateCounter> Listening<S> {
         self.address
     }
 
+    /// Reads the API keys once more, so that one made since then is accepted from the first request
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyBookError`](super::KeyBookError) when the keys cannot be read.
+    pub async fn read_keys(&self) -> Result<(), super::KeyBookError> {
+        self.server.app.keys.refresh().await
+    }
+
     /// Answers until `stop` is there; then takes no more connections, and lets the requests that it has end.
     ///
     /// # Errors

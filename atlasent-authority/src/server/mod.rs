@@ -25,6 +25,7 @@ mod log_limit;
 mod metrics;
 mod off_thread;
 mod permits;
+mod policy_folder;
 mod problem;
 mod query;
 mod question;
@@ -53,7 +54,7 @@ use app::App;
 pub use app::Settings;
 pub use key_book::{KeyBook, KeyBookError};
 pub use listen::{Listening, ServeError, TlsFiles};
-pub use reload::PolicyFolder;
+pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
 
 use crate::head_file::HeadFile;

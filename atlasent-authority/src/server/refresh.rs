@@ -15,7 +15,7 @@ use super::app::App;
 use super::listen::Certificate;
 use super::log_limit::OUTAGES;
 use super::off_thread::off_thread;
-use super::reload::PolicyFolder;
+use super::policy_folder::PolicyFolder;
 use crate::store::Store;
 
 /// How often the version of the API keys is looked up: half of the second within which a change

@@ -1,52 +1,28 @@
 //! Policies that are read again when they change: taken if they are good, refused and on record if they are not.
 
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-use std::{fs, io};
-
 use super::app::App;
 use super::deadline::Deadline;
 use super::off_thread::off_thread;
-use crate::policy::{Policies, PolicyError};
+use super::policy_folder::{PolicyFolder, examine, look, read};
 use crate::store::Store;
 
 /// The name of the thread that reads policies.
 const THREAD: &str = "atlasent-policies";
 
-/// A folder of policies, and what it looked like when it was last read.
-#[derive(Clone, Debug)]
-pub struct PolicyFolder {
-    path: PathBuf,
-    seen: Option<Vec<Seen>>,
-}
-
-/// A file's name, length and time of change.
-type Seen = (PathBuf, u64, Option<SystemTime>);
-
 impl PolicyFolder {
-    /// Reads the policies of a folder, to watch it from then on.
-    ///
-    /// # Errors
-    ///
-    /// As [`Policies::from_dir`].
-    pub fn load(path: impl Into<PathBuf>) -> Result<(Policies, Self), PolicyError> {
-        let path = path.into();
-        // Looked at first, so that a change in between is found the next time.
-        let seen = look(&path).ok();
-        let policies = Policies::from_dir(&path)?;
-        Ok((policies, Self { path, seen }))
-    }
-
     /// Reads them again if they have changed, or if that is asked for.
     pub(super) async fn refresh<S: Store>(&mut self, app: &App<S>, asked: bool) {
-        let path = self.path.clone();
-        let now = off_thread(THREAD, move || look(&path).ok()).await;
-        let now = now.ok().flatten();
-        if now == self.seen && !asked {
+        let (path, seen) = (self.path.clone(), self.seen.clone());
+        let examining = move || examine(&path, seen.as_ref());
+        let Ok(state) = off_thread(THREAD, examining).await else {
+            return;
+        };
+        if !self.is_due(&state, asked, std::time::Instant::now()) {
             return;
         }
+        let now = state.look;
         let path = self.path.clone();
-        let reading = move || (Policies::from_dir(&path), look(&path).ok());
+        let reading = move || (read(&path), look(&path).ok());
         let Ok((read, after)) = off_thread(THREAD, reading).await else {
             return;
         };
@@ -87,18 +63,4 @@ impl PolicyFolder {
             }
         }
     }
-}
-
-fn look(path: &Path) -> io::Result<Vec<Seen>> {
-    let mut seen = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        // Follows links: a mounted configuration changes by where they point.
-        let Ok(metadata) = fs::metadata(&path) else {
-            continue;
-        };
-        seen.push((path, metadata.len(), metadata.modified().ok()));
-    }
-    seen.sort();
-    Ok(seen)
 }

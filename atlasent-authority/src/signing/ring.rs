@@ -1,6 +1,5 @@
 //! The one key that signs, and those that did: their public halves stay, so that old exports still verify.
 
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,10 +7,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::SigningKey;
-use crate::files::{Publish, publish};
+use crate::files::{Publish, publish, read, read_own};
 
 const ACTIVE: &str = "signing-key.pem";
 const PUBLIC: &str = "public-keys.json";
+
+/// The largest file of a private key, in bytes.
+const MAX_KEY_BYTES: u64 = 64 * 1024;
+/// The largest file of public keys, in bytes.
+const MAX_PUBLIC_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The key that signs exports, and the public halves of all that ever did.
 ///
@@ -129,6 +133,36 @@ impl KeyRing {
         Self::with(Some(folder.into()), active, Vec::new())
     }
 
+    /// The public keys of a folder, the active one last, without creating or changing anything.
+    /// The active key is the folder's, or the one in the file `given`. Empty when neither exists.
+    ///
+    /// ```
+    /// use atlasent_authority::KeyRing;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// assert!(KeyRing::list(folder.path(), None)?.is_empty());
+    /// let ring = KeyRing::open(folder.path())?;
+    /// assert_eq!(KeyRing::list(folder.path(), None)?, ring.public_keys());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeyError`], also when the file `given` does not exist.
+    pub fn list(folder: &Path, given: Option<&Path>) -> Result<Vec<PublicKey>, SigningKeyError> {
+        let known = read_public(&folder.join(PUBLIC))?;
+        let active = match given {
+            Some(path) => {
+                Some(read_key(path)?.ok_or_else(|| failed(path, ErrorKind::NotFound.into()))?)
+            }
+            None => read_key(&folder.join(ACTIVE))?,
+        };
+        match active {
+            Some(active) => Ok(Self::with(None, active, known)?.public),
+            None => Ok(known),
+        }
+    }
+
     /// The ring with a new key that signs from now on.
     ///
     /// # Errors
@@ -196,30 +230,33 @@ impl KeyRing {
 /// The key in a file; none when the file is not there.
 fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     let name = || path.display().to_string();
-    let pem = match fs::read_to_string(path) {
-        Ok(pem) => zeroize::Zeroizing::new(pem),
+    let (pem, metadata) = match read(path, MAX_KEY_BYTES) {
+        Ok((pem, metadata)) => (zeroize::Zeroizing::new(pem), metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(path, error)),
     };
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(path).map_err(|error| failed(path, error))?;
         // PostgreSQL's rule for its keys: one that root hands out may be read by the group that it is handed to.
         let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         if metadata.mode() & forbidden != 0 {
             return Err(SigningKeyError::Exposed { path: name() });
         }
     }
-    let key = SigningKey::from_pem(&pem).ok_or_else(|| SigningKeyError::Unreadable {
-        path: name(),
-        what: "an Ed25519 private key in PEM (PKCS#8)",
-    })?;
+    let pem = std::str::from_utf8(&pem).ok();
+    let key = pem
+        .and_then(SigningKey::from_pem)
+        .ok_or_else(|| SigningKeyError::Unreadable {
+            path: name(),
+            what: "an Ed25519 private key in PEM (PKCS#8)",
+        })?;
     Ok(Some(key))
 }
 
 fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
-    match fs::read(path) {
+    // What is read here is written again, for the owner of the folder to read.
+    match read_own(path, MAX_PUBLIC_BYTES) {
         Ok(text) => serde_json::from_slice(&text).map_err(|_| SigningKeyError::Unreadable {
             path: path.display().to_string(),
             what: "the public halves of signing keys",
@@ -238,6 +275,8 @@ fn failed(path: &Path, source: io::Error) -> SigningKeyError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[cfg(unix)]

@@ -8,11 +8,11 @@ use atlasent_authority::{KeyRing, RedbStore};
 use clap::Args;
 
 use super::filter::Filter;
-use super::server;
 use crate::data;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
+use crate::server::ServerAddress;
 
 /// Export a part of the audit trail as a signed bundle
 #[derive(Args)]
@@ -22,8 +22,8 @@ Examples:
   atlasent audit export --since 2026-11-01T00:00:00Z --until 2026-11-30T23:59:59Z > november.json
   atlasent audit export --data-dir /var/lib/atlasent --out bundle.json     # while no server runs
 
-The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. A part by time verifies as a whole. One
-by type or agent has gaps: its signature verifies, its chain does not.")]
+The server is that of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. A part by time
+verifies as a whole. One by type or agent has gaps: its signature verifies, its chain does not.")]
 pub(super) struct Export {
     /// Where to write the bundle [default: standard output]
     #[arg(long, value_name = "FILE")]
@@ -35,6 +35,9 @@ pub(super) struct Export {
 
     #[command(flatten)]
     filter: Filter,
+
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 /// Writes the bundle.
@@ -49,9 +52,9 @@ pub(super) fn run(arguments: &Export) -> Result<Output, Failure> {
 }
 
 async fn from_server(arguments: &Export) -> Result<(), Failure> {
-    let client = server::client()?;
+    let client = arguments.server.client()?;
     let export = client.audit_export(&arguments.filter.for_server()).await;
-    let export = export.map_err(server::failed)?;
+    let export = export.map_err(|error| arguments.server.failed(&error))?;
     write(arguments, &mut export.bundle.as_slice())
 }
 
@@ -73,7 +76,12 @@ fn write(arguments: &Export, bundle: &mut impl io::Read) -> Result<(), Failure> 
             io::copy(bundle, &mut file)?;
             file.sync_all()
         }),
-        None => io::copy(bundle, &mut io::stdout().lock()).and_then(|_| io::stdout().flush()),
+        None => match io::copy(bundle, &mut io::stdout().lock()).and_then(|_| io::stdout().flush())
+        {
+            // The reader has enough, as `head` has. That is no failure of the command.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        },
     };
     let place = match &arguments.out {
         Some(path) => format!("`{}`", path.display()),

@@ -1,21 +1,49 @@
-//! Which events are meant: `--type`, `--actor`, `--since` and `--until`.
+//! Which events are meant: `--type`, `--agent`, `--since` and `--until`.
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 
 use atlasent::client;
 use atlasent_authority as authority;
 
+/// The types of events (contract, part D).
+const TYPES: [&str; 23] = [
+    "evaluate.allow",
+    "evaluate.deny",
+    "evaluate.hold",
+    "evaluate.escalate",
+    "evaluate.replayed",
+    "permit.verified",
+    "permit.verify_failed",
+    "permit.revoked",
+    "permit.completed",
+    "permit.failed",
+    "permit.cancelled",
+    "policy.loaded",
+    "policy.error",
+    "approval.requested",
+    "approval.voted",
+    "approval.granted",
+    "approval.rejected",
+    "approval.expired",
+    "stop.set",
+    "stop.lifted",
+    "key.created",
+    "key.revoked",
+    "audit.archived",
+];
+
 /// The part of a command that says which events are meant.
 #[derive(Args)]
 pub(super) struct Filter {
     /// Only events of this type, such as evaluate.deny; repeatable
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(TYPES), hide_possible_values = true)]
     types: Vec<String>,
 
     /// Only events of this agent
-    #[arg(long, value_name = "AGENT")]
-    actor: Option<String>,
+    #[arg(long, value_name = "AGENT", alias = "actor")]
+    agent: Option<String>,
 
     /// Only events at or after this time (ISO 8601)
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -35,8 +63,8 @@ impl Filter {
     /// As a server is asked.
     pub(super) fn for_server(&self) -> client::EventFilter {
         let mut filter = client::EventFilter::default().types(&self.types);
-        if let Some(actor) = &self.actor {
-            filter = filter.actor_id(actor);
+        if let Some(agent) = &self.agent {
+            filter = filter.actor_id(agent);
         }
         if let Some(since) = self.since {
             filter = filter.since(since.to_string());
@@ -50,8 +78,8 @@ impl Filter {
     /// As a store is asked.
     pub(super) fn for_store(&self) -> authority::EventFilter {
         let mut filter = authority::EventFilter::default().types(&self.types);
-        if let Some(actor) = &self.actor {
-            filter = filter.actor_id(actor);
+        if let Some(agent) = &self.agent {
+            filter = filter.actor_id(agent);
         }
         if let Some(since) = self.since {
             filter = filter.since(since);

@@ -8,12 +8,13 @@ use atlasent::audit::SignedHead;
 use atlasent_authority::{KeyRing, signed_head};
 use clap::Args;
 
-use super::{export, server};
+use super::export;
 use crate::data;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
 use crate::runtime;
+use crate::server::ServerAddress;
 
 /// No signed head is longer.
 const LONGEST: u64 = 16 * 1024;
@@ -26,12 +27,15 @@ Examples:
   atlasent audit head --data-dir /var/lib/atlasent > head.json     # while no server runs
   atlasent audit verify later.json --key keys.json --expect-head head-2026-11.json
 
-The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.read). Keep heads where the
+The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.read). Keep heads where the
 server cannot write: an export that lacks events from before the head, or has other ones, is then found out.")]
 pub(super) struct Head {
     /// The data directory of a server that does not run now, to read its store
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 /// Prints the signed head.
@@ -39,7 +43,10 @@ pub(super) fn run(arguments: &Head) -> Result<Output, Failure> {
     let head = runtime::run(async {
         match &arguments.data_dir {
             Some(data) => from_store(data).await,
-            None => server::client()?.audit_head().await.map_err(server::failed),
+            None => {
+                let head = arguments.server.client()?.audit_head().await;
+                head.map_err(|error| arguments.server.failed(&error))
+            }
         }
     })?;
     let text = serde_json::to_string(&head).map_err(Failure::misuse)?;

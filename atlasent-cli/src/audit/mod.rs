@@ -6,7 +6,6 @@ mod head;
 mod keys;
 mod progress;
 mod report;
-pub(crate) mod server;
 mod tail;
 mod verify;
 

@@ -8,10 +8,10 @@ use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::filter::Filter;
-use super::server;
 use crate::exit::Failure;
-use crate::output::{self, Output};
+use crate::output::{self, Output, Reader};
 use crate::runtime;
+use crate::server::ServerAddress;
 
 /// How often a server is asked for more.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -20,12 +20,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  atlasent audit tail
+  atlasent audit tail --base-url http://127.0.0.1:8080
   atlasent audit tail --follow --type evaluate.deny --type permit.verify_failed
   atlasent audit tail --since 2026-11-28T09:00:00Z --json | jq .payload
 
-The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. Without `--since` it begins ten minutes
-ago.")]
+The server is that of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. Without `--since` the
+first events are those of the last ten minutes.")]
 pub(super) struct Tail {
     /// Go on with the events that happen from now on
     #[arg(long, short)]
@@ -37,6 +37,9 @@ pub(super) struct Tail {
 
     #[command(flatten)]
     filter: Filter,
+
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 /// Prints the events.
@@ -46,7 +49,7 @@ pub(super) fn run(arguments: &Tail) -> Result<Output, Failure> {
 }
 
 async fn tail(arguments: &Tail) -> Result<(), Failure> {
-    let client = server::client()?;
+    let client = arguments.server.client()?;
     let ten_minutes_ago = Timestamp::now() - SignedDuration::from_mins(10);
     let mut since = arguments
         .filter
@@ -57,12 +60,18 @@ async fn tail(arguments: &Tail) -> Result<(), Failure> {
     loop {
         let filter = arguments.filter.for_server().since(&since).limit(500);
         let mut events = std::pin::pin!(client.audit_event_stream(filter));
-        while let Some(event) = events.try_next().await.map_err(server::failed)? {
+        while let Some(event) = events
+            .try_next()
+            .await
+            .map_err(|error| arguments.server.failed(&error))?
+        {
             // Those of the same moment come again.
             if event.envelope.sequence <= printed {
                 continue;
             }
-            output::tell(&line(&event, arguments.json)?)?;
+            if output::tell(&line(&event, arguments.json)?)? == Reader::Gone {
+                return Ok(());
+            }
             printed = event.envelope.sequence;
             since.clone_from(&event.envelope.occurred_at);
         }

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 
 use super::place::Place;
+use crate::duration::duration;
 use crate::exit::Failure;
-use crate::output::{Output, quoted};
-use crate::token::seconds;
+use crate::output::{self, Output, Reader, quoted};
 
 /// Make an API key, and print it: the only time that it can be read
 #[derive(Args)]
@@ -20,7 +20,7 @@ use crate::token::seconds;
     after_help = "\
 Examples:
   atlasent key create --name deploy-service
-  atlasent key create --environment live --scope evaluate --scope verify --ttl 7776000 --cidr 10.0.0.0/8 --rate 6000
+  atlasent key create --environment live --scope evaluate --scope verify --ttl 90d --cidr 10.0.0.0/8 --rate 6000
 
 The key is all that goes to standard output: `ATLASENT_API_KEY=$(atlasent key create)`. Its id, for `key revoke`, goes
 to standard error. Without `--scope` a key is good for everything."
@@ -38,8 +38,8 @@ pub(super) struct Create {
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<Scope>,
 
-    /// How long it is good [default: until it is revoked]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// How long it is good, such as 90d or 7776000 seconds [default: until it is revoked]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     ttl: Option<Duration>,
 
     /// A network that it may be used from; repeatable [default: any]
@@ -87,9 +87,24 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     key.allowed_cidrs.clone_from(&arguments.cidrs);
     key.rate_limit_per_minute = arguments.rate;
     let id = key.key_id.clone();
-    arguments.place.open().await?.add(key).await?;
+    let keys = arguments.place.create().await?;
+    keys.add(key).await?;
+    // A key that was not shown is of use to no one, so it must not stay good.
+    match output::tell(&format!("{}\n", secret.expose_secret())) {
+        Ok(Reader::Listening) => {}
+        shown => {
+            keys.revoke(&id).await?;
+            let why = match shown {
+                Err(Failure::Misuse(why)) => why,
+                _ => "standard output is closed".to_owned(),
+            };
+            return Err(Failure::misuse(format!(
+                "the key could not be shown, so {id} is revoked: {why}"
+            )));
+        }
+    }
     let said = format!("this is shown once; to take it back: `atlasent key revoke {id}`");
-    Ok(Output::new(format!("{}\n", secret.expose_secret())).warning([said]))
+    Ok(Output::new("").warning([said]))
 }
 
 fn expiry(ttl: Duration) -> Result<Timestamp, Failure> {

@@ -1,6 +1,7 @@
 //! Where the keys are: in a file of the data directory, or in the database that several servers share.
 
 use std::env;
+use std::path::PathBuf;
 
 use atlasent_authority::{ApiKey, KeyFile, PostgresStore};
 use clap::Args;
@@ -27,13 +28,29 @@ pub(super) enum Keys {
 }
 
 impl Place {
+    /// The keys of a place to read or change. Creates nothing.
     pub(super) async fn open(&self) -> Result<Keys, Failure> {
+        self.at(DataDir::existing).await
+    }
+
+    /// The keys of a place, whose folder is created if it does not exist.
+    pub(super) async fn create(&self) -> Result<Keys, Failure> {
+        self.at(DataDir::make).await
+    }
+
+    async fn at(
+        &self,
+        folder: impl FnOnce(&DataDir) -> Result<PathBuf, Failure>,
+    ) -> Result<Keys, Failure> {
         match &self.store_env {
             Some(variable) => {
                 let store = PostgresStore::connect(&address(variable)?).await;
                 Ok(Keys::Database(store.map_err(Failure::misuse)?))
             }
-            None => Ok(Keys::File(KeyFile::new(data::key_file(&self.data.make()?)))),
+            None => {
+                let file = data::key_file(&folder(&self.data)?);
+                Ok(Keys::File(KeyFile::new(file)))
+            }
         }
     }
 }

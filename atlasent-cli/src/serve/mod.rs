@@ -16,9 +16,9 @@ use clap::builder::NonEmptyStringValueParser;
 use ipnet::IpNet;
 
 use crate::data::{self, DataDir};
+use crate::duration::{duration, lifetime};
 use crate::exit::Failure;
-use crate::output::{self, Output};
-use crate::token::seconds;
+use crate::output::{self, Output, Reader};
 use logging::Logging;
 use setup::{Setup, Welcome};
 use store::{Accept, AnyStore, StoreChoice};
@@ -27,13 +27,17 @@ use store::{Accept, AnyStore, StoreChoice};
 #[derive(Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 takes any free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Where to listen, such as localhost:8080 or 0.0.0.0:8080; port 0 takes any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
 
     /// The folder of the policies [default: `policies` in the data directory, with examples the first time]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+
+    /// How long changed policies wait for further changes, unless their manifest matches
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    policy_settle: Duration,
 
     /// Where permits and events are kept: memory, redb (a file in the data directory) or postgres://
     #[arg(long, value_name = "STORE", default_value = "redb", value_parser = StoreChoice::parse)]
@@ -54,7 +58,7 @@ pub(crate) struct Serve {
     api_key_env: Option<String>,
 
     /// How long a permit may wait to be used
-    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = lifetime)]
+    #[arg(long, value_name = "DURATION", default_value = "3600", value_parser = lifetime)]
     permit_ttl: Duration,
 
     /// How many permits of one agent may wait to be used; an agent with as many is denied more
@@ -65,7 +69,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
 
-    /// Whose audit chain a new one is; one that has events stays whose it is
+    /// The organization of a new audit chain; a chain that has events keeps its own
     #[arg(long, value_name = "ORG", default_value = "local", value_parser = NonEmptyStringValueParser::new())]
     org_id: String,
 
@@ -94,11 +98,11 @@ pub(crate) struct Serve {
     trusted_proxies: Vec<IpNet>,
 
     /// How long a request may take
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = lifetime)]
+    #[arg(long, value_name = "DURATION", default_value = "10", value_parser = lifetime)]
     request_timeout: Duration,
 
     /// How long an export of the audit trail may take
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = lifetime)]
+    #[arg(long, value_name = "DURATION", default_value = "600", value_parser = lifetime)]
     export_timeout: Duration,
 
     /// How many requests are answered at a time
@@ -121,8 +125,8 @@ Examples:
   ATLASENT_STORE=postgres://… atlasent serve --store-env ATLASENT_STORE --signing-key /run/secrets/key.pem
 
 Any AtlaSent SDK is a client: set its base URL to the address, and its API key. Policies are read again when they
-change, and on SIGHUP; SIGTERM lets requests end. /healthz says that the process is there, /readyz that it can decide
-and record.";
+change, and on SIGHUP; SIGTERM lets requests end. /healthz says that the process runs, /readyz that it can decide
+and record. Tried with the Python SDK 2.0.0 and 2.18.0.";
 
 /// Serves until the process is told to stop.
 pub(crate) fn run(arguments: &Serve) -> Result<Output, Failure> {
@@ -136,6 +140,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     // From here on, so that a signal during the start is none that kills.
     let stop = stop()?;
     let data = arguments.data.make()?;
+    data::warn_if_shared(&data);
     let choice = arguments.store()?;
     let (store, head) = AnyStore::open(&choice, &data, &arguments.accept).await?;
     let setup = Setup::load(arguments, &data, &store).await?;
@@ -148,7 +153,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let authority = authority.build().await.map_err(failed)?;
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
-        .watch(setup.folder);
+        .watch(setup.folder.settle(arguments.policy_settle));
     if let Some(retention) = arguments.retention(&data)? {
         server = server.retain(retention);
     }
@@ -165,6 +170,12 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         &listening,
         arguments.tls().is_some(),
     )?;
+    // Kept when everything that can fail is done and the key was shown: a start that fails leaves no
+    // key behind, so the next one shows one.
+    if let Some(first) = setup.first_key {
+        first.keep().await?;
+        listening.read_keys().await.map_err(Failure::misuse)?;
+    }
     listening.run_until(stop).await.map_err(Failure::misuse)?;
     Ok(Output::new(""))
 }
@@ -194,6 +205,12 @@ impl Serve {
         let named = self.archive_dir.clone();
         let folder = named.unwrap_or_else(|| data::archive_folder(data));
         data::make(&folder)?;
+        // A link that the operator names is resolved once. One in the data directory is refused.
+        let folder = match &self.archive_dir {
+            Some(named) => data::resolved(named)?,
+            None => folder,
+        };
+        data::warn_if_shared(&folder);
         Ok(Some(Retention { keep, folder }))
     }
 
@@ -214,7 +231,12 @@ fn welcome(
 ) -> Result<(), Failure> {
     let scheme = if tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", listening.address());
-    output::tell(&welcome.text(&url, store))?;
+    if output::tell(&welcome.text(&url, store))? == Reader::Gone && welcome.shows_key() {
+        return Err(Failure::misuse(
+            "standard output is closed, so the first API key cannot be shown: start it with an open one, \
+             or run `atlasent key create` before",
+        ));
+    }
     if !tls && !is_loopback(listening.address().ip()) {
         output::say(
             "warning",
@@ -254,15 +276,19 @@ fn failed(error: atlasent::Error) -> Failure {
     Failure::misuse(format!("{error}{}", cause.unwrap_or_default()))
 }
 
-fn lifetime(text: &str) -> Result<Duration, &'static str> {
-    seconds(text).and_then(|time| match time {
-        Duration::ZERO => Err("give it a second at least"),
-        time => Ok(time),
-    })
+/// Reads an address to listen on. `localhost` is the loopback of IPv4, whatever the resolver says.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(
+        |_| "write an address and a port, as in `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`",
+    )
 }
 
 fn days(text: &str) -> Result<Duration, &'static str> {
-    match text.parse() {
+    match text.strip_suffix('d').unwrap_or(text).parse() {
         Ok(days @ 1..=36_500) => Ok(Duration::from_secs(days * 24 * 3600)),
         _ => Err("write whole days, from 1 to 36500"),
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use atlasent_authority::server::{KeyBook, PolicyFolder};
-use atlasent_authority::{ApiKey, Environment, KeyFile, KeyRing, Policies};
+use atlasent_authority::{ApiKey, Environment, KeyFile, KeyRing, Policies, PostgresStore};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Serve;
@@ -39,6 +39,8 @@ pub(super) struct Setup {
     pub(super) keys: KeyBook,
     pub(super) signing: KeyRing,
     pub(super) welcome: Welcome,
+    /// A new API key, if no key exists. It is not kept yet.
+    pub(super) first_key: Option<FirstKey>,
 }
 
 /// What there is to say at the start.
@@ -66,7 +68,9 @@ impl Setup {
             write_examples(&folder)?;
         }
         let (policies, watched) = PolicyFolder::load(&folder).map_err(Failure::misuse)?;
-        let (keys, new_key) = keys(arguments.api_key_env.as_deref(), data, store).await?;
+        data::warn_if_shared(&folder);
+        let (keys, first) = keys(arguments.api_key_env.as_deref(), data, store).await?;
+        let (first_key, new_key) = first.unzip();
         let signing_folder = data::signing_folder(data);
         data::make(&signing_folder)?;
         let signing = match &arguments.signing_key {
@@ -88,17 +92,48 @@ impl Setup {
             keys,
             signing,
             welcome,
+            first_key,
+        })
+    }
+}
+
+/// The first API key of an authority, before it is kept.
+pub(super) struct FirstKey {
+    key: ApiKey,
+    place: FirstPlace,
+}
+
+enum FirstPlace {
+    File(KeyFile),
+    Database(PostgresStore),
+}
+
+impl FirstKey {
+    /// Keeps the key, so that the server accepts it.
+    pub(super) async fn keep(self) -> Result<(), Failure> {
+        let kept = match self.place {
+            FirstPlace::File(file) => file.add(self.key).map_err(Failure::misuse),
+            FirstPlace::Database(store) => {
+                let kept = store.put_api_key(&self.key).await;
+                kept.map_err(Failure::misuse)
+            }
+        };
+        kept.map_err(|failure| match failure {
+            Failure::Misuse(why) => {
+                Failure::Misuse(format!("the API key that was shown is not kept: {why}"))
+            }
+            other => other,
         })
     }
 }
 
 /// Collects the API keys that the server accepts: the given one, and those of the file, or of the
-/// database if servers share one. Without any key, creates the first.
+/// database if servers share one. Without any key, generates the first, which is kept later.
 async fn keys(
     variable: Option<&str>,
     data: &Path,
     store: &AnyStore,
-) -> Result<(KeyBook, Option<SecretString>), Failure> {
+) -> Result<(KeyBook, Option<(FirstKey, SecretString)>), Failure> {
     let given = variable.map(given_key).transpose()?;
     let file = KeyFile::new(data::key_file(data));
     let known = match store {
@@ -109,11 +144,11 @@ async fn keys(
     if given.is_none() && known.is_empty() {
         let (mut key, secret) = ApiKey::generate(Environment::Test).map_err(Failure::misuse)?;
         key.name = Some("made by `atlasent serve` at its first start".to_owned());
-        match store {
-            AnyStore::Postgres(store) => store.put_api_key(&key).await.map_err(Failure::misuse)?,
-            AnyStore::Memory(_) | AnyStore::Redb(_) => file.add(key).map_err(Failure::misuse)?,
-        }
-        new = Some(secret);
+        let place = match store {
+            AnyStore::Postgres(store) => FirstPlace::Database(store.clone()),
+            AnyStore::Memory(_) | AnyStore::Redb(_) => FirstPlace::File(file.clone()),
+        };
+        new = Some((FirstKey { key, place }, secret));
     }
     let book = KeyBook::of(given);
     let book = match store {
@@ -146,6 +181,11 @@ fn write_examples(folder: &Path) -> Result<(), Failure> {
 }
 
 impl Welcome {
+    /// Whether the text holds a new API key.
+    pub(super) fn shows_key(&self) -> bool {
+        self.new_key.is_some()
+    }
+
     pub(super) fn text(&self, url: &str, store: &StoreChoice) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.

@@ -62,27 +62,30 @@ The private key is in `signing/signing-key.pem` in the data directory, for its o
 /// Runs the command on the keys of a data directory.
 pub(crate) fn run(arguments: &SigningKey) -> Result<Output, Failure> {
     match &arguments.command {
-        Command::List(List { signing_key, which }) => list(&open(which, signing_key.as_deref())?),
-        Command::Rotate(which) => rotate(open(which, None)?),
+        Command::List(List { signing_key, which }) => list(which, signing_key.as_deref()),
+        Command::Rotate(which) => rotate(which),
     }
 }
 
-fn open(which: &Which, given: Option<&Path>) -> Result<KeyRing, Failure> {
-    let folder = data::signing_folder(&which.data.make()?);
-    data::make(&folder)?;
-    let ring = match given {
-        Some(key) => KeyRing::given(key, folder),
-        None => KeyRing::open(folder),
-    };
-    ring.map_err(Failure::misuse)
-}
-
-fn list(ring: &KeyRing) -> Result<Output, Failure> {
-    let keys = json!({ "keys": ring.public_keys() });
+/// Prints the public keys, and creates nothing.
+fn list(which: &Which, given: Option<&Path>) -> Result<Output, Failure> {
+    let folder = data::signing_folder(&which.data.path()?);
+    let keys = KeyRing::list(&folder, given).map_err(Failure::misuse)?;
+    if keys.is_empty() {
+        return Err(Failure::misuse(format!(
+            "`{}` holds no signing key: the first start of `atlasent serve` makes one; \
+             name the server's folder with `--data-dir`",
+            folder.display()
+        )));
+    }
+    let keys = json!({ "keys": keys });
     Ok(Output::new(json::for_stdout(&keys.to_string())))
 }
 
-fn rotate(ring: KeyRing) -> Result<Output, Failure> {
+fn rotate(which: &Which) -> Result<Output, Failure> {
+    let folder = data::signing_folder(&which.data.make()?);
+    data::make(&folder)?;
+    let ring = KeyRing::open(folder).map_err(Failure::misuse)?;
     let former = ring.active().key_id().to_owned();
     let ring = ring.rotate().map_err(Failure::misuse)?;
     let active = ring.active().key_id();

@@ -8,10 +8,8 @@ pub(crate) use resume::{Resume, run as resume};
 pub(crate) use set::{Stop, run as stop};
 
 use atlasent::client::{StopInfo, StopScope};
-use atlasent::{Client, Error};
 use clap::Args;
 
-use crate::exit::Failure;
 use crate::output::harmless;
 
 /// What is stopped, or goes on: one of these.
@@ -39,27 +37,6 @@ impl Scope {
             _ => self.all.then_some(StopScope::All),
         }
     }
-}
-
-/// A client for the server that is named, with the key of `ATLASENT_API_KEY`.
-fn client(base_url: Option<&str>) -> Result<Client, Failure> {
-    let named = std::env::var_os("ATLASENT_BASE_URL").is_some_and(|url| !url.is_empty());
-    let mut client = Client::builder();
-    match base_url {
-        Some(url) => client = client.base_url(url),
-        None if named => {}
-        None => {
-            return Err(Failure::misuse(
-                "which server? name it with `--base-url` or ATLASENT_BASE_URL, as in \
-                 http://127.0.0.1:8080",
-            ));
-        }
-    }
-    client.build().map_err(Failure::misuse)
-}
-
-fn failed(error: Error) -> Failure {
-    Failure::misuse(error)
 }
 
 /// One line for a stop.

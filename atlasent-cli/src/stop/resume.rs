@@ -3,11 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Scope, client, failed, json, line};
+use super::{Scope, json, line};
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
+use crate::server::ServerAddress;
 
 /// Lift stops, so that the policies decide again
 #[derive(Args)]
@@ -31,9 +32,8 @@ pub(crate) struct Resume {
     #[arg(long, value_name = "TEXT")]
     reason: String,
 
-    /// The server [default: that of ATLASENT_BASE_URL]
-    #[arg(long, value_name = "URL")]
-    base_url: Option<String>,
+    #[command(flatten)]
+    server: ServerAddress,
 
     /// Print JSON
     #[arg(long)]
@@ -45,12 +45,15 @@ pub(crate) fn run(arguments: &Resume) -> Result<Output, Failure> {
     if arguments.reason.trim().is_empty() {
         return Err(Failure::misuse("`--reason` is empty: say why"));
     }
-    let client = client(arguments.base_url.as_deref())?;
+    let client = arguments.server.client()?;
     let lifting = async {
         let ids = match (&arguments.id, arguments.scope.read()) {
             (Some(id), _) => vec![id.clone()],
             (None, Some(scope)) => {
-                let stops = client.stops().await.map_err(failed)?;
+                let stops = client
+                    .stops()
+                    .await
+                    .map_err(|error| arguments.server.failed(&error))?;
                 let of_scope = stops.into_iter().filter(|stop| stop.scope == scope);
                 of_scope.map(|stop| stop.id).collect()
             }
@@ -70,7 +73,7 @@ pub(crate) fn run(arguments: &Resume) -> Result<Output, Failure> {
                 client
                     .lift_stop(&id, &arguments.reason)
                     .await
-                    .map_err(failed)?,
+                    .map_err(|error| arguments.server.failed(&error))?,
             );
         }
         Ok(lifted)

@@ -6,12 +6,13 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Scope, client, failed, json, line};
+use super::{Scope, json, line};
+use crate::duration::lifetime;
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
-use crate::token::seconds;
+use crate::server::ServerAddress;
 
 /// Stop an agent, an action or everything, permits that are already out included
 #[derive(Args)]
@@ -34,16 +35,15 @@ pub(crate) struct Stop {
     reason: Option<String>,
 
     /// End by itself after this time [default: only `atlasent resume` ends it]
-    #[arg(long = "for", value_name = "DURATION", value_parser = seconds)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
     duration: Option<Duration>,
 
     /// List the stops that hold, and set none
     #[arg(long, conflicts_with_all = ["agent", "action", "all", "reason", "duration"])]
     list: bool,
 
-    /// The server [default: that of ATLASENT_BASE_URL]
-    #[arg(long, value_name = "URL")]
-    base_url: Option<String>,
+    #[command(flatten)]
+    server: ServerAddress,
 
     /// Print JSON
     #[arg(long)]
@@ -67,9 +67,13 @@ pub(crate) fn run(arguments: &Stop) -> Result<Output, Failure> {
         let until = Timestamp::now().saturating_add(time);
         until.unwrap_or(Timestamp::MAX).to_string()
     });
-    let client = client(arguments.base_url.as_deref())?;
+    let client = arguments.server.client()?;
     let setting = client.set_stop(&scope, reason, until.as_deref());
-    let stop = runtime::run(async { setting.await.map_err(failed) })?;
+    let stop = runtime::run(async {
+        setting
+            .await
+            .map_err(|error| arguments.server.failed(&error))
+    })?;
     Ok(Output::new(match arguments.json {
         true => for_stdout(&json(&stop).to_string()),
         false => line(&stop),
@@ -77,8 +81,13 @@ pub(crate) fn run(arguments: &Stop) -> Result<Output, Failure> {
 }
 
 fn list(arguments: &Stop) -> Result<Output, Failure> {
-    let client = client(arguments.base_url.as_deref())?;
-    let stops = runtime::run(async { client.stops().await.map_err(failed) })?;
+    let client = arguments.server.client()?;
+    let stops = runtime::run(async {
+        client
+            .stops()
+            .await
+            .map_err(|error| arguments.server.failed(&error))
+    })?;
     Ok(Output::new(match arguments.json {
         true => {
             let stops: Vec<_> = stops.iter().map(json).collect();

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use atlasent_authority::{RedbStore, Store};
 use clap::Args;
 
-use crate::audit::server;
 use crate::data;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
+use crate::server::ServerAddress;
 
 /// Copy the store, of one moment, while the server goes on
 #[derive(Args)]
@@ -20,7 +20,7 @@ Examples:
   atlasent store backup /backups/authority-2026-11-01.redb
   atlasent store backup backup.redb --data-dir /var/lib/atlasent     # while no server runs
 
-The server is that of ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.export). It makes the copy
+The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.export). It makes the copy
 beside its store, which takes as much room for that time. The backup is checked, as `atlasent store check` does, before
 it gets its name. Back up `keys.json`, `signing/` and the policies as well. A store in PostgreSQL is backed up by
 `pg_dump`.")]
@@ -32,6 +32,9 @@ pub(super) struct Backup {
     /// The data directory of a server that does not run now, to copy its store
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerAddress,
 }
 
 /// Makes the backup, checks it, and gives it its name.
@@ -79,8 +82,8 @@ fn make(arguments: &Backup, draft: &Path, file: &mut File) -> Result<(), Failure
                 io::copy(&mut copy, file).map_err(|error| failed(draft, &error))?;
             }
             None => {
-                let copied = server::client()?.store_backup(file).await;
-                copied.map_err(server::failed)?;
+                let copied = arguments.server.client()?.store_backup(file).await;
+                copied.map_err(|error| arguments.server.failed(&error))?;
             }
         }
         Ok(())

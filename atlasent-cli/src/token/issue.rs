@@ -15,8 +15,8 @@ use crate::output::Output;
 #[command(after_help = concat!(
     "\
 Examples:
-  atlasent token issue --sub deploy-bot --scope \"tool:github:* skill:triage help\"
-  atlasent token issue --sub deploy-bot --scope tool:web_search --ttl 600 --rate 'tool:web_search=10/hour' > token.txt
+  atlasent token issue --agent deploy-bot --scope \"tool:github:* skill:triage help\"
+  atlasent token issue --agent deploy-bot --scope tool:web_search --ttl 600 --rate 'tool:web_search=10/hour' > token.txt
 
 A scope is `tool:<name>`, `skill:<name>` or a bare word. A `*` at its end stands for any rest; one that reaches
 into other names, such as `tool:git*`, draws a warning. The token is all that goes to standard output.
@@ -26,8 +26,8 @@ into other names, such as `tool:git*`, draws a warning. The token is all that go
 ))]
 pub(crate) struct Issue {
     /// The agent
-    #[arg(long, value_name = "AGENT")]
-    sub: String,
+    #[arg(long, value_name = "AGENT", alias = "sub")]
+    agent: String,
 
     /// What the agent may touch, with spaces between; may be empty
     #[arg(long, value_name = "SCOPES")]
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Issue) -> Result<Output, Failure> {
 }
 
 fn claims(arguments: &Issue) -> Result<Claims, Failure> {
-    let mut claims = Claims::builder(&arguments.sub)
+    let mut claims = Claims::builder(&arguments.agent)
         .scopes(parse_scopes(&arguments.scope))
         .audience(&arguments.aud)
         .ttl(arguments.limits.ttl());

@@ -6,11 +6,13 @@ use std::time::Duration;
 use ati_client::RateSpec;
 use clap::Args;
 
+use crate::duration::lifetime;
+
 /// The limits of a token; part of `issue` and `provision`.
 #[derive(Args)]
 pub(crate) struct Limits {
-    /// How long the token is good
-    #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = lifetime)]
+    /// How long the token is good, such as 90m or 3600 seconds
+    #[arg(long, value_name = "DURATION", default_value = "3600", value_parser = lifetime)]
     ttl: Duration,
 
     /// How many calls per second, minute, hour or day; repeatable
@@ -28,20 +30,6 @@ impl Limits {
         let rates = self.rates.iter();
         rates.map(|rate| (rate.pattern.as_str(), rate.limit))
     }
-}
-
-/// A time on the command line, as the contract has it: whole seconds.
-pub(crate) fn seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse()
-        .map(Duration::from_secs)
-        .map_err(|_| "write a time in whole seconds, as in `3600`")
-}
-
-fn lifetime(text: &str) -> Result<Duration, &'static str> {
-    seconds(text).and_then(|time| match time {
-        Duration::ZERO => Err("a token lives for a second or more"),
-        time => Ok(time),
-    })
 }
 
 /// A pattern and its limit.

@@ -13,7 +13,6 @@ use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
 use crate::output::Output;
-pub(crate) use limits::seconds;
 
 /// Issue, check and hand over ATI tokens: who an agent is, and what it may touch
 #[derive(Args)]

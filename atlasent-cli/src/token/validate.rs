@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::input::Input;
 use super::keys;
-use super::limits::seconds;
+use crate::duration::duration;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
@@ -42,7 +42,7 @@ pub(crate) struct Validate {
     iss: Option<String>,
 
     /// How far the issuer's clock and this one may be apart, at most 600
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "60", value_parser = duration)]
     leeway: Duration,
 }
 

@@ -248,6 +248,6 @@ fn a_question_that_cannot_be_put_is_misuse_and_no_denial() {
     );
     assert_eq!(
         atlasent(["evaluate"]).misuse(),
-        "missing `--policies <DIR>`, `--agent <AGENT>`, `--action <ACTION>`; see `atlasent evaluate --help`"
+        "missing `--agent <AGENT>`, `--action <ACTION>`; see `atlasent evaluate --help`"
     );
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod inspect;
 mod issue;
 mod keys;
+mod operating;
 mod policy_check;
 mod policy_init;
 mod policy_test;

@@ -176,19 +176,19 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
         ),
         (
             vec!["token", "issue"],
-            "missing `--sub <AGENT>`, `--scope <SCOPES>`; see `atlasent token issue --help`",
+            "missing `--agent <AGENT>`, `--scope <SCOPES>`; see `atlasent token issue --help`",
         ),
         (
             vec!["token", "issue", "--sub"],
-            "`--sub <AGENT>` takes a value; see `atlasent token issue --help`",
+            "`--agent <AGENT>` takes a value; see `atlasent token issue --help`",
         ),
         (
-            vec!["token", "issue", "--sup", "a"],
-            "unexpected argument `--sup`; did you mean `--sub`?; see `atlasent token issue --help`",
+            vec!["token", "issue", "--agnet", "a"],
+            "unexpected argument `--agnet`; did you mean `--agent`?; see `atlasent token issue --help`",
         ),
         (
             vec!["token", "issue", "--sub", "a", "--sub", "b"],
-            "`--sub <AGENT>` is given twice; see `atlasent token issue --help`",
+            "`--agent <AGENT>` is given twice; see `atlasent token issue --help`",
         ),
         (
             vec!["token", "validate", "a", "b"],
@@ -216,14 +216,14 @@ fn the_program_is_called_the_same_however_it_was_started() {
 }
 
 #[test]
-fn numbers_are_whole_seconds() {
+fn times_are_seconds_or_have_units() {
     let issue = ["token", "issue", "--sub", "a", "--scope", "help"];
-    for ttl in ["0", "-1", "1.5", "1h", "", " 1", "99999999999999999999"] {
+    for ttl in ["0", "-1", "1.5", "1x", "", " 1", "99999999999999999999"] {
         let line = atlasent(issue.iter().chain([&"--ttl", &ttl]))
             .keyed()
             .misuse();
         assert!(
-            line.contains("--ttl <SECONDS>") || line.contains("argument `-1`"),
+            line.contains("--ttl <DURATION>") || line.contains("argument `-1`"),
             "{line}"
         );
     }
@@ -232,7 +232,7 @@ fn numbers_are_whole_seconds() {
             .keyed()
             .misuse();
         assert!(
-            line.contains("--leeway <SECONDS>") || line.contains("argument `-1`"),
+            line.contains("--leeway <DURATION>") || line.contains("argument `-1`"),
             "{line}"
         );
     }

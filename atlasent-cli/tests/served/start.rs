@@ -197,3 +197,40 @@ fn a_start_that_cannot_be_says_why() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("cannot listen on"), "{said}");
 }
+
+#[test]
+fn a_start_that_fails_leaves_no_key_and_the_next_one_shows_it() {
+    let data = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let start = |listen: &str| {
+        let mut command = atlasent();
+        command.args(["serve", "--store", "memory", "--listen", listen]);
+        command.arg("--data-dir").arg(data.path());
+        command
+    };
+    let failed = start(&address).output().unwrap();
+    assert_eq!(failed.status.code(), Some(2));
+    assert!(failed.stdout.is_empty());
+    assert!(!data.path().join("keys.json").exists());
+
+    // Closed standard output: the key could not be shown.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = start("127.0.0.1:0");
+    let failed = command.stdout(writer).output().unwrap();
+    assert_eq!(failed.status.code(), Some(2));
+    assert!(!data.path().join("keys.json").exists());
+
+    let port = address.rsplit(':').next().unwrap().to_owned();
+    drop(taken);
+    let server = Server::run(start(&format!("localhost:{port}")));
+    assert_eq!(server.address.to_string(), address);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let address = server.address;
+    let key = fs::read_to_string(data.path().join("keys.json")).unwrap();
+    assert!(key.contains("first start"), "{key}");
+    assert!(Connection::open(address, "ask_test_x").is_ok());
+    let (status, said) = server.stop();
+    assert!(status.success() && said.contains("ask_test_"), "{said}");
+}

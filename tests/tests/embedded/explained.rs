@@ -81,5 +81,5 @@ fn an_allow_has_no_explanation() {
     let ask = authority
         .ask("bot", action)
         .options(|options| options.explain(true));
-    blocking::wait(ask.protect()).unwrap();
+    drop(blocking::wait(ask.protect()).unwrap());
 }

@@ -49,7 +49,9 @@ const BETWEEN: [(Between, &str); 7] = [
         "STOPPED",
     ),
     (
-        |authority| drop(now(authority.revoke_all(StopScope::All, "a leak"))),
+        |authority| {
+            now(authority.revoke_all(StopScope::All, "a leak"));
+        },
         "PERMIT_REVOKED",
     ),
 ];
@@ -65,7 +67,9 @@ const BESIDE: [Between; 4] = [
     },
     |authority| stop(authority, StopScope::agent("other-bot").unwrap()),
     |authority| stop(authority, StopScope::action("drop").unwrap()),
-    |authority| drop(now(authority.revoke_issued_before(1, "long ago"))),
+    |authority| {
+        now(authority.revoke_issued_before(1, "long ago"));
+    },
 ];
 
 fn meddled(

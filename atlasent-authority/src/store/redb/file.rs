@@ -1,6 +1,6 @@
 //! The open file, what is in a new one, and what to do about one that fails.
 
-use std::fs::{Metadata, OpenOptions};
+use std::fs::Metadata;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +11,7 @@ use redb::{Database, ReadableTable};
 use super::index::INDEX;
 use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, WITHOUT_INDEX, json};
 use crate::chain::ChainHead;
-use crate::files::private;
+use crate::files::{open_existing, open_or_create};
 use crate::store::StoreError;
 
 /// How much of the file is in memory at most, in bytes.
@@ -168,9 +168,10 @@ fn open_file(
     expected: Option<&FileId>,
 ) -> Result<Opened, redb::Error> {
     let open = || {
-        let mut options = OpenOptions::new();
-        let options = private(options.read(true).write(true).create(may_create));
-        let file = options.open(path)?;
+        let file = match may_create {
+            true => open_or_create(path)?,
+            false => open_existing(path)?,
+        };
         let id = FileId::of(&file.metadata()?);
         if expected.is_some_and(|expected| *expected != id) {
             return Err(redb::Error::Corrupted(REPLACED.to_owned()));

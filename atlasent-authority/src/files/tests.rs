@@ -1,0 +1,133 @@
+#![cfg(unix)]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::process::Command;
+
+use super::*;
+
+fn write(path: &Path) -> io::Result<()> {
+    publish(path, Publish::Over, |file| file.write_all(b"new"))
+}
+
+/// A file outside of the folder, which nothing may touch.
+fn victim() -> (tempfile::TempDir, std::path::PathBuf) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("shadow");
+    fs::write(&file, "root's").unwrap();
+    (elsewhere, file)
+}
+
+#[test]
+fn a_file_is_never_opened_created_or_given_away_through_a_link() {
+    let (elsewhere, victim) = victim();
+    let folder = tempfile::tempdir().unwrap();
+    // As root, the folder is another user's, so that new files are given away.
+    let is_root = chown(folder.path(), Some(12_345), Some(12_345)).is_ok();
+    let before = fs::metadata(&victim).unwrap();
+    let place = folder.path().join("keys.json.lock");
+
+    symlink(&victim, &place).unwrap();
+    let error = open_or_create(&place).unwrap_err();
+    assert!(error.to_string().contains("is a link"), "{error}");
+    assert!(read_own(&place, 100).is_err());
+
+    let nowhere = elsewhere.path().join("nowhere");
+    fs::remove_file(&place).unwrap();
+    symlink(&nowhere, &place).unwrap();
+    open_or_create(&place).unwrap_err();
+    assert!(!nowhere.exists());
+
+    fs::remove_file(&place).unwrap();
+    fs::hard_link(&victim, &place).unwrap();
+    let error = open_or_create(&place).unwrap_err();
+    assert!(error.to_string().contains("hard link"), "{error}");
+    fs::remove_file(&place).unwrap();
+
+    // A file that is written takes the link's place.
+    symlink(&victim, &place).unwrap();
+    write(&place).unwrap();
+    assert!(fs::symlink_metadata(&place).unwrap().is_file());
+    fs::remove_file(&place).unwrap();
+    fs::hard_link(&victim, &place).unwrap();
+    write(&place).unwrap();
+    if is_root {
+        assert_eq!(fs::metadata(&place).unwrap().uid(), 12_345);
+    }
+
+    let after = fs::metadata(&victim).unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), b"root's");
+    assert_eq!(
+        (after.uid(), after.mode(), after.nlink()),
+        (before.uid(), before.mode(), 1)
+    );
+}
+
+#[test]
+fn a_folder_that_is_a_link_is_refused() {
+    let (elsewhere, _) = victim();
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("signing");
+    symlink(elsewhere.path(), &link).unwrap();
+    let error = write(&link.join("signing-key.pem")).unwrap_err();
+    assert!(error.to_string().contains("is a link"), "{error}");
+    open_or_create(&link.join("authority.redb")).unwrap_err();
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_folder_that_everyone_can_write_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
+    mode(0o777).unwrap();
+    let error = write(&folder.path().join("keys.json")).unwrap_err();
+    assert!(error.to_string().contains("chmod o-w"), "{error}");
+    for allowed in [0o1777, 0o770, 0o700] {
+        mode(allowed).unwrap();
+        write(&folder.path().join("keys.json")).unwrap();
+    }
+}
+
+#[test]
+fn a_pipe_is_refused_and_never_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("keys.json");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    open_or_create(&pipe).unwrap_err();
+    read_own(&pipe, 100).unwrap_err();
+    read(&pipe, 100).unwrap_err();
+}
+
+#[test]
+fn new_files_are_the_folder_owners_and_for_them_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_root = chown(folder.path(), Some(12_345), Some(54_321)).is_ok();
+    for name in ["keys.json", "keys.json.lock"] {
+        let path = folder.path().join(name);
+        match name {
+            "keys.json" => write(&path).unwrap(),
+            _ => drop(open_or_create(&path).unwrap()),
+        }
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.mode() & 0o777, 0o600);
+        if is_root {
+            assert_eq!((metadata.uid(), metadata.gid()), (12_345, 54_321));
+        }
+    }
+}
+
+#[test]
+fn a_file_larger_than_its_limit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    write(&path).unwrap();
+    assert_eq!(read(&path, 3).unwrap().0, b"new");
+    assert!(read(&path, 2).is_err() && read_own(&path, 2).is_err());
+}

@@ -1,0 +1,156 @@
+//! An open folder, in which names are looked up without following a link.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::not_a_file;
+
+/// The bit of a mode by which everyone may write.
+const WRITABLE_BY_ALL: u32 = 0o002;
+/// The bit of a folder's mode by which only a file's owner may replace the file.
+const STICKY: u32 = 0o1000;
+
+/// An open folder. It stays the same folder when its name is given to another.
+pub(super) struct Folder(File);
+
+impl Folder {
+    /// Opens a folder. Its last name must not be a link: in a folder of the server's user, that
+    /// user chooses where the link leads.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(folder) => File::from(folder),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(io::Error::new(
+                    ErrorKind::NotADirectory,
+                    format!(
+                        "`{}` is a link or no folder: name the folder itself",
+                        path.display()
+                    ),
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mode = folder.metadata()?.mode();
+        if mode & WRITABLE_BY_ALL != 0 && mode & STICKY == 0 {
+            return Err(io::Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "everyone can replace the files of `{0}`: run `chmod o-w {0}`",
+                    path.display()
+                ),
+            ));
+        }
+        Ok(Self(folder))
+    }
+
+    /// Creates a file that its owner alone may read. The owner is that of the file `replaced`,
+    /// else that of the folder: root makes keys for a server that is not root.
+    pub(super) fn create_new(&self, name: &OsStr, replaced: &OsStr) -> io::Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = File::from(openat(&self.0, name, flags, mode)?);
+        let (user, group) = self.owner_for(name, replaced)?;
+        // Only root may give a file away. A file of any other user stays that user's.
+        if is_of_root(&file)? && user != 0 {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        Ok(file)
+    }
+
+    fn owner_for(&self, created: &OsStr, replaced: &OsStr) -> io::Result<(u32, u32)> {
+        match statat(&self.0, replaced, AtFlags::SYMLINK_NOFOLLOW) {
+            // A file with a second name may be another's, so its owner says nothing.
+            Ok(stat)
+                if created != replaced
+                    && FileType::from_raw_mode(stat.st_mode).is_file()
+                    && stat.st_nlink == 1 =>
+            {
+                Ok((stat.st_uid, stat.st_gid))
+            }
+            _ => {
+                let folder = self.0.metadata()?;
+                Ok((folder.uid(), folder.gid()))
+            }
+        }
+    }
+
+    /// Opens a file for reading and writing.
+    pub(super) fn open(&self, name: &OsStr) -> io::Result<File> {
+        self.open_with(name, OFlags::RDWR)
+    }
+
+    /// Opens a file for reading.
+    pub(super) fn open_to_read(&self, name: &OsStr) -> io::Result<File> {
+        self.open_with(name, OFlags::RDONLY)
+    }
+
+    fn open_with(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
+        // Without `NONBLOCK`, opening a pipe waits for its other end.
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.0, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("`{}` is a link: remove it", name.display()),
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(not_a_file());
+        }
+        if metadata.nlink() > 1 {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "`{}` has a second name (a hard link): copy it to a file of its own",
+                    name.display()
+                ),
+            ));
+        }
+        Ok(file)
+    }
+
+    pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.0, from, &self.0, to)?)
+    }
+
+    pub(super) fn link(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(linkat(&self.0, from, &self.0, to, AtFlags::empty())?)
+    }
+
+    pub(super) fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+/// Whether root has created this file.
+fn is_of_root(created: &File) -> io::Result<bool> {
+    Ok(created.metadata()?.uid() == 0)
+}
+
+/// Opens a file for reading, wherever its name leads, and never waits for a pipe's other end.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(not_a_file());
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // The flag's value differs between systems.
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options.open(path)
+}

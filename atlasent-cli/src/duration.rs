@@ -1,0 +1,90 @@
+//! Durations on the command line: whole seconds, or numbers with units.
+
+use std::time::Duration;
+
+/// The units, with the seconds of each.
+const UNITS: [(&str, u64); 5] = [
+    ("s", 1),
+    ("m", 60),
+    ("h", 3_600),
+    ("d", 86_400),
+    ("w", 604_800),
+];
+
+const FORM: &str = "write a time as in `90m`, `7d` or `1h30m`, or in whole seconds, as in `3600`";
+
+/// Reads a duration such as `3600`, `90m`, `7d` or `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Duration::from_secs).map_err(|_| FORM);
+    }
+    let mut rest = text;
+    let mut total = 0_u64;
+    let mut largest = u64::MAX;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or(FORM)?;
+        let (number, after) = rest.split_at_checked(end).ok_or(FORM)?;
+        let (unit, seconds) = UNITS
+            .into_iter()
+            .find(|(unit, _)| after.starts_with(unit))
+            .ok_or(FORM)?;
+        // From large to small, each unit once: `30m1h` is a mistake.
+        if seconds >= largest {
+            return Err(FORM);
+        }
+        largest = seconds;
+        let number: u64 = number.parse().map_err(|_| FORM)?;
+        let part = number.checked_mul(seconds).ok_or(FORM)?;
+        total = total.checked_add(part).ok_or(FORM)?;
+        rest = after.strip_prefix(unit).ok_or(FORM)?;
+    }
+    Ok(Duration::from_secs(total))
+}
+
+/// Reads a duration of a second or more.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    match duration(text)? {
+        Duration::ZERO => Err("it has to be a second at least"),
+        time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_have_units() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("3600", 3_600),
+            ("90m", 5_400),
+            ("7d", 604_800),
+            ("1w2d", 777_600),
+            ("1h30m", 5_400),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "1x",
+            "1.5h",
+            "-1",
+            "+1",
+            " 1",
+            "1h 1m",
+            "30m1h",
+            "1m1m",
+            "1ms",
+            "1hour",
+            "99999999999999999999",
+            "18446744073709551615d",
+            "1h1",
+            "7d\n",
+        ] {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+        assert!(lifetime("0").is_err() && lifetime("0d").is_err());
+    }
+}
