@@ -332,8 +332,8 @@ impl Change {
         let reason = format!("stopped: {}", stop.reason);
         let left = stop.expires_at.map(|end| now.duration_until(end));
         self.deny(STOPPED, reason);
-        self.event =
-            std::mem::replace(&mut self.event, NewEvent::new("")).with("stop_id", stop.id.clone());
+        let id = stop.id.clone();
+        self.event.payload.insert("stop_id", id.into());
         // Whole seconds, rounded up: asking again earlier would be refused again.
         let left = left.and_then(|left| u64::try_from(left.as_secs().saturating_add(1)).ok());
         self.evaluation.retry_after = left.map(std::time::Duration::from_secs);

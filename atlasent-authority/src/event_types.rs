@@ -1,7 +1,7 @@
-//! The types of event that the audit chain knows (contract, part B).
+//! The types of event, and which one a misspelt word may mean.
 
-/// The types of event, in the order of the contract.
-pub(crate) const EVENT_TYPES: [&str; 23] = [
+/// The types of event that the audit chain knows, in the order of the contract (part B).
+pub const EVENT_TYPES: [&str; 23] = [
     "evaluate.allow",
     "evaluate.deny",
     "evaluate.hold",

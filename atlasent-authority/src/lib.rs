@@ -73,6 +73,8 @@ pub use caller::Caller;
 pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
 pub use clock::{Clock, SystemClock};
 pub use evaluate::Answer;
+#[cfg(feature = "server")]
+pub use event_types::EVENT_TYPES;
 pub use export::{Bundle, BundleWriter, export};
 pub use fields::{check_fields, parse_amount};
 pub use head_file::{HeadFile, HeadFileError};

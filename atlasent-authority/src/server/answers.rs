@@ -73,8 +73,7 @@ pub(super) async fn verify<S: Store>(
 ) -> Response {
     let answered = async {
         client.may(Scope::Verify)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let question = question::read_verify(&bytes, &client.key)?;
         let verification = app.authority.verify_for(client.caller(), &question).await?;
         app.metrics.verified(&verification);
@@ -102,8 +101,7 @@ pub(super) async fn revoke<S: Store>(
 ) -> Response {
     let answered = async {
         client.may(Scope::Revoke)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let asked = Revoke::read(&bytes, &client.key)?;
         let revocation = app
             .authority
@@ -121,8 +119,7 @@ async fn read_and_decide<S: Store>(
     traced: bool,
 ) -> Result<Evaluation, Problem> {
     client.may(Scope::Evaluate)?;
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(&parts.headers, body).await?;
+    let bytes = body::read(request).await?;
     let question = Evaluate::read(&bytes, &client.key)?;
     let mut evaluation = decide(app, client, &question).await?;
     if traced {

@@ -38,8 +38,7 @@ pub(super) async fn evaluate<S: Store>(
 ) -> Response {
     let answered = async {
         client.may(Scope::Evaluate)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let wire: WireBatch<'_> = body::parse(&bytes)?;
         body::check_key(wire.api_key.as_deref(), &client.key)?;
         let items = wire.items.unwrap_or_default();

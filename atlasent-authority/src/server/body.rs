@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -20,8 +21,10 @@ use crate::keys::{ApiKey, KeyDigest};
 /// The largest body that is read, in bytes: 1 MiB (contract, part B).
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 
-/// The bytes of a JSON body.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+/// Reads the bytes of a request's JSON body.
+pub(super) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
     check_type(headers)?;
     check_encoding(headers)?;
     let too_large = || {

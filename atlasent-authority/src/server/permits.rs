@@ -117,8 +117,7 @@ pub(super) async fn revoke<S: Store>(
     let revoked = async {
         client.may(Scope::Revoke)?;
         let id = read_id(&id)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let reason = reason(wire.reason)?;
         let permit = app
@@ -221,8 +220,7 @@ pub(super) async fn recall<S: Store>(
     }
     let recalled = async {
         client.may(Scope::Revoke)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let (scope, reason) = (wire.scope.read()?, reason(wire.reason)?);
         let sequence = app

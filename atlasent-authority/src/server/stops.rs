@@ -94,8 +94,7 @@ pub(super) async fn set<S: Store>(
     }
     let set = async {
         client.may(Scope::Stop)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let scope = wire.scope.read()?;
         let reason = reason(wire.reason)?;
@@ -144,8 +143,7 @@ pub(super) async fn lift<S: Store>(
     }
     let lifted = async {
         client.may(Scope::Stop)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let reason = reason(wire.reason)?;
         if reason.trim().is_empty() {

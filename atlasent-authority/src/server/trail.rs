@@ -141,8 +141,7 @@ pub(super) async fn export<S: Store>(
     let exported = async {
         let deadline = Instant::now() + app.settings.export_timeout;
         client.may(Scope::AuditExport)?;
-        let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body).await?;
+        let bytes = body::read(request).await?;
         let wanted: Wanted = body::parse(&bytes)?;
         let filter = wanted.filter()?;
         let lane = &app.readers.exports;

@@ -7,38 +7,11 @@ use jiff::Timestamp;
 use atlasent::client;
 use atlasent_authority as authority;
 
-/// The types of events (contract, part D).
-const TYPES: [&str; 23] = [
-    "evaluate.allow",
-    "evaluate.deny",
-    "evaluate.hold",
-    "evaluate.escalate",
-    "evaluate.replayed",
-    "permit.verified",
-    "permit.verify_failed",
-    "permit.revoked",
-    "permit.completed",
-    "permit.failed",
-    "permit.cancelled",
-    "policy.loaded",
-    "policy.error",
-    "approval.requested",
-    "approval.voted",
-    "approval.granted",
-    "approval.rejected",
-    "approval.expired",
-    "stop.set",
-    "stop.lifted",
-    "key.created",
-    "key.revoked",
-    "audit.archived",
-];
-
 /// The part of a command that says which events are meant.
 #[derive(Args)]
 pub(super) struct Filter {
     /// Only events of this type, such as evaluate.deny; repeatable
-    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(TYPES), hide_possible_values = true)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(authority::EVENT_TYPES), hide_possible_values = true)]
     types: Vec<String>,
 
     /// Only events of this agent

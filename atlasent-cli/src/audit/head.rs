@@ -27,8 +27,9 @@ Examples:
   atlasent audit head --data-dir /var/lib/atlasent > head.json     # while no server runs
   atlasent audit verify later.json --key keys.json --expect-head head-2026-11.json
 
-The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.read). Keep heads where the
-server cannot write: an export that lacks events from before the head, or has other ones, is then found out.")]
+The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.read).
+Keep heads where the server cannot write: an export that lacks events from before the head, or has other ones, is
+then found out.")]
 pub(super) struct Head {
     /// The data directory of a server that does not run now, to read its store
     #[arg(long, value_name = "DIR")]

@@ -20,10 +20,10 @@ Examples:
   atlasent store backup /backups/authority-2026-11-01.redb
   atlasent store backup backup.redb --data-dir /var/lib/atlasent     # while no server runs
 
-The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.export). It makes the copy
-beside its store, which takes as much room for that time. The backup is checked, as `atlasent store check` does, before
-it gets its name. Back up `keys.json`, `signing/` and the policies as well. A store in PostgreSQL is backed up by
-`pg_dump`.")]
+The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope
+audit.export). It makes the copy beside its store, which takes as much room for that time. The backup is checked, as
+`atlasent store check` does, before it gets its name. Back up `keys.json`, `signing/` and the policies as well. A store
+in PostgreSQL is backed up by `pg_dump`.")]
 pub(super) struct Backup {
     /// The file of the backup, which must not exist yet
     #[arg(value_name = "DEST")]

@@ -152,7 +152,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "a command is missing: one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
+            "a command is missing: one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -16,4 +16,5 @@ mod replaced;
 mod replicas;
 mod soak;
 mod start;
+mod stops;
 mod stores;

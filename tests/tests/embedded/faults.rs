@@ -247,3 +247,24 @@ fn a_revocation_that_was_not_kept_is_an_error() {
     let failed = drive(authority.revoke(&token, "stop"), 1);
     assert!(matches!(failed, Driven::Done(Err(error)) if error.code() == Some(Code::ServerError)));
 }
+
+#[test]
+fn policies_that_cannot_be_recorded_do_not_decide() {
+    const REPLACE: usize = START + 1;
+    for when in TIMES {
+        let authority = now(build(REPLACE, Fault::Fails, when));
+        let before = authority.policies().digest().to_owned();
+        let shut = Policies::parse("forbid (principal, action, resource);").unwrap();
+        assert!(matches!(
+            drive(authority.replace_policies(shut), 1),
+            Driven::Done(Err(_))
+        ));
+        assert_eq!(authority.policies().digest(), before, "{when:?}");
+        let ran = Ran::new();
+        assert!(matches!(
+            drive(deploy(&authority, &ran), 3),
+            Driven::Done(Ok(()))
+        ));
+        assert_eq!(ran.count(), 1, "{when:?}");
+    }
+}

@@ -170,12 +170,15 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use atlasent::{Agent, AnyAction, EvaluateRequest, PermitToken};
+    use atlasent::{
+        Agent, AnyAction, Authority, EvaluateRequest, PermitToken, RequestOptions, VerifyRequest,
+    };
     use futures_executor::block_on;
 
     use super::*;
     use crate::chain::NewEvent;
     use crate::ledger::{Grant, PermitState};
+    use crate::{LocalAuthority, Policies};
 
     fn key(name: &str) -> PermitKey {
         PermitKey::of(&PermitToken::new(name).unwrap())
@@ -255,6 +258,30 @@ mod tests {
         let inner = store.lock();
         assert!(inner.ledger.remembered() <= 1_021);
         assert_eq!(inner.ledger.cells(), 10);
+    }
+
+    #[test]
+    fn answers_go_with_their_permits_and_agents_take_no_room() {
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let authority = LocalAuthority::builder(policies).store(MemoryStore::with_limits(4, 100));
+        let authority = block_on(authority.build()).unwrap();
+        let action = AnyAction::new("deploy").unwrap();
+        // Each of many agents repeats a request once, and uses its permit.
+        for number in 0..50 {
+            let agent = Agent::new(format!("bot {number}")).unwrap();
+            let options = RequestOptions::default().request_id(number.to_string());
+            let request = EvaluateRequest::new(agent, &action).unwrap();
+            let request = request.with_options(options);
+            let [first, again] = [(); 2].map(|()| block_on(authority.evaluate(&request)).unwrap());
+            assert_eq!(first.permit_token, again.permit_token, "{number}");
+            let question = VerifyRequest::restating(&request, first.permit_token.unwrap());
+            assert!(
+                block_on(authority.verify(&question)).unwrap().valid,
+                "{number}"
+            );
+        }
+        // Four of them, and the stops.
+        assert_eq!(authority.store().lock().ledger.cells(), 4 + 1);
     }
 
     #[test]

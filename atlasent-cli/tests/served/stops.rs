@@ -1,0 +1,93 @@
+//! `atlasent stop` and `atlasent resume`, beside a server that runs.
+
+use serde_json::{Value, json};
+
+use super::commands::{asking, decide};
+use super::process::Server;
+
+fn start() -> (tempfile::TempDir, Server) {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &["--store", "memory"]);
+    (data, server)
+}
+
+/// The code of the refusal; none when it was an allow.
+fn code(server: &Server) -> Value {
+    decide(server)["deny_code"].clone()
+}
+
+#[test]
+fn a_stop_is_set_listed_and_lifted() {
+    let (_data, server) = start();
+    let waiting = decide(&server)["permit_token"].clone();
+    for scope in [
+        &["--agent", "deploy-bot"][..],
+        &["--action", "deploy.production"],
+        &["--all"],
+    ] {
+        let stop = [&["stop", "--reason", "a drill"], scope].concat();
+        let (status, said, error) = asking(&server, &stop);
+        assert_eq!((status, &*error), (0, ""), "{said}");
+        let id = said.split_whitespace().next().unwrap();
+        assert!(
+            id.starts_with("stop_") && said.contains("a drill"),
+            "{said}"
+        );
+        assert_eq!(code(&server), "STOPPED");
+        assert_eq!(asking(&server, &["stop", "--list"]).1, said);
+
+        let resume = [&["resume", "--reason", "over"], scope].concat();
+        let (status, lifted, error) = asking(&server, &resume);
+        assert_eq!((status, &*error), (0, ""));
+        assert_eq!(lifted, said);
+        assert_eq!(code(&server), Value::Null);
+        let (status, said, error) = asking(&server, &resume);
+        assert_eq!((status, &*said), (1, ""), "{error}");
+        assert_eq!(asking(&server, &["stop", "--list"]).1, "no stop holds\n");
+    }
+    let question = json!({ "permit_token": waiting });
+    let answer = server.connect().post("/v1-verify-permit", &question);
+    assert_eq!(answer.unwrap().body["verify_error_code"], "STOPPED");
+}
+
+#[test]
+fn a_stop_by_its_id_and_with_an_end() {
+    let (_data, server) = start();
+    let stop = ["stop", "--all", "--for", "2h", "--reason", "why", "--json"];
+    let (status, said, error) = asking(&server, &stop);
+    assert_eq!(status, 0, "{error}");
+    let set: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&set["all"], &set["reason"]), (&json!(true), &json!("why")));
+    assert!(set["expires_at"].is_string());
+    let listed = asking(&server, &["stop", "--list", "--json"]).1;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["stops"][0]["id"], set["id"]);
+    let id = set["id"].as_str().unwrap();
+    let (status, _, error) = asking(&server, &["resume", id, "--reason", "over"]);
+    assert_eq!(status, 0, "{error}");
+    assert_eq!(code(&server), Value::Null);
+    let (status, said, error) = asking(&server, &["resume", id, "--reason", "over"]);
+    assert_eq!((status, &*said), (2, ""));
+    assert!(error.contains("no such stop holds"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_a_server_is_asked() {
+    let (_data, server) = start();
+    for arguments in [
+        &["stop", "--reason", "why"][..],
+        &["stop", "--all"],
+        &["stop", "--all", "--reason", " "],
+        &["stop", "--all", "--agent", "a", "--reason", "why"],
+        &["stop", "--all", "--reason", "why", "--for", "soon"],
+        &["stop", "--list", "--all"],
+        &["resume", "--reason", "over"],
+        &["resume", "--all"],
+        &["resume", "stop_1", "--all", "--reason", "over"],
+    ] {
+        let (status, said, error) = asking(&server, arguments);
+        assert_eq!((status, &*said), (2, ""), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    }
+    assert_eq!(code(&server), Value::Null);
+}
