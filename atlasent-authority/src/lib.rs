@@ -91,7 +91,7 @@ pub use permits::{PermitFilter, PermitPage};
 pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
 pub use replay::{Replay, ReplayKey};
 pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError, signed_head};
-pub use stops::{Stop, StopScope, Stops};
+pub use stops::{Stop, Stops};
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]

@@ -210,6 +210,8 @@ pub(crate) mod failed {
     #[cfg(feature = "server")]
     pub(crate) const KEYS: &str = "the changes of API keys could not be recorded";
     pub(crate) const EVENTS: &str = "the events could not be read";
+    #[cfg(feature = "server")]
+    pub(crate) const COUNT: &str = "the events could not be counted";
     pub(crate) const EXPORT: &str = "the events could not be exported";
     pub(crate) const ARCHIVE: &str = "the old events could not be archived";
     pub(crate) const POLICIES: &str = "the policies could not be recorded";

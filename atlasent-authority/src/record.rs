@@ -6,7 +6,7 @@ use crate::chain::{NewEvent, format_time};
 use crate::ledger::{PermitEntry, PermitState, Refusal};
 use crate::permit_key::PermitKey;
 use crate::policy::{Policies, PolicyError, Verdict};
-use crate::stops::{Stop, StopScope};
+use crate::stops::Stop;
 use atlasent::{Agent, Decision, EvaluateRequest, VerifyRequest};
 
 /// A request was decided on.
@@ -121,13 +121,13 @@ pub(crate) fn stop_lifted(stop: &Stop, reason: String) -> NewEvent {
 
 /// Says what a stop covers.
 fn about_stop(mut event: NewEvent, stop: &Stop) -> NewEvent {
-    match &stop.scope {
-        StopScope::Agent(agent) => {
-            event.actor_id = Agent::new(agent.clone()).ok();
-            event
-        }
-        StopScope::Action(action) => event.with("action_type", action.clone()),
-        StopScope::All => event.with("all", true),
+    if let Some(agent) = stop.scope.agent_id() {
+        event.actor_id = Agent::new(agent).ok();
+        return event;
+    }
+    match stop.scope.action_type() {
+        Some(action) => event.with("action_type", action.to_owned()),
+        None => event.with("all", true),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Permits that are taken back: one by one, or all that are out.
 
-use atlasent::{Error, PermitRecord, PermitStatus, PermitToken, Revocation};
+use atlasent::{Error, PermitRecord, PermitStatus, PermitToken, Revocation, StopScope};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::local::{LocalAuthority, failed};
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
 use crate::record;
-use crate::stops::{MAX_STOPS, Stop, StopScope};
+use crate::stops::{MAX_STOPS, Stop};
 use crate::store::{CellKey, Draft, Store};
 
 /// What became of a permit that was to be revoked.
@@ -94,8 +94,8 @@ impl<S: Store> LocalAuthority<S> {
     /// sequence number of the event that records it.
     ///
     /// ```
-    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest, VerifyRequest};
-    /// # use atlasent_authority::{LocalAuthority, Policies, StopScope};
+    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest, StopScope, VerifyRequest};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;
     /// let authority = LocalAuthority::in_memory(policies)?;
@@ -125,7 +125,7 @@ impl<S: Store> LocalAuthority<S> {
     /// As [`revoke_all`](Self::revoke_all).
     pub async fn revoke_issued_before(&self, sequence: u64, reason: &str) -> Result<u64, Error> {
         let caller = Caller::embedded(&self.secret);
-        self.recall(&caller, StopScope::All, Some(sequence), reason)
+        self.recall(&caller, StopScope::all(), Some(sequence), reason)
             .await
     }
 

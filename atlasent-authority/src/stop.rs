@@ -1,6 +1,6 @@
 //! Setting and lifting stops.
 
-use atlasent::Error;
+use atlasent::{Error, StopScope};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use crate::caller::Caller;
 use crate::local::{LocalAuthority, failed};
 use crate::record;
 use crate::revoke::full;
-use crate::stops::{Stop, StopScope};
+use crate::stops::Stop;
 use crate::store::{CellKey, Draft, Store};
 
 impl<S: Store> LocalAuthority<S> {
@@ -17,8 +17,8 @@ impl<S: Store> LocalAuthority<S> {
     /// issued before it stay dead also after that.
     ///
     /// ```
-    /// # use atlasent::{AnyAction, AuthorityExt};
-    /// # use atlasent_authority::{LocalAuthority, Policies, StopScope};
+    /// # use atlasent::{AnyAction, AuthorityExt, StopScope};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;
     /// let authority = LocalAuthority::in_memory(policies)?;

@@ -15,67 +15,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use atlasent::{Action as _, Agent, AnyAction, Error, PermitOutcome};
+use atlasent::{PermitOutcome, StopScope};
 
 use crate::ledger::{PermitEntry, Refusal};
 
 /// How many stops and recalls count at a time. More are refused, since each decision reads all.
 pub(crate) const MAX_STOPS: usize = 1_000;
-
-/// What a stop covers.
-///
-/// ```
-/// use atlasent_authority::StopScope;
-///
-/// let scope = StopScope::agent("deploy-bot")?;
-/// assert!(scope.covers("deploy-bot", "deploy.production"));
-/// assert!(!scope.covers("other-bot", "deploy.production"));
-/// # Ok::<(), atlasent::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopScope {
-    /// Everything that this agent does.
-    #[serde(rename = "agent_id")]
-    Agent(String),
-    /// This action, whoever takes it.
-    #[serde(rename = "action_type")]
-    Action(String),
-    /// Every action of every agent.
-    All,
-}
-
-impl StopScope {
-    /// Everything that an agent does.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] when this cannot be the name of an agent.
-    pub fn agent(agent: impl Into<String>) -> Result<Self, Error> {
-        Ok(Self::Agent(Agent::new(agent.into())?.as_str().to_owned()))
-    }
-
-    /// One action of all agents.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] when this cannot be the name of an action.
-    pub fn action(action: impl Into<String>) -> Result<Self, Error> {
-        Ok(Self::Action(
-            AnyAction::new(action.into())?.name().to_owned(),
-        ))
-    }
-
-    /// Whether an action of an agent is covered.
-    #[must_use]
-    pub fn covers(&self, agent: &str, action: &str) -> bool {
-        match self {
-            Self::Agent(stopped) => stopped == agent,
-            Self::Action(stopped) => stopped == action,
-            Self::All => true,
-        }
-    }
-}
 
 /// A stop that was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -340,7 +285,7 @@ mod tests {
         let agent = || StopScope::agent("bot").unwrap();
         let mut stops = Stops::default();
         stops.learn_life(SignedDuration::from_hours(1));
-        stops.set(stop(0, StopScope::All), 1);
+        stops.set(stop(0, StopScope::all()), 1);
         for id in 1..5_000 {
             assert!(stops.has_room());
             stops.set(stop(id, agent()), id + 1);
@@ -360,7 +305,7 @@ mod tests {
         stops.learn_life(SignedDuration::from_secs(60));
         stops.learn_life(SignedDuration::from_millis(600_500));
         assert!(stops.knows_life(SignedDuration::from_millis(600_500)));
-        stops.recall(stop(1, StopScope::All), 1);
+        stops.recall(stop(1, StopScope::all()), 1);
         stops.tidy(at(600));
         assert_eq!(stops.0.kept.len(), 1);
         stops.tidy(at(602));
@@ -371,7 +316,7 @@ mod tests {
     fn stops_are_written_and_read_again() {
         let mut stops = Stops::default();
         stops.set(stop(1, StopScope::agent("bot").unwrap()), 1);
-        stops.set(stop(2, StopScope::All), 2);
+        stops.set(stop(2, StopScope::all()), 2);
         let json = serde_json::to_string(&stops).unwrap();
         assert_eq!(serde_json::from_str::<Stops>(&json).unwrap(), stops);
     }

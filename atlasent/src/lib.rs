@@ -112,6 +112,7 @@ mod run;
 #[cfg(feature = "ati")]
 mod scope;
 mod sent_as;
+mod stop_scope;
 mod token;
 mod trace;
 mod unescape;
@@ -156,6 +157,7 @@ pub use require_permit::{ProtectedAction, require_permit};
 pub use revocation::Revocation;
 #[cfg(feature = "ati")]
 pub use scope::HasClaims;
+pub use stop_scope::StopScope;
 pub use token::PermitToken;
 pub use verify::{Verification, VerifyRequest};
 pub use written::WrittenNumbers;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::{PermitInfo, PermitStatus};
+use atlasent::{PermitInfo, PermitStatus, StopScope};
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -14,7 +14,6 @@ use super::body;
 use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::query::{Query, reason};
-use super::stops::WireScope;
 use crate::chain::format_time;
 use crate::keys::Scope;
 use crate::permit_key::PermitId;
@@ -210,7 +209,7 @@ pub(super) async fn recall<S: Store>(
     #[derive(Deserialize)]
     struct Wire {
         #[serde(flatten)]
-        scope: WireScope,
+        scope: StopScope,
         issued_before: Option<u64>,
         reason: Option<String>,
     }
@@ -222,10 +221,10 @@ pub(super) async fn recall<S: Store>(
         client.may(Scope::Revoke)?;
         let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
-        let (scope, reason) = (wire.scope.read()?, reason(wire.reason)?);
+        let reason = reason(wire.reason)?;
         let sequence = app
             .authority
-            .recall(&client.caller(), scope, wire.issued_before, &reason)
+            .recall(&client.caller(), wire.scope, wire.issued_before, &reason)
             .await?;
         Ok::<_, Problem>(Recalled { sequence })
     };

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
+use crate::local::unavailable;
 use crate::store::StoreError;
 
 /// How much of a body is handed over at once.
@@ -186,16 +187,12 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// What a failed read of the trail is answered with.
-pub(super) fn unreadable(error: StoreError) -> Problem {
-    if matches!(error, StoreError::Busy) {
-        return busy();
+/// The answer to an operation on the trail that the store failed at.
+pub(super) fn unreadable(operation: &'static str) -> impl Fn(StoreError) -> Problem {
+    move |error| match error {
+        StoreError::Busy => busy(),
+        error => Problem::from(unavailable(operation, error)),
     }
-    tracing::error!(target: "atlasent", %error, "the audit trail cannot be read");
-    Problem::unavailable(
-        "STORE_UNAVAILABLE",
-        "the audit trail cannot be read: try again",
-    )
 }
 
 fn busy() -> Problem {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use atlasent::StopScope;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -15,40 +16,15 @@ use super::problem::Problem;
 use super::query::{reason, time};
 use crate::chain::format_time;
 use crate::keys::Scope;
-use crate::stops::{Stop, StopScope};
+use crate::stops::Stop;
 use crate::store::Store;
-
-/// What a stop covers, as it is sent: one of the three.
-#[derive(Deserialize)]
-pub(super) struct WireScope {
-    agent_id: Option<String>,
-    action_type: Option<String>,
-    all: Option<bool>,
-}
-
-impl WireScope {
-    pub(super) fn read(self) -> Result<StopScope, Problem> {
-        match (self.agent_id, self.action_type, self.all) {
-            (Some(agent), None, None | Some(false)) => Ok(StopScope::agent(agent)?),
-            (None, Some(action), None | Some(false)) => Ok(StopScope::action(action)?),
-            (None, None, Some(true)) => Ok(StopScope::All),
-            _ => Err(Problem::invalid(
-                "say what is covered: exactly one of `agent_id`, `action_type` and `all: true`",
-            )),
-        }
-    }
-}
 
 /// A stop, as it is answered.
 #[derive(Serialize)]
 struct WireStop {
     id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    action_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    all: Option<bool>,
+    #[serde(flatten)]
+    scope: StopScope,
     reason: String,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,16 +36,9 @@ struct WireStop {
 
 impl From<Stop> for WireStop {
     fn from(stop: Stop) -> Self {
-        let (agent_id, action_type, all) = match stop.scope {
-            StopScope::Agent(agent) => (Some(agent), None, None),
-            StopScope::Action(action) => (None, Some(action), None),
-            StopScope::All => (None, None, Some(true)),
-        };
         Self {
             id: stop.id,
-            agent_id,
-            action_type,
-            all,
+            scope: stop.scope,
             reason: stop.reason,
             created_at: format_time(stop.set_at),
             created_by: stop.set_by,
@@ -88,7 +57,7 @@ pub(super) async fn set<S: Store>(
     #[derive(Deserialize)]
     struct Wire {
         #[serde(flatten)]
-        scope: WireScope,
+        scope: StopScope,
         reason: Option<String>,
         expires_at: Option<String>,
     }
@@ -96,7 +65,6 @@ pub(super) async fn set<S: Store>(
         client.may(Scope::Stop)?;
         let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
-        let scope = wire.scope.read()?;
         let reason = reason(wire.reason)?;
         if reason.trim().is_empty() {
             return Err(Problem::invalid("`reason` is missing: say why"));
@@ -105,7 +73,7 @@ pub(super) async fn set<S: Store>(
         let until = until.transpose()?;
         let stop = app
             .authority
-            .stop_for(&client.caller(), scope, &reason, until)
+            .stop_for(&client.caller(), wire.scope, &reason, until)
             .await?;
         Ok::<_, Problem>(WireStop::from(stop))
     };

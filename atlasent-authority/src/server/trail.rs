@@ -22,6 +22,7 @@ use super::reading::unreadable;
 use crate::event_types::{self, EVENT_TYPES};
 use crate::export::export as signed_export;
 use crate::keys::Scope;
+use crate::local::failed;
 use crate::store::{EventFilter, Store, StoreError};
 
 /// How many events a page has unasked, and at the most (contract, part B).
@@ -99,11 +100,12 @@ async fn page<S: Store>(
     after: u64,
 ) -> Result<Vec<u8>, Problem> {
     let store = app.authority.store();
-    let total = store.count_events(&filter).await.map_err(unreadable)?;
+    let total = store.count_events(&filter).await;
+    let total = total.map_err(unreadable(failed::COUNT))?;
     let filter = filter.most_bytes(PAGE_BYTES);
     // One more tells whether there is another page.
     let events = store.events(after, limit + 1, &filter).await;
-    let mut events = events.map_err(unreadable)?;
+    let mut events = events.map_err(unreadable(failed::EVENTS))?;
     let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
     let mut more = events.len() > limit;
     events.truncate(limit);
@@ -113,7 +115,7 @@ async fn page<S: Store>(
         && bytes >= PAGE_BYTES
     {
         let rest = store.events(last, 1, &filter).await;
-        more = !rest.map_err(unreadable)?.is_empty();
+        more = !rest.map_err(unreadable(failed::EVENTS))?.is_empty();
     }
     let mut json = Vec::with_capacity(bytes + 1_024 * (events.len() + 1));
     json.extend_from_slice(b"{\"events\":[");
@@ -150,7 +152,8 @@ pub(super) async fn export<S: Store>(
             let app = Arc::clone(&app);
             async move { signed_export(app.authority.store(), &filter, &app.signing).await }
         };
-        let bundle = lane.run(exporting).await?.map_err(unreadable)?;
+        let bundle = lane.run(exporting).await?;
+        let bundle = bundle.map_err(unreadable(failed::EXPORT))?;
         let length = bundle.byte_len();
         let body = lane.body(bundle, length, place, deadline)?;
         Ok::<_, Problem>(with_length(body, length))
@@ -302,7 +305,7 @@ fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
 }
 
 fn unwritable(error: serde_json::Error) -> Problem {
-    unreadable(StoreError::failed(error))
+    unreadable(failed::EVENTS)(StoreError::failed(error))
 }
 
 #[cfg(test)]

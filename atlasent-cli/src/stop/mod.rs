@@ -7,9 +7,11 @@ mod set;
 pub(crate) use resume::{Resume, run as resume};
 pub(crate) use set::{Stop, run as stop};
 
-use atlasent::client::{StopInfo, StopScope};
+use atlasent::StopScope;
+use atlasent::client::StopInfo;
 use clap::Args;
 
+use crate::exit::Failure;
 use crate::output::harmless;
 
 /// What is stopped, or goes on: one of these.
@@ -30,23 +32,19 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    fn read(&self) -> Option<StopScope> {
-        match (&self.agent, &self.action) {
-            (Some(agent), _) => Some(StopScope::Agent(agent.clone())),
-            (_, Some(action)) => Some(StopScope::Action(action.clone())),
-            _ => self.all.then_some(StopScope::All),
-        }
+    fn read(&self) -> Result<Option<StopScope>, Failure> {
+        let scope = match (&self.agent, &self.action) {
+            (Some(agent), _) => StopScope::agent(agent.as_str()),
+            (_, Some(action)) => StopScope::action(action.as_str()),
+            _ => return Ok(self.all.then(StopScope::all)),
+        };
+        scope.map(Some).map_err(Failure::misuse)
     }
 }
 
 /// One line for a stop.
 fn line(stop: &StopInfo) -> String {
-    let scope = match &stop.scope {
-        StopScope::Agent(agent) => format!("agent {agent}"),
-        StopScope::Action(action) => format!("action {action}"),
-        StopScope::All => "everything".to_owned(),
-    };
-    let mut line = format!("{}  {scope}: {}", stop.id, stop.reason);
+    let mut line = format!("{}  {}: {}", stop.id, stop.scope, stop.reason);
     if let Some(since) = &stop.created_at {
         line.push_str(&format!(", since {since}"));
     }
@@ -58,21 +56,17 @@ fn line(stop: &StopInfo) -> String {
 
 /// The same as JSON.
 fn json(stop: &StopInfo) -> serde_json::Value {
-    let mut json = serde_json::json!({ "id": stop.id, "reason": stop.reason });
-    let (name, value) = match &stop.scope {
-        StopScope::Agent(agent) => ("agent_id", agent.clone().into()),
-        StopScope::Action(action) => ("action_type", action.clone().into()),
-        StopScope::All => ("all", true.into()),
-    };
-    let more = [
-        (name, Some(value)),
-        ("created_at", stop.created_at.clone().map(Into::into)),
-        ("created_by", stop.created_by.clone().map(Into::into)),
-        ("expires_at", stop.expires_at.clone().map(Into::into)),
+    let mut json = serde_json::to_value(&stop.scope).unwrap_or_default();
+    let fields = [
+        ("id", Some(&stop.id)),
+        ("reason", Some(&stop.reason)),
+        ("created_at", stop.created_at.as_ref()),
+        ("created_by", stop.created_by.as_ref()),
+        ("expires_at", stop.expires_at.as_ref()),
     ];
-    if let Some(fields) = json.as_object_mut() {
-        for (name, value) in more {
-            fields.extend(value.map(|value| (name.to_owned(), value)));
+    for (name, value) in fields {
+        if let (Some(json), Some(value)) = (json.as_object_mut(), value) {
+            json.insert(name.to_owned(), value.as_str().into());
         }
     }
     json

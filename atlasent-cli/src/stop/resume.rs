@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Resume) -> Result<Output, Failure> {
     }
     let client = arguments.server.client()?;
     let lifting = async {
-        let ids = match (&arguments.id, arguments.scope.read()) {
+        let ids = match (&arguments.id, arguments.scope.read()?) {
             (Some(id), _) => vec![id.clone()],
             (None, Some(scope)) => {
                 let stops = client

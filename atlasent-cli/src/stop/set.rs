@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Stop) -> Result<Output, Failure> {
     if arguments.list {
         return list(arguments);
     }
-    let scope = arguments.scope.read().ok_or_else(|| {
+    let scope = arguments.scope.read()?.ok_or_else(|| {
         Failure::misuse("what is to stop? name `--agent AGENT`, `--action ACTION` or `--all`")
     })?;
     let reason = arguments.reason.as_deref().unwrap_or_default();

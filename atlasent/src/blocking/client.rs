@@ -8,12 +8,12 @@ use super::wait;
 use crate::audit::{Event, SignedHead};
 use crate::client::{
     ApiKeyInfo, AuditExport, Batch, BatchAnswer, EventFilter, EventPage, PermitFilter,
-    PermitInspection, PermitPage, SigningKeys, StopInfo, StopScope, StreamEvent,
+    PermitInspection, PermitPage, SigningKeys, StopInfo, StreamEvent,
 };
 use crate::{
     Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, IssuerId, Permit,
-    PermitInfo, PermitRecord, PermitStatus, PermitToken, ProtectedAction, Revocation, ToAgent,
-    Verification, VerifyRequest,
+    PermitInfo, PermitRecord, PermitStatus, PermitToken, ProtectedAction, Revocation, StopScope,
+    ToAgent, Verification, VerifyRequest,
 };
 
 /// [`atlasent::Client`](crate::Client) for code that is not async. It works on plain threads and

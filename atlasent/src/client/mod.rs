@@ -56,7 +56,7 @@ pub use builder::ClientBuilder;
 pub use cache::DecisionCache;
 pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
 pub use permits::{PermitFilter, PermitInspection, PermitPage};
-pub use stops::{StopInfo, StopScope};
+pub use stops::StopInfo;
 pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
 
 use cache::Allows;

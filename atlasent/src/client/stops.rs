@@ -7,25 +7,8 @@ use super::Client;
 use super::transport::Answer;
 use crate::object::{Object, ObjectAndOthers};
 use crate::redact::excerpt;
-use crate::{Code, Error, Failure, OtherFields};
-
-/// What a stop covers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum StopScope {
-    /// Everything that this agent does.
-    #[serde(rename = "agent_id")]
-    Agent(String),
-    /// This action of all agents.
-    #[serde(rename = "action_type")]
-    Action(String),
-    /// Every action of every agent.
-    #[serde(untagged, serialize_with = "all")]
-    All,
-}
-
-fn all<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-    json!({ "all": true }).serialize(serializer)
-}
+use crate::stop_scope::WireScope;
+use crate::{Code, Error, Failure, OtherFields, StopScope};
 
 /// A stop, as the server has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,15 +45,15 @@ struct WireStop {
 
 impl StopInfo {
     fn read(ObjectAndOthers { known, other }: ObjectAndOthers<WireStop>) -> Result<Self, Failure> {
-        let scope = match (known.agent_id, known.action_type, known.all) {
-            (Some(agent), None, None | Some(false)) => StopScope::Agent(agent),
-            (None, Some(action), None | Some(false)) => StopScope::Action(action),
-            (None, None, Some(true)) => StopScope::All,
-            _ => {
-                let text = "the stop in the answer does not say what it covers";
-                return Err(Failure::new(Code::BadResponse, text));
-            }
+        let scope = WireScope {
+            agent_id: known.agent_id,
+            action_type: known.action_type,
+            all: known.all,
         };
+        let scope = StopScope::try_from(scope).map_err(|_| {
+            let text = "the stop in the answer does not say what it covers";
+            Failure::new(Code::BadResponse, text)
+        })?;
         Ok(Self {
             id: known.id,
             scope,
@@ -96,11 +79,10 @@ impl Client {
     /// [`stops`](Self::stops) tells.
     ///
     /// ```no_run
-    /// use atlasent::Client;
-    /// use atlasent::client::StopScope;
+    /// use atlasent::{Client, StopScope};
     ///
     /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
-    /// let scope = StopScope::Agent("deploy-bot".to_owned());
+    /// let scope = StopScope::agent("deploy-bot")?;
     /// let stop = client.set_stop(&scope, "it deploys in a loop", None).await?;
     /// client.lift_stop(&stop.id, "fixed in 1.4").await?;
     /// # Ok(()) }

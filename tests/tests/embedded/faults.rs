@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use atlasent::{Authority, AuthorityExt, Code, Error, PermitOutcome, VerifyRequest};
 use atlasent_authority::{
     CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
-    SealedEvent, Store, StoreError, StoreStatus,
+    Policies, SealedEvent, Store, StoreError, StoreStatus,
 };
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! A decision that is not true any more when it is used opens no body.
 
-use atlasent::{AuthorityExt, Error};
-use atlasent_authority::{LocalAuthority, Policies, StopScope};
+use atlasent::{AuthorityExt, Error, StopScope};
+use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use futures_executor::block_on;
 
@@ -32,7 +32,7 @@ const BETWEEN: [(Between, &str); 7] = [
         },
         "POLICY_CHANGED",
     ),
-    (|authority| stop(authority, StopScope::All), "STOPPED"),
+    (|authority| stop(authority, StopScope::all()), "STOPPED"),
     (
         |authority| stop(authority, StopScope::agent(AGENT).unwrap()),
         "STOPPED",
@@ -43,14 +43,14 @@ const BETWEEN: [(Between, &str); 7] = [
     ),
     (
         |authority| {
-            let stop = now(authority.stop(StopScope::All, "an alarm", None));
+            let stop = now(authority.stop(StopScope::all(), "an alarm", None));
             now(authority.lift_stop(&stop.id, "over"));
         },
         "STOPPED",
     ),
     (
         |authority| {
-            now(authority.revoke_all(StopScope::All, "a leak"));
+            now(authority.revoke_all(StopScope::all(), "a leak"));
         },
         "PERMIT_REVOKED",
     ),

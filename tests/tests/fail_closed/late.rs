@@ -94,12 +94,14 @@ fn an_expiry_that_cannot_be_read_is_over_and_none_is_never() {
 fn a_permit_that_was_revoked_after_its_use_is_found_out() {
     let authority = real(Duration::from_secs(60));
     let permit = block_on(authority.protect(AGENT, Deploy)).unwrap();
-    let token = PermitToken::new(permit.id()).unwrap();
+    let id = permit.id().parse().unwrap();
     block_on(permit.recheck(&authority)).unwrap();
     block_on(permit.recheck(&authority)).unwrap();
 
-    let revocation = block_on(authority.revoke(&token, "the commit is broken")).unwrap();
-    assert!(!revocation.revoked, "it was used already");
+    let revoked = block_on(authority.revoke_permit(id, "the commit is broken")).unwrap();
+    let revoked = revoked.unwrap();
+    assert!(revoked.consumed_at.is_some(), "it was used already");
+    assert_eq!(revoked.status, PermitStatus::Revoked);
     assert!(permit.is_active(), "only the authority knows");
     let error = block_on(permit.recheck(&authority)).unwrap_err();
     let denied = error.denied().unwrap();

@@ -1,7 +1,6 @@
 //! Stops over HTTP: what they cover is denied from the answer on, permits that are out included.
 
-use atlasent::Error;
-use atlasent::client::StopScope;
+use atlasent::{Error, StopScope};
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{KeyRing, Scope};
 use reqwest::Method;
@@ -201,9 +200,9 @@ async fn our_client_sets_lists_and_lifts_stops() {
     let served = Served::start().await;
     let client = served.client().build().unwrap();
     for scope in [
-        StopScope::Agent("deploy-bot".to_owned()),
-        StopScope::Action("deploy".to_owned()),
-        StopScope::All,
+        StopScope::agent("deploy-bot").unwrap(),
+        StopScope::action("deploy").unwrap(),
+        StopScope::all(),
     ] {
         let stop = client.set_stop(&scope, "an alarm", None).await.unwrap();
         assert_eq!(stop.scope, scope);

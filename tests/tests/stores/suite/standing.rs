@@ -3,10 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use atlasent::{Authority, PermitOutcome, PermitStatus, PermitToken, Verification};
-use atlasent_authority::{
-    EventFilter, LocalAuthority, PermitFilter, Policies, Stop, StopScope, Store,
-};
+use atlasent::{Authority, PermitOutcome, PermitStatus, PermitToken, StopScope, Verification};
+use atlasent_authority::{EventFilter, LocalAuthority, PermitFilter, Policies, Stop, Store};
 use jiff::SignedDuration;
 
 use super::replays::{ALICE, ask, named};
@@ -87,7 +85,7 @@ pub(crate) async fn a_stop_denies_what_it_covers_and_nothing_else(medium: impl M
         (StopScope::agent("other").unwrap(), false),
         (StopScope::action("deploy").unwrap(), true),
         (StopScope::action("deploy.production").unwrap(), false),
-        (StopScope::All, true),
+        (StopScope::all(), true),
     ] {
         let authority = medium.authority(&Time::default()).await;
         let permit = token(&authority).await;
@@ -110,7 +108,7 @@ pub(crate) async fn a_permit_that_was_out_stays_dead_after_the_stop(medium: impl
     let request = named("deploy", "1");
     let (first, _) = ask(&authority, ALICE, &request).await.unwrap();
     let [presented, kept] = [token(&authority).await, token(&authority).await];
-    let stop = stop(&authority, StopScope::All).await;
+    let stop = stop(&authority, StopScope::all()).await;
     assert_eq!(refusal(&authority, &presented).await, code("STOPPED"));
     authority.lift_stop(&stop.id, "over").await.unwrap();
     assert_eq!(
@@ -130,7 +128,7 @@ pub(crate) async fn a_stop_with_an_end_ends(medium: impl Medium) {
     let authority = medium.authority(&time).await;
     let end = Some(at(30));
     authority
-        .stop(StopScope::All, "a pause", end)
+        .stop(StopScope::all(), "a pause", end)
         .await
         .unwrap();
     time.set(29);
@@ -140,7 +138,7 @@ pub(crate) async fn a_stop_with_an_end_ends(medium: impl Medium) {
     time.set(30);
     assert_eq!(denial(&authority).await, None);
     assert_eq!(authority.stops().await.unwrap(), []);
-    let past = authority.stop(StopScope::All, "too late", end).await;
+    let past = authority.stop(StopScope::all(), "too late", end).await;
     assert!(matches!(past, Err(atlasent::Error::Invalid(_))));
 }
 
@@ -152,7 +150,7 @@ pub(crate) async fn of_evaluations_beside_a_stop_none_that_comes_after_it_is_all
         let authority = Arc::clone(&authority);
         async move {
             if number == 20 {
-                stop(&authority, StopScope::All).await;
+                stop(&authority, StopScope::all()).await;
                 return;
             }
             let evaluation = authority.evaluate(&request_of("deploy")).await.unwrap();
@@ -320,7 +318,7 @@ pub(crate) async fn stops_and_counts_outlive_the_process<M: Medium>(medium: M) {
     let time = Time::default();
     let authority = medium.authority(&time).await;
     let permit = token(&authority).await;
-    let stop = stop(&authority, StopScope::All).await;
+    let stop = stop(&authority, StopScope::all()).await;
     drop(authority);
     let authority = medium.authority(&time).await;
     assert_eq!(authority.stops().await.unwrap(), [stop.clone()]);
