@@ -1,6 +1,7 @@
 //! Policies that change under load: each answer is by the former or by the new ones, and none is missing.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +74,10 @@ async fn policies_change_under_load_and_every_answer_is_by_one_set() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), OPEN);
     let (policies, watched) = PolicyFolder::load(folder.path()).unwrap();
-    let authority = LocalAuthority::in_memory(policies).unwrap();
+    let watched = watched.settle(Duration::ZERO);
+    // The clients use none of their permits.
+    let authority = LocalAuthority::builder(policies).permits_per_agent(NonZeroU64::MAX);
+    let authority = authority.build().await.unwrap();
     let served = Arc::new(Served::of(server(authority).watch(watched)).await);
 
     let over = Arc::new(AtomicBool::new(false));
@@ -155,6 +159,7 @@ async fn policies_that_cannot_be_recorded_are_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         put(folder.path(), OPEN);
         let (policies, watched) = PolicyFolder::load(folder.path()).unwrap();
+        let watched = watched.settle(Duration::ZERO);
         let (authority, trouble) = faulty().await;
         authority.replace_policies(policies).await.unwrap();
         let server = server(authority)
@@ -198,6 +203,7 @@ fn a_folder_that_blocks_holds_up_nothing_else() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let (policies, watched) = PolicyFolder::load(&policy_folder).unwrap();
+            let watched = watched.settle(Duration::ZERO);
             let file = KeyFile::new(data.join("keys.json"));
             let book = KeyBook::default().with_file(file.clone()).await.unwrap();
             let authority = LocalAuthority::in_memory(policies).unwrap();
