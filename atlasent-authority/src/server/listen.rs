@@ -120,8 +120,13 @@ impl<S: Store + RateCounter> Listening<S> {
             policies,
             retention,
             head,
+            audit_log,
         } = self.server;
         let app = Arc::new(app);
+        let audit_log = match audit_log {
+            Some(log) => Some(log.start(&app).await),
+            None => None,
+        };
         let handle = Handle::new();
         let serving = serve(
             self.listener,
@@ -152,6 +157,9 @@ impl<S: Store + RateCounter> Listening<S> {
         let served = serving.await;
         if let Some(file) = &head {
             remember::save(file, &app).await;
+        }
+        if let Some(log) = audit_log {
+            log.finish().await;
         }
         Ok(served?)
     }
