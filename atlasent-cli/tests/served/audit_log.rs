@@ -82,8 +82,9 @@ fn a_file_has_every_event_once_through_rotation_restart_and_kill() {
     assert!(status.success());
 
     // A line that was torn by a crash is written again.
-    let text = fs::read_to_string(&log).unwrap();
-    fs::write(&log, &text[..text.len() - 20]).unwrap();
+    let mut text = fs::read_to_string(&log).unwrap();
+    text.truncate(text.len() - 20);
+    fs::write(&log, text).unwrap();
     let server = Server::start(data.path(), &options);
     let told = events(&mut server.connect());
     server.stop();
@@ -147,6 +148,44 @@ fn standard_output_has_the_events_since_the_start_and_nothing_else() {
         log.contains(&format!("\"request_id\":\"{}\"", asked.unwrap())),
         "{log}"
     );
+}
+
+#[test]
+fn a_reader_that_takes_nothing_stops_neither_decisions_nor_the_end() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = atlasent();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--api-key-env", "KEY"])
+        .args(["--store", "memory", "--audit-log", "-"])
+        .arg("--data-dir")
+        .arg(data.path())
+        .env("KEY", KEY)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut welcome = String::new();
+    let mut errors = BufReader::new(process.stderr.take().unwrap());
+    errors.read_line(&mut welcome).unwrap();
+    let address = welcome.trim().rsplit_once("://").unwrap().1;
+    let mut connection = Connection::open(address.parse().unwrap(), KEY).unwrap();
+    // More than a pipe holds.
+    for _ in 0..300 {
+        decide(&mut connection);
+    }
+    std::thread::sleep(Duration::from_millis(600));
+    decide(&mut connection);
+    let kill = format!("kill -TERM {}", process.id());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut log = String::new();
+    errors.read_to_string(&mut log).unwrap();
+    assert!(process.wait().unwrap().success());
+    assert!(log.contains("the audit log lacks the last events"), "{log}");
 }
 
 #[cfg(target_os = "linux")]
