@@ -124,7 +124,10 @@ impl Writing {
     pub(super) async fn finish(mut self) {
         drop(self.stop);
         if timeout(LAST, self.task.join_next()).await.is_err() {
-            tracing::error!(target: "atlasent", "the audit log lacks the last events: its last write hangs");
+            tracing::error!(
+                target: "atlasent",
+                "the audit log lacks the last events: a file gets them at the next start"
+            );
         }
     }
 }

@@ -148,13 +148,18 @@ impl<S: Store + RateCounter> Listening<S> {
             }
         };
         tokio::pin!(serving);
-        tokio::select! {
-            served = &mut serving => return Ok(served?),
-            () = remembering => {}
-            () = stop => {}
-        }
-        handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
-        let served = serving.await;
+        let ended = tokio::select! {
+            served = &mut serving => Some(served),
+            () = remembering => None,
+            () = stop => None,
+        };
+        let served = match ended {
+            Some(served) => served,
+            None => {
+                handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
+                serving.await
+            }
+        };
         if let Some(file) = &head {
             remember::save(file, &app).await;
         }
