@@ -39,7 +39,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(Serve),
+    Serve(Box<Serve>),
     Policy(Policy),
     Evaluate(Evaluate),
     Audit(Audit),

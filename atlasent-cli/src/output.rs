@@ -57,7 +57,16 @@ pub(crate) enum Reader {
 
 /// Prints to standard output at once, for a command that goes on.
 pub(crate) fn tell(text: &str) -> Result<Reader, Failure> {
-    match write(text) {
+    told(write(text))
+}
+
+/// Prints to standard error at once, for a command whose standard output is for something else.
+pub(crate) fn tell_on_stderr(text: &str) -> Result<Reader, Failure> {
+    told(io::stderr().write_all(text.as_bytes()))
+}
+
+fn told(written: io::Result<()>) -> Result<Reader, Failure> {
+    match written {
         Ok(()) => Ok(Reader::Listening),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Failure::unprintable(error)),

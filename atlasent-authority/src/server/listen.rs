@@ -120,8 +120,13 @@ impl<S: Store + RateCounter> Listening<S> {
             policies,
             retention,
             head,
+            audit_log,
         } = self.server;
         let app = Arc::new(app);
+        let audit_log = match audit_log {
+            Some(log) => Some(log.start(&app).await),
+            None => None,
+        };
         let handle = Handle::new();
         let serving = serve(
             self.listener,
@@ -143,15 +148,23 @@ impl<S: Store + RateCounter> Listening<S> {
             }
         };
         tokio::pin!(serving);
-        tokio::select! {
-            served = &mut serving => return Ok(served?),
-            () = remembering => {}
-            () = stop => {}
-        }
-        handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
-        let served = serving.await;
+        let ended = tokio::select! {
+            served = &mut serving => Some(served),
+            () = remembering => None,
+            () = stop => None,
+        };
+        let served = match ended {
+            Some(served) => served,
+            None => {
+                handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
+                serving.await
+            }
+        };
         if let Some(file) = &head {
             remember::save(file, &app).await;
+        }
+        if let Some(log) = audit_log {
+            log.finish().await;
         }
         Ok(served?)
     }

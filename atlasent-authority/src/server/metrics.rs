@@ -58,6 +58,8 @@ pub(super) struct Metrics {
     digest: Family<PolicyDigest, Gauge>,
     stops: Gauge,
     reloads: Family<Outcome, Counter>,
+    audit_log_sequence: Gauge,
+    audit_log_failures: Counter,
     actions: Mutex<HashSet<String>>,
 }
 
@@ -220,6 +222,18 @@ impl Metrics {
                 "Policy sets that were read again, by outcome",
                 Family::default(),
             ),
+            audit_log_sequence: registered(
+                &mut registry,
+                "audit_log_sequence",
+                "The sequence number of the last event that the audit log has; 0 without an audit log",
+                Gauge::default(),
+            ),
+            audit_log_failures: registered(
+                &mut registry,
+                "audit_log_failures",
+                "Attempts to write the audit log that failed",
+                Counter::default(),
+            ),
             actions: Mutex::default(),
             registry,
         };
@@ -277,6 +291,17 @@ impl Metrics {
     pub(super) fn reloaded(&self, outcome: &'static str) {
         let outcome = outcome.into();
         self.reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Sets how far the audit log is.
+    pub(super) fn audit_log_reached(&self, sequence: u64) {
+        let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
+        self.audit_log_sequence.set(sequence);
+    }
+
+    /// Counts an attempt to write the audit log that failed.
+    pub(super) fn audit_log_failed(&self) {
+        self.audit_log_failures.inc();
     }
 
     /// The text that Prometheus reads.

@@ -10,6 +10,7 @@ mod about;
 mod admission;
 mod answers;
 mod app;
+mod audit_log;
 mod backups;
 mod batch;
 mod body;
@@ -52,6 +53,7 @@ use axum::routing::{delete, get, post};
 
 use app::App;
 pub use app::Settings;
+pub use audit_log::AuditLog;
 pub use key_book::{KeyBook, KeyBookError};
 pub use listen::{Listening, ServeError, TlsFiles};
 pub use policy_folder::PolicyFolder;
@@ -85,6 +87,7 @@ pub struct Server<S: Store> {
     policies: Option<PolicyFolder>,
     retention: Option<Retention>,
     head: Option<HeadFile>,
+    audit_log: Option<AuditLog>,
 }
 
 impl<S: Store + RateCounter> Server<S> {
@@ -96,6 +99,7 @@ impl<S: Store + RateCounter> Server<S> {
             policies: None,
             retention: None,
             head: None,
+            audit_log: None,
         }
     }
 
@@ -127,8 +131,14 @@ impl<S: Store + RateCounter> Server<S> {
         self
     }
 
+    /// Writes each event of the chain to a log while it serves. A second call replaces the first.
+    pub fn audit_log(mut self, log: AuditLog) -> Self {
+        self.audit_log = Some(log);
+        self
+    }
+
     /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither
-    /// keys nor policies again, and archives nothing.
+    /// keys nor policies again, archives nothing, and writes no audit log.
     pub fn into_router(self) -> Router {
         router(Arc::new(self.app))
     }

@@ -137,14 +137,14 @@ async fn watched<T>(what: &str, round: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The rounds of a task: one a period, and one for each signal to read the files again.
-struct Rounds {
+pub(super) struct Rounds {
     tick: Interval,
     #[cfg(unix)]
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Rounds {
-    fn new(period: Duration) -> Self {
+    pub(super) fn new(period: Duration) -> Self {
         let mut tick = interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         #[cfg(unix)]
@@ -160,7 +160,7 @@ impl Rounds {
     }
 
     /// Awaits the next round. Returns whether a signal asked for it.
-    async fn next(&mut self) -> bool {
+    pub(super) async fn next(&mut self) -> bool {
         #[cfg(unix)]
         if let Some(hangup) = &mut self.hangup {
             return tokio::select! {

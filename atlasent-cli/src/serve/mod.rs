@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::{Listening, Retention, Server, Settings, TlsFiles};
+use atlasent_authority::server::{AuditLog, Listening, Retention, Server, Settings, TlsFiles};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use ipnet::IpNet;
@@ -84,6 +84,10 @@ pub(crate) struct Serve {
     /// The folder of these bundles [default: `archive` in the data directory]
     #[arg(long, value_name = "DIR", requires = "retain_days")]
     archive_dir: Option<PathBuf>,
+
+    /// A file that gets each event of the audit trail as one JSON line, or `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
 
     /// A certificate in PEM, for TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -160,16 +164,14 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     if let Some(head) = head {
         server = server.remember_head(head);
     }
+    if let Some(log) = arguments.audit_log()? {
+        server = server.audit_log(log);
+    }
     let listening = server
         .listen(arguments.listen, arguments.tls())
         .await
         .map_err(Failure::misuse)?;
-    welcome(
-        &choice,
-        &setup.welcome,
-        &listening,
-        arguments.tls().is_some(),
-    )?;
+    welcome(arguments, &choice, &setup.welcome, &listening)?;
     // Kept when everything that can fail is done and the key was shown: a start that fails leaves no
     // key behind, so the next one shows one.
     if let Some(first) = setup.first_key {
@@ -214,6 +216,21 @@ impl Serve {
         Ok(Some(Retention { keep, folder }))
     }
 
+    fn audit_log(&self) -> Result<Option<AuditLog>, Failure> {
+        match &self.audit_log {
+            Some(_) if self.audit_log_is_stdout() => Ok(Some(AuditLog::stdout())),
+            Some(path) => AuditLog::open(path).map(Some).map_err(|error| {
+                Failure::misuse(format!("the audit log cannot be opened: {error}"))
+            }),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether standard output is for events alone.
+    fn audit_log_is_stdout(&self) -> bool {
+        (self.audit_log.as_ref()).is_some_and(|path| path.as_os_str() == "-")
+    }
+
     fn tls(&self) -> Option<TlsFiles> {
         Some(TlsFiles {
             certificate: self.tls_cert.clone()?,
@@ -222,16 +239,23 @@ impl Serve {
     }
 }
 
-/// Says where it is and how to get in, on standard output: a program may read it, and a key is shown only here.
+/// Says where it is and how to get in, on standard output unless that is for events: a program may read it, and a key
+/// is shown only here.
 fn welcome(
+    arguments: &Serve,
     store: &StoreChoice,
     welcome: &Welcome,
     listening: &Listening<AnyStore>,
-    tls: bool,
 ) -> Result<(), Failure> {
+    let tls = arguments.tls().is_some();
     let scheme = if tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", listening.address());
-    if output::tell(&welcome.text(&url, store))? == Reader::Gone && welcome.shows_key() {
+    let text = welcome.text(&url, store);
+    let told = match arguments.audit_log_is_stdout() {
+        true => output::tell_on_stderr(&text)?,
+        false => output::tell(&text)?,
+    };
+    if told == Reader::Gone && welcome.shows_key() {
         return Err(Failure::misuse(
             "standard output is closed, so the first API key cannot be shown: start it with an open one, \
              or run `atlasent key create` before",

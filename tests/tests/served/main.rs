@@ -9,6 +9,7 @@
 
 mod about;
 mod anything;
+mod audit_log;
 mod batch;
 mod bodies;
 mod client;

@@ -1,0 +1,390 @@
+//! The file or standard output that the lines go to, and how far it got.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Publish};
+
+/// How much of a file's end is read to find its last whole line. An event has less than 3 MiB, so
+/// that a whole line and a torn one fit.
+const TAIL: u64 = 8 * 1024 * 1024;
+
+/// How each line begins.
+const BEGINNING: &[u8] = b"{\"id\":\"";
+
+/// No position file is longer.
+const LONGEST_POSITION: u64 = 1_024;
+
+/// An event that was written: the position from which a log goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    pub(super) sequence: u64,
+    pub(super) hash: String,
+}
+
+/// Where the lines go.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    Stdout,
+    File(PathBuf),
+}
+
+/// Lines of consecutive events.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) text: Vec<u8>,
+    /// Where the line of each event ends.
+    pub(super) ends: Vec<(usize, Position)>,
+}
+
+/// A target, open or not.
+#[derive(Debug)]
+pub(super) struct Output {
+    target: Target,
+    file: Option<File>,
+    /// Whether standard output ends within a line.
+    is_torn: bool,
+}
+
+impl Output {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            file: None,
+            is_torn: false,
+        }
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Closes the file, so that the next write opens what has its name then.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Opens the target, and returns the last event that a file has. A torn line at a file's end,
+    /// as a crash or a full disk leaves it, is cut off.
+    pub(super) fn open(&mut self) -> io::Result<Option<Position>> {
+        match &self.target {
+            Target::Stdout => {
+                self.file = Some(stdout()?);
+                Ok(None)
+            }
+            Target::File(path) => {
+                let opened = open_file(path).map_err(|error| named(path, &error));
+                let (file, last) = opened?;
+                let last = match last {
+                    Some(last) => Some(last),
+                    None => {
+                        let path = position_file(path);
+                        load(&path).map_err(|error| named(&path, &error))?
+                    }
+                };
+                self.file = Some(file);
+                Ok(last)
+            }
+        }
+    }
+
+    /// Writes lines behind the event `after`. Returns the last event whose line is whole, if one is.
+    pub(super) fn write(
+        &mut self,
+        lines: &Lines,
+        after: &Position,
+    ) -> (Option<Position>, io::Result<()>) {
+        let mut done = 0;
+        let written = self.write_counted(&lines.text, after, &mut done);
+        let whole = (lines.ends.iter()).rfind(|(end, _)| *end <= done);
+        if written.is_err() {
+            let end = whole.map_or(0, |(end, _)| *end);
+            self.give_up(done, end);
+        }
+        let written = written.map_err(|error| match &self.target {
+            Target::Stdout => io::Error::new(error.kind(), format!("standard output: {error}")),
+            Target::File(path) => named(path, &error),
+        });
+        (whole.map(|(_, event)| event.clone()), written)
+    }
+
+    fn write_counted(&mut self, text: &[u8], after: &Position, done: &mut usize) -> io::Result<()> {
+        if self.file.is_none() {
+            self.reopen(after)?;
+        }
+        let Some(file) = &mut self.file else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        if let Target::File(_) = self.target {
+            file.seek(SeekFrom::End(0))?;
+        }
+        if self.is_torn {
+            file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        while let Some(rest) = text.get(*done..).filter(|rest| !rest.is_empty()) {
+            match file.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => *done += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the target behind the event `after`. A file that is new does not name that event, so
+    /// that another file has to, until the first line is written.
+    fn reopen(&mut self, after: &Position) -> io::Result<()> {
+        match &self.target {
+            Target::Stdout => self.file = Some(stdout()?),
+            Target::File(path) => {
+                let (file, last) = open_file(path)?;
+                if last.is_none() && after.sequence > 0 {
+                    save(&position_file(path), after)?;
+                }
+                self.file = Some(file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the target after a failed write. A torn line leaves the file, which a next write
+    /// would go on with under another name if the file is rotated meanwhile.
+    fn give_up(&mut self, done: usize, whole: usize) {
+        let torn = done.saturating_sub(whole);
+        let Some(mut file) = self.file.take() else {
+            return;
+        };
+        match self.target {
+            Target::Stdout => self.is_torn |= torn > 0,
+            // What cannot be cut now is cut when the file is opened again.
+            Target::File(_) => {
+                if let Ok(length) = file.seek(SeekFrom::End(0)) {
+                    let _ = file.set_len(length.saturating_sub(torn as u64));
+                }
+            }
+        }
+    }
+}
+
+/// Standard output past the lock and the buffer of this process: a reader that takes nothing must
+/// not keep others from the lock.
+fn stdout() -> io::Result<File> {
+    #[cfg(unix)]
+    let stdout = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let stdout = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
+    Ok(File::from(stdout))
+}
+
+fn open_file(path: &Path) -> io::Result<(File, Option<Position>)> {
+    let mut file = files::open_or_create(path)?;
+    // On other systems a lock keeps readers out, too.
+    #[cfg(unix)]
+    file.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => io::Error::new(
+            ErrorKind::ResourceBusy,
+            "another process writes it: give each server a file of its own",
+        ),
+        std::fs::TryLockError::Error(error) => error,
+    })?;
+    let last = last_whole_line(&mut file)?;
+    Ok((file, last))
+}
+
+/// The event of the last whole line. A torn line behind it is cut off.
+fn last_whole_line(file: &mut File) -> io::Result<Option<Position>> {
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    Read::by_ref(file).take(TAIL).read_to_end(&mut tail)?;
+    let end = tail.iter().rposition(|byte| *byte == b'\n');
+    let end = end.map_or(0, |place| place + 1);
+    if end == 0 && from > 0 {
+        return Err(foreign());
+    }
+    let (whole, torn) = tail.split_at_checked(end).unwrap_or((&tail, &[]));
+    let line = whole
+        .rsplit(|byte| *byte == b'\n')
+        .find(|line| !line.is_empty());
+    let last = line.map(|line| serde_json::from_slice(line).map_err(|_| foreign()));
+    let last = last.transpose()?;
+    if !torn.is_empty() {
+        if !is_torn_line(torn) {
+            return Err(foreign());
+        }
+        file.set_len(from.saturating_add(end as u64))?;
+    }
+    Ok(last)
+}
+
+/// Whether the text is the beginning of an event's line. What is another's is not cut off.
+fn is_torn_line(text: &[u8]) -> bool {
+    // After a crash of the machine, some file systems have zeros where bytes were to be.
+    if text.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let begins = text.starts_with(BEGINNING) || BEGINNING.starts_with(text);
+    let is_event = || serde_json::from_slice::<Position>(text).is_ok();
+    let is_whole = || serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    begins && (is_event() || !is_whole())
+}
+
+fn foreign() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidData,
+        "its last line is no event of an audit trail: name another file",
+    )
+}
+
+/// Where the position of a new file is.
+fn position_file(path: &Path) -> PathBuf {
+    path.with_added_extension("position")
+}
+
+fn save(path: &Path, position: &Position) -> io::Result<()> {
+    let text = serde_json::to_vec(position)?;
+    files::publish(path, Publish::Over, |file| file.write_all(&text))
+        .map_err(|error| named(path, &error))
+}
+
+fn load(path: &Path) -> io::Result<Option<Position>> {
+    let text = match files::read_own(path, LONGEST_POSITION) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let position = serde_json::from_slice(&text).map_err(|_| {
+        io::Error::new(
+            ErrorKind::InvalidData,
+            "it holds no position of an audit log: remove it, and the log begins with the first event",
+        )
+    })?;
+    Ok(Some(position))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn at(sequence: u64) -> Position {
+        Position {
+            sequence,
+            hash: format!("h{sequence}"),
+        }
+    }
+
+    fn line(sequence: u64) -> String {
+        format!("{{\"id\":\"e\",\"sequence\":{sequence},\"hash\":\"h{sequence}\"}}\n")
+    }
+
+    fn lines(sequences: std::ops::RangeInclusive<u64>) -> Lines {
+        let mut lines = Lines::default();
+        for sequence in sequences {
+            lines.text.extend(line(sequence).into_bytes());
+            lines.ends.push((lines.text.len(), at(sequence)));
+        }
+        lines
+    }
+
+    fn output(path: &Path) -> Output {
+        Output::new(Target::File(path.to_owned()))
+    }
+
+    #[test]
+    fn a_torn_line_is_cut_off_and_the_last_whole_one_is_the_position() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let whole = format!("{}{}", line(1), line(2));
+        for torn in ["", "{", "{\"id\":\"e\",\"seq", "\0\0\0", line(3).trim_end()] {
+            fs::write(&path, format!("{whole}{torn}")).unwrap();
+            let mut output = output(&path);
+            assert_eq!(output.open().unwrap(), Some(at(2)), "{torn}");
+            let (written, result) = output.write(&lines(3..=4), &at(2));
+            result.unwrap();
+            assert_eq!(written, Some(at(4)));
+            let expected = format!("{whole}{}{}", line(3), line(4));
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_file_of_another_program_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        for text in [
+            "root:x:0:0",
+            "root:x:0:0\n",
+            "{\"id\":\"x\"}",
+            "{\"id\":\"x\"}\n",
+            "\n{}\n",
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = output(&path).open().unwrap_err().to_string();
+            assert!(
+                error.contains("no event") && error.contains("audit.jsonl"),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_rotated_file_goes_on_where_the_former_ended_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let mut first = output(&path);
+        assert_eq!(first.open().unwrap(), None);
+        first.write(&lines(1..=3), &at(0)).1.unwrap();
+        fs::rename(&path, folder.path().join("audit.jsonl.1")).unwrap();
+        first.close();
+        first.write(&Lines::default(), &at(3)).1.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        drop(first);
+
+        let mut second = output(&path);
+        assert_eq!(second.open().unwrap(), Some(at(3)));
+        second.write(&lines(4..=5), &at(3)).1.unwrap();
+        drop(second);
+        assert_eq!(output(&path).open().unwrap(), Some(at(5)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_servers_do_not_write_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let mut first = output(&path);
+        first.open().unwrap();
+        let error = output(&path).open().unwrap_err().to_string();
+        assert!(error.contains("another process writes it"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_failed_write_counts_whole_lines_alone() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut output = Output::new(Target::Stdout);
+        output.file = Some(File::from(std::os::fd::OwnedFd::from(writer)));
+        drop(reader);
+        let (written, result) = output.write(&lines(1..=2), &at(0));
+        assert!(result.unwrap_err().to_string().contains("standard output"));
+        assert!(written.is_none() && !output.is_open() && !output.is_torn);
+    }
+}

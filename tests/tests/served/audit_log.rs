@@ -1,0 +1,263 @@
+//! The audit trail as a log: what is on the chain is in the file, and a file that fails stops nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
+use atlasent_authority::server::{AuditLog, Retention};
+use atlasent_authority::{LocalAuthority, RedbStore, Store};
+use atlasent_tests::{capture, quiet_panics};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::store::{Call, Fault, When, faulty};
+use crate::support::{Served, deploy, memory, ms, on_disk, policies, server};
+
+const DAY: i64 = 24 * 3600;
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn sequences(lines: &[Value]) -> Vec<u64> {
+    let numbers = lines.iter().map(|line| line["sequence"].as_u64().unwrap());
+    numbers.collect()
+}
+
+async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(ms(20)).await;
+    }
+    panic!("{what}");
+}
+
+/// Records so many decisions.
+async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize) {
+    let request = EvaluateRequest::new(
+        Agent::new("bot").unwrap(),
+        &AnyAction::new("deploy").unwrap(),
+    );
+    let request = request.unwrap();
+    for _ in 0..count {
+        authority.evaluate(&request).await.unwrap();
+    }
+}
+
+/// Tells this process to read its files again.
+fn hang_up() {
+    let kill = format!("kill -HUP {}", std::process::id());
+    let sent = Command::new("sh").args(["-c", &kill]).status();
+    assert!(sent.unwrap().success());
+}
+
+async fn metric(served: &Served, name: &str) -> u64 {
+    let text = served.get("/metrics").await.text;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_restart_neither_loses_nor_repeats_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    for _ in 0..3 {
+        let log = AuditLog::open(&path).unwrap();
+        let served = Served::of(server(on_disk(folder.path()).await).audit_log(log)).await;
+        for _ in 0..7 {
+            assert_eq!(served.evaluate(&deploy()).await.status, 200);
+        }
+        let told = served.events().await;
+        served.stop().await.unwrap().unwrap();
+        assert_eq!(lines(&path), told);
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_not_the_end_of_a_long_trail() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let authority = memory();
+    decide(&authority, 1_201).await;
+    let log = AuditLog::open(&path).unwrap();
+    let served = Served::of(server(authority).audit_log(log)).await;
+    served.evaluate(&deploy()).await;
+    served.stop().await.unwrap().unwrap();
+    let written = sequences(&lines(&path));
+    assert!(written.len() > 1_201);
+    assert!(written.into_iter().eq(1..=lines(&path).len() as u64));
+}
+
+#[tokio::test]
+async fn the_trail_of_another_store_is_written_from_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let mut told = Vec::new();
+    for decisions in [5, 2, 9] {
+        let log = AuditLog::open(&path).unwrap();
+        let served = Served::of(server(memory()).audit_log(log)).await;
+        for _ in 0..decisions {
+            served.evaluate(&deploy()).await;
+        }
+        told.extend(served.events().await);
+        served.stop().await.unwrap().unwrap();
+    }
+    assert_eq!(lines(&path), told);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_is_rotated_and_a_link_in_its_place_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let rotated = folder.path().join("audit.jsonl.1");
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "").unwrap();
+    let log = AuditLog::open(&path).unwrap();
+    let served = Served::of(server(memory()).audit_log(log)).await;
+    served.evaluate(&deploy()).await;
+    let told = served.events().await;
+    wait_until("it is written", || lines(&path) == told).await;
+    let last = told.len() as u64;
+    assert_eq!(metric(&served, "atlasent_audit_log_sequence").await, last);
+    assert_eq!(
+        metric(&served, "atlasent_audit_log_failures_total").await,
+        0
+    );
+
+    fs::rename(&path, &rotated).unwrap();
+    std::os::unix::fs::symlink(&victim, &path).unwrap();
+    hang_up();
+    for n in 0.. {
+        assert!(n < 1_000, "the link is not noticed");
+        if metric(&served, "atlasent_audit_log_failures_total").await > 0 {
+            break;
+        }
+        tokio::time::sleep(ms(20)).await;
+    }
+    assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
+    assert_eq!(metric(&served, "atlasent_audit_log_sequence").await, last);
+    tokio::time::sleep(ms(600)).await;
+    assert_eq!(fs::read(&victim).unwrap(), b"");
+
+    fs::remove_file(&path).unwrap();
+    let told = served.events().await;
+    wait_until("it goes on", || {
+        [lines(&rotated), lines(&path)].concat() == told
+    })
+    .await;
+    served.stop().await.unwrap().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_a_pipe_and_a_file_with_a_second_name_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "").unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    let second = folder.path().join("second");
+    fs::hard_link(&victim, &second).unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for path in [link, second, pipe, folder.path().to_owned()] {
+        let error = AuditLog::open(&path).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_or_panics_is_read_again() {
+    quiet_panics();
+    for fault in [Fault::Fails, Fault::Panics] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (authority, trouble) = faulty().await;
+        let log = AuditLog::open(&path).unwrap();
+        let served = Served::of(server(authority).audit_log(log)).await;
+        trouble.lies_ahead(Call::Events, fault, When::Before, 0);
+        assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
+        wait_until("the log reads", || trouble.is_over()).await;
+        assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
+        let told = served.events().await;
+        wait_until("it is written", || lines(&path) == told).await;
+        assert_eq!(
+            metric(&served, "atlasent_audit_log_failures_total").await,
+            1
+        );
+        served.stop().await.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn events_that_left_the_store_before_are_named_in_the_log() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (_, seen) = capture(|| runtime.block_on(leave_early()));
+    let lines = seen
+        .iter()
+        .filter(|seen| seen.name.contains("left the store"));
+    let named: Vec<_> = lines
+        .map(|line| (line.fields["first"].as_str(), line.fields["last"].as_str()))
+        .collect();
+    assert_eq!(named, [("1", "5")]);
+}
+
+async fn leave_early() {
+    let folder = tempfile::tempdir().unwrap();
+    // Five events of three days ago.
+    let ago = Arc::new(AtomicI64::new(3 * DAY));
+    let clock = Arc::clone(&ago);
+    let authority = LocalAuthority::builder(policies())
+        .store(RedbStore::open(folder.path().join("store.redb")).unwrap())
+        .clock(move || Timestamp::now() - SignedDuration::from_secs(clock.load(Ordering::SeqCst)))
+        .build()
+        .await
+        .unwrap();
+    decide(&authority, 4).await;
+    ago.store(0, Ordering::SeqCst);
+    let archive = folder.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    let retention = Retention {
+        keep: Duration::from_secs(2 * 24 * 3600),
+        folder: archive,
+    };
+    let served = Served::of(server(authority).retain(retention)).await;
+    for n in 0.. {
+        assert!(n < 300, "nothing is archived");
+        if served.count("audit.archived").await == 1 {
+            break;
+        }
+        tokio::time::sleep(ms(20)).await;
+    }
+    served.stop().await.unwrap().unwrap();
+
+    let path = folder.path().join("audit.jsonl");
+    let store = RedbStore::open(folder.path().join("store.redb")).unwrap();
+    let authority = LocalAuthority::builder(policies()).store(store).build();
+    let log = AuditLog::open(&path).unwrap();
+    let served = Served::of(server(authority.await.unwrap()).audit_log(log)).await;
+    let told = served.events().await;
+    served.stop().await.unwrap().unwrap();
+    assert_eq!(lines(&path), told);
+    assert_eq!(sequences(&told)[0], 6);
+}
