@@ -6,9 +6,11 @@ mod digest;
 mod error;
 mod explain;
 mod failure;
+mod folder;
 mod limits;
 mod lint;
 mod load;
+mod manifest;
 mod number;
 mod rule;
 mod slice;
@@ -35,7 +37,11 @@ use convert::ConvertError;
 use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};
 pub use explain::Explanation;
+#[cfg(feature = "server")]
+pub(crate) use folder::MAX_ENTRIES;
 pub use load::PoliciesBuilder;
+#[cfg(feature = "server")]
+pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
 use slice::{Outcome, Slices};
 use types::ContextTypes;
@@ -154,12 +160,17 @@ impl Policies {
     /// # Ok::<(), atlasent_authority::PolicyError>(())
     /// ```
     ///
+    /// A directory may hold a manifest `policies.sha256` in the format of `sha256sum`. Then each
+    /// policy file, the schema and the entities must be listed and match.
+    ///
     /// # Errors
     ///
-    /// When the directory has no policy file, when a file cannot be read or is not UTF-8, and as
+    /// When the directory has no policy file, or does not match its manifest; when a file cannot be
+    /// read or is not UTF-8; when everyone can write to the directory or to a file of the set; when
+    /// the directory holds a pipe, a device or a socket, or more than 10,000 entries; and as
     /// [`PoliciesBuilder::build`] does.
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
-        load::read_dir(path.as_ref())?.build()
+        folder::read_dir(path.as_ref())?.build()
     }
 
     /// Loads policies from one text, which errors and ids call `<policies>`.

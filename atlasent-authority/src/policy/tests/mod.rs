@@ -4,6 +4,7 @@ mod annotations;
 mod converting;
 mod deciding;
 mod failing;
+mod folders;
 mod limits;
 mod linting;
 mod loading;
