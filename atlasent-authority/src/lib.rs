@@ -75,6 +75,7 @@ pub use clock::{Clock, SystemClock};
 pub use evaluate::Answer;
 pub use export::{Bundle, BundleWriter, export};
 pub use fields::{check_fields, parse_amount};
+pub use files::replace_file;
 pub use head_file::{HeadFile, HeadFileError};
 #[cfg(feature = "server")]
 pub use keys::{
