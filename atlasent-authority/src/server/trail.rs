@@ -149,7 +149,10 @@ pub(super) async fn export<S: Store>(
         let place = lane.place().await?;
         let exporting = {
             let app = Arc::clone(&app);
-            async move { signed_export(app.authority.store(), &filter, &app.signing).await }
+            async move {
+                let authority = &app.authority;
+                signed_export(authority.store(), &filter, &app.signing, &*authority.clock).await
+            }
         };
         let bundle = lane.run(exporting).await?.map_err(unreadable)?;
         let length = bundle.byte_len();

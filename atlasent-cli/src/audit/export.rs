@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::{KeyRing, RedbStore, replace_file};
+use atlasent_authority::{KeyRing, RedbStore, SystemClock, replace_file};
 use clap::Args;
 
 use super::filter::Filter;
@@ -60,7 +60,9 @@ async fn from_server(arguments: &Export) -> Result<(), Failure> {
 async fn from_store(arguments: &Export, data: &Path) -> Result<(), Failure> {
     let store = open_store(data)?;
     let keys = KeyRing::open(data::signing_folder(data)).map_err(Failure::misuse)?;
-    let bundle = atlasent_authority::export(&store, &arguments.filter.for_store(), &keys).await;
+    let bundle =
+        atlasent_authority::export(&store, &arguments.filter.for_store(), &keys, &SystemClock)
+            .await;
     write(arguments, &mut bundle.map_err(Failure::misuse)?)
 }
 
