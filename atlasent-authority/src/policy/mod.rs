@@ -284,7 +284,7 @@ impl Policies {
         let types = self.context_types.as_ref();
         let context = context::to_cedar(&question, types).map_err(|error| {
             let code = match &error {
-                ContextError::FieldNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
+                ContextError::FieldsNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
                 ContextError::Convert(ConvertError::Mismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
                 ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
                 ContextError::Convert(ConvertError::NotExpressible) => {
