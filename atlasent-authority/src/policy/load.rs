@@ -12,6 +12,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 use serde::de::IgnoredAny;
 
+use super::depth;
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
 use super::limits;
@@ -79,13 +80,25 @@ impl PoliciesBuilder {
     /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
     /// ids that are used twice, a second schema, a second text of entities, and with a schema,
     /// policies and entities that do not conform to it. Also a set without any policy, and one that
-    /// is larger than [`Policies`] allows; of one that is too large nothing else is reported.
+    /// is larger or nests deeper than [`Policies`] allows; of such a set nothing else is reported.
     pub fn build(self) -> Result<Policies, PolicyError> {
         let texts = self.sources.iter().map(|source| &**source);
         let exceeded = limits::exceeded(texts, &self.schemas, &self.entities);
         if !exceeded.is_empty() {
             return Err(PolicyError::new(exceeded));
         }
+        let texts = self.sources.iter().map(|source| &**source);
+        let too_deep: Vec<_> = texts
+            .chain(&self.schemas)
+            .filter_map(depth::exceeded)
+            .collect();
+        if !too_deep.is_empty() {
+            return Err(PolicyError::new(too_deep));
+        }
+        depth::on_large_stack(|| self.check())?
+    }
+
+    fn check(self) -> Result<Policies, PolicyError> {
         let mut problems = self.repeated_names();
         problems.extend(second(&self.schemas, "schema"));
         problems.extend(second(&self.entities, "text of entities"));

@@ -2,6 +2,7 @@
 
 mod context;
 mod convert;
+mod depth;
 mod digest;
 mod error;
 mod explain;
@@ -124,6 +125,9 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// A set has at most 10,000 policies in 1,000 texts, each of at most 1 MiB, and of 16 MiB together. A schema has at most 1 MiB,
 /// the entities 64 MiB. What is larger is refused at load.
+///
+/// Brackets and chained operators nest at most 200 deep: each bracket around a place counts, and each operator of the chains
+/// that it is in. A list of values is better written as a set, `["a", "b"].contains(context.region)`.
 pub struct Policies {
     digests: Digests,
     slices: Slices,

@@ -3,6 +3,7 @@
 mod annotations;
 mod converting;
 mod deciding;
+mod depth;
 mod failing;
 mod folders;
 mod limits;
