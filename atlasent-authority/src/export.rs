@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
 use crate::chain::format_time;
+use crate::clock::Clock;
 use crate::complete::Completeness;
 use crate::signing::{KeyRing, SigningKey};
 use crate::store::{EventFilter, Store, StoreError};
@@ -22,7 +23,7 @@ const SPOOLED: usize = 4 * 1024 * 1024;
 const AT_ONCE: usize = 500;
 
 /// A signed export of the events of a store that pass the filter, up to the newest one there is
-/// now.
+/// now. `clock` tells the time at which it is signed.
 ///
 /// # Errors
 ///
@@ -32,6 +33,7 @@ pub async fn export<S: Store>(
     store: &S,
     filter: &EventFilter,
     keys: &KeyRing,
+    clock: &dyn Clock,
 ) -> Result<Bundle, StoreError> {
     let status = store.status().await?;
     let mut complete = Completeness::new(status.clone(), filter.clone());
@@ -55,7 +57,7 @@ pub async fn export<S: Store>(
     // A trail that lacks events is not signed as if it were whole.
     complete.finish(store).await?;
     writer
-        .finish(&head.org_id, keys.active())
+        .finish(&head.org_id, keys.active(), clock.now())
         .map_err(StoreError::failed)
 }
 
@@ -75,7 +77,7 @@ pub async fn export<S: Store>(
 ///     writer.push(&event)?;
 /// }
 /// let mut text = Vec::new();
-/// writer.finish("local", &key)?.read_to_end(&mut text)?;
+/// writer.finish("local", &key, jiff::Timestamp::now())?.read_to_end(&mut text)?;
 ///
 /// let trusted = TrustedKeys::new().pem(key.key_id(), key.public_key_pem())?;
 /// assert!(BundleVerifier::new(&trusted).verify_bytes(&text)?.is_intact());
@@ -133,12 +135,17 @@ impl BundleWriter {
         self.count == 0
     }
 
-    /// Signs the bundle.
+    /// Signs the bundle, as of the time `signed_at`.
     ///
     /// # Errors
     ///
     /// When the temporary file cannot be read.
-    pub fn finish(mut self, org_id: &str, key: &SigningKey) -> io::Result<Bundle> {
+    pub fn finish(
+        mut self,
+        org_id: &str,
+        key: &SigningKey,
+        signed_at: Timestamp,
+    ) -> io::Result<Bundle> {
         let export_id = uuid::Uuid::new_v4().to_string();
         let json = |text: &str| serde_json::to_string(text).map_err(io::Error::from);
         // Exactly what is signed, in its order; the rest of the bundle stands behind it.
@@ -148,7 +155,7 @@ impl BundleWriter {
             json(org_id)?,
             json(&self.head)?,
             self.count,
-            json(&format_time(Timestamp::now()))?,
+            json(&format_time(signed_at))?,
         );
         let length = self.events.seek(SeekFrom::End(0))?;
         let events = RefCell::new(&mut self.events);

@@ -64,6 +64,41 @@ pub(crate) fn publish(
     folder.sync()
 }
 
+/// Writes a file that only its owner may read, and replaces the one at its place.
+///
+/// The file is written beside its place and moved there when it is durable, so that a failure
+/// leaves the former one. A link at the place is replaced, never followed. A new file belongs to the
+/// owner of the file that it replaces, else to the owner of the folder.
+///
+/// ```
+/// use std::io::Write;
+/// use atlasent_authority::replace_file;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("bundle.json");
+/// replace_file(&path, |file| file.write_all(b"{}"))?;
+/// assert_eq!(std::fs::read(&path)?, b"{}");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// When the file cannot be written, when something else than a file or a link is at its place, or
+/// when its folder is a link or can be written by everyone.
+pub fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    // A rename would replace a device, such as `/dev/null`, for everyone.
+    if let Ok(replaced) = std::fs::symlink_metadata(path)
+        && !replaced.is_file()
+        && !replaced.is_symlink()
+    {
+        return Err(not_a_file());
+    }
+    publish(path, Publish::Over, write)
+}
+
 /// Opens a file for reading and writing, and creates it if it does not exist.
 ///
 /// # Errors

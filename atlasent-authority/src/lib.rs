@@ -77,6 +77,7 @@ pub use evaluate::Answer;
 pub use event_types::EVENT_TYPES;
 pub use export::{Bundle, BundleWriter, export};
 pub use fields::{check_fields, parse_amount};
+pub use files::replace_file;
 pub use head_file::{HeadFile, HeadFileError};
 #[cfg(feature = "server")]
 pub use keys::{

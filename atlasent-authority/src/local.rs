@@ -103,7 +103,7 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary
     /// file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
-        let exported = export(&self.store, filter, keys).await;
+        let exported = export(&self.store, filter, keys, &*self.clock).await;
         exported.map_err(|error| unavailable(failed::EXPORT, error))
     }
 

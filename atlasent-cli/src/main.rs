@@ -12,6 +12,7 @@ mod data;
 mod duration;
 mod evaluate;
 mod exit;
+mod files;
 mod json;
 mod key;
 mod output;

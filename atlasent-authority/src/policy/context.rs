@@ -14,11 +14,18 @@ use crate::fields::Field;
 pub(super) enum ContextError {
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    #[error(
-        "the request sets `{0}`, and the schema declares no attribute `context.{0}` for this \
-         action: no policy could see it"
-    )]
-    FieldNotDeclared(&'static str),
+    #[error("{}", undeclared(.0))]
+    FieldsNotDeclared(Vec<&'static str>),
+}
+
+fn undeclared(fields: &[&str]) -> String {
+    let each = fields.iter().map(|name| {
+        format!(
+            "the request sets `{name}`, and the schema declares no attribute `context.{name}` for \
+             this action: no policy could see it"
+        )
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// The Cedar record for the context of `question`. The mapping is part of the public contract and
@@ -34,10 +41,10 @@ pub(super) fn to_cedar(
     let Some(record) = types.and_then(|types| types.of_action(question.action)) else {
         return untyped(question, object, written);
     };
-    for (name, _) in question.fields.named() {
-        if !record.contains_key(name) {
-            return Err(ContextError::FieldNotDeclared(name));
-        }
+    let names = question.fields.named().map(|(name, _)| name);
+    let undeclared: Vec<_> = names.filter(|name| !record.contains_key(*name)).collect();
+    if !undeclared.is_empty() {
+        return Err(ContextError::FieldsNotDeclared(undeclared));
     }
     let mut missing = missing_fields(question).peekable();
     if missing.peek().is_none() {
@@ -83,9 +90,12 @@ fn typed(
         let attributes = Typed { probes }.attributes(object, written, record);
         attributes.map_err(ConvertError::Mismatch)
     };
-    // Cedar does not say which value it could not make, so they are made one by one then.
-    record_of(convert(false)?)
-        .or_else(|error| convert(true).map_or_else(|mismatch| Err(mismatch.into()), |_| Err(error)))
+    // Cedar does not say which value it could not make, so they are made one by one then. So that
+    // an answer lists all mismatches, they are made one by one after any other mismatch, too.
+    let made = convert(false)
+        .map_err(ContextError::from)
+        .and_then(record_of);
+    made.or_else(|error| convert(true).map_or_else(|all| Err(all.into()), |_| Err(error)))
 }
 
 fn record_of(attributes: Attributes) -> Result<Context, ContextError> {

@@ -25,12 +25,71 @@ pub(super) enum ConvertError {
     #[error("the context cannot be expressed as a Cedar record")]
     NotExpressible,
     #[error("the request is not in the schema: {0}")]
-    Mismatch(Mismatch),
+    Mismatch(Mismatches),
+}
+
+/// How many mismatches an answer lists. The rest is counted.
+const LISTED: usize = 8;
+
+/// Every value that its declared type does not take: at least one.
+#[derive(Debug, Default)]
+pub(super) struct Mismatches {
+    listed: Vec<Mismatch>,
+    unlisted: usize,
+}
+
+impl Mismatches {
+    fn extend(&mut self, others: Self) {
+        self.unlisted += others.unlisted;
+        for mismatch in others.listed {
+            match self.listed.len() < LISTED {
+                true => self.listed.push(mismatch),
+                false => self.unlisted += 1,
+            }
+        }
+    }
+
+    fn within(mut self, step: &str) -> Self {
+        for mismatch in &mut self.listed {
+            mismatch.path.push(step.to_owned());
+        }
+        self
+    }
+
+    /// What was converted, unless there are mismatches.
+    fn or<T>(self, converted: T) -> Result<T, Self> {
+        match self.listed.is_empty() {
+            true => Ok(converted),
+            false => Err(self),
+        }
+    }
+}
+
+impl From<Mismatch> for Mismatches {
+    fn from(mismatch: Mismatch) -> Self {
+        Self {
+            listed: vec![mismatch],
+            unlisted: 0,
+        }
+    }
+}
+
+impl fmt::Display for Mismatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, mismatch) in self.listed.iter().enumerate() {
+            let separator = if place > 0 { "; " } else { "" };
+            write!(f, "{separator}{mismatch}")?;
+        }
+        match self.unlisted {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
 }
 
 /// A value that its declared type does not take. It names the place and the types, no value.
 #[derive(Debug)]
-pub(super) struct Mismatch {
+struct Mismatch {
     /// From the place to the context, innermost step first.
     path: Vec<String>,
     what: What,
@@ -55,16 +114,11 @@ impl Mismatch {
         let path = Vec::new();
         Self { path, what }
     }
+}
 
-    fn unfit(expected: &Type, found: &'static str) -> Self {
-        let expected = expected.to_string();
-        Self::new(What::Unfit { expected, found })
-    }
-
-    fn within(mut self, step: String) -> Self {
-        self.path.push(step);
-        self
-    }
+fn unfit(expected: &Type, found: &'static str) -> Mismatches {
+    let expected = expected.to_string();
+    Mismatch::new(What::Unfit { expected, found }).into()
 }
 
 impl fmt::Display for Mismatch {
@@ -200,28 +254,34 @@ impl Typed {
         object: &Map<String, Value>,
         written: Option<&WrittenNumbers>,
         record: &Record,
-    ) -> Result<Attributes, Mismatch> {
+    ) -> Result<Attributes, Mismatches> {
         let mut attributes = Vec::with_capacity(record.len());
+        let mut mismatches = Mismatches::default();
         for (key, value) in object {
-            let step = |mismatch: Mismatch| mismatch.within(key_step(key));
             if value.is_null() {
                 continue;
             }
             let written = written.and_then(|written| written.member(key));
-            let Some(attribute) = record.get(key) else {
-                let found = kind_of(value, written);
-                return Err(step(Mismatch::new(What::Undeclared { found })));
+            let expression = match record.get(key) {
+                Some(attribute) => self.expression(value, written, &attribute.kind),
+                None => {
+                    let found = kind_of(value, written);
+                    Err(Mismatch::new(What::Undeclared { found }).into())
+                }
             };
-            let expression = self.expression(value, written, &attribute.kind);
-            attributes.push((key.clone(), expression.map_err(step)?));
+            match expression {
+                Ok(expression) => attributes.push((key.clone(), expression)),
+                Err(found) => mismatches.extend(found.within(&key_step(key))),
+            }
         }
         for (key, attribute) in record.iter().filter(|(_, attribute)| attribute.is_required) {
             if object.get(key).is_none_or(Value::is_null) {
                 let expected = attribute.kind.to_string();
-                return Err(Mismatch::new(What::Missing { expected }).within(key_step(key)));
+                let missing = Mismatches::from(Mismatch::new(What::Missing { expected }));
+                mismatches.extend(missing.within(&key_step(key)));
             }
         }
-        Ok(attributes)
+        mismatches.or(attributes)
     }
 
     fn expression(
@@ -229,8 +289,8 @@ impl Typed {
         value: &Value,
         written: Option<&WrittenNumbers>,
         kind: &Type,
-    ) -> Result<RestrictedExpression, Mismatch> {
-        let unfit = || Mismatch::unfit(kind, kind_of(value, written));
+    ) -> Result<RestrictedExpression, Mismatches> {
+        let misfit = || unfit(kind, kind_of(value, written));
         let text = written.and_then(WrittenNumbers::text);
         Ok(match (kind, value) {
             (Type::Long, value) => {
@@ -240,7 +300,7 @@ impl Typed {
                         .or_else(|| Numeral::parse(&number.to_string())?.long()),
                     (None, _) => None,
                 };
-                RestrictedExpression::new_long(long.ok_or_else(unfit)?)
+                RestrictedExpression::new_long(long.ok_or_else(misfit)?)
             }
             (Type::Decimal, value) => {
                 let decimal = |text: &str| Numeral::parse(text)?.decimal();
@@ -250,10 +310,10 @@ impl Typed {
                     (None, Value::String(text)) => decimal(text),
                     (None, _) => None,
                 };
-                RestrictedExpression::new_decimal(decimal.ok_or_else(unfit)?)
+                RestrictedExpression::new_decimal(decimal.ok_or_else(misfit)?)
             }
             // A number without a form of its own among the fields: nothing below takes one.
-            _ if text.is_some() => return Err(unfit()),
+            _ if text.is_some() => return Err(misfit()),
             (Type::Bool, Value::Bool(value)) => RestrictedExpression::new_bool(*value),
             (Type::String, Value::String(text)) => RestrictedExpression::new_string(text.clone()),
             (Type::Ipaddr, Value::String(text)) => self.extension(
@@ -273,7 +333,7 @@ impl Typed {
             )?,
             (Type::Entity(_, Some(ids)), Value::String(id)) if !ids.contains(id) => {
                 let found = "a string that is none of its ids";
-                return Err(Mismatch::unfit(kind, found));
+                return Err(unfit(kind, found));
             }
             (Type::Entity(name, _), Value::String(id)) => {
                 let id = EntityId::new(id);
@@ -282,19 +342,21 @@ impl Typed {
             }
             (Type::Set(element), Value::Array(values)) => {
                 let mut elements = Vec::with_capacity(values.len());
+                let mut mismatches = Mismatches::default();
                 for (index, value) in values.iter().enumerate().filter(|(_, v)| !v.is_null()) {
                     let written = written.and_then(|written| written.item(index));
-                    let expression = self.expression(value, written, element);
-                    let step = |mismatch: Mismatch| mismatch.within(format!("[{index}]"));
-                    elements.push(expression.map_err(step)?);
+                    match self.expression(value, written, element) {
+                        Ok(expression) => elements.push(expression),
+                        Err(found) => mismatches.extend(found.within(&format!("[{index}]"))),
+                    }
                 }
-                RestrictedExpression::new_set(elements)
+                RestrictedExpression::new_set(mismatches.or(elements)?)
             }
             (Type::Record(record), Value::Object(object)) => {
                 let attributes = self.attributes(object, written, record)?;
-                RestrictedExpression::new_record(attributes).map_err(|_| unfit())?
+                RestrictedExpression::new_record(attributes).map_err(|_| misfit())?
             }
-            _ => return Err(unfit()),
+            _ => return Err(misfit()),
         })
     }
 
@@ -304,10 +366,10 @@ impl Typed {
         expression: RestrictedExpression,
         kind: &Type,
         found: &'static str,
-    ) -> Result<RestrictedExpression, Mismatch> {
+    ) -> Result<RestrictedExpression, Mismatches> {
         if self.probes {
             let pair = ("value".to_owned(), expression.clone());
-            Context::from_pairs([pair]).map_err(|_| Mismatch::unfit(kind, found))?;
+            Context::from_pairs([pair]).map_err(|_| unfit(kind, found))?;
         }
         Ok(expression)
     }

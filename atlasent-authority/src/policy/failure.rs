@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use cedar_policy::{AuthorizationError, EvaluationError, Policy};
 use miette::Diagnostic;
 
+use super::depth::place_beyond;
 use super::lint::paths;
 use super::verdict::Rules;
 
@@ -18,7 +19,10 @@ const MAX_FAILURES: usize = 20;
 /// How many attributes are named of one expression.
 const MAX_PATHS: usize = 4;
 
-/// Longer expressions are not looked through for the attributes that they read.
+/// Deeper expressions are not looked through for the attributes that they read.
+const MAX_DEPTH: usize = 12;
+
+/// Longer ones neither.
 const MAX_EXPRESSION: usize = 1_024;
 
 /// One line a failure.
@@ -56,7 +60,8 @@ pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
 
 /// The attributes that an expression of a policy reads.
 fn attributes(expression: &str) -> Vec<String> {
-    if expression.len() > MAX_EXPRESSION {
+    // It is parsed on the stack of the caller, which may be small.
+    if expression.len() > MAX_EXPRESSION || place_beyond(expression, MAX_DEPTH).is_some() {
         return Vec::new();
     }
     let policy = format!("permit (principal, action, resource) when {{ {expression} }};");

@@ -1,11 +1,9 @@
-//! From files and texts to checked policies. Finds everything that is wrong before it gives up.
+//! From texts to checked policies. Finds everything that is wrong before it gives up.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::iter;
 use std::sync::Arc;
-use std::{fs, io, iter};
 
 use cedar_policy::{
     ActionConstraint, Entities, Policy, PolicyId, PolicySet, PrincipalConstraint,
@@ -14,17 +12,15 @@ use cedar_policy::{
 use miette::Diagnostic;
 use serde::de::IgnoredAny;
 
+use super::depth;
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
-use super::limits::{self, MAX_ENTITIES, MAX_SOURCES, MAX_TEXT, MAX_TEXTS};
+use super::limits;
 use super::rule::{Rule, Statement};
 use super::slice::Slices;
 use super::types::ContextTypes;
 use super::unknown::Agents;
 use super::{EntityTypes, Policies};
-
-const SCHEMA_FILE: &str = "schema.cedarschema";
-const ENTITIES_FILE: &str = "entities.json";
 
 /// Collects the texts that [`Policies`] are made of; from [`Policies::builder`].
 ///
@@ -84,13 +80,25 @@ impl PoliciesBuilder {
     /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
     /// ids that are used twice, a second schema, a second text of entities, and with a schema,
     /// policies and entities that do not conform to it. Also a set without any policy, and one that
-    /// is larger than [`Policies`] allows; of one that is too large nothing else is reported.
+    /// is larger or nests deeper than [`Policies`] allows; of such a set nothing else is reported.
     pub fn build(self) -> Result<Policies, PolicyError> {
         let texts = self.sources.iter().map(|source| &**source);
         let exceeded = limits::exceeded(texts, &self.schemas, &self.entities);
         if !exceeded.is_empty() {
             return Err(PolicyError::new(exceeded));
         }
+        let texts = self.sources.iter().map(|source| &**source);
+        let too_deep: Vec<_> = texts
+            .chain(&self.schemas)
+            .filter_map(depth::exceeded)
+            .collect();
+        if !too_deep.is_empty() {
+            return Err(PolicyError::new(too_deep));
+        }
+        depth::on_large_stack(|| self.check())?
+    }
+
+    fn check(self) -> Result<Policies, PolicyError> {
         let mut problems = self.repeated_names();
         problems.extend(second(&self.schemas, "schema"));
         problems.extend(second(&self.entities, "text of entities"));
@@ -225,78 +233,6 @@ impl World {
             warnings,
         })
     }
-}
-
-/// Reads the files of one directory into a builder.
-pub(super) fn read_dir(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
-    let names = file_names(path).map_err(|error| cannot_read(path, &error))?;
-    // Beside the policies, a schema and entities.
-    if names.len() > MAX_SOURCES + 2 {
-        let message = format!("more than {MAX_SOURCES} `*.cedar` files: join some");
-        return Err(PolicyProblem::unplaced(path.display().to_string(), message).into());
-    }
-    let mut builder = PoliciesBuilder::default();
-    let mut problems = Vec::new();
-    let mut left = MAX_TEXTS;
-    for name in names {
-        let file = path.join(&name);
-        let is_entities = name == ENTITIES_FILE;
-        let limit = if is_entities { MAX_ENTITIES } else { MAX_TEXT };
-        let text = match limits::read_file(&file, limit) {
-            Ok(text) => text,
-            Err(error) => {
-                problems.push(cannot_read(&file, &error));
-                continue;
-            }
-        };
-        if !is_entities && name != SCHEMA_FILE {
-            // All of them may not fit into memory.
-            left = left.checked_sub(text.len()).ok_or_else(|| {
-                PolicyProblem::unplaced(path.display().to_string(), limits::too_large_together())
-            })?;
-        }
-        // Ids are made from names: two that differ only in bytes that are not UTF-8 are refused
-        // as one name used twice.
-        let name = name.to_string_lossy();
-        builder = match &*name {
-            SCHEMA_FILE => builder.schema(&name, text),
-            ENTITIES_FILE => builder.entities(&name, text),
-            _ => builder.source(&name, text),
-        };
-    }
-    if problems.is_empty() && builder.sources.is_empty() {
-        let message = "no `*.cedar` file in this directory itself: there are no policies to load";
-        problems.push(PolicyProblem::unplaced(path.display().to_string(), message));
-    }
-    if problems.is_empty() {
-        Ok(builder)
-    } else {
-        Err(PolicyError::new(problems))
-    }
-}
-
-/// The names of the files to read, sorted. What is named like a policy but is a directory or a
-/// broken link is among them: reading it fails, which is better than leaving a `forbid` out.
-fn file_names(path: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let name = entry?.file_name();
-        // Like the shell's `*.cedar`: a name that starts with a dot is not meant.
-        let is_hidden = name.as_encoded_bytes().starts_with(b".");
-        let is_policy = Path::new(&name).extension() == Some(OsStr::new("cedar")) && !is_hidden;
-        if is_policy || name == SCHEMA_FILE || name == ENTITIES_FILE {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn cannot_read(path: &Path, error: &io::Error) -> PolicyProblem {
-    PolicyProblem::unplaced(
-        path.display().to_string(),
-        format!("cannot be read: {error}"),
-    )
 }
 
 fn parse_schema(

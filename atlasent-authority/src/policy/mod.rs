@@ -2,13 +2,16 @@
 
 mod context;
 mod convert;
+mod depth;
 mod digest;
 mod error;
 mod explain;
 mod failure;
+mod folder;
 mod limits;
 mod lint;
 mod load;
+mod manifest;
 mod number;
 mod rule;
 mod slice;
@@ -35,7 +38,11 @@ use convert::ConvertError;
 use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};
 pub use explain::Explanation;
+#[cfg(feature = "server")]
+pub(crate) use folder::MAX_ENTRIES;
 pub use load::PoliciesBuilder;
+#[cfg(feature = "server")]
+pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
 use slice::{Outcome, Slices};
 use types::ContextTypes;
@@ -118,6 +125,9 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// A set has at most 10,000 policies in 1,000 texts, each of at most 1 MiB, and of 16 MiB together. A schema has at most 1 MiB,
 /// the entities 64 MiB. What is larger is refused at load.
+///
+/// Brackets and chained operators nest at most 200 deep: each bracket around a place counts, and each operator of the chains
+/// that it is in. A list of values is better written as a set, `["a", "b"].contains(context.region)`.
 pub struct Policies {
     digests: Digests,
     slices: Slices,
@@ -154,12 +164,17 @@ impl Policies {
     /// # Ok::<(), atlasent_authority::PolicyError>(())
     /// ```
     ///
+    /// A directory may hold a manifest `policies.sha256` in the format of `sha256sum`. Then each
+    /// policy file, the schema and the entities must be listed and match.
+    ///
     /// # Errors
     ///
-    /// When the directory has no policy file, when a file cannot be read or is not UTF-8, and as
+    /// When the directory has no policy file, or does not match its manifest; when a file cannot be
+    /// read or is not UTF-8; when everyone can write to the directory or to a file of the set; when
+    /// the directory holds a pipe, a device or a socket, or more than 10,000 entries; and as
     /// [`PoliciesBuilder::build`] does.
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
-        load::read_dir(path.as_ref())?.build()
+        folder::read_dir(path.as_ref())?.build()
     }
 
     /// Loads policies from one text, which errors and ids call `<policies>`.
@@ -273,7 +288,7 @@ impl Policies {
         let types = self.context_types.as_ref();
         let context = context::to_cedar(&question, types).map_err(|error| {
             let code = match &error {
-                ContextError::FieldNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
+                ContextError::FieldsNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
                 ContextError::Convert(ConvertError::Mismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
                 ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
                 ContextError::Convert(ConvertError::NotExpressible) => {

@@ -21,7 +21,8 @@ pub(super) async fn signed<S: Store>(
 ) -> Response {
     let answer = async {
         client.may(Scope::AuditRead)?;
-        let head = signed_head(app.authority.store(), &app.signing).await;
+        let authority = &app.authority;
+        let head = signed_head(authority.store(), &app.signing, &*authority.clock).await;
         Ok::<_, Problem>(head.map_err(unreadable)?)
     };
     match answer.await {

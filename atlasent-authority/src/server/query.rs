@@ -10,6 +10,9 @@ use super::problem::Problem;
 /// The longest reason that is recorded, in bytes.
 const MAX_REASON: usize = 4_096;
 
+/// The longest text of a time, in characters.
+pub(super) const LONGEST_TIME: usize = 64;
+
 /// The parameters of a query. Of several with one name, the last one counts; empty ones are unset;
 /// unknown ones are tolerated, as unknown fields are.
 #[derive(Debug, Default)]
@@ -47,7 +50,7 @@ impl Query {
 
     /// A time.
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
-        let text = self.text(name, 64)?;
+        let text = self.text(name, LONGEST_TIME)?;
         text.map(|text| time(name, text)).transpose()
     }
 
@@ -103,4 +106,58 @@ pub(super) fn reason(reason: Option<String>) -> Result<String, Problem> {
         return Err(Problem::invalid(text));
     }
     Ok(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_each_form_that_callers_send() {
+        for text in [
+            "2026-11-01T09:00:00Z",
+            "2026-11-01T09:00:00+00:00",
+            "2026-11-01T10:00:00+01:00",
+            "2026-11-01T09:00:00",
+            "2026-11-01T09:00:00.000000",
+        ] {
+            assert_eq!(
+                time("from", text).unwrap().to_string(),
+                "2026-11-01T09:00:00Z"
+            );
+        }
+        let day = time("from", "2026-11-01").unwrap();
+        assert_eq!(day.to_string(), "2026-11-01T00:00:00Z");
+        for text in ["yesterday", "2026-13-01", "1767268800", ""] {
+            assert_eq!(
+                time("from", text).unwrap_err().code,
+                "INVALID_TIME",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_whole_number_from_1_on_and_bounded() {
+        let limit = |query: &str| Query::read(query).unwrap().limit(50, 500);
+        assert_eq!(limit("limit=9999").unwrap(), 500);
+        assert_eq!(limit("limit=7&x=1").unwrap(), 7);
+        assert_eq!(limit("limit=").unwrap(), 50);
+        for query in ["limit=0", "limit=-1", "limit=x", "limit=1.5"] {
+            assert_eq!(limit(query).unwrap_err().code, "INVALID_QUERY", "{query}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_has_its_prefix_and_a_number() {
+        let after = |cursor: &str| {
+            let query = Query::read(&format!("cursor={cursor}")).unwrap();
+            query.cursor("after_")
+        };
+        assert_eq!(after("after_7"), Ok(Some(7)));
+        assert_eq!(after(""), Ok(None));
+        for text in ["7", "after_", "after_-1", "after_x", "before_7"] {
+            assert!(after(text).is_err(), "{text}");
+        }
+    }
 }

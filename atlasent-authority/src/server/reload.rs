@@ -3,7 +3,8 @@
 use super::app::App;
 use super::deadline::Deadline;
 use super::off_thread::off_thread;
-use super::policy_folder::{PolicyFolder, examine, look, read};
+use super::policy_folder::{PolicyFolder, examine, look};
+use crate::policy::Policies;
 use crate::store::Store;
 
 /// The name of the thread that reads policies.
@@ -22,7 +23,7 @@ impl PolicyFolder {
         }
         let now = state.look;
         let path = self.path.clone();
-        let reading = move || (read(&path), look(&path).ok());
+        let reading = move || (Policies::from_dir(&path), look(&path).ok());
         let Ok((read, after)) = off_thread(THREAD, reading).await else {
             return;
         };

@@ -7,10 +7,6 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -18,6 +14,7 @@ use super::app::App;
 use super::body;
 use super::caller::ApiCaller;
 use super::problem::Problem;
+use super::query::{LONGEST_TIME, Query, time};
 use super::reading::unreadable;
 use crate::event_types::{self, EVENT_TYPES};
 use crate::export::export as signed_export;
@@ -40,6 +37,12 @@ const SMALL_PAGE: usize = 64 * 1024;
 const MOST_TYPES: usize = 64;
 const LONGEST_NAME: usize = 256;
 
+/// How many characters a list of types has at the most.
+const LONGEST_LIST: usize = MOST_TYPES * (LONGEST_NAME + 1);
+
+/// What the cursor of a page begins with, before the sequence number of its last event.
+const CURSOR: &str = "after_";
+
 /// Which events are asked for, from a query or a body.
 #[derive(Debug, Default, Deserialize)]
 struct Wanted {
@@ -47,11 +50,6 @@ struct Wanted {
     actor_id: Option<String>,
     from: Option<String>,
     to: Option<String>,
-    // An export has no pages.
-    #[serde(skip)]
-    limit: Option<String>,
-    #[serde(skip)]
-    cursor: Option<String>,
     #[serde(skip)]
     is_query: bool,
 }
@@ -73,8 +71,10 @@ pub(super) async fn events<S: Store>(
     let answered = async {
         let deadline = Instant::now() + app.settings.request_timeout;
         client.may(Scope::AuditRead)?;
-        let wanted = Wanted::of_query(uri.query().unwrap_or_default())?;
-        let (filter, limit, after) = (wanted.filter()?, wanted.limit()?, wanted.after()?);
+        let query = Query::read(uri.query().unwrap_or_default())?;
+        let filter = Wanted::from_query(&query)?.filter()?;
+        let limit = query.limit(PAGE, LARGEST_PAGE)?;
+        let after = query.cursor(CURSOR)?.unwrap_or(0);
         let lane = &app.readers.pages;
         let place = lane.place().await?;
         let page = page(Arc::clone(&app), filter, limit, after);
@@ -128,7 +128,7 @@ async fn page<S: Store>(
     }
     json.extend_from_slice(format!("],\"total\":{total}").as_bytes());
     if let Some(last) = last.filter(|_| more) {
-        json.extend_from_slice(format!(",\"next_cursor\":\"{}\"", cursor(last)).as_bytes());
+        json.extend_from_slice(format!(",\"next_cursor\":\"{CURSOR}{last}\"").as_bytes());
     }
     json.push(b'}');
     Ok(json)
@@ -150,7 +150,10 @@ pub(super) async fn export<S: Store>(
         let place = lane.place().await?;
         let exporting = {
             let app = Arc::clone(&app);
-            async move { signed_export(app.authority.store(), &filter, &app.signing).await }
+            async move {
+                let authority = &app.authority;
+                signed_export(authority.store(), &filter, &app.signing, &*authority.clock).await
+            }
         };
         let bundle = lane.run(exporting).await?;
         let bundle = bundle.map_err(unreadable(failed::EXPORT))?;
@@ -176,30 +179,15 @@ fn with_length(body: Body, length: u64) -> Response {
 }
 
 impl Wanted {
-    fn of_query(query: &str) -> Result<Self, Problem> {
-        let mut wanted = Self {
+    fn from_query(query: &Query) -> Result<Self, Problem> {
+        let text = |name, most| Ok::<_, Problem>(query.text(name, most)?.map(str::to_owned));
+        Ok(Self {
+            types: text("types", LONGEST_LIST)?.map(Types::Joined),
+            actor_id: text("actor_id", LONGEST_NAME)?,
+            from: text("from", LONGEST_TIME)?,
+            to: text("to", LONGEST_TIME)?,
             is_query: true,
-            ..Self::default()
-        };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value)
-                .decode_utf8()
-                .map_err(|_| Problem::unreadable("INVALID_QUERY", "a parameter is not UTF-8"))?;
-            let value = Some(value.into_owned()).filter(|value| !value.is_empty());
-            match name {
-                "types" => wanted.types = value.map(Types::Joined),
-                "actor_id" => wanted.actor_id = value,
-                "from" => wanted.from = value,
-                "to" => wanted.to = value,
-                "limit" => wanted.limit = value,
-                "cursor" => wanted.cursor = value,
-                // Unknown ones are tolerated, as unknown fields are.
-                _ => {}
-            }
-        }
-        Ok(wanted)
+        })
     }
 
     fn filter(&self) -> Result<EventFilter, Problem> {
@@ -255,53 +243,6 @@ impl Wanted {
             false => Problem::invalid(message),
         }
     }
-
-    fn limit(&self) -> Result<usize, Problem> {
-        let Some(text) = &self.limit else {
-            return Ok(PAGE);
-        };
-        match text.parse() {
-            Ok(limit) if limit > 0 => Ok(LARGEST_PAGE.min(limit)),
-            _ => Err(Problem::unreadable(
-                "INVALID_QUERY",
-                "`limit` has to be a whole number from 1 on; a page has 500 events at the most",
-            )),
-        }
-    }
-
-    /// The sequence number that the page starts behind.
-    fn after(&self) -> Result<u64, Problem> {
-        let Some(text) = &self.cursor else {
-            return Ok(0);
-        };
-        let number = text.strip_prefix("after_");
-        number
-            .and_then(|number| number.parse().ok())
-            .ok_or_else(|| {
-                Problem::unreadable(
-                    "INVALID_QUERY",
-                    "`cursor` is none of ours: send the `next_cursor` of the page before as it is",
-                )
-            })
-    }
-}
-
-fn cursor(sequence: u64) -> String {
-    format!("after_{sequence}")
-}
-
-/// ISO 8601: a time with its offset, one without, which is taken for UTC, or a day.
-fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).map(|time| time.timestamp());
-    text.parse::<Timestamp>()
-        .or_else(|_| text.parse::<DateTime>().and_then(utc))
-        .or_else(|_| text.parse::<Date>().and_then(|day| utc(day.into())))
-        .map_err(|_| {
-            Problem::unreadable(
-                "INVALID_TIME",
-                format!("`{name}` is no ISO 8601 time such as `2026-11-01T09:00:00Z`"),
-            )
-        })
 }
 
 fn unwritable(error: serde_json::Error) -> Problem {
@@ -313,62 +254,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_in_each_form_that_callers_send() {
-        for text in [
-            "2026-11-01T09:00:00Z",
-            "2026-11-01T09:00:00+00:00",
-            "2026-11-01T10:00:00+01:00",
-            "2026-11-01T09:00:00",
-            "2026-11-01T09:00:00.000000",
-        ] {
-            assert_eq!(
-                time("from", text).unwrap().to_string(),
-                "2026-11-01T09:00:00Z"
-            );
-        }
-        let day = time("from", "2026-11-01").unwrap();
-        assert_eq!(day.to_string(), "2026-11-01T00:00:00Z");
-        for text in ["yesterday", "2026-13-01", "1767268800", ""] {
-            assert_eq!(
-                time("from", text).unwrap_err().code,
-                "INVALID_TIME",
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
     fn a_query_is_read_with_its_escapes() {
-        let wanted = Wanted::of_query(
+        let wanted = |query: &str| Wanted::from_query(&Query::read(query)?)?.filter();
+        let filter = wanted(
             "types=stop.set%2Cstop.lifted,policy.error&actor_id=J%C3%BCrgen+K&from=&x=1&limit=9999",
-        );
-        let wanted = wanted.unwrap();
-        let filter = wanted.filter().unwrap();
+        )
+        .unwrap();
         assert_eq!(
             filter,
             EventFilter::default()
                 .types(["stop.set", "stop.lifted", "policy.error"])
                 .actor_id("Jürgen K")
         );
-        assert_eq!(wanted.limit().unwrap(), 500);
-        assert!(Wanted::of_query("actor_id=%FF").is_err());
-        for query in ["limit=0", "limit=-1", "limit=x", "limit=1.5"] {
-            assert!(Wanted::of_query(query).unwrap().limit().is_err(), "{query}");
-        }
-    }
-
-    #[test]
-    fn a_cursor_is_one_of_ours() {
-        let after = |cursor: &str| {
-            let wanted = Wanted {
-                cursor: Some(cursor.to_owned()),
-                ..Wanted::default()
-            };
-            wanted.after()
-        };
-        assert_eq!(after(&cursor(7)), Ok(7));
-        for text in ["7", "after_", "after_-1", "after_x"] {
-            assert!(after(text).is_err(), "{text}");
-        }
+        assert!(wanted("actor_id=%FF").is_err());
+        let long = format!("actor_id={}", "ü".repeat(LONGEST_NAME + 1));
+        assert_eq!(wanted(&long).unwrap_err().code, "INVALID_QUERY");
     }
 }

@@ -2,25 +2,26 @@
 
 use atlasent::audit::SignedHead;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use jiff::Timestamp;
 
 use super::KeyRing;
 use crate::chain::format_time;
+use crate::clock::Clock;
 use crate::complete::Completeness;
 use crate::store::{Store, StoreError};
 
 /// Signs the head of a store's chain as it is now, once the ends of the chain have been found in the store.
+/// `clock` tells the time at which it is signed.
 ///
 /// ```
 /// use atlasent::audit::TrustedKeys;
-/// use atlasent_authority::{KeyRing, LocalAuthority, Policies, signed_head};
+/// use atlasent_authority::{KeyRing, LocalAuthority, Policies, SystemClock, signed_head};
 ///
 /// # futures_executor::block_on(async {
 /// let policies = Policies::parse("permit (principal, action, resource);")?;
 /// let authority = LocalAuthority::in_memory(policies)?;
 /// let keys = KeyRing::in_memory()?;
 ///
-/// let head = signed_head(authority.store(), &keys).await?;
+/// let head = signed_head(authority.store(), &keys, &SystemClock).await?;
 /// assert_eq!(head.sequence, 1);
 /// let key = keys.active();
 /// let trusted = TrustedKeys::new().pem(key.key_id(), key.public_key_pem())?;
@@ -32,12 +33,16 @@ use crate::store::{Store, StoreError};
 ///
 /// [`StoreError`] when the store cannot be read; [`StoreError::Incomplete`] when the store lacks the first or the last
 /// event of its chain.
-pub async fn signed_head<S: Store>(store: &S, keys: &KeyRing) -> Result<SignedHead, StoreError> {
+pub async fn signed_head<S: Store>(
+    store: &S,
+    keys: &KeyRing,
+    clock: &dyn Clock,
+) -> Result<SignedHead, StoreError> {
     let status = store.status().await?;
     // Only the ends: reading the whole chain is what an export does.
     Completeness::of_ends(status.clone()).finish(store).await?;
     let (head, key) = (status.head, keys.active());
-    let signed_at = format_time(Timestamp::now());
+    let signed_at = format_time(clock.now());
     let mut head = SignedHead::unsigned(
         head.org_id,
         head.sequence,

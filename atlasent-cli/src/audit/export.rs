@@ -1,10 +1,9 @@
 //! `atlasent audit export`: a signed bundle, from a running server or from a store at rest.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::{KeyRing, RedbStore};
+use atlasent_authority::{KeyRing, RedbStore, SystemClock, replace_file};
 use clap::Args;
 
 use super::filter::Filter;
@@ -25,7 +24,7 @@ Examples:
 The server is that of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. A part by time
 verifies as a whole. One by type or agent has gaps: its signature verifies, its chain does not.")]
 pub(super) struct Export {
-    /// Where to write the bundle [default: standard output]
+    /// The file to write the bundle to, for its owner alone; replaces a file or a link [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -61,7 +60,9 @@ async fn from_server(arguments: &Export) -> Result<(), Failure> {
 async fn from_store(arguments: &Export, data: &Path) -> Result<(), Failure> {
     let store = open_store(data)?;
     let keys = KeyRing::open(data::signing_folder(data)).map_err(Failure::misuse)?;
-    let bundle = atlasent_authority::export(&store, &arguments.filter.for_store(), &keys).await;
+    let bundle =
+        atlasent_authority::export(&store, &arguments.filter.for_store(), &keys, &SystemClock)
+            .await;
     write(arguments, &mut bundle.map_err(Failure::misuse)?)
 }
 
@@ -72,10 +73,7 @@ pub(super) fn open_store(data: &Path) -> Result<RedbStore, Failure> {
 
 fn write(arguments: &Export, bundle: &mut impl io::Read) -> Result<(), Failure> {
     let written = match &arguments.out {
-        Some(path) => File::create(path).and_then(|mut file| {
-            io::copy(bundle, &mut file)?;
-            file.sync_all()
-        }),
+        Some(path) => replace_file(path, |file| io::copy(bundle, file).map(drop)),
         None => match io::copy(bundle, &mut io::stdout().lock()).and_then(|_| io::stdout().flush())
         {
             // The reader has enough, as `head` has. That is no failure of the command.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use atlasent::audit::SignedHead;
-use atlasent_authority::{KeyRing, signed_head};
+use atlasent_authority::{KeyRing, SystemClock, signed_head};
 use clap::Args;
 
 use super::export;
@@ -57,7 +57,9 @@ pub(super) fn run(arguments: &Head) -> Result<Output, Failure> {
 async fn from_store(data: &Path) -> Result<SignedHead, Failure> {
     let store = export::open_store(data)?;
     let keys = KeyRing::open(data::signing_folder(data)).map_err(Failure::misuse)?;
-    signed_head(&store, &keys).await.map_err(Failure::misuse)
+    signed_head(&store, &keys, &SystemClock)
+        .await
+        .map_err(Failure::misuse)
 }
 
 /// Reads a signed head from a file.

@@ -18,7 +18,8 @@ Examples:
   atlasent policy check policies --strict --json
 
 One finding a line, as `file:line:column: error: …` or `file:line:column: warning: …`.
-An error is what an authority refuses to start with: exit code 1.
+An error is what an authority refuses to start with: exit code 1. A folder that does not match its
+manifest `policies.sha256` is one. `digest:` is that of the set: servers with the same one decide alike.
 A warning is about what is valid and probably a mistake: exit code 0, or 1 with --strict.")]
 pub(crate) struct Check {
     /// The directory that holds the `*.cedar` files
@@ -59,9 +60,14 @@ pub(crate) fn run(arguments: &Check) -> Result<Output, Failure> {
 
 /// What was found.
 struct Report {
-    /// How many policies were loaded; none are when one is wrong.
-    policies: Option<usize>,
+    /// The set that was loaded; `None` when it is refused.
+    set: Option<Set>,
     findings: Vec<Finding>,
+}
+
+struct Set {
+    policies: usize,
+    digest: String,
 }
 
 struct Finding {
@@ -76,11 +82,15 @@ const WARNING: &str = "warning";
 
 impl Report {
     fn of(directory: &Path) -> Self {
-        let (policies, severity, problems) = match Policies::from_dir(directory) {
+        let (set, severity, problems) = match Policies::from_dir(directory) {
             Ok(policies) => {
                 let mut problems = [policies.warnings().to_vec(), policies.lint()].concat();
                 problems.sort_by(|a, b| place(a).cmp(&place(b)));
-                (Some(policies.len()), WARNING, problems)
+                let set = Set {
+                    policies: policies.len(),
+                    digest: policies.digest().to_owned(),
+                };
+                (Some(set), WARNING, problems)
             }
             Err(error) => (None, ERROR, error.problems().to_vec()),
         };
@@ -90,7 +100,7 @@ impl Report {
             problem,
         });
         Self {
-            policies,
+            set,
             findings: findings.collect(),
         }
     }
@@ -112,11 +122,11 @@ impl Report {
 
     fn text(&self) -> String {
         let mut text: String = self.findings.iter().map(Finding::line).collect();
-        text.push_str(&match self.policies {
+        text.push_str(&match &self.set {
             None => format!("refused: {}", counted(self.errors(), "error", "errors")),
-            Some(policies) => format!(
-                "{}, {}",
-                counted(policies, "policy", "policies"),
+            Some(Set { policies, digest }) => format!(
+                "{}, {}\ndigest: {digest}",
+                counted(*policies, "policy", "policies"),
                 counted(self.warnings(), "warning", "warnings")
             ),
         });
@@ -132,7 +142,9 @@ impl Report {
             "warnings": self.warnings(),
             "findings": findings,
         });
-        json::with(json, "policies", self.policies)
+        let set = self.set.as_ref();
+        let json = json::with(json, "policies", set.map(|set| set.policies));
+        json::with(json, "digest", set.map(|set| set.digest.as_str()))
     }
 }
 

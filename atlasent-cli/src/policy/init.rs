@@ -1,12 +1,13 @@
 //! `atlasent policy init`: a commented policy set to start from, with its tests.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::exit::Failure;
+use crate::files::write_new;
 use crate::output::{Output, harmless};
 
 /// Write a commented policy set to start from, with a schema, entities and tests
@@ -99,17 +100,6 @@ fn taken(directory: &Path) -> Result<Option<PathBuf>, Failure> {
     }
     // Always the same one.
     Ok(taken.into_iter().min())
-}
-
-/// Writes a file that does not exist yet. One that cannot be written whole is removed.
-fn write_new(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file.write_all(content.as_bytes());
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(path);
-    }
-    written
 }
 
 /// Removes what was written before a file that could not be.

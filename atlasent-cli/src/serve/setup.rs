@@ -12,6 +12,7 @@ use super::Serve;
 use super::store::{AnyStore, StoreChoice};
 use crate::data;
 use crate::exit::Failure;
+use crate::files::write_new;
 use crate::output::{harmless, quoted};
 
 /// The policies of the quickstart, to start with.
@@ -173,7 +174,7 @@ fn write_examples(folder: &Path) -> Result<(), Failure> {
     data::make(folder)?;
     for (name, text) in EXAMPLES {
         let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|error| {
+        write_new(&path, text).map_err(|error| {
             Failure::misuse(format!("cannot write `{}`: {error}", path.display()))
         })?;
     }
@@ -231,6 +232,19 @@ impl Welcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn examples_are_never_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "another's").unwrap();
+        let policies = folder.path().join("policies");
+        std::fs::create_dir(&policies).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, policies.join("deploy.cedar")).unwrap();
+        assert!(write_examples(&policies).is_err());
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"another's");
+    }
 
     #[test]
     fn a_path_stays_on_its_line_and_obeys_no_terminal() {

@@ -25,7 +25,7 @@ Examples:
   ATLASENT_STORE=postgres://… atlasent store check --store-env ATLASENT_STORE
 
 The file is not changed: what is read is a temporary copy beside it, which takes as much room. Of a database the chain
-is checked, while servers may go on.
+and the ledger are checked, while servers may go on.
 
 Exit codes:
   0  the store is whole

@@ -14,6 +14,18 @@ fn check(directory: &TempDir, options: &[&str]) -> Atlasent {
     atlasent(["policy", "check", path].iter().chain(options))
 }
 
+/// The digest that is printed last, and what stands before it.
+fn split_digest(printed: &str) -> (&str, &str) {
+    let (findings, digest) = printed.rsplit_once("digest: ").unwrap();
+    let digest = digest.strip_suffix('\n').unwrap();
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    assert!(
+        digest.len() == 64 && digest.bytes().all(is_hex),
+        "{printed}"
+    );
+    (findings, digest)
+}
+
 /// The findings with the directory left out.
 fn local(findings: &str, directory: &TempDir) -> String {
     let path = format!("{}/", directory.path().display());
@@ -23,11 +35,9 @@ fn local(findings: &str, directory: &TempDir) -> String {
 #[test]
 fn policies_without_a_finding_pass() {
     let directory = directory(&[("a.cedar", GOOD), ("notes.txt", BROKEN)]);
-    assert_eq!(check(&directory, &[]).prints(), "1 policy, 0 warnings\n");
-    assert_eq!(
-        check(&directory, &["--strict"]).prints(),
-        "1 policy, 0 warnings\n"
-    );
+    let printed = check(&directory, &[]).prints();
+    assert_eq!(split_digest(&printed).0, "1 policy, 0 warnings\n");
+    assert_eq!(check(&directory, &["--strict"]).prints(), printed);
 }
 
 #[test]
@@ -46,7 +56,7 @@ fn policies_on_the_types_of_a_schema_pass_the_strict_check() {
         when { context.tags.contains(3) || (context has within && context.within > duration("1h")) };"#;
     let directory = directory(&[("a.cedar", policies), ("schema.cedarschema", schema)]);
     let found = check(&directory, &["--strict"]).prints();
-    assert_eq!(found, "3 policies, 0 warnings\n");
+    assert_eq!(split_digest(&found).0, "3 policies, 0 warnings\n");
 }
 
 #[test]
@@ -72,7 +82,8 @@ fn a_warning_passes_unless_the_check_is_strict() {
             .starts_with("b.cedar:3:8: warning: policy `b.cedar#1` reads `context.freeze`"),
         "{found}"
     );
-    assert!(found.ends_with("\n2 policies, 1 warning\n"), "{found}");
+    let (findings, _) = split_digest(&found);
+    assert!(findings.ends_with("\n2 policies, 1 warning\n"), "{found}");
     assert_eq!(check(&directory, &["--strict"]).finds(), found);
 }
 
@@ -98,9 +109,11 @@ fn a_program_gets_the_same_as_json() {
     let message = found["findings"][0]["message"].take();
     assert!(message.as_str().unwrap().contains("`context.freeze`"));
     let file = good.path().join("b.cedar").display().to_string();
+    let printed = check(&good, &[]).prints();
+    let digest = split_digest(&printed).1;
     assert_eq!(
         found,
-        json!({ "ok": true, "policies": 2, "errors": 0, "warnings": 1, "findings": [
+        json!({ "ok": true, "policies": 2, "errors": 0, "warnings": 1, "digest": digest, "findings": [
             { "severity": "warning", "file": file, "line": 3, "column": 8, "message": null }
         ]})
     );
@@ -114,6 +127,7 @@ fn a_program_gets_the_same_as_json() {
         (&found["ok"], &found["errors"], found.get("policies")),
         (&json!(false), &json!(2), None)
     );
+    assert_eq!(found.get("digest"), None);
     assert_eq!(found["findings"][1]["severity"], "error");
 }
 
@@ -146,4 +160,37 @@ fn a_policy_cannot_act_on_the_terminal() {
         found.contains("\\u{1b}[31mx\\u{202e}") && !found.contains('\u{1b}'),
         "{found:?}"
     );
+}
+
+#[test]
+fn each_command_refuses_what_does_not_match_its_manifest() {
+    let cases = r#"{ "policies": ".", "cases": [{ "agent": "bot", "action": "deploy", "expect": "allow" }] }"#;
+    let manifest = format!("{}  a.cedar\n", "0".repeat(64));
+    let directory = directory(&[
+        ("a.cedar", GOOD),
+        ("policies.sha256", &manifest),
+        ("tests.json", cases),
+    ]);
+    let why = "`a.cedar` has another content than the manifest says";
+    let found = check(&directory, &[]).finds();
+    let place = directory.path().join("policies.sha256");
+    assert!(
+        found.starts_with(&format!("{}: error: {why}", place.display())),
+        "{found}"
+    );
+    let path = directory.path().to_str().unwrap();
+    let cases = format!("{path}/tests.json");
+    let tested = atlasent(["policy", "test", &cases]).misuse();
+    assert!(tested.contains(why), "{tested}");
+    let evaluated = atlasent([
+        "evaluate",
+        "--policies",
+        path,
+        "--agent",
+        "bot",
+        "--action",
+        "deploy",
+    ]);
+    let evaluated = evaluated.misuse();
+    assert!(evaluated.contains(why), "{evaluated}");
 }

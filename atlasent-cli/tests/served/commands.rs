@@ -165,7 +165,20 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
     assert_eq!(verify(bundle, &[]).0, 0);
     let second = data.path().join("second.json");
     let second = second.to_str().unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(bundle, second).unwrap();
+    let before = std::fs::read(bundle).unwrap();
     assert_eq!(on(data.path(), &["audit", "export", "--out", second]).0, 0);
+    assert_eq!(
+        std::fs::read(bundle).unwrap(),
+        before,
+        "no link is followed"
+    );
+    let (code, _, said) = on(data.path(), &["audit", "export", "--out", "/dev/null"]);
+    assert!(
+        code == 2 && said.contains("it is no regular file"),
+        "{said}"
+    );
     let (code, said, _) = verify(second, &[]);
     assert_eq!(code, 0, "{said}");
     assert_ne!(said, verify(bundle, &[]).1, "another key has signed");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atlasent_authority::{
     CellKey, Draft, EventFilter, KeyRing, LocalAuthority, MemoryStore, NewEvent, PermitEntry,
-    PermitId, PermitKey, SealedEvent, Store, StoreError, StoreStatus, export,
+    PermitId, PermitKey, SealedEvent, Store, StoreError, StoreStatus, SystemClock, export,
 };
 use jiff::Timestamp;
 
@@ -116,7 +116,9 @@ async fn a_trail_that_lacks_events_is_not_signed() {
     ];
     for (lost, filter, expected) in cases {
         let store = ten_without(lost.clone()).await;
-        let error = export(&store, filter, &keys).await.unwrap_err();
+        let error = export(&store, filter, &keys, &SystemClock)
+            .await
+            .unwrap_err();
         assert!(matches!(error, StoreError::Incomplete(_)), "{error}");
         let text = error.to_string();
         assert!(text.contains(expected), "{lost:?}: {text}");
@@ -132,7 +134,7 @@ async fn a_trail_that_lacks_events_is_not_signed() {
         &from_to(0, 0),
         &from_to(6, 4),
     ] {
-        export(&whole, filter, &keys).await.unwrap();
+        export(&whole, filter, &keys, &SystemClock).await.unwrap();
     }
 }
 
@@ -171,12 +173,14 @@ async fn the_rest_of_an_archived_trail_is_whole() {
         .commit(second(10), Vec::new(), drop_some)
         .await
         .unwrap();
-    export(&store, &EventFilter::default(), &keys)
+    export(&store, &EventFilter::default(), &keys, &SystemClock)
         .await
         .unwrap();
-    export(&store, &from_to(2, 7), &keys).await.unwrap();
+    export(&store, &from_to(2, 7), &keys, &SystemClock)
+        .await
+        .unwrap();
     store.lost = 5..=6;
-    let error = export(&store, &EventFilter::default(), &keys).await;
+    let error = export(&store, &EventFilter::default(), &keys, &SystemClock).await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("events 5 to 6 are missing"), "{text}");
 }

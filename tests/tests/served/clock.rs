@@ -93,3 +93,19 @@ async fn an_answer_that_is_forgotten_is_given_anew() {
     time.set(0);
     assert_eq!(token_of(&served.evaluate(&body).await), second);
 }
+
+#[tokio::test]
+async fn what_is_signed_has_the_time_of_the_authority() {
+    let time = Time::new();
+    time.set(-86_400);
+    let served = start(&time).await;
+    time.set(-86_000);
+    let exported = served.post("/v1-audit/exports", &json!({})).await.json();
+    let head = served.get("/v1/audit/head").await.json();
+    for signed in [exported, head] {
+        assert_eq!(
+            signed["signed_at"], "2025-12-31T12:06:40.000000Z",
+            "{signed}"
+        );
+    }
+}

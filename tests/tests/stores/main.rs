@@ -7,6 +7,7 @@
 )]
 
 mod api_keys;
+mod check;
 mod crash;
 mod file;
 mod media;

@@ -17,6 +17,7 @@ use cedar_policy::{
 };
 use serde_json::Value;
 
+use super::depth::on_large_stack;
 use super::rule::Rule;
 use super::{Policies, PolicyProblem};
 pub(super) use reads::paths;
@@ -53,6 +54,11 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn lint(&self) -> Vec<PolicyProblem> {
+        // Without a thread to look on, that is the finding.
+        on_large_stack(|| self.findings()).unwrap_or_else(|error| error.problems().to_vec())
+    }
+
+    fn findings(&self) -> Vec<PolicyProblem> {
         let mut subjects: Vec<Subject<'_>> = self.rules.values().filter_map(Subject::of).collect();
         subjects.sort_by_key(|subject| (&subject.rule.source.name, subject.rule.span.start));
         let mut problems: Vec<PolicyProblem> = subjects

@@ -250,6 +250,41 @@ fn a_value_that_its_type_does_not_take_is_named_by_its_path_and_its_types() {
 }
 
 #[test]
+fn all_mismatches_are_listed_up_to_eight_and_the_rest_is_counted() {
+    let policies = with_schema("true");
+    let context =
+        r#"{"b": "yes", "client": {"user": []}, "extra": 1, "ip": "x", "ns": [1.5, 2, "3"]}"#;
+    let explained = explain(&policies, "act", context, "{}");
+    assert_eq!(
+        explained.reason,
+        "the request is not in the schema: \
+         `context.b` has to be of type `Bool`, and is a string; \
+         `context.client.user`, an array, is not declared for this action; \
+         `context.client.ip` is missing, and has to be of type `ipaddr`; \
+         `context.extra`, an integer, is not declared for this action; \
+         `context.ip` has to be of type `ipaddr`, and is a string that is no IP address; \
+         `context.ns[0]` has to be of type `Long`, and is a fraction; \
+         `context.ns[2]` has to be of type `Long`, and is a string"
+    );
+    let extras: Vec<String> = (0..10_000).map(|n| format!("\"x{n:05}\": 1")).collect();
+    let context = format!("{{{}}}", extras.join(", "));
+    let reason = explain(&policies, "act", &context, "{}").reason;
+    assert_eq!(reason.matches("is not declared").count(), 8, "{reason}");
+    assert!(
+        reason.contains(
+            "`context.x00007`, an integer, is not declared for this action; and 9992 more"
+        ),
+        "{reason}"
+    );
+    let fields = r#"{"environment": "live", "amount": 5}"#;
+    let reason = explain(&policies, "act", "{}", fields).reason;
+    for name in ["environment", "amount"] {
+        let why = format!("the schema declares no attribute `context.{name}`");
+        assert!(reason.contains(&why), "{reason}");
+    }
+}
+
+#[test]
 fn an_action_that_the_schema_lacks_is_refused() {
     let explained = explain(&act("true"), "unknown", "{}", r#"{"environment": "live"}"#);
     assert_eq!(explained.code.as_deref(), Some(code::REQUEST_NOT_IN_SCHEMA));

@@ -3,7 +3,9 @@
 mod annotations;
 mod converting;
 mod deciding;
+mod depth;
 mod failing;
+mod folders;
 mod limits;
 mod linting;
 mod loading;

@@ -3,6 +3,7 @@
 //! All connections live on a thread of their own, so that the store can be used from any runtime and from none. One
 //! connection changes, one counts calls, one has the API keys, two read events, one reads everything else.
 
+mod check;
 mod counter;
 mod counts;
 mod keys;
@@ -36,7 +37,6 @@ use self::link::Link;
 use self::query::Page;
 use self::reader::{Read, Reader};
 use self::writer::Writer;
-use super::check::{StoreCheck, StoreReport};
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
 use crate::chain::SealedEvent;
@@ -48,9 +48,6 @@ const WAITING: usize = 4_096;
 
 /// How many reads wait at most. One beyond that is refused.
 const READS: usize = 256;
-
-/// How many events a check has in memory at a time.
-const CHECKED: usize = 1_000;
 
 /// Permits and events in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
@@ -134,27 +131,6 @@ impl PostgresStore {
         })
     }
 
-    /// Checks the chain up to the head that the database names now: every event with its hash and its link, and the head.
-    /// Changes may go on meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when the events cannot be read.
-    pub async fn check(&self) -> Result<StoreReport, StoreError> {
-        let status = self.status().await?;
-        let filter = EventFilter::default().through(status.head.sequence);
-        let mut after = status.dropped;
-        let mut check = StoreCheck::new(status);
-        loop {
-            let events = self.events(after, CHECKED, &filter).await?;
-            let Some(last) = events.last() else {
-                return Ok(check.finish());
-            };
-            after = last.sequence;
-            events.iter().for_each(|event| check.push(event));
-        }
-    }
-
     #[cfg(feature = "server")]
     pub(crate) async fn key_call<T>(
         &self,
@@ -172,7 +148,7 @@ impl PostgresStore {
         let (done, answer) = oneshot::channel();
         let question = question(done);
         let queue = match question {
-            Read::Events(..) | Read::Count(..) | Read::Permits(..) => &self.reads,
+            Read::Events(..) | Read::Count(..) | Read::Permits(..) | Read::Cells(..) => &self.reads,
             Read::Status(_) | Read::PermitKey(..) => &self.status,
         };
         queue.try_send(question).map_err(|error| match error {

@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::Error;
 
+use super::check::{self, KeptCell};
 use super::counts::Counts;
 use super::link::{Link, Purpose, Session};
 use super::permits;
@@ -34,6 +35,8 @@ pub(crate) enum Read {
     Status(Done<StoreStatus>),
     /// Permits that were issued before an event, at most so many, the newest first.
     Permits(u64, usize, Done<Vec<(PermitKey, PermitEntry)>>),
+    /// Cells behind a key, at most so many, in the order of their keys.
+    Cells(Vec<u8>, usize, Done<Vec<KeptCell>>),
     /// The key of the permit with a public id.
     PermitKey(PermitId, Done<Option<PermitKey>>),
 }
@@ -77,6 +80,10 @@ impl<'a> Reader<'a> {
                 Some(Read::Permits(before, limit, done)) => {
                     // Whoever asked may have gone meanwhile.
                     let _ = done.send(self.permits(before, limit).await);
+                }
+                Some(Read::Cells(after, limit, done)) => {
+                    let ask = async |session: &Session| check::cells(session, &after, limit).await;
+                    self.answer(done, ask).await;
                 }
                 Some(Read::PermitKey(id, done)) => {
                     let ask = async |session: &Session| permits::key_of(session, id).await;

@@ -1,0 +1,163 @@
+//! The folder of a policy set: which files belong to the set, and what the folder may hold.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::Path;
+
+use super::error::{PolicyError, PolicyProblem};
+use super::limits::{self, MAX_ENTITIES, MAX_SOURCES, MAX_TEXT, MAX_TEXTS};
+use super::load::PoliciesBuilder;
+use super::manifest::check_manifest;
+
+const SCHEMA_FILE: &str = "schema.cedarschema";
+const ENTITIES_FILE: &str = "entities.json";
+/// How many entries a folder may have.
+pub(crate) const MAX_ENTRIES: usize = 10_000;
+
+/// Reads the files of one folder into a builder, if the folder holds nothing that it may not and
+/// matches its manifest.
+pub(super) fn read_dir(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
+    check_entries(path)?;
+    check_manifest(path)?;
+    let builder = read_files(path)?;
+    // Compared once more: what was read in between is what the manifest lists.
+    check_manifest(path)?;
+    Ok(builder)
+}
+
+/// Reads the files of the set.
+fn read_files(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
+    let names = file_names(path).map_err(|error| cannot_read(path, &error))?;
+    // Beside the policies, a schema and entities.
+    if names.len() > MAX_SOURCES + 2 {
+        let message = format!("more than {MAX_SOURCES} `*.cedar` files: join some");
+        return Err(PolicyProblem::unplaced(path.display().to_string(), message).into());
+    }
+    let mut builder = PoliciesBuilder::default();
+    let mut problems = Vec::new();
+    let mut left = MAX_TEXTS;
+    let mut has_policies = false;
+    for name in names {
+        let file = path.join(&name);
+        let is_entities = name == ENTITIES_FILE;
+        let limit = if is_entities { MAX_ENTITIES } else { MAX_TEXT };
+        let text = match limits::read_file(&file, limit) {
+            Ok(text) => text,
+            Err(error) => {
+                problems.push(cannot_read(&file, &error));
+                continue;
+            }
+        };
+        if !is_entities && name != SCHEMA_FILE {
+            // All of them may not fit into memory.
+            left = left.checked_sub(text.len()).ok_or_else(|| {
+                PolicyProblem::unplaced(path.display().to_string(), limits::too_large_together())
+            })?;
+        }
+        // Ids are made from names: two that differ only in bytes that are not UTF-8 are refused
+        // as one name used twice.
+        let name = name.to_string_lossy();
+        builder = match &*name {
+            SCHEMA_FILE => builder.schema(&name, text),
+            ENTITIES_FILE => builder.entities(&name, text),
+            _ => {
+                has_policies = true;
+                builder.source(&name, text)
+            }
+        };
+    }
+    if problems.is_empty() && !has_policies {
+        let message = "no `*.cedar` file in this directory itself: there are no policies to load";
+        problems.push(PolicyProblem::unplaced(path.display().to_string(), message));
+    }
+    if problems.is_empty() {
+        Ok(builder)
+    } else {
+        Err(PolicyError::new(problems))
+    }
+}
+
+/// The names of the files to read, sorted. What is named like a policy but is a directory or a
+/// broken link is among them: reading it fails, which is better than leaving a `forbid` out.
+fn file_names(path: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if is_part(&name) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> PolicyProblem {
+    PolicyProblem::unplaced(
+        path.display().to_string(),
+        format!("cannot be read: {error}"),
+    )
+}
+
+fn check_entries(path: &Path) -> Result<(), PolicyError> {
+    let mut problems = Vec::new();
+    let mut problem = |path: &Path, message: &str| {
+        problems.push(PolicyProblem::unplaced(path.display().to_string(), message));
+    };
+    // A folder that cannot be listed is explained by the loader.
+    let Ok(entries) = fs::read_dir(path) else {
+        return Ok(());
+    };
+    if fs::metadata(path).is_ok_and(|folder| is_writable_by_all(&folder)) {
+        problem(
+            path,
+            "everyone can write to this folder of policies: run `chmod o-w` on it",
+        );
+    }
+    for (count, entry) in entries.enumerate() {
+        if count >= MAX_ENTRIES {
+            problem(
+                path,
+                "the folder has more than 10000 entries: give the policies a folder of their own",
+            );
+            break;
+        }
+        let Ok(entry) = entry else { continue };
+        let path = entry.path();
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue;
+        };
+        if !metadata.is_file() && !metadata.is_dir() {
+            problem(
+                &path,
+                "this is a pipe, a device or a socket: remove it from the folder of policies",
+            );
+        } else if is_part(&entry.file_name()) && is_writable_by_all(&metadata) {
+            problem(&path, "everyone can write this file: run `chmod o-w` on it");
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(PolicyError::new(problems)),
+    }
+}
+
+fn is_writable_by_all(metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::mode(metadata) & 0o002 != 0
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
+/// Whether a file of this name is a part of the set.
+pub(super) fn is_part(name: &OsStr) -> bool {
+    // Like the shell's `*.cedar`: a name that starts with a dot is not meant.
+    let is_hidden = name.as_encoded_bytes().starts_with(b".");
+    let is_cedar = Path::new(name).extension() == Some(OsStr::new("cedar"));
+    is_cedar && !is_hidden || name == SCHEMA_FILE || name == ENTITIES_FILE
+}

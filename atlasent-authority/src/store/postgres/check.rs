@@ -1,0 +1,122 @@
+//! The check of a store in PostgreSQL: its chain, and the cells that it keeps beside the chain.
+
+use tokio_postgres::Error;
+
+use super::PostgresStore;
+use super::link::Session;
+use super::reader::Read;
+use super::rows::signed;
+use crate::store::check::{StoreCheck, StoreReport};
+use crate::store::{Cell, EventFilter, Store, StoreError, StoreStatus};
+
+/// How many events or cells are in memory at a time.
+const AT_ONCE: usize = 1_000;
+
+/// How often the check begins again because events were dropped meanwhile.
+const ATTEMPTS: usize = 5;
+
+const CELLS: &str = "\
+    SELECT key, value, expires_at, issued FROM atlasent_cells WHERE key > $1::bytea \
+    ORDER BY key LIMIT $2::bigint";
+
+/// A row of the table of cells.
+pub(crate) struct KeptCell {
+    key: Vec<u8>,
+    value: String,
+    expires_at: i64,
+    issued: Option<i64>,
+}
+
+impl PostgresStore {
+    /// Checks the chain up to the head that the database names now: every event with its hash and its link, and the head.
+    /// Checks the cells, too: each has to be readable, and to be filed under its own times.
+    ///
+    /// Changes may go on meanwhile. Events that are dropped meanwhile are not reported as missing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the events or the cells cannot be read, or when events are dropped during
+    /// each of 5 attempts.
+    pub async fn check(&self) -> Result<StoreReport, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let status = self.status().await?;
+            let dropped = status.dropped;
+            let report = self.check_from(status).await?;
+            // What retention drops between two pages looks as if it were missing.
+            if report.is_good() || self.status().await?.dropped == dropped {
+                return Ok(report);
+            }
+        }
+        Err(StoreError::failed(
+            "the store cannot be checked: events were dropped during each attempt, try again",
+        ))
+    }
+
+    async fn check_from(&self, status: StoreStatus) -> Result<StoreReport, StoreError> {
+        let filter = EventFilter::default().through(status.head.sequence);
+        let mut after = status.dropped;
+        let mut check = StoreCheck::new(status);
+        loop {
+            let events = self.events(after, AT_ONCE, &filter).await?;
+            let Some(last) = events.last() else {
+                break;
+            };
+            after = last.sequence;
+            events.iter().for_each(|event| check.push(event));
+        }
+        self.check_cells(&mut check).await?;
+        Ok(check.finish())
+    }
+
+    async fn check_cells(&self, check: &mut StoreCheck) -> Result<(), StoreError> {
+        let mut after = Vec::new();
+        loop {
+            let cells = self.read(|done| Read::Cells(after, AT_ONCE, done)).await?;
+            for problem in cells.iter().filter_map(KeptCell::problem) {
+                check.find(problem);
+            }
+            match cells.into_iter().next_back() {
+                Some(last) => after = last.key,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl KeptCell {
+    fn problem(&self) -> Option<String> {
+        let name = base16ct::lower::encode_string(&self.key);
+        // Not the error's text: it may hold whatever a caller has sent.
+        let Ok(cell) = serde_json::from_str::<Cell>(&self.value) else {
+            return Some(format!("the entry {name} of the ledger cannot be read"));
+        };
+        let issued = cell.permit().map(|permit| signed(permit.sequence));
+        // A permit of an earlier version of the tables is filed under no event.
+        let is_misfiled = self.issued.is_some() && self.issued != issued;
+        if is_misfiled || self.expires_at != cell.expires_at().as_microsecond() {
+            return Some(format!(
+                "the entry {name} of the ledger is filed under another time or event than it names"
+            ));
+        }
+        None
+    }
+}
+
+/// Reads at most `limit` cells behind a key.
+pub(super) async fn cells(
+    session: &Session,
+    after: &[u8],
+    limit: usize,
+) -> Result<Vec<KeptCell>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = session.client.query(CELLS, &[&after, &limit]).await?;
+    let cells = rows.iter().map(|row| {
+        Ok(KeptCell {
+            key: row.try_get(0)?,
+            value: row.try_get(1)?,
+            expires_at: row.try_get(2)?,
+            issued: row.try_get(3)?,
+        })
+    });
+    cells.collect()
+}
