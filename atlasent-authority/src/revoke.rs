@@ -233,7 +233,7 @@ fn revoke_one(
 
 /// No room for another stop.
 pub(crate) fn full() -> Error {
-    Error::Invalid(
-        format!("{MAX_STOPS} stops and revocations count already: lift some stops first").into(),
-    )
+    Error::Invalid(format!(
+        "{MAX_STOPS} stops and revocations count already: lift some stops first"
+    ))
 }

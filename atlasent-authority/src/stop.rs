@@ -69,7 +69,7 @@ impl<S: Store> LocalAuthority<S> {
             let now = draft.time();
             if until.is_some_and(|until| until <= now) {
                 return Err(Error::Invalid(
-                    "a stop cannot end in the past: `expires_at` has to lie ahead".into(),
+                    "a stop cannot end in the past: `expires_at` has to lie ahead".to_owned(),
                 ));
             }
             let mut stops = draft.stops();

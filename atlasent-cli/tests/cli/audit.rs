@@ -59,7 +59,7 @@ fn sign<'a>(org_id: &str, events: impl Iterator<Item = &'a Event>) -> Exported {
     for event in events {
         writer.push(event).unwrap();
     }
-    let bundle = writer.finish(org_id, ring.active(), jiff::Timestamp::now());
+    let bundle = writer.finish(org_id, ring.active(), Timestamp::now());
     let mut text = String::new();
     bundle.unwrap().read_to_string(&mut text).unwrap();
     Exported {
@@ -372,7 +372,7 @@ fn a_bundle_whose_findings_no_hash_covers_is_verified_and_not_intact() {
         event.envelope.actor_id = Some("somebody-else".to_owned());
         writer.push(&event).unwrap();
     }
-    let signed = writer.finish("local", exported.ring.active(), jiff::Timestamp::now());
+    let signed = writer.finish("local", exported.ring.active(), Timestamp::now());
     let mut text = String::new();
     signed.unwrap().read_to_string(&mut text).unwrap();
     let bundle = exported.file("contradictory.json", &text);

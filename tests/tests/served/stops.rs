@@ -206,7 +206,7 @@ async fn our_client_sets_lists_and_lifts_stops() {
     ] {
         let stop = client.set_stop(&scope, "an alarm", None).await.unwrap();
         assert_eq!(stop.scope, scope);
-        assert_eq!(client.stops().await.unwrap(), [stop.clone()]);
+        assert_eq!(client.stops().await.unwrap(), std::slice::from_ref(&stop));
         assert_eq!(
             served.evaluate(&deploy()).await.json()["deny_code"],
             "STOPPED"

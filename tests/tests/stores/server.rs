@@ -113,7 +113,7 @@ async fn tables_of_a_newer_version_are_refused() {
 }
 
 #[tokio::test]
-async fn tables_of_an_older_version_get_their_indexes() {
+async fn tables_of_an_older_version_become_those_of_this_one() {
     let Some(medium) = Postgres::new().await else {
         return;
     };
@@ -125,6 +125,10 @@ async fn tables_of_an_older_version_get_their_indexes() {
     medium
         .sql(
             "DELETE FROM atlasent_schema WHERE version = 2; \
+             ALTER TABLE atlasent_cells DROP COLUMN issued; \
+             DROP TABLE atlasent_api_keys_version; \
+             DROP TRIGGER atlasent_api_keys_changed ON atlasent_api_keys; \
+             DROP FUNCTION atlasent_api_keys_changed; \
              DROP INDEX atlasent_events_kind_actor; DROP INDEX atlasent_events_moment; \
              CREATE INDEX atlasent_events_time ON atlasent_events (occurred_at)",
         )
