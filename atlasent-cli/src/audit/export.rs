@@ -24,7 +24,7 @@ Examples:
 The server is that of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. A part by time
 verifies as a whole. One by type or agent has gaps: its signature verifies, its chain does not.")]
 pub(super) struct Export {
-    /// The file to write the bundle to, for its owner alone; replaces a file or a link [default: standard output]
+    /// Where to write the bundle, replacing a file there [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
