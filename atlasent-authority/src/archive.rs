@@ -18,18 +18,20 @@ pub struct Archived {
     pub first: u64,
     /// That of the last one. The first event that stays names its hash as the previous one.
     pub last: u64,
-    /// The hash of the last event in the bundle: the checkpoint that the rest of the chain starts from.
+    /// The hash of the last event in the bundle: the checkpoint that the rest of the chain starts
+    /// from.
     pub checkpoint: String,
     /// The bundle's id.
     pub export_id: String,
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Takes all events before a time out of the store, once `keep` has kept the bundle that they are in, durably. None when
-    /// there are no such events.
+    /// Takes all events before a time out of the store, once `keep` has kept the bundle that they
+    /// are in, durably. None when there are no such events.
     ///
-    /// The chain records it (`audit.archived`) in the transaction that drops the events. If two processes on one store do
-    /// this at the same time, both have a bundle, and the events are dropped once.
+    /// The chain records it (`audit.archived`) in the transaction that drops the events. If two
+    /// processes on one store do this at the same time, both have a bundle, and the events are
+    /// dropped once.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -57,8 +59,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the events cannot be read, the bundle was not kept, or the change cannot be recorded: then nothing is
-    /// dropped.
+    /// [`Error::Failed`] when the events cannot be read, the bundle was not kept, or the change
+    /// cannot be recorded: then nothing is dropped.
     pub async fn archive(
         &self,
         before: Timestamp,
@@ -87,7 +89,8 @@ impl<S: Store> LocalAuthority<S> {
             .until(last_moment)
             .through(through.unwrap_or(u64::MAX));
         let dropped = self.store.status().await.map_err(unarchived)?.dropped;
-        // The chain has no gaps, and its time never runs backwards: what is old stands at its beginning.
+        // The chain has no gaps, and its time never runs backwards: what is old stands at its
+        // beginning.
         let count = self.store.count_events(&old).await.map_err(unarchived)?;
         if count == 0 {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Checks that a store still has the events that its chain counts, so that a trail whose beginning, middle or end is
-//! missing is never signed.
+//! Checks that a store still has the events that its chain counts, so that a trail whose beginning,
+//! middle or end is missing is never signed.
 
 use atlasent::audit::GENESIS_HASH;
 
@@ -71,8 +71,9 @@ impl Completeness {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Incomplete`] when events are missing or the ends do not fit the chain; [`StoreError::Failed`] when
-    /// the events were dropped during the export, or the store cannot be read.
+    /// [`StoreError::Incomplete`] when events are missing or the ends do not fit the chain;
+    /// [`StoreError::Failed`] when the events were dropped during the export, or the store cannot
+    /// be read.
     pub(crate) async fn finish<S: Store>(&self, store: &S) -> Result<(), StoreError> {
         let missing = match self.gap {
             Some(gap) => Some(gap),
@@ -93,7 +94,8 @@ impl Completeness {
         }))
     }
 
-    /// The events that have to be there, and are not: at the ends of the chain, and on both sides of the stretch.
+    /// The events that have to be there, and are not: at the ends of the chain, and on both sides
+    /// of the stretch.
     async fn missing<S: Store>(&self, store: &S) -> Result<Option<Gap>, StoreError> {
         let (dropped, head) = (self.status.dropped, &self.status.head);
         if head.sequence <= dropped {
@@ -155,7 +157,8 @@ impl Completeness {
         Ok(None)
     }
 
-    /// Nothing passes: the event behind the time that was asked for has to follow one from before it.
+    /// Nothing passes: the event behind the time that was asked for has to follow one from before
+    /// it.
     async fn missing_before_next<S: Store>(&self, store: &S) -> Result<Option<Gap>, StoreError> {
         let behind = EventFilter {
             since: self.filter.until.clone(),

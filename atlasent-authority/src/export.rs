@@ -18,8 +18,8 @@ use crate::store::{EventFilter, Store, StoreError};
 /// How much is in memory before the rest goes to a temporary file.
 const SPOOLED: usize = 4 * 1024 * 1024;
 
-/// How many events of an export are in memory at a time. Few enough that other reads between them need
-/// not wait for long.
+/// How many events of an export are in memory at a time. Few enough that other reads between them
+/// need not wait for long.
 const AT_ONCE: usize = 500;
 
 /// A signed export of the events of a store that pass the filter, up to the newest one there is

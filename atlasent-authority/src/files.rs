@@ -67,8 +67,8 @@ pub(crate) fn publish(
 /// Writes a file that only its owner may read, and replaces the one at its place.
 ///
 /// The file is written beside its place and moved there when it is durable, so that a failure
-/// leaves the former one. A link at the place is replaced, never followed. A new file belongs to the
-/// owner of the file that it replaces, else to the owner of the folder.
+/// leaves the former one. A link at the place is replaced, never followed. A new file belongs to
+/// the owner of the file that it replaces, else to the owner of the folder.
 ///
 /// ```
 /// use std::io::Write;

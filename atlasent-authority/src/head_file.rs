@@ -1,5 +1,5 @@
-//! The newest head that a data directory has seen, in a small file beside the store: so that a store which was replaced,
-//! emptied or put back to an older state is found out when it is opened.
+//! The newest head that a data directory has seen, in a small file beside the store: so that a
+//! store which was replaced, emptied or put back to an older state is found out when it is opened.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ const LONGEST: u64 = 16 * 1024;
 
 /// The file with the newest head that was seen.
 ///
-/// The store may be ahead of the file, since the file is written now and then. It is never behind or different, unless
-/// somebody replaced the store.
+/// The store may be ahead of the file, since the file is written now and then. It is never behind
+/// or different, unless somebody replaced the store.
 ///
 /// ```
 /// use atlasent_authority::{HeadFile, LocalAuthority, MemoryStore, Policies};
@@ -110,7 +110,8 @@ impl HeadFile {
     ///
     /// # Errors
     ///
-    /// [`HeadFileError`] when the store is behind the head or has another chain, or when either cannot be read.
+    /// [`HeadFileError`] when the store is behind the head or has another chain, or when either
+    /// cannot be read.
     pub async fn check<S: Store>(&self, store: &S) -> Result<(), HeadFileError> {
         match self.load()? {
             Some(seen) => self.compare(&seen, store).await.map(drop),
@@ -142,8 +143,8 @@ impl HeadFile {
             .map_err(|error| self.failed(error))
     }
 
-    /// Moves the file aside, under a name with the sequence number that was seen, so that another store is accepted from
-    /// now on. Returns the new name. None without a file.
+    /// Moves the file aside, under a name with the sequence number that was seen, so that another
+    /// store is accepted from now on. Returns the new name. None without a file.
     ///
     /// # Errors
     ///

@@ -176,7 +176,8 @@ impl PermitEntry {
 
     /// Uses the permit up, if it is good for `request`.
     ///
-    /// An attempt to use it for anything else burns it: the caller holds a token that is not its own.
+    /// An attempt to use it for anything else burns it: the caller holds a token that is not its
+    /// own.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! The embedded AtlaSent authority: [Cedar](https://www.cedarpolicy.com) policies decide, a ledger keeps the
-//! permits, and a hash chain records everything, all in this process. No account, no network.
+//! The embedded AtlaSent authority: [Cedar](https://www.cedarpolicy.com) policies decide, a ledger
+//! keeps the permits, and a hash chain records everything, all in this process. No account, no
+//! network.
 //!
 //! ```
 //! use atlasent::{AnyAction, AuthorityExt, Decision};
@@ -31,8 +32,9 @@
 //!
 //! [`Policies`] says what a policy sees and how `hold` and `escalate` come about.
 //!
-//! Permits and the chain are kept in memory, unless the builder is given another [`Store`]: `RedbStore` (feature `redb`)
-//! keeps them in one file, `PostgresStore` (feature `postgres`) in a database that several processes share.
+//! Permits and the chain are kept in memory, unless the builder is given another [`Store`]:
+//! `RedbStore` (feature `redb`) keeps them in one file, `PostgresStore` (feature `postgres`) in a
+//! database that several processes share.
 
 mod archive;
 mod builder;

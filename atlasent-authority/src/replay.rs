@@ -1,8 +1,9 @@
-//! The allow that a request with an id got, so that the same request gets the same permit (contract,
-//! part B).
+//! The allow that a request with an id got, so that the same request gets the same permit
+//! (contract, part B).
 //!
-//! The store holds no token, not even to repeat one. A token is derived from a secret that the caller brings along, its
-//! API key, and from a random number that is kept: whoever asks again gets the same token, whoever steals the store gets none.
+//! The store holds no token, not even to repeat one. A token is derived from a secret that the
+//! caller brings along, its API key, and from a random number that is kept: whoever asks again gets
+//! the same token, whoever steals the store gets none.
 
 use atlasent::{Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken};
 use base16ct::lower;

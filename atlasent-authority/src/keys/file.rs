@@ -15,8 +15,8 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The file of API keys. It holds digests, and nobody but its owner may read it.
 ///
-/// A change is whole or not there: it is written beside the file and moved over it. Commands that change it at the
-/// same time wait for each other.
+/// A change is whole or not there: it is written beside the file and moved over it. Commands that
+/// change it at the same time wait for each other.
 ///
 /// ```
 /// use atlasent_authority::{ApiKey, Environment, KeyFile};

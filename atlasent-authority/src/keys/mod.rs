@@ -233,7 +233,8 @@ impl KeyDigest {
         &self.0
     }
 
-    /// A name for the key: the first 64 bits of the digest of its digest, so that it tells nothing of either.
+    /// A name for the key: the first 64 bits of the digest of its digest, so that it tells nothing
+    /// of either.
     fn key_id(&self) -> String {
         let twice: [u8; 32] = Sha256::digest(self.0).into();
         let [a, b, c, d, e, f, g, h, ..] = twice;

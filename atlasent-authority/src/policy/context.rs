@@ -273,7 +273,8 @@ mod tests {
         })
     }
 
-    /// What a policy sees, in JSON again: a decimal as an object, a set sorted and without repetitions.
+    /// What a policy sees, in JSON again: a decimal as an object, a set sorted and without
+    /// repetitions.
     fn json_of(found: &EvalResult) -> Value {
         match found {
             EvalResult::Bool(value) => json!(value),

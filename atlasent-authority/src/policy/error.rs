@@ -8,7 +8,8 @@ use miette::Diagnostic;
 
 /// Policies, a schema or entities that cannot be used.
 ///
-/// Holds everything that was found wrong, not only the first thing, and prints it one problem a line.
+/// Holds everything that was found wrong, not only the first thing, and prints it one problem a
+/// line.
 ///
 /// ```
 /// use atlasent_authority::Policies;

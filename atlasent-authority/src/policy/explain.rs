@@ -1,4 +1,5 @@
-//! Why the policies answer a request as they do, for people and tests. Records nothing and mints nothing.
+//! Why the policies answer a request as they do, for people and tests. Records nothing and mints
+//! nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,24 +27,28 @@ pub struct Explanation {
     pub code: Option<String>,
     /// When asking again makes sense. Only a refusal has it.
     pub retry_after: Option<Duration>,
-    /// The ids of the policies that made the decision, sorted. When policies could not be evaluated it is they who deny.
+    /// The ids of the policies that made the decision, sorted. When policies could not be evaluated
+    /// it is they who deny.
     pub determining: Vec<String>,
-    /// Why policies could not be evaluated, and where: `deploy.cedar:4:8: policy …`. Names attributes
-    /// and types, and quotes no value of the request. At most 20, and then how many more.
+    /// Why policies could not be evaluated, and where: `deploy.cedar:4:8: policy …`. Names
+    /// attributes and types, and quotes no value of the request. At most 20, and then how many
+    /// more.
     pub errors: Vec<String>,
     /// What may help the operator beyond the reason, such as the agent that was probably meant.
     pub hint: Option<String>,
-    /// How each policy came out that the request's action, agent and resource select, by id. Policies that it does not
-    /// list name another agent, action or resource.
+    /// How each policy came out that the request's action, agent and resource select, by id.
+    /// Policies that it does not list name another agent, action or resource.
     pub trace: ConstraintTrace,
 }
 
 impl Policies {
-    /// Decides on a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies does, and says why.
+    /// Decides on a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies
+    /// does, and says why.
     ///
-    /// The agent, the action, the resource, the environment, the amount and the context count: what else an authority
-    /// takes into account, such as `require_approval`, is not a matter of policies. A request whose `environment` or
-    /// `amount` contradicts its context, which an authority does not answer, is a denial here, with the code `INVALID_FIELD`.
+    /// The agent, the action, the resource, the environment, the amount and the context count: what
+    /// else an authority takes into account, such as `require_approval`, is not a matter of
+    /// policies. A request whose `environment` or `amount` contradicts its context, which an
+    /// authority does not answer, is a denial here, with the code `INVALID_FIELD`.
     ///
     /// ```
     /// use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
@@ -86,8 +91,8 @@ impl Policies {
         }
     }
 
-    /// What a refusal carries for the operator: why policies could not be evaluated; else, when that
-    /// is asked for, which policies decided.
+    /// What a refusal carries for the operator: why policies could not be evaluated; else, when
+    /// that is asked for, which policies decided.
     pub(crate) fn explanation(&self, verdict: &Verdict, asked: bool) -> Vec<String> {
         if !verdict.errors.is_empty() || !asked {
             return verdict.errors.clone();

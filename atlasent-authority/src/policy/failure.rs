@@ -36,7 +36,8 @@ pub(super) fn explain_all(errors: &[AuthorizationError], rules: &Rules) -> Vec<S
     lines
 }
 
-/// ``deploy.cedar:3:14: policy `x`: `context.region`: record does not have the attribute `region` ``
+/// ``deploy.cedar:3:14: policy `x`: `context.region`: record does not have the attribute `region`
+/// ``
 pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
     let AuthorizationError::PolicyEvaluationError(error) = error;
     let (id, cause) = (error.policy_id(), error.inner());

@@ -97,17 +97,19 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// # What it decides
 ///
-/// A `permit` allows; nothing is allowed without one. A `forbid` wins over every `permit`, and
-/// says with `@decision("deny")`, `@decision("escalate")` or `@decision("hold")` what it wants
-/// instead; without the annotation it denies. Of several, the strongest wins, in that order. `@reason`, `@code` and
-/// `@retry_after` are given to the caller: each as the winning policy has it, or of several, the first by id that has it.
-/// `@retry_after("300")` says in whole seconds, from 1 to 31536000 (a year), when asking again makes sense, and belongs on
-/// a `forbid`; the caller finds it in [`Denied::retry_after`](atlasent::Denied::retry_after).
-/// `@id` is the policy's id; without one it is the name of its source, `#`, and its position there.
+/// A `permit` allows; nothing is allowed without one. A `forbid` wins over every `permit`, and says
+/// with `@decision("deny")`, `@decision("escalate")` or `@decision("hold")` what it wants instead;
+/// without the annotation it denies. Of several, the strongest wins, in that order. `@reason`,
+/// `@code` and `@retry_after` are given to the caller: each as the winning policy has it, or of
+/// several, the first by id that has it. `@retry_after("300")` says in whole seconds, from 1 to
+/// 31536000 (a year), when asking again makes sense, and belongs on a `forbid`; the caller finds it
+/// in [`Denied::retry_after`](atlasent::Denied::retry_after). `@id` is the policy's id; without one
+/// it is the name of its source, `#`, and its position there.
 ///
-/// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is yours: it decides nothing. Every
-/// other one is refused at load, so that a misspelt `@decision` never turns a hold into a deny. `@approvers`, `@quorum`,
-/// `@approval_ttl`, `@escalate_to` and `@redact` are reserved: this version does not support them, and refuses them.
+/// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is yours: it
+/// decides nothing. Every other one is refused at load, so that a misspelt `@decision` never turns
+/// a hold into a deny. `@approvers`, `@quorum`, `@approval_ttl`, `@escalate_to` and `@redact` are
+/// reserved: this version does not support them, and refuses them.
 ///
 /// Requests that no policy words an answer to are denied with one of these codes:
 ///
@@ -123,11 +125,12 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// # How large it may be
 ///
-/// A set has at most 10,000 policies in 1,000 texts, each of at most 1 MiB, and of 16 MiB together. A schema has at most 1 MiB,
-/// the entities 64 MiB. What is larger is refused at load.
+/// A set has at most 10,000 policies in 1,000 texts, each of at most 1 MiB, and of 16 MiB together.
+/// A schema has at most 1 MiB, the entities 64 MiB. What is larger is refused at load.
 ///
-/// Brackets and chained operators nest at most 200 deep: each bracket around a place counts, and each operator of the chains
-/// that it is in. A list of values is better written as a set, `["a", "b"].contains(context.region)`.
+/// Brackets and chained operators nest at most 200 deep: each bracket around a place counts, and
+/// each operator of the chains that it is in. A list of values is better written as a set,
+/// `["a", "b"].contains(context.region)`.
 pub struct Policies {
     digests: Digests,
     slices: Slices,

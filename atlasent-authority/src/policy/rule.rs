@@ -1,4 +1,5 @@
-//! What our annotations make of a Cedar policy: its id, its decision, its reason and code, and when to come back.
+//! What our annotations make of a Cedar policy: its id, its decision, its reason and code, and when
+//! to come back.
 
 use std::ops::Range;
 use std::sync::Arc;

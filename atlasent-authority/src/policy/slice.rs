@@ -10,13 +10,14 @@
 //! are, and the answer is made from those outcomes alone: any satisfied `forbid` denies, else any
 //! satisfied `permit` allows, else it is a deny. So subsets may be evaluated one by one and their
 //! outcomes united, provided that every policy left out is unsatisfied and not in error. One is
-//! left out only when `principal == …`, `action == …`, `action in …` or `resource == …` in its scope
-//! is false for the request. Scopes hold no expression that can err, and they are evaluated before
-//! the conditions, with short-circuit: such a policy is unsatisfied, and nothing of it can err.
+//! left out only when `principal == …`, `action == …`, `action in …` or `resource == …` in its
+//! scope is false for the request. Scopes hold no expression that can err, and they are evaluated
+//! before the conditions, with short-circuit: such a policy is unsatisfied, and nothing of it can
+//! err.
 //!
-//! A policy that two sets hold (`action in [a, group_of_a]`) has the same outcome twice; it counts once.
-//! The size of the index is linear in that of the policies: a policy is copied once for each action
-//! or group that it names, never for each member of a group.
+//! A policy that two sets hold (`action in [a, group_of_a]`) has the same outcome twice; it counts
+//! once. The size of the index is linear in that of the policies: a policy is copied once for each
+//! action or group that it names, never for each member of a group.
 
 use std::collections::{HashMap, HashSet};
 use std::iter;

@@ -29,8 +29,8 @@ pub(super) fn nearest<'n>(
     found.map(|(_, name)| name)
 }
 
-/// Whether one of the names is probably the other, misspelled. Names are compared word by word, so that `file.read` and
-/// `file.load` stay two, and the shorter a word, the less of it may differ.
+/// Whether one of the names is probably the other, misspelled. Names are compared word by word, so
+/// that `file.read` and `file.load` stay two, and the shorter a word, the less of it may differ.
 fn looks_like(a: &str, b: &str) -> bool {
     if !may_be_within(a, b, 2) {
         return false;
@@ -75,9 +75,10 @@ fn words(name: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Whether two texts can be so few edits of their words apart, by the bytes that they are made of. An edit adds,
-/// takes away or replaces one character, which is at most four bytes gone and four come. This costs
-/// a fraction of the distance itself, and rules out almost all of a long list of names.
+/// Whether two texts can be so few edits of their words apart, by the bytes that they are made of.
+/// An edit adds, takes away or replaces one character, which is at most four bytes gone and four
+/// come. This costs a fraction of the distance itself, and rules out almost all of a long list of
+/// names.
 fn may_be_within(a: &str, b: &str, edits: usize) -> bool {
     let mut surplus = [0_i32; 256];
     let mut count = |word: &str, by: i32| {

@@ -1,4 +1,5 @@
-//! How each policy that was considered came out: the `constraint_trace` of one decision. Decides nothing.
+//! How each policy that was considered came out: the `constraint_trace` of one decision. Decides
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,11 @@ use super::verdict::Rules;
 use super::{Case, Policies, Question, Verdict};
 
 impl Policies {
-    /// The verdict of [`decide`](Self::decide), and how each policy that the index selected came out.
+    /// The verdict of [`decide`](Self::decide), and how each policy that the index selected came
+    /// out.
     ///
-    /// It costs a second evaluation of each of these policies: that of a whole set does not tell which of its `permit`s
-    /// were satisfied when a `forbid` was.
+    /// It costs a second evaluation of each of these policies: that of a whole set does not tell
+    /// which of its `permit`s were satisfied when a `forbid` was.
     pub(crate) fn decide_traced(&self, question: Question<'_>) -> (Verdict, ConstraintTrace) {
         let case = match self.case(question) {
             Ok(case) => case,
@@ -45,8 +47,8 @@ impl Policies {
     }
 }
 
-/// The policy that a refusal rests on: of several, the first by id, which also words it. An allow has none (contract,
-/// part B), and neither has a refusal for want of a `permit`.
+/// The policy that a refusal rests on: of several, the first by id, which also words it. An allow
+/// has none (contract, part B), and neither has a refusal for want of a `permit`.
 fn winner(verdict: &Verdict, rules: &Rules) -> Option<String> {
     if verdict.decision.is_allow() {
         return None;
@@ -95,7 +97,8 @@ fn condition(policy: &Policy, request: &Request, entities: &Entities, rules: &Ru
     }
 }
 
-/// Whether the head of the policy is true of the request, as Cedar has it: no expression in it can err.
+/// Whether the head of the policy is true of the request, as Cedar has it: no expression in it can
+/// err.
 fn scope_holds(policy: &Policy, request: &Request, entities: &Entities) -> bool {
     // Requests are made whole: without one of the three, no scope holds.
     let (Some(principal), Some(action), Some(resource)) =

@@ -1,4 +1,5 @@
-//! From what the policies say to the one answer that leaves: decision, reason, code, and when to come back.
+//! From what the policies say to the one answer that leaves: decision, reason, code, and when to
+//! come back.
 
 use std::collections::HashMap;
 use std::sync::Arc;

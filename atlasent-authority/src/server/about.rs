@@ -1,4 +1,5 @@
-//! The endpoints that say something of the server: whose key it is, which keys sign, whether it is well.
+//! The endpoints that say something of the server: whose key it is, which keys sign, whether it is
+//! well.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +108,8 @@ pub(super) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response 
 /// `GET /metrics`
 pub(super) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
     let policies = app.authority.policies();
-    // While the store is away, what it would say is missing; the counters of refusals matter just then.
+    // While the store is away, what it would say is missing; the counters of refusals matter just
+    // then.
     let store = app.authority.store();
     let status = Deadline::after(METRICS_WAIT).run(store.status()).await;
     let status = status.ok().and_then(Result::ok);

@@ -35,8 +35,8 @@ pub(super) async fn evaluate<S: Store>(
     response
 }
 
-/// `POST /v1-evaluate-stream`: the decision as server-sent events. Ours come at once, so that there is no progress to
-/// tell.
+/// `POST /v1-evaluate-stream`: the decision as server-sent events. Ours come at once, so that there
+/// is no progress to tell.
 pub(super) async fn stream<S: Store>(
     State(app): State<Arc<App<S>>>,
     Extension(client): Extension<ApiCaller>,
@@ -193,7 +193,8 @@ fn unwritable(error: serde_json::Error) -> Problem {
     Problem::unavailable("ANSWER_UNWRITABLE", "the answer cannot be written")
 }
 
-/// JSON text without the characters at which readers break lines that the standard for streams does not (contract, part B).
+/// JSON text without the characters at which readers break lines that the standard for streams does
+/// not (contract, part B).
 fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     for character in json.chars() {

@@ -84,7 +84,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long requests may go on when the server is told to stop. 10 seconds by default.
     pub shutdown_timeout: Duration,
-    /// The proxies whose `X-Forwarded-For` is believed. None by default: anybody can write that header.
+    /// The proxies whose `X-Forwarded-For` is believed. None by default: anybody can write that
+    /// header.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether `/metrics` is served beside the API. It names actions, and asks for no key.
     pub metrics: bool,

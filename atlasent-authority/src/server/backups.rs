@@ -15,8 +15,8 @@ use crate::keys::Scope;
 use crate::local::{failed, unavailable};
 use crate::store::{Store, StoreError};
 
-/// Answers `POST /v1/store/backup` to the holder of a key with the scope `audit.export`: the bytes of a store's file, of one
-/// moment.
+/// Answers `POST /v1/store/backup` to the holder of a key with the scope `audit.export`: the bytes
+/// of a store's file, of one moment.
 pub(super) async fn backup<S: Store>(
     State(app): State<Arc<App<S>>>,
     Extension(client): Extension<ApiCaller>,

@@ -171,7 +171,8 @@ fn unsupported(message: &'static str) -> Problem {
     )
 }
 
-/// Reads a body as an object. A message names the field and the place, and repeats nothing of the body.
+/// Reads a body as an object. A message names the field and the place, and repeats nothing of the
+/// body.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let not_an_object = || Problem::unreadable("INVALID_JSON", "the body is not a JSON object");
     // What is passed over has to be UTF-8, too (RFC 8259, 8.1).
@@ -206,7 +207,8 @@ pub(super) fn said(error: &serde_json::Error) -> String {
     }
 }
 
-/// Refuses a body with another API key than the one of the header, which alone counts (contract, part B).
+/// Refuses a body with another API key than the one of the header, which alone counts (contract,
+/// part B).
 pub(super) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), Problem> {
     let Some(sent) = sent.filter(|sent| !sent.is_empty()) else {
         return Ok(());

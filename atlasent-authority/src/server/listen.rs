@@ -25,7 +25,8 @@ use super::stall::{StallLimit, Stalling};
 use super::{Server, router};
 use crate::store::{RateCounter, Store};
 
-/// Where the certificate of the server and its key are, both in PEM. They are read again when they change.
+/// Where the certificate of the server and its key are, both in PEM. They are read again when they
+/// change.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The certificate, and those that it depends on.
@@ -109,7 +110,8 @@ impl<S: Store + RateCounter> Listening<S> {
         self.server.app.keys.refresh().await
     }
 
-    /// Answers until `stop` is there; then takes no more connections, and lets the requests that it has end.
+    /// Answers until `stop` is there; then takes no more connections, and lets the requests that it
+    /// has end.
     ///
     /// # Errors
     ///
@@ -211,7 +213,8 @@ async fn serve(
     /// The limits of a connection, whatever it runs over.
     macro_rules! limited {
         ($server:expr) => {{
-            // What is sent before it is known which HTTP it is, `header_read_timeout` does not bound.
+            // What is sent before it is known which HTTP it is, `header_read_timeout` does not
+            // bound.
             let first = settings.header_timeout;
             let mut server = $server.handle(handle).first_request_timeout(first);
             let builder = server.http_builder();

@@ -1,4 +1,5 @@
-//! Why a request has no answer, as the contract has it: a status, and `{"message", "code", "request_id"}`.
+//! Why a request has no answer, as the contract has it: a status, and
+//! `{"message", "code", "request_id"}`.
 
 use std::borrow::Cow;
 

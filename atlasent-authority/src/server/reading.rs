@@ -1,9 +1,9 @@
 //! Reading the audit trail beside deciding: on two threads, few reads at a time, and no longer than
 //! their clients wait.
 //!
-//! A read has a place until its body is sent, so what reads hold in memory and in temporary files is
-//! bounded. A body is handed over by a task, which gives the place back at the deadline although its
-//! client takes nothing.
+//! A read has a place until its body is sent, so what reads hold in memory and in temporary files
+//! is bounded. A body is handed over by a task, which gives the place back at the deadline although
+//! its client takes nothing.
 
 use std::future::Future;
 use std::io::{self, Read};
@@ -102,8 +102,8 @@ impl Lane {
         }
     }
 
-    /// A body of `length` bytes. It is handed over no faster than the client takes it, and not after
-    /// the deadline; then it breaks off, so that no client takes it for whole.
+    /// A body of `length` bytes. It is handed over no faster than the client takes it, and not
+    /// after the deadline; then it breaks off, so that no client takes it for whole.
     pub(super) fn body<R: Read + Send + 'static>(
         &self,
         mut reader: R,

@@ -1,4 +1,5 @@
-//! Policies that are read again when they change: taken if they are good, refused and on record if they are not.
+//! Policies that are read again when they change: taken if they are good, refused and on record if
+//! they are not.
 
 use super::app::App;
 use super::deadline::Deadline;

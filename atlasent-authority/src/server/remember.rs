@@ -1,4 +1,5 @@
-//! The head of the chain goes into a file now and then, so that the next start finds out whether the store was replaced.
+//! The head of the chain goes into a file now and then, so that the next start finds out whether
+//! the store was replaced.
 
 use std::sync::Arc;
 use std::time::Duration;

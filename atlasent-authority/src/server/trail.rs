@@ -26,8 +26,8 @@ use crate::store::{EventFilter, Store, StoreError};
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 
-/// A page ends with the event by which its payloads have so many bytes. An event has less than 3 MiB, so
-/// that a page has less than 8 MB.
+/// A page ends with the event by which its payloads have so many bytes. An event has less than 3
+/// MiB, so that a page has less than 8 MB.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A page of so many bytes needs no place while it is sent.

@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::complete::Completeness;
 use crate::store::{Store, StoreError};
 
-/// Signs the head of a store's chain as it is now, once the ends of the chain have been found in the store.
-/// `clock` tells the time at which it is signed.
+/// Signs the head of a store's chain as it is now, once the ends of the chain have been found in
+/// the store. `clock` tells the time at which it is signed.
 ///
 /// ```
 /// use atlasent::audit::TrustedKeys;
@@ -31,8 +31,8 @@ use crate::store::{Store, StoreError};
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the store cannot be read; [`StoreError::Incomplete`] when the store lacks the first or the last
-/// event of its chain.
+/// [`StoreError`] when the store cannot be read; [`StoreError::Incomplete`] when the store lacks
+/// the first or the last event of its chain.
 pub async fn signed_head<S: Store>(
     store: &S,
     keys: &KeyRing,

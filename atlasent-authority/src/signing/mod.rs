@@ -93,7 +93,8 @@ impl SigningKey {
 
     /// Signs a message that is too long for memory. `write` hands it over piece by piece, twice.
     ///
-    /// Were the two not the same, the signature would give the key away, so that there is none then.
+    /// Were the two not the same, the signature would give the key away, so that there is none
+    /// then.
     pub(crate) fn sign_in_pieces(
         &self,
         write: impl Fn(&mut dyn FnMut(&[u8])) -> std::io::Result<()>,

@@ -1,4 +1,5 @@
-//! The one key that signs, and those that did: their public halves stay, so that old exports still verify.
+//! The one key that signs, and those that did: their public halves stay, so that old exports still
+//! verify.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -86,8 +87,8 @@ pub enum SigningKeyError {
 }
 
 impl KeyRing {
-    /// The ring of a folder, which has to be there. Makes a key if it has none; of two processes that do so at the same
-    /// time, both get the same.
+    /// The ring of a folder, which has to be there. Makes a key if it has none; of two processes
+    /// that do so at the same time, both get the same.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl KeyRing {
         Self::with(None, SigningKey::generate()?, Vec::new())
     }
 
-    /// A ring whose key comes from a file (PEM, PKCS#8) that somebody else manages. The public halves of former keys are
-    /// those that `folder` knows.
+    /// A ring whose key comes from a file (PEM, PKCS#8) that somebody else manages. The public
+    /// halves of former keys are those that `folder` knows.
     ///
     /// # Errors
     ///
@@ -192,7 +193,8 @@ impl KeyRing {
         &self.public
     }
 
-    /// The ring with this key active. What the folder knows counts, if there is one, before what is known already.
+    /// The ring with this key active. What the folder knows counts, if there is one, before what is
+    /// known already.
     fn with(
         folder: Option<PathBuf>,
         active: SigningKey,
@@ -238,7 +240,8 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        // PostgreSQL's rule for its keys: one that root hands out may be read by the group that it is handed to.
+        // PostgreSQL's rule for its keys: one that root hands out may be read by the group that it
+        // is handed to.
         let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         if metadata.mode() & forbidden != 0 {
             return Err(SigningKeyError::Exposed { path: name() });

@@ -95,8 +95,8 @@ impl Cell {
 
 /// Changes that are kept together or not at all, each seeing what those before it left.
 ///
-/// A store makes one from the head of its chain and the cells that the changes name, runs each change on a
-/// [`draft`](Self::draft), and keeps what the batch then holds.
+/// A store makes one from the head of its chain and the cells that the changes name, runs each
+/// change on a [`draft`](Self::draft), and keeps what the batch then holds.
 ///
 /// ```
 /// use atlasent_authority::{Batch, ChainHead, NewEvent};
@@ -137,7 +137,8 @@ impl Batch {
         }
     }
 
-    /// What the next change works on, at the time `now`, or at the chain's own if the clock was set back.
+    /// What the next change works on, at the time `now`, or at the chain's own if the clock was set
+    /// back.
     pub fn draft(&mut self, now: Timestamp) -> Draft<'_> {
         Draft {
             time: self.head.time_at(now),

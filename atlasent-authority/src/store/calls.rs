@@ -53,7 +53,8 @@ impl Calls {
     /// Counts one more call, and returns how many there are.
     pub(super) fn count(&self, counter: &str, minute: i64) -> u64 {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that is set back must not give back what was used up, so the newest minute goes on.
+        // A clock that is set back must not give back what was used up, so the newest minute goes
+        // on.
         if minute > newest.number {
             newest.number = minute;
             newest.counts.clear();

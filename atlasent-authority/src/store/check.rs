@@ -14,7 +14,8 @@ const NAMED: usize = 100;
 pub struct StoreReport {
     /// The head that the store names.
     pub head: ChainHead,
-    /// The sequence number of the last event that was dropped from the beginning of the chain; 0 without one.
+    /// The sequence number of the last event that was dropped from the beginning of the chain; 0
+    /// without one.
     pub dropped: u64,
     /// How many cells it keeps: permits, and first answers to requests with an id.
     pub cells: u64,

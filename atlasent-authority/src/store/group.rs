@@ -1,5 +1,5 @@
-//! Group commit: changes that come while another transaction is under way go into the next one together, and share what
-//! makes it durable.
+//! Group commit: changes that come while another transaction is under way go into the next one
+//! together, and share what makes it durable.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

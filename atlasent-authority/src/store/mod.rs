@@ -107,12 +107,13 @@ pub trait Store: Send + Sync + 'static {
         id: PermitId,
     ) -> impl Future<Output = Result<Option<PermitKey>, StoreError>> + Send;
 
-    /// A consistent copy of the whole store as it is now, in a temporary file that has no name. Changes go on meanwhile.
+    /// A consistent copy of the whole store as it is now, in a temporary file that has no name.
+    /// Changes go on meanwhile.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsupported`] for a store that is saved in another way, as by default; else [`StoreError`] when the
-    /// copy cannot be made.
+    /// [`StoreError::Unsupported`] for a store that is saved in another way, as by default; else
+    /// [`StoreError`] when the copy cannot be made.
     fn backup(&self) -> impl Future<Output = Result<std::fs::File, StoreError>> + Send {
         std::future::ready(Err(StoreError::Unsupported(
             "this store cannot be backed up: it keeps nothing in a file",
@@ -157,7 +158,8 @@ pub enum StoreError {
     /// Too many reads wait already. Changes are not affected.
     #[error("too many reads of the store are waiting: try again")]
     Busy,
-    /// The store lacks events of its chain, or its last event is not the chain's head. The text names them.
+    /// The store lacks events of its chain, or its last event is not the chain's head. The text
+    /// names them.
     #[error(
         "the audit trail is incomplete: {0}. Nothing was signed. Stop the server, keep a copy of this store, compare \
         it with earlier exports (`atlasent audit verify NEW --after OLD`), and restore a backup"

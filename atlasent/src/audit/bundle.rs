@@ -118,9 +118,9 @@ impl<'a> BundleVerifier<'a> {
         }
     }
 
-    /// Compares the bundle with a head of its chain that was seen before: the sequence number and the
-    /// hash of an event. [`ChainReport::continuation`] says how they relate. A second call replaces
-    /// the first.
+    /// Compares the bundle with a head of its chain that was seen before: the sequence number and
+    /// the hash of an event. [`ChainReport::continuation`] says how they relate. A second call
+    /// replaces the first.
     pub fn expect_head(mut self, sequence: u64, hash: impl Into<String>) -> Self {
         self.expected = Some((sequence, hash.into()));
         self

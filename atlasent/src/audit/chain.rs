@@ -33,7 +33,8 @@ pub struct ChainVerifier {
     report: ChainReport,
 }
 
-/// A head that the chain is expected to contain or to follow, and the hash of the event in its place.
+/// A head that the chain is expected to contain or to follow, and the hash of the event in its
+/// place.
 #[derive(Debug)]
 struct Expected {
     sequence: u64,
@@ -64,9 +65,9 @@ impl ChainVerifier {
         }
     }
 
-    /// Compares the trail with a head of its chain that was seen before: the sequence number and the hash of an event.
-    /// [`ChainReport::continuation`] says how they relate. A second call replaces the first; call it before the first
-    /// event.
+    /// Compares the trail with a head of its chain that was seen before: the sequence number and
+    /// the hash of an event. [`ChainReport::continuation`] says how they relate. A second call
+    /// replaces the first; call it before the first event.
     ///
     /// ```
     /// use atlasent::audit::{ChainVerifier, Continuation, GENESIS_HASH};
@@ -87,9 +88,11 @@ impl ChainVerifier {
 
     /// Checks the next event.
     ///
-    /// The first one may follow any hash, so that a stretch from the middle of a chain verifies too.
+    /// The first one may follow any hash, so that a stretch from the middle of a chain verifies
+    /// too.
     pub fn push(&mut self, event: &Event) {
-        // Strings, integers and JSON text, into memory: it cannot fail. If it did, an event without a hash is none.
+        // Strings, integers and JSON text, into memory: it cannot fail. If it did, an event without
+        // a hash is none.
         let text = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
         self.check(&Tape::of(&text));
     }
@@ -130,7 +133,8 @@ impl ChainVerifier {
         if let Some(expected) = &mut self.expected
             && place.sequence == Some(expected.sequence)
         {
-            // A number that stands twice is a finding; each of its events has to be the expected one.
+            // A number that stands twice is a finding; each of its events has to be the expected
+            // one.
             let same = hash.as_deref() == Some(&*expected.hash);
             expected.found = Some(same && expected.found != Some(false));
         }
@@ -162,8 +166,9 @@ impl ChainVerifier {
         self.running = Some(hash.into_owned());
     }
 
-    /// The envelope is outside the hash, so it is held against what the payload repeats of it. A payload that
-    /// repeats the envelope at all, as ours do, repeats every field of it that is there.
+    /// The envelope is outside the hash, so it is held against what the payload repeats of it. A
+    /// payload that repeats the envelope at all, as ours do, repeats every field of it that is
+    /// there.
     fn check_envelope(&mut self, event: &Tape<'_>, fields: &Fields, place: &Place<'_>) {
         let Some(payload) = fields.payload else {
             return;
@@ -221,8 +226,8 @@ impl ChainVerifier {
         self.report.find(Finding::of_the_trail(problem));
     }
 
-    /// Ends the check: against the head that the trail names, and the number of events that it says it has. A trail
-    /// that names no head has the wrong one.
+    /// Ends the check: against the head that the trail names, and the number of events that it says
+    /// it has. A trail that names no head has the wrong one.
     #[must_use]
     pub fn finish(mut self, head: Option<&str>, count: Option<u64>) -> ChainReport {
         let last = self.last_hash.as_deref().unwrap_or(GENESIS_HASH);
@@ -306,7 +311,8 @@ const REPEATED: [usize; 3] = [0, SEQUENCE, 3];
 /// These may be absent from an envelope, so their absence says something.
 const OPTIONAL: std::ops::Range<usize> = 4..8;
 
-/// Where the fields of an event stand, or what its payload repeats of them. Of a repeated key the last one counts.
+/// Where the fields of an event stand, or what its payload repeats of them. Of a repeated key the
+/// last one counts.
 #[derive(Default)]
 struct Fields {
     /// In the order of [`ENVELOPE`]. A `null` is not there.
@@ -351,7 +357,8 @@ fn follows(before: Option<u64>, now: Option<u64>) -> bool {
     }
 }
 
-/// Whether `hash` is that of the payload in its place: as it was written, or else as Python writes it.
+/// Whether `hash` is that of the payload in its place: as it was written, or else as Python writes
+/// it.
 fn has_hash(event: &Tape<'_>, payload: Option<usize>, previous: &str, hash: &str) -> bool {
     let Some(payload) = payload.filter(|payload| !is_falsy(event, *payload)) else {
         return sha256_hex(&[previous.as_bytes(), b"{}"]) == hash;

@@ -1,4 +1,5 @@
-//! The signed head of a chain: small enough to keep elsewhere, and enough to find out later that events were cut.
+//! The signed head of a chain: small enough to keep elsewhere, and enough to find out later that
+//! events were cut.
 
 use ed25519_dalek::Signature;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,8 +18,9 @@ const LONGEST: usize = 512;
 /// The head of a chain at one moment, signed by the authority that keeps the chain.
 ///
 /// Keep it where that authority cannot write. A later export has to contain or follow it:
-/// [`BundleVerifier::expect_head`](super::BundleVerifier::expect_head). The signature (Ed25519, base64url without padding)
-/// is over the compact JSON of `format`, `hash`, `org_id`, `sequence`, `signed_at` and `signing_key_id`, in this order.
+/// [`BundleVerifier::expect_head`](super::BundleVerifier::expect_head). The signature (Ed25519,
+/// base64url without padding) is over the compact JSON of `format`, `hash`, `org_id`, `sequence`,
+/// `signed_at` and `signing_key_id`, in this order.
 ///
 /// ```
 /// use atlasent::audit::{SignedHead, TrustedKeys};
@@ -108,7 +110,8 @@ impl SignedHead {
             signed_at: &self.signed_at,
             signing_key_id: &self.signing_key_id,
         };
-        // Texts and a number, into memory: it cannot fail. If it did, no signature would be over nothing.
+        // Texts and a number, into memory: it cannot fail. If it did, no signature would be over
+        // nothing.
         serde_json::to_vec(&signed).unwrap_or_default()
     }
 

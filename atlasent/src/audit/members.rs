@@ -163,7 +163,8 @@ impl<R: Read> Reading<'_, R> {
         }
     }
 
-    /// The members of an object; and of the bundle that it wraps, if it does. Of a repeated key the last one counts.
+    /// The members of an object; and of the bundle that it wraps, if it does. Of a repeated key the
+    /// last one counts.
     fn object(&mut self, may_wrap: bool) -> Result<(Members, Option<Members>), BundleError> {
         self.scanner.pass(b'{')?;
         let mut members = Members {

@@ -1,9 +1,9 @@
 //! The audit chain: its events, and how anyone can check them without asking their author.
 //!
-//! Every event carries the hash of the one before it, so that a change, a gap or a reordering shows. What is
-//! hashed is the event's payload; ours therefore repeats in its payload everything that matters, and the
-//! [verifier](ChainVerifier) compares the two. Who wrote the chain is told by the signature of a bundle, which the
-//! [`BundleVerifier`] checks.
+//! Every event carries the hash of the one before it, so that a change, a gap or a reordering
+//! shows. What is hashed is the event's payload; ours therefore repeats in its payload everything
+//! that matters, and the [verifier](ChainVerifier) compares the two. Who wrote the chain is told by
+//! the signature of a bundle, which the [`BundleVerifier`] checks.
 
 mod bundle;
 mod chain;

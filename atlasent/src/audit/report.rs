@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::event::GENESIS_HASH;
 
-/// How many findings, and how many ids, a report keeps. The chain may be hostile, so what it causes is bounded;
-/// beyond this they are only counted.
+/// How many findings, and how many ids, a report keeps. The chain may be hostile, so what it causes
+/// is bounded; beyond this they are only counted.
 pub(super) const KEPT: usize = 1_000;
 
 /// How many characters of an event's id are kept.
@@ -27,18 +27,19 @@ pub struct ChainReport {
     pub first: Option<ChainLink>,
     /// Where the trail ends: its last event. None without events.
     pub last: Option<ChainLink>,
-    /// How the trail relates to the head that [`ChainVerifier::expect_head`](super::ChainVerifier::expect_head)
-    /// names. None without one.
+    /// How the trail relates to the head that
+    /// [`ChainVerifier::expect_head`](super::ChainVerifier::expect_head) names. None without one.
     pub continuation: Option<Continuation>,
-    /// Whether every event names the hash of the one before, has the hash of its payload, and the head is the hash of
-    /// the last one (contract, part C).
+    /// Whether every event names the hash of the one before, has the hash of its payload, and the
+    /// head is the hash of the last one (contract, part C).
     pub integrity_ok: bool,
     /// Whether every event names the hash of the one before.
     pub adjacent: bool,
     /// Whether the head is the hash of the last event, or 64 zeros when there is none.
     pub head_hash_matches: bool,
-    /// The ids of the events that do not have the hash of their payload: the first 1,000, and of each the first 256
-    /// characters. An event without an id is named as the SDKs name it, `None` or `index_<its place>`.
+    /// The ids of the events that do not have the hash of their payload: the first 1,000, and of
+    /// each the first 256 characters. An event without an id is named as the SDKs name it, `None`
+    /// or `index_<its place>`.
     pub tampered_event_ids: Vec<String>,
     /// How many such events there are.
     pub tampered: u64,
@@ -55,8 +56,9 @@ impl ChainReport {
         self.integrity_ok && self.found == 0
     }
 
-    /// Whether the trail begins where its chain begins, so that no event is missing before its first one. An intact trail
-    /// that does not is a stretch: its oldest events were archived, left out or removed.
+    /// Whether the trail begins where its chain begins, so that no event is missing before its
+    /// first one. An intact trail that does not is a stretch: its oldest events were archived, left
+    /// out or removed.
     #[must_use]
     pub fn begins_at_genesis(&self) -> bool {
         (self.first.as_ref()).is_some_and(|first| {
@@ -93,7 +95,8 @@ pub struct ChainLink {
 
 /// How a trail relates to a head of its chain that was seen before.
 ///
-/// Hashes chain, so an intact trail with the event of the head, under the same hash, has the same hashed payloads before it.
+/// Hashes chain, so an intact trail with the event of the head, under the same hash, has the same
+/// hashed payloads before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Continuation {
@@ -101,7 +104,8 @@ pub enum Continuation {
     Contains,
     /// The first event of the trail comes right after the head.
     Follows,
-    /// The trail has another event, or none, in the place of the head: it belongs to another chain, or its history was rewritten.
+    /// The trail has another event, or none, in the place of the head: it belongs to another chain,
+    /// or its history was rewritten.
     Differs,
     /// The trail begins so late that events between the head and the trail's first one are unknown.
     Gap {
@@ -212,7 +216,8 @@ pub enum Problem {
     /// A field outside the hash says something else than the payload.
     #[error("a field of the envelope contradicts the payload")]
     EnvelopeContradictsPayload,
-    /// The payload is there, and is no object. It may have been another one: some are hashed as if they were `{}`.
+    /// The payload is there, and is no object. It may have been another one: some are hashed as if
+    /// they were `{}`.
     #[error("the payload is not an object")]
     PayloadIsNoObject,
     /// Programs differ in which of two values they take.

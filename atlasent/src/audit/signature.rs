@@ -18,7 +18,8 @@ const CHUNK: usize = 64 * 1024;
 const NO_KEYS: &str = "no signing keys configured (signing_keys table empty and \
     ATLASENT_EXPORT_SIGNING_KEY_PUBLIC unset)";
 
-/// What became of a signature: the id of the key that it is by, or why it is nobody's, in the words of the SDKs.
+/// What became of a signature: the id of the key that it is by, or why it is nobody's, in the words
+/// of the SDKs.
 pub(super) type Signed = Result<String, String>;
 
 /// What has to be checked.
@@ -86,8 +87,8 @@ struct Candidate {
 
 impl Candidates {
     fn new(claim: &Claim, members: &Members, keys: &[&TrustedKey]) -> Self {
-        // Python signs its own spelling of numbers. What it has read from a signer in another language it spells
-        // anew too, so each is tried for the whole: both denote the same values.
+        // Python signs its own spelling of numbers. What it has read from a signer in another
+        // language it spells anew too, so each is tried for the whole: both denote the same values.
         let spellings: &[Spelling] = match is_respelled(members) {
             true => &[Spelling::AsWritten, Spelling::Python],
             false => &[Spelling::AsWritten],
@@ -248,8 +249,8 @@ fn is_respelled(members: &Members) -> bool {
         }
 }
 
-/// Base64 in either alphabet, padded or not. Like Python's decoder it passes over characters of neither alphabet, such
-/// as line breaks; the words for what is wrong are Python's too.
+/// Base64 in either alphabet, padded or not. Like Python's decoder it passes over characters of
+/// neither alphabet, such as line breaks; the words for what is wrong are Python's too.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, String> {
     if !text.is_ascii() {
         return Err("string argument should contain only ASCII characters".into());

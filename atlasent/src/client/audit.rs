@@ -203,8 +203,8 @@ impl Client {
         })
     }
 
-    /// The signed head of the audit trail: `GET /v1/audit/head`, which `atlasent serve` answers. Keep
-    /// it where the server cannot write, and check later exports against it.
+    /// The signed head of the audit trail: `GET /v1/audit/head`, which `atlasent serve` answers.
+    /// Keep it where the server cannot write, and check later exports against it.
     ///
     /// # Errors
     ///
@@ -223,8 +223,8 @@ impl Client {
         Ok(head)
     }
 
-    /// A copy of the server's whole store, written to `out` as it comes: `POST /v1/store/backup`, which
-    /// `atlasent serve` answers for a store in a file. Returns how many bytes there are.
+    /// A copy of the server's whole store, written to `out` as it comes: `POST /v1/store/backup`,
+    /// which `atlasent serve` answers for a store in a file. Returns how many bytes there are.
     ///
     /// Each piece has to come within the [timeout](super::ClientBuilder::timeout). What was written
     /// before an error is no store.

@@ -116,8 +116,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer as a whole. An answer with items missing, too
-    /// many or out of order is not usable.
+    /// [`Error::Failed`] when there was no usable answer as a whole. An answer with items missing,
+    /// too many or out of order is not usable.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::Batch};

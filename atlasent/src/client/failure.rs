@@ -44,8 +44,8 @@ pub(super) fn of_status(status: StatusCode, said: Said) -> Attempt {
     }
 }
 
-/// The code that goes by this word of the SDKs. Any other word says that the authority failed, for a
-/// reason that this version does not know.
+/// The code that goes by this word of the SDKs. Any other word says that the authority failed, for
+/// a reason that this version does not know.
 pub(super) fn code_of_word(word: &str) -> Code {
     [
         Code::InvalidApiKey,

@@ -1,4 +1,5 @@
-//! What no event holds: tokens, values of contexts, and kinds of JSON that encoders write differently.
+//! What no event holds: tokens, values of contexts, and kinds of JSON that encoders write
+//! differently.
 
 use atlasent::{Agent, AnyAction, Context, EvaluateRequest, VerifyRequest};
 use atlasent_authority::{LocalAuthority, Policies};

@@ -1,5 +1,5 @@
-//! What the embedded authority decides is what Cedar decides over the same text, except that a policy that cannot be
-//! evaluated denies.
+//! What the embedded authority decides is what Cedar decides over the same text, except that a
+//! policy that cannot be evaluated denies.
 
 use std::cell::Cell;
 use std::str::FromStr;

@@ -97,7 +97,8 @@ impl Store for Faulty {
 const FAULTS: [Fault; 3] = [Fault::Fails, Fault::Hangs, Fault::Panics];
 const TIMES: [When; 2] = [When::BeforeCommit, When::AfterCommit];
 
-/// The calls of a store: the authority's start, then for each body an evaluation and a verification.
+/// The calls of a store: the authority's start, then for each body an evaluation and a
+/// verification.
 const START: usize = 1;
 const EVALUATE: usize = 2;
 const VERIFY: usize = 3;

@@ -1,4 +1,5 @@
-//! The fields of a request beside its context: the policies see them, and the permit is bound to the request as it was sent.
+//! The fields of a request beside its context: the policies see them, and the permit is bound to
+//! the request as it was sent.
 
 use atlasent::{Agent, AnyAction, Authority, Decision, Error, EvaluateRequest, RequestOptions};
 use atlasent_authority::{EventFilter, LocalAuthority, Policies};

@@ -1,5 +1,5 @@
-//! The embedded authority from end to end: what its policies decide, what its ledger lets pass, and what a store
-//! that fails does to a protected body.
+//! The embedded authority from end to end: what its policies decide, what its ledger lets pass, and
+//! what a store that fails does to a protected body.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

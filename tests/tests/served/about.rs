@@ -1,4 +1,5 @@
-//! What the server says of keys and of itself; the ids of requests; and what it says where there is nothing.
+//! What the server says of keys and of itself; the ids of requests; and what it says where there is
+//! nothing.
 
 use atlasent::Client;
 use atlasent_authority::server::{KeyBook, Server};

@@ -1,4 +1,5 @@
-//! The audit trail as a log: what is on the chain is in the file, and a file that fails stops nothing.
+//! The audit trail as a log: what is on the chain is in the file, and a file that fails stops
+//! nothing.
 
 use std::fs;
 use std::path::Path;

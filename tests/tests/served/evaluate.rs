@@ -1,4 +1,5 @@
-//! What `POST /v1-evaluate` answers: each decision with exactly its fields, shadows, traces, and repeated requests.
+//! What `POST /v1-evaluate` answers: each decision with exactly its fields, shadows, traces, and
+//! repeated requests.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Signed exports, checked with the keys that the server tells, by the verifier that its callers have.
+//! Signed exports, checked with the keys that the server tells, by the verifier that its callers
+//! have.
 
 use atlasent::audit::{BundleReport, BundleVerifier, TrustedKeys};
 use atlasent::client::EventFilter;

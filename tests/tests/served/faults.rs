@@ -1,4 +1,5 @@
-//! A store that fails, hangs or panics: no allow leaves without its event, no body runs, and then all is well again.
+//! A store that fails, hangs or panics: no allow leaves without its event, no body runs, and then
+//! all is well again.
 
 use atlasent::audit::BundleVerifier;
 use atlasent::{AnyAction, AuthorityExt, Code, Error};

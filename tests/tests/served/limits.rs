@@ -28,7 +28,8 @@ fn head(key: &str) -> String {
     )
 }
 
-/// A request whose body is yet to come. It is being answered already: the server has asked for the body.
+/// A request whose body is yet to come. It is being answered already: the server has asked for the
+/// body.
 async fn waiting(served: &Served) -> TcpStream {
     let mut socket = TcpStream::connect(served.address).await.unwrap();
     socket.write_all(head(KEY).as_bytes()).await.unwrap();

@@ -1,4 +1,5 @@
-//! The contract over real HTTP: the server in this process, behind a socket, asked by raw requests and by our own client.
+//! The contract over real HTTP: the server in this process, behind a socket, asked by raw requests
+//! and by our own client.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

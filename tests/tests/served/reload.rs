@@ -1,4 +1,5 @@
-//! Policies that change under load: each answer is by the former or by the new ones, and none is missing.
+//! Policies that change under load: each answer is by the former or by the new ones, and none is
+//! missing.
 
 use std::fs;
 use std::num::NonZeroU64;

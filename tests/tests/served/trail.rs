@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Served, Time, asks, policies, server, with};
 
-/// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a second apart.
+/// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a
+/// second apart.
 async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies())

@@ -1,4 +1,5 @@
-//! What the policies of a server see of a request: each number by its value, and each field that stands beside the context.
+//! What the policies of a server see of a request: each number by its value, and each field that
+//! stands beside the context.
 
 use atlasent::{AnyAction, AuthorityExt, Context, Error};
 use atlasent_authority::{LocalAuthority, Policies};

@@ -1,4 +1,5 @@
-//! What `POST /v1-verify-permit` and `POST /v1-revoke-permit` answer: a permit is good once, for one thing, for a while.
+//! What `POST /v1-verify-permit` and `POST /v1-revoke-permit` answer: a permit is good once, for
+//! one thing, for a while.
 
 use std::time::Duration;
 

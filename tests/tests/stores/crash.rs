@@ -1,4 +1,5 @@
-//! A PostgreSQL server that is killed, restarted, or loses connections: what was acknowledged is there.
+//! A PostgreSQL server that is killed, restarted, or loses connections: what was acknowledged is
+//! there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Files that cannot be used: each is refused with a text that says why; a disk that is full answers nothing, and the store
-//! goes on when there is room.
+//! Files that cannot be used: each is refused with a text that says why; a disk that is full
+//! answers nothing, and the store goes on when there is room.
 
 use std::path::Path;
 use std::process::Command;
@@ -142,7 +142,8 @@ fn a_file_that_may_not_be_written_is_refused() {
     }
 }
 
-/// A file that the release before the index wrote: 700 events, of which the first 50 were dropped, and 7 permits.
+/// A file that the release before the index wrote: 700 events, of which the first 50 were dropped,
+/// and 7 permits.
 #[tokio::test]
 async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +151,8 @@ async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
     let old = &include_bytes!("old/format-1.redb.gz")[..];
     let mut file = std::fs::File::create(&path).unwrap();
     std::io::copy(&mut flate2::read::GzDecoder::new(old), &mut file).unwrap();
-    // At once, when the index has begun at most; and again when it is there, in a store that was opened anew.
+    // At once, when the index has begun at most; and again when it is there, in a store that was
+    // opened anew.
     for round in 0..2 {
         let store = RedbStore::open(&path).unwrap();
         for _ in 0..3 {

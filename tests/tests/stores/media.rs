@@ -1,4 +1,5 @@
-//! What the stores are on: one medium a test, which can be opened more than once where the store allows it.
+//! What the stores are on: one medium a test, which can be opened more than once where the store
+//! allows it.
 
 use std::time::Duration;
 
@@ -95,7 +96,8 @@ impl Medium for Postgres {
     type Store = PostgresStore;
 
     async fn new() -> Option<Self> {
-        // Starting it takes a second, in which the other tests have no use for a runtime that stands still.
+        // Starting it takes a second, in which the other tests have no use for a runtime that
+        // stands still.
         let server = tokio::task::spawn_blocking(PrivatePostgres::shared)
             .await
             .unwrap()?;

@@ -1,4 +1,5 @@
-//! Databases that cannot be used: each is refused with a text that says why, names the database, and not the password.
+//! Databases that cannot be used: each is refused with a text that says why, names the database,
+//! and not the password.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

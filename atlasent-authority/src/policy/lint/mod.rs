@@ -24,22 +24,27 @@ pub(super) use reads::paths;
 use reads::{Read, Root};
 
 impl Policies {
-    /// Looks for what is probably a mistake, beyond what [`warnings`](Self::warnings) tell. Nothing is refused for it.
+    /// Looks for what is probably a mistake, beyond what [`warnings`](Self::warnings) tell. Nothing
+    /// is refused for it.
     ///
-    /// - A policy for any action, or a group of them, that reads `context.x` without having looked whether it is there: a
-    ///   request without it is then denied as `POLICY_EVALUATION_ERROR`, whatever it is about. Where the policy
-    ///   names its actions, that is the strictest way to require the key, and no mistake. Attributes of agents and resources
-    ///   likewise, and also those that no entity has.
+    /// - A policy for any action, or a group of them, that reads `context.x` without having looked
+    ///   whether it is there: a request without it is then denied as `POLICY_EVALUATION_ERROR`,
+    ///   whatever it is about. Where the policy names its actions, that is the strictest way to
+    ///   require the key, and no mistake. Attributes of agents and resources likewise, and also
+    ///   those that no entity has.
     /// - An action that one policy alone names, and that looks like a misspelling of another.
     /// - A `permit` or `forbid` that applies to everything.
-    /// - A comparison that can never be true: `context.x == 1 && context.x == 2`, an empty range, two types at once, `in`
-    ///   with strings, an entity beside a string.
-    /// - `context.path like "/sandbox/*"`, which matches `/sandbox/../x`, unless `..` is refused in the same attribute.
-    /// - Without a schema: an amount, a price or a rate that is compared as an integer, though it may come with a fraction; the
-    ///   same attribute compared as an integer and as a `decimal`; a comparison with a string that reads like a number.
+    /// - A comparison that can never be true: `context.x == 1 && context.x == 2`, an empty range,
+    ///   two types at once, `in` with strings, an entity beside a string.
+    /// - `context.path like "/sandbox/*"`, which matches `/sandbox/../x`, unless `..` is refused in
+    ///   the same attribute.
+    /// - Without a schema: an amount, a price or a rate that is compared as an integer, though it
+    ///   may come with a fraction; the same attribute compared as an integer and as a `decimal`; a
+    ///   comparison with a string that reads like a number.
     /// - With a schema: a `has` for an attribute that it does not declare.
     ///
-    /// With a schema, the first two are errors at load where they are mistakes, so they are not looked for here.
+    /// With a schema, the first two are errors at load where they are mistakes, so they are not
+    /// looked for here.
     ///
     /// ```
     /// use atlasent_authority::Policies;

@@ -1,4 +1,5 @@
-//! Actions whose name is probably a misspelling of another's: a policy about one that nobody asks for never applies.
+//! Actions whose name is probably a misspelling of another's: a policy about one that nobody asks
+//! for never applies.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,8 +1,9 @@
 //! Which attributes the conditions of a policy read without having looked whether they are there.
 //!
-//! Works on Cedar's JSON form of a policy (<https://docs.cedarpolicy.com/policies/json-format.html>), and follows the order in
-//! which Cedar evaluates: what the left of an `&&` made sure of holds on its right, and what a `when` made sure of holds
-//! in the conditions after it.
+//! Works on Cedar's JSON form of a policy
+//! (<https://docs.cedarpolicy.com/policies/json-format.html>), and follows the order in which Cedar
+//! evaluates: what the left of an `&&` made sure of holds on its right, and what a `when` made sure
+//! of holds in the conditions after it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +18,8 @@ pub(super) enum Root {
     Resource,
 }
 
-/// An attribute, or one inside another: `context.change.author`. Prints as it is written in a policy.
+/// An attribute, or one inside another: `context.change.author`. Prints as it is written in a
+/// policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Read {
     root: Root,
@@ -34,7 +36,8 @@ struct Facts {
     if_false: Reads,
 }
 
-/// The unguarded reads of a policy. Of attributes in each other only the outermost that can be missing.
+/// The unguarded reads of a policy. Of attributes in each other only the outermost that can be
+/// missing.
 pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
     let mut walk = Walk::default();
     let mut known = Reads::new();
@@ -225,7 +228,8 @@ impl Walk {
         }
     }
 
-    /// Of an operator that evaluates all it is given: named parts, a list, or the members of a record.
+    /// Of an operator that evaluates all it is given: named parts, a list, or the members of a
+    /// record.
     fn parts(&mut self, body: &Value, known: &Reads) {
         let listed = body.as_array().into_iter().flatten();
         let named = body

@@ -55,7 +55,8 @@ fn what_is_accepted_is_loaded_decided_explained_and_dropped_on_any_stack() {
                 let context = Context::from(context.as_object().unwrap().clone());
                 let action = AnyAction::new("deploy").unwrap().with_context(context);
                 let request = EvaluateRequest::new(agent, &action).unwrap();
-                // A debug build may run out of stack here. Cedar notices, and the request is denied.
+                // A debug build may run out of stack here. Cedar notices, and the request is
+                // denied.
                 let _ = policies.explain(&request);
             }
             let _ = policies.lint();

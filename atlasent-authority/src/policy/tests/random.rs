@@ -11,8 +11,8 @@ use crate::policy::{Policies, Question};
 /// An entity as it is written in a policy, by type and id.
 type Name = (&'static str, &'static str);
 
-// Of every kind: entities that requests are made with, groups of them, and look-alikes of another type.
-// A parent stands before its children, which keeps the hierarchy free of cycles.
+// Of every kind: entities that requests are made with, groups of them, and look-alikes of another
+// type. A parent stands before its children, which keeps the hierarchy free of cycles.
 const PRINCIPALS: [Name; 7] = [
     ("Role", "r0"),
     ("Role", "r1"),
@@ -40,7 +40,8 @@ const RESOURCES: [Name; 5] = [
     ("File", "s0"),
 ];
 
-/// Some hold, some do not, and some err: on a missing attribute, a wrong type, an entity that is not there.
+/// Some hold, some do not, and some err: on a missing attribute, a wrong type, an entity that is
+/// not there.
 const CONDITIONS: [&str; 12] = [
     "",
     "",

@@ -201,7 +201,8 @@ proptest! {
                     prop_assert!(!errors.is_empty() || says == verdict.decision.as_str(), "{says}");
                 }
             }
-            // What a trace leaves out has nothing to say, and what has no condition matches where its scope does.
+            // What a trace leaves out has nothing to say, and what has no condition matches where
+            // its scope does.
             for (n, text) in texts.iter().enumerate() {
                 let Some(policy) = entries.iter().find(|policy| policy.policy_id == n.to_string()) else { continue };
                 if !text.contains("when") && !text.contains("unless") {
@@ -221,7 +222,8 @@ proptest! {
         for policy in &whole.rules_evaluated {
             let text = &texts[policy.policy_id.parse::<usize>().unwrap()];
             let (scope, _) = text.split_once(" when ").or(text.split_once(" unless ")).unwrap_or((text.trim_end_matches(';'), ""));
-            // Alone, and with nothing but its scope, it determines the answer when Cedar says that the scope holds.
+            // Alone, and with nothing but its scope, it determines the answer when Cedar says that
+            // the scope holds.
             let alone = build(&format!("{scope};"), entities.clone()).decide(asked.question());
             prop_assert_eq!(policy.stages[0].matched, !alone.determining.is_empty(), "{}", text);
         }

@@ -96,7 +96,8 @@ impl Output {
         }
     }
 
-    /// Writes lines behind the event `after`. Returns the last event whose line is whole, if one is.
+    /// Writes lines behind the event `after`. Returns the last event whose line is whole, if one
+    /// is.
     pub(super) fn write(
         &mut self,
         lines: &Lines,

@@ -28,15 +28,16 @@ pub(crate) struct KeptCell {
 }
 
 impl PostgresStore {
-    /// Checks the chain up to the head that the database names now: every event with its hash and its link, and the head.
-    /// Checks the cells, too: each has to be readable, and to be filed under its own times.
+    /// Checks the chain up to the head that the database names now: every event with its hash and
+    /// its link, and the head. Checks the cells, too: each has to be readable, and to be filed
+    /// under its own times.
     ///
     /// Changes may go on meanwhile. Events that are dropped meanwhile are not reported as missing.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the events or the cells cannot be read, or when events are dropped during
-    /// each of 5 attempts.
+    /// [`StoreError`] when the events or the cells cannot be read, or when events are dropped
+    /// during each of 5 attempts.
     pub async fn check(&self) -> Result<StoreReport, StoreError> {
         for _ in 0..ATTEMPTS {
             let status = self.status().await?;

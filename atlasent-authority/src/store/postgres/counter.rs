@@ -19,8 +19,9 @@ pub(super) const PURPOSE: Purpose = Purpose {
     answer: Duration::from_secs(5),
 };
 
-/// A clock that is behind must not give back what was used up, so the newest minute that anyone has seen goes on. The order
-/// is that in which rows are locked: two processes never wait for each other.
+/// A clock that is behind must not give back what was used up, so the newest minute that anyone has
+/// seen goes on. The order is that in which rows are locked: two processes never wait for each
+/// other.
 const COUNT: &str = "\
     WITH newest AS (SELECT greatest($3::bigint, max(minute)) AS minute FROM atlasent_calls) \
     INSERT INTO atlasent_calls AS known (counter, minute, count) \
@@ -60,7 +61,8 @@ struct Open {
 }
 
 impl Call {
-    /// A call under `counter`, of which only a digest is kept, since it may be of any length and hold anything.
+    /// A call under `counter`, of which only a digest is kept, since it may be of any length and
+    /// hold anything.
     pub(super) fn new(
         counter: &str,
         minute: i64,

@@ -1,5 +1,5 @@
-//! API keys, on a connection of their own: a key that was revoked is refused a moment later, however
-//! long others read the audit trail.
+//! API keys, on a connection of their own: a key that was revoked is refused a moment later,
+//! however long others read the audit trail.
 #![cfg_attr(
     not(feature = "server"),
     allow(dead_code, reason = "API keys belong to the server")

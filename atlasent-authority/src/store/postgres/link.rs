@@ -1,4 +1,5 @@
-//! The way to the server: the url, TLS, connections and their limits, and what is said when it fails.
+//! The way to the server: the url, TLS, connections and their limits, and what is said when it
+//! fails.
 
 use std::fmt;
 use std::fmt::Write;
@@ -20,7 +21,8 @@ use crate::store::StoreError;
 /// How long it may take until a connection to the only host is ready for use.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long each of several hosts is tried, so that one that is silent leaves time for the next one.
+/// How long each of several hosts is tried, so that one that is silent leaves time for the next
+/// one.
 const EACH: Duration = Duration::from_secs(2);
 
 /// Where the server is, and how to talk to it.
@@ -36,7 +38,8 @@ pub(super) struct Link {
 pub(super) struct Purpose {
     /// What is set first, beside the limits.
     pub(super) settings: &'static str,
-    /// How long a statement may take. We wait a little longer, since the server's word is the better error.
+    /// How long a statement may take. We wait a little longer, since the server's word is the
+    /// better error.
     pub(super) answer: Duration,
 }
 
@@ -229,7 +232,8 @@ fn session(
     Session { client, connection }
 }
 
-/// Whether the server has closed the connection, with a word (class 57P: it stops, has crashed or is starting) or without.
+/// Whether the server has closed the connection, with a word (class 57P: it stops, has crashed or
+/// is starting) or without.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
     let code = error.as_db_error().map(|told| told.code().code());
     code.is_none_or(|code| code.starts_with("57P") || code == "25P03")

@@ -1,7 +1,8 @@
 //! The store in PostgreSQL: for several processes that share one ledger and one chain.
 //!
-//! All connections live on a thread of their own, so that the store can be used from any runtime and from none. One
-//! connection changes, one counts calls, one has the API keys, two read events, one reads everything else.
+//! All connections live on a thread of their own, so that the store can be used from any runtime
+//! and from none. One connection changes, one counts calls, one has the API keys, two read events,
+//! one reads everything else.
 
 mod check;
 mod counter;
@@ -61,22 +62,25 @@ const READS: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 ///
-/// It makes its tables by itself; their names begin with `atlasent_`. The changes of all processes are one after the
-/// other, and each is on the server's disk before it is answered, whatever `synchronous_commit` says. A pooler between
-/// the two has to keep a session together (PgBouncer: `pool_mode = session`). Clones share their connections.
+/// It makes its tables by itself; their names begin with `atlasent_`. The changes of all processes
+/// are one after the other, and each is on the server's disk before it is answered, whatever
+/// `synchronous_commit` says. A pooler between the two has to keep a session together (PgBouncer:
+/// `pool_mode = session`). Clones share their connections.
 ///
 /// # TLS
 ///
-/// There is no TLS here that does not verify: the server's certificate has to be for the host of the url, and from an
-/// authority that this system trusts. On Linux `SSL_CERT_FILE` names other authorities. Without `sslmode` in the url, a
-/// server on another machine has to offer TLS, and one on this machine is spoken to without. `sslmode=disable` goes
-/// without TLS, and `sslmode=prefer` does when the server offers none: both only for a network that nobody else is on.
+/// There is no TLS here that does not verify: the server's certificate has to be for the host of
+/// the url, and from an authority that this system trusts. On Linux `SSL_CERT_FILE` names other
+/// authorities. Without `sslmode` in the url, a server on another machine has to offer TLS, and one
+/// on this machine is spoken to without. `sslmode=disable` goes without TLS, and `sslmode=prefer`
+/// does when the server offers none: both only for a network that nobody else is on.
 ///
 /// # When the server goes away
 ///
-/// Changes are refused within seconds, and each new one tries again, so that the store recovers by itself. When the
-/// server goes away in the middle of a change, it is refused although it may have been kept: whoever asks again sees. With
-/// several hosts in the url (`host1,host2`), the one that takes changes is found.
+/// Changes are refused within seconds, and each new one tries again, so that the store recovers by
+/// itself. When the server goes away in the middle of a change, it is refused although it may have
+/// been kept: whoever asks again sees. With several hosts in the url (`host1,host2`), the one that
+/// takes changes is found.
 #[derive(Clone)]
 pub struct PostgresStore {
     group: Group,
@@ -93,13 +97,14 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to the database of a url (`postgres://user:password@host:port/database`), and makes its tables or those
-    /// that are new in this version.
+    /// Connects to the database of a url (`postgres://user:password@host:port/database`), and makes
+    /// its tables or those that are new in this version.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the url cannot be read, when the server cannot be reached within 5 seconds or refuses, or
-    /// when the tables are of a newer version. It names the server and never the password.
+    /// [`StoreError`] when the url cannot be read, when the server cannot be reached within 5
+    /// seconds or refuses, or when the tables are of a newer version. It names the server and never
+    /// the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let link = Link::new(url)?;
         let name = link.name().to_owned();
@@ -196,8 +201,9 @@ async fn serve(
     }
 }
 
-/// Runs a part of the store to its end, and again after each panic. What was under way is answered with an error, since
-/// whoever waits for it finds the other end dropped; its connection is closed, which undoes its transaction.
+/// Runs a part of the store to its end, and again after each panic. What was under way is answered
+/// with an error, since whoever waits for it finds the other end dropped; its connection is closed,
+/// which undoes its transaction.
 async fn restarted(part: impl AsyncFn()) {
     while AssertUnwindSafe(part()).catch_unwind().await.is_err() {
         tracing::error!(target: "atlasent", "a part of the store panicked, and begins anew");

@@ -1,5 +1,5 @@
-//! Reading: what is asked of the events and of the head, on connections of its own, so that a long answer holds up no
-//! change.
+//! Reading: what is asked of the events and of the head, on connections of its own, so that a long
+//! answer holds up no change.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -93,7 +93,8 @@ impl<'a> Writer<'a> {
         let keys = group::reads(jobs)
             .map(|key| (key.to_bytes(), key))
             .collect();
-        // Whatever fails on the way leaves the connection behind: it is put back when all went well.
+        // Whatever fails on the way leaves the connection behind: it is put back when all went
+        // well.
         let (open, mut batch) = self.begin(&keys).await?;
         let ran = group::run(jobs, &mut batch);
         if ran.is_err() || batch.is_empty() {
@@ -108,8 +109,8 @@ impl<'a> Writer<'a> {
         ran
     }
 
-    /// Begins a transaction, and loads what the changes read. A connection that was lost since the last time costs
-    /// another attempt and no error: nothing has been done on it.
+    /// Begins a transaction, and loads what the changes read. A connection that was lost since the
+    /// last time costs another attempt and no error: nothing has been done on it.
     async fn begin(&mut self, keys: &Keys) -> Result<(Open, Batch), StoreError> {
         if let Some(open) = self.open.take() {
             match self.link.within(&PURPOSE, open.load(keys)).await {
@@ -200,8 +201,8 @@ impl Open {
         Ok((head, cells))
     }
 
-    /// The second round trip. A statement that fails takes the rest of the transaction with it, so that the `COMMIT`
-    /// which is already on its way ends it as a `ROLLBACK` would.
+    /// The second round trip. A statement that fails takes the rest of the transaction with it, so
+    /// that the `COMMIT` which is already on its way ends it as a `ROLLBACK` would.
     async fn commit(&self, changes: &Changes<'_>) -> Result<(), Error> {
         let client = &self.session.client;
         let Changes {

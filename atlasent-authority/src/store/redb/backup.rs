@@ -17,8 +17,8 @@ const CACHE: usize = 16 * 1024 * 1024;
 
 /// Copies what the store has now into a new file without a name, in a folder.
 ///
-/// One read transaction sees one moment, whatever is written meanwhile. What is not committed of the copy goes to the
-/// file as soon as it does not fit into the cache.
+/// One read transaction sees one moment, whatever is written meanwhile. What is not committed of
+/// the copy goes to the file as soon as it does not fit into the cache.
 pub(super) fn copy(database: &Database, folder: &Path) -> Result<File, redb::Error> {
     let mut file = tempfile::tempfile_in(folder)?;
     let backend = FileBackend::new(file.try_clone()?)?;

@@ -1,4 +1,5 @@
-//! The offline check of a store's file: the file itself, its chain, and what it keeps beside the chain.
+//! The offline check of a store's file: the file itself, its chain, and what it keeps beside the
+//! chain.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -15,10 +16,11 @@ use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, StoreError, StoreStatus};
 
 impl RedbStore {
-    /// Checks the store in a file, which is not changed: every page of the file, every event with its hash and its link,
-    /// the head, the cells and the index of their times.
+    /// Checks the store in a file, which is not changed: every page of the file, every event with
+    /// its hash and its link, the head, the cells and the index of their times.
     ///
-    /// It reads a temporary copy in the file's folder, which takes as much room as the file has. It blocks.
+    /// It reads a temporary copy in the file's folder, which takes as much room as the file has. It
+    /// blocks.
     ///
     /// ```
     /// use atlasent_authority::RedbStore;
@@ -32,7 +34,8 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the file cannot be read as a store at all, or is in use by another process.
+    /// [`StoreError`] when the file cannot be read as a store at all, or is in use by another
+    /// process.
     pub fn check(path: impl AsRef<Path>) -> Result<StoreReport, StoreError> {
         let path = path.as_ref();
         let check = || {
@@ -61,7 +64,8 @@ impl RedbStore {
 /// A copy without a name, which may be repaired: a file that was not closed is whole only then.
 fn copy_of(path: &Path) -> Result<File, redb::Error> {
     let mut file = File::open(path)?;
-    // Held until the copy is made. A file that was not closed cannot be opened in this way; then nobody has it open.
+    // Held until the copy is made. A file that was not closed cannot be opened in this way; then
+    // nobody has it open.
     let opened = Database::builder().open_read_only(path);
     if let Err(redb::DatabaseError::DatabaseAlreadyOpen) = opened {
         return Err(redb::Error::DatabaseAlreadyOpen);

@@ -8,7 +8,8 @@ use redb::{Database, Durability, ReadableTable};
 use super::index::{self, INDEX};
 use super::tables::{EVENTS, META, dropped, head, indexed};
 
-/// Does some of what is left to do, for so many events at the most. Returns whether more may be left.
+/// Does some of what is left to do, for so many events at the most. Returns whether more may be
+/// left.
 pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error> {
     let mut transaction = database.begin_write()?;
     let left = {

@@ -26,12 +26,14 @@ const GONE: &str = "it was moved away or deleted while it was open: put it back,
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    /// Which file the store is, from the first time that it was opened. Another one is never opened in its place.
+    /// Which file the store is, from the first time that it was opened. Another one is never opened
+    /// in its place.
     id: FileId,
     open: RwLock<Option<Arc<Database>>>,
 }
 
-/// Tells one file from another of the same name. On systems without device and inode numbers all are the same.
+/// Tells one file from another of the same name. On systems without device and inode numbers all
+/// are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -76,7 +78,8 @@ impl File {
         })
     }
 
-    /// Refuses to go on when the file is not in its place any more: what is written to it then is lost with the process.
+    /// Refuses to go on when the file is not in its place any more: what is written to it then is
+    /// lost with the process.
     fn check_place(&self) -> Result<(), StoreError> {
         let found = std::fs::metadata(&self.path).map(|metadata| FileId::of(&metadata));
         let why = match found {

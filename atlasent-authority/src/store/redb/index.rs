@@ -1,8 +1,9 @@
 //! The index of the events by type and agent: it finds and counts them without reading the others.
 //!
 //! Each event has an entry under its type, and with an agent two more: under the agent, and under
-//! both. The text that an entry leaves open is empty. An entry's value is its ordinal among those of
-//! the same type and agent, so the difference of two ordinals is the number of events between them:
+//! both. The text that an entry leaves open is empty. An entry's value is its ordinal among those
+//! of the same type and agent, so the difference of two ordinals is the number of events between
+//! them:
 //!
 //! ```text
 //! (type,            agent, sequence)   ordinal

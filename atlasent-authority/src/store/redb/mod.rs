@@ -1,6 +1,7 @@
 //! The store in one file, by `redb`: durable, for one process at a time.
 //!
-//! One thread writes. Changes that come while it waits for the disk share its next transaction, and its one `fsync`.
+//! One thread writes. Changes that come while it waits for the disk share its next transaction, and
+//! its one `fsync`.
 
 mod backup;
 mod check;
@@ -45,8 +46,8 @@ use crate::permit_key::{PermitId, PermitKey};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// When the disk is full or goes away, changes are refused; each new one tries again, so that the store recovers by
-/// itself.
+/// When the disk is full or goes away, changes are refused; each new one tries again, so that the
+/// store recovers by itself.
 #[derive(Debug)]
 pub struct RedbStore {
     group: Group,
@@ -62,8 +63,8 @@ pub struct RedbStore {
     _writer: Writer,
 }
 
-/// The writer's thread. Whoever drops it waits until the file is closed, for a file that is not is mended when it is next
-/// opened, and cannot be opened by others yet.
+/// The writer's thread. Whoever drops it waits until the file is closed, for a file that is not is
+/// mended when it is next opened, and cannot be opened by others yet.
 #[derive(Debug)]
 struct Writer(Option<JoinHandle<()>>);
 
@@ -84,12 +85,13 @@ impl RedbStore {
         Self::start(File::open(path.as_ref(), true)?)
     }
 
-    /// Opens the store in a file that is one already. Neither a missing file nor an empty one becomes a new store, so that
-    /// a chain which was removed is not silently begun anew.
+    /// Opens the store in a file that is one already. Neither a missing file nor an empty one
+    /// becomes a new store, so that a chain which was removed is not silently begun anew.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the file is missing, is empty, cannot be opened, is no store, or is in use by another process.
+    /// [`StoreError`] when the file is missing, is empty, cannot be opened, is no store, or is in
+    /// use by another process.
     ///
     /// ```
     /// use atlasent_authority::RedbStore;

@@ -74,7 +74,8 @@ pub(crate) async fn an_answer_does_not_outlive_the_policies_that_gave_it(medium:
     assert!(!repeated && !again.decision.is_allow());
     policies(&authority, ELSEWHERE).await;
     let (again, repeated) = ask(&authority, ALICE, &request).await.unwrap();
-    // The first permit was not presented meanwhile, and the policies of its action are as they were.
+    // The first permit was not presented meanwhile, and the policies of its action are as they
+    // were.
     assert!(repeated);
     assert_eq!(again.permit_token, first.permit_token);
 }
