@@ -15,6 +15,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,8 +81,11 @@ fn main() {
 fn serve(path: &Path, archive: Option<std::path::PathBuf>) -> SocketAddr {
     let store = RedbStore::open(path).unwrap();
     let policies = Policies::parse("permit (principal, action, resource);").unwrap();
-    let authority = LocalAuthority::builder(policies).store(store).build();
-    let authority = block_on(authority).unwrap();
+    let authority = LocalAuthority::builder(policies)
+        .store(store)
+        // The one agent that asks uses none of its permits.
+        .permits_per_agent(NonZeroU64::MAX);
+    let authority = block_on(authority.build()).unwrap();
     let key = ApiKey::of(&secrecy::SecretString::from(KEY.to_owned())).unwrap();
     let mut server = Server::new(authority, KeyBook::of([key]), KeyRing::in_memory().unwrap());
     if let Some(folder) = archive {
