@@ -20,6 +20,7 @@ use crate::permit_key::PermitKey;
 use crate::policy::{Policies, Verdict};
 use crate::record;
 use crate::replay::{self, Nonce, Replay, ReplayKey};
+use crate::standing;
 use crate::stops::Stop;
 use crate::store::{CellKey, Draft, Store};
 
@@ -317,10 +318,7 @@ impl Change {
             return Earlier::Needs(permit);
         }
         let standing = draft.permit(permit).is_some_and(|entry| {
-            let digest = self.policies.action_digest(&self.action);
-            entry.check_open(now).is_ok()
-                && draft.stops().killing(entry, now).is_none()
-                && entry.grant.policy.as_deref() == Some(digest)
+            standing::check(entry, &draft.stops(), &self.policies, now).is_ok()
         });
         match standing && self.mint.is_some() {
             true => Earlier::Yes(Box::new(replay.clone()), permit),

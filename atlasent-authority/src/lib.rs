@@ -64,6 +64,7 @@ mod revoke;
 #[cfg(feature = "server")]
 pub mod server;
 mod signing;
+mod standing;
 mod stop;
 mod stops;
 mod store;

@@ -8,6 +8,7 @@ use crate::chain::format_time;
 use crate::ledger::{PermitEntry, Refusal};
 use crate::local::{LocalAuthority, failed, unavailable};
 use crate::permit_key::{PermitId, PermitKey};
+use crate::standing;
 use crate::stops::Stops;
 use crate::store::{CellKey, Draft, Store, StoreError};
 
@@ -243,15 +244,8 @@ impl<S: Store> LocalAuthority<S> {
 
     /// Why a permit would not be good, if it were verified now for what it was issued for.
     pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<Refusal> {
-        if let Err(refusal) = entry.check_open(look.now) {
-            return Some(refusal);
-        }
-        if let Some(killed) = look.stops.killing(entry, look.now) {
-            return Some(killed.refusal());
-        }
-        let policies = self.policies();
-        let digest = policies.action_digest(&entry.grant.action);
-        (entry.grant.policy.as_deref() != Some(digest)).then_some(Refusal::PolicyChanged)
+        let standing = standing::check(entry, &look.stops, &self.policies(), look.now);
+        standing.err().map(|fallen| fallen.refusal())
     }
 }
 

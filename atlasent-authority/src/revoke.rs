@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::caller::{Attribution, Caller};
-use crate::ledger::{PermitEntry, PermitState};
+use crate::ledger::PermitEntry;
 use crate::local::{LocalAuthority, failed};
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
@@ -213,15 +213,8 @@ fn revoke_one(
         .is_some_and(|entry| entry.revoke(now, by, &reason));
     let event = record::revocation(key, entry.as_ref(), revoked, reason);
     let event = draft.record(attribution.sign(event));
-    if let (Some(entry), Some(agent)) = (&entry, agent)
-        && Some(entry.state) != state
-    {
-        if state == Some(PermitState::Issued) {
-            let mut outstanding = draft.outstanding(agent);
-            outstanding.remove(entry);
-            draft.keep_outstanding(agent, outstanding);
-        }
-        draft.keep_permit(key, entry.clone());
+    if let Some(entry) = entry.clone().filter(|entry| Some(entry.state) != state) {
+        draft.keep_ended(key, entry, state);
     }
     Ok(Revoked {
         now: revoked,

@@ -11,11 +11,12 @@ use crate::caller::{Attribution, Caller};
 use crate::chain::SealedEvent;
 use crate::current::CurrentPolicies;
 use crate::evaluate::Answer;
-use crate::ledger::{PermitEntry, PermitState, Refusal};
+use crate::ledger::{PermitEntry, Refusal};
 use crate::local::{LocalAuthority, failed};
 use crate::outstanding::AgentKey;
 use crate::permit_key::PermitKey;
 use crate::record;
+use crate::standing::{self, Fallen};
 use crate::store::{CellKey, Draft, Store};
 
 impl<S: Store> Authority for LocalAuthority<S> {
@@ -114,19 +115,12 @@ impl Change {
         if let Some(agent) = agent.filter(|agent| self.agent != Some(*agent)) {
             return Outcome::Needs(agent);
         }
-        let before = entry.clone();
+        let before = entry.as_ref().map(|entry| entry.state);
         let result = self.judge(entry.as_mut(), draft);
         let event = record::verification(self.request, self.key, entry.as_ref(), result);
         let event = draft.record(self.attribution.sign(event));
-        if let (Some(entry), Some(agent)) = (entry, agent)
-            && before.as_ref() != Some(&entry)
-        {
-            if before.is_some_and(|before| before.state == PermitState::Issued) {
-                let mut outstanding = draft.outstanding(agent);
-                outstanding.remove(&entry);
-                draft.keep_outstanding(agent, outstanding);
-            }
-            draft.keep_permit(self.key, entry);
+        if let Some(entry) = entry.filter(|entry| Some(entry.state) != before) {
+            draft.keep_ended(self.key, entry, before);
         }
         Outcome::Answered(event, result)
     }
@@ -138,17 +132,18 @@ impl Change {
         }
         let now = draft.time();
         let entry = entry.ok_or(Refusal::Permit(PermitOutcome::NotFound))?;
-        entry.check_open(now)?;
-        if let Some(killed) = draft.stops().killing(entry, now) {
-            let refusal = killed.refusal();
-            entry.revoke(now, killed.by, &killed.reason);
+        if let Err(fallen) = standing::check(entry, &draft.stops(), &self.current.get(), now) {
+            let refusal = fallen.refusal();
+            match fallen {
+                Fallen::Closed(_) => {}
+                Fallen::Killed(killed) => {
+                    entry.revoke(now, killed.by, &killed.reason);
+                }
+                Fallen::PolicyChanged => {
+                    entry.revoke(now, None, refusal.reason());
+                }
+            }
             return Err(refusal);
-        }
-        let policies = self.current.get();
-        let digest = policies.action_digest(&entry.grant.action);
-        if entry.grant.policy.as_deref() != Some(digest) {
-            entry.revoke(now, None, Refusal::PolicyChanged.reason());
-            return Err(Refusal::PolicyChanged);
         }
         entry.consume(&self.request, now)
     }

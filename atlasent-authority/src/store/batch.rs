@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::{ChainHead, NewEvent, SealedEvent};
 #[cfg(feature = "server")]
 use crate::keys::KnownKeys;
-use crate::ledger::PermitEntry;
+use crate::ledger::{PermitEntry, PermitState};
 use crate::outstanding::{AgentKey, Outstanding};
 use crate::permit_key::PermitKey;
 use crate::replay::{Replay, ReplayKey};
@@ -261,6 +261,23 @@ impl Draft<'_> {
     /// Keeps a permit as it is now.
     pub fn keep_permit(&mut self, key: PermitKey, entry: PermitEntry) {
         self.keep(CellKey::Permit(key), Cell::Permit(Box::new(entry)));
+    }
+
+    /// Keeps a permit that was in the state `before`, and counts it no longer if it waited to be
+    /// used. The change has to read the cell of its agent.
+    pub(crate) fn keep_ended(
+        &mut self,
+        key: PermitKey,
+        entry: PermitEntry,
+        before: Option<PermitState>,
+    ) {
+        if before == Some(PermitState::Issued) {
+            let agent = AgentKey::of_grant(&entry.grant);
+            let mut outstanding = self.outstanding(agent);
+            outstanding.remove(&entry);
+            self.keep_outstanding(agent, outstanding);
+        }
+        self.keep_permit(key, entry);
     }
 
     /// Keeps the answer to a request with an id.
