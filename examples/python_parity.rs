@@ -13,10 +13,9 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::Arc;
 
-use atlasent::{
-    Agent, AnyAction, Authority, AuthorityExt, Client, DynAuthority, Error, EvaluateRequest,
-    Permit, VerifyRequest, default_authority, protect,
-};
+use atlasent::authority::{DynAuthority, default_authority};
+use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::{Agent, AnyAction, Authority, AuthorityExt, Client, Error, Permit, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 use serde_json::json;
 

@@ -12,7 +12,8 @@ use std::{env, fs};
 
 use ati_client::{Claims, Orchestrator, Sandbox, SigningKey, Verifier};
 use atlasent::audit::{BundleVerifier, ChainReport, TrustedKeys};
-use atlasent::{Action, Authority, Permit, PermitToken, VerifyRequest, protect};
+use atlasent::wire::{PermitToken, VerifyRequest};
+use atlasent::{Action, Authority, Permit, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 use uuid::Uuid;
 

@@ -23,7 +23,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use atlasent::{Agent, AnyAction, Authority, EvaluateRequest, VerifyRequest};
+use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::{
     Draft, EventFilter, LocalAuthority, NewEvent, Policies, RedbStore, Store,
 };

@@ -11,10 +11,8 @@
     reason = "a benchmark that cannot run should stop"
 )]
 
-use atlasent::{
-    AnyAction, Authority, AuthorityExt, Error, EvaluateRequest, Evaluation, PermitToken,
-    Verification, VerifyRequest, protect,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{AnyAction, Authority, AuthorityExt, Error, protect};
 use divan::{AllocProfiler, Bencher, black_box};
 use futures_executor::block_on;
 

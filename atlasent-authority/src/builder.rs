@@ -5,7 +5,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::{Error, Issuer};
+use atlasent::Error;
+use atlasent::authority::Issuer;
 use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};

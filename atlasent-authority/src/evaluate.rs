@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use atlasent::{Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken};
+use atlasent::error::{Code, Failure};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken};
+use atlasent::{Decision, Error};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::caller::Caller;
@@ -52,10 +54,11 @@ impl<S: Store> LocalAuthority<S> {
     /// anew (contract, part B).
     ///
     /// `execution_hash` is what the caller will restate at verification, if that is another one
-    /// than the request's own: see [`execution_hash_of_text`](atlasent::execution_hash_of_text).
+    /// than the request's own: see [`execution_hash_of_text`](atlasent::wire::execution_hash_of_text).
     ///
     /// ```
-    /// # use atlasent::{Agent, AnyAction, EvaluateRequest, RequestOptions};
+    /// # use atlasent::wire::{EvaluateRequest, RequestOptions};
+    /// # use atlasent::{Agent, AnyAction};
     /// # use atlasent_authority::{Answer, Caller, LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;

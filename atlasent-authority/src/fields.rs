@@ -1,7 +1,8 @@
 //! What the policies are asked about a request: its agent, action, resource and context, and the
 //! fields that stand beside the context.
 
-use atlasent::{Context, Error, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Context, Error};
 use serde_json::{Number, Value};
 
 use crate::policy::{Numeral, Question};
@@ -71,7 +72,8 @@ pub(crate) fn question(request: &EvaluateRequest) -> Result<Question<'_>, Error>
 /// the field and no value.
 ///
 /// ```
-/// use atlasent::{Agent, AnyAction, EvaluateRequest, RequestOptions};
+/// use atlasent::wire::{EvaluateRequest, RequestOptions};
+/// use atlasent::{Agent, AnyAction};
 /// use atlasent_authority::check_fields;
 ///
 /// let deploy = AnyAction::new("deploy")?.with_field("environment", "staging")?;
@@ -154,7 +156,8 @@ fn is_equal(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use atlasent::{Agent, AnyAction, RequestOptions};
+    use atlasent::wire::RequestOptions;
+    use atlasent::{Agent, AnyAction};
 
     use super::*;
 

@@ -3,7 +3,9 @@
 //! A permit is issued, and then consumed, revoked or left to expire. What is here is pure; a
 //! [`Store`](crate::Store) makes each change atomic.
 
-use atlasent::{Agent, EvaluateRequest, PermitOutcome, PermitStatus, VerifyRequest};
+use atlasent::Agent;
+use atlasent::error::PermitOutcome;
+use atlasent::wire::{EvaluateRequest, PermitStatus, VerifyRequest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -325,7 +327,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use atlasent::{AnyAction, PermitToken};
+    use atlasent::AnyAction;
+    use atlasent::wire::PermitToken;
 
     use super::*;
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use atlasent::audit::{Event, Trail};
-use atlasent::{Code, Error, Failure, Issuer, blocking};
+use atlasent::authority::Issuer;
+use atlasent::error::{Code, Failure};
+use atlasent::{Error, blocking};
 use jiff::SignedDuration;
 
 use crate::builder::LocalAuthorityBuilder;
@@ -119,7 +121,8 @@ impl<S: Store> LocalAuthority<S> {
     /// as before: see [`Policies::action_digest`].
     ///
     /// ```
-    /// # use atlasent::{AnyAction, Authority, EvaluateRequest, Agent, VerifyRequest};
+    /// # use atlasent::wire::{EvaluateRequest, VerifyRequest};
+    /// # use atlasent::{Agent, AnyAction, Authority};
     /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// let authority = LocalAuthority::in_memory(Policies::parse("permit (principal, action, resource);")?)?;

@@ -108,7 +108,8 @@ fn slot(entry: &PermitEntry) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use atlasent::{Agent, AnyAction, EvaluateRequest};
+    use atlasent::wire::EvaluateRequest;
+    use atlasent::{Agent, AnyAction};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use atlasent::PermitToken;
+use atlasent::wire::PermitToken;
 use base16ct::lower;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for PermitKey {
 /// it opens nothing (contract, part D).
 ///
 /// ```
-/// use atlasent::PermitToken;
+/// use atlasent::wire::PermitToken;
 /// use atlasent_authority::{PermitId, PermitKey};
 ///
 /// let key = PermitKey::of(&PermitToken::new("abc")?);

@@ -1,6 +1,7 @@
 //! The ledger as data: permits by their public ids, and lists of them. Nothing here opens anything.
 
-use atlasent::{Error, PermitInfo, PermitStatus, PermitToken};
+use atlasent::Error;
+use atlasent::wire::{PermitInfo, PermitStatus, PermitToken};
 use jiff::Timestamp;
 
 use crate::caller::Caller;
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 1_000;
 /// Which permits are asked for. Without any of these, all.
 ///
 /// ```
-/// use atlasent::PermitStatus;
+/// use atlasent::wire::PermitStatus;
 /// use atlasent_authority::PermitFilter;
 ///
 /// let filter = PermitFilter::default().status(PermitStatus::Issued).agent("deploy-bot");
@@ -99,7 +100,8 @@ impl<S: Store> LocalAuthority<S> {
     /// The ledger forgets permits some time after they have expired.
     ///
     /// ```
-    /// # use atlasent::{AnyAction, AuthorityExt, PermitStatus};
+    /// # use atlasent::wire::PermitStatus;
+    /// # use atlasent::{AnyAction, AuthorityExt};
     /// # use atlasent_authority::{LocalAuthority, PermitFilter, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;

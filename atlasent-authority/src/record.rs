@@ -7,7 +7,8 @@ use crate::ledger::{PermitEntry, PermitState, Refusal};
 use crate::permit_key::PermitKey;
 use crate::policy::{Policies, PolicyError, Verdict};
 use crate::stops::Stop;
-use atlasent::{Agent, Decision, EvaluateRequest, VerifyRequest};
+use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::{Agent, Decision};
 
 /// A request was decided on.
 pub(crate) fn evaluation(

@@ -5,7 +5,9 @@
 //! caller brings along, its API key, and from a random number that is kept: whoever asks again gets
 //! the same token, whoever steals the store gets none.
 
-use atlasent::{Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken};
+use atlasent::error::{Code, Failure};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken};
+use atlasent::{Decision, Error};
 use base16ct::lower;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;

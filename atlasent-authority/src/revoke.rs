@@ -1,6 +1,8 @@
 //! Permits that are taken back: one by one, or all that are out.
 
-use atlasent::{Error, PermitRecord, PermitStatus, PermitToken, Revocation, StopScope};
+use atlasent::Error;
+use atlasent::permit::PermitRecord;
+use atlasent::wire::{PermitStatus, PermitToken, Revocation, StopScope};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -32,7 +34,8 @@ impl<S: Store> LocalAuthority<S> {
     /// not started.
     ///
     /// ```
-    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
+    /// # use atlasent::wire::EvaluateRequest;
+    /// # use atlasent::{Agent, AnyAction, Authority};
     /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;
@@ -94,7 +97,8 @@ impl<S: Store> LocalAuthority<S> {
     /// sequence number of the event that records it.
     ///
     /// ```
-    /// # use atlasent::{Agent, AnyAction, Authority, EvaluateRequest, StopScope, VerifyRequest};
+    /// # use atlasent::wire::{EvaluateRequest, StopScope, VerifyRequest};
+    /// # use atlasent::{Agent, AnyAction, Authority};
     /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;

@@ -1,6 +1,7 @@
 //! Setting and lifting stops.
 
-use atlasent::{Error, StopScope};
+use atlasent::Error;
+use atlasent::wire::StopScope;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -17,7 +18,8 @@ impl<S: Store> LocalAuthority<S> {
     /// issued before it stay dead also after that.
     ///
     /// ```
-    /// # use atlasent::{AnyAction, AuthorityExt, StopScope};
+    /// # use atlasent::wire::StopScope;
+    /// # use atlasent::{AnyAction, AuthorityExt};
     /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use atlasent::{PermitOutcome, StopScope};
+use atlasent::error::PermitOutcome;
+use atlasent::wire::StopScope;
 
 use crate::ledger::{PermitEntry, Refusal};
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, IssuerId,
-    PermitOutcome, PermitRecord, PermitStatus, Verification, VerifyRequest,
-};
+use atlasent::authority::IssuerId;
+use atlasent::error::{Code, Failure, PermitOutcome};
+use atlasent::permit::PermitRecord;
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
+use atlasent::{Authority, Decision, Error};
 
 use crate::caller::{Attribution, Caller};
 use crate::chain::SealedEvent;

@@ -27,9 +27,8 @@ use std::convert::Infallible;
 use std::sync::LazyLock;
 
 use ati_client::{Claims, SigningKey, VerifiedCache, Verifier, issue};
-use atlasent::{
-    Action, Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Action, Authority, Error};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_axum::{
     Access, AtiLayer, Authorized, ProtectLayer, ProtectedRouter, RequestTarget, SharedAuthority,

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use atlasent::{
-    Authority, DynAuthority, Error, EvaluateRequest, Evaluation, IssuerId, PermitRecord,
-    PermitStatus, Verification, VerifyRequest,
-};
+use atlasent::authority::{DynAuthority, IssuerId};
+use atlasent::permit::PermitRecord;
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
 use axum::extract::FromRef;
 
 /// An authority that handlers share. Put one into the router's state:

@@ -4,7 +4,8 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use atlasent::{Agent, AnyAction, Context, EvaluateRequest, PolicyTrace};
+use atlasent::wire::{EvaluateRequest, PolicyTrace};
+use atlasent::{Agent, AnyAction, Context};
 use atlasent_authority::{Explanation, Policies, check_fields, parse_amount};
 use clap::Args;
 use serde_json::{Value, json};

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ati_client::RateStore;
-use atlasent::{DynAuthority, Execution};
+use atlasent::authority::DynAuthority;
+use atlasent::permit::Execution;
 use http::request::Parts;
 
 use http::Response;

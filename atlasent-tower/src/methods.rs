@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ati_client::RateStore;
-use atlasent::{Authority, DynAuthority};
+use atlasent::Authority;
+use atlasent::authority::DynAuthority;
 use http::request::Parts;
 use http::{Request, Response};
 use tower_layer::Layer;

@@ -5,7 +5,9 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use ati_client::Error as AtiError;
-use atlasent::{Code, Denied, Error, Escaped, Failure};
+use atlasent::error::{Code, Failure};
+use atlasent::text::Escaped;
+use atlasent::{Denied, Error};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};

@@ -14,7 +14,7 @@ pub(crate) const MAX_NAME: usize = 256;
 /// The name of an agent: 1 to 256 characters. On the wire it is `actor_id`.
 ///
 /// `Display` writes the name as it is, since `to_string` is how programs take it. A name may hold
-/// line breaks and terminal controls: print it to people by [`Escaped`](crate::Escaped), as every
+/// line breaks and terminal controls: print it to people by [`Escaped`](crate::text::Escaped), as every
 /// error does.
 ///
 /// ```
@@ -57,7 +57,7 @@ pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Error> {
     if name.len() > MAX_NAME && name.chars().nth(MAX_NAME).is_some() {
         return Err(Error::invalid(format!(
             "the {kind} `{}` has more than {MAX_NAME} characters: shorten it",
-            crate::redact::excerpt(name)
+            crate::text::redact::excerpt(name)
         )));
     }
     Ok(())

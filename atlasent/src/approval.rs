@@ -8,13 +8,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::redact::Redacted;
+use crate::text::redact::Redacted;
 
 /// An approval that was already given, for
-/// [`RequestOptions::approval`](crate::RequestOptions::approval).
+/// [`RequestOptions::approval`](crate::wire::RequestOptions::approval).
 ///
 /// ```
-/// use atlasent::{Approval, RequestOptions};
+/// use atlasent::approval::Approval;
+/// use atlasent::wire::RequestOptions;
 ///
 /// let options = RequestOptions::default().approval(Approval::Id("apr-7".into()));
 /// assert_eq!(options.approval.unwrap()["approval_id"], "apr-7");
@@ -80,7 +81,8 @@ objects! {
     /// # let text = r#"{"version":"approval_artifact.v1","approval_id":"apr-7","tenant_id":"org","action_type":"deploy",
     /// #   "resource_id":"r","action_hash":"00","reviewer":{"principal_id":"ada","principal_kind":"human"},
     /// #   "issuer":{"type":"oidc","issuer_id":"i","kid":"k"},"issued_at":"t","expires_at":"t","nonce":"12345678","signature":"s"}"#;
-    /// use atlasent::{Approval, ApprovalArtifact, RequestOptions};
+    /// use atlasent::approval::{Approval, ApprovalArtifact};
+    /// use atlasent::wire::RequestOptions;
     ///
     /// let artifact: ApprovalArtifact = serde_json::from_str(text)?;
     /// let options = RequestOptions::default().approval(Approval::Artifact(Box::new(artifact)));
@@ -235,7 +237,7 @@ objects! {
     }
 
     /// An emergency override (`override.v1`), for
-    /// [`RequestOptions::emergency_override`](crate::RequestOptions::emergency_override).
+    /// [`RequestOptions::emergency_override`](crate::wire::RequestOptions::emergency_override).
     EmergencyOverride {
         /// `override.v1`.
         version: String,
@@ -327,7 +329,7 @@ pub enum EvaluationProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RequestOptions;
+    use crate::wire::RequestOptions;
 
     fn artifact() -> Value {
         json!({"version": "approval_artifact.v1", "approval_id": "apr-7", "tenant_id": "org", "action_type": "deploy",

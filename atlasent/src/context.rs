@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::Error;
-use crate::redact::excerpt;
-use crate::unique;
-use crate::value::to_value;
+use crate::json::unique;
+use crate::json::value::to_value;
+use crate::text::redact::excerpt;
 use crate::written::{self, Exact, WrittenNumbers};
 
 /// The circumstances of an action, a JSON object.
@@ -157,7 +157,7 @@ impl Context {
     }
 
     /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8,
-    /// floats as Python spells them (see [`execution_hash`](crate::execution_hash)), and numbers
+    /// floats as Python spells them (see [`execution_hash`](crate::wire::execution_hash)), and numbers
     /// with a [text of their own](Self::written_numbers) as they were written.
     #[must_use]
     pub fn canonical_json(&self) -> String {

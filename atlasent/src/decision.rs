@@ -85,7 +85,7 @@ impl FromStr for Decision {
             "escalate" => Ok(Self::Escalate),
             _ => Err(Error::invalid(format!(
                 "unknown decision `{}`: expected `allow`, `deny`, `hold` or `escalate`",
-                crate::redact::excerpt(word)
+                crate::text::redact::excerpt(word)
             ))),
         }
     }

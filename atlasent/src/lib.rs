@@ -69,98 +69,43 @@
 //! target `atlasent`: a span for each request, an event for its outcome, and one closing event for
 //! each execution.
 
+pub mod approval;
 #[cfg(feature = "audit")]
 pub mod audit;
+pub mod authority;
 pub mod blocking;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod error;
+pub mod permit;
+pub mod protected_action;
+#[cfg(feature = "ati")]
+pub mod scope;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
+pub mod wire;
 
 mod action;
 mod agent;
-mod approval;
-mod ask;
-mod authority;
 mod canonical;
-mod checks;
-mod classify;
-mod config;
-mod constraint;
 mod context;
 mod decision;
-mod denied;
-mod error;
-mod escape;
-mod evaluate;
-mod execution;
-mod expiry;
-mod guarded;
-mod issuer;
-mod object;
-mod options;
-mod other;
-mod permit;
-mod permit_info;
+mod json;
 mod protect;
-mod rate_limit;
-mod redact;
-mod request;
-mod require_permit;
-mod revocation;
-mod run;
-#[cfg(feature = "ati")]
-mod scope;
-mod sent_as;
-mod stop_scope;
-mod token;
 mod trace;
-mod unescape;
-mod unique;
-mod value;
-mod verify;
 mod written;
 
 pub use action::{Action, AnyAction, NamedAction};
 pub use agent::{Agent, ToAgent};
-pub use approval::{
-    Approval, ApprovalArtifact, ApprovalIssuer, ApprovalQuorum, ApprovalReviewer, CompletionProof,
-    EmergencyOverride, EvaluationProfile, IdentityAssertion, IdentityBinding, IdentitySubject,
-    PrincipalKind, QuorumIndependence, QuorumPolicy, RoleRequirement,
-};
-pub use ask::{Ask, Authorization};
-pub use authority::{Authority, AuthorityExt, DynAuthority};
-pub use canonical::{execution_hash, execution_hash_of_text};
-pub use checks::issuer_of;
-pub use classify::{DESTRUCTIVE_COMMAND, classify_command};
+pub use authority::{Authority, AuthorityExt, configure};
 #[cfg(feature = "client")]
-pub use client::{Client, ClientBuilder};
-pub use config::{configure, default_authority};
-pub use constraint::{ConstraintTrace, PolicyTrace, StageTrace};
+pub use client::Client;
 pub use context::Context;
 pub use decision::Decision;
-pub use denied::{Denied, PermitOutcome};
-pub use error::{Code, Error, Failure};
-pub use escape::Escaped;
-pub use evaluate::Evaluation;
-pub use execution::Execution;
-pub use guarded::{Guarded, Opened};
-pub use issuer::{Issuer, IssuerId, WithIssuer};
-pub use options::RequestOptions;
-pub use other::OtherFields;
-pub use permit::{Permit, PermitRecord};
-pub use permit_info::{PermitInfo, PermitStatus};
-pub use protect::{Gate, protect};
-pub use rate_limit::RateLimit;
-pub use request::EvaluateRequest;
-pub use require_permit::{ProtectedAction, require_permit};
-pub use revocation::Revocation;
-#[cfg(feature = "ati")]
-pub use scope::HasClaims;
-pub use stop_scope::StopScope;
-pub use token::PermitToken;
-pub use verify::{Verification, VerifyRequest};
-pub use written::WrittenNumbers;
+pub use error::{Denied, Error};
+pub use permit::{Guarded, Permit};
+pub use protect::protect;
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///

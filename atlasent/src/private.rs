@@ -14,14 +14,15 @@ use std::fmt::Display;
 pub use serde::Serialize;
 
 pub use crate::action::DerivedAction;
-pub use crate::config::default_authority;
-pub use crate::protect::Terms;
-pub use crate::run::{
+pub use crate::authority::config::default_authority;
+pub use crate::protect::Conditions;
+pub use crate::protect::run::{
     Fallible, Obtained, Receives, Refusable, Returns, returns, run, run_blocking,
 };
 
 use crate::blocking::wait;
-use crate::{Action, Agent, AnyAction, Authority, RequestOptions, ToAgent};
+use crate::wire::RequestOptions;
+use crate::{Action, Agent, AnyAction, Authority, ToAgent};
 pub use crate::{Context, Error, Permit};
 
 /// The agent argument, borrowed.
@@ -30,32 +31,36 @@ pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
 }
 
 /// The request argument.
-pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> Terms {
-    let mut terms = no_options();
-    terms.set_options(set);
-    terms
+pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> Conditions {
+    let mut conditions = no_options();
+    conditions.set_options(set);
+    conditions
 }
 
 /// No request argument.
-pub fn no_options() -> Terms {
-    Terms::default()
+pub fn no_options() -> Conditions {
+    Conditions::default()
 }
 
 /// The scope and claims arguments.
 #[cfg(feature = "ati")]
-pub fn scope<S: AsRef<str> + ?Sized, C: crate::HasClaims + ?Sized>(
-    mut terms: Terms,
+pub fn scope<S: AsRef<str> + ?Sized, C: crate::scope::HasClaims + ?Sized>(
+    mut conditions: Conditions,
     required: &S,
     claims: &C,
-) -> Terms {
-    terms.require_scope(required.as_ref(), claims.claims());
-    terms
+) -> Conditions {
+    conditions.require_scope(required.as_ref(), claims.claims());
+    conditions
 }
 
 /// The scope and claims arguments, where scopes are not compiled in.
 #[cfg(not(feature = "ati"))]
-pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(terms: Terms, _: &S, _: &C) -> Terms {
-    terms
+pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(
+    conditions: Conditions,
+    _: &S,
+    _: &C,
+) -> Conditions {
+    conditions
 }
 
 /// Nothing is this.
@@ -79,7 +84,7 @@ pub struct Question<P, A> {
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
     action: Result<A, Error>,
-    terms: Terms,
+    conditions: Conditions,
 }
 
 /// The question about an action that the attribute names.
@@ -87,13 +92,13 @@ pub fn literal<P>(
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
     action: Draft,
-    terms: Terms,
+    conditions: Conditions,
 ) -> Question<P, AnyAction> {
     Question {
         agent,
         authority,
         action: action.0,
-        terms,
+        conditions,
     }
 }
 
@@ -101,14 +106,14 @@ pub fn literal<P>(
 pub fn typed<P, A>(
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
-    terms: Terms,
+    conditions: Conditions,
     action: A,
 ) -> Question<P, A> {
     Question {
         agent,
         authority,
         action: Ok(action),
-        terms,
+        conditions,
     }
 }
 
@@ -127,9 +132,9 @@ async fn ask<P: Authority, A: Action>(question: Question<P, A>) -> Result<Permit
         agent,
         authority,
         action,
-        terms,
+        conditions,
     } = question;
-    let gate = crate::protect::obtain(&authority?, Ok(agent?), action?, terms).await?;
+    let gate = crate::protect::obtain(&authority?, Ok(agent?), action?, conditions).await?;
     Ok(gate.permit)
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ati_client::Claims;
 
-use crate::{Denied, Error, EvaluateRequest};
+use crate::wire::EvaluateRequest;
+use crate::{Denied, Error};
 
 /// The code of a refusal for want of a scope.
 const MISSING: &str = "SCOPE_MISSING";

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{Level, Span, event, field};
 
-use crate::escape::escaped;
+use crate::Error;
 use crate::permit::PermitRecord;
-use crate::redact::Redacted;
-use crate::{Error, EvaluateRequest};
+use crate::text::escape::escaped;
+use crate::text::redact::Redacted;
+use crate::wire::EvaluateRequest;
 
 const TARGET: &str = "atlasent";
 

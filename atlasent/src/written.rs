@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::canonical::{Kind, Tape};
-use crate::unique;
+use crate::json::unique;
 
 /// The texts of numbers in a JSON value, which a [`Context`](crate::Context) keeps where its fields
 /// hold another text.
@@ -246,7 +246,8 @@ impl Serialize for Exact<'_> {
 mod tests {
     use serde_json::json;
 
-    use crate::{Context, execution_hash, execution_hash_of_text};
+    use crate::Context;
+    use crate::wire::{execution_hash, execution_hash_of_text};
 
     fn parsed(text: &str) -> Context {
         Context::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))

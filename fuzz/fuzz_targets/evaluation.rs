@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use atlasent::Evaluation;
+use atlasent::wire::Evaluation;
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent_fuzz::{ACTION, permit, read};
 use libfuzzer_sys::fuzz_target;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use atlasent::Verification;
+use atlasent::wire::Verification;
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent_fuzz::{ACTION, AGENT, permit, read};
 use libfuzzer_sys::fuzz_target;

@@ -5,8 +5,10 @@
     reason = "what tests call may panic as tests do"
 )]
 
+use atlasent::Decision;
+use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::Reply;
-use atlasent::{Code, Decision, Evaluation, PermitOutcome, PermitToken, Verification};
+use atlasent::wire::{Evaluation, PermitToken, Verification};
 
 /// The action that the answers are about.
 pub const ACTION: &str = "deploy.production";

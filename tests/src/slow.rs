@@ -1,8 +1,7 @@
 //! An authority that takes its time.
 
-use atlasent::{
-    Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
 
 use crate::cases::TOKEN;
 use crate::yields;

@@ -3,10 +3,9 @@
 use std::mem::size_of_val;
 use std::thread;
 
+use atlasent::protected_action::{ProtectedAction, require_permit};
 use atlasent::testing::MockAuthority;
-use atlasent::{
-    AnyAction, AuthorityExt as _, Error, Permit, ProtectedAction, protect, require_permit,
-};
+use atlasent::{AnyAction, AuthorityExt as _, Error, Permit, protect};
 use futures_executor::block_on;
 
 /// What one level may add to the future below it, in bytes.

@@ -1,6 +1,6 @@
 //! What is asked, over and over: the texts of both requests.
 
-use atlasent::execution_hash_of_text;
+use atlasent::wire::execution_hash_of_text;
 
 pub(super) const POLICIES: &str = include_str!("policies.cedar");
 pub(super) const AMOUNT: i64 = 250;

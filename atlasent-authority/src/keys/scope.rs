@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use atlasent::Escaped;
+use atlasent::text::Escaped;
 use serde::{Deserialize, Serialize};
 
 /// What an API key may be used for.

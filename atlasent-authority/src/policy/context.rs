@@ -1,6 +1,6 @@
 //! The Cedar record for the context of a request, its fields beside the context included.
 
-use atlasent::WrittenNumbers;
+use atlasent::wire::WrittenNumbers;
 use cedar_policy::{Context, RestrictedExpression};
 use serde_json::{Map, Value};
 

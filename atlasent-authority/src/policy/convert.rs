@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use atlasent::WrittenNumbers;
+use atlasent::wire::WrittenNumbers;
 use cedar_policy::{Context, EntityId, EntityUid, RestrictedExpression};
 use serde_json::{Map, Number, Value};
 

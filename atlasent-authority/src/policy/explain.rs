@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::{ConstraintTrace, Decision, EvaluateRequest};
+use atlasent::Decision;
+use atlasent::wire::{ConstraintTrace, EvaluateRequest};
 use cedar_policy::PolicyId;
 
 use super::{Policies, Verdict, code};
@@ -51,7 +52,8 @@ impl Policies {
     /// authority does not answer, is a denial here, with the code `INVALID_FIELD`.
     ///
     /// ```
-    /// use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
+    /// use atlasent::wire::EvaluateRequest;
+    /// use atlasent::{Agent, AnyAction, Decision};
     /// use atlasent_authority::Policies;
     ///
     /// let policies = Policies::parse(r#"

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use atlasent::{ConstraintTrace, PolicyTrace, StageTrace};
+use atlasent::wire::{ConstraintTrace, PolicyTrace, StageTrace};
 use cedar_policy::{
     ActionConstraint, Authorizer, Entities, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
     PrincipalConstraint, Request, ResourceConstraint,

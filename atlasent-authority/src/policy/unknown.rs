@@ -4,7 +4,7 @@
 //! meant. An agent's name can be, since a caller names its agent itself: the refusal only says that
 //! the name is unknown. The operator is told the name that was probably meant.
 
-use atlasent::Escaped;
+use atlasent::text::Escaped;
 use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy};
 
 use super::suggest::nearest;

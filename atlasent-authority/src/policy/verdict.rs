@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::{Decision, Escaped};
+use atlasent::Decision;
+use atlasent::text::Escaped;
 use cedar_policy::{AuthorizationError, PolicyId};
 
 use super::Question;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::{Evaluation, Verification};
+use atlasent::wire::{Evaluation, Verification};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use atlasent::{Decision, Evaluation};
+use atlasent::Decision;
+use atlasent::wire::Evaluation;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use futures_util::future::join_all;

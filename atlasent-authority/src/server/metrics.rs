@@ -6,7 +6,8 @@ use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use atlasent::{Decision, Verification};
+use atlasent::Decision;
+use atlasent::wire::Verification;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;

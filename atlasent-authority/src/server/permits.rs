@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::{PermitInfo, PermitStatus, StopScope};
+use atlasent::wire::{PermitInfo, PermitStatus, StopScope};
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;

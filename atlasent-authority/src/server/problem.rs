@@ -143,7 +143,7 @@ pub(super) fn log_outage(kind: &'static str, operation: &str, cause: Option<&str
 
 #[cfg(test)]
 mod tests {
-    use atlasent::{Code, Failure};
+    use atlasent::error::{Code, Failure};
 
     use super::*;
 

@@ -1,9 +1,9 @@
 //! What callers ask, in every form that the SDKs send.
 
-use atlasent::{
-    Action, Agent, AnyAction, Context, Error, EvaluateRequest, PermitToken, RequestOptions,
-    VerifyRequest, execution_hash_of_text,
+use atlasent::wire::{
+    EvaluateRequest, PermitToken, RequestOptions, VerifyRequest, execution_hash_of_text,
 };
+use atlasent::{Action, Agent, AnyAction, Context, Error};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::StopScope;
+use atlasent::wire::StopScope;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;

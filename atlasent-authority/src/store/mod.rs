@@ -17,7 +17,7 @@ mod redb;
 use std::future::Future;
 use std::sync::Arc;
 
-use atlasent::Escaped;
+use atlasent::text::Escaped;
 use jiff::Timestamp;
 
 pub use batch::{Batch, Cell, CellKey, Draft};

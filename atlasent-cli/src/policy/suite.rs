@@ -7,7 +7,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Context, Decision};
 use atlasent_authority::{check_fields, parse_amount};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};

@@ -7,8 +7,8 @@ mod set;
 pub(crate) use resume::{Resume, run as resume};
 pub(crate) use set::{Stop, run as stop};
 
-use atlasent::StopScope;
 use atlasent::client::StopInfo;
+use atlasent::wire::StopScope;
 use clap::Args;
 
 use crate::exit::Failure;

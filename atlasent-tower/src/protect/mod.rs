@@ -22,7 +22,7 @@ use crate::{ProblemDetails, Respond, Target};
 ///
 /// The authority is asked about what the [`Target`] reads from the request. The permit then travels
 /// in the request's extensions, in a [`PermitSlot`] that it can be taken from once, and its
-/// [`PermitRecord`](atlasent::PermitRecord) in the response's. An execution is told to `tracing` as
+/// [`PermitRecord`](atlasent::permit::PermitRecord) in the response's. An execution is told to `tracing` as
 /// of every protected body: completed, failed (an error, or a 5xx) or cancelled.
 ///
 /// ```

@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use atlasent::{Authority, Execution, PermitRecord};
+use atlasent::Authority;
+use atlasent::permit::{Execution, PermitRecord};
 use http::request::Parts;
 use http::{HeaderName, Request, Response};
 use tower_service::Service;

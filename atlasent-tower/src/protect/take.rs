@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use atlasent::{Action, AnyAction, Authority, Error, IssuerId};
+use atlasent::authority::IssuerId;
+use atlasent::{Action, AnyAction, Authority, Error};
 use http::request::Parts;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
@@ -85,7 +86,7 @@ impl<A: Action> TakePermitLayer<A> {
     /// [`Error::Config`] when the authority has no [issuer](Authority::issuer).
     pub fn granted_by<P: Authority + ?Sized>(self, authority: &P) -> Result<Self, Error> {
         Ok(Self {
-            issuer: Some(atlasent::issuer_of(authority)?),
+            issuer: Some(atlasent::authority::issuer_of(authority)?),
             ..self
         })
     }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use atlasent::{Action, AnyAction, Context, RequestOptions, ToAgent};
+use atlasent::wire::RequestOptions;
+use atlasent::{Action, AnyAction, Context, ToAgent};
 use http::HeaderName;
 use http::request::Parts;
 

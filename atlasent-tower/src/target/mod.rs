@@ -6,7 +6,9 @@ mod builder;
 use std::fmt;
 use std::future::Future;
 
-use atlasent::{Action, Agent, Authority, AuthorityExt, Error, Execution, RequestOptions, ToAgent};
+use atlasent::permit::Execution;
+use atlasent::wire::RequestOptions;
+use atlasent::{Action, Agent, Authority, AuthorityExt, Error, ToAgent};
 use http::request::Parts;
 
 pub use agent::{claims, subject};

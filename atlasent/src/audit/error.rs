@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::escape::Escaped;
+use crate::text::Escaped;
 
 /// Why a bundle could not be checked at all. It is no verdict, and certainly not that the bundle is
 /// good.

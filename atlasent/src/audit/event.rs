@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::payload::Payload;
 use crate::canonical::sha256_hex;
-use crate::object::Object;
+use crate::json::object::Object;
 
 /// One event of an audit chain, with its names on the wire. Unknown fields are tolerated and not kept; `null` in an
 /// optional one is the same as its absence.

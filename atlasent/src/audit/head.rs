@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::event::GENESIS_HASH;
 use super::keys::TrustedKeys;
 use super::signature::decode;
-use crate::object::Object;
+use crate::json::object::Object;
 
 /// Separates what is signed here from everything else that the same key signs.
 const FORMAT: &str = "atlasent.audit-head.v1";

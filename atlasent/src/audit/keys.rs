@@ -7,7 +7,7 @@ use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
 use serde::Deserialize;
 
-use crate::redact::excerpt;
+use crate::text::redact::excerpt;
 
 /// The public keys that are trusted to sign bundles, each with its id, in the order in which they are tried.
 ///

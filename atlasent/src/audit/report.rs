@@ -191,7 +191,7 @@ impl fmt::Display for Finding {
             (Some(index), None) => write!(f, "the event at index {index}")?,
         }
         if let Some(id) = &self.event_id {
-            write!(f, " (`{}`)", crate::redact::excerpt(id))?;
+            write!(f, " (`{}`)", crate::text::redact::excerpt(id))?;
         }
         write!(f, ": {}", self.problem)
     }

@@ -6,15 +6,18 @@ use futures_util::stream::{Stream, StreamExt};
 
 use super::wait;
 use crate::audit::{Event, SignedHead};
+use crate::authority::{Authorization, IssuerId, PermitWithAnswers};
 use crate::client::{
     ApiKeyInfo, AuditExport, Batch, BatchAnswer, EventFilter, EventPage, PermitFilter,
     PermitInspection, PermitPage, SigningKeys, StopInfo, StreamEvent,
 };
-use crate::{
-    Action, Authority, Authorization, Error, EvaluateRequest, Evaluation, Gate, IssuerId, Permit,
-    PermitInfo, PermitRecord, PermitStatus, PermitToken, ProtectedAction, Revocation, StopScope,
-    ToAgent, Verification, VerifyRequest,
+use crate::permit::PermitRecord;
+use crate::protected_action::ProtectedAction;
+use crate::wire::{
+    EvaluateRequest, Evaluation, PermitInfo, PermitStatus, PermitToken, Revocation, StopScope,
+    Verification, VerifyRequest,
 };
+use crate::{Action, Authority, Error, Permit, ToAgent};
 
 /// [`atlasent::Client`](crate::Client) for code that is not async. It works on plain threads and
 /// inside an async runtime, and may be dropped in either.
@@ -29,7 +32,7 @@ use crate::{
 /// ```
 ///
 /// It is an [`Authority`] as well, so `#[protect]` takes it. Settings of its own come from the one
-/// [builder](crate::ClientBuilder):
+/// [builder](crate::client::ClientBuilder):
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,7 +84,11 @@ impl Client {
     /// # Errors
     ///
     /// As there.
-    pub fn gate<A: Action>(&self, agent: impl ToAgent, action: A) -> Result<Gate<A>, Error> {
+    pub fn gate<A: Action>(
+        &self,
+        agent: impl ToAgent,
+        action: A,
+    ) -> Result<PermitWithAnswers<A>, Error> {
         super::gate(&self.0, agent, action)
     }
 
@@ -113,7 +120,7 @@ impl Client {
         super::with_permit(&self.0, agent, action, body)
     }
 
-    /// As [`require_permit`](crate::require_permit), with a body that is not async.
+    /// As [`require_permit`](crate::protected_action::require_permit), with a body that is not async.
     ///
     /// # Errors
     ///

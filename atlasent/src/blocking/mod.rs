@@ -28,14 +28,14 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::run::{returns, run_blocking};
+use crate::protect::run::{returns, run_blocking};
 #[cfg(feature = "client")]
 pub use client::Client;
 
-use crate::{
-    Action, Authority, AuthorityExt, Authorization, Error, EvaluateRequest, Evaluation, Gate,
-    Permit, ProtectedAction, ToAgent,
-};
+use crate::authority::{Authorization, PermitWithAnswers};
+use crate::protected_action::ProtectedAction;
+use crate::wire::{EvaluateRequest, Evaluation};
+use crate::{Action, Authority, AuthorityExt, Error, Permit, ToAgent};
 
 /// [`AuthorityExt::protect`], waited for.
 ///
@@ -66,7 +66,7 @@ pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
     run_blocking(permit.into(), returns(), body)
 }
 
-/// [`require_permit`](crate::require_permit) with a sync body.
+/// [`require_permit`](crate::protected_action::require_permit) with a sync body.
 ///
 /// # Errors
 ///
@@ -88,7 +88,7 @@ pub fn gate<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
     action: A,
-) -> Result<Gate<A>, Error> {
+) -> Result<PermitWithAnswers<A>, Error> {
     wait(authority.gate(agent, action))
 }
 
@@ -119,7 +119,7 @@ pub fn authorize<P: Authority + ?Sized, A: Action>(
     wait(authority.authorize(agent, action))
 }
 
-/// Waits for a future on the thread that it is called on. For an [`Ask`](crate::Ask) with options:
+/// Waits for a future on the thread that it is called on. For an [`Ask`](crate::authority::Ask) with options:
 ///
 /// ```
 /// use atlasent::{AnyAction, AuthorityExt, blocking, testing::MockAuthority};
@@ -201,7 +201,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{AnyAction, PermitToken, Verification, VerifyRequest};
+    use crate::AnyAction;
+    use crate::wire::{PermitToken, Verification, VerifyRequest};
 
     /// Needs a runtime with a timer for each of its answers.
     struct Slow;

@@ -37,7 +37,7 @@ pub(crate) use write::{Form, Order, Spelling};
 /// context.insert("environment", "production")?;
 /// context.insert("approved", &true)?;
 /// assert_eq!(
-///     atlasent::execution_hash("deploy.production", "deploy-bot", &context),
+///     atlasent::wire::execution_hash("deploy.production", "deploy-bot", &context),
 ///     "494db7d7ba0b473840927d1febf48edd770e831178d2bd1ff7a3b80afbeddd7a",
 /// );
 /// # Ok::<(), atlasent::Error>(())
@@ -73,7 +73,7 @@ pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
 /// the key.
 ///
 /// ```
-/// let hash = |context| atlasent::execution_hash_of_text("deploy.production", "deploy-bot", context);
+/// let hash = |context| atlasent::wire::execution_hash_of_text("deploy.production", "deploy-bot", context);
 /// assert_ne!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load": 1e16}"#)?);
 /// assert_eq!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load":1e+16}"#)?);
 /// assert!(hash(r#"{"load": 1, "load": 2}"#).is_err());

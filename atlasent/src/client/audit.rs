@@ -12,9 +12,11 @@ use tokio::time::timeout;
 use super::pages::{self, Paged};
 use super::transport::describe;
 use super::{Client, failure};
+use crate::Error;
 use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, SignedHead, TrustedKeys};
-use crate::object::Object;
-use crate::{Code, Error, Failure, RateLimit};
+use crate::error::{Code, Failure};
+use crate::json::object::Object;
+use crate::wire::RateLimit;
 
 /// Which events are asked for. Without any of these, all.
 ///

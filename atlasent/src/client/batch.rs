@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use super::Client;
 use super::failure::code_of_word;
-use crate::evaluate::ShadowEvaluation;
-use crate::object::{Object, ObjectAndOthers};
-use crate::redact::excerpt;
-use crate::sent_as::SentAs;
-use crate::{Code, Decision, Error, EvaluateRequest, Evaluation, Failure, RateLimit};
+use crate::error::{Code, Failure};
+use crate::json::object::{Object, ObjectAndOthers};
+use crate::text::redact::excerpt;
+use crate::wire::SentAs;
+use crate::wire::evaluate::ShadowEvaluation;
+use crate::wire::{EvaluateRequest, Evaluation, RateLimit};
+use crate::{Decision, Error};
 
 /// The most requests in one batch (contract, part D).
 const MOST: usize = 100;
@@ -19,7 +21,8 @@ const MOST: usize = 100;
 ///
 /// ```
 /// use atlasent::client::Batch;
-/// use atlasent::{Agent, AnyAction, EvaluateRequest};
+/// use atlasent::wire::EvaluateRequest;
+/// use atlasent::{Agent, AnyAction};
 ///
 /// let may = |tool: &'static str| {
 ///     let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new(tool)?)?;

@@ -15,10 +15,11 @@ use super::retry::{LONGEST_BACKOFF, Limits};
 use super::time::Time;
 use super::transport::Transport;
 use super::{Client, DecisionCache, Shared};
-use crate::redact::excerpt;
+use crate::Error;
+use crate::authority::Issuer;
 #[cfg(feature = "testing")]
 use crate::testing::VirtualTime;
-use crate::{Error, Issuer};
+use crate::text::redact::excerpt;
 
 const USER_AGENT: &str = concat!("atlasent-rust/", env!("CARGO_PKG_VERSION"));
 const KEY_VARIABLE: &str = "ATLASENT_API_KEY";
@@ -104,7 +105,7 @@ impl ClientBuilder {
     /// needs more, the default is as long as all attempts and the longest waits between them may
     /// take. A deadline below the default timeout shortens every attempt to itself. A server that
     /// asks for a wait beyond the deadline (`Retry-After`) ends the call at once; the error says
-    /// how long it [asks](crate::Failure::retry_after).
+    /// how long it [asks](crate::error::Failure::retry_after).
     ///
     /// `protect` makes two calls.
     ///

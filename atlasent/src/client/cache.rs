@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
+use crate::Error;
 use crate::canonical::sha256_hex;
-use crate::{Error, EvaluateRequest, Evaluation};
+use crate::wire::{EvaluateRequest, Evaluation};
 
 /// Remembers allows for a while, for [`Client::evaluate`](crate::Client::evaluate) alone.
 ///
@@ -31,7 +32,7 @@ pub struct DecisionCache {
 
 impl DecisionCache {
     /// A cache for at most `entries` allows, each good for `ttl`. Neither may be zero: such a cache
-    /// would keep nothing, and [`build`](crate::ClientBuilder::build) rejects it.
+    /// would keep nothing, and [`build`](crate::client::ClientBuilder::build) rejects it.
     #[must_use]
     pub fn new(ttl: Duration, entries: u64) -> Self {
         Self { ttl, entries }
@@ -95,7 +96,8 @@ impl fmt::Debug for Allows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Agent, AnyAction, Decision, PermitToken};
+    use crate::wire::PermitToken;
+    use crate::{Agent, AnyAction, Decision};
 
     #[test]
     fn an_allow_is_kept_for_its_time() {
@@ -136,7 +138,7 @@ mod tests {
         let with = |key: &str| action.clone().with_field(key, "x").unwrap();
         let request = |agent, action: &AnyAction| EvaluateRequest::new(agent, action).unwrap();
         let option = request(agent("a"), &action)
-            .with_options(crate::RequestOptions::default().environment("production"));
+            .with_options(crate::wire::RequestOptions::default().environment("production"));
         let requests = [
             request(agent("a"), &action),
             request(agent("b"), &action),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::text::redact::excerpt;
 
 /// Where the hosted service is.
 pub(crate) const DEFAULT: &str = "https://api.atlasent.io";

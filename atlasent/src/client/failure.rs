@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::retry::Attempt;
 use super::secrets::Secrets;
-use crate::escape::escaped;
-use crate::{Code, Failure};
+use crate::error::{Code, Failure};
+use crate::text::escape::escaped;
 
 /// How much of an answer a message repeats, in characters (contract, part A, "Errors"). Stricter
 /// than the contract: only of JSON, whose secrets can be found.
@@ -324,7 +324,7 @@ mod tests {
             r#"{"4711":0}"#,
         ] {
             let json = format!(r#"{{"valid":{value}}}"#);
-            let error = serde_json::from_str::<crate::Verification>(&json);
+            let error = serde_json::from_str::<crate::wire::Verification>(&json);
             let failure = of_json(&error.unwrap_err());
             assert_eq!(failure.code(), Code::BadResponse);
             let message = failure.message();

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use crate::RateLimit;
-use crate::expiry::iso_8601;
+use crate::permit::expiry::iso_8601;
+use crate::wire::RateLimit;
 
 /// The longest wait that is reported, 136 years. Adding it to a clock does not overflow.
 const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);

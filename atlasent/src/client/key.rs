@@ -5,7 +5,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::text::redact::excerpt;
 
 const PREFIXES: [&str; 2] = ["ask_live_", "ask_test_"];
 /// How many characters of something that is not a key an error shows (contract, part A).

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::Client;
+use crate::Error;
 use crate::audit::{KeyError, TrustedKeys};
-use crate::object::Object;
-use crate::{Error, RateLimit};
+use crate::json::object::Object;
+use crate::wire::RateLimit;
 
 /// What the server knows of the API key that asks. The key itself is not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

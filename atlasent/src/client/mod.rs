@@ -35,13 +35,9 @@ mod keys;
 mod pages;
 mod permits;
 mod retry;
-mod scalars;
 pub(crate) mod secrets;
-pub(crate) mod sse;
 mod stops;
-mod stream;
-mod stream_event;
-pub(crate) mod stream_reader;
+pub(crate) mod stream;
 mod time;
 mod transport;
 
@@ -57,18 +53,20 @@ pub use cache::DecisionCache;
 pub use keys::{ApiKeyInfo, PublicKey, SigningKeys};
 pub use permits::{PermitFilter, PermitInspection, PermitPage};
 pub use stops::StopInfo;
-pub use stream_event::{StreamDecision, StreamEvent, StreamProgress};
+pub use stream::{StreamDecision, StreamEvent, StreamProgress};
 
 use cache::Allows;
 use transport::Transport;
 
-use crate::evaluate::ShadowEvaluation;
+use crate::authority::{Issuer, IssuerId};
+use crate::permit::PermitRecord;
 use crate::protect::is_public_id;
-use crate::sent_as::SentAs;
-use crate::{
-    Authority, AuthorityExt, Error, EvaluateRequest, Evaluation, Issuer, IssuerId, PermitRecord,
-    PermitStatus, PermitToken, Revocation, Verification, VerifyRequest,
+use crate::wire::SentAs;
+use crate::wire::evaluate::ShadowEvaluation;
+use crate::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Revocation, Verification, VerifyRequest,
 };
+use crate::{Authority, AuthorityExt, Error};
 
 /// A client of the AtlaSent HTTP API.
 ///
@@ -136,7 +134,8 @@ impl Client {
     /// [`Error::Failed`] when there was no usable answer.
     ///
     /// ```no_run
-    /// use atlasent::{Agent, AnyAction, Client, Decision, EvaluateRequest};
+    /// use atlasent::wire::EvaluateRequest;
+    /// use atlasent::{Agent, AnyAction, Client, Decision};
     ///
     /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
     /// let action = AnyAction::new("deploy.production")?;
@@ -170,7 +169,8 @@ impl Client {
     /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
     ///
     /// ```no_run
-    /// use atlasent::{Client, EvaluateRequest};
+    /// use atlasent::wire::EvaluateRequest;
+    /// use atlasent::Client;
     ///
     /// # async fn f(client: Client, request: &EvaluateRequest) -> Result<(), atlasent::Error> {
     /// let evaluation = client.require_allow(request).await?; // a refusal ends here

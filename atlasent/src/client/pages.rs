@@ -5,7 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use futures_util::stream::{self, Stream};
 
 use super::Client;
-use crate::{Code, Error, Failure};
+use crate::Error;
+use crate::error::{Code, Failure};
 
 /// How many pages without an item may follow each other: a filter may leave some empty.
 const EMPTY_PAGES: u32 = 100;

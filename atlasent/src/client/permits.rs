@@ -7,17 +7,19 @@ use serde_json::{Map, Value, json};
 use super::Client;
 use super::pages::{self, Paged};
 use super::transport::{Answer, Call};
-use crate::object::{Object, ObjectAndOthers};
-use crate::redact::excerpt;
-use crate::unique;
-use crate::{Code, Error, Failure, OtherFields, PermitInfo, PermitStatus, RateLimit};
+use crate::Error;
+use crate::error::{Code, Failure};
+use crate::json::object::{Object, ObjectAndOthers};
+use crate::json::unique;
+use crate::text::redact::excerpt;
+use crate::wire::{OtherFields, PermitInfo, PermitStatus, RateLimit};
 
 /// Which permits are asked for. Without any of these, all.
 ///
 /// Each method narrows the list further. A second call of the same method replaces the first.
 ///
 /// ```
-/// use atlasent::PermitStatus;
+/// use atlasent::wire::PermitStatus;
 /// use atlasent::client::PermitFilter;
 ///
 /// let filter = PermitFilter::default()
@@ -146,7 +148,8 @@ impl Client {
     /// answer: one with [status](Failure::status) 404 when the server does not know the permit.
     ///
     /// ```no_run
-    /// use atlasent::{Client, PermitStatus};
+    /// use atlasent::wire::PermitStatus;
+    /// use atlasent::Client;
     ///
     /// # async fn f(client: Client, id: &str) -> Result<(), atlasent::Error> {
     /// let permit = client.get_permit(id).await?;

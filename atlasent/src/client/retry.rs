@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Failure;
+use crate::error::Failure;
 
 /// However often a call has failed, the next attempt is no further away than this, unless the
 /// server asks for more.
@@ -129,7 +129,7 @@ impl<'a> Schedule<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Code;
+    use crate::error::Code;
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)

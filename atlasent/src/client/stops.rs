@@ -5,10 +5,12 @@ use serde_json::json;
 
 use super::Client;
 use super::transport::Answer;
-use crate::object::{Object, ObjectAndOthers};
-use crate::redact::excerpt;
-use crate::stop_scope::WireScope;
-use crate::{Code, Error, Failure, OtherFields, StopScope};
+use crate::Error;
+use crate::error::{Code, Failure};
+use crate::json::object::{Object, ObjectAndOthers};
+use crate::text::redact::excerpt;
+use crate::wire::stop_scope::WireScope;
+use crate::wire::{OtherFields, StopScope};
 
 /// A stop, as the server has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +81,8 @@ impl Client {
     /// [`stops`](Self::stops) tells.
     ///
     /// ```no_run
-    /// use atlasent::{Client, StopScope};
+    /// use atlasent::wire::StopScope;
+    /// use atlasent::Client;
     ///
     /// # async fn f(client: Client) -> Result<(), atlasent::Error> {
     /// let scope = StopScope::agent("deploy-bot")?;

@@ -22,8 +22,10 @@ use super::key::ApiKey;
 use super::retry::{Attempt, Limits, Schedule};
 use super::secrets::Secrets;
 use super::time::Time;
+use crate::Error;
 use crate::canonical::PythonFloats;
-use crate::{Code, Error, Failure, PermitToken, RateLimit};
+use crate::error::{Code, Failure};
+use crate::wire::{PermitToken, RateLimit};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-atlasent-protocol-version");

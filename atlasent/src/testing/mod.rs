@@ -14,11 +14,13 @@ use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::{
-    Action, Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, Issuer,
-    IssuerId, Permit, PermitRecord, PermitStatus, PermitToken, Verification, VerifyRequest,
-    blocking,
+use crate::authority::{Issuer, IssuerId};
+use crate::error::{Code, Failure};
+use crate::permit::PermitRecord;
+use crate::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Verification, VerifyRequest,
 };
+use crate::{Action, Authority, Decision, Error, Permit, blocking};
 
 #[cfg(feature = "client")]
 pub use time::VirtualTime;

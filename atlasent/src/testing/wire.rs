@@ -8,9 +8,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use crate::client::StreamEvent;
 use crate::client::headers;
 use crate::client::secrets::Secrets;
-use crate::client::sse::Decoder;
-use crate::client::stream_reader::StreamReader;
-use crate::{Failure, RateLimit};
+use crate::client::stream::reader::StreamReader;
+use crate::client::stream::sse::Decoder;
+use crate::error::Failure;
+use crate::wire::RateLimit;
 
 /// The names and data of the server-sent events in a body that arrives in pieces, and whether they
 /// end because one exceeds `limit`.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use atlasent::{Action, Permit, PermitRecord};
+use atlasent::permit::PermitRecord;
+use atlasent::{Action, Permit};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use atlasent::{Agent, Authority, AuthorityExt, PermitToken, VerifyRequest};
+use atlasent::wire::{PermitToken, VerifyRequest};
+use atlasent::{Agent, Authority, AuthorityExt};
 use atlasent_authority::{EventFilter, LocalAuthority, Policies};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -131,7 +132,7 @@ fn each_decision_is_on_record_with_what_it_rests_on() {
 #[test]
 fn the_options_of_a_request_are_on_record() {
     let mut story = Story::begin(false);
-    let options = atlasent::RequestOptions::default()
+    let options = atlasent::wire::RequestOptions::default()
         .environment("production")
         .request_id("r-17");
     let evaluation = story.evaluate(&request("bot", "deploy", None).with_options(options));
@@ -146,7 +147,7 @@ fn the_options_of_a_request_are_on_record() {
     assert!(event.payload.get("permit_hash").is_none());
     assert!(event.payload.get("expires_at").is_none());
 
-    let options = atlasent::RequestOptions::default().require_approval(true);
+    let options = atlasent::wire::RequestOptions::default().require_approval(true);
     story.evaluate(&request("bot", "deploy", None).with_options(options));
     let says = json!({ "code": "APPROVAL_REQUIRED", "decision": "hold" });
     newest(&story, 4, "evaluate.hold", says);
@@ -295,7 +296,7 @@ fn the_time_on_record_is_the_clock_s_and_a_permit_lives_as_long_as_it_says() {
     );
     let action = atlasent::AnyAction::new("deploy").unwrap();
     let agent = Agent::new("bot").unwrap();
-    let asked = atlasent::EvaluateRequest::new(agent, &action).unwrap();
+    let asked = atlasent::wire::EvaluateRequest::new(agent, &action).unwrap();
     let evaluation = answer(authority.evaluate(&asked));
     assert_eq!(
         evaluation.timestamp.as_deref(),

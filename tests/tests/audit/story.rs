@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use atlasent::audit::{Event, Trail};
-use atlasent::{
-    Agent, AnyAction, Authority, Error, EvaluateRequest, Evaluation, PermitToken, Revocation,
-    Verification, VerifyRequest,
+use atlasent::wire::{
+    EvaluateRequest, Evaluation, PermitToken, Revocation, Verification, VerifyRequest,
 };
+use atlasent::{Agent, AnyAction, Authority, Error};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, drive};
 use jiff::Timestamp;

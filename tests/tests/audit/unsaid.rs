@@ -1,7 +1,8 @@
 //! What no event holds: tokens, values of contexts, and kinds of JSON that encoders write
 //! differently.
 
-use atlasent::{Agent, AnyAction, Context, EvaluateRequest, VerifyRequest};
+use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::{Agent, AnyAction, Context};
 use atlasent_authority::{LocalAuthority, Policies};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

@@ -1,10 +1,10 @@
 //! What the client makes of answers: each call's result, and what is no answer.
 
 use atlasent::client::EventFilter;
+use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::VirtualTime;
-use atlasent::{
-    AnyAction, AuthorityExt, Client, Code, Decision, Error, PermitOutcome, VerifyRequest,
-};
+use atlasent::wire::VerifyRequest;
+use atlasent::{AnyAction, AuthorityExt, Client, Decision, Error};
 use atlasent_tests::server::{Reply, Request, Server};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use atlasent::client::EventFilter;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Client, Decision, Error, PermitToken, VerifyRequest};
+use atlasent::wire::{PermitToken, VerifyRequest};
+use atlasent::{AnyAction, AuthorityExt, Client, Decision, Error};
 use atlasent_tests::Ran;
 use atlasent_tests::server::{At, Fault, Reply, Request, Server, unscripted};
 use futures_util::TryStreamExt;

@@ -2,10 +2,10 @@
 //! refused.
 
 use atlasent::client::{Batch, BatchAnswer};
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{
-    Agent, AnyAction, Code, Decision, Error, EvaluateRequest, RequestOptions, blocking,
-};
+use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::{Agent, AnyAction, Decision, Error, blocking};
 use atlasent_tests::server::{Reply, Request, Server};
 use serde_json::{Value, json};
 

@@ -5,9 +5,8 @@ use std::thread;
 
 use atlasent::client::EventFilter;
 use atlasent::testing::VirtualTime;
-use atlasent::{
-    AnyAction, AuthorityExt, Client, Error, PermitToken, VerifyRequest, blocking, protect,
-};
+use atlasent::wire::{PermitToken, VerifyRequest};
+use atlasent::{AnyAction, AuthorityExt, Client, Error, blocking, protect};
 use atlasent_tests::Ran;
 use atlasent_tests::server::{Reply, Request, Server};
 use tokio::runtime::{Builder, Runtime};
@@ -300,7 +299,7 @@ fn it_waits_between_attempts_as_the_async_one_does() {
 fn it_is_an_authority_behind_any_pointer() {
     let server = genuine::server();
     let client = blocking::Client::from(client(server.url()).build().unwrap());
-    let pointer: Arc<dyn atlasent::DynAuthority> = Arc::new(client);
+    let pointer: Arc<dyn atlasent::authority::DynAuthority> = Arc::new(client);
     drop(blocking::protect(&pointer, AGENT, action()).unwrap());
     drop(single().block_on(pointer.protect(AGENT, action())).unwrap());
 }

@@ -1,8 +1,9 @@
 //! Connections: used again, made anew when they have ended, over HTTP/2 where the server offers it,
 //! and never to somebody who cannot say who he is.
 
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Client, Code, blocking};
+use atlasent::{AnyAction, AuthorityExt, Client, blocking};
 use atlasent_tests::http::plain;
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use reqwest::redirect::Policy;

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atlasent::client::EventFilter;
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Code, blocking};
+use atlasent::{AnyAction, AuthorityExt, blocking};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Code, Error, PermitToken};
+use atlasent::wire::PermitToken;
+use atlasent::{AnyAction, AuthorityExt, Error};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server, in_order};
 use serde_json::json;
 

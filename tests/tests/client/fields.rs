@@ -1,10 +1,9 @@
 //! The fields of each request: there exactly when they are set, as the contract names them (part A).
 
 use atlasent::client::{DecisionCache, EventFilter};
-use atlasent::{
-    Agent, AnyAction, AuthorityExt, Client, EvaluateRequest, ProtectedAction, RequestOptions,
-    VerifyRequest, execution_hash, protect, require_permit,
-};
+use atlasent::protected_action::{ProtectedAction, require_permit};
+use atlasent::wire::{EvaluateRequest, RequestOptions, VerifyRequest, execution_hash};
+use atlasent::{Agent, AnyAction, AuthorityExt, Client, protect};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 

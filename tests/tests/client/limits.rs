@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use atlasent::client::EventFilter;
-use atlasent::{AnyAction, AuthorityExt, Code, RateLimit, VerifyRequest};
+use atlasent::error::Code;
+use atlasent::wire::{RateLimit, VerifyRequest};
+use atlasent::{AnyAction, AuthorityExt};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use serde_json::json;
 

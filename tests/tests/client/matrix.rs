@@ -6,8 +6,9 @@ use std::env;
 use std::sync::Mutex;
 use std::thread;
 
+use atlasent::protected_action::{ProtectedAction, require_permit};
 use atlasent::testing::VirtualTime;
-use atlasent::{Client, Error, ProtectedAction, blocking, require_permit};
+use atlasent::{Client, Error, blocking};
 use atlasent_tests::Ran;
 use atlasent_tests::server::Reply;
 use futures_util::StreamExt;

@@ -1,7 +1,8 @@
 //! The audit trail: its pages, all of them in turn, and exports.
 
 use atlasent::client::EventFilter;
-use atlasent::{Client, Code, blocking};
+use atlasent::error::Code;
+use atlasent::{Client, blocking};
 use atlasent_tests::server::{Reply, Request, Server};
 use futures_util::{StreamExt, TryStreamExt};
 

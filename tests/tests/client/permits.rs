@@ -2,8 +2,10 @@
 //! a good permit.
 
 use atlasent::client::PermitFilter;
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{Client, Code, Error, PermitStatus, blocking};
+use atlasent::wire::PermitStatus;
+use atlasent::{Client, Error, blocking};
 use atlasent_tests::server::{Reply, Request, Server};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};

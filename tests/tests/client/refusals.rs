@@ -1,10 +1,9 @@
 //! A refusal as an error, by which request it can be found, and what an answer may not say twice.
 
 use atlasent::client::DecisionCache;
-use atlasent::{
-    AnyAction, AuthorityExt, Code, Context, Decision, Error, RequestOptions, blocking,
-    execution_hash_of_text, protect,
-};
+use atlasent::error::Code;
+use atlasent::wire::{RequestOptions, execution_hash_of_text};
+use atlasent::{AnyAction, AuthorityExt, Context, Decision, Error, blocking, protect};
 use atlasent_tests::server::Reply;
 use serde_json::{Value, json};
 
@@ -257,7 +256,7 @@ async fn what_holds_a_key_twice_is_not_asked_about() {
             .unwrap()
             .with_field("t", &[transfer()])
             .unwrap_err(),
-        atlasent::ProtectedAction::new(ACTION, AGENT, "r", "e")
+        atlasent::protected_action::ProtectedAction::new(ACTION, AGENT, "r", "e")
             .unwrap()
             .with_field("t", &transfer())
             .unwrap_err(),

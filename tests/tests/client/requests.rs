@@ -5,9 +5,8 @@ use std::collections::HashSet;
 
 use atlasent::client::{DecisionCache, EventFilter};
 use atlasent::testing::VirtualTime;
-use atlasent::{
-    Agent, AnyAction, AuthorityExt, Client, EvaluateRequest, RequestOptions, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, RequestOptions, VerifyRequest};
+use atlasent::{Agent, AnyAction, AuthorityExt, Client};
 use atlasent_tests::server::{Reply, Request, Server};
 use futures_util::TryStreamExt;
 use serde_json::json;

@@ -4,8 +4,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use atlasent::client::EventFilter;
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Client, Code, PermitToken, VerifyRequest};
+use atlasent::wire::{PermitToken, VerifyRequest};
+use atlasent::{AnyAction, AuthorityExt, Client};
 use atlasent_tests::http::plain;
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use futures_util::TryStreamExt;
@@ -245,7 +247,7 @@ async fn an_answer_that_cannot_be_read_is_not_tried_again() {
 
 /// A client of a server that always fails, and the waits between its attempts.
 async fn waits(
-    set: impl FnOnce(atlasent::ClientBuilder) -> atlasent::ClientBuilder,
+    set: impl FnOnce(atlasent::client::ClientBuilder) -> atlasent::client::ClientBuilder,
     reply: Reply,
 ) -> (Vec<Duration>, usize) {
     let server = Server::start(move |_: &Request| reply.clone());

@@ -6,8 +6,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Client, Code, Error, PermitToken, RequestOptions};
+use atlasent::wire::{PermitToken, RequestOptions};
+use atlasent::{AnyAction, AuthorityExt, Client, Error};
 use atlasent_tests::capture;
 use atlasent_tests::http::plain;
 use atlasent_tests::server::{Reply, Request, Server};

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use atlasent::client::ClientBuilder;
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{AnyAction, AuthorityExt, Client, ClientBuilder, Code, Error, blocking};
+use atlasent::{AnyAction, AuthorityExt, Client, Error, blocking};
 use atlasent_tests::http::plain;
 use atlasent_tests::server::{Reply, Request, Server};
 use reqwest::Proxy;

@@ -1,8 +1,9 @@
 //! Evaluations that are streamed: however the bytes are cut, and wherever they end.
 
 use atlasent::client::StreamEvent;
+use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
-use atlasent::{Code, Decision, Error, blocking};
+use atlasent::{Decision, Error, blocking};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server};
 use futures_util::StreamExt;
 use serde_json::json;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use atlasent::client::ClientBuilder;
+use atlasent::error::Failure;
 use atlasent::testing::VirtualTime;
-use atlasent::{
-    Agent, AnyAction, Client, ClientBuilder, Error, EvaluateRequest, Failure, PermitToken,
-};
+use atlasent::wire::{EvaluateRequest, PermitToken};
+use atlasent::{Agent, AnyAction, Client, Error};
 use atlasent_tests::http::plain;
 use atlasent_tests::server::{Reply, Request, Server, in_order};
 use serde_json::Value;

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use atlasent::{
-    Authority, AuthorityExt, Error, PermitOutcome, PermitToken, Verification, VerifyRequest,
-    blocking,
-};
+use atlasent::error::PermitOutcome;
+use atlasent::wire::{PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, AuthorityExt, Error, blocking};
 use atlasent_authority::LocalAuthority;
 use atlasent_tests::{Ran, yields};
 

@@ -1,8 +1,7 @@
 //! What the operator is told of a policy that could not be evaluated.
 
-use atlasent::{
-    Agent, AnyAction, Authority, AuthorityExt, EvaluateRequest, RequestOptions, blocking,
-};
+use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::{Agent, AnyAction, Authority, AuthorityExt, blocking};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::capture;
 

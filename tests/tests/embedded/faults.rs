@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atlasent::{Authority, AuthorityExt, Code, Error, PermitOutcome, VerifyRequest};
+use atlasent::error::{Code, PermitOutcome};
+use atlasent::wire::VerifyRequest;
+use atlasent::{Authority, AuthorityExt, Error};
 use atlasent_authority::{
     CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
     Policies, SealedEvent, Store, StoreError, StoreStatus,

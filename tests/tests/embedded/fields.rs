@@ -1,7 +1,8 @@
 //! The fields of a request beside its context: the policies see them, and the permit is bound to
 //! the request as it was sent.
 
-use atlasent::{Agent, AnyAction, Authority, Decision, Error, EvaluateRequest, RequestOptions};
+use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::{Agent, AnyAction, Authority, Decision, Error};
 use atlasent_authority::{EventFilter, LocalAuthority, Policies};
 
 const POLICIES: &str = r#"
@@ -26,7 +27,7 @@ async fn the_permit_is_bound_to_the_request_as_it_was_sent() {
         let asked = request(context, fields());
         let evaluation = authority.evaluate(&asked).await.unwrap();
         assert_eq!(evaluation.decision, Decision::Allow);
-        let mut question = atlasent::VerifyRequest::new(evaluation.permit_token.unwrap());
+        let mut question = atlasent::wire::VerifyRequest::new(evaluation.permit_token.unwrap());
         question.execution_hash = Some(asked.execution_hash());
         let verification = authority.verify(&question).await.unwrap();
         assert!(verification.valid, "{verification:?}");

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use atlasent::{
-    Agent, Authority, AuthorityExt, Code, Decision, Error, EvaluateRequest, PermitOutcome,
-    PermitToken, VerifyRequest,
-};
+use atlasent::error::{Code, PermitOutcome};
+use atlasent::wire::{EvaluateRequest, PermitToken, VerifyRequest};
+use atlasent::{Agent, Authority, AuthorityExt, Decision, Error};
 use atlasent_authority::{LocalAuthority, MemoryStore};
 use atlasent_tests::{Driven, Ran, drive};
 

@@ -1,6 +1,7 @@
 //! Every example of `docs/policies.md` is what it says.
 
-use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest, RequestOptions};
+use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::{Agent, AnyAction, Context, Decision};
 use atlasent_authority::Policies;
 use serde::Deserialize;
 use serde_json::value::RawValue;

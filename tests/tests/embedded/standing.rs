@@ -1,6 +1,7 @@
 //! A decision that is not true any more when it is used opens no body.
 
-use atlasent::{AuthorityExt, Error, StopScope};
+use atlasent::wire::StopScope;
+use atlasent::{AuthorityExt, Error};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use futures_executor::block_on;
@@ -75,13 +76,13 @@ const BESIDE: [Between; 4] = [
 fn meddled(
     between: Between,
 ) -> Meddled<
-    impl Fn(&mut atlasent::EvaluateRequest) + Send + Sync,
-    impl Fn(&LocalAuthority, &mut atlasent::VerifyRequest) + Send + Sync,
+    impl Fn(&mut atlasent::wire::EvaluateRequest) + Send + Sync,
+    impl Fn(&LocalAuthority, &mut atlasent::wire::VerifyRequest) + Send + Sync,
 > {
     Meddled {
         authority: LocalAuthority::in_memory(permit_all()).unwrap(),
-        evaluate: |_: &mut atlasent::EvaluateRequest| {},
-        verify: move |authority: &LocalAuthority, _: &mut atlasent::VerifyRequest| {
+        evaluate: |_: &mut atlasent::wire::EvaluateRequest| {},
+        verify: move |authority: &LocalAuthority, _: &mut atlasent::wire::VerifyRequest| {
             between(authority);
         },
     }

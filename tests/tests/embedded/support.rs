@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use atlasent::{
-    Agent, AnyAction, Authority, Error, EvaluateRequest, Evaluation, Verification, VerifyRequest,
-    protect,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
+use atlasent::{Agent, AnyAction, Authority, Error, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, Ran, drive};
 use jiff::Timestamp;

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use atlasent::authority::{DynAuthority, IssuerId, WithIssuer};
 use atlasent::blocking::wait;
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{
-    Action, Authority, AuthorityExt, DynAuthority, Error, EvaluateRequest, Evaluation, Guarded,
-    IssuerId, Permit, PermitToken, Verification, VerifyRequest, WithIssuer,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Action, Authority, AuthorityExt, Error, Guarded, Permit};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, AGENT};

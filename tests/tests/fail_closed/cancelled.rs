@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use atlasent::{Authority, AuthorityExt, DynAuthority, Error, protect};
+use atlasent::authority::DynAuthority;
+use atlasent::{Authority, AuthorityExt, Error, protect};
 use atlasent_tests::cases::AGENT;
 use atlasent_tests::{Driven, Kind, Ran, Seen, Slow, capture, drive, yields};
 

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
+use atlasent::error::PermitOutcome;
 use atlasent::testing::{MockAuthority, Reply};
+use atlasent::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Verification, VerifyRequest,
+};
 use atlasent::{
-    Action, AnyAction, Authority, AuthorityExt, Context, Error, EvaluateRequest, Evaluation,
-    Guarded, Permit, PermitOutcome, PermitStatus, PermitToken, Verification, VerifyRequest,
-    protect,
+    Action, AnyAction, Authority, AuthorityExt, Context, Error, Guarded, Permit, protect,
 };
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
@@ -130,7 +132,7 @@ fn a_recheck_by_any_other_answer_or_authority_is_refused() {
         let result = block_on(permit.recheck(&mock));
         assert_eq!(result.is_ok(), stands, "{status:?}: {result:?}");
     }
-    let failing = good(Reply::Fail(atlasent::Code::Timeout));
+    let failing = good(Reply::Fail(atlasent::error::Code::Timeout));
     let permit = block_on(failing.protect(AGENT, Deploy)).unwrap();
     assert!(block_on(permit.recheck(&failing)).is_err());
     let another = MockAuthority::new().allow(ACTION);
@@ -150,7 +152,7 @@ fn an_authority_that_cannot_look_a_permit_up_refuses() {
             self.0.verify(request).await
         }
 
-        fn issuer(&self) -> Option<atlasent::IssuerId> {
+        fn issuer(&self) -> Option<atlasent::authority::IssuerId> {
             self.0.issuer()
         }
     }

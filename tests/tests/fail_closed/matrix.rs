@@ -3,11 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use atlasent::authority::DynAuthority;
 use atlasent::testing::{Call, MockAuthority, Reply};
-use atlasent::{
-    AnyAction, Authority, AuthorityExt, DynAuthority, Error, Evaluation, Guarded, Verification,
-    protect,
-};
+use atlasent::wire::{Evaluation, Verification};
+use atlasent::{AnyAction, Authority, AuthorityExt, Error, Guarded, protect};
 use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 

@@ -3,9 +3,8 @@
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use atlasent::{
-    Action, AnyAction, Authority, AuthorityExt, Authorization, Error, Permit, blocking, protect,
-};
+use atlasent::authority::Authorization;
+use atlasent::{Action, AnyAction, Authority, AuthorityExt, Error, Permit, blocking, protect};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, AGENT};
 

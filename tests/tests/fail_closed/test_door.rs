@@ -1,7 +1,8 @@
 //! What the features of a build add opens nothing: this package enables all of them.
 
+use atlasent::authority::WithIssuer;
 use atlasent::testing::{self, MockAuthority};
-use atlasent::{Action, AuthorityExt, Error, Guarded, Permit, WithIssuer, blocking, protect};
+use atlasent::{Action, AuthorityExt, Error, Guarded, Permit, blocking, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, AGENT};

@@ -6,10 +6,10 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use atlasent::{
-    Authority, Code, DynAuthority, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Verification, VerifyRequest,
-};
+use atlasent::authority::DynAuthority;
+use atlasent::error::{Code, Failure};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::TOKEN;
 

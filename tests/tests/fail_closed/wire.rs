@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
+use atlasent::authority::{Issuer, IssuerId};
+use atlasent::error::{Code, Failure};
 use atlasent::testing::MockAuthority;
-use atlasent::{
-    Authority, AuthorityExt, Code, Error, EvaluateRequest, Evaluation, Failure, Issuer, IssuerId,
-    Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
+use atlasent::{Authority, AuthorityExt, Error};
 use atlasent_tests::cases::{ACTION, AGENT, TOKEN};
 use atlasent_tests::{Driven, Ran, drive};
 use proptest::prelude::*;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::server::{AuditLog, Retention};
 use atlasent_authority::{LocalAuthority, RedbStore, Store};
 use atlasent_tests::{capture, quiet_panics};

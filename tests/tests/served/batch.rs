@@ -1,7 +1,8 @@
 //! Many questions in one request, each decided and audited by itself.
 
 use atlasent::client::Batch;
-use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Decision};
 use serde_json::{Value, json};
 
 use crate::support::{AGENT, Served, asks, deploy, with};

@@ -1,10 +1,9 @@
 //! Our own client against our own server, from a question to the export that has it on record.
 
 use atlasent::client::EventFilter;
-use atlasent::{
-    Agent, AnyAction, AuthorityExt, Code, Decision, Error, EvaluateRequest, PermitOutcome,
-    RequestOptions, VerifyRequest,
-};
+use atlasent::error::{Code, PermitOutcome};
+use atlasent::wire::{EvaluateRequest, RequestOptions, VerifyRequest};
+use atlasent::{Agent, AnyAction, AuthorityExt, Decision, Error};
 use atlasent_authority::{LocalAuthority, RateCounter, Store};
 use atlasent_tests::Ran;
 use atlasent_tests::http::plain;

@@ -2,7 +2,8 @@
 //! all is well again.
 
 use atlasent::audit::BundleVerifier;
-use atlasent::{AnyAction, AuthorityExt, Code, Error};
+use atlasent::error::Code;
+use atlasent::{AnyAction, AuthorityExt, Error};
 use atlasent_tests::{Ran, quiet_panics};
 use reqwest::Method;
 use serde_json::json;

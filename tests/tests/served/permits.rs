@@ -1,7 +1,8 @@
 //! Permits by their public ids, over HTTP: data that opens nothing.
 
+use atlasent::Error;
 use atlasent::client::PermitFilter;
-use atlasent::{Error, PermitStatus};
+use atlasent::wire::PermitStatus;
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Scope};
 use futures_util::TryStreamExt;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use atlasent::audit::{BundleVerifier, TrustedKeys};
-use atlasent::{Agent, AnyAction, Authority, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::server::{KeyBook, Retention, Server};
 use atlasent_authority::{KeyRing, LocalAuthority, RedbStore};
 use jiff::{SignedDuration, Timestamp};

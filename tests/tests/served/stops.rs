@@ -1,6 +1,7 @@
 //! Stops over HTTP: what they cover is denied from the answer on, permits that are out included.
 
-use atlasent::{Error, StopScope};
+use atlasent::Error;
+use atlasent::wire::StopScope;
 use atlasent_authority::server::{KeyBook, Server};
 use atlasent_authority::{KeyRing, Scope};
 use reqwest::Method;

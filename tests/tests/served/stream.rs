@@ -1,7 +1,8 @@
 //! `POST /v1-evaluate-stream`: the decision as server-sent events.
 
 use atlasent::client::StreamEvent;
-use atlasent::{Agent, AnyAction, Decision, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Decision};
 use atlasent_authority::{LocalAuthority, Policies};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use atlasent::{Client, ClientBuilder};
+use atlasent::Client;
+use atlasent::client::ClientBuilder;
 use atlasent_authority::server::{KeyBook, ServeError, Server, Settings};
 use atlasent_authority::{
     ApiKey, KeyRing, LocalAuthority, Policies, RateCounter, RedbStore, Store,

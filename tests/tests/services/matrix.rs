@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atlasent::Code;
+use atlasent::error::Code;
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::{ACTION, Refusal, Says, evaluations, verifications};
 use atlasent_tests::{Ran, quiet_panics};

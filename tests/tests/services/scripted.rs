@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use atlasent::error::{Code, Failure};
 use atlasent::testing::{Call, MockAuthority};
-use atlasent::{
-    Authority, Code, Error, EvaluateRequest, Evaluation, Failure, Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use ati_client::{Claims, RateSpec, Unit};
+use atlasent::Decision;
+use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{Code, Decision, Evaluation, PermitOutcome, Verification};
+use atlasent::wire::{Evaluation, Verification};
 use atlasent_tests::cases::{ACTION, AGENT};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::json;

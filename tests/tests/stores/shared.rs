@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::{Authority, PermitOutcome};
+use atlasent::Authority;
+use atlasent::error::PermitOutcome;
 use atlasent_authority::{Draft, EventFilter, LocalAuthority, PostgresStore, RateCounter, Store};
 
 use crate::media::{Medium, Postgres};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use atlasent::audit::Trail;
-use atlasent::{
-    Agent, AnyAction, Authority, EvaluateRequest, PermitOutcome, PermitToken, VerifyRequest,
-};
+use atlasent::error::PermitOutcome;
+use atlasent::wire::{EvaluateRequest, PermitToken, VerifyRequest};
+use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::{
     CellKey, Draft, EventFilter, Grant, LocalAuthority, NewEvent, PermitEntry, PermitKey,
     PermitState, Policies, SealedEvent, Store, StoreError,

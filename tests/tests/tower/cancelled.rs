@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use atlasent::{
-    Authority, Error, EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
 use atlasent_tests::cases::TOKEN;
 use atlasent_tests::{Driven, Kind, Seen, Slow, capture, drive, quiet_panics, yields};
 use http::{Response, StatusCode};

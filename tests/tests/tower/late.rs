@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{Evaluation, PermitToken, Verification};
+use atlasent::wire::{Evaluation, PermitToken, Verification};
 use atlasent_axum::TakePermit;
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, TOKEN};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use atlasent::error::Code;
+use atlasent::permit::PermitRecord;
 use atlasent::testing::{Call, MockAuthority};
-use atlasent::{Code, Evaluation, PermitRecord, Verification};
+use atlasent::wire::{Evaluation, Verification};
 use atlasent_tests::cases::{ACTION, AGENT, Case, Says, both, evaluations, verifications};
 use atlasent_tests::{Driven, drive, quiet_panics};
 

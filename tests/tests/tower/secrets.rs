@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ati_client::{RateLimiter, RateStore, RateWindow};
-use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Verification, VerifyRequest,
-};
+use atlasent::error::{Code, Failure};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Decision, Error};
 use atlasent_tests::capture;
 use atlasent_tests::cases::{ACTION, AGENT, TOKEN};
 use atlasent_tower::{AtiLayer, ProtectLayer, Refusal, RequestTarget};

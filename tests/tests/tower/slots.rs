@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use atlasent::permit::PermitRecord;
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{Action, AnyAction, Evaluation, Permit, PermitRecord, PermitToken, Verification};
+use atlasent::wire::{Evaluation, PermitToken, Verification};
+use atlasent::{Action, AnyAction, Permit};
 use atlasent_tests::cases::{ACTION, AGENT, TOKEN};
 use atlasent_tower::{PermitSlot, ProtectLayer, RequestTarget};
 use http::{HeaderValue, Request, Response, StatusCode};

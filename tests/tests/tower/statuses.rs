@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atlasent::error::{Code, Failure};
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Decision, Error};
 use atlasent_tests::cases::{ACTION, TOKEN};
 use http::header::RETRY_AFTER;
 use serde_json::json;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ati_client::{RateLimiter, RateSpec, RateStore, RateWindow, Unit};
-use atlasent::{Action, AnyAction, Authority, DynAuthority, Execution, Permit};
+use atlasent::authority::DynAuthority;
+use atlasent::permit::Execution;
+use atlasent::{Action, AnyAction, Authority, Permit};
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tests::yields;
 use atlasent_tower::{

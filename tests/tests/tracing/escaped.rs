@@ -5,11 +5,11 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atlasent::audit::{Trail, TrustedKeys};
+use atlasent::error::{Code, Failure};
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{
-    AnyAction, AuthorityExt, Code, Decision, Error, Escaped, Evaluation, Failure, Permit,
-    PermitToken, Verification,
-};
+use atlasent::text::Escaped;
+use atlasent::wire::{Evaluation, PermitToken, Verification};
+use atlasent::{AnyAction, AuthorityExt, Decision, Error, Permit};
 use atlasent_authority::{Scope, StoreError};
 use atlasent_tests::{Driven, capture, drive};
 use atlasent_tower::{Refusal, Unauthenticated};

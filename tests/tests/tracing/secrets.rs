@@ -5,11 +5,15 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use atlasent::audit::Event;
+use atlasent::error::{Code, Failure, PermitOutcome};
+use atlasent::protected_action::ProtectedAction;
 use atlasent::testing::{MockAuthority, Reply};
+use atlasent::wire::{
+    ConstraintTrace, EvaluateRequest, Evaluation, PermitToken, PolicyTrace, RequestOptions,
+    Revocation, StageTrace, Verification, VerifyRequest,
+};
 use atlasent::{
-    Action, Agent, Authority, AuthorityExt, Client, Code, ConstraintTrace, Decision, Error,
-    EvaluateRequest, Evaluation, Failure, Guarded, Permit, PermitOutcome, PermitToken, PolicyTrace,
-    ProtectedAction, RequestOptions, Revocation, StageTrace, Verification, VerifyRequest, blocking,
+    Action, Agent, Authority, AuthorityExt, Client, Decision, Error, Guarded, Permit, blocking,
 };
 use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_tests::{Driven, capture, drive, quiet_panics};

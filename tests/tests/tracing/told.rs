@@ -1,9 +1,9 @@
 //! What is told of each call: one span, one outcome, and one closing event when a body was started.
 
+use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{
-    AuthorityExt, Code, Decision, Evaluation, PermitOutcome, PermitToken, Verification,
-};
+use atlasent::wire::{Evaluation, PermitToken, Verification};
+use atlasent::{AuthorityExt, Decision};
 use atlasent_tests::{Driven, Kind, Seen, capture, drive, quiet_panics};
 use tracing::Level;
 

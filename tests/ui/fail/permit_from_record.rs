@@ -1,6 +1,7 @@
 //! What was written down of a permit never becomes a permit again.
 
-use atlasent::{Permit, PermitRecord};
+use atlasent::permit::PermitRecord;
+use atlasent::Permit;
 
 fn from(record: PermitRecord) -> Permit {
     <Permit as From<PermitRecord>>::from(record)

@@ -1,6 +1,7 @@
 //! A permit has not the layout of its record.
 
-use atlasent::{Action, Permit, PermitRecord};
+use atlasent::permit::PermitRecord;
+use atlasent::{Action, Permit};
 
 #[derive(Action)]
 #[action("drop_table")]

@@ -7,9 +7,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use atlasent::testing::MockAuthority;
-use atlasent::{
-    Action, Agent, DynAuthority, Error, Permit, RequestOptions, configure, protect,
-};
+use atlasent::authority::DynAuthority;
+use atlasent::wire::RequestOptions;
+use atlasent::{Action, Agent, Error, Permit, configure, protect};
 use futures_executor::block_on;
 use serde::Serialize;
 use serde_json::{Value, json};

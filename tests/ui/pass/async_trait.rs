@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use atlasent::testing::MockAuthority;
-use atlasent::{Action, DynAuthority, Error, Permit, protect};
+use atlasent::authority::DynAuthority;
+use atlasent::{Action, Error, Permit, protect};
 use futures_executor::block_on;
 use serde::Serialize;
 use serde_json::json;

@@ -10,7 +10,8 @@ use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 use atlasent::testing::MockAuthority;
-use atlasent::{DynAuthority, Error, Permit, protect};
+use atlasent::authority::DynAuthority;
+use atlasent::{Error, Permit, protect};
 use futures_executor::block_on;
 use serde::Serialize;
 use support::{asked, refused};

@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use atlasent::testing::MockAuthority;
-use atlasent::{DynAuthority, Error, Permit, protect};
+use atlasent::authority::DynAuthority;
+use atlasent::{Error, Permit, protect};
 use futures_executor::block_on;
 use support::{asked, refused};
 

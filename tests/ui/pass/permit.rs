@@ -5,7 +5,8 @@
 mod support;
 
 use atlasent::testing::MockAuthority;
-use atlasent::{Action, AnyAction, Error, Guarded, Permit, PermitRecord, protect};
+use atlasent::permit::PermitRecord;
+use atlasent::{Action, AnyAction, Error, Guarded, Permit, protect};
 use futures_executor::block_on;
 use support::refused;
 

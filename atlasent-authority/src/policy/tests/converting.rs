@@ -1,7 +1,8 @@
 //! How a schema's types take the values of a request, and what becomes of those that they do not
 //! take.
 
-use atlasent::{Agent, AnyAction, Context, Decision, EvaluateRequest, RequestOptions};
+use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::{Agent, AnyAction, Context, Decision};
 
 use crate::policy::{Explanation, Policies, code};
 

@@ -1,6 +1,7 @@
 //! What nests deeply is refused at its place, and what is accepted fits on the stack of any thread.
 
-use atlasent::{Agent, AnyAction, Context, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
+use atlasent::{Agent, AnyAction, Context};
 use serde_json::json;
 
 use super::{Policies, ask, parse_error};

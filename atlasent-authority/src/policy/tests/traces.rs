@@ -1,6 +1,7 @@
 //! The trace says how each policy came out, and agrees with the verdict.
 
-use atlasent::{Agent, AnyAction, ConstraintTrace, Decision, EvaluateRequest, PolicyTrace};
+use atlasent::wire::{ConstraintTrace, EvaluateRequest, PolicyTrace};
+use atlasent::{Agent, AnyAction, Decision};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -170,9 +170,8 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use atlasent::{
-        Agent, AnyAction, Authority, EvaluateRequest, PermitToken, RequestOptions, VerifyRequest,
-    };
+    use atlasent::wire::{EvaluateRequest, PermitToken, RequestOptions, VerifyRequest};
+    use atlasent::{Agent, AnyAction, Authority};
     use futures_executor::block_on;
 
     use super::*;

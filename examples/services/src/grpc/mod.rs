@@ -5,7 +5,8 @@ mod patients;
 use std::sync::Arc;
 
 use ati_client::Verifier;
-use atlasent::{DynAuthority, NamedAction};
+use atlasent::NamedAction;
+use atlasent::authority::DynAuthority;
 use atlasent_tower::{Access, AtiLayer, ProtectedMethods};
 use tonic::service::Routes;
 use tonic::transport::Server;

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ati_client::Claims;
-use atlasent::{Action, DynAuthority, NamedAction, Permit, protect};
+use atlasent::authority::DynAuthority;
+use atlasent::{Action, NamedAction, Permit, protect};
 use atlasent_tower::{Asked, PermitSlot, Refusal, Target, subject};
 use http::request::Parts;
 use tokio_stream::{Stream, StreamExt};

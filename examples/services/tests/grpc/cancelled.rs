@@ -4,10 +4,9 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use atlasent::{
-    Authority, DynAuthority, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
-    VerifyRequest,
-};
+use atlasent::authority::DynAuthority;
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Error};
 use atlasent_tests::{Driven, Ran, Slow, drive};
 use bytes::Bytes;
 use clinic::{Records, grpc};

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atlasent::error::Code;
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{Code, Escaped};
+use atlasent::text::Escaped;
 use atlasent_tests::cases::{Case, Says, evaluations, verifications};
 use atlasent_tests::quiet_panics;
 use tokio::time::timeout;

@@ -1,7 +1,7 @@
 //! The four methods of the example, each as one call, and as the bytes that it is.
 
 use atlasent::testing::{MockAuthority, Reply};
-use atlasent::{Evaluation, Verification};
+use atlasent::wire::{Evaluation, Verification};
 use clinic::grpc::proto::patients_client::PatientsClient;
 use clinic::grpc::proto::{Change, ReadRequest, Record, WatchRequest};
 use prost::Message;

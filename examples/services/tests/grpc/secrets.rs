@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
+use atlasent::error::{Code, Failure};
 use atlasent::testing::Reply;
-use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Decision, Error};
 
 use crate::methods::{METHODS, allowing, evaluating};
 use crate::raw::call;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ati_client::{Claims, ClaimsBuilder, SigningKey, Verifier, issue};
-use atlasent::DynAuthority;
+use atlasent::authority::DynAuthority;
 use atlasent_tests::Ran;
 use atlasent_tower::ProtectedMethods;
 use clinic::{Records, grpc};

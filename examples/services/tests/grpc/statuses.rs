@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ati_client::{Claims, RateSpec, SigningKey, Unit, issue};
+use atlasent::error::{Code, Failure, PermitOutcome};
 use atlasent::testing::Reply;
-use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitOutcome,
-    Verification, VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
+use atlasent::{Authority, Decision, Error};
 use http::{HeaderMap, Request};
 use tonic::Status;
 

@@ -4,10 +4,8 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use atlasent::{
-    Authority, Decision, Error, EvaluateRequest, Evaluation, PermitToken, Verification,
-    VerifyRequest,
-};
+use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use atlasent::{Authority, Decision, Error};
 
 /// Who allows, refuses, and keeps waiting, by the name of who asks.
 #[derive(Clone, Default)]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use atlasent::{Authority, PermitOutcome};
+use atlasent::Authority;
+use atlasent::error::PermitOutcome;
 use atlasent_authority::{PermitState, Store};
 
 use crate::media::Medium;

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use atlasent::{Authority, EvaluateRequest, Evaluation, RequestOptions};
+use atlasent::Authority;
+use atlasent::wire::{EvaluateRequest, Evaluation, RequestOptions};
 use atlasent_authority::{Answer, Caller, LocalAuthority, Store};
 
 use crate::media::Medium;

@@ -3,7 +3,9 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use atlasent::{Authority, PermitOutcome, PermitStatus, PermitToken, StopScope, Verification};
+use atlasent::Authority;
+use atlasent::error::PermitOutcome;
+use atlasent::wire::{PermitStatus, PermitToken, StopScope, Verification};
 use atlasent_authority::{EventFilter, LocalAuthority, PermitFilter, Policies, Stop, Store};
 use jiff::SignedDuration;
 

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use atlasent::{Action, AnyAction, Context, Error, EvaluateRequest, RequestOptions};
+use atlasent::wire::{EvaluateRequest, RequestOptions};
+use atlasent::{Action, AnyAction, Context, Error};
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tower::{Asked, Refusal, RequestTarget};
 use http::request::Parts;

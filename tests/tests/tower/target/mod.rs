@@ -6,8 +6,9 @@ mod paths;
 
 use std::sync::Arc;
 
+use atlasent::Action;
 use atlasent::testing::{Call, MockAuthority};
-use atlasent::{Action, EvaluateRequest};
+use atlasent::wire::EvaluateRequest;
 use atlasent_tests::cases::ACTION;
 use atlasent_tower::{AtiLayer, ProtectLayer, RequestTarget};
 use http::Request;

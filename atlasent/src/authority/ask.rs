@@ -1,0 +1,154 @@
+//! A request about to be made: who asks for what, with which optional fields.
+
+use crate::permit::PermitRecord;
+use crate::protect::run::RunWith;
+use crate::protect::{Conditions, PermitWithAnswers, obtain};
+use crate::wire::RequestOptions;
+use crate::{Action, Agent, Authority, Denied, Error, Permit};
+
+/// A request about to be made, from [`AuthorityExt::ask`](crate::AuthorityExt::ask).
+///
+/// ```
+/// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
+///
+/// # futures_executor::block_on(async {
+/// let authority = MockAuthority::new().allow("deploy");
+/// let permit = authority
+///     .ask("deploy-bot", AnyAction::new("deploy")?)
+///     .options(|options| options.environment("production"))
+///     .protect()
+///     .await?;
+/// # drop(permit);
+/// # Ok::<(), atlasent::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is asked before one of the methods that end it"]
+pub struct Ask<'a, P: ?Sized, A> {
+    authority: &'a P,
+    agent: Result<Agent, Error>,
+    action: A,
+    conditions: Conditions,
+}
+
+impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
+    pub(crate) fn new(authority: &'a P, agent: Result<Agent, Error>, action: A) -> Self {
+        Self {
+            authority,
+            agent,
+            action,
+            conditions: Conditions::default(),
+        }
+    }
+
+    /// Sets optional fields of the request. A second call adds: its closure receives the fields
+    /// that the first one set.
+    pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
+        self.conditions.set_options(set);
+        self
+    }
+
+    /// Requires that the agent's token grants a scope. If it does not, the action is refused before
+    /// the authority is asked: [`Denied::missing_scope`] names the scope.
+    ///
+    /// A second call adds: all scopes are required, and the first that is not granted is named.
+    ///
+    /// The claims have to be the agent's own: if their `sub` is not the agent who asks, the action
+    /// is refused as well, with the code `SCOPE_OF_ANOTHER_AGENT`. One agent's token grants nothing
+    /// to another.
+    ///
+    /// ```
+    /// use ati_client::Claims;
+    /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new().allow("search");
+    /// let claims = Claims::builder("agent-7").scope("tool:github:*").build().unwrap();
+    /// let ask = |scope| authority.ask(claims.sub(), AnyAction::new("search").unwrap()).scope(scope, &claims);
+    ///
+    /// assert!(ask("tool:github:search").protect().await.is_ok());
+    /// let error = ask("tool:gitlab:search").protect().await.unwrap_err();
+    /// assert_eq!(error.denied().unwrap().missing_scope(), Some("tool:gitlab:search"));
+    /// # });
+    /// ```
+    #[cfg(feature = "ati")]
+    pub fn scope(
+        mut self,
+        required: &str,
+        claims: &(impl crate::scope::HasClaims + ?Sized),
+    ) -> Self {
+        self.conditions.require_scope(required, claims.claims());
+        self
+    }
+
+    /// See [`AuthorityExt::protect`](crate::AuthorityExt::protect).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    pub async fn protect(self) -> Result<Permit<A>, Error> {
+        self.gate().await.map(|gate| gate.permit)
+    }
+
+    /// See [`AuthorityExt::gate`](crate::AuthorityExt::gate).
+    ///
+    /// # Errors
+    ///
+    /// As [`protect`](Self::protect).
+    pub fn gate(self) -> impl Future<Output = Result<PermitWithAnswers<A>, Error>> + use<'a, P, A> {
+        obtain(self.authority, self.agent, self.action, self.conditions)
+    }
+
+    /// See [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit).
+    ///
+    /// # Errors
+    ///
+    /// As [`protect`](Self::protect), and whatever `body` returns.
+    pub fn with_permit<T, E, B, F>(
+        self,
+        body: B,
+    ) -> impl Future<Output = Result<T, E>> + use<'a, P, A, T, E, B, F>
+    where
+        B: FnOnce(Permit<A>) -> F,
+        F: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        RunWith::new(self.gate(), body)
+    }
+
+    /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).
+    ///
+    /// # Errors
+    ///
+    /// When there was no usable answer. A refusal is no error here.
+    pub async fn authorize(self) -> Result<Authorization, Error> {
+        match self.protect().await {
+            Ok(permit) => Ok(Authorization(Ok(permit.record()))),
+            Err(Error::Denied(denied)) => Ok(Authorization(Err(*denied))),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// The outcome of a request as data, for dashboards and dry runs. It opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorization(Result<PermitRecord, Denied>);
+
+impl Authorization {
+    /// Whether the action was allowed *and* its permit verified.
+    #[must_use]
+    pub fn permitted(&self) -> bool {
+        self.0.is_ok()
+    }
+
+    /// The trace of the permit, when there was one.
+    #[must_use]
+    pub fn record(&self) -> Option<&PermitRecord> {
+        self.0.as_ref().ok()
+    }
+
+    /// The refusal, when there was one.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denied> {
+        self.0.as_ref().err()
+    }
+}

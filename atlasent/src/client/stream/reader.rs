@@ -1,0 +1,220 @@
+//! Reads the answer to `POST /v1-evaluate-stream` from its bytes to its typed events, and knows
+//! when it may end.
+
+use super::event::{Step, StreamEvent, bad_response, read};
+use super::sse::Decoder;
+use crate::client::secrets::Secrets;
+use crate::error::Failure;
+
+/// Reads one answer, from its bytes to its typed events, and knows when it is complete: after
+/// `done` or a final decision. An answer that ends before is an error (contract, part A, Stream).
+#[derive(Debug)]
+pub(crate) struct StreamReader {
+    decoder: Decoder,
+    complete: bool,
+    /// What was sent, and what came back with the events so far.
+    secrets: Secrets,
+}
+
+impl StreamReader {
+    /// A reader of lines and events of at most `limit` bytes each, for a call with these secrets.
+    pub(crate) fn new(limit: usize, secrets: Secrets) -> Self {
+        Self {
+            decoder: Decoder::new(limit),
+            complete: false,
+            secrets,
+        }
+    }
+
+    /// What no error of the stream may show.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Takes the next bytes of the body, cut off anywhere.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.decoder.push(bytes);
+    }
+
+    /// The next event; none until more bytes have come, and none when the answer is complete.
+    ///
+    /// # Errors
+    ///
+    /// When the authority says `error`, or something that cannot be read. The answer has failed
+    /// then, and the reader is to be dropped.
+    pub(crate) fn next_event(&mut self) -> Result<Option<StreamEvent>, Failure> {
+        while !self.complete {
+            let event = self.decoder.next_event();
+            let event = event.map_err(|long| bad_response(long.to_string()))?;
+            let Some(event) = event else {
+                return Ok(None);
+            };
+            match read(&event, &mut self.secrets)? {
+                Step::Skip => {}
+                Step::Done => self.complete = true,
+                Step::Event(event) => {
+                    self.complete = event.is_final();
+                    return Ok(Some(event));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing follows that matters.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// To be asked when the body has ended and all its events are out.
+    ///
+    /// # Errors
+    ///
+    /// When the body ended too early.
+    pub(crate) fn end(&self) -> Result<(), Failure> {
+        if self.complete {
+            return Ok(());
+        }
+        Err(bad_response(
+            "the stream ended without `done` and without a final decision",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Decision;
+    use crate::client::stream::event::StreamDecision;
+    use crate::error::Code;
+    use crate::wire::PermitToken;
+
+    const LIMIT: usize = 1 << 20;
+
+    /// All events of a body, and how the stream ends.
+    fn stream(body: impl AsRef<[u8]>) -> (Vec<StreamEvent>, Result<(), Failure>) {
+        let mut reader = StreamReader::new(LIMIT, Secrets::default());
+        reader.push(body.as_ref());
+        let mut events = Vec::new();
+        loop {
+            match reader.next_event() {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => return (events, reader.end()),
+                Err(failure) => return (events, Err(failure)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_tells_its_progress_and_its_decision() {
+        let (events, end) = stream(
+            "event: progress\ndata: {\"stage\":\"policies\",\"type\":\"progress\",\"seen\":3}\n\n\
+             : keep-alive\n\nevent: heartbeat\ndata: whatever\n\n\
+             event: decision\ndata: {\"permitted\":true,\"decision_id\":\"p\",\"reason\":\"r\",\"audit_hash\":\"h\",\
+             \"timestamp\":\"t\",\"is_final\":true}\n\nevent: done\ndata: {}\n\n",
+        );
+        assert!(end.is_ok());
+        let [
+            StreamEvent::Progress(progress),
+            StreamEvent::Decision(decision),
+        ] = events.as_slice()
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!(progress.stage, "policies");
+        assert_eq!(
+            serde_json::Value::from(progress.fields.clone()),
+            json!({"seen": 3})
+        );
+        assert_eq!(
+            decision,
+            &StreamDecision {
+                decision: Decision::Allow,
+                permit_token: PermitToken::new("p").ok(),
+                decision_id: None,
+                reason: Some("r".to_owned()),
+                audit_hash: Some("h".to_owned()),
+                timestamp: Some("t".to_owned()),
+                is_final: true,
+            }
+        );
+    }
+
+    #[test]
+    fn a_stream_may_end_after_done_or_a_final_decision_only() {
+        let interim = "event: decision\ndata: {\"permitted\":true,\"decision_id\":\"p\"}\n\n";
+        let last = "event: decision\ndata: {\"decision\":\"deny\",\"is_final\":true}\n\n";
+        let done = "event: done\ndata: {}\n\n";
+        for complete in [
+            done.to_owned(),
+            last.to_owned(),
+            format!("{interim}{last}"),
+            format!("{interim}{done}"),
+        ] {
+            assert!(stream(&complete).1.is_ok(), "{complete:?}");
+        }
+        let unfinished = last.trim_end_matches('\n');
+        for cut in [
+            "",
+            interim,
+            unfinished,
+            "event: done\n\n",
+            "event: done\ndata: {}\n",
+            "data: {}\n\n",
+            "<html>",
+        ] {
+            let failure = stream(cut).1.unwrap_err();
+            assert_eq!(failure.code(), Code::BadResponse, "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_counts_after_the_end() {
+        let later = "event: decision\ndata: {\"permitted\":true,\"decision_id\":\"p\",\"is_final\":true}\n\n";
+        let (events, end) = stream(format!("event: done\ndata: {{}}\n\n{later}"));
+        assert!(events.is_empty() && end.is_ok());
+        let refusal = "event: decision\ndata: {\"decision\":\"deny\",\"is_final\":true}\n\n";
+        let (events, end) = stream(format!("{refusal}{later}"));
+        assert!(events.len() == 1 && end.is_ok());
+    }
+
+    #[test]
+    fn an_error_ends_the_stream_whatever_follows() {
+        let done = "event: done\ndata: {}\n\n";
+        for error in [
+            "event: error\ndata: {\"code\":\"timeout\"}\n\n",
+            "event: decision\ndata: {}\n\n",
+        ] {
+            let (events, end) = stream(format!("{error}{done}"));
+            assert!(events.is_empty() && end.is_err(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn too_long_an_event_is_an_error() {
+        let (events, end) = stream(format!("data: {}\n\n", "x".repeat(LIMIT)));
+        assert!(events.is_empty());
+        assert_eq!(end.unwrap_err().code(), Code::BadResponse);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_events_or_an_error_and_a_final_allow_has_a_token(
+            name in "decision|progress|error|done|x", data in prop_oneof![
+                any::<String>(),
+                r#"\{("(decision|permitted|is_final|permit_token|decision_id|stage)":("allow"|"deny"|"p"|""|true|false|null|1|\[\]),?){0,5}\}"#,
+            ],
+        ) {
+            for event in stream(format!("event: {name}\ndata: {data}\n\n")).0 {
+                if let StreamEvent::Decision(decision) = event {
+                    let token = decision.permit_token.as_ref();
+                    prop_assert!(token.is_none_or(|token| decision.decision.is_allow() && !token.is_empty()));
+                    prop_assert!(token.is_some() || !decision.is_final || !decision.decision.is_allow());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Why a protected body did not run: a refusal, no usable answer, or a mistake on our side of the
+//! call.
+
+mod denied;
+
+pub use denied::{Denied, PermitOutcome};
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use crate::text::Escaped;
+use crate::text::unescape::holds;
+use crate::wire::{PermitToken, RateLimit};
+
+/// Everything that can keep a protected body from running.
+///
+/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), whoever
+/// runs the authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
+/// [`Invalid`](Error::Invalid)). None of them ever means that the body may run after all.
+///
+/// `Display` is one line whatever an authority, an agent or a setting put into the text: line
+/// breaks, terminal controls and invisible characters are escaped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The authority answered, and the answer is no (or not yet, or not by this authority).
+    #[error(transparent)]
+    Denied(Box<Denied>),
+    /// The authority gave no usable answer.
+    #[error(transparent)]
+    Failed(Box<Failure>),
+    /// This program is not set up to ask an authority.
+    #[error("atlasent is not configured: {}", Escaped::new(.0))]
+    Config(String),
+    /// The request could not be made: its action, agent or context breaks a rule of the contract.
+    #[error("the request cannot be made: {}", Escaped::new(.0))]
+    Invalid(String),
+}
+
+impl Error {
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::Invalid(what.into())
+    }
+
+    /// The same error without the token in its text, or in that of an error underneath.
+    pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
+        match self {
+            Self::Denied(denied) => Self::Denied(denied),
+            Self::Failed(failure) => failure
+                .scrub(|text| token.scrub(text), |text| holds(text, token.expose()))
+                .into(),
+            Self::Config(text) => Self::Config(token.scrub(&text)),
+            Self::Invalid(text) => Self::Invalid(token.scrub(&text)),
+        }
+    }
+
+    /// The refusal, if this is one.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Denied> {
+        match self {
+            Self::Denied(denied) => Some(denied),
+            _ => None,
+        }
+    }
+
+    /// The failed call, if this is one.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// The wire code of a failed call; none for refusals and for our own mistakes.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.failure().map(Failure::code)
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(Box::new(denied))
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+/// What went wrong between us and the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// The API key is not known (HTTP 401).
+    InvalidApiKey,
+    /// The API key may not do this (HTTP 403).
+    Forbidden,
+    /// Too many requests (HTTP 429).
+    RateLimited,
+    /// The authority did not understand the request (another HTTP 4xx).
+    BadRequest,
+    /// The authority failed (HTTP 5xx, or its store or policies).
+    ServerError,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or one that broke.
+    Network,
+    /// An answer that cannot be read or contradicts itself.
+    BadResponse,
+}
+
+impl Code {
+    /// The word that the AtlaSent SDKs share for this code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::BadRequest => "bad_request",
+            Self::ServerError => "server_error",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::BadResponse => "bad_response",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A call to the authority that brought no usable answer.
+///
+/// Authorities build these; callers read them. A second call of a `with_…` method replaces what the
+/// first one set.
+///
+/// `Display` escapes the message, so it is one line; [`message`](Self::message) returns it as it
+/// was given.
+///
+/// ```
+/// use std::time::Duration;
+/// use atlasent::error::{Code, Failure};
+///
+/// let failure = Failure::new(Code::RateLimited, "slow down").with_retry_after(Duration::from_secs(2));
+/// assert_eq!(failure.to_string(), "the authority gave no usable answer (rate_limited): slow down");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("the authority gave no usable answer ({code}): {}", Escaped::new(.message))]
+pub struct Failure {
+    code: Code,
+    message: String,
+    status: Option<u16>,
+    request_id: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure with its code and a message for people. The message must hold no secret.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            status: None,
+            request_id: None,
+            retry_after: None,
+            rate_limit: None,
+            source: None,
+        }
+    }
+
+    /// Sets the HTTP status of the answer.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Sets the id under which the request was sent.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.request_id = Some(id.into());
+        self
+    }
+
+    /// Sets how long the authority asks us to wait.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Sets the error underneath.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The same failure without secrets in its texts. An error underneath cannot be rewritten: when
+    /// `is_secret` finds something in what it displays, it is dropped.
+    pub(crate) fn scrub(
+        mut self,
+        scrub: impl Fn(&str) -> String,
+        is_secret: impl Fn(&str) -> bool,
+    ) -> Self {
+        self.message = scrub(&self.message);
+        self.request_id = self.request_id.as_deref().map(&scrub);
+        let mut underneath = std::iter::successors(self.source(), |error| StdError::source(*error));
+        if underneath.any(|error| is_secret(&format!("{error} {error:?}"))) {
+            self.source = None;
+        }
+        self
+    }
+
+    /// What went wrong, in the word that the AtlaSent SDKs share.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What went wrong, for people, as it was given: `Display` escapes it.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The HTTP status of the answer, when there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The id under which the request was sent (`X-Request-ID`).
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// How long the authority asks us to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// How much of the rate limit is left, when the answer said so.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.rate_limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_call_replaces_what_the_first_one_set() {
+        let failure = Failure::new(Code::ServerError, "")
+            .with_status(500)
+            .with_request_id("a")
+            .with_retry_after(Duration::from_secs(1))
+            .with_source("a")
+            .with_status(503)
+            .with_request_id("b")
+            .with_retry_after(Duration::from_secs(2))
+            .with_source("b");
+        assert_eq!(failure.status(), Some(503));
+        assert_eq!(failure.request_id(), Some("b"));
+        assert_eq!(failure.retry_after(), Some(Duration::from_secs(2)));
+        assert_eq!(
+            failure.source().map(ToString::to_string).as_deref(),
+            Some("b")
+        );
+    }
+}

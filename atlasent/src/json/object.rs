@@ -1,0 +1,216 @@
+//! Reads a struct from a JSON object and from nothing else, with or without the fields that it does
+//! not have.
+//!
+//! A derived `Deserialize` also takes an array of the fields in order; an answer such as
+//! `["allow", true, "token"]` must not pass for one.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, StringDeserializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::forward_to_deserialize_any;
+use serde_json::{Map, Value};
+
+use crate::json::unique::Shallow;
+
+/// A `T` that stood on the wire as an object.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectOnly<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer
+            .deserialize_map(ObjectOnly(PhantomData))
+            .map(Self)
+    }
+}
+
+/// A `T` that stood on the wire as an object, and the object's other fields.
+///
+/// `serde` has `flatten` for this, which keeps the last of two equal keys and fails on a field that
+/// is nested too deep. Of the other fields, on which nothing is decided, this leaves out one that
+/// stands twice, holds a key twice, or is nested too deep. A field of `T` that stands twice is an
+/// error.
+pub(crate) struct ObjectAndOthers<T> {
+    pub(crate) known: T,
+    pub(crate) other: Map<String, Value>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectAndOthers<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectOnly<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectOnly<T> {
+            type Value = ObjectAndOthers<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                let mut other = Map::new();
+                let known = T::deserialize(Sorting {
+                    fields,
+                    other: &mut other,
+                })?;
+                Ok(ObjectAndOthers { known, other })
+            }
+        }
+
+        deserializer.deserialize_map(ObjectOnly(PhantomData))
+    }
+}
+
+/// An object whose fields go to a struct, if it has them, and else to `other`.
+struct Sorting<'a, A> {
+    fields: A,
+    other: &'a mut Map<String, Value>,
+}
+
+impl<'de, A: MapAccess<'de>> Deserializer<'de> for Sorting<'_, A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_map(self.fields)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        visitor.visit_map(SortedFields {
+            fields: self.fields,
+            names,
+            other: self.other,
+            seen: HashSet::new(),
+        })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct SortedFields<'a, A> {
+    fields: A,
+    /// The fields of the struct.
+    names: &'static [&'static str],
+    other: &'a mut Map<String, Value>,
+    /// The names of the others, those that were left out among them.
+    seen: HashSet<String>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for SortedFields<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.fields.next_key::<String>()? {
+            if self.names.contains(&key.as_str()) {
+                return seed.deserialize(StringDeserializer::new(key)).map(Some);
+            }
+            let Shallow(value) = self.fields.next_value()?;
+            let is_first = self.seen.insert(key.clone());
+            match value.filter(|_| is_first) {
+                Some(value) => drop(self.other.insert(key, value)),
+                None => drop(self.other.remove(&key)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.fields.next_value_seed(seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Known {
+        a: Option<u8>,
+        #[serde(default, rename = "b-b")]
+        b: Vec<u8>,
+    }
+
+    fn read(text: &str) -> Result<(Known, Value), serde_json::Error> {
+        let ObjectAndOthers { known, other } = serde_json::from_str(text)?;
+        Ok((known, Value::Object(other)))
+    }
+
+    #[test]
+    fn a_field_goes_to_the_struct_or_to_the_others() {
+        let (known, other) = read(r#"{"x":[1],"b-b":[7],"b":null,"y":{"a":2},"a":null}"#).unwrap();
+        assert_eq!((known.a, known.b), (None, vec![7]));
+        assert_eq!(
+            other,
+            serde_json::json!({"x": [1], "b": null, "y": {"a": 2}})
+        );
+        let (known, _) = serde_json::from_str("{}")
+            .map(|ObjectAndOthers { known, other }: ObjectAndOthers<Known>| (known, other))
+            .unwrap();
+        assert_eq!((known.a, known.b), (None, vec![]));
+    }
+
+    #[test]
+    fn a_field_of_the_struct_that_stands_twice_is_an_error() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"x":2,"a":1}"#,
+            "[1,[2]]",
+            r#"{"a":1"#,
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_field_that_stands_twice_or_holds_a_key_twice_is_left_out() {
+        for twice in [
+            r#""x":1,"x":2"#,
+            r#""x":1,"x":1,"x":1"#,
+            r#""x":[{"n":1,"n":2,"m":[3]},4]"#,
+            r#""x":{"n":{"n":1,"n":2},"m":3}"#,
+        ] {
+            let (known, other) = read(&format!(r#"{{"y":5,{twice},"a":3}}"#)).unwrap();
+            assert_eq!(known.a, Some(3));
+            assert_eq!(other, serde_json::json!({"y": 5}), "{twice}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_nested_too_deep_is_left_out() {
+        for depth in [1, 60, 100, 5_000] {
+            for (open, close) in [("[", "]"), (r#"{"n":"#, "}")] {
+                let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                let (known, other) = read(&format!(r#"{{"deep":{deep},"a":3}}"#)).unwrap();
+                assert_eq!(known.a, Some(3));
+                assert_eq!(other.get("deep").is_some(), depth <= 60, "{depth}");
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Reads JSON in which no key stands twice.
+//!
+//! `serde_json` keeps the last of two values that stand under one key; another program may keep the
+//! first.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::{Map, Value};
+
+use crate::text::redact::excerpt;
+
+/// A value in whose objects, at every depth, no key stands twice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Unique<T>(pub(crate) T);
+
+impl<'de> Deserialize<'de> for Unique<Value> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Reader::NAMING.deserialize(deserializer).map(Self)
+    }
+}
+
+/// The fields of an object. The error names a key that stands twice.
+pub(crate) fn object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Map<String, Value>, D::Error> {
+    deserializer.deserialize_map(Fields(Reader::NAMING))
+}
+
+/// The fields of an object in an answer. The error repeats nothing of it, since anything may be a
+/// secret there.
+#[cfg(feature = "client")]
+pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Map<String, Value>, D::Error> {
+    deserializer.deserialize_map(Fields(Reader::SILENT))
+}
+
+/// An optional value of an answer; `null` is the same as absent. Its error repeats nothing, either.
+pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Value>, D::Error> {
+    let value = Reader::SILENT.deserialize(deserializer)?;
+    Ok(Some(value).filter(|value| !value.is_null()))
+}
+
+/// A value of an answer, unless it is nested deeper than 64 levels, or a key stands twice in it.
+/// Such a value is passed over.
+pub(crate) struct Shallow(pub(crate) Option<Value>);
+
+/// How deep a [`Shallow`] value is. `serde_json` itself fails at 128 levels.
+const DEPTH: usize = 64;
+
+impl<'de> Deserialize<'de> for Shallow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let is_cut = Cell::new(false);
+        let reader = Reader {
+            names_keys: false,
+            levels: DEPTH,
+            is_cut: Some(&is_cut),
+        };
+        let value = reader.deserialize(deserializer)?;
+        Ok(Self(Some(value).filter(|_| !is_cut.get())))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    /// Whether an error may name the key.
+    names_keys: bool,
+    /// How many more levels are read.
+    levels: usize,
+    /// Told when there are more than these, or a key stands twice. Without it, the first depends on
+    /// the format, and the second is an error.
+    is_cut: Option<&'a Cell<bool>>,
+}
+
+impl<'a> Reader<'a> {
+    const NAMING: Self = Self {
+        names_keys: true,
+        levels: usize::MAX,
+        is_cut: None,
+    };
+    const SILENT: Self = Self {
+        names_keys: false,
+        ..Self::NAMING
+    };
+
+    /// The reader of what is inside, if it is read at all.
+    fn inner(self) -> Option<Self> {
+        let levels = self.levels.checked_sub(1);
+        if let (None, Some(is_cut)) = (levels, self.is_cut) {
+            is_cut.set(true);
+        }
+        levels.map(|levels| Self { levels, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        if value.is_finite() {
+            return Ok(value.into());
+        }
+        Err(E::custom("a number is not finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let Some(inner) = self.inner() else {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Value::Null);
+        };
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Value, A::Error> {
+        Fields(self).visit_map(fields).map(Value::Object)
+    }
+}
+
+/// Reads an object and nothing else.
+struct Fields<'a>(Reader<'a>);
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut object = Map::new();
+        let Some(inner) = self.0.inner() else {
+            while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(object);
+        };
+        while let Some(key) = fields.next_key::<String>()? {
+            if object.contains_key(&key) {
+                if let Some(is_cut) = self.0.is_cut {
+                    is_cut.set(true);
+                    fields.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                return Err(match self.0.names_keys {
+                    true => {
+                        A::Error::custom(format_args!("the key `{}` stands twice", excerpt(&key)))
+                    }
+                    false => A::Error::custom("a key stands twice"),
+                });
+            }
+            let value = fields.next_value_seed(inner)?;
+            object.insert(key, value);
+        }
+        Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Unique<Value>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn what_has_each_key_once_is_read_as_serde_json_reads_it() {
+        for text in [
+            "null",
+            "true",
+            "-1",
+            "18446744073709551615",
+            "1e400",
+            "0.1",
+            "-0",
+            r#""a\u00e9\ud83d\ude00""#,
+            r#"[1,[],{"a":{"a":{"b":1,"a":null}}}]"#,
+            "[1,]",
+            "{1:2}",
+        ] {
+            let plain = serde_json::from_str::<Value>(text);
+            assert_eq!(
+                read(text).ok().map(|Unique(value)| value),
+                plain.ok(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_at_any_depth_is_an_error() {
+        for text in [
+            r#"{"amount":1,"amount":1}"#,
+            r#"{"a":[{"b":{"amount":1,"c":2,"amount":3}}]}"#,
+            r#"[[[{"amount":1,"\u0061mount":3}]]]"#,
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(
+                error.contains("the key `amount` stands twice at line 1"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_error_of_an_answer_repeats_nothing() {
+        let mut text = serde_json::Deserializer::from_str(r#"[{"secret":1,"secret":2}]"#);
+        let error = optional_of_answer(&mut text).unwrap_err().to_string();
+        assert!(
+            !error.contains("secret") && error.contains("stands twice"),
+            "{error}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_as_serde_json_reads_it_or_refused_for_its_keys(
+            text in "[\\[\\]{},:\"ab0-9. e\\\\u-]{0,24}"
+        ) {
+            let plain = serde_json::from_str::<Value>(&text).ok();
+            match read(&text) {
+                Ok(Unique(value)) => proptest::prop_assert_eq!(Some(value), plain),
+                Err(error) => proptest::prop_assert!(
+                    plain.is_none() || error.to_string().contains("stands twice")
+                ),
+            }
+        }
+    }
+}

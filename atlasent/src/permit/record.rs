@@ -1,0 +1,62 @@
+//! What logs and databases keep of a permit.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Agent;
+use crate::text::redact::Redacted;
+
+/// The trace that a permit leaves: for logs, databases and audits. It proves nothing and opens
+/// nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PermitRecord {
+    /// The permit's id, public (`pt_…`) or the used-up token. It serializes in full, and prints
+    /// redacted.
+    pub id: String,
+    /// The agent that the permit was for.
+    pub agent: Agent,
+    /// The action's name.
+    pub action: String,
+    /// What the action was done to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Why it was allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The hash under which audit trails know the permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The hash of the audit event that recorded the allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_hash: Option<String>,
+    /// When it was verified (ISO 8601).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// When it expires (ISO 8601), by the authority's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+impl PermitRecord {
+    pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("id", &Redacted(&self.id))
+            .field("agent", &self.agent)
+            .field("action", &self.action)
+            .field("resource", &self.resource)
+            .field("reason", &self.reason)
+            .field("hash", &self.hash)
+            .field("audit_hash", &self.audit_hash)
+            .field("timestamp", &self.timestamp)
+            .field("expires_at", &self.expires_at)
+            .finish()
+    }
+}
+
+impl fmt::Debug for PermitRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("PermitRecord", f)
+    }
+}

@@ -1,0 +1,41 @@
+//! What a caller sets beside agent and action: optional fields, and the scopes to check first.
+
+use crate::Error;
+use crate::wire::{EvaluateRequest, RequestOptions};
+
+/// The optional fields of a request, and the scopes to check before the authority is asked.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    // Most requests have none, and every future on the way carries this.
+    options: Option<Box<RequestOptions>>,
+    #[cfg(feature = "ati")]
+    scopes: Vec<crate::scope::Checked>,
+}
+
+impl Conditions {
+    pub(crate) fn set_options(&mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) {
+        let options = self.take_options().unwrap_or_default();
+        self.options = Some(Box::new(set(options)));
+    }
+
+    /// Takes the optional fields out, where any was set.
+    pub(super) fn take_options(&mut self) -> Option<RequestOptions> {
+        self.options.take().map(|options| *options)
+    }
+
+    /// Requires one more scope. Those that were required before still are.
+    #[cfg(feature = "ati")]
+    pub(crate) fn require_scope(&mut self, required: &str, claims: &ati_client::Claims) {
+        let scope = crate::scope::Checked::new(required, claims);
+        self.scopes.push(scope);
+    }
+
+    /// Refuses unless all scopes are granted.
+    pub(super) fn check_scopes(&self, _request: &EvaluateRequest) -> Result<(), Error> {
+        #[cfg(feature = "ati")]
+        for scope in &self.scopes {
+            scope.require(_request)?;
+        }
+        Ok(())
+    }
+}

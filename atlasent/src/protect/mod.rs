@@ -1,0 +1,308 @@
+//! The one path from a request to a [`Permit`].
+//!
+//! Macro, layer, extractor, blocking face and every combinator end here. Nothing else calls
+//! [`Permit::mint`], and nothing here can be replaced by an implementor of [`Authority`].
+
+mod conditions;
+pub(crate) mod run;
+
+pub use conditions::Conditions;
+
+use std::fmt;
+
+use tracing::Instrument;
+
+use crate::error::{Code, Failure, PermitOutcome};
+use crate::permit::PermitRecord;
+use crate::trace::Asking;
+use crate::wire::SentAs;
+use crate::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
+use crate::{Action, Agent, Authority, AuthorityExt, Decision, Denied, Error, Permit, ToAgent};
+
+/// The code of a refusal because the action was another one after the decision than before it.
+const ACTION_CHANGED: &str = "ACTION_CHANGED";
+
+/// A permit together with the two answers that it rests on.
+#[non_exhaustive]
+pub struct PermitWithAnswers<A> {
+    /// The permit.
+    pub permit: Permit<A>,
+    /// The allow.
+    pub evaluation: Evaluation,
+    /// The verification of its permit.
+    pub verification: Verification,
+}
+
+/// Prints the permit and the answers, redacted, and not the action.
+impl<A> fmt::Debug for PermitWithAnswers<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PermitWithAnswers")
+            .field("permit", &self.permit)
+            .field("evaluation", &self.evaluation)
+            .field("verification", &self.verification)
+            .finish()
+    }
+}
+
+/// A permit for `agent` to do `action`, once:
+/// [`AuthorityExt::protect`](crate::AuthorityExt::protect) as a function.
+///
+/// # Errors
+///
+/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is
+/// no third outcome.
+pub async fn protect<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: impl ToAgent,
+    action: A,
+) -> Result<Permit<A>, Error> {
+    authority.protect(agent, action).await
+}
+
+/// Checks the conditions, evaluates, checks, verifies, checks again, and only then mints.
+pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
+    authority: &P,
+    agent: Result<Agent, Error>,
+    action: A,
+    mut conditions: Conditions,
+) -> Result<PermitWithAnswers<A>, Error> {
+    let mut request = EvaluateRequest::new(agent?, &action)?;
+    if let Some(options) = conditions.take_options() {
+        request = request.with_options(options);
+        request.check()?;
+    }
+    let asking = Asking::start(&request);
+    async {
+        conditions.check_scopes(&request)?;
+        let evaluation = authority.evaluate(&request).await?.scrubbed();
+        let token = require_allow(&request, &evaluation)?;
+        let question = VerifyRequest::restating(&request, token.clone());
+        let verification = authority.verify(&question).await;
+        let verification = verification.map_err(|error| error.scrubbed(&token))?;
+        require_valid(&request, &evaluation, &token, &verification)?;
+        require_unchanged(&request, &evaluation, &action)?;
+        let granted_by = verification.mark.of(&question);
+        let verification = verification.scrubbed(&token);
+        Ok((evaluation, token, verification, granted_by))
+    }
+    .instrument(asking.span())
+    .await
+    .inspect_err(|error| asking.refused(error))
+    .map(|(evaluation, token, verification, granted_by)| {
+        let record = record(request, &evaluation, token, &verification);
+        asking.permitted(&record);
+        PermitWithAnswers {
+            permit: Permit::mint(action, record, granted_by),
+            evaluation,
+            verification,
+        }
+    })
+}
+
+/// Evaluates, and takes nothing but an allow with a token. It mints nothing.
+pub(crate) async fn evaluate_allowed<P: Authority + ?Sized>(
+    authority: &P,
+    request: &EvaluateRequest,
+) -> Result<Evaluation, Error> {
+    request.check()?;
+    let evaluation = authority.evaluate(request).await?.scrubbed();
+    require_allow(request, &evaluation)?;
+    Ok(evaluation)
+}
+
+/// An allow with a token that is not empty. Anything else is an error.
+fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<PermitToken, Error> {
+    if evaluation.decision != Decision::Allow {
+        return Err(refusal(request, evaluation).into());
+    }
+    match &evaluation.permit_token {
+        Some(token) if !token.is_empty() => Ok(token.clone()),
+        _ => Err(Failure::new(Code::BadResponse, "an allow without a permit token").into()),
+    }
+}
+
+/// A verification that is valid, agrees with itself, and names this agent and action. Anything else
+/// is a refusal.
+fn require_valid(
+    request: &EvaluateRequest,
+    evaluation: &Evaluation,
+    token: &PermitToken,
+    verification: &Verification,
+) -> Result<(), Error> {
+    let says = |echo: &Option<String>, expected: &str| echo.as_ref().is_none_or(|e| e == expected);
+    let passes = verification.is_good()
+        && says(&verification.action_type, &request.action_type)
+        && says(&verification.actor_id, request.actor_id.as_str());
+    if passes {
+        return Ok(());
+    }
+    let outcome = [&verification.outcome, &verification.verify_error_code]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .find(|word| !matches!(*word, "" | "allow" | "verified"))
+        .unwrap_or(if verification.valid {
+            "the answer contradicts itself or what was asked"
+        } else {
+            "not valid"
+        });
+    let permit_outcome = verification.permit_outcome();
+    let mut reason = token.scrub(&format!("Permit failed verification ({outcome})"));
+    if verification.retried && permit_outcome == Some(PermitOutcome::Consumed) {
+        reason += ": an earlier attempt, which got no answer, may have consumed it";
+    }
+    Err(Denied {
+        decision: Decision::Deny,
+        reason,
+        code: token.scrub_option(verification.verify_error_code.clone()),
+        outcome: permit_outcome,
+        request_id: request_id(&verification.request_id, &verification.sent_as),
+        // What an allow says of waiting is not about the permit that failed.
+        retry_after: None,
+        ..refusal(request, evaluation)
+    }
+    .into())
+}
+
+/// The action as it was when it was decided on. One whose values changed meanwhile, behind an `Arc`
+/// or an atomic, is a refusal: the permit is for the values that were authorized.
+fn require_unchanged(
+    request: &EvaluateRequest,
+    evaluation: &Evaluation,
+    action: &impl Action,
+) -> Result<(), Error> {
+    let unchanged = action.name() == request.action_type
+        && action.resource().as_deref() == request.resource_id.as_deref()
+        && action.context()? == request.context;
+    if unchanged {
+        return Ok(());
+    }
+    Err(Denied {
+        decision: Decision::Deny,
+        reason: "the action changed after it was decided on: ask again, for values that stay"
+            .to_owned(),
+        code: Some(ACTION_CHANGED.to_owned()),
+        retry_after: None,
+        ..refusal(request, evaluation)
+    }
+    .into())
+}
+
+fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
+    let reason = evaluation.reason.clone();
+    let reason = reason.unwrap_or_else(|| "the authority gave no reason".to_owned());
+    Denied {
+        decision: evaluation.decision,
+        code: evaluation.code.clone(),
+        explanation: evaluation.explanation.clone(),
+        evaluation_id: evaluation.evaluation_id().map(str::to_owned),
+        request_id: request_id(&evaluation.request_id, &evaluation.sent_as),
+        escalation_id: evaluation.escalation_id.clone(),
+        approval_url: evaluation.approval_url.clone(),
+        audit_hash: evaluation.audit_hash.clone(),
+        retry_after: evaluation.retry_after,
+        ..Denied::new(
+            request.action_type.clone(),
+            request.actor_id.clone(),
+            reason,
+        )
+    }
+}
+
+/// The id of a call: the answer's own, else the one that it was sent under.
+fn request_id(answered: &Option<String>, sent_as: &SentAs) -> Option<String> {
+    answered.as_ref().or(sent_as.0.as_ref()).cloned()
+}
+
+/// Whether the id of a permit is one that may be shown and looked up, and not its used-up token.
+pub(crate) fn is_public_id(id: &str) -> bool {
+    id.starts_with("pt_")
+}
+
+fn record(
+    request: EvaluateRequest,
+    evaluation: &Evaluation,
+    token: PermitToken,
+    verification: &Verification,
+) -> PermitRecord {
+    // Public, where the authority has such ids (contract, part D).
+    let public_id = evaluation.permit_id.clone().filter(|id| is_public_id(id));
+    PermitRecord {
+        id: public_id.unwrap_or_else(|| token.into()),
+        agent: request.actor_id,
+        action: request.action_type,
+        resource: request.resource_id,
+        reason: evaluation.reason.clone(),
+        hash: verification.permit_hash.clone(),
+        audit_hash: evaluation.audit_hash.clone(),
+        timestamp: verification.timestamp.clone(),
+        expires_at: evaluation.expires_at.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::AnyAction;
+
+    const WAIT: Option<Duration> = Some(Duration::from_secs(120));
+
+    fn request() -> EvaluateRequest {
+        let action = AnyAction::new("deploy").unwrap();
+        EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_of_any_kind_passes_on_when_to_come_back() {
+        for decision in [Decision::Hold, Decision::Escalate, Decision::Deny] {
+            for wait in [WAIT, None] {
+                let mut evaluation = Evaluation::refuse(decision, "no");
+                evaluation.retry_after = wait;
+                let error = require_allow(&request(), &evaluation).unwrap_err();
+                assert_eq!(error.denied().unwrap().retry_after(), wait, "{decision}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_permit_that_failed_its_verification_says_nothing_of_waiting() {
+        let token = PermitToken::new("p").unwrap();
+        let mut allow = Evaluation::allow(token.clone());
+        allow.retry_after = WAIT;
+        let refused = Verification::refuse(Some(PermitOutcome::Expired), "over");
+        let error = require_valid(&request(), &allow, &token, &refused).unwrap_err();
+        let denied = error.denied().unwrap();
+        assert!(denied.is_expired());
+        assert_eq!(denied.retry_after(), None);
+    }
+
+    #[test]
+    fn no_text_that_an_authority_repeats_its_token_in_gets_any_further() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let text = || Some(format!("id of {SECRET}"));
+        let mut allow = Evaluation::allow(PermitToken::new(SECRET).unwrap());
+        (allow.reason, allow.code, allow.request_id) = (text(), text(), text());
+        (allow.escalation_id, allow.approval_url) = (text(), text());
+        (allow.permit_id, allow.risk_class, allow.policy_version) = (text(), text(), text());
+        allow.reasons = Vec::from_iter(text());
+        (allow.audit_hash, allow.expires_at, allow.timestamp) = (text(), text(), text());
+        let allow = allow.scrubbed();
+        let told = refusal(&request(), &allow);
+        let told = format!("{told:?} {allow:?}");
+        assert!(!told.contains(SECRET), "{told}");
+    }
+
+    #[test]
+    fn no_text_of_a_verification_repeats_the_token_in_the_record() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let text = || Some(format!("hash of {SECRET}"));
+        let token = PermitToken::new(SECRET).unwrap();
+        let mut valid = Verification::valid();
+        (valid.reason, valid.permit_hash, valid.timestamp) = (text(), text(), text());
+        valid.request_id = text();
+        let told = format!("{:?}", valid.scrubbed(&token));
+        assert!(!told.contains(SECRET), "{told}");
+    }
+}

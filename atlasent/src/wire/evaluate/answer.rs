@@ -1,0 +1,394 @@
+//! An evaluation on the wire: every form of answer to `POST /v1-evaluate` that the contract knows,
+//! those of older servers included.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Decision;
+use crate::json::object::ObjectAndOthers;
+use crate::json::unique;
+use crate::wire::other::{take_string, take_strings};
+use crate::wire::{ConstraintTrace, Evaluation, OtherFields, PermitToken};
+
+/// The answer as it stands on the wire, where several generations of servers have left their
+/// fields.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct WireEvaluation {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permitted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permit_token: Option<PermitToken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision_id: Option<PermitToken>,
+    // Read leniently: a refusal stays what it is, however its reason is written.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "unique::optional_of_answer"
+    )]
+    denial: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deny_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deny_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_hash: Option<String>,
+    #[serde(skip_serializing)]
+    audit_entry_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    risk_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    constraint_trace: Option<ConstraintTrace>,
+    // Written here, and read by `ObjectAndOthers`.
+    #[serde(flatten, skip_deserializing)]
+    other: Map<String, Value>,
+}
+
+impl TryFrom<ObjectAndOthers<WireEvaluation>> for Evaluation {
+    type Error = &'static str;
+
+    fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
+        read(answer, Mints::Permit)
+    }
+}
+
+/// The answer to a request with [`EvaluateRequest::shadow`](crate::wire::EvaluateRequest::shadow): an
+/// allow needs no token.
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+#[serde(try_from = "ObjectAndOthers<WireEvaluation>")]
+pub(crate) struct ShadowEvaluation(pub(crate) Evaluation);
+
+#[cfg(feature = "client")]
+impl TryFrom<ObjectAndOthers<WireEvaluation>> for ShadowEvaluation {
+    type Error = &'static str;
+
+    fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
+        read(answer, Mints::Nothing).map(Self)
+    }
+}
+
+/// What an allow to the request brings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mints {
+    Permit,
+    #[cfg(feature = "client")]
+    Nothing,
+}
+
+fn read(answer: ObjectAndOthers<WireEvaluation>, mints: Mints) -> Result<Evaluation, &'static str> {
+    let ObjectAndOthers {
+        known: wire,
+        mut other,
+    } = answer;
+    let decision = Decision::of_answer(wire.decision, wire.permitted)?;
+    let mut evaluation = Evaluation {
+        reasons: take_strings(&mut other, "reasons"),
+        explanation: take_strings(&mut other, "explanation"),
+        permit_id: take_string(&mut other, "permit_id"),
+        escalation_id: take_string(&mut other, "escalation_id"),
+        approval_url: take_string(&mut other, "approval_url"),
+        risk_class: take_string(&mut other, "risk_class"),
+        policy_version: take_string(&mut other, "policy_version"),
+        request_id: wire.request_id,
+        expires_at: wire.expires_at,
+        audit_hash: wire.audit_hash.or(wire.audit_entry_hash),
+        timestamp: wire.timestamp,
+        risk_score: wire.risk_score,
+        constraint_trace: wire.constraint_trace,
+        other: OtherFields::new(other),
+        ..Evaluation::new(decision)
+    };
+    if decision.is_allow() {
+        let token = wire.permit_token.or(wire.decision_id);
+        let token = token.filter(|token| !token.is_empty());
+        if token.is_none() && mints == Mints::Permit {
+            return Err("an allow without a permit token");
+        }
+        evaluation.permit_token = token;
+        evaluation.reason = wire.reason;
+    } else {
+        let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
+        let said = |texts: &[Option<String>]| {
+            let mut texts = texts.iter().flatten();
+            texts.find(|text| !text.is_empty()).cloned()
+        };
+        let listed = evaluation.reasons.first().cloned();
+        evaluation.reason = said(&[wire.deny_reason, denial("reason"), wire.reason, listed]);
+        evaluation.code = said(&[wire.deny_code, denial("code")]);
+        evaluation.decision_id = wire.decision_id.map(String::from);
+    }
+    Ok(evaluation)
+}
+
+impl From<Evaluation> for WireEvaluation {
+    fn from(evaluation: Evaluation) -> Self {
+        let permitted = evaluation.decision.is_allow();
+        let mut other = evaluation.other.into_map();
+        let texts = [
+            ("permit_id", evaluation.permit_id),
+            ("escalation_id", evaluation.escalation_id),
+            ("approval_url", evaluation.approval_url),
+            ("risk_class", evaluation.risk_class),
+            ("policy_version", evaluation.policy_version),
+        ];
+        other.extend(
+            texts
+                .into_iter()
+                .filter_map(|(name, text)| Some((name.to_owned(), text?.into()))),
+        );
+        for (name, texts) in [
+            ("reasons", evaluation.reasons),
+            ("explanation", evaluation.explanation),
+        ] {
+            if !texts.is_empty() {
+                other.insert(name.to_owned(), texts.into());
+            }
+        }
+        let mut wire = Self {
+            other,
+            decision: Some(evaluation.decision),
+            permitted: Some(permitted),
+            reason: evaluation.reason,
+            request_id: evaluation.request_id,
+            expires_at: evaluation.expires_at,
+            audit_hash: evaluation.audit_hash,
+            timestamp: evaluation.timestamp,
+            risk_score: evaluation.risk_score,
+            constraint_trace: evaluation.constraint_trace,
+            ..Self::default()
+        };
+        if permitted {
+            wire.decision_id.clone_from(&evaluation.permit_token);
+            wire.permit_token = evaluation.permit_token;
+        } else {
+            wire.decision_id = evaluation
+                .decision_id
+                .and_then(|id| PermitToken::new(id).ok());
+            let denial = [("reason", &wire.reason), ("code", &evaluation.code)];
+            wire.denial = Some(
+                denial
+                    .into_iter()
+                    .filter_map(|(name, text)| Some((name, text.clone()?)))
+                    .collect(),
+            );
+            wire.deny_reason.clone_from(&wire.reason);
+            wire.deny_code = evaluation.code;
+        }
+        wire
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(json: Value) -> Result<Evaluation, serde_json::Error> {
+        serde_json::from_value(json)
+    }
+
+    #[test]
+    fn each_generation_of_allows_is_read() {
+        for json in [
+            json!({"decision": "allow", "permit_token": "p"}),
+            json!({"decision": "allow", "decision_id": "p"}),
+            json!({"permitted": true, "decision_id": "p", "extra": [1], "reasons": {}, "permit_id": 7}),
+            json!({"decision": null, "permitted": true, "permit_token": "p", "decision_id": "q"}),
+        ] {
+            let evaluation = read(json).unwrap();
+            assert_eq!(evaluation.decision, Decision::Allow);
+            assert_eq!(evaluation.permit_token.unwrap().expose(), "p");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_verdict_is_an_error() {
+        for json in [
+            json!({}),
+            json!({"decision": "ALLOW", "permit_token": "p"}),
+            json!({"decision": "maybe", "permitted": true, "permit_token": "p"}),
+            json!({"decision": 1, "permit_token": "p"}),
+            json!({"decision": "allow"}),
+            json!({"decision": "allow", "permit_token": ""}),
+            json!({"decision": "allow", "permit_token": 7}),
+            json!({"decision": "allow", "permit_token": null, "decision_id": ""}),
+            json!({"decision": "allow", "permitted": false, "permit_token": "p"}),
+            json!({"decision": "deny", "permitted": true, "permit_token": "p"}),
+            json!({"permitted": "true", "permit_token": "p"}),
+            json!([]),
+            json!(["allow", true, "p"]),
+            json!("allow"),
+        ] {
+            assert!(read(json.clone()).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_reads_its_reason_from_the_first_place_that_has_one() {
+        let full = json!({"decision": "hold", "deny_reason": "a", "denial": {"reason": "b", "code": "B"},
+            "reason": "c", "deny_code": "A", "permit_token": "p", "decision_id": "d"});
+        let evaluation = read(full).unwrap();
+        assert_eq!(evaluation.reason.as_deref(), Some("a"));
+        assert_eq!(evaluation.code.as_deref(), Some("A"));
+        assert_eq!(evaluation.permit_token, None);
+        assert_eq!(evaluation.evaluation_id(), Some("d"));
+        let nested =
+            json!({"decision": "deny", "denial": {"reason": "b", "code": "B"}, "reason": "c"});
+        let evaluation = read(nested).unwrap();
+        assert_eq!(evaluation.reason.as_deref(), Some("b"));
+        assert_eq!(evaluation.code.as_deref(), Some("B"));
+        for reason in [
+            json!({"deny_reason": "", "denial": {"reason": "c"}}),
+            json!({"denial": {"reason": null, "code": 7}, "reason": "c"}),
+            json!({"denial": "no object", "reason": "c"}),
+        ] {
+            let mut refusal = json!({"decision": "escalate"});
+            refusal
+                .as_object_mut()
+                .unwrap()
+                .extend(reason.as_object().unwrap().clone());
+            let evaluation = read(refusal).unwrap();
+            assert_eq!(evaluation.decision, Decision::Escalate);
+            assert_eq!(evaluation.reason.as_deref(), Some("c"));
+            assert_eq!(evaluation.code, None);
+        }
+    }
+
+    #[test]
+    fn what_later_servers_say_is_read_and_written_again() {
+        let json = json!({"decision": "escalate", "permitted": false, "denial": {"reason": "first"},
+            "deny_reason": "first", "reason": "first", "reasons": ["first", "second"], "risk_class": "high",
+            "escalation_id": "e-1", "approval_url": "https://console.example/e-1", "policy_version": "v7",
+            "permit_id": "pt_1", "explanation": ["a.cedar:1:1: policy `x`"], "risk_envelope": {"weighted_score": 0.9, "factors": [null]}});
+        let evaluation = read(json.clone()).unwrap();
+        assert_eq!(evaluation.reasons, ["first", "second"]);
+        assert_eq!(evaluation.risk_class.as_deref(), Some("high"));
+        assert_eq!(evaluation.escalation_id.as_deref(), Some("e-1"));
+        assert_eq!(
+            evaluation.approval_url.as_deref(),
+            Some("https://console.example/e-1")
+        );
+        assert_eq!(evaluation.policy_version.as_deref(), Some("v7"));
+        assert_eq!(evaluation.permit_id.as_deref(), Some("pt_1"));
+        assert_eq!(evaluation.explanation, ["a.cedar:1:1: policy `x`"]);
+        assert_eq!(evaluation.other.as_object().len(), 1);
+        assert_eq!(serde_json::to_value(evaluation).unwrap(), json);
+        let bare = read(json!({"decision": "deny", "reasons": ["only"], "new": null})).unwrap();
+        assert_eq!(bare.reason.as_deref(), Some("only"));
+        assert!(bare.other.is_empty());
+    }
+
+    #[test]
+    fn no_field_of_a_later_server_costs_an_answer() {
+        for name in [
+            "reasons",
+            "explanation",
+            "risk_class",
+            "escalation_id",
+            "approval_url",
+            "policy_version",
+            "permit_id",
+        ] {
+            for value in [
+                json!(null),
+                json!(7),
+                json!([7]),
+                json!({"x": 1}),
+                json!(true),
+            ] {
+                for mut answer in [
+                    json!({"decision": "allow", "permit_token": "p"}),
+                    json!({"decision": "hold"}),
+                ] {
+                    answer[name] = value.clone();
+                    let evaluation = read(answer).unwrap();
+                    let kept = Some(&value).filter(|value| !value.is_null());
+                    assert_eq!(evaluation.other.get(name), kept);
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn a_shadow_allow_needs_no_token_and_any_other_does() {
+        let tokenless = json!({"decision": "allow", "permitted": true});
+        assert!(read(tokenless.clone()).is_err());
+        let ShadowEvaluation(shadow) = serde_json::from_value(tokenless).unwrap();
+        assert_eq!(
+            (shadow.decision, shadow.permit_token),
+            (Decision::Allow, None)
+        );
+        for unreadable in [json!({}), json!({"decision": "maybe"}), json!(["allow"])] {
+            assert!(serde_json::from_value::<ShadowEvaluation>(unreadable).is_err());
+        }
+    }
+
+    #[test]
+    fn no_null_is_ever_written() {
+        let allow = Evaluation::allow(PermitToken::new("p").unwrap());
+        assert_eq!(
+            serde_json::to_value(allow).unwrap(),
+            json!({"decision": "allow", "permitted": true, "permit_token": "p", "decision_id": "p"})
+        );
+        let deny = Evaluation::refuse(Decision::Deny, "no");
+        assert_eq!(
+            serde_json::to_value(deny).unwrap(),
+            json!({"decision": "deny", "permitted": false, "denial": {"reason": "no"},
+                "deny_reason": "no", "reason": "no"})
+        );
+    }
+
+    #[test]
+    fn a_repeated_field_is_an_error_and_not_a_choice() {
+        for twice in [
+            r#"{"decision":"deny","decision":"allow","permit_token":"p"}"#,
+            r#"{"decision":"deny","denial":{"reason":"a","reason":"b"}}"#,
+            r#"{"decision":"deny","denial":{"a":[{"secret":"a","secret":"b"}]}}"#,
+        ] {
+            let error = serde_json::from_str::<Evaluation>(twice).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        // On these nothing is decided.
+        for twice in [
+            r#"{"decision":"deny","new":1,"new":2}"#,
+            r#"{"decision":"deny","new":[{"a":1,"a":1}]}"#,
+            r#"{"decision":"deny","risk_class":"low","risk_class":"high"}"#,
+        ] {
+            let evaluation: Evaluation = serde_json::from_str(twice).unwrap();
+            assert!(evaluation.other.is_empty() && evaluation.risk_class.is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            decision in prop::sample::select(vec![Decision::Allow, Decision::Deny, Decision::Hold, Decision::Escalate]),
+            token in ".{1,20}", reason in ".+", id in prop::option::of(".*"), hash in prop::option::of(".*"),
+        ) {
+            let mut evaluation = if decision.is_allow() {
+                Evaluation::allow(PermitToken::new(token).unwrap())
+            } else {
+                Evaluation::refuse(decision, "")
+            };
+            evaluation.reason = Some(reason);
+            evaluation.request_id = id;
+            evaluation.audit_hash = hash;
+            let json = serde_json::to_string(&evaluation).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), evaluation);
+        }
+    }
+}

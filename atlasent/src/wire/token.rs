@@ -1,0 +1,164 @@
+//! The permit token: the secret by which an authority knows a permit.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use serde_json::Value;
+
+use crate::Error;
+use crate::text::redact::Redacted;
+use crate::text::unescape::holds;
+
+/// The longest token that is taken, in bytes.
+const MAX_LEN: usize = 8 * 1024;
+
+/// What an authority hands out on an allow and asks for again at verification.
+///
+/// Whoever holds it before it is verified can spend it, so it prints redacted.
+///
+/// ```
+/// let token = atlasent::wire::PermitToken::new("permit_0123456789")?;
+/// assert_eq!(format!("{token:?}"), r#""…456789""#);
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PermitToken(String);
+
+impl PermitToken {
+    /// Takes a token as it is. An empty one is taken too, since it can stand on the wire; it opens
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when it is longer than 8 KiB.
+    pub fn new(token: impl Into<String>) -> Result<Self, Error> {
+        let token = token.into();
+        if token.len() > MAX_LEN {
+            return Err(Error::invalid(format!(
+                "the permit token has {} bytes, more than {MAX_LEN}",
+                token.len()
+            )));
+        }
+        Ok(Self(token))
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `text` without this token in it. A text that spells it in escapes is not shown at all.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        if self.is_empty() {
+            return text.to_owned();
+        }
+        let scrubbed = text.replace(&self.0, &Redacted(&self.0).to_string());
+        match holds(&scrubbed, &self.0) {
+            true => "…".to_owned(),
+            false => scrubbed,
+        }
+    }
+
+    /// [`scrub`](Self::scrub), for a text that need not be there.
+    pub(crate) fn scrub_option(&self, text: Option<String>) -> Option<String> {
+        text.map(|text| match holds(&text, &self.0) {
+            true => self.scrub(&text),
+            false => text,
+        })
+    }
+
+    /// [`scrub`](Self::scrub), for a text that stays where it is.
+    pub(crate) fn scrub_in_place(&self, text: &mut String) {
+        if holds(text, &self.0) {
+            *text = self.scrub(text);
+        }
+    }
+
+    /// [`scrub`](Self::scrub), for every text of a JSON value, names included.
+    pub(crate) fn scrub_json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => self.scrub_in_place(text),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.scrub_json(value)),
+            Value::Object(members) => {
+                *members = std::mem::take(members)
+                    .into_iter()
+                    .map(|(name, mut value)| {
+                        self.scrub_json(&mut value);
+                        (self.scrub(&name), value)
+                    })
+                    .collect();
+            }
+            Value::Number(number) if holds(&number.to_string(), &self.0) => {
+                *value = self.scrub(&number.to_string()).into();
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+impl TryFrom<String> for PermitToken {
+    type Error = Error;
+
+    fn try_from(token: String) -> Result<Self, Error> {
+        Self::new(token)
+    }
+}
+
+impl From<PermitToken> for String {
+    fn from(token: PermitToken) -> Self {
+        token.0
+    }
+}
+
+impl fmt::Debug for PermitToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&Redacted(&self.0), f)
+    }
+}
+
+impl fmt::Display for PermitToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Redacted(&self.0), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_bounded() {
+        assert!(PermitToken::new("x".repeat(MAX_LEN)).is_ok());
+        assert!(PermitToken::new("x".repeat(MAX_LEN + 1)).is_err());
+    }
+
+    #[test]
+    fn a_scrubbed_text_holds_no_token() {
+        let token = PermitToken::new("permit_0123456789").unwrap();
+        assert_eq!(token.scrub("no permit_0123456789 here"), "no …456789 here");
+        assert_eq!(token.scrub(r"no permit_\u0030123456789"), "…");
+        assert_eq!(PermitToken::new("").unwrap().scrub("abc"), "abc");
+    }
+
+    #[test]
+    fn scrubbed_json_holds_no_token_at_any_depth() {
+        let token = PermitToken::new("7382910472839").unwrap();
+        let mut json = serde_json::json!({
+            "a": ["7382910472839", {"is 7382910472839": 7_382_910_472_839_u64}], "b": 1, "c": null
+        });
+        token.scrub_json(&mut json);
+        assert_eq!(
+            json,
+            serde_json::json!({"a": ["…472839", {"is …472839": "…472839"}], "b": 1, "c": null})
+        );
+    }
+}
