@@ -25,9 +25,9 @@ use std::{env, fs};
 
 use atlasent::wire::{EvaluateRequest, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority};
-use atlasent_authority::{
-    Draft, EventFilter, LocalAuthority, NewEvent, Policies, RedbStore, Store,
-};
+use atlasent_authority::store::{Changeset, NewEvent, Store};
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, Policies, RedbStore};
 use futures_executor::block_on;
 use jiff::Timestamp;
 
@@ -149,9 +149,9 @@ fn make_chain(path: &Path, events: u64) {
     let mut left = events;
     while left > 0 {
         let count = left.min(AT_ONCE);
-        let record = move |draft: &mut Draft<'_>| {
+        let record = move |changeset: &mut Changeset<'_>| {
             for _ in 0..count {
-                draft.record(event());
+                changeset.record(event());
             }
         };
         block_on(store.commit(Timestamp::now(), Vec::new(), record)).unwrap();

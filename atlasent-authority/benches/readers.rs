@@ -23,10 +23,11 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use atlasent::Agent;
+use atlasent_authority::keys::ApiKey;
 use atlasent_authority::server::{KeyBook, Retention, Server};
-use atlasent_authority::{
-    ApiKey, Draft, KeyRing, LocalAuthority, NewEvent, Policies, RedbStore, Store,
-};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::store::{Changeset, NewEvent, Store};
+use atlasent_authority::{LocalAuthority, Policies, RedbStore};
 use futures_executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 
@@ -186,9 +187,9 @@ fn make_chain(path: &Path, events: u64, old: u64) -> Duration {
             .min(AT_ONCE)
             .min(old.saturating_sub(made).max(1_000));
         let first = made;
-        let record = move |draft: &mut Draft<'_>| {
+        let record = move |changeset: &mut Changeset<'_>| {
             for number in first..first + count {
-                draft.record(event(number));
+                changeset.record(event(number));
             }
         };
         let age = SignedDuration::from_hours(if made < old { 48 } else { 1 });

@@ -45,20 +45,20 @@ pub(crate) fn publish(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let (folder, name) = place(path)?;
-    let draft = Path::new(name).with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
-    let draft = draft.as_os_str();
+    let changeset = Path::new(name).with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
+    let changeset = changeset.as_os_str();
     let written = (|| {
-        let mut file = folder.create_new(draft, name)?;
+        let mut file = folder.create_new(changeset, name)?;
         write(&mut file)?;
         file.sync_all()?;
         match how {
-            Publish::Over => folder.rename(draft, name),
+            Publish::Over => folder.rename(changeset, name),
             // A link, other than a new name, is refused where a file exists already.
-            Publish::Unless => folder.link(draft, name),
+            Publish::Unless => folder.link(changeset, name),
         }
     })();
-    // After a rename the draft does not exist any more.
-    let _ = folder.remove(draft);
+    // After a rename the changeset does not exist any more.
+    let _ = folder.remove(changeset);
     written?;
     // The name in the folder has to last, too.
     folder.sync()
@@ -72,7 +72,7 @@ pub(crate) fn publish(
 ///
 /// ```
 /// use std::io::Write;
-/// use atlasent_authority::replace_file;
+/// use atlasent_authority::files::replace_file;
 ///
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("bundle.json");

@@ -36,73 +36,27 @@
 //! `RedbStore` (feature `redb`) keeps them in one file, `PostgresStore` (feature `postgres`) in a
 //! database that several processes share.
 
-mod archive;
-mod builder;
-mod caller;
-mod chain;
-mod clock;
-mod complete;
-mod current;
-mod evaluate;
+pub mod files;
 #[cfg(feature = "server")]
-mod event_types;
-mod export;
-mod fields;
-mod files;
-mod head_file;
-#[cfg(feature = "server")]
-mod keys;
-mod ledger;
-mod local;
-mod outstanding;
-mod permit_key;
-mod permits;
-mod policy;
-mod record;
-mod replay;
-mod revoke;
+pub mod keys;
+pub mod permits;
+pub mod policy;
 #[cfg(feature = "server")]
 pub mod server;
-mod signing;
-mod standing;
-mod stop;
-mod stops;
-mod store;
-mod verify;
+pub mod signing;
+pub mod store;
+pub mod trail;
 
-pub use archive::Archived;
-pub use builder::LocalAuthorityBuilder;
-pub use caller::Caller;
-pub use chain::{ChainHead, Fact, NewEvent, SealedEvent};
+mod clock;
+mod ledger;
+mod local;
+
 pub use clock::{Clock, SystemClock};
-pub use evaluate::Answer;
-#[cfg(feature = "server")]
-pub use event_types::EVENT_TYPES;
-pub use export::{Bundle, BundleWriter, export};
-pub use fields::{check_fields, parse_amount};
-pub use files::replace_file;
-pub use head_file::{HeadFile, HeadFileError};
-#[cfg(feature = "server")]
-pub use keys::{
-    ApiKey, DEFAULT_RATE_LIMIT, Environment, GivenKeyError, KeyDigest, KeyFile, KeyFileError,
-    KnownKeys, Scope, UnknownScope,
-};
-pub use ledger::{Grant, Mismatch, PermitEntry, PermitState, Refusal, Revoked};
-pub use local::LocalAuthority;
-pub use outstanding::{AgentKey, Outstanding};
-pub use permit_key::{NotAPermitId, PermitId, PermitKey};
-pub use permits::{PermitFilter, PermitPage};
-pub use policy::{Explanation, Policies, PoliciesBuilder, PolicyError, PolicyProblem};
-pub use replay::{Replay, ReplayKey};
-pub use signing::{KeyRing, PublicKey, SigningKey, SigningKeyError, signed_head};
-pub use stops::{Stop, Stops};
+pub use ledger::Stop;
+pub use local::{Caller, EvaluateOutcome, LocalAuthority, LocalAuthorityBuilder};
+pub use policy::Policies;
+pub use store::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
-#[cfg(any(feature = "redb", feature = "postgres"))]
-pub use store::StoreReport;
-pub use store::{
-    Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, RateCounter, Store, StoreError,
-    StoreStatus,
-};

@@ -1,17 +1,18 @@
 //! The ledger as data: permits by their public ids, and lists of them. Nothing here opens anything.
 
+pub use crate::ledger::{InvalidPermitId, PermitId};
 use atlasent::Error;
 use atlasent::wire::{PermitInfo, PermitStatus, PermitToken};
 use jiff::Timestamp;
 
-use crate::caller::Caller;
-use crate::chain::format_time;
-use crate::ledger::{PermitEntry, Refusal};
+use crate::ledger::PermitKey;
+use crate::ledger::standing;
+use crate::ledger::stops::Stops;
+use crate::ledger::{PermitEntry, VerifyRefusal};
+use crate::local::caller::Caller;
 use crate::local::{LocalAuthority, failed, unavailable};
-use crate::permit_key::{PermitId, PermitKey};
-use crate::standing;
-use crate::stops::Stops;
-use crate::store::{CellKey, Draft, Store, StoreError};
+use crate::store::{CellKey, Changeset, Store, StoreError};
+use crate::trail::chain::format_time;
 
 /// How many permits are read at a time.
 const AT_ONCE: usize = 1_000;
@@ -20,7 +21,7 @@ const AT_ONCE: usize = 1_000;
 ///
 /// ```
 /// use atlasent::wire::PermitStatus;
-/// use atlasent_authority::PermitFilter;
+/// use atlasent_authority::permits::PermitFilter;
 ///
 /// let filter = PermitFilter::default().status(PermitStatus::Issued).agent("deploy-bot");
 /// ```
@@ -102,7 +103,8 @@ impl<S: Store> LocalAuthority<S> {
     /// ```
     /// # use atlasent::wire::PermitStatus;
     /// # use atlasent::{AnyAction, AuthorityExt};
-    /// # use atlasent_authority::{LocalAuthority, PermitFilter, Policies};
+    /// # use atlasent_authority::permits::PermitFilter;
+    /// # use atlasent_authority::{LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;
     /// let authority = LocalAuthority::in_memory(policies)?;
@@ -231,7 +233,9 @@ impl<S: Store> LocalAuthority<S> {
         let Some(key) = key else {
             return Ok(None);
         };
-        let look = move |draft: &mut Draft<'_>| (Look::new(draft), draft.permit(key).cloned());
+        let look = move |changeset: &mut Changeset<'_>| {
+            (Look::new(changeset), changeset.permit(key).cloned())
+        };
         let reads = vec![CellKey::Permit(key), CellKey::Stops];
         let (look, entry) = self.commit(failed::PERMIT, reads, look).await?;
         let entry = entry.filter(|entry| entry.grant.is_known_to(environment.as_deref()));
@@ -239,24 +243,24 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     async fn look(&self) -> Result<Look, Error> {
-        let look = |draft: &mut Draft<'_>| Look::new(draft);
+        let look = |changeset: &mut Changeset<'_>| Look::new(changeset);
         self.commit(failed::PERMIT, vec![CellKey::Stops], look)
             .await
     }
 
     /// Why a permit would not be good, if it were verified now for what it was issued for.
-    pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<Refusal> {
+    pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<VerifyRefusal> {
         let standing = standing::check(entry, &look.stops, &self.policies(), look.now);
         standing.err().map(|fallen| fallen.refusal())
     }
 }
 
 impl Look {
-    fn new(draft: &Draft<'_>) -> Self {
+    fn new(changeset: &Changeset<'_>) -> Self {
         Self {
-            org_id: draft.head().org_id.clone(),
-            now: draft.time(),
-            stops: draft.stops(),
+            org_id: changeset.head().org_id.clone(),
+            now: changeset.time(),
+            stops: changeset.stops(),
         }
     }
 

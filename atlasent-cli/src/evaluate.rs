@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use atlasent::wire::{EvaluateRequest, PolicyTrace};
 use atlasent::{Agent, AnyAction, Context};
-use atlasent_authority::{Explanation, Policies, check_fields, parse_amount};
+use atlasent_authority::Policies;
+use atlasent_authority::policy::{Explanation, check_fields, parse_amount};
 use clap::Args;
 use serde_json::{Value, json};
 

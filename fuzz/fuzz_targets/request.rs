@@ -5,7 +5,9 @@
 use std::sync::LazyLock;
 
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{ApiKey, Environment, KeyRing, LocalAuthority, MemoryStore, Policies};
+use atlasent_authority::keys::{ApiKey, Environment};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;

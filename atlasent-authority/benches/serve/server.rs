@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use atlasent_authority::keys::ApiKey;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{
-    ApiKey, KeyRing, LocalAuthority, MemoryStore, Policies, PostgresStore, RateCounter, RedbStore,
-    Store,
-};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies, PostgresStore, RedbStore};
 
 use super::floor;
 use super::question::{API_KEY, POLICIES};

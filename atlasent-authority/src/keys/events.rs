@@ -9,9 +9,9 @@ use atlasent::Error;
 use serde::{Deserialize, Serialize};
 
 use super::ApiKey;
-use crate::chain::{NewEvent, format_time};
 use crate::local::{LocalAuthority, failed};
-use crate::store::{CellKey, Draft, Store};
+use crate::store::{CellKey, Changeset, Store};
+use crate::trail::chain::{NewEvent, format_time};
 
 /// The keys that the chain has events of: whether each was revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,16 +22,16 @@ impl<S: Store> LocalAuthority<S> {
     /// that. A key that is gone was revoked.
     pub(crate) async fn record_keys(&self, keys: &[ApiKey]) -> Result<(), Error> {
         let keys = keys.to_vec();
-        let change = move |draft: &mut Draft<'_>| {
-            let before = draft.known_keys();
+        let change = move |changeset: &mut Changeset<'_>| {
+            let before = changeset.known_keys();
             let mut known = before.clone();
             for key in &keys {
                 let was_revoked = known.0.get(&key.key_id).copied();
                 if was_revoked.is_none() {
-                    draft.record(created(key));
+                    changeset.record(created(key));
                 }
                 if key.revoked_at.is_some() && was_revoked != Some(true) {
-                    draft.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
+                    changeset.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
                 }
                 known.0.insert(key.key_id.clone(), key.revoked_at.is_some());
             }
@@ -39,11 +39,11 @@ impl<S: Store> LocalAuthority<S> {
                 !**was_revoked && keys.iter().all(|key| key.key_id != **id)
             });
             for (id, was_revoked) in gone {
-                draft.record(revoked(id, None));
+                changeset.record(revoked(id, None));
                 *was_revoked = true;
             }
             if known != before {
-                draft.keep_known_keys(known);
+                changeset.keep_known_keys(known);
             }
         };
         self.commit(failed::KEYS, vec![CellKey::ApiKeys], change)

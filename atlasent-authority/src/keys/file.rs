@@ -19,7 +19,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// change it at the same time wait for each other.
 ///
 /// ```
-/// use atlasent_authority::{ApiKey, Environment, KeyFile};
+/// use atlasent_authority::keys::{ApiKey, Environment, KeyFile};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("keys.json");

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::replay::random_bits;
+use crate::ledger::replay::random_bits;
 
 pub use events::KnownKeys;
 pub(crate) use file::FileVersion;
@@ -55,7 +55,7 @@ pub enum GivenKeyError {
 /// An API key as it is stored: everything but the key.
 ///
 /// ```
-/// use atlasent_authority::{ApiKey, Environment, Scope};
+/// use atlasent_authority::keys::{ApiKey, Environment, Scope};
 ///
 /// let (mut key, secret) = ApiKey::generate(Environment::Test)?;
 /// key.name = Some("the deploy service".to_owned());
@@ -112,7 +112,7 @@ impl ApiKey {
     /// form, with all scopes.
     ///
     /// ```
-    /// use atlasent_authority::{ApiKey, GivenKeyError};
+    /// use atlasent_authority::keys::{ApiKey, GivenKeyError};
     /// use secrecy::SecretString;
     ///
     /// let key = |text: &str| ApiKey::parse(&SecretString::from(text.to_owned()));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What an API key may be used for.
 ///
 /// ```
-/// use atlasent_authority::Scope;
+/// use atlasent_authority::keys::Scope;
 ///
 /// assert_eq!("audit.read".parse(), Ok(Scope::AuditRead));
 /// assert!("everything".parse::<Scope>().unwrap_err().to_string().contains("`evaluate`"));

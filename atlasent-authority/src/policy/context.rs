@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Question;
 use super::convert::{self, Attributes, ConvertError, Typed};
 use super::types::{ContextTypes, Record};
-use crate::fields::Field;
+use crate::policy::fields::Field;
 
 /// A request whose context the policies cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +111,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fields::Fields;
     use crate::policy::Numeral;
+    use crate::policy::fields::Fields;
 
     fn cedar_of(context: &atlasent::Context) -> Result<Context, ContextError> {
         let question = Question {

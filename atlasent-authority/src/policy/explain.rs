@@ -9,7 +9,7 @@ use atlasent::wire::{ConstraintTrace, EvaluateRequest};
 use cedar_policy::PolicyId;
 
 use super::{Policies, Verdict, code};
-use crate::fields;
+use crate::policy::fields;
 
 /// How many of the policies that decided an explanation names.
 const MAX_DETERMINING: usize = 20;

@@ -37,7 +37,7 @@ use super::{EntityTypes, Policies};
 ///     )
 ///     .build()?;
 /// assert_eq!(policies.ids().collect::<Vec<_>>(), ["deploy.cedar#1"]);
-/// # Ok::<(), atlasent_authority::PolicyError>(())
+/// # Ok::<(), atlasent_authority::policy::PolicyError>(())
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]

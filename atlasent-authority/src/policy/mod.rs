@@ -7,6 +7,7 @@ mod digest;
 mod error;
 mod explain;
 mod failure;
+pub(crate) mod fields;
 mod folder;
 mod limits;
 mod lint;
@@ -32,12 +33,13 @@ use cedar_policy::{
     Schema,
 };
 
-use crate::fields::Fields;
+use crate::policy::fields::Fields;
 use context::ContextError;
 use convert::ConvertError;
 use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};
 pub use explain::Explanation;
+pub use fields::{check_fields, parse_amount};
 #[cfg(feature = "server")]
 pub(crate) use folder::MAX_ENTRIES;
 pub use load::PoliciesBuilder;
@@ -68,7 +70,7 @@ pub(crate) use verdict::{Verdict, code};
 ///     when { context.weekday == "friday" };
 /// "#)?;
 /// assert_eq!(policies.len(), 2);
-/// # Ok::<(), atlasent_authority::PolicyError>(())
+/// # Ok::<(), atlasent_authority::policy::PolicyError>(())
 /// ```
 ///
 /// # What a policy sees
@@ -164,7 +166,7 @@ impl Policies {
     /// use atlasent_authority::Policies;
     ///
     /// let policies = Policies::from_dir("/etc/atlasent/policies")?;
-    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     ///
     /// A directory may hold a manifest `policies.sha256` in the format of `sha256sum`. Then each
@@ -187,7 +189,7 @@ impl Policies {
     ///
     /// let policies = Policies::parse(r#"permit (principal, action == Action::"read", resource);"#)?;
     /// assert_eq!(policies.ids().collect::<Vec<_>>(), ["<policies>#1"]);
-    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     ///
     /// # Errors
@@ -234,7 +236,7 @@ impl Policies {
     /// let other = Policies::parse("forbid (principal, action, resource);")?;
     /// assert_eq!(one.digest(), same.digest());
     /// assert_ne!(one.digest(), other.digest());
-    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -253,7 +255,7 @@ impl Policies {
     /// let after = Policies::parse(&format!("{deploy} {read}"))?;
     /// assert_eq!(before.action_digest("deploy"), after.action_digest("deploy"));
     /// assert_ne!(before.action_digest("read"), after.action_digest("read"));
-    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     #[must_use]
     pub fn action_digest(&self, action: &str) -> &str {

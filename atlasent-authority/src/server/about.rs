@@ -14,9 +14,9 @@ use super::app::App;
 use super::caller::ApiCaller;
 use super::deadline::Deadline;
 use super::problem::{Problem, log_outage};
-use crate::chain::format_time;
 use crate::keys::Scope;
 use crate::store::Store;
+use crate::trail::chain::format_time;
 
 /// How long the store may take to say how much it keeps, where the rest is worth more.
 const METRICS_WAIT: Duration = Duration::from_secs(2);

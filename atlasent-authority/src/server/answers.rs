@@ -14,8 +14,8 @@ use super::body;
 use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::question::{self, Evaluate, Revoke};
-use crate::evaluate::Answer;
 use crate::keys::Scope;
+use crate::local::evaluate::EvaluateOutcome;
 use crate::store::Store;
 
 /// `POST /v1-evaluate`
@@ -139,14 +139,14 @@ pub(super) async fn decide<S: Store>(
     let hash = Some(question.execution_hash.clone());
     let answer = app.authority.answer(client.caller(), request, hash);
     let mut evaluation = match answer.await? {
-        Answer::First(evaluation) => {
+        EvaluateOutcome::First(evaluation) => {
             let action = &request.action_type;
             let is_named = app.authority.policies().names_action(action);
             app.metrics.decided(action, is_named, evaluation.decision);
             evaluation
         }
-        Answer::Repeated(evaluation) => evaluation,
-        Answer::Conflict => {
+        EvaluateOutcome::Repeated(evaluation) => evaluation,
+        EvaluateOutcome::Conflict => {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 "REQUEST_ID_REUSED",

@@ -23,8 +23,9 @@ use tokio::time::timeout;
 use super::app::App;
 use super::off_thread::off_thread;
 use super::refresh::Rounds;
-use crate::complete::event_at;
-use crate::store::{EventFilter, Store, StoreError};
+use crate::store::{Store, StoreError};
+use crate::trail::EventFilter;
+use crate::trail::complete::event_at;
 use output::{Lines, Output, Position, Target};
 
 /// How often new events are looked for.
@@ -49,7 +50,9 @@ const LAST: Duration = Duration::from_secs(5);
 ///
 /// ```no_run
 /// use atlasent_authority::server::{AuditLog, KeyBook, Server};
-/// use atlasent_authority::{ApiKey, Environment, KeyRing, LocalAuthority, Policies};
+/// use atlasent_authority::keys::{ApiKey, Environment};
+/// use atlasent_authority::signing::KeyRing;
+/// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// # fn build() -> Result<(), Box<dyn std::error::Error>> {
 /// let authority = LocalAuthority::in_memory(Policies::from_dir("policies")?)?;

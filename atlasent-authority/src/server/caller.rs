@@ -11,8 +11,8 @@ use super::app::App;
 use super::forwarded::client_address;
 use super::problem::Problem;
 use super::request_id::RequestId;
-use crate::caller::Caller;
 use crate::keys::{ApiKey, Scope};
+use crate::local::caller::Caller;
 
 /// The code of the refusal that an address gets which sent too many wrong keys.
 pub(super) const THROTTLED: &str = "TOO_MANY_WRONG_KEYS";

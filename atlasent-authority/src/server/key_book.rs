@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// The API keys that a server takes.
 ///
 /// ```
-/// use atlasent_authority::{ApiKey, Environment};
+/// use atlasent_authority::keys::{ApiKey, Environment};
 /// use atlasent_authority::server::KeyBook;
 ///
 /// let (key, _secret) = ApiKey::generate(Environment::Test)?;

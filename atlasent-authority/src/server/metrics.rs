@@ -354,7 +354,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chain::ChainHead;
+    use crate::trail::chain::ChainHead;
 
     fn text(metrics: &Metrics) -> String {
         let status = StoreStatus {

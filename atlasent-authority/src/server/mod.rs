@@ -59,10 +59,10 @@ pub use listen::{Listening, ServeError, TlsFiles};
 pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
 
-use crate::head_file::HeadFile;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 use crate::store::{RateCounter, Store};
+use crate::trail::head_file::HeadFile;
 use problem::Problem;
 use request_id::RequestId;
 
@@ -70,7 +70,9 @@ use request_id::RequestId;
 ///
 /// ```no_run
 /// use atlasent_authority::server::{KeyBook, Server};
-/// use atlasent_authority::{ApiKey, Environment, KeyRing, LocalAuthority, Policies};
+/// use atlasent_authority::keys::{ApiKey, Environment};
+/// use atlasent_authority::signing::KeyRing;
+/// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let authority = LocalAuthority::in_memory(Policies::from_dir("policies")?)?;

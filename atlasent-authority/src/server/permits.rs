@@ -14,11 +14,11 @@ use super::body;
 use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::query::{Query, reason};
-use crate::chain::format_time;
 use crate::keys::Scope;
-use crate::permit_key::PermitId;
+use crate::ledger::permit_key::PermitId;
 use crate::permits::PermitFilter;
 use crate::store::Store;
+use crate::trail::chain::format_time;
 
 /// How many permits a page has unless asked otherwise, and at the most (contract, part D).
 const PAGE: usize = 50;

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::body;
 use super::problem::Problem;
 use super::query::reason;
-use crate::fields::parse_amount;
 use crate::keys::ApiKey;
+use crate::policy::fields::parse_amount;
 
 /// The longest id of a resource, and the longest other name, in characters (contract, part B).
 const MAX_RESOURCE: usize = 512;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use super::app::App;
-use crate::head_file::HeadFile;
 use crate::store::Store;
+use crate::trail::head_file::HeadFile;
 
 /// How often the head is saved.
 const PERIOD: Duration = Duration::from_secs(10);

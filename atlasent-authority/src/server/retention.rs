@@ -9,10 +9,10 @@ use atlasent::Error;
 use jiff::{SignedDuration, Timestamp};
 
 use super::app::App;
-use crate::archive::{Archived, Old, not_kept};
 use crate::files::{Publish, publish};
 use crate::local::unreadable;
 use crate::store::Store;
+use crate::trail::archive::{Archived, Old, not_kept};
 
 /// How often it is looked for old events.
 const PERIOD: Duration = Duration::from_secs(3600);

@@ -14,10 +14,10 @@ use super::body;
 use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::query::{reason, time};
-use crate::chain::format_time;
 use crate::keys::Scope;
-use crate::stops::Stop;
+use crate::ledger::stops::Stop;
 use crate::store::Store;
+use crate::trail::chain::format_time;
 
 /// A stop, as it is answered.
 #[derive(Serialize)]

@@ -16,11 +16,12 @@ use super::caller::ApiCaller;
 use super::problem::Problem;
 use super::query::{LONGEST_TIME, Query, time};
 use super::reading::unreadable;
-use crate::event_types::{self, EVENT_TYPES};
-use crate::export::export as signed_export;
 use crate::keys::Scope;
 use crate::local::failed;
-use crate::store::{EventFilter, Store, StoreError};
+use crate::store::{Store, StoreError};
+use crate::trail::EventFilter;
+use crate::trail::event_types::{self, EVENT_TYPES};
+use crate::trail::export::export as signed_export;
 
 /// How many events a page has unasked, and at the most (contract, part B).
 const PAGE: usize = 50;

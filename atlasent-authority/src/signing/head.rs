@@ -4,17 +4,18 @@ use atlasent::audit::SignedHead;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use super::KeyRing;
-use crate::chain::format_time;
 use crate::clock::Clock;
-use crate::complete::Completeness;
 use crate::store::{Store, StoreError};
+use crate::trail::chain::format_time;
+use crate::trail::complete::Completeness;
 
 /// Signs the head of a store's chain as it is now, once the ends of the chain have been found in
 /// the store. `clock` tells the time at which it is signed.
 ///
 /// ```
 /// use atlasent::audit::TrustedKeys;
-/// use atlasent_authority::{KeyRing, LocalAuthority, Policies, SystemClock, signed_head};
+/// use atlasent_authority::signing::{KeyRing, signed_head};
+/// use atlasent_authority::{LocalAuthority, Policies, SystemClock};
 ///
 /// # futures_executor::block_on(async {
 /// let policies = Policies::parse("permit (principal, action, resource);")?;

@@ -13,7 +13,7 @@ use ed25519_dalek::{Signature, SignatureError, Signer, VerifyingKey};
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
-use crate::replay::random_bits;
+use crate::ledger::replay::random_bits;
 
 pub use head::signed_head;
 pub use ring::{KeyRing, PublicKey, SigningKeyError};
@@ -21,7 +21,7 @@ pub use ring::{KeyRing, PublicKey, SigningKeyError};
 /// A private key. It prints its id only, and is wiped from memory when it is dropped.
 ///
 /// ```
-/// use atlasent_authority::SigningKey;
+/// use atlasent_authority::signing::SigningKey;
 ///
 /// let key = SigningKey::generate()?;
 /// let again = SigningKey::from_pem(&key.to_pem()).unwrap();

@@ -21,7 +21,7 @@ const MAX_PUBLIC_BYTES: u64 = 16 * 1024 * 1024;
 /// The key that signs exports, and the public halves of all that ever did.
 ///
 /// ```
-/// use atlasent_authority::KeyRing;
+/// use atlasent_authority::signing::KeyRing;
 ///
 /// let folder = tempfile::tempdir()?;
 /// let ring = KeyRing::open(folder.path())?; // makes a key the first time
@@ -138,7 +138,7 @@ impl KeyRing {
     /// The active key is the folder's, or the one in the file `given`. Empty when neither exists.
     ///
     /// ```
-    /// use atlasent_authority::KeyRing;
+    /// use atlasent_authority::signing::KeyRing;
     ///
     /// let folder = tempfile::tempdir()?;
     /// assert!(KeyRing::list(folder.path(), None)?.is_empty());
@@ -213,7 +213,8 @@ impl KeyRing {
             algorithm: "Ed25519".to_owned(),
             public_key_pem: active.public_pem.clone(),
             status: "active".to_owned(),
-            created_at: created_at.unwrap_or_else(|| crate::chain::format_time(Timestamp::now())),
+            created_at: created_at
+                .unwrap_or_else(|| crate::trail::chain::format_time(Timestamp::now())),
         });
         if let Some(path) = &path {
             let text = serde_json::to_vec_pretty(&public);

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::{ChainHead, NewEvent, SealedEvent};
 #[cfg(feature = "server")]
 use crate::keys::KnownKeys;
+use crate::ledger::outstanding::{AgentKey, Outstanding};
+use crate::ledger::permit_key::PermitKey;
+use crate::ledger::replay::{Replay, ReplayKey};
+use crate::ledger::stops::Stops;
 use crate::ledger::{PermitEntry, PermitState};
-use crate::outstanding::{AgentKey, Outstanding};
-use crate::permit_key::PermitKey;
-use crate::replay::{Replay, ReplayKey};
-use crate::stops::Stops;
+use crate::trail::chain::{ChainHead, NewEvent, SealedEvent};
 
 /// Names a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,14 +96,14 @@ impl Cell {
 /// Changes that are kept together or not at all, each seeing what those before it left.
 ///
 /// A store makes one from the head of its chain and the cells that the changes name, runs each
-/// change on a [`draft`](Self::draft), and keeps what the batch then holds.
+/// change on a [`changeset`](Self::changeset), and keeps what the batch then holds.
 ///
 /// ```
-/// use atlasent_authority::{Batch, ChainHead, NewEvent};
+/// use atlasent_authority::store::{Batch, ChainHead, NewEvent};
 /// use jiff::Timestamp;
 ///
 /// let mut batch = Batch::new(ChainHead::genesis("local"), []);
-/// let event = batch.draft(Timestamp::now()).record(NewEvent::new("policy.loaded"));
+/// let event = batch.changeset(Timestamp::now()).record(NewEvent::new("policy.loaded"));
 /// assert_eq!(batch.events(), [event]);
 /// assert_eq!(batch.head().sequence, 1);
 /// ```
@@ -139,8 +139,8 @@ impl Batch {
 
     /// What the next change works on, at the time `now`, or at the chain's own if the clock was set
     /// back.
-    pub fn draft(&mut self, now: Timestamp) -> Draft<'_> {
-        Draft {
+    pub fn changeset(&mut self, now: Timestamp) -> Changeset<'_> {
+        Changeset {
             time: self.head.time_at(now),
             batch: self,
         }
@@ -185,12 +185,12 @@ impl Batch {
 
 /// What one change works on.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub struct Changeset<'a> {
     time: Timestamp,
     batch: &'a mut Batch,
 }
 
-impl Draft<'_> {
+impl Changeset<'_> {
     /// The time of the change. It never runs backwards from one change to the next.
     #[must_use]
     pub fn time(&self) -> Timestamp {

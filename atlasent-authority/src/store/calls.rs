@@ -13,14 +13,15 @@ use super::StoreError;
 /// enforces one rate for all of them.
 ///
 /// ```
-/// use atlasent_authority::{MemoryStore, RateCounter};
+/// use atlasent_authority::store::RateCounter;
+/// use atlasent_authority::MemoryStore;
 ///
 /// # futures_executor::block_on(async {
 /// let counter = MemoryStore::new();
 /// assert_eq!(counter.count_call("key_1", 29_000_000).await?, 1);
 /// assert_eq!(counter.count_call("key_1", 29_000_000).await?, 2);
 /// assert_eq!(counter.count_call("key_2", 29_000_000).await?, 1);
-/// # Ok::<(), atlasent_authority::StoreError>(()) }).unwrap();
+/// # Ok::<(), atlasent_authority::store::StoreError>(()) }).unwrap();
 /// ```
 pub trait RateCounter: Send + Sync + 'static {
     /// Counts one more call under `counter` in a minute, and returns how many calls there are now.

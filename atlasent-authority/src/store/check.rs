@@ -3,7 +3,7 @@
 use atlasent::audit::{ChainReport, ChainVerifier, GENESIS_HASH};
 
 use super::StoreStatus;
-use crate::chain::{ChainHead, SealedEvent};
+use crate::trail::chain::{ChainHead, SealedEvent};
 
 /// How many problems a report names. The rest is counted.
 const NAMED: usize = 100;

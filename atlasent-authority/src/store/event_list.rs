@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::EventFilter;
-use super::filter::Found;
-use crate::chain::SealedEvent;
+use crate::trail::EventFilter;
+use crate::trail::chain::SealedEvent;
+use crate::trail::filter::Found;
 
 /// Events in the order of their sequence numbers, without gaps.
 #[derive(Debug, Default)]

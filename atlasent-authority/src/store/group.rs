@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Batch, CellKey, Draft, StoreError};
+use super::{Batch, CellKey, Changeset, StoreError};
 
 /// How many changes one transaction takes at most.
 const MOST: usize = 512;
@@ -22,7 +22,7 @@ pub(super) struct Group(mpsc::Sender<Job>);
 #[derive(Debug)]
 pub(super) struct Jobs(mpsc::Receiver<Job>);
 
-type Change = Box<dyn FnOnce(&mut Draft<'_>) + Send>;
+type Change = Box<dyn FnOnce(&mut Changeset<'_>) + Send>;
 
 /// One change and whoever waits for it.
 pub(super) struct Job {
@@ -44,7 +44,7 @@ impl Group {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::failed("the store was closed");
         let (result, mut results) = oneshot::channel();
@@ -52,9 +52,9 @@ impl Group {
         let job = Job {
             now,
             reads,
-            change: Some(Box::new(move |draft| {
+            change: Some(Box::new(move |changeset| {
                 // Nobody waits any more, which is no reason to do half of it.
-                let _ = result.send(change(draft));
+                let _ = result.send(change(changeset));
             })),
             done,
         };
@@ -127,9 +127,9 @@ pub(super) fn run(jobs: &mut [Job], batch: &mut Batch) -> Result<(), StoreError>
         let Some(change) = job.change.take() else {
             continue;
         };
-        let mut draft = batch.draft(job.now);
+        let mut changeset = batch.changeset(job.now);
         // What a change has half done is dropped with the whole batch.
-        catch_unwind(AssertUnwindSafe(|| change(&mut draft)))
+        catch_unwind(AssertUnwindSafe(|| change(&mut changeset)))
             .map_err(|_| StoreError::failed("a change panicked, so nothing was kept"))?;
     }
     Ok(())

@@ -5,7 +5,6 @@ mod calls;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod check;
 mod event_list;
-mod filter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod group;
 mod memory;
@@ -20,11 +19,15 @@ use std::sync::Arc;
 use atlasent::text::Escaped;
 use jiff::Timestamp;
 
-pub use batch::{Batch, Cell, CellKey, Draft};
+pub use crate::ledger::{
+    AgentKey, Grant, Mismatch, Outstanding, PermitEntry, PermitKey, PermitState, Replay, ReplayKey,
+    Revoked, Stops, VerifyRefusal,
+};
+pub use crate::trail::chain::{ChainHead, Fact, NewEvent, SealedEvent};
+pub use batch::{Batch, Cell, CellKey, Changeset};
 pub use calls::RateCounter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 pub use check::StoreReport;
-pub use filter::EventFilter;
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
@@ -33,9 +36,8 @@ pub(crate) use postgres::{KeptKey, KeyCall};
 #[cfg(feature = "redb")]
 pub use redb::RedbStore;
 
-use crate::chain::{ChainHead, SealedEvent};
-use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
+use crate::ledger::PermitId;
+use crate::trail::EventFilter;
 
 /// A ledger and an audit chain that change together.
 ///
@@ -59,7 +61,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 
     /// At most `limit` events that pass the filter and whose sequence number is above `after`,

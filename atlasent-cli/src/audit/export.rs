@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::{KeyRing, RedbStore, SystemClock, replace_file};
+use atlasent_authority::files::replace_file;
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::{RedbStore, SystemClock};
 use clap::Args;
 
 use super::filter::Filter;
@@ -60,9 +62,13 @@ async fn from_server(arguments: &Export) -> Result<(), Failure> {
 async fn from_store(arguments: &Export, data: &Path) -> Result<(), Failure> {
     let store = open_store(data)?;
     let keys = KeyRing::open(data::signing_folder(data)).map_err(Failure::misuse)?;
-    let bundle =
-        atlasent_authority::export(&store, &arguments.filter.for_store(), &keys, &SystemClock)
-            .await;
+    let bundle = atlasent_authority::trail::export(
+        &store,
+        &arguments.filter.for_store(),
+        &keys,
+        &SystemClock,
+    )
+    .await;
     write(arguments, &mut bundle.map_err(Failure::misuse)?)
 }
 

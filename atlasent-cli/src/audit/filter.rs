@@ -11,7 +11,7 @@ use atlasent_authority as authority;
 #[derive(Args)]
 pub(super) struct Filter {
     /// Only events of this type, such as evaluate.deny; repeatable
-    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(authority::EVENT_TYPES), hide_possible_values = true)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(authority::trail::EVENT_TYPES), hide_possible_values = true)]
     types: Vec<String>,
 
     /// Only events of this agent
@@ -49,8 +49,8 @@ impl Filter {
     }
 
     /// As a store is asked.
-    pub(super) fn for_store(&self) -> authority::EventFilter {
-        let mut filter = authority::EventFilter::default().types(&self.types);
+    pub(super) fn for_store(&self) -> authority::trail::EventFilter {
+        let mut filter = authority::trail::EventFilter::default().types(&self.types);
         if let Some(agent) = &self.agent {
             filter = filter.actor_id(agent);
         }

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use atlasent::audit::SignedHead;
-use atlasent_authority::{KeyRing, SystemClock, signed_head};
+use atlasent_authority::SystemClock;
+use atlasent_authority::signing::{KeyRing, signed_head};
 use clap::Args;
 
 use super::export;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atlasent_authority::{ApiKey, DEFAULT_RATE_LIMIT, Environment, Scope};
+use atlasent_authority::keys::{ApiKey, DEFAULT_RATE_LIMIT, Environment, Scope};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -62,7 +62,7 @@ enum Which {
 
 fn scope(word: &str) -> Result<Scope, String> {
     word.parse()
-        .map_err(|error: atlasent_authority::UnknownScope| error.to_string())
+        .map_err(|error: atlasent_authority::keys::UnknownScope| error.to_string())
 }
 
 fn cidr(text: &str) -> Result<IpNet, String> {

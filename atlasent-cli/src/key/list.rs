@@ -1,6 +1,6 @@
 //! `atlasent key list`: which keys there are.
 
-use atlasent_authority::ApiKey;
+use atlasent_authority::keys::ApiKey;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;

@@ -3,7 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-use atlasent_authority::{ApiKey, KeyFile, PostgresStore};
+use atlasent_authority::PostgresStore;
+use atlasent_authority::keys::{ApiKey, KeyFile};
 use clap::Args;
 
 use crate::data::{self, DataDir};

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::{Policies, PolicyProblem};
+use atlasent_authority::Policies;
+use atlasent_authority::policy::PolicyProblem;
 use clap::Args;
 use serde_json::{Value, json};
 

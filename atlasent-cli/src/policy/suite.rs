@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Context, Decision};
-use atlasent_authority::{check_fields, parse_amount};
+use atlasent_authority::policy::{check_fields, parse_amount};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;

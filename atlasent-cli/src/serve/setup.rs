@@ -4,8 +4,10 @@ use std::env;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use atlasent_authority::keys::{ApiKey, Environment, KeyFile};
 use atlasent_authority::server::{KeyBook, PolicyFolder};
-use atlasent_authority::{ApiKey, Environment, KeyFile, KeyRing, Policies, PostgresStore};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::{Policies, PostgresStore};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Serve;

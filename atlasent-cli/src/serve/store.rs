@@ -5,10 +5,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use atlasent_authority::{
-    CellKey, Draft, EventFilter, HeadFile, HeadFileError, MemoryStore, PermitEntry, PermitId,
-    PermitKey, PostgresStore, RateCounter, RedbStore, SealedEvent, Store, StoreError, StoreStatus,
+use atlasent_authority::permits::PermitId;
+use atlasent_authority::store::{
+    CellKey, Changeset, PermitEntry, PermitKey, RateCounter, SealedEvent, Store, StoreError,
+    StoreStatus,
 };
+use atlasent_authority::trail::{EventFilter, HeadFile, HeadFileError};
+use atlasent_authority::{MemoryStore, PostgresStore, RedbStore};
 use clap::Args;
 use jiff::Timestamp;
 
@@ -182,7 +185,7 @@ impl Store for AnyStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         forward!(self, store => store.commit(now, reads, change).await)
     }

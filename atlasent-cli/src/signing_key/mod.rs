@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::KeyRing;
+use atlasent_authority::signing::KeyRing;
 use clap::{Args, Subcommand};
 use serde_json::json;
 

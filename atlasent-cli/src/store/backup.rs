@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::{RedbStore, Store};
+use atlasent_authority::RedbStore;
+use atlasent_authority::store::Store;
 use clap::Args;
 
 use crate::data;

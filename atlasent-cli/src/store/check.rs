@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::{PostgresStore, RedbStore, StoreReport};
+use atlasent_authority::store::StoreReport;
+use atlasent_authority::{PostgresStore, RedbStore};
 use clap::Args;
 
 use crate::data::{self, DataDir};

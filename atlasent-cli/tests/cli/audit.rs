@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use atlasent::audit::Event;
-use atlasent_authority::{BundleWriter, ChainHead, KeyRing, NewEvent};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::store::{ChainHead, NewEvent};
+use atlasent_authority::trail::BundleWriter;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -3,10 +3,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use atlasent_authority::{
-    CellKey, Draft, EventFilter, KeyRing, LocalAuthority, MemoryStore, NewEvent, PermitEntry,
-    PermitId, PermitKey, SealedEvent, Store, StoreError, StoreStatus, SystemClock, export,
+use atlasent_authority::permits::PermitId;
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::store::{
+    CellKey, Changeset, NewEvent, PermitEntry, PermitKey, SealedEvent, Store, StoreError,
+    StoreStatus,
 };
+use atlasent_authority::trail::{EventFilter, export};
+use atlasent_authority::{LocalAuthority, MemoryStore, SystemClock};
 use jiff::Timestamp;
 
 /// A store in memory that has lost some events.
@@ -20,7 +24,7 @@ impl Store for Cut {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         self.store.commit(now, reads, change).await
     }
@@ -67,7 +71,8 @@ async fn ten_without(lost: RangeInclusive<u64>) -> Cut {
     let store = MemoryStore::new();
     for number in 1..=10 {
         let kind = ["evaluate.allow", "evaluate.deny"][usize::from(number % 2 == 0)];
-        let change = move |draft: &mut Draft<'_>| drop(draft.record(NewEvent::new(kind)));
+        let change =
+            move |changeset: &mut Changeset<'_>| drop(changeset.record(NewEvent::new(kind)));
         store
             .commit(second(number), Vec::new(), change)
             .await
@@ -168,7 +173,7 @@ async fn a_trail_that_lacks_events_is_not_archived() {
 async fn the_rest_of_an_archived_trail_is_whole() {
     let keys = KeyRing::in_memory().unwrap();
     let mut store = ten_without(NONE).await;
-    let drop_some = |draft: &mut Draft<'_>| draft.drop_events(4);
+    let drop_some = |changeset: &mut Changeset<'_>| changeset.drop_events(4);
     store
         .commit(second(10), Vec::new(), drop_some)
         .await

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use atlasent::wire::{PermitToken, VerifyRequest};
 use atlasent::{Agent, Authority, AuthorityExt};
-use atlasent_authority::{EventFilter, LocalAuthority, Policies};
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, Policies};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

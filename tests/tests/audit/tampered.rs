@@ -1,7 +1,7 @@
 //! Any byte of an exported trail that is changed, added or taken away is noticed.
 
 use atlasent::audit::Trail;
-use atlasent_authority::EventFilter;
+use atlasent_authority::trail::EventFilter;
 use proptest::prelude::*;
 
 use crate::story::{Story, answer, export};

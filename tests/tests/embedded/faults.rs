@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use atlasent::error::{Code, PermitOutcome};
 use atlasent::wire::VerifyRequest;
 use atlasent::{Authority, AuthorityExt, Error};
-use atlasent_authority::{
-    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
-    Policies, SealedEvent, Store, StoreError, StoreStatus,
+use atlasent_authority::permits::PermitId;
+use atlasent_authority::store::{
+    CellKey, Changeset, PermitEntry, PermitKey, SealedEvent, Store, StoreError, StoreStatus,
 };
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 use jiff::Timestamp;
 
@@ -57,7 +59,7 @@ impl Store for Faulty {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         self.maybe(call, When::BeforeCommit).await?;

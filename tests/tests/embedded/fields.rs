@@ -3,7 +3,8 @@
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};
 use atlasent::{Agent, AnyAction, Authority, Decision, Error};
-use atlasent_authority::{EventFilter, LocalAuthority, Policies};
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, Policies};
 
 const POLICIES: &str = r#"
     permit (principal, action, resource) when { context.environment == "test" && context.amount == 5 };

@@ -2,8 +2,10 @@
 //! nothing.
 
 use atlasent::Client;
+use atlasent_authority::LocalAuthority;
+use atlasent_authority::keys::Scope;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, LocalAuthority, Scope};
+use atlasent_authority::signing::KeyRing;
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::HeaderValue;

@@ -228,7 +228,7 @@ fn no_body_upsets_the_server_and_only_valid_ones_are_answered() {
 #[test]
 fn no_bytes_upset_the_server() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let ring = atlasent_authority::KeyRing::in_memory().unwrap();
+    let ring = atlasent_authority::signing::KeyRing::in_memory().unwrap();
     let server = Server::new(crate::support::memory(), KeyBook::of([stored(KEY)]), ring);
     let served = runtime.block_on(Served::of(server));
     let mut runner = TestRunner::new(ProptestConfig {

@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use atlasent_authority::KeyRing;
 use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::signing::KeyRing;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -3,8 +3,9 @@
 
 use atlasent::audit::{BundleReport, BundleVerifier, TrustedKeys};
 use atlasent::client::EventFilter;
+use atlasent_authority::LocalAuthority;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, LocalAuthority};
+use atlasent_authority::signing::KeyRing;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use atlasent_authority::keys::{ApiKey, KeyFile, Scope};
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{ApiKey, KeyFile, KeyRing, Scope};
+use atlasent_authority::signing::KeyRing;
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use atlasent_authority::KeyRing;
 use atlasent_authority::server::{KeyBook, Server, Settings};
+use atlasent_authority::signing::KeyRing;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

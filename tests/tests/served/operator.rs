@@ -1,7 +1,9 @@
 //! What an operator asks a server for: the signed head of its chain, and a copy of its store.
 
+use atlasent_authority::RedbStore;
+use atlasent_authority::keys::Scope;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, RedbStore, Scope};
+use atlasent_authority::signing::KeyRing;
 use serde_json::json;
 
 use crate::support::{KEY, Served, deploy, memory, on_disk, server, stored};

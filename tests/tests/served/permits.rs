@@ -3,8 +3,10 @@
 use atlasent::Error;
 use atlasent::client::PermitFilter;
 use atlasent::wire::PermitStatus;
+use atlasent_authority::LocalAuthority;
+use atlasent_authority::keys::{ApiKey, Scope};
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{ApiKey, KeyRing, LocalAuthority, Scope};
+use atlasent_authority::signing::KeyRing;
 use futures_util::TryStreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};

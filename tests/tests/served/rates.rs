@@ -1,7 +1,8 @@
 //! How often a key may call, and what every answer says of that.
 
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, LocalAuthority, MemoryStore};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::{LocalAuthority, MemoryStore};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;

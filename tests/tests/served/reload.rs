@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use atlasent_authority::LocalAuthority;
+use atlasent_authority::keys::KeyFile;
 use atlasent_authority::server::{KeyBook, PolicyFolder, Server};
-use atlasent_authority::{KeyFile, KeyRing, LocalAuthority};
+use atlasent_authority::signing::KeyRing;
 use atlasent_tests::quiet_panics;
 use futures_util::future::join_all;
 use serde_json::Value;

@@ -9,7 +9,8 @@ use atlasent::audit::{BundleVerifier, TrustedKeys};
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::server::{KeyBook, Retention, Server};
-use atlasent_authority::{KeyRing, LocalAuthority, RedbStore};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::{LocalAuthority, RedbStore};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 

@@ -2,8 +2,9 @@
 
 use atlasent::Error;
 use atlasent::wire::StopScope;
+use atlasent_authority::keys::Scope;
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{KeyRing, Scope};
+use atlasent_authority::signing::KeyRing;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,10 +3,13 @@
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use atlasent_authority::{
-    CellKey, Draft, EventFilter, LocalAuthority, MemoryStore, PermitEntry, PermitId, PermitKey,
-    RateCounter, SealedEvent, Store, StoreError, StoreStatus,
+use atlasent_authority::permits::PermitId;
+use atlasent_authority::store::{
+    CellKey, Changeset, PermitEntry, PermitKey, RateCounter, SealedEvent, Store, StoreError,
+    StoreStatus,
 };
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, MemoryStore};
 use jiff::Timestamp;
 
 use crate::support::policies;
@@ -120,7 +123,7 @@ impl Store for Faulty {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         self.trouble.maybe(Call::Commit, When::Before).await?;
         let committed = self.store.commit(now, reads, change).await?;

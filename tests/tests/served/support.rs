@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use atlasent::Client;
 use atlasent::client::ClientBuilder;
+use atlasent_authority::keys::ApiKey;
 use atlasent_authority::server::{KeyBook, ServeError, Server, Settings};
-use atlasent_authority::{
-    ApiKey, KeyRing, LocalAuthority, Policies, RateCounter, RedbStore, Store,
-};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::{LocalAuthority, Policies, RedbStore};
 use atlasent_tests::http::plain;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};

@@ -1,7 +1,8 @@
 //! The events of the audit trail, page by page.
 
 use atlasent::client::EventFilter;
-use atlasent_authority::{LocalAuthority, RateCounter, RedbStore, Store};
+use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::{LocalAuthority, RedbStore};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use atlasent_authority::{LocalAuthority, RateCounter, RedbStore, Store};
+use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::{LocalAuthority, RedbStore};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use atlasent_authority::keys::{ApiKey, Environment};
 use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::{
-    ApiKey, Environment, EventFilter, KeyRing, LocalAuthority, PostgresStore, Store,
-};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::store::Store;
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, PostgresStore};
 use atlasent_tests::http::plain;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;

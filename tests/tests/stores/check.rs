@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use atlasent_authority::{PostgresStore, StoreReport};
+use atlasent_authority::PostgresStore;
+use atlasent_authority::store::StoreReport;
 
 use crate::media::{Medium, Postgres};
 use crate::support::{at, issue, record};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use atlasent_authority::{PermitState, PostgresStore, RateCounter, Store};
+use atlasent_authority::PostgresStore;
+use atlasent_authority::store::{PermitState, RateCounter, Store};
 use atlasent_tests::postgres::PrivatePostgres;
 
 use crate::media::{Medium, Postgres};

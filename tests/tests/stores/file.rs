@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use atlasent_authority::{Draft, NewEvent, PermitState, RedbStore, Store, StoreError};
+use atlasent_authority::RedbStore;
+use atlasent_authority::store::{Changeset, NewEvent, PermitState, Store, StoreError};
 
 use crate::support::{
     agrees_with_every_filter, at, cell, entry, intact, issue, key, passes_in_child, record, state,
@@ -230,9 +231,9 @@ async fn fill(folder: &Path) {
 /// Keeps a permit and an event of 100 KB.
 async fn issue_big(store: &RedbStore, name: &str) -> Result<(), StoreError> {
     let key = key(name);
-    let change = move |draft: &mut Draft<'_>| {
-        draft.keep_permit(key, entry(draft));
-        draft.record(NewEvent::new("evaluate.allow").with("context", "x".repeat(100_000)));
+    let change = move |changeset: &mut Changeset<'_>| {
+        changeset.keep_permit(key, entry(changeset));
+        changeset.record(NewEvent::new("evaluate.allow").with("context", "x".repeat(100_000)));
     };
     store.commit(at(0), cell(name), change).await
 }

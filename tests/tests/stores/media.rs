@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use atlasent_authority::{
-    LocalAuthority, MemoryStore, PostgresStore, RateCounter, RedbStore, Store,
-};
+use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::{LocalAuthority, MemoryStore, PostgresStore, RedbStore};
 use atlasent_tests::postgres::PrivatePostgres;
 use tempfile::TempDir;
 

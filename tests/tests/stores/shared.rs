@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use atlasent::Authority;
 use atlasent::error::PermitOutcome;
-use atlasent_authority::{Draft, EventFilter, LocalAuthority, PostgresStore, RateCounter, Store};
+use atlasent_authority::store::{Changeset, RateCounter, Store};
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, PostgresStore};
 
 use crate::media::{Medium, Postgres};
 use crate::suite::calls::count;
@@ -133,7 +135,7 @@ async fn rows_of_dropped_events_are_deleted_by_whoever_comes_next() {
              UPDATE atlasent_head SET sequence = 3500",
         )
         .await;
-    let drop_most = |draft: &mut Draft<'_>| draft.drop_events(3_490);
+    let drop_most = |changeset: &mut Changeset<'_>| changeset.drop_events(3_490);
     store.commit(at(1), Vec::new(), drop_most).await.unwrap();
     // Nobody sees them any more, whether they are there or not.
     let first = store.events(0, 1, &EventFilter::default()).await.unwrap();

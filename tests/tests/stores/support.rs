@@ -8,10 +8,12 @@ use atlasent::audit::Trail;
 use atlasent::error::PermitOutcome;
 use atlasent::wire::{EvaluateRequest, PermitToken, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority};
-use atlasent_authority::{
-    CellKey, Draft, EventFilter, Grant, LocalAuthority, NewEvent, PermitEntry, PermitKey,
-    PermitState, Policies, SealedEvent, Store, StoreError,
+use atlasent_authority::store::{
+    CellKey, Changeset, Grant, NewEvent, PermitEntry, PermitKey, PermitState, SealedEvent, Store,
+    StoreError,
 };
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, Policies};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
@@ -62,11 +64,11 @@ impl Time {
 }
 
 /// A permit that is good for 10 seconds, and that the next event issues.
-pub(crate) fn entry(draft: &Draft<'_>) -> PermitEntry {
+pub(crate) fn entry(changeset: &Changeset<'_>) -> PermitEntry {
     let grant = Grant::of(&request(), None, permit_all().action_digest("deploy"));
-    let event = ("event", draft.head().sequence + 1);
-    let end = draft.time() + SignedDuration::from_secs(10);
-    PermitEntry::issue(grant, event, draft.time(), end)
+    let event = ("event", changeset.head().sequence + 1);
+    let end = changeset.time() + SignedDuration::from_secs(10);
+    PermitEntry::issue(grant, event, changeset.time(), end)
 }
 
 /// Keeps a permit and an event.
@@ -76,9 +78,9 @@ pub(crate) async fn issue(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let key = key(name);
-    let change = move |draft: &mut Draft<'_>| {
-        draft.keep_permit(key, entry(draft));
-        draft.record(NewEvent::new("evaluate.allow"));
+    let change = move |changeset: &mut Changeset<'_>| {
+        changeset.keep_permit(key, entry(changeset));
+        changeset.record(NewEvent::new("evaluate.allow"));
     };
     store.commit(now, cell(name), change).await
 }
@@ -86,7 +88,7 @@ pub(crate) async fn issue(
 /// What the store knows of a permit.
 pub(crate) async fn state(store: &impl Store, name: &str) -> Option<PermitState> {
     let key = key(name);
-    let look = move |draft: &mut Draft<'_>| draft.permit(key).map(|entry| entry.state);
+    let look = move |changeset: &mut Changeset<'_>| changeset.permit(key).map(|entry| entry.state);
     store.commit(at(0), cell(name), look).await.unwrap()
 }
 
@@ -99,7 +101,7 @@ pub(crate) async fn record(
 ) -> Arc<SealedEvent> {
     let mut event = NewEvent::new(kind);
     event.actor_id = agent.map(|agent| Agent::new(agent).unwrap());
-    let change = move |draft: &mut Draft<'_>| draft.record(event);
+    let change = move |changeset: &mut Changeset<'_>| changeset.record(event);
     store.commit(now, Vec::new(), change).await.unwrap()
 }
 

@@ -55,7 +55,7 @@ impl Policies {
     /// "#)?;
     /// let found = policies.lint();
     /// assert!(found[0].to_string().starts_with("<policies>:3:49: policy `frozen` reads `context.freeze`"));
-    /// # Ok::<(), atlasent_authority::PolicyError>(())
+    /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     #[must_use]
     pub fn lint(&self) -> Vec<PolicyProblem> {

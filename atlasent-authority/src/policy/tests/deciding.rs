@@ -6,7 +6,7 @@ use atlasent::{Context, Decision};
 use serde_json::{Value, json};
 
 use super::ask;
-use crate::fields::Fields;
+use crate::policy::fields::Fields;
 use crate::policy::{Policies, Question, code};
 
 const PERMIT_ALL: &str = r#"@id("all") permit (principal, action, resource);"#;

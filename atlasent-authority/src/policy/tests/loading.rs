@@ -289,7 +289,7 @@ fn a_directory_gives_its_cedar_files_in_the_order_of_their_names() {
             "a.cedar",
             b"\xef\xbb\xbfpermit (principal, action == Action::\"deploy\", resource);",
         ),
-        (".draft.cedar", b"not a policy"),
+        (".changeset.cedar", b"not a policy"),
         ("README.md", b"\xff"),
         ("schema.cedarschema", SCHEMA.as_bytes()),
         (

@@ -19,7 +19,7 @@ use atlasent::Context;
 use serde_json::Value;
 
 use super::{Policies, PolicyError, Question, Verdict};
-use crate::fields::Fields;
+use crate::policy::fields::Fields;
 
 const PERMIT: &str = "permit (principal, action, resource);\n";
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
-use crate::fields::Fields;
+use crate::policy::fields::Fields;
 use crate::policy::{Policies, Question};
 
 /// An entity as it is written in a policy, by type and id.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use jiff::Timestamp;
 
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
-use crate::replay::ReplayKey;
+use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::ledger::replay::ReplayKey;
 use crate::store::{Batch, Cell, CellKey, StoreError};
 
 /// How many counts of agents are looked at for each change: more than a change adds.

@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use self::ledger::Ledger;
 use super::calls::Calls;
 use super::event_list::EventList;
-use super::filter::Found;
-use super::{Batch, CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
-use crate::chain::{ChainHead, SealedEvent};
+use super::{Batch, CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
+use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::trail::EventFilter;
+use crate::trail::chain::{ChainHead, SealedEvent};
+use crate::trail::filter::Found;
 
 /// Permits and events in memory.
 #[derive(Debug)]
@@ -77,12 +78,12 @@ impl Store for MemoryStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut inner = self.lock();
         let read = (reads.iter()).filter_map(|key| Some((*key, inner.ledger.get(*key)?.clone())));
         let mut batch = Batch::new(inner.head.clone(), read);
-        let result = change(&mut batch.draft(now));
+        let result = change(&mut batch.changeset(now));
         inner.ledger.make_room(&batch, self.cell_limit)?;
         inner.ledger.keep(&batch, self.cell_limit);
         inner.append_all(batch, self.event_limit);
@@ -175,8 +176,8 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
-    use crate::chain::NewEvent;
     use crate::ledger::{Grant, PermitState};
+    use crate::trail::chain::NewEvent;
     use crate::{LocalAuthority, Policies};
 
     fn key(name: &str) -> PermitKey {
@@ -197,14 +198,14 @@ mod tests {
         let agent = Agent::new("bot").unwrap();
         let request = EvaluateRequest::new(agent, &AnyAction::new("a").unwrap()).unwrap();
         let key = key(name);
-        let change = move |draft: &mut Draft<'_>| {
-            let expires_at = draft.time() + jiff::SignedDuration::from_secs(10);
+        let change = move |changeset: &mut Changeset<'_>| {
+            let expires_at = changeset.time() + jiff::SignedDuration::from_secs(10);
             let grant = Grant::of(&request, None, "digest");
-            let event = ("event", draft.head().sequence + 1);
-            let mut entry = PermitEntry::issue(grant, event, draft.time(), expires_at);
+            let event = ("event", changeset.head().sequence + 1);
+            let mut entry = PermitEntry::issue(grant, event, changeset.time(), expires_at);
             entry.state = state;
-            draft.keep_permit(key, entry);
-            draft.record(NewEvent::new("evaluate.allow"));
+            changeset.keep_permit(key, entry);
+            changeset.record(NewEvent::new("evaluate.allow"));
         };
         block_on(store.commit(at(now), vec![CellKey::Permit(key)], change))
     }
@@ -215,7 +216,7 @@ mod tests {
 
     fn knows(store: &MemoryStore, name: &str) -> bool {
         let key = key(name);
-        let change = move |draft: &mut Draft<'_>| draft.permit(key).is_some();
+        let change = move |changeset: &mut Changeset<'_>| changeset.permit(key).is_some();
         block_on(store.commit(at(0), vec![CellKey::Permit(key)], change)).unwrap()
     }
 

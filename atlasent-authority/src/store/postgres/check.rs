@@ -7,7 +7,8 @@ use super::link::Session;
 use super::reader::Read;
 use super::rows::signed;
 use crate::store::check::{StoreCheck, StoreReport};
-use crate::store::{Cell, EventFilter, Store, StoreError, StoreStatus};
+use crate::store::{Cell, Store, StoreError, StoreStatus};
+use crate::trail::EventFilter;
 
 /// How many events or cells are in memory at a time.
 const AT_ONCE: usize = 1_000;

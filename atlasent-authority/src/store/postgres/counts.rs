@@ -8,7 +8,7 @@ use tokio_postgres::Error;
 use super::link::Session;
 use super::query;
 use super::rows::unsigned;
-use crate::store::EventFilter;
+use crate::trail::EventFilter;
 
 /// How many counts are remembered.
 const REMEMBERED: usize = 256;

@@ -39,10 +39,11 @@ use self::query::Page;
 use self::reader::{Read, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
-use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
-use crate::chain::SealedEvent;
+use super::{CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
+use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::trail::EventFilter;
+use crate::trail::chain::SealedEvent;
 
 /// How many calls wait at most before those who bring more have to wait themselves.
 const WAITING: usize = 4_096;
@@ -223,7 +224,7 @@ impl Store for PostgresStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         self.group.commit(now, reads, change).await
     }

@@ -5,7 +5,7 @@ use tokio_postgres::{Error, Row};
 use super::link::{Link, Session};
 use super::rows::signed;
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
+use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::store::{Cell, CellKey, StoreError};
 
 const BEFORE: &str = "\

@@ -10,9 +10,9 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::link::Session;
 use super::rows::{EVENT, sealed, signed, to_text, unsigned};
-use crate::chain::SealedEvent;
-use crate::store::EventFilter;
-use crate::store::filter::Found;
+use crate::trail::EventFilter;
+use crate::trail::chain::SealedEvent;
+use crate::trail::filter::Found;
 
 /// Which events are asked for.
 pub(crate) struct Page {

@@ -15,10 +15,11 @@ use super::link::{Link, Purpose, Session};
 use super::permits;
 use super::query::Page;
 use super::rows::{head_of, unsigned};
-use crate::chain::SealedEvent;
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
-use crate::store::{EventFilter, StoreError, StoreStatus};
+use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::store::{StoreError, StoreStatus};
+use crate::trail::EventFilter;
+use crate::trail::chain::SealedEvent;
 
 /// A whole trail may take a while.
 pub(super) const PURPOSE: Purpose = Purpose {

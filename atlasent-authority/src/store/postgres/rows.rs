@@ -3,8 +3,8 @@
 use tokio_postgres::Row;
 
 use super::link::Link;
-use crate::chain::{ChainHead, SealedEvent};
 use crate::store::StoreError;
+use crate::trail::chain::{ChainHead, SealedEvent};
 
 /// The columns of an event, in the order in which [`sealed`] takes them.
 pub(super) const EVENT: &str =

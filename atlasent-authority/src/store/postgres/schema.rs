@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::link::{Link, Purpose, Session};
-use crate::chain::ChainHead;
 use crate::store::StoreError;
+use crate::trail::chain::ChainHead;
 
 /// What leads from each version to the next one. Those that were released never change.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];

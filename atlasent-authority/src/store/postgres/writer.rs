@@ -10,9 +10,9 @@ use tokio_postgres::{Error, Row, Statement};
 
 use super::link::{Link, Purpose, Session};
 use super::rows::{head_of, signed, to_text};
-use crate::chain::ChainHead;
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, CellKey, REMEMBERED, StoreError};
+use crate::trail::chain::ChainHead;
 
 /// What is answered is on the disk, whatever the server's own settings are: see also [`BEGIN`].
 pub(super) const PURPOSE: Purpose = Purpose {

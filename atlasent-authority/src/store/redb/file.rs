@@ -10,9 +10,9 @@ use redb::{Database, ReadableTable};
 
 use super::index::INDEX;
 use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, WITHOUT_INDEX, json};
-use crate::chain::ChainHead;
 use crate::files::{open_existing, open_or_create};
 use crate::store::StoreError;
+use crate::trail::chain::ChainHead;
 
 /// How much of the file is in memory at most, in bytes.
 pub(super) const CACHE: usize = 64 * 1024 * 1024;

@@ -24,12 +24,13 @@ use redb::Database;
 use self::file::File;
 use self::readers::Readers;
 use super::calls::Calls;
-use super::filter::Found;
 use super::group::{self, Group};
-use super::{CellKey, Draft, EventFilter, RateCounter, Store, StoreError, StoreStatus};
-use crate::chain::SealedEvent;
+use super::{CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
+use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::trail::EventFilter;
+use crate::trail::chain::SealedEvent;
+use crate::trail::filter::Found;
 
 /// Permits and events in one file.
 ///
@@ -140,7 +141,7 @@ impl Store for RedbStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         self.group.commit(now, reads, change).await
     }
@@ -220,10 +221,12 @@ impl RateCounter for RedbStore {
 mod tests {
     use super::tables::{CELLS, EVENTS, META};
     use super::*;
-    use crate::NewEvent;
+    use crate::store::NewEvent;
 
     async fn record(store: &RedbStore) -> Result<u64, StoreError> {
-        let change = |draft: &mut Draft<'_>| draft.record(NewEvent::new("policy.loaded")).sequence;
+        let change = |changeset: &mut Changeset<'_>| {
+            changeset.record(NewEvent::new("policy.loaded")).sequence
+        };
         store
             .commit(Timestamp::UNIX_EPOCH, Vec::new(), change)
             .await
@@ -236,9 +239,9 @@ mod tests {
         assert_eq!(record(&store).await.unwrap(), 1);
         for round in 0..3 {
             // The change runs on the writer's thread.
-            let arm = |draft: &mut Draft<'_>| {
+            let arm = |changeset: &mut Changeset<'_>| {
                 write::faults::arm();
-                drop(draft.record(NewEvent::new("policy.loaded")));
+                drop(changeset.record(NewEvent::new("policy.loaded")));
             };
             let hit = store.commit(Timestamp::UNIX_EPOCH, Vec::new(), arm).await;
             let text = hit.unwrap_err().to_string();

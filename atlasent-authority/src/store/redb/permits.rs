@@ -4,7 +4,7 @@ use redb::{Database, ReadableDatabase};
 
 use super::tables::{CELLS, PERMITS, parse};
 use crate::ledger::PermitEntry;
-use crate::permit_key::{PermitId, PermitKey};
+use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::store::{Cell, CellKey};
 
 /// At most `limit` permits that were issued before an event, the newest first.

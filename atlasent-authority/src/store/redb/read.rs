@@ -8,8 +8,9 @@ use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
 use super::index::{self, INDEX};
 use super::tables::{CELLS, EVENTS, META, StoredEvent, dropped, head, indexed, passes, sealed};
-use crate::store::filter::Found;
-use crate::store::{EventFilter, StoreStatus};
+use crate::store::StoreStatus;
+use crate::trail::EventFilter;
+use crate::trail::filter::Found;
 
 /// How many events one turn looks at.
 const TURN: usize = 1_000;

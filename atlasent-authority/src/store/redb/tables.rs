@@ -4,8 +4,8 @@ use redb::{ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::chain::{ChainHead, SealedEvent};
-use crate::store::EventFilter;
+use crate::trail::EventFilter;
+use crate::trail::chain::{ChainHead, SealedEvent};
 
 /// What is in the tables, so that a later version can tell.
 pub(super) const FORMAT: &str = "2";

@@ -3,7 +3,7 @@
 
 use atlasent::Agent;
 use atlasent::audit::{ChainVerifier, Event, GENESIS_HASH, Trail, chain_hash};
-use atlasent_authority::{ChainHead, NewEvent};
+use atlasent_authority::store::{ChainHead, NewEvent};
 use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use atlasent_authority::{Draft, EventFilter, NewEvent, PermitState, Store};
+use atlasent_authority::store::{Changeset, NewEvent, PermitState, Store};
+use atlasent_authority::trail::EventFilter;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -81,43 +82,43 @@ async fn apply(store: &impl Store, step: Step, now: i64) -> bool {
         Step::Swap(a, b) => [cell(&name(a)), cell(&name(b))].concat(),
         _ => Vec::new(),
     };
-    let change = move |draft: &mut Draft<'_>| {
-        let now = draft.time();
-        let end = |draft: &mut Draft<'_>, permit: u8, state| {
+    let change = move |changeset: &mut Changeset<'_>| {
+        let now = changeset.time();
+        let end = |changeset: &mut Changeset<'_>, permit: u8, state| {
             let key = key(&name(permit));
-            let Some(mut entry) = draft.permit(key).cloned() else {
+            let Some(mut entry) = changeset.permit(key).cloned() else {
                 return false;
             };
             if entry.is_spent() || now >= entry.expires_at {
                 return false;
             }
             entry.state = state;
-            draft.keep_permit(key, entry);
+            changeset.keep_permit(key, entry);
             true
         };
         let done = match step {
             Step::Issue(permit) => {
-                draft.keep_permit(key(&name(permit)), entry(draft));
+                changeset.keep_permit(key(&name(permit)), entry(changeset));
                 true
             }
-            Step::Use(permit) => end(draft, permit, PermitState::Consumed),
-            Step::Revoke(permit) => end(draft, permit, PermitState::Revoked),
+            Step::Use(permit) => end(changeset, permit, PermitState::Consumed),
+            Step::Revoke(permit) => end(changeset, permit, PermitState::Revoked),
             Step::Swap(used, new) => {
-                let done = end(draft, used, PermitState::Consumed);
+                let done = end(changeset, used, PermitState::Consumed);
                 if done {
-                    draft.keep_permit(key(&name(new)), entry(draft));
+                    changeset.keep_permit(key(&name(new)), entry(changeset));
                 }
                 done
             }
             Step::Drop(through) => {
-                draft.drop_events(through);
+                changeset.drop_events(through);
                 false
             }
             Step::Record => true,
             Step::Time(_) => false,
         };
         if done {
-            draft.record(NewEvent::new("evaluate.allow"));
+            changeset.record(NewEvent::new("evaluate.allow"));
         }
         done
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent_authority::{RateCounter, Store};
+use atlasent_authority::store::{RateCounter, Store};
 
 use crate::media::Medium;
 use crate::support::{CROWD, crowd};

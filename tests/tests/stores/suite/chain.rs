@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use atlasent::Agent;
-use atlasent_authority::{Draft, EventFilter, NewEvent, Store};
+use atlasent_authority::store::{Changeset, NewEvent, Store};
+use atlasent_authority::trail::EventFilter;
 
 use crate::media::Medium;
 use crate::support::{CROWD, agrees_with_every_filter, at, crowd, intact, issue, numbers, record};
@@ -131,14 +132,14 @@ pub(crate) async fn any_filter_finds_and_counts_what_passes(medium: impl Medium)
     agrees_with_every_filter(&store).await;
     let mut number = 0;
     for _ in 0..3 {
-        let change = move |draft: &mut Draft<'_>| {
+        let change = move |changeset: &mut Changeset<'_>| {
             for number in number..number + 60 {
                 let mut event = NewEvent::new(kinds[number * 7 % 4]);
                 let agent = agents[number * 5 % 3];
                 event.actor_id = agent.map(|agent| Agent::new(agent).unwrap());
-                draft.record(event);
+                changeset.record(event);
             }
-            draft.drop_events(number as u64 / 3);
+            changeset.drop_events(number as u64 / 3);
         };
         let now = at(number as i64 / 20);
         store.commit(now, Vec::new(), change).await.unwrap();
@@ -151,7 +152,7 @@ pub(crate) async fn a_list_of_events_ends_when_it_has_its_bytes(medium: impl Med
     let store = medium.open().await;
     for _ in 0..6 {
         let event = NewEvent::new("evaluate.deny").with("context", "x".repeat(10_000));
-        let change = move |draft: &mut Draft<'_>| draft.record(event);
+        let change = move |changeset: &mut Changeset<'_>| changeset.record(event);
         store.commit(at(0), Vec::new(), change).await.unwrap();
     }
     for filter in [
@@ -183,7 +184,7 @@ pub(crate) async fn what_is_dropped_is_gone_and_the_rest_verifies(medium: impl M
         record(&store, "policy.loaded", None, at(number)).await;
     }
     let drop_through = async |through| {
-        let drop = move |draft: &mut Draft<'_>| draft.drop_events(through);
+        let drop = move |changeset: &mut Changeset<'_>| changeset.drop_events(through);
         store.commit(at(20), Vec::new(), drop).await.unwrap();
     };
     assert_eq!(store.status().await.unwrap().dropped, 0);

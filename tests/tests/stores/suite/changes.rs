@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use atlasent_authority::{Draft, EventFilter, NewEvent, PermitState, RateCounter, Store};
+use atlasent_authority::store::{Changeset, NewEvent, PermitState, RateCounter, Store};
+use atlasent_authority::trail::EventFilter;
 use atlasent_tests::{Driven, drive, quiet_panics};
 
 use crate::media::Medium;
@@ -12,12 +13,12 @@ use crate::support::{at, cell, crowd, entry, intact, issue, key, numbers, record
 pub(crate) async fn a_change_is_kept_whole(medium: impl Medium) {
     let store = medium.open().await;
     let reads = [cell("a"), cell("b")].concat();
-    let change = |draft: &mut Draft<'_>| {
+    let change = |changeset: &mut Changeset<'_>| {
         for name in ["a", "b"] {
-            draft.keep_permit(key(name), entry(draft));
-            draft.record(NewEvent::new("evaluate.allow"));
+            changeset.keep_permit(key(name), entry(changeset));
+            changeset.record(NewEvent::new("evaluate.allow"));
         }
-        draft.head().sequence
+        changeset.head().sequence
     };
     assert_eq!(store.commit(at(0), reads, change).await.unwrap(), 2);
     for name in ["a", "b"] {
@@ -34,9 +35,9 @@ pub(crate) async fn a_change_that_panics_keeps_nothing_and_harms_nobody_after(me
     let panics = Arc::clone(&store);
     // In memory the caller's own thread panics; elsewhere it is not hers.
     let happened = tokio::spawn(async move {
-        let change = |draft: &mut Draft<'_>| {
-            draft.keep_permit(key("half"), entry(draft));
-            draft.record(NewEvent::new("evaluate.allow"));
+        let change = |changeset: &mut Changeset<'_>| {
+            changeset.keep_permit(key("half"), entry(changeset));
+            changeset.record(NewEvent::new("evaluate.allow"));
             panic!("scripted")
         };
         let kept: Result<(), _> = panics.commit(at(1), cell("half"), change).await;
@@ -56,16 +57,16 @@ pub(crate) async fn a_change_sees_what_the_one_before_it_left(medium: impl Mediu
     crowd(|_| {
         let store = Arc::clone(&store);
         async move {
-            let change = |draft: &mut Draft<'_>| {
-                let mut entry = draft.permit(key("permit")).unwrap().clone();
+            let change = |changeset: &mut Changeset<'_>| {
+                let mut entry = changeset.permit(key("permit")).unwrap().clone();
                 entry.expires_at += jiff::SignedDuration::from_secs(1);
-                draft.keep_permit(key("permit"), entry);
+                changeset.keep_permit(key("permit"), entry);
             };
             store.commit(at(0), cell("permit"), change).await.unwrap();
         }
     })
     .await;
-    let look = |draft: &mut Draft<'_>| draft.permit(key("permit")).unwrap().expires_at;
+    let look = |changeset: &mut Changeset<'_>| changeset.permit(key("permit")).unwrap().expires_at;
     let expires = store.commit(at(0), cell("permit"), look).await.unwrap();
     assert_eq!(expires, at(10 + 64));
     assert_eq!(intact(&*store).await, 1);
@@ -124,9 +125,9 @@ pub(crate) async fn time_never_runs_backwards(medium: impl Medium) {
         (101, 101),
         (100, 101),
     ] {
-        let time = store.commit(at(clock), Vec::new(), |draft| {
-            draft.record(NewEvent::new("policy.loaded"));
-            draft.time()
+        let time = store.commit(at(clock), Vec::new(), |changeset| {
+            changeset.record(NewEvent::new("policy.loaded"));
+            changeset.time()
         });
         assert_eq!(time.await.unwrap(), at(chain));
     }

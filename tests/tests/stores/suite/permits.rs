@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atlasent::Authority;
 use atlasent::error::PermitOutcome;
-use atlasent_authority::{PermitState, Store};
+use atlasent_authority::store::{PermitState, Store};
 
 use crate::media::Medium;
 use crate::support::{CROWD, Time, at, crowd, intact, issue, one_passes, question, state, token};

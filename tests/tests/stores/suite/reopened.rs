@@ -1,7 +1,8 @@
 //! What was acknowledged is there when the store is opened again.
 
 use atlasent::Authority;
-use atlasent_authority::{Draft, EventFilter, PermitState, Store};
+use atlasent_authority::store::{Changeset, PermitState, Store};
+use atlasent_authority::trail::EventFilter;
 
 use super::replays::{ALICE, ask, named};
 use crate::media::Medium;
@@ -14,7 +15,7 @@ pub(crate) async fn everything_is_found_again(medium: impl Medium) {
             .await
             .unwrap();
     }
-    let drop_some = |draft: &mut Draft<'_>| draft.drop_events(5);
+    let drop_some = |changeset: &mut Changeset<'_>| changeset.drop_events(5);
     store.commit(at(20), Vec::new(), drop_some).await.unwrap();
     let before = store.status().await.unwrap();
     drop(store);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use atlasent::Authority;
 use atlasent::wire::{EvaluateRequest, Evaluation, RequestOptions};
-use atlasent_authority::{Answer, Caller, LocalAuthority, Store};
+use atlasent_authority::store::Store;
+use atlasent_authority::{Caller, EvaluateOutcome, LocalAuthority};
 
 use crate::media::Medium;
 use crate::support::{CROWD, Time, crowd, intact, question, request_of};
@@ -24,9 +25,9 @@ pub(crate) async fn ask<S: Store>(
     request: &EvaluateRequest,
 ) -> Option<(Evaluation, bool)> {
     match authority.answer(caller, request, None).await.unwrap() {
-        Answer::First(evaluation) => Some((evaluation, false)),
-        Answer::Repeated(evaluation) => Some((evaluation, true)),
-        Answer::Conflict => None,
+        EvaluateOutcome::First(evaluation) => Some((evaluation, false)),
+        EvaluateOutcome::Repeated(evaluation) => Some((evaluation, true)),
+        EvaluateOutcome::Conflict => None,
     }
 }
 

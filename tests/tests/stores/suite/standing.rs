@@ -6,7 +6,10 @@ use std::sync::Arc;
 use atlasent::Authority;
 use atlasent::error::PermitOutcome;
 use atlasent::wire::{PermitStatus, PermitToken, StopScope, Verification};
-use atlasent_authority::{EventFilter, LocalAuthority, PermitFilter, Policies, Stop, Store};
+use atlasent_authority::permits::PermitFilter;
+use atlasent_authority::store::Store;
+use atlasent_authority::trail::EventFilter;
+use atlasent_authority::{LocalAuthority, Policies, Stop};
 use jiff::SignedDuration;
 
 use super::replays::{ALICE, ask, named};

@@ -7,10 +7,10 @@ use std::{fs, mem};
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::ChainHead;
-use crate::complete::event_at;
 use crate::files::{Publish, publish};
 use crate::store::{Store, StoreError};
+use crate::trail::chain::ChainHead;
+use crate::trail::complete::event_at;
 
 /// No head file is longer.
 const LONGEST: u64 = 16 * 1024;
@@ -21,7 +21,8 @@ const LONGEST: u64 = 16 * 1024;
 /// or different, unless somebody replaced the store.
 ///
 /// ```
-/// use atlasent_authority::{HeadFile, LocalAuthority, MemoryStore, Policies};
+/// use atlasent_authority::trail::HeadFile;
+/// use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
 ///
 /// # futures_executor::block_on(async {
 /// let folder = tempfile::tempdir()?;

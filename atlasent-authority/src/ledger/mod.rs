@@ -1,7 +1,18 @@
 //! The rules of the permit ledger: when a permit is good, and what becomes of it.
 //!
 //! A permit is issued, and then consumed, revoked or left to expire. What is here is pure; a
-//! [`Store`](crate::Store) makes each change atomic.
+//! [`Store`](crate::store::Store) makes each change atomic.
+
+pub(crate) mod outstanding;
+pub(crate) mod permit_key;
+pub(crate) mod replay;
+pub(crate) mod standing;
+pub(crate) mod stops;
+
+pub use outstanding::{AgentKey, Outstanding};
+pub use permit_key::{InvalidPermitId, PermitId, PermitKey};
+pub use replay::{Replay, ReplayKey};
+pub use stops::{Stop, Stops};
 
 use atlasent::Agent;
 use atlasent::error::PermitOutcome;
@@ -61,26 +72,26 @@ impl Grant {
         }
     }
 
-    fn covers(&self, request: &VerifyRequest) -> Result<(), Refusal> {
+    fn covers(&self, request: &VerifyRequest) -> Result<(), VerifyRefusal> {
         // Empty means "not restated" (contract, part B).
         let differs = |restated: &str, granted: &str| !restated.is_empty() && restated != granted;
         if differs(&request.actor_id, self.agent.as_str()) {
-            return Err(Refusal::Mismatch(Mismatch::Actor));
+            return Err(VerifyRefusal::Mismatch(Mismatch::Actor));
         }
         if differs(&request.action_type, &self.action) {
-            return Err(Refusal::Mismatch(Mismatch::Action));
+            return Err(VerifyRefusal::Mismatch(Mismatch::Action));
         }
         if let Some(hash) = &request.execution_hash
             && *hash != self.execution_hash
         {
-            return Err(Refusal::Mismatch(Mismatch::Execution));
+            return Err(VerifyRefusal::Mismatch(Mismatch::Execution));
         }
         // A permit that was granted without an environment is not good for one (contract, part B).
         if request.environment.is_some() && request.environment != self.environment {
-            return Err(Refusal::Mismatch(Mismatch::Environment));
+            return Err(VerifyRefusal::Mismatch(Mismatch::Environment));
         }
         if request.require_approval == Some(true) {
-            return Err(Refusal::ApprovalRequired);
+            return Err(VerifyRefusal::ApprovalRequired);
         }
         Ok(())
     }
@@ -166,14 +177,14 @@ impl PermitEntry {
     /// # Errors
     ///
     /// Why it cannot.
-    pub fn check_open(&self, now: Timestamp) -> Result<(), Refusal> {
+    pub fn check_open(&self, now: Timestamp) -> Result<(), VerifyRefusal> {
         let outcome = match self.state {
             PermitState::Consumed | PermitState::Recalled => PermitOutcome::Consumed,
             PermitState::Revoked => PermitOutcome::Revoked,
             PermitState::Issued if now >= self.expires_at => PermitOutcome::Expired,
             PermitState::Issued => return Ok(()),
         };
-        Err(Refusal::Permit(outcome))
+        Err(VerifyRefusal::Permit(outcome))
     }
 
     /// Uses the permit up, if it is good for `request`.
@@ -184,7 +195,11 @@ impl PermitEntry {
     /// # Errors
     ///
     /// Why it is not good.
-    pub fn consume(&mut self, request: &VerifyRequest, now: Timestamp) -> Result<(), Refusal> {
+    pub fn consume(
+        &mut self,
+        request: &VerifyRequest,
+        now: Timestamp,
+    ) -> Result<(), VerifyRefusal> {
         self.check_open(now)?;
         self.state = PermitState::Consumed;
         self.consumed_at = Some(now);
@@ -232,7 +247,7 @@ impl PermitEntry {
 
 /// Why a permit is not good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum VerifyRefusal {
     /// No token was sent.
     Missing,
     /// The permit itself is used, expired, revoked or unknown.
@@ -260,7 +275,7 @@ pub enum Mismatch {
     Environment,
 }
 
-impl Refusal {
+impl VerifyRefusal {
     /// The cause, when it is one of the four that the contract has words for.
     #[must_use]
     pub fn outcome(self) -> Option<PermitOutcome> {
@@ -360,7 +375,7 @@ mod tests {
         assert_eq!(permit.consume(&question(), NOON), Ok(()));
         assert_eq!(
             permit.consume(&question(), NOON),
-            Err(Refusal::Permit(PermitOutcome::Consumed))
+            Err(VerifyRefusal::Permit(PermitOutcome::Consumed))
         );
     }
 
@@ -370,7 +385,7 @@ mod tests {
         for late in [60, 61, 1_000_000] {
             assert_eq!(
                 issued().consume(&question(), after(late)),
-                Err(Refusal::Permit(PermitOutcome::Expired))
+                Err(VerifyRefusal::Permit(PermitOutcome::Expired))
             );
         }
     }
@@ -382,7 +397,7 @@ mod tests {
         assert!(!permit.revoke(NOON, None, "why"));
         assert_eq!(
             permit.consume(&question(), NOON),
-            Err(Refusal::Permit(PermitOutcome::Revoked))
+            Err(VerifyRefusal::Permit(PermitOutcome::Revoked))
         );
         let mut used = issued();
         used.consume(&question(), NOON).unwrap();
@@ -401,7 +416,7 @@ mod tests {
         assert!(used.is_spent());
         assert_eq!(
             used.consume(&question(), NOON),
-            Err(Refusal::Permit(PermitOutcome::Consumed))
+            Err(VerifyRefusal::Permit(PermitOutcome::Consumed))
         );
         let mut late = issued();
         late.consume(&question(), NOON).unwrap();
@@ -445,7 +460,7 @@ mod tests {
         let mut permit = PermitEntry::issue(grant, ("event", 1), NOON, after(60));
         let mut question = VerifyRequest::new(PermitToken::new("permit").unwrap());
         question.environment = Some("production".to_owned());
-        let mismatch = Refusal::Mismatch(Mismatch::Environment);
+        let mismatch = VerifyRefusal::Mismatch(Mismatch::Environment);
         assert_eq!(permit.consume(&question, NOON), Err(mismatch));
     }
 

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::caller::Caller;
-use crate::permit_key::PermitKey;
+use crate::ledger::permit_key::PermitKey;
+use crate::local::caller::Caller;
 
 /// Names a request of a caller: a digest of both ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,24 +8,26 @@ use atlasent::permit::PermitRecord;
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
 use atlasent::{Authority, Decision, Error};
 
-use crate::caller::{Attribution, Caller};
-use crate::chain::SealedEvent;
-use crate::current::CurrentPolicies;
-use crate::evaluate::Answer;
-use crate::ledger::{PermitEntry, Refusal};
+use crate::ledger::outstanding::AgentKey;
+use crate::ledger::permit_key::PermitKey;
+use crate::ledger::standing::{self, Fallen};
+use crate::ledger::{PermitEntry, VerifyRefusal};
+use crate::local::caller::{Attribution, Caller};
+use crate::local::current::CurrentPolicies;
+use crate::local::evaluate::EvaluateOutcome;
 use crate::local::{LocalAuthority, failed};
-use crate::outstanding::AgentKey;
-use crate::permit_key::PermitKey;
-use crate::record;
-use crate::standing::{self, Fallen};
-use crate::store::{CellKey, Draft, Store};
+use crate::store::{CellKey, Changeset, Store};
+use crate::trail::chain::SealedEvent;
+use crate::trail::record;
 
 impl<S: Store> Authority for LocalAuthority<S> {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         let caller = Caller::embedded(&self.secret);
         match self.answer(caller, request, None).await? {
-            Answer::First(evaluation) | Answer::Repeated(evaluation) => Ok(evaluation),
-            Answer::Conflict => Err(Failure::new(
+            EvaluateOutcome::First(evaluation) | EvaluateOutcome::Repeated(evaluation) => {
+                Ok(evaluation)
+            }
+            EvaluateOutcome::Conflict => Err(Failure::new(
                 Code::BadRequest,
                 "another request with this `request_id` was allowed before: give each its own",
             )
@@ -76,7 +78,9 @@ impl<S: Store> LocalAuthority<S> {
             let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
             reads.extend(agent.map(CellKey::Agent));
             match self
-                .commit(failed::VERIFICATION, reads, move |draft| change.run(draft))
+                .commit(failed::VERIFICATION, reads, move |changeset| {
+                    change.run(changeset)
+                })
                 .await?
             {
                 Outcome::Needs(needed) => agent = Some(needed),
@@ -102,38 +106,42 @@ struct Change {
 }
 
 enum Outcome {
-    Answered(Arc<SealedEvent>, Result<(), Refusal>),
+    Answered(Arc<SealedEvent>, Result<(), VerifyRefusal>),
     /// The permit is that of another agent, whose count is needed.
     Needs(AgentKey),
 }
 
 impl Change {
-    fn run(self, draft: &mut Draft<'_>) -> Outcome {
+    fn run(self, changeset: &mut Changeset<'_>) -> Outcome {
         let environment = self.attribution.environment.as_deref();
-        let known = draft.permit(self.key).cloned();
+        let known = changeset.permit(self.key).cloned();
         let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
         let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
         if let Some(agent) = agent.filter(|agent| self.agent != Some(*agent)) {
             return Outcome::Needs(agent);
         }
         let before = entry.as_ref().map(|entry| entry.state);
-        let result = self.judge(entry.as_mut(), draft);
+        let result = self.judge(entry.as_mut(), changeset);
         let event = record::verification(self.request, self.key, entry.as_ref(), result);
-        let event = draft.record(self.attribution.sign(event));
+        let event = changeset.record(self.attribution.sign(event));
         if let Some(entry) = entry.filter(|entry| Some(entry.state) != before) {
-            draft.keep_ended(self.key, entry, before);
+            changeset.keep_ended(self.key, entry, before);
         }
         Outcome::Answered(event, result)
     }
 
     /// Uses the permit up, or says why not.
-    fn judge(&self, entry: Option<&mut PermitEntry>, draft: &Draft<'_>) -> Result<(), Refusal> {
+    fn judge(
+        &self,
+        entry: Option<&mut PermitEntry>,
+        changeset: &Changeset<'_>,
+    ) -> Result<(), VerifyRefusal> {
         if self.request.permit_token.is_empty() {
-            return Err(Refusal::Missing);
+            return Err(VerifyRefusal::Missing);
         }
-        let now = draft.time();
-        let entry = entry.ok_or(Refusal::Permit(PermitOutcome::NotFound))?;
-        if let Err(fallen) = standing::check(entry, &draft.stops(), &self.current.get(), now) {
+        let now = changeset.time();
+        let entry = entry.ok_or(VerifyRefusal::Permit(PermitOutcome::NotFound))?;
+        if let Err(fallen) = standing::check(entry, &changeset.stops(), &self.current.get(), now) {
             let refusal = fallen.refusal();
             match fallen {
                 Fallen::Closed(_) => {}
@@ -150,7 +158,7 @@ impl Change {
     }
 }
 
-fn answer(result: Result<(), Refusal>) -> Verification {
+fn answer(result: Result<(), VerifyRefusal>) -> Verification {
     match result {
         Ok(()) => {
             let mut good = Verification::valid();

@@ -5,11 +5,12 @@ use std::io;
 use atlasent::Error;
 use jiff::Timestamp;
 
-use crate::chain::NewEvent;
-use crate::export::Bundle;
 use crate::local::{LocalAuthority, failed, unavailable};
 use crate::signing::KeyRing;
-use crate::store::{Draft, EventFilter, Store, StoreError};
+use crate::store::{Changeset, Store, StoreError};
+use crate::trail::EventFilter;
+use crate::trail::chain::NewEvent;
+use crate::trail::export::Bundle;
 
 /// What was archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// ```
     /// use std::io::{Read, Write};
-    /// use atlasent_authority::{KeyRing, LocalAuthority, Policies};
+    /// use atlasent_authority::signing::KeyRing;
+    /// use atlasent_authority::{LocalAuthority, Policies};
     ///
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;
@@ -124,9 +126,9 @@ impl<S: Store> LocalAuthority<S> {
             .with("last_sequence", last)
             .with("checkpoint", archived.checkpoint.clone())
             .with("export_id", archived.export_id.clone());
-        let change = move |draft: &mut Draft<'_>| {
-            draft.record(event);
-            draft.drop_events(last);
+        let change = move |changeset: &mut Changeset<'_>| {
+            changeset.record(event);
+            changeset.drop_events(last);
         };
         self.commit(failed::ARCHIVE, Vec::new(), change).await?;
         Ok(archived)

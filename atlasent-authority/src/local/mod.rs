@@ -1,5 +1,17 @@
 //! The authority: it decides by policy, keeps the permit ledger, and records both.
 
+mod builder;
+pub(crate) mod caller;
+pub(crate) mod current;
+pub(crate) mod evaluate;
+mod revoke;
+mod stop;
+mod verify;
+
+pub use builder::LocalAuthorityBuilder;
+pub use caller::Caller;
+pub use evaluate::EvaluateOutcome;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,15 +21,15 @@ use atlasent::error::{Code, Failure};
 use atlasent::{Error, blocking};
 use jiff::SignedDuration;
 
-use crate::builder::LocalAuthorityBuilder;
-use crate::chain::NewEvent;
 use crate::clock::Clock;
-use crate::current::CurrentPolicies;
-use crate::export::{Bundle, export};
+use crate::local::current::CurrentPolicies;
 use crate::policy::{Policies, PolicyError};
-use crate::record;
 use crate::signing::KeyRing;
-use crate::store::{CellKey, Draft, EventFilter, MemoryStore, Store, StoreError};
+use crate::store::{CellKey, Changeset, MemoryStore, Store, StoreError};
+use crate::trail::EventFilter;
+use crate::trail::chain::NewEvent;
+use crate::trail::export::{Bundle, export};
+use crate::trail::record;
 
 /// An authority in this process: policies decide, a ledger keeps the permits, a hash chain records
 /// it all.
@@ -143,8 +155,8 @@ impl<S: Store> LocalAuthority<S> {
         let (current, new) = (Arc::clone(&self.policies), Arc::new(policies));
         let replaced = Arc::clone(&new);
         let former = self.policies();
-        let change = move |draft: &mut Draft<'_>| {
-            draft.record(event);
+        let change = move |changeset: &mut Changeset<'_>| {
+            changeset.record(event);
             current.replace(replaced);
         };
         let recorded = self.commit(failed::POLICIES, Vec::new(), change).await;
@@ -171,7 +183,7 @@ impl<S: Store> LocalAuthority<S> {
     }
 
     pub(crate) async fn record(&self, event: NewEvent) -> Result<(), Error> {
-        let change = move |draft: &mut Draft<'_>| drop(draft.record(event));
+        let change = move |changeset: &mut Changeset<'_>| drop(changeset.record(event));
         self.commit(failed::POLICIES, Vec::new(), change).await
     }
 
@@ -180,7 +192,7 @@ impl<S: Store> LocalAuthority<S> {
         &self,
         operation: &'static str,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.store
             .commit(self.clock.now(), reads, change)

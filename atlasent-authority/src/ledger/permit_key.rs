@@ -75,7 +75,8 @@ impl<'de> Deserialize<'de> for PermitKey {
 ///
 /// ```
 /// use atlasent::wire::PermitToken;
-/// use atlasent_authority::{PermitId, PermitKey};
+/// use atlasent_authority::permits::PermitId;
+/// use atlasent_authority::store::PermitKey;
 ///
 /// let key = PermitKey::of(&PermitToken::new("abc")?);
 /// assert_eq!(key.id().to_string(), "pt_ba7816bf8f01cfea414140de5dae2223");
@@ -107,16 +108,16 @@ impl fmt::Display for PermitId {
 }
 
 impl FromStr for PermitId {
-    type Err = NotAPermitId;
+    type Err = InvalidPermitId;
 
-    fn from_str(text: &str) -> Result<Self, NotAPermitId> {
-        let hex = text.strip_prefix("pt_").ok_or(NotAPermitId)?;
+    fn from_str(text: &str) -> Result<Self, InvalidPermitId> {
+        let hex = text.strip_prefix("pt_").ok_or(InvalidPermitId)?;
         let mut id = [0; 16];
-        let read = lower::decode(hex, &mut id).map_err(|_| NotAPermitId)?;
+        let read = lower::decode(hex, &mut id).map_err(|_| InvalidPermitId)?;
         if read.len() == id.len() {
             Ok(Self(id))
         } else {
-            Err(NotAPermitId)
+            Err(InvalidPermitId)
         }
     }
 }
@@ -124,7 +125,7 @@ impl FromStr for PermitId {
 /// A text that is not the public id of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a permit's id is `pt_` and 32 lower-case hex digits")]
-pub struct NotAPermitId;
+pub struct InvalidPermitId;
 
 #[cfg(test)]
 mod tests {
@@ -168,7 +169,7 @@ mod tests {
             &id.to_uppercase(),
             id.strip_prefix("pt_").unwrap(),
         ] {
-            assert_eq!(text.parse::<PermitId>(), Err(NotAPermitId), "{text}");
+            assert_eq!(text.parse::<PermitId>(), Err(InvalidPermitId), "{text}");
         }
     }
 }

@@ -11,20 +11,20 @@ use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken};
 use atlasent::{Decision, Error};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::caller::Caller;
-use crate::chain::{NewEvent, format_time};
-use crate::current::CurrentPolicies;
-use crate::fields;
+use crate::ledger::outstanding::AgentKey;
+use crate::ledger::permit_key::PermitKey;
+use crate::ledger::replay::{self, Nonce, Replay, ReplayKey};
+use crate::ledger::standing;
+use crate::ledger::stops::Stop;
 use crate::ledger::{Grant, PermitEntry};
+use crate::local::caller::Caller;
+use crate::local::current::CurrentPolicies;
 use crate::local::{LocalAuthority, failed};
-use crate::outstanding::AgentKey;
-use crate::permit_key::PermitKey;
+use crate::policy::fields;
 use crate::policy::{Policies, Verdict};
-use crate::record;
-use crate::replay::{self, Nonce, Replay, ReplayKey};
-use crate::standing;
-use crate::stops::Stop;
-use crate::store::{CellKey, Draft, Store};
+use crate::store::{CellKey, Changeset, Store};
+use crate::trail::chain::{NewEvent, format_time};
+use crate::trail::record;
 
 /// How often a question is decided again because the policies changed meanwhile.
 const ATTEMPTS: usize = 8;
@@ -37,7 +37,7 @@ const LIMIT: &str = "AGENT_PERMIT_LIMIT";
 
 /// The answer to a caller's evaluation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub enum EvaluateOutcome {
     /// It was decided now.
     First(Evaluation),
     /// The same request was allowed before, its permit still waits, and this is that answer.
@@ -59,7 +59,7 @@ impl<S: Store> LocalAuthority<S> {
     /// ```
     /// # use atlasent::wire::{EvaluateRequest, RequestOptions};
     /// # use atlasent::{Agent, AnyAction};
-    /// # use atlasent_authority::{Answer, Caller, LocalAuthority, Policies};
+    /// # use atlasent_authority::{EvaluateOutcome, Caller, LocalAuthority, Policies};
     /// # futures_executor::block_on(async {
     /// # let policies = Policies::parse("permit (principal, action, resource);")?;
     /// let authority = LocalAuthority::in_memory(policies)?;
@@ -67,8 +67,8 @@ impl<S: Store> LocalAuthority<S> {
     ///     .with_options(RequestOptions::default().request_id("request-1"));
     ///
     /// let caller = Caller::new("key_7", b"the API key itself");
-    /// let Answer::First(first) = authority.answer(caller, &request, None).await? else { panic!() };
-    /// let Answer::Repeated(again) = authority.answer(caller, &request, None).await? else { panic!() };
+    /// let EvaluateOutcome::First(first) = authority.answer(caller, &request, None).await? else { panic!() };
+    /// let EvaluateOutcome::Repeated(again) = authority.answer(caller, &request, None).await? else { panic!() };
     /// assert_eq!(first, again);
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
@@ -83,7 +83,7 @@ impl<S: Store> LocalAuthority<S> {
         caller: Caller<'_>,
         request: &EvaluateRequest,
         execution_hash: Option<String>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<EvaluateOutcome, Error> {
         let repeat = match &request.options.request_id {
             Some(id) => Some(Repeat {
                 key: ReplayKey::of(&caller, id),
@@ -101,14 +101,18 @@ impl<S: Store> LocalAuthority<S> {
             }
             let reads = change.reads();
             match self
-                .commit(failed::DECISION, reads, move |draft| change.run(draft))
+                .commit(failed::DECISION, reads, move |changeset| {
+                    change.run(changeset)
+                })
                 .await?
             {
-                Outcome::First(evaluation) => return Ok(Answer::First(*evaluation)),
-                Outcome::Conflict => return Ok(Answer::Conflict),
+                Outcome::First(evaluation) => return Ok(EvaluateOutcome::First(*evaluation)),
+                Outcome::Conflict => return Ok(EvaluateOutcome::Conflict),
                 Outcome::Repeated(replay) => {
                     let request_id = request.options.request_id.clone();
-                    return Ok(Answer::Repeated(replay.answer(&caller, request_id)?));
+                    return Ok(EvaluateOutcome::Repeated(
+                        replay.answer(&caller, request_id)?,
+                    ));
                 }
                 Outcome::Needs(permit) => earlier = Some(permit),
                 Outcome::PoliciesChanged => {}
@@ -268,11 +272,11 @@ impl Change {
         reads
     }
 
-    fn run(mut self, draft: &mut Draft<'_>) -> Outcome {
+    fn run(mut self, changeset: &mut Changeset<'_>) -> Outcome {
         if !self.current.are(&self.policies) {
             return Outcome::PoliciesChanged;
         }
-        let (now, stops) = (draft.time(), draft.stops());
+        let (now, stops) = (changeset.time(), changeset.stops());
         let agent = self
             .event
             .actor_id
@@ -282,30 +286,30 @@ impl Change {
         if let Some(stop) = stops.denying(asked, self.environment.as_deref(), now) {
             self.deny_by_stop(stop, now);
         } else {
-            match self.earlier(draft) {
+            match self.earlier(changeset) {
                 Earlier::No => {}
                 Earlier::Conflict => return Outcome::Conflict,
                 Earlier::Needs(permit) => return Outcome::Needs(permit),
                 Earlier::Yes(replay, permit) => {
-                    draft.record(record::replayed(self.event, permit));
+                    changeset.record(record::replayed(self.event, permit));
                     return Outcome::Repeated(replay);
                 }
             }
-            let waiting = draft.outstanding(self.agent).count(now);
+            let waiting = changeset.outstanding(self.agent).count(now);
             if self.mint.is_some() && waiting >= self.limit {
                 self.deny_by_limit(waiting);
             }
         }
-        Outcome::First(Box::new(self.decide(draft)))
+        Outcome::First(Box::new(self.decide(changeset)))
     }
 
     /// Looks for an allow that the same request got before, whose permit still waits.
-    fn earlier(&self, draft: &Draft<'_>) -> Earlier {
-        let now = draft.time();
+    fn earlier(&self, changeset: &Changeset<'_>) -> Earlier {
+        let now = changeset.time();
         let Some(repeat) = &self.repeat else {
             return Earlier::No;
         };
-        let Some(replay) = draft
+        let Some(replay) = changeset
             .replay(repeat.key)
             .filter(|known| known.expires_at > now)
         else {
@@ -320,8 +324,8 @@ impl Change {
         if repeat.permit != Some(permit) {
             return Earlier::Needs(permit);
         }
-        let standing = draft.permit(permit).is_some_and(|entry| {
-            standing::check(entry, &draft.stops(), &self.policies, now).is_ok()
+        let standing = changeset.permit(permit).is_some_and(|entry| {
+            standing::check(entry, &changeset.stops(), &self.policies, now).is_ok()
         });
         match standing && self.mint.is_some() {
             true => Earlier::Yes(Box::new(replay.clone()), permit),
@@ -369,7 +373,7 @@ impl Change {
     }
 
     /// Records the decision, and issues the permit of an allow.
-    fn decide(self, draft: &mut Draft<'_>) -> Evaluation {
+    fn decide(self, changeset: &mut Changeset<'_>) -> Evaluation {
         let Self {
             mut evaluation,
             event,
@@ -379,25 +383,25 @@ impl Change {
             agent,
             ..
         } = self;
-        let now = draft.time();
+        let now = changeset.time();
         let expires_at = now.saturating_add(life).unwrap_or(Timestamp::MAX);
         evaluation.expires_at = mint.as_ref().map(|_| format_time(expires_at));
         let id = event.id.clone();
-        let event = draft.record(event.with_some("expires_at", evaluation.expires_at.clone()));
+        let event = changeset.record(event.with_some("expires_at", evaluation.expires_at.clone()));
         evaluation.timestamp = Some(event.occurred_at.clone());
         evaluation.audit_hash = Some(event.hash.clone());
         let Some(mint) = mint else {
             return evaluation;
         };
         let entry = PermitEntry::issue(mint.grant, (id, event.sequence), now, expires_at);
-        let mut outstanding = draft.outstanding(agent);
+        let mut outstanding = changeset.outstanding(agent);
         outstanding.add(&entry, now);
-        draft.keep_outstanding(agent, outstanding);
-        draft.keep_permit(mint.key, entry);
-        if !draft.stops().knows_life(life) {
-            let mut stops = draft.stops();
+        changeset.keep_outstanding(agent, outstanding);
+        changeset.keep_permit(mint.key, entry);
+        if !changeset.stops().knows_life(life) {
+            let mut stops = changeset.stops();
             stops.learn_life(life);
-            draft.keep_stops(stops);
+            changeset.keep_stops(stops);
         }
         if let Some(Repeat {
             key, request_hash, ..
@@ -409,7 +413,7 @@ impl Change {
                 request_hash,
                 expires_at,
             );
-            draft.keep_replay(key, replay);
+            changeset.keep_replay(key, replay);
         }
         evaluation
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::chain::NewEvent;
+use crate::trail::chain::NewEvent;
 
 /// Who calls: an API key of the server, or code of this process.
 ///

@@ -6,14 +6,14 @@ use atlasent::wire::{PermitStatus, PermitToken, Revocation, StopScope};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::caller::{Attribution, Caller};
 use crate::ledger::PermitEntry;
+use crate::ledger::outstanding::AgentKey;
+use crate::ledger::permit_key::PermitKey;
+use crate::ledger::stops::{MAX_STOPS, Stop};
+use crate::local::caller::{Attribution, Caller};
 use crate::local::{LocalAuthority, failed};
-use crate::outstanding::AgentKey;
-use crate::permit_key::PermitKey;
-use crate::record;
-use crate::stops::{MAX_STOPS, Stop};
-use crate::store::{CellKey, Draft, Store};
+use crate::store::{CellKey, Changeset, Store};
+use crate::trail::record;
 
 /// What became of a permit that was to be revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +82,9 @@ impl<S: Store> LocalAuthority<S> {
         let mut agent = None;
         loop {
             let (attribution, reason) = (caller.attribution(), reason.to_owned());
-            let change =
-                move |draft: &mut Draft<'_>| revoke_one(draft, key, agent, attribution, reason);
+            let change = move |changeset: &mut Changeset<'_>| {
+                revoke_one(changeset, key, agent, attribution, reason)
+            };
             let mut reads = vec![CellKey::Permit(key)];
             reads.extend(agent.map(CellKey::Agent));
             match self.commit(failed::REVOCATION, reads, change).await? {
@@ -152,19 +153,19 @@ impl<S: Store> LocalAuthority<S> {
             request_id: attribution.request_id.clone(),
             test_only: attribution.is_test(),
         };
-        let change = move |draft: &mut Draft<'_>| {
-            let mut stops = draft.stops();
-            stops.tidy(draft.time());
+        let change = move |changeset: &mut Changeset<'_>| {
+            let mut stops = changeset.stops();
+            stops.tidy(changeset.time());
             if !stops.has_room() {
                 return None;
             }
-            recall.set_at = draft.time();
+            recall.set_at = changeset.time();
             let event = record::recalled(&recall, before);
-            let sequence = draft.record(attribution.sign(event)).sequence;
+            let sequence = changeset.record(attribution.sign(event)).sequence;
             stops.learn_life(life);
             let through = before.map_or(sequence, |before| before.saturating_sub(1));
             stops.recall(recall, through.min(sequence));
-            draft.keep_stops(stops);
+            changeset.keep_stops(stops);
             Some(sequence)
         };
         let sequence = self
@@ -179,9 +180,9 @@ impl<S: Store> LocalAuthority<S> {
         let Some(key) = permit.hash.as_deref().and_then(PermitKey::from_hex) else {
             return Ok(unknown());
         };
-        let look = move |draft: &mut Draft<'_>| {
-            let (now, stops) = (draft.time(), draft.stops());
-            let entry = draft.permit(key)?;
+        let look = move |changeset: &mut Changeset<'_>| {
+            let (now, stops) = (changeset.time(), changeset.stops());
+            let entry = changeset.permit(key)?;
             // A body that has not started does not start on a permit that is dead by now.
             Some(match stops.killing(entry, now) {
                 Some(_) => PermitStatus::Revoked,
@@ -196,29 +197,29 @@ impl<S: Store> LocalAuthority<S> {
 
 /// Revokes a permit, unless the count of its agent is still to be read.
 fn revoke_one(
-    draft: &mut Draft<'_>,
+    changeset: &mut Changeset<'_>,
     key: PermitKey,
     read: Option<AgentKey>,
     attribution: Attribution,
     reason: String,
 ) -> Result<Revoked, AgentKey> {
     let environment = attribution.environment.as_deref();
-    let known = draft.permit(key).cloned();
+    let known = changeset.permit(key).cloned();
     let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
     let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
     if let Some(agent) = agent.filter(|agent| read != Some(*agent)) {
         return Err(agent);
     }
-    let now = draft.time();
+    let now = changeset.time();
     let state = entry.as_ref().map(|entry| entry.state);
     let by = attribution.key_id.clone();
     let revoked = entry
         .as_mut()
         .is_some_and(|entry| entry.revoke(now, by, &reason));
     let event = record::revocation(key, entry.as_ref(), revoked, reason);
-    let event = draft.record(attribution.sign(event));
+    let event = changeset.record(attribution.sign(event));
     if let Some(entry) = entry.clone().filter(|entry| Some(entry.state) != state) {
-        draft.keep_ended(key, entry, state);
+        changeset.keep_ended(key, entry, state);
     }
     Ok(Revoked {
         now: revoked,

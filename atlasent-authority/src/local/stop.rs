@@ -5,12 +5,12 @@ use atlasent::wire::StopScope;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::caller::Caller;
+use crate::ledger::stops::Stop;
+use crate::local::caller::Caller;
+use crate::local::revoke::full;
 use crate::local::{LocalAuthority, failed};
-use crate::record;
-use crate::revoke::full;
-use crate::stops::Stop;
-use crate::store::{CellKey, Draft, Store};
+use crate::store::{CellKey, Changeset, Store};
+use crate::trail::record;
 
 impl<S: Store> LocalAuthority<S> {
     /// Sets a stop: from now on everything that it covers is denied, permits that are already out
@@ -67,14 +67,14 @@ impl<S: Store> LocalAuthority<S> {
             request_id: attribution.request_id.clone(),
             test_only: attribution.is_test(),
         };
-        let change = move |draft: &mut Draft<'_>| {
-            let now = draft.time();
+        let change = move |changeset: &mut Changeset<'_>| {
+            let now = changeset.time();
             if until.is_some_and(|until| until <= now) {
                 return Err(Error::Invalid(
                     "a stop cannot end in the past: `expires_at` has to lie ahead".to_owned(),
                 ));
             }
-            let mut stops = draft.stops();
+            let mut stops = changeset.stops();
             stops.tidy(now);
             if let Some(known) = stops.set_by_same_call(&stop, now) {
                 return Ok(known.clone());
@@ -83,10 +83,10 @@ impl<S: Store> LocalAuthority<S> {
                 return Err(full());
             }
             stop.set_at = now;
-            let event = draft.record(attribution.sign(record::stop_set(&stop)));
+            let event = changeset.record(attribution.sign(record::stop_set(&stop)));
             stops.learn_life(life);
             stops.set(stop.clone(), event.sequence);
-            draft.keep_stops(stops);
+            changeset.keep_stops(stops);
             Ok(stop)
         };
         self.commit(failed::STOP, vec![CellKey::Stops], change)
@@ -112,13 +112,13 @@ impl<S: Store> LocalAuthority<S> {
     ) -> Result<Option<Stop>, Error> {
         let attribution = caller.attribution();
         let (id, reason) = (id.to_owned(), reason.to_owned());
-        let change = move |draft: &mut Draft<'_>| {
-            let now = draft.time();
-            let mut stops = draft.stops();
+        let change = move |changeset: &mut Changeset<'_>| {
+            let now = changeset.time();
+            let mut stops = changeset.stops();
             let lifted = stops.lift(&id, attribution.is_test(), now)?;
-            draft.record(attribution.sign(record::stop_lifted(&lifted, reason)));
+            changeset.record(attribution.sign(record::stop_lifted(&lifted, reason)));
             stops.tidy(now);
-            draft.keep_stops(stops);
+            changeset.keep_stops(stops);
             Some(lifted)
         };
         self.commit(failed::LIFTING, vec![CellKey::Stops], change)
@@ -131,9 +131,9 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// [`Error::Failed`] when they cannot be read.
     pub async fn stops(&self) -> Result<Vec<Stop>, Error> {
-        let look = |draft: &mut Draft<'_>| {
-            let now = draft.time();
-            draft.stops().active(now).cloned().collect()
+        let look = |changeset: &mut Changeset<'_>| {
+            let now = changeset.time();
+            changeset.stops().active(now).cloned().collect()
         };
         self.commit(failed::STOPS, vec![CellKey::Stops], look).await
     }

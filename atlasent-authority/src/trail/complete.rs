@@ -3,8 +3,9 @@
 
 use atlasent::audit::GENESIS_HASH;
 
-use crate::chain::SealedEvent;
-use crate::store::{EventFilter, Store, StoreError, StoreStatus};
+use crate::store::{Store, StoreError, StoreStatus};
+use crate::trail::EventFilter;
+use crate::trail::chain::SealedEvent;
 
 /// The events of an export as they go by, compared with what the store says of its chain.
 #[derive(Debug)]

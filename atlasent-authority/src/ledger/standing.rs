@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 
-use crate::ledger::{PermitEntry, Refusal};
+use crate::ledger::stops::{Killed, Stops};
+use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::policy::Policies;
-use crate::stops::{Killed, Stops};
 
 /// Why a permit stands no longer.
 pub(crate) enum Fallen {
     /// It is used up, revoked or expired.
-    Closed(Refusal),
+    Closed(VerifyRefusal),
     /// A stop or a recall killed it.
     Killed(Killed),
     /// What decided about its action has changed.
@@ -18,11 +18,11 @@ pub(crate) enum Fallen {
 
 impl Fallen {
     /// The refusal of a permit that has fallen.
-    pub(crate) fn refusal(&self) -> Refusal {
+    pub(crate) fn refusal(&self) -> VerifyRefusal {
         match self {
             Self::Closed(refusal) => *refusal,
             Self::Killed(killed) => killed.refusal(),
-            Self::PolicyChanged => Refusal::PolicyChanged,
+            Self::PolicyChanged => VerifyRefusal::PolicyChanged,
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn question(request: &EvaluateRequest) -> Result<Question<'_>, Error>
 /// ```
 /// use atlasent::wire::{EvaluateRequest, RequestOptions};
 /// use atlasent::{Agent, AnyAction};
-/// use atlasent_authority::check_fields;
+/// use atlasent_authority::policy::check_fields;
 ///
 /// let deploy = AnyAction::new("deploy")?.with_field("environment", "staging")?;
 /// let request = EvaluateRequest::new(Agent::new("bot")?, &deploy)?;
@@ -112,7 +112,7 @@ pub fn check_fields(request: &EvaluateRequest) -> Result<(), Error> {
 /// exactly this value. The error repeats nothing of the text.
 ///
 /// ```
-/// use atlasent_authority::parse_amount;
+/// use atlasent_authority::policy::parse_amount;
 ///
 /// assert_eq!(parse_amount("9223372036854775807.0")?.as_i64(), Some(i64::MAX));
 /// assert_eq!(parse_amount("19.99")?.as_f64(), Some(19.99));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::chain::{SealedEvent, format_time};
+use crate::trail::chain::{SealedEvent, format_time};
 
 /// Which events are meant: those that pass everything that is set. The default is all.
 ///
@@ -12,7 +12,7 @@ use crate::chain::{SealedEvent, format_time};
 /// leaves gaps.
 ///
 /// ```
-/// use atlasent_authority::EventFilter;
+/// use atlasent_authority::trail::EventFilter;
 ///
 /// let filter = EventFilter::default().types(["evaluate.deny"]).since("2026-11-01T00:00:00Z".parse()?);
 /// assert!(!filter.is_contiguous());

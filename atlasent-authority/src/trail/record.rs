@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::chain::{NewEvent, format_time};
-use crate::ledger::{PermitEntry, PermitState, Refusal};
-use crate::permit_key::PermitKey;
+use crate::ledger::permit_key::PermitKey;
+use crate::ledger::stops::Stop;
+use crate::ledger::{PermitEntry, PermitState, VerifyRefusal};
 use crate::policy::{Policies, PolicyError, Verdict};
-use crate::stops::Stop;
+use crate::trail::chain::{NewEvent, format_time};
 use atlasent::wire::{EvaluateRequest, VerifyRequest};
 use atlasent::{Agent, Decision};
 
@@ -69,7 +69,7 @@ pub(crate) fn verification(
     request: VerifyRequest,
     permit: PermitKey,
     entry: Option<&PermitEntry>,
-    result: Result<(), Refusal>,
+    result: Result<(), VerifyRefusal>,
 ) -> NewEvent {
     let restated = |text: String| Some(text).filter(|text| !text.is_empty());
     let kind = match result {
@@ -79,8 +79,8 @@ pub(crate) fn verification(
     about(NewEvent::new(kind), permit, entry)
         .with_some("presented_by", restated(request.actor_id))
         .with_some("presented_for", restated(request.action_type))
-        .with_some("reason", result.err().map(Refusal::reason))
-        .with_some("code", result.err().map(Refusal::code))
+        .with_some("reason", result.err().map(VerifyRefusal::reason))
+        .with_some("code", result.err().map(VerifyRefusal::code))
 }
 
 /// Someone wanted a permit back.

@@ -10,12 +10,12 @@ use atlasent::authority::Issuer;
 use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::current::CurrentPolicies;
+use crate::ledger::replay;
+use crate::local::current::CurrentPolicies;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
-use crate::record;
-use crate::replay;
-use crate::store::{Draft, MemoryStore, Store};
+use crate::store::{Changeset, MemoryStore, Store};
+use crate::trail::record;
 
 /// How many permits of one agent may wait to be used, unless the builder says otherwise.
 const DEFAULT_PERMITS_PER_AGENT: u64 = 1_000;
@@ -128,9 +128,9 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             issuer: Issuer::new(),
         };
         let org_id = self.org_id;
-        let start = move |draft: &mut Draft<'_>| {
-            draft.set_org_id(&org_id);
-            drop(draft.record(loaded));
+        let start = move |changeset: &mut Changeset<'_>| {
+            changeset.set_org_id(&org_id);
+            drop(changeset.record(loaded));
         };
         authority.commit(failed::START, Vec::new(), start).await?;
         Ok(authority)

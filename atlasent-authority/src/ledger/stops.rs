@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use atlasent::error::PermitOutcome;
 use atlasent::wire::StopScope;
 
-use crate::ledger::{PermitEntry, Refusal};
+use crate::ledger::{PermitEntry, VerifyRefusal};
 
 /// How many stops and recalls count at a time. More are refused, since each decision reads all.
 pub(crate) const MAX_STOPS: usize = 1_000;
@@ -122,10 +122,10 @@ pub(crate) struct Killed {
 
 impl Killed {
     /// Why a permit that is dead is refused.
-    pub(crate) fn refusal(&self) -> Refusal {
+    pub(crate) fn refusal(&self) -> VerifyRefusal {
         match self.by_stop {
-            true => Refusal::Stopped,
-            false => Refusal::Permit(PermitOutcome::Revoked),
+            true => VerifyRefusal::Stopped,
+            false => VerifyRefusal::Permit(PermitOutcome::Revoked),
         }
     }
 }

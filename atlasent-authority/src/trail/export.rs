@@ -9,11 +9,12 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
-use crate::chain::format_time;
 use crate::clock::Clock;
-use crate::complete::Completeness;
 use crate::signing::{KeyRing, SigningKey};
-use crate::store::{EventFilter, Store, StoreError};
+use crate::store::{Store, StoreError};
+use crate::trail::EventFilter;
+use crate::trail::chain::format_time;
+use crate::trail::complete::Completeness;
 
 /// How much is in memory before the rest goes to a temporary file.
 const SPOOLED: usize = 4 * 1024 * 1024;
@@ -66,7 +67,9 @@ pub async fn export<S: Store>(
 /// ```
 /// use std::io::Read;
 /// use atlasent::audit::{BundleVerifier, TrustedKeys};
-/// use atlasent_authority::{BundleWriter, LocalAuthority, Policies, SigningKey};
+/// use atlasent_authority::signing::SigningKey;
+/// use atlasent_authority::trail::BundleWriter;
+/// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// let policies = Policies::parse("permit (principal, action, resource);")?;
 /// let authority = LocalAuthority::in_memory(policies)?;
