@@ -12,17 +12,21 @@ pub use capture::{Kind, Seen, capture};
 pub use drive::{Driven, Ran, drive, quiet_panics, yields};
 pub use slow::Slow;
 
-/// The README's code, compiled and run.
+/// Compiles the code of the README and of the pages in `docs/`.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
-/// The code of the page for those who come from Python.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/from-python.md")]
-struct FromPython;
-
-/// The code of the page on what policies see.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/policies.md")]
-struct PolicyValues;
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/guide/code.md")]
+    struct Code;
+    #[doc = include_str!("../../docs/guide/authorities.md")]
+    struct Authorities;
+    #[doc = include_str!("../../docs/guide/agents.md")]
+    struct Agents;
+    #[doc = include_str!("../../docs/guide/services.md")]
+    struct Services;
+    #[doc = include_str!("../../docs/from-python.md")]
+    struct FromPython;
+    #[doc = include_str!("../../docs/policies.md")]
+    struct PolicyValues;
+}
