@@ -118,7 +118,7 @@ impl Action for ProtectedAction {
 }
 
 /// Runs `body` with a permit for `action`, or not at all:
-/// [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), for an action that names its
+/// [`AuthorityExt::with_permit`], for an action that names its
 /// agent.
 ///
 /// ```
