@@ -245,7 +245,7 @@ mod tests {
             })
         );
         assert_eq!(verify.environment.as_deref(), Some("production"));
-        assert_eq!(verify.actor_id, "data-pipeline");
+        assert_eq!(verify.actor_id, Agent::new("data-pipeline").ok());
     }
 
     #[test]

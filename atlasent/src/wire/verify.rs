@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::Agent;
-use crate::authority::issuer::{Mark, Serial};
+use crate::authority::issuer::{IssuerMark, RequestSerial};
 use crate::error::PermitOutcome;
 use crate::json::object::ObjectAndOthers;
 use crate::json::unique;
 use crate::text::redact::Names;
-use crate::wire::SentAs;
+use crate::wire::SentRequestId;
 use crate::wire::other::take_string;
 use crate::wire::{EvaluateRequest, OtherFields, PermitToken, RateLimit};
 
@@ -49,7 +49,7 @@ pub struct VerifyRequest {
     pub require_approval: Option<bool>,
     /// Ties the mark of an [`Issuer`](crate::authority::Issuer) to this question.
     #[serde(skip)]
-    pub(crate) serial: Serial,
+    pub(crate) serial: RequestSerial,
 }
 
 impl VerifyRequest {
@@ -63,7 +63,7 @@ impl VerifyRequest {
             environment: None,
             execution_hash: None,
             require_approval: None,
-            serial: Serial::default(),
+            serial: RequestSerial::default(),
         }
     }
 
@@ -159,13 +159,13 @@ pub struct Verification {
     pub rate_limit: Option<RateLimit>,
     /// Says which authority answered.
     #[serde(skip)]
-    pub(crate) mark: Mark,
+    pub(crate) mark: IssuerMark,
     /// Everything else in the answer.
     #[serde(flatten)]
     pub other: OtherFields,
     /// The id under which the client sent the request (`X-Request-ID`).
     #[serde(skip_serializing)]
-    pub(crate) sent_as: SentAs,
+    pub(crate) sent_request_id: SentRequestId,
 }
 
 impl Verification {
@@ -262,7 +262,7 @@ impl fmt::Debug for Verification {
             rate_limit,
             other,
             mark,
-            sent_as: _,
+            sent_request_id: _,
         } = self;
         f.debug_struct("Verification")
             .field("valid", valid)
@@ -332,10 +332,10 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
                 .ok_or("`actor_id` and `agent` contradict each other")?,
             retried: false,
             rate_limit: None,
-            mark: Mark::default(),
+            mark: IssuerMark::default(),
             request_id: take_string(&mut other, "request_id"),
             other: OtherFields::new(other),
-            sent_as: SentAs::default(),
+            sent_request_id: SentRequestId::default(),
         })
     }
 }
