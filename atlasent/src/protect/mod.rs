@@ -88,8 +88,10 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     .instrument(span.span())
     .await
     .inspect_err(|error| span.refused(error))
-    .map(|(evaluation, token, verification, granted_by)| {
+    .map(|(mut evaluation, token, verification, granted_by)| {
         let record = record(request, &evaluation, token, &verification);
+        // The verification consumed the token. Nothing that is handed out holds it.
+        evaluation.permit_token = None;
         span.permitted(&record);
         PermitWithAnswers {
             permit: Permit::mint(action, record, granted_by),
@@ -276,6 +278,39 @@ mod tests {
         let denied = error.denied().unwrap();
         assert!(denied.is_expired());
         assert_eq!(denied.retry_after(), None);
+    }
+
+    #[test]
+    fn a_permit_has_the_public_id_and_else_the_used_up_token() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let token = || PermitToken::new(SECRET).unwrap();
+        for (sent, id) in [
+            (Some("pt_ba7816bf8f01cfea414140de5dae2223"), None),
+            (None, Some(SECRET)),
+            (Some(SECRET), Some(SECRET)),
+            (Some(""), Some(SECRET)),
+        ] {
+            let mut allow = Evaluation::allow(token());
+            allow.permit_id = sent.map(str::to_owned);
+            let allow = allow.scrubbed();
+            let record = record(request(), &allow, token(), &Verification::valid());
+            assert_eq!(Some(&*record.id), id.or(sent), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn the_answers_beside_a_permit_hold_no_token() {
+        let authority = crate::testing::MockAuthority::new().allow("deploy");
+        let action = AnyAction::new("deploy").unwrap();
+        let gate = futures_executor::block_on(authority.gate("bot", action)).unwrap();
+        let token = gate.permit.id();
+        assert!(gate.evaluation.decision.is_allow());
+        assert_eq!(gate.evaluation.permit_token, None);
+        let answers = [
+            serde_json::to_string(&gate.evaluation).unwrap(),
+            serde_json::to_string(&gate.verification).unwrap(),
+        ];
+        assert!(!answers.concat().contains(token), "{answers:?}");
     }
 
     #[test]
