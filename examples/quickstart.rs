@@ -101,9 +101,9 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     println!("4. deploy-bot wants 500 replicas at once. A person has to agree first.");
     refused(deploy(&authority, &deploy_bot, "4f2a9c1", 500).await);
 
-    println!("5. Somebody kept the permit of step 1, and presents it again.");
-    let replay = VerifyRequest::new(PermitToken::new(permit.id())?);
-    let answer = authority.verify(&replay).await?;
+    println!("5. Somebody noted the public id of step 1's permit, and presents it as a permit.");
+    let forged = VerifyRequest::new(PermitToken::new(permit.id())?);
+    let answer = authority.verify(&forged).await?;
     println!(
         "   valid: {}, because {}\n",
         answer.valid,

@@ -32,7 +32,7 @@
 //!
 //! [`Policies`] says what a policy sees and how `hold` and `escalate` come about.
 //!
-//! Permits and the chain are kept in memory, unless the builder is given another [`Store`]:
+//! Permits and the chain are kept in memory, unless the builder is given another [`Store`](store::Store):
 //! `RedbStore` (feature `redb`) keeps them in one file, `PostgresStore` (feature `postgres`) in a
 //! database that several processes share.
 

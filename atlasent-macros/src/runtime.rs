@@ -44,7 +44,7 @@ impl Runtime {
         Ident::new(&self.name, span)
     }
 
-    /// A call of a function of the runtime. `function` may be a path, such as `Draft::field`.
+    /// A call of a function of the runtime. `function` may be a path, such as `LiteralAction::field`.
     pub(crate) fn call(
         &self,
         place: Place,

@@ -21,7 +21,7 @@ pub(crate) const MAX_NAME: usize = 256;
 /// use atlasent::Agent;
 ///
 /// let agent = Agent::new("deploy-bot")?;
-/// assert_eq!(agent.as_str(), "deploy-bot");
+/// assert_eq!(agent, "deploy-bot");
 /// assert!(Agent::new("").is_err());
 /// # Ok::<(), atlasent::Error>(())
 /// ```
@@ -84,6 +84,30 @@ impl AsRef<str> for Agent {
 impl Borrow<str> for Agent {
     fn borrow(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialEq<str> for Agent {
+    fn eq(&self, name: &str) -> bool {
+        self.as_str() == name
+    }
+}
+
+impl PartialEq<&str> for Agent {
+    fn eq(&self, name: &&str) -> bool {
+        self.as_str() == *name
+    }
+}
+
+impl PartialEq<Agent> for str {
+    fn eq(&self, agent: &Agent) -> bool {
+        self == agent.as_str()
+    }
+}
+
+impl PartialEq<Agent> for &str {
+    fn eq(&self, agent: &Agent) -> bool {
+        *self == agent.as_str()
     }
 }
 
@@ -165,6 +189,14 @@ mod tests {
             serde_json::from_str::<Agent>(r#""a""#).unwrap().as_str(),
             "a"
         );
+    }
+
+    #[test]
+    fn an_agent_equals_its_name_and_no_other() {
+        let agent = Agent::new("deploy-bot").unwrap();
+        let name: &str = "deploy-bot";
+        assert!(agent == *name && agent == name && *name == agent && name == agent);
+        assert!(agent != *"deploy" && agent != "Deploy-bot" && "deploy-bot " != agent);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Decision {
 
     /// The decision that an answer names, or that its older `permitted` stands for (contract, part A, Reading
     /// answers). Two that contradict each other are none.
-    pub(crate) fn of_answer(
+    pub(crate) fn from_answer(
         decision: Option<Self>,
         permitted: Option<bool>,
     ) -> Result<Self, &'static str> {

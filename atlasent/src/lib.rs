@@ -54,11 +54,11 @@
 //! | you want to | see |
 //! |---|---|
 //! | annotate functions | [`macro@protect`], [`derive@Action`] |
-//! | ask in your own words | [`fn@protect`], and [`AuthorityExt`]: `with_permit`, `gate`, `authorize`; [`require_permit`] |
+//! | ask in your own words | [`fn@protect`], and [`AuthorityExt`]: `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
 //! | call from code that is not async | [`blocking`], or `#[protect]` on a plain `fn` |
 //! | ask the AtlaSent service, or another server with its API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
 //! | decide by policy, in process, with no account and no network | the crate `atlasent-authority` |
-//! | decide in your own way | [`Authority`], with an [`Issuer`] or [`WithIssuer`] |
+//! | decide in your own way | [`Authority`], with an [`Issuer`](authority::Issuer) or [`WithIssuer`](authority::WithIssuer) |
 //! | let a permit reach a database or a client, and nothing else | [`Guarded`] |
 //! | use a permit late, from a queue or a spawned task | [`Permit::require_active`], [`Permit::recheck`] |
 //! | ask for an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |

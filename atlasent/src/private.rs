@@ -17,7 +17,7 @@ pub use crate::action::DerivedAction;
 pub use crate::authority::config::default_authority;
 pub use crate::protect::Conditions;
 pub use crate::protect::run::{
-    Fallible, Obtained, Receives, Refusable, Returns, returns, run, run_blocking,
+    Fallible, Obtained, PermitParameter, Refusable, Returns, returns, run, run_blocking,
 };
 
 use crate::blocking::wait;
@@ -80,21 +80,21 @@ pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<impl Authority,
 
 /// Everything that is known before the authority is asked.
 #[derive(Debug)]
-pub struct Question<P, A> {
+pub struct PermitRequest<P, A> {
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
     action: Result<A, Error>,
     conditions: Conditions,
 }
 
-/// The question about an action that the attribute names.
-pub fn literal<P>(
+/// The request about an action that the attribute names.
+pub fn literal_request<P>(
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
-    action: Draft,
+    action: LiteralAction,
     conditions: Conditions,
-) -> Question<P, AnyAction> {
-    Question {
+) -> PermitRequest<P, AnyAction> {
+    PermitRequest {
         agent,
         authority,
         action: action.0,
@@ -102,14 +102,14 @@ pub fn literal<P>(
     }
 }
 
-/// The question about an action that is a value.
-pub fn typed<P, A>(
+/// The request about an action that is a value.
+pub fn typed_request<P, A>(
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
     conditions: Conditions,
     action: A,
-) -> Question<P, A> {
-    Question {
+) -> PermitRequest<P, A> {
+    PermitRequest {
         agent,
         authority,
         action: Ok(action),
@@ -118,22 +118,24 @@ pub fn typed<P, A>(
 }
 
 /// Obtains the permit for an annotated function.
-pub async fn obtain<P: Authority, A: Action>(question: Question<P, A>) -> Obtained<Permit<A>> {
-    ask(question).await.into()
+pub async fn obtain<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Obtained<Permit<A>> {
+    ask(request).await.into()
 }
 
 /// [`obtain`] for a function that is not async.
-pub fn obtain_blocking<P: Authority, A: Action>(question: Question<P, A>) -> Obtained<Permit<A>> {
-    wait(ask(question)).into()
+pub fn obtain_blocking<P: Authority, A: Action>(
+    request: PermitRequest<P, A>,
+) -> Obtained<Permit<A>> {
+    wait(ask(request)).into()
 }
 
-async fn ask<P: Authority, A: Action>(question: Question<P, A>) -> Result<Permit<A>, Error> {
-    let Question {
+async fn ask<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Result<Permit<A>, Error> {
+    let PermitRequest {
         agent,
         authority,
         action,
         conditions,
-    } = question;
+    } = request;
     let gate = crate::protect::obtain(&authority?, Ok(agent?), action?, conditions).await?;
     Ok(gate.permit)
 }
@@ -141,9 +143,9 @@ async fn ask<P: Authority, A: Action>(question: Question<P, A>) -> Result<Permit
 /// An [`AnyAction`] that `#[protect]` builds argument by argument. The first error stays, so that
 /// the expansion has one place that can refuse.
 #[derive(Debug)]
-pub struct Draft(Result<AnyAction, Error>);
+pub struct LiteralAction(Result<AnyAction, Error>);
 
-impl Draft {
+impl LiteralAction {
     /// The literal action.
     pub fn new(name: &'static str) -> Self {
         Self(AnyAction::new(name))
@@ -169,9 +171,9 @@ impl Draft {
 
 /// The context of a derived action, field by field. The first error stays.
 #[derive(Debug)]
-pub struct Fields(Result<Context, Error>);
+pub struct DerivedContext(Result<Context, Error>);
 
-impl Fields {
+impl DerivedContext {
     /// Starts a context without fields.
     pub fn empty() -> Self {
         Self(Ok(Context::new()))
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_draft_keeps_its_first_error() {
-        let error = Draft::new("")
+        let error = LiteralAction::new("")
             .field("ratio", &f64::NAN)
             .resource("r")
             .0
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_draft_collects_its_parts() {
-        let action = Draft::new("wire")
+        let action = LiteralAction::new("wire")
             .context(&serde_json::json!({"amount": 5}))
             .field("currency", "EUR")
             .resource(&7)

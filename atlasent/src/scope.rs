@@ -8,19 +8,19 @@ use crate::wire::EvaluateRequest;
 use crate::{Denied, Error};
 
 /// The code of a refusal for want of a scope.
-const MISSING: &str = "SCOPE_MISSING";
+const SCOPE_MISSING: &str = "SCOPE_MISSING";
 /// The code of a refusal because the claims are another agent's.
-const OF_ANOTHER: &str = "SCOPE_OF_ANOTHER_AGENT";
+const SCOPE_OF_ANOTHER_AGENT: &str = "SCOPE_OF_ANOTHER_AGENT";
 
 /// A required scope, the subject of the claims, and whether they grant it.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub(crate) struct RequiredScope {
     required: String,
     subject: String,
     granted: Result<bool, ati_client::Error>,
 }
 
-impl Checked {
+impl RequiredScope {
     pub(crate) fn new(required: &str, claims: &Claims) -> Self {
         Self {
             required: required.to_owned(),
@@ -52,14 +52,14 @@ impl Checked {
                 "the claims that are to grant the scope `{}` are of another agent: take the agent from `claims.sub()`",
                 self.required
             );
-            return refuse(OF_ANOTHER, reason, None);
+            return refuse(SCOPE_OF_ANOTHER_AGENT, reason, None);
         }
         if !granted {
             let reason = format!(
                 "the agent's token does not grant the scope `{}`",
                 self.required
             );
-            return refuse(MISSING, reason, Some(self.required.clone()));
+            return refuse(SCOPE_MISSING, reason, Some(self.required.clone()));
         }
         Ok(())
     }

@@ -18,12 +18,12 @@ use crate::wire::EvaluateRequest;
 const TARGET: &str = "atlasent";
 
 /// One request on its way to a permit or a refusal.
-pub(crate) struct Asking {
+pub(crate) struct RequestSpan {
     span: Span,
     started: Instant,
 }
 
-impl Asking {
+impl RequestSpan {
     pub(crate) fn start(request: &EvaluateRequest) -> Self {
         Self {
             span: tracing::info_span!(

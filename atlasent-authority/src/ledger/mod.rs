@@ -75,10 +75,17 @@ impl Grant {
     fn covers(&self, request: &VerifyRequest) -> Result<(), VerifyRefusal> {
         // Empty means "not restated" (contract, part B).
         let differs = |restated: &str, granted: &str| !restated.is_empty() && restated != granted;
-        if differs(&request.actor_id, self.agent.as_str()) {
+        if request
+            .actor_id
+            .as_ref()
+            .is_some_and(|agent| *agent != self.agent)
+        {
             return Err(VerifyRefusal::Mismatch(Mismatch::Actor));
         }
-        if differs(&request.action_type, &self.action) {
+        if differs(
+            request.action_type.as_deref().unwrap_or_default(),
+            &self.action,
+        ) {
             return Err(VerifyRefusal::Mismatch(Mismatch::Action));
         }
         if let Some(hash) = &request.execution_hash
@@ -428,8 +435,11 @@ mod tests {
     fn a_permit_presented_for_something_else_is_refused_and_burnt() {
         type Change = fn(&mut VerifyRequest);
         let cases: [(Change, &str); 5] = [
-            (|q| q.actor_id = "other".into(), "ACTOR_MISMATCH"),
-            (|q| q.action_type = "other".into(), "ACTION_TYPE_MISMATCH"),
+            (|q| q.actor_id = Agent::new("other").ok(), "ACTOR_MISMATCH"),
+            (
+                |q| q.action_type = Some("other".into()),
+                "ACTION_TYPE_MISMATCH",
+            ),
             (
                 |q| q.execution_hash = Some("other".into()),
                 "EXECUTION_HASH_MISMATCH",

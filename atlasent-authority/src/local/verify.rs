@@ -64,9 +64,9 @@ impl<S: Store> LocalAuthority<S> {
         let key = PermitKey::of(&request.permit_token);
         let attribution = caller.attribution();
         // The agent is the permit's own. Until the permit is read, what is restated is the guess.
-        let guess = &request.actor_id;
+        let guess = request.actor_id.as_ref();
         let mut agent =
-            (!guess.is_empty()).then(|| AgentKey::new(guess, attribution.environment.as_deref()));
+            guess.map(|guess| AgentKey::new(guess.as_str(), attribution.environment.as_deref()));
         loop {
             let change = Change {
                 current: Arc::clone(&self.policies),

@@ -115,10 +115,10 @@ pub(super) fn read_verify(bytes: &[u8], key: &ApiKey) -> Result<VerifyRequest, P
     let agent = either("actor_id", wire.actor_id, "agent", wire.agent)?;
     // Empty means "not restated".
     if let Some(action) = action.filter(|action| !action.is_empty()) {
-        request.action_type = AnyAction::new(action)?.name().to_owned();
+        request.action_type = Some(AnyAction::new(action)?.name().to_owned());
     }
     if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
-        request.actor_id = Agent::new(agent)?.as_str().to_owned();
+        request.actor_id = Some(Agent::new(agent)?);
     }
     check_length("environment", wire.environment.as_deref(), MAX_NAME)?;
     check_length("execution_hash", wire.execution_hash.as_deref(), MAX_NAME)?;

@@ -71,14 +71,14 @@ pub(crate) fn verification(
     entry: Option<&PermitEntry>,
     result: Result<(), VerifyRefusal>,
 ) -> NewEvent {
-    let restated = |text: String| Some(text).filter(|text| !text.is_empty());
+    let action = request.action_type.filter(|action| !action.is_empty());
     let kind = match result {
         Ok(()) => "permit.verified",
         Err(_) => "permit.verify_failed",
     };
     about(NewEvent::new(kind), permit, entry)
-        .with_some("presented_by", restated(request.actor_id))
-        .with_some("presented_for", restated(request.action_type))
+        .with_some("presented_by", request.actor_id.map(String::from))
+        .with_some("presented_for", action)
         .with_some("reason", result.err().map(VerifyRefusal::reason))
         .with_some("code", result.err().map(VerifyRefusal::code))
 }

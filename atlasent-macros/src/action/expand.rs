@@ -9,7 +9,7 @@
 //!             __atlasent::resource(&self.account)
 //!         }
 //!         fn derived_context(&self) -> Result<Context, Error> {
-//!             __atlasent::Fields::empty().field("amount", &self.amount).finish()
+//!             __atlasent::DerivedContext::empty().field("amount", &self.amount).finish()
 //!         }
 //!     }
 //! };
@@ -94,7 +94,7 @@ fn context_method(fields: &[Field<'_>], runtime: &Runtime) -> TokenStream {
     });
     quote_spanned! {site=>
         fn derived_context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
-            #atlasent::Fields::empty() #(#inserts)* .finish()
+            #atlasent::DerivedContext::empty() #(#inserts)* .finish()
         }
     }
 }

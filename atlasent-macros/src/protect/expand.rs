@@ -5,10 +5,10 @@
 //!     use ::atlasent::__private0 as __atlasent;
 //!     run(
 //!         {
-//!             obtain(literal(
+//!             obtain(literal_request(
 //!                 { agent(&("deploy-bot")) },
 //!                 default_authority(),
-//!                 { Draft::field({ Draft::new("deploy.production") }, "commit", &(commit)) },
+//!                 { LiteralAction::field({ LiteralAction::new("deploy.production") }, "commit", &(commit)) },
 //!                 { no_options() },
 //!             ))
 //!             .await
@@ -173,7 +173,7 @@ impl Expansion<'_> {
                 let place = Place::of(action);
                 let action = place.block(action.to_token_stream());
                 let all = quote_spanned!(place.first=> #agent, #authority, #terms, #action);
-                (runtime.call(place, "typed", None, all), place)
+                (runtime.call(place, "typed_request", None, all), place)
             }
             (
                 Action::Literal {
@@ -188,7 +188,7 @@ impl Expansion<'_> {
                     .map_or_else(Place::attribute, Place::of);
                 let draft = self.draft(name, context.as_ref(), resource.as_ref());
                 let all = quote_spanned!(place.first=> #agent, #authority, #draft, #terms);
-                (runtime.call(place, "literal", None, all), place)
+                (runtime.call(place, "literal_request", None, all), place)
             }
         }
     }
@@ -216,17 +216,22 @@ impl Expansion<'_> {
         let place = Place::attribute();
         let new = self
             .runtime
-            .call(place, "Draft::new", None, name.to_token_stream());
+            .call(place, "LiteralAction::new", None, name.to_token_stream());
         let draft = place.block(new);
         let draft = match context {
             Some(Context::Fields(fields)) => fields.iter().fold(draft, |draft, field| {
-                self.step("Draft::field", draft, Some(&field.key), &field.value)
+                self.step(
+                    "LiteralAction::field",
+                    draft,
+                    Some(&field.key),
+                    &field.value,
+                )
             }),
-            Some(Context::Value(value)) => self.step("Draft::context", draft, None, value),
+            Some(Context::Value(value)) => self.step("LiteralAction::context", draft, None, value),
             None => draft,
         };
         match resource {
-            Some(resource) => self.step("Draft::resource", draft, None, resource),
+            Some(resource) => self.step("LiteralAction::resource", draft, None, resource),
             None => draft,
         }
     }

@@ -1,7 +1,7 @@
 //! A request about to be made: who asks for what, with which optional fields.
 
 use crate::permit::PermitRecord;
-use crate::protect::run::RunWith;
+use crate::protect::run::ObtainThenRun;
 use crate::protect::{Conditions, PermitWithAnswers, obtain};
 use crate::wire::RequestOptions;
 use crate::{Action, Agent, Authority, Denied, Error, Permit};
@@ -112,7 +112,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         F: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        RunWith::new(self.gate(), body)
+        ObtainThenRun::new(self.gate(), body)
     }
 
     /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).

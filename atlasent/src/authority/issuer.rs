@@ -85,7 +85,7 @@ impl Issuer {
     /// marked. A mark of another issuer is replaced.
     #[must_use]
     pub fn vouch(&self, question: &VerifyRequest, mut answer: Verification) -> Verification {
-        answer.mark = Mark(answer.is_good().then_some(Vouched {
+        answer.mark = IssuerMark(answer.is_good().then_some(MarkedRequest {
             issuer: self.id,
             question: question.serial.0,
         }));
@@ -115,22 +115,22 @@ fn next() -> NonZeroU64 {
 
 /// Numbers a question, so that a mark fits no other one. A copy of a question is another question.
 #[derive(Debug)]
-pub(crate) struct Serial(NonZeroU64);
+pub(crate) struct RequestSerial(NonZeroU64);
 
-impl Default for Serial {
+impl Default for RequestSerial {
     fn default() -> Self {
         Self(next())
     }
 }
 
-impl Clone for Serial {
+impl Clone for RequestSerial {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 /// What is asked decides whether two questions are equal.
-impl PartialEq for Serial {
+impl PartialEq for RequestSerial {
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -138,30 +138,30 @@ impl PartialEq for Serial {
 
 /// The mark of an issuer on an answer, if there is one. A copy has none.
 #[derive(Debug, Default)]
-pub(crate) struct Mark(Option<Vouched>);
+pub(crate) struct IssuerMark(Option<MarkedRequest>);
 
 #[derive(Debug)]
-struct Vouched {
+struct MarkedRequest {
     issuer: IssuerId,
     question: NonZeroU64,
 }
 
-impl Mark {
+impl IssuerMark {
     /// Who answered this very question, as far as the mark says it.
-    pub(crate) fn of(&self, question: &VerifyRequest) -> Option<IssuerId> {
+    pub(crate) fn issuer_for(&self, question: &VerifyRequest) -> Option<IssuerId> {
         let vouched = self.0.as_ref()?;
         (vouched.question == question.serial.0).then_some(vouched.issuer)
     }
 }
 
-impl Clone for Mark {
+impl Clone for IssuerMark {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 /// What is answered decides whether two answers are equal.
-impl PartialEq for Mark {
+impl PartialEq for IssuerMark {
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -262,9 +262,9 @@ mod tests {
     fn a_mark_fits_one_question_only() {
         let (issuer, first, second) = (Issuer::new(), question(), question());
         let answer = issuer.vouch(&first, Verification::valid());
-        assert_eq!(answer.mark.of(&first), Some(issuer.id()));
-        assert_eq!(answer.mark.of(&second), None);
-        assert_eq!(answer.mark.of(&first.clone()), None);
+        assert_eq!(answer.mark.issuer_for(&first), Some(issuer.id()));
+        assert_eq!(answer.mark.issuer_for(&second), None);
+        assert_eq!(answer.mark.issuer_for(&first.clone()), None);
         assert_eq!(first, second, "equal all the same");
     }
 
@@ -273,10 +273,10 @@ mod tests {
         let (issuer, question) = (Issuer::new(), question());
         let answer = issuer.vouch(&question, Verification::valid());
         let copy = answer.clone();
-        assert_eq!((copy.mark.of(&question), &copy), (None, &answer));
+        assert_eq!((copy.mark.issuer_for(&question), &copy), (None, &answer));
         let json = serde_json::to_string(&answer).unwrap();
         let read: Verification = serde_json::from_str(&json).unwrap();
-        assert_eq!(read.mark.of(&question), None);
+        assert_eq!(read.mark.issuer_for(&question), None);
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
         answer.outcome = Some("allow".to_owned());
         answer.consumed = Some(true);
         assert!(answer.is_good());
-        assert_eq!(answer.mark.of(&question), None);
+        assert_eq!(answer.mark.issuer_for(&question), None);
     }
 
     #[test]
@@ -296,6 +296,6 @@ mod tests {
         assert_ne!(inner.id(), outer.id());
         let answer = inner.vouch(&question, Verification::valid());
         let answer = outer.vouch(&question, answer);
-        assert_eq!(answer.mark.of(&question), Some(outer.id()));
+        assert_eq!(answer.mark.issuer_for(&question), Some(outer.id()));
     }
 }

@@ -80,13 +80,13 @@ pub trait Authority: Send + Sync {
         }
     }
 
-    /// Names the [`Issuer`](crate::authority::Issuer) that marks this authority's permits, for a
+    /// Names the [`Issuer`] that marks this authority's permits, for a
     /// [`Guarded`](crate::Guarded) that takes no other's.
     ///
     /// An authority that wraps another one returns that one's: the mark passes through with the
     /// answer. Without an issuer, which is the default, permits are not marked and open no
     /// `Guarded`, unless the authority is the process default or wrapped in
-    /// [`WithIssuer`](crate::authority::WithIssuer).
+    /// [`WithIssuer`].
     fn issuer(&self) -> Option<IssuerId> {
         None
     }

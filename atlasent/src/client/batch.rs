@@ -9,7 +9,7 @@ use super::failure::code_of_word;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};
 use crate::text::redact::excerpt;
-use crate::wire::SentAs;
+use crate::wire::SentRequestId;
 use crate::wire::evaluate::ShadowEvaluation;
 use crate::wire::{EvaluateRequest, Evaluation, RateLimit};
 use crate::{Decision, Error};
@@ -160,7 +160,7 @@ impl Client {
         let items = items.map(|(item, request)| {
             let mut evaluation =
                 read(item, request.shadow == Some(true)).map_err(|failure| said.fail(failure))?;
-            evaluation.sent_as = SentAs(Some(said.about.request_id.clone()));
+            evaluation.sent_request_id = SentRequestId(Some(said.about.request_id.clone()));
             Ok(evaluation)
         });
         Ok(BatchAnswer {

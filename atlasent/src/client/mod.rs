@@ -61,7 +61,7 @@ use transport::Transport;
 use crate::authority::{Issuer, IssuerId};
 use crate::permit::PermitRecord;
 use crate::protect::is_public_id;
-use crate::wire::SentAs;
+use crate::wire::SentRequestId;
 use crate::wire::evaluate::ShadowEvaluation;
 use crate::wire::{
     EvaluateRequest, Evaluation, PermitStatus, PermitToken, Revocation, Verification, VerifyRequest,
@@ -209,7 +209,7 @@ impl Client {
         let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
         verification.rate_limit = about.rate_limit;
         verification.retried = about.retried;
-        verification.sent_as = SentAs(Some(about.request_id));
+        verification.sent_request_id = SentRequestId(Some(about.request_id));
         Ok(verification)
     }
 
@@ -249,7 +249,7 @@ impl Client {
             _ => transport.fetch::<Evaluation>(&call).await?,
         };
         evaluation.rate_limit = about.rate_limit;
-        evaluation.sent_as = SentAs(Some(about.request_id));
+        evaluation.sent_request_id = SentRequestId(Some(about.request_id));
         if !evaluation.decision.is_allow() {
             evaluation.retry_after = about.retry_after;
         }

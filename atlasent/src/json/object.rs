@@ -64,7 +64,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectAndOthers<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
                 let mut other = Map::new();
-                let known = T::deserialize(Sorting {
+                let known = T::deserialize(FieldSplitter {
                     fields,
                     other: &mut other,
                 })?;
@@ -77,12 +77,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectAndOthers<T> {
 }
 
 /// An object whose fields go to a struct, if it has them, and else to `other`.
-struct Sorting<'a, A> {
+struct FieldSplitter<'a, A> {
     fields: A,
     other: &'a mut Map<String, Value>,
 }
 
-impl<'de, A: MapAccess<'de>> Deserializer<'de> for Sorting<'_, A> {
+impl<'de, A: MapAccess<'de>> Deserializer<'de> for FieldSplitter<'_, A> {
     type Error = A::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
@@ -95,7 +95,7 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Sorting<'_, A> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        visitor.visit_map(SortedFields {
+        visitor.visit_map(SplitFields {
             fields: self.fields,
             names,
             other: self.other,
@@ -109,7 +109,7 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Sorting<'_, A> {
     }
 }
 
-struct SortedFields<'a, A> {
+struct SplitFields<'a, A> {
     fields: A,
     /// The fields of the struct.
     names: &'static [&'static str],
@@ -118,7 +118,7 @@ struct SortedFields<'a, A> {
     seen: HashSet<String>,
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for SortedFields<'_, A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for SplitFields<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -151,13 +151,13 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    struct Known {
+    struct TwoFields {
         a: Option<u8>,
         #[serde(default, rename = "b-b")]
         b: Vec<u8>,
     }
 
-    fn read(text: &str) -> Result<(Known, Value), serde_json::Error> {
+    fn read(text: &str) -> Result<(TwoFields, Value), serde_json::Error> {
         let ObjectAndOthers { known, other } = serde_json::from_str(text)?;
         Ok((known, Value::Object(other)))
     }
@@ -171,7 +171,7 @@ mod tests {
             serde_json::json!({"x": [1], "b": null, "y": {"a": 2}})
         );
         let (known, _) = serde_json::from_str("{}")
-            .map(|ObjectAndOthers { known, other }: ObjectAndOthers<Known>| (known, other))
+            .map(|ObjectAndOthers { known, other }: ObjectAndOthers<TwoFields>| (known, other))
             .unwrap();
         assert_eq!((known.a, known.b), (None, vec![]));
     }

@@ -19,7 +19,7 @@ pub(crate) struct Unique<T>(pub(crate) T);
 
 impl<'de> Deserialize<'de> for Unique<Value> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Reader::NAMING.deserialize(deserializer).map(Self)
+        ValueReader::NAMES_KEYS.deserialize(deserializer).map(Self)
     }
 }
 
@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for Unique<Value> {
 pub(crate) fn object<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Map<String, Value>, D::Error> {
-    deserializer.deserialize_map(Fields(Reader::NAMING))
+    deserializer.deserialize_map(ObjectReader(ValueReader::NAMES_KEYS))
 }
 
 /// The fields of an object in an answer. The error repeats nothing of it, since anything may be a
@@ -36,14 +36,14 @@ pub(crate) fn object<'de, D: Deserializer<'de>>(
 pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Map<String, Value>, D::Error> {
-    deserializer.deserialize_map(Fields(Reader::SILENT))
+    deserializer.deserialize_map(ObjectReader(ValueReader::HIDES_KEYS))
 }
 
 /// An optional value of an answer; `null` is the same as absent. Its error repeats nothing, either.
 pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Value>, D::Error> {
-    let value = Reader::SILENT.deserialize(deserializer)?;
+    let value = ValueReader::HIDES_KEYS.deserialize(deserializer)?;
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
@@ -52,54 +52,54 @@ pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
 pub(crate) struct Shallow(pub(crate) Option<Value>);
 
 /// How deep a [`Shallow`] value is. `serde_json` itself fails at 128 levels.
-const DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 impl<'de> Deserialize<'de> for Shallow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let is_cut = Cell::new(false);
-        let reader = Reader {
+        let skipped = Cell::new(false);
+        let reader = ValueReader {
             names_keys: false,
-            levels: DEPTH,
-            is_cut: Some(&is_cut),
+            levels: MAX_DEPTH,
+            skipped: Some(&skipped),
         };
         let value = reader.deserialize(deserializer)?;
-        Ok(Self(Some(value).filter(|_| !is_cut.get())))
+        Ok(Self(Some(value).filter(|_| !skipped.get())))
     }
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a> {
+struct ValueReader<'a> {
     /// Whether an error may name the key.
     names_keys: bool,
     /// How many more levels are read.
     levels: usize,
     /// Told when there are more than these, or a key stands twice. Without it, the first depends on
     /// the format, and the second is an error.
-    is_cut: Option<&'a Cell<bool>>,
+    skipped: Option<&'a Cell<bool>>,
 }
 
-impl<'a> Reader<'a> {
-    const NAMING: Self = Self {
+impl<'a> ValueReader<'a> {
+    const NAMES_KEYS: Self = Self {
         names_keys: true,
         levels: usize::MAX,
-        is_cut: None,
+        skipped: None,
     };
-    const SILENT: Self = Self {
+    const HIDES_KEYS: Self = Self {
         names_keys: false,
-        ..Self::NAMING
+        ..Self::NAMES_KEYS
     };
 
     /// The reader of what is inside, if it is read at all.
     fn inner(self) -> Option<Self> {
         let levels = self.levels.checked_sub(1);
-        if let (None, Some(is_cut)) = (levels, self.is_cut) {
-            is_cut.set(true);
+        if let (None, Some(skipped)) = (levels, self.skipped) {
+            skipped.set(true);
         }
         levels.map(|levels| Self { levels, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
+impl<'de> DeserializeSeed<'de> for ValueReader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -107,7 +107,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for ValueReader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,14 +166,14 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Value, A::Error> {
-        Fields(self).visit_map(fields).map(Value::Object)
+        ObjectReader(self).visit_map(fields).map(Value::Object)
     }
 }
 
 /// Reads an object and nothing else.
-struct Fields<'a>(Reader<'a>);
+struct ObjectReader<'a>(ValueReader<'a>);
 
-impl<'de> Visitor<'de> for Fields<'_> {
+impl<'de> Visitor<'de> for ObjectReader<'_> {
     type Value = Map<String, Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,8 +188,8 @@ impl<'de> Visitor<'de> for Fields<'_> {
         };
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
-                if let Some(is_cut) = self.0.is_cut {
-                    is_cut.set(true);
+                if let Some(skipped) = self.0.skipped {
+                    skipped.set(true);
                     fields.next_value::<IgnoredAny>()?;
                     continue;
                 }

@@ -13,25 +13,25 @@ use crate::json::unique::Unique;
 use crate::text::redact::excerpt;
 
 /// The JSON value that `value` serializes to, in one pass: what was checked is what is kept.
-pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Lossy> {
-    value.serialize(Strict)
+pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ToValueError> {
+    value.serialize(ValueSerializer)
 }
 
 /// Why a value has no JSON form, and where in it.
 #[derive(Debug)]
-pub(crate) struct Lossy {
+pub(crate) struct ToValueError {
     why: String,
     /// The way from the place to the whole value, innermost step first.
-    path: Vec<Step>,
+    path: Vec<PathStep>,
 }
 
 #[derive(Debug)]
-enum Step {
+enum PathStep {
     Key(String),
     Index(usize),
 }
 
-impl Lossy {
+impl ToValueError {
     fn new(why: impl fmt::Display) -> Self {
         Self {
             why: why.to_string(),
@@ -39,13 +39,13 @@ impl Lossy {
         }
     }
 
-    fn within(mut self, step: Step) -> Self {
+    fn within(mut self, step: PathStep) -> Self {
         self.path.push(step);
         self
     }
 }
 
-impl fmt::Display for Lossy {
+impl fmt::Display for ToValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)?;
         if self.path.is_empty() {
@@ -54,18 +54,18 @@ impl fmt::Display for Lossy {
         f.write_str(", in `")?;
         for (depth, step) in self.path.iter().rev().enumerate() {
             match step {
-                Step::Key(key) if depth == 0 => f.write_str(&excerpt(key))?,
-                Step::Key(key) => write!(f, ".{}", excerpt(key))?,
-                Step::Index(index) => write!(f, "[{index}]")?,
+                PathStep::Key(key) if depth == 0 => f.write_str(&excerpt(key))?,
+                PathStep::Key(key) => write!(f, ".{}", excerpt(key))?,
+                PathStep::Index(index) => write!(f, "[{index}]")?,
             }
         }
         f.write_str("`")
     }
 }
 
-impl std::error::Error for Lossy {}
+impl std::error::Error for ToValueError {}
 
-impl ser::Error for Lossy {
+impl ser::Error for ToValueError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::new(message)
     }
@@ -74,28 +74,28 @@ impl ser::Error for Lossy {
 /// The name by which `serde_json` knows a `RawValue` among structs.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-struct Strict;
+struct ValueSerializer;
 
-type Written = Result<Value, Lossy>;
+type ValueResult = Result<Value, ToValueError>;
 
 macro_rules! as_value {
     ($($method:ident($type:ty))*) => {$(
-        fn $method(self, value: $type) -> Written {
+        fn $method(self, value: $type) -> ValueResult {
             Ok(Value::from(value))
         }
     )*};
 }
 
-impl Serializer for Strict {
+impl Serializer for ValueSerializer {
     type Ok = Value;
-    type Error = Lossy;
-    type SerializeSeq = Items;
-    type SerializeTuple = Items;
-    type SerializeTupleStruct = Items;
-    type SerializeTupleVariant = Items;
-    type SerializeMap = Fields;
-    type SerializeStruct = Fields;
-    type SerializeStructVariant = Fields;
+    type Error = ToValueError;
+    type SerializeSeq = ArrayBuilder;
+    type SerializeTuple = ArrayBuilder;
+    type SerializeTupleStruct = ArrayBuilder;
+    type SerializeTupleVariant = ArrayBuilder;
+    type SerializeMap = ObjectBuilder;
+    type SerializeStruct = ObjectBuilder;
+    type SerializeStructVariant = ObjectBuilder;
 
     as_value! {
         serialize_bool(bool) serialize_str(&str) serialize_bytes(&[u8])
@@ -103,50 +103,50 @@ impl Serializer for Strict {
         serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64)
     }
 
-    fn serialize_i128(self, number: i128) -> Written {
+    fn serialize_i128(self, number: i128) -> ValueResult {
         let in_range = serde_json::value::Serializer.serialize_i128(number);
-        in_range.map_err(Lossy::new)
+        in_range.map_err(ToValueError::new)
     }
 
-    fn serialize_u128(self, number: u128) -> Written {
+    fn serialize_u128(self, number: u128) -> ValueResult {
         let in_range = serde_json::value::Serializer.serialize_u128(number);
-        in_range.map_err(Lossy::new)
+        in_range.map_err(ToValueError::new)
     }
 
-    fn serialize_f32(self, number: f32) -> Written {
+    fn serialize_f32(self, number: f32) -> ValueResult {
         self.serialize_f64(number.into())
     }
 
-    fn serialize_f64(self, number: f64) -> Written {
+    fn serialize_f64(self, number: f64) -> ValueResult {
         if number.is_finite() {
             return Ok(Value::from(number));
         }
-        Err(Lossy::new(format_args!(
+        Err(ToValueError::new(format_args!(
             "the number {number} is not finite"
         )))
     }
 
-    fn serialize_char(self, character: char) -> Written {
+    fn serialize_char(self, character: char) -> ValueResult {
         Ok(Value::String(character.to_string()))
     }
 
-    fn serialize_none(self) -> Written {
+    fn serialize_none(self) -> ValueResult {
         Ok(Value::Null)
     }
 
-    fn serialize_unit(self) -> Written {
+    fn serialize_unit(self) -> ValueResult {
         Ok(Value::Null)
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Written {
+    fn serialize_unit_struct(self, _: &'static str) -> ValueResult {
         Ok(Value::Null)
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Written {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> ValueResult {
         Ok(Value::from(variant))
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> ValueResult {
         value.serialize(self)
     }
 
@@ -154,7 +154,7 @@ impl Serializer for Strict {
         self,
         _: &'static str,
         value: &T,
-    ) -> Written {
+    ) -> ValueResult {
         value.serialize(self)
     }
 
@@ -164,21 +164,25 @@ impl Serializer for Strict {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Written {
+    ) -> ValueResult {
         let value = value.serialize(self).map_err(in_field(variant))?;
         Ok(tagged(Some(variant), value))
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Items, Lossy> {
-        Ok(Items::default())
+    fn serialize_seq(self, _: Option<usize>) -> Result<ArrayBuilder, ToValueError> {
+        Ok(ArrayBuilder::default())
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Items, Lossy> {
-        Ok(Items::default())
+    fn serialize_tuple(self, _: usize) -> Result<ArrayBuilder, ToValueError> {
+        Ok(ArrayBuilder::default())
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Items, Lossy> {
-        Ok(Items::default())
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<ArrayBuilder, ToValueError> {
+        Ok(ArrayBuilder::default())
     }
 
     fn serialize_tuple_variant(
@@ -187,21 +191,21 @@ impl Serializer for Strict {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Items, Lossy> {
-        Ok(Items {
+    ) -> Result<ArrayBuilder, ToValueError> {
+        Ok(ArrayBuilder {
             variant: Some(variant),
-            ..Items::default()
+            ..ArrayBuilder::default()
         })
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Fields, Lossy> {
-        Ok(Fields::default())
+    fn serialize_map(self, _: Option<usize>) -> Result<ObjectBuilder, ToValueError> {
+        Ok(ObjectBuilder::default())
     }
 
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields, Lossy> {
-        Ok(Fields {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<ObjectBuilder, ToValueError> {
+        Ok(ObjectBuilder {
             is_raw: name == RAW_VALUE,
-            ..Fields::default()
+            ..ObjectBuilder::default()
         })
     }
 
@@ -211,38 +215,38 @@ impl Serializer for Strict {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields, Lossy> {
-        Ok(Fields {
+    ) -> Result<ObjectBuilder, ToValueError> {
+        Ok(ObjectBuilder {
             variant: Some(variant),
-            ..Fields::default()
+            ..ObjectBuilder::default()
         })
     }
 }
 
 /// An array that is being built.
 #[derive(Default)]
-struct Items {
+struct ArrayBuilder {
     variant: Option<&'static str>,
     items: Vec<Value>,
 }
 
-impl Items {
-    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Lossy> {
+impl ArrayBuilder {
+    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ToValueError> {
         let index = self.items.len();
-        let value = value.serialize(Strict);
+        let value = value.serialize(ValueSerializer);
         self.items
-            .push(value.map_err(|lossy| lossy.within(Step::Index(index)))?);
+            .push(value.map_err(|error| error.within(PathStep::Index(index)))?);
         Ok(())
     }
 
-    fn end(self) -> Written {
+    fn end(self) -> ValueResult {
         Ok(tagged(self.variant, Value::Array(self.items)))
     }
 }
 
 /// An object that is being built.
 #[derive(Default)]
-struct Fields {
+struct ObjectBuilder {
     variant: Option<&'static str>,
     fields: Map<String, Value>,
     /// The key whose value comes next.
@@ -251,22 +255,24 @@ struct Fields {
     is_raw: bool,
 }
 
-impl Fields {
-    fn insert(&mut self, key: String, value: Written) -> Result<(), Lossy> {
+impl ObjectBuilder {
+    fn insert(&mut self, key: String, value: ValueResult) -> Result<(), ToValueError> {
         let value = value.map_err(in_field(&key))?;
         if self.fields.contains_key(&key) {
             let key = excerpt(&key);
-            return Err(Lossy::new(format_args!("the key `{key}` stands twice")));
+            return Err(ToValueError::new(format_args!(
+                "the key `{key}` stands twice"
+            )));
         }
         self.fields.insert(key, value);
         Ok(())
     }
 
-    fn end(self) -> Written {
+    fn end(self) -> ValueResult {
         if self.is_raw {
             let text = self.fields.get(RAW_VALUE).and_then(Value::as_str);
             let read = serde_json::from_str::<Unique<Value>>(text.unwrap_or_default());
-            return read.map(|Unique(value)| value).map_err(Lossy::new);
+            return read.map(|Unique(value)| value).map_err(ToValueError::new);
         }
         Ok(tagged(self.variant, Value::Object(self.fields)))
     }
@@ -280,12 +286,12 @@ fn tagged(variant: Option<&'static str>, value: Value) -> Value {
     }
 }
 
-fn in_field(key: &str) -> impl FnOnce(Lossy) -> Lossy + use<'_> {
-    move |lossy| lossy.within(Step::Key(key.to_owned()))
+fn in_field(key: &str) -> impl FnOnce(ToValueError) -> ToValueError + use<'_> {
+    move |error| error.within(PathStep::Key(key.to_owned()))
 }
 
 /// The text that `serde_json` makes of a key: numbers and booleans are keys, too.
-fn key_text<T: Serialize + ?Sized>(key: &T) -> Result<String, Lossy> {
+fn key_text<T: Serialize + ?Sized>(key: &T) -> Result<String, ToValueError> {
     struct Entry<'a, T: ?Sized>(&'a T);
 
     impl<T: Serialize + ?Sized> Serialize for Entry<'_, T> {
@@ -296,25 +302,25 @@ fn key_text<T: Serialize + ?Sized>(key: &T) -> Result<String, Lossy> {
         }
     }
 
-    match serde_json::to_value(Entry(key)).map_err(Lossy::new)? {
+    match serde_json::to_value(Entry(key)).map_err(ToValueError::new)? {
         Value::Object(entry) => entry.into_iter().next().map(|(key, _)| key),
         _ => None,
     }
-    .ok_or_else(|| Lossy::new("a key has no text"))
+    .ok_or_else(|| ToValueError::new("a key has no text"))
 }
 
 macro_rules! items {
     ($($shape:ident::$method:ident)*) => {$(
-        impl ser::$shape for Items {
+        impl ser::$shape for ArrayBuilder {
             type Ok = Value;
-            type Error = Lossy;
+            type Error = ToValueError;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Lossy> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ToValueError> {
                 self.push(value)
             }
 
-            fn end(self) -> Written {
-                Items::end(self)
+            fn end(self) -> ValueResult {
+                ArrayBuilder::end(self)
             }
         }
     )*};
@@ -322,20 +328,20 @@ macro_rules! items {
 
 macro_rules! fields {
     ($($shape:ident)*) => {$(
-        impl ser::$shape for Fields {
+        impl ser::$shape for ObjectBuilder {
             type Ok = Value;
-            type Error = Lossy;
+            type Error = ToValueError;
 
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
                 key: &'static str,
                 value: &T,
-            ) -> Result<(), Lossy> {
-                self.insert(key.to_owned(), value.serialize(Strict))
+            ) -> Result<(), ToValueError> {
+                self.insert(key.to_owned(), value.serialize(ValueSerializer))
             }
 
-            fn end(self) -> Written {
-                Fields::end(self)
+            fn end(self) -> ValueResult {
+                ObjectBuilder::end(self)
             }
         }
     )*};
@@ -350,23 +356,23 @@ items! {
 
 fields! { SerializeStruct SerializeStructVariant }
 
-impl SerializeMap for Fields {
+impl SerializeMap for ObjectBuilder {
     type Ok = Value;
-    type Error = Lossy;
+    type Error = ToValueError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Lossy> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ToValueError> {
         self.key = Some(key_text(key)?);
         Ok(())
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Lossy> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ToValueError> {
         let key = self.key.take();
-        let key = key.ok_or_else(|| Lossy::new("a value stands before its key"))?;
-        self.insert(key, value.serialize(Strict))
+        let key = key.ok_or_else(|| ToValueError::new("a value stands before its key"))?;
+        self.insert(key, value.serialize(ValueSerializer))
     }
 
-    fn end(self) -> Written {
-        Fields::end(self)
+    fn end(self) -> ValueResult {
+        ObjectBuilder::end(self)
     }
 }
 

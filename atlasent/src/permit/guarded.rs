@@ -45,16 +45,16 @@ use crate::{Authority, Error, NamedAction, Permit};
 /// about.
 pub struct Guarded<T, A> {
     inner: T,
-    takes: Takes,
+    accepts: AcceptedIssuer,
     // Invariant, as in `Permit`.
     action: PhantomData<fn(A) -> A>,
 }
 
-/// Whose permits are taken.
+/// The authority whose permits open a value.
 #[derive(Clone, Copy)]
-enum Takes {
-    Default,
-    Of(IssuerId),
+enum AcceptedIssuer {
+    ProcessDefault,
+    Only(IssuerId),
 }
 
 // The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong
@@ -68,7 +68,7 @@ impl<T, A> Guarded<T, A> {
     {
         Self {
             inner,
-            takes: Takes::Default,
+            accepts: AcceptedIssuer::ProcessDefault,
             action: PhantomData,
         }
     }
@@ -107,7 +107,7 @@ impl<T, A> Guarded<T, A> {
     {
         Ok(Self {
             inner,
-            takes: Takes::Of(issuer_of(authority)?),
+            accepts: AcceptedIssuer::Only(issuer_of(authority)?),
             action: PhantomData,
         })
     }
@@ -174,9 +174,9 @@ impl<T, A> Guarded<T, A> {
     where
         A: NamedAction,
     {
-        let issuer = match self.takes {
-            Takes::Of(issuer) => issuer,
-            Takes::Default => default_issuer().ok_or_else(|| {
+        let issuer = match self.accepts {
+            AcceptedIssuer::Only(issuer) => issuer,
+            AcceptedIssuer::ProcessDefault => default_issuer().ok_or_else(|| {
                 Error::Config(
                     "this value takes permits of the process default, and none is installed: call \
                      `atlasent::configure` at start-up, or name an authority: `Guarded::granted_by`"

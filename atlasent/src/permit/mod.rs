@@ -1,6 +1,6 @@
 //! The permit: the only key that opens a protected body.
 //!
-//! A [`Permit`] is made in one place, [`mint`](Permit::mint), which is private to the crate and
+//! A [`Permit`] is made in one place, `Permit::mint`, which is private to the crate and
 //! called only by `protect.rs` after an allow was verified. Everything here keeps it that way: no
 //! public field, no public constructor, no `Clone`, `Copy`, `Default` or `Deserialize`.
 
@@ -63,7 +63,7 @@ use crate::{Action, Agent, AnyAction};
 /// - **The values.** The permit owns its action, and the action was compared with what was decided
 ///   on when the permit was made. Values behind an `Arc`, an atomic or a lock can still change
 ///   after that: give actions plain values.
-/// - **The time.** [`Guarded`](crate::Guarded) and the extractor `TakePermit` refuse a permit whose
+/// - **The time.** [`Guarded`] and the extractor `TakePermit` refuse a permit whose
 ///   [`expires_at`](Self::expires_at) has passed. A body that starts late, from a queue or a
 ///   spawned task, asks [`require_active`](Self::require_active) first.
 /// - **The world.** Whether the authority still stands by it, only the authority knows:

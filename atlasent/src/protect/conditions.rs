@@ -9,7 +9,7 @@ pub struct Conditions {
     // Most requests have none, and every future on the way carries this.
     options: Option<Box<RequestOptions>>,
     #[cfg(feature = "ati")]
-    scopes: Vec<crate::scope::Checked>,
+    scopes: Vec<crate::scope::RequiredScope>,
 }
 
 impl Conditions {
@@ -26,7 +26,7 @@ impl Conditions {
     /// Requires one more scope. Those that were required before still are.
     #[cfg(feature = "ati")]
     pub(crate) fn require_scope(&mut self, required: &str, claims: &ati_client::Claims) {
-        let scope = crate::scope::Checked::new(required, claims);
+        let scope = crate::scope::RequiredScope::new(required, claims);
         self.scopes.push(scope);
     }
 

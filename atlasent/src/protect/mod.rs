@@ -14,8 +14,8 @@ use tracing::Instrument;
 
 use crate::error::{Code, Failure, PermitOutcome};
 use crate::permit::PermitRecord;
-use crate::trace::Asking;
-use crate::wire::SentAs;
+use crate::trace::RequestSpan;
+use crate::wire::SentRequestId;
 use crate::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use crate::{Action, Agent, Authority, AuthorityExt, Decision, Denied, Error, Permit, ToAgent};
 
@@ -71,7 +71,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         request = request.with_options(options);
         request.check()?;
     }
-    let asking = Asking::start(&request);
+    let span = RequestSpan::start(&request);
     async {
         conditions.check_scopes(&request)?;
         let evaluation = authority.evaluate(&request).await?.scrubbed();
@@ -81,16 +81,18 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         let verification = verification.map_err(|error| error.scrubbed(&token))?;
         require_valid(&request, &evaluation, &token, &verification)?;
         require_unchanged(&request, &evaluation, &action)?;
-        let granted_by = verification.mark.of(&question);
+        let granted_by = verification.mark.issuer_for(&question);
         let verification = verification.scrubbed(&token);
         Ok((evaluation, token, verification, granted_by))
     }
-    .instrument(asking.span())
+    .instrument(span.span())
     .await
-    .inspect_err(|error| asking.refused(error))
-    .map(|(evaluation, token, verification, granted_by)| {
+    .inspect_err(|error| span.refused(error))
+    .map(|(mut evaluation, token, verification, granted_by)| {
         let record = record(request, &evaluation, token, &verification);
-        asking.permitted(&record);
+        // The verification consumed the token. Nothing that is handed out holds it.
+        evaluation.permit_token = None;
+        span.permitted(&record);
         PermitWithAnswers {
             permit: Permit::mint(action, record, granted_by),
             evaluation,
@@ -156,7 +158,7 @@ fn require_valid(
         reason,
         code: token.scrub_option(verification.verify_error_code.clone()),
         outcome: permit_outcome,
-        request_id: request_id(&verification.request_id, &verification.sent_as),
+        request_id: request_id(&verification.request_id, &verification.sent_request_id),
         // What an allow says of waiting is not about the permit that failed.
         retry_after: None,
         ..refusal(request, evaluation)
@@ -196,7 +198,7 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
         code: evaluation.code.clone(),
         explanation: evaluation.explanation.clone(),
         evaluation_id: evaluation.evaluation_id().map(str::to_owned),
-        request_id: request_id(&evaluation.request_id, &evaluation.sent_as),
+        request_id: request_id(&evaluation.request_id, &evaluation.sent_request_id),
         escalation_id: evaluation.escalation_id.clone(),
         approval_url: evaluation.approval_url.clone(),
         audit_hash: evaluation.audit_hash.clone(),
@@ -210,8 +212,8 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
 }
 
 /// The id of a call: the answer's own, else the one that it was sent under.
-fn request_id(answered: &Option<String>, sent_as: &SentAs) -> Option<String> {
-    answered.as_ref().or(sent_as.0.as_ref()).cloned()
+fn request_id(answered: &Option<String>, sent_request_id: &SentRequestId) -> Option<String> {
+    answered.as_ref().or(sent_request_id.0.as_ref()).cloned()
 }
 
 /// Whether the id of a permit is one that may be shown and looked up, and not its used-up token.
@@ -276,6 +278,39 @@ mod tests {
         let denied = error.denied().unwrap();
         assert!(denied.is_expired());
         assert_eq!(denied.retry_after(), None);
+    }
+
+    #[test]
+    fn a_permit_has_the_public_id_and_else_the_used_up_token() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let token = || PermitToken::new(SECRET).unwrap();
+        for (sent, id) in [
+            (Some("pt_ba7816bf8f01cfea414140de5dae2223"), None),
+            (None, Some(SECRET)),
+            (Some(SECRET), Some(SECRET)),
+            (Some(""), Some(SECRET)),
+        ] {
+            let mut allow = Evaluation::allow(token());
+            allow.permit_id = sent.map(str::to_owned);
+            let allow = allow.scrubbed();
+            let record = record(request(), &allow, token(), &Verification::valid());
+            assert_eq!(Some(&*record.id), id.or(sent), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn the_answers_beside_a_permit_hold_no_token() {
+        let authority = crate::testing::MockAuthority::new().allow("deploy");
+        let action = AnyAction::new("deploy").unwrap();
+        let gate = futures_executor::block_on(authority.gate("bot", action)).unwrap();
+        let token = gate.permit.id();
+        assert!(gate.evaluation.decision.is_allow());
+        assert_eq!(gate.evaluation.permit_token, None);
+        let answers = [
+            serde_json::to_string(&gate.evaluation).unwrap(),
+            serde_json::to_string(&gate.verification).unwrap(),
+        ];
+        assert!(!answers.concat().contains(token), "{answers:?}");
     }
 
     #[test]

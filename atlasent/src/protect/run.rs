@@ -12,20 +12,20 @@ use crate::{Action, Error, Permit};
 /// What a body needs to run: the value that it takes, the value that is held until it ends, and its
 /// execution. Or the refusal.
 #[derive(Debug)]
-pub struct Obtained<P, H = ()>(Result<Granted<P, H>, Error>);
+pub struct Obtained<P, H = ()>(Result<PermittedBody<P, H>, Error>);
 
 #[derive(Debug)]
-struct Granted<P, H> {
-    given: P,
+struct PermittedBody<P, H> {
+    argument: P,
     held: H,
     execution: Execution,
 }
 
 impl<A: Action> From<Result<Permit<A>, Error>> for Obtained<Permit<A>> {
     fn from(permit: Result<Permit<A>, Error>) -> Self {
-        Self(permit.map(|permit| Granted {
+        Self(permit.map(|permit| PermittedBody {
             execution: permit.execution(),
-            given: permit,
+            argument: permit,
             held: (),
         }))
     }
@@ -34,20 +34,20 @@ impl<A: Action> From<Result<Permit<A>, Error>> for Obtained<Permit<A>> {
 impl<A> Obtained<Permit<A>> {
     /// Passes the permit to a parameter of the body. The bound is where the parameter's type is
     /// written.
-    pub fn receive<P: Receives<A>>(self) -> Obtained<P> {
-        Obtained(self.0.map(|granted| Granted {
-            given: P::receive(granted.given),
+    pub fn receive<P: PermitParameter<A>>(self) -> Obtained<P> {
+        Obtained(self.0.map(|permitted| PermittedBody {
+            argument: P::receive(permitted.argument),
             held: (),
-            execution: granted.execution,
+            execution: permitted.execution,
         }))
     }
 
     /// Holds the permit until a body that takes none is over.
     pub fn hold(self) -> Obtained<(), Permit<A>> {
-        Obtained(self.0.map(|granted| Granted {
-            given: (),
-            held: granted.given,
-            execution: granted.execution,
+        Obtained(self.0.map(|permitted| PermittedBody {
+            argument: (),
+            held: permitted.argument,
+            execution: permitted.execution,
         }))
     }
 }
@@ -60,12 +60,12 @@ impl<A> Obtained<Permit<A>> {
     note = "a type of yours that is called `Permit` too stays a parameter, which callers pass, if you write `#[permit(skip)]` \
             before it"
 )]
-pub trait Receives<A>: Sized {
+pub trait PermitParameter<A>: Sized {
     /// The permit itself.
     fn receive(permit: Permit<A>) -> Self;
 }
 
-impl<A> Receives<A> for Permit<A> {
+impl<A> PermitParameter<A> for Permit<A> {
     fn receive(permit: Self) -> Self {
         permit
     }
@@ -105,11 +105,11 @@ pin_project! {
 impl<F, R, H> Running<F, R, H> {
     fn new<P>(obtained: Obtained<P, H>, returns: Returns<R>, body: impl FnOnce(P) -> F) -> Self {
         match obtained.0 {
-            Ok(granted) => Self::Body {
-                body: body(granted.given),
+            Ok(permitted) => Self::Body {
+                body: body(permitted.argument),
                 failed: returns.failed,
-                execution: Some(granted.execution),
-                held: granted.held,
+                execution: Some(permitted.execution),
+                held: permitted.held,
             },
             Err(error) => Self::Refused {
                 error,
@@ -161,9 +161,9 @@ pub fn run_blocking<P, H, R>(
     body: impl FnOnce(P) -> R,
 ) -> R {
     match obtained.0 {
-        Ok(granted) => {
-            let result = body(granted.given);
-            let _ = granted.execution.finish((returns.failed)(&result));
+        Ok(permitted) => {
+            let result = body(permitted.argument);
+            let _ = permitted.execution.finish((returns.failed)(&result));
             result
         }
         Err(error) => (returns.refuse)(error),
@@ -173,9 +173,9 @@ pub fn run_blocking<P, H, R>(
 pin_project! {
     /// A permit that is asked for, and then the body that gets it: one after the other, in the same
     /// memory.
-    #[project = RunWithProjection]
+    #[project = ObtainThenRunProjection]
     #[must_use = "nothing is asked before this is awaited"]
-    pub(crate) enum RunWith<O, B, F, R> {
+    pub(crate) enum ObtainThenRun<O, B, F, R> {
         Asking {
             #[pin]
             gate: O,
@@ -189,7 +189,7 @@ pin_project! {
     }
 }
 
-impl<O, B, F, R: Fallible> RunWith<O, B, F, R> {
+impl<O, B, F, R: Fallible> ObtainThenRun<O, B, F, R> {
     pub(crate) fn new(gate: O, body: B) -> Self {
         Self::Asking {
             gate,
@@ -199,7 +199,7 @@ impl<O, B, F, R: Fallible> RunWith<O, B, F, R> {
     }
 }
 
-impl<O, A, B, F, R> Future for RunWith<O, B, F, R>
+impl<O, A, B, F, R> Future for ObtainThenRun<O, B, F, R>
 where
     O: Future<Output = Result<PermitWithAnswers<A>, Error>>,
     A: Action,
@@ -211,8 +211,8 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<R> {
         loop {
             let running = match self.as_mut().project() {
-                RunWithProjection::Running { running } => return running.poll(context),
-                RunWithProjection::Asking {
+                ObtainThenRunProjection::Running { running } => return running.poll(context),
+                ObtainThenRunProjection::Asking {
                     gate,
                     body,
                     returns,

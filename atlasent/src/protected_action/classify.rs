@@ -22,7 +22,7 @@ pub const DESTRUCTIVE_COMMAND: &str = "destructive.command";
 #[must_use]
 pub fn classify_command(command: &str) -> Option<&'static str> {
     let folded: String = command.chars().map(fold).collect();
-    let destroys = says_phrase(&folded) || makes_call(&folded);
+    let destroys = contains_phrase(&folded) || contains_call(&folded);
     destroys.then_some(DESTRUCTIVE_COMMAND)
 }
 
@@ -41,7 +41,7 @@ const PHRASES: [&str; 9] = [
 ];
 
 /// A program as it is called to destroy something.
-struct Call {
+struct DestructiveCall {
     program: &'static str,
     /// The subcommand; none for a program that has none.
     subcommand: Option<&'static str>,
@@ -49,7 +49,7 @@ struct Call {
     options: &'static [&'static [&'static str]],
 }
 
-const CALLS: &[Call] = &[
+const CALLS: &[DestructiveCall] = &[
     call("rm", None, &[&["-r", "--recursive"], FORCE]),
     call("find", None, &[&["-delete"]]),
     call("mkfs", None, &[]),
@@ -89,8 +89,8 @@ const fn call(
     program: &'static str,
     subcommand: Option<&'static str>,
     options: &'static [&'static [&'static str]],
-) -> Call {
-    Call {
+) -> DestructiveCall {
+    DestructiveCall {
         program,
         subcommand,
         options,
@@ -114,7 +114,7 @@ fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-fn says_phrase(folded: &str) -> bool {
+fn contains_phrase(folded: &str) -> bool {
     let mut spaced = String::with_capacity(folded.len());
     for word in folded.split(is_space).filter(|word| !word.is_empty()) {
         spaced.push_str(word);
@@ -123,7 +123,7 @@ fn says_phrase(folded: &str) -> bool {
     PHRASES.iter().any(|phrase| spaced.contains(phrase))
 }
 
-fn makes_call(folded: &str) -> bool {
+fn contains_call(folded: &str) -> bool {
     let joined = folded.replace("\\\n", " ");
     joined.split([';', '|', '&', '\n']).any(|command| {
         // What stands in quotes or parentheses is often a command, too.
@@ -131,16 +131,16 @@ fn makes_call(folded: &str) -> bool {
             .split(|c| is_space(c) || matches!(c, '"' | '\'' | '`' | '(' | ')'))
             .filter(|word| !word.is_empty())
             .collect();
-        CALLS.iter().any(|call| call.is_made_by(&words))
+        CALLS.iter().any(|call| call.matches(&words))
     })
 }
 
-impl Call {
-    fn is_made_by(&self, words: &[&str]) -> bool {
+impl DestructiveCall {
+    fn matches(&self, words: &[&str]) -> bool {
         self.arguments(words).is_some_and(|arguments| {
             self.options.iter().all(|group| {
-                let says_one = |word: &&str| group.iter().any(|option| says(word, option));
-                arguments.iter().any(says_one)
+                let is_one = |word: &&str| group.iter().any(|option| matches_option(word, option));
+                arguments.iter().any(is_one)
             })
         })
     }
@@ -177,7 +177,7 @@ fn program(word: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-fn says(word: &str, option: &str) -> bool {
+fn matches_option(word: &str, option: &str) -> bool {
     match (option.strip_suffix('*'), option.strip_prefix('-')) {
         (Some(beginning), _) => word.starts_with(beginning),
         (None, Some(letter)) if letter.len() == 1 => word

@@ -118,7 +118,7 @@ impl Action for ProtectedAction {
 }
 
 /// Runs `body` with a permit for `action`, or not at all:
-/// [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), for an action that names its
+/// [`AuthorityExt::with_permit`], for an action that names its
 /// agent.
 ///
 /// ```
@@ -245,7 +245,7 @@ mod tests {
             })
         );
         assert_eq!(verify.environment.as_deref(), Some("production"));
-        assert_eq!(verify.actor_id, "data-pipeline");
+        assert_eq!(verify.actor_id, Agent::new("data-pipeline").ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod permit_info;
 mod rate_limit;
 mod request;
 mod revocation;
-mod sent_as;
+mod sent_request_id;
 pub(crate) mod stop_scope;
 mod token;
 mod verify;
@@ -27,4 +27,4 @@ pub use stop_scope::StopScope;
 pub use token::PermitToken;
 pub use verify::{Verification, VerifyRequest};
 
-pub(crate) use sent_as::SentAs;
+pub(crate) use sent_request_id::SentRequestId;

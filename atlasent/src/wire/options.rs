@@ -64,7 +64,7 @@ macro_rules! request_options {
             pub require_approval: Option<bool>,
             // Written only: a server reads what it knows.
             #[serde(flatten, skip_deserializing)]
-            more: MoreFields,
+            extra: ExtraFields,
         }
 
         impl RequestOptions {
@@ -87,7 +87,7 @@ macro_rules! request_options {
                 if let Some(require) = others.require_approval {
                     self.require(require);
                 }
-                self.more.merge(others.more);
+                self.extra.merge(others.extra);
             }
 
             /// The names of the fields that are set, as on the wire.
@@ -96,8 +96,8 @@ macro_rules! request_options {
                     $(self.$field.as_ref().map(|_| $wire)),*,
                     self.require_approval.map(|_| "require_approval"),
                 ];
-                let more = self.more.fields.keys().map(String::as_str);
-                known.into_iter().flatten().chain(more)
+                let extra = self.extra.fields.keys().map(String::as_str);
+                known.into_iter().flatten().chain(extra)
             }
         }
 
@@ -153,7 +153,7 @@ impl RequestOptions {
     /// An authority that does not know the field passes it over, as the embedded one does. A field
     /// that stands for the agent, the action, the resource or the context, or that has a method of
     /// its own, cannot be set this way, in any case of its letters; nor can a value that has no
-    /// JSON form. The mistake is [`Error::Invalid`] where the request is made, and nothing is
+    /// JSON form. The error is [`Error::Invalid`] where the request is made, and nothing is
     /// asked.
     ///
     /// ```
@@ -171,12 +171,12 @@ impl RequestOptions {
     /// ```
     #[must_use]
     pub fn field<T: Serialize + ?Sized>(mut self, name: impl Into<String>, value: &T) -> Self {
-        self.more.set(name.into(), value);
+        self.extra.set(name.into(), value);
         self
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        match &self.more.mistake {
+        match &self.extra.error {
             Some(why) => Err(Error::invalid(why.clone())),
             None => Ok(()),
         }
@@ -195,15 +195,15 @@ impl fmt::Debug for RequestOptions {
     }
 }
 
-/// Fields without a method of their own. The first mistake stays, since a setter cannot return it:
+/// Fields without a method of their own. The first error stays, since a setter cannot return it:
 /// it is an error as soon as a request is made or written.
 #[derive(Clone, Default, PartialEq)]
-struct MoreFields {
+struct ExtraFields {
     fields: Map<String, Value>,
-    mistake: Option<String>,
+    error: Option<String>,
 }
 
-impl MoreFields {
+impl ExtraFields {
     fn set<T: Serialize + ?Sized>(&mut self, name: String, value: &T) {
         // There are servers that do not tell `Context` from `context`.
         let is_taken = |taken: &&str| taken.eq_ignore_ascii_case(&name);
@@ -225,19 +225,19 @@ impl MoreFields {
         };
         match set {
             Ok(value) => drop(self.fields.insert(name, value)),
-            Err(why) => drop(self.mistake.get_or_insert(why)),
+            Err(why) => drop(self.error.get_or_insert(why)),
         }
     }
 
     fn merge(&mut self, others: Self) {
         self.fields.extend(others.fields);
-        self.mistake = self.mistake.take().or(others.mistake);
+        self.error = self.error.take().or(others.error);
     }
 }
 
-impl Serialize for MoreFields {
+impl Serialize for ExtraFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.mistake {
+        match &self.error {
             Some(why) => Err(ser::Error::custom(why)),
             None => self.fields.serialize(serializer),
         }

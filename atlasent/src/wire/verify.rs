@@ -2,33 +2,42 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::authority::issuer::{Mark, Serial};
+use crate::Agent;
+use crate::authority::issuer::{IssuerMark, RequestSerial};
 use crate::error::PermitOutcome;
 use crate::json::object::ObjectAndOthers;
 use crate::json::unique;
 use crate::text::redact::Names;
-use crate::wire::SentAs;
+use crate::wire::SentRequestId;
 use crate::wire::other::take_string;
 use crate::wire::{EvaluateRequest, OtherFields, PermitToken, RateLimit};
 
 /// The question whether a permit is good; asking consumes it.
 ///
-/// An empty `action_type` or `actor_id` means that it is not restated. `protect` always restates
-/// both.
+/// The fields carry their names on the wire. `protect` always restates the action and the agent; a
+/// request that does not restate one sends the empty string (contract, part B).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VerifyRequest {
     /// The token that the evaluation brought.
     pub permit_token: PermitToken,
-    /// The action that the permit is to be used for.
-    #[serde(default)]
-    pub action_type: String,
-    /// The agent who is to use it.
-    #[serde(default)]
-    pub actor_id: String,
+    /// The name of the action that the permit is to be used for; unset when it is not restated.
+    #[serde(
+        default,
+        serialize_with = "empty_if_unset",
+        deserialize_with = "unset_if_empty"
+    )]
+    pub action_type: Option<String>,
+    /// The agent that is to use the permit; unset when it is not restated.
+    #[serde(
+        default,
+        serialize_with = "empty_if_unset",
+        deserialize_with = "unset_if_empty"
+    )]
+    pub actor_id: Option<Agent>,
     /// The environment that the action runs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
@@ -40,7 +49,7 @@ pub struct VerifyRequest {
     pub require_approval: Option<bool>,
     /// Ties the mark of an [`Issuer`](crate::authority::Issuer) to this question.
     #[serde(skip)]
-    pub(crate) serial: Serial,
+    pub(crate) serial: RequestSerial,
 }
 
 impl VerifyRequest {
@@ -49,12 +58,12 @@ impl VerifyRequest {
     pub fn new(permit_token: PermitToken) -> Self {
         Self {
             permit_token,
-            action_type: String::new(),
-            actor_id: String::new(),
+            action_type: None,
+            actor_id: None,
             environment: None,
             execution_hash: None,
             require_approval: None,
-            serial: Serial::default(),
+            serial: RequestSerial::default(),
         }
     }
 
@@ -63,8 +72,8 @@ impl VerifyRequest {
     #[must_use]
     pub fn restating(request: &EvaluateRequest, permit_token: PermitToken) -> Self {
         Self {
-            action_type: request.action_type.clone(),
-            actor_id: request.actor_id.as_str().to_owned(),
+            action_type: Some(request.action_type.clone()),
+            actor_id: Some(request.actor_id.clone()),
             environment: request
                 .context
                 .get("environment")
@@ -74,6 +83,29 @@ impl VerifyRequest {
             ..Self::new(permit_token)
         }
     }
+}
+
+/// Writes a name that is not restated as the empty string (contract, part B).
+fn empty_if_unset<T: AsRef<str>, S: Serializer>(
+    name: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name.as_ref().map_or("", AsRef::as_ref))
+}
+
+/// Reads the empty string as a name that is not restated.
+fn unset_if_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<String, Error: fmt::Display>,
+{
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() {
+        return Ok(None);
+    }
+    T::try_from(name)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 /// The answer to a [`VerifyRequest`].
@@ -127,13 +159,13 @@ pub struct Verification {
     pub rate_limit: Option<RateLimit>,
     /// Says which authority answered.
     #[serde(skip)]
-    pub(crate) mark: Mark,
+    pub(crate) mark: IssuerMark,
     /// Everything else in the answer.
     #[serde(flatten)]
     pub other: OtherFields,
     /// The id under which the client sent the request (`X-Request-ID`).
     #[serde(skip_serializing)]
-    pub(crate) sent_as: SentAs,
+    pub(crate) sent_request_id: SentRequestId,
 }
 
 impl Verification {
@@ -230,7 +262,7 @@ impl fmt::Debug for Verification {
             rate_limit,
             other,
             mark,
-            sent_as: _,
+            sent_request_id: _,
         } = self;
         f.debug_struct("Verification")
             .field("valid", valid)
@@ -300,10 +332,10 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
                 .ok_or("`actor_id` and `agent` contradict each other")?,
             retried: false,
             rate_limit: None,
-            mark: Mark::default(),
+            mark: IssuerMark::default(),
             request_id: take_string(&mut other, "request_id"),
             other: OtherFields::new(other),
-            sent_as: SentAs::default(),
+            sent_request_id: SentRequestId::default(),
         })
     }
 }
@@ -321,7 +353,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Agent, AnyAction};
+    use crate::AnyAction;
 
     fn read(json: Value) -> Result<Verification, serde_json::Error> {
         serde_json::from_value(json)
@@ -334,6 +366,29 @@ mod tests {
             serde_json::to_value(&request).unwrap(),
             json!({"permit_token": "p", "action_type": "", "actor_id": ""})
         );
+        for json in [
+            json!({"permit_token": "p"}),
+            json!({"permit_token": "p", "action_type": "", "actor_id": ""}),
+        ] {
+            assert_eq!(
+                serde_json::from_value::<VerifyRequest>(json).unwrap(),
+                request
+            );
+        }
+    }
+
+    #[test]
+    fn a_restated_name_is_read_as_it_was_written() {
+        let long = "x".repeat(257);
+        let json = json!({"permit_token": "p", "action_type": long, "actor_id": "bot"});
+        let request: VerifyRequest = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(request.action_type.as_deref(), Some(&*long));
+        assert_eq!(request.actor_id, Some(Agent::new("bot").unwrap()));
+        assert_eq!(serde_json::to_value(&request).unwrap(), json);
+        for no_name in [json!(null), json!(7), json!(long)] {
+            let json = json!({"permit_token": "p", "actor_id": no_name});
+            assert!(serde_json::from_value::<VerifyRequest>(json).is_err());
+        }
     }
 
     #[test]

@@ -114,12 +114,12 @@ async fn a_low_level_verification_sends_what_it_is_given_and_nothing_more() {
         (
             "action_type",
             json!("a"),
-            with(|request| request.action_type = "a".to_owned()),
+            with(|request| request.action_type = Some("a".to_owned())),
         ),
         (
             "actor_id",
             json!("b"),
-            with(|request| request.actor_id = "b".to_owned()),
+            with(|request| request.actor_id = Agent::new("b").ok()),
         ),
         (
             "environment",

@@ -202,9 +202,9 @@ fn a_permit_that_was_issued_for_something_else_opens_nothing() {
 fn a_permit_that_is_presented_for_something_else_is_burnt() {
     type Change = fn(&mut VerifyRequest);
     let cases: [(Change, &str); 5] = [
-        (|q| q.actor_id = "intern".into(), "ACTOR_MISMATCH"),
+        (|q| q.actor_id = Agent::new("intern").ok(), "ACTOR_MISMATCH"),
         (
-            |q| q.action_type = "deploy.preview".into(),
+            |q| q.action_type = Some("deploy.preview".into()),
             "ACTION_TYPE_MISMATCH",
         ),
         (

@@ -67,8 +67,8 @@ fn expect_count(ran: &Ran, expected: usize) -> Result<(), String> {
 fn verifies_only_after_a_yes(authority: &MockAuthority, says: &Says, asked: usize, name: &str) {
     let calls = authority.calls();
     let verified = calls.iter().filter(|call| match call {
-        Call::Verify(request) if request.action_type == ACTION => {
-            assert_eq!(request.actor_id, AGENT);
+        Call::Verify(request) if request.action_type.as_deref() == Some(ACTION) => {
+            assert_eq!(request.actor_id, atlasent::Agent::new(AGENT).ok());
             assert!(request.execution_hash.is_some());
             true
         }

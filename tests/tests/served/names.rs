@@ -101,6 +101,37 @@ async fn a_name_has_1_to_256_characters() {
 }
 
 #[tokio::test]
+async fn a_verification_that_restates_no_name_is_refused_and_consumes_nothing() {
+    let served = Served::start().await;
+    for (name, code) in [
+        ("action_type", "ACTION_TYPE_MISMATCH"),
+        ("actor_id", "ACTOR_MISMATCH"),
+    ] {
+        let question = json!({"permit_token": token_of(&served.evaluate(&deploy()).await)});
+        for wrong in [json!("x".repeat(257)), json!("ü".repeat(257)), json!(7)] {
+            let restated = with(question.clone(), &json!({name: wrong}));
+            served
+                .verify(&restated)
+                .await
+                .is_problem(422, "INVALID_FIELD");
+        }
+        // The permit is still unused; a name that is only another one burns it.
+        let longest = with(question.clone(), &json!({name: "x".repeat(256)}));
+        let answer = served.verify(&longest).await.json();
+        assert_eq!(
+            (&answer["valid"], &answer["verify_error_code"]),
+            (&json!(false), &json!(code))
+        );
+        let answer = served.verify(&question).await.json();
+        assert_eq!(answer["verify_error_code"], "PERMIT_ALREADY_USED");
+
+        let question =
+            json!({"permit_token": token_of(&served.evaluate(&deploy()).await), name: ""});
+        assert_eq!(served.verify(&question).await.json()["valid"], true);
+    }
+}
+
+#[tokio::test]
 async fn a_context_is_an_object_or_left_out() {
     let served = Served::start().await;
     let without = json!({"action_type": "deploy", "actor_id": AGENT});

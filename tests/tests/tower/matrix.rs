@@ -96,8 +96,11 @@ fn asked_as_it_should(calls: &[Call], evaluated: &Says, case: &str) {
                 "{case}"
             );
             assert_eq!(
-                (&*second.action_type, &*second.actor_id),
-                (ACTION, AGENT),
+                (
+                    second.action_type.as_deref(),
+                    second.actor_id.as_ref().map(atlasent::Agent::as_str)
+                ),
+                (Some(ACTION), Some(AGENT)),
                 "{case}"
             );
             assert_eq!(

@@ -57,7 +57,7 @@ mod shadowed {
         pub struct Box;
         pub struct String;
         pub struct Vec;
-        pub struct Draft;
+        pub struct LiteralAction;
         pub struct str;
         pub struct atlasent;
         pub trait Future {}

@@ -43,12 +43,13 @@ macro_rules! items {
 // What an expansion holds, what earlier ones held, and what the next one might.
 items! {
     agent authority action body claims context default_authority draft error execution failed field finish future given
-    held hold literal name new no_options obtain obtain_blocking obtained options permit question receive refuse
-    request required resource result ret returns run run_blocking running scope terms typed value
+    held hold literal literal_request name new no_options obtain obtain_blocking obtained options permit question receive refuse
+    request required resource result ret returns run run_blocking running scope terms typed
+    typed_request value
     __action __agent __atlasent __atlasent_ __authority __body __claims __context __error __execution __obtained
     __options __permit __private0 __required __result __ret __self _0
     alloc atlasent core std option primitive str
-    Action Box Context Cow DerivedAction Draft Err Error Fields FnOnce From Future Into NamedAction None Ok Option
+    Action Box Context Cow DerivedAction DerivedContext Draft LiteralAction Err Error Fields FnOnce From Future Into NamedAction None Ok Option
     Permit Result Send Serialize Some String Sync Vec
 }
 

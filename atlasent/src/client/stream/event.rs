@@ -117,7 +117,7 @@ impl StreamDecision {
     fn read(data: &str) -> Result<Self, Failure> {
         let Object(wire) = serde_json::from_str::<Object<WireDecision>>(data)
             .map_err(|error| failure::of_json(&error))?;
-        let decision = Decision::of_answer(wire.decision, wire.permitted)
+        let decision = Decision::from_answer(wire.decision, wire.permitted)
             .map_err(|why| bad_response(format!("a `decision` event cannot be read: {why}")))?;
         let is_final = wire.is_final.unwrap_or_default();
         let mut read = Self {

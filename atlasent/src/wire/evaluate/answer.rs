@@ -58,7 +58,7 @@ impl TryFrom<ObjectAndOthers<WireEvaluation>> for Evaluation {
     type Error = &'static str;
 
     fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
-        read(answer, Mints::Permit)
+        read(answer, AllowKind::WithPermit)
     }
 }
 
@@ -74,24 +74,28 @@ impl TryFrom<ObjectAndOthers<WireEvaluation>> for ShadowEvaluation {
     type Error = &'static str;
 
     fn try_from(answer: ObjectAndOthers<WireEvaluation>) -> Result<Self, Self::Error> {
-        read(answer, Mints::Nothing).map(Self)
+        read(answer, AllowKind::Shadow).map(Self)
     }
 }
 
-/// What an allow to the request brings.
+/// Whether an allow has to bring a permit token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mints {
-    Permit,
+enum AllowKind {
+    WithPermit,
+    /// The allow of a shadow request, which mints no permit.
     #[cfg(feature = "client")]
-    Nothing,
+    Shadow,
 }
 
-fn read(answer: ObjectAndOthers<WireEvaluation>, mints: Mints) -> Result<Evaluation, &'static str> {
+fn read(
+    answer: ObjectAndOthers<WireEvaluation>,
+    allow: AllowKind,
+) -> Result<Evaluation, &'static str> {
     let ObjectAndOthers {
         known: wire,
         mut other,
     } = answer;
-    let decision = Decision::of_answer(wire.decision, wire.permitted)?;
+    let decision = Decision::from_answer(wire.decision, wire.permitted)?;
     let mut evaluation = Evaluation {
         reasons: take_strings(&mut other, "reasons"),
         explanation: take_strings(&mut other, "explanation"),
@@ -112,20 +116,20 @@ fn read(answer: ObjectAndOthers<WireEvaluation>, mints: Mints) -> Result<Evaluat
     if decision.is_allow() {
         let token = wire.permit_token.or(wire.decision_id);
         let token = token.filter(|token| !token.is_empty());
-        if token.is_none() && mints == Mints::Permit {
+        if token.is_none() && allow == AllowKind::WithPermit {
             return Err("an allow without a permit token");
         }
         evaluation.permit_token = token;
         evaluation.reason = wire.reason;
     } else {
         let denial = |name| Some(wire.denial.as_ref()?.get(name)?.as_str()?.to_owned());
-        let said = |texts: &[Option<String>]| {
+        let first_text = |texts: &[Option<String>]| {
             let mut texts = texts.iter().flatten();
             texts.find(|text| !text.is_empty()).cloned()
         };
         let listed = evaluation.reasons.first().cloned();
-        evaluation.reason = said(&[wire.deny_reason, denial("reason"), wire.reason, listed]);
-        evaluation.code = said(&[wire.deny_code, denial("code")]);
+        evaluation.reason = first_text(&[wire.deny_reason, denial("reason"), wire.reason, listed]);
+        evaluation.code = first_text(&[wire.deny_code, denial("code")]);
         evaluation.decision_id = wire.decision_id.map(String::from);
     }
     Ok(evaluation)

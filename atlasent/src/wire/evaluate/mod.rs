@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Decision;
 use crate::json::object::ObjectAndOthers;
-use crate::wire::SentAs;
+use crate::wire::SentRequestId;
 use crate::wire::{ConstraintTrace, OtherFields, PermitToken, RateLimit};
 
 #[cfg(feature = "client")]
@@ -73,7 +73,7 @@ pub struct Evaluation {
     /// Everything else in the answer.
     pub other: OtherFields,
     /// The id under which the client sent the request (`X-Request-ID`).
-    pub(crate) sent_as: SentAs,
+    pub(crate) sent_request_id: SentRequestId,
 }
 
 impl Evaluation {
@@ -102,7 +102,7 @@ impl Evaluation {
             rate_limit: None,
             retry_after: None,
             other: OtherFields::default(),
-            sent_as: SentAs::default(),
+            sent_request_id: SentRequestId::default(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Evaluation {
     /// audit trail hold, too. An authority in this process has none.
     #[must_use]
     pub fn x_request_id(&self) -> Option<&str> {
-        self.sent_as.0.as_deref()
+        self.sent_request_id.0.as_deref()
     }
 
     /// The id to ask a person about. Never the permit token.
@@ -200,7 +200,7 @@ impl fmt::Debug for Evaluation {
             other,
             rate_limit,
             retry_after,
-            sent_as: _,
+            sent_request_id: _,
         } = self.clone().scrubbed();
         f.debug_struct("Evaluation")
             .field("decision", &decision)

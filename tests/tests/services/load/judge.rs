@@ -68,7 +68,11 @@ impl Authority for Judge {
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
-        if request.actor_id == HOPEFUL {
+        if request
+            .actor_id
+            .as_ref()
+            .is_some_and(|agent| agent == HOPEFUL)
+        {
             self.keep_waiting().await;
         }
         let number = number_of(request.permit_token.expose());

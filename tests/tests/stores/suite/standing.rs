@@ -253,7 +253,7 @@ pub(crate) async fn an_agent_with_too_many_permits_gets_no_more_and_others_do(me
     assert!(authority.revoke(&permits[1], "why").await.unwrap().revoked);
     assert_eq!(denial(&authority).await, None);
     let mut burnt = question(&permits[2]);
-    burnt.actor_id = "thief".to_owned();
+    burnt.actor_id = atlasent::Agent::new("thief").ok();
     assert!(!authority.verify(&burnt).await.unwrap().valid);
     assert_eq!(denial(&authority).await, None);
     assert_eq!(denial(&authority).await, code("AGENT_PERMIT_LIMIT"));
