@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::app::App;
 use super::off_thread::off_thread;
-use super::refresh::Rounds;
+use super::tasks::Rounds;
 use crate::store::{Store, StoreError};
 use crate::trail::EventFilter;
 use crate::trail::complete::event_at;
