@@ -16,16 +16,16 @@ use crate::store::StoreError;
 /// The API keys that a server takes.
 ///
 /// ```
-/// use atlasent_authority::keys::{ApiKey, Environment};
-/// use atlasent_authority::server::KeyBook;
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
+/// use atlasent_authority::server::ApiKeys;
 ///
-/// let (key, _secret) = ApiKey::generate(Environment::Test)?;
-/// let keys = KeyBook::of([key]);
+/// let (key, _secret) = ApiKey::generate(KeyEnvironment::Test)?;
+/// let keys = ApiKeys::new([key]);
 /// assert_eq!(keys.len(), 1);
 /// # Ok::<(), atlasent::Error>(())
 /// ```
 #[derive(Debug, Default)]
-pub struct KeyBook {
+pub struct ApiKeys {
     fixed: Vec<ApiKey>,
     file: Option<KeyFile>,
     #[cfg(feature = "postgres")]
@@ -64,7 +64,7 @@ impl<V> Default for Source<V> {
 /// Why keys cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum KeyBookError {
+pub enum ApiKeysError {
     /// Those of a file.
     #[error(transparent)]
     File(#[from] KeyFileError),
@@ -76,10 +76,10 @@ pub enum KeyBookError {
 /// The keys by the beginning of their digests. Which of them it is, is found out in constant time.
 type Index = HashMap<[u8; 8], Vec<Arc<ApiKey>>>;
 
-impl KeyBook {
+impl ApiKeys {
     /// A book of these keys, and no others.
     #[must_use]
-    pub fn of(keys: impl IntoIterator<Item = ApiKey>) -> Self {
+    pub fn new(keys: impl IntoIterator<Item = ApiKey>) -> Self {
         let book = Self {
             fixed: keys.into_iter().collect(),
             ..Self::default()
@@ -94,7 +94,7 @@ impl KeyBook {
     /// # Errors
     ///
     /// When the file cannot be read, or does not hold keys.
-    pub async fn with_file(mut self, file: KeyFile) -> Result<Self, KeyBookError> {
+    pub async fn with_file(mut self, file: KeyFile) -> Result<Self, ApiKeysError> {
         self.file = Some(file);
         self.sources.get_mut().file = Source::default();
         self.refresh().await?;
@@ -108,7 +108,7 @@ impl KeyBook {
     ///
     /// When they cannot be read.
     #[cfg(feature = "postgres")]
-    pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, KeyBookError> {
+    pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, ApiKeysError> {
         self.database = Some(database);
         self.sources.get_mut().database = Source::default();
         self.refresh().await?;
@@ -123,7 +123,7 @@ impl KeyBook {
     /// # Errors
     ///
     /// When a source cannot be read.
-    pub async fn refresh(&self) -> Result<(), KeyBookError> {
+    pub async fn refresh(&self) -> Result<(), ApiKeysError> {
         let mut sources = self.sources.lock().await;
         let file = self.refresh_file(&mut sources.file).await;
         #[cfg(feature = "postgres")]
@@ -141,7 +141,7 @@ impl KeyBook {
     }
 
     /// Returns whether the keys of the file were read again.
-    async fn refresh_file(&self, source: &mut Source<FileVersion>) -> Result<bool, KeyBookError> {
+    async fn refresh_file(&self, source: &mut Source<FileVersion>) -> Result<bool, ApiKeysError> {
         let Some(file) = self.file.clone() else {
             return Ok(false);
         };
@@ -165,7 +165,7 @@ impl KeyBook {
 
     /// Returns whether the keys of the database were read again.
     #[cfg(feature = "postgres")]
-    async fn refresh_database(&self, source: &mut Source<i64>) -> Result<bool, KeyBookError> {
+    async fn refresh_database(&self, source: &mut Source<i64>) -> Result<bool, ApiKeysError> {
         let Some(database) = &self.database else {
             return Ok(false);
         };
@@ -205,7 +205,7 @@ impl KeyBook {
 
     /// The key that a caller has sent, if it is known.
     pub(super) fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
-        let digest = KeyDigest::of(key.expose_secret());
+        let digest = KeyDigest::from_key(key.expose_secret());
         let index = self.read();
         let found = index.get(&prefix(&digest))?.iter();
         found.fold(None, |found, key| {

@@ -1,6 +1,6 @@
 //! What all requests of a server share.
 
-use super::api_keys::KeyBook;
+use super::api_keys::ApiKeys;
 use super::entry::admission::Places;
 use super::entry::wrong_keys::WrongKeys;
 use super::listen::connections::possible;
@@ -13,7 +13,7 @@ use crate::signing::KeyRing;
 /// What all requests share.
 pub(crate) struct App<S> {
     pub(super) authority: LocalAuthority<S>,
-    pub(super) keys: KeyBook,
+    pub(super) keys: ApiKeys,
     pub(super) signing: KeyRing,
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
@@ -23,7 +23,7 @@ pub(crate) struct App<S> {
 }
 
 impl<S> App<S> {
-    pub(super) fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
+    pub(super) fn new(authority: LocalAuthority<S>, keys: ApiKeys, signing: KeyRing) -> Self {
         let settings = Settings::default();
         Self {
             authority,

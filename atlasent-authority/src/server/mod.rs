@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub use api_keys::{KeyBook, KeyBookError};
+pub use api_keys::{ApiKeys, ApiKeysError};
 use app::App;
 pub use audit_log::AuditLog;
 pub use listen::{Listening, ServeError, TlsFiles};
@@ -41,15 +41,15 @@ use crate::trail::head_file::HeadFile;
 /// An authority, on the wire.
 ///
 /// ```no_run
-/// use atlasent_authority::server::{KeyBook, Server};
-/// use atlasent_authority::keys::{ApiKey, Environment};
+/// use atlasent_authority::server::{ApiKeys, Server};
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
 /// use atlasent_authority::signing::KeyRing;
 /// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let authority = LocalAuthority::in_memory(Policies::from_dir("policies")?)?;
-/// let (key, _secret) = ApiKey::generate(Environment::Test)?;
-/// let server = Server::new(authority, KeyBook::of([key]), KeyRing::in_memory()?);
+/// let (key, _secret) = ApiKey::generate(KeyEnvironment::Test)?;
+/// let server = Server::new(authority, ApiKeys::new([key]), KeyRing::in_memory()?);
 /// let listening = server.listen("127.0.0.1:8080".parse()?, None).await?;
 /// println!("http://{}", listening.address());
 /// listening.run_until(async { tokio::signal::ctrl_c().await.unwrap() }).await?;
@@ -67,7 +67,7 @@ pub struct Server<S: Store> {
 impl<S: Store + RateCounter> Server<S> {
     /// A server for an authority, that lets the holders of `keys` in and signs exports by
     /// `signing`.
-    pub fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
+    pub fn new(authority: LocalAuthority<S>, keys: ApiKeys, signing: KeyRing) -> Self {
         Self {
             app: App::new(authority, keys, signing),
             policies: None,

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::client_address::client_address;
 use super::request_id::RequestId;
-use crate::keys::{ApiKey, Scope};
+use crate::keys::{ApiKey, ApiScope};
 use crate::local::caller::Caller;
 use crate::server::api_error::Problem;
 use crate::server::app::App;
@@ -85,7 +85,7 @@ impl ApiCaller {
     }
 
     /// Checks that the key grants a scope.
-    pub(crate) fn may(&self, scope: Scope) -> Result<(), Problem> {
+    pub(crate) fn may(&self, scope: ApiScope) -> Result<(), Problem> {
         if self.key.scopes.contains(&scope) {
             return Ok(());
         }

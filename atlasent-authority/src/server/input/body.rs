@@ -213,7 +213,7 @@ pub(crate) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), Problem>
     let Some(sent) = sent.filter(|sent| !sent.is_empty()) else {
         return Ok(());
     };
-    let digest = KeyDigest::of(sent);
+    let digest = KeyDigest::from_key(sent);
     if bool::from(digest.as_bytes().ct_eq(key.digest.as_bytes())) {
         return Ok(());
     }

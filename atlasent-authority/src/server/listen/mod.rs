@@ -17,7 +17,7 @@ use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 
-use super::{KeyBookError, Server};
+use super::{ApiKeysError, Server};
 use crate::server::routes::router;
 use crate::server::settings::Settings;
 use crate::server::tasks::{self, chain_head};
@@ -73,8 +73,8 @@ impl<S: Store + RateCounter> Listening<S> {
     ///
     /// # Errors
     ///
-    /// [`KeyBookError`] when the keys cannot be read.
-    pub async fn read_keys(&self) -> Result<(), KeyBookError> {
+    /// [`ApiKeysError`] when the keys cannot be read.
+    pub async fn read_keys(&self) -> Result<(), ApiKeysError> {
         self.server.app.keys.refresh().await
     }
 

@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::server::api_error::{Problem, log_outage};
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
@@ -32,7 +32,7 @@ pub(crate) async fn key_self<S: Store>(
         organization_id: &'a str,
         org_id: &'a str,
         environment: &'a str,
-        scopes: &'a [Scope],
+        scopes: &'a [ApiScope],
         #[serde(skip_serializing_if = "Option::is_none")]
         allowed_cidrs: Option<Vec<String>>,
         rate_limit_per_minute: u64,

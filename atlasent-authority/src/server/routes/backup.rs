@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::local::{failed, unavailable};
 use crate::server::api_error::Problem;
 use crate::server::app::App;
@@ -23,7 +23,7 @@ pub(crate) async fn backup<S: Store>(
 ) -> Response {
     let answered = async {
         let deadline = Instant::now() + app.settings.export_timeout;
-        client.may(Scope::AuditExport)?;
+        client.may(ApiScope::AuditExport)?;
         // A backup is sent as an export is: it holds its place until it was taken.
         let lane = &app.readers.exports;
         let place = lane.place().await?;

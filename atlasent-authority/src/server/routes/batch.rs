@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::decide::{decide, respond};
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::server::api_error::Problem;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
@@ -38,7 +38,7 @@ pub(crate) async fn evaluate<S: Store>(
     request: Request,
 ) -> Response {
     let answered = async {
-        client.may(Scope::Evaluate)?;
+        client.may(ApiScope::Evaluate)?;
         let bytes = body::read(request).await?;
         let wire: WireBatch<'_> = body::parse(&bytes)?;
         body::check_key(wire.api_key.as_deref(), &client.key)?;

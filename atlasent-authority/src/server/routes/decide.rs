@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::local::evaluate::EvaluateOutcome;
 use crate::server::api_error::Problem;
 use crate::server::app::App;
@@ -72,7 +72,7 @@ pub(crate) async fn verify<S: Store>(
     request: Request,
 ) -> Response {
     let answered = async {
-        client.may(Scope::Verify)?;
+        client.may(ApiScope::Verify)?;
         let bytes = body::read(request).await?;
         let question = read_verify(&bytes, &client.key)?;
         let verification = app.authority.verify_for(client.caller(), &question).await?;
@@ -100,7 +100,7 @@ pub(crate) async fn revoke<S: Store>(
     request: Request,
 ) -> Response {
     let answered = async {
-        client.may(Scope::Revoke)?;
+        client.may(ApiScope::Revoke)?;
         let bytes = body::read(request).await?;
         let asked = Revoke::read(&bytes, &client.key)?;
         let revocation = app
@@ -118,7 +118,7 @@ async fn read_and_decide<S: Store>(
     request: Request<Body>,
     traced: bool,
 ) -> Result<Evaluation, Problem> {
-    client.may(Scope::Evaluate)?;
+    client.may(ApiScope::Evaluate)?;
     let bytes = body::read(request).await?;
     let question = Evaluate::read(&bytes, &client.key)?;
     let mut evaluation = decide(app, client, &question).await?;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::local::unreadable;
 use crate::server::api_error::Problem;
 use crate::server::app::App;
@@ -20,7 +20,7 @@ pub(crate) async fn signed<S: Store>(
     Extension(client): Extension<ApiCaller>,
 ) -> Response {
     let answer = async {
-        client.may(Scope::AuditRead)?;
+        client.may(ApiScope::AuditRead)?;
         let authority = &app.authority;
         let head = signed_head(authority.store(), &app.signing, &*authority.clock).await;
         Ok::<_, Problem>(head.map_err(unreadable)?)

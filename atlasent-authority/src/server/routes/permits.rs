@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::decide::respond;
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::ledger::permit_key::PermitId;
 use crate::permits::PermitFilter;
 use crate::server::api_error::Problem;
@@ -38,7 +38,7 @@ pub(crate) async fn list<S: Store>(
         next_cursor: Option<String>,
     }
     let page = async {
-        client.may(Scope::PermitsRead)?;
+        client.may(ApiScope::PermitsRead)?;
         let query = Query::read(uri.query().unwrap_or_default())?;
         let limit = query.limit(PAGE, LARGEST_PAGE)?;
         let before = query.cursor("before_")?.unwrap_or(u64::MAX);
@@ -91,7 +91,7 @@ pub(crate) async fn one<S: Store>(
     Path(id): Path<String>,
 ) -> Response {
     let found = async {
-        client.may(Scope::PermitsRead)?;
+        client.may(ApiScope::PermitsRead)?;
         let found = app
             .authority
             .find_permit(&client.caller(), read_id(&id)?)
@@ -114,7 +114,7 @@ pub(crate) async fn revoke<S: Store>(
         reason: Option<String>,
     }
     let revoked = async {
-        client.may(Scope::Revoke)?;
+        client.may(ApiScope::Revoke)?;
         let id = read_id(&id)?;
         let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
@@ -172,7 +172,7 @@ pub(crate) async fn inspect<S: Store>(
         decision_id: String,
     }
     let inspected = async {
-        client.may(Scope::PermitsRead)?;
+        client.may(ApiScope::PermitsRead)?;
         let found = app
             .authority
             .find_permit(&client.caller(), read_id(&id)?)
@@ -218,7 +218,7 @@ pub(crate) async fn recall<S: Store>(
         sequence: u64,
     }
     let recalled = async {
-        client.may(Scope::Revoke)?;
+        client.may(ApiScope::Revoke)?;
         let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let reason = reason(wire.reason)?;

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::decide::respond;
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::ledger::stops::Stop;
 use crate::server::api_error::Problem;
 use crate::server::app::App;
@@ -62,7 +62,7 @@ pub(crate) async fn set<S: Store>(
         expires_at: Option<String>,
     }
     let set = async {
-        client.may(Scope::Stop)?;
+        client.may(ApiScope::Stop)?;
         let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let reason = reason(wire.reason)?;
@@ -90,7 +90,7 @@ pub(crate) async fn list<S: Store>(
         stops: Vec<WireStop>,
     }
     let listed = async {
-        client.may(Scope::Stop)?;
+        client.may(ApiScope::Stop)?;
         let stops = app.authority.stops().await?;
         let stops = stops.into_iter().map(WireStop::from).collect();
         Ok::<_, Problem>(Stops { stops })
@@ -110,7 +110,7 @@ pub(crate) async fn lift<S: Store>(
         reason: Option<String>,
     }
     let lifted = async {
-        client.may(Scope::Stop)?;
+        client.may(ApiScope::Stop)?;
         let bytes = body::read(request).await?;
         let wire: Wire = body::parse(&bytes)?;
         let reason = reason(wire.reason)?;

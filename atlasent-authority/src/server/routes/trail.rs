@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::keys::Scope;
+use crate::keys::ApiScope;
 use crate::local::failed;
 use crate::server::api_error::Problem;
 use crate::server::app::App;
@@ -71,7 +71,7 @@ pub(crate) async fn events<S: Store>(
 ) -> Response {
     let answered = async {
         let deadline = Instant::now() + app.settings.request_timeout;
-        client.may(Scope::AuditRead)?;
+        client.may(ApiScope::AuditRead)?;
         let query = Query::read(uri.query().unwrap_or_default())?;
         let filter = Wanted::from_query(&query)?.filter()?;
         let limit = query.limit(PAGE, LARGEST_PAGE)?;
@@ -143,7 +143,7 @@ pub(crate) async fn export<S: Store>(
 ) -> Response {
     let exported = async {
         let deadline = Instant::now() + app.settings.export_timeout;
-        client.may(Scope::AuditExport)?;
+        client.may(ApiScope::AuditExport)?;
         let bytes = body::read(request).await?;
         let wanted: Wanted = body::parse(&bytes)?;
         let filter = wanted.filter()?;
