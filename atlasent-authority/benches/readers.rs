@@ -24,7 +24,7 @@ use std::{env, fs, thread};
 
 use atlasent::Agent;
 use atlasent_authority::keys::ApiKey;
-use atlasent_authority::server::{KeyBook, Retention, Server};
+use atlasent_authority::server::{ApiKeys, Retention, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::{Changeset, NewEvent, Store};
 use atlasent_authority::{LocalAuthority, Policies, RedbStore};
@@ -87,8 +87,12 @@ fn serve(path: &Path, archive: Option<std::path::PathBuf>) -> SocketAddr {
         // The one agent that asks uses none of its permits.
         .permits_per_agent(NonZeroU64::MAX);
     let authority = block_on(authority.build()).unwrap();
-    let key = ApiKey::of(&secrecy::SecretString::from(KEY.to_owned())).unwrap();
-    let mut server = Server::new(authority, KeyBook::of([key]), KeyRing::in_memory().unwrap());
+    let key = ApiKey::parse_allow_weak(&secrecy::SecretString::from(KEY.to_owned())).unwrap();
+    let mut server = Server::new(
+        authority,
+        ApiKeys::new([key]),
+        KeyRing::in_memory().unwrap(),
+    );
     if let Some(folder) = archive {
         let keep = Duration::from_secs(24 * 3600);
         server = server.retain(Retention { keep, folder });

@@ -4,8 +4,8 @@
 
 use std::sync::LazyLock;
 
-use atlasent_authority::server::{KeyBook, Server};
-use atlasent_authority::keys::{ApiKey, Environment};
+use atlasent_authority::server::{ApiKeys, Server};
+use atlasent_authority::keys::{ApiKey, KeyEnvironment};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
 use axum::Router;
@@ -32,9 +32,9 @@ static SERVER: LazyLock<(Runtime, Router, String)> = LazyLock::new(|| {
     let policies = Policies::parse(policies).expect("policies");
     let authority = LocalAuthority::builder(policies).store(MemoryStore::with_limits(1_000, 100));
     let authority = runtime.block_on(authority.build()).expect("an authority");
-    let (key, secret) = ApiKey::generate(Environment::Test).expect("a key");
+    let (key, secret) = ApiKey::generate(KeyEnvironment::Test).expect("a key");
     let ring = KeyRing::in_memory().expect("a signing key");
-    let router = Server::new(authority, KeyBook::of([key]), ring).into_router();
+    let router = Server::new(authority, ApiKeys::new([key]), ring).into_router();
     (runtime, router, format!("Bearer {}", secret.expose_secret()))
 });
 

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use atlasent_authority::keys::ApiKey;
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::{RateCounter, Store};
 use atlasent_authority::{LocalAuthority, MemoryStore, Policies, PostgresStore, RedbStore};
@@ -88,11 +88,11 @@ impl Kind {
 async fn serve(store: impl Store + RateCounter) {
     let policies = Policies::parse(POLICIES).unwrap();
     let authority = LocalAuthority::builder(policies).store(store);
-    let mut key = ApiKey::of(&API_KEY.to_owned().into()).unwrap();
+    let mut key = ApiKey::parse_allow_weak(&API_KEY.to_owned().into()).unwrap();
     key.rate_limit_per_minute = u64::MAX;
     let server = Server::new(
         authority.build().await.unwrap(),
-        KeyBook::of([key]),
+        ApiKeys::new([key]),
         KeyRing::in_memory().unwrap(),
     );
     let any = "127.0.0.1:0".parse().unwrap();

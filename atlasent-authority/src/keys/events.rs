@@ -15,7 +15,7 @@ use crate::trail::chain::{NewEvent, format_time};
 
 /// The keys that the chain has events of: whether each was revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownKeys(BTreeMap<String, bool>);
+pub struct RecordedKeys(BTreeMap<String, bool>);
 
 impl<S: Store> LocalAuthority<S> {
     /// Records the keys that were created or revoked since the last time, whichever process saw
@@ -23,7 +23,7 @@ impl<S: Store> LocalAuthority<S> {
     pub(crate) async fn record_keys(&self, keys: &[ApiKey]) -> Result<(), Error> {
         let keys = keys.to_vec();
         let change = move |changeset: &mut Changeset<'_>| {
-            let before = changeset.known_keys();
+            let before = changeset.recorded_keys();
             let mut known = before.clone();
             for key in &keys {
                 let was_revoked = known.0.get(&key.key_id).copied();
@@ -43,7 +43,7 @@ impl<S: Store> LocalAuthority<S> {
                 *was_revoked = true;
             }
             if known != before {
-                changeset.keep_known_keys(known);
+                changeset.keep_recorded_keys(known);
             }
         };
         self.commit(failed::KEYS, vec![CellKey::ApiKeys], change)
@@ -73,7 +73,7 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
-    use crate::keys::Environment;
+    use crate::keys::KeyEnvironment;
     use crate::policy::Policies;
 
     #[test]
@@ -81,7 +81,8 @@ mod tests {
         let policies = Policies::parse("permit (principal, action, resource);").unwrap();
         let authority = LocalAuthority::in_memory(policies).unwrap();
         let record = |keys: &[ApiKey]| block_on(authority.record_keys(keys)).unwrap();
-        let [mut first, second] = [(); 2].map(|()| ApiKey::generate(Environment::Test).unwrap().0);
+        let [mut first, second] =
+            [(); 2].map(|()| ApiKey::generate(KeyEnvironment::Test).unwrap().0);
         record(&[first.clone(), second.clone()]);
         record(&[first.clone(), second.clone()]);
         first.revoked_at = Some(first.created_at);

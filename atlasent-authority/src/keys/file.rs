@@ -19,12 +19,12 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// change it at the same time wait for each other.
 ///
 /// ```
-/// use atlasent_authority::keys::{ApiKey, Environment, KeyFile};
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment, KeyFile};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("keys.json");
 /// let file = KeyFile::new(path);
-/// let (key, _secret) = ApiKey::generate(Environment::Test)?;
+/// let (key, _secret) = ApiKey::generate(KeyEnvironment::Test)?;
 /// file.add(key.clone())?;
 /// assert_eq!(file.load()?, [key.clone()]);
 /// assert!(file.revoke(&key.key_id)?);

@@ -20,11 +20,11 @@ use sha2::{Digest, Sha256};
 
 use crate::ledger::replay::random_bits;
 
-pub use events::KnownKeys;
+pub use events::RecordedKeys;
 pub(crate) use file::FileVersion;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
-pub use scope::{Scope, UnknownScope};
+pub use scope::{ApiScope, UnknownApiScope};
 
 /// How many calls a minute a key is good for that says nothing else: a ceiling more than a limit.
 pub const DEFAULT_RATE_LIMIT: u64 = 1_000_000;
@@ -40,7 +40,7 @@ const MIN_DIFFERENT: usize = 8;
 /// Why a key that people set is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum GivenKeyError {
+pub enum ParseApiKeyError {
     /// The text does not have the form of a key.
     #[error("no API key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`")]
     Malformed,
@@ -55,11 +55,11 @@ pub enum GivenKeyError {
 /// An API key as it is stored: everything but the key.
 ///
 /// ```
-/// use atlasent_authority::keys::{ApiKey, Environment, Scope};
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment, ApiScope};
 ///
-/// let (mut key, secret) = ApiKey::generate(Environment::Test)?;
+/// let (mut key, secret) = ApiKey::generate(KeyEnvironment::Test)?;
 /// key.name = Some("the deploy service".to_owned());
-/// key.scopes = vec![Scope::Evaluate, Scope::Verify];
+/// key.scopes = vec![ApiScope::Evaluate, ApiScope::Verify];
 /// assert!(format!("{secret:?}").find("ask_test_").is_none());
 /// # Ok::<(), atlasent::Error>(())
 /// ```
@@ -73,9 +73,9 @@ pub struct ApiKey {
     /// SHA-256 of the key.
     pub digest: KeyDigest,
     /// Which environment it is for.
-    pub environment: Environment,
+    pub environment: KeyEnvironment,
     /// What it may be used for.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<ApiScope>,
     /// The networks that it may be used from; empty for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_cidrs: Vec<IpNet>,
@@ -102,7 +102,7 @@ impl ApiKey {
     /// # Errors
     ///
     /// When the system has no randomness.
-    pub fn generate(environment: Environment) -> Result<(Self, SecretString), atlasent::Error> {
+    pub fn generate(environment: KeyEnvironment) -> Result<(Self, SecretString), atlasent::Error> {
         let bits = Base64UrlUnpadded::encode_string(&random_bits()?);
         let key = format!("ask_{environment}_{bits}");
         Ok((Self::stored(environment, &key), SecretString::from(key)))
@@ -112,26 +112,26 @@ impl ApiKey {
     /// form, with all scopes.
     ///
     /// ```
-    /// use atlasent_authority::keys::{ApiKey, GivenKeyError};
+    /// use atlasent_authority::keys::{ApiKey, ParseApiKeyError};
     /// use secrecy::SecretString;
     ///
     /// let key = |text: &str| ApiKey::parse(&SecretString::from(text.to_owned()));
     /// assert!(key("ask_live_c3ab8ff13720e8ad9047dd39466b3c89").is_ok());
-    /// assert_eq!(key("ask_live_secret"), Err(GivenKeyError::Weak));
-    /// assert_eq!(key("secret"), Err(GivenKeyError::Malformed));
+    /// assert_eq!(key("ask_live_secret"), Err(ParseApiKeyError::Weak));
+    /// assert_eq!(key("secret"), Err(ParseApiKeyError::Malformed));
     /// ```
     ///
     /// # Errors
     ///
-    /// [`GivenKeyError`] when the text does not have the form of a key, or could be guessed: a key
+    /// [`ParseApiKeyError`] when the text does not have the form of a key, or could be guessed: a key
     /// needs 32 characters behind its prefix, which is 128 bits in hexadecimal digits.
-    pub fn parse(key: &SecretString) -> Result<Self, GivenKeyError> {
-        let stored = Self::of(key).ok_or(GivenKeyError::Malformed)?;
+    pub fn parse(key: &SecretString) -> Result<Self, ParseApiKeyError> {
+        let stored = Self::parse_allow_weak(key).ok_or(ParseApiKeyError::Malformed)?;
         let rest = key.expose_secret().get("ask_live_".len()..);
         let rest = rest.unwrap_or_default();
         let different: HashSet<u8> = rest.bytes().collect();
         if rest.len() < MIN_LENGTH || different.len() < MIN_DIFFERENT {
-            return Err(GivenKeyError::Weak);
+            return Err(ParseApiKeyError::Weak);
         }
         Ok(stored)
     }
@@ -141,19 +141,19 @@ impl ApiKey {
     /// have the form of a key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`
     /// (contract, part A).
     #[must_use]
-    pub fn of(key: &SecretString) -> Option<Self> {
+    pub fn parse_allow_weak(key: &SecretString) -> Option<Self> {
         let text = key.expose_secret();
-        Environment::of(text).map(|environment| Self::stored(environment, text))
+        KeyEnvironment::from_key(text).map(|environment| Self::stored(environment, text))
     }
 
-    fn stored(environment: Environment, key: &str) -> Self {
-        let digest = KeyDigest::of(key);
+    fn stored(environment: KeyEnvironment, key: &str) -> Self {
+        let digest = KeyDigest::from_key(key);
         Self {
             key_id: digest.key_id(),
             name: None,
             digest,
             environment,
-            scopes: Scope::ALL.to_vec(),
+            scopes: ApiScope::ALL.to_vec(),
             allowed_cidrs: Vec::new(),
             rate_limit_per_minute: DEFAULT_RATE_LIMIT,
             created_at: Timestamp::now(),
@@ -181,16 +181,16 @@ impl ApiKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Environment {
+pub enum KeyEnvironment {
     /// `ask_live_…`
     Live,
     /// `ask_test_…`
     Test,
 }
 
-impl Environment {
+impl KeyEnvironment {
     /// What the prefix of a key says; none when the text has not the form of a key.
-    fn of(key: &str) -> Option<Self> {
+    fn from_key(key: &str) -> Option<Self> {
         let (environment, rest) = match key.strip_prefix("ask_live_") {
             Some(rest) => (Self::Live, rest),
             None => (Self::Test, key.strip_prefix("ask_test_")?),
@@ -209,7 +209,7 @@ impl Environment {
     }
 }
 
-impl fmt::Display for Environment {
+impl fmt::Display for KeyEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -223,7 +223,7 @@ pub struct KeyDigest([u8; 32]);
 impl KeyDigest {
     /// The digest of a key.
     #[must_use]
-    pub fn of(key: &str) -> Self {
+    pub fn from_key(key: &str) -> Self {
         Self(Sha256::digest(key).into())
     }
 
@@ -283,18 +283,23 @@ mod tests {
             let key = format!("{prefix}{random}");
             assert_eq!(
                 parse(&key).unwrap().digest,
-                ApiKey::of(&SecretString::from(key.clone())).unwrap().digest
+                ApiKey::parse_allow_weak(&SecretString::from(key.clone()))
+                    .unwrap()
+                    .digest
             );
             for weak in [short, "x", &"a".repeat(64), &"abc".repeat(30)] {
-                assert_eq!(parse(&format!("{prefix}{weak}")), Err(GivenKeyError::Weak));
+                assert_eq!(
+                    parse(&format!("{prefix}{weak}")),
+                    Err(ParseApiKeyError::Weak)
+                );
             }
             for malformed in [random.to_owned(), prefix.to_owned(), format!("{key}\n")] {
-                assert_eq!(parse(&malformed), Err(GivenKeyError::Malformed));
+                assert_eq!(parse(&malformed), Err(ParseApiKeyError::Malformed));
             }
         }
         // What the program makes itself passes.
         for _ in 0..100 {
-            let (key, secret) = ApiKey::generate(Environment::Live).unwrap();
+            let (key, secret) = ApiKey::generate(KeyEnvironment::Live).unwrap();
             assert_eq!(ApiKey::parse(&secret).unwrap().digest, key.digest);
         }
     }
@@ -310,6 +315,8 @@ mod tests {
         );
         let key: ApiKey = serde_json::from_str(&stored).unwrap();
         assert_eq!(key.scopes.len(), 5);
-        assert!(!key.scopes.contains(&Scope::Stop) && !key.scopes.contains(&Scope::PermitsRead));
+        assert!(
+            !key.scopes.contains(&ApiScope::Stop) && !key.scopes.contains(&ApiScope::PermitsRead)
+        );
     }
 }

@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 /// What an API key may be used for.
 ///
 /// ```
-/// use atlasent_authority::keys::Scope;
+/// use atlasent_authority::keys::ApiScope;
 ///
-/// assert_eq!("audit.read".parse(), Ok(Scope::AuditRead));
-/// assert!("everything".parse::<Scope>().unwrap_err().to_string().contains("`evaluate`"));
+/// assert_eq!("audit.read".parse(), Ok(ApiScope::AuditRead));
+/// assert!("everything".parse::<ApiScope>().unwrap_err().to_string().contains("`evaluate`"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
-pub enum Scope {
+pub enum ApiScope {
     /// Evaluate requests, which grants permits.
     Evaluate,
     /// Verify permits, which consumes them.
@@ -34,7 +34,7 @@ pub enum Scope {
     AuditExport,
 }
 
-impl Scope {
+impl ApiScope {
     /// All scopes.
     pub const ALL: [Self; 7] = [
         Self::Evaluate,
@@ -68,34 +68,34 @@ impl Scope {
      `audit.export`",
     Escaped::new(.0)
 )]
-pub struct UnknownScope(String);
+pub struct UnknownApiScope(String);
 
-impl FromStr for Scope {
-    type Err = UnknownScope;
+impl FromStr for ApiScope {
+    type Err = UnknownApiScope;
 
-    fn from_str(word: &str) -> Result<Self, UnknownScope> {
+    fn from_str(word: &str) -> Result<Self, UnknownApiScope> {
         let mut all = Self::ALL.into_iter();
         all.find(|scope| scope.as_str() == word)
-            .ok_or_else(|| UnknownScope(word.chars().take(40).collect()))
+            .ok_or_else(|| UnknownApiScope(word.chars().take(40).collect()))
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for ApiScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl TryFrom<String> for Scope {
-    type Error = UnknownScope;
+impl TryFrom<String> for ApiScope {
+    type Error = UnknownApiScope;
 
-    fn try_from(word: String) -> Result<Self, UnknownScope> {
+    fn try_from(word: String) -> Result<Self, UnknownApiScope> {
         word.parse()
     }
 }
 
-impl From<Scope> for String {
-    fn from(scope: Scope) -> Self {
+impl From<ApiScope> for String {
+    fn from(scope: ApiScope) -> Self {
         scope.as_str().to_owned()
     }
 }
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn each_scope_has_its_word_and_the_error_names_them_all() {
-        let error = "everything".parse::<Scope>().unwrap_err().to_string();
-        for scope in Scope::ALL {
+        let error = "everything".parse::<ApiScope>().unwrap_err().to_string();
+        for scope in ApiScope::ALL {
             assert_eq!(scope.as_str().parse(), Ok(scope));
             assert!(error.contains(&format!("`{scope}`")), "{error}");
         }

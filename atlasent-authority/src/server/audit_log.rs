@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::app::App;
 use super::off_thread::off_thread;
-use super::refresh::Rounds;
+use super::tasks::Rounds;
 use crate::store::{Store, StoreError};
 use crate::trail::EventFilter;
 use crate::trail::complete::event_at;
@@ -49,15 +49,15 @@ const LAST: Duration = Duration::from_secs(5);
 /// `atlasent_audit_log_sequence`, and the lines follow when the log can be written again.
 ///
 /// ```no_run
-/// use atlasent_authority::server::{AuditLog, KeyBook, Server};
-/// use atlasent_authority::keys::{ApiKey, Environment};
+/// use atlasent_authority::server::{AuditLog, ApiKeys, Server};
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
 /// use atlasent_authority::signing::KeyRing;
 /// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// # fn build() -> Result<(), Box<dyn std::error::Error>> {
 /// let authority = LocalAuthority::in_memory(Policies::from_dir("policies")?)?;
-/// let (key, _secret) = ApiKey::generate(Environment::Test)?;
-/// let server = Server::new(authority, KeyBook::of([key]), KeyRing::in_memory()?)
+/// let (key, _secret) = ApiKey::generate(KeyEnvironment::Test)?;
+/// let server = Server::new(authority, ApiKeys::new([key]), KeyRing::in_memory()?)
 ///     .audit_log(AuditLog::open("/var/log/atlasent/audit.jsonl")?);
 /// # Ok(()) }
 /// ```

@@ -1,83 +1,55 @@
 //! The HTTP server (feature `server`): the AtlaSent API on an authority of this process, for the
 //! SDKs of all languages.
 //!
-//! What it answers is the contract's part B. A request passes the gate (`gate.rs`) first: an API
-//! key and its networks (`caller.rs`), a place among those that are answered at a time
-//! (`admission.rs`) and the key's rate (`rate.rs`). Behind it, each file holds the endpoints of one
-//! subject.
+//! The endpoints are those of the contract's parts B and D. A request passes `entry` first, which
+//! authenticates its caller and applies the limits; `routes` lists the endpoints and answers them,
+//! with what `input` reads of the request. `listen` has the socket, and `tasks` runs beside the
+//! requests.
 
-mod about;
-mod admission;
-mod answers;
+mod api_error;
+mod api_keys;
 mod app;
 mod audit_log;
-mod backups;
-mod batch;
-mod body;
-mod caller;
-mod connections;
-mod deadline;
-mod forwarded;
-mod gate;
-mod heads;
-mod key_book;
+mod entry;
+mod input;
 mod listen;
 mod log_limit;
 mod metrics;
 mod off_thread;
-mod permits;
-mod policy_folder;
-mod problem;
-mod query;
-mod question;
-mod rate;
-mod reading;
-mod refresh;
-mod reload;
-mod remember;
-mod request_id;
-mod retention;
-mod stall;
-mod stops;
-mod throttle;
-mod trail;
+mod read_pool;
+mod routes;
+mod settings;
+mod tasks;
 
 use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Extension, Request};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::{delete, get, post};
 
+pub use api_keys::{ApiKeys, ApiKeysError};
 use app::App;
-pub use app::Settings;
 pub use audit_log::AuditLog;
-pub use key_book::{KeyBook, KeyBookError};
 pub use listen::{Listening, ServeError, TlsFiles};
-pub use policy_folder::PolicyFolder;
-pub use retention::Retention;
+pub use settings::Settings;
+pub use tasks::{PolicyFolder, Retention};
 
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 use crate::store::{RateCounter, Store};
 use crate::trail::head_file::HeadFile;
-use problem::Problem;
-use request_id::RequestId;
 
 /// An authority, on the wire.
 ///
 /// ```no_run
-/// use atlasent_authority::server::{KeyBook, Server};
-/// use atlasent_authority::keys::{ApiKey, Environment};
+/// use atlasent_authority::server::{ApiKeys, Server};
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
 /// use atlasent_authority::signing::KeyRing;
 /// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let authority = LocalAuthority::in_memory(Policies::from_dir("policies")?)?;
-/// let (key, _secret) = ApiKey::generate(Environment::Test)?;
-/// let server = Server::new(authority, KeyBook::of([key]), KeyRing::in_memory()?);
+/// let (key, _secret) = ApiKey::generate(KeyEnvironment::Test)?;
+/// let server = Server::new(authority, ApiKeys::new([key]), KeyRing::in_memory()?);
 /// let listening = server.listen("127.0.0.1:8080".parse()?, None).await?;
 /// println!("http://{}", listening.address());
 /// listening.run_until(async { tokio::signal::ctrl_c().await.unwrap() }).await?;
@@ -95,7 +67,7 @@ pub struct Server<S: Store> {
 impl<S: Store + RateCounter> Server<S> {
     /// A server for an authority, that lets the holders of `keys` in and signs exports by
     /// `signing`.
-    pub fn new(authority: LocalAuthority<S>, keys: KeyBook, signing: KeyRing) -> Self {
+    pub fn new(authority: LocalAuthority<S>, keys: ApiKeys, signing: KeyRing) -> Self {
         Self {
             app: App::new(authority, keys, signing),
             policies: None,
@@ -142,7 +114,7 @@ impl<S: Store + RateCounter> Server<S> {
     /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither
     /// keys nor policies again, archives nothing, and writes no audit log.
     pub fn into_router(self) -> Router {
-        router(Arc::new(self.app))
+        routes::router(Arc::new(self.app))
     }
 }
 
@@ -153,59 +125,4 @@ impl<S: Store> fmt::Debug for Server<S> {
             .field("settings", &self.app.settings)
             .finish_non_exhaustive()
     }
-}
-
-/// Where exports are asked for, which take their time.
-const EXPORTS: &str = "/v1-audit/exports";
-
-/// Where a copy of the whole store is asked for, which takes its time, too.
-const BACKUPS: &str = "/v1/store/backup";
-
-fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
-    let gate = axum::middleware::from_fn_with_state(Arc::clone(&app), gate::pass::<S>);
-    let mut router = Router::new()
-        .route("/v1-evaluate", post(answers::evaluate::<S>))
-        .route("/v1-evaluate-stream", post(answers::stream::<S>))
-        .route("/v1-verify-permit", post(answers::verify::<S>))
-        .route("/v1-revoke-permit", post(answers::revoke::<S>))
-        .route("/v1-api-key-self", get(about::key_self::<S>))
-        .route("/v1-signing-keys", get(about::signing_keys::<S>))
-        .route("/v1-audit/events", get(trail::events::<S>))
-        .route(EXPORTS, post(trail::export::<S>))
-        .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
-        .route("/v1/permits", get(permits::list::<S>))
-        .route("/v1/permits/revoke", post(permits::recall::<S>))
-        .route("/v1/permits/{id}", get(permits::one::<S>))
-        .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
-        .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
-        .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
-        .route("/v1/stops/{id}", delete(stops::lift::<S>))
-        .route(BACKUPS, post(backups::backup::<S>))
-        .route("/v1/audit/head", get(heads::signed::<S>))
-        .method_not_allowed_fallback(wrong_method)
-        .route_layer(gate)
-        .route("/healthz", get(about::healthy))
-        .route("/readyz", get(about::ready::<S>));
-    if app.settings.metrics {
-        router = router.route("/metrics", get(about::metrics::<S>));
-    }
-    router.fallback(not_found).with_state(app)
-}
-
-async fn not_found(request: Request) -> Response {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "NOT_FOUND",
-        "there is no such endpoint",
-    )
-    .respond(&RequestId::from_headers(request.headers()).0)
-}
-
-async fn wrong_method(Extension(id): Extension<RequestId>) -> Response {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-        "this endpoint takes another method",
-    )
-    .respond(&id.0)
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
-use crate::keys::KnownKeys;
+use crate::keys::RecordedKeys;
 use crate::ledger::outstanding::{AgentKey, Outstanding};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Replay, ReplayKey};
@@ -47,7 +47,7 @@ pub enum Cell {
     Stops(Stops),
     /// The API keys that the chain has events of.
     #[cfg(feature = "server")]
-    ApiKeys(KnownKeys),
+    ApiKeys(RecordedKeys),
 }
 
 impl CellKey {
@@ -245,16 +245,16 @@ impl Changeset<'_> {
 
     /// The API keys that the chain has events of. The change has to read their cell.
     #[cfg(feature = "server")]
-    pub(crate) fn known_keys(&self) -> KnownKeys {
+    pub(crate) fn recorded_keys(&self) -> RecordedKeys {
         match self.cell(CellKey::ApiKeys) {
             Some(Cell::ApiKeys(known)) => known.clone(),
-            _ => KnownKeys::default(),
+            _ => RecordedKeys::default(),
         }
     }
 
     /// Keeps which API keys the chain has events of.
     #[cfg(feature = "server")]
-    pub(crate) fn keep_known_keys(&mut self, known: KnownKeys) {
+    pub(crate) fn keep_recorded_keys(&mut self, known: RecordedKeys) {
         self.keep(CellKey::ApiKeys, Cell::ApiKeys(known));
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atlasent_authority::keys::{ApiKey, DEFAULT_RATE_LIMIT, Environment, Scope};
+use atlasent_authority::keys::{ApiKey, ApiScope, DEFAULT_RATE_LIMIT, KeyEnvironment};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +36,7 @@ pub(super) struct Create {
 
     /// What it may be used for: evaluate, verify, revoke, permits.read, stop, audit.read or audit.export; repeatable
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
-    scopes: Vec<Scope>,
+    scopes: Vec<ApiScope>,
 
     /// How long it is good, such as 90d or 7776000 seconds [default: until it is revoked]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -60,9 +60,9 @@ enum Which {
     Test,
 }
 
-fn scope(word: &str) -> Result<Scope, String> {
+fn scope(word: &str) -> Result<ApiScope, String> {
     word.parse()
-        .map_err(|error: atlasent_authority::keys::UnknownScope| error.to_string())
+        .map_err(|error: atlasent_authority::keys::UnknownApiScope| error.to_string())
 }
 
 fn cidr(text: &str) -> Result<IpNet, String> {
@@ -75,8 +75,8 @@ fn cidr(text: &str) -> Result<IpNet, String> {
 /// Makes the key.
 pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     let environment = match arguments.environment {
-        Which::Live => Environment::Live,
-        Which::Test => Environment::Test,
+        Which::Live => KeyEnvironment::Live,
+        Which::Test => KeyEnvironment::Test,
     };
     let (mut key, secret) = ApiKey::generate(environment).map_err(Failure::misuse)?;
     key.name.clone_from(&arguments.name);

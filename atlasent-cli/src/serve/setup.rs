@@ -4,8 +4,8 @@ use std::env;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::keys::{ApiKey, Environment, KeyFile};
-use atlasent_authority::server::{KeyBook, PolicyFolder};
+use atlasent_authority::keys::{ApiKey, KeyEnvironment, KeyFile};
+use atlasent_authority::server::{ApiKeys, PolicyFolder};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{Policies, PostgresStore};
 use secrecy::{ExposeSecret, SecretString};
@@ -39,7 +39,7 @@ const EXAMPLES: [(&str, &str); 5] = [
 pub(super) struct Setup {
     pub(super) policies: Policies,
     pub(super) folder: PolicyFolder,
-    pub(super) keys: KeyBook,
+    pub(super) keys: ApiKeys,
     pub(super) signing: KeyRing,
     pub(super) welcome: Welcome,
     /// A new API key, if no key exists. It is not kept yet.
@@ -136,7 +136,7 @@ async fn keys(
     variable: Option<&str>,
     data: &Path,
     store: &AnyStore,
-) -> Result<(KeyBook, Option<(FirstKey, SecretString)>), Failure> {
+) -> Result<(ApiKeys, Option<(FirstKey, SecretString)>), Failure> {
     let given = variable.map(given_key).transpose()?;
     let file = KeyFile::new(data::key_file(data));
     let known = match store {
@@ -145,7 +145,7 @@ async fn keys(
     };
     let mut new = None;
     if given.is_none() && known.is_empty() {
-        let (mut key, secret) = ApiKey::generate(Environment::Test).map_err(Failure::misuse)?;
+        let (mut key, secret) = ApiKey::generate(KeyEnvironment::Test).map_err(Failure::misuse)?;
         key.name = Some("made by `atlasent serve` at its first start".to_owned());
         let place = match store {
             AnyStore::Postgres(store) => FirstPlace::Database(store.clone()),
@@ -153,7 +153,7 @@ async fn keys(
         };
         new = Some((FirstKey { key, place }, secret));
     }
-    let book = KeyBook::of(given);
+    let book = ApiKeys::new(given);
     let book = match store {
         AnyStore::Postgres(store) => book.with_database(store.clone()).await,
         AnyStore::Memory(_) | AnyStore::Redb(_) => book.with_file(file).await,

@@ -3,8 +3,8 @@
 
 use atlasent::Client;
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::keys::Scope;
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::keys::ApiScope;
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use jiff::Timestamp;
 use reqwest::Method;
@@ -29,11 +29,11 @@ async fn a_key_is_told_what_it_is() {
 
     let mut key = stored(KEY);
     let over = Timestamp::from_second(4_000_000_000).unwrap();
-    (key.scopes, key.expires_at) = (vec![Scope::Verify], Some(over));
+    (key.scopes, key.expires_at) = (vec![ApiScope::Verify], Some(over));
     key.allowed_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
     let served = Served::of(Server::new(
         memory(),
-        KeyBook::of([key]),
+        ApiKeys::new([key]),
         KeyRing::in_memory().unwrap(),
     ))
     .await;

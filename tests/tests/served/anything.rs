@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Builder;
 
 use crate::support::{KEY, Served, TARGETS, deploy, stored};
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::server::{ApiKeys, Server};
 
 const CASES: u32 = 300;
 
@@ -229,7 +229,7 @@ fn no_body_upsets_the_server_and_only_valid_ones_are_answered() {
 fn no_bytes_upset_the_server() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let ring = atlasent_authority::signing::KeyRing::in_memory().unwrap();
-    let server = Server::new(crate::support::memory(), KeyBook::of([stored(KEY)]), ring);
+    let server = Server::new(crate::support::memory(), ApiKeys::new([stored(KEY)]), ring);
     let served = runtime.block_on(Served::of(server));
     let mut runner = TestRunner::new(ProptestConfig {
         cases: CASES,

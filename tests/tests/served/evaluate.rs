@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -276,7 +276,7 @@ async fn a_request_id_is_good_for_one_request() {
 #[tokio::test]
 async fn the_request_ids_of_another_key_are_other_ids() {
     let another = "ask_test_another";
-    let keys = KeyBook::of([stored(KEY), stored(another)]);
+    let keys = ApiKeys::new([stored(KEY), stored(another)]);
     let served = Served::of(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
     let body = with(deploy(), &json!({"request_id": "the-first"}));
     let theirs = with(

@@ -4,7 +4,7 @@
 use atlasent::audit::{BundleReport, BundleVerifier, TrustedKeys};
 use atlasent::client::EventFilter;
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ async fn an_export_verifies_while_events_are_appended() {
 #[tokio::test]
 async fn an_export_of_a_former_key_still_verifies() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |ring| Served::of(Server::new(memory(), KeyBook::of([stored(KEY)]), ring));
+    let start = |ring| Served::of(Server::new(memory(), ApiKeys::new([stored(KEY)]), ring));
     let ring = KeyRing::open(folder.path()).unwrap();
     let former = start(ring).await;
     former.token().await;

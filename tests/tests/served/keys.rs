@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use atlasent_authority::keys::{ApiKey, KeyFile, Scope};
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::keys::{ApiKey, ApiScope, KeyFile};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +17,7 @@ use crate::support::{Answer, KEY, Served, deploy, memory, ms, settings, stored, 
 const OTHER: &str = "ask_live_another-key_1";
 
 fn server(keys: impl IntoIterator<Item = ApiKey>) -> Server<atlasent_authority::MemoryStore> {
-    Server::new(memory(), KeyBook::of(keys), KeyRing::in_memory().unwrap())
+    Server::new(memory(), ApiKeys::new(keys), KeyRing::in_memory().unwrap())
 }
 
 /// [`KEY`] with a change.
@@ -38,14 +38,14 @@ async fn evaluate_with(served: &Served, authorization: &[&str], target: &str) ->
 }
 
 /// Each endpoint that asks for a scope, with a body that it takes.
-fn scoped() -> [(Scope, Method, &'static str); 6] {
+fn scoped() -> [(ApiScope, Method, &'static str); 6] {
     [
-        (Scope::Evaluate, Method::POST, "/v1-evaluate"),
-        (Scope::Evaluate, Method::POST, "/v1-evaluate-stream"),
-        (Scope::Verify, Method::POST, "/v1-verify-permit"),
-        (Scope::Revoke, Method::POST, "/v1-revoke-permit"),
-        (Scope::AuditRead, Method::GET, "/v1-audit/events"),
-        (Scope::AuditExport, Method::POST, "/v1-audit/exports"),
+        (ApiScope::Evaluate, Method::POST, "/v1-evaluate"),
+        (ApiScope::Evaluate, Method::POST, "/v1-evaluate-stream"),
+        (ApiScope::Verify, Method::POST, "/v1-verify-permit"),
+        (ApiScope::Revoke, Method::POST, "/v1-revoke-permit"),
+        (ApiScope::AuditRead, Method::GET, "/v1-audit/events"),
+        (ApiScope::AuditExport, Method::POST, "/v1-audit/exports"),
     ]
 }
 
@@ -106,8 +106,8 @@ async fn without_a_good_key_nobody_gets_in() {
 async fn each_endpoint_wants_a_key() {
     let served = Served::start().await;
     let more = [
-        (Scope::Evaluate, Method::GET, "/v1-api-key-self"),
-        (Scope::Evaluate, Method::GET, "/v1-signing-keys"),
+        (ApiScope::Evaluate, Method::GET, "/v1-api-key-self"),
+        (ApiScope::Evaluate, Method::GET, "/v1-signing-keys"),
     ];
     for (_, method, target) in scoped().into_iter().chain(more) {
         let request = served
@@ -121,7 +121,7 @@ async fn each_endpoint_wants_a_key() {
 
 #[tokio::test]
 async fn a_key_is_good_for_its_scopes_alone() {
-    for scope in Scope::ALL {
+    for scope in ApiScope::ALL {
         let served = Served::of(server([changed(|key| key.scopes = vec![scope])])).await;
         for (wanted, method, target) in scoped() {
             let request = crate::support::keyed(served.bare(method, target));
@@ -313,7 +313,7 @@ async fn a_key_file_that_changes_is_read_while_the_server_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = KeyFile::new(folder.path().join("keys.json"));
     file.add(stored(OTHER)).unwrap();
-    let book = KeyBook::default().with_file(file.clone()).await.unwrap();
+    let book = ApiKeys::default().with_file(file.clone()).await.unwrap();
     let served = Served::of(Server::new(memory(), book, KeyRing::in_memory().unwrap())).await;
     let other = format!("Bearer {OTHER}");
     assert_eq!(

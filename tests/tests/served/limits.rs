@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use atlasent_authority::server::{KeyBook, Server, Settings};
+use atlasent_authority::server::{ApiKeys, Server, Settings};
 use atlasent_authority::signing::KeyRing;
 use reqwest::Method;
 use serde_json::json;
@@ -125,7 +125,7 @@ async fn a_slow_body_is_given_up_before_the_request_is() {
 #[tokio::test]
 async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
     const OTHER: &str = "ask_test_another";
-    let keys = KeyBook::of([stored(KEY), stored(OTHER)]);
+    let keys = ApiKeys::new([stored(KEY), stored(OTHER)]);
     let server = Server::new(memory(), keys, KeyRing::in_memory().unwrap());
     let served = Served::of(server.settings(settings(|settings| settings.concurrency = 64))).await;
     let mut sockets = Vec::new();

@@ -1,19 +1,19 @@
 //! What an operator asks a server for: the signed head of its chain, and a copy of its store.
 
 use atlasent_authority::RedbStore;
-use atlasent_authority::keys::Scope;
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::keys::ApiScope;
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use serde_json::json;
 
 use crate::support::{KEY, Served, deploy, memory, on_disk, server, stored};
 
 /// A server whose key has one scope.
-async fn with_scope(scope: Scope) -> Served {
+async fn with_scope(scope: ApiScope) -> Served {
     let mut key = stored(KEY);
     key.scopes = vec![scope];
     let ring = KeyRing::in_memory().unwrap();
-    Served::of(Server::new(memory(), KeyBook::of([key]), ring)).await
+    Served::of(Server::new(memory(), ApiKeys::new([key]), ring)).await
 }
 
 #[tokio::test]
@@ -48,13 +48,13 @@ async fn a_head_is_signed_by_the_key_that_signs_exports() {
 
 #[tokio::test]
 async fn heads_and_backups_take_their_scopes() {
-    let served = with_scope(Scope::AuditExport).await;
+    let served = with_scope(ApiScope::AuditExport).await;
     let refused = served.get("/v1/audit/head").await;
     refused.is_problem(403, "INSUFFICIENT_SCOPE");
     // Nothing in memory can be copied, and the answer says so.
     let answer = served.post("/v1/store/backup", &json!({})).await;
     answer.is_problem(501, "BACKUP_UNSUPPORTED");
-    let served = with_scope(Scope::AuditRead).await;
+    let served = with_scope(ApiScope::AuditRead).await;
     assert_eq!(served.get("/v1/audit/head").await.status, 200);
     let refused = served.post("/v1/store/backup", &json!({})).await;
     refused.is_problem(403, "INSUFFICIENT_SCOPE");

@@ -4,8 +4,8 @@ use atlasent::Error;
 use atlasent::client::PermitFilter;
 use atlasent::wire::PermitStatus;
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::keys::{ApiKey, Scope};
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::keys::{ApiKey, ApiScope};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use futures_util::TryStreamExt;
 use reqwest::Method;
@@ -29,7 +29,7 @@ async fn ask(served: &Served, key: &str, method: Method, target: &str, body: &Va
 
 async fn with_keys(keys: impl IntoIterator<Item = ApiKey>) -> Served {
     let ring = KeyRing::in_memory().unwrap();
-    Served::of(Server::new(memory(), KeyBook::of(keys), ring)).await
+    Served::of(Server::new(memory(), ApiKeys::new(keys), ring)).await
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn a_test_key_and_a_live_key_know_nothing_of_each_others_permits() {
 #[tokio::test]
 async fn permits_are_told_of_to_keys_that_may_ask() {
     let mut key = stored(KEY);
-    key.scopes = vec![Scope::Evaluate, Scope::Verify, Scope::AuditRead];
+    key.scopes = vec![ApiScope::Evaluate, ApiScope::Verify, ApiScope::AuditRead];
     let served = with_keys([key]).await;
     let granted = served.evaluate(&deploy()).await.json();
     let id = granted["permit_id"].as_str().unwrap();

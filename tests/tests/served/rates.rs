@@ -1,6 +1,6 @@
 //! How often a key may call, and what every answer says of that.
 
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, MemoryStore};
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ fn limited(limit: u64) -> Server<MemoryStore> {
     key.rate_limit_per_minute = limit;
     Server::new(
         memory(),
-        KeyBook::of([key, stored(OTHER)]),
+        ApiKeys::new([key, stored(OTHER)]),
         KeyRing::in_memory().unwrap(),
     )
 }
@@ -126,7 +126,7 @@ async fn rates_and_the_ends_of_keys_go_by_the_clock_of_the_authority() {
     key.rate_limit_per_minute = 2;
     key.expires_at = Some(Timestamp::from_second(Time::NOON + 3_600).unwrap());
     let ring = KeyRing::in_memory().unwrap();
-    let served = Served::of(Server::new(authority, KeyBook::of([key]), ring)).await;
+    let served = Served::of(Server::new(authority, ApiKeys::new([key]), ring)).await;
     let ask = async |second| {
         time.set(second);
         served.evaluate(&deploy()).await

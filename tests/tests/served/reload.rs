@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::keys::KeyFile;
-use atlasent_authority::server::{KeyBook, PolicyFolder, Server};
+use atlasent_authority::server::{ApiKeys, PolicyFolder, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_tests::quiet_panics;
 use futures_util::future::join_all;
@@ -208,7 +208,7 @@ fn a_folder_that_blocks_holds_up_nothing_else() {
             let (policies, watched) = PolicyFolder::load(&policy_folder).unwrap();
             let watched = watched.settle(Duration::ZERO);
             let file = KeyFile::new(data.join("keys.json"));
-            let book = KeyBook::default().with_file(file.clone()).await.unwrap();
+            let book = ApiKeys::default().with_file(file.clone()).await.unwrap();
             let authority = LocalAuthority::in_memory(policies).unwrap();
             let server = Server::new(authority, book, KeyRing::in_memory().unwrap());
             let served = Served::of(server.watch(watched)).await;

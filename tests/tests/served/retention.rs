@@ -8,7 +8,7 @@ use std::time::Duration;
 use atlasent::audit::{BundleVerifier, TrustedKeys};
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Authority};
-use atlasent_authority::server::{KeyBook, Retention, Server};
+use atlasent_authority::server::{ApiKeys, Retention, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{LocalAuthority, RedbStore};
 use jiff::{SignedDuration, Timestamp};
@@ -50,7 +50,7 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
         .unwrap();
     let archive = folder.path().join("archive");
     fs::create_dir(&archive).unwrap();
-    let server = Server::new(authority, KeyBook::of([stored(KEY)]), signing).retain(Retention {
+    let server = Server::new(authority, ApiKeys::new([stored(KEY)]), signing).retain(Retention {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });
@@ -130,7 +130,7 @@ async fn a_bundle_whose_events_were_not_dropped_is_taken_up_again() {
     let signer = signing.active();
     let keys = TrustedKeys::new();
     let keys = keys.pem(signer.key_id(), signer.public_key_pem()).unwrap();
-    let server = Server::new(authority, KeyBook::of([stored(KEY)]), signing).retain(Retention {
+    let server = Server::new(authority, ApiKeys::new([stored(KEY)]), signing).retain(Retention {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });

@@ -2,8 +2,8 @@
 
 use atlasent::Error;
 use atlasent::wire::StopScope;
-use atlasent_authority::keys::Scope;
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::keys::ApiScope;
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -155,8 +155,8 @@ async fn a_stop_that_cannot_be_meant_is_refused_and_holds_nothing() {
 #[tokio::test]
 async fn only_a_key_with_the_scope_sets_and_lifts_stops() {
     let mut key = stored(KEY);
-    key.scopes = vec![Scope::Evaluate, Scope::Verify, Scope::Revoke];
-    let server = Server::new(memory(), KeyBook::of([key]), KeyRing::in_memory().unwrap());
+    key.scopes = vec![ApiScope::Evaluate, ApiScope::Verify, ApiScope::Revoke];
+    let server = Server::new(memory(), ApiKeys::new([key]), KeyRing::in_memory().unwrap());
     let served = Served::of(server).await;
     let body = json!({"all": true, "reason": "why"});
     let answer = served.post("/v1/stops", &body).await;
@@ -171,7 +171,7 @@ async fn only_a_key_with_the_scope_sets_and_lifts_stops() {
 
 #[tokio::test]
 async fn what_a_test_key_stops_goes_on_for_live_keys_and_not_the_other_way_round() {
-    let keys = KeyBook::of([stored(KEY), stored(LIVE)]);
+    let keys = ApiKeys::new([stored(KEY), stored(LIVE)]);
     let served = Served::of(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
     let evaluate = async |key: &str| {
         let answer = ask(&served, key, Method::POST, "/v1-evaluate", &deploy()).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use atlasent::Client;
 use atlasent::client::ClientBuilder;
 use atlasent_authority::keys::ApiKey;
-use atlasent_authority::server::{KeyBook, ServeError, Server, Settings};
+use atlasent_authority::server::{ApiKeys, ServeError, Server, Settings};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::{RateCounter, Store};
 use atlasent_authority::{LocalAuthority, Policies, RedbStore};
@@ -60,7 +60,7 @@ pub(crate) fn policies() -> Policies {
 
 /// The stored form of a key, for everything.
 pub(crate) fn stored(key: &str) -> ApiKey {
-    ApiKey::of(&SecretString::from(key.to_owned())).unwrap()
+    ApiKey::parse_allow_weak(&SecretString::from(key.to_owned())).unwrap()
 }
 
 pub(crate) fn memory() -> LocalAuthority {
@@ -77,7 +77,7 @@ pub(crate) async fn on_disk(folder: &Path) -> LocalAuthority<RedbStore> {
 /// A server of an authority for the holder of [`KEY`].
 pub(crate) fn server<S: Store + RateCounter>(authority: LocalAuthority<S>) -> Server<S> {
     let ring = KeyRing::in_memory().unwrap();
-    Server::new(authority, KeyBook::of([stored(KEY)]), ring)
+    Server::new(authority, ApiKeys::new([stored(KEY)]), ring)
 }
 
 /// Settings that differ from the defaults.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atlasent_authority::keys::{ApiKey, Environment};
-use atlasent_authority::server::{KeyBook, Server};
+use atlasent_authority::keys::{ApiKey, KeyEnvironment};
+use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::Store;
 use atlasent_authority::trail::EventFilter;
@@ -17,7 +17,7 @@ use crate::media::{Medium, Postgres};
 use crate::support::permit_all;
 
 fn new_key() -> (ApiKey, SecretString) {
-    ApiKey::generate(Environment::Test).unwrap()
+    ApiKey::generate(KeyEnvironment::Test).unwrap()
 }
 
 async fn version(medium: &Postgres) -> i64 {
@@ -69,7 +69,7 @@ async fn of_many_who_revoke_a_key_one_does() {
 
 /// A server on the database, and its address.
 async fn serve(store: PostgresStore) -> String {
-    let book = KeyBook::default().with_database(store.clone());
+    let book = ApiKeys::default().with_database(store.clone());
     let authority = LocalAuthority::builder(permit_all()).store(store).build();
     let (book, authority) = (book.await.unwrap(), authority.await.unwrap());
     let server = Server::new(authority, book, KeyRing::in_memory().unwrap());

@@ -10,7 +10,7 @@ use atlasent::testing::{MockAuthority, Reply};
 use atlasent::text::Escaped;
 use atlasent::wire::{Evaluation, PermitToken, Verification};
 use atlasent::{AnyAction, AuthorityExt, Decision, Error, Permit};
-use atlasent_authority::keys::Scope;
+use atlasent_authority::keys::ApiScope;
 use atlasent_authority::store::StoreError;
 use atlasent_tests::{Driven, capture, drive};
 use atlasent_tower::{Refusal, Unauthenticated};
@@ -109,7 +109,7 @@ fn every_refusal_of_a_layer_and_every_failure_of_a_store_is_one_line() {
         assert_harmless(&refusal.to_string());
     }
     assert_harmless(&StoreError::failed(HOSTILE).to_string());
-    assert_harmless(&HOSTILE.parse::<Scope>().unwrap_err().to_string());
+    assert_harmless(&HOSTILE.parse::<ApiScope>().unwrap_err().to_string());
     assert_harmless(&Escaped::new(HOSTILE).to_string());
 }
 

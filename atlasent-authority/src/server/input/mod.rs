@@ -1,0 +1,5 @@
+//! The input of requests: bodies, queries and their checks.
+
+pub(crate) mod body;
+pub(crate) mod decide;
+pub(crate) mod query;

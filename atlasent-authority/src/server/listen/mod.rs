@@ -1,0 +1,213 @@
+//! The socket: with or without TLS, with limits, and closed in good order.
+
+pub(crate) mod connections;
+mod error;
+mod stall;
+pub(crate) mod tls;
+
+use std::future::{Future, Ready, ready};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::RustlsAcceptor;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+
+use super::{ApiKeysError, Server};
+use crate::server::routes::router;
+use crate::server::settings::Settings;
+use crate::server::tasks::{self, chain_head};
+use crate::store::{RateCounter, Store};
+use connections::{Connections, Tracked, TrackedService};
+pub use error::ServeError;
+use stall::{StallLimit, Stalling};
+use tls::Certificate;
+pub use tls::TlsFiles;
+
+/// A server that listens already, and answers from [`run_until`](Self::run_until) on.
+#[must_use = "nothing is answered before `run_until`"]
+pub struct Listening<S: Store> {
+    server: Server<S>,
+    listener: TcpListener,
+    address: SocketAddr,
+    certificate: Option<Certificate>,
+}
+
+impl<S: Store + RateCounter> Server<S> {
+    /// Takes an address, with TLS if there are files for it. Port 0 takes any free port.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] when the address cannot be had, or the certificate will not do.
+    pub async fn listen(
+        self,
+        address: SocketAddr,
+        tls: Option<TlsFiles>,
+    ) -> Result<Listening<S>, ServeError> {
+        let certificate = tls.map(Certificate::load).transpose()?;
+        let bound = tokio::net::TcpListener::bind(address).await;
+        let bound = bound.map_err(|source| ServeError::Bind { address, source })?;
+        let address = bound.local_addr()?;
+        Ok(Listening {
+            server: self,
+            listener: bound.into_std()?,
+            address,
+            certificate,
+        })
+    }
+}
+
+impl<S: Store + RateCounter> Listening<S> {
+    /// The address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Reads the API keys once more, so that one made since then is accepted from the first request
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiKeysError`] when the keys cannot be read.
+    pub async fn read_keys(&self) -> Result<(), ApiKeysError> {
+        self.server.app.keys.refresh().await
+    }
+
+    /// Answers until `stop` is there; then takes no more connections, and lets the requests that it
+    /// has end.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] when the socket fails.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let Server {
+            app,
+            policies,
+            retention,
+            head,
+            audit_log,
+        } = self.server;
+        let app = Arc::new(app);
+        let audit_log = match audit_log {
+            Some(log) => Some(log.start(&app).await),
+            None => None,
+        };
+        let handle = Handle::new();
+        let serving = serve(
+            self.listener,
+            router(Arc::clone(&app)),
+            &app.settings,
+            self.certificate.as_ref(),
+            handle.clone(),
+        );
+        // These go on until the last request has its answer: a key that is revoked meanwhile is
+        // refused, too.
+        let mut tasks = tasks::start(&app, policies, self.certificate.clone());
+        if let Some(retention) = retention {
+            tasks.spawn(retention.run(Arc::clone(&app)));
+        }
+        let remembering = async {
+            match &head {
+                Some(file) => chain_head::run(file, &app).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            served = &mut serving => Some(served),
+            () = remembering => None,
+            () = stop => None,
+        };
+        let served = match ended {
+            Some(served) => served,
+            None => {
+                handle.graceful_shutdown(Some(app.settings.shutdown_timeout));
+                serving.await
+            }
+        };
+        if let Some(file) = &head {
+            chain_head::save(file, &app).await;
+        }
+        if let Some(log) = audit_log {
+            log.finish().await;
+        }
+        Ok(served?)
+    }
+}
+
+impl<S: Store> std::fmt::Debug for Listening<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening")
+            .field("server", &self.server)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What holds for a connection, whatever runs over it: how many may be open, and how long a client
+/// may take nothing of its answer.
+#[derive(Clone, Debug)]
+struct Limits {
+    connections: Connections,
+    stalls: StallLimit,
+}
+
+impl<S> Accept<TcpStream, S> for Limits {
+    type Stream = Stalling<Tracked>;
+    type Service = TrackedService<S>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let accepted = self.connections.accept(stream, service).into_inner();
+        ready(
+            accepted.and_then(|(stream, service)| self.stalls.accept(stream, service).into_inner()),
+        )
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &Settings,
+    certificate: Option<&Certificate>,
+    handle: Handle<SocketAddr>,
+) -> io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    /// The limits of a connection, whatever it runs over.
+    macro_rules! limited {
+        ($server:expr) => {{
+            // What is sent before it is known which HTTP it is, `header_read_timeout` does not
+            // bound.
+            let first = settings.header_timeout;
+            let mut server = $server.handle(handle).first_request_timeout(first);
+            let builder = server.http_builder();
+            (builder.http1())
+                .timer(TokioTimer::new())
+                .header_read_timeout(settings.header_timeout)
+                .max_headers(100);
+            (builder.http2())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(settings.header_timeout)
+                .max_concurrent_streams(256)
+                .max_header_list_size(64 * 1024);
+            server.serve(service).await
+        }};
+    }
+    let limits = Limits {
+        connections: Connections::new(settings.connections),
+        stalls: StallLimit(settings.request_timeout.min(settings.export_timeout)),
+    };
+    match certificate {
+        Some(certificate) => {
+            // Below TLS, so that a handshake that does not end is idle, too.
+            let acceptor = RustlsAcceptor::new(certificate.config()).acceptor(limits);
+            limited!(axum_server::from_tcp(listener)?.acceptor(acceptor))
+        }
+        None => limited!(axum_server::from_tcp(listener)?.acceptor(limits)),
+    }
+}

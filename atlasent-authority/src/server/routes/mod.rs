@@ -1,0 +1,97 @@
+//! The endpoints, one file a subject, and the router that lists them.
+
+mod about;
+mod backup;
+mod batch;
+mod decide;
+mod head;
+mod permits;
+mod stops;
+mod trail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Extension, Request};
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+
+use crate::server::api_error::Problem;
+use crate::server::app::App;
+use crate::server::entry::request_id::RequestId;
+use crate::server::entry::{self, Entry};
+use crate::store::{RateCounter, Store};
+
+/// The router of a server. A new endpoint gets its line here.
+pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
+    let timeout = app.settings.request_timeout;
+    let router = Router::new()
+        .route("/v1-evaluate", post(decide::evaluate::<S>))
+        .route("/v1-evaluate-stream", post(decide::stream::<S>))
+        .route("/v1-verify-permit", post(decide::verify::<S>))
+        .route("/v1-revoke-permit", post(decide::revoke::<S>))
+        .route("/v1-api-key-self", get(about::key_self::<S>))
+        .route("/v1-signing-keys", get(about::signing_keys::<S>))
+        .route("/v1-audit/events", get(trail::events::<S>))
+        .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
+        .route("/v1/permits", get(permits::list::<S>))
+        .route("/v1/permits/revoke", post(permits::recall::<S>))
+        .route("/v1/permits/{id}", get(permits::one::<S>))
+        .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
+        .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
+        .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
+        .route("/v1/stops/{id}", delete(stops::lift::<S>))
+        .route("/v1/audit/head", get(head::signed::<S>));
+    let router = behind_entry(router, &app, timeout);
+
+    // These send large files.
+    let timeout = app.settings.export_timeout;
+    let exports = Router::new()
+        .route("/v1-audit/exports", post(trail::export::<S>))
+        .route("/v1/store/backup", post(backup::backup::<S>));
+    let exports = behind_entry(exports, &app, timeout);
+
+    // These ask for no API key.
+    let mut open = Router::new()
+        .route("/healthz", get(about::healthy))
+        .route("/readyz", get(about::ready::<S>));
+    if app.settings.metrics {
+        open = open.route("/metrics", get(about::metrics::<S>));
+    }
+    (router.merge(exports).merge(open))
+        .fallback(not_found)
+        .with_state(app)
+}
+
+/// Puts the entry before endpoints, each request of which may take so long.
+fn behind_entry<S: Store + RateCounter>(
+    endpoints: Router<Arc<App<S>>>,
+    app: &Arc<App<S>>,
+    timeout: Duration,
+) -> Router<Arc<App<S>>> {
+    let app = Arc::clone(app);
+    endpoints
+        .method_not_allowed_fallback(wrong_method)
+        .route_layer(from_fn_with_state(Entry { app, timeout }, entry::pass::<S>))
+}
+
+async fn not_found(request: Request) -> Response {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "NOT_FOUND",
+        "there is no such endpoint",
+    )
+    .respond(&RequestId::from_headers(request.headers()).0)
+}
+
+async fn wrong_method(Extension(id): Extension<RequestId>) -> Response {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "this endpoint takes another method",
+    )
+    .respond(&id.0)
+}

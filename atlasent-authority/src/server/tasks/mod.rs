@@ -1,0 +1,44 @@
+//! Tasks that run beside the requests: reading again what has changed, archiving old events,
+//! saving the head of the chain.
+//!
+//! API keys, policies and the certificate are read each in a task of its own, so that a read that
+//! hangs holds up no other.
+
+mod certificate;
+pub(crate) mod chain_head;
+mod keys;
+mod policies;
+mod policy_folder;
+mod retention;
+mod rounds;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::server::app::App;
+use crate::server::listen::tls::Certificate;
+use crate::store::Store;
+use certificate::refresh_certificate;
+use keys::refresh_keys;
+use policies::refresh_policies;
+pub use policy_folder::PolicyFolder;
+pub use retention::Retention;
+pub(crate) use rounds::Rounds;
+
+/// Starts the tasks. They end when the set is dropped.
+pub(crate) fn start<S: Store>(
+    app: &Arc<App<S>>,
+    policies: Option<PolicyFolder>,
+    certificate: Option<Certificate>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(refresh_keys(Arc::clone(app)));
+    if let Some(policies) = policies {
+        tasks.spawn(refresh_policies(Arc::clone(app), policies));
+    }
+    if let Some(certificate) = certificate {
+        tasks.spawn(refresh_certificate(certificate));
+    }
+    tasks
+}

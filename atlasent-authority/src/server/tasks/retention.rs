@@ -1,0 +1,128 @@
+//! Old events go into signed bundles in a folder, once an hour.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use atlasent::Error;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::files::{Publish, publish};
+use crate::local::unreadable;
+use crate::server::app::App;
+use crate::store::Store;
+use crate::trail::archive::{Archived, Old, not_kept};
+
+/// How often it is looked for old events.
+const PERIOD: Duration = Duration::from_secs(3600);
+
+/// How long events stay in the store, and where they go then.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// How long they stay.
+    pub keep: Duration,
+    /// The folder of the bundles. It has to be there.
+    pub folder: PathBuf,
+}
+
+impl Retention {
+    /// Archives what is old, again and again, until it is dropped.
+    pub(crate) async fn run<S: Store>(self, app: Arc<App<S>>) {
+        let mut tick = tokio::time::interval(PERIOD);
+        loop {
+            tick.tick().await;
+            // A bundle that an earlier run left without dropping its events comes first.
+            while self.archive(&app).await {}
+        }
+    }
+
+    /// Archives a stretch of old events. Returns whether there may be others.
+    async fn archive<S: Store>(&self, app: &Arc<App<S>>) -> bool {
+        let keep = SignedDuration::try_from(self.keep).unwrap_or(SignedDuration::MAX);
+        let Ok(before) = app.authority.clock.now().checked_sub(keep) else {
+            return false;
+        };
+        match self.archive_before(before, app).await {
+            Ok(None) => false,
+            Ok(Some(archived)) => {
+                tracing::info!(
+                    target: "atlasent",
+                    first = archived.first,
+                    last = archived.last,
+                    checkpoint = archived.checkpoint,
+                    "old events were archived"
+                );
+                true
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(target: "atlasent", %error, cause, "old events stay where they are");
+                false
+            }
+        }
+    }
+
+    async fn archive_before<S: Store>(
+        &self,
+        before: Timestamp,
+        app: &Arc<App<S>>,
+    ) -> Result<Option<Archived>, Error> {
+        let folder = self.folder.clone();
+        let reading = Arc::clone(app);
+        // Beside the exports, and like them away from the threads that decide.
+        let collected = app.readers.exports.run(async move {
+            let authority = &reading.authority;
+            let dropped = authority
+                .store()
+                .status()
+                .await
+                .map_err(unreadable)?
+                .dropped;
+            let through = last_of_bundle_from(&folder, dropped + 1).map_err(not_kept)?;
+            let old = authority
+                .collect_old(before, through, &reading.signing)
+                .await?;
+            let Some(mut old) = old else {
+                return Ok(None);
+            };
+            write(&folder, &mut old).map_err(not_kept)?;
+            Ok::<_, Error>(Some(old))
+        });
+        let collected = collected
+            .await
+            .map_err(|problem| not_kept(io::Error::other(problem.message().to_owned())))?;
+        match collected? {
+            Some(old) => app.authority.drop_old(&old).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The last sequence number of a bundle in the folder that begins with `first`. A process that was
+/// stopped after it had written the bundle has not dropped its events: the same bundle is written
+/// again, so that no event is in two of them.
+fn last_of_bundle_from(folder: &Path, first: u64) -> io::Result<Option<u64>> {
+    let mut last = None;
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let numbers = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("events-")?.strip_suffix(".json"))
+            .and_then(|numbers| numbers.split_once('-'));
+        if let Some((from, to)) = numbers
+            && from.parse() == Ok(first)
+        {
+            last = last.max(to.parse().ok());
+        }
+    }
+    Ok(last)
+}
+
+fn write(folder: &Path, old: &mut Old) -> io::Result<()> {
+    let (first, last) = (old.first, old.last);
+    let path = folder.join(format!("events-{first:012}-{last:012}.json"));
+    publish(&path, Publish::Over, |file| {
+        io::copy(&mut old.bundle, file).map(drop)
+    })
+}

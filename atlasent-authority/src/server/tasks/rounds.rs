@@ -1,0 +1,70 @@
+//! The rounds of tasks that run beside the requests.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+/// How often files are looked at.
+pub(super) const FILES: Duration = Duration::from_secs(1);
+
+/// How long one round may take before the log says that it hangs.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+/// Awaits one round, and logs when it hangs or panics. It is not given up: a second read of
+/// the same file would hang as well.
+pub(super) async fn watched<T>(what: &str, round: impl Future<Output = T>) -> Option<T> {
+    let mut round = pin!(AssertUnwindSafe(round).catch_unwind());
+    loop {
+        match timeout(OVERDUE, &mut round).await {
+            Ok(Ok(result)) => return Some(result),
+            Ok(Err(_)) => {
+                tracing::error!(target: "atlasent", "reading {what} ended in a panic; it is tried again");
+                return None;
+            }
+            Err(_) => {
+                tracing::error!(target: "atlasent", "reading {what} hangs; what was read before stays in force");
+            }
+        }
+    }
+}
+
+/// The rounds of a task: one a period, and one for each signal to read the files again.
+pub(crate) struct Rounds {
+    tick: Interval,
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+impl Rounds {
+    pub(crate) fn new(period: Duration) -> Self {
+        let mut tick = interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        #[cfg(unix)]
+        let hangup = {
+            use tokio::signal::unix::{SignalKind, signal};
+            signal(SignalKind::hangup()).ok()
+        };
+        Self {
+            tick,
+            #[cfg(unix)]
+            hangup,
+        }
+    }
+
+    /// Awaits the next round. Returns whether a signal asked for it.
+    pub(crate) async fn next(&mut self) -> bool {
+        #[cfg(unix)]
+        if let Some(hangup) = &mut self.hangup {
+            return tokio::select! {
+                _ = self.tick.tick() => false,
+                Some(()) = hangup.recv() => true,
+            };
+        }
+        self.tick.tick().await;
+        false
+    }
+}
