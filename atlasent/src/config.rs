@@ -23,9 +23,9 @@ pub fn configure(authority: impl Authority + 'static) -> Result<(), Error> {
         None => Arc::new(WithIssuer::new(authority)),
     };
     DEFAULT.set(authority).map_err(|_| {
-        Error::Config(
-            "there is a default authority already: call `configure` once, at start-up, before anything asks"
-                .to_owned(),
+        Error::config(
+            "an authority was already configured, or taken from the environment: call `configure` \
+             once, at start-up, before the first protected call",
         )
     })
 }
@@ -55,10 +55,14 @@ pub(crate) fn default_issuer() -> Option<IssuerId> {
 #[cfg(feature = "client")]
 fn from_env() -> Result<Arc<dyn DynAuthority>, Error> {
     let client = crate::Client::from_env().map_err(|error| match error {
-        Error::Config(why) => Error::Config(format!(
-            "there is no default authority: call `atlasent::configure` at start-up, name one with \
-             `authority = …`, or use the environment, where {why}"
-        )),
+        Error::Config(error) => error
+            .map_message(|message| {
+                format!(
+                    "there is no default authority: call `atlasent::configure` at start-up, name \
+                     one with `authority = …`, or use the environment, where {message}"
+                )
+            })
+            .into(),
         other => other,
     })?;
     Ok(Arc::new(client))
@@ -66,9 +70,8 @@ fn from_env() -> Result<Arc<dyn DynAuthority>, Error> {
 
 #[cfg(not(feature = "client"))]
 fn from_env() -> Result<Arc<dyn DynAuthority>, Error> {
-    Err(Error::Config(
+    Err(Error::config(
         "there is no default authority: call `atlasent::configure` at start-up, \
-         or name one with `authority = …`"
-            .to_owned(),
+         or name one with `authority = …`",
     ))
 }

@@ -176,10 +176,9 @@ impl<T, A> Guarded<T, A> {
         let issuer = match self.takes {
             Takes::Of(issuer) => issuer,
             Takes::Default => default_issuer().ok_or_else(|| {
-                Error::Config(
+                Error::config(
                     "this value takes permits of the process default, and none is installed: call \
-                     `atlasent::configure` at start-up, or name an authority: `Guarded::granted_by`"
-                        .to_owned(),
+                     `atlasent::configure` at start-up, or name an authority: `Guarded::granted_by`",
                 )
             })?,
         };

@@ -140,7 +140,7 @@ pub use constraint::{ConstraintTrace, PolicyTrace, StageTrace};
 pub use context::Context;
 pub use decision::Decision;
 pub use denied::{Denied, PermitOutcome};
-pub use error::{Code, Error, Failure};
+pub use error::{Code, ConfigError, Error, Failure};
 pub use escape::Escaped;
 pub use evaluate::Evaluation;
 pub use execution::Execution;

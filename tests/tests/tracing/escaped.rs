@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use atlasent::audit::{Trail, TrustedKeys};
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::{
-    AnyAction, AuthorityExt, Code, Decision, Error, Escaped, Evaluation, Failure, Permit,
-    PermitToken, Verification,
+    AnyAction, AuthorityExt, Code, ConfigError, Decision, Error, Escaped, Evaluation, Failure,
+    Permit, PermitToken, Verification,
 };
 use atlasent_authority::{Scope, StoreError};
 use atlasent_tests::{Driven, capture, drive};
@@ -78,7 +78,7 @@ fn every_error_is_one_line() {
     assert_harmless(&failure.to_string());
     for error in [
         failure.into(),
-        Error::Config(HOSTILE.into()),
+        ConfigError::new(HOSTILE).into(),
         Error::Invalid(HOSTILE.into()),
         AnyAction::new(HOSTILE.repeat(100)).unwrap_err(),
         HOSTILE.parse::<Decision>().unwrap_err(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use atlasent::testing::Reply;
 use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitToken,
-    Verification, VerifyRequest,
+    Authority, Code, ConfigError, Decision, Error, EvaluateRequest, Evaluation, Failure,
+    PermitToken, Verification, VerifyRequest,
 };
 
 use crate::methods::{METHODS, allowing, evaluating};
@@ -67,7 +67,7 @@ async fn what_failed_at_the_authority_is_not_told() {
         || failure(Code::Timeout),
         || failure(Code::Network),
         || failure(Code::BadResponse),
-        || Error::Config(format!("the key `{API_KEY}` is not known")),
+        || ConfigError::new(format!("the key `{API_KEY}` is not known")).into(),
         || Error::Invalid(format!("the key `{API_KEY}` is not known")),
     ];
     for make in makers {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ati_client::{Claims, RateSpec, SigningKey, Unit, issue};
 use atlasent::testing::Reply;
 use atlasent::{
-    Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitOutcome,
-    Verification, VerifyRequest,
+    Authority, Code, ConfigError, Decision, Error, EvaluateRequest, Evaluation, Failure,
+    PermitOutcome, Verification, VerifyRequest,
 };
 use http::{HeaderMap, Request};
 use tonic::Status;
@@ -319,7 +319,7 @@ async fn our_own_mistake_is_internal_and_not_told() {
         check(evaluating(&Reply::Fail(code)), told, code.as_str()).await;
         check(verifying(&Reply::Fail(code)), told, code.as_str()).await;
     }
-    let config = Failing(|| Error::Config("no API key".into()));
+    let config = Failing(|| ConfigError::new("no API key").into());
     check(config, told, "config").await;
     let invalid = Failing(|| Error::Invalid("an empty action".into()));
     check(invalid, told, "invalid").await;
