@@ -60,7 +60,8 @@ enum Takes {
 // with an action.
 impl<T, A> Guarded<T, A> {
     /// Locks `inner` away. It opens to permits of the process default, which
-    /// [`configure`](crate::configure) installs.
+    /// [`configure`](crate::configure) installs. In a process that tests with scopes and has no
+    /// default, it opens to the permits of the scope that it is opened in.
     pub const fn new(inner: T) -> Self
     where
         A: NamedAction,
