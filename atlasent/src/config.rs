@@ -30,8 +30,8 @@ enum ProcessDefault {
 ///
 /// Call it once, at start-up, and stop the program when it fails. The first authority stays: a
 /// dependency that could replace it later could also open every protected function. An authority
-/// without an [`issuer`](Authority::issuer) gets one, so that a [`Guarded`](crate::Guarded) can tell
-/// the permits of the default from those of any other authority.
+/// without an [`issuer`](Authority::issuer) gets one, so that a [`Guarded`](crate::Guarded) can
+/// tell the permits of the default from those of any other authority.
 ///
 /// # Errors
 ///

@@ -63,9 +63,9 @@ thread_local! {
 /// Cargo unifies features, so a dependency can turn this one on and call this function. It gains
 /// nothing by that which it cannot have by calling [`configure`](crate::configure) first:
 ///
-/// - A process either has a default authority or tests with scopes, and whichever comes first stays.
-///   Where [`configure`](crate::configure) was called, or a default was taken from the environment,
-///   every call on the default authority inside a scope is refused, and no
+/// - A process either has a default authority or tests with scopes, and whichever comes first
+///   stays. Where [`configure`](crate::configure) was called, or a default was taken from the
+///   environment, every call on the default authority inside a scope is refused, and no
 ///   [`Guarded`](crate::Guarded) opens to a permit of the scope's authority.
 /// - After the first scope, `configure` returns an error, and no default is taken from the
 ///   environment. So a service that calls `configure` at start-up, and stops when it fails, never
