@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
             explain(&error);
         }
     }
-    lower_level(default_authority()?).await?;
+    lower_level(&default_authority()?).await?;
     Ok(())
 }
 

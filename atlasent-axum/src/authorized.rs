@@ -9,7 +9,7 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Json, Path, Query, Requ
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::{HasAuthority, Refused};
+use crate::{ExtractedRejection, HasAuthority, Refused};
 
 /// Extracts an action with `E`, asks the authority in the state whether the agent of the request
 /// may do it, and gives the handler the permit, which owns the action.
@@ -240,7 +240,7 @@ impl<R: IntoResponse> IntoResponse for AuthorizedRejection<R> {
     fn into_response(self) -> Response {
         match self {
             Self::Refused(refused) => refused.into_response(),
-            Self::Extraction(rejection) => rejection.into_response(),
+            Self::Extraction(rejection) => ExtractedRejection(rejection).into_response(),
         }
     }
 }

@@ -55,6 +55,7 @@
 //! | take the permit that a layer has obtained | [`TakePermit`] |
 //! | know who asks | [`Ati`] |
 //! | annotate a handler | [`atlasent::protect`](macro@atlasent::protect), and return [`Refused`] |
+//! | answer refusals and bad requests in your own form | [`ProtectedRouter::respond_with`], [`Extracted`] |
 //! | be sure that no route is open by accident | [`ProtectedRouter`] |
 //! | add layers to a router that you have | [`AtiLayer`] and [`ProtectLayer`], with [`TargetExt`] |
 //! | show in an OpenAPI document what is protected | `ProtectedRouter::describe` (feature `utoipa`) |
@@ -71,9 +72,11 @@
 mod ati;
 mod authority;
 mod authorized;
+mod extracted;
 #[cfg(feature = "utoipa")]
 mod openapi;
 mod refused;
+mod rejected;
 mod router;
 mod take_permit;
 mod target;
@@ -86,6 +89,7 @@ pub use atlasent_tower::{
 };
 pub use authority::{HasAuthority, SharedAuthority};
 pub use authorized::{ActionSource, Authorized, AuthorizedRejection, Built};
+pub use extracted::{Extracted, ExtractedRejection};
 pub use refused::Refused;
 pub use router::{
     BySignature, ProtectedApp, ProtectedMethodRouter, ProtectedRouter, RouteAccess, ShowsPermit,

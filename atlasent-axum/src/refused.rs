@@ -1,11 +1,14 @@
 //! Refusals as responses.
 
 use std::fmt;
+use std::sync::Arc;
 
 use atlasent::Error;
 use atlasent_tower::{Refusal, Unauthenticated};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+
+use crate::rejected::Rejected;
 
 /// A [`Refusal`] as a response: problem details (RFC 9457), with the status of the design's table. All extractors here reject with it,
 /// and handlers return it with `?`:
@@ -35,7 +38,8 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        self.0.to_problem().map(Body::from)
+        let response = self.0.to_problem().map(Body::from);
+        Rejected::Refused(Arc::from(self.0)).mark(response)
     }
 }
 

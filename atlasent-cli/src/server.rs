@@ -1,6 +1,7 @@
 //! The server that a command asks: `--base-url`, else the environment.
 
 use std::env;
+use std::error::Error as _;
 use std::time::Duration;
 
 use atlasent::{Client, Error};
@@ -34,7 +35,9 @@ impl ServerAddress {
             .export_limit(EXPORT_LIMIT)
             .timeout(PATIENCE)
             .deadline(PATIENCE);
-        client.build().map_err(Failure::misuse)
+        client
+            .build()
+            .map_err(|error| Failure::misuse(with_cause(&error)))
     }
 
     fn url(&self) -> Result<String, Failure> {
@@ -54,7 +57,18 @@ impl ServerAddress {
     pub(crate) fn failed(&self, error: &Error) -> Failure {
         let server = self.url().map(|url| format!("`{}`", host(&url)));
         let server = server.unwrap_or_else(|_| "the server".to_owned());
-        Failure::misuse(format!("asking {server}: {error}"))
+        Failure::misuse(format!("asking {server}: {}", with_cause(error)))
+    }
+}
+
+/// The text of an error, with the cause of a wrong setting. The text of a failed call has its causes.
+fn with_cause(error: &Error) -> String {
+    match error {
+        Error::Config(config) => match config.source() {
+            Some(cause) => format!("{config}: {cause}"),
+            None => config.to_string(),
+        },
+        other => other.to_string(),
     }
 }
 

@@ -86,7 +86,7 @@ pub use protect::{
     PermitSlot, ProtectFuture, ProtectLayer, ProtectService, TakePermitFuture, TakePermitLayer,
     TakePermitService,
 };
-pub use refusal::{Refusal, Unauthenticated};
+pub use refusal::{Misconfiguration, Refusal, Unauthenticated};
 pub use respond::{GrpcStatus, ProblemDetails, Respond};
 pub use table::{Route, RouteTable};
 pub use target::{Asked, RequestTarget, Target, admit, claims, subject};

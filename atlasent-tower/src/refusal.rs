@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use ati_client::Error as AtiError;
 use atlasent::error::{Code, Failure};
@@ -62,8 +63,8 @@ pub enum Refusal {
         retry_after: Option<Duration>,
     },
     /// The service is not set up to decide. What is wrong is logged and never sent.
-    #[error("the service is not set up to decide: {}", Escaped::new(.0))]
-    Misconfigured(String),
+    #[error(transparent)]
+    Misconfigured(Misconfiguration),
     /// Nothing can be decided about a request such as this one.
     #[error("nothing can be decided about this request: {}", Escaped::new(.0))]
     BadRequest(String),
@@ -73,6 +74,52 @@ pub enum Refusal {
     /// The route was declared, and not for this method.
     #[error("the route was not declared for this method")]
     MethodNotAllowed,
+}
+
+/// Says why a service cannot decide. It is logged and never sent.
+///
+/// `Display` includes the [`cause`](Self::cause), on one line. The [`source`](StdError::source) is
+/// what caused the cause, such as an error of TLS.
+///
+/// ```
+/// use atlasent::error::ConfigError;
+/// use atlasent_tower::Refusal;
+///
+/// let refusal = Refusal::from(atlasent::Error::from(ConfigError::new("no authority")));
+/// let Refusal::Misconfigured(why) = &refusal else { unreachable!() };
+/// assert_eq!(why.to_string(), "the service is not set up to decide: no authority");
+/// assert!(why.cause().is::<atlasent::Error>());
+/// ```
+#[derive(Debug)]
+pub struct Misconfiguration {
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
+impl Misconfiguration {
+    /// Returns the error that says what is wrong, such as an [`atlasent::Error`] or an
+    /// [`ati_client::Error`].
+    #[must_use]
+    pub fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.cause
+    }
+}
+
+impl fmt::Display for Misconfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = self.cause.to_string();
+        write!(
+            f,
+            "the service is not set up to decide: {}",
+            Escaped::new(&cause)
+        )
+    }
+}
+
+impl StdError for Misconfiguration {
+    /// The text of the cause is in this error's own, so the next error is the cause's source.
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.source()
+    }
 }
 
 /// What was wrong with who asked.
@@ -108,10 +155,11 @@ impl Refusal {
         Self::BadRequest(why.into())
     }
 
-    /// The service is not set up to decide, for a reason that is logged and never sent.
+    /// The service is not set up to decide, for a reason that is logged and never sent: a text, or
+    /// the error that says so.
     #[must_use]
-    pub fn misconfigured(why: impl Into<String>) -> Self {
-        Self::Misconfigured(why.into())
+    pub fn misconfigured(why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Misconfigured(Misconfiguration { cause: why.into() })
     }
 
     fn unavailable(
@@ -201,7 +249,9 @@ impl Refusal {
             // The path to a permit has told of it.
             Self::Denied(_) => {}
             Self::Misconfigured(_) | Self::Unavailable { .. } => {
-                tracing::error!(target: "atlasent", status, error = %self, "not let through");
+                let causes = causes(self);
+                let causes = causes.as_deref();
+                tracing::error!(target: "atlasent", status, error = %self, causes, "not let through");
             }
             _ => tracing::info!(target: "atlasent", status, reason = %self, "not let through"),
         }
@@ -225,14 +275,34 @@ impl From<Error> for Refusal {
                 },
                 None => Self::Denied(denied),
             },
-            Error::Failed(failure) if is_ours(&failure) => Self::Misconfigured(failure.to_string()),
+            Error::Failed(failure) if is_ours(&failure) => {
+                Self::misconfigured(Error::Failed(failure))
+            }
             Error::Failed(failure) => {
                 let retry_after = failure.retry_after();
                 Self::unavailable(failure, retry_after)
             }
-            other => Self::Misconfigured(other.to_string()),
+            other => Self::misconfigured(other),
         }
     }
+}
+
+/// Joins the texts of the errors that caused a wrong set-up. Those of a failed call are in its
+/// message, without secrets.
+fn causes(refusal: &Refusal) -> Option<String> {
+    let Refusal::Misconfigured(why) = refusal else {
+        return None;
+    };
+    let Some(Error::Config(error)) = why.cause().downcast_ref() else {
+        return None;
+    };
+    let mut causes = iter::successors(error.source(), |cause| StdError::source(*cause));
+    let mut text = Escaped::new(&causes.next()?.to_string()).to_string();
+    for cause in causes {
+        text.push_str(": ");
+        text.push_str(&Escaped::new(&cause.to_string()).to_string());
+    }
+    Some(text)
 }
 
 /// Whether the authority does not take our questions as we ask them. Asking again does not help
@@ -272,7 +342,7 @@ impl From<AtiError> for Refusal {
             | AtiError::Replayed
             | AtiError::BadRate { .. } => Unauthenticated::BadToken(error).into(),
             // The rest is about keys and settings, which are the service's.
-            other => Self::Misconfigured(other.to_string()),
+            other => Self::misconfigured(other),
         }
     }
 }

@@ -28,6 +28,38 @@ use crate::{Refusal, grpc, problem};
 pub trait Respond: Send + Sync + 'static {
     /// The answer to a request that is not let through.
     fn respond(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes>;
+
+    /// Builds the response to a request whose values an extractor of the handler rejected, such as
+    /// a body that is not JSON. `rejection` is the extractor's own response, which is the default.
+    ///
+    /// `atlasent_axum::ProtectedRouter` calls it. A tower layer does not see extractors.
+    ///
+    /// ```
+    /// use atlasent_tower::{ProblemDetails, Refusal, Respond};
+    /// use bytes::Bytes;
+    /// use http::{Response, request::Parts};
+    ///
+    /// /// Problem details for refusals, and the service's own form for what is wrong with a request.
+    /// struct Envelope;
+    ///
+    /// impl Respond for Envelope {
+    ///     fn respond(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes> {
+    ///         ProblemDetails.respond(refusal, request)
+    ///     }
+    ///
+    ///     fn respond_to_rejection(&self, rejection: Response<Bytes>, _: &Parts) -> Response<Bytes> {
+    ///         let (mut head, text) = rejection.into_parts();
+    ///         let error = serde_json::json!({ "error": String::from_utf8_lossy(&text) });
+    ///         let json = http::HeaderValue::from_static("application/json");
+    ///         head.headers.insert(http::header::CONTENT_TYPE, json);
+    ///         Response::from_parts(head, error.to_string().into())
+    ///     }
+    /// }
+    /// ```
+    fn respond_to_rejection(&self, rejection: Response<Bytes>, request: &Parts) -> Response<Bytes> {
+        let _ = request;
+        rejection
+    }
 }
 
 /// The default responder: problem details (RFC 9457), with the status of the refusal.

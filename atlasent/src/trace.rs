@@ -5,6 +5,8 @@
 //! agent; inside it stands one event for the outcome. An execution closes with one event.
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use tracing::{Level, Span, event, field};
@@ -76,6 +78,7 @@ impl RequestSpan {
                 parent: &self.span,
                 Level::ERROR,
                 error = %other,
+                cause = cause(other).as_deref(),
                 code = other.code().map(field::display),
                 duration_us = micros(self.started.elapsed()),
                 "no answer"
@@ -97,6 +100,20 @@ pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: D
         duration_us = micros(duration),
         "executed"
     );
+}
+
+/// The errors that caused a mistake in the set-up. The message of a failed call has its causes.
+fn cause(error: &Error) -> Option<String> {
+    let Error::Config(config) = error else {
+        return None;
+    };
+    let mut causes = iter::successors(config.source(), |cause| StdError::source(*cause));
+    let mut text = escaped(&causes.next()?.to_string()).into_owned();
+    for cause in causes {
+        text.push_str(": ");
+        text.push_str(&escaped(&cause.to_string()));
+    }
+    Some(text)
 }
 
 fn shown(text: Option<&str>) -> Option<Cow<'_, str>> {

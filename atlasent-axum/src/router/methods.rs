@@ -1,13 +1,12 @@
 //! The methods of a path, each with what it asks for.
 
 use std::fmt;
-use std::sync::Arc;
 
-use atlasent_tower::{Access, Guard, Respond};
+use atlasent_tower::{Access, Guard};
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::handler::Guarded;
+use super::handler::{Guarded, Responder};
 use crate::HasAuthority;
 
 /// The methods of one path. It comes from [`get`], [`post`] and their kin.
@@ -25,7 +24,7 @@ pub(super) struct Method<S> {
     pub(super) handler: Box<MakeHandler<S>>,
 }
 
-type MakeHandler<S> = dyn FnOnce(Guard, Arc<dyn Respond>) -> MethodRouter<S> + Send;
+type MakeHandler<S> = dyn FnOnce(Guard, Responder) -> MethodRouter<S> + Send;
 
 impl<S> ProtectedMethodRouter<S> {
     pub(super) fn into_iter(self) -> impl Iterator<Item = Method<S>> {

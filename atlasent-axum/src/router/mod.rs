@@ -10,12 +10,9 @@ mod methods;
 mod signature;
 
 use std::fmt;
-use std::sync::Arc;
 
 use ati_client::RateStore;
-use atlasent_tower::{
-    AtiLayer, Authentication, Guard, ProblemDetails, Refusal, Respond, Route, RouteTable,
-};
+use atlasent_tower::{AtiLayer, Authentication, Guard, Refusal, Respond, Route, RouteTable};
 use axum::Router;
 use axum::extract::Request;
 
@@ -27,7 +24,7 @@ pub use methods::{
 pub use signature::{BySignature, ShowsPermit, by_signature};
 
 use crate::HasAuthority;
-use handler::respond;
+use handler::Responder;
 use methods::Method;
 
 /// A router in which every route names its action, or says that it is public. An undeclared method
@@ -55,7 +52,7 @@ use methods::Method;
 #[must_use]
 pub struct ProtectedRouter<S = crate::SharedAuthority> {
     authentication: Option<Authentication>,
-    responder: Arc<dyn Respond>,
+    responder: Responder,
     routes: Vec<Declared<S>>,
 }
 
@@ -77,7 +74,7 @@ impl<S> ProtectedRouter<S> {
     {
         Self {
             authentication: None,
-            responder: Arc::new(ProblemDetails),
+            responder: Responder::default(),
             routes: Vec::new(),
         }
     }
@@ -94,10 +91,15 @@ impl<S> ProtectedRouter<S> {
         self
     }
 
-    /// Answers the refusals of this router by another responder than [`ProblemDetails`]. A second
-    /// call replaces it. The rejections of extractors are not among them.
+    /// Answers the refusals of this router by another responder than
+    /// [`ProblemDetails`](crate::ProblemDetails). A second call replaces it.
+    ///
+    /// The responder also answers where a handler or an extractor of this crate returns
+    /// [`Refused`](crate::Refused), and, by [`Respond::respond_to_rejection`], where the extractor
+    /// in an [`Authorized`](crate::Authorized) or an [`Extracted`](crate::Extracted) rejects the
+    /// request. An extractor of axum that stands by itself sends its own response.
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
-        self.responder = Arc::new(responder);
+        self.responder = Responder::new(responder);
         self
     }
 
@@ -179,20 +181,16 @@ impl<S> ProtectedRouter<S> {
         for route in self.routes {
             let authentication = route.authentication.or_else(|| self.authentication.clone());
             let guard = Guard::new(authentication.as_ref(), route.method.access);
-            let handler = (route.method.handler)(guard, Arc::clone(&responder));
+            let handler = (route.method.handler)(guard, responder.clone());
             router = router.route(&route.path, handler);
         }
-        let not_found = Arc::clone(&responder);
+        let not_found = responder.clone();
         let router = router
             .fallback(async move |request: Request| {
-                respond(&*not_found, &Refusal::NotFound, &request.into_parts().0)
+                not_found.refuse(&Refusal::NotFound, &request.into_parts().0)
             })
             .method_not_allowed_fallback(async move |request: Request| {
-                respond(
-                    &*responder,
-                    &Refusal::MethodNotAllowed,
-                    &request.into_parts().0,
-                )
+                responder.refuse(&Refusal::MethodNotAllowed, &request.into_parts().0)
             });
         ProtectedApp::new(router.with_state(state))
     }

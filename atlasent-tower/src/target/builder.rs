@@ -69,7 +69,7 @@ impl RequestTarget {
     pub fn action(name: impl Into<Cow<'static, str>>) -> Self {
         let name = name.into();
         let action = AnyAction::new(name.clone()).map_err(|error| error.to_string());
-        let target = Self::action_from(move |_| action.clone().map_err(Refusal::Misconfigured));
+        let target = Self::action_from(move |_| action.clone().map_err(Refusal::misconfigured));
         Self {
             name: Some(name),
             ..target

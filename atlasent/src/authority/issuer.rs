@@ -241,10 +241,9 @@ impl<P: Authority> Authority for WithIssuer<P> {
 /// [`Error::Config`] when it has none, with what to do about it.
 pub fn issuer_of<P: Authority + ?Sized>(authority: &P) -> Result<IssuerId, Error> {
     authority.issuer().ok_or_else(|| {
-        Error::Config(
+        Error::config(
             "this authority has no issuer, so its permits look like any other's: \
-             wrap it in `WithIssuer::new(authority)`, or implement `Authority::issuer`"
-                .to_owned(),
+             wrap it in `WithIssuer::new(authority)`, or implement `Authority::issuer`",
         )
     })
 }

@@ -72,10 +72,9 @@ pub trait Authority: Send + Sync {
     ) -> impl Future<Output = Result<PermitStatus, Error>> + Send {
         let _ = permit;
         async {
-            Err(Error::Config(
+            Err(Error::config(
                 "this authority cannot look up a permit that was verified: \
-                 implement `Authority::permit_status`, or do without `recheck`"
-                    .to_owned(),
+                 implement `Authority::permit_status`, or do without `recheck`",
             ))
         }
     }

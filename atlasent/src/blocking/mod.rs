@@ -28,6 +28,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::error::ConfigError;
 use crate::protect::run::{returns, run_blocking};
 #[cfg(feature = "client")]
 pub use client::Client;
@@ -136,8 +137,14 @@ pub fn authorize<P: Authority + ?Sized, A: Action>(
 /// What the future returns, and [`Error::Config`] when the system has no resources left to wait
 /// with.
 pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let no_runtime =
-        |error: io::Error| E::from(Error::Config(format!("no runtime to wait with: {error}")));
+    let no_runtime = |error: io::Error| {
+        let error = ConfigError::new(
+            "`atlasent::blocking` cannot start its runtime: look at the limits of this process, \
+             such as those of threads and open files",
+        )
+        .with_source(error);
+        E::from(Error::from(error))
+    };
     let driver = Driver::get().map_err(no_runtime)?;
     // What the future registers belongs to the driver's runtime, not to one whose thread we are
     // about to block.

@@ -17,6 +17,7 @@ use super::transport::Transport;
 use super::{Client, DecisionCache, Shared};
 use crate::Error;
 use crate::authority::Issuer;
+use crate::error::ConfigError;
 #[cfg(feature = "testing")]
 use crate::testing::VirtualTime;
 use crate::text::redact::excerpt;
@@ -231,7 +232,7 @@ impl ClientBuilder {
         let api_key = match self.api_key {
             Some(key) => key,
             None => SecretString::from(variable(KEY_VARIABLE)?.ok_or_else(|| {
-                Error::Config(format!(
+                Error::config(format!(
                     "there is no API key: set `{KEY_VARIABLE}`, or name one with `api_key`"
                 ))
             })?),
@@ -269,7 +270,7 @@ impl ClientBuilder {
     /// The limits of a call. What cannot hold beside the rest is an error: a limit that is cut
     /// without a word is found when it is needed.
     fn limits(&self) -> Result<Limits, Error> {
-        let refuse = |why: String| Err(Error::Config(why));
+        let refuse = |why: String| Err(Error::config(why));
         for (name, limit) in [("timeout", self.timeout), ("deadline", self.deadline)] {
             if let Some(limit) = limit.filter(|limit| limit.is_zero() || *limit > LONGEST) {
                 return refuse(format!(
@@ -352,7 +353,7 @@ fn variable(name: &str) -> Result<Option<String>, Error> {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => {
-            Err(Error::Config(format!("`{name}` is not UTF-8: set it anew")))
+            Err(Error::config(format!("`{name}` is not UTF-8: set it anew")))
         }
     }
 }
@@ -361,11 +362,12 @@ fn user_agent(suffix: Option<&str>) -> Result<HeaderValue, Error> {
     let Some(suffix) = suffix else {
         return Ok(HeaderValue::from_static(USER_AGENT));
     };
-    HeaderValue::try_from(format!("{USER_AGENT} {suffix}")).map_err(|_| {
-        Error::Config(format!(
+    HeaderValue::try_from(format!("{USER_AGENT} {suffix}")).map_err(|error| {
+        let message = format!(
             "the user agent suffix `{}` cannot stand in a header: use visible ASCII",
             excerpt(suffix)
-        ))
+        );
+        ConfigError::new(message).with_source(error).into()
     })
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Allows {
 impl Allows {
     pub(super) fn new(settings: &DecisionCache) -> Result<Self, Error> {
         if settings.entries == 0 || settings.ttl.is_zero() {
-            return Err(Error::Config(format!(
+            return Err(Error::config(format!(
                 "a cache of {} entries for {:?} keeps nothing: leave it out",
                 settings.entries, settings.ttl
             )));

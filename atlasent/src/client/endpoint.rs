@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 use crate::Error;
+use crate::error::ConfigError;
 use crate::text::redact::excerpt;
 
 /// Where the hosted service is.
@@ -29,10 +30,13 @@ impl Endpoint {
     fn check(base: &str, allow_http: bool) -> Result<Self, Error> {
         let base = base.trim_end_matches('/');
         let shown = without_secrets(base);
-        let refuse = |why: &str| Err(Error::Config(format!("the base URL `{shown}` {why}")));
-        let Ok(url) = Url::parse(base) else {
-            return refuse("is not an absolute URL: write it as `https://host`");
-        };
+        let refuse = |why: &str| Err(Error::config(format!("the base URL `{shown}` {why}")));
+        let url = Url::parse(base).map_err(|error| {
+            let message = format!(
+                "the base URL `{shown}` is not an absolute URL: write it as `https://host`"
+            );
+            ConfigError::new(message).with_source(error)
+        })?;
         let Some(host) = url.host_str() else {
             return refuse("names no host: write it as `https://host`");
         };
@@ -73,8 +77,10 @@ impl Endpoint {
 
     /// The URL of one of the API's paths.
     pub(crate) fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, Error> {
-        let mut url = Url::parse(&format!("{}{path}", self.base))
-            .map_err(|error| Error::Config(format!("the base URL `{}`: {error}", self.base)))?;
+        let mut url = Url::parse(&format!("{}{path}", self.base)).map_err(|error| {
+            let message = format!("the base URL `{}` takes no path: set another", self.base);
+            Error::from(ConfigError::new(message).with_source(error))
+        })?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -211,6 +217,16 @@ mod tests {
         assert!(Endpoint::check("https://@host", true).is_err());
         // No user information: a path may hold the character.
         assert!(Endpoint::check("https://host/a@b", true).is_ok());
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_keeps_its_cause() {
+        let error = Endpoint::check("host", false).unwrap_err();
+        let Error::Config(error) = error else {
+            panic!("{error}");
+        };
+        let cause = std::error::Error::source(&*error).unwrap();
+        assert_eq!(cause.to_string(), "relative URL without a base");
     }
 
     #[test]

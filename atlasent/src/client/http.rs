@@ -16,8 +16,8 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::runtime::{Handle, Id};
 
 use super::endpoint::Endpoint;
-use super::failure;
 use crate::Error;
+use crate::error::ConfigError;
 
 /// How many runtimes may use a client at the same time before the oldest pool is given up.
 const POOLS: usize = 8;
@@ -65,10 +65,9 @@ impl Http {
     /// The client of the runtime that this is called in.
     pub(super) fn client(&self) -> Result<reqwest::Client, Error> {
         let runtime = Handle::try_current().map_err(|_| {
-            Error::Config(
+            Error::config(
                 "the client needs a tokio runtime to connect in: call it from one, \
-                 or use `atlasent::blocking`, which brings its own"
-                    .to_owned(),
+                 or use `atlasent::blocking`, which brings its own",
             )
         })?;
         match self {
@@ -120,10 +119,11 @@ fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Cl
         settings = settings.no_proxy();
     }
     settings.build().map_err(|error| {
-        Error::Config(format!(
-            "no HTTP client: {}",
-            failure::chain(&error.without_url())
-        ))
+        ConfigError::new(
+            "the HTTP client of `atlasent::Client` cannot be built: check its settings",
+        )
+        .with_source(error.without_url())
+        .into()
     })
 }
 
@@ -131,9 +131,10 @@ fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Cl
 /// secure, nobody is trusted: plain HTTP works on machines without certificates, too.
 fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
     let refuse = |error| {
-        Error::Config(format!(
-            "no TLS with this system's CA certificates: {error}; install them (`ca-certificates`)"
-        ))
+        ConfigError::new(
+            "TLS cannot be set up with this system's CA certificates: install them (`ca-certificates`)",
+        )
+        .with_source(error)
     };
     let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
@@ -193,6 +194,6 @@ mod tests {
     #[test]
     fn without_a_runtime_there_is_an_error_and_no_panic() {
         let error = http().client().unwrap_err();
-        assert!(matches!(&error, Error::Config(why) if why.contains("tokio runtime")));
+        assert!(matches!(&error, Error::Config(why) if why.message().contains("tokio runtime")));
     }
 }

@@ -31,7 +31,7 @@ impl ApiKey {
             return Ok(Self(key));
         }
         let shown: String = text.chars().take(SHOWN).collect();
-        Err(Error::Config(format!(
+        Err(Error::config(format!(
             "the API key that starts with `{}` is none: a key is `ask_live_…` or `ask_test_…`, the rest of it \
              letters, digits, `_` and `-`; look for white space, quotes or a cut end",
             excerpt(&shown)

@@ -282,10 +282,9 @@ impl Authority for Client {
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         if !is_public_id(&permit.id) {
-            return Err(Error::Config(
+            return Err(Error::config(
                 "the service sent no public id (`pt_…`) with this permit, so it cannot be looked up: \
-                 do without `recheck`"
-                    .to_owned(),
+                 do without `recheck`",
             ));
         }
         let found = self.get_permit(&permit.id).await?;

@@ -31,14 +31,18 @@ pub enum Error {
     #[error(transparent)]
     Failed(Box<Failure>),
     /// This program is not set up to ask an authority.
-    #[error("atlasent is not configured: {}", Escaped::new(.0))]
-    Config(String),
+    #[error(transparent)]
+    Config(Box<ConfigError>),
     /// The request could not be made: its action, agent or context breaks a rule of the contract.
     #[error("the request cannot be made: {}", Escaped::new(.0))]
     Invalid(String),
 }
 
 impl Error {
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        ConfigError::new(message).into()
+    }
+
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
         Self::Invalid(what.into())
     }
@@ -50,7 +54,9 @@ impl Error {
             Self::Failed(failure) => failure
                 .scrub(|text| token.scrub(text), |text| holds(text, token.expose()))
                 .into(),
-            Self::Config(text) => Self::Config(token.scrub(&text)),
+            Self::Config(error) => error
+                .scrub(|text| token.scrub(text), |text| holds(text, token.expose()))
+                .into(),
             Self::Invalid(text) => Self::Invalid(token.scrub(&text)),
         }
     }
@@ -90,6 +96,84 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Self::Failed(Box::new(failure))
     }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
+    }
+}
+
+/// Describes a mistake in the set-up of this program, and what to do about it.
+///
+/// `Display` escapes the message, so it is one line. The error that caused the mistake, such as one
+/// of TLS, is the [`source`](StdError::source) and is not repeated in the message.
+///
+/// ```
+/// use std::error::Error as _;
+/// use atlasent::error::ConfigError;
+/// use atlasent::Error;
+///
+/// let cause = "no".parse::<u16>().unwrap_err();
+/// let error = Error::from(ConfigError::new("`PORT` is not a port").with_source(cause));
+/// assert_eq!(error.to_string(), "`PORT` is not a port");
+/// assert_eq!(error.source().unwrap().to_string(), "invalid digit found in string");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("{}", Escaped::new(.message))]
+pub struct ConfigError {
+    message: String,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ConfigError {
+    /// Creates an error with a message for people. The message must hold no secret.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Sets the error that caused this one. Its texts must hold no secret. A second call replaces
+    /// it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Returns the message as it was given: `Display` escapes it.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Replaces the message, and keeps the source.
+    #[cfg(feature = "client")]
+    pub(crate) fn map_message(mut self, map: impl FnOnce(&str) -> String) -> Self {
+        self.message = map(&self.message);
+        self
+    }
+
+    /// Removes secrets, as [`Failure::scrub`] does.
+    fn scrub(mut self, scrub: impl Fn(&str) -> String, is_secret: impl Fn(&str) -> bool) -> Self {
+        self.message = scrub(&self.message);
+        if shows_secret(self.source(), is_secret) {
+            self.source = None;
+        }
+        self
+    }
+}
+
+/// Returns whether an error or one of its sources displays a secret.
+fn shows_secret(
+    error: Option<&(dyn StdError + 'static)>,
+    is_secret: impl Fn(&str) -> bool,
+) -> bool {
+    std::iter::successors(error, |error| StdError::source(*error))
+        .any(|error| is_secret(&format!("{error} {error:?}")))
 }
 
 /// What went wrong between us and the authority.
@@ -216,8 +300,7 @@ impl Failure {
     ) -> Self {
         self.message = scrub(&self.message);
         self.request_id = self.request_id.as_deref().map(&scrub);
-        let mut underneath = std::iter::successors(self.source(), |error| StdError::source(*error));
-        if underneath.any(|error| is_secret(&format!("{error} {error:?}"))) {
+        if shows_secret(self.source(), is_secret) {
             self.source = None;
         }
         self
@@ -263,6 +346,22 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_config_error_shows_no_token_in_its_message_or_its_source() {
+        const SECRET: &str = "permit_7c1e55d0a9b84f33";
+        let token = PermitToken::new(SECRET).unwrap();
+        let text = format!("no place for {SECRET}");
+        let error = Error::from(ConfigError::new(text.clone()).with_source(text));
+        let error = error.scrubbed(&token);
+        assert!(error.source().is_none());
+        assert!(!format!("{error} {error:?}").contains(SECRET), "{error:?}");
+
+        let cause = std::io::Error::other("no threads left");
+        let error = Error::from(ConfigError::new("no runtime").with_source(cause));
+        let error = error.scrubbed(&token);
+        assert!(error.source().unwrap().is::<std::io::Error>());
+    }
 
     #[test]
     fn a_second_call_replaces_what_the_first_one_set() {

@@ -61,7 +61,8 @@ enum AcceptedIssuer {
 // with an action.
 impl<T, A> Guarded<T, A> {
     /// Locks `inner` away. It opens to permits of the process default, which
-    /// [`configure`](crate::configure) installs.
+    /// [`configure`](crate::configure) installs. In a process that tests with scopes and has no
+    /// default, it opens to the permits of the scope that it is opened in.
     pub const fn new(inner: T) -> Self
     where
         A: NamedAction,
@@ -177,10 +178,9 @@ impl<T, A> Guarded<T, A> {
         let issuer = match self.accepts {
             AcceptedIssuer::Only(issuer) => issuer,
             AcceptedIssuer::ProcessDefault => default_issuer().ok_or_else(|| {
-                Error::Config(
+                Error::config(
                     "this value takes permits of the process default, and none is installed: call \
-                     `atlasent::configure` at start-up, or name an authority: `Guarded::granted_by`"
-                        .to_owned(),
+                     `atlasent::configure` at start-up, or name an authority: `Guarded::granted_by`",
                 )
             })?,
         };

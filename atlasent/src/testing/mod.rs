@@ -1,8 +1,11 @@
-//! Scripted authorities, and time that does not pass, for tests (feature `testing`).
+//! Scripted authorities, a default authority for one test, and time that does not pass, for tests
+//! (feature `testing`).
 //!
 //! A [`MockAuthority`] answers what its script says and remembers what it was asked. It weakens
-//! nothing: its answers go through the same checks as any other authority's.
+//! nothing: its answers go through the same checks as any other authority's. [`with_authority`]
+//! makes one the default for a future.
 
+mod scope;
 #[cfg(feature = "client")]
 mod time;
 #[cfg(feature = "client")]
@@ -22,6 +25,8 @@ use crate::wire::{
 };
 use crate::{Action, Authority, Decision, Error, Permit, blocking};
 
+pub(crate) use scope::scoped_authority;
+pub use scope::{with_authority, with_authority_blocking};
 #[cfg(feature = "client")]
 pub use time::VirtualTime;
 

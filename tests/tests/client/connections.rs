@@ -267,7 +267,7 @@ async fn a_client_needs_a_runtime_and_says_so() {
     });
     let error = waited.join().unwrap().unwrap_err();
     assert!(
-        matches!(&error, atlasent::Error::Config(text) if text.contains("runtime")),
+        matches!(&error, atlasent::Error::Config(error) if error.message().contains("runtime")),
         "{error:?}"
     );
     assert!(

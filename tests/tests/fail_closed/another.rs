@@ -128,7 +128,7 @@ fn an_authority_that_passes_answers_on_is_the_one_that_it_wraps() {
     // It does not say whose permits it grants, so nothing can be locked with it.
     let error = Guarded::<_, Deploy>::granted_by(&logged, ()).unwrap_err();
     assert!(
-        matches!(&error, Error::Config(why) if why.contains("WithIssuer")),
+        matches!(&error, Error::Config(why) if why.message().contains("WithIssuer")),
         "{error}"
     );
 }

@@ -9,10 +9,12 @@
 
 mod another;
 mod cancelled;
+mod configured;
 mod guarded;
 mod late;
 mod matrix;
 mod paths;
+mod scoped;
 mod test_door;
 mod waiting;
 mod wire;

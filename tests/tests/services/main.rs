@@ -22,6 +22,7 @@ mod nesting;
 mod passing;
 mod paths;
 mod raw;
+mod responder;
 mod router;
 mod scripted;
 mod serving;

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use atlasent::error::ConfigError;
 use atlasent::{AnyAction, Authority, AuthorityExt, Error, Permit, blocking, protect};
 use atlasent_tests::{Driven, drive, yields};
 
@@ -63,7 +64,7 @@ fn done(call: impl FnOnce() -> Result<(), Error>) -> Driven<Result<(), Error>> {
 fn act(body: Body) -> Result<(), Error> {
     match body {
         Body::Completes | Body::Hangs => Ok(()),
-        Body::Fails => Err(Error::Config("the body's own error".into())),
+        Body::Fails => Err(ConfigError::new("the body's own error").into()),
         Body::Panics => panic!("scripted"),
     }
 }

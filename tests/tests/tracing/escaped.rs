@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use atlasent::audit::{Trail, TrustedKeys};
-use atlasent::error::{Code, Failure};
+use atlasent::error::{Code, ConfigError, Failure};
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::text::Escaped;
 use atlasent::wire::{Evaluation, PermitToken, Verification};
@@ -79,7 +79,7 @@ fn every_error_is_one_line() {
     assert_harmless(&failure.to_string());
     for error in [
         failure.into(),
-        Error::Config(HOSTILE.into()),
+        ConfigError::new(HOSTILE).into(),
         Error::Invalid(HOSTILE.into()),
         AnyAction::new(HOSTILE.repeat(100)).unwrap_err(),
         HOSTILE.parse::<Decision>().unwrap_err(),

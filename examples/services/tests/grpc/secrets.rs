@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::error::{Code, Failure};
+use atlasent::error::{Code, ConfigError, Failure};
 use atlasent::testing::Reply;
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use atlasent::{Authority, Decision, Error};
@@ -66,7 +66,7 @@ async fn what_failed_at_the_authority_is_not_told() {
         || failure(Code::Timeout),
         || failure(Code::Network),
         || failure(Code::BadResponse),
-        || Error::Config(format!("the key `{API_KEY}` is not known")),
+        || ConfigError::new(format!("the key `{API_KEY}` is not known")).into(),
         || Error::Invalid(format!("the key `{API_KEY}` is not known")),
     ];
     for make in makers {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ati_client::{Claims, RateSpec, SigningKey, Unit, issue};
-use atlasent::error::{Code, Failure, PermitOutcome};
+use atlasent::error::{Code, ConfigError, Failure, PermitOutcome};
 use atlasent::testing::Reply;
 use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
 use atlasent::{Authority, Decision, Error};
@@ -318,7 +318,7 @@ async fn our_own_mistake_is_internal_and_not_told() {
         check(evaluating(&Reply::Fail(code)), told, code.as_str()).await;
         check(verifying(&Reply::Fail(code)), told, code.as_str()).await;
     }
-    let config = Failing(|| Error::Config("no API key".into()));
+    let config = Failing(|| ConfigError::new("no API key").into());
     check(config, told, "config").await;
     let invalid = Failing(|| Error::Invalid("an empty action".into()));
     check(invalid, told, "invalid").await;
