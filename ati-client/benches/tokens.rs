@@ -17,7 +17,9 @@ mod provider;
 
 use std::collections::HashMap;
 
-use ati_client::{Claims, RateSpec, SigningKey, Unit, VerifiedCache, Verifier, check_scope, issue};
+use ati_client::{
+    Claims, RateSpec, RateUnit, SigningKey, VerifiedCache, Verifier, check_scope, issue,
+};
 use divan::{AllocProfiler, Bencher, black_box};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use ring::{hmac, signature};
@@ -80,7 +82,7 @@ impl Case {
         provider::install();
         let claims = Claims::builder("agent-7")
             .scopes(["tool:web_search", "tool:github:*", "skill:research-*"])
-            .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+            .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
             .build()
             .unwrap();
         Self {

@@ -25,11 +25,11 @@ const TTL: Duration = Duration::from_secs(3600);
 ///
 /// ```
 /// use std::time::Duration;
-/// use ati_client::{Claims, RateSpec, Unit};
+/// use ati_client::{Claims, RateSpec, RateUnit};
 ///
 /// let claims = Claims::builder("agent-7")
 ///     .scope("tool:github:*")
-///     .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+///     .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
 ///     .ttl(Duration::from_secs(600))
 ///     .job_id("job-12")
 ///     .build()?;

@@ -92,7 +92,7 @@ pub use limiter::{RateLimiter, RateStore, RateWindow};
 pub use memory_rates::MemoryRates;
 pub use orchestrator::{Orchestrator, Sandbox, SandboxEnv};
 pub use payload::Payload;
-pub use rate::{RateSpec, Unit};
+pub use rate::{RateSpec, RateUnit};
 pub use replay::ReplayGuard;
 pub use scope::{
     Scopes, build_scope_string, check_scope, is_loose_wildcard, matches_wildcard, parse_scopes,

@@ -17,13 +17,13 @@ const EVERYTHING: &str = "*";
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use ati_client::{Claims, Error, RateLimiter, RateSpec, Unit};
+/// use ati_client::{Claims, Error, RateLimiter, RateSpec, RateUnit};
 ///
 /// # futures_executor::block_on(async {
 /// let limiter = RateLimiter::new(10_000);
 /// let claims = Claims::builder("agent-7")
 ///     .scope("tool:github:*")
-///     .rate("tool:github:*", RateSpec::new(1, Unit::Minute))
+///     .rate("tool:github:*", RateSpec::new(1, RateUnit::Minute))
 ///     .build()?;
 ///
 /// let now = SystemTime::now();
@@ -84,10 +84,10 @@ impl<S: RateStore> RateLimiter<S> {
     ///
     /// ```
     /// # use std::time::SystemTime;
-    /// # use ati_client::{Claims, RateLimiter, RateSpec, Unit};
+    /// # use ati_client::{Claims, RateLimiter, RateSpec, RateUnit};
     /// # futures_executor::block_on(async {
     /// let limiter = RateLimiter::new(10_000);
-    /// let once = RateSpec::new(1, Unit::Day);
+    /// let once = RateSpec::new(1, RateUnit::Day);
     /// let claims = Claims::builder("agent-7").scope("tool:*").scope("audit").rate("tool:*", once).build()?;
     ///
     /// let now = SystemTime::now();

@@ -15,7 +15,7 @@ const SESSION_TOKEN: &str = "ATI_SESSION_TOKEN";
 ///
 /// ```
 /// use std::process::Command;
-/// use ati_client::{Orchestrator, RateSpec, Sandbox, SigningKey, Unit};
+/// use ati_client::{Orchestrator, RateSpec, Sandbox, SigningKey, RateUnit};
 ///
 /// let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
 /// let orchestrator = Orchestrator::new("https://ati.example.com/", key)?;
@@ -23,7 +23,7 @@ const SESSION_TOKEN: &str = "ATI_SESSION_TOKEN";
 /// let sandbox = Sandbox::new("agent-7")
 ///     .tools(["web_search", "github:*"])
 ///     .skill("research-*")
-///     .rate("tool:github:*", RateSpec::new(10, Unit::Hour));
+///     .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour));
 /// let env = orchestrator.provision_sandbox(&sandbox)?;
 /// assert_eq!(env.proxy_url(), "https://ati.example.com");
 ///

@@ -10,10 +10,10 @@ use crate::redact::excerpt;
 /// At most so many calls in the last so much time.
 ///
 /// ```
-/// use ati_client::{RateSpec, Unit};
+/// use ati_client::{RateSpec, RateUnit};
 ///
 /// let rate: RateSpec = "10/hour".parse()?;
-/// assert_eq!(rate, RateSpec::new(10, Unit::Hour));
+/// assert_eq!(rate, RateSpec::new(10, RateUnit::Hour));
 /// assert_eq!("10/h".parse::<RateSpec>()?.to_string(), "10/hour");
 /// assert!("ten/hour".parse::<RateSpec>().is_err());
 /// # Ok::<(), ati_client::Error>(())
@@ -21,13 +21,13 @@ use crate::redact::excerpt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RateSpec {
     calls: u64,
-    unit: Unit,
+    unit: RateUnit,
 }
 
 impl RateSpec {
     /// `calls` in the last `unit`. None at all are a rate too.
     #[must_use]
-    pub fn new(calls: u64, unit: Unit) -> Self {
+    pub fn new(calls: u64, unit: RateUnit) -> Self {
         Self { calls, unit }
     }
 
@@ -39,7 +39,7 @@ impl RateSpec {
 
     /// In how much time.
     #[must_use]
-    pub fn unit(self) -> Unit {
+    pub fn unit(self) -> RateUnit {
         self.unit
     }
 }
@@ -58,7 +58,10 @@ fn read(spec: &str) -> Option<RateSpec> {
     let (calls, unit) = spec.split_once('/')?;
     // `u64::from_str` takes a sign.
     let calls = calls.bytes().all(|b| b.is_ascii_digit()).then_some(calls)?;
-    Some(RateSpec::new(calls.parse().ok()?, Unit::from_name(unit)?))
+    Some(RateSpec::new(
+        calls.parse().ok()?,
+        RateUnit::from_name(unit)?,
+    ))
 }
 
 impl fmt::Display for RateSpec {
@@ -69,7 +72,7 @@ impl fmt::Display for RateSpec {
 
 /// The time that a rate looks back over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub enum RateUnit {
     /// `s`, `sec` or `second`.
     Second,
     /// `m`, `min` or `minute`.
@@ -80,7 +83,7 @@ pub enum Unit {
     Day,
 }
 
-impl Unit {
+impl RateUnit {
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "s" | "sec" | "second" => Self::Second,
@@ -103,7 +106,7 @@ impl Unit {
     }
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for RateUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Second => "second",

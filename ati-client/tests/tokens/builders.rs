@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ati_client::{
-    Claims, ClaimsBuilder, Error, Orchestrator, RateSpec, ReplayGuard, Sandbox, Unit,
+    Claims, ClaimsBuilder, Error, Orchestrator, RateSpec, RateUnit, ReplayGuard, Sandbox,
     VerifiedCache, Verifier, VerifierBuilder, issue,
 };
 use proptest::prelude::*;
@@ -24,11 +24,11 @@ fn verifier(build: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Verifier 
 }
 
 fn day() -> RateSpec {
-    RateSpec::new(1, Unit::Day)
+    RateSpec::new(1, RateUnit::Day)
 }
 
 fn second() -> RateSpec {
-    RateSpec::new(100, Unit::Second)
+    RateSpec::new(100, RateUnit::Second)
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! What holds of every token, not of the ones that someone thought of.
 
 use ati_client::{
-    Claims, RateSpec, SigningKey, Unit, Verifier, check_scope, inspect, issue, matches_wildcard,
+    Claims, RateSpec, RateUnit, SigningKey, Verifier, check_scope, inspect, issue, matches_wildcard,
 };
 use proptest::collection::{hash_map, vec};
 use proptest::option;
@@ -16,10 +16,10 @@ fn es256() -> SigningKey {
 
 fn rate() -> impl Strategy<Value = RateSpec> {
     let unit = prop_oneof![
-        Just(Unit::Second),
-        Just(Unit::Minute),
-        Just(Unit::Hour),
-        Just(Unit::Day)
+        Just(RateUnit::Second),
+        Just(RateUnit::Minute),
+        Just(RateUnit::Hour),
+        Just(RateUnit::Day)
     ];
     (any::<u64>(), unit).prop_map(|(calls, unit)| RateSpec::new(calls, unit))
 }

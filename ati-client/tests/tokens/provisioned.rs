@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ati_client::{Error, Orchestrator, RateSpec, Sandbox, Unit, Verifier};
+use ati_client::{Error, Orchestrator, RateSpec, RateUnit, Sandbox, Verifier};
 
 use crate::support::{key, verifier};
 
@@ -20,7 +20,7 @@ fn a_sandbox_starts_with_exactly_two_variables() {
         .skills(["skill:b"])
         .scope("help")
         .scopes(["tool:c"])
-        .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+        .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
         .ttl(Duration::from_secs(7200));
     let env = orchestrator("https://ati.example.com///")
         .unwrap()
@@ -40,7 +40,7 @@ fn a_sandbox_starts_with_exactly_two_variables() {
     assert_eq!(claims.exp(), claims.iat() + 7200);
     assert_eq!(
         claims.rates().unwrap(),
-        [("tool:github:*", RateSpec::new(10, Unit::Hour))]
+        [("tool:github:*", RateSpec::new(10, RateUnit::Hour))]
     );
     assert_eq!(claims.aud(), ["ati-proxy"]);
     assert_eq!(claims.iss(), Some("ati-orchestrator"));
@@ -147,7 +147,7 @@ fn what_cannot_be_is_not_provisioned() {
         Error::BadScope { .. }
     ));
     assert!(matches!(
-        fails(Sandbox::new("a").rate(" ", RateSpec::new(1, Unit::Day))),
+        fails(Sandbox::new("a").rate(" ", RateSpec::new(1, RateUnit::Day))),
         Error::BadScope { .. }
     ));
 }

@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use ati_client::{
-    Claims, RateSpec, Unit, Verifier, build_scope_string, inspect, issue, parse_scopes,
+    Claims, RateSpec, RateUnit, Verifier, build_scope_string, inspect, issue, parse_scopes,
 };
 
 use crate::support::{NOW, SECRET, at, key, verifier};
@@ -66,8 +66,8 @@ fn python_s_tokens_are_good_and_say_what_python_said() {
         assert_eq!(
             claims.rates().unwrap(),
             [
-                ("tool:github:*", RateSpec::new(10, Unit::Hour)),
-                ("tool:*", RateSpec::new(100, Unit::Day)),
+                ("tool:github:*", RateSpec::new(10, RateUnit::Hour)),
+                ("tool:*", RateSpec::new(100, RateUnit::Day)),
             ]
         );
 
@@ -118,7 +118,7 @@ fn the_same_claims_are_the_same_token_here_and_in_python() {
             .issued_at(NOW)
             .ttl(Duration::from_secs(7200))
             .scopes(parse_scopes(&scope))
-            .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+            .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
             .jti(id);
         assert_eq!(
             issue(&claims.build().unwrap(), &key()).unwrap(),

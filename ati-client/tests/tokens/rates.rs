@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use ati_client::{Claims, Error, RateLimiter, RateSpec, RateStore, RateWindow, Unit};
+use ati_client::{Claims, Error, RateLimiter, RateSpec, RateStore, RateUnit, RateWindow};
 use futures_executor::block_on;
 
 use crate::support::{NOW, at, good, verify, with};
@@ -41,10 +41,10 @@ fn exceeded(pattern: &str, milliseconds: u64) -> Result<(), Error> {
 #[test]
 fn a_rate_is_written_in_one_way_and_read_in_several() {
     for (unit, names) in [
-        (Unit::Second, &["s", "sec", "second"][..]),
-        (Unit::Minute, &["m", "min", "minute"]),
-        (Unit::Hour, &["h", "hr", "hour"]),
-        (Unit::Day, &["d", "day"]),
+        (RateUnit::Second, &["s", "sec", "second"][..]),
+        (RateUnit::Minute, &["m", "min", "minute"]),
+        (RateUnit::Hour, &["h", "hr", "hour"]),
+        (RateUnit::Day, &["d", "day"]),
     ] {
         for name in names {
             let rate: RateSpec = format!("10/{name}").parse().unwrap();
@@ -53,10 +53,10 @@ fn a_rate_is_written_in_one_way_and_read_in_several() {
             assert_eq!(rate.to_string(), format!("10/{}", names[names.len() - 1]));
         }
     }
-    assert_eq!("0/s".parse(), Ok(RateSpec::new(0, Unit::Second)));
+    assert_eq!("0/s".parse(), Ok(RateSpec::new(0, RateUnit::Second)));
     assert_eq!(
         "18446744073709551615/s".parse(),
-        Ok(RateSpec::new(u64::MAX, Unit::Second))
+        Ok(RateSpec::new(u64::MAX, RateUnit::Second))
     );
     for no_rate in [
         "",

@@ -1,7 +1,7 @@
 //! `jsonwebtoken::encode` and `decode`, which ATI's own proxy is built on, agree with us in both
 //! directions, and refuse nothing that we accept.
 
-use ati_client::{Algorithm, Claims, RateSpec, SigningKey, Unit, Verifier, issue};
+use ati_client::{Algorithm, Claims, RateSpec, RateUnit, SigningKey, Verifier, issue};
 use jsonwebtoken::{
     DecodingKey, EncodingKey, Header, Validation, decode, encode, get_current_timestamp,
 };
@@ -44,7 +44,7 @@ fn pairs() -> [(SigningKey, EncodingKey, DecodingKey); 2] {
 fn claims() -> Claims {
     Claims::builder("агент-7")
         .scope("tool:a")
-        .rate("tool:a", RateSpec::new(1, Unit::Hour))
+        .rate("tool:a", RateSpec::new(1, RateUnit::Hour))
         .build()
         .unwrap()
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ati_client::{RateLimiter, RateSpec, RateStore, RateWindow, Unit};
+use ati_client::{RateLimiter, RateSpec, RateStore, RateUnit, RateWindow};
 use atlasent::{Action, AnyAction, Authority, DynAuthority, Execution, Permit};
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tests::yields;
@@ -88,7 +88,7 @@ pub(crate) fn ways<P: Authority + 'static>() -> Vec<Way<P>> {
         }),
         Way {
             request: || {
-                let rate = RateSpec::new(1_000_000, Unit::Day);
+                let rate = RateSpec::new(1_000_000, RateUnit::Day);
                 bearing(PATH, &token(agent().scope("*").rate("tool:*", rate)))
             },
             waits: 1,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ati_client::{Claims, RateSpec, SigningKey, Unit, issue};
+use ati_client::{Claims, RateSpec, RateUnit, SigningKey, issue};
 use atlasent::testing::Reply;
 use atlasent::{
     Authority, Code, Decision, Error, EvaluateRequest, Evaluation, Failure, PermitOutcome,
@@ -181,7 +181,7 @@ async fn a_scope_that_is_missing_is_named() {
 #[tokio::test]
 async fn who_calls_too_often_is_told_when_to_come_back() {
     let once = |claims: ati_client::ClaimsBuilder| {
-        claims.rate("tool:ehr:read", RateSpec::new(1, Unit::Hour))
+        claims.rate("tool:ehr:read", RateSpec::new(1, RateUnit::Hour))
     };
     let token = token_with(AGENT, once);
     let stage = Stage::counted(Arc::new(allowing())).await;
@@ -203,7 +203,7 @@ async fn who_calls_too_often_is_told_when_to_come_back() {
 #[tokio::test]
 async fn a_rate_that_allows_no_call_at_all_does_not_say_to_come_back() {
     let none = |claims: ati_client::ClaimsBuilder| {
-        claims.rate("tool:ehr:read", RateSpec::new(0, Unit::Hour))
+        claims.rate("tool:ehr:read", RateSpec::new(0, RateUnit::Hour))
     };
     let stage = Stage::counted(Arc::new(allowing())).await;
     let raw = call(stage.address, Method::Read, &token_with(AGENT, none)).await;
