@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::payload::{Payload, RegisteredClaims};
-use crate::redact::excerpt;
+use crate::claims_set::ClaimsSet;
+use crate::escape::excerpt;
+use crate::registered::{AtiClaim, RegisteredClaims};
 use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope};
 
 /// The default audience: the proxy.
@@ -42,7 +43,7 @@ const TTL: Duration = Duration::from_secs(3600);
 /// # Ok::<(), ati_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims(Arc<Payload>);
+pub struct Claims(Arc<ClaimsSet>);
 
 impl Claims {
     /// Claims for the agent `sub`, for a token that is yet to be issued.
@@ -62,9 +63,9 @@ impl Claims {
         }
     }
 
-    /// Claims that a signature vouches for.
-    pub(crate) fn vouched(payload: Payload) -> Self {
-        Self(Arc::new(payload))
+    /// Wraps claims that the caller has verified, or has built itself.
+    pub(crate) fn trusted(claims: ClaimsSet) -> Self {
+        Self(Arc::new(claims))
     }
 
     /// The scopes that the token grants.
@@ -75,9 +76,9 @@ impl Claims {
 }
 
 impl Deref for Claims {
-    type Target = Payload;
+    type Target = ClaimsSet;
 
-    fn deref(&self) -> &Payload {
+    fn deref(&self) -> &ClaimsSet {
         &self.0
     }
 }
@@ -246,11 +247,11 @@ impl ClaimsBuilder {
             scope: Scopes::new(scope::build_scope_string(NONE, NONE, self.scopes)?),
             iss: self.iss,
             jti: self.jti.or_else(|| Some(Uuid::new_v4().to_string())),
-            rates: one_rate_each(self.rates)?,
+            ati: AtiClaim::new(unique_rates(self.rates)?),
             job_id: self.job_id,
             sandbox_id: self.sandbox_id,
         };
-        Payload::write(registered).map(Claims::vouched)
+        ClaimsSet::write(registered).map(Claims::trusted)
     }
 }
 
@@ -273,7 +274,7 @@ fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Erro
 }
 
 /// The rates as a token writes them, each pattern once.
-fn one_rate_each(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
+fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
     let mut by_pattern = HashMap::new();
     let mut written = Vec::new();
     for (pattern, rate) in rates {

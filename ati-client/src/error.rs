@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::redact::Escaped;
+use crate::escape::Escaped;
 use crate::{Algorithm, MAX_LEEWAY};
 
 /// What went wrong: one variant for each cause.

@@ -7,7 +7,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::escape::excerpt;
 
 /// How much of a key file is read. A key on P-256 has a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;

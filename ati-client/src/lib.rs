@@ -59,10 +59,12 @@
 
 mod cache;
 mod claims;
+mod claims_set;
 mod clock;
 mod crypto;
 mod env;
 mod error;
+mod escape;
 mod header;
 mod json;
 mod jws;
@@ -71,11 +73,10 @@ mod key_file;
 mod limiter;
 mod memory_rates;
 mod orchestrator;
-mod payload;
 mod pem;
 mod rate;
-mod read;
-mod redact;
+mod rate_store;
+mod registered;
 mod replay;
 mod scope;
 mod secret;
@@ -84,15 +85,16 @@ mod verifier;
 
 pub use cache::VerifiedCache;
 pub use claims::{Claims, ClaimsBuilder, issue};
+pub use claims_set::ClaimsSet;
 pub use crypto::Algorithm;
 pub use error::Error;
 pub use jws::MAX_TOKEN_BYTES;
 pub use key::{SigningKey, VerifyingKey};
-pub use limiter::{RateLimiter, RateStore, RateWindow};
+pub use limiter::RateLimiter;
 pub use memory_rates::MemoryRates;
 pub use orchestrator::{Orchestrator, Sandbox, SandboxEnv};
-pub use payload::Payload;
 pub use rate::{RateSpec, RateUnit};
+pub use rate_store::{RateStore, RateWindow};
 pub use replay::ReplayGuard;
 pub use scope::{
     Scopes, build_scope_string, check_scope, is_loose_wildcard, matches_wildcard, parse_scopes,

@@ -1,9 +1,8 @@
 //! Rates enforced: how often an agent has called, and whether it may again.
 
-use std::future::Future;
 use std::time::SystemTime;
 
-use crate::{Claims, Error, MemoryRates, RateSpec, scope};
+use crate::{Claims, Error, MemoryRates, RateStore, RateWindow, scope};
 
 /// The pattern that covers every call, whatever is called.
 const EVERYTHING: &str = "*";
@@ -127,35 +126,4 @@ impl<S: RateStore> RateLimiter<S> {
         }
         self.store.take(&windows, now).await
     }
-}
-
-/// The calls of one subject under one pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RateWindow<'a> {
-    /// The agent.
-    pub subject: &'a str,
-    /// The pattern that the rate is for.
-    pub pattern: &'a str,
-    /// How often in how much time.
-    pub rate: RateSpec,
-}
-
-/// Where calls are counted: in memory, or in a store that several processes share.
-pub trait RateStore: Send + Sync + 'static {
-    /// Counts one call in each of `windows`, or, if one of them has no room for it, in none.
-    ///
-    /// This is one step: of calls that come at the same time, no more get through than the rates
-    /// have room for.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they
-    /// have; [`Error::RateLimiterFull`] if the store has no room for another window;
-    /// [`Error::RateStoreFailed`] if it cannot tell.
-    fn take(
-        &self,
-        windows: &[RateWindow<'_>],
-        now: SystemTime,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
 }

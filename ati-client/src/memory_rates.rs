@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::crypto::{Digest, digest};
-use crate::redact::excerpt;
+use crate::escape::excerpt;
 use crate::{Error, RateSpec, RateStore, RateWindow, clock};
 
 /// How many entries a log has room for. A rate of more calls is kept in so many slices of its unit.

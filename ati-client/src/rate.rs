@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::escape::excerpt;
 
 /// At most so many calls in the last so much time.
 ///

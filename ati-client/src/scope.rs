@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Error;
-use crate::redact::{Escaped, excerpt};
+use crate::escape::{Escaped, excerpt};
 
 /// What a scope of a tool begins with.
 const TOOL: &str = "tool:";

@@ -3,8 +3,8 @@
 use std::ops::Deref;
 
 use crate::Error;
+use crate::claims_set::ClaimsSet;
 use crate::jws::Compact;
-use crate::payload::Payload;
 
 /// The claims of a token that was not verified: anyone can have written it.
 ///
@@ -23,7 +23,7 @@ use crate::payload::Payload;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
     algorithm: String,
-    payload: Payload,
+    claims: ClaimsSet,
 }
 
 impl Unverified {
@@ -36,15 +36,15 @@ impl Unverified {
     /// The scopes that the token names, as they stand there.
     #[must_use]
     pub fn scope(&self) -> &str {
-        self.payload.registered().scope.as_str()
+        self.claims.registered().scope.as_str()
     }
 }
 
 impl Deref for Unverified {
-    type Target = Payload;
+    type Target = ClaimsSet;
 
-    fn deref(&self) -> &Payload {
-        &self.payload
+    fn deref(&self) -> &ClaimsSet {
+        &self.claims
     }
 }
 
@@ -58,6 +58,6 @@ pub fn inspect(token: &str) -> Result<Unverified, Error> {
     let token = Compact::new(token)?;
     Ok(Unverified {
         algorithm: token.header()?.algorithm.into_owned(),
-        payload: Payload::read(token.payload()?)?,
+        claims: ClaimsSet::read(token.payload()?)?,
     })
 }

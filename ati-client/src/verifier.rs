@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::claims::AUDIENCE;
+use crate::claims_set::ClaimsSet;
 use crate::env::Environment;
 use crate::error::seconds;
 use crate::jws::Compact;
-use crate::payload::Payload;
 use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock};
 
 /// The default leeway.
@@ -69,10 +69,10 @@ pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Verifier(Arc<Rules>);
+pub struct Verifier(Arc<VerifierConfig>);
 
 #[derive(Debug)]
-struct Rules {
+struct VerifierConfig {
     /// The newest first, and at least one.
     keys: Vec<VerifyingKey>,
     audiences: Vec<String>,
@@ -122,15 +122,15 @@ impl Verifier {
     ///
     /// The reason why the token is refused, with a variant of its own for each.
     pub fn verify_at(&self, token: &str, now: SystemTime) -> Result<Claims, Error> {
-        let rules = &*self.0;
+        let config = &*self.0;
         let now = clock::seconds(now);
-        let claims = match &rules.cache {
-            Some(cache) => cache.get_or(token, now, || rules.vouch(token))?,
-            None => rules.vouch(token)?,
+        let claims = match &config.cache {
+            Some(cache) => cache.get_or(token, now, || config.verify_timeless(token))?,
+            None => config.verify_timeless(token)?,
         };
-        rules.check_time(&claims, now)?;
-        if let Some(guard) = &rules.replay_guard {
-            guard.admit(&claims, claims.exp().saturating_add(rules.leeway), now)?;
+        config.check_time(&claims, now)?;
+        if let Some(guard) = &config.replay_guard {
+            guard.admit(&claims, claims.exp().saturating_add(config.leeway), now)?;
         }
         Ok(claims)
     }
@@ -142,20 +142,20 @@ impl Verifier {
     }
 }
 
-impl Rules {
+impl VerifierConfig {
     /// Checks everything that does not change with time.
-    fn vouch(&self, token: &str) -> Result<Claims, Error> {
+    fn verify_timeless(&self, token: &str) -> Result<Claims, Error> {
         let token = Compact::new(token)?;
         self.check_signature(token)?;
-        let payload = Payload::read(token.payload()?)?;
-        if !payload.aud().iter().any(|aud| self.audiences.contains(aud)) {
+        let claims = ClaimsSet::read(token.payload()?)?;
+        if !claims.aud().iter().any(|aud| self.audiences.contains(aud)) {
             return Err(Error::WrongAudience);
         }
         // A token without an issuer is not from the required one.
-        if self.issuer.is_some() && self.issuer.as_deref() != payload.iss() {
+        if self.issuer.is_some() && self.issuer.as_deref() != claims.iss() {
             return Err(Error::WrongIssuer);
         }
-        Ok(Claims::vouched(payload))
+        Ok(Claims::trusted(claims))
     }
 
     fn check_signature(&self, token: Compact<'_>) -> Result<(), Error> {
@@ -311,7 +311,7 @@ impl VerifierBuilder {
                 seconds: seconds(self.leeway),
             });
         }
-        Ok(Verifier(Arc::new(Rules {
+        Ok(Verifier(Arc::new(VerifierConfig {
             keys: self.keys,
             audiences: self.audiences,
             issuer: self.issuer,
