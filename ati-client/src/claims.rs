@@ -237,14 +237,18 @@ impl ClaimsBuilder {
         }
         let iat = self
             .iat
-            .unwrap_or_else(|| clock::seconds(SystemTime::now()));
+            .unwrap_or_else(|| clock::unix_seconds(SystemTime::now()));
         let registered = RegisteredClaims {
             sub: self.sub,
             aud: self.aud,
             iat,
             exp: expiry(iat, self.ttl, self.exp)?,
             nbf: None,
-            scope: Scopes::new(scope::build_scope_string(NONE, NONE, self.scopes)?),
+            scope: Scopes::new(scope::build_scope_string(
+                NO_SCOPES,
+                NO_SCOPES,
+                self.scopes,
+            )?),
             iss: self.iss,
             jti: self.jti.or_else(|| Some(Uuid::new_v4().to_string())),
             ati: AtiClaim::new(unique_rates(self.rates)?),
@@ -278,7 +282,7 @@ fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>,
     let mut by_pattern = HashMap::new();
     let mut written = Vec::new();
     for (pattern, rate) in rates {
-        scope::check_text(&pattern)?;
+        scope::check_scope_text(&pattern)?;
         match by_pattern.insert(pattern.clone(), rate) {
             None => written.push((pattern, rate.to_string())),
             Some(other) if other == rate => {}
@@ -292,4 +296,4 @@ fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>,
     Ok(written)
 }
 
-const NONE: [&str; 0] = [];
+const NO_SCOPES: [&str; 0] = [];

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Unix seconds. A clock that is set to before 1970 stands at zero, where every token was issued in
 /// the future.
-pub(crate) fn seconds(time: SystemTime) -> u64 {
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
     since_epoch(time).as_secs()
 }
 

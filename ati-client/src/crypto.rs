@@ -65,7 +65,7 @@ impl Es256Private {
             scalar,
             public: Es256Public(public),
         };
-        key.pair(&SystemRandom::new()).ok_or(Error::BadKey {
+        key.key_pair(&SystemRandom::new()).ok_or(Error::BadKey {
             reason: "its private and public halves do not belong together",
         })?;
         Ok(key)
@@ -78,12 +78,12 @@ impl Es256Private {
     /// `None` if the system has no random numbers.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
-        let signature = self.pair(&random)?.sign(&random, message).ok()?;
+        let signature = self.key_pair(&random)?.sign(&random, message).ok()?;
         Some(signature.as_ref().to_vec())
     }
 
     /// As `ring` wants it. Made for each signature, since `ring` does not wipe it.
-    fn pair(&self, random: &SystemRandom) -> Option<EcdsaKeyPair> {
+    fn key_pair(&self, random: &SystemRandom) -> Option<EcdsaKeyPair> {
         EcdsaKeyPair::from_private_key_and_public_key(
             &ECDSA_P256_SHA256_FIXED_SIGNING,
             self.scalar.as_slice(),

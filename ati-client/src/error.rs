@@ -132,7 +132,7 @@ pub enum Error {
         spec: String,
     },
     /// The agent called more often than its token allows.
-    #[error("the rate of `{}` is used up{}", Escaped(pattern), come_back(*retry_after))]
+    #[error("the rate of `{}` is used up{}", Escaped(pattern), retry_advice(*retry_after))]
     RateExceeded {
         /// The beginning of the pattern that the rate is for.
         pattern: String,
@@ -140,7 +140,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The rate limiter has no room for another agent.
-    #[error("the rate limiter has no room for another agent: come back in {} seconds", seconds(*retry_after))]
+    #[error("the rate limiter has no room for another agent: come back in {} seconds", whole_seconds(*retry_after))]
     RateLimiterFull {
         /// When to come back.
         retry_after: Duration,
@@ -248,15 +248,15 @@ pub enum Error {
     NoRandomness,
 }
 
-fn come_back(retry_after: Option<Duration>) -> String {
+fn retry_advice(retry_after: Option<Duration>) -> String {
     retry_after.map_or_else(
         || ", and will be for as long as the token lives: it allows no call".to_owned(),
-        |after| format!(": come back in {} seconds", seconds(after)),
+        |after| format!(": come back in {} seconds", whole_seconds(after)),
     )
 }
 
 /// Whole seconds, rounded up: a caller that comes back then comes late enough.
-pub(crate) fn seconds(time: Duration) -> u64 {
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs()
         .saturating_add(u64::from(time.subsec_nanos() > 0))
 }

@@ -21,12 +21,12 @@ use crate::{Algorithm, Error, env, key_file, pem, secret};
 /// ```
 #[derive(Clone)]
 pub struct SigningKey {
-    key: Signing,
+    key: SigningKeyKind,
     id: Option<String>,
 }
 
 #[derive(Clone)]
-enum Signing {
+enum SigningKeyKind {
     Hs256(Hs256),
     Es256(Box<Es256Private>),
 }
@@ -39,7 +39,7 @@ impl SigningKey {
     /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes
     /// (RFC 7518 §3.2).
     pub fn from_hex(secret: &str) -> Result<Self, Error> {
-        secret::strong(secret).map(|secret| Self::without_id(Signing::Hs256(secret)))
+        secret::parse_strong(secret).map(|secret| Self::without_id(SigningKeyKind::Hs256(secret)))
     }
 
     /// A secret for HS256, however short: a short one can be guessed, and then used to issue
@@ -51,7 +51,8 @@ impl SigningKey {
     ///
     /// [`Error::BadSecret`] if it is not hex, or empty.
     pub fn from_hex_of_any_length(secret: &str) -> Result<Self, Error> {
-        secret::any(secret).map(|secret| Self::without_id(Signing::Hs256(secret)))
+        secret::parse_any_length(secret)
+            .map(|secret| Self::without_id(SigningKeyKind::Hs256(secret)))
     }
 
     /// A private key on P-256 for ES256, in PEM, as PKCS#8 or SEC 1.
@@ -60,7 +61,7 @@ impl SigningKey {
     ///
     /// [`Error::BadKey`] if the text holds no key, several, or one of another kind.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        pem::private(pem).map(|key| Self::without_id(Signing::Es256(Box::new(key))))
+        pem::parse_private(pem).map(|key| Self::without_id(SigningKeyKind::Es256(Box::new(key))))
     }
 
     /// Reads the private keys in a directory of `.pem` files, the newest first.
@@ -95,7 +96,7 @@ impl SigningKey {
     /// a key that cannot be used. [`Error::BadKey`] if private and public key do not belong
     /// together.
     pub fn from_env() -> Result<Self, Error> {
-        env::Environment::of_process().signing_key()
+        env::EnvVars::from_process().signing_key()
     }
 
     /// Gives the key an id, which is issued as the `kid` of its tokens (RFC 7515 §4.1.4).
@@ -123,8 +124,8 @@ impl SigningKey {
     pub fn verifying_key(&self) -> VerifyingKey {
         VerifyingKey {
             key: match &self.key {
-                Signing::Hs256(secret) => Verifying::Hs256(secret.clone()),
-                Signing::Es256(key) => Verifying::Es256(key.public().clone()),
+                SigningKeyKind::Hs256(secret) => VerifyingKeyKind::Hs256(secret.clone()),
+                SigningKeyKind::Es256(key) => VerifyingKeyKind::Es256(key.public().clone()),
             },
             id: self.id.clone(),
         }
@@ -134,27 +135,27 @@ impl SigningKey {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         match &self.key {
-            Signing::Hs256(_) => Algorithm::Hs256,
-            Signing::Es256(_) => Algorithm::Es256,
+            SigningKeyKind::Hs256(_) => Algorithm::Hs256,
+            SigningKeyKind::Es256(_) => Algorithm::Es256,
         }
     }
 
-    fn without_id(key: Signing) -> Self {
+    fn without_id(key: SigningKeyKind) -> Self {
         Self { key, id: None }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.key {
-            Signing::Hs256(secret) => Ok(secret.sign(message)),
+            SigningKeyKind::Hs256(secret) => Ok(secret.sign(message)),
             // Whatever else can go wrong with a key was found when it was made.
-            Signing::Es256(key) => key.sign(message).ok_or(Error::NoRandomness),
+            SigningKeyKind::Es256(key) => key.sign(message).ok_or(Error::NoRandomness),
         }
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "SigningKey", self.algorithm(), self.id())
+        fmt_key(f, "SigningKey", self.algorithm(), self.id())
     }
 }
 
@@ -164,12 +165,12 @@ impl fmt::Debug for SigningKey {
 /// The key fixes the algorithm. A token that names another is refused, whatever its signature.
 #[derive(Clone)]
 pub struct VerifyingKey {
-    key: Verifying,
+    key: VerifyingKeyKind,
     id: Option<String>,
 }
 
 #[derive(Clone)]
-enum Verifying {
+enum VerifyingKeyKind {
     Hs256(Hs256),
     Es256(Es256Public),
 }
@@ -182,7 +183,7 @@ impl VerifyingKey {
     /// [`Error::BadSecret`] if it is not hex, [`Error::WeakSecret`] if it is shorter than 32 bytes
     /// (RFC 7518 §3.2).
     pub fn from_hex(secret: &str) -> Result<Self, Error> {
-        secret::strong(secret).map(|secret| Self::without_id(Verifying::Hs256(secret)))
+        secret::parse_strong(secret).map(|secret| Self::without_id(VerifyingKeyKind::Hs256(secret)))
     }
 
     /// A secret for HS256, however short: see [`SigningKey::from_hex_of_any_length`].
@@ -191,7 +192,8 @@ impl VerifyingKey {
     ///
     /// [`Error::BadSecret`] if it is not hex, or empty.
     pub fn from_hex_of_any_length(secret: &str) -> Result<Self, Error> {
-        secret::any(secret).map(|secret| Self::without_id(Verifying::Hs256(secret)))
+        secret::parse_any_length(secret)
+            .map(|secret| Self::without_id(VerifyingKeyKind::Hs256(secret)))
     }
 
     /// A public key on P-256 for ES256, in PEM, as SPKI.
@@ -200,7 +202,7 @@ impl VerifyingKey {
     ///
     /// [`Error::BadKey`] if the text holds no key, several, or one of another kind.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        pem::public(pem).map(|key| Self::without_id(Verifying::Es256(key)))
+        pem::parse_public(pem).map(|key| Self::without_id(VerifyingKeyKind::Es256(key)))
     }
 
     /// Reads the public keys in a directory of `.pem` files: see
@@ -235,7 +237,7 @@ impl VerifyingKey {
     /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if one names a key that
     /// cannot be used.
     pub fn from_env() -> Result<Vec<Self>, Error> {
-        env::Environment::of_process().verifying_keys()
+        env::EnvVars::from_process().verifying_keys()
     }
 
     /// Gives the key an id: tokens whose `kid` it is are validated with this key, and no other.
@@ -262,32 +264,32 @@ impl VerifyingKey {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         match &self.key {
-            Verifying::Hs256(_) => Algorithm::Hs256,
-            Verifying::Es256(_) => Algorithm::Es256,
+            VerifyingKeyKind::Hs256(_) => Algorithm::Hs256,
+            VerifyingKeyKind::Es256(_) => Algorithm::Es256,
         }
     }
 
-    fn without_id(key: Verifying) -> Self {
+    fn without_id(key: VerifyingKeyKind) -> Self {
         Self { key, id: None }
     }
 
     /// Whether `signature` is this key's for `message`.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.key {
-            Verifying::Hs256(secret) => secret.verifies(message, signature),
-            Verifying::Es256(key) => key.verifies(message, signature),
+            VerifyingKeyKind::Hs256(secret) => secret.verifies(message, signature),
+            VerifyingKeyKind::Es256(key) => key.verifies(message, signature),
         }
     }
 
     /// Whether it is the public half of `key`.
-    pub(crate) fn is_of(&self, key: &SigningKey) -> bool {
-        matches!((&self.key, &key.key), (Verifying::Es256(public), Signing::Es256(private)) if public == private.public())
+    pub(crate) fn is_public_half_of(&self, key: &SigningKey) -> bool {
+        matches!((&self.key, &key.key), (VerifyingKeyKind::Es256(public), SigningKeyKind::Es256(private)) if public == private.public())
     }
 }
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, "VerifyingKey", self.algorithm(), self.id())
+        fmt_key(f, "VerifyingKey", self.algorithm(), self.id())
     }
 }
 
@@ -298,7 +300,7 @@ impl From<VerifyingKey> for Vec<VerifyingKey> {
     }
 }
 
-fn show(
+fn fmt_key(
     f: &mut fmt::Formatter<'_>,
     name: &str,
     algorithm: Algorithm,

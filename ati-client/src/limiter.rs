@@ -108,12 +108,12 @@ impl<S: RateStore> RateLimiter<S> {
         now: SystemTime,
     ) -> Result<(), Error> {
         let required = || required_scopes.iter().map(AsRef::as_ref);
-        required().try_for_each(scope::check_text)?;
+        required().try_for_each(scope::check_scope_text)?;
         let windows: Vec<RateWindow<'_>> = claims
             .rates()?
             .into_iter()
             .filter(|(pattern, _)| {
-                *pattern == EVERYTHING || required().any(|scope| scope::limits(pattern, scope))
+                *pattern == EVERYTHING || required().any(|scope| scope::rate_covers(pattern, scope))
             })
             .map(|(pattern, rate)| RateWindow {
                 subject: claims.sub(),

@@ -10,7 +10,7 @@ use crate::escape::excerpt;
 use crate::{Error, RateSpec, RateStore, RateWindow, clock};
 
 /// How many entries a log has room for. A rate of more calls is kept in so many slices of its unit.
-const ENTRIES: u64 = 256;
+const MAX_ENTRIES: u64 = 256;
 
 /// Microseconds since 1970.
 type Micros = u64;
@@ -18,14 +18,14 @@ type Micros = u64;
 /// Counts calls in this process: see [`RateLimiter::new`](crate::RateLimiter::new).
 pub struct MemoryRates {
     capacity: usize,
-    logs: Mutex<Logs>,
+    logs: Mutex<CallLogs>,
 }
 
 #[derive(Default)]
-struct Logs {
-    by_window: HashMap<Digest, Log>,
+struct CallLogs {
+    by_window: HashMap<Digest, CallLog>,
     /// The same, by the time when the last call leaves the window and the log can go.
-    by_end: BTreeSet<(Micros, Digest)>,
+    by_expiry: BTreeSet<(Micros, Digest)>,
     /// The latest time that was heard of. A clock that is set back would make old calls look new for too long.
     latest: Micros,
 }
@@ -49,7 +49,7 @@ impl RateStore for MemoryRates {
     }
 }
 
-impl Logs {
+impl CallLogs {
     fn take(
         &mut self,
         windows: &[RateWindow<'_>],
@@ -58,36 +58,38 @@ impl Logs {
     ) -> Result<(), Error> {
         self.latest = self.latest.max(now);
         let now = self.latest;
-        self.forget_before(now);
-        let windows: Vec<(Digest, &RateWindow<'_>)> =
-            windows.iter().map(|window| (key(window), window)).collect();
+        self.remove_expired(now);
+        let windows: Vec<(Digest, &RateWindow<'_>)> = windows
+            .iter()
+            .map(|window| (window_key(window), window))
+            .collect();
         self.check(&windows, now)?;
         self.make_room(&windows, now, capacity)?;
         for (key, window) in windows {
             let log = self.by_window.entry(key).or_default();
-            self.by_end.remove(&(log.end, key));
+            self.by_expiry.remove(&(log.expires, key));
             log.add(window.rate, now);
-            self.by_end.insert((log.end, key));
+            self.by_expiry.insert((log.expires, key));
         }
         Ok(())
     }
 
-    fn forget_before(&mut self, now: Micros) {
-        while let Some(&(end, key)) = self.by_end.first()
-            && end <= now
+    fn remove_expired(&mut self, now: Micros) {
+        while let Some(&(expires, key)) = self.by_expiry.first()
+            && expires <= now
         {
-            self.by_end.pop_first();
+            self.by_expiry.pop_first();
             self.by_window.remove(&key);
         }
     }
 
     /// Fails with the one of the windows that takes longest to have room, if one has none.
     fn check(&self, windows: &[(Digest, &RateWindow<'_>)], now: Micros) -> Result<(), Error> {
-        let none = Log::default();
+        let empty = CallLog::default();
         let longest = windows
             .iter()
             .map(|(key, window)| {
-                let log = self.by_window.get(key).unwrap_or(&none);
+                let log = self.by_window.get(key).unwrap_or(&empty);
                 (log.wait(window.rate, now), window.pattern)
             })
             .max();
@@ -116,7 +118,7 @@ impl Logs {
         if self.by_window.len().saturating_add(new) <= capacity {
             return Ok(());
         }
-        let first = self.by_end.first().map_or(now, |&(end, _)| end);
+        let first = self.by_expiry.first().map_or(now, |&(expires, _)| expires);
         Err(Error::RateLimiterFull {
             retry_after: Duration::from_micros(first.saturating_sub(now)),
         })
@@ -133,13 +135,13 @@ enum Wait {
 
 /// The calls in one window, oldest first: when, and how many.
 #[derive(Default)]
-struct Log {
+struct CallLog {
     calls: VecDeque<(Micros, u64)>,
     /// When the last of them leaves the window.
-    end: Micros,
+    expires: Micros,
 }
 
-impl Log {
+impl CallLog {
     /// How long until there is room for one more.
     fn wait(&self, rate: RateSpec, now: Micros) -> Wait {
         let unit = micros(rate.unit().duration());
@@ -158,11 +160,11 @@ impl Log {
         else {
             return Wait::No;
         };
-        let mut left = 0;
+        let mut leaving = 0;
         inside()
             .find(|(_, calls)| {
-                left += calls;
-                left >= excess
+                leaving += calls;
+                leaving >= excess
             })
             .map_or(Wait::No, |(at, _)| {
                 Wait::For(at.saturating_add(unit).saturating_sub(now))
@@ -179,8 +181,9 @@ impl Log {
             self.calls.pop_front();
         }
         // Counted for a moment later than it is, a call leaves the window later: never too many get through.
-        let at = if rate.calls() > ENTRIES {
-            now.checked_next_multiple_of(unit / ENTRIES).unwrap_or(now)
+        let at = if rate.calls() > MAX_ENTRIES {
+            now.checked_next_multiple_of(unit / MAX_ENTRIES)
+                .unwrap_or(now)
         } else {
             now
         };
@@ -188,12 +191,12 @@ impl Log {
             Some((last, calls)) if *last >= at => *calls += 1,
             _ => self.calls.push_back((at, 1)),
         }
-        self.end = self.end.max(at.saturating_add(unit));
+        self.expires = self.expires.max(at.saturating_add(unit));
     }
 }
 
 /// The unit is a part of it: a log is kept for as long as the unit of its rate.
-fn key(window: &RateWindow<'_>) -> Digest {
+fn window_key(window: &RateWindow<'_>) -> Digest {
     let unit = window.rate.unit().to_string();
     digest(&[window.subject, window.pattern, &unit])
 }

@@ -48,13 +48,13 @@ impl FromStr for RateSpec {
     type Err = Error;
 
     fn from_str(spec: &str) -> Result<Self, Error> {
-        read(spec).ok_or_else(|| Error::BadRate {
+        parse(spec).ok_or_else(|| Error::BadRate {
             spec: excerpt(spec),
         })
     }
 }
 
-fn read(spec: &str) -> Option<RateSpec> {
+fn parse(spec: &str) -> Option<RateSpec> {
     let (calls, unit) = spec.split_once('/')?;
     // `u64::from_str` takes a sign.
     let calls = calls.bytes().all(|b| b.is_ascii_digit()).then_some(calls)?;

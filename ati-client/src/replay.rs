@@ -25,14 +25,14 @@ use crate::{Claims, Error};
 /// ```
 pub struct ReplayGuard {
     capacity: usize,
-    seen: Mutex<Seen>,
+    used: Mutex<UsedTokens>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct UsedTokens {
     ids: HashSet<Digest>,
     /// The same, by the last second in which the token is good.
-    by_end: BTreeSet<(u64, Digest)>,
+    by_expiry: BTreeSet<(u64, Digest)>,
     /// The latest time that was heard of. What ended before has been forgotten, so a clock that is
     /// set back must not bring it back.
     latest: u64,
@@ -44,42 +44,47 @@ impl ReplayGuard {
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            seen: Mutex::default(),
+            used: Mutex::default(),
         }
     }
 
     /// Takes note of a token that is good until `end`.
-    pub(crate) fn admit(&self, claims: &Claims, end: u64, now: u64) -> Result<(), Error> {
+    pub(crate) fn mark_used(
+        &self,
+        claims: &Claims,
+        valid_until: u64,
+        now: u64,
+    ) -> Result<(), Error> {
         let id = claims.jti().ok_or(Error::MissingClaim { claim: "jti" })?;
         let id = digest(&[id]);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.forget_before(now);
-        if end < seen.latest {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.remove_expired(now);
+        if valid_until < used.latest {
             return Err(Error::Expired {
-                seconds_ago: seen.latest.saturating_sub(claims.exp()),
+                seconds_ago: used.latest.saturating_sub(claims.exp()),
             });
         }
-        if seen.ids.contains(&id) {
+        if used.ids.contains(&id) {
             return Err(Error::Replayed);
         }
-        if seen.ids.len() >= self.capacity {
+        if used.ids.len() >= self.capacity {
             return Err(Error::ReplayGuardFull {
                 capacity: self.capacity,
             });
         }
-        seen.ids.insert(id);
-        seen.by_end.insert((end, id));
+        used.ids.insert(id);
+        used.by_expiry.insert((valid_until, id));
         Ok(())
     }
 }
 
-impl Seen {
-    fn forget_before(&mut self, now: u64) {
+impl UsedTokens {
+    fn remove_expired(&mut self, now: u64) {
         self.latest = self.latest.max(now);
-        while let Some(&(end, id)) = self.by_end.first()
-            && end < self.latest
+        while let Some(&(valid_until, id)) = self.by_expiry.first()
+            && valid_until < self.latest
         {
-            self.by_end.pop_first();
+            self.by_expiry.pop_first();
             self.ids.remove(&id);
         }
     }

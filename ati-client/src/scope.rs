@@ -103,21 +103,21 @@ pub fn build_scope_string(
 ) -> Result<String, Error> {
     let mut scope = String::new();
     for name in tools {
-        push(&mut scope, TOOL, name.as_ref())?;
+        push_scope(&mut scope, TOOL, name.as_ref())?;
     }
     for name in skills {
-        push(&mut scope, SKILL, name.as_ref())?;
+        push_scope(&mut scope, SKILL, name.as_ref())?;
     }
     for name in extra {
-        push(&mut scope, "", name.as_ref())?;
+        push_scope(&mut scope, "", name.as_ref())?;
     }
     Ok(scope)
 }
 
 /// Adds one scope to a claim `scope`.
-fn push(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error> {
+fn push_scope(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error> {
     let bare = name.strip_prefix(prefix).unwrap_or(name);
-    check_text(bare)?;
+    check_scope_text(bare)?;
     if !scope.is_empty() {
         scope.push(' ');
     }
@@ -126,7 +126,7 @@ fn push(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn check_text(scope: &str) -> Result<(), Error> {
+pub(crate) fn check_scope_text(scope: &str) -> Result<(), Error> {
     let reason = if scope.is_empty() {
         "it is empty"
     } else if scope.contains(char::is_whitespace) {
@@ -161,7 +161,7 @@ pub fn check_scope<'a>(
     required: &str,
     granted: impl IntoIterator<Item = &'a str>,
 ) -> Result<bool, Error> {
-    check_text(required)?;
+    check_scope_text(required)?;
     let alias = older_name(required);
     Ok(granted
         .into_iter()
@@ -169,7 +169,7 @@ pub fn check_scope<'a>(
 }
 
 /// Whether `pattern` covers the scope `name`, whose older name is `alias`.
-fn covers(pattern: &str, name: &str, alias: Option<Joined<'_>>) -> bool {
+fn covers(pattern: &str, name: &str, alias: Option<SplitName<'_>>) -> bool {
     matches_wildcard(name, pattern) || alias.is_some_and(|alias| alias.matches(pattern))
 }
 
@@ -178,7 +178,7 @@ fn covers(pattern: &str, name: &str, alias: Option<Joined<'_>>) -> bool {
 /// Rates follow the tool, whatever it is called by: when an older name is called, which is
 /// `tool:github_search` for `tool:github:search`, those of the name that it may stand for count
 /// too.
-pub(crate) fn limits(pattern: &str, name: &str) -> bool {
+pub(crate) fn rate_covers(pattern: &str, name: &str) -> bool {
     covers(pattern, name, older_name(name)) || newer_names(name).any(|name| name.matches(pattern))
 }
 
@@ -221,69 +221,69 @@ pub fn is_loose_wildcard(pattern: &str) -> bool {
 
 /// A name in two halves and what joins them, so that none has to be written out.
 #[derive(Clone, Copy)]
-struct Joined<'a> {
+struct SplitName<'a> {
     head: &'a str,
-    joint: &'static str,
+    separator: &'static str,
     tail: &'a str,
 }
 
-impl Joined<'_> {
+impl SplitName<'_> {
     fn matches(self, pattern: &str) -> bool {
         match pattern.strip_suffix('*') {
-            Some(prefix) => self.is(pattern) || self.starts_with(prefix),
-            None => self.is(pattern),
+            Some(prefix) => self.equals(pattern) || self.starts_with(prefix),
+            None => self.equals(pattern),
         }
     }
 
-    fn is(self, text: &str) -> bool {
-        self.after_joint(text) == Some(self.tail)
+    fn equals(self, text: &str) -> bool {
+        self.strip_start(text) == Some(self.tail)
     }
 
     fn starts_with(self, prefix: &str) -> bool {
-        match self.after_joint(prefix) {
+        match self.strip_start(prefix) {
             Some(rest) => self.tail.starts_with(rest),
             // It ends before the tail begins.
             None => prefix.strip_prefix(self.head).map_or_else(
                 || self.head.starts_with(prefix),
-                |rest| self.joint.starts_with(rest),
+                |rest| self.separator.starts_with(rest),
             ),
         }
     }
 
     /// What stands in `text` where the tail would, if it begins with all that comes before.
-    fn after_joint(self, text: &str) -> Option<&str> {
-        text.strip_prefix(self.head)?.strip_prefix(self.joint)
+    fn strip_start(self, text: &str) -> Option<&str> {
+        text.strip_prefix(self.head)?.strip_prefix(self.separator)
     }
 }
 
 /// `tool:github_search` for `tool:github:search`.
-fn older_name(name: &str) -> Option<Joined<'_>> {
+fn older_name(name: &str) -> Option<SplitName<'_>> {
     let (provider, tail) = name.strip_prefix(TOOL)?.split_once(':')?;
     let head = name.get(..TOOL.len() + provider.len())?;
-    Some(Joined {
+    Some(SplitName {
         head,
-        joint: "_",
+        separator: "_",
         tail,
     })
 }
 
 /// `tool:github:search` for `tool:github_search` and `tool:github__search`: a colon for each of the
 /// places where the provider could end.
-fn newer_names(name: &str) -> impl Iterator<Item = Joined<'_>> {
-    let at_each = |joint: &'static str| {
+fn newer_names(name: &str) -> impl Iterator<Item = SplitName<'_>> {
+    let split_at = |separator: &'static str| {
         name.strip_prefix(TOOL)
             .filter(|bare| !bare.contains(':'))
             .into_iter()
-            // Not `match_indices`: in `a___b`, the later two underscores can be the joint too.
+            // Not `match_indices`: in `a___b`, the later two underscores can be the separator too.
             .flat_map(str::char_indices)
             .filter_map(move |(at, _)| {
                 let (head, tail) = name.split_at_checked(TOOL.len() + at)?;
-                Some(Joined {
+                Some(SplitName {
                     head,
-                    joint: ":",
-                    tail: tail.strip_prefix(joint)?,
+                    separator: ":",
+                    tail: tail.strip_prefix(separator)?,
                 })
             })
     };
-    at_each("_").chain(at_each("__"))
+    split_at("_").chain(split_at("__"))
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::claims::AUDIENCE;
 use crate::claims_set::ClaimsSet;
-use crate::env::Environment;
-use crate::error::seconds;
+use crate::env::EnvVars;
+use crate::error::whole_seconds;
 use crate::jws::Compact;
 use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock};
 
@@ -123,14 +123,14 @@ impl Verifier {
     /// The reason why the token is refused, with a variant of its own for each.
     pub fn verify_at(&self, token: &str, now: SystemTime) -> Result<Claims, Error> {
         let config = &*self.0;
-        let now = clock::seconds(now);
+        let now = clock::unix_seconds(now);
         let claims = match &config.cache {
             Some(cache) => cache.get_or(token, now, || config.verify_timeless(token))?,
             None => config.verify_timeless(token)?,
         };
         config.check_time(&claims, now)?;
         if let Some(guard) = &config.replay_guard {
-            guard.admit(&claims, claims.exp().saturating_add(config.leeway), now)?;
+            guard.mark_used(&claims, claims.exp().saturating_add(config.leeway), now)?;
         }
         Ok(claims)
     }
@@ -160,7 +160,7 @@ impl VerifierConfig {
 
     fn check_signature(&self, token: Compact<'_>) -> Result<(), Error> {
         let header = token.header()?;
-        let keys = || self.keys_of(header.key_id.as_deref());
+        let keys = || self.keys_for(header.key_id.as_deref());
         let expected = keys().next().ok_or(Error::UnknownKey)?.algorithm();
         let mut keys = keys()
             .filter(|key| key.algorithm().name() == header.algorithm)
@@ -177,7 +177,7 @@ impl VerifierConfig {
     }
 
     /// The keys that a token with this `kid` can have been signed with, of any algorithm.
-    fn keys_of<'a>(&'a self, key_id: Option<&'a str>) -> impl Iterator<Item = &'a VerifyingKey> {
+    fn keys_for<'a>(&'a self, key_id: Option<&'a str>) -> impl Iterator<Item = &'a VerifyingKey> {
         let is_known = key_id.is_some_and(|id| self.keys.iter().any(|key| key.id() == Some(id)));
         self.keys.iter().filter(move |key| match key_id {
             None => true,
@@ -237,10 +237,10 @@ impl VerifierBuilder {
     /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable cannot be
     /// used.
     pub fn from_env() -> Result<Self, Error> {
-        Self::from_environment(&Environment::of_process())
+        Self::from_environment(&EnvVars::from_process())
     }
 
-    pub(crate) fn from_environment(environment: &Environment<'_>) -> Result<Self, Error> {
+    pub(crate) fn from_environment(environment: &EnvVars<'_>) -> Result<Self, Error> {
         let builder = Verifier::builder(environment.verifying_keys()?);
         Ok(Self {
             audiences: environment.audiences()?.unwrap_or(builder.audiences),
@@ -308,7 +308,7 @@ impl VerifierBuilder {
         }
         if self.leeway > MAX_LEEWAY {
             return Err(Error::LeewayTooLong {
-                seconds: seconds(self.leeway),
+                seconds: whole_seconds(self.leeway),
             });
         }
         Ok(Verifier(Arc::new(VerifierConfig {

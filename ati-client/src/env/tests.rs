@@ -7,9 +7,9 @@ use crate::{Algorithm, Claims, VerifierBuilder, issue};
 
 const HEX: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
 
-fn in_environment<T>(variables: &[(&str, &str)], ask: impl FnOnce(Environment<'_>) -> T) -> T {
+fn in_environment<T>(variables: &[(&str, &str)], ask: impl FnOnce(EnvVars<'_>) -> T) -> T {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-    ask(Environment(&|name| variables.get(name).map(OsString::from)))
+    ask(EnvVars(&|name| variables.get(name).map(OsString::from)))
 }
 
 fn signing(variables: &[(&str, &str)]) -> Result<SigningKey, Error> {
@@ -308,7 +308,7 @@ fn an_unreadable_file_is_named() {
     let refusal = signing(&[(PRIVATE_KEY, "/nowhere/key.pem")]).unwrap_err();
     assert_eq!(
         refusal,
-        of(
+        invalid_variable(
             PRIVATE_KEY,
             Error::UnreadableKey {
                 path: "/nowhere/key.pem".to_owned(),
@@ -326,10 +326,10 @@ fn an_unreadable_file_is_named() {
 #[test]
 fn a_value_that_is_no_text_is_an_error() {
     use std::os::unix::ffi::OsStringExt;
-    let environment = Environment(&|name| (name == SECRET).then(|| OsString::from_vec(vec![0xff])));
+    let environment = EnvVars(&|name| (name == SECRET).then(|| OsString::from_vec(vec![0xff])));
     assert_eq!(
         environment.signing_key().unwrap_err(),
-        of(SECRET, Error::NotText)
+        invalid_variable(SECRET, Error::NotText)
     );
 }
 
@@ -343,12 +343,15 @@ fn several_audiences_come_before_one() {
     for variable in [ACCEPTED_AUDIENCES, AUDIENCE] {
         for value in ["", " "] {
             let refusal = audiences(&[(variable, value), (AUDIENCE, value)]);
-            assert_eq!(refusal, Err(of(variable, Error::EmptyAudience)));
+            assert_eq!(
+                refusal,
+                Err(invalid_variable(variable, Error::EmptyAudience))
+            );
         }
     }
     assert_eq!(
         audiences(&[(ACCEPTED_AUDIENCES, ","), one]),
-        Err(of(ACCEPTED_AUDIENCES, Error::EmptyAudience))
+        Err(invalid_variable(ACCEPTED_AUDIENCES, Error::EmptyAudience))
     );
 }
 
@@ -391,7 +394,7 @@ fn a_verifier_is_as_the_environment_describes_it() {
 
     assert_eq!(
         build(&[(SECRET, HEX), (ISSUER, "")]).unwrap_err(),
-        of(ISSUER, Error::EmptyIssuer)
+        invalid_variable(ISSUER, Error::EmptyIssuer)
     );
     assert!(matches!(build(&[(ISSUER, "us")]), Err(Error::NoKey { .. })));
 }
