@@ -20,7 +20,7 @@ pub(crate) struct Header {
 /// Reads the JSON text of a header.
 pub(crate) fn read(json: &[u8]) -> Result<Header, Error> {
     let header: HeaderParameters = json::from_object(json).ok().ok_or(Error::Malformed {
-        reason: "its header is not a JSON object that names its algorithm, and each member once",
+        reason: "its header is not a JSON object with an `alg` and without repeated members",
     })?;
     if header.crit.is_some() {
         // RFC 7515 §4.1.11: a critical extension that is not understood makes the token invalid.
@@ -72,10 +72,10 @@ fn is_jwt(typ: &str) -> bool {
         .any(|known| subtype.eq_ignore_ascii_case(known))
 }
 
-/// The parameters of a header as a token has them, each with its type (RFC 7515 §4.1).
+/// The parameters of a header, each with the type that RFC 7515 §4.1 gives it.
 ///
-/// The keys are configured, so a token has no say in them: the fields below `crit` are read for
-/// their type alone.
+/// A header with a parameter of another type is refused. The values below `crit` are otherwise
+/// ignored: keys come from the configuration, never from the token.
 #[derive(Deserialize)]
 struct HeaderParameters {
     alg: String,
@@ -101,7 +101,7 @@ struct HeaderParameters {
     _x5t_s256: Option<String>,
 }
 
-/// Reads a parameter that is present. An `Option` takes `null` for a missing one.
+/// Reads a parameter that is present. A plain `Option` would accept `null` for a missing one.
 fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     json: D,
 ) -> Result<Option<T>, D::Error> {

@@ -1,8 +1,8 @@
 //! Strict reading of JSON objects from outside: no object in them, at any depth, repeats a member
 //! (RFC 7515 §4, RFC 7519 §4).
 //!
-//! `serde`'s derive refuses a repeated field that it knows, and skips what it does not know without
-//! looking into it. One pass over the whole text therefore comes before the derive.
+//! `serde`'s derive refuses repeated fields that it knows and skips unknown ones unread. So one
+//! pass over the whole text looks for repeated members first.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Reads the JSON object `text` into a `T`.
 ///
-/// Fails if the text is not a JSON object, if any object in it repeats a member, or if `T` does not
-/// take it.
+/// Fails if the text is not a JSON object, if any object in it repeats a member, or if `T` cannot
+/// be read from it.
 pub(crate) fn from_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
     check_unique(text)?;
     serde_json::from_slice(text)
@@ -27,7 +27,7 @@ pub(crate) fn check_unique(text: &[u8]) -> serde_json::Result<()> {
     serde_json::from_slice::<Object<UniqueMembers>>(text).map(drop)
 }
 
-/// A `T` that is read from an object only. `serde`'s derive takes an array for a struct as well.
+/// A `T` that is read from an object only. `serde`'s derive also accepts an array for a struct.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -1,4 +1,10 @@
-//! The store of rates in memory: a log of calls for each window, bounded in number and length.
+//! Counts calls in memory: a log of calls for each window, bounded in number and length.
+//!
+//! A log holds the time of each call of the last unit, so `2/minute` with calls at 0 s and 20 s
+//! refuses a call at 50 s, and allows it 10 s later, when the call at 0 s has left the window. A
+//! rate of more than 256 calls would need a longer log. Its calls are counted in slices of the unit
+//! instead: under `1000/minute` the calls of each 234 ms share one entry, dated to the end
+//! of the slice.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -9,13 +15,14 @@ use crate::crypto::{Digest, digest};
 use crate::escape::excerpt;
 use crate::{Error, RateSpec, RateStore, RateWindow, clock};
 
-/// How many entries a log has room for. A rate of more calls is kept in so many slices of its unit.
+/// The maximum number of entries in a log. A rate of more calls is counted in this many slices of
+/// its unit.
 const MAX_ENTRIES: u64 = 256;
 
 /// Microseconds since 1970.
 type Micros = u64;
 
-/// Counts calls in this process: see [`RateLimiter::new`](crate::RateLimiter::new).
+/// A store that counts calls in this process: see [`RateLimiter::new`](crate::RateLimiter::new).
 pub struct MemoryRates {
     capacity: usize,
     logs: Mutex<CallLogs>,
@@ -24,14 +31,16 @@ pub struct MemoryRates {
 #[derive(Default)]
 struct CallLogs {
     by_window: HashMap<Digest, CallLog>,
-    /// The same, by the time when the last call leaves the window and the log can go.
+    /// The keys of the logs, sorted by the time at which the last call leaves the window and the
+    /// log is removed.
     by_expiry: BTreeSet<(Micros, Digest)>,
-    /// The latest time that was heard of. A clock that is set back would make old calls look new for too long.
+    /// The latest time of any call. It stands in for a clock that was set back, which would keep
+    /// old calls in their windows for too long.
     latest: Micros,
 }
 
 impl MemoryRates {
-    /// Room for at most `windows` subjects times patterns.
+    /// Creates a store with at most `windows` windows, one for each pair of subject and pattern.
     #[must_use]
     pub fn new(windows: usize) -> Self {
         Self {
@@ -42,15 +51,15 @@ impl MemoryRates {
 }
 
 impl RateStore for MemoryRates {
-    async fn take(&self, windows: &[RateWindow<'_>], now: SystemTime) -> Result<(), Error> {
+    async fn count_call(&self, windows: &[RateWindow<'_>], now: SystemTime) -> Result<(), Error> {
         let now = micros(clock::since_epoch(now));
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.take(windows, now, self.capacity)
+        logs.count_call(windows, now, self.capacity)
     }
 }
 
 impl CallLogs {
-    fn take(
+    fn count_call(
         &mut self,
         windows: &[RateWindow<'_>],
         now: Micros,
@@ -83,7 +92,7 @@ impl CallLogs {
         }
     }
 
-    /// Fails with the one of the windows that takes longest to have room, if one has none.
+    /// Fails if the rate of a window is used up. The error names the window with the longest wait.
     fn check(&self, windows: &[(Digest, &RateWindow<'_>)], now: Micros) -> Result<(), Error> {
         let empty = CallLog::default();
         let longest = windows
@@ -125,7 +134,7 @@ impl CallLogs {
     }
 }
 
-/// Whether a call has to wait, in the order of how long.
+/// How long a call has to wait, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wait {
     No,
@@ -133,16 +142,17 @@ enum Wait {
     Forever,
 }
 
-/// The calls in one window, oldest first: when, and how many.
+/// The calls in one window.
 #[derive(Default)]
 struct CallLog {
+    /// The time of each entry and its number of calls, the oldest first.
     calls: VecDeque<(Micros, u64)>,
-    /// When the last of them leaves the window.
+    /// The time at which the last call leaves the window.
     expires: Micros,
 }
 
 impl CallLog {
-    /// How long until there is room for one more.
+    /// Returns how long one more call has to wait.
     fn wait(&self, rate: RateSpec, now: Micros) -> Wait {
         let unit = micros(rate.unit().duration());
         let inside = || {
@@ -153,7 +163,8 @@ impl CallLog {
         if rate.calls() == 0 {
             return Wait::Forever;
         }
-        // How many have to leave. More than one where an earlier token of the subject had a higher rate.
+        // The number of calls that have to leave the window first. It is above one if an earlier
+        // token of the subject had a higher rate.
         let Some(excess) = used
             .checked_sub(rate.calls() - 1)
             .filter(|excess| *excess > 0)
@@ -180,7 +191,7 @@ impl CallLog {
         {
             self.calls.pop_front();
         }
-        // Counted for a moment later than it is, a call leaves the window later: never too many get through.
+        // Rounding up makes a call leave the window later, so the rate is never exceeded.
         let at = if rate.calls() > MAX_ENTRIES {
             now.checked_next_multiple_of(unit / MAX_ENTRIES)
                 .unwrap_or(now)
@@ -195,7 +206,8 @@ impl CallLog {
     }
 }
 
-/// The unit is a part of it: a log is kept for as long as the unit of its rate.
+/// Returns the key of the window's log. The unit is part of the key, because a log is kept for one
+/// unit of its rate.
 fn window_key(window: &RateWindow<'_>) -> Digest {
     let unit = window.rate.unit().to_string();
     digest(&[window.subject, window.pattern, &unit])

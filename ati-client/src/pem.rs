@@ -1,4 +1,4 @@
-//! Keys on P-256, as they are written: PEM around PKCS#8, SEC 1 or SPKI.
+//! Parses P-256 keys in PEM: PKCS#8, SEC 1 or SPKI.
 
 use pkcs8::der::{Decode, asn1::ObjectIdentifier};
 use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
@@ -16,18 +16,18 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 const NOT_P256: Error = Error::BadKey {
-    reason: "it is not on the curve P-256, which is the one of ES256",
+    reason: "it is not on the curve P-256, which ES256 requires",
 };
 const NOT_DER: Error = Error::BadKey {
-    reason: "what is inside the PEM text is damaged",
+    reason: "the content of the PEM text is damaged",
 };
 
-/// The private key in a PEM text, as PKCS#8 or SEC 1.
+/// Parses the private key in a PEM text, as PKCS#8 or SEC 1.
 pub(crate) fn parse_private(pem: &[u8]) -> Result<Es256Private, Error> {
     let keys = PrivateKeyDer::pem_slice_iter(pem).map(|key| key.map(Zeroizing::new));
     let key = exactly_one(keys).ok_or(Error::BadKey {
-        reason: "there is not one private key in the PEM text; it begins with `-----BEGIN PRIVATE KEY-----` or \
-                 `-----BEGIN EC PRIVATE KEY-----`, and several belong into files of their own",
+        reason: "the PEM text must hold exactly one private key, which begins with `-----BEGIN PRIVATE KEY-----` or \
+                 `-----BEGIN EC PRIVATE KEY-----`; put each key into a file of its own",
     })?;
     match &*key {
         PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der()),
@@ -57,16 +57,16 @@ fn from_sec1(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
     let scalar: [u8; 32] = key.private_key.try_into().map_err(|_| NOT_P256)?;
     let scalar = Zeroizing::new(scalar);
     let public = key.public_key.ok_or(Error::BadKey {
-        reason: "its public half is missing; have it written with both, as `openssl ecparam -name prime256v1 -genkey` does",
+        reason: "its public half is missing; create a key with both halves by `openssl ecparam -name prime256v1 -genkey`",
     })?;
     Es256Private::new(scalar, uncompressed_point(public)?)
 }
 
-/// The public key in a PEM text, as SPKI.
+/// Parses the public key in a PEM text, as SPKI.
 pub(crate) fn parse_public(pem: &[u8]) -> Result<Es256Public, Error> {
     let der = exactly_one(SubjectPublicKeyInfoDer::pem_slice_iter(pem)).ok_or(Error::BadKey {
-        reason: "there is not one public key in the PEM text; it begins with `-----BEGIN PUBLIC KEY-----`, and \
-                 several belong into files of their own",
+        reason: "the PEM text must hold exactly one public key, which begins with `-----BEGIN PUBLIC KEY-----`; put \
+                 each key into a file of its own",
     })?;
     let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| NOT_DER)?;
     check_p256(&info.algorithm)?;
@@ -74,7 +74,7 @@ pub(crate) fn parse_public(pem: &[u8]) -> Result<Es256Public, Error> {
     Es256Public::new(uncompressed_point(public)?)
 }
 
-/// The one key of its kind in a PEM text. A second one would go unused without a word.
+/// Returns the only key of its kind in a PEM text. A second key is refused, not ignored.
 fn exactly_one<K, E>(mut keys: impl Iterator<Item = Result<K, E>>) -> Option<K> {
     let key = keys.next()?.ok()?;
     keys.next().is_none().then_some(key)
@@ -86,6 +86,6 @@ fn check_p256(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), Error> {
 
 fn uncompressed_point(public: &[u8]) -> Result<Point, Error> {
     public.try_into().map_err(|_| Error::BadKey {
-        reason: "its public half is compressed; `openssl ec -conv_form uncompressed` writes it in full",
+        reason: "its public half is compressed; convert the key by `openssl ec -conv_form uncompressed`",
     })
 }

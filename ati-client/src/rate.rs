@@ -1,4 +1,4 @@
-//! Rates as a token writes them: `10/hour`.
+//! Parses and formats rates such as `10/hour`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::escape::excerpt;
 
-/// At most so many calls in the last so much time.
+/// A limit on calls: at most this many in the last second, minute, hour or day.
 ///
 /// ```
 /// use ati_client::{RateSpec, RateUnit};
@@ -25,19 +25,19 @@ pub struct RateSpec {
 }
 
 impl RateSpec {
-    /// `calls` in the last `unit`. None at all are a rate too.
+    /// Creates a rate of at most `calls` in the last `unit`. Zero allows no call.
     #[must_use]
     pub fn new(calls: u64, unit: RateUnit) -> Self {
         Self { calls, unit }
     }
 
-    /// How many calls.
+    /// Returns the number of calls.
     #[must_use]
     pub fn calls(self) -> u64 {
         self.calls
     }
 
-    /// In how much time.
+    /// Returns the time in which the calls are counted.
     #[must_use]
     pub fn unit(self) -> RateUnit {
         self.unit
@@ -56,7 +56,7 @@ impl FromStr for RateSpec {
 
 fn parse(spec: &str) -> Option<RateSpec> {
     let (calls, unit) = spec.split_once('/')?;
-    // `u64::from_str` takes a sign.
+    // `u64::from_str` would accept a leading `+`.
     let calls = calls.bytes().all(|b| b.is_ascii_digit()).then_some(calls)?;
     Some(RateSpec::new(
         calls.parse().ok()?,
@@ -70,7 +70,7 @@ impl fmt::Display for RateSpec {
     }
 }
 
-/// The time that a rate looks back over.
+/// The time in which the calls of a rate are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RateUnit {
     /// `s`, `sec` or `second`.
@@ -94,7 +94,7 @@ impl RateUnit {
         })
     }
 
-    /// How long it is.
+    /// Returns the length of the unit.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(match self {

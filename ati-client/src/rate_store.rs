@@ -1,35 +1,35 @@
-//! The trait of stores that count calls.
+//! The interface of stores that count calls for a [`RateLimiter`](crate::RateLimiter).
 
 use std::future::Future;
 use std::time::SystemTime;
 
 use crate::{Error, RateSpec};
 
-/// The calls of one subject under one pattern.
+/// The window in which the calls of one subject under one pattern are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateWindow<'a> {
-    /// The agent.
+    /// The agent: the `sub` of its token.
     pub subject: &'a str,
-    /// The pattern that the rate is for.
+    /// The pattern of scopes that the rate is for.
     pub pattern: &'a str,
-    /// How often in how much time.
+    /// The rate: how many calls in how much time.
     pub rate: RateSpec,
 }
 
-/// Where calls are counted: in memory, or in a store that several processes share.
+/// A store that counts calls: [`MemoryRates`](crate::MemoryRates) in this process, or one of yours
+/// that several processes share.
 pub trait RateStore: Send + Sync + 'static {
-    /// Counts one call in each of `windows`, or, if one of them has no room for it, in none.
+    /// Counts one call in every one of `windows`, or in none of them if the rate of one is used up.
     ///
-    /// This is one step: of calls that come at the same time, no more get through than the rates
-    /// have room for.
+    /// An implementation does this atomically, so that concurrent calls cannot exceed a rate.
     ///
     /// # Errors
     ///
-    /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they
-    /// have; [`Error::RateLimiterFull`] if the store has no room for another window;
-    /// [`Error::RateStoreFailed`] if it cannot tell.
-    fn take(
+    /// [`Error::RateExceeded`] if a rate is used up, with the time after which every window allows
+    /// the call; [`Error::RateLimiterFull`] if the store has no room for another window;
+    /// [`Error::RateStoreFailed`] if the store fails.
+    fn count_call(
         &self,
         windows: &[RateWindow<'_>],
         now: SystemTime,

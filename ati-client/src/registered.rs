@@ -74,11 +74,11 @@ impl RegisteredClaims {
 }
 
 const MALFORMED: Error = Error::Malformed {
-    reason: "its payload is not a JSON object in which each member is named once",
+    reason: "its payload is not a JSON object without repeated members",
 };
 const ATI_TYPE: &str = "an object with a number `v` and, for rates, an object of strings `rate`";
 
-/// The claims as a token has them: each can be missing or of the wrong type.
+/// The claims of a token before they are checked: each can be missing or have the wrong type.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct UncheckedClaims {
@@ -95,7 +95,7 @@ struct UncheckedClaims {
     sandbox_id: Claim<String>,
 }
 
-/// One claim of a token. Not an `Option`, which takes `null` for a missing claim.
+/// One claim of a token. An `Option` would accept `null` for a missing claim.
 #[derive(Default, Deserialize)]
 #[serde(untagged)]
 enum Claim<T> {
@@ -107,6 +107,7 @@ enum Claim<T> {
 }
 
 impl<T> Claim<T> {
+    /// Returns the value, or `None` if the claim is missing.
     fn optional(self, claim: &'static str, expected: &'static str) -> Result<Option<T>, Error> {
         match self {
             Self::Valid(value) => Ok(Some(value)),
@@ -115,6 +116,7 @@ impl<T> Claim<T> {
         }
     }
 
+    /// Returns the value, or an error if the claim is missing.
     fn required(self, claim: &'static str, expected: &'static str) -> Result<T, Error> {
         let value = self.optional(claim, expected)?;
         value.ok_or(Error::MissingClaim { claim })
@@ -138,6 +140,7 @@ pub(crate) struct AtiClaim {
 }
 
 impl AtiClaim {
+    /// Creates the claim in the supported version.
     pub(crate) fn new(rates: Vec<(String, String)>) -> Self {
         Self {
             v: ATI_VERSION,
@@ -188,7 +191,7 @@ impl<'de> Visitor<'de> for RatesVisitor {
     }
 }
 
-/// Writes a single audience as a string (RFC 7519 §4.1.3), the only form that ATI's proxy reads.
+/// Writes a single audience as a string (RFC 7519 §4.1.3), since ATI's proxy reads no array.
 fn one_or_many<S: Serializer>(audiences: &[String], json: S) -> Result<S::Ok, S::Error> {
     match audiences {
         [audience] => json.serialize_str(audience),

@@ -1,4 +1,4 @@
-//! Tokens that are good for one use.
+//! Accepts each token only once.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::crypto::{Digest, digest};
 use crate::{Claims, Error};
 
-/// Lets each token through once, by its `jti`, for as long as it is good.
+/// Accepts each token once, by its id (`jti`).
 ///
-/// It keeps a digest of each id until the token has expired, whichever key the token was signed
-/// with: one id under two keys is one token. When it is full of tokens that have not expired, it
-/// accepts no other. A token without `jti` is refused.
+/// The guard keeps a digest of each id until the token has expired. Two tokens with the same id
+/// count as one, even if different keys signed them. A guard that is full of unexpired tokens
+/// refuses every new token. A token without `jti` is refused.
 ///
 /// ```
 /// use ati_client::{Claims, Error, ReplayGuard, SigningKey, Verifier, issue};
@@ -31,15 +31,15 @@ pub struct ReplayGuard {
 #[derive(Default)]
 struct UsedTokens {
     ids: HashSet<Digest>,
-    /// The same, by the last second in which the token is good.
+    /// The ids, sorted by the last second in which the token is valid.
     by_expiry: BTreeSet<(u64, Digest)>,
-    /// The latest time that was heard of. What ended before has been forgotten, so a clock that is
-    /// set back must not bring it back.
+    /// The latest time of any call. The ids of tokens that expired before it have been removed, so
+    /// these tokens are refused even if the clock is set back.
     latest: u64,
 }
 
 impl ReplayGuard {
-    /// A guard that remembers at most `capacity` tokens, each in about a hundred bytes.
+    /// Creates a guard that remembers at most `capacity` tokens, each in about 100 bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl ReplayGuard {
         }
     }
 
-    /// Takes note of a token that is good until `end`.
+    /// Marks a token as used until `valid_until`. Fails if it has been used before.
     pub(crate) fn mark_used(
         &self,
         claims: &Claims,

@@ -1,14 +1,14 @@
-//! Secrets for HS256, as they are written: hex.
+//! Parses secrets for HS256, which are written in hex.
 
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::crypto::Hs256;
 
-/// The fewest bytes that HS256 may have (RFC 7518 §3.2).
+/// The minimum length of an HS256 secret in bytes (RFC 7518 §3.2).
 const MIN_BYTES: usize = 32;
 
-/// A secret of at least 32 bytes.
+/// Parses a secret of at least 32 bytes.
 pub(crate) fn parse_strong(hex: &str) -> Result<Hs256, Error> {
     let secret = decode(hex)?;
     if secret.len() < MIN_BYTES {
@@ -19,7 +19,7 @@ pub(crate) fn parse_strong(hex: &str) -> Result<Hs256, Error> {
     Hs256::new(&secret)
 }
 
-/// A secret of any length but none.
+/// Parses a secret of any length above zero.
 pub(crate) fn parse_any_length(hex: &str) -> Result<Hs256, Error> {
     Hs256::new(&decode(hex)?)
 }
@@ -30,7 +30,7 @@ fn decode(hex: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
         return bad_secret("it is empty");
     }
     if hex.contains(char::is_whitespace) {
-        return bad_secret("it holds white space");
+        return bad_secret("it contains white space");
     }
     if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return bad_secret("it is not hex");

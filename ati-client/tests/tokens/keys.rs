@@ -147,7 +147,7 @@ fn a_key_of_another_curve_is_called_that() {
     ] {
         let refusal = SigningKey::from_pem(pem).unwrap_err().to_string();
         assert!(
-            refusal.ends_with("it is not on the curve P-256, which is the one of ES256"),
+            refusal.ends_with("it is not on the curve P-256, which ES256 requires"),
             "{refusal}"
         );
     }

@@ -401,7 +401,7 @@ fn of_many_calls_at_once_as_many_get_through_as_the_rate_has_room_for() {
 fn another_store_can_count_and_what_it_cannot_count_is_not_let_through() {
     struct Broken;
     impl RateStore for Broken {
-        async fn take(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
+        async fn count_call(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
             let reason = windows
                 .iter()
                 .map(|window| format!("{} {} {}", window.subject, window.pattern, window.rate));
@@ -427,7 +427,7 @@ fn another_store_can_count_and_what_it_cannot_count_is_not_let_through() {
 struct Counted(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl RateStore for Counted {
-    async fn take(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
+    async fn count_call(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
         let patterns = windows.iter().map(|window| window.pattern.to_owned());
         self.0.lock().unwrap().push(patterns.collect());
         Ok(())

@@ -160,7 +160,7 @@ impl Target for Directory {
 struct SlowRates;
 
 impl RateStore for SlowRates {
-    async fn take(
+    async fn count_call(
         &self,
         windows: &[RateWindow<'_>],
         _: SystemTime,

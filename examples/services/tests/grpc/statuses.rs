@@ -134,7 +134,7 @@ async fn who_has_a_bad_token_is_unauthenticated() {
     for (token, message) in [
         (
             issue(&claims, &stranger).unwrap(),
-            "the token's signature does not fit: it was signed with another key, or changed since",
+            "the token's signature is invalid: the token was signed with another key, or was changed since",
         ),
         (
             "a.b.c".to_owned(),
@@ -142,7 +142,7 @@ async fn who_has_a_bad_token_is_unauthenticated() {
         ),
         (
             token_with(AGENT, |claims| claims.audience("somebody-else")),
-            "the token is for another audience than the accepted: compare its `aud` with the configuration",
+            "the token is for another audience: compare its `aud` with the accepted audiences",
         ),
     ] {
         let requests = to_every_method(|path| somebody(path, &token));

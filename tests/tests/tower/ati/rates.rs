@@ -208,7 +208,7 @@ impl Scripted {
 }
 
 impl RateStore for Scripted {
-    fn take(
+    fn count_call(
         &self,
         windows: &[RateWindow<'_>],
         _: SystemTime,
