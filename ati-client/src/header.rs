@@ -19,7 +19,9 @@ pub(crate) struct Header {
 
 /// Reads the JSON text of a header.
 pub(crate) fn read(json: &[u8]) -> Result<Header, Error> {
-    let header: HeaderParameters = json::from_object(json).ok().ok_or(Error::Malformed {
+    let text = std::str::from_utf8(json).ok();
+    let header: Option<HeaderParameters> = text.and_then(|text| json::from_object(text).ok());
+    let header = header.ok_or(Error::Malformed {
         reason: "its header is not a JSON object with an `alg` and without repeated members",
     })?;
     if header.crit.is_some() {

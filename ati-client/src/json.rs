@@ -17,14 +17,9 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 ///
 /// Fails if the text is not a JSON object, if any object in it repeats a member, or if `T` cannot
 /// be read from it.
-pub(crate) fn from_object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
-    check_unique(text)?;
-    serde_json::from_slice(text)
-}
-
-/// Fails if the text is not a JSON object, or if any object in it repeats a member.
-pub(crate) fn check_unique(text: &[u8]) -> serde_json::Result<()> {
-    serde_json::from_slice::<Object<UniqueMembers>>(text).map(drop)
+pub(crate) fn from_object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    serde_json::from_str::<Object<UniqueMembers>>(text)?;
+    serde_json::from_str(text)
 }
 
 /// A `T` that is read from an object only. `serde`'s derive also accepts an array for a struct.

@@ -42,7 +42,7 @@ impl RegisteredClaims {
         const STRING: &str = "a string";
         const SECONDS: &str = "a whole number of seconds";
 
-        let claims: UncheckedClaims = json::from_object(text.as_bytes()).map_err(|_| MALFORMED)?;
+        let claims: UncheckedClaims = json::from_object(text).map_err(|_| MALFORMED)?;
         let ati = match claims.ati.optional("ati", ATI_TYPE)? {
             Some(Object(ati)) if ati.v != ATI_VERSION => {
                 // The limits in another version are unknown, and to assume no limits is unsafe.

@@ -281,6 +281,8 @@ fn a_namespace_says_its_version_and_writes_rates_as_strings() {
         json!({"v": 1, "rate": ["1/s"]}),
         json!({"v": 1, "rate": {"tool:a": 1}}),
         json!({"v": 1, "rate": {"tool:a": null}}),
+        json!([1]),
+        json!([1, {"tool:a": "1/s"}]),
     ];
     for ati in refused {
         assert!(
