@@ -22,7 +22,7 @@ pub(crate) fn read(json: &[u8]) -> Result<Header, Error> {
     let text = std::str::from_utf8(json).ok();
     let header: Option<HeaderParameters> = text.and_then(|text| json::from_object(text).ok());
     let header = header.ok_or(Error::Malformed {
-        reason: "its header is not a JSON object with an `alg` and without repeated members",
+        reason: "its header must be a JSON object that has an `alg` and names each member once",
     })?;
     if header.crit.is_some() {
         // RFC 7515 §4.1.11: a critical extension that is not understood makes the token invalid.

@@ -34,8 +34,8 @@ struct CallLogs {
     /// The keys of the logs, sorted by the time at which the last call leaves the window and the
     /// log is removed.
     by_expiry: BTreeSet<(Micros, Digest)>,
-    /// The latest time of any call. It stands in for a clock that was set back, which would keep
-    /// old calls in their windows for too long.
+    /// The latest time of any call. It replaces the time of a clock that was set back, which would
+    /// keep old calls in their windows for too long.
     latest: Micros,
 }
 

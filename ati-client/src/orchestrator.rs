@@ -15,7 +15,7 @@ const SESSION_TOKEN: &str = "ATI_SESSION_TOKEN";
 ///
 /// ```
 /// use std::process::Command;
-/// use ati_client::{Orchestrator, RateSpec, Sandbox, SigningKey, RateUnit};
+/// use ati_client::{Orchestrator, RateSpec, RateUnit, Sandbox, SigningKey};
 ///
 /// let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
 /// let orchestrator = Orchestrator::new("https://ati.example.com/", key)?;

@@ -74,7 +74,7 @@ impl RegisteredClaims {
 }
 
 const MALFORMED: Error = Error::Malformed {
-    reason: "its payload is not a JSON object without repeated members",
+    reason: "its payload must be a JSON object that names each member once",
 };
 const ATI_TYPE: &str = "an object with a number `v` and, for rates, an object of strings `rate`";
 

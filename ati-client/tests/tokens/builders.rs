@@ -1,5 +1,4 @@
-//! What a second call of each builder's method does: it adds or it replaces, as its documentation
-//! says.
+//! A second call of a builder's method adds or replaces, as the method's documentation says.
 
 use std::time::Duration;
 
@@ -84,7 +83,7 @@ fn a_lifetime_is_replaced_and_the_earlier_of_two_limits_holds() {
         assert_eq!(claims(|b| b.ttl(ttl).expires_at(exp)).exp(), holds);
         assert_eq!(claims(|b| b.expires_at(exp).ttl(ttl)).exp(), holds);
     }
-    // The default lifetime is no limit of the caller's.
+    // The default lifetime does not limit `expires_at`.
     assert_eq!(claims(|b| b.expires_at(NOW + 7200)).exp(), NOW + 7200);
 }
 
@@ -179,7 +178,7 @@ fn a_verifier_replaces_what_it_requires() {
     let token = token("ati-proxy", "us");
     assert!(leeway.verify_at(&token, at(exp)).is_ok());
     assert!(leeway.verify_at(&token, at(exp + 1)).is_err());
-    // One that was refused when it was set is not kept either.
+    // An invalid value that is replaced leaves no error behind.
     verifier(|b| b.leeway(HOUR).leeway(MINUTE));
 }
 

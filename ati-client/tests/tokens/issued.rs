@@ -1,4 +1,4 @@
-//! What is issued, to the letter.
+//! Issued tokens, compared byte for byte.
 
 use std::time::{Duration, SystemTime};
 

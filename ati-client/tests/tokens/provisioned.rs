@@ -1,4 +1,4 @@
-//! What an agent's sandbox starts with.
+//! The environment of an agent's sandbox.
 
 use std::process::Command;
 use std::time::Duration;
@@ -104,7 +104,7 @@ fn what_cannot_be_is_not_provisioned() {
         "https://a/\u{200b}",
         "HTTP",
         "https://:8090",
-        // User information, in the ways that one reader or another finds it.
+        // User information, in every spelling that some parser accepts.
         "https://user:password@a",
         "https://user@a/",
         "https://@a",
@@ -117,7 +117,7 @@ fn what_cannot_be_is_not_provisioned() {
         "https://a?@b",
         "https://a@b@c",
         "https:///user:password@a",
-        // Where secrets are put too.
+        // Queries and fragments can hold secrets, too.
         "https://a/?key=hunter2",
         "https://a?key=hunter2",
         "https://a#hunter2",

@@ -31,7 +31,7 @@ fn id(number: u8) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// The tokens of one version.
+/// The tokens that one version of the SDK issued.
 fn tokens(issued: &str) -> [&str; 5] {
     let tokens: Vec<_> = issued.lines().collect();
     tokens.try_into().unwrap()
@@ -106,7 +106,7 @@ fn the_same_claims_are_the_same_token_here_and_in_python() {
             .jti(id(2));
         assert_eq!(issue(&claims.build().unwrap(), &key()).unwrap(), bare);
 
-        // The orchestrator drew the id.
+        // The SDK's orchestrator chose a random id.
         let id = inspect(provisioned).unwrap().jti().unwrap().to_owned();
         let scope = build_scope_string(
             ["finnhub_quote", "web_search", "github:*"],
