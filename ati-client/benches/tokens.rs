@@ -1,11 +1,11 @@
-//! What it costs to find out whether a token may be believed, and what it grants.
+//! Benchmarks of verifying tokens and matching scopes.
 //!
 //! - `verify` is `Verifier::verify`.
-//! - `jsonwebtoken` is `jsonwebtoken::decode` with a prebuilt key into the same claims, which are read by `serde`'s derive
-//!   and without what the contract asks for beyond.
-//! - `jsonwebtoken_rules_each_time` is the same with its rules built for each token, as ATI's proxy does.
+//! - `jsonwebtoken` is `jsonwebtoken::decode` with a prebuilt key into the same claims, without the
+//!   stricter checks of the contract.
+//! - `jsonwebtoken_rules_each_time` also builds the rules for each token, as ATI's proxy does.
 //! - `signature_hs256` and `signature_es256` are the bare operations, HMAC and ECDSA.
-//! - `cached` is `Verifier::verify` with a cache that knows the token.
+//! - `cached` is `Verifier::verify` with the token in the cache.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,9 @@ mod provider;
 
 use std::collections::HashMap;
 
-use ati_client::{Claims, RateSpec, SigningKey, Unit, VerifiedCache, Verifier, check_scope, issue};
+use ati_client::{
+    Claims, RateSpec, RateUnit, SigningKey, VerifiedCache, Verifier, check_scope, issue,
+};
 use divan::{AllocProfiler, Bencher, black_box};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use ring::{hmac, signature};
@@ -28,9 +30,9 @@ static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
 
-/// What ATI's proxy reads a token into.
+/// The claims as ATI's proxy reads them.
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "what is measured is that they are read")]
+#[expect(dead_code, reason = "the benchmark measures only that they are read")]
 struct Theirs {
     sub: String,
     aud: String,
@@ -45,14 +47,14 @@ struct Theirs {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "what is measured is that they are read")]
+#[expect(dead_code, reason = "the benchmark measures only that they are read")]
 struct Namespace {
     v: u8,
     #[serde(default)]
     rate: HashMap<String, String>,
 }
 
-/// One algorithm: its key here, its key there, and a token of the usual size.
+/// One algorithm: a key of this crate, the same key of `jsonwebtoken`, and a token of usual size.
 struct Case {
     key: SigningKey,
     theirs: DecodingKey,
@@ -80,7 +82,7 @@ impl Case {
         provider::install();
         let claims = Claims::builder("agent-7")
             .scopes(["tool:web_search", "tool:github:*", "skill:research-*"])
-            .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+            .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
             .build()
             .unwrap();
         Self {
@@ -110,7 +112,7 @@ impl Case {
     }
 }
 
-/// The public key of the tests: what SPKI ends in.
+/// Returns the point of the test's public key, with which SPKI ends.
 fn point() -> Vec<u8> {
     use rustls_pki_types::SubjectPublicKeyInfoDer;
     use rustls_pki_types::pem::PemObject;
@@ -186,7 +188,7 @@ fn issue_token(bencher: Bencher<'_, '_>, algorithm: &str) {
     bencher.bench(|| issue(black_box(&claims), &case.key).unwrap());
 }
 
-/// The last of so many patterns covers the tool, under its older name.
+/// Only the last of `patterns` patterns covers the tool, by its older name.
 #[divan::bench(args = [1, 10, 100])]
 fn check_scope_over(bencher: Bencher<'_, '_>, patterns: usize) {
     let mut granted: Vec<String> = (1..patterns)

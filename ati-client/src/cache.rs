@@ -1,5 +1,4 @@
-//! The claims of tokens that were verified, so that the same token need not be verified on each
-//! request.
+//! Caches the claims of verified tokens, so that a token is not verified in full on each request.
 
 use std::fmt;
 
@@ -8,15 +7,14 @@ use moka::sync::Cache;
 use crate::crypto::{Digest, digest};
 use crate::{Claims, Error};
 
-/// Keeps the claims of tokens that one verifier has verified.
+/// Caches the claims of the tokens that one verifier has verified.
 ///
-/// An entry's key is the SHA-256 of the whole token. Time is checked on every use, and a token is
-/// forgotten after its `exp`. Refusals are not kept.
+/// The key of an entry is the SHA-256 of the whole token. The times of a token are checked on every
+/// use, and an entry is removed after the token's `exp`. Refused tokens are not cached.
 ///
-/// A cache is moved into one verifier and cannot be shared with another. The keys, audiences and
-/// issuer of a verifier never change, so verifying an entry again would give the same result. A
-/// verifier that is built without a removed key starts with an empty cache, and refuses the tokens
-/// of that key.
+/// A cache belongs to one verifier. The keys, audiences and issuer of a verifier never change, so
+/// verifying a cached token again would give the same result. To withdraw a key, build a verifier
+/// without it: its cache starts empty, and it refuses the tokens of that key.
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, VerifiedCache, Verifier, issue};
@@ -26,25 +24,25 @@ use crate::{Claims, Error};
 /// let token = issue(&Claims::builder("agent-7").build()?, &key)?;
 /// assert_eq!(verifier.verify(&token)?, verifier.verify(&token)?);
 ///
-/// // Say, because a token was stolen and its key is being replaced.
+/// // For example, because a token was stolen and its key is being replaced.
 /// verifier.cache().unwrap().flush();
 /// # Ok::<(), ati_client::Error>(())
 /// ```
 pub struct VerifiedCache(Cache<Digest, Claims>);
 
 impl VerifiedCache {
-    /// A cache for at most `tokens` tokens; the ones used least make room.
+    /// Creates a cache for at most `tokens` tokens. A full cache evicts the tokens used least.
     #[must_use]
     pub fn new(tokens: u64) -> Self {
         Self(Cache::new(tokens))
     }
 
-    /// Forgets all of them.
+    /// Removes all entries.
     pub fn flush(&self) {
         self.0.invalidate_all();
     }
 
-    /// How many tokens it remembers.
+    /// Returns the number of cached tokens.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.run_pending_tasks();
@@ -57,7 +55,7 @@ impl VerifiedCache {
         self.len() == 0
     }
 
-    /// The claims of `token`, which `verify` finds out if it must.
+    /// Returns the cached claims of `token`, or calls `verify` and caches what it returns.
     pub(crate) fn get_or(
         &self,
         token: &str,

@@ -1,4 +1,4 @@
-//! The claims of a verified token, or of one that is to be issued, and their builder.
+//! Trusted claims: those of a verified token, and those that a program builds to issue.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -7,29 +7,31 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::payload::{Payload, RegisteredClaims};
-use crate::redact::excerpt;
+use crate::claims_set::ClaimsSet;
+use crate::escape::excerpt;
+use crate::registered::{AtiClaim, RegisteredClaims};
 use crate::{Error, RateSpec, Scopes, SigningKey, clock, jws, scope};
 
-/// The default audience: the proxy.
+/// The default audience: ATI's proxy.
 pub(crate) const AUDIENCE: &str = "ati-proxy";
 /// The default issuer.
 const ISSUER: &str = "ati-orchestrator";
-/// The default lifetime.
+/// The default lifetime of a token.
 const TTL: Duration = Duration::from_secs(3600);
 
-/// The claims of a verified token, or of one that is to be issued: the agent, and what it may use.
+/// The claims of a verified token, or of a token to be issued: the agent, its scopes and its rates.
 ///
-/// They come from [`Verifier::verify`](crate::Verifier::verify), which vouches for them, or from a
-/// [builder](Claims::builder), where the program itself does. Cloning them is cheap.
+/// [`Verifier::verify`](crate::Verifier::verify) returns the claims of a token that it has
+/// verified, and a program builds its own with [`Claims::builder`]. The claims of an unverified
+/// token are [`Unverified`](crate::Unverified), and never become `Claims`. Cloning is cheap.
 ///
 /// ```
 /// use std::time::Duration;
-/// use ati_client::{Claims, RateSpec, Unit};
+/// use ati_client::{Claims, RateSpec, RateUnit};
 ///
 /// let claims = Claims::builder("agent-7")
 ///     .scope("tool:github:*")
-///     .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+///     .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
 ///     .ttl(Duration::from_secs(600))
 ///     .job_id("job-12")
 ///     .build()?;
@@ -42,10 +44,10 @@ const TTL: Duration = Duration::from_secs(3600);
 /// # Ok::<(), ati_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claims(Arc<Payload>);
+pub struct Claims(Arc<ClaimsSet>);
 
 impl Claims {
-    /// Claims for the agent `sub`, for a token that is yet to be issued.
+    /// Starts the claims of a token to be issued to the agent `sub`.
     pub fn builder(sub: impl Into<String>) -> ClaimsBuilder {
         ClaimsBuilder {
             sub: sub.into(),
@@ -62,12 +64,12 @@ impl Claims {
         }
     }
 
-    /// Claims that a signature vouches for.
-    pub(crate) fn vouched(payload: Payload) -> Self {
-        Self(Arc::new(payload))
+    /// Wraps claims that the caller has verified, or has built itself.
+    pub(crate) fn trusted(claims: ClaimsSet) -> Self {
+        Self(Arc::new(claims))
     }
 
-    /// The scopes that the token grants.
+    /// Returns the scopes that the token grants.
     #[must_use]
     pub fn scopes(&self) -> &Scopes {
         &self.0.registered().scope
@@ -75,17 +77,17 @@ impl Claims {
 }
 
 impl Deref for Claims {
-    type Target = Payload;
+    type Target = ClaimsSet;
 
-    fn deref(&self) -> &Payload {
+    fn deref(&self) -> &ClaimsSet {
         &self.0
     }
 }
 
-/// Issues a token: signs the claims as they are, `jti` included, so that the same claims twice are
-/// the same token twice.
+/// Signs claims, and returns the token.
 ///
-/// The header names the [id](SigningKey::id) of the key as `kid`, if the key has one.
+/// The claims are signed unchanged, `jti` included, so two tokens of the same claims have the same
+/// id. The header has the [id](SigningKey::id) of the key as `kid`, if the key has one.
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, Verifier, issue};
@@ -100,16 +102,16 @@ impl Deref for Claims {
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`] if the token would be longer than any verifier accepts,
-/// [`Error::NoRandomness`] if it cannot be signed.
+/// [`Error::TooLong`] if the token would be longer than
+/// [`MAX_TOKEN_BYTES`](crate::MAX_TOKEN_BYTES), [`Error::NoRandomness`] if it cannot be signed.
 pub fn issue(claims: &Claims, key: &SigningKey) -> Result<String, Error> {
     jws::sign(claims.to_json(), key)
 }
 
 /// Builds [`Claims`].
 ///
-/// The defaults: audience `ati-proxy`, issuer `ati-orchestrator`, a fresh UUID for `jti`, an hour
-/// to live, no scope and no rate. `ati` is always issued, with its version.
+/// The defaults: audience `ati-proxy`, issuer `ati-orchestrator`, a random UUID for `jti`, a
+/// lifetime of one hour, no scope and no rate. The claim `ati` is always issued, with its version.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClaimsBuilder {
@@ -127,13 +129,13 @@ pub struct ClaimsBuilder {
 }
 
 impl ClaimsBuilder {
-    /// Sets the one audience of the token. It replaces every audience that was set before.
+    /// Sets the only audience of the token. It replaces every audience that was set before.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
     /// Sets the audiences of the token. They replace every audience that was set before. ATI's own
-    /// proxy reads one only.
+    /// proxy accepts only tokens with a single audience.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item: Into<String>>) -> Self {
         self.aud = audiences.into_iter().map(Into::into).collect();
         self
@@ -145,7 +147,7 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Leaves the issuer out. A later [`issuer`](Self::issuer) replaces that.
+    /// Removes the issuer. A later call of [`issuer`](Self::issuer) sets it again.
     pub fn no_issuer(mut self) -> Self {
         self.iss = None;
         self
@@ -157,7 +159,7 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Adds scopes. [`parse_scopes`](crate::parse_scopes) splits a text that holds several.
+    /// Adds scopes. [`parse_scopes`](crate::parse_scopes) splits a text with several scopes.
     pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
@@ -194,11 +196,11 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Adds a rate: how often the agent may call what `pattern` covers, if its scopes allow the
-    /// call.
+    /// Adds a rate: how often the agent may call the scopes that `pattern` covers. A rate grants no
+    /// scope.
     ///
-    /// A token has room for one rate a pattern. A second rate for the same pattern does not replace
-    /// the first: unless the two are equal, [`build`](Self::build) fails.
+    /// A token has one rate for each pattern. A second rate for a pattern does not replace the
+    /// first: [`build`](Self::build) fails unless both are equal.
     pub fn rate(mut self, pattern: impl Into<String>, rate: RateSpec) -> Self {
         self.rates.push((pattern.into(), rate));
         self
@@ -216,12 +218,12 @@ impl ClaimsBuilder {
         self
     }
 
-    /// Builds the claims, ready to be issued.
+    /// Builds the claims.
     ///
     /// # Errors
     ///
-    /// [`Error::BadClaim`] without an agent, or if the time of expiry is out of range;
-    /// [`Error::EmptyAudience`] without an audience, or with one that has no name;
+    /// [`Error::BadClaim`] if the agent is empty, or the time of expiry is out of range;
+    /// [`Error::EmptyAudience`] if there is no audience, or an empty one;
     /// [`Error::BadScope`] if a scope, or the pattern of a rate, is empty or holds white space;
     /// [`Error::TwoRates`] if one pattern has two different rates.
     pub fn build(self) -> Result<Claims, Error> {
@@ -236,25 +238,30 @@ impl ClaimsBuilder {
         }
         let iat = self
             .iat
-            .unwrap_or_else(|| clock::seconds(SystemTime::now()));
+            .unwrap_or_else(|| clock::unix_seconds(SystemTime::now()));
         let registered = RegisteredClaims {
             sub: self.sub,
             aud: self.aud,
             iat,
             exp: expiry(iat, self.ttl, self.exp)?,
             nbf: None,
-            scope: Scopes::new(scope::build_scope_string(NONE, NONE, self.scopes)?),
+            scope: Scopes::new(scope::build_scope_string(
+                NO_SCOPES,
+                NO_SCOPES,
+                self.scopes,
+            )?),
             iss: self.iss,
             jti: self.jti.or_else(|| Some(Uuid::new_v4().to_string())),
-            rates: one_rate_each(self.rates)?,
+            ati: AtiClaim::new(unique_rates(self.rates)?),
             job_id: self.job_id,
             sandbox_id: self.sandbox_id,
         };
-        Payload::write(registered).map(Claims::vouched)
+        ClaimsSet::write(registered).map(Claims::trusted)
     }
 }
 
-/// The time of expiry. Each limit that was set holds.
+/// Returns the time of expiry: the earlier of the two limits, the only one that is set, or the
+/// default.
 fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Error> {
     let ttl = match (ttl, exp) {
         (Some(ttl), _) => ttl,
@@ -267,17 +274,17 @@ fn expiry(iat: u64, ttl: Option<Duration>, exp: Option<u64>) -> Result<u64, Erro
         (Some(time), None) | (None, Some(time)) => Ok(time),
         (None, None) => Err(Error::BadClaim {
             claim: "exp",
-            reason: "it is too far in the future; give the token less time",
+            reason: "it is too far in the future; shorten the lifetime",
         }),
     }
 }
 
-/// The rates as a token writes them, each pattern once.
-fn one_rate_each(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
+/// Formats the rates, each pattern once. Fails if a pattern has two different rates.
+fn unique_rates(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>, Error> {
     let mut by_pattern = HashMap::new();
     let mut written = Vec::new();
     for (pattern, rate) in rates {
-        scope::check_text(&pattern)?;
+        scope::check_scope_text(&pattern)?;
         match by_pattern.insert(pattern.clone(), rate) {
             None => written.push((pattern, rate.to_string())),
             Some(other) if other == rate => {}
@@ -291,4 +298,4 @@ fn one_rate_each(rates: Vec<(String, RateSpec)>) -> Result<Vec<(String, String)>
     Ok(written)
 }
 
-const NONE: [&str; 0] = [];
+const NO_SCOPES: [&str; 0] = [];

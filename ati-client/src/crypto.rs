@@ -1,14 +1,14 @@
-//! The two ways to sign, HS256 and ES256, on bytes.
+//! HS256 and ES256: signing and verifying bytes.
 //!
 //! `jsonwebtoken` is not used here. Its `encode` and `decode` (11.1.0, `src/encoding.rs`,
 //! `src/decoding.rs`) take the signer and the verifier from `CryptoProvider::get_default()`, which
-//! is set once for the whole process, and none of its public functions takes one as an argument. A
-//! library that sets it decides for the program that it is a part of. One that leaves it unset
-//! panics, as does a build in which two crates enable different providers. The tests compare this
-//! crate with it in both directions.
+//! is set once for the whole process, and no public function takes one as an argument. A library
+//! that sets it decides for the whole program. A library that leaves it unset panics, as does a
+//! build in which two crates enable different providers. The tests compare this crate with
+//! `jsonwebtoken` in both directions.
 //!
-//! HMAC is of the crates `hmac` and `sha2`, which wipe the prepared key when it is dropped. ECDSA
-//! is `ring`'s, five times as fast as the one in pure Rust.
+//! HMAC comes from the crates `hmac` and `sha2`, which wipe the prepared key when it is dropped.
+//! ECDSA comes from `ring`, five times as fast as the implementation in pure Rust.
 
 use std::fmt;
 
@@ -23,13 +23,13 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// HMAC with SHA-256 (RFC 7518 §3.2), which signs and verifies.
+/// A key for HMAC with SHA-256 (RFC 7518 §3.2), which signs and verifies.
 #[derive(Clone)]
 pub(crate) struct Hs256(Hmac<Sha256>);
 
 impl Hs256 {
     pub(crate) fn new(secret: &[u8]) -> Result<Self, Error> {
-        // HMAC takes keys of any length, so this does not fail.
+        // HMAC accepts keys of any length, so this never fails.
         Hmac::new_from_slice(secret)
             .map(Self)
             .map_err(|_| Error::BadSecret {
@@ -42,17 +42,17 @@ impl Hs256 {
         mac.into_bytes().to_vec()
     }
 
-    /// In constant time, and of the full length only.
+    /// Compares in constant time. A truncated signature is invalid.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let mac = self.0.clone().chain_update(message);
         mac.verify_slice(signature).is_ok()
     }
 }
 
-/// A point of P-256, uncompressed: `04`, x, y.
+/// An uncompressed point of P-256: `04`, x, y.
 pub(crate) type Point = [u8; 65];
 
-/// The private half of ECDSA on P-256 with SHA-256 (RFC 7518 §3.4).
+/// A private key for ECDSA on P-256 with SHA-256 (RFC 7518 §3.4).
 #[derive(Clone)]
 pub(crate) struct Es256Private {
     scalar: Zeroizing<[u8; 32]>,
@@ -65,7 +65,7 @@ impl Es256Private {
             scalar,
             public: Es256Public(public),
         };
-        key.pair(&SystemRandom::new()).ok_or(Error::BadKey {
+        key.key_pair(&SystemRandom::new()).ok_or(Error::BadKey {
             reason: "its private and public halves do not belong together",
         })?;
         Ok(key)
@@ -75,15 +75,16 @@ impl Es256Private {
         &self.public
     }
 
-    /// `None` if the system has no random numbers.
+    /// Signs `message`. Returns `None` if the system's random number generator fails.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
-        let signature = self.pair(&random)?.sign(&random, message).ok()?;
+        let signature = self.key_pair(&random)?.sign(&random, message).ok()?;
         Some(signature.as_ref().to_vec())
     }
 
-    /// As `ring` wants it. Made for each signature, since `ring` does not wipe it.
-    fn pair(&self, random: &SystemRandom) -> Option<EcdsaKeyPair> {
+    /// Creates `ring`'s form of the key. Each signature creates its own, since `ring` does not wipe
+    /// the key.
+    fn key_pair(&self, random: &SystemRandom) -> Option<EcdsaKeyPair> {
         EcdsaKeyPair::from_private_key_and_public_key(
             &ECDSA_P256_SHA256_FIXED_SIGNING,
             self.scalar.as_slice(),
@@ -94,14 +95,14 @@ impl Es256Private {
     }
 }
 
-/// The public half.
+/// A public key for ECDSA on P-256 with SHA-256.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Es256Public(Point);
 
 impl Es256Public {
     pub(crate) fn new(point: Point) -> Result<Self, Error> {
-        // `ring` looks at a point only when it is used, and then says no more than that the
-        // signature is wrong. A key agreement is such a use.
+        // `ring` checks a point only when it verifies a signature, and then reports a wrong
+        // signature. A key agreement checks the point here.
         let random = SystemRandom::new();
         let probe =
             EphemeralPrivateKey::generate(&ECDH_P256, &random).map_err(|_| Error::NoRandomness)?;
@@ -119,10 +120,11 @@ impl Es256Public {
     }
 }
 
-/// A digest of what has to be recognized and must not be kept: tokens and their ids.
+/// The digest of a token or of a token's id, kept in its place.
 pub(crate) type Digest = [u8; 32];
 
-/// The SHA-256 of `parts`, each with its length, so that no two lists have the same.
+/// Returns the SHA-256 of `parts`, each prefixed with its length, so that `["ab", "c"]` and
+/// `["a", "bc"]` differ.
 pub(crate) fn digest(parts: &[&str]) -> Digest {
     use sha2::Digest as _;
     let mut hash = Sha256::new();
@@ -133,17 +135,17 @@ pub(crate) fn digest(parts: &[&str]) -> Digest {
     hash.finalize().into()
 }
 
-/// The algorithm that tokens are signed with. The key fixes it; a token has no say in it.
+/// The algorithm that signs a token. The key determines it, never the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: a key that validates tokens can issue them too.
+    /// HMAC with SHA-256: one secret issues and verifies tokens.
     Hs256,
-    /// ECDSA on P-256 with SHA-256: issued with a private key, validated with the public one.
+    /// ECDSA on P-256 with SHA-256: a private key issues tokens, its public key verifies them.
     Es256,
 }
 
 impl Algorithm {
-    /// `HS256` or `ES256`, as a token's header has it (RFC 7518 §3.1).
+    /// Returns the name in a token's header, `HS256` or `ES256` (RFC 7518 §3.1).
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Keys and settings from the environment variables that ATI's proxy and clients share.
+//! Reads keys, audiences and issuer from the environment variables of ATI's proxy and clients.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,25 +15,25 @@ const ISSUER: &str = "ATI_JWT_ISSUER";
 const ACCEPTED_AUDIENCES: &str = "ATI_JWT_ACCEPTED_AUDIENCES";
 const AUDIENCE: &str = "ATI_JWT_AUDIENCE";
 
-/// Where variables are looked up: in the process's environment, or in a test's table.
-pub(crate) struct Environment<'a>(&'a dyn Fn(&str) -> Option<OsString>);
+/// Looks up environment variables: those of the process, or a test's.
+pub(crate) struct EnvVars<'a>(&'a dyn Fn(&str) -> Option<OsString>);
 
-impl Environment<'_> {
-    pub(crate) fn of_process() -> Self {
+impl EnvVars<'_> {
+    pub(crate) fn from_process() -> Self {
         Self(&|name| std::env::var_os(name))
     }
 
-    /// The newest key that signs.
+    /// Reads the newest key that signs.
     pub(crate) fn signing_key(&self) -> Result<SigningKey, Error> {
         let secrets = self.secrets()?;
         let public = self.public_keys()?;
         let private = self.private_keys()?;
         match (private.into_iter().next(), public.is_empty()) {
             (Some(key), true) => Ok(key),
-            (Some(key), false) => with_public_half(key, &public),
-            // With the secret, it would issue tokens that a verifier with the public key refuses.
+            (Some(key), false) => with_id_of_public_key(key, &public),
+            // A verifier with the public key would refuse tokens that are signed with the secret.
             (None, false) => Err(Error::NoKey {
-                variables: "`ATI_JWT_PRIVATE_KEY` as well: `ATI_JWT_PUBLIC_KEY` only validates",
+                variables: "`ATI_JWT_PRIVATE_KEY` as well, because `ATI_JWT_PUBLIC_KEY` cannot sign",
             }),
             (None, true) => secrets.into_iter().next().ok_or(Error::NoKey {
                 variables: "`ATI_JWT_PRIVATE_KEY` to a PEM file, or `ATI_JWT_SECRET` to a secret in hex",
@@ -41,13 +41,12 @@ impl Environment<'_> {
         }
     }
 
-    /// Every key that validates, the newest first.
+    /// Reads every key that verifies, the newest first.
     pub(crate) fn verifying_keys(&self) -> Result<Vec<VerifyingKey>, Error> {
         let secrets = self.secrets()?;
         let public = self.public_keys()?;
         if !public.is_empty() {
-            // The private key is left alone: a service that only verifies need not be able to read
-            // it.
+            // The private key is not read: a service that only verifies may lack access to it.
             return Ok(public);
         }
         let private = self.private_keys()?;
@@ -60,7 +59,7 @@ impl Environment<'_> {
         Ok(signing.iter().map(SigningKey::verifying_key).collect())
     }
 
-    /// The audiences to accept, if any are named.
+    /// Reads the accepted audiences. `None` if no variable names them.
     pub(crate) fn audiences(&self) -> Result<Option<Vec<String>>, Error> {
         for variable in [ACCEPTED_AUDIENCES, AUDIENCE] {
             let Some(value) = self.text(variable)? else {
@@ -78,37 +77,38 @@ impl Environment<'_> {
                 .filter(|name| !name.is_empty())
                 .collect();
             if audiences.is_empty() {
-                return Err(of(variable, Error::EmptyAudience));
+                return Err(invalid_variable(variable, Error::EmptyAudience));
             }
             return Ok(Some(audiences));
         }
         Ok(None)
     }
 
-    /// The issuer to require, if one is named.
+    /// Reads the required issuer. `None` if the variable is unset.
     pub(crate) fn issuer(&self) -> Result<Option<String>, Error> {
         match self.text(ISSUER)? {
-            Some(issuer) if issuer.is_empty() => Err(of(ISSUER, Error::EmptyIssuer)),
+            Some(issuer) if issuer.is_empty() => Err(invalid_variable(ISSUER, Error::EmptyIssuer)),
             issuer => Ok(issuer),
         }
     }
 
-    /// The secrets that are to be used, the newest first. Of the two variables, both are checked.
+    /// Reads the secrets, the newest first. `ATI_JWT_SECRETS` wins over `ATI_JWT_SECRET`, and both
+    /// are checked.
     fn secrets(&self) -> Result<Vec<SigningKey>, Error> {
-        let one = match self.hex(SECRET)? {
-            Some(secret) => vec![read_secret(SECRET, &secret)?],
+        let one = match self.secret_text(SECRET)? {
+            Some(secret) => vec![parse_secret(SECRET, &secret)?],
             None => Vec::new(),
         };
-        match self.hex(SECRETS)? {
+        match self.secret_text(SECRETS)? {
             Some(secrets) => secrets
                 .split(',')
-                .map(|secret| read_secret(SECRETS, secret))
+                .map(|secret| parse_secret(SECRETS, secret))
                 .collect(),
             None => Ok(one),
         }
     }
 
-    fn hex(&self, variable: &'static str) -> Result<Option<Zeroizing<String>>, Error> {
+    fn secret_text(&self, variable: &'static str) -> Result<Option<Zeroizing<String>>, Error> {
         Ok(self.text(variable)?.map(Zeroizing::new))
     }
 
@@ -124,8 +124,8 @@ impl Environment<'_> {
         })
     }
 
-    /// The keys in the file or the directory that the variable names. None if it is not set, and
-    /// only then.
+    /// Reads the keys in the file or the directory that the variable names. Returns an empty list
+    /// only if the variable is unset.
     fn key_files<K>(
         &self,
         variable: &'static str,
@@ -140,20 +140,20 @@ impl Environment<'_> {
         } else {
             key_file::read(&path, file).map(|key| vec![key])
         };
-        keys.map_err(|cause| of(variable, cause))
+        keys.map_err(|cause| invalid_variable(variable, cause))
     }
 
     fn text(&self, variable: &'static str) -> Result<Option<String>, Error> {
         self.0(variable)
             .map(OsString::into_string)
             .transpose()
-            .map_err(|_| of(variable, Error::NotText))
+            .map_err(|_| invalid_variable(variable, Error::NotText))
     }
 }
 
-/// The private key, with the id of its public half, which is the one that verifiers know.
-fn with_public_half(key: SigningKey, public: &[VerifyingKey]) -> Result<SigningKey, Error> {
-    let half = public.iter().find(|public| public.is_of(&key));
+/// Gives the private key the id of its public key, which is the id that verifiers know.
+fn with_id_of_public_key(key: SigningKey, public: &[VerifyingKey]) -> Result<SigningKey, Error> {
+    let half = public.iter().find(|public| public.is_public_half_of(&key));
     let half = half.ok_or(Error::BadKey {
         reason: "`ATI_JWT_PRIVATE_KEY` and `ATI_JWT_PUBLIC_KEY` do not belong together",
     })?;
@@ -163,11 +163,11 @@ fn with_public_half(key: SigningKey, public: &[VerifyingKey]) -> Result<SigningK
     }
 }
 
-fn read_secret(variable: &'static str, secret: &str) -> Result<SigningKey, Error> {
-    SigningKey::from_hex(secret).map_err(|cause| of(variable, cause))
+fn parse_secret(variable: &'static str, secret: &str) -> Result<SigningKey, Error> {
+    SigningKey::from_hex(secret).map_err(|cause| invalid_variable(variable, cause))
 }
 
-fn of(variable: &'static str, cause: Error) -> Error {
+fn invalid_variable(variable: &'static str, cause: Error) -> Error {
     Error::Environment {
         variable,
         cause: Box::new(cause),

@@ -1,16 +1,16 @@
-//! Why a token was refused, could not be made, or was not looked at.
+//! The errors of this crate: refused tokens, invalid claims, keys and configuration.
 
 use std::io;
 use std::time::Duration;
 
-use crate::redact::Escaped;
+use crate::escape::Escaped;
 use crate::{Algorithm, MAX_LEEWAY};
 
-/// What went wrong: one variant for each cause.
+/// An error of this crate, with one variant for each cause.
 ///
-/// `Display` writes one line, says what to do, and never shows a token or a key. It escapes text
-/// from outside, such as a scope or a file's name: control characters, line breaks and directional
-/// overrides never reach a log. The fields hold that text as it was given.
+/// `Display` writes one line that says what to do, and never shows a token or a key. It escapes
+/// text from outside, such as a scope or a file's name: control characters, line breaks and
+/// directional overrides never reach a log. The fields hold that text unescaped.
 ///
 /// ```
 /// use ati_client::{Error, SigningKey};
@@ -22,28 +22,28 @@ use crate::{Algorithm, MAX_LEEWAY};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    // Of a token.
-    /// The text is no token, or one that no issuer of ATI tokens writes.
+    // Tokens.
+    /// The text is not a token, or is written in a way that no ATI issuer uses.
     #[error("the token is malformed: {reason}")]
     Malformed {
-        /// What is wrong with it.
+        /// What is wrong with the token.
         reason: &'static str,
     },
     /// The token is longer than [`MAX_TOKEN_BYTES`](crate::MAX_TOKEN_BYTES).
     #[error(
-        "the token has {bytes} bytes, and {max} are allowed: name fewer scopes, or end some of them in `*`",
+        "the token has {bytes} bytes, and {max} are allowed: grant fewer scopes, or cover several with one that ends in `*`",
         max = crate::MAX_TOKEN_BYTES
     )]
     TooLong {
-        /// Its length.
+        /// The length of the token.
         bytes: usize,
     },
-    /// The token names an algorithm that is not that of the key, or of one of several.
+    /// The token names an algorithm that no configured key is for.
     #[error(
-        "the token is not signed with {expected}, nor in any other way that a configured key is for"
+        "the token is not signed with {expected}, or with the algorithm of another configured key: configure the issuer's key"
     )]
     WrongAlgorithm {
-        /// The algorithm of the first key that could have signed the token.
+        /// The algorithm of the first key that the token's `kid` allows.
         expected: Algorithm,
     },
     /// The token names a key (`kid`) that the verifier does not have.
@@ -51,196 +51,203 @@ pub enum Error {
         "the token's `kid` names a key that is not configured: configure it under that id, or ask the orchestrator for a new token"
     )]
     UnknownKey,
-    /// The token was signed with another key, or was changed since.
-    #[error("the token's signature does not fit: it was signed with another key, or changed since")]
+    /// The token was signed with another key, or was changed after it was signed.
+    #[error(
+        "the token's signature is invalid: the token was signed with another key, or was changed since"
+    )]
     BadSignature,
-    /// The token has expired, and the leeway is over too.
+    /// The token has expired, and the leeway has passed.
     #[error("the token expired {seconds_ago} seconds ago: ask the orchestrator for a new one")]
     Expired {
-        /// How many seconds ago.
+        /// How many seconds ago the token expired.
         seconds_ago: u64,
     },
-    /// The token is good from a moment on that is still to come, or was issued in the future.
+    /// The token becomes valid, or was issued, at a time in the future beyond the leeway.
     #[error(
-        "the token's `{claim}` is {seconds_ahead} seconds ahead of this machine's clock: compare it with the issuer's"
+        "the token's `{claim}` is {seconds_ahead} seconds ahead of this machine's clock: compare this clock with the issuer's"
     )]
     NotYetValid {
-        /// `nbf` or `iat`.
+        /// The claim: `nbf` or `iat`.
         claim: &'static str,
-        /// How many seconds are left.
+        /// How many seconds the claim is ahead.
         seconds_ahead: u64,
     },
     /// The token is for another audience.
-    #[error(
-        "the token is for another audience than the accepted: compare its `aud` with the configuration"
-    )]
+    #[error("the token is for another audience: compare its `aud` with the accepted audiences")]
     WrongAudience,
-    /// The token comes from another issuer, or does not say from which.
+    /// The token is from another issuer, or names no issuer.
     #[error("the token is not from the required issuer: compare its `iss` with the configuration")]
     WrongIssuer,
-    /// A claim is missing that must be there.
-    #[error("the token has no `{claim}`")]
+    /// A required claim is missing.
+    #[error("the token has no `{claim}`: ask the issuer for a token that has it")]
     MissingClaim {
-        /// Which one.
+        /// The name of the claim.
         claim: &'static str,
     },
-    /// A claim is of another type than it must be.
+    /// A claim has the wrong type.
     #[error("the token's `{claim}` is not {expected}")]
     WrongType {
-        /// Which one.
+        /// The name of the claim.
         claim: &'static str,
-        /// What it must be.
+        /// The type that the claim must have.
         expected: &'static str,
     },
-    /// The token's `ati` is of a version that this crate does not know, so its limits cannot be
-    /// known either.
+    /// The token's `ati` has a version that this crate does not support, so the token's limits are
+    /// unknown.
     #[error(
-        "the token's `ati.v` is {version}, and 1 is the one that is known: update this program"
+        "the token's `ati.v` is {version}, and only version 1 is supported: update this program"
     )]
     UnknownVersion {
-        /// The version.
+        /// The version in the token.
         version: u64,
     },
-    /// The token was presented before, and may be presented once.
-    #[error("the token was used before, and may be used once: ask the orchestrator for a new one")]
-    Replayed,
-    /// As many tokens as the replay guard remembers are still good, so it cannot take in another.
+    /// The token was used before, and the replay guard allows one use.
     #[error(
-        "the replay guard remembers {capacity} tokens, and none of them has expired: give it more room"
+        "the token was used before, and is valid for one use: ask the orchestrator for a new one"
+    )]
+    Replayed,
+    /// The replay guard is full of tokens that have not expired.
+    #[error(
+        "the replay guard is full: it remembers {capacity} tokens, and all are still valid; raise its capacity"
     )]
     ReplayGuardFull {
-        /// How many it can remember.
+        /// How many tokens the guard can remember.
         capacity: usize,
     },
 
-    // Of scopes and rates.
-    /// A scope, or the name of a tool or skill, that cannot be one.
-    #[error("`{}` is no scope: {reason}", Escaped(scope))]
+    // Scopes and rates.
+    /// A scope, or the name of a tool or skill, is invalid.
+    #[error("`{}` is not a scope: {reason}", Escaped(scope))]
     BadScope {
-        /// The beginning of what was given.
+        /// The invalid scope, at most its first 64 characters.
         scope: String,
-        /// Why not.
+        /// What is wrong with the scope.
         reason: &'static str,
     },
-    /// A rate that is not written like `10/hour`.
+    /// A rate is not written like `10/hour`.
     #[error(
-        "`{}` is no rate: write a number, `/` and one of second, minute, hour, day, as in `10/hour`",
+        "`{}` is not a rate: write a number, `/` and one of second, minute, hour, day, as in `10/hour`",
         Escaped(spec)
     )]
     BadRate {
-        /// The beginning of what was given.
+        /// The invalid rate, at most its first 64 characters.
         spec: String,
     },
-    /// The agent called more often than its token allows.
-    #[error("the rate of `{}` is used up{}", Escaped(pattern), come_back(*retry_after))]
+    /// The agent has called as often as its token allows.
+    #[error("the rate of `{}` is {}", Escaped(pattern), rate_advice(*retry_after))]
     RateExceeded {
-        /// The beginning of the pattern that the rate is for.
+        /// The pattern that the rate is for, at most its first 64 characters.
         pattern: String,
-        /// When to come back. `None` if that will never help: the rate is zero.
+        /// The time after which the call is allowed. `None` if the rate is zero, so that the token
+        /// never allows it.
         retry_after: Option<Duration>,
     },
     /// The rate limiter has no room for another agent.
-    #[error("the rate limiter has no room for another agent: come back in {} seconds", seconds(*retry_after))]
+    #[error(
+        "the rate limiter has no room for another agent: retry in {} seconds",
+        whole_seconds(*retry_after)
+    )]
     RateLimiterFull {
-        /// When to come back.
+        /// The time after which there is room again.
         retry_after: Duration,
     },
-    /// The store that counts calls failed, so none may be made. For a
-    /// [`RateStore`](crate::RateStore) of your own.
-    #[error("calls cannot be counted, so none may be made: {}", Escaped(reason))]
+    /// The store that counts calls failed, so the call is refused. A
+    /// [`RateStore`](crate::RateStore) implementation returns it.
+    #[error("the call could not be counted, so it is refused: {}", Escaped(reason))]
     RateStoreFailed {
-        /// What happened.
+        /// Why the store failed.
         reason: String,
     },
 
-    // Of what is made here.
+    // Builders.
     /// A claim that was given to a builder cannot be issued.
-    #[error("`{claim}` cannot be issued: {reason}")]
+    #[error("the claim `{claim}` cannot be issued: {reason}")]
     BadClaim {
-        /// Which one.
+        /// The name of the claim.
         claim: &'static str,
-        /// Why not.
+        /// What is wrong with the claim.
         reason: &'static str,
     },
-    /// A builder was given two different rates for one pattern, and a token has room for one.
+    /// A builder was given two different rates for one pattern.
     #[error("`{}` has two rates: give one", Escaped(pattern))]
     TwoRates {
-        /// The beginning of the pattern.
+        /// The pattern, at most its first 64 characters.
         pattern: String,
     },
-    /// The address of the proxy is not a URL that an agent can be given.
+    /// The URL of the proxy is not a plain `http` or `https` URL.
     #[error(
-        "the proxy's address is not usable: write `http://` or `https://`, a host and perhaps a port and a path; a user name, a password, a query and white space are refused"
+        "the proxy URL is invalid: write `http://` or `https://`, a host, and optionally a port and a path, without user name, password, query, fragment or white space"
     )]
     BadProxyUrl,
 
-    // Of keys and configuration.
+    // Keys and configuration.
     /// The secret is not hex.
-    #[error("the secret is not usable: {reason}; `openssl rand -hex 32` makes one")]
+    #[error("the secret is invalid: {reason}; `openssl rand -hex 32` makes a valid one")]
     BadSecret {
-        /// What is wrong with it.
+        /// What is wrong with the secret.
         reason: &'static str,
     },
-    /// The secret is shorter than HS256 asks for (RFC 7518 §3.2).
+    /// The secret is shorter than HS256 requires (RFC 7518 §3.2).
     #[error(
-        "the secret has {bytes} bytes, and HS256 needs 32, which are 64 hex characters: `openssl rand -hex 32` makes one"
+        "the secret has {bytes} bytes, and HS256 needs at least 32 (64 hex characters): `openssl rand -hex 32` makes one"
     )]
     WeakSecret {
-        /// How many bytes it has.
+        /// The length of the secret in bytes.
         bytes: usize,
     },
-    /// The PEM text holds no key that can be used.
+    /// The PEM text holds no usable key, or a key's id is invalid.
     #[error("the key is not usable: {reason}")]
     BadKey {
-        /// What is wrong with it.
+        /// What is wrong with the key.
         reason: &'static str,
     },
     /// A file in a directory of keys holds no usable key.
     #[error("the key file `{}`: {cause}", Escaped(path))]
     KeyFile {
-        /// The beginning of its path.
+        /// The path of the file, at most its first 64 characters.
         path: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         cause: Box<Error>,
     },
-    /// The file or the directory of a key cannot be read.
+    /// A key file, or a directory of key files, cannot be read.
     #[error("the key file `{}` cannot be read: {kind}", Escaped(path))]
     UnreadableKey {
-        /// The beginning of its path.
+        /// The path, at most its first 64 characters.
         path: String,
-        /// Why not.
+        /// Why the path cannot be read.
         kind: io::ErrorKind,
     },
     /// No key is configured.
     #[error("no key is configured: set {variables}")]
     NoKey {
-        /// The environment variables that would.
+        /// The environment variables to set.
         variables: &'static str,
     },
-    /// A verifier was given no key, which never means that tokens are not verified.
-    #[error("no key is given to verify with: give at least one")]
+    /// A verifier was built without a key. Tokens are never accepted unverified.
+    #[error("the verifier has no key: give it at least one")]
     NoVerifyingKey,
     /// The leeway is longer than [`MAX_LEEWAY`].
     #[error("a leeway of {seconds} seconds is too long: at most {max} are allowed", max = MAX_LEEWAY.as_secs())]
     LeewayTooLong {
-        /// How long it is, rounded up.
+        /// The leeway, rounded up to whole seconds.
         seconds: u64,
     },
-    /// No audience is left to accept, which never means any.
-    #[error("no audience is accepted: name at least one, such as `ati-proxy`")]
+    /// The list of audiences is empty, or an audience in it is. An empty list never means any
+    /// audience.
+    #[error("the audience is missing or empty: name at least one, such as `ati-proxy`")]
     EmptyAudience,
     /// The required issuer is an empty text.
-    #[error("the required issuer is empty: name it, or require none")]
+    #[error("the required issuer is empty: name an issuer, or leave it unset")]
     EmptyIssuer,
-    /// An environment variable is set to something that cannot be used.
+    /// An environment variable has an invalid value.
     #[error("`{variable}`: {cause}")]
     Environment {
-        /// Which one.
+        /// The name of the variable.
         variable: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         cause: Box<Error>,
     },
-    /// The value of an environment variable is not text.
+    /// The value of an environment variable, or the name of a key file, is not UTF-8.
     #[error("the value is not UTF-8")]
     NotText,
     /// The system's random number generator failed.
@@ -248,15 +255,15 @@ pub enum Error {
     NoRandomness,
 }
 
-fn come_back(retry_after: Option<Duration>) -> String {
+fn rate_advice(retry_after: Option<Duration>) -> String {
     retry_after.map_or_else(
-        || ", and will be for as long as the token lives: it allows no call".to_owned(),
-        |after| format!(": come back in {} seconds", seconds(after)),
+        || "zero: it allows no call".to_owned(),
+        |after| format!("used up: retry in {} seconds", whole_seconds(after)),
     )
 }
 
-/// Whole seconds, rounded up: a caller that comes back then comes late enough.
-pub(crate) fn seconds(time: Duration) -> u64 {
+/// Rounds up to whole seconds, so that a caller who waits that long has waited long enough.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs()
         .saturating_add(u64::from(time.subsec_nanos() > 0))
 }

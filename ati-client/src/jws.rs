@@ -1,4 +1,4 @@
-//! The compact serialization of a signed token (RFC 7515 §3.1), read strictly.
+//! The compact serialization of a signed token (RFC 7515 §3.1): strict reading, and signing.
 
 use std::borrow::Cow;
 
@@ -8,17 +8,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::header::{self, Header};
 use crate::{Algorithm, Error, SigningKey};
 
-/// The longest token that is looked at, and that is issued: 8 KiB. It has to fit into a header of
-/// HTTP.
+/// The maximum length of a token in bytes, both to issue and to verify: 8 KiB, so that it fits into
+/// an HTTP header.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// A token in its parts, with nothing but the alphabet of base64url in them.
+/// A token, split into its three parts. Each part has base64url characters only.
 #[derive(Clone, Copy)]
 pub(crate) struct Compact<'a> {
     header: &'a str,
     payload: &'a str,
     signature: &'a str,
-    /// What is signed: the header, the dot and the payload.
+    /// The signed text: header, dot and payload.
     message: &'a str,
 }
 
@@ -42,15 +42,15 @@ impl<'a> Compact<'a> {
         }
         match token.bytes().find(|b| !is_base64url(*b) && *b != b'.') {
             None => Ok(parts),
-            Some(b'=') => malformed("it is padded with `=`, which tokens are not"),
-            Some(b) if b.is_ascii_whitespace() => malformed("it holds white space"),
-            Some(_) => malformed("it holds a character that is not of base64url"),
+            Some(b'=') => malformed("its base64url is padded with `=`"),
+            Some(b) if b.is_ascii_whitespace() => malformed("it contains white space"),
+            Some(_) => malformed("it contains a character outside the base64url alphabet"),
         }
     }
 
     /// Reads the header.
     pub(crate) fn header(self) -> Result<Header, Error> {
-        // What nearly every issuer writes need not be read.
+        // Nearly every token has one of these headers, so parsing JSON is not needed for them.
         for algorithm in [Algorithm::Hs256, Algorithm::Es256] {
             if usual_headers(algorithm).contains(&self.header) {
                 return Ok(Header {
@@ -70,7 +70,7 @@ impl<'a> Compact<'a> {
         decode(self.signature, "its signature is not base64url")
     }
 
-    /// The JSON text of the claims.
+    /// Decodes the JSON text of the claims.
     pub(crate) fn payload(self) -> Result<String, Error> {
         String::from_utf8(decode(self.payload, "its payload is not base64url")?)
             .or_else(|_| malformed("its payload is not UTF-8"))
@@ -78,7 +78,7 @@ impl<'a> Compact<'a> {
 }
 
 const NOT_THREE: Error = Error::Malformed {
-    reason: "it is not three parts with two dots between them",
+    reason: "it does not have three parts with dots between them",
 };
 
 fn malformed<T>(reason: &'static str) -> Result<T, Error> {
@@ -89,15 +89,15 @@ fn is_base64url(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
 }
 
-/// Also refuses bits behind the last byte (RFC 4648 §3.5): with them, a token could be written in
-/// two ways.
+/// Decodes base64url. Refuses unused bits after the last byte (RFC 4648 §3.5), with which the same
+/// token could be written in two ways.
 fn decode(part: &str, reason: &'static str) -> Result<Vec<u8>, Error> {
     URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| Error::Malformed { reason })
 }
 
-/// The headers `{"alg":…,"typ":"JWT"}` and `{"typ":"JWT","alg":…}`, in base64url.
+/// Returns the headers `{"alg":…,"typ":"JWT"}` and `{"typ":"JWT","alg":…}`, in base64url.
 fn usual_headers(algorithm: Algorithm) -> [&'static str; 2] {
     match algorithm {
         Algorithm::Hs256 => [
@@ -111,7 +111,7 @@ fn usual_headers(algorithm: Algorithm) -> [&'static str; 2] {
     }
 }
 
-/// The token with `payload` for its claims.
+/// Signs `payload`, the JSON text of the claims, and returns the token.
 pub(crate) fn sign(payload: &str, key: &SigningKey) -> Result<String, Error> {
     let mut token = match key.id() {
         Some(id) => URL_SAFE_NO_PAD.encode(header::write(key.algorithm(), id)?),

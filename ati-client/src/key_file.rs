@@ -1,4 +1,4 @@
-//! Key files: one PEM file, or a directory of them.
+//! Reads keys from a PEM file, or from a directory of PEM files.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,32 +7,32 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::escape::excerpt;
 
-/// How much of a key file is read. A key on P-256 has a few hundred bytes.
+/// The maximum size of a key file. A P-256 key has a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// Reads the file at `path`, and the key in it.
+/// Reads the key in the file at `path`.
 pub(crate) fn read<K>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<K, Error>,
 ) -> Result<K, Error> {
-    // With room for any key, so that none of it is left behind where a smaller buffer was.
+    // A buffer that grows would leave an unwiped copy of the key behind.
     let mut pem = Zeroizing::new(Vec::with_capacity(8 * 1024));
     File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem))
         .map_err(|error| unreadable(path, &error))?;
     if pem.len() as u64 > MAX_FILE_BYTES {
         return Err(Error::BadKey {
-            reason: "its file is longer than 64 KiB",
+            reason: "its file is larger than 64 KiB",
         });
     }
     parse(&pem)
 }
 
-/// The keys in the files of a directory, by their names in descending order.
+/// Reads the keys in a directory of PEM files, sorted by file name in descending order.
 ///
-/// `parse` gets the name without `.pem`, which is the key's id, and the PEM text.
+/// `parse` gets the file name without `.pem`, which is the key's id, and the PEM text.
 pub(crate) fn read_directory<K>(
     directory: &Path,
     parse: impl Fn(&str, &[u8]) -> Result<K, Error>,
@@ -44,11 +44,11 @@ pub(crate) fn read_directory<K>(
                 .collect::<io::Result<Vec<_>>>()
         })
         .map_err(|error| unreadable(directory, &error))?;
-    // Names with a dot are the file system's own business, such as Kubernetes's `..data`.
+    // Kubernetes adds entries such as `..data` to a mounted directory.
     names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
     if names.is_empty() {
         return Err(Error::BadKey {
-            reason: "there is no `.pem` file in the directory",
+            reason: "the directory has no `.pem` file",
         });
     }
     names.sort_unstable_by(|one, other| other.cmp(one));
@@ -58,18 +58,18 @@ pub(crate) fn read_directory<K>(
             let path = directory.join(name);
             let key = name.to_str().ok_or(Error::NotText).and_then(|name| {
                 let id = name.strip_suffix(".pem").ok_or(Error::BadKey {
-                    reason: "its name does not end in `.pem`; move the file elsewhere if it is no key",
+                    reason: "its name does not end in `.pem`; rename the file, or move it out of the directory",
                 })?;
-                // Opening a pipe would wait for its other end.
+                // Opening a named pipe would block.
                 if !path.is_file() {
                     return Err(Error::BadKey {
-                        reason: "it is no file, or one that this process may not see",
+                        reason: "it is not a regular file, or this process may not read it",
                     });
                 }
                 read(&path, |pem| parse(id, pem))
             });
             key.map_err(|cause| match cause {
-                // This one names the file by itself.
+                // `UnreadableKey` already names the file.
                 Error::UnreadableKey { .. } => cause,
                 cause => Error::KeyFile {
                     path: excerpt(&path.to_string_lossy()),

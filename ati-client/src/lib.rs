@@ -1,16 +1,16 @@
 //! ATI tokens: who an AI agent is, which tools it may use, for how long and how often.
 //!
 //! ATI (Agent Tools Interface) gives an agent's sandbox one credential, a JWT. An *orchestrator*
-//! issues it, and a verifier in front of the tools checks it: ATI's proxy, or a service with this
-//! crate.
+//! issues the token. A verifier in front of the tools checks it: ATI's proxy, or a service that
+//! uses this crate.
 //!
-//! From a secret to an agent's sandbox:
+//! An orchestrator issues a token for a sandbox:
 //!
 //! ```no_run
 //! use ati_client::{Orchestrator, Sandbox, SigningKey};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let key = SigningKey::from_env()?; // ATI_JWT_SECRET: `openssl rand -hex 32` makes one
+//!     let key = SigningKey::from_env()?; // ATI_JWT_SECRET, made by `openssl rand -hex 32`
 //!     let orchestrator = Orchestrator::new("https://ati.example.com", key)?;
 //!     let sandbox = Sandbox::new("agent-7").tools(["web_search", "github:*"]).skill("research-*");
 //!     let mut agent = std::process::Command::new("my-agent");
@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! And on the other side:
+//! A service verifies it:
 //!
 //! ```no_run
 //! use ati_client::{Error, Verifier};
@@ -33,36 +33,38 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - The key fixes how a token is signed; a token has no say in it. A key that is configured and
-//!   cannot be used is an error, and no configuration turns verification off.
-//! - A verifier takes several keys, so that a key can be replaced while tokens of the old one live.
-//! - [`Claims`] come from a verified token, or from the program that built them. The claims of any
-//!   other token are [`Unverified`], which nothing that grants access accepts.
-//! - A token in which anything is written twice, in another way than usual, or of another type than
-//!   expected, is refused.
-//! - Secrets are wiped when they are dropped. Keys and tokens never show in `Debug` or in an
-//!   [`Error`], and text from outside is escaped wherever it is displayed.
+//! - The key determines the algorithm, never the token. A configured key that is not usable is an
+//!   error, and no configuration turns verification off.
+//! - A verifier accepts several keys, so that a key can be replaced while its tokens are still
+//!   valid.
+//! - [`Claims`] come from a verified token, or from the program that built them. The claims of an
+//!   unverified token are [`Unverified`], which no function that grants access accepts.
+//! - A token with a repeated claim, an unusual encoding or a value of the wrong type is refused.
+//! - Secrets are wiped when they are dropped. `Debug` and [`Error`] never show keys or tokens, and
+//!   text from outside is escaped wherever it is displayed.
 //!
-//! # Where to go
+//! # Where to look
 //!
-//! | you want to | see |
+//! | to | see |
 //! |---|---|
 //! | start an agent with a token | [`Orchestrator`], [`Sandbox`] |
 //! | issue any token | [`Claims::builder`], [`issue`] |
-//! | verify tokens | [`Verifier`]; [`VerifiedCache`] makes it cheaper, [`ReplayGuard`] stricter |
+//! | verify tokens | [`Verifier`], with a [`VerifiedCache`] for speed, a [`ReplayGuard`] for single use |
 //! | replace a key | [`Verifier`](Verifier#several-keys), [`VerifyingKey::from_pem_directory`] |
-//! | know what a token grants | [`Scopes::grants`], [`check_scope`] |
-//! | hold agents to their rates | [`RateLimiter`] |
-//! | look into a token without a key | [`inspect`] |
+//! | check a scope | [`Scopes::grants`], [`check_scope`] |
+//! | enforce rates | [`RateLimiter`] |
+//! | read a token without a key | [`inspect`] |
 
 mod cache;
 mod claims;
+mod claims_set;
 mod clock;
 mod crypto;
 mod env;
 mod error;
+mod escape;
 mod header;
 mod json;
 mod jws;
@@ -71,11 +73,10 @@ mod key_file;
 mod limiter;
 mod memory_rates;
 mod orchestrator;
-mod payload;
 mod pem;
 mod rate;
-mod read;
-mod redact;
+mod rate_store;
+mod registered;
 mod replay;
 mod scope;
 mod secret;
@@ -84,15 +85,16 @@ mod verifier;
 
 pub use cache::VerifiedCache;
 pub use claims::{Claims, ClaimsBuilder, issue};
+pub use claims_set::ClaimsSet;
 pub use crypto::Algorithm;
 pub use error::Error;
 pub use jws::MAX_TOKEN_BYTES;
 pub use key::{SigningKey, VerifyingKey};
-pub use limiter::{RateLimiter, RateStore, RateWindow};
+pub use limiter::RateLimiter;
 pub use memory_rates::MemoryRates;
 pub use orchestrator::{Orchestrator, Sandbox, SandboxEnv};
-pub use payload::Payload;
-pub use rate::{RateSpec, Unit};
+pub use rate::{RateSpec, RateUnit};
+pub use rate_store::{RateStore, RateWindow};
 pub use replay::ReplayGuard;
 pub use scope::{
     Scopes, build_scope_string, check_scope, is_loose_wildcard, matches_wildcard, parse_scopes,

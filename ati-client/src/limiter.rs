@@ -1,35 +1,34 @@
-//! Rates enforced: how often an agent has called, and whether it may again.
+//! Enforces the rates in tokens: refuses a call that exceeds one of them.
 
-use std::future::Future;
 use std::time::SystemTime;
 
-use crate::{Claims, Error, MemoryRates, RateSpec, scope};
+use crate::{Claims, Error, MemoryRates, RateStore, RateWindow, scope};
 
-/// The pattern that covers every call, whatever is called.
+/// The pattern that covers every call, also one that requires no scope.
 const EVERYTHING: &str = "*";
 
-/// Holds agents to the rates in their tokens.
+/// Enforces the rates in the tokens of agents.
 ///
-/// A rate looks back over a sliding window: `10/hour` is at most ten calls in any sixty minutes.
-/// Calls are counted for each subject and pattern, over all its tokens. (ATI's own proxy counts for
-/// each pattern over all subjects.) Every pattern that covers a called scope counts, and a call
-/// that one of them refuses is counted in none.
+/// A rate is a sliding window: `10/hour` allows at most ten calls in any sixty minutes. Calls are
+/// counted for each subject and pattern, over all tokens of the subject. (ATI's own proxy counts
+/// for each pattern over all subjects.) The rate of every pattern that covers a called scope
+/// applies. A call that one of these rates refuses counts against none of them.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use ati_client::{Claims, Error, RateLimiter, RateSpec, Unit};
+/// use ati_client::{Claims, Error, RateLimiter, RateSpec, RateUnit};
 ///
 /// # futures_executor::block_on(async {
 /// let limiter = RateLimiter::new(10_000);
 /// let claims = Claims::builder("agent-7")
 ///     .scope("tool:github:*")
-///     .rate("tool:github:*", RateSpec::new(1, Unit::Minute))
+///     .rate("tool:github:*", RateSpec::new(1, RateUnit::Minute))
 ///     .build()?;
 ///
 /// let now = SystemTime::now();
 /// limiter.check(&claims, "tool:github:search", now).await?;
 /// let refusal = limiter.check(&claims, "tool:github:read", now).await.unwrap_err();
-/// assert_eq!(refusal.to_string(), "the rate of `tool:github:*` is used up: come back in 60 seconds");
+/// assert_eq!(refusal.to_string(), "the rate of `tool:github:*` is used up: retry in 60 seconds");
 /// # Ok::<(), Error>(()) }).unwrap();
 /// ```
 #[derive(Debug)]
@@ -38,11 +37,12 @@ pub struct RateLimiter<S = MemoryRates> {
 }
 
 impl RateLimiter {
-    /// A limiter that counts in this process, for at most `windows` subjects times patterns at
-    /// once. Each takes up to 5 KiB.
+    /// Creates a limiter that counts in this process, in at most `windows` windows of up to 5 KiB
+    /// each.
     ///
-    /// When so many agents have called in the last unit of their rates, no other may call until one
-    /// of them is out of it.
+    /// Each pair of subject and pattern takes one window, until the unit of its rate has passed
+    /// since its last call. While all windows are taken, calls that need another one are refused
+    /// with [`Error::RateLimiterFull`].
     #[must_use]
     pub fn new(windows: usize) -> Self {
         Self::with_store(MemoryRates::new(windows))
@@ -50,21 +50,21 @@ impl RateLimiter {
 }
 
 impl<S: RateStore> RateLimiter<S> {
-    /// A limiter that counts in `store`.
+    /// Creates a limiter that counts in `store`.
     #[must_use]
     pub fn with_store(store: S) -> Self {
         Self { store }
     }
 
-    /// Counts one call of `required_scope` at the time `now`, unless a rate refuses it:
-    /// [`check_all`](Self::check_all) for a single scope.
+    /// Counts one call of `required_scope` at the time `now`, or refuses it if a rate is used up.
     ///
     /// `required_scope` is the tool's canonical name, such as `tool:github:search`. For the older
-    /// `tool:github_search` the rates of the name that it may stand for count as well.
+    /// name `tool:github_search`, the rates of the canonical names that it may stand for apply as
+    /// well.
     ///
     /// # Errors
     ///
-    /// As [`check_all`](Self::check_all).
+    /// The errors of [`check_all`](Self::check_all).
     pub async fn check(
         &self,
         claims: &Claims,
@@ -74,20 +74,20 @@ impl<S: RateStore> RateLimiter<S> {
         self.check_all(claims, &[required_scope], now).await
     }
 
-    /// Counts one call that requires all of `required_scopes` at the time `now`, unless a rate
-    /// refuses it.
+    /// Counts one call that requires all of `required_scopes` at the time `now`, or refuses it if a
+    /// rate is used up.
     ///
-    /// The rate of a pattern counts when the pattern covers any of the scopes, and it counts one
-    /// call, however many of them it covers. All these rates are counted in one step: a call that
-    /// one of them refuses is counted in none. Without any scope, what is called is not known, and
-    /// only the rate of `*` counts.
+    /// The rate of a pattern applies if the pattern covers any of the scopes. The call counts once
+    /// against it, however many scopes the pattern covers. All rates are counted in one step: a
+    /// call that one rate refuses counts against none. With an empty list, only the rate of `*`
+    /// applies.
     ///
     /// ```
     /// # use std::time::SystemTime;
-    /// # use ati_client::{Claims, RateLimiter, RateSpec, Unit};
+    /// # use ati_client::{Claims, RateLimiter, RateSpec, RateUnit};
     /// # futures_executor::block_on(async {
     /// let limiter = RateLimiter::new(10_000);
-    /// let once = RateSpec::new(1, Unit::Day);
+    /// let once = RateSpec::new(1, RateUnit::Day);
     /// let claims = Claims::builder("agent-7").scope("tool:*").scope("audit").rate("tool:*", once).build()?;
     ///
     /// let now = SystemTime::now();
@@ -98,9 +98,9 @@ impl<S: RateStore> RateLimiter<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::RateExceeded`], with the time after which all rates have room again;
-    /// [`Error::BadRate`] if one of the token's rates cannot be read, whatever it is for;
-    /// [`Error::BadScope`] if a required scope is empty or holds white space;
+    /// [`Error::RateExceeded`] if a rate is used up, with the time after which all rates allow the
+    /// call; [`Error::BadRate`] if any rate of the token is malformed, even one that does not
+    /// apply; [`Error::BadScope`] if a required scope is empty or contains white space;
     /// [`Error::RateLimiterFull`] and [`Error::RateStoreFailed`] if the call cannot be counted.
     pub async fn check_all<T: AsRef<str> + Sync>(
         &self,
@@ -109,12 +109,12 @@ impl<S: RateStore> RateLimiter<S> {
         now: SystemTime,
     ) -> Result<(), Error> {
         let required = || required_scopes.iter().map(AsRef::as_ref);
-        required().try_for_each(scope::check_text)?;
+        required().try_for_each(scope::check_scope_text)?;
         let windows: Vec<RateWindow<'_>> = claims
             .rates()?
             .into_iter()
             .filter(|(pattern, _)| {
-                *pattern == EVERYTHING || required().any(|scope| scope::limits(pattern, scope))
+                *pattern == EVERYTHING || required().any(|scope| scope::rate_covers(pattern, scope))
             })
             .map(|(pattern, rate)| RateWindow {
                 subject: claims.sub(),
@@ -125,37 +125,6 @@ impl<S: RateStore> RateLimiter<S> {
         if windows.is_empty() {
             return Ok(());
         }
-        self.store.take(&windows, now).await
+        self.store.count_call(&windows, now).await
     }
-}
-
-/// The calls of one subject under one pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RateWindow<'a> {
-    /// The agent.
-    pub subject: &'a str,
-    /// The pattern that the rate is for.
-    pub pattern: &'a str,
-    /// How often in how much time.
-    pub rate: RateSpec,
-}
-
-/// Where calls are counted: in memory, or in a store that several processes share.
-pub trait RateStore: Send + Sync + 'static {
-    /// Counts one call in each of `windows`, or, if one of them has no room for it, in none.
-    ///
-    /// This is one step: of calls that come at the same time, no more get through than the rates
-    /// have room for.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::RateExceeded`] if a window has no room, with the longest of the times until they
-    /// have; [`Error::RateLimiterFull`] if the store has no room for another window;
-    /// [`Error::RateStoreFailed`] if it cannot tell.
-    fn take(
-        &self,
-        windows: &[RateWindow<'_>],
-        now: SystemTime,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
 }

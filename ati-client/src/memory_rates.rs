@@ -1,4 +1,10 @@
-//! The store of rates in memory: a log of calls for each window, bounded in number and length.
+//! Counts calls in memory: a log of calls for each window, bounded in number and length.
+//!
+//! A log holds the time of each call of the last unit, so `2/minute` with calls at 0 s and 20 s
+//! refuses a call at 50 s, and allows it 10 s later, when the call at 0 s has left the window. A
+//! rate of more than 256 calls would need a longer log. Its calls are counted in slices of the unit
+//! instead: under `1000/minute` the calls of each 234 ms share one entry, dated to the end
+//! of the slice.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -6,32 +12,35 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::crypto::{Digest, digest};
-use crate::redact::excerpt;
+use crate::escape::excerpt;
 use crate::{Error, RateSpec, RateStore, RateWindow, clock};
 
-/// How many entries a log has room for. A rate of more calls is kept in so many slices of its unit.
-const ENTRIES: u64 = 256;
+/// The maximum number of entries in a log. A rate of more calls is counted in this many slices of
+/// its unit.
+const MAX_ENTRIES: u64 = 256;
 
 /// Microseconds since 1970.
 type Micros = u64;
 
-/// Counts calls in this process: see [`RateLimiter::new`](crate::RateLimiter::new).
+/// A store that counts calls in this process: see [`RateLimiter::new`](crate::RateLimiter::new).
 pub struct MemoryRates {
     capacity: usize,
-    logs: Mutex<Logs>,
+    logs: Mutex<CallLogs>,
 }
 
 #[derive(Default)]
-struct Logs {
-    by_window: HashMap<Digest, Log>,
-    /// The same, by the time when the last call leaves the window and the log can go.
-    by_end: BTreeSet<(Micros, Digest)>,
-    /// The latest time that was heard of. A clock that is set back would make old calls look new for too long.
+struct CallLogs {
+    by_window: HashMap<Digest, CallLog>,
+    /// The keys of the logs, sorted by the time at which the last call leaves the window and the
+    /// log is removed.
+    by_expiry: BTreeSet<(Micros, Digest)>,
+    /// The latest time of any call. It replaces the time of a clock that was set back, which would
+    /// keep old calls in their windows for too long.
     latest: Micros,
 }
 
 impl MemoryRates {
-    /// Room for at most `windows` subjects times patterns.
+    /// Creates a store with at most `windows` windows, one for each pair of subject and pattern.
     #[must_use]
     pub fn new(windows: usize) -> Self {
         Self {
@@ -42,15 +51,15 @@ impl MemoryRates {
 }
 
 impl RateStore for MemoryRates {
-    async fn take(&self, windows: &[RateWindow<'_>], now: SystemTime) -> Result<(), Error> {
+    async fn count_call(&self, windows: &[RateWindow<'_>], now: SystemTime) -> Result<(), Error> {
         let now = micros(clock::since_epoch(now));
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.take(windows, now, self.capacity)
+        logs.count_call(windows, now, self.capacity)
     }
 }
 
-impl Logs {
-    fn take(
+impl CallLogs {
+    fn count_call(
         &mut self,
         windows: &[RateWindow<'_>],
         now: Micros,
@@ -58,36 +67,38 @@ impl Logs {
     ) -> Result<(), Error> {
         self.latest = self.latest.max(now);
         let now = self.latest;
-        self.forget_before(now);
-        let windows: Vec<(Digest, &RateWindow<'_>)> =
-            windows.iter().map(|window| (key(window), window)).collect();
+        self.remove_expired(now);
+        let windows: Vec<(Digest, &RateWindow<'_>)> = windows
+            .iter()
+            .map(|window| (window_key(window), window))
+            .collect();
         self.check(&windows, now)?;
         self.make_room(&windows, now, capacity)?;
         for (key, window) in windows {
             let log = self.by_window.entry(key).or_default();
-            self.by_end.remove(&(log.end, key));
+            self.by_expiry.remove(&(log.expires, key));
             log.add(window.rate, now);
-            self.by_end.insert((log.end, key));
+            self.by_expiry.insert((log.expires, key));
         }
         Ok(())
     }
 
-    fn forget_before(&mut self, now: Micros) {
-        while let Some(&(end, key)) = self.by_end.first()
-            && end <= now
+    fn remove_expired(&mut self, now: Micros) {
+        while let Some(&(expires, key)) = self.by_expiry.first()
+            && expires <= now
         {
-            self.by_end.pop_first();
+            self.by_expiry.pop_first();
             self.by_window.remove(&key);
         }
     }
 
-    /// Fails with the one of the windows that takes longest to have room, if one has none.
+    /// Fails if the rate of a window is used up. The error names the window with the longest wait.
     fn check(&self, windows: &[(Digest, &RateWindow<'_>)], now: Micros) -> Result<(), Error> {
-        let none = Log::default();
+        let empty = CallLog::default();
         let longest = windows
             .iter()
             .map(|(key, window)| {
-                let log = self.by_window.get(key).unwrap_or(&none);
+                let log = self.by_window.get(key).unwrap_or(&empty);
                 (log.wait(window.rate, now), window.pattern)
             })
             .max();
@@ -116,14 +127,14 @@ impl Logs {
         if self.by_window.len().saturating_add(new) <= capacity {
             return Ok(());
         }
-        let first = self.by_end.first().map_or(now, |&(end, _)| end);
+        let first = self.by_expiry.first().map_or(now, |&(expires, _)| expires);
         Err(Error::RateLimiterFull {
             retry_after: Duration::from_micros(first.saturating_sub(now)),
         })
     }
 }
 
-/// Whether a call has to wait, in the order of how long.
+/// How long a call has to wait, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wait {
     No,
@@ -131,16 +142,17 @@ enum Wait {
     Forever,
 }
 
-/// The calls in one window, oldest first: when, and how many.
+/// The calls in one window.
 #[derive(Default)]
-struct Log {
+struct CallLog {
+    /// The time of each entry and its number of calls, the oldest first.
     calls: VecDeque<(Micros, u64)>,
-    /// When the last of them leaves the window.
-    end: Micros,
+    /// The time at which the last call leaves the window.
+    expires: Micros,
 }
 
-impl Log {
-    /// How long until there is room for one more.
+impl CallLog {
+    /// Returns how long one more call has to wait.
     fn wait(&self, rate: RateSpec, now: Micros) -> Wait {
         let unit = micros(rate.unit().duration());
         let inside = || {
@@ -151,18 +163,19 @@ impl Log {
         if rate.calls() == 0 {
             return Wait::Forever;
         }
-        // How many have to leave. More than one where an earlier token of the subject had a higher rate.
+        // The number of calls that have to leave the window first. It is above one if an earlier
+        // token of the subject had a higher rate.
         let Some(excess) = used
             .checked_sub(rate.calls() - 1)
             .filter(|excess| *excess > 0)
         else {
             return Wait::No;
         };
-        let mut left = 0;
+        let mut leaving = 0;
         inside()
             .find(|(_, calls)| {
-                left += calls;
-                left >= excess
+                leaving += calls;
+                leaving >= excess
             })
             .map_or(Wait::No, |(at, _)| {
                 Wait::For(at.saturating_add(unit).saturating_sub(now))
@@ -178,9 +191,10 @@ impl Log {
         {
             self.calls.pop_front();
         }
-        // Counted for a moment later than it is, a call leaves the window later: never too many get through.
-        let at = if rate.calls() > ENTRIES {
-            now.checked_next_multiple_of(unit / ENTRIES).unwrap_or(now)
+        // Rounding up makes a call leave the window later, so the rate is never exceeded.
+        let at = if rate.calls() > MAX_ENTRIES {
+            now.checked_next_multiple_of(unit / MAX_ENTRIES)
+                .unwrap_or(now)
         } else {
             now
         };
@@ -188,12 +202,13 @@ impl Log {
             Some((last, calls)) if *last >= at => *calls += 1,
             _ => self.calls.push_back((at, 1)),
         }
-        self.end = self.end.max(at.saturating_add(unit));
+        self.expires = self.expires.max(at.saturating_add(unit));
     }
 }
 
-/// The unit is a part of it: a log is kept for as long as the unit of its rate.
-fn key(window: &RateWindow<'_>) -> Digest {
+/// Returns the key of the window's log. The unit is part of the key, because a log is kept for one
+/// unit of its rate.
+fn window_key(window: &RateWindow<'_>) -> Digest {
     let unit = window.rate.unit().to_string();
     digest(&[window.subject, window.pattern, &unit])
 }

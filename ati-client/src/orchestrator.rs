@@ -1,4 +1,4 @@
-//! From a list of tools to the two environment variables that an agent's sandbox starts with.
+//! Issues the token of an agent's sandbox, and the environment variables that it starts with.
 
 use std::fmt;
 use std::process::Command;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::{Claims, Error, RateSpec, SigningKey, build_scope_string, issue, parse_scopes};
 
-/// The variable that tells an agent where the proxy is.
+/// The variable with the URL of the proxy.
 const PROXY_URL: &str = "ATI_PROXY_URL";
-/// The variable that carries an agent's token.
+/// The variable with the agent's token.
 const SESSION_TOKEN: &str = "ATI_SESSION_TOKEN";
 
 /// Issues tokens for the sandboxes that agents run in.
 ///
 /// ```
 /// use std::process::Command;
-/// use ati_client::{Orchestrator, RateSpec, Sandbox, SigningKey, Unit};
+/// use ati_client::{Orchestrator, RateSpec, RateUnit, Sandbox, SigningKey};
 ///
 /// let key = SigningKey::from_hex("5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210")?;
 /// let orchestrator = Orchestrator::new("https://ati.example.com/", key)?;
@@ -23,7 +23,7 @@ const SESSION_TOKEN: &str = "ATI_SESSION_TOKEN";
 /// let sandbox = Sandbox::new("agent-7")
 ///     .tools(["web_search", "github:*"])
 ///     .skill("research-*")
-///     .rate("tool:github:*", RateSpec::new(10, Unit::Hour));
+///     .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour));
 /// let env = orchestrator.provision_sandbox(&sandbox)?;
 /// assert_eq!(env.proxy_url(), "https://ati.example.com");
 ///
@@ -40,15 +40,16 @@ pub struct Orchestrator {
 }
 
 impl Orchestrator {
-    /// An orchestrator of agents that reach their tools through the proxy at `proxy_url`. Slashes
-    /// at its end are left out.
+    /// Creates an orchestrator for agents that call their tools through the proxy at `proxy_url`.
     ///
-    /// The URL holds no credentials: agents get it, and it is logged. The token is the credential.
+    /// Slashes at the end of the URL are removed. The URL must hold no credentials, since agents
+    /// and logs see it: the token is the credential.
     ///
     /// # Errors
     ///
-    /// [`Error::BadProxyUrl`] if the URL is not `http` or `https`, a host, perhaps a port and a
-    /// path. User information (`user:password@`), a query, a fragment and white space are refused.
+    /// [`Error::BadProxyUrl`] if the URL is not `http://` or `https://`, a host, and optionally a
+    /// port and a path. User information (`user:password@`), a query, a fragment and white space
+    /// are refused.
     pub fn new(proxy_url: &str, key: SigningKey) -> Result<Self, Error> {
         let proxy_url = proxy_url.trim_end_matches('/');
         if !is_base_url(proxy_url) {
@@ -78,12 +79,12 @@ impl Orchestrator {
         self
     }
 
-    /// Issues a token for `sandbox`, a new one each time.
+    /// Issues a new token for `sandbox`.
     ///
     /// # Errors
     ///
-    /// [`Error::BadScope`], [`Error::BadClaim`] or [`Error::TwoRates`] if the sandbox asks for what
-    /// a token cannot say; the errors of [`issue`].
+    /// [`Error::BadScope`], [`Error::BadClaim`], [`Error::EmptyAudience`] or [`Error::TwoRates`] if
+    /// a value of the sandbox or the orchestrator is invalid; the errors of [`issue`].
     pub fn provision_sandbox(&self, sandbox: &Sandbox) -> Result<SandboxEnv, Error> {
         let scope = build_scope_string(&sandbox.tools, &sandbox.skills, &sandbox.scopes)?;
         let mut claims = Claims::builder(&sandbox.agent_id).scopes(parse_scopes(&scope));
@@ -106,28 +107,28 @@ impl Orchestrator {
     }
 }
 
-/// Whether the text is `http://` or `https://`, a host, perhaps a port, perhaps a path, and nothing
-/// else.
+/// Whether the text is `http://` or `https://`, a host, and optionally a port and a path, without
+/// anything else.
 fn is_base_url(url: &str) -> bool {
     let after_scheme = ["https://", "http://"]
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme));
     let authority = after_scheme.and_then(|rest| rest.split('/').next());
-    // It becomes a line of `NAME=value` where variables are handed on as text. A backslash is a
-    // slash to some readers, for whom the host would end there.
+    // Line breaks are refused because tools pass the URL on as a line of `NAME=value`. Backslashes
+    // are refused because some parsers read them as slashes, which end the host.
     let is_plain = |c: char| {
         !c.is_whitespace() && !matches!(c, '?' | '#') && !c.escape_debug().any(|c| c == '\\')
     };
     url.chars().all(is_plain)
         && authority.is_some_and(|host| {
-            // What stands before an `@` is user information (RFC 3986 §3.2.1).
+            // The text before an `@` is user information (RFC 3986 §3.2.1).
             !host.is_empty() && !host.starts_with(':') && !host.contains('@')
         })
 }
 
-/// The tools, skills and limits of one agent's sandbox.
+/// The tools, skills and rates of one agent's sandbox.
 ///
-/// By default it may use nothing, and its token lives for an hour.
+/// The default grants no scope, and its token lives for one hour.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Sandbox {
@@ -140,7 +141,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox for the agent `agent_id`.
+    /// Creates a sandbox for the agent `agent_id`.
     pub fn new(agent_id: impl Into<String>) -> Self {
         Self {
             agent_id: agent_id.into(),
@@ -152,7 +153,7 @@ impl Sandbox {
         }
     }
 
-    /// Adds a tool: a name, or the beginning of one and a `*`. The prefix `tool:` can be left out.
+    /// Adds a tool: a name, or a prefix that ends in `*`. The leading `tool:` is optional.
     pub fn tool(self, tool: impl Into<String>) -> Self {
         self.tools([tool])
     }
@@ -163,8 +164,7 @@ impl Sandbox {
         self
     }
 
-    /// Adds a skill: a name, or the beginning of one and a `*`. The prefix `skill:` can be left
-    /// out.
+    /// Adds a skill: a name, or a prefix that ends in `*`. The leading `skill:` is optional.
     pub fn skill(self, skill: impl Into<String>) -> Self {
         self.skills([skill])
     }
@@ -175,12 +175,12 @@ impl Sandbox {
         self
     }
 
-    /// Adds a scope, as it is.
+    /// Adds a scope, unchanged.
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.scopes([scope])
     }
 
-    /// Adds scopes, as they are.
+    /// Adds scopes, unchanged.
     pub fn scopes(mut self, scopes: impl IntoIterator<Item: Into<String>>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
@@ -193,8 +193,8 @@ impl Sandbox {
         self
     }
 
-    /// Adds a rate. A second, different rate for the same pattern is an error when the sandbox is
-    /// provisioned: see [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
+    /// Adds a rate. Provisioning fails if a pattern has two different rates: see
+    /// [`ClaimsBuilder::rate`](crate::ClaimsBuilder::rate).
     pub fn rate(mut self, pattern: impl Into<String>, rate: RateSpec) -> Self {
         self.rates.push((pattern.into(), rate));
         self
@@ -203,7 +203,7 @@ impl Sandbox {
 
 /// The two environment variables that an agent's sandbox starts with.
 ///
-/// The second is a credential: `Debug` does not show it.
+/// The token in them is a credential: `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SandboxEnv {
     proxy_url: String,
@@ -211,25 +211,25 @@ pub struct SandboxEnv {
 }
 
 impl SandboxEnv {
-    /// The variables: `ATI_PROXY_URL` and `ATI_SESSION_TOKEN`, each with its value.
+    /// Returns the names and values of `ATI_PROXY_URL` and `ATI_SESSION_TOKEN`.
     #[must_use]
     pub fn vars(&self) -> [(&'static str, &str); 2] {
         [(PROXY_URL, &self.proxy_url), (SESSION_TOKEN, &self.token)]
     }
 
-    /// Where the proxy is, without a slash at the end.
+    /// Returns the URL of the proxy, without a slash at the end.
     #[must_use]
     pub fn proxy_url(&self) -> &str {
         &self.proxy_url
     }
 
-    /// The agent's token.
+    /// Returns the agent's token.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Sets the variables for a process that is yet to be started, and no others.
+    /// Sets the two variables of a command that has not been started.
     pub fn apply_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.envs(self.vars())
     }

@@ -1,4 +1,4 @@
-//! Keys on P-256, as they are written: PEM around PKCS#8, SEC 1 or SPKI.
+//! Parses P-256 keys in PEM: PKCS#8, SEC 1 or SPKI.
 
 use pkcs8::der::{Decode, asn1::ObjectIdentifier};
 use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
@@ -16,38 +16,38 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 const NOT_P256: Error = Error::BadKey {
-    reason: "it is not on the curve P-256, which is the one of ES256",
+    reason: "it is not on the curve P-256, which ES256 requires",
 };
 const NOT_DER: Error = Error::BadKey {
-    reason: "what is inside the PEM text is damaged",
+    reason: "the content of the PEM text is damaged",
 };
 
-/// The private key in a PEM text, as PKCS#8 or SEC 1.
-pub(crate) fn private(pem: &[u8]) -> Result<Es256Private, Error> {
+/// Parses the private key in a PEM text, as PKCS#8 or SEC 1.
+pub(crate) fn parse_private(pem: &[u8]) -> Result<Es256Private, Error> {
     let keys = PrivateKeyDer::pem_slice_iter(pem).map(|key| key.map(Zeroizing::new));
-    let key = only(keys).ok_or(Error::BadKey {
-        reason: "there is not one private key in the PEM text; it begins with `-----BEGIN PRIVATE KEY-----` or \
-                 `-----BEGIN EC PRIVATE KEY-----`, and several belong into files of their own",
+    let key = exactly_one(keys).ok_or(Error::BadKey {
+        reason: "the PEM text must hold exactly one private key, which begins with `-----BEGIN PRIVATE KEY-----` or \
+                 `-----BEGIN EC PRIVATE KEY-----`; put each key into a file of its own",
     })?;
     match &*key {
-        PrivateKeyDer::Pkcs8(der) => pkcs8(der.secret_pkcs8_der()),
+        PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der()),
         PrivateKeyDer::Sec1(der) => EcPrivateKey::from_der(der.secret_sec1_der())
             .map_err(|_| NOT_DER)
             .and_then(|key| match key.parameters {
-                Some(_) => ec(&key),
+                Some(_) => from_sec1(&key),
                 None => Err(NOT_P256),
             }),
         _ => Err(NOT_P256),
     }
 }
 
-fn pkcs8(der: &[u8]) -> Result<Es256Private, Error> {
+fn from_pkcs8(der: &[u8]) -> Result<Es256Private, Error> {
     let info = pkcs8::PrivateKeyInfoRef::from_der(der).map_err(|_| NOT_DER)?;
-    on_p256(&info.algorithm)?;
-    ec(&EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| NOT_DER)?)
+    check_p256(&info.algorithm)?;
+    from_sec1(&EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| NOT_DER)?)
 }
 
-fn ec(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
+fn from_sec1(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
     if key
         .parameters
         .is_some_and(|EcParameters::NamedCurve(curve)| curve != P256)
@@ -57,35 +57,35 @@ fn ec(key: &EcPrivateKey<'_>) -> Result<Es256Private, Error> {
     let scalar: [u8; 32] = key.private_key.try_into().map_err(|_| NOT_P256)?;
     let scalar = Zeroizing::new(scalar);
     let public = key.public_key.ok_or(Error::BadKey {
-        reason: "its public half is missing; have it written with both, as `openssl ecparam -name prime256v1 -genkey` does",
+        reason: "its public half is missing; create a key with both halves by `openssl ecparam -name prime256v1 -genkey`",
     })?;
-    Es256Private::new(scalar, point(public)?)
+    Es256Private::new(scalar, uncompressed_point(public)?)
 }
 
-/// The public key in a PEM text, as SPKI.
-pub(crate) fn public(pem: &[u8]) -> Result<Es256Public, Error> {
-    let der = only(SubjectPublicKeyInfoDer::pem_slice_iter(pem)).ok_or(Error::BadKey {
-        reason: "there is not one public key in the PEM text; it begins with `-----BEGIN PUBLIC KEY-----`, and \
-                 several belong into files of their own",
+/// Parses the public key in a PEM text, as SPKI.
+pub(crate) fn parse_public(pem: &[u8]) -> Result<Es256Public, Error> {
+    let der = exactly_one(SubjectPublicKeyInfoDer::pem_slice_iter(pem)).ok_or(Error::BadKey {
+        reason: "the PEM text must hold exactly one public key, which begins with `-----BEGIN PUBLIC KEY-----`; put \
+                 each key into a file of its own",
     })?;
     let info = SubjectPublicKeyInfoRef::from_der(&der).map_err(|_| NOT_DER)?;
-    on_p256(&info.algorithm)?;
+    check_p256(&info.algorithm)?;
     let public = info.subject_public_key.as_bytes().ok_or(NOT_DER)?;
-    Es256Public::new(point(public)?)
+    Es256Public::new(uncompressed_point(public)?)
 }
 
-/// The one key of its kind in a PEM text. A second one would go unused without a word.
-fn only<K, E>(mut keys: impl Iterator<Item = Result<K, E>>) -> Option<K> {
+/// Returns the only key of its kind in a PEM text. A second key is refused, not ignored.
+fn exactly_one<K, E>(mut keys: impl Iterator<Item = Result<K, E>>) -> Option<K> {
     let key = keys.next()?.ok()?;
     keys.next().is_none().then_some(key)
 }
 
-fn on_p256(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), Error> {
+fn check_p256(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), Error> {
     algorithm.assert_oids(EC, P256).map_err(|_| NOT_P256)
 }
 
-fn point(public: &[u8]) -> Result<Point, Error> {
+fn uncompressed_point(public: &[u8]) -> Result<Point, Error> {
     public.try_into().map_err(|_| Error::BadKey {
-        reason: "its public half is compressed; `openssl ec -conv_form uncompressed` writes it in full",
+        reason: "its public half is compressed; convert the key by `openssl ec -conv_form uncompressed`",
     })
 }

@@ -1,19 +1,19 @@
-//! Rates as a token writes them: `10/hour`.
+//! Parses and formats rates such as `10/hour`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Error;
-use crate::redact::excerpt;
+use crate::escape::excerpt;
 
-/// At most so many calls in the last so much time.
+/// A limit on calls: at most this many in the last second, minute, hour or day.
 ///
 /// ```
-/// use ati_client::{RateSpec, Unit};
+/// use ati_client::{RateSpec, RateUnit};
 ///
 /// let rate: RateSpec = "10/hour".parse()?;
-/// assert_eq!(rate, RateSpec::new(10, Unit::Hour));
+/// assert_eq!(rate, RateSpec::new(10, RateUnit::Hour));
 /// assert_eq!("10/h".parse::<RateSpec>()?.to_string(), "10/hour");
 /// assert!("ten/hour".parse::<RateSpec>().is_err());
 /// # Ok::<(), ati_client::Error>(())
@@ -21,25 +21,25 @@ use crate::redact::excerpt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RateSpec {
     calls: u64,
-    unit: Unit,
+    unit: RateUnit,
 }
 
 impl RateSpec {
-    /// `calls` in the last `unit`. None at all are a rate too.
+    /// Creates a rate of at most `calls` in the last `unit`. Zero allows no call.
     #[must_use]
-    pub fn new(calls: u64, unit: Unit) -> Self {
+    pub fn new(calls: u64, unit: RateUnit) -> Self {
         Self { calls, unit }
     }
 
-    /// How many calls.
+    /// Returns the number of calls.
     #[must_use]
     pub fn calls(self) -> u64 {
         self.calls
     }
 
-    /// In how much time.
+    /// Returns the time in which the calls are counted.
     #[must_use]
-    pub fn unit(self) -> Unit {
+    pub fn unit(self) -> RateUnit {
         self.unit
     }
 }
@@ -48,17 +48,20 @@ impl FromStr for RateSpec {
     type Err = Error;
 
     fn from_str(spec: &str) -> Result<Self, Error> {
-        read(spec).ok_or_else(|| Error::BadRate {
+        parse(spec).ok_or_else(|| Error::BadRate {
             spec: excerpt(spec),
         })
     }
 }
 
-fn read(spec: &str) -> Option<RateSpec> {
+fn parse(spec: &str) -> Option<RateSpec> {
     let (calls, unit) = spec.split_once('/')?;
-    // `u64::from_str` takes a sign.
+    // `u64::from_str` would accept a leading `+`.
     let calls = calls.bytes().all(|b| b.is_ascii_digit()).then_some(calls)?;
-    Some(RateSpec::new(calls.parse().ok()?, Unit::from_name(unit)?))
+    Some(RateSpec::new(
+        calls.parse().ok()?,
+        RateUnit::from_name(unit)?,
+    ))
 }
 
 impl fmt::Display for RateSpec {
@@ -67,9 +70,9 @@ impl fmt::Display for RateSpec {
     }
 }
 
-/// The time that a rate looks back over.
+/// The time in which the calls of a rate are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub enum RateUnit {
     /// `s`, `sec` or `second`.
     Second,
     /// `m`, `min` or `minute`.
@@ -80,7 +83,7 @@ pub enum Unit {
     Day,
 }
 
-impl Unit {
+impl RateUnit {
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "s" | "sec" | "second" => Self::Second,
@@ -91,7 +94,7 @@ impl Unit {
         })
     }
 
-    /// How long it is.
+    /// Returns the length of the unit.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(match self {
@@ -103,7 +106,7 @@ impl Unit {
     }
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for RateUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Second => "second",

@@ -1,4 +1,4 @@
-//! Tokens that are good for one use.
+//! Accepts each token only once.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::crypto::{Digest, digest};
 use crate::{Claims, Error};
 
-/// Lets each token through once, by its `jti`, for as long as it is good.
+/// Accepts each token once, by its id (`jti`).
 ///
-/// It keeps a digest of each id until the token has expired, whichever key the token was signed
-/// with: one id under two keys is one token. When it is full of tokens that have not expired, it
-/// accepts no other. A token without `jti` is refused.
+/// The guard keeps a digest of each id until the token has expired. Two tokens with the same id
+/// count as one, even if different keys signed them. A guard that is full of unexpired tokens
+/// refuses every new token. A token without `jti` is refused.
 ///
 /// ```
 /// use ati_client::{Claims, Error, ReplayGuard, SigningKey, Verifier, issue};
@@ -25,61 +25,66 @@ use crate::{Claims, Error};
 /// ```
 pub struct ReplayGuard {
     capacity: usize,
-    seen: Mutex<Seen>,
+    used: Mutex<UsedTokens>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct UsedTokens {
     ids: HashSet<Digest>,
-    /// The same, by the last second in which the token is good.
-    by_end: BTreeSet<(u64, Digest)>,
-    /// The latest time that was heard of. What ended before has been forgotten, so a clock that is
-    /// set back must not bring it back.
+    /// The ids, sorted by the last second in which the token is valid.
+    by_expiry: BTreeSet<(u64, Digest)>,
+    /// The latest time of any call. The ids of tokens that expired before it have been removed, so
+    /// these tokens are refused even if the clock is set back.
     latest: u64,
 }
 
 impl ReplayGuard {
-    /// A guard that remembers at most `capacity` tokens, each in about a hundred bytes.
+    /// Creates a guard that remembers at most `capacity` tokens, each in about 100 bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            seen: Mutex::default(),
+            used: Mutex::default(),
         }
     }
 
-    /// Takes note of a token that is good until `end`.
-    pub(crate) fn admit(&self, claims: &Claims, end: u64, now: u64) -> Result<(), Error> {
+    /// Marks a token as used until `valid_until`. Fails if it has been used before.
+    pub(crate) fn mark_used(
+        &self,
+        claims: &Claims,
+        valid_until: u64,
+        now: u64,
+    ) -> Result<(), Error> {
         let id = claims.jti().ok_or(Error::MissingClaim { claim: "jti" })?;
         let id = digest(&[id]);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.forget_before(now);
-        if end < seen.latest {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.remove_expired(now);
+        if valid_until < used.latest {
             return Err(Error::Expired {
-                seconds_ago: seen.latest.saturating_sub(claims.exp()),
+                seconds_ago: used.latest.saturating_sub(claims.exp()),
             });
         }
-        if seen.ids.contains(&id) {
+        if used.ids.contains(&id) {
             return Err(Error::Replayed);
         }
-        if seen.ids.len() >= self.capacity {
+        if used.ids.len() >= self.capacity {
             return Err(Error::ReplayGuardFull {
                 capacity: self.capacity,
             });
         }
-        seen.ids.insert(id);
-        seen.by_end.insert((end, id));
+        used.ids.insert(id);
+        used.by_expiry.insert((valid_until, id));
         Ok(())
     }
 }
 
-impl Seen {
-    fn forget_before(&mut self, now: u64) {
+impl UsedTokens {
+    fn remove_expired(&mut self, now: u64) {
         self.latest = self.latest.max(now);
-        while let Some(&(end, id)) = self.by_end.first()
-            && end < self.latest
+        while let Some(&(valid_until, id)) = self.by_expiry.first()
+            && valid_until < self.latest
         {
-            self.by_end.pop_first();
+            self.by_expiry.pop_first();
             self.ids.remove(&id);
         }
     }

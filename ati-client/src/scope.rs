@@ -1,19 +1,19 @@
-//! Scopes: what a token grants, and how a pattern covers a name.
+//! The scopes of a token: parsing, building and matching.
 
 use std::fmt;
 
 use crate::Error;
-use crate::redact::{Escaped, excerpt};
+use crate::escape::{Escaped, excerpt};
 
-/// What a scope of a tool begins with.
+/// The prefix of a tool's scope.
 const TOOL: &str = "tool:";
-/// What a scope of a skill begins with.
+/// The prefix of a skill's scope.
 const SKILL: &str = "skill:";
 
-/// The scopes that a token grants, in the order in which it names them.
+/// The scopes that a token grants, in the token's order.
 ///
-/// A scope is `tool:<name>`, `skill:<name>` or a bare word; one that ends in `*` covers every name
-/// that begins with what stands before.
+/// A scope is `tool:<name>`, `skill:<name>` or a bare word such as `help`. A scope that ends in `*`
+/// is a pattern, and covers every scope that begins with the text before the `*`.
 ///
 /// ```
 /// use ati_client::Claims;
@@ -33,16 +33,16 @@ impl Scopes {
         Self(scope)
     }
 
-    /// Whether one of these covers `required`: see [`check_scope`].
+    /// Whether one of the scopes covers `required`: see [`check_scope`].
     ///
     /// # Errors
     ///
-    /// [`Error::BadScope`] if `required` is empty or holds white space.
+    /// [`Error::BadScope`] if `required` is empty or contains white space.
     pub fn grants(&self, required: &str) -> Result<bool, Error> {
         check_scope(required, self.iter())
     }
 
-    /// Each of them.
+    /// Iterates over the scopes.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         parse_scopes(&self.0)
     }
@@ -53,22 +53,22 @@ impl Scopes {
         self.iter().next().is_none()
     }
 
-    /// The claim `scope`, as it stands in the token.
+    /// Returns the claim `scope`, unchanged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// For logs: text that a terminal obeys is escaped. [`as_str`](Scopes::as_str) is the claim as it
-/// stands.
+/// Writes the claim for logs, with unprintable characters escaped. [`as_str`](Scopes::as_str)
+/// returns it unchanged.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(&self.0).fmt(f)
     }
 }
 
-/// The scopes in a claim `scope`, which separates them by spaces.
+/// Splits a claim `scope` at white space.
 ///
 /// ```
 /// use ati_client::parse_scopes;
@@ -80,9 +80,10 @@ pub fn parse_scopes(scope: &str) -> impl Iterator<Item = &str> {
     scope.split_whitespace()
 }
 
-/// Writes a claim `scope`: tools, then skills, then `extra` scopes as they are.
+/// Builds a claim `scope`: tools, then skills, then `extra` scopes.
 ///
-/// Names get their prefix `tool:` or `skill:` unless they have it.
+/// Tools and skills get the prefix `tool:` or `skill:` unless they have it. Extra scopes stay
+/// unchanged.
 ///
 /// ```
 /// use ati_client::build_scope_string;
@@ -94,8 +95,8 @@ pub fn parse_scopes(scope: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 ///
-/// [`Error::BadScope`] if a name is empty or holds white space, which would grant something else
-/// than it says.
+/// [`Error::BadScope`] if a name is empty or contains white space, which would split it into
+/// several scopes.
 pub fn build_scope_string(
     tools: impl IntoIterator<Item: AsRef<str>>,
     skills: impl IntoIterator<Item: AsRef<str>>,
@@ -103,21 +104,21 @@ pub fn build_scope_string(
 ) -> Result<String, Error> {
     let mut scope = String::new();
     for name in tools {
-        push(&mut scope, TOOL, name.as_ref())?;
+        push_scope(&mut scope, TOOL, name.as_ref())?;
     }
     for name in skills {
-        push(&mut scope, SKILL, name.as_ref())?;
+        push_scope(&mut scope, SKILL, name.as_ref())?;
     }
     for name in extra {
-        push(&mut scope, "", name.as_ref())?;
+        push_scope(&mut scope, "", name.as_ref())?;
     }
     Ok(scope)
 }
 
-/// Adds one scope to a claim `scope`.
-fn push(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error> {
+/// Appends `name` to a claim `scope`, with its prefix.
+fn push_scope(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error> {
     let bare = name.strip_prefix(prefix).unwrap_or(name);
-    check_text(bare)?;
+    check_scope_text(bare)?;
     if !scope.is_empty() {
         scope.push(' ');
     }
@@ -126,11 +127,12 @@ fn push(scope: &mut String, prefix: &str, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn check_text(scope: &str) -> Result<(), Error> {
+/// Fails if `scope` is empty or contains white space.
+pub(crate) fn check_scope_text(scope: &str) -> Result<(), Error> {
     let reason = if scope.is_empty() {
         "it is empty"
     } else if scope.contains(char::is_whitespace) {
-        "it holds white space, which separates scopes"
+        "it contains white space, which separates scopes"
     } else {
         return Ok(());
     };
@@ -142,8 +144,8 @@ pub(crate) fn check_text(scope: &str) -> Result<(), Error> {
 
 /// Whether one of the `granted` patterns covers `required`.
 ///
-/// A tool of a provider is also covered under its older name: the colon behind the provider in
-/// `tool:github:search` may be an underscore in a granted pattern. It allocates nothing.
+/// A granted pattern may also use a tool's older name, with an underscore after the provider:
+/// `tool:github_search` covers `tool:github:search`. The check allocates nothing.
 ///
 /// ```
 /// use ati_client::check_scope;
@@ -156,12 +158,12 @@ pub(crate) fn check_text(scope: &str) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// [`Error::BadScope`] if `required` is empty or holds white space: nothing is called that.
+/// [`Error::BadScope`] if `required` is empty or contains white space.
 pub fn check_scope<'a>(
     required: &str,
     granted: impl IntoIterator<Item = &'a str>,
 ) -> Result<bool, Error> {
-    check_text(required)?;
+    check_scope_text(required)?;
     let alias = older_name(required);
     Ok(granted
         .into_iter()
@@ -169,21 +171,22 @@ pub fn check_scope<'a>(
 }
 
 /// Whether `pattern` covers the scope `name`, whose older name is `alias`.
-fn covers(pattern: &str, name: &str, alias: Option<Joined<'_>>) -> bool {
+fn covers(pattern: &str, name: &str, alias: Option<SplitName<'_>>) -> bool {
     matches_wildcard(name, pattern) || alias.is_some_and(|alias| alias.matches(pattern))
 }
 
-/// Whether the rate of `pattern` counts for a call of `name`.
+/// Whether the rate of `pattern` applies to a call of `name`.
 ///
-/// Rates follow the tool, whatever it is called by: when an older name is called, which is
-/// `tool:github_search` for `tool:github:search`, those of the name that it may stand for count
-/// too.
-pub(crate) fn limits(pattern: &str, name: &str) -> bool {
+/// A call by the older name `tool:github_search` also counts against the rates of the newer names
+/// that it may stand for, such as `tool:github:search`.
+pub(crate) fn rate_covers(pattern: &str, name: &str) -> bool {
     covers(pattern, name, older_name(name)) || newer_names(name).any(|name| name.matches(pattern))
 }
 
-/// Whether `name` is what `pattern` says: `*` is everything, a `*` at the end stands for any rest,
-/// and every other character for itself.
+/// Whether `pattern` covers `name`.
+///
+/// A `*` at the end of a pattern matches any text, also an empty one, so `*` alone covers every
+/// name. Every other character matches itself only, a `*` elsewhere included.
 ///
 /// ```
 /// use ati_client::matches_wildcard;
@@ -201,8 +204,8 @@ pub fn matches_wildcard(name: &str, pattern: &str) -> bool {
             .is_some_and(|prefix| name.starts_with(prefix))
 }
 
-/// Whether a pattern's `*` stands inside a name, so that it covers names that merely begin alike:
-/// `tool:git*` covers `tool:gitlab` as well as `tool:github`.
+/// Whether the final `*` of a pattern follows a letter, a digit or another `*`, so that the pattern
+/// covers unrelated names: `tool:git*` covers `tool:gitlab` as well as `tool:github`.
 ///
 /// ```
 /// use ati_client::is_loose_wildcard;
@@ -219,71 +222,76 @@ pub fn is_loose_wildcard(pattern: &str) -> bool {
         .is_some_and(|last| last.is_alphanumeric() || last == '*')
 }
 
-/// A name in two halves and what joins them, so that none has to be written out.
+/// A name as three pieces, which are matched without being joined: no allocation is needed.
+///
+/// The older name of `tool:github:search` is the head `tool:github`, the separator `_` and the tail
+/// `search`, and matches as `tool:github_search`.
 #[derive(Clone, Copy)]
-struct Joined<'a> {
+struct SplitName<'a> {
     head: &'a str,
-    joint: &'static str,
+    separator: &'static str,
     tail: &'a str,
 }
 
-impl Joined<'_> {
+impl SplitName<'_> {
     fn matches(self, pattern: &str) -> bool {
         match pattern.strip_suffix('*') {
-            Some(prefix) => self.is(pattern) || self.starts_with(prefix),
-            None => self.is(pattern),
+            Some(prefix) => self.equals(pattern) || self.starts_with(prefix),
+            None => self.equals(pattern),
         }
     }
 
-    fn is(self, text: &str) -> bool {
-        self.after_joint(text) == Some(self.tail)
+    fn equals(self, text: &str) -> bool {
+        self.strip_start(text) == Some(self.tail)
     }
 
     fn starts_with(self, prefix: &str) -> bool {
-        match self.after_joint(prefix) {
+        match self.strip_start(prefix) {
             Some(rest) => self.tail.starts_with(rest),
-            // It ends before the tail begins.
+            // The prefix ends before the tail begins.
             None => prefix.strip_prefix(self.head).map_or_else(
                 || self.head.starts_with(prefix),
-                |rest| self.joint.starts_with(rest),
+                |rest| self.separator.starts_with(rest),
             ),
         }
     }
 
-    /// What stands in `text` where the tail would, if it begins with all that comes before.
-    fn after_joint(self, text: &str) -> Option<&str> {
-        text.strip_prefix(self.head)?.strip_prefix(self.joint)
+    /// Returns the rest of `text` after the head and the separator, if it begins with them.
+    fn strip_start(self, text: &str) -> Option<&str> {
+        text.strip_prefix(self.head)?.strip_prefix(self.separator)
     }
 }
 
-/// `tool:github_search` for `tool:github:search`.
-fn older_name(name: &str) -> Option<Joined<'_>> {
+/// Returns the older name of a tool: `tool:github_search` for `tool:github:search`.
+fn older_name(name: &str) -> Option<SplitName<'_>> {
     let (provider, tail) = name.strip_prefix(TOOL)?.split_once(':')?;
     let head = name.get(..TOOL.len() + provider.len())?;
-    Some(Joined {
+    Some(SplitName {
         head,
-        joint: "_",
+        separator: "_",
         tail,
     })
 }
 
-/// `tool:github:search` for `tool:github_search` and `tool:github__search`: a colon for each of the
-/// places where the provider could end.
-fn newer_names(name: &str) -> impl Iterator<Item = Joined<'_>> {
-    let at_each = |joint: &'static str| {
+/// Returns the newer names that an older name may stand for: `tool:github:search` for
+/// `tool:github_search` and `tool:github__search`.
+///
+/// Where the provider ends is unknown, so `tool:a_b_c` may stand for `tool:a:b_c` and `tool:a_b:c`.
+fn newer_names(name: &str) -> impl Iterator<Item = SplitName<'_>> {
+    let split_at = |separator: &'static str| {
         name.strip_prefix(TOOL)
             .filter(|bare| !bare.contains(':'))
             .into_iter()
-            // Not `match_indices`: in `a___b`, the later two underscores can be the joint too.
+            // `match_indices` would skip overlaps: in `a___b`, the separator `__` occurs twice.
             .flat_map(str::char_indices)
             .filter_map(move |(at, _)| {
                 let (head, tail) = name.split_at_checked(TOOL.len() + at)?;
-                Some(Joined {
+                Some(SplitName {
                     head,
-                    joint: ":",
-                    tail: tail.strip_prefix(joint)?,
+                    separator: ":",
+                    tail: tail.strip_prefix(separator)?,
                 })
             })
     };
-    at_each("_").chain(at_each("__"))
+    split_at("_").chain(split_at("__"))
 }

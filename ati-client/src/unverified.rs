@@ -1,15 +1,15 @@
-//! The claims of a token that was not verified.
+//! The claims of a token that has not been verified.
 
 use std::ops::Deref;
 
 use crate::Error;
+use crate::claims_set::ClaimsSet;
 use crate::jws::Compact;
-use crate::payload::Payload;
 
-/// The claims of a token that was not verified: anyone can have written it.
+/// The claims of a token that has not been verified: anyone can have written them.
 ///
-/// It is for looking at. Nothing that grants anything takes it, and it cannot be turned into
-/// [`Claims`](crate::Claims).
+/// Use them for display only. No function that grants access accepts `Unverified`, and it cannot be
+/// converted into [`Claims`](crate::Claims).
 ///
 /// ```
 /// use ati_client::{Claims, SigningKey, inspect, issue};
@@ -23,41 +23,41 @@ use crate::payload::Payload;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
     algorithm: String,
-    payload: Payload,
+    claims: ClaimsSet,
 }
 
 impl Unverified {
-    /// The algorithm that the token names, which may be any.
+    /// Returns the algorithm that the token names, supported or not.
     #[must_use]
     pub fn algorithm(&self) -> &str {
         &self.algorithm
     }
 
-    /// The scopes that the token names, as they stand there.
+    /// Returns the claim `scope`, unchanged.
     #[must_use]
     pub fn scope(&self) -> &str {
-        self.payload.registered().scope.as_str()
+        self.claims.registered().scope.as_str()
     }
 }
 
 impl Deref for Unverified {
-    type Target = Payload;
+    type Target = ClaimsSet;
 
-    fn deref(&self) -> &Payload {
-        &self.payload
+    fn deref(&self) -> &ClaimsSet {
+        &self.claims
     }
 }
 
-/// Reads a token without verifying it: no key, no signature, no time, no audience.
+/// Reads a token without verifying it: signature, times, audience and issuer are not checked.
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`], [`Error::Malformed`], [`Error::MissingClaim`] or [`Error::WrongType`] if
-/// there is nothing to show.
+/// [`Error::TooLong`], [`Error::Malformed`], [`Error::MissingClaim`], [`Error::WrongType`] or
+/// [`Error::UnknownVersion`] if the claims cannot be read.
 pub fn inspect(token: &str) -> Result<Unverified, Error> {
     let token = Compact::new(token)?;
     Ok(Unverified {
         algorithm: token.header()?.algorithm.into_owned(),
-        payload: Payload::read(token.payload()?)?,
+        claims: ClaimsSet::read(token.payload()?)?,
     })
 }

@@ -1,40 +1,38 @@
-//! Verifying tokens: signature, audience, issuer and time.
+//! Verifies the signature, audience, issuer and times of tokens.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::claims::AUDIENCE;
-use crate::env::Environment;
-use crate::error::seconds;
+use crate::claims_set::ClaimsSet;
+use crate::env::EnvVars;
+use crate::error::whole_seconds;
 use crate::jws::Compact;
-use crate::payload::Payload;
 use crate::{Claims, Error, ReplayGuard, VerifiedCache, VerifyingKey, clock};
 
 /// The default leeway.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// The longest leeway that a verifier can have: 10 minutes. A longer one would keep expired tokens
-/// alive.
+/// The maximum leeway of a verifier: 10 minutes. A longer leeway would keep expired tokens alive.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
 
-/// Verifies tokens.
+/// Verifies tokens, and returns their claims.
 ///
-/// It is built once, at start-up, and verifies each token. Its clones share its cache and its
-/// replay guard.
+/// Build a verifier once, at start-up. Clones are cheap, and share the cache and the replay guard.
 ///
 /// # Several keys
 ///
-/// A key is replaced without an interruption in three steps: every verifier gets the new key beside
-/// the old one, the issuer signs with the new one, and once the last old token has expired, the
-/// verifiers lose the old key. [`builder`](Self::builder) takes the keys, the newest first.
+/// Replace a key without an interruption in three steps: give every verifier the new key beside the
+/// old one, let the issuer sign with the new key, and remove the old key once its last token has
+/// expired. [`builder`](Self::builder) takes the keys, the newest first.
 ///
-/// - A token without `kid` is tried with each key of its algorithm, in order. A wrong signature
-///   leads to the next key; nothing else does.
-/// - A token with a `kid` is tried with the keys of that [id](VerifyingKey::id) alone. If there are
-///   none, it is tried with the keys that have no id, since it may be theirs. If every key has an
-///   id, the token is refused with [`Error::UnknownKey`]: its key was removed, or never configured.
+/// - A token without `kid` is tried with each key of its algorithm, in order. Only a wrong
+///   signature leads to the next key.
+/// - A token with a `kid` is tried only with the keys of that [id](VerifyingKey::id). If no key has
+///   it, the keys without an id are tried. If every key has another id, the token is refused with
+///   [`Error::UnknownKey`]: its key was removed, or was never configured.
 ///
-/// The key fixes the algorithm in each case.
+/// The key determines the algorithm in each case.
 ///
 /// ```
 /// use ati_client::{Claims, Error, SigningKey, Verifier, issue};
@@ -69,11 +67,11 @@ pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Verifier(Arc<Rules>);
+pub struct Verifier(Arc<VerifierConfig>);
 
 #[derive(Debug)]
-struct Rules {
-    /// The newest first, and at least one.
+struct VerifierConfig {
+    /// At least one key, the newest first.
     keys: Vec<VerifyingKey>,
     audiences: Vec<String>,
     issuer: Option<String>,
@@ -84,8 +82,7 @@ struct Rules {
 }
 
 impl Verifier {
-    /// Starts a verifier of tokens that were signed with one of `keys`: a key, or several, the
-    /// newest first.
+    /// Starts a verifier that accepts tokens of `keys`: one key, or several, the newest first.
     pub fn builder(keys: impl Into<Vec<VerifyingKey>>) -> VerifierBuilder {
         VerifierBuilder {
             keys: keys.into(),
@@ -97,21 +94,21 @@ impl Verifier {
         }
     }
 
-    /// The verifier that the environment describes: see [`VerifierBuilder::from_env`].
+    /// Builds a verifier from environment variables: see [`VerifierBuilder::from_env`].
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if it names no key, [`Error::Environment`] if something in it cannot be
-    /// used.
+    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable is
+    /// invalid.
     pub fn from_env() -> Result<Self, Error> {
         VerifierBuilder::from_env()?.build()
     }
 
-    /// Verifies a token now, and returns its claims.
+    /// Verifies a token at the current time, and returns its claims.
     ///
     /// # Errors
     ///
-    /// The reason why the token is refused, with a variant of its own for each.
+    /// Returns why the token is refused. Each reason has a variant of its own in [`Error`].
     pub fn verify(&self, token: &str) -> Result<Claims, Error> {
         self.verify_at(token, SystemTime::now())
     }
@@ -120,47 +117,47 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// The reason why the token is refused, with a variant of its own for each.
+    /// Returns why the token is refused. Each reason has a variant of its own in [`Error`].
     pub fn verify_at(&self, token: &str, now: SystemTime) -> Result<Claims, Error> {
-        let rules = &*self.0;
-        let now = clock::seconds(now);
-        let claims = match &rules.cache {
-            Some(cache) => cache.get_or(token, now, || rules.vouch(token))?,
-            None => rules.vouch(token)?,
+        let config = &*self.0;
+        let now = clock::unix_seconds(now);
+        let claims = match &config.cache {
+            Some(cache) => cache.get_or(token, now, || config.verify_timeless(token))?,
+            None => config.verify_timeless(token)?,
         };
-        rules.check_time(&claims, now)?;
-        if let Some(guard) = &rules.replay_guard {
-            guard.admit(&claims, claims.exp().saturating_add(rules.leeway), now)?;
+        config.check_time(&claims, now)?;
+        if let Some(guard) = &config.replay_guard {
+            guard.mark_used(&claims, claims.exp().saturating_add(config.leeway), now)?;
         }
         Ok(claims)
     }
 
-    /// The cache of verified tokens, if there is one.
+    /// Returns the cache of verified tokens, if the verifier has one.
     #[must_use]
     pub fn cache(&self) -> Option<&VerifiedCache> {
         self.0.cache.as_ref()
     }
 }
 
-impl Rules {
-    /// Checks everything that does not change with time.
-    fn vouch(&self, token: &str) -> Result<Claims, Error> {
+impl VerifierConfig {
+    /// Verifies everything that does not depend on the current time.
+    fn verify_timeless(&self, token: &str) -> Result<Claims, Error> {
         let token = Compact::new(token)?;
         self.check_signature(token)?;
-        let payload = Payload::read(token.payload()?)?;
-        if !payload.aud().iter().any(|aud| self.audiences.contains(aud)) {
+        let claims = ClaimsSet::read(token.payload()?)?;
+        if !claims.aud().iter().any(|aud| self.audiences.contains(aud)) {
             return Err(Error::WrongAudience);
         }
-        // A token without an issuer is not from the required one.
-        if self.issuer.is_some() && self.issuer.as_deref() != payload.iss() {
+        // A token without an issuer is not from the required issuer.
+        if self.issuer.is_some() && self.issuer.as_deref() != claims.iss() {
             return Err(Error::WrongIssuer);
         }
-        Ok(Claims::vouched(payload))
+        Ok(Claims::trusted(claims))
     }
 
     fn check_signature(&self, token: Compact<'_>) -> Result<(), Error> {
         let header = token.header()?;
-        let keys = || self.keys_of(header.key_id.as_deref());
+        let keys = || self.keys_for(header.key_id.as_deref());
         let expected = keys().next().ok_or(Error::UnknownKey)?.algorithm();
         let mut keys = keys()
             .filter(|key| key.algorithm().name() == header.algorithm)
@@ -176,8 +173,8 @@ impl Rules {
         }
     }
 
-    /// The keys that a token with this `kid` can have been signed with, of any algorithm.
-    fn keys_of<'a>(&'a self, key_id: Option<&'a str>) -> impl Iterator<Item = &'a VerifyingKey> {
+    /// Returns the keys, of any algorithm, that may have signed a token with this `kid`.
+    fn keys_for<'a>(&'a self, key_id: Option<&'a str>) -> impl Iterator<Item = &'a VerifyingKey> {
         let is_known = key_id.is_some_and(|id| self.keys.iter().any(|key| key.id() == Some(id)));
         self.keys.iter().filter(move |key| match key_id {
             None => true,
@@ -211,8 +208,8 @@ impl Rules {
 
 /// Builds a [`Verifier`].
 ///
-/// The defaults: audience `ati-proxy`, any issuer, a leeway of a minute, no cache, no replay guard.
-/// Each method replaces what an earlier call of the same method set.
+/// The defaults: audience `ati-proxy`, any issuer, a leeway of one minute, no cache, no replay
+/// guard. A second call of a method replaces the value of the first.
 #[derive(Debug)]
 #[must_use]
 pub struct VerifierBuilder {
@@ -225,22 +222,22 @@ pub struct VerifierBuilder {
 }
 
 impl VerifierBuilder {
-    /// Starts a verifier as the environment describes it.
+    /// Starts a verifier from environment variables.
     ///
-    /// Its keys are those of [`VerifyingKey::from_env`]. Its audiences are those in
+    /// [`VerifyingKey::from_env`] reads the keys. The accepted audiences are those in
     /// `ATI_JWT_ACCEPTED_AUDIENCES` (separated by commas), else the one in `ATI_JWT_AUDIENCE`, else
-    /// `ati-proxy`. It requires the issuer in `ATI_JWT_ISSUER`, if that is set. A method that is
-    /// called afterwards replaces what the environment says.
+    /// `ati-proxy`. The required issuer is the one in `ATI_JWT_ISSUER`, if the variable is set.
+    /// Later calls of the builder's methods replace these values.
     ///
     /// # Errors
     ///
-    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable cannot be
-    /// used.
+    /// [`Error::NoKey`] if no variable names a key, [`Error::Environment`] if a variable is
+    /// invalid.
     pub fn from_env() -> Result<Self, Error> {
-        Self::from_environment(&Environment::of_process())
+        Self::from_environment(&EnvVars::from_process())
     }
 
-    pub(crate) fn from_environment(environment: &Environment<'_>) -> Result<Self, Error> {
+    pub(crate) fn from_environment(environment: &EnvVars<'_>) -> Result<Self, Error> {
         let builder = Verifier::builder(environment.verifying_keys()?);
         Ok(Self {
             audiences: environment.audiences()?.unwrap_or(builder.audiences),
@@ -249,41 +246,40 @@ impl VerifierBuilder {
         })
     }
 
-    /// Sets the one audience that tokens must be for. It replaces every audience that was set
-    /// before.
+    /// Sets the only accepted audience. It replaces every audience that was set before.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// Sets the audiences of which a token must be for at least one. They replace every audience
-    /// that was set before.
+    /// Sets the accepted audiences: a token must be for at least one of them. They replace every
+    /// audience that was set before.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item: Into<String>>) -> Self {
         self.audiences = audiences.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets the issuer that tokens must be from. A token without an issuer is refused. A second
+    /// Sets the required issuer. A token from another issuer, or without one, is refused. A second
     /// call replaces the issuer.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Sets how far this machine's clock and the issuer's may be apart, in whole seconds and at
-    /// most [`MAX_LEEWAY`]. The default is a minute. A second call replaces the leeway.
+    /// Sets the leeway: how far this machine's clock and the issuer's may differ, in whole seconds
+    /// and at most [`MAX_LEEWAY`]. The default is one minute. A second call replaces the leeway.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// Keeps the claims of verified tokens, so that the next request with the same token costs
-    /// less. A second call replaces the cache.
+    /// Caches the claims of verified tokens, so that the same token is not verified in full again.
+    /// A second call replaces the cache.
     pub fn cache(mut self, cache: VerifiedCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Accepts each token once. A second call replaces the guard.
+    /// Accepts each token only once. A second call replaces the guard.
     pub fn replay_guard(mut self, guard: ReplayGuard) -> Self {
         self.replay_guard = Some(guard);
         self
@@ -293,8 +289,8 @@ impl VerifierBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoVerifyingKey`] without a key; [`Error::EmptyAudience`] without an audience, or
-    /// with one that has no name; [`Error::EmptyIssuer`] if the issuer has no name;
+    /// [`Error::NoVerifyingKey`] if there is no key; [`Error::EmptyAudience`] if there is no
+    /// audience, or an empty one; [`Error::EmptyIssuer`] if the required issuer is empty;
     /// [`Error::LeewayTooLong`] if the leeway is above [`MAX_LEEWAY`].
     pub fn build(self) -> Result<Verifier, Error> {
         if self.keys.is_empty() {
@@ -308,10 +304,10 @@ impl VerifierBuilder {
         }
         if self.leeway > MAX_LEEWAY {
             return Err(Error::LeewayTooLong {
-                seconds: seconds(self.leeway),
+                seconds: whole_seconds(self.leeway),
             });
         }
-        Ok(Verifier(Arc::new(Rules {
+        Ok(Verifier(Arc::new(VerifierConfig {
             keys: self.keys,
             audiences: self.audiences,
             issuer: self.issuer,

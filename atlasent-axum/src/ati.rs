@@ -1,4 +1,4 @@
-//! The verified claims of the caller, as an extractor.
+//! The extractor of the caller's verified claims.
 
 use ati_client::Claims;
 use atlasent_tower::{Refusal, Unauthenticated, check_request_path, claims};
@@ -7,8 +7,8 @@ use http::request::Parts;
 
 use crate::Refused;
 
-/// The verified claims of the caller. An [`AtiLayer`](atlasent_tower::AtiLayer) has to stand
-/// outside.
+/// Extracts the verified claims of the caller, which an [`AtiLayer`](atlasent_tower::AtiLayer)
+/// around the route has put into the request.
 ///
 /// ```
 /// use atlasent_axum::Ati;
@@ -20,8 +20,8 @@ use crate::Refused;
 /// ```
 ///
 /// Anonymous requests get 401; a missing `AtiLayer` is a misconfiguration and gets 500. With an
-/// optional layer, `Option<Ati>` is `None` for an anonymous request. A path that is not in normal
-/// form gets 400, of the whole request, also inside of `nest`.
+/// optional layer, `Option<Ati>` is `None` for an anonymous request. A request whose path is not in
+/// normal form gets 400; inside `nest`, the whole path is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ati(pub Claims);
 

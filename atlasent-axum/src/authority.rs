@@ -1,4 +1,4 @@
-//! The authority in the state of a router.
+//! The authority in a router's state.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, Ve
 use atlasent::{Authority, Error};
 use axum::extract::FromRef;
 
-/// An authority that handlers share. Put one into the router's state:
+/// An authority that handlers share. Put it into the router's state:
 ///
 /// ```
 /// # use atlasent::testing::MockAuthority;
@@ -35,12 +35,13 @@ use axum::extract::FromRef;
 /// };
 /// ```
 ///
-/// It is an [`Authority`] itself, for `#[protect(…, authority = app.authority)]`.
+/// `SharedAuthority` implements [`Authority`], so `#[protect(…, authority = app.authority)]`
+/// accepts it.
 #[derive(Clone)]
 pub struct SharedAuthority(Arc<dyn DynAuthority>);
 
 impl SharedAuthority {
-    /// Shares an authority.
+    /// Wraps an authority, to be shared by cloning.
     #[must_use]
     pub fn new(authority: impl Authority + 'static) -> Self {
         Self(Arc::new(authority))
@@ -75,15 +76,16 @@ impl fmt::Debug for SharedAuthority {
     }
 }
 
-/// A state that has an authority: [`SharedAuthority`] implements `FromRef` for it.
+/// A router's state that holds an authority. Every state `S` for which [`SharedAuthority`]
+/// implements `FromRef<S>` has this trait.
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` has no authority",
-    label = "nobody can be asked for a permit with this state",
+    label = "this state holds no authority to obtain permits from",
     note = "give it a field of the type `atlasent_axum::SharedAuthority` and derive `axum::extract::FromRef` for it, \
-            or implement `FromRef<{Self}>` for `SharedAuthority`; a `SharedAuthority` alone will do as a state, too"
+            or implement `FromRef<{Self}>` for `SharedAuthority`; a `SharedAuthority` alone is a valid state, too"
 )]
 pub trait HasAuthority {
-    /// The authority.
+    /// Returns the authority.
     fn authority(&self) -> SharedAuthority;
 }
 

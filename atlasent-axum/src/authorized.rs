@@ -1,4 +1,4 @@
-//! A permit for an action that the request itself describes, as an extractor.
+//! The extractor that builds an action from the request, and obtains a permit for it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,8 +11,10 @@ use http::request::Parts;
 
 use crate::{ExtractedRejection, HasAuthority, Refused};
 
-/// Extracts an action with `E`, asks the authority in the state whether the agent of the request
-/// may do it, and gives the handler the permit, which owns the action.
+/// Extracts an action with `E`, obtains a permit for it from the authority in the state, and passes
+/// the permit, which owns the action, to the handler.
+///
+/// The agent is the subject of the verified token.
 ///
 /// ```
 /// # use atlasent::testing::MockAuthority;
@@ -29,18 +31,18 @@ use crate::{ExtractedRejection, HasAuthority, Refused};
 ///     change_reason: String,
 /// }
 ///
-/// // The signature is the proof: this does not run without a permit for these very values.
+/// // This does not run without a permit for exactly these values.
 /// async fn modify(Authorized(permit): Authorized<Json<ModifyPatientRecord>>) -> String {
 ///     format!("{} is changed: {}", permit.patient_id, permit.change_reason)
 /// }
 ///
 /// # let authority = MockAuthority::new();
-/// // An `AtiLayer` outside says who the agent is.
+/// // Add an `AtiLayer`, which authenticates the agent.
 /// let app: Router = Router::new().route("/records", post(modify)).with_state(SharedAuthority::new(authority));
 /// ```
 ///
-/// `E` is [`Json`], [`Path`], [`Query`] or [`Form`] of an action, [`Built`] where an action has its
-/// values from several places, or any extractor of yours that is an [`ActionSource`].
+/// `E` is [`Json`], [`Path`], [`Query`] or [`Form`] of an action, [`Built`] where the values of an
+/// action come from several places, or an extractor of yours that implements [`ActionSource`].
 pub struct Authorized<E: ActionSource>(pub Permit<E::Action>);
 
 /// An extractor that yields an action.
@@ -72,14 +74,14 @@ pub struct Authorized<E: ActionSource>(pub Permit<E::Action>);
     note = "or `Built<A, (Path<…>, Json<…>)>`, where the values of `A` come from several places"
 )]
 pub trait ActionSource {
-    /// The action.
+    /// The type of the action.
     type Action: Action;
 
-    /// Gives the action.
+    /// Converts the extracted value into the action.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] if what was extracted describes none.
+    /// Returns a [`Refusal`] if the extracted value is not a valid action.
     fn into_action(self) -> Result<Self::Action, Refusal>;
 }
 
@@ -97,7 +99,7 @@ macro_rules! sources {
 
 sources!(Json, Path, Query, Form);
 
-/// An action that is built from what several extractors find: [`TryFrom`] their tuple.
+/// Builds an action from the values of several extractors, by [`TryFrom`] of their tuple.
 ///
 /// ```
 /// # use atlasent::Action;
@@ -205,8 +207,8 @@ where
     }
 }
 
-/// The agent comes first: an anonymous caller is not told what is wrong with the rest of the
-/// request.
+/// Returns the agent of the request. This comes before extraction, so that an anonymous caller does
+/// not learn what is wrong with the rest of the request.
 fn agent(request: &mut Parts) -> Result<Agent, Refused> {
     check_request_path(request)?;
     Ok(subject(request)?)
@@ -221,12 +223,13 @@ async fn authorize<A: Action, S: HasAuthority>(
     Ok(authority.protect(agent, action?).await?)
 }
 
-/// Why there is no [`Authorized`]: the action could not be extracted, or there is no permit for it.
+/// Why [`Authorized`] rejected a request: the action could not be extracted, or no permit was
+/// granted for it.
 #[derive(Debug)]
 pub enum AuthorizedRejection<R> {
-    /// There is no permit.
+    /// No permit was granted, or the request has no agent.
     Refused(Refused),
-    /// There is no action: what the inner extractor says.
+    /// The inner extractor failed, with this rejection.
     Extraction(R),
 }
 
@@ -251,7 +254,7 @@ impl<E: ActionSource> fmt::Debug for Authorized<E> {
     }
 }
 
-/// Prints no value, which may be anything.
+/// Prints no extracted value, since it may be a secret.
 impl<A, T> fmt::Debug for Built<A, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Built").finish_non_exhaustive()

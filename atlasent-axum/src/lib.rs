@@ -1,4 +1,4 @@
-//! Permits for [axum]: extractors, and a router that nothing gets past.
+//! Permits for [axum]: extractors, and a router in which every route declares its protection.
 //!
 //! ```
 //! # use ati_client::{SigningKey, Verifier};
@@ -16,14 +16,14 @@
 //!     change_reason: String,
 //! }
 //!
-//! // The action is in the body. The handler cannot be called without a permit for just these values.
+//! // The action is in the body. The handler does not run without a permit for exactly these values.
 //! async fn modify(Authorized(permit): Authorized<Json<ModifyPatientRecord>>) -> String {
 //!     format!("{} is changed: {}", permit.patient_id, permit.change_reason)
 //! }
 //!
-//! // The action is known from the route. The router has asked before the handler is called.
+//! // The route names the action. The router obtains the permit before it calls the handler.
 //! async fn list(TakePermit(permit): TakePermit) -> String {
-//!     format!("for the eyes of {}", permit.agent())
+//!     format!("records for {}", permit.agent())
 //! }
 //!
 //! # let authority = MockAuthority::new();
@@ -32,7 +32,7 @@
 //! let app = ProtectedRouter::new()
 //!     .authenticate(AtiLayer::new(verifier)) // in a service: `Verifier::from_env()?`
 //!     .route("/records", get(Access::action("list_patient_records"), list).put(by_signature(), modify))
-//!     .route("/health", get(Access::public(), async || "well"));
+//!     .route("/health", get(Access::public(), async || "ok"));
 //! # use atlasent_axum::by_signature;
 //!
 //! assert_eq!(app.table().to_string(), "\
@@ -47,25 +47,25 @@
 //! # Ok::<(), ati_client::Error>(())
 //! ```
 //!
-//! # Where to go
+//! # Where to look
 //!
-//! | you want to | see |
+//! | to | see |
 //! |---|---|
-//! | have a permit for an action in the body, the path or the query | [`Authorized`] |
-//! | take the permit that a layer has obtained | [`TakePermit`] |
-//! | know who asks | [`Ati`] |
+//! | obtain a permit for an action in the body, the path or the query | [`Authorized`] |
+//! | take the permit that a layer obtained | [`TakePermit`] |
+//! | read the claims of the caller | [`Ati`] |
 //! | annotate a handler | [`atlasent::protect`](macro@atlasent::protect), and return [`Refused`] |
-//! | answer refusals and bad requests in your own form | [`ProtectedRouter::respond_with`], [`Extracted`] |
-//! | be sure that no route is open by accident | [`ProtectedRouter`] |
-//! | add layers to a router that you have | [`AtiLayer`] and [`ProtectLayer`], with [`TargetExt`] |
-//! | show in an OpenAPI document what is protected | `ProtectedRouter::describe` (feature `utoipa`) |
+//! | build the responses of refusals and bad requests | [`ProtectedRouter::respond_with`], [`Extracted`] |
+//! | leave no route open by accident | [`ProtectedRouter`] |
+//! | protect an existing router | [`AtiLayer`] and [`ProtectLayer`], with [`TargetExt`] |
+//! | show the protection in an OpenAPI document | `ProtectedRouter::describe` (feature `utoipa`) |
 //!
-//! To a router that you have, add the layers with `route_layer`: `layer` covers axum's fallback
-//! too, so that permits are asked for, and used up, for paths that do not exist.
+//! Add the layers to an existing router with `route_layer`. `layer` would also cover axum's
+//! fallback, and obtain and use up permits for paths that do not exist.
 //!
-//! `#[protect]` goes well with `#[axum::debug_handler]`. Where the handler has a parameter for the
-//! permit, `#[protect]` has to stand above: the attribute that stands first sees the function as it
-//! was written.
+//! `#[protect]` works together with `#[axum::debug_handler]`. On a handler with a parameter for the
+//! permit, write `#[protect]` above `#[axum::debug_handler]`: `#[protect]` removes that parameter
+//! before axum sees the function.
 //!
 //! [axum]: https://docs.rs/axum
 

@@ -1,4 +1,4 @@
-//! What protected routes say of themselves in an OpenAPI document.
+//! Describes protected routes in an OpenAPI document.
 
 use atlasent_tower::Route;
 use utoipa::openapi::extensions::Extensions;
@@ -14,30 +14,30 @@ const SCHEME: &str = "ati";
 /// The name of the schema of problem details.
 const PROBLEM: &str = "Problem";
 
-/// What a protected operation may be answered instead of being run. The statuses are those of
-/// `Refusal`.
+/// The responses of a protected operation that is refused. The statuses are those of `Refusal`.
 const PROBLEMS: [(&str, &str); 4] = [
     (
         "401",
-        "The agent is not known: there is no token, or none that may be believed.",
+        "The request has no token, or the token is not accepted.",
     ),
     (
         "403",
-        "The agent may not do this, or not yet: `decision` and `reason` say more. Or its token does not grant the scope.",
+        "The agent may not do this, or not yet: `decision` and `reason` say why. Or its token does not grant the scope.",
     ),
     ("429", "The agent calls more often than its token allows."),
-    ("503", "Whether this may be done could not be decided."),
+    ("503", "The authority could not decide."),
 ];
 
 impl<S> ProtectedRouter<S>
 where
     S: HasAuthority + Clone + Send + Sync + 'static,
 {
-    /// Says in an OpenAPI document what is protected: each protected operation gets its security
-    /// requirement, its action as `x-atlasent-action`, and the responses 401, 403, 429 and 503 with
-    /// problem details. A response that is described already stays as it is, and an operation that
-    /// is not in the document is added, so that none is missing. `HEAD` where it is answered by
-    /// `GET` (RFC 9110 §9.3.2) is no operation of its own.
+    /// Adds the protection of the routes to an OpenAPI document.
+    ///
+    /// Each protected operation gets its security requirement, its action as `x-atlasent-action`,
+    /// and the responses 401, 403, 429 and 503 with problem details. Responses that are already
+    /// described stay unchanged. Operations that are missing in the document are added, except a
+    /// `HEAD` that the handler of `GET` answers (RFC 9110 §9.3.2).
     ///
     /// ```
     /// # use atlasent_axum::{Access, ProtectedRouter, SharedAuthority, TakePermit, get};
@@ -115,7 +115,7 @@ fn protect(operation: &mut Operation, route: &Route) {
     }
 }
 
-/// OpenAPI has `{rest}` where axum has `{*rest}`.
+/// Converts a path of axum to one of OpenAPI: `{*rest}` becomes `{rest}`.
 fn document_path(path: &str) -> String {
     path.replace("{*", "{")
 }
@@ -155,13 +155,16 @@ fn problem() -> utoipa::openapi::schema::Object {
         .required("detail")
         .property(
             "decision",
-            text("`deny`, `hold` or `escalate`, where the authority said no."),
+            text("`deny`, `hold` or `escalate`, if the authority refused."),
         )
-        .property("reason", text("Why, in the authority's words."))
-        .property("code", text("Why, as the authority's code for programs."))
+        .property("reason", text("Why the authority refused, for people."))
+        .property(
+            "code",
+            text("Why the authority refused, as a code for programs."),
+        )
         .property(
             "evaluation_id",
-            text("The authority's id of the evaluation, to ask a person about."),
+            text("The authority's id of the evaluation, to quote in a question about it."),
         )
         .property(
             "scope",

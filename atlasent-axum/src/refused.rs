@@ -1,4 +1,4 @@
-//! Refusals as responses.
+//! Turns refusals into responses.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::rejected::Rejected;
 
-/// A [`Refusal`] as a response: problem details (RFC 9457), with the status of the design's table. All extractors here reject with it,
-/// and handlers return it with `?`:
+/// A [`Refusal`] that is a response: problem details (RFC 9457) with the refusal's status.
+///
+/// The extractors of this crate reject with it, and handlers return it with `?`:
 ///
 /// ```
 /// use ati_client::Claims;
@@ -25,11 +26,12 @@ use crate::rejected::Rejected;
 /// # axum::Router::<()>::new().route("/", axum::routing::post(deploy));
 /// ```
 ///
-/// An error type of your own holds it, or an [`atlasent::Error`], and hands its response on.
+/// An error type of your own can hold a `Refused`, or convert an [`atlasent::Error`] into one, and
+/// return its response.
 pub struct Refused(Box<Refusal>);
 
 impl Refused {
-    /// Why.
+    /// Returns the refusal.
     #[must_use]
     pub fn refusal(&self) -> &Refusal {
         &self.0

@@ -1,4 +1,4 @@
-//! The permit that a layer obtained, as an extractor.
+//! The extractor that takes the permit that a layer obtained.
 
 use atlasent::{Action, AnyAction, Permit};
 use atlasent_tower::{PermitSlot, check_request_path};
@@ -8,8 +8,7 @@ use http::request::Parts;
 use crate::Refused;
 
 /// Takes the permit that a [`ProtectLayer`](atlasent_tower::ProtectLayer) or a
-/// [`ProtectedRouter`](crate::ProtectedRouter) obtained, so that the handler cannot run without
-/// one.
+/// [`ProtectedRouter`](crate::ProtectedRouter) obtained. The handler does not run without one.
 ///
 /// ```
 /// use atlasent::Permit;
@@ -21,24 +20,24 @@ use crate::Refused;
 /// }
 ///
 /// fn run(permit: Permit) -> String {
-///     format!("deployed, as {} may", permit.agent())
+///     format!("deployed by {}", permit.agent())
 /// }
 /// # axum::Router::<()>::new().route("/", axum::routing::post(deploy));
 /// ```
 ///
-/// Inside of a `ProtectedRouter` that is the permit for what the route declares, and no other: a
-/// route that is public, or whose handler asks by itself, has none, whatever a layer outside of the
-/// router has obtained.
+/// Inside a `ProtectedRouter`, the permit is always the one for the action that the route declares.
+/// A public route, or one whose handler obtains its own permit, has no permit to take, even if a
+/// layer around the router obtained one.
 ///
-/// Where no layer has obtained a permit for this type of action, or it was taken before, that is a
-/// misconfiguration, and a 500. A permit that [expired](Permit::is_active) while the request waited
-/// gets 403. A path that is not in normal form gets 400, of the whole request, also inside of
-/// `nest`.
+/// A request gets 500, as a misconfiguration, if no layer obtained a permit for this type of action
+/// or the permit was already taken. A permit that [expired](Permit::is_active) while the request
+/// waited gets 403. A request whose path is not in normal form gets 400; inside `nest`, the whole
+/// path is checked.
 ///
-/// Outside of a `ProtectedRouter` the permit is that of the innermost `ProtectLayer`, which names
-/// the authority. A handler that has to be sure of it asks
-/// [`require_granted_by`](Permit::require_granted_by), or uses the permit on an
-/// [`atlasent::Guarded`], which asks by itself.
+/// Outside a `ProtectedRouter`, the permit is that of the innermost `ProtectLayer`, and granted by
+/// that layer's authority. To require a certain authority, call
+/// [`require_granted_by`](Permit::require_granted_by), or use the permit on an
+/// [`atlasent::Guarded`], which requires its own.
 #[derive(Debug)]
 pub struct TakePermit<A: Action = AnyAction>(pub Permit<A>);
 

@@ -1,4 +1,4 @@
-//! What axum knows of a request, for targets.
+//! Adds axum's knowledge of a request, such as its route, to targets.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use atlasent_tower::{Refusal, RequestTarget, whole_path};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
 
-/// What axum knows of a request, for [`RequestTarget`].
+/// Builds a [`RequestTarget`] from what axum knows of a request: route, whole path, client address.
 ///
 /// ```
 /// use atlasent_axum::{RequestTarget, TargetExt};
@@ -15,22 +15,22 @@ use http::request::Parts;
 /// let target = RequestTarget::matched_path().connected_address().original_path();
 /// ```
 pub trait TargetExt {
-    /// The action is called as the route: the method and the path that it was declared with, such
-    /// as `GET /patients/{id}`.
+    /// Creates a target whose action is named after the route: the method and the declared path,
+    /// such as `GET /patients/{id}`.
     fn matched_path() -> Self;
 
-    /// Adds the path that the route was declared with, as the field `route`. A second call changes
+    /// Adds the declared path of the route to the context, as `route`. A second call changes
     /// nothing.
     #[must_use]
     fn route(self) -> Self;
 
-    /// Adds the whole path of the request, as the field `path`: inside of `Router::nest` as well.
-    /// It replaces what [`RequestTarget::path`] has added.
+    /// Adds the whole path of the request to the context, as `path`, also inside `Router::nest`. It
+    /// replaces the path that [`RequestTarget::path`] adds.
     #[must_use]
     fn original_path(self) -> Self;
 
-    /// Adds the address of who is connected, as the field `client_address`. The router has to be
-    /// served by `into_make_service_with_connect_info::<SocketAddr>()`. A second call changes
+    /// Adds the address of the connected client to the context, as `client_address`. Serve the
+    /// router by `into_make_service_with_connect_info::<SocketAddr>()`. A second call changes
     /// nothing.
     #[must_use]
     fn connected_address(self) -> Self;
@@ -70,7 +70,7 @@ fn route(request: &Parts) -> Result<&str, Refusal> {
     let matched = request.extensions.get::<MatchedPath>();
     matched.map(MatchedPath::as_str).ok_or_else(|| {
         Refusal::misconfigured(
-            "no route has been matched: add the layer to a router that has the route, and after it, not to a fallback",
+            "no route has been matched: add the layer to the router that declares the route, after the route, and not to a fallback",
         )
     })
 }

@@ -7,9 +7,9 @@ use crate::{Algorithm, Claims, VerifierBuilder, issue};
 
 const HEX: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
 
-fn in_environment<T>(variables: &[(&str, &str)], ask: impl FnOnce(Environment<'_>) -> T) -> T {
+fn in_environment<T>(variables: &[(&str, &str)], read: impl FnOnce(EnvVars<'_>) -> T) -> T {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-    ask(Environment(&|name| variables.get(name).map(OsString::from)))
+    read(EnvVars(&|name| variables.get(name).map(OsString::from)))
 }
 
 fn signing(variables: &[(&str, &str)]) -> Result<SigningKey, Error> {
@@ -24,7 +24,7 @@ fn audiences(variables: &[(&str, &str)]) -> Result<Option<Vec<String>>, Error> {
     in_environment(variables, |environment| environment.audiences())
 }
 
-/// The path of one of the keys of the tests.
+/// Returns the path of one of the test keys.
 fn pem(name: &str) -> String {
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens/keys");
     keys.join(name).to_str().unwrap().to_owned()
@@ -87,10 +87,10 @@ fn no_key_is_an_error_that_names_the_variables() {
     );
 }
 
-/// The secret of the tests, and one that came before it.
+/// The current secret, and an older one.
 const OLD: &str = "c81f0e6b5f2c0a9d3e4b7a8190a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3";
 
-/// Whether a verifier as the environment describes it accepts a token of this secret.
+/// Whether a verifier of this environment accepts a token of the secret.
 fn accepts(variables: &[(&str, &str)], secret: &str) -> bool {
     let claims = Claims::builder("a").build().unwrap();
     let token = issue(&claims, &SigningKey::from_hex(secret).unwrap()).unwrap();
@@ -185,7 +185,7 @@ fn a_secret_that_cannot_be_used_is_an_error_beside_a_pem_key() {
     }
 }
 
-/// A directory with these of the tests' keys, under these names.
+/// Creates a directory with copies of test keys, each under the given name.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, key) in files {
@@ -212,7 +212,7 @@ fn a_directory_of_keys_validates_and_its_newest_issues() {
     assert_eq!(ids(&[public]), ["2026-11", "2026-05"]);
     assert_eq!(ids(&[private]), ["mine"]);
     assert_eq!(signing(&[private]).unwrap().id(), Some("mine"));
-    // Verifiers know the key by the name of its public half.
+    // The id comes from the file of the public key.
     assert_eq!(ids(&[public, private]), ["2026-11", "2026-05"]);
     assert_eq!(signing(&[public, private]).unwrap().id(), Some("2026-11"));
     let single = pem("p256.pkcs8.pem");
@@ -249,7 +249,7 @@ fn a_directory_that_cannot_be_used_is_an_error_even_beside_a_good_secret() {
     }
 }
 
-/// ATI's proxy starts without authentication when its key cannot be used.
+/// Differs from ATI's proxy, which starts without authentication if its key is not usable.
 #[test]
 fn a_key_that_cannot_be_used_is_an_error_whatever_else_is_set() {
     let (wrong, not_pem) = (pem("ed25519.pkcs8.pem"), pem("../env.rs"));
@@ -308,7 +308,7 @@ fn an_unreadable_file_is_named() {
     let refusal = signing(&[(PRIVATE_KEY, "/nowhere/key.pem")]).unwrap_err();
     assert_eq!(
         refusal,
-        of(
+        invalid_variable(
             PRIVATE_KEY,
             Error::UnreadableKey {
                 path: "/nowhere/key.pem".to_owned(),
@@ -326,10 +326,10 @@ fn an_unreadable_file_is_named() {
 #[test]
 fn a_value_that_is_no_text_is_an_error() {
     use std::os::unix::ffi::OsStringExt;
-    let environment = Environment(&|name| (name == SECRET).then(|| OsString::from_vec(vec![0xff])));
+    let environment = EnvVars(&|name| (name == SECRET).then(|| OsString::from_vec(vec![0xff])));
     assert_eq!(
         environment.signing_key().unwrap_err(),
-        of(SECRET, Error::NotText)
+        invalid_variable(SECRET, Error::NotText)
     );
 }
 
@@ -343,12 +343,15 @@ fn several_audiences_come_before_one() {
     for variable in [ACCEPTED_AUDIENCES, AUDIENCE] {
         for value in ["", " "] {
             let refusal = audiences(&[(variable, value), (AUDIENCE, value)]);
-            assert_eq!(refusal, Err(of(variable, Error::EmptyAudience)));
+            assert_eq!(
+                refusal,
+                Err(invalid_variable(variable, Error::EmptyAudience))
+            );
         }
     }
     assert_eq!(
         audiences(&[(ACCEPTED_AUDIENCES, ","), one]),
-        Err(of(ACCEPTED_AUDIENCES, Error::EmptyAudience))
+        Err(invalid_variable(ACCEPTED_AUDIENCES, Error::EmptyAudience))
     );
 }
 
@@ -391,7 +394,7 @@ fn a_verifier_is_as_the_environment_describes_it() {
 
     assert_eq!(
         build(&[(SECRET, HEX), (ISSUER, "")]).unwrap_err(),
-        of(ISSUER, Error::EmptyIssuer)
+        invalid_variable(ISSUER, Error::EmptyIssuer)
     );
     assert!(matches!(build(&[(ISSUER, "us")]), Err(Error::NoKey { .. })));
 }

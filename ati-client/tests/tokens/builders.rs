@@ -1,10 +1,9 @@
-//! What a second call of each builder's method does: it adds or it replaces, as its documentation
-//! says.
+//! A second call of a builder's method adds or replaces, as the method's documentation says.
 
 use std::time::Duration;
 
 use ati_client::{
-    Claims, ClaimsBuilder, Error, Orchestrator, RateSpec, ReplayGuard, Sandbox, Unit,
+    Claims, ClaimsBuilder, Error, Orchestrator, RateSpec, RateUnit, ReplayGuard, Sandbox,
     VerifiedCache, Verifier, VerifierBuilder, issue,
 };
 use proptest::prelude::*;
@@ -24,11 +23,11 @@ fn verifier(build: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Verifier 
 }
 
 fn day() -> RateSpec {
-    RateSpec::new(1, Unit::Day)
+    RateSpec::new(1, RateUnit::Day)
 }
 
 fn second() -> RateSpec {
-    RateSpec::new(100, Unit::Second)
+    RateSpec::new(100, RateUnit::Second)
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -84,7 +83,7 @@ fn a_lifetime_is_replaced_and_the_earlier_of_two_limits_holds() {
         assert_eq!(claims(|b| b.ttl(ttl).expires_at(exp)).exp(), holds);
         assert_eq!(claims(|b| b.expires_at(exp).ttl(ttl)).exp(), holds);
     }
-    // The default lifetime is no limit of the caller's.
+    // The default lifetime does not limit `expires_at`.
     assert_eq!(claims(|b| b.expires_at(NOW + 7200)).exp(), NOW + 7200);
 }
 
@@ -179,7 +178,7 @@ fn a_verifier_replaces_what_it_requires() {
     let token = token("ati-proxy", "us");
     assert!(leeway.verify_at(&token, at(exp)).is_ok());
     assert!(leeway.verify_at(&token, at(exp + 1)).is_err());
-    // One that was refused when it was set is not kept either.
+    // An invalid value that is replaced leaves no error behind.
     verifier(|b| b.leeway(HOUR).leeway(MINUTE));
 }
 

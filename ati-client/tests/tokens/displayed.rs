@@ -1,4 +1,4 @@
-//! What is displayed of text from outside: nothing that a terminal or a log would obey.
+//! Text from outside is displayed without characters that act on a terminal or a log.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::{key, token, verify, with};
 
-/// Whether a terminal or a log obeys the character: control characters, line ends, directional
+/// Whether the character acts on a terminal or a log: control characters, line ends, directional
 /// formatting.
 fn is_obeyed(character: char) -> bool {
     character.is_control()
@@ -25,7 +25,7 @@ fn is_plain(text: &str) -> bool {
 
 const EVIL: &str = "a\r\n\u{1b}[31mb\u{9b}2J\u{202e}c\u{2028}\u{7f}";
 
-/// Every variant that holds text.
+/// Every variant of `Error` that holds text from outside.
 fn errors(text: &str) -> Vec<Error> {
     let text = || text.to_owned();
     let errors = vec![

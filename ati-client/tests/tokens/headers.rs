@@ -1,4 +1,4 @@
-//! What the header of a token has to be: RFC 7515 §4, RFC 7519 §5, RFC 9068 §2.1.
+//! Which headers a token may have: RFC 7515 §4, RFC 7519 §5, RFC 9068 §2.1.
 
 use ati_client::inspect;
 use proptest::collection::vec;
@@ -72,7 +72,7 @@ fn what_is_critical_and_not_understood_is_refused() {
     }
 }
 
-/// A token whose header has this `typ`, in JSON.
+/// Signs a token whose header has this `typ`, given in JSON.
 fn typed(typ: &str) -> String {
     let header = format!(r#"{{"alg":"HS256","typ":{typ}}}"#);
     forge(header, good().to_string())
@@ -122,7 +122,7 @@ fn any_other_type_is_refused() {
         "\"/jwt\"",
         "\"text/jwt\"",
         "\"application/jwt;charset=utf-8\"",
-        // The Kelvin sign and the long s are not the letters that they are lowercased to.
+        // Only ASCII letters are case-insensitive: the Kelvin sign is no `k`, the long s no `s`.
         "\"\u{212a}WT\"",
         "\"application\u{17f}/jwt\"",
         "null",
@@ -172,7 +172,7 @@ fn a_registered_member_is_of_its_type_though_nothing_follows_from_it() {
     }
 }
 
-/// A value for a member of a header, in JSON.
+/// Generates a value of a header's member, in JSON.
 fn member() -> impl Strategy<Value = Value> {
     prop_oneof![
         select(vec![
@@ -192,7 +192,7 @@ fn member() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The contract's sentence about headers, on a header whose algorithm is the key's.
+/// Whether the contract accepts a header whose algorithm is that of the key.
 fn is_accepted(header: &Map<String, Value>) -> bool {
     let typ = match header.get("typ") {
         None => true,

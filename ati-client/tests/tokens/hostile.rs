@@ -1,4 +1,4 @@
-//! Tokens that are written to be misread: RFC 7515, RFC 7519, RFC 8725.
+//! Attacks by malformed or ambiguous tokens are refused: RFC 7515, RFC 7519, RFC 8725.
 
 use ati_client::{Error, MAX_TOKEN_BYTES, SigningKey, Verifier, VerifyingKey, inspect};
 use serde_json::json;
@@ -30,7 +30,7 @@ fn a_token_has_three_parts() {
     ] {
         assert!(is_malformed(&parts.join(".")), "{parts:?}");
     }
-    // An encrypted one has five.
+    // An encrypted token has five parts.
     assert!(is_malformed(
         &[header, payload, payload, payload, signature].join(".")
     ));
@@ -85,7 +85,7 @@ fn no_other_letters_stand_for_the_same_bytes() {
         let token = sign(&message);
         assert!(verify(&token).is_ok());
         let signature = token.rsplit_once('.').unwrap().1;
-        // The last letter of 32 bytes stands for four bits and two that mean nothing.
+        // The last letter of 32 bytes encodes four bits and two unused ones.
         let last = signature.chars().last().unwrap();
         let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         for other in letters.chars().filter(|other| *other != last) {
@@ -93,7 +93,7 @@ fn no_other_letters_stand_for_the_same_bytes() {
             assert!(verify(&changed).is_err(), "{last} as {other}");
         }
     }
-    // In the header and the payload too, even if they are signed like that.
+    // The same holds for the header and the payload, even if the signature covers that spelling.
     let odd = |part: &str| {
         let bits = part.len() % 4;
         assert!(
@@ -134,8 +134,8 @@ fn white_space_and_foreign_letters_are_refused() {
 fn a_token_has_at_most_8_kib() {
     assert_eq!(MAX_TOKEN_BYTES, 8192);
     let long = |bytes: usize| {
-        // 43 for the signature and two dots; four letters carry three bytes, so spaces fill the
-        // payload up.
+        // The signature and two dots take 45 letters. Four letters encode three bytes, so the
+        // payload is filled up with spaces.
         let room = (bytes - encode(HEADER).len() - 45) * 3 / 4;
         let claims = good().to_string();
         let token = forge(HEADER, format!("{claims:room$}"));
@@ -189,7 +189,7 @@ fn the_public_key_is_no_secret() {
                 expected: ati_client::Algorithm::Es256
             })
         );
-        // With the header of the other, the signature is not even of its length.
+        // With the header of the other algorithm, the signature has the wrong length.
         let (_, rest) = token.split_once('.').unwrap();
         let relabelled = format!("{}.{rest}", encode(r#"{"alg":"ES256","typ":"JWT"}"#));
         assert_eq!(

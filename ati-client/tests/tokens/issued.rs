@@ -1,8 +1,8 @@
-//! What is issued, to the letter.
+//! Issued tokens, compared byte for byte.
 
 use std::time::{Duration, SystemTime};
 
-use ati_client::{Claims, Error, MAX_TOKEN_BYTES, RateSpec, Unit, issue};
+use ati_client::{Claims, Error, MAX_TOKEN_BYTES, RateSpec, RateUnit, issue};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -43,8 +43,8 @@ fn the_optional_claims_are_written_when_they_are_set() {
         .audiences(["a", "b"])
         .job_id("job-12")
         .sandbox_id("box-3")
-        .rate("tool:b", RateSpec::new(3, Unit::Second))
-        .rate("tool:a", RateSpec::new(1, Unit::Minute))
+        .rate("tool:b", RateSpec::new(3, RateUnit::Second))
+        .rate("tool:a", RateSpec::new(1, RateUnit::Minute))
         .build()
         .unwrap();
     assert_eq!(
@@ -91,7 +91,7 @@ fn claims_that_cannot_be_are_not_built() {
             matches!(builder().scope(scope).build(), Err(Error::BadScope { .. })),
             "{scope:?}"
         );
-        let rate = builder().rate(scope, RateSpec::new(1, Unit::Second));
+        let rate = builder().rate(scope, RateSpec::new(1, RateUnit::Second));
         assert!(
             matches!(rate.build(), Err(Error::BadScope { .. })),
             "{scope:?}"

@@ -1,4 +1,4 @@
-//! Which keys are taken, and that a key is good for its own tokens only.
+//! Which keys are accepted, and that a key verifies its own tokens only.
 
 use ati_client::{Algorithm, Claims, Error, SigningKey, Verifier, VerifyingKey, issue};
 
@@ -97,7 +97,7 @@ fn a_text_holds_one_key_of_a_kind() {
     let both = [pem!("p256.pkcs8"), pem!("p256.sec1")].concat();
     let refusal = SigningKey::from_pem(&both).unwrap_err();
     assert!(matches!(refusal, Error::BadKey { .. }), "{refusal}");
-    // The two halves are not of a kind.
+    // A text with one private key and one public key is accepted.
     let halves = [pem!("p256.pkcs8"), pem!("p256.public")].concat();
     assert!(SigningKey::from_pem(&halves).is_ok());
     assert!(VerifyingKey::from_pem(&halves).is_ok());
@@ -147,7 +147,7 @@ fn a_key_of_another_curve_is_called_that() {
     ] {
         let refusal = SigningKey::from_pem(pem).unwrap_err().to_string();
         assert!(
-            refusal.ends_with("it is not on the curve P-256, which is the one of ES256"),
+            refusal.ends_with("it is not on the curve P-256, which ES256 requires"),
             "{refusal}"
         );
     }
@@ -155,8 +155,7 @@ fn a_key_of_another_curve_is_called_that() {
 
 #[test]
 fn a_damaged_key_is_refused_when_it_is_loaded() {
-    // Of the private key, one letter that is within the scalar; of the public one, one within the
-    // point.
+    // Changes one letter: in the scalar of the private key, and in the point of the public key.
     let damage = |pem: &[u8], line: usize| {
         let mut lines: Vec<String> = String::from_utf8_lossy(pem)
             .lines()
@@ -198,8 +197,8 @@ fn a_token_of_another_key_is_refused() {
         verified_by(&by_secret, VerifyingKey::from_hex(&reversed).unwrap()),
         Err(Error::BadSignature)
     );
-    // HMAC fills a short key up with zeros: with more of them it is the same key, with other bytes
-    // it is not.
+    // HMAC pads a short key with zeros, so appended zeros leave the key the same. Other
+    // appended bytes change it.
     let longer = VerifyingKey::from_hex(&format!("{SECRET}01")).unwrap();
     assert_eq!(verified_by(&by_secret, longer), Err(Error::BadSignature));
 
@@ -221,7 +220,7 @@ fn an_ecdsa_signature_is_raw_and_within_its_range() {
     let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
     let order = base16ct::lower::decode_vec(order).unwrap();
     let one = [vec![0; 31], vec![1]].concat();
-    // All zeros were taken for a signature by Java once (CVE-2022-21449).
+    // Java accepted a signature of all zeros (CVE-2022-21449).
     for (r, s) in [
         (&[0; 32][..], &[0; 32][..]),
         (&order, &one),

@@ -1,4 +1,4 @@
-//! What a token has to be, to be believed: every row and sentence of the contract, from outside.
+//! Tests of the public interface: every row and sentence of the contract for tokens.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,7 @@
-//! What holds of every token, not of the ones that someone thought of.
+//! Properties that hold for generated tokens, keys and scopes.
 
 use ati_client::{
-    Claims, RateSpec, SigningKey, Unit, Verifier, check_scope, inspect, issue, matches_wildcard,
+    Claims, RateSpec, RateUnit, SigningKey, Verifier, check_scope, inspect, issue, matches_wildcard,
 };
 use proptest::collection::{hash_map, vec};
 use proptest::option;
@@ -16,10 +16,10 @@ fn es256() -> SigningKey {
 
 fn rate() -> impl Strategy<Value = RateSpec> {
     let unit = prop_oneof![
-        Just(Unit::Second),
-        Just(Unit::Minute),
-        Just(Unit::Hour),
-        Just(Unit::Day)
+        Just(RateUnit::Second),
+        Just(RateUnit::Minute),
+        Just(RateUnit::Hour),
+        Just(RateUnit::Day)
     ];
     (any::<u64>(), unit).prop_map(|(calls, unit)| RateSpec::new(calls, unit))
 }
@@ -48,7 +48,7 @@ prop_compose! {
     }
 }
 
-/// The letters of a token, and some that are none.
+/// Generates letters of a token, and letters that no token may have.
 fn letter() -> impl Strategy<Value = char> {
     prop_oneof![
         "[A-Za-z0-9_.=+/ -]".prop_map(|letter| letter.chars().next().unwrap()),
@@ -143,11 +143,11 @@ fn reference(pattern: &str) -> Regex {
         Some(prefix) => format!("{}.*", regex::escape(prefix)),
         None => regex::escape(pattern),
     };
-    // A pattern that ends in `*` is also the name that it spells, which the expression covers.
+    // A pattern that ends in `*` also covers the name with a literal `*`, as the expression does.
     Regex::new(&format!("(?s)^{literal}$")).unwrap()
 }
 
-/// Claims of any type under names that mean something, more than once.
+/// Generates known claims of any type, repeated ones included.
 fn json() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         Just(NOW.to_string()),

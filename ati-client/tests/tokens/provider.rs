@@ -1,6 +1,7 @@
-//! `ring` behind `jsonwebtoken`, for the programs that compare this crate with `jsonwebtoken::encode` and `decode`.
+//! Installs `ring` as the provider of `jsonwebtoken`, for tests and benchmarks that compare this
+//! crate with `jsonwebtoken::encode` and `decode`.
 //!
-//! A test or a benchmark is a process of its own, so it may set what is set once for a process.
+//! A test or a benchmark runs in a process of its own, so it may set the process-wide provider.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result, new_error};
@@ -20,7 +21,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 /// Lets `jsonwebtoken` sign and verify HS256 and ES256 in this process.
 pub(crate) fn install() {
-    // Whoever was first has installed the same.
+    // An earlier call has installed the same provider.
     let _ = PROVIDER.install_default();
 }
 

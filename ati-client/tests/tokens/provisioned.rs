@@ -1,9 +1,9 @@
-//! What an agent's sandbox starts with.
+//! The environment of an agent's sandbox.
 
 use std::process::Command;
 use std::time::Duration;
 
-use ati_client::{Error, Orchestrator, RateSpec, Sandbox, Unit, Verifier};
+use ati_client::{Error, Orchestrator, RateSpec, RateUnit, Sandbox, Verifier};
 
 use crate::support::{key, verifier};
 
@@ -20,7 +20,7 @@ fn a_sandbox_starts_with_exactly_two_variables() {
         .skills(["skill:b"])
         .scope("help")
         .scopes(["tool:c"])
-        .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+        .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
         .ttl(Duration::from_secs(7200));
     let env = orchestrator("https://ati.example.com///")
         .unwrap()
@@ -40,7 +40,7 @@ fn a_sandbox_starts_with_exactly_two_variables() {
     assert_eq!(claims.exp(), claims.iat() + 7200);
     assert_eq!(
         claims.rates().unwrap(),
-        [("tool:github:*", RateSpec::new(10, Unit::Hour))]
+        [("tool:github:*", RateSpec::new(10, RateUnit::Hour))]
     );
     assert_eq!(claims.aud(), ["ati-proxy"]);
     assert_eq!(claims.iss(), Some("ati-orchestrator"));
@@ -104,7 +104,7 @@ fn what_cannot_be_is_not_provisioned() {
         "https://a/\u{200b}",
         "HTTP",
         "https://:8090",
-        // User information, in the ways that one reader or another finds it.
+        // User information, in every spelling that some parser accepts.
         "https://user:password@a",
         "https://user@a/",
         "https://@a",
@@ -117,7 +117,7 @@ fn what_cannot_be_is_not_provisioned() {
         "https://a?@b",
         "https://a@b@c",
         "https:///user:password@a",
-        // Where secrets are put too.
+        // Queries and fragments can hold secrets, too.
         "https://a/?key=hunter2",
         "https://a?key=hunter2",
         "https://a#hunter2",
@@ -147,7 +147,7 @@ fn what_cannot_be_is_not_provisioned() {
         Error::BadScope { .. }
     ));
     assert!(matches!(
-        fails(Sandbox::new("a").rate(" ", RateSpec::new(1, Unit::Day))),
+        fails(Sandbox::new("a").rate(" ", RateSpec::new(1, RateUnit::Day))),
         Error::BadScope { .. }
     ));
 }

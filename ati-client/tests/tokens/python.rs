@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use ati_client::{
-    Claims, RateSpec, Unit, Verifier, build_scope_string, inspect, issue, parse_scopes,
+    Claims, RateSpec, RateUnit, Verifier, build_scope_string, inspect, issue, parse_scopes,
 };
 
 use crate::support::{NOW, SECRET, at, key, verifier};
@@ -31,7 +31,7 @@ fn id(number: u8) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// The tokens of one version.
+/// The tokens that one version of the SDK issued.
 fn tokens(issued: &str) -> [&str; 5] {
     let tokens: Vec<_> = issued.lines().collect();
     tokens.try_into().unwrap()
@@ -66,8 +66,8 @@ fn python_s_tokens_are_good_and_say_what_python_said() {
         assert_eq!(
             claims.rates().unwrap(),
             [
-                ("tool:github:*", RateSpec::new(10, Unit::Hour)),
-                ("tool:*", RateSpec::new(100, Unit::Day)),
+                ("tool:github:*", RateSpec::new(10, RateUnit::Hour)),
+                ("tool:*", RateSpec::new(100, RateUnit::Day)),
             ]
         );
 
@@ -106,7 +106,7 @@ fn the_same_claims_are_the_same_token_here_and_in_python() {
             .jti(id(2));
         assert_eq!(issue(&claims.build().unwrap(), &key()).unwrap(), bare);
 
-        // The orchestrator drew the id.
+        // The SDK's orchestrator chose a random id.
         let id = inspect(provisioned).unwrap().jti().unwrap().to_owned();
         let scope = build_scope_string(
             ["finnhub_quote", "web_search", "github:*"],
@@ -118,7 +118,7 @@ fn the_same_claims_are_the_same_token_here_and_in_python() {
             .issued_at(NOW)
             .ttl(Duration::from_secs(7200))
             .scopes(parse_scopes(&scope))
-            .rate("tool:github:*", RateSpec::new(10, Unit::Hour))
+            .rate("tool:github:*", RateSpec::new(10, RateUnit::Hour))
             .jti(id);
         assert_eq!(
             issue(&claims.build().unwrap(), &key()).unwrap(),

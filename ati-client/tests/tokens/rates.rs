@@ -1,10 +1,10 @@
-//! Rates, under a clock that the test holds.
+//! Rates, under a clock that the test controls.
 
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use ati_client::{Claims, Error, RateLimiter, RateSpec, RateStore, RateWindow, Unit};
+use ati_client::{Claims, Error, RateLimiter, RateSpec, RateStore, RateUnit, RateWindow};
 use futures_executor::block_on;
 
 use crate::support::{NOW, at, good, verify, with};
@@ -17,7 +17,7 @@ fn claims(sub: &str, rates: &[(&str, &str)]) -> Claims {
     claims.build().unwrap()
 }
 
-/// `milliseconds` after the test began.
+/// Returns the time `milliseconds` after the test began.
 fn after(milliseconds: u64) -> SystemTime {
     at(NOW) + Duration::from_millis(milliseconds)
 }
@@ -41,10 +41,10 @@ fn exceeded(pattern: &str, milliseconds: u64) -> Result<(), Error> {
 #[test]
 fn a_rate_is_written_in_one_way_and_read_in_several() {
     for (unit, names) in [
-        (Unit::Second, &["s", "sec", "second"][..]),
-        (Unit::Minute, &["m", "min", "minute"]),
-        (Unit::Hour, &["h", "hr", "hour"]),
-        (Unit::Day, &["d", "day"]),
+        (RateUnit::Second, &["s", "sec", "second"][..]),
+        (RateUnit::Minute, &["m", "min", "minute"]),
+        (RateUnit::Hour, &["h", "hr", "hour"]),
+        (RateUnit::Day, &["d", "day"]),
     ] {
         for name in names {
             let rate: RateSpec = format!("10/{name}").parse().unwrap();
@@ -53,10 +53,10 @@ fn a_rate_is_written_in_one_way_and_read_in_several() {
             assert_eq!(rate.to_string(), format!("10/{}", names[names.len() - 1]));
         }
     }
-    assert_eq!("0/s".parse(), Ok(RateSpec::new(0, Unit::Second)));
+    assert_eq!("0/s".parse(), Ok(RateSpec::new(0, RateUnit::Second)));
     assert_eq!(
         "18446744073709551615/s".parse(),
-        Ok(RateSpec::new(u64::MAX, Unit::Second))
+        Ok(RateSpec::new(u64::MAX, RateUnit::Second))
     );
     for no_rate in [
         "",
@@ -97,7 +97,7 @@ fn so_many_calls_in_the_last_unit_and_no_more() {
     assert_eq!(call(600), Ok(()));
     assert_eq!(call(600), exceeded("tool:a", 400));
     assert_eq!(call(999), exceeded("tool:a", 1));
-    // The first call is a whole second ago, so it is out of the last one.
+    // The first call was exactly one second ago, so it has left the window.
     assert_eq!(call(1000), Ok(()));
     assert_eq!(call(1000), exceeded("tool:a", 600));
     assert_eq!(call(1600), Ok(()));
@@ -128,7 +128,7 @@ fn whoever_comes_back_when_told_gets_through() {
     }
 }
 
-/// Against the definition: count the calls that were let through in the last unit.
+/// Counts the accepted calls in the last unit, as the definition of a rate does.
 #[test]
 fn no_window_ever_holds_more_than_the_rate() {
     for (limit, step) in [(1, 97), (5, 31), (256, 3), (257, 3), (600, 1)] {
@@ -137,7 +137,7 @@ fn no_window_ever_holds_more_than_the_rate() {
         let mut through: Vec<u64> = Vec::new();
         let (mut now, mut refused) = (0, 0);
         for n in 0..4000u64 {
-            // Unevenly, so that calls fall on edges and between them.
+            // Uneven steps make calls fall on the edges of a window and between them.
             now = now.max(n * step + (n * n) % 5);
             let last = through.iter().filter(|at| now - **at < 1000).count();
             let is_through = check(&limiter, &agent, "tool:a", after(now)).is_ok();
@@ -146,8 +146,8 @@ fn no_window_ever_holds_more_than_the_rate() {
                 "{limit}/s let through {} at {now}",
                 last + 1
             );
-            // Up to 256 calls are told apart to the microsecond; above, one may be held up for a
-            // 256th of the unit.
+            // Up to 256 calls are counted to the microsecond. Above, a call may have to wait for
+            // up to a 256th of the unit longer.
             let late = through.iter().filter(|at| now - **at < 1004).count();
             assert!(
                 is_through || late >= limit,
@@ -174,13 +174,13 @@ fn every_matching_pattern_counts_and_a_refused_call_counts_in_none() {
     for ms in [1, 2, 3, 4] {
         assert_eq!(call("tool:a", ms), exceeded("tool:a", 1000 - ms));
     }
-    // Had the refused calls counted, there would be no room here.
+    // If the refused calls were counted, this call would be refused.
     assert_eq!(call("tool:b", 10), Ok(()));
     assert_eq!(call("tool:b", 20), Ok(()));
     assert_eq!(call("tool:b", 30), exceeded("tool:*", 59_970));
-    // Of several that refuse, the one that takes longest.
+    // The error names the rate with the longest wait.
     assert_eq!(call("tool:a", 40), exceeded("tool:*", 59_960));
-    // What no pattern matches is not limited.
+    // A scope that no pattern covers is not limited.
     for _ in 0..100 {
         assert_eq!(call("help", 50), Ok(()));
     }
@@ -257,7 +257,7 @@ fn calls_are_counted_for_a_subject_over_all_its_tokens() {
         exceeded("tool:a", 1000)
     );
     assert_eq!(check(&limiter, &other, "tool:a", after(0)), Ok(()));
-    // Names that read alike when they are put together are two all the same.
+    // Different subjects and patterns count separately even if their concatenations are equal.
     let [x, y] =
         [("a", "b:c"), ("ab", ":c")].map(|(sub, pattern)| claims(sub, &[(pattern, "1/s")]));
     assert_eq!(check(&limiter, &x, "b:c", after(0)), Ok(()));
@@ -280,8 +280,7 @@ fn a_token_with_a_lower_rate_waits_for_what_an_earlier_one_used() {
 fn one_rate_that_cannot_be_read_refuses_the_token() {
     let limiter = RateLimiter::new(10);
     let ati = serde_json::json!({"v": 1, "rate": {"tool:b": "10/fortnight"}});
-    // It is a token that ATI's own issuers can write, so it is believed; but nothing may be called
-    // with it.
+    // ATI's own issuers can write such a token, so it is accepted, but it allows no call.
     let agent = verify(&with("ati", ati)).unwrap();
     assert_eq!(
         check(&limiter, &agent, "tool:a", after(0)),
@@ -316,7 +315,7 @@ fn a_full_limiter_forgets_who_is_out_of_the_window_and_nobody_else() {
             retry_after: Duration::from_millis(600)
         })
     );
-    // Those that are in it go on.
+    // Agents that have a window may go on calling.
     assert_eq!(check(&limiter, &agent("b"), "tool:a", after(900)), Ok(()));
     assert_eq!(check(&limiter, &agent("c"), "tool:a", after(1000)), Ok(()));
     assert_eq!(
@@ -390,7 +389,7 @@ fn of_many_calls_at_once_as_many_get_through_as_the_rate_has_room_for() {
             .sum()
     });
     assert_eq!(through, 70);
-    // The refused ones took nothing from the other pattern.
+    // The refused calls did not count against the other pattern.
     let left = (0..50)
         .filter(|_| check(&limiter, &agent, "tool:b", after(0)).is_ok())
         .count();
@@ -401,7 +400,7 @@ fn of_many_calls_at_once_as_many_get_through_as_the_rate_has_room_for() {
 fn another_store_can_count_and_what_it_cannot_count_is_not_let_through() {
     struct Broken;
     impl RateStore for Broken {
-        async fn take(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
+        async fn count_call(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
             let reason = windows
                 .iter()
                 .map(|window| format!("{} {} {}", window.subject, window.pattern, window.rate));
@@ -422,12 +421,12 @@ fn another_store_can_count_and_what_it_cannot_count_is_not_let_through() {
     assert_eq!(block_on(limiter.check(&agent, "help", after(0))), Ok(()));
 }
 
-/// Remembers the patterns of each call that it was asked to count.
+/// Records the patterns of each call to count.
 #[derive(Clone, Default)]
 struct Counted(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl RateStore for Counted {
-    async fn take(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
+    async fn count_call(&self, windows: &[RateWindow<'_>], _: SystemTime) -> Result<(), Error> {
         let patterns = windows.iter().map(|window| window.pattern.to_owned());
         self.0.lock().unwrap().push(patterns.collect());
         Ok(())
@@ -492,6 +491,6 @@ fn a_scope_that_is_none_is_a_mistake_wherever_it_stands() {
             "{refusal:?}"
         );
     }
-    // None of them was counted.
+    // None of these calls was counted.
     assert_eq!(check_all(&limiter, &agent, &["tool:x"], after(0)), Ok(()));
 }

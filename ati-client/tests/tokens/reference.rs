@@ -1,7 +1,7 @@
-//! `jsonwebtoken::encode` and `decode`, which ATI's own proxy is built on, agree with us in both
-//! directions, and refuse nothing that we accept.
+//! Comparison with `jsonwebtoken::encode` and `decode`, which ATI's own proxy uses: each reads the
+//! other's tokens, and `jsonwebtoken` accepts every token that this crate accepts.
 
-use ati_client::{Algorithm, Claims, RateSpec, SigningKey, Unit, Verifier, issue};
+use ati_client::{Algorithm, Claims, RateSpec, RateUnit, SigningKey, Verifier, issue};
 use jsonwebtoken::{
     DecodingKey, EncodingKey, Header, Validation, decode, encode, get_current_timestamp,
 };
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::provider;
 use crate::support::{SECRET, forge, key, verifier};
 
-/// A key of ours, and the two of theirs that are the same.
+/// A key of this crate, and the same key for signing and verifying in `jsonwebtoken`.
 fn pairs() -> [(SigningKey, EncodingKey, DecodingKey); 2] {
     provider::install();
     let secret = base16ct::lower::decode_vec(SECRET).unwrap();
@@ -35,7 +35,7 @@ fn pairs() -> [(SigningKey, EncodingKey, DecodingKey); 2] {
         (
             SigningKey::from_pem(include_bytes!("keys/p256.pkcs8.pem")).unwrap(),
             EncodingKey::from_ec_der(&private),
-            // The point is what SPKI ends in.
+            // SPKI ends with the point.
             DecodingKey::from_ec_der(&public[public.len() - 65..]),
         ),
     ]
@@ -44,7 +44,7 @@ fn pairs() -> [(SigningKey, EncodingKey, DecodingKey); 2] {
 fn claims() -> Claims {
     Claims::builder("агент-7")
         .scope("tool:a")
-        .rate("tool:a", RateSpec::new(1, Unit::Hour))
+        .rate("tool:a", RateSpec::new(1, RateUnit::Hour))
         .build()
         .unwrap()
 }
@@ -111,7 +111,7 @@ fn we_read_the_kid_that_it_issues() {
     }
 }
 
-/// A value of a claim or of a member of a header, of every kind.
+/// Generates a value of a claim or of a header's member, of any type.
 fn anything() -> impl Strategy<Value = Value> {
     let now = get_current_timestamp();
     select(vec![
@@ -142,7 +142,7 @@ fn anything() -> impl Strategy<Value = Value> {
     ])
 }
 
-/// An object with some of its members changed, added or left out.
+/// Generates the object with some members changed, added or removed.
 fn changed(object: Value, names: Vec<&'static str>) -> impl Strategy<Value = Map<String, Value>> {
     let change = (select(names), proptest::option::of(anything()));
     vec(change, 0..3).prop_map(move |changes| {

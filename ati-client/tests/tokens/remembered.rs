@@ -1,4 +1,4 @@
-//! The cache of verified tokens, and the guard against using one twice.
+//! The cache of verified tokens, and the replay guard.
 
 use std::sync::Barrier;
 use std::thread;
@@ -62,7 +62,7 @@ fn a_cached_token_expires_like_any_other() {
             "{time}"
         );
     }
-    // A clock that is set back does not make a token from the future a good one.
+    // Setting the clock back does not make a token from the future valid.
     assert!(verifier.verify_at(&token, at(NOW - 60)).is_ok());
     assert!(matches!(
         verifier.verify_at(&token, at(NOW - 61)),
@@ -114,7 +114,7 @@ fn only_good_tokens_are_remembered_and_only_while_they_are() {
         verifier.verify_at(&forged.unwrap(), at(NOW)),
         Err(Error::BadSignature)
     );
-    // Within the leeway, so it is believed, but it has expired.
+    // The token has expired, and is accepted within the leeway.
     assert!(verifier.verify_at(&token("a", 600), at(NOW + 601)).is_ok());
     assert_eq!(cache.len(), 0);
     let token = token("b", 600);
@@ -137,7 +137,7 @@ fn a_token_is_used_once() {
         verifier.verify_at(&a, at(NOW + 661)),
         Err(Error::Expired { .. })
     ));
-    // It was forgotten now, and does not come back with a clock that is set back.
+    // The guard has removed the id, and refuses the token even if the clock is set back.
     assert!(verifier.verify_at(&token("c", 900), at(NOW + 661)).is_ok());
     assert!(matches!(
         verifier.verify_at(&a, at(NOW)),

@@ -1,4 +1,4 @@
-//! Several keys at a time, and the change from one to the next.
+//! Several keys at a time, and the rotation from one to the next.
 
 use std::fs;
 use std::path::Path;
@@ -38,12 +38,12 @@ fn verifier(keys: &[&SigningKey]) -> Verifier {
     Verifier::builder(keys).build().unwrap()
 }
 
-/// What a verifier with these keys says of a token.
+/// Verifies a token with these keys.
 fn verified(token: &str, keys: &[&SigningKey]) -> Result<(), Error> {
     verifier(keys).verify_at(token, at(NOW)).map(drop)
 }
 
-/// A good token, signed with [`SECRET`], whose header names this key.
+/// A valid token, signed with [`SECRET`], whose header names this key.
 fn naming(kid: &str) -> String {
     let header = json!({"alg": "HS256", "typ": "JWT", "kid": kid}).to_string();
     forge(header, good().to_string())
@@ -105,7 +105,7 @@ fn only_a_wrong_signature_leads_to_the_next_key() {
 fn each_key_verifies_in_its_own_way_only() {
     let (secret, es256) = (key(), es256());
     let keys = [&secret, &es256];
-    // The public key as a secret, beside a real secret and the key itself.
+    // The public key is used as a secret, beside a real secret and the key itself.
     let pem = include_str!("keys/p256.public.pem");
     let confused = SigningKey::from_hex(&base16ct::lower::encode_string(pem.as_bytes())).unwrap();
     let token = issued(&confused);
@@ -141,7 +141,7 @@ fn a_key_with_an_id_issues_it_and_its_verifying_key_has_it() {
     );
     assert_eq!(verified(&issued, &[&again]), Ok(()));
     assert_eq!(inspect(&issued).unwrap().algorithm(), "HS256");
-    // A verifier that knows the key under no id takes it too.
+    // A verifier with the key under no id accepts the token too.
     assert_eq!(verified(&issued, &[&key()]), Ok(()));
 }
 
@@ -171,17 +171,17 @@ fn a_kid_picks_its_key_and_no_other() {
         other().with_id("new").unwrap(),
     );
     assert_eq!(verified(&naming("old"), &[&new, &old]), Ok(()));
-    // Signed with the old key, and it says with the new one.
+    // The token is signed with the old key, and names the new one.
     assert_eq!(
         verified(&naming("new"), &[&new, &old]),
         Err(Error::BadSignature)
     );
-    // A key without an id is not tried for one that another key has.
+    // A key without an id is not tried for a `kid` that another key has.
     assert_eq!(
         verified(&naming("new"), &[&new, &key()]),
         Err(Error::BadSignature)
     );
-    // The picked key fixes the algorithm.
+    // The selected key determines the algorithm.
     let named = es256().with_id("new").unwrap();
     assert_eq!(
         verified(&naming("new"), &[&named, &old]),
@@ -280,7 +280,7 @@ fn one_id_under_two_keys_is_used_once() {
     }
 }
 
-/// Writes these of the tests' keys into a directory, under these names.
+/// Copies keys of the tests into a directory, each under the given name.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tokens/keys");
@@ -297,7 +297,7 @@ fn a_directory_of_keys_is_read_with_the_newest_name_first() {
         ("2026-11.pem", "other.public.pem"),
         ("2025-11.pem", "other.public.pem"),
     ]);
-    // Kubernetes keeps what its files link to in such names.
+    // Kubernetes uses such names for the targets of its links.
     fs::create_dir(directory.path().join("..data")).unwrap();
     fs::write(directory.path().join(".hidden"), "no key").unwrap();
     let keys = VerifyingKey::from_pem_directory(directory.path()).unwrap();
@@ -361,7 +361,7 @@ fn no_file_of_a_directory_is_left_out_silently() {
     assert!(matches!(refused, Error::UnreadableKey { .. }), "{refused}");
 }
 
-/// A key under test: which secret, and which id.
+/// A key under test: the number of its secret, and its id.
 fn any_key() -> impl Strategy<Value = SigningKey> {
     let id = select(vec![None, Some("a"), Some("b")]);
     (select(vec![SECRET, OTHER]), id).prop_map(|(secret, id)| {
@@ -374,7 +374,7 @@ fn any_key() -> impl Strategy<Value = SigningKey> {
 }
 
 proptest! {
-    /// The rule in the documentation of `Verifier`, said a second time.
+    /// The rule in the documentation of `Verifier`, implemented independently.
     #[test]
     fn a_token_is_tried_with_the_keys_of_its_kid(keys in vec(any_key(), 1..5), signing in any_key()) {
         let token = issued(&signing);

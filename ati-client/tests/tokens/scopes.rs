@@ -1,4 +1,4 @@
-//! Which scopes cover what, and how they are written.
+//! Matching, parsing and building scopes.
 
 use ati_client::{
     Error, build_scope_string, check_scope, is_loose_wildcard, matches_wildcard, parse_scopes,
@@ -74,13 +74,13 @@ fn a_tool_is_covered_by_its_older_name_too() {
     ] {
         assert_eq!(check_scope(required, [granted]), Ok(false), "{granted}");
     }
-    // Only the first colon behind `tool:`, and only in a tool.
+    // Only the first colon after `tool:` has an older spelling, and only in a tool.
     assert_eq!(check_scope("tool:a:b:c", ["tool:a_b:c"]), Ok(true));
     assert_eq!(check_scope("tool:a:b:c", ["tool:a_b:*"]), Ok(true));
     assert_eq!(check_scope("tool:a:b:c", ["tool:a:b_c"]), Ok(false));
     assert_eq!(check_scope("tool:a:b:c", ["tool:a_b_c"]), Ok(false));
     assert_eq!(check_scope("skill:a:b", ["skill:a_b"]), Ok(false));
-    // And not the other way round.
+    // A newer pattern does not cover an older name.
     assert_eq!(
         check_scope("tool:github_search", ["tool:github:*"]),
         Ok(false)

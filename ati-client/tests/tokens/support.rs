@@ -1,4 +1,4 @@
-//! A secret, a moment, and tokens that no honest issuer would write.
+//! A secret, a fixed time, and helpers that build tokens, malformed ones included.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 pub(crate) const SECRET: &str = "5a1e7b90c3d2f4861122334455667788a9b8c7d6e5f40312fedcba9876543210";
 
-/// The moment at which the tests take place, in Unix seconds.
+/// The time of the tests, in Unix seconds.
 pub(crate) const NOW: u64 = 1_900_000_000;
 
 pub(crate) const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -28,17 +28,17 @@ pub(crate) fn verifier() -> Verifier {
     Verifier::builder(key().verifying_key()).build().unwrap()
 }
 
-/// What the verifier says of a token at [`NOW`].
+/// Verifies a token at [`NOW`].
 pub(crate) fn verify(token: &str) -> Result<Claims, Error> {
     verifier().verify_at(token, at(NOW))
 }
 
-/// Claims that are believed at [`NOW`].
+/// Claims that are valid at [`NOW`].
 pub(crate) fn good() -> Value {
     json!({"sub": "agent-7", "aud": "ati-proxy", "iat": NOW, "exp": NOW + 600, "scope": "tool:a tool:b:*"})
 }
 
-/// [`good`] with one claim changed, or left out if it is `None`.
+/// Signs the claims of [`good`] with one claim changed, or removed if the value is `None`.
 pub(crate) fn with(claim: &str, value: impl Into<Option<Value>>) -> String {
     let mut claims = good();
     let members = claims.as_object_mut().unwrap();
@@ -49,17 +49,17 @@ pub(crate) fn with(claim: &str, value: impl Into<Option<Value>>) -> String {
     token(&claims)
 }
 
-/// A token with these claims, signed with [`SECRET`].
+/// Signs a token with these claims.
 pub(crate) fn token(claims: &Value) -> String {
     forge(HEADER, claims.to_string())
 }
 
-/// A token of this header and this payload, whatever they are, signed with [`SECRET`].
+/// Signs any header and payload with [`SECRET`].
 pub(crate) fn forge(header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
     sign(&format!("{}.{}", encode(header), encode(payload)))
 }
 
-/// `message` and its signature.
+/// Appends the signature to `message`.
 pub(crate) fn sign(message: &str) -> String {
     format!("{message}.{}", encode(mac(message)))
 }

@@ -1,4 +1,4 @@
-//! A router that is built: it is served, and takes no more routes.
+//! A built router, which is served and takes no more routes.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,8 +14,10 @@ use axum::routing::future::RouteFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// A built [`ProtectedRouter`](crate::ProtectedRouter). It is served, or nested into another router
-/// as a service, and takes no more routes: there is no way to add one that asks for nothing.
+/// A built [`ProtectedRouter`](crate::ProtectedRouter), to serve or to nest into another router as
+/// a service.
+///
+/// It takes no more routes, so no unprotected route can be added to it.
 #[derive(Clone)]
 pub struct ProtectedApp(Router);
 
@@ -24,11 +26,11 @@ impl ProtectedApp {
         Self(router)
     }
 
-    /// Adds a layer around everything, refusals included: for traces, limits and the like. A second
-    /// call adds a layer around the first.
+    /// Adds a layer around all routes and refusals, for example for traces or limits. A second call
+    /// adds a layer around the first.
     ///
-    /// A CORS layer belongs here: it answers the preflights of browsers, which have no token, and
-    /// an undeclared `OPTIONS` is refused behind it.
+    /// Add a CORS layer here. It answers the preflight requests of browsers, which have no token
+    /// and which the router would refuse as undeclared `OPTIONS`.
     #[must_use]
     pub fn layer<L>(self, layer: L) -> Self
     where
@@ -41,13 +43,14 @@ impl ProtectedApp {
         Self(self.0.layer(layer))
     }
 
-    /// For `axum::serve`.
+    /// Converts the app for `axum::serve`.
     #[must_use]
     pub fn into_make_service(self) -> IntoMakeService<Router> {
         self.0.into_make_service()
     }
 
-    /// For `axum::serve`, with `C`, such as a `SocketAddr`, as what is known of the connection.
+    /// Converts the app for `axum::serve`, with `C`, such as a `SocketAddr`, as the information
+    /// about each connection.
     #[must_use]
     pub fn into_make_service_with_connect_info<C>(
         self,

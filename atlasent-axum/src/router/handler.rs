@@ -1,4 +1,4 @@
-//! A handler behind its guard.
+//! A handler that runs after its guard has accepted the request.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use http::request::Parts;
 use crate::HasAuthority;
 use crate::rejected::answer;
 
-/// A handler that is called when the guard has let the request pass.
+/// A handler that is called after its guard has accepted the request.
 #[derive(Clone)]
 pub(super) struct Guarded<H> {
     handler: H,
@@ -32,7 +32,7 @@ impl<H> Guarded<H> {
     }
 }
 
-/// Keeps `Guarded`'s signature apart from those of functions.
+/// The marker type for `Guarded`'s signature, which must differ from those of functions.
 pub(super) struct Behind<T>(T);
 
 impl<H, T, S> Handler<Behind<T>, S> for Guarded<H>

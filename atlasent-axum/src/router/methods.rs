@@ -1,4 +1,4 @@
-//! The methods of a path, each with what it asks for.
+//! The methods of a path, each with its required access.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::handler::{Guarded, Responder};
 use crate::HasAuthority;
 
-/// The methods of one path. It comes from [`get`], [`post`] and their kin.
+/// The methods of one path, created by [`get`], [`post`] and the other functions of this kind.
 ///
-/// Each call adds a method. One that is declared twice for a path is refused when the router is
-/// built: see [`with_state`](crate::ProtectedRouter::with_state). `HEAD` is answered by the handler
-/// of `GET`, behind its guard, unless it is declared by itself.
+/// Each call adds a method. Declaring a method twice for a path panics when the router is built:
+/// see [`with_state`](crate::ProtectedRouter::with_state). The guard and the handler of `GET` also
+/// answer `HEAD`, unless `HEAD` is declared separately.
 #[must_use]
 pub struct ProtectedMethodRouter<S>(Vec<Method<S>>);
 
-/// One of them.
+/// One method of a path.
 pub(super) struct Method<S> {
     pub(super) name: &'static str,
     pub(super) access: Access,
@@ -32,18 +32,19 @@ impl<S> ProtectedMethodRouter<S> {
     }
 }
 
-/// What a route asks for, given its handler: an [`Access`] goes with any, and
-/// [`by_signature`](crate::by_signature()) with those whose signature shows it.
+/// What a route requires of its callers.
 ///
-/// `T` is the type of the handler's signature, as in axum's `Handler`.
+/// An [`Access`] fits any handler. [`by_signature`](crate::by_signature()) fits a handler whose
+/// last parameter is an `Authorized`. `T` is the type of the handler's signature, as in axum's
+/// `Handler`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say what this handler asks for",
-    label = "not an `Access`, or not one that goes with this handler's signature",
-    note = "say `Access::action(\"…\")`, `Access::target(…)` or `Access::public()`",
+    message = "`{Self}` does not declare the access of this handler",
+    label = "not an `Access`, or not one that fits this handler's signature",
+    note = "write `Access::action(\"…\")`, `Access::target(…)` or `Access::public()`",
     note = "or `by_signature()`, where the handler's last parameter is an `Authorized<…>`"
 )]
 pub trait RouteAccess<T> {
-    /// The access.
+    /// Returns the access.
     fn access(self) -> Access;
 }
 
@@ -56,7 +57,7 @@ impl<T> RouteAccess<T> for Access {
 macro_rules! methods {
     ($($name:ident, $method:ident, $text:literal;)*) => {
         $(
-            #[doc = concat!("A path with the method `", $text, "`, for callers who have what `access` requires.")]
+            #[doc = concat!("Declares the method `", $text, "` of a path, which requires `access`.")]
             pub fn $name<A, H, T, S>(access: A, handler: H) -> ProtectedMethodRouter<S>
             where
                 A: RouteAccess<T>,
@@ -73,7 +74,7 @@ macro_rules! methods {
             S: HasAuthority + Clone + Send + Sync + 'static,
         {
             $(
-                #[doc = concat!("Adds the method `", $text, "`.")]
+                #[doc = concat!("Adds the method `", $text, "`, which requires `access`.")]
                 pub fn $name<A, H, T>(self, access: A, handler: H) -> Self
                 where
                     A: RouteAccess<T>,

@@ -1,8 +1,8 @@
-//! A router in which every route says what it asks for, and anything else is refused.
+//! A router in which every route declares its access, and undeclared requests are refused.
 //!
-//! axum's own router loses routes to the order in which it is built: a layer covers the routes that
-//! are there when it is added, and no other. Nothing is built here before all is declared, so there
-//! is no order to get wrong, and what comes out takes no more routes.
+//! In axum's own router, a layer covers only the routes that were added before it, so a wrong order
+//! leaves a route open. This router is built only after all routes are declared: the order does not
+//! matter, and the built router takes no more routes.
 
 mod app;
 mod handler;
@@ -27,8 +27,8 @@ use crate::HasAuthority;
 use handler::Responder;
 use methods::Method;
 
-/// A router in which every route names its action, or says that it is public. An undeclared method
-/// and an unmatched path are refused.
+/// A router in which every route declares its action, or declares that it is public. Requests with
+/// an undeclared method or an unmatched path are refused.
 ///
 /// ```
 /// # use ati_client::Verifier;
@@ -39,16 +39,16 @@ use methods::Method;
 ///     let admin = ProtectedRouter::new()
 ///         .route("/caches", get(Access::action("show_caches"), read).delete(Access::action("drop_caches"), clean));
 ///     ProtectedRouter::new()
-///         .route("/health", get(Access::public(), async || "well"))
+///         .route("/health", get(Access::public(), async || "ok"))
 ///         .nest("/admin", admin)
-///         // For all routes that are not public, before and after this line.
+///         // For all routes that are not public, declared before or after this line.
 ///         .authenticate(AtiLayer::new(verifier))
 ///         .with_state(authority)
 /// }
 /// ```
 ///
-/// The state has an authority ([`HasAuthority`]). What is asked for is shown by
-/// [`table`](Self::table): print it at start-up, and hold on to it in a test.
+/// The state must hold an authority ([`HasAuthority`]). [`table`](Self::table) shows what each
+/// route requires: print it at start-up, and compare it in a test.
 #[must_use]
 pub struct ProtectedRouter<S = crate::SharedAuthority> {
     authentication: Option<Authentication>,
@@ -59,15 +59,15 @@ pub struct ProtectedRouter<S = crate::SharedAuthority> {
 /// One method of one path.
 struct Declared<S> {
     path: String,
-    /// That of the router that it came from, if that had one.
+    /// The authentication of the nested or merged router that the route came from.
     authentication: Option<Authentication>,
     method: Method<S>,
 }
 
-// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong
-// with a state.
+// The bounds are on the methods and not on the `impl`, so that the compiler shows the message of
+// `HasAuthority` for a state without an authority.
 impl<S> ProtectedRouter<S> {
-    /// A router without any route, so that all requests are refused.
+    /// Creates a router without routes, which refuses all requests.
     pub fn new() -> Self
     where
         S: HasAuthority,
@@ -79,10 +79,12 @@ impl<S> ProtectedRouter<S> {
         }
     }
 
-    /// Authenticates the callers of all routes that are not public, whenever they are added. A
-    /// second call adds: a request has to pass both layers. Routes that come by
-    /// [`nest`](Self::nest) or [`merge`](Self::merge) from a router with an authentication of its
-    /// own keep that instead.
+    /// Authenticates the callers of all routes that are not public, whether they are added before
+    /// or after this call.
+    ///
+    /// A second call adds a layer: a request has to pass both. Routes that are [nested](Self::nest)
+    /// or [merged](Self::merge) from a router with its own authentication keep that authentication
+    /// instead.
     pub fn authenticate<R: RateStore>(mut self, layer: AtiLayer<R>) -> Self {
         self.authentication = Some(match self.authentication {
             Some(outer) => outer.and(layer),
@@ -91,20 +93,20 @@ impl<S> ProtectedRouter<S> {
         self
     }
 
-    /// Answers the refusals of this router by another responder than
-    /// [`ProblemDetails`](crate::ProblemDetails). A second call replaces it.
+    /// Sets the responder that builds the responses of this router's refusals. The default is
+    /// [`ProblemDetails`](crate::ProblemDetails). A second call replaces the responder.
     ///
-    /// The responder also answers where a handler or an extractor of this crate returns
+    /// The responder also builds the response where a handler or an extractor of this crate returns
     /// [`Refused`](crate::Refused), and, by [`Respond::respond_to_rejection`], where the extractor
-    /// in an [`Authorized`](crate::Authorized) or an [`Extracted`](crate::Extracted) rejects the
-    /// request. An extractor of axum that stands by itself sends its own response.
+    /// inside an [`Authorized`](crate::Authorized) or an [`Extracted`](crate::Extracted) rejects the
+    /// request. Other extractors of axum send their own response.
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
         self.responder = Responder::new(responder);
         self
     }
 
-    /// Adds a route: a path as axum has it, and its methods, each with what it requires. A path
-    /// that is added twice has the methods of both.
+    /// Adds a route: a path in axum's syntax, and its methods, each with its access. A path that is
+    /// added twice has the methods of both calls.
     pub fn route(mut self, path: &str, methods: ProtectedMethodRouter<S>) -> Self {
         self.routes
             .extend(methods.into_iter().map(|method| Declared {
@@ -115,9 +117,9 @@ impl<S> ProtectedRouter<S> {
         self
     }
 
-    /// Adds the routes of another router below `prefix`, with the authentication that it has, if it
-    /// has one. Refusals are put to the caller as this router does it. Unlike in axum, handlers and
-    /// targets see the whole path.
+    /// Adds the routes of another router below `prefix`. They keep that router's authentication, if
+    /// it has one, and use this router's responder. Unlike in axum, handlers and targets see the
+    /// whole path.
     pub fn nest(mut self, prefix: &str, router: Self) -> Self {
         let prefix = prefix.trim_end_matches('/');
         self.take_in(router, |path| match path {
@@ -127,7 +129,7 @@ impl<S> ProtectedRouter<S> {
         self
     }
 
-    /// Adds the routes of another router, as [`nest`](Self::nest) does.
+    /// Adds the routes of another router, as [`nest`](Self::nest) does, without a prefix.
     pub fn merge(mut self, router: Self) -> Self {
         self.take_in(router, str::to_owned);
         self
@@ -143,8 +145,8 @@ impl<S> ProtectedRouter<S> {
             }));
     }
 
-    /// All routes and what they require. What is not in it is refused. `HEAD`, which axum answers
-    /// by the handler of `GET`, is in it.
+    /// Returns a table of all routes and what they require, including each `HEAD` that the handler
+    /// of `GET` answers. Requests that are not in the table are refused.
     #[must_use]
     pub fn table(&self) -> RouteTable {
         let heads = self.routes.iter().filter(|route| self.answers_head(route));
@@ -152,25 +154,24 @@ impl<S> ProtectedRouter<S> {
         self.declared().chain(heads).collect()
     }
 
-    /// The routes as they were declared.
+    /// Returns the routes as they were declared.
     pub(crate) fn declared(&self) -> impl Iterator<Item = Route> {
         let routes = self.routes.iter();
         routes.map(|Declared { path, method, .. }| Route::new(method.name, path, &method.access))
     }
 
-    /// Whether this is a `GET` that `HEAD` is answered by, because its path has no `HEAD` of its
-    /// own.
+    /// Whether the route is a `GET` that also answers `HEAD`, because its path declares no `HEAD`.
     fn answers_head(&self, route: &Declared<S>) -> bool {
         let mut others = self.routes.iter();
         route.method.name == "GET"
             && !others.any(|other| other.method.name == "HEAD" && other.path == route.path)
     }
 
-    /// Builds what can be served.
+    /// Builds the app that can be served.
     ///
     /// # Panics
     ///
-    /// As axum does: when a path is not well-formed, or two routes overlap.
+    /// Panics, as axum does, if a path is malformed or two routes overlap.
     #[must_use]
     pub fn with_state(self, state: S) -> ProtectedApp
     where

@@ -1,4 +1,4 @@
-//! Handlers whose signature shows that they run with a permit.
+//! Handlers whose signature shows that they obtain a permit.
 
 use atlasent::NamedAction;
 use atlasent_tower::Access;
@@ -6,11 +6,11 @@ use atlasent_tower::Access;
 use super::RouteAccess;
 use crate::{ActionSource, Authorized};
 
-/// The handler's signature shows what it asks for: its last parameter is an [`Authorized`].
+/// Declares a route whose handler obtains its own permit: its last parameter is an [`Authorized`].
 ///
 /// ```compile_fail,E0277
 /// # use atlasent_axum::{ProtectedRouter, SharedAuthority, by_signature, post};
-/// // Nothing in its signature asks for a permit.
+/// // This handler takes no permit.
 /// async fn deploy(body: String) {}
 ///
 /// ProtectedRouter::<SharedAuthority>::new().route("/", post(by_signature(), deploy));
@@ -19,7 +19,7 @@ pub fn by_signature() -> BySignature {
     BySignature { scopes: Vec::new() }
 }
 
-/// What [`by_signature`] gives.
+/// The access of a handler that obtains its own permit, from [`by_signature`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct BySignature {
@@ -27,8 +27,8 @@ pub struct BySignature {
 }
 
 impl BySignature {
-    /// Requires an ATI scope before the authority is asked. A second call adds: see
-    /// [`Access::scope`].
+    /// Requires an ATI scope, which is checked before the authority is asked. A second call adds
+    /// another scope: see [`Access::scope`].
     pub fn scope(mut self, required: impl Into<String>) -> Self {
         self.scopes.push(required.into());
         self
@@ -45,12 +45,12 @@ impl<T: ShowsPermit> RouteAccess<T> for BySignature {
 /// The signature of a handler whose last parameter is an [`Authorized`].
 #[diagnostic::on_unimplemented(
     message = "this handler's signature shows no permit",
-    label = "`by_signature()` goes with a handler whose last parameter is an `Authorized<…>`",
+    label = "`by_signature()` needs a handler whose last parameter is an `Authorized<…>`",
     note = "take the action as `Authorized<Json<A>>`, `Authorized<Path<A>>` or another `Authorized<…>`, last",
-    note = "or say what the route asks for: `Access::action(\"…\")`, with `TakePermit` in the handler"
+    note = "or declare the access: `Access::action(\"…\")`, with `TakePermit` in the handler"
 )]
 pub trait ShowsPermit {
-    /// The action that the permit is for.
+    /// The type of the action that the permit is for.
     type Action: NamedAction;
 }
 
@@ -65,7 +65,7 @@ macro_rules! signatures {
     )*};
 }
 
-// As many parameters as axum's handlers may have.
+// axum's handlers have at most 16 parameters.
 signatures! {
     ()
     (T1)

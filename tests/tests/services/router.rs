@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ati_client::{Claims, RateSpec, Unit};
+use ati_client::{Claims, RateSpec, RateUnit};
 use atlasent::testing::{Call, MockAuthority};
 use atlasent_axum::{
     Access, ProtectLayer, ProtectedRouter, RequestTarget, TakePermit, by_signature, get, head, post,
@@ -290,7 +290,7 @@ async fn every_rate_of_every_scope_of_a_route_is_counted() {
             .route("/a", get(access, count));
         let door = Door::of(&app, router).await;
         // One for each version of HTTP.
-        let rate = RateSpec::new(2, Unit::Day);
+        let rate = RateSpec::new(2, RateUnit::Day);
         let token = token(Claims::builder(AGENT).scope("*").rate(pattern, rate));
         door.opens("GET", "/a", Some(&token)).await;
         door.refuses(429, "GET", "/a", Some(&token)).await;

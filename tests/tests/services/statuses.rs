@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ati_client::{Claims, RateSpec, Unit};
+use ati_client::{Claims, RateSpec, RateUnit};
 use atlasent::Decision;
 use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::{MockAuthority, Reply};
@@ -88,7 +88,7 @@ async fn a_token_without_the_scope_is_told_which_one() {
 
 #[tokio::test]
 async fn a_token_whose_rate_is_used_up_is_told_when_to_come_back() {
-    let token = token(agent().rate("*", RateSpec::new(1, Unit::Hour)));
+    let token = token(agent().rate("*", RateSpec::new(1, RateUnit::Hour)));
     by_every_way(async |stage| {
         stage.authority.follow(MockAuthority::new().allow(ACTION));
         assert_eq!(stage.ask(Some(&token)).await.status, 200, "{}", stage.case);

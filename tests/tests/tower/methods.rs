@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ati_client::{Claims, RateSpec, Unit};
+use ati_client::{Claims, RateSpec, RateUnit};
 use atlasent::Action;
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::{ACTION, AGENT};
@@ -156,7 +156,7 @@ fn every_scope_of_an_access_is_required_and_each_rate_is_counted_once() {
         let some = bearing(PATH, &token(agent().scopes(rest)));
         call(methods, some).expect_refusal(403, &format!("`{missing}`"));
     }
-    let once = RateSpec::new(1, Unit::Day);
+    let once = RateSpec::new(1, RateUnit::Day);
     for pattern in ["tool:base", "tool:x", "audit", "tool:*", "*"] {
         let token = token(agent().scopes(all).rate(pattern, once));
         let layer = methods(ProtectedMethods::new(MockAuthority::new().allow(ACTION)));
@@ -286,7 +286,7 @@ fn rates_are_counted_for_the_scope_of_the_method() {
         .method("a.B/C", Access::action(ACTION).scope("tool:c"))
         .method("a.B/D", Access::action(ACTION).scope("tool:d"));
     let service = layer.layer(Inner::new());
-    let once = RateSpec::new(1, Unit::Hour);
+    let once = RateSpec::new(1, RateUnit::Hour);
     let token = token(agent().scope("*").rate("tool:c", once).rate("tool:d", once));
     let status = |path| send(service.clone(), bearing(path, &token)).status.as_u16();
     assert_eq!([status("/a.B/C"), status("/a.B/C")], [200, 429]);

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use ati_client::{RateSpec, Unit};
+use ati_client::{RateSpec, RateUnit};
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent_tests::cases::ACTION;
 use atlasent_tower::{Access, AtiLayer, ProtectLayer, ProtectedMethods, RequestTarget};
@@ -142,7 +142,7 @@ fn a_token_layer_gives_its_place_back() {
 #[test]
 fn a_token_layer_that_counts_gives_its_place_back() {
     fn with_rate(calls: u64) -> Request<Body> {
-        let rate = RateSpec::new(calls, Unit::Day);
+        let rate = RateSpec::new(calls, RateUnit::Day);
         bearing(PATH, &token(agent().rate("*", rate)))
     }
     let layer = AtiLayer::new(verifier());

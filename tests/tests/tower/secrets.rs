@@ -148,7 +148,11 @@ fn a_token_that_is_refused_is_not_repeated() {
 struct Down;
 
 impl RateStore for Down {
-    async fn take(&self, _: &[RateWindow<'_>], _: SystemTime) -> Result<(), ati_client::Error> {
+    async fn count_call(
+        &self,
+        _: &[RateWindow<'_>],
+        _: SystemTime,
+    ) -> Result<(), ati_client::Error> {
         Err(ati_client::Error::RateStoreFailed {
             reason: DETAIL.into(),
         })

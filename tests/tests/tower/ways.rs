@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ati_client::{RateLimiter, RateSpec, RateStore, RateWindow, Unit};
+use ati_client::{RateLimiter, RateSpec, RateStore, RateUnit, RateWindow};
 use atlasent::authority::DynAuthority;
 use atlasent::permit::Execution;
 use atlasent::{Action, AnyAction, Authority, Permit};
@@ -90,7 +90,7 @@ pub(crate) fn ways<P: Authority + 'static>() -> Vec<Way<P>> {
         }),
         Way {
             request: || {
-                let rate = RateSpec::new(1_000_000, Unit::Day);
+                let rate = RateSpec::new(1_000_000, RateUnit::Day);
                 bearing(PATH, &token(agent().scope("*").rate("tool:*", rate)))
             },
             waits: 1,
@@ -162,7 +162,7 @@ impl Target for Directory {
 struct SlowRates;
 
 impl RateStore for SlowRates {
-    async fn take(
+    async fn count_call(
         &self,
         windows: &[RateWindow<'_>],
         _: SystemTime,

@@ -1,4 +1,4 @@
-//! A route of a protected router that does not say what it asks for, and one whose handler's signature does not show it.
+//! A route of a protected router that declares no access, and one whose handler's signature does not show it.
 
 use atlasent_axum::{ProtectedRouter, SharedAuthority, by_signature, get, post};
 

@@ -1,4 +1,4 @@
-//! A protected router in whose state nobody can be asked.
+//! A protected router whose state holds no authority.
 
 use atlasent_axum::{Access, ProtectedRouter, get};
 

@@ -1,4 +1,4 @@
-//! A state in which nobody can be asked.
+//! A state that holds no authority.
 
 use atlasent::Action;
 use atlasent_axum::Authorized;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ati_client::{Claims, RateSpec, SigningKey, Unit, issue};
+use ati_client::{Claims, RateSpec, RateUnit, SigningKey, issue};
 use atlasent::error::{Code, ConfigError, Failure, PermitOutcome};
 use atlasent::testing::Reply;
 use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
@@ -133,7 +133,7 @@ async fn who_has_a_bad_token_is_unauthenticated() {
     for (token, message) in [
         (
             issue(&claims, &stranger).unwrap(),
-            "the token's signature does not fit: it was signed with another key, or changed since",
+            "the token's signature is invalid: the token was signed with another key, or was changed since",
         ),
         (
             "a.b.c".to_owned(),
@@ -141,7 +141,7 @@ async fn who_has_a_bad_token_is_unauthenticated() {
         ),
         (
             token_with(AGENT, |claims| claims.audience("somebody-else")),
-            "the token is for another audience than the accepted: compare its `aud` with the configuration",
+            "the token is for another audience: compare its `aud` with the accepted audiences",
         ),
     ] {
         let requests = to_every_method(|path| somebody(path, &token));
@@ -180,7 +180,7 @@ async fn a_scope_that_is_missing_is_named() {
 #[tokio::test]
 async fn who_calls_too_often_is_told_when_to_come_back() {
     let once = |claims: ati_client::ClaimsBuilder| {
-        claims.rate("tool:ehr:read", RateSpec::new(1, Unit::Hour))
+        claims.rate("tool:ehr:read", RateSpec::new(1, RateUnit::Hour))
     };
     let token = token_with(AGENT, once);
     let stage = Stage::counted(Arc::new(allowing())).await;
@@ -202,7 +202,7 @@ async fn who_calls_too_often_is_told_when_to_come_back() {
 #[tokio::test]
 async fn a_rate_that_allows_no_call_at_all_does_not_say_to_come_back() {
     let none = |claims: ati_client::ClaimsBuilder| {
-        claims.rate("tool:ehr:read", RateSpec::new(0, Unit::Hour))
+        claims.rate("tool:ehr:read", RateSpec::new(0, RateUnit::Hour))
     };
     let stage = Stage::counted(Arc::new(allowing())).await;
     let raw = call(stage.address, Method::Read, &token_with(AGENT, none)).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ati_client::{
-    Claims, ClaimsBuilder, Error, RateLimiter, RateSpec, RateStore, RateWindow, Unit,
+    Claims, ClaimsBuilder, Error, RateLimiter, RateSpec, RateStore, RateUnit, RateWindow,
 };
 use atlasent_tests::cases::AGENT;
 use atlasent_tower::AtiLayer;
@@ -25,7 +25,7 @@ fn layer() -> AtiLayer {
 fn limited(pattern: &str, calls: u64) -> ClaimsBuilder {
     agent()
         .scope("*")
-        .rate(pattern, RateSpec::new(calls, Unit::Hour))
+        .rate(pattern, RateSpec::new(calls, RateUnit::Hour))
 }
 
 fn agent_named(name: &str) -> ClaimsBuilder {
@@ -71,13 +71,13 @@ fn calls_are_counted_for_the_scope_that_is_required_wherever_it_is() {
     let rates = Arc::new(RateLimiter::new(100));
     let with = |scope: &str| layer().scope(scope).rates(Arc::clone(&rates));
     let (search, read) = (with("tool:search"), with("tool:read"));
-    let claims = || limited("tool:search", 1).rate("tool:read", RateSpec::new(1, Unit::Hour));
+    let claims = || limited("tool:search", 1).rate("tool:read", RateSpec::new(1, RateUnit::Hour));
     assert_eq!(statuses(&search, claims(), 2), [200, 429]);
     assert_eq!(statuses(&read, claims(), 2), [200, 429]);
     // The same scope on another route is the same tool.
     assert_eq!(statuses(&with("tool:search"), claims(), 1), [429]);
     // A rate over both is used up by both.
-    let over_both = || agent_named("other").rate("tool:*", RateSpec::new(2, Unit::Hour));
+    let over_both = || agent_named("other").rate("tool:*", RateSpec::new(2, RateUnit::Hour));
     assert_eq!(statuses(&search, over_both(), 1), [200]);
     assert_eq!(statuses(&read, over_both(), 2), [200, 429]);
 }
@@ -92,7 +92,7 @@ fn the_rates_of_every_required_scope_count_in_whatever_order_they_are_required()
             layer().scope_from(|_| Ok("tool:x".into())).scope("audit"),
             layer().scope("audit").scope("help").scope("tool:x"),
         ] {
-            let day = RateSpec::new(1, Unit::Day);
+            let day = RateSpec::new(1, RateUnit::Day);
             let claims = agent().scope("*").rate(pattern, day);
             let statuses = statuses(&layer, claims, 5);
             assert_eq!(statuses, [200, 429, 429, 429, 429], "{pattern}");
@@ -109,7 +109,7 @@ fn a_rate_that_covers_several_required_scopes_counts_a_call_once() {
     );
     // One that has no room takes nothing from the others.
     let rates = Arc::new(RateLimiter::new(100));
-    let claims = limited("tool:x", 1).rate("tool:y", RateSpec::new(2, Unit::Hour));
+    let claims = limited("tool:x", 1).rate("tool:y", RateSpec::new(2, RateUnit::Hour));
     let both = layer().rates(Arc::clone(&rates));
     assert_eq!(statuses(&both, claims.clone(), 4), [200, 429, 429, 429]);
     let second = AtiLayer::new(verifier()).scope("tool:y").rates(rates);
@@ -134,7 +134,7 @@ fn clones_of_a_layer_count_together_and_so_do_its_services() {
 #[test]
 fn agents_are_counted_one_by_one() {
     let layer = layer().scope("tool:search");
-    let once = RateSpec::new(1, Unit::Hour);
+    let once = RateSpec::new(1, RateUnit::Hour);
     for name in ["a", "b", "c"] {
         assert_eq!(
             statuses(&layer, agent_named(name).rate("*", once), 2),
@@ -151,7 +151,7 @@ fn a_call_that_is_refused_for_its_scope_is_not_counted() {
     let claims = || {
         agent()
             .scope("tool:search")
-            .rate("tool:*", RateSpec::new(1, Unit::Hour))
+            .rate("tool:*", RateSpec::new(1, RateUnit::Hour))
     };
     assert_eq!(statuses(&with("tool:drop"), claims(), 3), [403; 3]);
     assert_eq!(statuses(&with("tool:search"), claims(), 2), [200, 429]);
@@ -208,7 +208,7 @@ impl Scripted {
 }
 
 impl RateStore for Scripted {
-    fn take(
+    fn count_call(
         &self,
         windows: &[RateWindow<'_>],
         _: SystemTime,
@@ -239,7 +239,7 @@ fn a_store_that_fails_is_a_503_that_does_not_say_how() {
 
 #[test]
 fn a_limiter_without_room_is_a_503_that_says_when_to_come_back() {
-    let once = RateSpec::new(1, Unit::Hour);
+    let once = RateSpec::new(1, RateUnit::Hour);
     let layer = layer().scope("tool:search").rates(RateLimiter::new(1));
     assert_eq!(statuses(&layer, agent_named("a").rate("*", once), 1), [200]);
     let answer = through(&layer, &token(agent_named("b").rate("*", once)));
@@ -259,7 +259,7 @@ fn a_limiter_without_room_is_a_503_that_says_when_to_come_back() {
 fn a_store_counts_what_covers_the_scope_and_nothing_else() {
     let store = Scripted::new(Ok(()));
     let layer = counted_by(&store);
-    let once = RateSpec::new(1, Unit::Hour);
+    let once = RateSpec::new(1, RateUnit::Hour);
     let claims = limited("tool:*", 5).rate("*", once).rate("tool:read", once);
     assert_eq!(through(&layer, &token(claims)).status, 200);
     // A token without rates is not counted at all.

@@ -104,7 +104,7 @@ fn a_scope_that_is_none_is_the_callers_mistake_where_the_caller_names_it() {
     for scope in ["", "tool:a tool:b", "tool:a\ttool:b", "tool:a\u{2003}b"] {
         // Even where everything is granted.
         let answer = through(&as_asked(), agent().scope("*"), Some(scope));
-        answer.expect_refusal(400, "is no scope", scope);
+        answer.expect_refusal(400, "is not a scope", scope);
     }
     let answer = through(&as_asked(), agent().scope("*"), None);
     answer.expect_refusal(400, "it names no tool", "a refusal of its own");

@@ -84,10 +84,10 @@ fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
         (
             "signed by another",
             signed_by_another(),
-            "signature does not fit",
+            "signature is invalid",
         ),
         ("a changed payload", tampered(1), "token"),
-        ("a changed signature", tampered(2), "signature does not fit"),
+        ("a changed signature", tampered(2), "signature is invalid"),
         ("a changed header", tampered(0), "token"),
         ("`none`", header("none"), "signed with HS256"),
         ("`none`, unsigned", unsigned("none"), "signed with HS256"),

@@ -1,29 +1,27 @@
-//! How foreign text is shown: its beginning, on one line, and nothing that a terminal obeys.
+//! Shortens and escapes text from outside, so that errors and logs can display it.
 
 use std::fmt::{self, Write};
 
-/// How many characters of foreign text an error keeps.
-const EXCERPT: usize = 64;
+/// The number of characters of a text from outside that an error keeps.
+const MAX_CHARS: usize = 64;
 
-/// The beginning of a text that came from outside, for an error to keep.
+/// Shortens a text from outside to 64 characters and `…`, for an error to keep.
 pub(crate) fn excerpt(text: &str) -> String {
-    let mut kept: String = text.chars().take(EXCERPT).collect();
-    if text.chars().nth(EXCERPT).is_some() {
+    let mut kept: String = text.chars().take(MAX_CHARS).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         kept.push('…');
     }
     kept
 }
 
-/// Foreign text as it may be displayed: on one line, with every character escaped that is not
-/// printed.
-///
-/// Those are control characters, line separators, directional overrides and other invisible ones.
+/// Displays a text from outside on one line, with every unprintable character escaped: control
+/// characters, line separators, directional overrides and other invisible characters.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| match character {
-            // `escape_debug` is for literals, where a quote would end the text.
+            // `escape_debug` is meant for literals, so it escapes quotes.
             '\'' | '"' => f.write_char(character),
             _ => write!(f, "{}", character.escape_debug()),
         })
@@ -40,7 +38,7 @@ mod tests {
     fn an_excerpt_is_short() {
         assert_eq!(excerpt("a\nb"), "a\nb");
         let long = excerpt(&"ü".repeat(1000));
-        assert_eq!(long.chars().count(), EXCERPT + 1);
+        assert_eq!(long.chars().count(), MAX_CHARS + 1);
     }
 
     #[test]
