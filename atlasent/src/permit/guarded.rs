@@ -1,4 +1,4 @@
-//! Something dangerous that only a permit reaches.
+//! A value that is reachable only with a permit.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,8 +9,7 @@ use crate::authority::config::default_issuer;
 use crate::authority::issuer_of;
 use crate::{Authority, Error, NamedAction, Permit};
 
-/// Holds something dangerous, such as a connection pool or a cloud client, that only a permit
-/// reaches.
+/// A value, such as a connection pool or a cloud client, that is reachable only with a permit.
 ///
 /// ```
 /// use atlasent::{Action, Error, Guarded, Permit};
@@ -29,20 +28,20 @@ use crate::{Authority, Error, NamedAction, Permit};
 /// }
 /// ```
 ///
-/// It lends its value for one closure ([`with`](Self::with), [`with_async`](Self::with_async)) or
-/// for as long as a result lives ([`open`](Self::open)), and takes the permit for it.
+/// A permit is taken by value and lends the guarded value for one closure ([`with`](Self::with),
+/// [`with_async`](Self::with_async)) or for the lifetime of the result ([`open`](Self::open)).
 ///
-/// # Which permits
+/// # Accepted permits
 ///
-/// Those of one authority, since any type can implement [`Authority`] and say yes: of the process
-/// default ([`new`](Self::new)), or of the authority that it names
-/// ([`granted_by`](Self::granted_by)). The permit has to be [active](Permit::is_active), too.
+/// Any type can implement [`Authority`] and allow everything, so a `Guarded` accepts the permits of
+/// one authority: the process default ([`new`](Self::new)), or a named one
+/// ([`granted_by`](Self::granted_by)). The permit also has to be [active](Permit::is_active).
 ///
 /// # Values that can be cloned
 ///
 /// A `Clone` value, such as a connection pool or most clients, can be cloned while it is lent, and
-/// the clone stays. Lock away a type that is not `Clone` and does with it only what the action is
-/// about.
+/// the clone outlives the permit. Guard a type that is not `Clone` and offers only what the action
+/// needs.
 pub struct Guarded<T, A> {
     inner: T,
     accepts: AcceptedIssuer,
