@@ -246,13 +246,13 @@ mod tests {
         let details = Map::from_iter([("amount".to_owned(), Value::from(1_000_000))]);
         let transfer = Transfer { amount: 5, details };
         let error = Context::from_serialize(&transfer).unwrap_err().to_string();
-        assert!(error.ends_with("the key `amount` stands twice"), "{error}");
+        assert!(error.ends_with("the key `amount` is repeated"), "{error}");
         let mut context = Context::new();
         let error = context.insert("transfers", &[&transfer]).unwrap_err();
         let error = error.to_string();
         assert!(
             error.contains("context field `transfers`")
-                && error.ends_with("the key `amount` stands twice, in `[0]`"),
+                && error.ends_with("the key `amount` is repeated, in `[0]`"),
             "{error}"
         );
         assert!(context.is_empty());
@@ -263,7 +263,7 @@ mod tests {
             let error = serde_json::from_str::<Context>(text)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains("the key `amount` stands twice"), "{error}");
+            assert!(error.contains("the key `amount` is repeated"), "{error}");
         }
     }
 
