@@ -1,4 +1,4 @@
-//! What is asked for: the [`Action`] trait, its typed form and its dynamic one.
+//! The action of a request: the [`Action`] trait, typed actions and [`AnyAction`].
 
 use std::borrow::Cow;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::agent::check_name;
 use crate::{Context, Error};
 
-/// A named request to do something.
+/// An action that an agent asks to perform: a name, a resource and a context.
 ///
-/// Typed actions derive it, and then the permit for one carries its values:
+/// Derive it for a struct. The permit for such an action carries the struct's values:
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};
@@ -25,7 +25,7 @@ use crate::{Context, Error};
 /// assert_eq!(ModifyPatientRecord::NAME, "modify_patient_record");
 /// ```
 ///
-/// [`AnyAction`] is the one whose name is known at run time only.
+/// Use [`AnyAction`] where the name is known at run time only.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an action",
     label = "this type does not implement `atlasent::Action`",
@@ -34,15 +34,15 @@ use crate::{Context, Error};
             `action = AnyAction::new(name)?`"
 )]
 pub trait Action: Send + Sync + 'static {
-    /// The name that policies know the action by: 1 to 256 characters.
+    /// Returns the action's name in policies: 1 to 256 characters.
     fn name(&self) -> &str;
 
-    /// What the action is done to, if it is one thing.
+    /// Returns the resource of the action, if it has one.
     fn resource(&self) -> Option<Cow<'_, str>> {
         None
     }
 
-    /// The circumstances that policies decide on, and that the permit is bound to.
+    /// Returns the context, which policies decide on and the permit is bound to.
     ///
     /// # Errors
     ///
@@ -52,10 +52,10 @@ pub trait Action: Send + Sync + 'static {
     }
 }
 
-/// An action whose name belongs to its type, so that a permit for it cannot be taken for another's.
+/// An action whose name belongs to its type, so that a permit for another action is another type.
 ///
-/// `#[derive(Action)]` implements it, and nothing else can: an implementation by hand could give
-/// the type one `NAME` and its requests another [`name`](Action::name).
+/// Only `#[derive(Action)]` implements it. An implementation by hand could give the type one `NAME`
+/// and its requests another [`name`](Action::name).
 ///
 /// ```compile_fail,E0277
 /// # use atlasent::{Action, NamedAction};
@@ -77,30 +77,30 @@ pub trait Action: Send + Sync + 'static {
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
 pub trait NamedAction: Action + DerivedAction {
-    /// The name that policies know the action by, and that [`name`](Action::name) returns.
+    /// The action's name in policies, which [`name`](Action::name) returns.
     const NAME: &'static str;
 }
 
-/// What `#[derive(Action)]` implements: the parts of an action, from which `Action` and
-/// `NamedAction` follow. The name is in one place.
+/// The parts of an action that `#[derive(Action)]` implements. `Action` and `NamedAction` are
+/// implemented for every `DerivedAction`, so both have the same name.
 ///
-/// It is hidden, and its members have names of their own, so that they are never taken for those of
-/// `Action`.
+/// The trait is hidden. Its members have other names than those of `Action`, so that a call never
+/// resolves to the wrong trait.
 #[diagnostic::on_unimplemented(
     message = "`NamedAction` cannot be implemented by hand for `{Self}`",
     label = "only a derived action has a name that its requests cannot differ from",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
 pub trait DerivedAction: Send + Sync + 'static {
-    /// The name above the struct.
+    /// The name in the attribute above the struct.
     const DERIVED_NAME: &'static str;
 
-    /// The field that is marked as the resource.
+    /// Returns the field that is marked as the resource.
     fn derived_resource(&self) -> Option<Cow<'_, str>> {
         None
     }
 
-    /// The fields.
+    /// Returns the fields as a context.
     ///
     /// # Errors
     ///
@@ -130,8 +130,8 @@ impl<A: DerivedAction> NamedAction for A {
 
 /// An action whose name is known at run time only.
 ///
-/// All of them share one permit type, `Permit<AnyAction>`, so the compiler cannot tell a permit for
-/// one from a permit for another. Where that matters, derive [`Action`] for a type.
+/// Every such action has the permit type `Permit<AnyAction>`, so the compiler cannot tell their permits
+/// apart. Where that matters, derive [`Action`] for a type.
 ///
 /// ```
 /// use atlasent::{Action, AnyAction};
@@ -151,7 +151,7 @@ pub struct AnyAction {
 }
 
 impl AnyAction {
-    /// An action without resource and context.
+    /// Creates an action without resource and context.
     ///
     /// # Errors
     ///
@@ -173,19 +173,18 @@ impl AnyAction {
         self
     }
 
-    /// Replaces the context, fields that were set before included.
+    /// Replaces the context with all its fields.
     #[must_use]
     pub fn with_context(mut self, context: Context) -> Self {
         self.context = context;
         self
     }
 
-    /// Sets one field of the context. Calls with different keys add up; a second call with the same
-    /// key replaces its value.
+    /// Sets one field of the context. A second call with the same key replaces its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` cannot be written as JSON, or a key stands twice in it.
+    /// [`Error::Invalid`] when `value` cannot be written as JSON, or repeats a key.
     pub fn with_field<T: Serialize + ?Sized>(
         mut self,
         key: impl Into<String>,

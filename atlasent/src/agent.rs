@@ -1,4 +1,4 @@
-//! Who asks: the name of an agent, checked once.
+//! The name of an agent, checked when it is created.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The most characters that an agent's or an action's name may have.
+/// The maximum length of an agent's or an action's name, in characters.
 pub(crate) const MAX_NAME: usize = 256;
 
 /// The name of an agent: 1 to 256 characters. On the wire it is `actor_id`.
 ///
-/// `Display` writes the name as it is, since `to_string` is how programs take it. A name may hold
-/// line breaks and terminal controls: print it to people by [`Escaped`](crate::text::Escaped), as every
-/// error does.
+/// `Display` writes the name unescaped, so that `to_string` returns the name. A name may contain line
+/// breaks and terminal controls: print it for people with [`Escaped`](crate::text::Escaped), as every
+/// error does. An agent compares with the `str` of its name.
 ///
 /// ```
 /// use atlasent::Agent;
@@ -30,18 +30,18 @@ pub(crate) const MAX_NAME: usize = 256;
 pub struct Agent(Arc<str>);
 
 impl Agent {
-    /// Checks a name.
+    /// Creates an agent from its name.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when it is empty or longer than 256 characters.
+    /// [`Error::Invalid`] when the name is empty or longer than 256 characters.
     pub fn new(name: impl Into<Arc<str>>) -> Result<Self, Error> {
         let name = name.into();
         check_name("agent", &name)?;
         Ok(Self(name))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,7 +50,7 @@ impl Agent {
 
 /// Checks the length of an agent's or an action's name (contract, part B: 1 to 256 characters).
 pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Error> {
-    // Bytes bound characters from above, so nearly every name is settled without counting.
+    // A name has at most as many characters as bytes, so only long names are counted.
     if name.is_empty() {
         return Err(Error::invalid(format!("the {kind} is empty: name it")));
     }
@@ -125,14 +125,14 @@ impl From<Agent> for String {
     }
 }
 
-/// What can name an agent: a string of any kind, or an [`Agent`].
+/// A value that names an agent: a string of any kind, or an [`Agent`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name an agent",
     label = "an agent is named by a string or an `atlasent::Agent`",
     note = "pass the name itself, such as `agent = \"deploy-bot\"` or `agent = claims.sub()`"
 )]
 pub trait ToAgent {
-    /// The agent, checked.
+    /// Returns the agent of this name.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What surrounds an action: the JSON object that policies read and that the permit is bound to.
+//! The context of an action: the JSON object that policies read and the permit is bound to.
 
 use std::fmt;
 
@@ -11,14 +11,13 @@ use crate::json::value::to_value;
 use crate::text::redact::excerpt;
 use crate::written::{self, Exact, WrittenNumbers};
 
-/// The circumstances of an action, a JSON object.
+/// The context of an action: a JSON object that policies decide on.
 ///
-/// The permit is bound to it: two requests that differ in their context never share a permit.
+/// The permit is bound to the context: requests with different contexts never share a permit.
 ///
-/// No key stands twice in it, at any depth. A value in which one does, such as a struct whose
-/// `#[serde(flatten)]` map holds the name of another field, is an error wherever it would become a
-/// context, JSON text included: one of its readers would decide on the first value, and another
-/// would run the second.
+/// A repeated key is an error at every depth, in JSON text and in values such as a struct whose
+/// `#[serde(flatten)]` map repeats the name of a field. Otherwise one program could decide on the first
+/// value, and another could execute the second.
 ///
 /// ```
 /// use atlasent::Context;
@@ -32,23 +31,23 @@ use crate::written::{self, Exact, WrittenNumbers};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Context {
     fields: Map<String, Value>,
-    /// The numbers that `fields` does not hold as they were written.
+    /// The texts of numbers whose value in `fields` has another text.
     written: Option<Box<WrittenNumbers>>,
 }
 
 impl Context {
-    /// An empty context.
+    /// Creates an empty context.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The context that `value` serializes to.
+    /// Creates the context that `value` serializes to.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, holds a number that
-    /// JSON cannot, or writes a key twice. It names the key and the place.
+    /// [`Error::Invalid`] when `value` does not serialize to a JSON object, contains a number that
+    /// JSON cannot express, or repeats a key. The message names the key and its path.
     ///
     /// ```
     /// #[derive(serde::Serialize)]
@@ -72,18 +71,18 @@ impl Context {
         }
     }
 
-    /// Reads a context from JSON text, and keeps each number as it was written.
+    /// Reads a context from JSON text and keeps the text of each number.
     ///
-    /// Deserialized in any other way, a number beyond 64 bits or with a fraction is the nearest
-    /// float. Here its text is kept beside that: policies decide on the exact value, and the
-    /// context is sent and hashed with it. A number too large for a float is the string of its
-    /// text in [`as_object`](Self::as_object).
+    /// Other ways to deserialize turn a number with a fraction, or beyond 64 bits, into the nearest
+    /// float. This one keeps the text of the number beside the float: policies decide on the exact
+    /// value, and the context is sent and hashed with it. In [`as_object`](Self::as_object), a number
+    /// too large for a float is a string with the number's text.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when the text is not that of a JSON object, a key stands twice in it, it
-    /// nests deeper than 127 levels, or a number has an exponent of more than four digits. It names
-    /// the key and the place.
+    /// [`Error::Invalid`] when the text is not a JSON object, repeats a key, nests deeper than 127
+    /// levels, or contains a number with an exponent of more than four digits. The message names the
+    /// key and its line and column.
     ///
     /// ```
     /// let context = atlasent::Context::parse(r#"{"cents": 9223372036854775807.0}"#)?;
@@ -99,13 +98,13 @@ impl Context {
         Ok(Self { fields, written })
     }
 
-    /// Sets `key`. A second call with the same key replaces its value.
+    /// Sets the value of `key`. A second call with the same key replaces its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to JSON, holds a number that JSON cannot,
-    /// or writes a key twice. NaN and the infinities would silently become `null`, and a policy
-    /// would not see them.
+    /// [`Error::Invalid`] when `value` does not serialize to JSON, contains a number that JSON cannot
+    /// express, or repeats a key. `serde_json` would write NaN and the infinities as `null`, which
+    /// policies read as an absent field.
     pub fn insert<T: Serialize + ?Sized>(
         &mut self,
         key: impl Into<String>,
@@ -125,40 +124,40 @@ impl Context {
         Ok(())
     }
 
-    /// The value of `key`.
+    /// Returns the value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.fields.get(key)
     }
 
-    /// The numbers of a [parsed](Self::parse) context that its fields do not hold as they were
-    /// written. `None` without such a number.
+    /// Returns the numbers of a [parsed](Self::parse) context whose text differs from that of their
+    /// value in [`as_object`](Self::as_object), or `None` if all texts are the same.
     #[must_use]
     pub fn written_numbers(&self) -> Option<&WrittenNumbers> {
         self.written.as_deref()
     }
 
-    /// The fields, as a JSON object.
+    /// Returns the fields as a JSON object.
     #[must_use]
     pub fn as_object(&self) -> &Map<String, Value> {
         &self.fields
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// Whether there is no field.
+    /// Returns whether the context has no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// The context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8,
-    /// floats as Python spells them (see [`execution_hash`](crate::wire::execution_hash)), and numbers
-    /// with a [text of their own](Self::written_numbers) as they were written.
+    /// Returns the context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8,
+    /// floats as Python spells them (see [`execution_hash`](crate::wire::execution_hash)), and
+    /// numbers with a [kept text](Self::written_numbers) as that text.
     #[must_use]
     pub fn canonical_json(&self) -> String {
         crate::canonical::canonical_json(self)
@@ -189,7 +188,7 @@ impl<'de> Deserialize<'de> for Context {
     }
 }
 
-/// Prints the names of the fields only: their values may be anything, a patient's name included.
+/// Prints the names of the fields and omits their values, which may be secret or personal data.
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Context")?;
@@ -247,13 +246,13 @@ mod tests {
         let details = Map::from_iter([("amount".to_owned(), Value::from(1_000_000))]);
         let transfer = Transfer { amount: 5, details };
         let error = Context::from_serialize(&transfer).unwrap_err().to_string();
-        assert!(error.ends_with("the key `amount` stands twice"), "{error}");
+        assert!(error.ends_with("the key `amount` is repeated"), "{error}");
         let mut context = Context::new();
         let error = context.insert("transfers", &[&transfer]).unwrap_err();
         let error = error.to_string();
         assert!(
             error.contains("context field `transfers`")
-                && error.ends_with("the key `amount` stands twice, in `[0]`"),
+                && error.ends_with("the key `amount` is repeated, in `[0]`"),
             "{error}"
         );
         assert!(context.is_empty());
@@ -264,7 +263,7 @@ mod tests {
             let error = serde_json::from_str::<Context>(text)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains("the key `amount` stands twice"), "{error}");
+            assert!(error.contains("the key `amount` is repeated"), "{error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an authority can answer. Nothing else is an answer.
+//! The four decisions that an authority can make.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The answer of an authority to one request.
+/// The decision of an authority on one request.
 ///
-/// The enum is exhaustive on purpose: a new outcome must break the builds of those who match on it,
-/// rather than fall into a catch-all arm that lets it through.
+/// The enum is exhaustive on purpose: a new decision must break the builds that match on it, instead
+/// of reaching a catch-all arm that lets it through.
 ///
 /// ```
 /// use atlasent::Decision;
@@ -22,18 +22,18 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
-    /// The action may run once, with the permit that came along.
+    /// The action may run once, with the permit of the answer.
     Allow,
-    /// The action may not run.
+    /// The action must not run.
     Deny,
-    /// The action may not run yet: something, often a person, must release it first.
+    /// The action must not run yet: a person or an event has to release it first.
     Hold,
-    /// The action may not run on this authority's word: someone with more authority has to decide.
+    /// The action must not run: a person or an authority with more power has to decide.
     Escalate,
 }
 
 impl Decision {
-    /// The word that stands on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,8 +44,8 @@ impl Decision {
         }
     }
 
-    /// The decision that an answer names, or that its older `permitted` stands for (contract, part A, Reading
-    /// answers). Two that contradict each other are none.
+    /// Reads the decision of an answer from `decision`, or from the `permitted` of older servers
+    /// (contract, part A, Reading answers). An answer in which the two contradict each other is an error.
     pub(crate) fn from_answer(
         decision: Option<Self>,
         permitted: Option<bool>,
@@ -61,7 +61,8 @@ impl Decision {
         }
     }
 
-    /// Whether this is [`Decision::Allow`]. An allow alone opens nothing: only a [`Permit`](crate::Permit) does.
+    /// Returns whether this is [`Decision::Allow`]. To run the action, an allow is not enough: it takes a
+    /// [`Permit`](crate::Permit).
     #[must_use]
     pub const fn is_allow(self) -> bool {
         matches!(self, Self::Allow)

@@ -1,22 +1,22 @@
-//! Execution-time authorization for AI agents: no sensitive action without a verified permit, and
-//! the compiler sees to it.
+//! Execution-time authorization for AI agents. A sensitive action runs only with a verified permit,
+//! and the compiler enforces it.
 //!
 //! An *agent* asks to perform an *action* on a *resource* in a *context*. An *authority* decides:
-//! allow, deny, hold or escalate. An allow comes with a permit, which is verified, and so used up,
-//! before the action runs.
+//! allow, deny, hold or escalate. An allow comes with a permit. The permit is verified, which uses
+//! it up, before the action runs.
 //!
 //! ```
 //! use atlasent::{Action, Error, Permit, protect};
 //! # use atlasent::testing::MockAuthority;
 //!
-//! // The body runs only with a permit. Callers cannot bring one of their own.
+//! // The body runs only with a permit, which the attribute obtains. Callers pass none.
 //! #[protect(action = "deploy.production", agent = "deploy-bot", context = { commit })]
 //! async fn deploy(commit: &str) -> Result<(), Error> {
 //!     println!("deploying {commit}");
 //!     Ok(())
 //! }
 //!
-//! // A typed action: the permit owns the values that were decided on, and the body reads them from it.
+//! // A typed action: the permit owns the values that the authority decided on.
 //! #[derive(Action)]
 //! #[action("modify_patient_record")]
 //! struct ModifyPatientRecord {
@@ -25,49 +25,53 @@
 //!     change_reason: String,
 //! }
 //!
-//! // No attribute, and still: without a permit for exactly this action, it cannot be called.
+//! // Without the attribute, the parameter protects: only a permit for this action fits.
 //! fn modify(permit: Permit<ModifyPatientRecord>) {
-//!     println!("changing {}: {}", permit.patient_id, permit.change_reason);
+//!     let ModifyPatientRecord { patient_id, change_reason } = permit.into_action();
+//!     println!("changing {patient_id}: {change_reason}");
 //! }
 //!
 //! # futures_executor::block_on(async {
-//! // Once, at start-up. Without an authority, everything protected is refused.
+//! // Once, at start-up. Without an authority, every protected function refuses.
 //! # let authority = MockAuthority::new().allow("deploy.production");
 //! atlasent::configure(authority)?;
 //! deploy("4f2a9c1").await?;
 //! # Ok::<(), Error>(()) }).unwrap();
 //! ```
 //!
-//! # What holds, whatever happens
+//! # Guarantees
 //!
-//! - A body runs only after an `allow` with a permit token *and* a verification that is valid,
-//!   agrees with itself, and names this agent and this action. Every other outcome is an [`Error`]:
-//!   there is no third way, and no feature, variable or option that makes one.
-//! - A [`Permit`] has no public constructor, cannot be cloned, defaulted or deserialized, and is
-//!   spent by the function that takes it. [`Guarded`] locks a value away that only a permit
-//!   reaches.
+//! - A body runs only after an `allow` with a permit token *and* a verification that is valid, does
+//!   not contradict itself, and names this agent and this action. Every other outcome is an
+//!   [`Error`]. No feature, environment variable or option changes that.
+//! - A [`Permit`] has no public constructor. It cannot be cloned, defaulted or deserialized, and the
+//!   function that takes it by value uses it up. A [`Guarded`] value is reachable only with a permit.
 //! - The values that are executed are the values that were authorized.
-//! - Permit tokens never show in `Debug`, errors or traces.
+//! - Permit tokens never appear in `Debug` output, errors or traces.
 //!
-//! # Where to go
+//! # Where to start
 //!
-//! | you want to | see |
+//! | to | use |
 //! |---|---|
-//! | annotate functions | [`macro@protect`], [`derive@Action`] |
-//! | ask in your own words | [`fn@protect`], and [`AuthorityExt`]: `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
-//! | call from code that is not async | [`blocking`], or `#[protect]` on a plain `fn` |
-//! | ask the AtlaSent service, or another server with its API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
-//! | decide by policy, in process, with no account and no network | the crate `atlasent-authority` |
-//! | decide in your own way | [`Authority`], with an [`Issuer`](authority::Issuer) or [`WithIssuer`](authority::WithIssuer) |
-//! | let a permit reach a database or a client, and nothing else | [`Guarded`] |
-//! | use a permit late, from a queue or a spawned task | [`Permit::require_active`], [`Permit::recheck`] |
-//! | ask for an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
+//! | protect a function | [`macro@protect`], [`derive@Action`] |
+//! | obtain a permit in code | [`AuthorityExt`]: `protect`, `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
+//! | protect code that is not async | `#[protect]` on a plain `fn`, or [`blocking`] |
+//! | ask the AtlaSent service, or a server with the same API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
+//! | decide by Cedar policies in this process, without account or network | the crate `atlasent-authority` |
+//! | decide by your own rules | [`Authority`], with an [`Issuer`](authority::Issuer) or [`WithIssuer`](authority::WithIssuer) |
+//! | make a database or a client unreachable without a permit | [`Guarded`] |
+//! | use a permit later, from a queue or a spawned task | [`Permit::require_active`], [`Permit::recheck`] |
+//! | require an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
 //! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
 //!
-//! Everything on the way to a permit is told to [`tracing`](https://docs.rs/tracing) under the
-//! target `atlasent`: a span for each request, an event for its outcome, and one closing event for
-//! each execution.
+//! Four items are called `protect`. They share one path and differ in how a caller reaches it: the
+//! attribute [`macro@protect`] for functions, the method [`AuthorityExt::protect`] on an authority,
+//! the function [`fn@protect`] for the same call without importing the trait, and
+//! [`blocking::protect`] for code that is not async.
+//!
+//! Each request is a [`tracing`](https://docs.rs/tracing) span of the target `atlasent` with one event
+//! for its outcome. Each execution emits one closing event.
 
 pub mod approval;
 #[cfg(feature = "audit")]
@@ -109,8 +113,8 @@ pub use protect::protect;
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///
-/// Every field goes into the context unless it is marked `#[action(skip)]`. One field may be the
-/// resource.
+/// Every field becomes a field of the context unless it is marked `#[action(skip)]`. One field may be
+/// marked as the resource.
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};
@@ -143,7 +147,7 @@ pub use protect::protect;
 /// ```
 pub use atlasent_macros::Action;
 
-/// Lets the body of a function run only with a permit.
+/// Runs the body of a function only with a permit, and returns the refusal otherwise.
 ///
 /// ```
 /// use atlasent::{AuthorityExt, Error, Permit, protect, testing::MockAuthority};
@@ -168,7 +172,7 @@ pub use atlasent_macros::Action;
 ///
 /// # futures_executor::block_on(async {
 /// let cluster = Cluster { authority: MockAuthority::new().allow("deploy.production") };
-/// // The parameter `permit` is gone from the signature: the attribute fills it in.
+/// // The attribute passes the permit: `permit` is no parameter for callers.
 /// let answer = cluster.deploy("deploy-bot", "4f2a9c1", 3).await?;
 /// assert_eq!(answer, "4f2a9c1 on 3, as deploy-bot allowed");
 ///
@@ -179,7 +183,7 @@ pub use atlasent_macros::Action;
 /// ```
 pub use atlasent_macros::protect;
 
-// The name holds the patch version, and the macros' expansions lead here by it.
+// The macros expand to paths through this module. Its name holds the patch version.
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private0;

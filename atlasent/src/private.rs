@@ -1,11 +1,12 @@
-//! What `#[protect]` and `#[derive(Action)]` expand to calls of. Not an API: it changes with every
-//! release, and its public name holds the version, so that a macro never meets another version's
-//! runtime.
+//! The functions that the expansions of `#[protect]` and `#[derive(Action)]` call.
+//!
+//! This is not an API and changes with every release. The module's public name holds the patch
+//! version, so that an expansion never calls the runtime of another version.
 
 #![allow(
     clippy::missing_errors_doc,
     clippy::must_use_candidate,
-    reason = "expansions call this, people do not"
+    reason = "only macro expansions call these functions"
 )]
 
 pub use std::borrow::Cow;
@@ -25,24 +26,24 @@ use crate::wire::RequestOptions;
 use crate::{Action, Agent, AnyAction, Authority, ToAgent};
 pub use crate::{Context, Error, Permit};
 
-/// The agent argument, borrowed.
+/// Checks the `agent` argument, which is borrowed.
 pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
     name.to_agent()
 }
 
-/// The request argument.
+/// Applies the `request` argument to the optional fields.
 pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> Conditions {
     let mut conditions = no_options();
     conditions.set_options(set);
     conditions
 }
 
-/// No request argument.
+/// Returns the conditions of a call without a `request` argument.
 pub fn no_options() -> Conditions {
     Conditions::default()
 }
 
-/// The scope and claims arguments.
+/// Adds the scope of the `scope` and `claims` arguments.
 #[cfg(feature = "ati")]
 pub fn scope<S: AsRef<str> + ?Sized, C: crate::scope::HasClaims + ?Sized>(
     mut conditions: Conditions,
@@ -53,7 +54,7 @@ pub fn scope<S: AsRef<str> + ?Sized, C: crate::scope::HasClaims + ?Sized>(
     conditions
 }
 
-/// The scope and claims arguments, where scopes are not compiled in.
+/// Rejects the `scope` and `claims` arguments at compile time, without the feature `ati`.
 #[cfg(not(feature = "ati"))]
 pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(
     conditions: Conditions,
@@ -63,7 +64,7 @@ pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(
     conditions
 }
 
-/// Nothing is this.
+/// The bound that no type meets, so that the compiler's error names the missing feature.
 #[cfg(not(feature = "ati"))]
 #[diagnostic::on_unimplemented(
     message = "`scope` and `claims` need the feature `ati` of `atlasent`",
@@ -72,13 +73,13 @@ pub fn scope<S: AsRef<str> + ?Sized, C: FeatureAti + ?Sized>(
 )]
 pub trait FeatureAti {}
 
-/// The authority argument, borrowed. The result hides its type, so that a value that is no
-/// authority is one error, and not a second one in [`obtain`].
+/// Borrows the `authority` argument. The opaque result type keeps a value of the wrong type from
+/// causing a second compiler error in [`obtain`].
 pub fn authority<P: Authority + ?Sized>(authority: &P) -> Result<impl Authority, Error> {
     Ok(authority)
 }
 
-/// Everything that is known before the authority is asked.
+/// The evaluated arguments of `#[protect]`, before the authority is asked.
 #[derive(Debug)]
 pub struct PermitRequest<P, A> {
     agent: Result<Agent, Error>,
@@ -87,7 +88,7 @@ pub struct PermitRequest<P, A> {
     conditions: Conditions,
 }
 
-/// The request about an action that the attribute names.
+/// Makes the request for an action that the attribute names by a literal.
 pub fn literal_request<P>(
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
@@ -102,7 +103,7 @@ pub fn literal_request<P>(
     }
 }
 
-/// The request about an action that is a value.
+/// Makes the request for an action that is a value with a type of its own.
 pub fn typed_request<P, A>(
     agent: Result<Agent, Error>,
     authority: Result<P, Error>,
@@ -117,12 +118,12 @@ pub fn typed_request<P, A>(
     }
 }
 
-/// Obtains the permit for an annotated function.
+/// Obtains the permit of an annotated async function.
 pub async fn obtain<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Obtained<Permit<A>> {
     ask(request).await.into()
 }
 
-/// [`obtain`] for a function that is not async.
+/// Obtains the permit of an annotated function that is not async.
 pub fn obtain_blocking<P: Authority, A: Action>(
     request: PermitRequest<P, A>,
 ) -> Obtained<Permit<A>> {
@@ -136,40 +137,40 @@ async fn ask<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Result<Pe
         action,
         conditions,
     } = request;
-    let gate = crate::protect::obtain(&authority?, Ok(agent?), action?, conditions).await?;
-    Ok(gate.permit)
+    let answers = crate::protect::obtain(&authority?, Ok(agent?), action?, conditions).await?;
+    Ok(answers.permit)
 }
 
-/// An [`AnyAction`] that `#[protect]` builds argument by argument. The first error stays, so that
-/// the expansion has one place that can refuse.
+/// The [`AnyAction`] of a literal `action`, built argument by argument. It keeps the first error, so
+/// that an expansion handles errors in one place.
 #[derive(Debug)]
 pub struct LiteralAction(Result<AnyAction, Error>);
 
 impl LiteralAction {
-    /// The literal action.
+    /// Starts the action with its name.
     pub fn new(name: &'static str) -> Self {
         Self(AnyAction::new(name))
     }
 
-    /// One `name: value` of the `context` argument.
+    /// Adds one `name: value` of the `context` argument.
     pub fn field<T: ContextValue + ?Sized>(self, key: &'static str, value: &T) -> Self {
         Self(self.0.and_then(|action| action.with_field(key, value)))
     }
 
-    /// A `context` argument that is one expression.
+    /// Sets the context from a `context` argument that is one expression.
     pub fn context<T: ContextValue + ?Sized>(self, value: &T) -> Self {
         Self(self.0.and_then(|action| {
             Context::from_serialize(value).map(|context| action.with_context(context))
         }))
     }
 
-    /// The `resource` argument.
+    /// Sets the resource from the `resource` argument.
     pub fn resource<T: ResourceName + ?Sized>(self, value: &T) -> Self {
         Self(self.0.map(|action| action.with_resource(value.to_string())))
     }
 }
 
-/// The context of a derived action, field by field. The first error stays.
+/// The context of a derived action, built field by field. It keeps the first error.
 #[derive(Debug)]
 pub struct DerivedContext(Result<Context, Error>);
 
@@ -193,12 +194,13 @@ impl DerivedContext {
     }
 }
 
-/// The resource field of a derived action.
+/// Returns the resource of a derived action from its marked field.
 pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(value.to_string()))
 }
 
-/// What can stand in a context. It is `Serialize` under a name that can say what to do.
+/// A value that can be part of a context: every `Serialize` type. It is a trait so that the compiler's
+/// error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a context",
     label = "this does not implement `serde::Serialize`, and policies read it as JSON",
@@ -212,7 +214,8 @@ pub trait ContextValue: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> ContextValue for T {}
 
-/// What can name a resource. It is `Display` under a name that can say what to do.
+/// A value that can name a resource: every `Display` type. It is a trait so that the compiler's error
+/// can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name a resource",
     label = "this does not implement `std::fmt::Display`",
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_draft_keeps_its_first_error() {
+    fn a_literal_action_keeps_its_first_error() {
         let error = LiteralAction::new("")
             .field("ratio", &f64::NAN)
             .resource("r")
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_collects_its_parts() {
+    fn a_literal_action_collects_its_parts() {
         let action = LiteralAction::new("wire")
             .context(&serde_json::json!({"amount": 5}))
             .field("currency", "EUR")

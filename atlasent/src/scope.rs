@@ -1,4 +1,7 @@
-//! The ATI scope that an agent's token has to grant before an authority is asked.
+//! ATI scopes that an agent's token has to grant before an authority is asked.
+//!
+//! [`HasClaims`] is what [`Ask::scope`](crate::authority::Ask::scope) and the `claims` argument of
+//! [`protect`](macro@crate::protect) accept: verified claims, or a pointer to them.
 
 use std::sync::Arc;
 
@@ -7,12 +10,12 @@ use ati_client::Claims;
 use crate::wire::EvaluateRequest;
 use crate::{Denied, Error};
 
-/// The code of a refusal for want of a scope.
+/// The code of a refusal because the claims do not grant the scope.
 const SCOPE_MISSING: &str = "SCOPE_MISSING";
-/// The code of a refusal because the claims are another agent's.
+/// The code of a refusal because the claims belong to another agent.
 const SCOPE_OF_ANOTHER_AGENT: &str = "SCOPE_OF_ANOTHER_AGENT";
 
-/// A required scope, the subject of the claims, and whether they grant it.
+/// A required scope, the subject of the claims, and whether the claims grant the scope.
 #[derive(Debug)]
 pub(crate) struct RequiredScope {
     required: String,
@@ -29,7 +32,7 @@ impl RequiredScope {
         }
     }
 
-    /// Fails unless the claims are the agent's own, and grant the scope.
+    /// Refuses unless the claims belong to the agent of the request and grant the scope.
     pub(crate) fn require(&self, request: &EvaluateRequest) -> Result<(), Error> {
         let granted = match &self.granted {
             Ok(granted) => *granted,
@@ -49,7 +52,7 @@ impl RequiredScope {
         };
         if self.subject != request.actor_id.as_str() {
             let reason = format!(
-                "the claims that are to grant the scope `{}` are of another agent: take the agent from `claims.sub()`",
+                "the claims for the scope `{}` belong to another agent: take the agent from `claims.sub()`",
                 self.required
             );
             return refuse(SCOPE_OF_ANOTHER_AGENT, reason, None);
@@ -65,15 +68,14 @@ impl RequiredScope {
     }
 }
 
-/// Something that holds the claims of a verified ATI token: the claims themselves, or a pointer to
-/// them.
+/// A value that holds the claims of a verified ATI token: the claims, or a pointer to them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` holds no verified ATI claims",
     label = "this is not an `ati_client::Claims`",
-    note = "claims come from `ati_client::Verifier::verify`; what `inspect` reads from a token, nobody vouches for"
+    note = "claims come from `ati_client::Verifier::verify`; those that `inspect` reads are not verified"
 )]
 pub trait HasClaims {
-    /// The claims.
+    /// Returns the claims.
     fn claims(&self) -> &Claims;
 }
 

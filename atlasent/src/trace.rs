@@ -1,8 +1,9 @@
-//! What the path to a permit, and the execution under it, tell `tracing`. Never a secret, and no
-//! text from outside that is not escaped: a subscriber may write it as it comes.
+//! The `tracing` spans and events of requests and executions.
 //!
-//! Everything goes to the target `atlasent`. A request is a span `protect` with its action and
-//! agent; inside it stands one event for the outcome. An execution closes with one event.
+//! They contain no secret, and text from outside is escaped, so a subscriber may write it as it is.
+//!
+//! The target is `atlasent`. A request is a span `protect` with its action and agent, and contains one
+//! event for the outcome. An execution emits one closing event.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -19,7 +20,7 @@ use crate::wire::EvaluateRequest;
 
 const TARGET: &str = "atlasent";
 
-/// One request on its way to a permit or a refusal.
+/// The span of one request, and the event for its outcome.
 pub(crate) struct RequestSpan {
     span: Span,
     started: Instant,
@@ -39,12 +40,12 @@ impl RequestSpan {
         }
     }
 
-    /// The span that the authority is asked in.
+    /// Returns the span to ask the authority in.
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// The action may run.
+    /// Emits the event of a permit.
     pub(crate) fn permitted(&self, record: &PermitRecord) {
         event!(
             target: TARGET,
@@ -58,7 +59,7 @@ impl RequestSpan {
         );
     }
 
-    /// The action may not run.
+    /// Emits the event of a refusal or of a missing answer.
     pub(crate) fn refused(&self, error: &Error) {
         match error {
             Error::Denied(denied) => event!(
@@ -87,7 +88,7 @@ impl RequestSpan {
     }
 }
 
-/// The execution under a permit is over.
+/// Emits the closing event of an execution.
 pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: Duration) {
     event!(
         target: TARGET,

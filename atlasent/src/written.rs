@@ -304,10 +304,10 @@ mod tests {
     fn a_text_that_is_no_object_is_refused_with_its_place() {
         for (text, why) in [
             ("[1e400]", "line 1"),
-            (r#"{"a": 1e400, "a": 2}"#, "the key `a` stands twice"),
+            (r#"{"a": 1e400, "a": 2}"#, "the key `a` is repeated"),
             (
                 r#"{"b": [{"a": 1, "a": 1e400}]}"#,
-                "the key `a` stands twice",
+                "the key `a` is repeated",
             ),
             (r#"{"a": 01}"#, "line 1 column 8"),
             (r#"{"a": 1e400, "b": 1.}"#, "line 1 column 21"),

@@ -234,7 +234,7 @@ mod tests {
             ),
             (
                 r#"{"agent": "a", "action": "b", "expect": "deny", "context": {"a": 1, "a": 2}}"#,
-                "the key `a` stands twice",
+                "the key `a` is repeated",
             ),
             (
                 r#"{"agent": "a", "action": "b", "expect": "deny", "context": {"a": 1e10000}}"#,

@@ -1,4 +1,4 @@
-//! A request about to be made: who asks for what, with which optional fields.
+//! A request with optional fields, and the outcome of one as data.
 
 use crate::permit::PermitRecord;
 use crate::protect::run::ObtainThenRun;
@@ -6,7 +6,9 @@ use crate::protect::{Conditions, PermitWithAnswers, obtain};
 use crate::wire::RequestOptions;
 use crate::{Action, Agent, Authority, Denied, Error, Permit};
 
-/// A request about to be made, from [`AuthorityExt::ask`](crate::AuthorityExt::ask).
+/// A request that is not sent yet, from [`AuthorityExt::ask`](crate::AuthorityExt::ask). Add optional
+/// fields and scopes, and end it with one of [`protect`](Self::protect),
+/// [`with_permit`](Self::with_permit), [`gate`](Self::gate) and [`authorize`](Self::authorize).
 ///
 /// ```
 /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
@@ -18,11 +20,12 @@ use crate::{Action, Agent, Authority, Denied, Error, Permit};
 ///     .options(|options| options.environment("production"))
 ///     .protect()
 ///     .await?;
-/// # drop(permit);
+/// println!("{} runs now", permit.into_action().name());
+/// # use atlasent::Action;
 /// # Ok::<(), atlasent::Error>(()) }).unwrap();
 /// ```
 #[derive(Debug)]
-#[must_use = "nothing is asked before one of the methods that end it"]
+#[must_use = "the request is sent by `protect`, `with_permit`, `gate` or `authorize`"]
 pub struct Ask<'a, P: ?Sized, A> {
     authority: &'a P,
     agent: Result<Agent, Error>,
@@ -40,21 +43,19 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         }
     }
 
-    /// Sets optional fields of the request. A second call adds: its closure receives the fields
-    /// that the first one set.
+    /// Sets optional fields of the request. The closure receives the fields that earlier calls set.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         self.conditions.set_options(set);
         self
     }
 
-    /// Requires that the agent's token grants a scope. If it does not, the action is refused before
-    /// the authority is asked: [`Denied::missing_scope`] names the scope.
+    /// Requires that the agent's token grants a scope. Without the scope, the action is refused
+    /// before the authority is asked, and [`Denied::missing_scope`] names the scope.
     ///
-    /// A second call adds: all scopes are required, and the first that is not granted is named.
+    /// Further calls require further scopes. The refusal names the first missing one.
     ///
-    /// The claims have to be the agent's own: if their `sub` is not the agent who asks, the action
-    /// is refused as well, with the code `SCOPE_OF_ANOTHER_AGENT`. One agent's token grants nothing
-    /// to another.
+    /// The `sub` of the claims has to be the agent of the request: one agent's token grants nothing
+    /// to another. Otherwise the action is refused with the code `SCOPE_OF_ANOTHER_AGENT`.
     ///
     /// ```
     /// use ati_client::Claims;
@@ -80,16 +81,17 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         self
     }
 
-    /// See [`AuthorityExt::protect`](crate::AuthorityExt::protect).
+    /// Obtains the permit: [`AuthorityExt::protect`](crate::AuthorityExt::protect).
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    /// [`Error::Denied`] for every refusal, another [`Error`] when the authority gave no usable
+    /// answer.
     pub async fn protect(self) -> Result<Permit<A>, Error> {
         self.gate().await.map(|gate| gate.permit)
     }
 
-    /// See [`AuthorityExt::gate`](crate::AuthorityExt::gate).
+    /// Obtains the permit with both answers: [`AuthorityExt::gate`](crate::AuthorityExt::gate).
     ///
     /// # Errors
     ///
@@ -98,7 +100,8 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         obtain(self.authority, self.agent, self.action, self.conditions)
     }
 
-    /// See [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit).
+    /// Obtains the permit and runs `body` with it:
+    /// [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit).
     ///
     /// # Errors
     ///
@@ -115,11 +118,12 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         ObtainThenRun::new(self.gate(), body)
     }
 
-    /// See [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).
+    /// Returns the outcome as data, a refusal included:
+    /// [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).
     ///
     /// # Errors
     ///
-    /// When there was no usable answer. A refusal is no error here.
+    /// When the authority gave no usable answer.
     pub async fn authorize(self) -> Result<Authorization, Error> {
         match self.protect().await {
             Ok(permit) => Ok(Authorization(Ok(permit.record()))),
@@ -129,24 +133,24 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     }
 }
 
-/// The outcome of a request as data, for dashboards and dry runs. It opens nothing.
+/// The outcome of a request as data, for dashboards and dry runs. It holds no permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorization(Result<PermitRecord, Denied>);
 
 impl Authorization {
-    /// Whether the action was allowed *and* its permit verified.
+    /// Returns whether the action was allowed *and* its permit verified.
     #[must_use]
     pub fn permitted(&self) -> bool {
         self.0.is_ok()
     }
 
-    /// The trace of the permit, when there was one.
+    /// Returns the record of the permit, if the action was permitted.
     #[must_use]
     pub fn record(&self) -> Option<&PermitRecord> {
         self.0.as_ref().ok()
     }
 
-    /// The refusal, when there was one.
+    /// Returns the refusal, if the action was refused.
     #[must_use]
     pub fn denied(&self) -> Option<&Denied> {
         self.0.as_ref().err()

@@ -1,20 +1,20 @@
-//! Which authority granted a permit: the mark that tells the permits of one authority from those of
-//! every other.
+//! The issuer of a permit: the mark that tells the permits of one authority from those of another.
 //!
-//! Anybody can implement [`Authority`] and say yes, so a yes alone does not say whose it is. An
-//! authority therefore owns an [`Issuer`], which cannot be copied, and marks each good verification
-//! with it. The mark moves with the answer and fits one question only:
+//! Any type can implement [`Authority`] and allow everything, so an allow does not show which
+//! authority gave it. An authority therefore owns an [`Issuer`], which cannot be copied, and marks
+//! each good verification with it. A mark moves with the answer and fits one request only. For
+//! example, `Wrapper` forwards to `Real`:
 //!
 //! ```text
-//! protect() ── question no. 7 ──► Meddler::verify ── question no. 7 ──► Real::verify
-//!                                                                          │ issuer.vouch(no. 7, yes)
-//! permit granted by Real  ◄── yes, marked (Real, no. 7) ◄── passes it on ◄─┘
-//! permit without an issuer ◄── yes, marked (Real, no. 6) ◄── kept from an earlier question
-//! permit without an issuer ◄── a copy of a marked yes        (`Clone` leaves the mark behind)
+//! protect() ── request no. 7 ──► Wrapper::verify ── request no. 7 ──► Real::verify
+//!                                                                        │ issuer.vouch(no. 7, valid)
+//! permit granted by Real  ◄── valid, marked (Real, no. 7) ◄── forwarded ◄┘
+//! permit without an issuer ◄── valid, marked (Real, no. 6) ◄── kept from an earlier request
+//! permit without an issuer ◄── valid, unmarked ◄── a clone  (`Clone` does not copy the mark)
 //! ```
 //!
-//! So an authority that wraps another one and passes its answers on costs nothing, and one that
-//! makes up an answer cannot make up the mark.
+//! An authority that forwards the answers of another one keeps the marks for free. An authority
+//! that invents an answer cannot invent the mark.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -24,15 +24,14 @@ use crate::permit::PermitRecord;
 use crate::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
 use crate::{Authority, Error};
 
-/// The right to mark permits as granted by one authority. An authority owns one and shows it to no
-/// other code.
+/// Marks permits as granted by one authority. The authority owns it and keeps it private.
 ///
 /// ```
 /// use atlasent::authority::{Issuer, IssuerId};
 /// use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
 /// use atlasent::{Authority, Decision, Error};
 ///
-/// /// Asks a directory of its own who may do what.
+/// /// Decides by its own directory of agents.
 /// struct Directory {
 ///     issuer: Issuer,
 /// }
@@ -53,13 +52,13 @@ use crate::{Authority, Error};
 /// }
 /// ```
 ///
-/// [`WithIssuer`] does this for an authority that has none.
+/// [`WithIssuer`] does this for an authority without an issuer.
 #[derive(Debug)]
 pub struct Issuer {
     id: IssuerId,
 }
 
-/// Names an [`Issuer`] within this process. It grants nothing.
+/// Identifies an [`Issuer`] within this process. It grants nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IssuerId(NonZeroU64);
 
@@ -72,22 +71,22 @@ impl Issuer {
         }
     }
 
-    /// Returns the name of this issuer.
+    /// Returns the id of this issuer.
     #[must_use]
     pub fn id(&self) -> IssuerId {
         self.id
     }
 
-    /// Marks the answer to `question` as given by this issuer's authority.
+    /// Marks `answer` as this authority's answer to `request`.
     ///
-    /// The mark is good for this very question, once: neither a copy of the answer nor the answer
-    /// to a copy of the question has it. Only an answer that [is good](Verification::is_good) is
-    /// marked. A mark of another issuer is replaced.
+    /// The mark is valid for this value of `request` and this value of `answer`; clones of either do
+    /// not have it. Only an answer that [is good](Verification::is_good) is marked. A mark of another
+    /// issuer is replaced.
     #[must_use]
-    pub fn vouch(&self, question: &VerifyRequest, mut answer: Verification) -> Verification {
+    pub fn vouch(&self, request: &VerifyRequest, mut answer: Verification) -> Verification {
         answer.mark = IssuerMark(answer.is_good().then_some(MarkedRequest {
             issuer: self.id,
-            question: question.serial.0,
+            request: request.serial.0,
         }));
         answer
     }
@@ -105,7 +104,7 @@ impl fmt::Debug for IssuerId {
     }
 }
 
-/// A number that no earlier call in this process got.
+/// Returns a number that no earlier call in this process returned.
 fn next() -> NonZeroU64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +112,7 @@ fn next() -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(count)
 }
 
-/// Numbers a question, so that a mark fits no other one. A copy of a question is another question.
+/// The number of a request, which ties a mark to it. A clone of a request gets a new number.
 #[derive(Debug)]
 pub(crate) struct RequestSerial(NonZeroU64);
 
@@ -129,28 +128,28 @@ impl Clone for RequestSerial {
     }
 }
 
-/// What is asked decides whether two questions are equal.
+/// Requests compare by their content, so two numbers are always equal.
 impl PartialEq for RequestSerial {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-/// The mark of an issuer on an answer, if there is one. A copy has none.
+/// The mark of an issuer on an answer. Answers without an issuer, and clones, have no mark.
 #[derive(Debug, Default)]
 pub(crate) struct IssuerMark(Option<MarkedRequest>);
 
 #[derive(Debug)]
 struct MarkedRequest {
     issuer: IssuerId,
-    question: NonZeroU64,
+    request: NonZeroU64,
 }
 
 impl IssuerMark {
-    /// Who answered this very question, as far as the mark says it.
-    pub(crate) fn issuer_for(&self, question: &VerifyRequest) -> Option<IssuerId> {
-        let vouched = self.0.as_ref()?;
-        (vouched.question == question.serial.0).then_some(vouched.issuer)
+    /// Returns the issuer that marked the answer, if the mark is for this `request`.
+    pub(crate) fn issuer_for(&self, request: &VerifyRequest) -> Option<IssuerId> {
+        let mark = self.0.as_ref()?;
+        (mark.request == request.serial.0).then_some(mark.issuer)
     }
 }
 
@@ -160,17 +159,17 @@ impl Clone for IssuerMark {
     }
 }
 
-/// What is answered decides whether two answers are equal.
+/// Answers compare by their content, so two marks are always equal.
 impl PartialEq for IssuerMark {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-/// Gives an authority an [`Issuer`], so that a [`Guarded`](crate::Guarded) can name it.
+/// Gives an authority an [`Issuer`], so that a [`Guarded`](crate::Guarded) can accept its permits.
 ///
-/// `LocalAuthority`, `Client` and `MockAuthority` have one of their own.
-/// [`configure`](crate::configure) gives one to an authority that has none.
+/// `LocalAuthority`, `Client` and `MockAuthority` have their own issuer.
+/// [`configure`](crate::configure) gives one to an authority without.
 ///
 /// ```
 /// use atlasent::authority::WithIssuer;
@@ -200,7 +199,8 @@ pub struct WithIssuer<P> {
 }
 
 impl<P: Authority> WithIssuer<P> {
-    /// Wraps `authority`. Each call makes a different issuer: share the result, in an `Arc`.
+    /// Wraps `authority` with a new issuer. Each call makes a different issuer: to share one, share
+    /// the result in an `Arc`.
     #[must_use]
     pub fn new(authority: P) -> Self {
         Self {
@@ -209,7 +209,7 @@ impl<P: Authority> WithIssuer<P> {
         }
     }
 
-    /// Returns the wrapped authority. Permits that it grants directly are not marked.
+    /// Returns the wrapped authority. Permits that are obtained from it directly are not marked.
     pub fn get_ref(&self) -> &P {
         &self.authority
     }
@@ -234,15 +234,15 @@ impl<P: Authority> Authority for WithIssuer<P> {
     }
 }
 
-/// Names the issuer of an authority, for code that needs one.
+/// Returns the issuer of an authority, for code that requires one.
 ///
 /// # Errors
 ///
-/// [`Error::Config`] when it has none, with what to do about it.
+/// [`Error::Config`] when the authority has no issuer. The message says how to add one.
 pub fn issuer_of<P: Authority + ?Sized>(authority: &P) -> Result<IssuerId, Error> {
     authority.issuer().ok_or_else(|| {
         Error::config(
-            "this authority has no issuer, so its permits look like any other's: \
+            "this authority has no issuer, so its permits cannot be told from others: \
              wrap it in `WithIssuer::new(authority)`, or implement `Authority::issuer`",
         )
     })

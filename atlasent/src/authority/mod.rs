@@ -1,4 +1,13 @@
-//! Who decides: the [`Authority`] trait, its object-safe twin, and what every authority can do.
+//! The authority, which decides on requests and verifies permits.
+//!
+//! - [`Authority`]: the trait of every authority. `Client`, `LocalAuthority` and `MockAuthority`
+//!   implement it, and so can your own type. [`DynAuthority`] is its object-safe form.
+//! - [`AuthorityExt`]: the methods that return permits, such as
+//!   [`protect`](AuthorityExt::protect). Every authority has them.
+//! - [`Ask`]: a request with optional fields and scopes, from [`AuthorityExt::ask`].
+//! - [`Issuer`], [`IssuerId`], [`WithIssuer`]: tell the permits of one authority from those of
+//!   another.
+//! - [`configure`] and [`default_authority`]: the default authority of the process.
 
 mod ask;
 pub(crate) mod config;
@@ -19,16 +28,16 @@ use crate::protect::evaluate_allowed;
 use crate::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
 use crate::{Action, Error, Permit};
 
-/// Someone who answers the two questions: may it be done, and is this permit good.
+/// Decides on requests and verifies permits.
 ///
-/// Implementors answer; they cannot mint a permit. Both answers are checked on the one path that
-/// all of [`AuthorityExt`] takes.
+/// An implementation returns answers; it cannot make a [`Permit`]. Every method of [`AuthorityExt`]
+/// that returns a permit checks both answers first.
 ///
 /// ```
 /// use atlasent::wire::{EvaluateRequest, Evaluation, Verification, VerifyRequest};
 /// use atlasent::{Authority, Decision, Error};
 ///
-/// /// Refuses everything: for a maintenance window.
+/// /// Puts every request on hold during a maintenance window.
 /// struct Closed;
 ///
 /// impl Authority for Closed {
@@ -53,19 +62,18 @@ pub trait Authority: Send + Sync {
         request: &EvaluateRequest,
     ) -> impl Future<Output = Result<Evaluation, Error>> + Send;
 
-    /// Verifies a permit, and uses it up.
+    /// Verifies a permit and consumes it.
     fn verify(
         &self,
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<Verification, Error>> + Send;
 
-    /// Looks up what became of a permit since it was verified, for [`Permit::recheck`]. It consumes
-    /// nothing and opens nothing.
+    /// Looks up the status of a verified permit, for [`Permit::recheck`]. The call consumes nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] by default: an authority without a ledger to look into cannot tell, and
-    /// `recheck` then refuses. Another [`Error`] when there was no usable answer.
+    /// [`Error::Config`] by default, for authorities without a ledger; `recheck` then fails. Another
+    /// [`Error`] when the authority gave no usable answer.
     fn permit_status(
         &self,
         permit: &PermitRecord,
@@ -73,18 +81,18 @@ pub trait Authority: Send + Sync {
         let _ = permit;
         async {
             Err(Error::config(
-                "this authority cannot look up a permit that was verified: \
-                 implement `Authority::permit_status`, or do without `recheck`",
+                "this authority cannot look up a verified permit: \
+                 implement `Authority::permit_status`, or do not call `recheck`",
             ))
         }
     }
 
-    /// Names the [`Issuer`] that marks this authority's permits, for a
-    /// [`Guarded`](crate::Guarded) that takes no other's.
+    /// Returns the id of the [`Issuer`] that marks this authority's permits. A
+    /// [`Guarded`](crate::Guarded) accepts the permits of one issuer.
     ///
-    /// An authority that wraps another one returns that one's: the mark passes through with the
-    /// answer. Without an issuer, which is the default, permits are not marked and open no
-    /// `Guarded`, unless the authority is the process default or wrapped in
+    /// An authority that forwards to another one returns the issuer of that authority, whose mark
+    /// passes through with the answer. The default is no issuer: permits are then not marked, and a
+    /// `Guarded` refuses them unless the authority is the process default or wrapped in
     /// [`WithIssuer`].
     fn issuer(&self) -> Option<IssuerId> {
         None
@@ -93,19 +101,19 @@ pub trait Authority: Send + Sync {
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// [`Authority`] behind a pointer: `Arc<dyn DynAuthority>` is an authority too. Every authority is
-/// one.
+/// The object-safe form of [`Authority`], which every authority implements. `Arc<dyn DynAuthority>`
+/// implements `Authority`.
 pub trait DynAuthority: Send + Sync {
-    /// [`Authority::evaluate`], boxed.
+    /// Calls [`Authority::evaluate`] and boxes the future.
     fn dyn_evaluate<'a>(&'a self, request: &'a EvaluateRequest) -> BoxFuture<'a, Evaluation>;
 
-    /// [`Authority::verify`], boxed.
+    /// Calls [`Authority::verify`] and boxes the future.
     fn dyn_verify<'a>(&'a self, request: &'a VerifyRequest) -> BoxFuture<'a, Verification>;
 
-    /// [`Authority::permit_status`], boxed.
+    /// Calls [`Authority::permit_status`] and boxes the future.
     fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus>;
 
-    /// [`Authority::issuer`].
+    /// Calls [`Authority::issuer`].
     fn dyn_issuer(&self) -> Option<IssuerId>;
 }
 
@@ -178,17 +186,17 @@ macro_rules! authority_behind {
 
 authority_behind!(&P, Arc<P>, Box<P>);
 
-/// What every [`Authority`] can do. The methods cannot be replaced by an implementor.
+/// The methods of every [`Authority`]. Implementations of `Authority` cannot replace them.
 ///
-/// All of them but [`require_allow`](Self::require_allow), which opens nothing, evaluate, check,
-/// verify and check again; they differ in what they hand back.
+/// All methods but [`require_allow`](Self::require_allow) evaluate, check the answer, verify and check
+/// again. They differ in what they return.
 pub trait AuthorityExt: Authority {
-    /// A permit for `agent` to do `action`, once.
+    /// Obtains a permit for one execution of `action` by `agent`.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
-    /// There is no third outcome.
+    /// [`Error::Denied`] for every refusal, another [`Error`] when the authority gave no usable
+    /// answer.
     ///
     /// ```
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
@@ -207,7 +215,7 @@ pub trait AuthorityExt: Authority {
         self.ask(agent, action).protect()
     }
 
-    /// Runs `body` with a permit, or not at all.
+    /// Obtains a permit and runs `body` with it. Without a permit, `body` does not run.
     ///
     /// # Errors
     ///
@@ -228,7 +236,7 @@ pub trait AuthorityExt: Authority {
         self.ask(agent, action).with_permit(body)
     }
 
-    /// A permit together with the two answers that it rests on.
+    /// Obtains a permit and returns it together with the answers of `evaluate` and `verify`.
     ///
     /// # Errors
     ///
@@ -241,11 +249,12 @@ pub trait AuthorityExt: Authority {
         self.ask(agent, action).gate()
     }
 
-    /// The outcome as data, refusals included. It opens nothing; the permit, if any, is used up.
+    /// Returns the outcome as data, for dashboards and dry runs. A refusal is an outcome, not an
+    /// error. A permit that was granted is used up and not returned.
     ///
     /// # Errors
     ///
-    /// When there was no usable answer. A refusal is no error here.
+    /// When the authority gave no usable answer.
     fn authorize<A: Action>(
         &self,
         agent: impl ToAgent,
@@ -254,17 +263,17 @@ pub trait AuthorityExt: Authority {
         self.ask(agent, action).authorize()
     }
 
-    /// Evaluates a request, and returns the allow; a refusal is an error. It asks as
-    /// [`Authority::evaluate`] does, whose refusals are answers.
+    /// Evaluates a request and returns the allow, whose permit is not verified yet. It calls
+    /// [`Authority::evaluate`], and turns a refusal into an error.
     ///
-    /// It opens nothing, and no decision cache is read: an allow is of now, its permit unused. What
-    /// is to run needs [`protect`](Self::protect).
+    /// No decision cache is read. To run the action, obtain a permit with
+    /// [`protect`](Self::protect).
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. An
-    /// allow without a permit is one that cannot be used, so a [shadow](EvaluateRequest::shadow)
-    /// request that mints none is for `evaluate`.
+    /// [`Error::Denied`] for every refusal, another [`Error`] when the authority gave no usable
+    /// answer. An allow without a permit token is an error, so pass a
+    /// [shadow](EvaluateRequest::shadow) request to `evaluate`.
     ///
     /// ```
     /// use atlasent::testing::MockAuthority;
@@ -289,7 +298,7 @@ pub trait AuthorityExt: Authority {
         evaluate_allowed(self, request)
     }
 
-    /// Prepares a request with optional fields; see [`Ask`].
+    /// Starts a request with optional fields; see [`Ask`].
     fn ask<A: Action>(&self, agent: impl ToAgent, action: A) -> Ask<'_, Self, A> {
         Ask::new(self, agent.to_agent(), action)
     }

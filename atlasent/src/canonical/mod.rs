@@ -91,7 +91,7 @@ pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> Resul
     let tape = Tape::of(&execution);
     if tape.has_repeated_keys() {
         let read = Context::parse(context).err();
-        return Err(read.unwrap_or_else(|| Error::invalid("a key stands twice")));
+        return Err(read.unwrap_or_else(|| Error::invalid("a key is repeated")));
     }
     Ok(sha256_hex(&[
         canonical(&tape, Spelling::AsWritten).as_bytes()
@@ -217,7 +217,7 @@ mod tests {
         for (text, why) in [
             (
                 r#"{"a":{"amount":1,"amount":1}}"#,
-                "the key `amount` stands twice",
+                "the key `amount` is repeated",
             ),
             (r#"[{"amount":1}]"#, "not a JSON object"),
             ("{} {}", "trailing characters"),

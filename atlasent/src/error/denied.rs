@@ -1,4 +1,4 @@
-//! A refusal, and what a verification can say of a permit.
+//! The data of a refusal, and the outcomes of a failed verification.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use crate::text::Escaped;
 use crate::{Agent, Decision};
 
-/// What a verification said of a permit that did not pass.
+/// The reason why a permit failed its verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PermitOutcome {
-    /// The permit was used before.
+    /// The permit was used already.
     Consumed,
-    /// The permit's time is over.
+    /// The permit expired.
     Expired,
-    /// The permit was taken back.
+    /// The permit was revoked.
     Revoked,
     /// The authority does not know the permit.
     NotFound,
 }
 
 impl PermitOutcome {
-    /// The word that stands on the wire as `outcome`.
+    /// Returns the word on the wire, in the field `outcome`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl PermitOutcome {
         }
     }
 
-    /// The word that stands on the wire as `verify_error_code`.
+    /// Returns the code on the wire, in the field `verify_error_code`.
     #[must_use]
     pub const fn error_code(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl PermitOutcome {
         }
     }
 
-    /// Reads either of the two words.
+    /// Reads the word of `outcome` or the code of `verify_error_code`.
     pub(crate) fn from_wire(word: &str) -> Option<Self> {
         [Self::Consumed, Self::Expired, Self::Revoked, Self::NotFound]
             .into_iter()
@@ -51,10 +51,10 @@ impl PermitOutcome {
     }
 }
 
-/// A refusal: the action was asked for, and may not run.
+/// The data of a refusal: the request reached a decision, and the action must not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
-    // Private, so that a refusal cannot be built that says `allow`.
+    // Private, so that no code can build a refusal whose decision is `allow`.
     pub(crate) decision: Decision,
     pub(crate) action: String,
     pub(crate) agent: Agent,
@@ -72,7 +72,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// A deny with its reason, and nothing else.
+    /// Creates a deny with a reason and no further data.
     pub(crate) fn new(action: String, agent: Agent, reason: String) -> Self {
         Self {
             decision: Decision::Deny,
@@ -92,98 +92,99 @@ impl Denied {
         }
     }
 
-    /// `deny`, `hold` or `escalate`; never `allow`. A permit that failed its verification is a
-    /// `deny`.
+    /// Returns `deny`, `hold` or `escalate`, never `allow`. It is `deny` for a permit that failed its
+    /// verification.
     #[must_use]
     pub fn decision(&self) -> Decision {
         self.decision
     }
 
-    /// The name of the action that was asked for, as it came: `Display` escapes it.
+    /// Returns the name of the requested action, unescaped.
     #[must_use]
     pub fn action(&self) -> &str {
         &self.action
     }
 
-    /// Who asked.
+    /// Returns the agent that asked.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    /// Why, in the authority's words, as they came: `Display` escapes them.
+    /// Returns the authority's reason, unescaped.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// Why, as the authority's code for programs.
+    /// Returns the authority's code for the reason, for programs.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()
     }
 
-    /// How the refusal came about, one line a policy, with its file, line and column: for the
-    /// operator's log, not for the agent. `Display` leaves it out.
+    /// Returns the explanation for the operator's log: one line a policy, with file, line and column.
+    /// Do not show it to the agent. `Display` leaves it out.
     ///
-    /// An authority in this process tells which policies could not be evaluated, and why. With
-    /// [`RequestOptions::explain`](crate::wire::RequestOptions::explain) it also tells which policies
-    /// decided, and a server tells any of it only then. The lines quote no value of the request.
-    /// They may hold any character, as they came: [`Escaped`] prints one.
+    /// An authority in this process lists the policies that failed to evaluate. With
+    /// [`RequestOptions::explain`](crate::wire::RequestOptions::explain) it also lists the policies
+    /// that decided. A server sends lines only with that option. The lines quote no value of the
+    /// request. They are unescaped: print one with [`Escaped`].
     #[must_use]
     pub fn explanation(&self) -> &[String] {
         &self.explanation
     }
 
-    /// The authority's id of the evaluation, to ask a person about.
+    /// Returns the authority's id of the evaluation, to quote when asking about it.
     #[must_use]
     pub fn evaluation_id(&self) -> Option<&str> {
         self.evaluation_id.as_deref()
     }
 
-    /// The id of the request that was refused, to find it in the authority's log: the answer's own,
-    /// else the `X-Request-ID` that the client sent. Where the permit failed its verification, it
-    /// is that call's.
+    /// Returns the id of the refused request, to find it in the authority's log: the id in the answer,
+    /// or else the `X-Request-ID` that the client sent. For a permit that failed its verification, it
+    /// is the id of the verification.
     ///
-    /// A refusal for a missing scope has none, since no authority was asked.
+    /// It is unset for a missing scope, since no authority was asked.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// The id of the escalation that waits for a person, when the authority opened one.
+    /// Returns the id of the escalation that waits for a person, if the authority opened one.
     #[must_use]
     pub fn escalation_id(&self) -> Option<&str> {
         self.escalation_id.as_deref()
     }
 
-    /// Where a person can decide on the escalation, when the authority says so.
+    /// Returns the URL where a person can decide on the escalation, if the authority sent one.
     #[must_use]
     pub fn approval_url(&self) -> Option<&str> {
         self.approval_url.as_deref()
     }
 
-    /// The hash of the audit event that recorded the evaluation.
+    /// Returns the hash of the audit event that recorded the evaluation.
     #[must_use]
     pub fn audit_hash(&self) -> Option<&str> {
         self.audit_hash.as_deref()
     }
 
-    /// What was wrong with the permit, when the evaluation allowed and the verification refused.
+    /// Returns the reason why the permit failed its verification, if the evaluation had allowed the
+    /// action.
     #[must_use]
     pub fn permit_outcome(&self) -> Option<PermitOutcome> {
         self.outcome
     }
 
-    /// The ATI scope that the agent's token does not grant, when that is why. No authority was
-    /// asked then.
+    /// Returns the ATI scope that the agent's token lacks, if the action was refused for that. The
+    /// authority was not asked in this case.
     #[must_use]
     pub fn missing_scope(&self) -> Option<&str> {
         self.missing_scope.as_deref()
     }
 
-    /// How long to wait before asking again makes sense, where the authority said so: what a server
-    /// would pass on as `Retry-After`. A permit that failed its verification says none.
+    /// Returns how long to wait before asking again, if the authority said so. Servers pass it on as
+    /// `Retry-After`. It is unset for a permit that failed its verification.
     ///
     /// ```
     /// use std::time::Duration;
@@ -204,34 +205,33 @@ impl Denied {
         self.retry_after
     }
 
-    /// Whether the permit had been taken back.
+    /// Returns whether the permit was revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.outcome == Some(PermitOutcome::Revoked)
     }
 
-    /// Whether the permit's time was over.
+    /// Returns whether the permit had expired.
     #[must_use]
     pub fn is_expired(&self) -> bool {
         self.outcome == Some(PermitOutcome::Expired)
     }
 
-    /// Whether the permit had been used before.
+    /// Returns whether the permit had been used already.
     #[must_use]
     pub fn is_consumed(&self) -> bool {
         self.outcome == Some(PermitOutcome::Consumed)
     }
 
-    /// Whether the authority did not know the permit.
+    /// Returns whether the authority did not know the permit.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.outcome == Some(PermitOutcome::NotFound)
     }
 }
 
-/// Displays on one line whatever action, agent and reason hold: line breaks, terminal controls and
-/// invisible characters are escaped. The accessors return the texts as they came; [`Escaped`]
-/// prints one of them.
+/// Writes one line: line breaks, terminal controls and invisible characters in action, agent and reason
+/// are escaped. The accessors return the texts unescaped; print them with [`Escaped`].
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.decision {

@@ -1,5 +1,15 @@
-//! Why a protected body did not run: a refusal, no usable answer, or a mistake on our side of the
-//! call.
+//! The errors of this crate: the reasons why a protected body did not run.
+//!
+//! | type | is |
+//! |---|---|
+//! | [`Error`] | what every call returns; its variants say who has to act |
+//! | [`Denied`] | the data of a refusal: the authority answered, and did not allow the action |
+//! | [`PermitOutcome`] | what was wrong with a permit that failed its verification |
+//! | [`Failure`] | the data of a call without a usable answer |
+//! | [`Code`] | the kind of a failure, in the words that the AtlaSent SDKs share |
+//!
+//! In names and texts of this crate, *denied* and *refusal* always mean an answer, and *failure* always
+//! means that there was no usable answer.
 
 mod denied;
 
@@ -13,18 +23,19 @@ use crate::text::Escaped;
 use crate::text::unescape::holds;
 use crate::wire::{PermitToken, RateLimit};
 
-/// Everything that can keep a protected body from running.
+/// The reason why a protected body did not run.
 ///
-/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), whoever
-/// runs the authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
-/// [`Invalid`](Error::Invalid)). None of them ever means that the body may run after all.
+/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), the operator
+/// of the authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
+/// [`Invalid`](Error::Invalid)). After every one of them the body must not run.
 ///
-/// `Display` is one line whatever an authority, an agent or a setting put into the text: line
-/// breaks, terminal controls and invisible characters are escaped.
+/// `Display` writes one line: line breaks, terminal controls and invisible characters in texts from
+/// outside are escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The authority answered, and the answer is no (or not yet, or not by this authority).
+    /// The authority did not allow the action: it denied, held or escalated the request, or the permit
+    /// failed its verification.
     #[error(transparent)]
     Denied(Box<Denied>),
     /// The authority gave no usable answer.
@@ -33,7 +44,7 @@ pub enum Error {
     /// This program is not set up to ask an authority.
     #[error(transparent)]
     Config(Box<ConfigError>),
-    /// The request could not be made: its action, agent or context breaks a rule of the contract.
+    /// The request was not sent: its action, agent, context or options break a rule of the contract.
     #[error("the request cannot be made: {}", Escaped::new(.0))]
     Invalid(String),
 }
@@ -47,7 +58,7 @@ impl Error {
         Self::Invalid(what.into())
     }
 
-    /// The same error without the token in its text, or in that of an error underneath.
+    /// Returns the error without the token in its text and in that of its sources.
     pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
         match self {
             Self::Denied(denied) => Self::Denied(denied),
@@ -61,7 +72,7 @@ impl Error {
         }
     }
 
-    /// The refusal, if this is one.
+    /// Returns the refusal, if this is [`Error::Denied`].
     #[must_use]
     pub fn denied(&self) -> Option<&Denied> {
         match self {
@@ -70,7 +81,7 @@ impl Error {
         }
     }
 
-    /// The failed call, if this is one.
+    /// Returns the failure, if this is [`Error::Failed`].
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {
@@ -79,7 +90,7 @@ impl Error {
         }
     }
 
-    /// The wire code of a failed call; none for refusals and for our own mistakes.
+    /// Returns the code of the failure, if this is [`Error::Failed`].
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         self.failure().map(Failure::code)
@@ -176,30 +187,30 @@ fn shows_secret(
         .any(|error| is_secret(&format!("{error} {error:?}")))
 }
 
-/// What went wrong between us and the authority.
+/// The kind of a [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// The API key is not known (HTTP 401).
+    /// The API key is missing or unknown (HTTP 401).
     InvalidApiKey,
-    /// The API key may not do this (HTTP 403).
+    /// The API key lacks the permission (HTTP 403).
     Forbidden,
     /// Too many requests (HTTP 429).
     RateLimited,
-    /// The authority did not understand the request (another HTTP 4xx).
+    /// The authority rejected the request (another HTTP 4xx).
     BadRequest,
-    /// The authority failed (HTTP 5xx, or its store or policies).
+    /// The authority failed: HTTP 5xx, or an error of its store or policies.
     ServerError,
-    /// No answer in time.
+    /// The answer did not arrive in time.
     Timeout,
-    /// No connection, or one that broke.
+    /// The connection could not be opened, or broke.
     Network,
-    /// An answer that cannot be read or contradicts itself.
+    /// The answer cannot be read, or contradicts itself.
     BadResponse,
 }
 
 impl Code {
-    /// The word that the AtlaSent SDKs share for this code.
+    /// Returns the word for this code, which all AtlaSent SDKs share.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -221,13 +232,13 @@ impl fmt::Display for Code {
     }
 }
 
-/// A call to the authority that brought no usable answer.
+/// The data of a call to the authority that got no usable answer.
 ///
-/// Authorities build these; callers read them. A second call of a `with_…` method replaces what the
-/// first one set.
+/// Authorities build failures, and callers read them. A second call of a `with_…` method replaces the
+/// value of the first.
 ///
-/// `Display` escapes the message, so it is one line; [`message`](Self::message) returns it as it
-/// was given.
+/// `Display` writes one line, with the message escaped. [`message`](Self::message) returns the message
+/// unescaped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -250,7 +261,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with its code and a message for people. The message must hold no secret.
+    /// Creates a failure with its code and a message for people. The message must contain no secret.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -277,22 +288,22 @@ impl Failure {
         self
     }
 
-    /// Sets how long the authority asks us to wait.
+    /// Sets how long to wait before the next attempt, as the authority asked.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Sets the error underneath.
+    /// Sets the error that caused the failure.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The same failure without secrets in its texts. An error underneath cannot be rewritten: when
-    /// `is_secret` finds something in what it displays, it is dropped.
+    /// Returns the failure without secrets in its texts. The texts of a source cannot be rewritten, so
+    /// the source is dropped when `is_secret` finds a secret in the output of its `Display` or `Debug`.
     pub(crate) fn scrub(
         mut self,
         scrub: impl Fn(&str) -> String,
@@ -306,37 +317,37 @@ impl Failure {
         self
     }
 
-    /// What went wrong, in the word that the AtlaSent SDKs share.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// What went wrong, for people, as it was given: `Display` escapes it.
+    /// Returns the message for people, unescaped.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The HTTP status of the answer, when there was one.
+    /// Returns the HTTP status of the answer, if an answer arrived.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// The id under which the request was sent (`X-Request-ID`).
+    /// Returns the id under which the request was sent (`X-Request-ID`).
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// How long the authority asks us to wait.
+    /// Returns how long to wait before the next attempt, if the authority asked for a wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// How much of the rate limit is left, when the answer said so.
+    /// Returns the state of the rate limit, if the answer stated it.
     #[must_use]
     pub fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit

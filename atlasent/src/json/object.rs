@@ -1,8 +1,7 @@
-//! Reads a struct from a JSON object and from nothing else, with or without the fields that it does
-//! not have.
+//! Reads a struct from a JSON object, with or without the unknown fields.
 //!
-//! A derived `Deserialize` also takes an array of the fields in order; an answer such as
-//! `["allow", true, "token"]` must not pass for one.
+//! A derived `Deserialize` also accepts an array of the fields in order. The answer
+//! `["allow", true, "token"]` must be rejected, so the types here accept objects only.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::json::unique::Shallow;
 
-/// A `T` that stood on the wire as an object.
+/// A `T` that was read from a JSON object.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -40,12 +39,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A `T` that stood on the wire as an object, and the object's other fields.
+/// A `T` that was read from a JSON object, and the object's other fields.
 ///
-/// `serde` has `flatten` for this, which keeps the last of two equal keys and fails on a field that
-/// is nested too deep. Of the other fields, on which nothing is decided, this leaves out one that
-/// stands twice, holds a key twice, or is nested too deep. A field of `T` that stands twice is an
-/// error.
+/// A repeated field of `T` is an error. Decisions do not depend on the other fields, so one that is
+/// repeated, contains a repeated key or nests too deep is left out instead. With the fields
+/// `decision` and `reason` known:
+///
+/// ```text
+/// {"decision":"deny","new":1,"new":2,"old":[3],"deep":[[[…]]]}
+///  known: decision = deny        other: {"old":[3]}
+/// ```
+///
+/// The `flatten` of `serde` would keep the last `new` and fail on `deep`.
 pub(crate) struct ObjectAndOthers<T> {
     pub(crate) known: T,
     pub(crate) other: Map<String, Value>,
@@ -76,7 +81,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectAndOthers<T> {
     }
 }
 
-/// An object whose fields go to a struct, if it has them, and else to `other`.
+/// Deserializes an object: fields that the struct has go to the struct, and the rest to `other`.
 struct FieldSplitter<'a, A> {
     fields: A,
     other: &'a mut Map<String, Value>,
@@ -111,10 +116,10 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for FieldSplitter<'_, A> {
 
 struct SplitFields<'a, A> {
     fields: A,
-    /// The fields of the struct.
+    /// The names of the struct's fields.
     names: &'static [&'static str],
     other: &'a mut Map<String, Value>,
-    /// The names of the others, those that were left out among them.
+    /// The names of the other fields so far, including those that were left out.
     seen: HashSet<String>,
 }
 

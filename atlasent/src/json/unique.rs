@@ -1,7 +1,15 @@
-//! Reads JSON in which no key stands twice.
+//! Reads JSON and rejects repeated keys.
 //!
-//! `serde_json` keeps the last of two values that stand under one key; another program may keep the
-//! first.
+//! Of `{"amount":1,"amount":9}`, `serde_json` keeps 9 and other programs keep 1. A policy must not
+//! decide on another value than the one that is executed, so repeated keys are an error at every
+//! depth. [`ValueReader`] is the one reader; its settings differ for three uses:
+//!
+//! ```text
+//! use                                  repeated key      error names the key   depth
+//! context of a request (`Unique`)      error             yes                   the format's limit
+//! field of an answer (`…_of_answer`)   error             no: may be a secret   the format's limit
+//! unknown field (`Shallow`)            value is skipped  -                     64, deeper is skipped
+//! ```
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,7 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::text::redact::excerpt;
 
-/// A value in whose objects, at every depth, no key stands twice.
+/// A value without repeated keys, at every depth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Unique<T>(pub(crate) T);
 
@@ -23,15 +31,15 @@ impl<'de> Deserialize<'de> for Unique<Value> {
     }
 }
 
-/// The fields of an object. The error names a key that stands twice.
+/// Reads the fields of an object. The error names a repeated key.
 pub(crate) fn object<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Map<String, Value>, D::Error> {
     deserializer.deserialize_map(ObjectReader(ValueReader::NAMES_KEYS))
 }
 
-/// The fields of an object in an answer. The error repeats nothing of it, since anything may be a
-/// secret there.
+/// Reads the fields of an object in an answer. The error quotes nothing, since any text of an answer
+/// may be a secret.
 #[cfg(feature = "client")]
 pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -39,7 +47,7 @@ pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(ObjectReader(ValueReader::HIDES_KEYS))
 }
 
-/// An optional value of an answer; `null` is the same as absent. Its error repeats nothing, either.
+/// Reads an optional value of an answer, where `null` is the same as absent. The error quotes nothing.
 pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Value>, D::Error> {
@@ -47,11 +55,11 @@ pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
-/// A value of an answer, unless it is nested deeper than 64 levels, or a key stands twice in it.
-/// Such a value is passed over.
+/// A value of an answer, or `None` if it nests deeper than 64 levels or repeats a key. Such a value is
+/// read to its end and skipped.
 pub(crate) struct Shallow(pub(crate) Option<Value>);
 
-/// How deep a [`Shallow`] value is. `serde_json` itself fails at 128 levels.
+/// The maximum depth of a [`Shallow`] value. `serde_json` itself fails at 128 levels.
 const MAX_DEPTH: usize = 64;
 
 impl<'de> Deserialize<'de> for Shallow {
@@ -69,12 +77,11 @@ impl<'de> Deserialize<'de> for Shallow {
 
 #[derive(Clone, Copy)]
 struct ValueReader<'a> {
-    /// Whether an error may name the key.
+    /// Whether an error may name the repeated key.
     names_keys: bool,
-    /// How many more levels are read.
+    /// The number of levels that may still be entered.
     levels: usize,
-    /// Told when there are more than these, or a key stands twice. Without it, the first depends on
-    /// the format, and the second is an error.
+    /// Set to true when a value is too deep or repeats a key. If absent, a repeated key is an error.
     skipped: Option<&'a Cell<bool>>,
 }
 
@@ -89,7 +96,7 @@ impl<'a> ValueReader<'a> {
         ..Self::NAMES_KEYS
     };
 
-    /// The reader of what is inside, if it is read at all.
+    /// Returns the reader for the next level, or `None` if that level is too deep.
     fn inner(self) -> Option<Self> {
         let levels = self.levels.checked_sub(1);
         if let (None, Some(skipped)) = (levels, self.skipped) {
@@ -170,7 +177,7 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
     }
 }
 
-/// Reads an object and nothing else.
+/// Reads the fields of an object, and rejects every other value.
 struct ObjectReader<'a>(ValueReader<'a>);
 
 impl<'de> Visitor<'de> for ObjectReader<'_> {
@@ -195,9 +202,9 @@ impl<'de> Visitor<'de> for ObjectReader<'_> {
                 }
                 return Err(match self.0.names_keys {
                     true => {
-                        A::Error::custom(format_args!("the key `{}` stands twice", excerpt(&key)))
+                        A::Error::custom(format_args!("the key `{}` is repeated", excerpt(&key)))
                     }
-                    false => A::Error::custom("a key stands twice"),
+                    false => A::Error::custom("a key is repeated"),
                 });
             }
             let value = fields.next_value_seed(inner)?;
@@ -248,7 +255,7 @@ mod tests {
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(
-                error.contains("the key `amount` stands twice at line 1"),
+                error.contains("the key `amount` is repeated at line 1"),
                 "{error}"
             );
         }
@@ -259,7 +266,7 @@ mod tests {
         let mut text = serde_json::Deserializer::from_str(r#"[{"secret":1,"secret":2}]"#);
         let error = optional_of_answer(&mut text).unwrap_err().to_string();
         assert!(
-            !error.contains("secret") && error.contains("stands twice"),
+            !error.contains("secret") && error.contains("is repeated"),
             "{error}"
         );
     }
@@ -273,7 +280,7 @@ mod tests {
             match read(&text) {
                 Ok(Unique(value)) => proptest::prop_assert_eq!(Some(value), plain),
                 Err(error) => proptest::prop_assert!(
-                    plain.is_none() || error.to_string().contains("stands twice")
+                    plain.is_none() || error.to_string().contains("is repeated")
                 ),
             }
         }

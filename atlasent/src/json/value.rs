@@ -1,8 +1,19 @@
-//! Turns what serializes into a JSON value, and refuses what `serde_json` would lose on the way.
+//! Turns a `Serialize` value into a JSON value, and rejects what `serde_json` would silently change.
 //!
-//! `serde_json` writes a number that is not finite as `null`, which a policy reads as an absent
-//! field, and keeps the last of two values that stand under one key. Either would let a policy
-//! decide on something else than what runs.
+//! `serde_json` writes NaN and the infinities as `null`, which a policy reads as an absent field, and
+//! keeps the last of two values with the same key. In both cases a policy would decide on other data
+//! than what is executed.
+//!
+//! An error carries the path to the value. It is collected while the calls return, innermost step
+//! first, and printed in reverse. For `{"payments": [1, {"amount": NaN}]}`:
+//!
+//! ```text
+//! serialize_f64(NaN)          "the number NaN is not finite"   path []
+//! ObjectBuilder of amount     within(Key("amount"))            path [.amount]
+//! ArrayBuilder, element 1     within(Index(1))                 path [.amount, [1]]
+//! ObjectBuilder of payments   within(Key("payments"))          path [.amount, [1], .payments]
+//! Display                     "the number NaN is not finite, in `payments[1].amount`"
+//! ```
 
 use std::fmt;
 
@@ -12,16 +23,17 @@ use serde_json::{Map, Value};
 use crate::json::unique::Unique;
 use crate::text::redact::excerpt;
 
-/// The JSON value that `value` serializes to, in one pass: what was checked is what is kept.
+/// Returns the JSON value that `value` serializes to. It is checked and built in one pass, so a value
+/// that serializes differently the second time cannot pass the check.
 pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ToValueError> {
     value.serialize(ValueSerializer)
 }
 
-/// Why a value has no JSON form, and where in it.
+/// The reason why a value has no JSON form, and the path to the place in it.
 #[derive(Debug)]
 pub(crate) struct ToValueError {
     why: String,
-    /// The way from the place to the whole value, innermost step first.
+    /// The path from the place to the whole value, innermost step first.
     path: Vec<PathStep>,
 }
 
@@ -71,9 +83,10 @@ impl ser::Error for ToValueError {
     }
 }
 
-/// The name by which `serde_json` knows a `RawValue` among structs.
+/// The struct name and the field name that `serde_json` uses for a `RawValue`.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
+/// The serializer behind [`to_value`].
 struct ValueSerializer;
 
 type ValueResult = Result<Value, ToValueError>;
@@ -249,9 +262,9 @@ impl ArrayBuilder {
 struct ObjectBuilder {
     variant: Option<&'static str>,
     fields: Map<String, Value>,
-    /// The key whose value comes next.
+    /// The key of the next value.
     key: Option<String>,
-    /// A `RawValue`: one field, whose value is JSON text.
+    /// Whether the struct is a `RawValue`: one field, whose value is JSON text.
     is_raw: bool,
 }
 
@@ -261,7 +274,7 @@ impl ObjectBuilder {
         if self.fields.contains_key(&key) {
             let key = excerpt(&key);
             return Err(ToValueError::new(format_args!(
-                "the key `{key}` stands twice"
+                "the key `{key}` is repeated"
             )));
         }
         self.fields.insert(key, value);
@@ -278,7 +291,8 @@ impl ObjectBuilder {
     }
 }
 
-/// An enum's variant with fields is an object with one key (serde's default).
+/// Wraps the value of an enum variant in an object with the variant's name as its one key, as serde
+/// does by default.
 fn tagged(variant: Option<&'static str>, value: Value) -> Value {
     match variant {
         Some(variant) => Value::Object(Map::from_iter([(variant.to_owned(), value)])),
@@ -290,7 +304,7 @@ fn in_field(key: &str) -> impl FnOnce(ToValueError) -> ToValueError + use<'_> {
     move |error| error.within(PathStep::Key(key.to_owned()))
 }
 
-/// The text that `serde_json` makes of a key: numbers and booleans are keys, too.
+/// Returns the text that `serde_json` makes of a map key, which may be a number or a boolean.
 fn key_text<T: Serialize + ?Sized>(key: &T) -> Result<String, ToValueError> {
     struct Entry<'a, T: ?Sized>(&'a T);
 
@@ -442,12 +456,12 @@ mod tests {
             amount: 5,
             more: [("amount", 1_000_000)].into(),
         };
-        assert_eq!(why(&flat()), "the key `amount` stands twice");
+        assert_eq!(why(&flat()), "the key `amount` is repeated");
         let nested = json!({"a": 1});
         let nested = BTreeMap::from([("payments", vec![Ok(nested), Err(flat())])]);
         assert_eq!(
             why(&nested),
-            "the key `amount` stands twice, in `payments[1].Err`"
+            "the key `amount` is repeated, in `payments[1].Err`"
         );
 
         struct Pairs;
@@ -460,7 +474,7 @@ mod tests {
                 map.end()
             }
         }
-        assert_eq!(why(&Pairs), "the key `1` stands twice");
+        assert_eq!(why(&Pairs), "the key `1` is repeated");
     }
 
     #[cfg(feature = "audit")]
@@ -470,7 +484,7 @@ mod tests {
         let good = raw(r#"{"a": [1, {"b": null}]}"#);
         assert_eq!(to_value(&[good]).unwrap(), json!([{"a": [1, {"b": null}]}]));
         let error = why(&BTreeMap::from([("raw", raw(r#"{"a":[{"b":1,"b":2}]}"#))]));
-        assert!(error.contains("the key `b` stands twice"), "{error}");
+        assert!(error.contains("the key `b` is repeated"), "{error}");
         assert!(error.ends_with("in `raw`"), "{error}");
     }
 

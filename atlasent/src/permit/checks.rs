@@ -1,5 +1,5 @@
-//! Checks of a permit that was verified and is used later: which authority granted it, whether its
-//! time has passed, and whether that authority still stands by it.
+//! Checks of a permit that is used some time after its verification: the authority that granted it,
+//! its expiry, and its status in the authority's ledger.
 
 use crate::authority::IssuerId;
 use crate::authority::issuer_of;
@@ -9,21 +9,24 @@ use crate::permit::expiry::Expiry;
 use crate::wire::PermitStatus;
 use crate::{Authority, Denied, Error, Permit};
 
-/// The code of a refusal because another authority granted the permit.
+/// The code of a refusal of a permit that another authority granted.
 const OTHER_ISSUER: &str = "PERMIT_OF_ANOTHER_AUTHORITY";
 
 impl<A> Permit<A> {
-    /// Names the authority that granted the permit, where that authority has an
+    /// Returns the issuer of the authority that granted the permit, if that authority has an
     /// [`issuer`](Authority::issuer).
     ///
-    /// No other authority's answer can carry this name: see [`Issuer`](crate::authority::Issuer).
+    /// Answers of other authorities cannot carry this id: see
+    /// [`Issuer`](crate::authority::Issuer).
     #[must_use]
     pub fn granted_by(&self) -> Option<IssuerId> {
-        self.facts().2
+        self.granted_by
     }
 
-    /// Refuses unless `authority` granted the permit. For functions that take a permit and do not
-    /// use it on a [`Guarded`](crate::Guarded), which checks by itself.
+    /// Refuses a permit that another authority granted.
+    ///
+    /// [`Guarded`](crate::Guarded) checks this by itself; a function that takes a permit without one
+    /// calls it first.
     ///
     /// ```
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
@@ -39,40 +42,37 @@ impl<A> Permit<A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when another authority did, or one without an issuer. [`Error::Config`]
-    /// when `authority` has no issuer to compare with.
+    /// [`Error::Denied`] when another authority, or an authority without an issuer, granted the
+    /// permit. [`Error::Config`] when `authority` has no issuer to compare with.
     pub fn require_granted_by<P: Authority + ?Sized>(&self, authority: &P) -> Result<(), Error> {
         self.require_issuer(issuer_of(authority)?)
     }
 
-    /// [`require_granted_by`](Self::require_granted_by), for code that keeps the issuer and not the
-    /// authority.
+    /// Refuses a permit of another issuer: [`require_granted_by`](Self::require_granted_by) for code
+    /// that holds the issuer's id instead of the authority.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when the permit has another issuer, or none.
+    /// [`Error::Denied`] when the permit has another issuer or no issuer.
     pub fn require_issuer(&self, issuer: IssuerId) -> Result<(), Error> {
-        let (record, _, granted_by) = self.facts();
-        if granted_by == Some(issuer) {
+        if self.granted_by == Some(issuer) {
             return Ok(());
         }
-        let why =
-            "the permit was granted by another authority than the one whose permits count here";
-        Err(refuse(record, why.to_owned(), OTHER_ISSUER, None))
+        let why = "another authority granted the permit: ask the authority that this code accepts";
+        Err(refuse(&self.record, why.to_owned(), OTHER_ISSUER, None))
     }
 
-    /// Returns whether the permit's time has not passed yet.
+    /// Returns whether the permit has not expired.
     ///
-    /// The time runs from the verification for as long as the authority said, by this machine's
-    /// clocks: clocks that differ do no harm. A permit whose authority named no time is always
-    /// active. One whose [`expires_at`](Self::expires_at) cannot be read as a time (ISO 8601) is
-    /// never.
+    /// The lifetime that the authority granted counts from the verification, by the clocks of this
+    /// machine, so differing clocks do no harm. A permit without [`expires_at`](Self::expires_at) is
+    /// always active. A permit whose `expires_at` is not an ISO 8601 time is never active.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        !self.facts().1.is_over()
+        !self.expiry.is_over()
     }
 
-    /// Refuses a permit that is not [active](Self::is_active) any more. For bodies that start late.
+    /// Refuses a permit that is no longer [active](Self::is_active). For bodies that start late.
     ///
     /// # Errors
     ///
@@ -81,20 +81,22 @@ impl<A> Permit<A> {
         if self.is_active() {
             return Ok(());
         }
-        let (record, expiry, _) = self.facts();
+        let record = &self.record;
         let expires_at = record.expires_at.as_deref().unwrap_or_default();
-        let why = match expiry {
+        let why = match self.expiry {
             Expiry::Unreadable => {
                 format!("the permit's expiry {expires_at:?} is not an ISO 8601 time")
             }
-            _ => format!("the permit expired before it was used (it was good until {expires_at})"),
+            _ => {
+                format!("the permit expired at {expires_at}, before it was used: ask for a new one")
+            }
         };
         let outcome = PermitOutcome::Expired;
         Err(refuse(record, why, outcome.error_code(), Some(outcome)))
     }
 
-    /// Asks the authority that granted the permit whether it still stands by it. For bodies that
-    /// start late or take long; it consumes nothing.
+    /// Asks the authority that granted the permit whether the permit was revoked or expired. For
+    /// bodies that start late or run long. The call consumes nothing.
     ///
     /// ```
     /// use atlasent::{Authority, Error, Permit};
@@ -109,13 +111,14 @@ impl<A> Permit<A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when the permit is not active, was granted by another authority, or is not
-    /// what the authority has as verified any more. Another [`Error`] when there was no usable
-    /// answer; [`Error::Config`] when the authority [cannot tell](Authority::permit_status).
+    /// [`Error::Denied`] when the permit is not active, another authority granted it, or the
+    /// authority no longer lists it as verified. [`Error::Config`] when the authority [cannot look up
+    /// permits](Authority::permit_status). Another [`Error`] when the authority gave no usable
+    /// answer.
     pub async fn recheck<P: Authority + ?Sized>(&self, authority: &P) -> Result<(), Error> {
         self.require_active()?;
         self.require_granted_by(authority)?;
-        let (record, ..) = self.facts();
+        let record = &self.record;
         let status = authority.permit_status(record).await?;
         let outcome = match &status {
             PermitStatus::Verified | PermitStatus::Consumed => return Ok(()),
@@ -123,7 +126,8 @@ impl<A> Permit<A> {
             PermitStatus::Revoked => PermitOutcome::Revoked,
             PermitStatus::Issued | PermitStatus::Unknown(_) => PermitOutcome::NotFound,
         };
-        let why = format!("the permit was verified, and its authority has it as `{status}` now");
+        let why =
+            format!("the permit was verified, but its status is `{status}` now: ask for a new one");
         Err(refuse(record, why, outcome.error_code(), Some(outcome)))
     }
 }

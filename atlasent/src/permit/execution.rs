@@ -1,4 +1,4 @@
-//! The execution of a protected body: it holds the permit's record and emits one closing event.
+//! The execution of a protected body, which emits one closing event.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,22 +6,24 @@ use std::time::Instant;
 use crate::permit::PermitRecord;
 use crate::trace;
 
-/// A protected body on its way. When it is over, one closing event tells `tracing` how it ended,
-/// and how long it took.
+/// The execution of a protected body. When it ends, it emits one closing event to `tracing` with the
+/// outcome (`completed`, `failed` or `cancelled`) and the duration.
 ///
 /// ```
 /// # use atlasent::{AnyAction, Permit};
 /// async fn serve(permit: Permit) -> Result<u8, std::io::Error> {
-///     // Dropped without an outcome, say because the caller went away, it was cancelled.
+///     // An execution that is dropped before `finish`, for example because the client
+///     // disconnected, is recorded as cancelled.
 ///     let execution = permit.execution();
 ///     let result = async { Ok(7) }.await;
 ///     let record = execution.finish(result.is_err());
-///     println!("{} is done", record.action);
+///     println!("{} ended", record.action);
+///     drop(permit.into_action());
 ///     result
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "dropped at once, it says that the execution was cancelled"]
+#[must_use = "an execution that is dropped at once is recorded as cancelled"]
 pub struct Execution {
     record: Arc<PermitRecord>,
     started: Instant,
@@ -37,7 +39,7 @@ impl Execution {
         }
     }
 
-    /// The body is over: it `failed`, or it completed. What is left is the permit's record.
+    /// Ends the execution as failed or completed, and returns the permit's record.
     #[must_use]
     pub fn finish(mut self, failed: bool) -> Arc<PermitRecord> {
         self.outcome = Some(if failed { "failed" } else { "completed" });

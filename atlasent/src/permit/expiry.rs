@@ -1,4 +1,4 @@
-//! Until when a permit may be used, by the clocks of this machine.
+//! The expiry of a permit, by the clocks of this machine.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,27 +7,34 @@ use jiff::civil::Time;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 
-/// The moment from which on a permit is not good any more.
+/// The moment at which a permit expires.
 ///
-/// What counts is how long the authority said that the permit lives, from the moment at which it
-/// verified it, so that clocks that differ do no harm. Two clocks count: the steady one, which no
-/// adjustment of the time can stop, and the system's, which goes on while the machine sleeps. The
-/// permit is over as soon as one of them says so.
+/// The authority's clock and this machine's may differ, so the lifetime is taken from the authority's
+/// two times, and counted from now:
+///
+/// ```text
+/// authority:     verified_at 12:00:00, expires_at 13:00:00   lifetime one hour
+/// this machine:  now 12:04:10                                expires 13:04:10
+/// ```
+///
+/// Two clocks of this machine count, and the first to reach its time ends the permit. The monotonic
+/// clock is not moved by adjustments of the time, but may stop while the machine sleeps. The system
+/// clock runs on while the machine sleeps, but can be set back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expiry {
-    /// The authority named none.
+    /// The permit does not expire: the authority sent no expiry.
     Never,
-    /// The two clocks' times.
+    /// The time of expiry by the monotonic clock and by the system clock.
     At(Instant, SystemTime),
-    /// It was over already when the permit was verified.
+    /// The permit had expired when it was verified.
     Over,
-    /// The authority's words cannot be read as a time.
+    /// The expiry that the authority sent is not a time, so the permit counts as expired.
     Unreadable,
 }
 
 impl Expiry {
-    /// The expiry of a permit that was verified just now: at `verified_at` by the authority's
-    /// clock.
+    /// Computes the expiry of a permit that was verified just now, which was `verified_at` by the
+    /// authority's clock. Without a readable `verified_at`, this machine's time takes its place.
     pub(crate) fn new(expires_at: Option<&str>, verified_at: Option<&str>) -> Self {
         let Some(expires_at) = expires_at else {
             return Self::Never;
@@ -45,7 +52,7 @@ impl Expiry {
         let ends = Instant::now()
             .checked_add(left)
             .zip(SystemTime::now().checked_add(left));
-        // Longer than the clocks can count is longer than this process lives.
+        // A lifetime beyond the range of the clocks exceeds that of this process.
         ends.map_or(Self::Never, |(steady, system)| Self::At(steady, system))
     }
 
@@ -58,7 +65,7 @@ impl Expiry {
     }
 }
 
-/// Reads a date, or a date and a time, in UTC unless it says otherwise.
+/// Reads an ISO 8601 date or date and time. Without an offset it is in UTC.
 pub(crate) fn iso_8601(value: &str) -> Option<Timestamp> {
     let pieces = Pieces::parse(value).ok()?;
     // `[Europe/Vienna]` is RFC 9557, not ISO 8601.

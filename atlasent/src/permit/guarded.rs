@@ -1,4 +1,4 @@
-//! Something dangerous that only a permit reaches.
+//! A value that is reachable only with a permit.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,8 +9,7 @@ use crate::authority::config::default_issuer;
 use crate::authority::issuer_of;
 use crate::{Authority, Error, NamedAction, Permit};
 
-/// Holds something dangerous, such as a connection pool or a cloud client, that only a permit
-/// reaches.
+/// A value, such as a connection pool or a cloud client, that is reachable only with a permit.
 ///
 /// ```
 /// use atlasent::{Action, Error, Guarded, Permit};
@@ -29,20 +28,20 @@ use crate::{Authority, Error, NamedAction, Permit};
 /// }
 /// ```
 ///
-/// It lends its value for one closure ([`with`](Self::with), [`with_async`](Self::with_async)) or
-/// for as long as a result lives ([`open`](Self::open)), and takes the permit for it.
+/// A permit is taken by value and lends the guarded value for one closure ([`with`](Self::with),
+/// [`with_async`](Self::with_async)) or for the lifetime of the result ([`open`](Self::open)).
 ///
-/// # Which permits
+/// # Accepted permits
 ///
-/// Those of one authority, since any type can implement [`Authority`] and say yes: of the process
-/// default ([`new`](Self::new)), or of the authority that it names
-/// ([`granted_by`](Self::granted_by)). The permit has to be [active](Permit::is_active), too.
+/// Any type can implement [`Authority`] and allow everything, so a `Guarded` accepts the permits of
+/// one authority: the process default ([`new`](Self::new)), or a named one
+/// ([`granted_by`](Self::granted_by)). The permit also has to be [active](Permit::is_active).
 ///
 /// # Values that can be cloned
 ///
 /// A `Clone` value, such as a connection pool or most clients, can be cloned while it is lent, and
-/// the clone stays. Lock away a type that is not `Clone` and does with it only what the action is
-/// about.
+/// the clone outlives the permit. Guard a type that is not `Clone` and offers only what the action
+/// needs.
 pub struct Guarded<T, A> {
     inner: T,
     accepts: AcceptedIssuer,
@@ -57,12 +56,13 @@ enum AcceptedIssuer {
     Only(IssuerId),
 }
 
-// The bound is on the methods, and not on the `impl`: only so does the compiler say what is wrong
-// with an action.
+// The bound is on the methods instead of the `impl`, so that the compiler's error names the action
+// that does not meet it.
 impl<T, A> Guarded<T, A> {
-    /// Locks `inner` away. It opens to permits of the process default, which
-    /// [`configure`](crate::configure) installs. In a process that tests with scopes and has no
-    /// default, it opens to the permits of the scope that it is opened in.
+    /// Guards `inner`. It accepts permits of the process default, which
+    /// [`configure`](crate::configure) installs. In a process that tests with
+    /// `testing::with_authority` and has no default, it accepts the permits of
+    /// the scope that it is opened in.
     pub const fn new(inner: T) -> Self
     where
         A: NamedAction,
@@ -74,8 +74,7 @@ impl<T, A> Guarded<T, A> {
         }
     }
 
-    /// Locks `inner` away. It opens to permits that `authority` grants, or a clone or pointer of
-    /// it.
+    /// Guards `inner`. It accepts permits of `authority`, of its clones and of pointers to it.
     ///
     /// ```
     /// use atlasent::{Action, AuthorityExt, Guarded, testing::MockAuthority};
@@ -92,7 +91,7 @@ impl<T, A> Guarded<T, A> {
     /// let known = tables.with(permit, |tables| tables.contains(&&*tables.permit().table))?;
     /// assert!(known);
     ///
-    /// // Somebody else's yes.
+    /// // The permit of another authority is refused.
     /// let another = MockAuthority::new().allow("drop_table");
     /// let permit = another.protect("bot", DropTable { table: "old".into() }).await?;
     /// assert!(tables.open(permit).is_err());
@@ -113,13 +112,13 @@ impl<T, A> Guarded<T, A> {
         })
     }
 
-    /// Spends a permit to lend what is inside to one closure, which cannot keep it.
+    /// Uses a permit up to lend the value to one closure, which cannot keep it.
     ///
-    /// The closure receives an [`Opened`], which derefs to the value and has the permit.
+    /// The closure receives an [`Opened`], which derefs to the value and holds the permit.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); the closure does not run then.
+    /// As [`open`](Self::open). The closure does not run in these cases.
     pub fn with<R>(
         &self,
         permit: Permit<A>,
@@ -131,7 +130,8 @@ impl<T, A> Guarded<T, A> {
         Ok(body(self.open(permit)?))
     }
 
-    /// [`with`](Self::with) for an async closure.
+    /// Uses a permit up to lend the value to one async closure: [`with`](Self::with) for async
+    /// code.
     ///
     /// ```
     /// # use atlasent::{Action, Error, Guarded, Permit};
@@ -151,7 +151,7 @@ impl<T, A> Guarded<T, A> {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); the closure does not run then.
+    /// As [`open`](Self::open). The closure does not run in these cases.
     pub async fn with_async<R>(
         &self,
         permit: Permit<A>,
@@ -163,14 +163,14 @@ impl<T, A> Guarded<T, A> {
         Ok(body(self.open(permit)?).await)
     }
 
-    /// Spends a permit to reach what is inside for as long as the result lives, which may be as
-    /// long as the `Guarded` itself. Prefer [`with`](Self::with), which ends with its closure.
+    /// Uses a permit up to lend the value for the lifetime of the result, which may be as long as
+    /// that of the `Guarded`. Prefer [`with`](Self::with), which ends with its closure.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] when the permit was granted by another authority or is not active any
-    /// more, [`Error::Config`] when the permits of the process default are taken and none is
-    /// installed. The permit is spent all the same.
+    /// [`Error::Denied`] when another authority granted the permit or the permit expired.
+    /// [`Error::Config`] when permits of the process default are accepted and no default is
+    /// installed. The permit is used up in each case.
     pub fn open(&self, permit: Permit<A>) -> Result<Opened<'_, T, A>, Error>
     where
         A: NamedAction,
@@ -179,7 +179,7 @@ impl<T, A> Guarded<T, A> {
             AcceptedIssuer::Only(issuer) => issuer,
             AcceptedIssuer::ProcessDefault => default_issuer().ok_or_else(|| {
                 Error::config(
-                    "this value takes permits of the process default, and none is installed: call \
+                    "this value accepts permits of the process default, and no default is installed: call \
                      `atlasent::configure` at start-up, or name an authority: `Guarded::granted_by`",
                 )
             })?,
@@ -199,15 +199,15 @@ impl<T, A> fmt::Debug for Guarded<T, A> {
     }
 }
 
-/// What a [`Guarded`] holds, opened by a permit. It derefs to it.
-#[must_use = "the permit is spent: use what it opened"]
+/// The value of a [`Guarded`], lent for a permit. It derefs to the value.
+#[must_use = "the permit is used up: use the value that it opened"]
 pub struct Opened<'a, T, A> {
     inner: &'a T,
     permit: Permit<A>,
 }
 
 impl<T, A> Opened<'_, T, A> {
-    /// Returns the permit that opened it.
+    /// Returns the permit that opened the value.
     pub fn permit(&self) -> &Permit<A> {
         &self.permit
     }
@@ -221,7 +221,7 @@ impl<T, A> Deref for Opened<'_, T, A> {
     }
 }
 
-/// Prints the permit and not what it opened, which may hold secrets.
+/// Prints the permit and omits the value, which may hold secrets.
 impl<T, A> fmt::Debug for Opened<'_, T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opened")

@@ -1,8 +1,14 @@
-//! The permit: the only key that opens a protected body.
+//! The permit, without which no protected body runs, and what can be done with one.
 //!
-//! A [`Permit`] is made in one place, `Permit::mint`, which is private to the crate and
-//! called only by `protect.rs` after an allow was verified. Everything here keeps it that way: no
-//! public field, no public constructor, no `Clone`, `Copy`, `Default` or `Deserialize`.
+//! - [`Permit`]: the proof that an action was allowed, for one execution.
+//! - [`PermitRecord`]: the data of a permit, for logs and databases. It opens nothing.
+//! - [`Execution`]: a protected body on its way; it emits one closing event to `tracing`.
+//! - [`Guarded`] and [`Opened`]: a value that is reachable only with a permit.
+//!
+//! `#[protect]`, the methods of [`AuthorityExt`](crate::AuthorityExt), the layers and the extractors
+//! return permits. The one constructor is private to this crate and runs only after an allow was
+//! verified. A permit therefore has no public field and implements none of `Clone`, `Copy`, `Default`
+//! and `Deserialize`.
 
 mod checks;
 mod execution;
@@ -25,8 +31,8 @@ use crate::{Action, Agent, AnyAction};
 
 /// Proof that `A` was allowed, verified and consumed, for one execution.
 ///
-/// A function that takes one cannot be called without one, and reads the authorized values from it:
-/// the permit owns the action that was decided on, and derefs to it.
+/// A function that takes a permit cannot be called without one. The permit owns the action that the
+/// authority decided on, and derefs to it.
 ///
 /// ```
 /// use atlasent::{Action, Permit};
@@ -40,14 +46,17 @@ use crate::{Action, Agent, AnyAction};
 /// }
 ///
 /// fn modify(permit: Permit<ModifyPatientRecord>) {
-///     println!("{} because {}", permit.patient_id, permit.change_reason);
+///     let ModifyPatientRecord { patient_id, change_reason } = permit.into_action();
+///     println!("{patient_id} because {change_reason}");
 /// }
 /// ```
 ///
-/// It cannot be copied, so it is spent by the function that takes it by value:
+/// A permit cannot be copied, so the function that takes it by value uses it up:
 ///
 /// ```compile_fail,E0382
-/// fn deploy(permit: atlasent::Permit) {}
+/// fn deploy(permit: atlasent::Permit) {
+///     drop(permit.into_action());
+/// }
 ///
 /// fn twice(permit: atlasent::Permit) {
 ///     deploy(permit);
@@ -55,28 +64,26 @@ use crate::{Action, Agent, AnyAction};
 /// }
 /// ```
 ///
-/// # What it means later
+/// # Using a permit later
 ///
-/// A permit says that its action was allowed, and that the permit was used up, at the moment of its
-/// [`timestamp`](Self::timestamp). It is meant to be used at once. What is certain afterwards:
+/// A permit states that its action was allowed and that the permit was consumed at its
+/// [`timestamp`](Self::timestamp). Use it at once. For later use:
 ///
-/// - **The values.** The permit owns its action, and the action was compared with what was decided
-///   on when the permit was made. Values behind an `Arc`, an atomic or a lock can still change
-///   after that: give actions plain values.
-/// - **The time.** [`Guarded`] and the extractor `TakePermit` refuse a permit whose
+/// - **Values.** The permit owns its action. Its values were compared with the request when the
+///   permit was made. A value behind an `Arc`, an atomic or a lock can still change: give actions
+///   plain values.
+/// - **Time.** [`Guarded`] and the extractor `TakePermit` refuse a permit whose
 ///   [`expires_at`](Self::expires_at) has passed. A body that starts late, from a queue or a
-///   spawned task, asks [`require_active`](Self::require_active) first.
-/// - **The world.** Whether the authority still stands by it, only the authority knows:
-///   [`recheck`](Self::recheck) asks.
-/// - **The authority.** Any type can implement [`Authority`](crate::Authority) and say yes.
-///   [`granted_by`](Self::granted_by) tells the permits of one from those of another; a `Guarded`
-///   checks it, and [`require_granted_by`](Self::require_granted_by) is for functions that do not
-///   use one.
-#[must_use = "a permit is for the action that it names: run it, or do not ask"]
+///   spawned task, calls [`require_active`](Self::require_active) first.
+/// - **Revocation.** [`recheck`](Self::recheck) asks the authority whether the permit was revoked.
+/// - **Authority.** Any type can implement [`Authority`](crate::Authority) and allow everything.
+///   [`granted_by`](Self::granted_by) names the authority that granted the permit. `Guarded` checks
+///   it; functions without one call [`require_granted_by`](Self::require_granted_by).
+#[must_use = "a permit allows one action: run the action, or do not ask for the permit"]
 pub struct Permit<A = AnyAction> {
     action: A,
-    // Shared with the execution's closing event, and in a box of its own so that a permit never has
-    // the layout of its record.
+    // Shared with the execution's closing event. Allocated separately, so that a permit never has the
+    // layout of its record.
     record: Arc<PermitRecord>,
     expiry: Expiry,
     granted_by: Option<IssuerId>,
@@ -87,8 +94,8 @@ pub struct Permit<A = AnyAction> {
 }
 
 impl<A: Action> Permit<A> {
-    /// The only constructor. `protect.rs` calls it once, after `evaluate` and `verify` have both
-    /// said yes.
+    /// Makes a permit. This is the only constructor, and `protect::obtain` its only caller, after
+    /// `evaluate` allowed and `verify` confirmed.
     pub(crate) fn mint(action: A, record: PermitRecord, granted_by: Option<IssuerId>) -> Self {
         Self {
             action,
@@ -99,78 +106,75 @@ impl<A: Action> Permit<A> {
         }
     }
 
-    /// The permit's id: the public one (`pt_…`) where the authority sends it, else the token, which
-    /// is used up.
+    /// Returns the permit's id: the public id (`pt_…`), which opens nothing.
+    ///
+    /// Older services send no public id. Their permits have the permit token as id, which was used up
+    /// before the permit was made.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.record.id
     }
 
-    /// The hash under which audit trails know the permit.
+    /// Returns the hash that identifies the permit in audit trails.
     #[must_use]
     pub fn hash(&self) -> Option<&str> {
         self.record.hash.as_deref()
     }
 
-    /// The hash of the audit event that recorded the allow.
+    /// Returns the hash of the audit event that recorded the allow.
     #[must_use]
     pub fn audit_hash(&self) -> Option<&str> {
         self.record.audit_hash.as_deref()
     }
 
-    /// Why it was allowed.
+    /// Returns the authority's reason for the allow.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.record.reason.as_deref()
     }
 
-    /// When it was verified (ISO 8601).
+    /// Returns the time of the verification (ISO 8601), by the authority's clock.
     #[must_use]
     pub fn timestamp(&self) -> Option<&str> {
         self.record.timestamp.as_deref()
     }
 
-    /// When it expires (ISO 8601), by the authority's clock. See [`is_active`](Self::is_active).
+    /// Returns the time of expiry (ISO 8601), by the authority's clock. See
+    /// [`is_active`](Self::is_active).
     #[must_use]
     pub fn expires_at(&self) -> Option<&str> {
         self.record.expires_at.as_deref()
     }
 
-    /// Who may execute the action.
+    /// Returns the agent that may execute the action.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.record.agent
     }
 
-    /// The action that was authorized.
+    /// Returns the action that was authorized.
     pub fn action(&self) -> &A {
         &self.action
     }
 
-    /// Spends the permit for the action that was authorized.
+    /// Uses the permit up and returns the action that was authorized.
     #[must_use]
     pub fn into_action(self) -> A {
         self.action
     }
 
-    /// Starts the execution of the action, as far as traces are concerned: see [`Execution`]. For
-    /// middleware, which hands the permit on to what runs; `#[protect]` and `with_permit` do it by
-    /// themselves.
+    /// Starts the trace of the action's execution; see [`Execution`].
+    ///
+    /// `#[protect]` and `with_permit` call this by themselves. Middleware that hands the permit to
+    /// another service calls it.
     pub fn execution(&self) -> Execution {
         Execution::new(Arc::clone(&self.record))
     }
 
-    /// What logs and databases keep. It can never be turned back into a permit.
+    /// Returns the permit's data for logs and databases. A record cannot become a permit again.
     #[must_use]
     pub fn record(&self) -> PermitRecord {
         PermitRecord::clone(&self.record)
-    }
-}
-
-impl<A> Permit<A> {
-    /// What `checks.rs` decides on.
-    pub(crate) fn facts(&self) -> (&PermitRecord, Expiry, Option<IssuerId>) {
-        (&self.record, self.expiry, self.granted_by)
     }
 }
 
@@ -182,7 +186,7 @@ impl<A> Deref for Permit<A> {
     }
 }
 
-/// Prints the record, redacted, and not the action, whose fields may be anything.
+/// Prints the redacted record and omits the action, whose fields may hold secrets.
 impl<A> fmt::Debug for Permit<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.record.fmt_as("Permit", f)

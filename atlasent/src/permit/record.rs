@@ -1,4 +1,4 @@
-//! What logs and databases keep of a permit.
+//! The data of a permit, for logs and databases.
 
 use std::fmt;
 
@@ -7,34 +7,33 @@ use serde::{Deserialize, Serialize};
 use crate::Agent;
 use crate::text::redact::Redacted;
 
-/// The trace that a permit leaves: for logs, databases and audits. It proves nothing and opens
-/// nothing.
+/// The data of a permit, for logs, databases and audits. It proves nothing and opens nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PermitRecord {
-    /// The permit's id, public (`pt_…`) or the used-up token. It serializes in full, and prints
-    /// redacted.
+    /// The permit's id: the public id (`pt_…`), or the used-up token where the service sends no public
+    /// id. It serializes in full and prints redacted.
     pub id: String,
-    /// The agent that the permit was for.
+    /// The agent that may execute the action.
     pub agent: Agent,
     /// The action's name.
     pub action: String,
-    /// What the action was done to.
+    /// The resource of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// Why it was allowed.
+    /// The authority's reason for the allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The hash under which audit trails know the permit.
+    /// The hash that identifies the permit in audit trails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// The hash of the audit event that recorded the allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_hash: Option<String>,
-    /// When it was verified (ISO 8601).
+    /// The time of the verification (ISO 8601), by the authority's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
-    /// When it expires (ISO 8601), by the authority's clock.
+    /// The time of expiry (ISO 8601), by the authority's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }

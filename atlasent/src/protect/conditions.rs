@@ -1,12 +1,12 @@
-//! What a caller sets beside agent and action: optional fields, and the scopes to check first.
+//! The optional fields and required scopes of a request.
 
 use crate::Error;
 use crate::wire::{EvaluateRequest, RequestOptions};
 
-/// The optional fields of a request, and the scopes to check before the authority is asked.
+/// The optional fields of a request, and the scopes that are checked before the authority is asked.
 #[derive(Debug, Default)]
 pub struct Conditions {
-    // Most requests have none, and every future on the way carries this.
+    // Boxed, since few requests set options and every future on the path carries this value.
     options: Option<Box<RequestOptions>>,
     #[cfg(feature = "ati")]
     scopes: Vec<crate::scope::RequiredScope>,
@@ -18,12 +18,12 @@ impl Conditions {
         self.options = Some(Box::new(set(options)));
     }
 
-    /// Takes the optional fields out, where any was set.
+    /// Takes the optional fields out, if any were set.
     pub(super) fn take_options(&mut self) -> Option<RequestOptions> {
         self.options.take().map(|options| *options)
     }
 
-    /// Requires one more scope. Those that were required before still are.
+    /// Adds a required scope.
     #[cfg(feature = "ati")]
     pub(crate) fn require_scope(&mut self, required: &str, claims: &ati_client::Claims) {
         let scope = crate::scope::RequiredScope::new(required, claims);

@@ -1,7 +1,8 @@
-//! The one path from a request to a [`Permit`].
+//! The one path from a request to a [`Permit`]: [`obtain`].
 //!
-//! Macro, layer, extractor, blocking face and every combinator end here. Nothing else calls
-//! [`Permit::mint`], and nothing here can be replaced by an implementor of [`Authority`].
+//! The macro, the layers, the extractors, the blocking functions and every method of `AuthorityExt`
+//! call it. It is the only caller of [`Permit::mint`], and an implementation of [`Authority`] cannot
+//! replace it.
 
 mod conditions;
 pub(crate) mod run;
@@ -19,21 +20,22 @@ use crate::wire::SentRequestId;
 use crate::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use crate::{Action, Agent, Authority, AuthorityExt, Decision, Denied, Error, Permit, ToAgent};
 
-/// The code of a refusal because the action was another one after the decision than before it.
+/// The code of a refusal because the action's values changed while the authority decided.
 const ACTION_CHANGED: &str = "ACTION_CHANGED";
 
-/// A permit together with the two answers that it rests on.
+/// A permit together with the answers of `evaluate` and `verify`, from
+/// [`AuthorityExt::gate`](crate::AuthorityExt::gate).
 #[non_exhaustive]
 pub struct PermitWithAnswers<A> {
     /// The permit.
     pub permit: Permit<A>,
-    /// The allow.
+    /// The allow. Its permit token is unset: the verification used it up.
     pub evaluation: Evaluation,
-    /// The verification of its permit.
+    /// The verification, which consumed the permit token.
     pub verification: Verification,
 }
 
-/// Prints the permit and the answers, redacted, and not the action.
+/// Prints the permit and the answers, redacted, and omits the action.
 impl<A> fmt::Debug for PermitWithAnswers<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PermitWithAnswers")
@@ -44,13 +46,12 @@ impl<A> fmt::Debug for PermitWithAnswers<A> {
     }
 }
 
-/// A permit for `agent` to do `action`, once:
+/// Obtains a permit for one execution of `action` by `agent`:
 /// [`AuthorityExt::protect`](crate::AuthorityExt::protect) as a function.
 ///
 /// # Errors
 ///
-/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer. There is
-/// no third outcome.
+/// [`Error::Denied`] for every refusal, another [`Error`] when the authority gave no usable answer.
 pub async fn protect<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -59,7 +60,8 @@ pub async fn protect<P: Authority + ?Sized, A: Action>(
     authority.protect(agent, action).await
 }
 
-/// Checks the conditions, evaluates, checks, verifies, checks again, and only then mints.
+/// Checks the conditions, evaluates, checks the answer, verifies, checks that answer, and only then
+/// makes the permit.
 pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: Result<Agent, Error>,
@@ -76,12 +78,12 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         conditions.check_scopes(&request)?;
         let evaluation = authority.evaluate(&request).await?.scrubbed();
         let token = require_allow(&request, &evaluation)?;
-        let question = VerifyRequest::restating(&request, token.clone());
-        let verification = authority.verify(&question).await;
+        let verify_request = VerifyRequest::restating(&request, token.clone());
+        let verification = authority.verify(&verify_request).await;
         let verification = verification.map_err(|error| error.scrubbed(&token))?;
         require_valid(&request, &evaluation, &token, &verification)?;
         require_unchanged(&request, &evaluation, &action)?;
-        let granted_by = verification.mark.issuer_for(&question);
+        let granted_by = verification.mark.issuer_for(&verify_request);
         let verification = verification.scrubbed(&token);
         Ok((evaluation, token, verification, granted_by))
     }
@@ -101,7 +103,7 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     })
 }
 
-/// Evaluates, and takes nothing but an allow with a token. It mints nothing.
+/// Evaluates a request and returns the allow. An allow without a token is an error.
 pub(crate) async fn evaluate_allowed<P: Authority + ?Sized>(
     authority: &P,
     request: &EvaluateRequest,
@@ -112,7 +114,7 @@ pub(crate) async fn evaluate_allowed<P: Authority + ?Sized>(
     Ok(evaluation)
 }
 
-/// An allow with a token that is not empty. Anything else is an error.
+/// Returns the token of an allow. A refusal, and an allow without a token, are errors.
 fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<PermitToken, Error> {
     if evaluation.decision != Decision::Allow {
         return Err(refusal(request, evaluation).into());
@@ -123,8 +125,8 @@ fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<P
     }
 }
 
-/// A verification that is valid, agrees with itself, and names this agent and action. Anything else
-/// is a refusal.
+/// Refuses a verification unless it is valid, does not contradict itself, and repeats no other agent
+/// or action than that of the request.
 fn require_valid(
     request: &EvaluateRequest,
     evaluation: &Evaluation,
@@ -144,7 +146,7 @@ fn require_valid(
         .map(String::as_str)
         .find(|word| !matches!(*word, "" | "allow" | "verified"))
         .unwrap_or(if verification.valid {
-            "the answer contradicts itself or what was asked"
+            "the answer contradicts itself or the request"
         } else {
             "not valid"
         });
@@ -159,15 +161,15 @@ fn require_valid(
         code: token.scrub_option(verification.verify_error_code.clone()),
         outcome: permit_outcome,
         request_id: request_id(&verification.request_id, &verification.sent_request_id),
-        // What an allow says of waiting is not about the permit that failed.
+        // The wait that an allow names does not apply to the permit that failed.
         retry_after: None,
         ..refusal(request, evaluation)
     }
     .into())
 }
 
-/// The action as it was when it was decided on. One whose values changed meanwhile, behind an `Arc`
-/// or an atomic, is a refusal: the permit is for the values that were authorized.
+/// Refuses an action whose values changed while the authority decided, such as values behind an
+/// `Arc` or an atomic: the permit is for the values that were authorized.
 fn require_unchanged(
     request: &EvaluateRequest,
     evaluation: &Evaluation,
@@ -181,8 +183,9 @@ fn require_unchanged(
     }
     Err(Denied {
         decision: Decision::Deny,
-        reason: "the action changed after it was decided on: ask again, for values that stay"
-            .to_owned(),
+        reason:
+            "the action changed while the authority decided: give it plain values and ask again"
+                .to_owned(),
         code: Some(ACTION_CHANGED.to_owned()),
         retry_after: None,
         ..refusal(request, evaluation)
@@ -211,12 +214,12 @@ fn refusal(request: &EvaluateRequest, evaluation: &Evaluation) -> Denied {
     }
 }
 
-/// The id of a call: the answer's own, else the one that it was sent under.
+/// Returns the request id of an answer, or the id that the client sent the request under.
 fn request_id(answered: &Option<String>, sent_request_id: &SentRequestId) -> Option<String> {
     answered.as_ref().or(sent_request_id.0.as_ref()).cloned()
 }
 
-/// Whether the id of a permit is one that may be shown and looked up, and not its used-up token.
+/// Returns whether a permit's id is public (contract, part D) and not its used-up token.
 pub(crate) fn is_public_id(id: &str) -> bool {
     id.starts_with("pt_")
 }
@@ -227,7 +230,7 @@ fn record(
     token: PermitToken,
     verification: &Verification,
 ) -> PermitRecord {
-    // Public, where the authority has such ids (contract, part D).
+    // Older services send no public id (contract, part D).
     let public_id = evaluation.permit_id.clone().filter(|id| is_public_id(id));
     PermitRecord {
         id: public_id.unwrap_or_else(|| token.into()),

@@ -1,4 +1,15 @@
-//! A body under its permit: what it takes, how it runs, and how what it returns carries a refusal.
+//! The execution of a protected body: the argument that it takes, the future that runs it, and the
+//! return types that can carry a refusal.
+//!
+//! The expansion of `#[protect]` reads, for a body that takes its permit:
+//!
+//! ```text
+//! run(obtain(request).await.receive(), returns(), |permit| async move { body })
+//!     │                     │          │          └ runs only if the permit was obtained
+//!     │                     │          └ how the return type carries a refusal
+//!     │                     └ passes the permit to the body; `hold` keeps it beside the body instead
+//!     └ Obtained: the permitted body's argument, or the refusal
+//! ```
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,8 +20,8 @@ use crate::authority::PermitWithAnswers;
 use crate::permit::Execution;
 use crate::{Action, Error, Permit};
 
-/// What a body needs to run: the value that it takes, the value that is held until it ends, and its
-/// execution. Or the refusal.
+/// The result of asking for a permit: the argument of the body, a value that is held until the body
+/// ends, and the execution; or the refusal.
 #[derive(Debug)]
 pub struct Obtained<P, H = ()>(Result<PermittedBody<P, H>, Error>);
 
@@ -32,8 +43,8 @@ impl<A: Action> From<Result<Permit<A>, Error>> for Obtained<Permit<A>> {
 }
 
 impl<A> Obtained<Permit<A>> {
-    /// Passes the permit to a parameter of the body. The bound is where the parameter's type is
-    /// written.
+    /// Passes the permit to a parameter of the body. The bound makes the compiler point at the type of
+    /// that parameter.
     pub fn receive<P: PermitParameter<A>>(self) -> Obtained<P> {
         Obtained(self.0.map(|permitted| PermittedBody {
             argument: P::receive(permitted.argument),
@@ -42,7 +53,7 @@ impl<A> Obtained<Permit<A>> {
         }))
     }
 
-    /// Holds the permit until a body that takes none is over.
+    /// Holds the permit until the end of a body that has no permit parameter.
     pub fn hold(self) -> Obtained<(), Permit<A>> {
         Obtained(self.0.map(|permitted| PermittedBody {
             argument: (),
@@ -52,8 +63,8 @@ impl<A> Obtained<Permit<A>> {
     }
 }
 
-/// The type of the parameter that receives the permit of a call for `A`. It is `Permit<A>`, under a
-/// name that can say what to do.
+/// The type of the parameter that receives the permit for `A`: `Permit<A>` only. It is a trait so that
+/// the compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the permit of this call, which is an `atlasent::Permit<{A}>`",
     label = "`#[protect]` passes an `atlasent::Permit<{A}>` here",
@@ -61,7 +72,7 @@ impl<A> Obtained<Permit<A>> {
             before it"
 )]
 pub trait PermitParameter<A>: Sized {
-    /// The permit itself.
+    /// Returns the permit.
     fn receive(permit: Permit<A>) -> Self;
 }
 
@@ -71,10 +82,10 @@ impl<A> PermitParameter<A> for Permit<A> {
     }
 }
 
-/// Runs an async body to its end, or to the point where it is dropped; or refuses.
+/// Returns a future that runs an async body, or returns the refusal.
 ///
-/// An `async fn` would keep the body's future twice, as its argument and as the future that it
-/// awaits. Functions that call each other would double it at every level.
+/// It is not an `async fn`, which would hold the body's future twice: as an argument and as the
+/// future that it awaits. Nested calls would double the size at every level.
 pub fn run<P, H, R, F: Future<Output = R>>(
     obtained: Obtained<P, H>,
     returns: Returns<R>,
@@ -84,11 +95,13 @@ pub fn run<P, H, R, F: Future<Output = R>>(
 }
 
 pin_project! {
-    /// A call that was permitted, or refused, on its way.
+    /// The future of a protected call, permitted or refused.
+    ///
+    /// When the body is done or dropped, its fields drop in their order: the body first, so that what
+    /// it holds is released before the execution's closing event; then the execution; then the permit.
     #[project = RunningProjection]
     #[project_replace = RunningReplaced]
     enum Running<F, R, H> {
-        // Dropped in this order.
         Body {
             #[pin]
             body: F,
@@ -97,7 +110,7 @@ pin_project! {
             held: H,
         },
         Refused { error: Error, refuse: fn(Error) -> R },
-        // The outcome was returned.
+        // The result was returned.
         Done,
     }
 }
@@ -127,15 +140,17 @@ impl<R, F: Future<Output = R>, H> Future for Running<F, R, H> {
             RunningProjection::Body {
                 body, execution, ..
             } => {
-                // On the stack, so that a panic of the body is the end of its execution.
-                let kept = execution.take();
+                // While the body is polled, its execution is on the stack. A panic unwinds the stack
+                // and drops the execution there, which emits the closing event with `failed`.
+                let on_stack = execution.take();
                 let result = body.poll(context);
-                *execution = kept;
+                *execution = on_stack;
                 Some(ready!(result))
             }
             RunningProjection::Refused { .. } | RunningProjection::Done => None,
         };
-        // Drops the body, before its execution is over.
+        // `project_replace` drops the body in place and returns the other fields, so the body is gone
+        // before `finish` emits the closing event.
         match (self.project_replace(Running::Done), result) {
             (
                 RunningReplaced::Body {
@@ -148,13 +163,13 @@ impl<R, F: Future<Output = R>, H> Future for Running<F, R, H> {
                 Poll::Ready(result)
             }
             (RunningReplaced::Refused { error, refuse }, _) => Poll::Ready(refuse(error)),
-            // Polled again after its end, which no caller may do.
+            // Polled again after completion, which the contract of `Future` forbids.
             _ => Poll::Pending,
         }
     }
 }
 
-/// Runs a sync body; or refuses.
+/// Runs a body that is not async, or returns the refusal.
 pub fn run_blocking<P, H, R>(
     obtained: Obtained<P, H>,
     returns: Returns<R>,
@@ -171,14 +186,13 @@ pub fn run_blocking<P, H, R>(
 }
 
 pin_project! {
-    /// A permit that is asked for, and then the body that gets it: one after the other, in the same
-    /// memory.
+    /// A future that obtains a permit and then runs the body with it. The two stages share memory.
     #[project = ObtainThenRunProjection]
-    #[must_use = "nothing is asked before this is awaited"]
+    #[must_use = "the permit is asked for when this is awaited"]
     pub(crate) enum ObtainThenRun<O, B, F, R> {
-        Asking {
+        Obtaining {
             #[pin]
-            gate: O,
+            obtain: O,
             body: Option<B>,
             returns: Returns<R>,
         },
@@ -190,9 +204,9 @@ pin_project! {
 }
 
 impl<O, B, F, R: Fallible> ObtainThenRun<O, B, F, R> {
-    pub(crate) fn new(gate: O, body: B) -> Self {
-        Self::Asking {
-            gate,
+    pub(crate) fn new(obtain: O, body: B) -> Self {
+        Self::Obtaining {
+            obtain,
             body: Some(body),
             returns: returns(),
         }
@@ -212,17 +226,17 @@ where
         loop {
             let running = match self.as_mut().project() {
                 ObtainThenRunProjection::Running { running } => return running.poll(context),
-                ObtainThenRunProjection::Asking {
-                    gate,
+                ObtainThenRunProjection::Obtaining {
+                    obtain,
                     body,
                     returns,
                 } => {
-                    let gate = ready!(gate.poll(context));
+                    let permit = ready!(obtain.poll(context)).map(|answers| answers.permit);
                     let Some(body) = body.take() else {
-                        // `body` was called and panicked: there is nothing left to run.
+                        // An earlier poll called `body`, which panicked.
                         return Poll::Pending;
                     };
-                    Running::new(gate.map(|gate| gate.permit).into(), *returns, body)
+                    Running::new(permit.into(), *returns, body)
                 }
             };
             self.set(Self::Running { running });
@@ -230,7 +244,7 @@ where
     }
 }
 
-/// How a return type carries a refusal and reports a failure.
+/// How a return type carries a refusal, and how to tell that a body failed.
 #[derive(Debug)]
 pub struct Returns<R> {
     refuse: fn(Error) -> R,
@@ -245,7 +259,7 @@ impl<R> Clone for Returns<R> {
 
 impl<R> Copy for Returns<R> {}
 
-/// The [`Returns`] of a type that can carry a refusal.
+/// Returns the [`Returns`] of a type that can carry a refusal.
 #[must_use]
 pub fn returns<R: Fallible>() -> Returns<R> {
     Returns {
@@ -254,7 +268,7 @@ pub fn returns<R: Fallible>() -> Returns<R> {
     }
 }
 
-/// What a protected function returns: a `Result` that can carry a refusal.
+/// The return type of a protected function: a `Result` that can carry a refusal.
 #[diagnostic::on_unimplemented(
     message = "a `#[protect]` function must return a `Result`, not `{Self}`",
     label = "this return type cannot carry a refusal",
@@ -262,9 +276,9 @@ pub fn returns<R: Fallible>() -> Returns<R> {
     note = "a function that returns a future is protected inside of it, where its body is one `async move` block, boxed or not"
 )]
 pub trait Fallible {
-    /// The value that says that the body did not run.
+    /// Makes the return value of a call whose body did not run.
     fn from_refusal(error: Error) -> Self;
-    /// Whether the body reported a failure.
+    /// Returns whether the body failed.
     fn has_failed(&self) -> bool;
 }
 
@@ -278,7 +292,8 @@ impl<T, E: Refusable> Fallible for Result<T, E> {
     }
 }
 
-/// The error of a protected function. It is `From<Error>` under a name that can say what to do.
+/// The error type of a protected function: every type that implements `From<Error>`. It is a trait so
+/// that the compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "a refusal cannot be returned as `{Self}`",
     label = "this function's error does not implement `From<atlasent::Error>`",
@@ -286,7 +301,7 @@ impl<T, E: Refusable> Fallible for Result<T, E> {
     note = "where the error is a type parameter, bound it by `From<atlasent::Error>`"
 )]
 pub trait Refusable {
-    /// The error that says that the body did not run.
+    /// Makes the error of a call whose body did not run.
     fn from_refusal(error: Error) -> Self;
 }
 

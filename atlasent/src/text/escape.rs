@@ -1,24 +1,23 @@
-//! Text from outside, made safe to print: one line, in the order in which it is read, with nothing
-//! invisible in it.
+//! Escapes text from outside for display: one line, in reading order, without invisible characters.
 //!
-//! Whatever displays such a text goes through here: errors, refusals, findings and traces.
-//! Accessors return the text as it came.
+//! Errors, refusals, findings and traces display text from outside with it. Accessors return the text
+//! unescaped.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// Displays a text with every character escaped that would not show as itself.
+/// Displays a text with every deceptive character escaped.
 ///
-/// Control characters end a line or drive a terminal. U+2028 and U+2029 end a line for many readers
-/// of logs. The others are those that Unicode says to draw as nothing
-/// (`Default_Ignorable_Code_Point`, Unicode 16): bidirectional controls show a text in another
-/// order than it has, and zero-width characters make two names look alike.
+/// These are control characters, which end a line or drive a terminal; U+2028 and U+2029, which end a
+/// line for many log readers; and the characters that Unicode displays as nothing
+/// (`Default_Ignorable_Code_Point`, Unicode 16), among them bidirectional controls, which reorder the
+/// display, and zero-width characters, which make two names look alike.
 ///
-/// Quotes and backslashes stay, so escaping twice changes nothing, and a text cannot be read back
-/// from its display.
+/// Quotes and backslashes are not escaped. Escaping twice therefore changes nothing, and the original
+/// text cannot be recovered from the display.
 ///
-/// Every error and refusal of this crate displays itself so. What an accessor returns is the text
-/// as it came, to be compared and stored; this is how to print it:
+/// Every error and refusal of this crate displays text from outside this way. Accessors return it
+/// unescaped, for comparison and storage. To print such a text:
 ///
 /// ```
 /// use atlasent::text::Escaped;
@@ -35,7 +34,7 @@ use std::fmt::{self, Write as _};
 pub struct Escaped<'a>(&'a str);
 
 impl<'a> Escaped<'a> {
-    /// The display of a text from outside.
+    /// Wraps a text for display.
     #[must_use]
     pub const fn new(text: &'a str) -> Self {
         Self(text)
@@ -58,13 +57,13 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The text as [`Escaped`] displays it; borrowed where nothing has to be escaped.
+/// Returns the text as [`Escaped`] displays it, borrowed if it needs no escape.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_deceptive) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
-    // Writing to a string does not fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(shown, "{}", Escaped::new(text));
     Cow::Owned(shown)
 }

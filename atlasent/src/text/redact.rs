@@ -1,4 +1,4 @@
-//! How secrets and foreign text are shown: the end of a token, the beginning of a text.
+//! Redacted and shortened display: the end of a secret, the beginning of a text from outside.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::text::escape::{Escaped, escaped};
 
-/// How many characters of a secret may be shown.
+/// The number of characters of a secret that are shown.
 const SHOWN: usize = 6;
-/// How many characters of somebody else's text an error repeats.
+/// The number of characters of a text from outside that an error quotes.
 const EXCERPT: usize = 64;
 
-/// Shows the last six characters of a secret, and nothing of one that is hardly longer than that.
+/// Shows the last six characters of a secret that has more than twelve, and otherwise none.
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Redacted<'_> {
@@ -33,8 +33,7 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// Shows the names of a JSON object's members, and of any other JSON nothing: its values may be
-/// anything.
+/// Shows the names of a JSON object's members and hides all values, which may be secrets.
 pub(crate) struct Names<'a>(pub(crate) &'a Value);
 
 impl fmt::Debug for Names<'_> {
@@ -46,7 +45,7 @@ impl fmt::Debug for Names<'_> {
     }
 }
 
-/// The beginning of a text that came from outside, on one line, safe to print.
+/// Returns the beginning of a text from outside, escaped for display.
 pub(crate) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => format!("{}…", escaped(text.get(..end).unwrap_or_default())),

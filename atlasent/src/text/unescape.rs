@@ -1,13 +1,24 @@
-//! Secrets behind escapes: a text that spells a secret out is as good as one that holds it.
+//! Finds secrets in text, also where the text spells them with escapes.
+//!
+//! Logs and errors may quote a secret in an encoded form. With the secret `a/b"c`:
+//!
+//! ```text
+//! as it is             a/b"c
+//! JSON string          a\/b\"c      a\u002fb\u0022c
+//! Debug of Rust        a/b\"c       a\u{2f}b\x22c
+//! URL                  a%2Fb%22c
+//! JSON in JSON         a\\/b\\\"c    one layer is removed per round: a\/b\"c, then a/b"c
+//! ```
 
 use std::borrow::Cow;
 
-/// How many layers of escapes are looked behind: JSON in a string of JSON has two.
+/// The number of rounds in which escapes are removed. JSON in a JSON string has two layers.
 const LAYERS: usize = 4;
 
-/// Whether a text holds a secret, as it is or behind escapes: those of JSON and of Rust's `Debug`
-/// (`\"`, `\/`, `\u0070`, `\u{70}`, `\x70`), and those of URLs (`%70`). A secret of no characters
-/// is in no text.
+/// Returns whether a text contains a secret, unescaped or with the escapes of JSON and of Rust's
+/// `Debug` (`\"`, `\/`, `\u0070`, `\u{70}`, `\x70`) or of URLs (`%70`). The empty secret is in no text.
+///
+/// A text with more layers of escapes than [`LAYERS`] counts as containing the secret.
 pub(crate) fn holds(text: &str, secret: &str) -> bool {
     if secret.is_empty() {
         return false;
@@ -22,11 +33,13 @@ pub(crate) fn holds(text: &str, secret: &str) -> bool {
             _ => return false,
         }
     }
-    // Nothing in earnest is wrapped so often.
+    // No legitimate text has this many layers, so the text is not shown.
     true
 }
 
-/// The text with each escape replaced by what it stands for. What is no escape stays.
+/// Replaces each escape by the bytes that it stands for. Incomplete escapes stay unchanged.
+///
+/// It builds bytes, since `%c3%bc` and `\xc3\xbc` spell one character (`ü`) in two escapes.
 fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains(['\\', '%']) {
         return Cow::Borrowed(text);
@@ -42,7 +55,7 @@ fn unescaped(text: &str) -> Cow<'_, str> {
                 after
             }
             None => {
-                // Both openers are one byte long.
+                // `\` and `%` are one byte long.
                 let (opener, after) = from.split_at(1);
                 bytes.extend_from_slice(opener.as_bytes());
                 after
@@ -53,7 +66,16 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The bytes that the escape at the beginning of the text stands for, and what follows it.
+/// Reads the escape at the beginning of the text: returns the bytes that it stands for, and the rest of
+/// the text.
+///
+/// ```text
+/// %2Fb            → [0x2f],               "b"
+/// \u{1f980}b      → [0xf0 0x9f 0xa6 0x80], "b"
+/// \ud83e\udd80b  → the same: a surrogate pair (RFC 8259, 7), (0xd83e - 0xd800) << 10 = 0xf800,
+///                   0xdd80 - 0xdc00 = 0x180, 0x10000 + 0xf800 + 0x180 = 0x1f980
+/// \ud800          → None: half of a pair
+/// ```
 fn read_escape(text: &str) -> Option<(Vec<u8>, &str)> {
     let hex = |digits: &str| u32::from_str_radix(digits, 16).ok();
     let byte = |digits| Some(vec![u8::try_from(hex(digits)?).ok()?]);
@@ -81,7 +103,7 @@ fn read_escape(text: &str) -> Option<(Vec<u8>, &str)> {
             .and_then(|rest| rest.split_at_checked(4))
             .and_then(|(digits, after)| Some((hex(digits)?, after)));
         return match low {
-            // A surrogate pair: RFC 8259, 7.
+            // A surrogate pair (RFC 8259, 7).
             Some((second @ 0xdc00..=0xdfff, after)) if (0xd800..=0xdbff).contains(&first) => {
                 let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
                 Some((character(code)?, after))

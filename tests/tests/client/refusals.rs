@@ -275,7 +275,7 @@ async fn what_holds_a_key_twice_is_not_asked_about() {
     for error in errors {
         assert!(matches!(error, Error::Invalid(_)), "{error:?}");
         assert!(
-            error.to_string().contains("the key `amount` stands twice"),
+            error.to_string().contains("the key `amount` is repeated"),
             "{error}"
         );
     }

@@ -75,7 +75,7 @@ async fn a_key_that_stands_twice_in_a_value_is_refused_and_named() {
         for target in ["/v1-evaluate", "/v1-evaluate-stream"] {
             let answer = served.post_text(target, body.clone()).await;
             assert!(
-                answer.text.contains("the key `amount` stands twice"),
+                answer.text.contains("the key `amount` is repeated"),
                 "{}",
                 answer.text
             );

@@ -245,7 +245,7 @@ async fn a_member_of_the_context_that_stands_twice_is_refused_at_every_depth() {
     for depth in 0..60 {
         let answer = ask(&served, "deploy", &context, "").await;
         assert!(
-            answer.text.contains("the key `n` stands twice"),
+            answer.text.contains("the key `n` is repeated"),
             "{}",
             answer.text
         );
