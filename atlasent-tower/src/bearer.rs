@@ -1,5 +1,6 @@
 //! The token in a request's header `Authorization` (RFC 6750 §2.1).
 
+use atlasent::text::{BearerError, bearer_token};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -11,19 +12,12 @@ pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Unauthenticated
     let Some(value) = value else {
         return Ok(None);
     };
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return Err(Unauthenticated::OtherScheme);
+    match bearer_token(value) {
+        Ok(token) => Ok(Some(token)),
+        Err(BearerError::OtherScheme) => Err(Unauthenticated::OtherScheme),
+        Err(BearerError::Missing) => Err(Unauthenticated::BadHeader("has no token")),
+        Err(_) => Err(Unauthenticated::BadHeader("has more than a token")),
     }
-    let token = token.trim_matches(' ');
-    if token.is_empty() {
-        return Err(Unauthenticated::BadHeader("has no token"));
-    }
-    // A proxy may join two headers into one.
-    if token.contains([',', ' ', '\t']) {
-        return Err(Unauthenticated::BadHeader("has more than a token"));
-    }
-    Ok(Some(token))
 }
 
 #[cfg(test)]

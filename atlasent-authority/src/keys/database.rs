@@ -1,28 +1,28 @@
-//! API keys in the database that several servers share.
+//! API keys in a database that several servers share.
 
 use jiff::Timestamp;
 
 use super::ApiKey;
 use crate::store::{KeptKey, KeyCall, PostgresStore, StoreError};
 
-/// The API keys of all servers on one database.
+/// The API keys of all servers that share the database.
 impl PostgresStore {
-    /// The keys, in the order in which they were made.
+    /// Returns the keys, the oldest first.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when they cannot be read.
+    /// [`StoreError`] when the keys cannot be read.
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         let keys = self.key_call(KeyCall::All).await?;
         let keys = keys.iter().map(|json| serde_json::from_str(json));
         keys.collect::<Result<_, _>>().map_err(StoreError::failed)
     }
 
-    /// Adds a key, or replaces the one with its id.
+    /// Adds a key, or replaces the key with the same id.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it was not kept, or that is not known.
+    /// [`StoreError`] when the key was not stored, or when it is unknown whether it was.
     pub async fn put_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
         let kept = KeptKey {
             key_id: key.key_id.clone(),
@@ -32,12 +32,12 @@ impl PostgresStore {
         self.key_call(|done| KeyCall::Put(kept, done)).await
     }
 
-    /// Revokes a key, by its id, in one transaction. Returns whether a key was revoked: an unknown
-    /// id and a key that was revoked before are `false`.
+    /// Revokes a key by its id, in one transaction. Returns `false` if the id is unknown or the key
+    /// was revoked before.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when that was not kept, or is not known.
+    /// [`StoreError`] when the revocation was not stored, or when it is unknown whether it was.
     pub async fn revoke_api_key(&self, key_id: &str) -> Result<bool, StoreError> {
         let now = Timestamp::now();
         let revoke = move |json: &str| {
@@ -55,7 +55,7 @@ impl PostgresStore {
             .await
     }
 
-    /// The version of the keys. Every change to a key changes it, whichever process makes it.
+    /// Returns the version of the keys, which changes with each change to a key by any process.
     pub(crate) async fn api_keys_version(&self) -> Result<i64, StoreError> {
         self.key_call(KeyCall::Version).await
     }

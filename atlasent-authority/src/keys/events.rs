@@ -1,7 +1,7 @@
-//! The creation and the revocation of API keys as events of the chain.
+//! Records the creation and the revocation of API keys as events of the chain.
 //!
-//! Commands change keys in a file or a database that the chain knows nothing of. So the chain
-//! keeps which keys it has events of, and each look at the keys records what is new.
+//! Commands change the keys in a file or a database, without an event. So the chain keeps a list of
+//! the keys that it has events of, and the server compares the keys with that list.
 
 use std::collections::BTreeMap;
 
@@ -13,37 +13,39 @@ use crate::local::{LocalAuthority, failed};
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::chain::{NewEvent, format_time};
 
-/// The keys that the chain has events of: whether each was revoked.
+/// The keys that the chain has events of, and whether each was revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedKeys(BTreeMap<String, bool>);
 
 impl<S: Store> LocalAuthority<S> {
-    /// Records the keys that were created or revoked since the last time, whichever process saw
-    /// that. A key that is gone was revoked.
+    /// Records the keys that were created or revoked since the last call by any process. A deleted
+    /// key counts as revoked.
     pub(crate) async fn record_keys(&self, keys: &[ApiKey]) -> Result<(), Error> {
         let keys = keys.to_vec();
         let change = move |changeset: &mut Changeset<'_>| {
             let before = changeset.recorded_keys();
-            let mut known = before.clone();
+            let mut recorded = before.clone();
             for key in &keys {
-                let was_revoked = known.0.get(&key.key_id).copied();
+                let was_revoked = recorded.0.get(&key.key_id).copied();
                 if was_revoked.is_none() {
                     changeset.record(created(key));
                 }
                 if key.revoked_at.is_some() && was_revoked != Some(true) {
                     changeset.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
                 }
-                known.0.insert(key.key_id.clone(), key.revoked_at.is_some());
+                recorded
+                    .0
+                    .insert(key.key_id.clone(), key.revoked_at.is_some());
             }
-            let gone = known.0.iter_mut().filter(|(id, was_revoked)| {
+            let deleted = recorded.0.iter_mut().filter(|(id, was_revoked)| {
                 !**was_revoked && keys.iter().all(|key| key.key_id != **id)
             });
-            for (id, was_revoked) in gone {
+            for (id, was_revoked) in deleted {
                 changeset.record(revoked(id, None));
                 *was_revoked = true;
             }
-            if known != before {
-                changeset.keep_recorded_keys(known);
+            if recorded != before {
+                changeset.keep_recorded_keys(recorded);
             }
         };
         self.commit(failed::KEYS, vec![CellKey::ApiKeys], change)
@@ -91,7 +93,7 @@ mod tests {
         record(std::slice::from_ref(&first));
         record(std::slice::from_ref(&first));
         let trail = block_on(authority.trail()).unwrap();
-        let told: Vec<_> = trail.events[1..]
+        let recorded: Vec<_> = trail.events[1..]
             .iter()
             .map(|event| {
                 let id = event.payload.text("api_key_id").unwrap().into_owned();
@@ -100,7 +102,7 @@ mod tests {
             .collect();
         let (first, second) = (first.key_id, second.key_id);
         assert_eq!(
-            told,
+            recorded,
             [
                 ("key.created", first.clone()),
                 ("key.created", second.clone()),

@@ -1,4 +1,5 @@
-//! API keys: who may call the server, for what, from where and how often. Stored as digests only.
+//! API keys: which calls a key may make, from which networks and how often. Only digests of keys
+//! are stored.
 
 #[cfg(feature = "postgres")]
 mod database;
@@ -26,33 +27,35 @@ pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{ApiScope, UnknownApiScope};
 
-/// How many calls a minute a key is good for that says nothing else: a ceiling more than a limit.
+/// The default rate limit of a key, in calls a minute.
 pub const DEFAULT_RATE_LIMIT: u64 = 1_000_000;
 
-/// How many characters a key that people set has at least behind its prefix: 128 bits in
-/// hexadecimal digits.
+/// The shortest key that people may set, in characters behind its prefix: 128 bits in hexadecimal
+/// digits.
 const MIN_LENGTH: usize = 32;
 
-/// How many different characters it has at least. 32 random hexadecimal digits have fewer in one
-/// of ten million cases.
+/// The smallest number of different characters in such a key. 32 random hexadecimal digits have
+/// fewer in one of ten million cases.
 const MIN_DIFFERENT: usize = 8;
 
-/// Why a key that people set is refused.
+/// Why [`ApiKey::parse`] refuses a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseApiKeyError {
     /// The text does not have the form of a key.
-    #[error("no API key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`")]
+    #[error(
+        "the text is not an API key: write `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`"
+    )]
     Malformed,
     /// The key could be guessed.
     #[error(
-        "an API key that could be guessed: it needs 32 random characters behind `ask_live_` or `ask_test_`; \
+        "the API key could be guessed: it needs 32 random characters behind `ask_live_` or `ask_test_`; \
          `echo \"ask_live_$(openssl rand -hex 32)\"` makes one"
     )]
     Weak,
 }
 
-/// An API key as it is stored: everything but the key.
+/// The stored form of an API key: its digest and its properties, without the key itself.
 ///
 /// ```
 /// use atlasent_authority::keys::{ApiKey, KeyEnvironment, ApiScope};
@@ -65,29 +68,29 @@ pub enum ParseApiKeyError {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// The name under which answers and logs know the key.
+    /// The key's id in responses, logs and events.
     pub key_id: String,
-    /// What people call it.
+    /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// SHA-256 of the key.
     pub digest: KeyDigest,
-    /// Which environment it is for.
+    /// The environment that the key is for.
     pub environment: KeyEnvironment,
-    /// What it may be used for.
+    /// The calls that the key may make.
     pub scopes: Vec<ApiScope>,
-    /// The networks that it may be used from; empty for all.
+    /// The networks from which the key may be used; empty for all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_cidrs: Vec<IpNet>,
-    /// How many calls a minute it is good for.
+    /// The rate limit, in calls a minute.
     #[serde(default = "default_rate_limit")]
     pub rate_limit_per_minute: u64,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: Timestamp,
-    /// When its time is over, if ever.
+    /// When the key expires; `None` if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When it was taken back, if it was.
+    /// When the key was revoked; `None` if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
@@ -97,18 +100,19 @@ fn default_rate_limit() -> u64 {
 }
 
 impl ApiKey {
-    /// A new key for everything, and its stored form. The key itself is told once.
+    /// Makes a new key with all scopes. Returns its stored form and the key itself, which cannot be
+    /// recovered later.
     ///
     /// # Errors
     ///
-    /// When the system has no randomness.
+    /// [`atlasent::Error`] when the system has no randomness.
     pub fn generate(environment: KeyEnvironment) -> Result<(Self, SecretString), atlasent::Error> {
         let bits = Base64UrlUnpadded::encode_string(&random_bits()?);
         let key = format!("ask_{environment}_{bits}");
         Ok((Self::stored(environment, &key), SecretString::from(key)))
     }
 
-    /// Reads a key that people set, for instance in an environment variable, and returns its stored
+    /// Parses a key that people set, for instance in an environment variable. Returns its stored
     /// form, with all scopes.
     ///
     /// ```
@@ -123,8 +127,8 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// [`ParseApiKeyError`] when the text does not have the form of a key, or could be guessed: a key
-    /// needs 32 characters behind its prefix, which is 128 bits in hexadecimal digits.
+    /// [`ParseApiKeyError`] when the text does not have the form of a key, or the key could be
+    /// guessed: it needs 32 characters behind its prefix, which is 128 bits in hexadecimal digits.
     pub fn parse(key: &SecretString) -> Result<Self, ParseApiKeyError> {
         let stored = Self::parse_allow_weak(key).ok_or(ParseApiKeyError::Malformed)?;
         let rest = key.expose_secret().get("ask_live_".len()..);
@@ -136,10 +140,10 @@ impl ApiKey {
         Ok(stored)
     }
 
-    /// The stored form of any key, however weak, with all scopes: for tests, and for keys whose
-    /// strength is known. [`parse`](Self::parse) refuses weak ones. `None` when the text does not
-    /// have the form of a key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-`
-    /// (contract, part A).
+    /// Parses a key like [`parse`](Self::parse), and accepts keys that could be guessed: for tests,
+    /// and for keys whose strength was checked elsewhere. Returns `None` if the text does not have
+    /// the form of a key: `ask_live_` or `ask_test_`, then letters, digits, `_` and `-` (contract,
+    /// part A).
     #[must_use]
     pub fn parse_allow_weak(key: &SecretString) -> Option<Self> {
         let text = key.expose_secret();
@@ -162,22 +166,22 @@ impl ApiKey {
         }
     }
 
-    /// Whether the key may be used from an address. The IPv4-mapped form of an IPv4 address
-    /// (`::ffff:a.b.c.d`) is the same address, in a network as in the client's.
+    /// Whether the key may be used from an address. An IPv4 address and its IPv4-mapped form
+    /// (`::ffff:a.b.c.d`) are the same, in networks and in clients' addresses.
     #[must_use]
     pub fn allows_address(&self, address: IpAddr) -> bool {
         self.allowed_cidrs.is_empty()
             || (self.allowed_cidrs.iter()).any(|network| contains(network, address))
     }
 
-    /// Whether it may be used at a time at all.
+    /// Whether the key is active at a time: neither revoked nor expired.
     #[must_use]
-    pub fn is_good_at(&self, now: Timestamp) -> bool {
+    pub fn is_active_at(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)
     }
 }
 
-/// Which environment a key is for.
+/// The environment of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -189,7 +193,8 @@ pub enum KeyEnvironment {
 }
 
 impl KeyEnvironment {
-    /// What the prefix of a key says; none when the text has not the form of a key.
+    /// Reads the environment from the prefix of a key. Returns `None` if the text does not have the
+    /// form of a key.
     fn from_key(key: &str) -> Option<Self> {
         let (environment, rest) = match key.strip_prefix("ask_live_") {
             Some(rest) => (Self::Live, rest),
@@ -199,7 +204,7 @@ impl KeyEnvironment {
         (!rest.is_empty() && rest.bytes().all(in_form)).then_some(environment)
     }
 
-    /// The word for it.
+    /// The environment's name in keys, requests and files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -215,26 +220,27 @@ impl fmt::Display for KeyEnvironment {
     }
 }
 
-/// SHA-256 of a key. A key has 256 random bits, so that nobody can guess it from its digest.
+/// The SHA-256 digest of a key. A generated key has 256 random bits, so it cannot be guessed from
+/// its digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    /// The digest of a key.
+    /// Computes the digest of a key.
     #[must_use]
     pub fn from_key(key: &str) -> Self {
         Self(Sha256::digest(key).into())
     }
 
-    /// The digest itself.
+    /// The bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// A name for the key: the first 64 bits of the digest of its digest, so that it tells nothing
-    /// of either.
+    /// Derives the key's id: the first 64 bits of the digest's digest, which reveals neither the
+    /// key nor its digest.
     fn key_id(&self) -> String {
         let twice: [u8; 32] = Sha256::digest(self.0).into();
         let [a, b, c, d, e, f, g, h, ..] = twice;
@@ -297,7 +303,7 @@ mod tests {
                 assert_eq!(parse(&malformed), Err(ParseApiKeyError::Malformed));
             }
         }
-        // What the program makes itself passes.
+        // Generated keys pass.
         for _ in 0..100 {
             let (key, secret) = ApiKey::generate(KeyEnvironment::Live).unwrap();
             assert_eq!(ApiKey::parse(&secret).unwrap().digest, key.digest);

@@ -1,4 +1,4 @@
-//! Whether a network contains an address, in whichever form either is written.
+//! The test whether a network contains an address, in the IPv4 and the IPv4-mapped form.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 /// The length of the prefix `::ffff:0:0/96`, which all IPv4-mapped addresses share.
 const MAPPED_PREFIX: u8 = 96;
 
-/// Whether a network contains an address.
+/// Returns whether a network contains an address.
 ///
 /// An IPv4 address and its IPv4-mapped IPv6 form (`::ffff:a.b.c.d`; RFC 4291, 2.5.5.2) are the
 /// same address, in the network as in the client's. A wider IPv6 network such as `::/0` contains

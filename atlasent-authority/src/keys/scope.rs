@@ -1,4 +1,4 @@
-//! What an API key may be used for.
+//! The scopes of an API key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use atlasent::text::Escaped;
 use serde::{Deserialize, Serialize};
 
-/// What an API key may be used for.
+/// A scope of an API key: one kind of calls that the key may make.
 ///
 /// ```
 /// use atlasent_authority::keys::ApiScope;
@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum ApiScope {
-    /// Evaluate requests, which grants permits.
+    /// Evaluate requests; an allowed request gets a permit.
     Evaluate,
-    /// Verify permits, which consumes them.
+    /// Verify permits; verification consumes a permit.
     Verify,
     /// Revoke permits.
     Revoke,
@@ -46,7 +46,7 @@ impl ApiScope {
         Self::AuditExport,
     ];
 
-    /// The word for it.
+    /// The scope's name in requests and files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,10 +61,10 @@ impl ApiScope {
     }
 }
 
-/// A word that names no scope.
+/// The error for a word that is not a scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read` or \
+    "`{}` is not a scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read` or \
      `audit.export`",
     Escaped::new(.0)
 )]

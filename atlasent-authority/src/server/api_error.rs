@@ -1,4 +1,4 @@
-//! Why a request has no answer, as the contract has it: a status, and
+//! The errors of the API, in the contract's form: a status, and
 //! `{"message", "code", "request_id"}`.
 
 use std::borrow::Cow;
@@ -9,13 +9,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::entry::request_id::REQUEST_ID;
-use super::log_limit::OUTAGES;
+use super::entry::request_id::{REQUEST_ID, RequestId};
+use super::log_limit::log_outage;
 use crate::store::StoreError;
 
-/// Why a request has no answer.
+/// Why a request was refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub(crate) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     message: Cow<'static, str>,
@@ -23,7 +23,7 @@ pub(super) struct Problem {
     pub(super) retry_after: Option<u64>,
 }
 
-impl Problem {
+impl ApiError {
     pub(super) fn new(
         status: StatusCode,
         code: &'static str,
@@ -37,7 +37,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn unauthorized(code: &'static str, message: &'static str) -> Self {
+    pub(super) fn unauthorized(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, message)
     }
 
@@ -45,39 +45,47 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
-    /// A body or a parameter that cannot be read.
+    /// An error for a body or a parameter that cannot be read.
     pub(super) fn unreadable(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// A field that can be read, and breaks a rule.
+    /// An error for a field that can be read and breaks a rule.
     pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", message)
     }
 
-    /// Somebody should come back later.
+    /// An error that asks the caller to try again in a second.
     pub(super) fn unavailable(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).after(1)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(1)
     }
 
-    /// What is wrong, for people.
+    /// An error for an answer that cannot be written as JSON. Logs why.
+    pub(super) fn unwritable(error: &serde_json::Error) -> Self {
+        tracing::error!(target: "atlasent", %error, "an answer cannot be written");
+        Self::unavailable("ANSWER_UNWRITABLE", "the answer cannot be written")
+    }
+
+    /// The explanation, for people.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
 
-    pub(super) fn after(mut self, seconds: u64) -> Self {
+    /// Sets how many seconds the caller should wait before the next try.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// The answer, which names the request.
-    pub(super) fn respond(self, request_id: &str) -> Response {
+    /// Builds the response, whose body names the request.
+    pub(super) fn respond(&self, request_id: &RequestId) -> Response {
         #[derive(Serialize)]
         struct Body<'a> {
             message: &'a str,
             code: &'a str,
             request_id: &'a str,
         }
+        let request_id = &request_id.0;
         let body = Json(Body {
             message: &self.message,
             code: self.code,
@@ -94,19 +102,23 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        // For the log and the metrics: the code stands in the body only.
-        response.extensions_mut().insert(Refused(self.code));
         response
     }
 }
 
-/// The code of the problem that a response tells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refused(pub(super) &'static str);
+/// Hands the error to [`entry::pass`](super::entry::pass), which knows the request's id and builds
+/// the response.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
 
-/// What kept the authority from answering: the operation that failed. Why it failed is for the log,
-/// since that may name files and hosts.
-impl From<Error> for Problem {
+/// Names the operation of the authority that failed. The cause goes to the log only, since it may
+/// name files and hosts.
+impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         match &error {
             Error::Invalid(_) => Self::invalid(error.to_string()),
@@ -134,13 +146,6 @@ impl From<Error> for Problem {
     }
 }
 
-/// Logs why a request has no answer: one line a second for each kind, however many requests fail.
-pub(super) fn log_outage(kind: &'static str, operation: &str, cause: Option<&str>) {
-    if let Some(suppressed) = OUTAGES.admit(kind) {
-        tracing::error!(target: "atlasent", operation, cause, suppressed, "{kind}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use atlasent::error::{Code, Failure};
@@ -151,8 +156,8 @@ mod tests {
     fn a_failure_names_its_operation_and_not_its_cause() {
         let failure = Failure::new(Code::ServerError, "the events could not be read");
         let failure = failure.with_source(std::io::Error::other("/var/lib/hunter2 is gone"));
-        let problem = Problem::from(Error::from(failure));
-        assert_eq!(problem.message, "the events could not be read: try again");
-        assert_eq!(problem.code, "STORE_UNAVAILABLE");
+        let error = ApiError::from(Error::from(failure));
+        assert_eq!(error.message, "the events could not be read: try again");
+        assert_eq!(error.code, "STORE_UNAVAILABLE");
     }
 }

@@ -1,4 +1,4 @@
-//! The API keys that the server knows, at hand for every request and kept up to date.
+//! The API keys that a server accepts, indexed by their digests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,7 +13,7 @@ use crate::keys::{ApiKey, FileVersion, KeyDigest, KeyFile, KeyFileError};
 use crate::store::PostgresStore;
 use crate::store::StoreError;
 
-/// The API keys that a server takes.
+/// The API keys that a server accepts: fixed keys, and those of a file and of a database.
 ///
 /// ```
 /// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
@@ -30,7 +30,7 @@ pub struct ApiKeys {
     file: Option<KeyFile>,
     #[cfg(feature = "postgres")]
     database: Option<PostgresStore>,
-    /// What was read of the sources, and held while they are read again.
+    /// The keys of the file and the database. The lock is held while they are read again.
     sources: Mutex<Sources>,
     index: RwLock<Arc<Index>>,
 }
@@ -40,12 +40,12 @@ struct Sources {
     file: Source<FileVersion>,
     #[cfg(feature = "postgres")]
     database: Source<i64>,
-    /// How often a source was read again.
+    /// The number of times that a source was read again.
     version: u64,
 }
 
-/// The keys of a source, and the version that it had just before they were read: a change in
-/// between is found the next time.
+/// The keys of a source. `version` is that of the source just before the keys were read, so that a
+/// change in between is found the next time.
 #[derive(Debug)]
 struct Source<V> {
     version: Option<V>,
@@ -61,39 +61,39 @@ impl<V> Default for Source<V> {
     }
 }
 
-/// Why keys cannot be read.
+/// Why API keys cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeysError {
-    /// Those of a file.
+    /// The file of keys cannot be read.
     #[error(transparent)]
     File(#[from] KeyFileError),
-    /// Those of a database.
-    #[error("the API keys cannot be read: {0}")]
+    /// The keys of the database cannot be read.
+    #[error("the API keys of the database cannot be read: {0}")]
     Store(#[from] StoreError),
 }
 
-/// The keys by the beginning of their digests. Which of them it is, is found out in constant time.
+/// The keys by the first bytes of their digests. The whole digests are compared in constant time.
 type Index = HashMap<[u8; 8], Vec<Arc<ApiKey>>>;
 
 impl ApiKeys {
-    /// A book of these keys, and no others.
+    /// Accepts these keys.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = ApiKey>) -> Self {
-        let book = Self {
+        let api_keys = Self {
             fixed: keys.into_iter().collect(),
             ..Self::default()
         };
-        book.index(Vec::new());
-        book
+        api_keys.index(Vec::new());
+        api_keys
     }
 
-    /// The keys of a file as well, as it is at any time. They add to fixed keys and those of a
-    /// database; a second call replaces the file.
+    /// Also accepts the keys of a file, which the server reads again when it changes. A second call
+    /// replaces the file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or does not hold keys.
+    /// [`ApiKeysError`] when the file cannot be read, or does not hold keys.
     pub async fn with_file(mut self, file: KeyFile) -> Result<Self, ApiKeysError> {
         self.file = Some(file);
         self.sources.get_mut().file = Source::default();
@@ -101,12 +101,12 @@ impl ApiKeys {
         Ok(self)
     }
 
-    /// The keys of a database as well, as they are at any time. They add to fixed keys and those of
-    /// a file; a second call replaces the database.
+    /// Also accepts the keys of a database, which the server reads again when they change. A second
+    /// call replaces the database.
     ///
     /// # Errors
     ///
-    /// When they cannot be read.
+    /// [`ApiKeysError`] when the keys cannot be read.
     #[cfg(feature = "postgres")]
     pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, ApiKeysError> {
         self.database = Some(database);
@@ -115,14 +115,13 @@ impl ApiKeys {
         Ok(self)
     }
 
-    /// Reads the keys again where they have changed. A revoked key is refused after this.
+    /// Reads the keys of each source that has changed. After this, revoked keys are refused.
     ///
-    /// A source that cannot be read leaves the keys that it had, and keeps no other source from
-    /// being read.
+    /// If a source cannot be read, its former keys stay, and the other source is read all the same.
     ///
     /// # Errors
     ///
-    /// When a source cannot be read.
+    /// [`ApiKeysError`] when a source cannot be read.
     pub async fn refresh(&self) -> Result<(), ApiKeysError> {
         let mut sources = self.sources.lock().await;
         let file = self.refresh_file(&mut sources.file).await;
@@ -140,7 +139,7 @@ impl ApiKeys {
         file.and(database).map(drop)
     }
 
-    /// Returns whether the keys of the file were read again.
+    /// Reads the keys of the file if it has changed. Returns whether they were read.
     async fn refresh_file(&self, source: &mut Source<FileVersion>) -> Result<bool, ApiKeysError> {
         let Some(file) = self.file.clone() else {
             return Ok(false);
@@ -163,7 +162,7 @@ impl ApiKeys {
         Ok(true)
     }
 
-    /// Returns whether the keys of the database were read again.
+    /// Reads the keys of the database if they have changed. Returns whether they were read.
     #[cfg(feature = "postgres")]
     async fn refresh_database(&self, source: &mut Source<i64>) -> Result<bool, ApiKeysError> {
         let Some(database) = &self.database else {
@@ -178,8 +177,8 @@ impl ApiKeys {
         Ok(true)
     }
 
-    /// The keys of the file and the database, if they were read again since the version `seen`,
-    /// and their version.
+    /// Returns the keys of the file and the database with their version, if that differs from
+    /// `seen`.
     pub(super) async fn stored_since(&self, seen: u64) -> Option<(u64, Vec<ApiKey>)> {
         let sources = self.sources.lock().await;
         if sources.version == seen {
@@ -191,19 +190,19 @@ impl ApiKeys {
         Some((sources.version, keys.cloned().collect()))
     }
 
-    /// How many keys there are, whether they are good or not.
+    /// The number of keys, with revoked and expired ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.read().values().map(Vec::len).sum()
     }
 
-    /// Whether there is no key, so that nobody gets in.
+    /// Whether the server has no key, and so refuses every request.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The key that a caller has sent, if it is known.
+    /// Finds a key by its secret.
     pub(super) fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
         let digest = KeyDigest::from_key(key.expose_secret());
         let index = self.read();

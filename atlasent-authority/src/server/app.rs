@@ -1,25 +1,25 @@
-//! What all requests of a server share.
+//! The state that all requests of a server share.
 
 use super::api_keys::ApiKeys;
-use super::entry::admission::Places;
+use super::entry::admission::ConcurrencySlots;
 use super::entry::wrong_keys::WrongKeys;
-use super::listen::connections::possible;
+use super::listen::connections::max_connections;
 use super::metrics::Metrics;
-use super::read_pool::Readers;
+use super::read_pool::ReadPools;
 use super::settings::Settings;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 
-/// What all requests share.
+/// The state that all requests of a server share.
 pub(crate) struct App<S> {
     pub(super) authority: LocalAuthority<S>,
     pub(super) keys: ApiKeys,
     pub(super) signing: KeyRing,
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
-    pub(super) places: Places,
+    pub(super) slots: ConcurrencySlots,
     pub(super) wrong_keys: WrongKeys,
-    pub(super) readers: Readers,
+    pub(super) read_pools: ReadPools,
 }
 
 impl<S> App<S> {
@@ -30,22 +30,23 @@ impl<S> App<S> {
             keys,
             signing,
             metrics: Metrics::new(),
-            places: places(&settings),
+            slots: slots(&settings),
             wrong_keys: WrongKeys::new(),
-            readers: Readers::new(settings.concurrency),
+            read_pools: ReadPools::new(settings.concurrency),
             settings,
         }
     }
 
+    /// Replaces the settings, and makes the slots and the pools anew.
     pub(super) fn set(&mut self, settings: Settings) {
-        self.places = places(&settings);
-        self.readers = Readers::new(settings.concurrency);
+        self.slots = slots(&settings);
+        self.read_pools = ReadPools::new(settings.concurrency);
         self.settings = settings;
     }
 }
 
-/// As many places as there can be connections, at most: the requests of one key, which cannot take
-/// all places, then cannot take all connections either.
-fn places(settings: &Settings) -> Places {
-    Places::new(settings.concurrency.min(possible(settings.connections)))
+/// The slots of a server, at most as many as it can have connections: the requests of one key,
+/// which cannot take all slots, then cannot take all connections either.
+fn slots(settings: &Settings) -> ConcurrencySlots {
+    ConcurrencySlots::new((settings.concurrency).min(max_connections(settings.connections)))
 }

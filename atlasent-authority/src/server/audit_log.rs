@@ -289,7 +289,7 @@ impl<S: Store> Writer<S> {
         &self,
         reading: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> io::Result<T> {
-        let reading = AssertUnwindSafe(self.app.readers.exports.run(reading)).catch_unwind();
+        let reading = AssertUnwindSafe(self.app.read_pools.exports.run(reading)).catch_unwind();
         let failed = |why: String| io::Error::other(format!("the events cannot be read: {why}"));
         match timeout(OVERDUE, reading).await {
             Ok(Ok(Ok(read))) => read.map_err(|error| failed(error.to_string())),

@@ -1,70 +1,77 @@
-//! Log lines of an outage: one a second of each kind, not one a request.
+//! A limit on the log lines of an outage: one a second for each kind, however many requests fail.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a kind is silent after a line.
+/// The shortest time between two lines of a kind.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The limit that all outages of this process share, as they share its log.
+/// The limit for the log of this process.
 pub(super) static OUTAGES: LogLimit = LogLimit(Mutex::new(None));
 
-/// Lets one line a second through for each kind. Kinds are texts of the program, so that their
-/// number is bounded.
+/// Allows one line a second for each kind. Kinds are texts of the program, so their number is
+/// bounded.
 #[derive(Debug)]
-pub(super) struct LogLimit(Mutex<Option<HashMap<&'static str, Kind>>>);
+pub(super) struct LogLimit(Mutex<Option<HashMap<&'static str, LineCount>>>);
 
 #[derive(Debug)]
-struct Kind {
+struct LineCount {
     last: Instant,
     suppressed: u64,
 }
 
 impl LogLimit {
-    /// Admits a line. Returns how many of its kind were suppressed since the last one, or `None`
-    /// when this one is to be suppressed, too.
-    pub(super) fn admit(&self, kind: &'static str) -> Option<u64> {
-        self.admit_at(kind, Instant::now())
+    /// Allows or suppresses a line. Returns how many lines of its kind were suppressed since the
+    /// last one, or `None` if this line is to be suppressed as well.
+    pub(super) fn allow(&self, kind: &'static str) -> Option<u64> {
+        self.allow_at(kind, Instant::now())
     }
 
-    fn admit_at(&self, kind: &'static str, now: Instant) -> Option<u64> {
+    fn allow_at(&self, kind: &'static str, now: Instant) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kinds = kinds.get_or_insert_default();
-        let Some(known) = kinds.get_mut(kind) else {
-            let new = Kind {
+        let Some(count) = kinds.get_mut(kind) else {
+            let new = LineCount {
                 last: now,
                 suppressed: 0,
             };
             kinds.insert(kind, new);
             return Some(0);
         };
-        if now.saturating_duration_since(known.last) < PERIOD {
-            known.suppressed = known.suppressed.saturating_add(1);
+        if now.saturating_duration_since(count.last) < PERIOD {
+            count.suppressed = count.suppressed.saturating_add(1);
             return None;
         }
-        known.last = now;
-        Some(std::mem::take(&mut known.suppressed))
+        count.last = now;
+        Some(std::mem::take(&mut count.suppressed))
     }
 
-    /// Takes the numbers of lines that were suppressed and that no later line has told: the end of
-    /// an outage has no line of its own.
-    pub(super) fn take_untold(&self) -> Vec<(&'static str, u64)> {
-        self.take_untold_at(Instant::now())
+    /// Takes the numbers of suppressed lines that no later line has reported. The last lines of an
+    /// outage are among them.
+    pub(super) fn take_unreported(&self) -> Vec<(&'static str, u64)> {
+        self.take_unreported_at(Instant::now())
     }
 
-    fn take_untold_at(&self, now: Instant) -> Vec<(&'static str, u64)> {
+    fn take_unreported_at(&self, now: Instant) -> Vec<(&'static str, u64)> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kinds = kinds.iter_mut().flatten();
-        let untold = kinds.filter(|(_, kind)| {
-            kind.suppressed > 0 && now.saturating_duration_since(kind.last) >= 2 * PERIOD
+        let unreported = kinds.filter(|(_, count)| {
+            count.suppressed > 0 && now.saturating_duration_since(count.last) >= 2 * PERIOD
         });
-        untold
-            .map(|(name, kind)| {
-                kind.last = now;
-                (*name, std::mem::take(&mut kind.suppressed))
+        unreported
+            .map(|(name, count)| {
+                count.last = now;
+                (*name, std::mem::take(&mut count.suppressed))
             })
             .collect()
+    }
+}
+
+/// Logs an outage, within the limit of its kind.
+pub(super) fn log_outage(kind: &'static str, operation: &str, cause: Option<&str>) {
+    if let Some(suppressed) = OUTAGES.allow(kind) {
+        tracing::error!(target: "atlasent", operation, cause, suppressed, "{kind}");
     }
 }
 
@@ -77,15 +84,15 @@ mod tests {
         let limit = LogLimit(Mutex::new(None));
         let start = Instant::now();
         let after = |ms| start + Duration::from_millis(ms);
-        assert_eq!(limit.admit_at("a", start), Some(0));
+        assert_eq!(limit.allow_at("a", start), Some(0));
         for ms in 1..500 {
-            assert_eq!(limit.admit_at("a", after(ms)), None);
+            assert_eq!(limit.allow_at("a", after(ms)), None);
         }
-        assert_eq!(limit.admit_at("b", after(500)), Some(0));
-        assert_eq!(limit.admit_at("a", after(1_000)), Some(499));
-        assert_eq!(limit.admit_at("a", after(1_001)), None);
-        assert!(limit.take_untold_at(after(1_500)).is_empty());
-        assert_eq!(limit.take_untold_at(after(3_000)), [("a", 1)]);
-        assert!(limit.take_untold_at(after(9_000)).is_empty());
+        assert_eq!(limit.allow_at("b", after(500)), Some(0));
+        assert_eq!(limit.allow_at("a", after(1_000)), Some(499));
+        assert_eq!(limit.allow_at("a", after(1_001)), None);
+        assert!(limit.take_unreported_at(after(1_500)).is_empty());
+        assert_eq!(limit.take_unreported_at(after(3_000)), [("a", 1)]);
+        assert!(limit.take_unreported_at(after(9_000)).is_empty());
     }
 }

@@ -17,6 +17,7 @@ mod log_limit;
 mod metrics;
 mod off_thread;
 mod read_pool;
+mod response;
 mod routes;
 mod settings;
 mod tasks;
@@ -38,7 +39,7 @@ use crate::signing::KeyRing;
 use crate::store::{RateCounter, Store};
 use crate::trail::head_file::HeadFile;
 
-/// An authority, on the wire.
+/// The HTTP server of an authority.
 ///
 /// ```no_run
 /// use atlasent_authority::server::{ApiKeys, Server};
@@ -65,8 +66,8 @@ pub struct Server<S: Store> {
 }
 
 impl<S: Store + RateCounter> Server<S> {
-    /// A server for an authority, that lets the holders of `keys` in and signs exports by
-    /// `signing`.
+    /// Creates the server of an authority. `keys` authenticate its callers, and `signing` signs its
+    /// exports.
     pub fn new(authority: LocalAuthority<S>, keys: ApiKeys, signing: KeyRing) -> Self {
         Self {
             app: App::new(authority, keys, signing),
@@ -77,42 +78,42 @@ impl<S: Store + RateCounter> Server<S> {
         }
     }
 
-    /// Sets its limits, all of them: a second call replaces the first.
+    /// Sets all limits. A second call replaces the first.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.app.set(settings);
         self
     }
 
-    /// Reads the policies of a folder again whenever they change, or the process is told to
-    /// (`SIGHUP`). A second call replaces the folder, since an authority decides by one set of
-    /// policies.
+    /// Reads the policies of a folder again when they change, or when the process gets a `SIGHUP`.
+    /// A second call replaces the folder, since an authority decides by one set of policies.
     pub fn watch(mut self, policies: PolicyFolder) -> Self {
         self.policies = Some(policies);
         self
     }
 
-    /// Takes old events out of the store, into signed bundles. A second call replaces the first.
+    /// Moves old events from the store into signed bundles. A second call replaces the first.
     pub fn retain(mut self, retention: Retention) -> Self {
         self.retention = Some(retention);
         self
     }
 
-    /// Saves the head of the chain in a file while it serves and when it ends, so that
-    /// [`HeadFile::check`] finds a replaced store before the next start. A second call replaces the
-    /// first.
+    /// Saves the head of the chain in a file, while the server runs and when it ends. Before the
+    /// next start, [`HeadFile::check`] detects a replaced store by that file. A second call
+    /// replaces the first.
     pub fn remember_head(mut self, file: HeadFile) -> Self {
         self.head = Some(file);
         self
     }
 
-    /// Writes each event of the chain to a log while it serves. A second call replaces the first.
+    /// Writes each event of the chain to a log while the server runs. A second call replaces the
+    /// first.
     pub fn audit_log(mut self, log: AuditLog) -> Self {
         self.audit_log = Some(log);
         self
     }
 
-    /// The service itself, to be mounted elsewhere. It does nothing by itself: it reads neither
-    /// keys nor policies again, archives nothing, and writes no audit log.
+    /// Returns the service alone, to be mounted elsewhere. Nothing runs beside its requests: it
+    /// does not read keys or policies again, archives nothing, and writes no audit log.
     pub fn into_router(self) -> Router {
         routes::router(Arc::new(self.app))
     }

@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 /// Runs blocking work, such as reading files, on a thread of its own.
 ///
-/// A file system may block for ever (a pipe, a network share that is gone). The runtime waits at
-/// its end for the threads of `spawn_blocking`, so that such a read would keep the process from
-/// stopping. It does not wait for this thread, which ends with the process.
+/// A read may block for ever (a pipe, a lost network share). A runtime that shuts down waits for
+/// the threads of `spawn_blocking`, so such a read would keep the process from stopping. The
+/// runtime does not wait for this thread, which ends with the process.
 ///
 /// # Errors
 ///
-/// When the thread cannot be started, or the work panics.
+/// When the thread cannot be started, or when the work panics.
 pub(super) async fn off_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -24,5 +24,5 @@ pub(super) async fn off_thread<T: Send + 'static>(
         .spawn(move || drop(done.send(work())))?;
     result
         .await
-        .map_err(|_| io::Error::other("the thread that read it panicked"))
+        .map_err(|_| io::Error::other("the thread of the work panicked"))
 }

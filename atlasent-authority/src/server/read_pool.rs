@@ -1,9 +1,9 @@
-//! Reading the audit trail beside deciding: on two threads, few reads at a time, and no longer than
-//! their clients wait.
+//! Reads of the audit trail: few at a time, on two threads of their own, and with a deadline, so
+//! that they do not hold up decisions.
 //!
-//! A read has a place until its body is sent, so what reads hold in memory and in temporary files
-//! is bounded. A body is handed over by a task, which gives the place back at the deadline although
-//! its client takes nothing.
+//! A read holds a slot until its body is sent, which bounds what reads hold in memory and in
+//! temporary files. A task sends the body, and frees the slot at the deadline even if the client
+//! takes nothing.
 
 use std::future::Future;
 use std::io::{self, Read};
@@ -18,113 +18,113 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::api_error::Problem;
+use super::api_error::ApiError;
 use crate::local::unavailable;
 use crate::store::StoreError;
 
-/// How much of a body is handed over at once.
+/// The size of the chunks in which a body is sent, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// How many pages are put together or sent at a time. One has 8 MB at the most.
-const PAGES: usize = 4;
+/// The largest number of pages that are read or sent at a time. A page has at most 8 MB.
+const MAX_PAGES: usize = 4;
 
-/// How many pages wait for a place at the most.
-const WAITING: usize = 256;
+/// The largest number of pages that wait for a slot.
+const MAX_WAITING: usize = 256;
 
-/// How many exports are put together or sent at a time, where the server's concurrency allows it.
-/// Each has a temporary file.
-const EXPORTS: usize = 8;
+/// The largest number of exports that are made or sent at a time; lower if the server's concurrency
+/// is. Each has a temporary file.
+const MAX_EXPORTS: usize = 8;
 
-/// The reads that are under way, and their threads.
-pub(super) struct Readers {
-    pub(super) pages: Lane,
-    pub(super) exports: Lane,
+/// The pools of the two kinds of reads.
+pub(super) struct ReadPools {
+    pub(super) pages: ReadPool,
+    pub(super) exports: ReadPool,
 }
 
-/// One thread for reads of one kind, and their places.
-pub(super) struct Lane {
+/// The thread for reads of one kind, and their slots.
+pub(super) struct ReadPool {
     thread: OnceLock<Thread>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
-/// A thread that drives the tasks of its lane, until it is dropped.
+/// A thread that runs the tasks of its pool until it is dropped.
 struct Thread {
     handle: Handle,
     _stop: oneshot::Sender<()>,
 }
 
-/// The right to read. It goes along with what was read until that is sent.
-pub(super) struct Place(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+/// A slot for one read, held until the result is sent.
+pub(super) struct ReadSlot(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
-impl Readers {
-    /// Places for a server that answers so many requests at a time.
+impl ReadPools {
+    /// Creates the pools of a server that answers `concurrency` requests at a time.
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
-            pages: Lane::new(concurrency.min(PAGES), WAITING),
-            exports: Lane::new(concurrency.min(EXPORTS), 0),
+            pages: ReadPool::new(concurrency.min(MAX_PAGES), MAX_WAITING),
+            exports: ReadPool::new(concurrency.min(MAX_EXPORTS), 0),
         }
     }
 }
 
-impl Lane {
-    fn new(places: usize, waiting: usize) -> Self {
+impl ReadPool {
+    fn new(slots: usize, waiting: usize) -> Self {
         Self {
             thread: OnceLock::new(),
-            places: Arc::new(Semaphore::new(places)),
+            slots: Arc::new(Semaphore::new(slots)),
             waiting: Semaphore::new(waiting),
         }
     }
 
-    /// Takes a place, and waits for one where the lane has a queue with room.
-    pub(super) async fn place(&self) -> Result<Place, Problem> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(Place(place));
+    /// Takes a slot. Waits for one if the pool has a queue with room.
+    pub(super) async fn slot(&self) -> Result<ReadSlot, ApiError> {
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Ok(ReadSlot(slot));
         }
         let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        place.map(Place).map_err(|_| stopped())
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        slot.map(ReadSlot).map_err(|_| stopped())
     }
 
-    /// Runs a read on the lane's thread. Dropping the future ends it.
+    /// Runs a read on the pool's thread. Dropping the future cancels the read.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, ApiError> {
         let mut task = Task(self.handle()?.spawn(read));
         match (&mut task.0).await {
             Ok(result) => Ok(result),
             Err(error) => match error.try_into_panic() {
-                // It is the request's panic, wherever it happened.
+                // The panic continues in the request, which answers it.
                 Ok(panic) => resume_unwind(panic),
                 Err(_) => Err(stopped()),
             },
         }
     }
 
-    /// A body of `length` bytes. It is handed over no faster than the client takes it, and not
-    /// after the deadline; then it breaks off, so that no client takes it for whole.
+    /// Builds a body of `length` bytes, which is read no faster than the client takes it. At the
+    /// deadline the body fails, so that no client takes it for complete.
     pub(super) fn body<R: Read + Send + 'static>(
         &self,
         mut reader: R,
         length: u64,
-        place: Place,
+        slot: ReadSlot,
         deadline: Instant,
-    ) -> Result<Body, Problem> {
+    ) -> Result<Body, ApiError> {
         let (sender, mut receiver) = mpsc::channel(2);
         self.handle()?.spawn(async move {
-            let _place = place;
+            let _slot = slot;
             let send = async {
-                while let Some(chunk) = next(&mut reader).transpose() {
+                while let Some(chunk) = next_chunk(&mut reader).transpose() {
                     let failed = chunk.is_err();
-                    // The client may have gone.
+                    // The receiver is gone when the client has left.
                     if sender.send(chunk).await.is_err() || failed {
                         return;
                     }
                 }
             };
             if timeout_at(deadline, send).await.is_err() {
-                tracing::warn!(target: "atlasent", "a client did not take an answer of the audit trail in time");
+                tracing::warn!(target: "atlasent", "a client did not receive an answer of the audit trail in time");
             }
         });
         let mut left = length;
@@ -148,12 +148,12 @@ impl Lane {
         Ok(Body::from_stream(chunks))
     }
 
-    fn handle(&self) -> Result<&Handle, Problem> {
+    fn handle(&self) -> Result<&Handle, ApiError> {
         if let Some(thread) = self.thread.get() {
             return Ok(&thread.handle);
         }
         let thread = Thread::start().map_err(|error| {
-            tracing::error!(target: "atlasent", %error, "a thread for reading cannot be started");
+            tracing::error!(target: "atlasent", %error, "the thread that reads the audit trail cannot be started");
             stopped()
         })?;
         Ok(&self.thread.get_or_init(|| thread).handle)
@@ -168,7 +168,7 @@ impl Thread {
         thread::Builder::new()
             .name("atlasent-trail".to_owned())
             .spawn(move || {
-                // Ends when the other end is dropped. Tasks that are left go with the runtime.
+                // Ends when the sender is dropped. Unfinished tasks are dropped with the runtime.
                 let _: Result<(), _> = runtime.block_on(stopped);
             })?;
         Ok(Self {
@@ -178,7 +178,7 @@ impl Thread {
     }
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when this handle is dropped.
 struct Task<T>(JoinHandle<T>);
 
 impl<T> Drop for Task<T> {
@@ -187,26 +187,26 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// The answer to an operation on the trail that the store failed at.
-pub(super) fn unreadable(operation: &'static str) -> impl Fn(StoreError) -> Problem {
+/// Returns the mapping from a store's error to the error of the operation that failed.
+pub(super) fn store_error(operation: &'static str) -> impl Fn(StoreError) -> ApiError {
     move |error| match error {
         StoreError::Busy => busy(),
-        error => Problem::from(unavailable(operation, error)),
+        error => ApiError::from(unavailable(operation, error)),
     }
 }
 
-fn busy() -> Problem {
+fn busy() -> ApiError {
     let message = "too many reads of the audit trail at a time: try again";
-    Problem::unavailable("OVERLOADED", message)
+    ApiError::unavailable("OVERLOADED", message)
 }
 
-fn stopped() -> Problem {
-    let message = "the server cannot read the audit trail now: try again";
-    Problem::unavailable("STORE_UNAVAILABLE", message)
+fn stopped() -> ApiError {
+    let message = "the audit trail cannot be read now: try again";
+    ApiError::unavailable("STORE_UNAVAILABLE", message)
 }
 
-/// The next bytes of a reader. `None` at its end.
-fn next(reader: &mut impl Read) -> io::Result<Option<Bytes>> {
+/// Reads the next chunk. Returns `None` at the end.
+fn next_chunk(reader: &mut impl Read) -> io::Result<Option<Bytes>> {
     let mut chunk = vec![0; CHUNK];
     loop {
         match reader.read(&mut chunk) {

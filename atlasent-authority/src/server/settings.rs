@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// The limits of a server, and whom it believes.
+/// The limits of a server, and the proxies that it trusts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,28 +17,28 @@ use ipnet::IpNet;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How long any other request may take. 10 seconds by default, which is how long the SDKs wait.
+    /// How long a request may take. 10 seconds by default, which is how long the SDKs wait.
     pub request_timeout: Duration,
-    /// How long an export of the audit trail may take. 10 minutes by default.
+    /// How long an export of the audit trail or a backup may take. 10 minutes by default.
     pub export_timeout: Duration,
-    /// How long the body of a request may take to arrive, within the time of the request.
-    /// 5 seconds by default.
+    /// How long the body of a request may take to arrive. This time is part of the request's. 5
+    /// seconds by default.
     pub body_timeout: Duration,
     /// How many requests are answered at a time; 1,024 by default. Requests beyond that get 503.
-    /// The places are shared out among the API keys: however many one key holds, another finds one.
+    /// The slots are shared out among the API keys, so that one key cannot take all of them.
     pub concurrency: usize,
-    /// How many connections are open at a time; 8,192 by default, and at most three quarters of the
-    /// files that the process may have open. For a new one beyond that, the connection that has
-    /// been idle for the longest time is closed.
+    /// How many connections may be open at a time; 8,192 by default, and at most three quarters of
+    /// the files that the process may have open. A new connection beyond that closes the one that
+    /// has been idle for the longest time.
     pub connections: usize,
-    /// How long a client may take to send the head of a request. 10 seconds by default.
+    /// How long a client may take to send the headers of a request. 10 seconds by default.
     pub header_timeout: Duration,
-    /// How long requests may go on when the server is told to stop. 10 seconds by default.
+    /// How long requests may continue after the server was told to stop. 10 seconds by default.
     pub shutdown_timeout: Duration,
-    /// The proxies whose `X-Forwarded-For` is believed. None by default: anybody can write that
-    /// header.
+    /// The proxies whose `X-Forwarded-For` is trusted. Empty by default, since every client can
+    /// send that header.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether `/metrics` is served beside the API. It names actions, and asks for no key.
+    /// Whether to serve `/metrics`, which names actions and asks for no API key. `true` by default.
     pub metrics: bool,
 }
 

@@ -61,7 +61,7 @@ fn line(key: &ApiKey) -> String {
 fn state(key: &ApiKey) -> &'static str {
     match key {
         key if key.revoked_at.is_some() => "revoked",
-        key if key.is_good_at(Timestamp::now()) => "good",
+        key if key.is_active_at(Timestamp::now()) => "good",
         _ => "expired",
     }
 }

@@ -10,6 +10,7 @@ use super::retry::Attempt;
 use super::secrets::Secrets;
 use crate::error::{Code, Failure};
 use crate::text::escape::escaped;
+use crate::text::json_error;
 
 /// How much of an answer a message repeats, in characters (contract, part A, "Errors"). Stricter
 /// than the contract: only of JSON, whose secrets can be found.
@@ -92,10 +93,7 @@ pub(super) fn of_transport(error: reqwest::Error) -> Attempt {
 pub(super) fn of_json(error: &serde_json::Error) -> Failure {
     Failure::new(
         Code::BadResponse,
-        format!(
-            "the answer cannot be read: {}",
-            without_value(&error.to_string())
-        ),
+        format!("the answer cannot be read: {}", json_error(error)),
     )
 }
 
@@ -150,31 +148,6 @@ fn media_type(content_type: &str) -> Option<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "/+.-".contains(c);
     (name.contains('/') && name.len() <= LONGEST_MEDIA_TYPE && name.chars().all(is_part))
         .then_some(name)
-}
-
-/// An error of `serde_json` without the value that it found, which may be a token, and may be long.
-fn without_value(message: &str) -> String {
-    // `invalid type: string "p", expected a boolean at line 1 column 9`: what stands between is
-    // from outside, and what is expected is our own text, so the last of them is the genuine one.
-    let kinds = [
-        "invalid type",
-        "invalid value",
-        "unknown variant",
-        "unknown field",
-    ];
-    let found = kinds
-        .into_iter()
-        .filter_map(|kind| Some(message.find(kind)? + kind.len()))
-        .min()
-        .and_then(|end| message.split_at_checked(end));
-    let text = match found {
-        Some((kind, value)) => {
-            let expected = value.rfind(", expected").and_then(|at| value.get(at..));
-            format!("{kind}{}", expected.unwrap_or_default())
-        }
-        None => message.to_owned(),
-    };
-    escaped(&text).chars().take(EXCERPT).collect()
 }
 
 fn sources<'a>(

@@ -3,8 +3,12 @@
 //! [`Escaped`] prints such a text on one line. Accessors of this crate return text unescaped; wrap it in
 //! [`Escaped`] before it goes to a log or a terminal.
 
+mod bearer;
 pub(crate) mod escape;
+mod json_error;
 pub(crate) mod redact;
 pub(crate) mod unescape;
 
+pub use bearer::{BearerError, bearer_token};
 pub use escape::Escaped;
+pub use json_error::json_error;

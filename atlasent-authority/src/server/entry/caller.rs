@@ -1,8 +1,9 @@
-//! The caller of a request: API key, address and request id.
+//! Authentication: the caller of a request, by its API key.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use atlasent::text::bearer_token;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,46 +12,47 @@ use super::client_address::client_address;
 use super::request_id::RequestId;
 use crate::keys::{ApiKey, ApiScope};
 use crate::local::caller::Caller;
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 use crate::server::app::App;
 
-/// The code of the refusal that an address gets which sent too many wrong keys.
-pub(crate) const THROTTLED: &str = "TOO_MANY_WRONG_KEYS";
+/// The error code for an address that sends too many wrong keys.
+pub(crate) const TOO_MANY_WRONG_KEYS: &str = "TOO_MANY_WRONG_KEYS";
 
-/// The caller of an authenticated request. The gate adds it to the request's extensions.
+/// The caller of an authenticated request. [`pass`](super::pass) adds it to the
+/// request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiCaller {
-    /// The API key as it is stored.
+    /// The stored form of the API key.
     pub(crate) key: Arc<ApiKey>,
     secret: SecretString,
-    /// The client's address; unknown where the transport reports no peer.
+    /// The client's address; `None` if the transport reports no peer.
     pub(crate) address: Option<IpAddr>,
     pub(crate) request_id: String,
 }
 
 impl ApiCaller {
-    /// Authenticates a request.
+    /// Authenticates a request by its API key. Counts wrong keys by address.
     pub(crate) fn authenticate<S>(
         app: &App<S>,
         request: &Request,
         address: Option<IpAddr>,
         id: &RequestId,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, ApiError> {
         let secret = bearer(request.headers())?;
         let now = app.authority.clock.now();
         let wrong = |message| match app.wrong_keys.count(address, now) {
-            None => Problem::unauthorized("INVALID_API_KEY", message),
-            Some(wait) => Problem::new(
+            None => ApiError::unauthorized("INVALID_API_KEY", message),
+            Some(wait) => ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                THROTTLED,
+                TOO_MANY_WRONG_KEYS,
                 "too many wrong API keys from this address: check the key before the next try",
             )
-            .after(wait),
+            .retry_after(wait),
         };
         let key = app.keys.find(&secret);
-        let key = key.ok_or_else(|| wrong("the API key is not known here"))?;
-        if !key.is_good_at(now) {
-            return Err(wrong("the API key was revoked, or has expired"));
+        let key = key.ok_or_else(|| wrong("this server does not know the API key"))?;
+        if !key.is_active_at(now) {
+            return Err(wrong("the API key was revoked or has expired"));
         }
         Ok(Self {
             key,
@@ -61,8 +63,8 @@ impl ApiCaller {
     }
 
     /// Checks that the key may be used from the caller's address. A key that is restricted to
-    /// networks may not be used from an unknown one.
-    pub(crate) fn check_network(&self) -> Result<(), Problem> {
+    /// networks may not be used from an unknown address.
+    pub(crate) fn check_network(&self) -> Result<(), ApiError> {
         let message = match self.address {
             Some(address) if self.key.allows_address(address) => return Ok(()),
             None if self.key.allowed_cidrs.is_empty() => return Ok(()),
@@ -70,11 +72,12 @@ impl ApiCaller {
             None => "this API key is restricted to networks, and the client's address is unknown"
                 .to_owned(),
         };
-        Err(Problem::forbidden("IP_NOT_ALLOWED", message))
+        Err(ApiError::forbidden("IP_NOT_ALLOWED", message))
     }
 
-    /// The caller as the authority knows it, for idempotent requests, their tokens and events.
-    pub(crate) fn caller(&self) -> Caller<'_> {
+    /// The caller in the form that the authority takes: for idempotent requests, their tokens and
+    /// their events.
+    pub(crate) fn for_authority(&self) -> Caller<'_> {
         let caller = Caller::new(&self.key.key_id, self.secret.expose_secret().as_bytes())
             .environment(self.key.environment.as_str())
             .request_id(&self.request_id);
@@ -84,19 +87,19 @@ impl ApiCaller {
         }
     }
 
-    /// Checks that the key grants a scope.
-    pub(crate) fn may(&self, scope: ApiScope) -> Result<(), Problem> {
+    /// Checks that the key has a scope.
+    pub(crate) fn require_scope(&self, scope: ApiScope) -> Result<(), ApiError> {
         if self.key.scopes.contains(&scope) {
             return Ok(());
         }
-        Err(Problem::forbidden(
+        Err(ApiError::forbidden(
             "INSUFFICIENT_SCOPE",
             format!("this API key does not have the scope `{scope}`"),
         ))
     }
 }
 
-/// The address of the client, as far as the transport and trusted proxies tell.
+/// The client's address, as the transport and trusted proxies report it.
 pub(crate) fn address<S>(app: &App<S>, request: &Request) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(client_address(
@@ -106,22 +109,14 @@ pub(crate) fn address<S>(app: &App<S>, request: &Request) -> Option<IpAddr> {
     ))
 }
 
-fn bearer(headers: &HeaderMap) -> Result<SecretString, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<SecretString, ApiError> {
+    let missing = |message| ApiError::unauthorized("MISSING_API_KEY", message);
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else {
-        return Err(Problem::unauthorized(
-            "MISSING_API_KEY",
-            "send one `Authorization: Bearer <API key>`",
-        ));
+        return Err(missing("send one `Authorization: Bearer <API key>`"));
     };
-    let text = value.to_str().unwrap_or_default();
-    match text.split_once(' ') {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(SecretString::from(key.trim()))
-        }
-        _ => Err(Problem::unauthorized(
-            "MISSING_API_KEY",
-            "`Authorization` has to be `Bearer <API key>`",
-        )),
+    match bearer_token(value.to_str().unwrap_or_default()) {
+        Ok(key) => Ok(SecretString::from(key)),
+        Err(_) => Err(missing("`Authorization` has to be `Bearer <API key>`")),
     }
 }

@@ -9,20 +9,20 @@ use crate::keys::contains;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// How many hops are followed. Chains of proxies are a handful long.
+/// The largest number of hops that are read. Chains of proxies are a handful long.
 const MAX_HOPS: usize = 32;
 
-/// The longest text of a hop: an IPv6 address with brackets, port and white space around it.
+/// The longest text of a hop, in bytes: an IPv6 address with brackets, a port and white space.
 const MAX_HOP_BYTES: usize = 80;
 
 /// Finds the address of a client.
 ///
-/// Each proxy appends the address that it saw, so the header is read from its end: as long as an
-/// address belongs to a trusted proxy, the hop before it is that proxy's word. The first address
-/// that is not trusted is the client. Whatever stands before it may be forged, and is ignored.
+/// Each proxy appends the address of its peer, so the header is read from its end: the hop before
+/// a trusted proxy's address comes from that proxy. The first address that is not trusted is the
+/// client's. Hops before it may be forged and are ignored.
 ///
-/// A hop that is no address ends the reading: the last address that a trusted proxy vouched for
-/// is the answer, never one from before the damage.
+/// A malformed hop ends the reading. The result is then the last address that a trusted proxy
+/// reported, never an address from before the malformed hop.
 pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| (trusted.iter()).any(|network| contains(network, *address));
     let mut address = peer.to_canonical();
@@ -104,7 +104,7 @@ mod tests {
         ] {
             assert_eq!(seen("10.0.0.1", PROXIES, lines), expected, "{lines:?}");
         }
-        // A proxy that arrives at a socket for both families, and one that is named so.
+        // A proxy whose address, or whose network, is written as IPv4-mapped.
         assert_eq!(seen("::ffff:10.0.0.1", PROXIES, &["1.1.1.1"]), "1.1.1.1");
         let mapped = &["::ffff:10.0.0.0/104"];
         assert_eq!(seen("10.0.0.1", mapped, &["1.1.1.1"]), "1.1.1.1");

@@ -1,5 +1,7 @@
-//! The gate before all endpoints of the contract: each request passes it, and each answer leaves
-//! through it.
+//! What each request passes before its endpoint: authentication, the limits, and the log.
+//!
+//! In this order: the request id, the API key and its networks (`caller`), a concurrency slot
+//! (`admission`), the key's rate (`rate`), and the time limit of the whole (`deadline`).
 
 pub(crate) mod admission;
 pub(crate) mod caller;
@@ -16,16 +18,16 @@ use std::time::Duration;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use super::api_error::ApiError;
+use super::app::App;
+use super::input::body;
+use super::log_limit::OUTAGES;
 use crate::keys::ApiKey;
-use crate::server::api_error::{Problem, Refused};
-use crate::server::app::App;
-use crate::server::input::body;
-use crate::server::log_limit::OUTAGES;
 use crate::store::{RateCounter, Store};
-use caller::ApiCaller;
+use caller::{ApiCaller, TOO_MANY_WRONG_KEYS};
 use deadline::Deadline;
 use rate::Rate;
 use request_id::{REQUEST_ID, RequestId};
@@ -33,7 +35,7 @@ use request_id::{REQUEST_ID, RequestId};
 /// The state of [`pass`].
 pub(crate) struct Entry<S> {
     pub(crate) app: Arc<App<S>>,
-    /// How long a request may take.
+    /// The longest time that a request may take.
     pub(crate) timeout: Duration,
 }
 
@@ -46,7 +48,7 @@ impl<S> Clone for Entry<S> {
     }
 }
 
-/// Passes a request on to its endpoint if its caller may make it; logs and counts the answer.
+/// Passes a request on to its endpoint if its caller may make it. Logs and counts the response.
 pub(crate) async fn pass<S: Store + RateCounter>(
     State(Entry { app, timeout }): State<Entry<S>>,
     mut request: Request,
@@ -57,30 +59,33 @@ pub(crate) async fn pass<S: Store + RateCounter>(
     request.extensions_mut().insert(id.clone());
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = endpoint.as_ref().map_or("unknown", MatchedPath::as_str);
-    let mut seen = Seen {
+    let mut record = AccessRecord {
         address: caller::address(&app, &request),
         key: None,
         rate: None,
     };
     let deadline = Deadline::after(timeout);
-    let answered = answer(&app, request, next, &id, deadline, &mut seen).await;
-    let mut response = answered.unwrap_or_else(|problem| problem.respond(&id.0));
+    let answered = answer(&app, request, next, &id, deadline, &mut record).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let error = response.extensions_mut().remove::<ApiError>();
+    if let Some(error) = &error {
+        response = error.respond(&id);
+    }
     let headers = response.headers_mut();
-    if let Some(rate) = &seen.rate {
-        rate.tell(headers);
+    if let Some(rate) = &record.rate {
+        rate.write_headers(headers);
     }
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }
-    let refused = response.extensions().get::<Refused>();
-    let refused = refused.map(|refused| refused.0);
     let status = response.status();
+    let code = error.map(|error| error.code);
     let took = started.elapsed();
-    app.metrics.answered(endpoint, status, refused, took);
-    if refused == Some(caller::THROTTLED) {
-        // Not a line a request: a flood of wrong keys would fill the disk.
-        if let Some(suppressed) = OUTAGES.admit("wrong API keys are throttled") {
-            let client = seen.address.map(tracing::field::display);
+    app.metrics.count_response(endpoint, status, code, took);
+    if code == Some(TOO_MANY_WRONG_KEYS) {
+        // One line a second instead of one a request: a flood of wrong keys would fill the disk.
+        if let Some(suppressed) = OUTAGES.allow("wrong API keys are throttled") {
+            let client = record.address.map(tracing::field::display);
             tracing::warn!(target: "atlasent", client, suppressed, "wrong API keys are throttled");
         }
         return response;
@@ -90,18 +95,18 @@ pub(crate) async fn pass<S: Store + RateCounter>(
         request_id = id.0,
         endpoint,
         status = status.as_u16(),
-        key_id = seen.key.as_ref().map(|key| &*key.key_id),
-        client = seen.address.map(tracing::field::display),
-        code = refused,
+        key_id = record.key.as_ref().map(|key| &*key.key_id),
+        client = record.address.map(tracing::field::display),
+        code,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
     response
 }
 
-/// What the gate learned about a request, however far that came: for the log, and the headers of
-/// the answer.
-struct Seen {
+/// The facts about a request that its log line and its response headers name. It is filled in step
+/// by step, so that a refused request has those that were found before the refusal.
+struct AccessRecord {
     address: Option<IpAddr>,
     key: Option<Arc<ApiKey>>,
     rate: Option<Rate>,
@@ -113,16 +118,16 @@ async fn answer<S: Store + RateCounter>(
     next: Next,
     id: &RequestId,
     deadline: Deadline,
-    seen: &mut Seen,
-) -> Result<Response, Problem> {
-    let caller = ApiCaller::authenticate(app, &request, seen.address, id)?;
-    let key = &*seen.key.insert(Arc::clone(&caller.key));
+    record: &mut AccessRecord,
+) -> Result<Response, ApiError> {
+    let caller = ApiCaller::authenticate(app, &request, record.address, id)?;
+    let key = &*record.key.insert(Arc::clone(&caller.key));
     caller.check_network()?;
-    let _place = app.places.take(key, app.keys.len() == 1)?;
+    let _slot = app.slots.take(key, app.keys.len() == 1)?;
     let rate = deadline.run(Rate::count(app, key)).await??;
-    seen.rate = Some(rate);
+    record.rate = Some(rate);
     rate.check()?;
     request.extensions_mut().insert(caller);
-    let request = request.map(|body| body::timed(body, app.settings.body_timeout));
+    let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
     deadline.run(next.run(request)).await
 }

@@ -1,30 +1,34 @@
-//! The rate of a key: how many calls it has left in this minute, and the headers that say so.
+//! The rate limit of an API key, counted by the minute, and the headers that report it.
 
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::keys::ApiKey;
-use crate::server::api_error::{Problem, log_outage};
+use crate::server::api_error::ApiError;
 use crate::server::app::App;
+use crate::server::log_limit::log_outage;
 use crate::store::RateCounter;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// How much of a key's rate is left in this minute.
+/// A key's calls in this minute, and its limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     limit: u64,
     used: u64,
-    /// When the minute is over, in seconds since 1970.
+    /// The end of the minute, in seconds since 1970.
     reset: i64,
-    /// Seconds until then.
+    /// Seconds until the end of the minute.
     wait: u64,
 }
 
 impl Rate {
-    /// Counts a call under a key.
-    pub(crate) async fn count<S: RateCounter>(app: &App<S>, key: &ApiKey) -> Result<Self, Problem> {
+    /// Counts a call of a key.
+    pub(crate) async fn count<S: RateCounter>(
+        app: &App<S>,
+        key: &ApiKey,
+    ) -> Result<Self, ApiError> {
         let now = app.authority.clock.now().as_second();
         let minute = now.div_euclid(60);
         let counted = (app.authority.store).count_call(&key.key_id, minute).await;
@@ -34,7 +38,7 @@ impl Rate {
                 "count a call",
                 Some(&error.to_string()),
             );
-            Problem::unavailable(
+            ApiError::unavailable(
                 "STORE_UNAVAILABLE",
                 "the call could not be counted, so it is not answered: try again",
             )
@@ -48,21 +52,24 @@ impl Rate {
         })
     }
 
-    /// Refuses a call beyond the rate.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    /// Refuses a call beyond the limit.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
         if self.used <= self.limit {
             return Ok(());
         }
-        Err(Problem::new(
+        Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "RATE_LIMITED",
-            format!("this API key is good for {} calls a minute", self.limit),
+            format!(
+                "this API key may make {} calls a minute: wait for the next minute",
+                self.limit
+            ),
         )
-        .after(self.wait))
+        .retry_after(self.wait))
     }
 
-    /// Writes the three headers of the contract.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+    /// Writes the three headers of the contract (part B).
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
         headers.insert(LIMIT, self.limit.into());
         headers.insert(REMAINING, self.limit.saturating_sub(self.used).into());
         headers.insert(RESET, self.reset.into());

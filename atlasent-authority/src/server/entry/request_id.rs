@@ -1,11 +1,11 @@
-//! The id of a request (`X-Request-ID`), which its answer, its log line and its events repeat.
+//! The id of a request (`X-Request-ID`), which its response, its log line and its events repeat.
 
 use axum::http::{HeaderMap, HeaderName};
 
-/// The header that carries the id, both ways.
+/// The header of the id, in requests and in responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request. The gate adds it to the request's extensions.
+/// The id of a request. [`pass`](super::pass) adds it to the request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) String);
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use atlasent::text::json_error;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,26 +13,27 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::keys::{ApiKey, KeyDigest};
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 
-/// The largest body that is read, in bytes: 1 MiB (contract, part B).
+/// The largest body, in bytes: 1 MiB (contract, part B).
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
 
-/// Reads the bytes of a request's JSON body.
-pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+/// Reads the bytes of a request's body, after checking that it is announced as plain JSON.
+pub(crate) async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     check_type(headers)?;
     check_encoding(headers)?;
     let too_large = || {
-        Problem::new(
+        ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "BODY_TOO_LARGE",
-            format!("the body has more than {MAX_BODY} bytes"),
+            format!("the body has more than {MAX_BODY} bytes: send a smaller one"),
         )
     };
     let announced = headers.get(header::CONTENT_LENGTH);
@@ -42,43 +44,43 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes().into()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Err(error) if is_too_slow(&*error) => Err(Problem::new(
+        Err(error) if is_too_slow(&*error) => Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "BODY_TOO_SLOW",
-            "the body did not arrive in time",
+            "the body did not arrive in time: send it faster",
         )),
-        Err(_) => Err(Problem::unreadable(
+        Err(_) => Err(ApiError::unreadable(
             "BODY_CUT_OFF",
             "the body broke off before its end",
         )),
     }
 }
 
-/// Makes a body fail unless it arrives within a time: a slow one would hold the place of its
-/// request as long as the request may take.
-pub(crate) fn timed(body: Body, limit: Duration) -> Body {
+/// Adds a time limit to the arrival of a body: a slow body would hold the concurrency slot of its
+/// request until the request's deadline.
+pub(crate) fn with_timeout(body: Body, limit: Duration) -> Body {
     match body.is_end_stream() {
         true => body,
-        false => Body::new(Timed {
+        false => Body::new(TimedBody {
             body,
-            at: Instant::now() + limit,
-            over: None,
+            deadline: Instant::now() + limit,
+            timer: None,
         }),
     }
 }
 
-struct Timed {
+struct TimedBody {
     body: Body,
-    at: Instant,
-    /// Made when the body is waited for: most bodies arrive with their head.
-    over: Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
+    /// Created when the body has to be waited for: most bodies arrive with their head.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the body did not arrive in time")]
 struct TooSlow;
 
-impl HttpBody for Timed {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -86,16 +88,20 @@ impl HttpBody for Timed {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self { body, at, over } = self.get_mut();
-        // One that trickles in is too slow as well, though it is never waited for long.
-        if Instant::now() >= *at {
+        let Self {
+            body,
+            deadline,
+            timer,
+        } = self.get_mut();
+        // Checked on each poll, since a body that trickles in never waits for the timer.
+        if Instant::now() >= *deadline {
             return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
         }
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        let over = over.get_or_insert_with(|| Box::pin(sleep_until(*at)));
-        ready!(over.as_mut().poll(context));
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(*deadline)));
+        ready!(timer.as_mut().poll(context));
         Poll::Ready(Some(Err(axum::Error::new(TooSlow))))
     }
 
@@ -112,9 +118,9 @@ fn is_too_slow(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<TooSlow>())
 }
 
-/// Checks that the body is said to be JSON in UTF-8: JSON on the wire has no other encoding
+/// Checks that `Content-Type` announces JSON in UTF-8: JSON on the wire has no other encoding
 /// (RFC 8259, 8.1).
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut all = headers.get_all(header::CONTENT_TYPE).iter();
     let media_type = match (all.next(), all.next()) {
         (Some(one), None) => one.to_str().unwrap_or_default(),
@@ -138,15 +144,15 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
             .any(|utf8| charset.eq_ignore_ascii_case(utf8))
         {
             return Err(unsupported(
-                "the body has to be UTF-8: send it so, and leave `charset` out of `Content-Type`",
+                "the body has to be UTF-8: encode it so, and leave `charset` out of `Content-Type`",
             ));
         }
     }
     Ok(())
 }
 
-/// Checks that the body is not compressed: a small body could become a large one.
-fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+/// Checks that the body is not compressed: a small body could expand to a large one.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     let lists = headers.get_all(header::CONTENT_ENCODING).iter();
     let is_identity = |list: &HeaderValue| {
         list.to_str().is_ok_and(|list| {
@@ -163,21 +169,26 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn unsupported(message: &'static str) -> Problem {
-    Problem::new(
+fn unsupported(message: &'static str) -> ApiError {
+    ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "UNSUPPORTED_MEDIA_TYPE",
         message,
     )
 }
 
-/// Reads a body as an object. A message names the field and the place, and repeats nothing of the
-/// body.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    let not_an_object = || Problem::unreadable("INVALID_JSON", "the body is not a JSON object");
-    // What is passed over has to be UTF-8, too (RFC 8259, 8.1).
+/// Reads and parses the JSON body of a request.
+pub(crate) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    parse(&read(request).await?)
+}
+
+/// Parses a body as a JSON object. The message of an error names the field and its position, and
+/// repeats no value of the body.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let not_an_object = || ApiError::unreadable("INVALID_JSON", "the body is not a JSON object");
+    // Fields that are skipped have to be UTF-8, too (RFC 8259, 8.1).
     let body = std::str::from_utf8(body).map_err(|_| not_an_object())?;
-    // A sequence would do for a struct (serde), and is no body of ours.
+    // Serde would accept an array for a struct.
     if !body.trim_start().starts_with('{') {
         return Err(not_an_object());
     }
@@ -185,9 +196,9 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem
         let (line, column) = (error.line(), error.column());
         match error.classify() {
             serde_json::error::Category::Data => {
-                Problem::invalid(format!("in the body, {}", said(&error)))
+                ApiError::invalid(format!("in the body, {}", json_error(&error)))
             }
-            _ => Problem::unreadable(
+            _ => ApiError::unreadable(
                 "INVALID_JSON",
                 format!("the body is not JSON (line {line}, column {column})"),
             ),
@@ -195,21 +206,9 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem
     })
 }
 
-/// What serde says, as long as it quotes no value: `invalid type: string "…", expected …` does.
-pub(crate) fn said(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.split_once('"') {
-        Some((before, after)) => {
-            let rest = after.rsplit_once('"').map_or("", |(_, rest)| rest);
-            format!("{before}…{rest}")
-        }
-        None => text,
-    }
-}
-
-/// Refuses a body with another API key than the one of the header, which alone counts (contract,
-/// part B).
-pub(crate) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), Problem> {
+/// Refuses a body that names another API key than the `Authorization` header. Only the header
+/// authenticates (contract, part B).
+pub(crate) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), ApiError> {
     let Some(sent) = sent.filter(|sent| !sent.is_empty()) else {
         return Ok(());
     };
@@ -217,8 +216,8 @@ pub(crate) fn check_key(sent: Option<&str>, key: &ApiKey) -> Result<(), Problem>
     if bool::from(digest.as_bytes().ct_eq(key.digest.as_bytes())) {
         return Ok(());
     }
-    Err(Problem::unauthorized(
+    Err(ApiError::unauthorized(
         "API_KEY_MISMATCH",
-        "`api_key` in the body is another key than the one in `Authorization`: leave it out",
+        "`api_key` in the body differs from the key in `Authorization`: leave it out",
     ))
 }

@@ -1,46 +1,50 @@
-//! The parameters of a request's query, and other small texts that callers send.
+//! The parameters of a query, and the checks of times and reasons.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use percent_encoding::percent_decode_str;
 
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 
-/// The longest reason that is recorded, in bytes.
+/// The longest reason, in bytes.
 const MAX_REASON: usize = 4_096;
 
 /// The longest text of a time, in characters.
 pub(crate) const LONGEST_TIME: usize = 64;
 
-/// The parameters of a query. Of several with one name, the last one counts; empty ones are unset;
-/// unknown ones are tolerated, as unknown fields are.
+/// The parameters of a query. The last of several parameters with one name counts. An empty
+/// parameter counts as missing, and an unknown one is ignored, as an unknown field is.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(crate) fn read(query: &str) -> Result<Self, Problem> {
+    /// Parses a query.
+    ///
+    /// `form_urlencoded` does not fit here: it replaces bytes that are not UTF-8, and such a
+    /// parameter is refused.
+    pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = value.replace('+', " ");
-            let value = percent_decode_str(&value)
-                .decode_utf8()
-                .map_err(|_| Problem::unreadable("INVALID_QUERY", "a parameter is not UTF-8"))?;
+            let value = percent_decode_str(&value).decode_utf8().map_err(|_| {
+                ApiError::unreadable("INVALID_QUERY", "a parameter of the query is not UTF-8")
+            })?;
             Ok((name.to_owned(), value.into_owned()))
         });
         pairs.collect::<Result<_, _>>().map(Self)
     }
 
-    /// A text of at most so many characters.
-    pub(crate) fn text(&self, name: &str, most: usize) -> Result<Option<&str>, Problem> {
+    /// The text of a parameter, at most `most` characters long.
+    pub(crate) fn text(&self, name: &str, most: usize) -> Result<Option<&str>, ApiError> {
         let mut named = self.0.iter().rev().filter(|(known, _)| known == name);
         let value = named
             .next()
             .map(|(_, value)| &**value)
             .filter(|value| !value.is_empty());
         match value {
-            Some(value) if value.chars().nth(most).is_some() => Err(Problem::unreadable(
+            Some(value) if value.chars().nth(most).is_some() => Err(ApiError::unreadable(
                 "INVALID_QUERY",
                 format!("`{name}` has more than {most} characters"),
             )),
@@ -48,62 +52,63 @@ impl Query {
         }
     }
 
-    /// A time.
-    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+    /// The time of a parameter.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let text = self.text(name, LONGEST_TIME)?;
-        text.map(|text| time(name, text)).transpose()
+        text.map(|text| parse_time(name, text)).transpose()
     }
 
-    /// How many items a page has.
-    pub(crate) fn limit(&self, usual: usize, most: usize) -> Result<usize, Problem> {
+    /// The parameter `limit`: the number of items in a page. Larger numbers than `most` count as
+    /// `most`.
+    pub(crate) fn limit(&self, default: usize, most: usize) -> Result<usize, ApiError> {
         let Some(text) = self.text("limit", 64)? else {
-            return Ok(usual);
+            return Ok(default);
         };
         match text.parse() {
             Ok(limit) if limit > 0 => Ok(most.min(limit)),
-            _ => Err(Problem::unreadable(
+            _ => Err(ApiError::unreadable(
                 "INVALID_QUERY",
                 format!("`limit` has to be a whole number from 1 to {most}"),
             )),
         }
     }
 
-    /// The number in a cursor that begins with `prefix`.
-    pub(crate) fn cursor(&self, prefix: &str) -> Result<Option<u64>, Problem> {
+    /// The number in the parameter `cursor`, which starts with `prefix`.
+    pub(crate) fn cursor(&self, prefix: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.text("cursor", 64)? else {
             return Ok(None);
         };
         let number = text.strip_prefix(prefix).map(str::parse);
         match number {
             Some(Ok(number)) => Ok(Some(number)),
-            _ => Err(Problem::unreadable(
+            _ => Err(ApiError::unreadable(
                 "INVALID_QUERY",
-                "`cursor` cannot be read: send the `next_cursor` of the page before as it is",
+                "`cursor` is malformed: send the `next_cursor` of the previous page unchanged",
             )),
         }
     }
 }
 
-/// ISO 8601: a time with its offset, one without, which is taken for UTC, or a day.
-pub(crate) fn time(name: &str, text: &str) -> Result<Timestamp, Problem> {
+/// Parses an ISO 8601 time. A time without an offset is in UTC, and a date is its first moment.
+pub(crate) fn parse_time(name: &str, text: &str) -> Result<Timestamp, ApiError> {
     let utc = |time: DateTime| time.to_zoned(TimeZone::UTC).map(|time| time.timestamp());
     text.parse::<Timestamp>()
         .or_else(|_| text.parse::<DateTime>().and_then(utc))
         .or_else(|_| text.parse::<Date>().and_then(|day| utc(day.into())))
         .map_err(|_| {
-            Problem::unreadable(
+            ApiError::unreadable(
                 "INVALID_TIME",
                 format!("`{name}` is not an ISO 8601 time such as `2026-11-01T09:00:00Z`"),
             )
         })
 }
 
-/// A reason that is to be recorded; empty when none was sent.
-pub(crate) fn reason(reason: Option<String>) -> Result<String, Problem> {
+/// Checks the length of a reason. A missing reason is the empty text.
+pub(crate) fn check_reason(reason: Option<String>) -> Result<String, ApiError> {
     let reason = reason.unwrap_or_default();
     if reason.len() > MAX_REASON {
         let text = format!("`reason` has more than {MAX_REASON} bytes");
-        return Err(Problem::invalid(text));
+        return Err(ApiError::invalid(text));
     }
     Ok(reason)
 }
@@ -122,15 +127,15 @@ mod tests {
             "2026-11-01T09:00:00.000000",
         ] {
             assert_eq!(
-                time("from", text).unwrap().to_string(),
+                parse_time("from", text).unwrap().to_string(),
                 "2026-11-01T09:00:00Z"
             );
         }
-        let day = time("from", "2026-11-01").unwrap();
+        let day = parse_time("from", "2026-11-01").unwrap();
         assert_eq!(day.to_string(), "2026-11-01T00:00:00Z");
         for text in ["yesterday", "2026-13-01", "1767268800", ""] {
             assert_eq!(
-                time("from", text).unwrap_err().code,
+                parse_time("from", text).unwrap_err().code,
                 "INVALID_TIME",
                 "{text}"
             );
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_whole_number_from_1_on_and_bounded() {
-        let limit = |query: &str| Query::read(query).unwrap().limit(50, 500);
+        let limit = |query: &str| Query::parse(query).unwrap().limit(50, 500);
         assert_eq!(limit("limit=9999").unwrap(), 500);
         assert_eq!(limit("limit=7&x=1").unwrap(), 7);
         assert_eq!(limit("limit=").unwrap(), 50);
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn a_cursor_has_its_prefix_and_a_number() {
         let after = |cursor: &str| {
-            let query = Query::read(&format!("cursor={cursor}")).unwrap();
+            let query = Query::parse(&format!("cursor={cursor}")).unwrap();
             query.cursor("after_")
         };
         assert_eq!(after("after_7"), Ok(Some(7)));

@@ -1,4 +1,4 @@
-//! Connections: how many are open at a time, and which one is closed to make room.
+//! The limit on open connections, and the choice of the one that is closed to make room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, Ready, ready};
@@ -17,46 +17,46 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-/// The open connections, at most a fixed number of them.
+/// The open connections, with an upper limit.
 ///
-/// Anybody can open connections without a key and send nothing, or a head that never ends. So when
-/// there is no room for a new connection, the one that has been idle for the longest time is
-/// closed. A connection with a request under way is not idle, up to the last byte of its answer.
-/// A client that sends its request at once is answered, however many others are silent.
+/// A client needs no API key to open connections and send nothing, or headers without an end. So a
+/// new connection beyond the limit closes the one that has been idle for the longest time. A
+/// connection with an active request is not idle, up to the last byte of the response. A client
+/// that sends its request at once is answered, however many connections are silent.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     limit: usize,
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenConnections>>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    by_id: HashMap<u64, Entry>,
-    /// The ids of idle connections, by the number of the moment since which they are idle.
+struct OpenConnections {
+    by_id: HashMap<u64, ConnectionState>,
+    /// The ids of idle connections, by the sequence number at which they became idle.
     idle: BTreeMap<u64, u64>,
-    /// The number of the next connection, and of the next moment.
-    next: u64,
+    /// The last sequence number. Connections and changes to idle are numbered in one sequence.
+    last_number: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ConnectionState {
     requests: usize,
     idle_since: Option<u64>,
-    /// Closes the connection when it is dropped.
+    /// Closes the connection when dropped.
     _close: oneshot::Sender<()>,
 }
 
 impl Connections {
-    /// At most `limit` connections at a time, or three quarters of the files that the process may
-    /// have open, if that is less: the rest is for the store.
+    /// Allows `limit` connections at a time, or three quarters of the files that the process may
+    /// have open, if that is less. The other files are for the store.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            limit: possible(limit),
+            limit: max_connections(limit),
             open: Arc::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,52 +66,52 @@ impl Connections {
             let (_, oldest) = open
                 .idle
                 .pop_first()
-                .ok_or_else(|| io::Error::other("there are too many connections"))?;
+                .ok_or_else(|| io::Error::other("too many connections are busy"))?;
             open.by_id.remove(&oldest);
         }
-        let id = open.moment();
-        let idle_since = open.moment();
+        let id = open.next_number();
+        let idle_since = open.next_number();
         let (close, closed) = oneshot::channel();
-        let entry = Entry {
+        let state = ConnectionState {
             requests: 0,
             idle_since: Some(idle_since),
             _close: close,
         };
-        open.by_id.insert(id, entry);
+        open.by_id.insert(id, state);
         open.idle.insert(idle_since, id);
         let connections = self.clone();
         Ok((Connection { connections, id }, closed))
     }
 }
 
-impl Open {
-    fn moment(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+impl OpenConnections {
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
-    fn begin(&mut self, id: u64) {
-        if let Some(entry) = self.by_id.get_mut(&id) {
-            entry.requests += 1;
-            if let Some(moment) = entry.idle_since.take() {
-                self.idle.remove(&moment);
+    fn begin_request(&mut self, id: u64) {
+        if let Some(state) = self.by_id.get_mut(&id) {
+            state.requests += 1;
+            if let Some(number) = state.idle_since.take() {
+                self.idle.remove(&number);
             }
         }
     }
 
-    fn end(&mut self, id: u64) {
-        let moment = self.moment();
-        if let Some(entry) = self.by_id.get_mut(&id) {
-            entry.requests = entry.requests.saturating_sub(1);
-            if entry.requests == 0 {
-                entry.idle_since = Some(moment);
-                self.idle.insert(moment, id);
+    fn end_request(&mut self, id: u64) {
+        let number = self.next_number();
+        if let Some(state) = self.by_id.get_mut(&id) {
+            state.requests = state.requests.saturating_sub(1);
+            if state.requests == 0 {
+                state.idle_since = Some(number);
+                self.idle.insert(number, id);
             }
         }
     }
 }
 
-/// An open connection. It is forgotten when it is dropped.
+/// An open connection. Dropping it removes it from the open connections.
 #[derive(Debug)]
 struct Connection {
     connections: Connections,
@@ -121,26 +121,26 @@ struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
-        let entry = open.by_id.remove(&self.id);
-        if let Some(moment) = entry.and_then(|entry| entry.idle_since) {
-            open.idle.remove(&moment);
+        let state = open.by_id.remove(&self.id);
+        if let Some(number) = state.and_then(|state| state.idle_since) {
+            open.idle.remove(&number);
         }
     }
 }
 
-/// A request under way.
-struct UnderWay(Arc<Connection>);
+/// An active request. Dropping it ends the request.
+struct ActiveRequest(Arc<Connection>);
 
-impl UnderWay {
+impl ActiveRequest {
     fn new(connection: Arc<Connection>) -> Self {
-        connection.connections.lock().begin(connection.id);
+        connection.connections.lock().begin_request(connection.id);
         Self(connection)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.0.connections.lock().end(self.0.id);
+        self.0.connections.lock().end_request(self.0.id);
     }
 }
 
@@ -166,10 +166,10 @@ impl<S> Accept<TcpStream, S> for Connections {
     }
 }
 
-/// A stream that ends when its connection is closed to make room.
+/// A stream that fails when its connection is closed to make room.
 pub(crate) struct Tracked {
     stream: TcpStream,
-    /// Taken when it has been closed.
+    /// `None` once the connection has been closed.
     closed: Option<oneshot::Receiver<()>>,
     _connection: Arc<Connection>,
 }
@@ -222,7 +222,7 @@ impl AsyncWrite for Tracked {
     }
 }
 
-/// A service that knows which requests of its connection are under way.
+/// A service that counts the active requests of its connection.
 #[derive(Clone)]
 pub(crate) struct TrackedService<S> {
     inner: S,
@@ -243,24 +243,24 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let under_way = UnderWay::new(Arc::clone(&self.connection));
+        let active = ActiveRequest::new(Arc::clone(&self.connection));
         let answering = self.inner.call(request);
         Box::pin(async move {
             let response = answering.await?;
             Ok(response.map(|body| {
                 Body::new(TrackedBody {
                     body,
-                    _under_way: under_way,
+                    _active: active,
                 })
             }))
         })
     }
 }
 
-/// The body of an answer, whose request is under way until it is dropped.
+/// The body of a response. Its request is active until the body is dropped.
 struct TrackedBody {
     body: Body,
-    _under_way: UnderWay,
+    _active: ActiveRequest,
 }
 
 impl HttpBody for TrackedBody {
@@ -283,14 +283,14 @@ impl HttpBody for TrackedBody {
     }
 }
 
-/// How many of so many connections this process can have open.
-pub(crate) fn possible(limit: usize) -> usize {
-    let limit = open_files().map_or(limit, |files| limit.min(files / 4 * 3));
+/// Returns the largest number of connections that this process can have open, at most `limit`.
+pub(crate) fn max_connections(limit: usize) -> usize {
+    let limit = max_open_files().map_or(limit, |files| limit.min(files / 4 * 3));
     limit.max(1)
 }
 
-/// How many files this process may have open, where the system tells.
-fn open_files() -> Option<usize> {
+/// Returns how many files this process may have open, if the system tells.
+fn max_open_files() -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits
         .lines()
@@ -311,10 +311,10 @@ mod tests {
         let connections = Connections::new(3);
         let mut open: Vec<_> = (0..3).map(|_| connections.add().unwrap()).collect();
         let ids: Vec<u64> = open.iter().map(|(connection, _)| connection.id).collect();
-        // The first has a request under way; the second had one, after the third was idle.
-        connections.lock().begin(ids[0]);
-        connections.lock().begin(ids[1]);
-        connections.lock().end(ids[1]);
+        // The first has an active request. The second became idle after the third.
+        connections.lock().begin_request(ids[0]);
+        connections.lock().begin_request(ids[1]);
+        connections.lock().end_request(ids[1]);
         let fourth = connections.add().unwrap();
         let closed: Vec<bool> = open
             .iter_mut()
@@ -325,7 +325,7 @@ mod tests {
         assert!(is_closed(&mut open[1].1) && !is_closed(&mut open[0].1));
         // Where all are busy, there is no room.
         for (connection, _) in [&fourth, &fifth] {
-            connections.lock().begin(connection.id);
+            connections.lock().begin_request(connection.id);
         }
         assert!(connections.add().is_err());
         drop(open);
@@ -338,9 +338,9 @@ mod tests {
         for _ in 0..10 {
             let (connection, _closed) = connections.add().unwrap();
             let connection = Arc::new(connection);
-            let under_way = UnderWay::new(Arc::clone(&connection));
+            let active = ActiveRequest::new(Arc::clone(&connection));
             drop(connection);
-            drop(under_way);
+            drop(active);
         }
         let open = connections.lock();
         assert!(open.by_id.is_empty() && open.idle.is_empty());

@@ -1,26 +1,26 @@
-//! Why a server does not serve.
+//! The error of a server that cannot listen or serve.
 
 use std::io;
 use std::net::SocketAddr;
 
-/// Why a server does not serve.
+/// Why a server cannot listen or serve.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The address cannot be had.
+    /// The address is not available.
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The certificate or its key will not do.
-    #[error("`{path}` will not do for TLS: {why}")]
+    /// The certificate or its key cannot be used.
+    #[error("`{path}` cannot be used for TLS: {why}")]
     Tls {
         /// The file.
         path: String,
-        /// What is wrong. Nothing of what is in it.
+        /// What is wrong, without any text of the file.
         why: String,
     },
     /// The socket failed.

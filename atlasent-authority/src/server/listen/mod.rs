@@ -1,4 +1,4 @@
-//! The socket: with or without TLS, with limits, and closed in good order.
+//! The listening socket, with or without TLS: connection limits, and shutdown in order.
 
 pub(crate) mod connections;
 mod error;
@@ -24,12 +24,12 @@ use crate::server::tasks::{self, chain_head};
 use crate::store::{RateCounter, Store};
 use connections::{Connections, Tracked, TrackedService};
 pub use error::ServeError;
-use stall::{StallLimit, Stalling};
+use stall::{StallLimit, StallLimited};
 use tls::Certificate;
 pub use tls::TlsFiles;
 
-/// A server that listens already, and answers from [`run_until`](Self::run_until) on.
-#[must_use = "nothing is answered before `run_until`"]
+/// A server that listens. It answers requests once [`run_until`](Self::run_until) runs.
+#[must_use = "a server answers no request before `run_until`"]
 pub struct Listening<S: Store> {
     server: Server<S>,
     listener: TcpListener,
@@ -38,11 +38,11 @@ pub struct Listening<S: Store> {
 }
 
 impl<S: Store + RateCounter> Server<S> {
-    /// Takes an address, with TLS if there are files for it. Port 0 takes any free port.
+    /// Listens on an address, with TLS if `tls` names its files. Port 0 takes any free port.
     ///
     /// # Errors
     ///
-    /// [`ServeError`] when the address cannot be had, or the certificate will not do.
+    /// [`ServeError`] when the address is not available, or the certificate cannot be used.
     pub async fn listen(
         self,
         address: SocketAddr,
@@ -62,14 +62,14 @@ impl<S: Store + RateCounter> Server<S> {
 }
 
 impl<S: Store + RateCounter> Listening<S> {
-    /// The address.
+    /// The address that the server listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Reads the API keys once more, so that one made since then is accepted from the first request
-    /// on.
+    /// Reads the API keys again, so that a key that was created since they were last read is
+    /// accepted from the first request on.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl<S: Store + RateCounter> Listening<S> {
         self.server.app.keys.refresh().await
     }
 
-    /// Answers until `stop` is there; then takes no more connections, and lets the requests that it
-    /// has end.
+    /// Serves until `stop` resolves, then accepts no more connections and drains in-flight
+    /// requests, for at most the [shutdown timeout](Settings::shutdown_timeout).
     ///
     /// # Errors
     ///
@@ -105,13 +105,13 @@ impl<S: Store + RateCounter> Listening<S> {
             self.certificate.as_ref(),
             handle.clone(),
         );
-        // These go on until the last request has its answer: a key that is revoked meanwhile is
-        // refused, too.
+        // The tasks run until the last request has its answer, so that a key that is revoked
+        // during the shutdown is refused.
         let mut tasks = tasks::start(&app, policies, self.certificate.clone());
         if let Some(retention) = retention {
             tasks.spawn(retention.run(Arc::clone(&app)));
         }
-        let remembering = async {
+        let saving_head = async {
             match &head {
                 Some(file) => chain_head::run(file, &app).await,
                 None => std::future::pending().await,
@@ -120,7 +120,7 @@ impl<S: Store + RateCounter> Listening<S> {
         tokio::pin!(serving);
         let ended = tokio::select! {
             served = &mut serving => Some(served),
-            () = remembering => None,
+            () = saving_head => None,
             () = stop => None,
         };
         let served = match ended {
@@ -149,16 +149,16 @@ impl<S: Store> std::fmt::Debug for Listening<S> {
     }
 }
 
-/// What holds for a connection, whatever runs over it: how many may be open, and how long a client
-/// may take nothing of its answer.
+/// The limits of connections, with and without TLS: how many may be open, and how long a client may
+/// take nothing of a response.
 #[derive(Clone, Debug)]
-struct Limits {
+struct ConnectionLimits {
     connections: Connections,
     stalls: StallLimit,
 }
 
-impl<S> Accept<TcpStream, S> for Limits {
-    type Stream = Stalling<Tracked>;
+impl<S> Accept<TcpStream, S> for ConnectionLimits {
+    type Stream = StallLimited<Tracked>;
     type Service = TrackedService<S>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
@@ -178,11 +178,11 @@ async fn serve(
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    /// The limits of a connection, whatever it runs over.
+    /// Applies the limits to a server of either type, and serves.
     macro_rules! limited {
         ($server:expr) => {{
-            // What is sent before it is known which HTTP it is, `header_read_timeout` does not
-            // bound.
+            // `header_read_timeout` does not bound the bytes by which the version of HTTP is
+            // detected.
             let first = settings.header_timeout;
             let mut server = $server.handle(handle).first_request_timeout(first);
             let builder = server.http_builder();
@@ -198,13 +198,13 @@ async fn serve(
             server.serve(service).await
         }};
     }
-    let limits = Limits {
+    let limits = ConnectionLimits {
         connections: Connections::new(settings.connections),
         stalls: StallLimit(settings.request_timeout.min(settings.export_timeout)),
     };
     match certificate {
         Some(certificate) => {
-            // Below TLS, so that a handshake that does not end is idle, too.
+            // The limits wrap the bare connection, so that an unfinished handshake counts as idle.
             let acceptor = RustlsAcceptor::new(certificate.config()).acceptor(limits);
             limited!(axum_server::from_tcp(listener)?.acceptor(acceptor))
         }

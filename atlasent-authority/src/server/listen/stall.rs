@@ -1,4 +1,4 @@
-//! Connections whose clients take nothing are closed.
+//! A time limit on clients that take nothing of a response.
 
 use std::future::{Future, Ready, ready};
 use std::io;
@@ -10,37 +10,37 @@ use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Accepts connections that fail once their client has taken nothing for so long.
+/// Accepts connections that fail once their client has taken nothing for this time.
 #[derive(Clone, Debug)]
 pub(crate) struct StallLimit(pub(crate) Duration);
 
 impl<I: AsyncRead + AsyncWrite + Unpin, S> Accept<I, S> for StallLimit {
-    type Stream = Stalling<I>;
+    type Stream = StallLimited<I>;
     type Service = S;
-    type Future = Ready<io::Result<(Stalling<I>, S)>>;
+    type Future = Ready<io::Result<(StallLimited<I>, S)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let stream = Stalling {
+        let stream = StallLimited {
             stream,
             limit: self.0,
             deadline: Box::pin(sleep(self.0)),
-            stalls: false,
+            is_stalled: false,
         };
         ready(Ok((stream, service)))
     }
 }
 
-/// A connection, and how long its client has taken nothing of what waits to be sent.
+/// A connection that fails when its client takes nothing of the waiting bytes for too long.
 #[derive(Debug)]
-pub(crate) struct Stalling<I> {
+pub(crate) struct StallLimited<I> {
     stream: I,
     limit: Duration,
     deadline: Pin<Box<Sleep>>,
-    stalls: bool,
+    is_stalled: bool,
 }
 
-impl<I: Unpin> Stalling<I> {
-    /// Does some sending. The deadline counts from the first time that the client takes nothing.
+impl<I: Unpin> StallLimited<I> {
+    /// Sends bytes. The deadline counts from the first attempt at which the client takes nothing.
     fn send<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -48,11 +48,11 @@ impl<I: Unpin> Stalling<I> {
     ) -> Poll<io::Result<T>> {
         let sent = send(Pin::new(&mut self.stream), context);
         if sent.is_ready() {
-            self.stalls = false;
+            self.is_stalled = false;
             return sent;
         }
-        if !self.stalls {
-            self.stalls = true;
+        if !self.is_stalled {
+            self.is_stalled = true;
             self.deadline.as_mut().reset(Instant::now() + self.limit);
         }
         ready!(self.deadline.as_mut().poll(context));
@@ -60,7 +60,7 @@ impl<I: Unpin> Stalling<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Stalling<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for StallLimited<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Stalling<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Stalling<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for StallLimited<I> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The server's certificate.
+//! TLS: the server's certificate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::ServeError;
 
-/// Where the certificate of the server and its key are, both in PEM. They are read again when they
-/// change.
+/// The files of the server's certificate and its private key, both in PEM. The server reads them
+/// again when they change.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The certificate, and those that it depends on.
+    /// The certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key of the certificate.
     pub key: PathBuf,
 }
 
@@ -26,17 +26,17 @@ pub struct TlsFiles {
 #[derive(Clone)]
 pub(crate) struct Certificate {
     files: TlsFiles,
-    seen: [Option<SystemTime>; 2],
+    modified: [Option<SystemTime>; 2],
     config: RustlsConfig,
 }
 
 impl Certificate {
     pub(crate) fn load(files: TlsFiles) -> Result<Self, ServeError> {
-        let seen = files.look();
-        let config = RustlsConfig::from_config(Arc::new(files.config()?));
+        let modified = files.modified();
+        let config = RustlsConfig::from_config(Arc::new(files.load()?));
         Ok(Self {
             files,
-            seen,
+            modified,
             config,
         })
     }
@@ -46,14 +46,15 @@ impl Certificate {
         self.config.clone()
     }
 
-    /// Reads the files again, if they have changed. Those that will not do change nothing.
+    /// Reads the files again if they have changed, or if a signal asks for it. Unusable files leave
+    /// the former certificate in use.
     pub(crate) fn refresh(&mut self, asked: bool) {
-        let now = self.files.look();
-        if now == self.seen && !asked {
+        let modified = self.files.modified();
+        if modified == self.modified && !asked {
             return;
         }
-        self.seen = now;
-        match self.files.config() {
+        self.modified = modified;
+        match self.files.load() {
             Ok(config) => {
                 self.config.reload_from_config(Arc::new(config));
                 tracing::info!(target: "atlasent", "a new certificate is in use");
@@ -66,11 +67,11 @@ impl Certificate {
 }
 
 impl TlsFiles {
-    fn look(&self) -> [Option<SystemTime>; 2] {
+    fn modified(&self) -> [Option<SystemTime>; 2] {
         [&self.certificate, &self.key].map(|path| fs::metadata(path).ok()?.modified().ok())
     }
 
-    fn config(&self) -> Result<ServerConfig, ServeError> {
+    fn load(&self) -> Result<ServerConfig, ServeError> {
         let refuse = |path: &Path, why: String| ServeError::Tls {
             path: path.display().to_string(),
             why,

@@ -6,39 +6,39 @@ use std::fmt::{self, Write};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Decided {
+pub(super) struct DecisionLabels {
     pub(super) action: Label,
     pub(super) decision: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Outcome {
+pub(super) struct OutcomeLabel {
     pub(super) outcome: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct PolicyDigest {
+pub(super) struct DigestLabel {
     pub(super) digest: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Answered {
+pub(super) struct ResponseLabels {
     pub(super) endpoint: Label,
     pub(super) status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Code {
+pub(super) struct CodeLabel {
     pub(super) code: Label,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Endpoint {
+pub(super) struct EndpointLabel {
     pub(super) endpoint: Label,
 }
 
-/// The value of a label. It is escaped as OpenMetrics asks for, which the exposition crate leaves
-/// to its callers: a quote or a line break would end the value, and begin a line of the caller's.
+/// The value of a label, escaped by the rules of OpenMetrics, which `prometheus-client` leaves to
+/// its users: an unescaped quote or line break would end the value, and let a caller forge a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Label(Cow<'static, str>);
 
@@ -57,8 +57,8 @@ impl EncodeLabelValue for Label {
 }
 
 impl Label {
-    /// A label with characters replaced at which some readers break lines, and which OpenMetrics
-    /// does not escape.
+    /// Creates a label. Replaces the characters at which some readers break lines although
+    /// OpenMetrics does not escape them.
     pub(super) fn new(text: &str) -> Self {
         let breaks_lines = |character: char| {
             character != '\n' && (character.is_control() || "\u{2028}\u{2029}".contains(character))

@@ -1,4 +1,4 @@
-//! What the server counts, for Prometheus.
+//! The metrics of a server, for Prometheus.
 
 mod labels;
 
@@ -20,12 +20,14 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::policy::Policies;
 use crate::store::StoreStatus;
-use labels::{Answered, Code, Decided, Endpoint, Label, Outcome, PolicyDigest};
+use labels::{
+    CodeLabel, DecisionLabels, DigestLabel, EndpointLabel, Label, OutcomeLabel, ResponseLabels,
+};
 
-/// How many actions have series of their own. Policies name them, over all reloads of a process.
+/// The largest number of actions with series of their own, over all reloads of the policies.
 const ACTIONS: usize = 1_000;
 
-/// The label of an action that no policy names, and of a value that the contract does not have.
+/// The label of an action that no policy names, and of a value that is not in the contract.
 const OTHER: &str = "other";
 
 /// The outcomes of verifications (contract, part B).
@@ -38,35 +40,35 @@ const OUTCOMES: [&str; 6] = [
     "permit_not_found",
 ];
 
-/// Upper bounds of the latencies that are told apart, in seconds.
+/// The upper bounds of the latency buckets, in seconds.
 const BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
 
-/// The counters of a server.
+/// The metrics of a server.
 pub(crate) struct Metrics {
     registry: Registry,
-    decisions: Family<Decided, Counter>,
-    verifications: Family<Outcome, Counter>,
-    requests: Family<Answered, Counter>,
-    refusals: Family<Code, Counter>,
-    latency: Family<Endpoint, Histogram>,
+    decisions: Family<DecisionLabels, Counter>,
+    verifications: Family<OutcomeLabel, Counter>,
+    requests: Family<ResponseLabels, Counter>,
+    refusals: Family<CodeLabel, Counter>,
+    latency: Family<EndpointLabel, Histogram>,
     events: Gauge,
     sequence: Gauge,
     ahead: Gauge,
     store_answers: Gauge,
     cells: Gauge,
     policies: Gauge,
-    digest: Family<PolicyDigest, Gauge>,
+    digest: Family<DigestLabel, Gauge>,
     stops: Gauge,
-    reloads: Family<Outcome, Counter>,
+    reloads: Family<OutcomeLabel, Counter>,
     audit_log_sequence: Gauge,
     audit_log_failures: Counter,
     actions: Mutex<HashSet<String>>,
 }
 
-/// The metric, which the registry shows under this name from now on.
-fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+/// Registers a metric under a name, and returns it.
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
 }
@@ -77,92 +79,92 @@ impl Metrics {
         let latency: fn() -> Histogram = || Histogram::new(BUCKETS);
         let latency = Family::new_with_constructor(latency);
         let metrics = Self {
-            decisions: registered(
+            decisions: register(
                 &mut registry,
                 "decisions",
                 "Evaluations by action and decision; actions that no policy names are `other`",
                 Family::default(),
             ),
-            verifications: registered(
+            verifications: register(
                 &mut registry,
                 "verifications",
                 "Verifications of permits by outcome",
                 Family::default(),
             ),
-            requests: registered(
+            requests: register(
                 &mut registry,
                 "requests",
-                "Answered requests by endpoint and status",
+                "Responses by endpoint and status",
                 Family::default(),
             ),
-            refusals: registered(
+            refusals: register(
                 &mut registry,
                 "refusals",
-                "Requests without an answer by the code of the problem",
+                "Errors by code",
                 Family::default(),
             ),
-            latency: registered(
+            latency: register(
                 &mut registry,
                 "request_seconds",
-                "How long requests took, by endpoint",
+                "The duration of requests, by endpoint",
                 latency,
             ),
-            events: registered(
+            events: register(
                 &mut registry,
                 "chain_events",
                 "Events of the audit chain that the store holds",
                 Gauge::default(),
             ),
-            sequence: registered(
+            sequence: register(
                 &mut registry,
                 "chain_sequence",
                 "The sequence number of the newest event",
                 Gauge::default(),
             ),
-            ahead: registered(
+            ahead: register(
                 &mut registry,
                 "chain_ahead_seconds",
                 "How far the chain's time is ahead of the clock, since the clock was ahead once",
                 Gauge::default(),
             ),
-            store_answers: registered(
+            store_answers: register(
                 &mut registry,
                 "store_answers",
-                "Whether the store said how much it keeps (1), so that the gauges of chain and ledger are new",
+                "1 if the store answered, so that the gauges of chain and ledger are current",
                 Gauge::default(),
             ),
-            cells: registered(
+            cells: register(
                 &mut registry,
                 "ledger_entries",
-                "Permits that the store holds, and first answers to requests with an id",
+                "Entries of the ledger: permits, and first answers to requests with an id",
                 Gauge::default(),
             ),
-            policies: registered(
+            policies: register(
                 &mut registry,
                 "policies",
                 "Policies that decide",
                 Gauge::default(),
             ),
-            digest: registered(
+            digest: register(
                 &mut registry,
                 "policy_digest",
-                "The digest of the policies that decide, in the label: the same on all servers that decide alike",
+                "The digest of the policies that decide, in the label; servers with the same policies have the same digest",
                 Family::default(),
             ),
-            stops: registered(&mut registry, "stops", "Stops that hold", Gauge::default()),
-            reloads: registered(
+            stops: register(&mut registry, "stops", "Stops that hold", Gauge::default()),
+            reloads: register(
                 &mut registry,
                 "policy_reloads",
                 "Policy sets that were read again, by outcome",
                 Family::default(),
             ),
-            audit_log_sequence: registered(
+            audit_log_sequence: register(
                 &mut registry,
                 "audit_log_sequence",
                 "The sequence number of the last event that the audit log has; 0 without an audit log",
                 Gauge::default(),
             ),
-            audit_log_failures: registered(
+            audit_log_failures: register(
                 &mut registry,
                 "audit_log_failures",
                 "Attempts to write the audit log that failed",
@@ -171,63 +173,74 @@ impl Metrics {
             actions: Mutex::default(),
             registry,
         };
-        // What is to be alerted on has to be there before it happens.
+        // A series that alerts watch has to exist before its first event.
         for outcome in ["loaded", "refused"] {
             let outcome = outcome.into();
-            drop(metrics.reloads.get_or_create(&Outcome { outcome }));
+            drop(metrics.reloads.get_or_create(&OutcomeLabel { outcome }));
         }
         for code in ["STORE_UNAVAILABLE", "TIMEOUT", "OVERLOADED"] {
             let code = code.into();
-            drop(metrics.refusals.get_or_create(&Code { code }));
+            drop(metrics.refusals.get_or_create(&CodeLabel { code }));
         }
         metrics
     }
 
-    /// Counts a decision. `is_named` says whether the policies name the action: callers choose
-    /// names, and must choose neither the series nor how much memory they take.
-    pub(crate) fn decided(&self, action: &str, is_named: bool, decision: Decision) {
+    /// Counts a decision. `is_named` tells whether the policies name the action: callers choose the
+    /// names of actions, and must not thereby create series.
+    pub(crate) fn count_decision(&self, action: &str, is_named: bool, decision: Decision) {
         let action = match is_named {
             true => self.action(action),
             false => OTHER.into(),
         };
         let decision = decision.as_str().into();
-        (self.decisions.get_or_create(&Decided { action, decision })).inc();
+        (self
+            .decisions
+            .get_or_create(&DecisionLabels { action, decision }))
+        .inc();
     }
 
-    pub(crate) fn verified(&self, verification: &Verification) {
+    /// Counts a verification.
+    pub(crate) fn count_verification(&self, verification: &Verification) {
         let outcome = verification.outcome.as_deref().unwrap_or_default();
         let known = OUTCOMES.into_iter().find(|known| *known == outcome);
         let outcome = known.unwrap_or(OTHER).into();
-        self.verifications.get_or_create(&Outcome { outcome }).inc();
+        self.verifications
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
-    /// Counts an answer. `endpoint` is the route that matched, never the path that was sent.
-    pub(crate) fn answered(
+    /// Counts a response. `endpoint` is the matched route, never the path of the request. `code` is
+    /// the code of an error.
+    pub(crate) fn count_response(
         &self,
         endpoint: &str,
         status: StatusCode,
-        refused: Option<&'static str>,
+        code: Option<&'static str>,
         took: Duration,
     ) {
         let endpoint = Label::new(endpoint);
-        (self.latency.get_or_create(&Endpoint {
+        (self.latency.get_or_create(&EndpointLabel {
             endpoint: endpoint.clone(),
         }))
         .observe(took.as_secs_f64());
         let status = status.as_u16();
-        (self.requests.get_or_create(&Answered { endpoint, status })).inc();
-        if let Some(code) = refused {
+        (self
+            .requests
+            .get_or_create(&ResponseLabels { endpoint, status }))
+        .inc();
+        if let Some(code) = code {
             let code = code.into();
-            self.refusals.get_or_create(&Code { code }).inc();
+            self.refusals.get_or_create(&CodeLabel { code }).inc();
         }
     }
 
-    pub(crate) fn reloaded(&self, outcome: &'static str) {
+    /// Counts a set of policies that was read again.
+    pub(crate) fn count_reload(&self, outcome: &'static str) {
         let outcome = outcome.into();
-        self.reloads.get_or_create(&Outcome { outcome }).inc();
+        self.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Sets how far the audit log is.
+    /// Sets the sequence number of the last event in the audit log.
     pub(crate) fn audit_log_reached(&self, sequence: u64) {
         let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
         self.audit_log_sequence.set(sequence);
@@ -238,7 +251,7 @@ impl Metrics {
         self.audit_log_failures.inc();
     }
 
-    /// The text that Prometheus reads.
+    /// Sets the gauges, and writes all metrics in the text format of OpenMetrics.
     pub(crate) fn text(
         &self,
         status: Option<StoreStatus>,
@@ -263,13 +276,14 @@ impl Metrics {
         self.policies.set(number(policies.len() as u64));
         let digest = Label::new(policies.digest());
         self.digest.clear();
-        self.digest.get_or_create(&PolicyDigest { digest }).set(1);
+        self.digest.get_or_create(&DigestLabel { digest }).set(1);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
 
-    /// The label of an action that the policies name.
+    /// Returns the label of an action that the policies name: its name, or `other` beyond the
+    /// limit.
     fn action(&self, action: &str) -> Label {
         let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
         if actions.contains(action)
@@ -309,21 +323,21 @@ mod tests {
     #[test]
     fn everything_that_is_counted_is_told() {
         let metrics = Metrics::new();
-        metrics.decided("deploy", true, Decision::Hold);
-        metrics.verified(&Verification::valid());
-        metrics.answered(
+        metrics.count_decision("deploy", true, Decision::Hold);
+        metrics.count_verification(&Verification::valid());
+        metrics.count_response(
             "/v1-evaluate",
             StatusCode::OK,
             None,
             Duration::from_millis(3),
         );
-        metrics.answered(
+        metrics.count_response(
             "/v1-evaluate",
             StatusCode::CONFLICT,
             Some("C"),
             Duration::ZERO,
         );
-        metrics.reloaded("refused");
+        metrics.count_reload("refused");
         let text = text(&metrics);
         for line in [
             r#"atlasent_decisions_total{action="deploy",decision="hold"} 1"#,
@@ -345,9 +359,9 @@ mod tests {
     fn callers_do_not_choose_the_series() {
         let metrics = Metrics::new();
         for n in 0..5_000 {
-            metrics.decided(&format!("junk-{n}"), false, Decision::Deny);
+            metrics.count_decision(&format!("junk-{n}"), false, Decision::Deny);
         }
-        metrics.decided("deploy", true, Decision::Deny);
+        metrics.count_decision("deploy", true, Decision::Deny);
         let text = text(&metrics);
         assert_eq!(text.matches("atlasent_decisions_total{").count(), 2);
         assert!(text.contains(r#"action="other",decision="deny"} 5000"#));
@@ -358,7 +372,7 @@ mod tests {
     fn the_number_of_series_is_bounded_over_all_reloads() {
         let metrics = Metrics::new();
         for n in 0..ACTIONS + 10 {
-            metrics.decided(&format!("action-{n}"), true, Decision::Deny);
+            metrics.count_decision(&format!("action-{n}"), true, Decision::Deny);
         }
         let text = text(&metrics);
         assert!(text.contains(r#"action="other",decision="deny"} 10"#));
@@ -370,7 +384,7 @@ mod tests {
         let mut verification = Verification::valid();
         for outcome in OUTCOMES.into_iter().chain(["\"} 1\nforged 1", ""]) {
             verification.outcome = Some(outcome.to_owned());
-            metrics.verified(&verification);
+            metrics.count_verification(&verification);
         }
         let text = text(&metrics);
         assert!(text.contains(r#"atlasent_verifications_total{outcome="other"} 2"#));
@@ -378,13 +392,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a label holds, it stays one value on one line, and can be read back.
+        /// A label with any text is one value on one line, and can be read back.
         #[test]
         fn a_label_stays_one_value(action in "[\\x00-\\x7f\u{80}-\u{a0}\u{2028}\u{2029}é]{0,40}") {
             let labelled_with = |action: &str| {
                 let metrics = Metrics::new();
-                metrics.decided(action, true, Decision::Deny);
-                metrics.answered(action, StatusCode::OK, None, Duration::ZERO);
+                metrics.count_decision(action, true, Decision::Deny);
+                metrics.count_response(action, StatusCode::OK, None, Duration::ZERO);
                 text(&metrics)
             };
             let text = labelled_with(&action);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use atlasent::wire::{Evaluation, Verification};
+use atlasent::wire::{Evaluation, Revocation, Verification};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,143 +11,138 @@ use serde::Serialize;
 
 use crate::keys::ApiScope;
 use crate::local::evaluate::EvaluateOutcome;
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
-use crate::server::input::decide::{Evaluate, Revoke, read_verify};
+use crate::server::input::decide::{EvaluateInput, RevokeInput, read_verify};
+use crate::server::response::JsonBody;
 use crate::store::Store;
 
-/// `POST /v1-evaluate`
-pub(crate) async fn evaluate<S: Store>(
+/// Answers `POST /v1-evaluate`.
+pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     request: Request,
-) -> Response {
-    let traced = wants_trace(request.uri().query());
-    let answered = read_and_decide(&app, &client, request, traced).await;
-    let wait = answered.as_ref().ok().and_then(|answer| answer.retry_after);
-    let mut response = respond(answered, &client);
-    if let Some(wait) = wait {
+) -> Result<Response, ApiError> {
+    let with_trace = wants_trace(request.uri().query());
+    let evaluation = read_and_decide(&app, &caller, request, with_trace).await?;
+    let retry_after = evaluation.retry_after;
+    let mut response = JsonBody(evaluation).into_response();
+    if let Some(wait) = retry_after {
         let seconds = HeaderValue::from(wait.as_secs());
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
-    response
+    Ok(response)
 }
 
-/// `POST /v1-evaluate-stream`: the decision as server-sent events. Ours come at once, so that there
-/// is no progress to tell.
-pub(crate) async fn stream<S: Store>(
+/// Answers `POST /v1-evaluate-stream`: sends the decision as server-sent events. The stream has no
+/// progress events, since this authority decides at once.
+pub(super) async fn stream<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     request: Request,
-) -> Response {
-    let answered = read_and_decide(&app, &client, request, false).await;
-    let events = answered.and_then(|evaluation| {
-        let mut decision = serde_json::to_value(evaluation).map_err(unwritable)?;
-        if let Some(fields) = decision.as_object_mut() {
-            fields.insert("is_final".to_owned(), true.into());
-        }
-        Ok(format!(
-            "event: decision\ndata: {}\n\nevent: done\ndata: {{}}\n\n",
-            one_line(&decision.to_string())
-        ))
-    });
-    match events {
-        Ok(events) => {
-            let headers = [
-                (header::CONTENT_TYPE, "text/event-stream"),
-                (header::CACHE_CONTROL, "no-store"),
-            ];
-            (headers, events).into_response()
-        }
-        Err(problem) => problem.respond(&client.request_id),
+) -> Result<Response, ApiError> {
+    let evaluation = read_and_decide(&app, &caller, request, false).await?;
+    let decision = serde_json::to_value(evaluation);
+    let mut decision = decision.map_err(|error| ApiError::unwritable(&error))?;
+    if let Some(fields) = decision.as_object_mut() {
+        fields.insert("is_final".to_owned(), true.into());
     }
-}
-
-/// `POST /v1-verify-permit`
-pub(crate) async fn verify<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
-    request: Request,
-) -> Response {
-    let answered = async {
-        client.may(ApiScope::Verify)?;
-        let bytes = body::read(request).await?;
-        let question = read_verify(&bytes, &client.key)?;
-        let verification = app.authority.verify_for(client.caller(), &question).await?;
-        app.metrics.verified(&verification);
-        Ok::<_, Problem>(Verified {
-            verified: verification.valid,
-            verification,
-        })
-    };
-    respond(answered.await, &client)
+    let events = format!(
+        "event: decision\ndata: {}\n\nevent: done\ndata: {{}}\n\n",
+        one_line(&decision.to_string())
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, events).into_response())
 }
 
 /// The answer to a verification. The first SDKs read `verified` (contract, part B).
 #[derive(Serialize)]
-struct Verified {
+pub(super) struct VerifyResponse {
     #[serde(flatten)]
     verification: Verification,
     verified: bool,
 }
 
-/// `POST /v1-revoke-permit`
-pub(crate) async fn revoke<S: Store>(
+/// Answers `POST /v1-verify-permit`.
+pub(super) async fn verify<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     request: Request,
-) -> Response {
-    let answered = async {
-        client.may(ApiScope::Revoke)?;
-        let bytes = body::read(request).await?;
-        let asked = Revoke::read(&bytes, &client.key)?;
-        let revocation = app
-            .authority
-            .revoke_for(client.caller(), &asked.token, &asked.reason)
-            .await?;
-        Ok::<_, Problem>(revocation)
-    };
-    respond(answered.await, &client)
+) -> Result<JsonBody<VerifyResponse>, ApiError> {
+    caller.require_scope(ApiScope::Verify)?;
+    let bytes = body::read(request).await?;
+    let request = read_verify(&bytes, &caller.key)?;
+    let verification = app
+        .authority
+        .verify_for(caller.for_authority(), &request)
+        .await?;
+    app.metrics.count_verification(&verification);
+    Ok(JsonBody(VerifyResponse {
+        verified: verification.valid,
+        verification,
+    }))
+}
+
+/// Answers `POST /v1-revoke-permit`.
+pub(super) async fn revoke<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(caller): Extension<ApiCaller>,
+    request: Request,
+) -> Result<JsonBody<Revocation>, ApiError> {
+    caller.require_scope(ApiScope::Revoke)?;
+    let bytes = body::read(request).await?;
+    let input = RevokeInput::read(&bytes, &caller.key)?;
+    let revocation = app
+        .authority
+        .revoke_for(caller.for_authority(), &input.token, &input.reason)
+        .await?;
+    Ok(JsonBody(revocation))
 }
 
 async fn read_and_decide<S: Store>(
     app: &App<S>,
-    client: &ApiCaller,
+    caller: &ApiCaller,
     request: Request<Body>,
-    traced: bool,
-) -> Result<Evaluation, Problem> {
-    client.may(ApiScope::Evaluate)?;
+    with_trace: bool,
+) -> Result<Evaluation, ApiError> {
+    caller.require_scope(ApiScope::Evaluate)?;
     let bytes = body::read(request).await?;
-    let question = Evaluate::read(&bytes, &client.key)?;
-    let mut evaluation = decide(app, client, &question).await?;
-    if traced {
+    let input = EvaluateInput::read(&bytes, &caller.key)?;
+    let mut evaluation = decide(app, caller, &input).await?;
+    if with_trace {
         let policies = app.authority.policies();
-        evaluation.constraint_trace = Some(policies.explain(&question.request).trace);
+        evaluation.constraint_trace = Some(policies.explain(&input.request).trace);
     }
     Ok(evaluation)
 }
 
-/// Asks the authority.
-pub(crate) async fn decide<S: Store>(
+/// Evaluates a request and records the decision.
+pub(super) async fn decide<S: Store>(
     app: &App<S>,
-    client: &ApiCaller,
-    question: &Evaluate,
-) -> Result<Evaluation, Problem> {
-    let request = &question.request;
-    let hash = Some(question.execution_hash.clone());
-    let answer = app.authority.answer(client.caller(), request, hash);
-    let mut evaluation = match answer.await? {
+    caller: &ApiCaller,
+    input: &EvaluateInput,
+) -> Result<Evaluation, ApiError> {
+    let request = &input.request;
+    let hash = Some(input.execution_hash.clone());
+    let outcome = app
+        .authority
+        .answer(caller.for_authority(), request, hash)
+        .await?;
+    let mut evaluation = match outcome {
         EvaluateOutcome::First(evaluation) => {
             let action = &request.action_type;
             let is_named = app.authority.policies().names_action(action);
-            app.metrics.decided(action, is_named, evaluation.decision);
+            (app.metrics).count_decision(action, is_named, evaluation.decision);
             evaluation
         }
         EvaluateOutcome::Repeated(evaluation) => evaluation,
         EvaluateOutcome::Conflict => {
-            return Err(Problem::new(
+            return Err(ApiError::new(
                 StatusCode::CONFLICT,
                 "REQUEST_ID_REUSED",
                 "another request with this `request_id` was allowed before: give each its own",
@@ -155,31 +150,18 @@ pub(crate) async fn decide<S: Store>(
         }
     };
     if request.options.request_id.is_none() {
-        evaluation.request_id = Some(client.request_id.clone());
+        evaluation.request_id = Some(caller.request_id.clone());
     }
     if !evaluation.decision.is_allow() {
-        // The id of the refusal, which is no token and opens nothing (contract, part B).
+        // The id of a refusal is no token and opens nothing (contract, part B).
         evaluation.decision_id = Some(uuid::Uuid::new_v4().to_string());
     }
-    // It names files and the attributes that policies read: for callers that ask for it.
+    // The explanation names files and the attributes that policies read, so only callers that ask
+    // for it get it.
     if request.options.explain != Some(true) {
         evaluation.explanation.clear();
     }
     Ok(evaluation)
-}
-
-pub(crate) fn respond<T: Serialize>(answered: Result<T, Problem>, client: &ApiCaller) -> Response {
-    match answered.and_then(|answer| write(&answer)) {
-        Ok(response) => response,
-        Err(problem) => problem.respond(&client.request_id),
-    }
-}
-
-fn write<T: Serialize>(answer: &T) -> Result<Response, Problem> {
-    // More than most answers need, so that it does not grow again and again.
-    let mut json = Vec::with_capacity(1_024);
-    serde_json::to_writer(&mut json, answer).map_err(unwritable)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 fn wants_trace(query: Option<&str>) -> bool {
@@ -188,13 +170,8 @@ fn wants_trace(query: Option<&str>) -> bool {
     included.any(|list| list.split(',').any(|part| part == "constraint_trace"))
 }
 
-fn unwritable(error: serde_json::Error) -> Problem {
-    tracing::error!(target: "atlasent", %error, "an answer cannot be written");
-    Problem::unavailable("ANSWER_UNWRITABLE", "the answer cannot be written")
-}
-
-/// JSON text without the characters at which readers break lines that the standard for streams does
-/// not (contract, part B).
+/// Escapes the characters of JSON text at which some readers break lines although the standard for
+/// server-sent events does not (contract, part B).
 fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     for character in json.chars() {

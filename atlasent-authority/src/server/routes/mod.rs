@@ -1,4 +1,4 @@
-//! The endpoints, one file a subject, and the router that lists them.
+//! The endpoints, one file a subject, and the router, which has a line for each of them.
 
 mod about;
 mod backup;
@@ -13,19 +13,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Extension, Request};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::request_id::RequestId;
 use crate::server::entry::{self, Entry};
 use crate::store::{RateCounter, Store};
 
-/// The router of a server. A new endpoint gets its line here.
+/// Builds the router of a server. A new endpoint gets its line here.
 pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     let timeout = app.settings.request_timeout;
     let router = Router::new()
@@ -39,7 +39,7 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
         .route("/v1/permits", get(permits::list::<S>))
         .route("/v1/permits/revoke", post(permits::recall::<S>))
-        .route("/v1/permits/{id}", get(permits::one::<S>))
+        .route("/v1/permits/{id}", get(permits::get::<S>))
         .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
         .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
         .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
@@ -47,14 +47,14 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .route("/v1/audit/head", get(head::signed::<S>));
     let router = behind_entry(router, &app, timeout);
 
-    // These send large files.
+    // Exports and backups send large files.
     let timeout = app.settings.export_timeout;
     let exports = Router::new()
         .route("/v1-audit/exports", post(trail::export::<S>))
         .route("/v1/store/backup", post(backup::backup::<S>));
     let exports = behind_entry(exports, &app, timeout);
 
-    // These ask for no API key.
+    // The open endpoints ask for no API key.
     let mut open = Router::new()
         .route("/healthz", get(about::healthy))
         .route("/readyz", get(about::ready::<S>));
@@ -66,7 +66,7 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .with_state(app)
 }
 
-/// Puts the entry before endpoints, each request of which may take so long.
+/// Puts the [entry](entry::pass) in front of endpoints. `timeout` limits each of their requests.
 fn behind_entry<S: Store + RateCounter>(
     endpoints: Router<Arc<App<S>>>,
     app: &Arc<App<S>>,
@@ -79,19 +79,19 @@ fn behind_entry<S: Store + RateCounter>(
 }
 
 async fn not_found(request: Request) -> Response {
-    Problem::new(
+    let id = RequestId::from_headers(request.headers());
+    ApiError::new(
         StatusCode::NOT_FOUND,
         "NOT_FOUND",
         "there is no such endpoint",
     )
-    .respond(&RequestId::from_headers(request.headers()).0)
+    .respond(&id)
 }
 
-async fn wrong_method(Extension(id): Extension<RequestId>) -> Response {
-    Problem::new(
+async fn wrong_method() -> ApiError {
+    ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
         "this endpoint takes another method",
     )
-    .respond(&id.0)
 }

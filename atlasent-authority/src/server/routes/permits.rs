@@ -1,67 +1,67 @@
-//! Permits by their public ids, which open nothing (contract, part D).
+//! The endpoints of permits by their public ids, which open nothing (contract, part D).
 
 use std::sync::Arc;
 
 use atlasent::wire::{PermitInfo, PermitStatus, StopScope};
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{StatusCode, Uri};
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::decide::respond;
 use crate::keys::ApiScope;
 use crate::ledger::permit_key::PermitId;
 use crate::permits::PermitFilter;
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
-use crate::server::input::query::{Query, reason};
+use crate::server::input::query::{Query, check_reason};
+use crate::server::response::JsonBody;
 use crate::store::Store;
 use crate::trail::chain::format_time;
 
-/// How many permits a page has unless asked otherwise, and at the most (contract, part D).
+/// The default number of permits in a page, and the largest (contract, part D).
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 
-/// `GET /v1/permits`
-pub(crate) async fn list<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
-    uri: Uri,
-) -> Response {
-    #[derive(Serialize)]
-    struct Page {
-        permits: Vec<PermitInfo>,
-        total: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next_cursor: Option<String>,
-    }
-    let page = async {
-        client.may(ApiScope::PermitsRead)?;
-        let query = Query::read(uri.query().unwrap_or_default())?;
-        let limit = query.limit(PAGE, LARGEST_PAGE)?;
-        let before = query.cursor("before_")?.unwrap_or(u64::MAX);
-        let caller = client.caller();
-        let page = app
-            .authority
-            .permits_for(&caller, &filter(&query)?, before, limit)
-            .await?;
-        Ok::<_, Problem>(Page {
-            permits: page.permits,
-            total: page.total,
-            next_cursor: page.next.map(|next| format!("before_{next}")),
-        })
-    };
-    respond(page.await, &client)
+/// The start of a page's cursor.
+const CURSOR: &str = "before_";
+
+#[derive(Serialize)]
+pub(super) struct PermitPage {
+    permits: Vec<PermitInfo>,
+    total: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
-fn filter(query: &Query) -> Result<PermitFilter, Problem> {
+/// Answers `GET /v1/permits`.
+pub(super) async fn list<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(caller): Extension<ApiCaller>,
+    uri: Uri,
+) -> Result<JsonBody<PermitPage>, ApiError> {
+    caller.require_scope(ApiScope::PermitsRead)?;
+    let query = Query::parse(uri.query().unwrap_or_default())?;
+    let limit = query.limit(PAGE, LARGEST_PAGE)?;
+    let before = query.cursor(CURSOR)?.unwrap_or(u64::MAX);
+    let filter = permit_filter(&query)?;
+    let page = app
+        .authority
+        .permits_for(&caller.for_authority(), &filter, before, limit)
+        .await?;
+    Ok(JsonBody(PermitPage {
+        permits: page.permits,
+        total: page.total,
+        next_cursor: page.next.map(|next| format!("{CURSOR}{next}")),
+    }))
+}
+
+fn permit_filter(query: &Query) -> Result<PermitFilter, ApiError> {
     let mut filter = PermitFilter::default();
     if let Some(word) = query.text("status", 64)? {
         filter = filter.status(match PermitStatus::from(word.to_owned()) {
             PermitStatus::Unknown(_) => {
-                return Err(Problem::unreadable(
+                return Err(ApiError::unreadable(
                     "INVALID_QUERY",
                     "`status` has to be `issued`, `verified`, `consumed`, `expired` or `revoked`",
                 ));
@@ -84,162 +84,159 @@ fn filter(query: &Query) -> Result<PermitFilter, Problem> {
     Ok(filter)
 }
 
-/// `GET /v1/permits/{id}`
-pub(crate) async fn one<S: Store>(
+/// Answers `GET /v1/permits/{id}`.
+pub(super) async fn get<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     Path(id): Path<String>,
-) -> Response {
-    let found = async {
-        client.may(ApiScope::PermitsRead)?;
-        let found = app
-            .authority
-            .find_permit(&client.caller(), read_id(&id)?)
-            .await?;
-        let (look, key, entry) = found.ok_or_else(unknown)?;
-        Ok::<_, Problem>(look.info(key, &entry))
-    };
-    respond(found.await, &client)
+) -> Result<JsonBody<PermitInfo>, ApiError> {
+    caller.require_scope(ApiScope::PermitsRead)?;
+    let found = app
+        .authority
+        .find_permit(&caller.for_authority(), parse_id(&id)?)
+        .await?;
+    let (look, key, entry) = found.ok_or_else(not_found)?;
+    Ok(JsonBody(look.info(key, &entry)))
 }
 
-/// `POST /v1/permits/{id}/revoke`
-pub(crate) async fn revoke<S: Store>(
+#[derive(Deserialize)]
+struct RevokeBody {
+    reason: Option<String>,
+}
+
+/// Answers `POST /v1/permits/{id}/revoke`.
+pub(super) async fn revoke<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     Path(id): Path<String>,
     request: Request,
-) -> Response {
-    #[derive(Deserialize)]
-    struct Wire {
-        reason: Option<String>,
+) -> Result<JsonBody<PermitInfo>, ApiError> {
+    caller.require_scope(ApiScope::Revoke)?;
+    let id = parse_id(&id)?;
+    let body: RevokeBody = body::read_json(request).await?;
+    let reason = check_reason(body.reason)?;
+    let permit = app
+        .authority
+        .revoke_permit_for(&caller.for_authority(), id, &reason)
+        .await?
+        .ok_or_else(not_found)?;
+    // A used permit is recorded as revoked from now on, for a body that has not started.
+    if permit.consumed_at.is_some() {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "PERMIT_ALREADY_USED",
+            "the permit was used before it was revoked: an action that has not started yet is refused",
+        ));
     }
-    let revoked = async {
-        client.may(ApiScope::Revoke)?;
-        let id = read_id(&id)?;
-        let bytes = body::read(request).await?;
-        let wire: Wire = body::parse(&bytes)?;
-        let reason = reason(wire.reason)?;
-        let permit = app
-            .authority
-            .revoke_permit_for(&client.caller(), id, &reason)
-            .await?
-            .ok_or_else(unknown)?;
-        // One that was used is on record as revoked from now on, for a body that has not started.
-        if permit.consumed_at.is_some() {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "PERMIT_ALREADY_USED",
-                "the permit was used before: what has not started on it is refused from now on",
-            ));
-        }
-        match permit.status {
-            PermitStatus::Revoked => Ok(permit),
-            _ => Err(Problem::new(
-                StatusCode::GONE,
-                "PERMIT_EXPIRED",
-                "the permit has expired",
-            )),
-        }
-    };
-    respond(revoked.await, &client)
+    match permit.status {
+        PermitStatus::Revoked => Ok(JsonBody(permit)),
+        _ => Err(ApiError::new(
+            StatusCode::GONE,
+            "PERMIT_EXPIRED",
+            "the permit has expired",
+        )),
+    }
 }
 
-/// `POST /v1/permits/{id}/verify`: a look, which consumes nothing and so opens nothing.
-pub(crate) async fn inspect<S: Store>(
+#[derive(Serialize)]
+pub(super) struct Inspection {
+    #[serde(flatten)]
+    permit: PermitInfo,
+    valid: bool,
+    verification_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    verified_at: String,
+    evidence: Evidence,
+}
+
+#[derive(Serialize)]
+struct Evidence {
+    permit_id: String,
+    status: PermitStatus,
+    actor_id: String,
+    action_id: String,
+    expires_at: String,
+    payload_hash: Option<String>,
+    decision_id: String,
+}
+
+/// Answers `POST /v1/permits/{id}/verify`: tells whether the permit is valid. It consumes nothing,
+/// and so opens nothing.
+pub(super) async fn inspect<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     Path(id): Path<String>,
-) -> Response {
-    #[derive(Serialize)]
-    struct Inspection {
-        #[serde(flatten)]
-        permit: PermitInfo,
-        valid: bool,
-        verification_type: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'static str>,
-        verified_at: String,
-        evidence: Evidence,
-    }
-    #[derive(Serialize)]
-    struct Evidence {
-        permit_id: String,
-        status: PermitStatus,
-        actor_id: String,
-        action_id: String,
-        expires_at: String,
-        payload_hash: Option<String>,
-        decision_id: String,
-    }
-    let inspected = async {
-        client.may(ApiScope::PermitsRead)?;
-        let found = app
-            .authority
-            .find_permit(&client.caller(), read_id(&id)?)
-            .await?;
-        let (look, key, entry) = found.ok_or_else(unknown)?;
-        let permit = look.info(key, &entry);
-        let refusal = app.authority.why_not_good(&look, &entry);
-        Ok::<_, Problem>(Inspection {
-            valid: refusal.is_none(),
-            verification_type: "permit",
-            reason: refusal.map(|refusal| refusal.reason()),
-            verified_at: format_time(look.now),
-            evidence: Evidence {
-                permit_id: permit.id.clone(),
-                status: permit.status.clone(),
-                actor_id: permit.actor_id.clone(),
-                action_id: permit.action_id.clone(),
-                expires_at: permit.expires_at.clone(),
-                payload_hash: permit.payload_hash.clone(),
-                decision_id: entry.evaluation_id.clone(),
-            },
-            permit,
-        })
-    };
-    respond(inspected.await, &client)
+) -> Result<JsonBody<Inspection>, ApiError> {
+    caller.require_scope(ApiScope::PermitsRead)?;
+    let found = app
+        .authority
+        .find_permit(&caller.for_authority(), parse_id(&id)?)
+        .await?;
+    let (look, key, entry) = found.ok_or_else(not_found)?;
+    let permit = look.info(key, &entry);
+    let refusal = app.authority.why_not_good(&look, &entry);
+    Ok(JsonBody(Inspection {
+        valid: refusal.is_none(),
+        verification_type: "permit",
+        reason: refusal.map(|refusal| refusal.reason()),
+        verified_at: format_time(look.now),
+        evidence: Evidence {
+            permit_id: permit.id.clone(),
+            status: permit.status.clone(),
+            actor_id: permit.actor_id.clone(),
+            action_id: permit.action_id.clone(),
+            expires_at: permit.expires_at.clone(),
+            payload_hash: permit.payload_hash.clone(),
+            decision_id: entry.evaluation_id.clone(),
+        },
+        permit,
+    }))
 }
 
-/// `POST /v1/permits/revoke`: takes back every permit that is out and that a scope covers.
-pub(crate) async fn recall<S: Store>(
+#[derive(Deserialize)]
+struct RecallBody {
+    #[serde(flatten)]
+    scope: StopScope,
+    issued_before: Option<u64>,
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct RecallResponse {
+    sequence: u64,
+}
+
+/// Answers `POST /v1/permits/revoke`: revokes all outstanding permits that a scope covers.
+pub(super) async fn recall<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     request: Request,
-) -> Response {
-    #[derive(Deserialize)]
-    struct Wire {
-        #[serde(flatten)]
-        scope: StopScope,
-        issued_before: Option<u64>,
-        reason: Option<String>,
-    }
-    #[derive(Serialize)]
-    struct Recalled {
-        sequence: u64,
-    }
-    let recalled = async {
-        client.may(ApiScope::Revoke)?;
-        let bytes = body::read(request).await?;
-        let wire: Wire = body::parse(&bytes)?;
-        let reason = reason(wire.reason)?;
-        let sequence = app
-            .authority
-            .recall(&client.caller(), wire.scope, wire.issued_before, &reason)
-            .await?;
-        Ok::<_, Problem>(Recalled { sequence })
-    };
-    respond(recalled.await, &client)
+) -> Result<JsonBody<RecallResponse>, ApiError> {
+    caller.require_scope(ApiScope::Revoke)?;
+    let body: RecallBody = body::read_json(request).await?;
+    let reason = check_reason(body.reason)?;
+    let sequence = app
+        .authority
+        .recall(
+            &caller.for_authority(),
+            body.scope,
+            body.issued_before,
+            &reason,
+        )
+        .await?;
+    Ok(JsonBody(RecallResponse { sequence }))
 }
 
-fn read_id(id: &str) -> Result<PermitId, Problem> {
-    // What cannot be an id names no permit.
-    id.parse().map_err(|_| unknown())
+/// Parses a public id. A malformed id names no permit.
+fn parse_id(id: &str) -> Result<PermitId, ApiError> {
+    id.parse().map_err(|_| not_found())
 }
 
-fn unknown() -> Problem {
-    Problem::new(
+fn not_found() -> ApiError {
+    ApiError::new(
         StatusCode::NOT_FOUND,
         "PERMIT_NOT_FOUND",
-        "no such permit: permits are known by their `permit_id` (`pt_…`)",
+        "no permit has this id: use the permit's `permit_id` (`pt_…`)",
     )
 }

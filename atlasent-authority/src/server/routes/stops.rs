@@ -1,27 +1,27 @@
-//! Stops: switches that deny what they cover, permits that are out included (contract, part D).
+//! The endpoints of stops, which deny what they cover, outstanding permits included (contract,
+//! part D).
 
 use std::sync::Arc;
 
 use atlasent::wire::StopScope;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::decide::respond;
 use crate::keys::ApiScope;
 use crate::ledger::stops::Stop;
-use crate::server::api_error::Problem;
+use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
-use crate::server::input::query::{reason, time};
+use crate::server::input::query::{check_reason, parse_time};
+use crate::server::response::JsonBody;
 use crate::store::Store;
 use crate::trail::chain::format_time;
 
-/// A stop, as it is answered.
+/// The JSON form of a stop.
 #[derive(Serialize)]
-struct WireStop {
+pub(super) struct StopJson {
     id: String,
     #[serde(flatten)]
     scope: StopScope,
@@ -34,7 +34,7 @@ struct WireStop {
     environment: &'static str,
 }
 
-impl From<Stop> for WireStop {
+impl From<Stop> for StopJson {
     fn from(stop: Stop) -> Self {
         Self {
             id: stop.id,
@@ -48,84 +48,81 @@ impl From<Stop> for WireStop {
     }
 }
 
-/// `POST /v1/stops`
-pub(crate) async fn set<S: Store>(
+#[derive(Deserialize)]
+struct SetBody {
+    #[serde(flatten)]
+    scope: StopScope,
+    reason: Option<String>,
+    expires_at: Option<String>,
+}
+
+/// Answers `POST /v1/stops`.
+pub(super) async fn set<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
     request: Request,
-) -> Response {
-    #[derive(Deserialize)]
-    struct Wire {
-        #[serde(flatten)]
-        scope: StopScope,
-        reason: Option<String>,
-        expires_at: Option<String>,
-    }
-    let set = async {
-        client.may(ApiScope::Stop)?;
-        let bytes = body::read(request).await?;
-        let wire: Wire = body::parse(&bytes)?;
-        let reason = reason(wire.reason)?;
-        if reason.trim().is_empty() {
-            return Err(Problem::invalid("`reason` is missing: say why"));
-        }
-        let until = wire.expires_at.map(|text| time("expires_at", &text));
-        let until = until.transpose()?;
-        let stop = app
-            .authority
-            .stop_for(&client.caller(), wire.scope, &reason, until)
-            .await?;
-        Ok::<_, Problem>(WireStop::from(stop))
-    };
-    respond(set.await, &client)
+) -> Result<JsonBody<StopJson>, ApiError> {
+    caller.require_scope(ApiScope::Stop)?;
+    let body: SetBody = body::read_json(request).await?;
+    let reason = required_reason(body.reason)?;
+    let until = body.expires_at.map(|text| parse_time("expires_at", &text));
+    let until = until.transpose()?;
+    let stop = app
+        .authority
+        .stop_for(&caller.for_authority(), body.scope, &reason, until)
+        .await?;
+    Ok(JsonBody(stop.into()))
 }
 
-/// `GET /v1/stops`: those that hold now, the oldest first.
-pub(crate) async fn list<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
-) -> Response {
-    #[derive(Serialize)]
-    struct Stops {
-        stops: Vec<WireStop>,
-    }
-    let listed = async {
-        client.may(ApiScope::Stop)?;
-        let stops = app.authority.stops().await?;
-        let stops = stops.into_iter().map(WireStop::from).collect();
-        Ok::<_, Problem>(Stops { stops })
-    };
-    respond(listed.await, &client)
+#[derive(Serialize)]
+pub(super) struct StopList {
+    stops: Vec<StopJson>,
 }
 
-/// `DELETE /v1/stops/{id}`
-pub(crate) async fn lift<S: Store>(
+/// Answers `GET /v1/stops`: lists the stops that hold now, the oldest first.
+pub(super) async fn list<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(client): Extension<ApiCaller>,
+    Extension(caller): Extension<ApiCaller>,
+) -> Result<JsonBody<StopList>, ApiError> {
+    caller.require_scope(ApiScope::Stop)?;
+    let stops = app.authority.stops().await?;
+    let stops = stops.into_iter().map(StopJson::from).collect();
+    Ok(JsonBody(StopList { stops }))
+}
+
+#[derive(Deserialize)]
+struct LiftBody {
+    reason: Option<String>,
+}
+
+/// Answers `DELETE /v1/stops/{id}`.
+pub(super) async fn lift<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    Extension(caller): Extension<ApiCaller>,
     Path(id): Path<String>,
     request: Request,
-) -> Response {
-    #[derive(Deserialize)]
-    struct Wire {
-        reason: Option<String>,
+) -> Result<JsonBody<StopJson>, ApiError> {
+    caller.require_scope(ApiScope::Stop)?;
+    let body: LiftBody = body::read_json(request).await?;
+    let reason = required_reason(body.reason)?;
+    let lifted = app
+        .authority
+        .lift_stop_for(&caller.for_authority(), &id, &reason)
+        .await?;
+    let lifted = lifted.ok_or_else(|| {
+        let text = "no such stop holds: it was lifted before, has ended, or never existed";
+        ApiError::new(StatusCode::NOT_FOUND, "STOP_NOT_FOUND", text)
+    })?;
+    Ok(JsonBody(lifted.into()))
+}
+
+/// Checks a reason that may not be empty.
+fn required_reason(reason: Option<String>) -> Result<String, ApiError> {
+    let reason = check_reason(reason)?;
+    if reason.trim().is_empty() {
+        return Err(ApiError::invalid(
+            "`reason` is missing: say why in `reason`",
+        ));
     }
-    let lifted = async {
-        client.may(ApiScope::Stop)?;
-        let bytes = body::read(request).await?;
-        let wire: Wire = body::parse(&bytes)?;
-        let reason = reason(wire.reason)?;
-        if reason.trim().is_empty() {
-            return Err(Problem::invalid("`reason` is missing: say why"));
-        }
-        let lifted = app
-            .authority
-            .lift_stop_for(&client.caller(), &id, &reason)
-            .await?;
-        let lifted = lifted.ok_or_else(|| {
-            let text = "no such stop holds: it was lifted before, has ended, or never was";
-            Problem::new(StatusCode::NOT_FOUND, "STOP_NOT_FOUND", text)
-        })?;
-        Ok::<_, Problem>(WireStop::from(lifted))
-    };
-    respond(lifted.await, &client)
+    Ok(reason)
 }

@@ -1,4 +1,4 @@
-//! The certificate, read again when its files change.
+//! Reads the certificate again when its files change.
 
 use super::rounds::{FILES, Rounds, watched};
 use crate::server::listen::tls::Certificate;

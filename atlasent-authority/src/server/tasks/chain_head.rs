@@ -1,5 +1,4 @@
-//! The head of the chain goes into a file now and then, so that the next start finds out whether
-//! the store was replaced.
+//! Saves the head of the chain in a file, by which the next start detects a replaced store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::trail::head_file::HeadFile;
 /// How often the head is saved.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Saves the head at once and then now and again, until it is dropped.
+/// Saves the head at once and then in each period, until the future is dropped.
 pub(crate) async fn run<S: Store>(file: &HeadFile, app: &Arc<App<S>>) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -23,7 +22,8 @@ pub(crate) async fn run<S: Store>(file: &HeadFile, app: &Arc<App<S>>) {
     }
 }
 
-/// Saves the head. A store that does not continue it goes to the log, and the file stays as it was.
+/// Saves the head. If the store does not continue the saved head, the file stays unchanged and the
+/// log gets the error.
 pub(crate) async fn save<S: Store>(file: &HeadFile, app: &Arc<App<S>>) {
     if let Err(error) = file.save(app.authority.store()).await {
         tracing::error!(target: "atlasent", %error, "the head of the chain was not saved");

@@ -1,4 +1,4 @@
-//! The API keys, read again when they change; their creation and revocation go on the chain.
+//! Reads the API keys again when they change, and records created and revoked keys on the chain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use crate::server::app::App;
 use crate::server::log_limit::OUTAGES;
 use crate::store::Store;
 
-/// How often the version of the API keys is looked up: half of the second within which a change
-/// is promised to count.
+/// How often the version of the API keys is read: half of the second within which a change is
+/// promised to take effect.
 const PERIOD: Duration = Duration::from_millis(500);
 
 pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
@@ -21,21 +21,24 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
             tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
         }
         watched("the events of API keys", events.record(&app)).await;
-        for (kind, suppressed) in OUTAGES.take_untold() {
-            tracing::warn!(target: "atlasent", suppressed, "{kind}: no more lines for now");
+        for (kind, suppressed) in OUTAGES.take_unreported() {
+            tracing::warn!(target: "atlasent", suppressed, "{kind}: lines were suppressed");
         }
     }
 }
 
-/// Which keys the chain has events of, as far as this process knows.
+/// What this process has recorded of the keys.
 #[derive(Default)]
 struct KeyEvents {
+    /// The version of the keys that was recorded last.
     recorded: u64,
+    /// Whether the last attempt failed, and was logged.
     failed: bool,
 }
 
 impl KeyEvents {
-    /// Records the keys that were created or revoked. What cannot be recorded is tried again.
+    /// Records the keys that were created or revoked. A failed attempt is repeated in the next
+    /// round.
     async fn record<S: Store>(&mut self, app: &App<S>) {
         let Some((version, keys)) = app.keys.stored_since(self.recorded).await else {
             return;
@@ -47,7 +50,7 @@ impl KeyEvents {
                     failed: false,
                 }
             }
-            // One line for an outage, however long it is.
+            // An outage gets one line, however long it is.
             Err(error) if !self.failed => {
                 self.failed = true;
                 let cause = std::error::Error::source(&error).map(ToString::to_string);

@@ -26,7 +26,7 @@ pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
 pub(crate) use rounds::Rounds;
 
-/// Starts the tasks. They end when the set is dropped.
+/// Starts the tasks that read keys, policies and the certificate. Dropping the set stops them.
 pub(crate) fn start<S: Store>(
     app: &Arc<App<S>>,
     policies: Option<PolicyFolder>,

@@ -1,9 +1,9 @@
-//! Policies that are read again when they change: taken if they are good, refused and on record if
-//! they are not.
+//! Reads the policies again when they change. Valid policies are recorded and take effect; invalid
+//! policies are recorded as refused.
 
 use std::sync::Arc;
 
-use super::policy_folder::{PolicyFolder, examine, look};
+use super::policy_folder::{FolderState, PolicyFolder, list};
 use super::rounds::{FILES, Rounds, watched};
 use crate::policy::Policies;
 use crate::server::app::App;
@@ -23,24 +23,24 @@ pub(super) async fn refresh_policies<S: Store>(app: Arc<App<S>>, mut policies: P
 }
 
 impl PolicyFolder {
-    /// Reads them again if they have changed, or if that is asked for.
+    /// Reads the policies again if they have changed, or if a signal asks for it.
     async fn refresh<S: Store>(&mut self, app: &App<S>, asked: bool) {
-        let (path, seen) = (self.path.clone(), self.seen.clone());
-        let examining = move || examine(&path, seen.as_ref());
+        let (path, last_read) = (self.path.clone(), self.last_read.clone());
+        let examining = move || FolderState::read(&path, last_read.as_ref());
         let Ok(state) = off_thread(THREAD, examining).await else {
             return;
         };
         if !self.is_due(&state, asked, std::time::Instant::now()) {
             return;
         }
-        let now = state.look;
+        let listing = state.listing;
         let path = self.path.clone();
-        let reading = move || (Policies::from_dir(&path), look(&path).ok());
+        let reading = move || (Policies::from_dir(&path), list(&path).ok());
         let Ok((read, after)) = off_thread(THREAD, reading).await else {
             return;
         };
-        // It is being written: half of it must not decide, not even for a second.
-        if after != now {
+        // The folder changed while it was read: an incomplete set must not decide.
+        if after != listing {
             return;
         }
         let deadline = Deadline::after(app.settings.request_timeout);
@@ -51,7 +51,7 @@ impl PolicyFolder {
                 let recorded = deadline.run(replacing).await;
                 if matches!(recorded, Ok(Ok(()))) {
                     tracing::info!(target: "atlasent", policies = count, "new policies decide");
-                    app.metrics.reloaded("loaded");
+                    app.metrics.count_reload("loaded");
                 }
                 recorded
             }
@@ -59,19 +59,19 @@ impl PolicyFolder {
                 for problem in error.problems() {
                     tracing::error!(target: "atlasent", %problem, "policies refused; the former ones stay");
                 }
-                app.metrics.reloaded("refused");
+                app.metrics.count_reload("refused");
                 let recording = app.authority.policies_refused(&error);
                 deadline.run(recording).await
             }
         };
         match recorded {
-            Ok(Ok(())) => self.seen = now,
-            // Not on record, so not in force: the next look tries again.
+            Ok(Ok(())) => self.last_read = listing,
+            // Policies that are not recorded do not take effect. The next round tries again.
             Ok(Err(error)) => {
                 tracing::error!(target: "atlasent", %error, "new policies cannot be recorded");
             }
-            Err(problem) => {
-                let code = problem.code;
+            Err(error) => {
+                let code = error.code;
                 tracing::error!(target: "atlasent", code, "new policies cannot be recorded");
             }
         }

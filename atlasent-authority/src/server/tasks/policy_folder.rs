@@ -1,4 +1,4 @@
-//! A watched folder of policies: when it has changed, and when the changed set is whole.
+//! A watched folder of policies: detects a change, and when the changed set is complete.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -7,85 +7,85 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::policy::{MAX_ENTRIES, Policies, PolicyError, check_manifest};
 
-/// How long a set stays unchanged before it is taken, by default.
+/// The default settle time.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// A folder of policies, and what it looked like when it was last read.
+/// A folder of policies that a server watches.
 ///
-/// A changed set is taken when the folder has been unchanged for the
-/// [settle time](Self::settle), 5 seconds by default: files are copied one by one, and half of a
-/// set must not decide.
+/// The server reads a changed set when the folder has been unchanged for the
+/// [settle time](Self::settle), 5 seconds by default: files are copied one by one, and an
+/// incomplete set must not decide.
 ///
-/// A set that matches its manifest `policies.sha256` (see [`Policies::from_dir`]) is whole, so it
-/// is taken without waiting.
+/// A set that matches its manifest `policies.sha256` (see [`Policies::from_dir`]) is complete, so
+/// the server reads it without waiting.
 #[derive(Clone, Debug)]
 pub struct PolicyFolder {
     pub(crate) path: PathBuf,
-    /// The state of the folder that was last read; `None` if the folder could not be listed.
-    pub(crate) seen: Option<Look>,
-    /// A state that differs from `seen`, and when it was first observed.
-    pending: Option<(Option<Look>, Instant)>,
+    /// The listing of the folder when it was last read; `None` if the folder could not be listed.
+    pub(crate) last_read: Option<Listing>,
+    /// A listing that differs from `last_read`, and when it was first observed.
+    pending: Option<(Option<Listing>, Instant)>,
     settle: Duration,
 }
 
-/// The entries of a folder, in the order of their names.
-pub(crate) type Look = Vec<Entry>;
+/// The entries of a folder, sorted by name.
+pub(crate) type Listing = Vec<Entry>;
 
-/// What the system says of an entry, so that a change of its content shows.
+/// The metadata of an entry that changes with its content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     path: PathBuf,
     length: u64,
     modified: Option<SystemTime>,
-    /// A file that was moved here can have the former one's length and time.
+    /// Tells apart two files with the same name, length and time.
     identity: (u64, u64, i64, i64),
 }
 
 impl PolicyFolder {
-    /// Reads the policies of a folder, to watch it from then on.
+    /// Reads the policies of a folder, and returns the folder to be watched from then on.
     ///
     /// # Errors
     ///
-    /// As [`Policies::from_dir`].
+    /// The errors of [`Policies::from_dir`].
     pub fn load(path: impl Into<PathBuf>) -> Result<(Policies, Self), PolicyError> {
         let path = path.into();
-        // Listed first, so that a change in between is found the next time.
-        let seen = look(&path).ok();
+        // Listed before it is read, so that a change in between is found the next time.
+        let last_read = list(&path).ok();
         let policies = Policies::from_dir(&path)?;
         let folder = Self {
             path,
-            seen,
+            last_read,
             pending: None,
             settle: SETTLE,
         };
         Ok((policies, folder))
     }
 
-    /// Sets how long a changed set has to stay unchanged before it is taken. The folder is looked
-    /// at once a second.
+    /// Sets the settle time: how long a changed folder has to stay unchanged before it is read. The
+    /// folder is listed once a second.
     #[must_use]
     pub fn settle(mut self, settle: Duration) -> Self {
         self.settle = settle;
         self
     }
 
-    /// Whether to read the folder, which looks like `state` at the time `now`: when it has changed
-    /// and is whole, or when that is `asked` for.
-    pub(crate) fn is_due(&mut self, state: &State, asked: bool, now: Instant) -> bool {
+    /// Returns whether to read the folder, whose state at the time `now` is `state`: if it has
+    /// changed and is complete, or if a signal `asked` for it.
+    pub(crate) fn is_due(&mut self, state: &FolderState, asked: bool, now: Instant) -> bool {
         if asked {
             return true;
         }
-        if state.look == self.seen {
+        if state.listing == self.last_read {
             self.pending = None;
             return false;
         }
-        if state.is_whole {
+        if state.is_complete {
             return true;
         }
         let since = match &self.pending {
-            Some((look, since)) if *look == state.look => *since,
+            Some((listing, since)) if *listing == state.listing => *since,
             _ => {
-                self.pending = Some((state.look.clone(), now));
+                self.pending = Some((state.listing.clone(), now));
                 now
             }
         };
@@ -94,40 +94,46 @@ impl PolicyFolder {
 }
 
 /// The state of a folder.
-pub(crate) struct State {
-    pub(crate) look: Option<Look>,
-    /// Whether the set matches a manifest.
-    is_whole: bool,
+pub(crate) struct FolderState {
+    pub(crate) listing: Option<Listing>,
+    /// Whether the folder has changed and matches its manifest.
+    is_complete: bool,
 }
 
-/// Looks at a folder. The manifest is compared only if the folder has changed.
-pub(crate) fn examine(path: &Path, seen: Option<&Look>) -> State {
-    let look = look(path).ok();
-    let is_whole = look.as_ref() != seen && matches!(check_manifest(path), Ok(true));
-    State { look, is_whole }
+impl FolderState {
+    /// Lists a folder. Compares it with its manifest only if it has changed since `last_read`.
+    pub(crate) fn read(path: &Path, last_read: Option<&Listing>) -> Self {
+        let listing = list(path).ok();
+        let is_changed = listing.as_ref() != last_read;
+        let is_complete = is_changed && matches!(check_manifest(path), Ok(true));
+        Self {
+            listing,
+            is_complete,
+        }
+    }
 }
 
-/// Lists a folder. At most one entry more than a folder may have is kept.
-pub(crate) fn look(path: &Path) -> io::Result<Look> {
-    let mut seen = Vec::new();
+/// Lists a folder, up to one entry more than a folder of policies may have.
+pub(crate) fn list(path: &Path) -> io::Result<Listing> {
+    let mut listing = Vec::new();
     for entry in fs::read_dir(path)?.take(MAX_ENTRIES + 1) {
         let path = entry?.path();
-        // Follows links: a mounted configuration changes by where they point.
+        // `metadata` follows links: a mounted configuration changes by switching a link.
         let Ok(metadata) = fs::metadata(&path) else {
             continue;
         };
-        seen.push(Entry {
+        listing.push(Entry {
             path,
             length: metadata.len(),
             modified: metadata.modified().ok(),
             identity: identity(&metadata),
         });
     }
-    seen.sort();
-    Ok(seen)
+    listing.sort();
+    Ok(listing)
 }
 
-/// Device, inode, and the time of the last change, which no program can set.
+/// The device, the inode and the change time, which programs cannot set.
 fn identity(metadata: &Metadata) -> (u64, u64, i64, i64) {
     #[cfg(unix)]
     {
@@ -166,13 +172,13 @@ mod tests {
         let mut watched = watched.settle(Duration::from_secs(4));
         let start = Instant::now();
         let mut due = |asked, at: u64| {
-            let state = examine(&watched.path, watched.seen.as_ref());
+            let state = FolderState::read(&watched.path, watched.last_read.as_ref());
             watched.is_due(&state, asked, start + Duration::from_millis(at))
         };
         assert!(!due(false, 0));
         put("b.cedar", "forbid (principal,");
         assert!(!due(false, 1_000) && !due(false, 4_900));
-        // It is still being written: the time begins again.
+        // Another change restarts the settle time.
         put("b.cedar", CLOSED);
         assert!(!due(false, 5_000) && !due(false, 8_900));
         assert!(due(true, 8_900), "it was asked for");
@@ -187,7 +193,7 @@ mod tests {
         put(MANIFEST, &line("a.cedar", OPEN));
         let (_, mut watched) = PolicyFolder::load(folder.path()).unwrap();
         let mut due = || {
-            let state = examine(&watched.path, watched.seen.as_ref());
+            let state = FolderState::read(&watched.path, watched.last_read.as_ref());
             watched.is_due(&state, false, Instant::now())
         };
         put("b.cedar", CLOSED);
@@ -211,10 +217,16 @@ mod tests {
         let current = parent.path().join("current");
         symlink("1", &current).unwrap();
         let (_, watched) = PolicyFolder::load(&current).unwrap();
-        assert_eq!(examine(&current, watched.seen.as_ref()).look, watched.seen);
+        assert_eq!(
+            FolderState::read(&current, watched.last_read.as_ref()).listing,
+            watched.last_read
+        );
         symlink("2", parent.path().join("next")).unwrap();
         fs::rename(parent.path().join("next"), &current).unwrap();
-        assert_ne!(examine(&current, watched.seen.as_ref()).look, watched.seen);
+        assert_ne!(
+            FolderState::read(&current, watched.last_read.as_ref()).listing,
+            watched.last_read
+        );
         Policies::from_dir(&current).unwrap();
     }
 }

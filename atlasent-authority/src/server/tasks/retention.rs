@@ -1,4 +1,4 @@
-//! Old events go into signed bundles in a folder, once an hour.
+//! Archives old events in signed bundles, once an hour.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,30 +14,31 @@ use crate::server::app::App;
 use crate::store::Store;
 use crate::trail::archive::{Archived, Old, not_kept};
 
-/// How often it is looked for old events.
+/// How often old events are archived.
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// How long events stay in the store, and where they go then.
+/// How long events stay in the store, and the folder of the bundles in which they are archived.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// How long they stay.
+    /// How long events stay in the store.
     pub keep: Duration,
-    /// The folder of the bundles. It has to be there.
+    /// The folder of the bundles, which has to exist.
     pub folder: PathBuf,
 }
 
 impl Retention {
-    /// Archives what is old, again and again, until it is dropped.
+    /// Archives old events in each period, until the future is dropped.
     pub(crate) async fn run<S: Store>(self, app: Arc<App<S>>) {
         let mut tick = tokio::time::interval(PERIOD);
         loop {
             tick.tick().await;
-            // A bundle that an earlier run left without dropping its events comes first.
+            // Each call archives one bundle. The first may be one that an earlier process wrote
+            // without dropping its events.
             while self.archive(&app).await {}
         }
     }
 
-    /// Archives a stretch of old events. Returns whether there may be others.
+    /// Archives one bundle of old events. Returns whether more may be left.
     async fn archive<S: Store>(&self, app: &Arc<App<S>>) -> bool {
         let keep = SignedDuration::try_from(self.keep).unwrap_or(SignedDuration::MAX);
         let Ok(before) = app.authority.clock.now().checked_sub(keep) else {
@@ -70,8 +71,8 @@ impl Retention {
     ) -> Result<Option<Archived>, Error> {
         let folder = self.folder.clone();
         let reading = Arc::clone(app);
-        // Beside the exports, and like them away from the threads that decide.
-        let collected = app.readers.exports.run(async move {
+        // On the thread of the exports, away from the threads that decide.
+        let collected = app.read_pools.exports.run(async move {
             let authority = &reading.authority;
             let dropped = authority
                 .store()
@@ -91,7 +92,7 @@ impl Retention {
         });
         let collected = collected
             .await
-            .map_err(|problem| not_kept(io::Error::other(problem.message().to_owned())))?;
+            .map_err(|error| not_kept(io::Error::other(error.message().to_owned())))?;
         match collected? {
             Some(old) => app.authority.drop_old(&old).await.map(Some),
             None => Ok(None),
@@ -99,9 +100,9 @@ impl Retention {
     }
 }
 
-/// The last sequence number of a bundle in the folder that begins with `first`. A process that was
-/// stopped after it had written the bundle has not dropped its events: the same bundle is written
-/// again, so that no event is in two of them.
+/// Returns the last sequence number of the folder's bundle that starts with `first`. A process that
+/// was stopped after it wrote a bundle has not dropped the bundle's events. The same bundle is then
+/// written again, so that no event is in two bundles.
 fn last_of_bundle_from(folder: &Path, first: u64) -> io::Result<Option<u64>> {
     let mut last = None;
     for entry in fs::read_dir(folder)? {

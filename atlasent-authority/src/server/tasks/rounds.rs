@@ -1,4 +1,4 @@
-//! The rounds of tasks that run beside the requests.
+//! The rounds in which tasks look for changes.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -8,31 +8,31 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-/// How often files are looked at.
+/// How often tasks look for changed files.
 pub(super) const FILES: Duration = Duration::from_secs(1);
 
-/// How long one round may take before the log says that it hangs.
+/// How long a round may take before the log reports that it hangs.
 const OVERDUE: Duration = Duration::from_secs(10);
 
-/// Awaits one round, and logs when it hangs or panics. It is not given up: a second read of
-/// the same file would hang as well.
+/// Awaits one round, and logs when it hangs or panics. A round that hangs is not cancelled: a
+/// second read of the same file would hang as well.
 pub(super) async fn watched<T>(what: &str, round: impl Future<Output = T>) -> Option<T> {
     let mut round = pin!(AssertUnwindSafe(round).catch_unwind());
     loop {
         match timeout(OVERDUE, &mut round).await {
             Ok(Ok(result)) => return Some(result),
             Ok(Err(_)) => {
-                tracing::error!(target: "atlasent", "reading {what} ended in a panic; it is tried again");
+                tracing::error!(target: "atlasent", "reading {what} panicked; the next round tries again");
                 return None;
             }
             Err(_) => {
-                tracing::error!(target: "atlasent", "reading {what} hangs; what was read before stays in force");
+                tracing::error!(target: "atlasent", "reading {what} hangs; the former version stays in force");
             }
         }
     }
 }
 
-/// The rounds of a task: one a period, and one for each signal to read the files again.
+/// The rounds of a task: one in each period, and one for each `SIGHUP`.
 pub(crate) struct Rounds {
     tick: Interval,
     #[cfg(unix)]
@@ -55,7 +55,7 @@ impl Rounds {
         }
     }
 
-    /// Awaits the next round. Returns whether a signal asked for it.
+    /// Awaits the next round. Returns whether a signal started it.
     pub(crate) async fn next(&mut self) -> bool {
         #[cfg(unix)]
         if let Some(hangup) = &mut self.hangup {
