@@ -11,6 +11,7 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use futures_util::future::join_all;
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 
 use super::app::Settings;
+use super::audit_log::Writing;
 use super::connections::{Connections, Tracked, TrackedService};
 use super::refresh;
 use super::remember;
@@ -123,12 +125,16 @@ impl<S: Store + RateCounter> Listening<S> {
             retention,
             head,
             audit_log,
+            #[cfg(feature = "otlp")]
+            otlp_log,
         } = self.server;
         let app = Arc::new(app);
-        let audit_log = match audit_log {
-            Some(log) => Some(log.start(&app).await),
-            None => None,
-        };
+        let mut logs = Vec::new();
+        if let Some(log) = audit_log {
+            logs.push(log.start(&app).await);
+        }
+        #[cfg(feature = "otlp")]
+        logs.extend(otlp_log.map(|log| log.start(&app)));
         let handle = Handle::new();
         let serving = serve(
             self.listener,
@@ -165,9 +171,7 @@ impl<S: Store + RateCounter> Listening<S> {
         if let Some(file) = &head {
             remember::save(file, &app).await;
         }
-        if let Some(log) = audit_log {
-            log.finish().await;
-        }
+        join_all(logs.into_iter().map(Writing::finish)).await;
         Ok(served?)
     }
 }

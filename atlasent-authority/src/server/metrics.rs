@@ -1,5 +1,8 @@
 //! What the server counts, for Prometheus.
 
+#[cfg(feature = "otlp")]
+mod otlp;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::{self, Write};
@@ -60,6 +63,8 @@ pub(super) struct Metrics {
     reloads: Family<Outcome, Counter>,
     audit_log_sequence: Gauge,
     audit_log_failures: Counter,
+    #[cfg(feature = "otlp")]
+    pub(super) otlp: otlp::OtlpMetrics,
     actions: Mutex<HashSet<String>>,
 }
 
@@ -234,6 +239,8 @@ impl Metrics {
                 "Attempts to write the audit log that failed",
                 Counter::default(),
             ),
+            #[cfg(feature = "otlp")]
+            otlp: otlp::OtlpMetrics::new(&mut registry),
             actions: Mutex::default(),
             registry,
         };

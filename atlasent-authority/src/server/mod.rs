@@ -54,6 +54,8 @@ use axum::routing::{delete, get, post};
 use app::App;
 pub use app::Settings;
 pub use audit_log::AuditLog;
+#[cfg(feature = "otlp")]
+pub use audit_log::OtlpLog;
 pub use key_book::{KeyBook, KeyBookError};
 pub use listen::{Listening, ServeError, TlsFiles};
 pub use policy_folder::PolicyFolder;
@@ -88,6 +90,8 @@ pub struct Server<S: Store> {
     retention: Option<Retention>,
     head: Option<HeadFile>,
     audit_log: Option<AuditLog>,
+    #[cfg(feature = "otlp")]
+    otlp_log: Option<OtlpLog>,
 }
 
 impl<S: Store + RateCounter> Server<S> {
@@ -100,6 +104,8 @@ impl<S: Store + RateCounter> Server<S> {
             retention: None,
             head: None,
             audit_log: None,
+            #[cfg(feature = "otlp")]
+            otlp_log: None,
         }
     }
 
@@ -134,6 +140,14 @@ impl<S: Store + RateCounter> Server<S> {
     /// Writes each event of the chain to a log while it serves. A second call replaces the first.
     pub fn audit_log(mut self, log: AuditLog) -> Self {
         self.audit_log = Some(log);
+        self
+    }
+
+    /// Sends each event of the chain to an OTLP collector while it serves, beside an audit log. A
+    /// second call replaces the first.
+    #[cfg(feature = "otlp")]
+    pub fn otlp_log(mut self, log: OtlpLog) -> Self {
+        self.otlp_log = Some(log);
         self
     }
 
