@@ -103,6 +103,12 @@ pub(crate) fn database_head_file(data: &Path) -> PathBuf {
     data.join("head-database.json")
 }
 
+/// The file with the last event that the OTLP collector took.
+#[cfg(feature = "otlp")]
+pub(crate) fn otlp_position_file(data: &Path) -> PathBuf {
+    data.join("otlp-position.json")
+}
+
 /// The folder of the keys that sign exports.
 pub(crate) fn signing_folder(data: &Path) -> PathBuf {
     data.join("signing")

@@ -3,19 +3,19 @@
 //! Events are read from the store after their commit, so that each line is on the chain. A log that
 //! cannot be written stops no decision: the chain keeps the events, and the log catches up.
 
+#[cfg(feature = "otlp")]
+mod otlp;
 mod output;
+mod position;
+mod trail;
 
-use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use atlasent::audit::GENESIS_HASH;
-use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -23,19 +23,17 @@ use tokio::time::timeout;
 use super::app::App;
 use super::off_thread::off_thread;
 use super::tasks::Rounds;
-use crate::store::{Store, StoreError};
-use crate::trail::EventFilter;
-use crate::trail::complete::event_at;
-use output::{Lines, Output, Position, Target};
+use crate::store::Store;
+#[cfg(feature = "otlp")]
+pub use otlp::OtlpLog;
+use output::{Lines, Output, Target};
+use position::Position;
+use trail::{PAGE, Page, Trail};
 
 /// How often new events are looked for.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// How many events, and how many bytes of payloads, are in memory at a time.
-const PAGE: usize = 500;
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
-
-/// How long a read or a write may take before it counts as failed.
+/// How long a write may take before the log says that it hangs.
 const OVERDUE: Duration = Duration::from_secs(10);
 
 /// How long the last lines may take when the server ends.
@@ -100,7 +98,7 @@ impl AuditLog {
     pub(super) async fn start<S: Store>(self, app: &Arc<App<S>>) -> Writing {
         let rounds = Rounds::new(PERIOD);
         let mut writer = Writer {
-            app: Arc::clone(app),
+            trail: Trail(Arc::clone(app)),
             output: self.output,
             last: self.last,
             position: None,
@@ -112,7 +110,16 @@ impl AuditLog {
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(writer.run(rounds, stopped));
-        Writing { task, stop }
+        Writing {
+            task,
+            stop,
+            on_timeout: || {
+                tracing::error!(
+                    target: "atlasent",
+                    "the audit log lacks the last events: a file gets them at the next start"
+                );
+            },
+        }
     }
 }
 
@@ -120,6 +127,8 @@ impl AuditLog {
 pub(super) struct Writing {
     task: JoinSet<()>,
     stop: oneshot::Sender<()>,
+    /// Logs that the last events are not written.
+    on_timeout: fn(),
 }
 
 impl Writing {
@@ -127,32 +136,19 @@ impl Writing {
     pub(super) async fn finish(mut self) {
         drop(self.stop);
         if timeout(LAST, self.task.join_next()).await.is_err() {
-            tracing::error!(
-                target: "atlasent",
-                "the audit log lacks the last events: a file gets them at the next start"
-            );
+            (self.on_timeout)();
         }
     }
 }
 
 struct Writer<S> {
-    app: Arc<App<S>>,
+    trail: Trail<S>,
     output: Output,
     /// The last event of the file as it was opened.
     last: Option<Position>,
     /// The last event that was written; unknown until the store was asked once.
     position: Option<Position>,
     has_failed: bool,
-}
-
-/// What follows a position in the store.
-#[derive(Default)]
-struct Page {
-    lines: Lines,
-    /// The first and the last event that the store does not have any more.
-    missing: Option<(u64, u64)>,
-    /// Events whose payload is not the one that was sealed.
-    unreadable: Vec<u64>,
 }
 
 impl<S: Store> Writer<S> {
@@ -184,7 +180,7 @@ impl<S: Store> Writer<S> {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        self.app.metrics.audit_log_failed();
+        self.trail.0.metrics.audit_log_failed();
         if !mem::replace(&mut self.has_failed, true) {
             tracing::error!(
                 target: "atlasent", %error,
@@ -197,10 +193,8 @@ impl<S: Store> Writer<S> {
         let mut position = self.position().await?;
         loop {
             let after = position.sequence;
-            let app = Arc::clone(&self.app);
-            let page = self.read(async move { page(app.authority.store(), after).await });
-            let page = page.await?;
-            let is_empty = page.lines.ends.is_empty();
+            let page = self.trail.page(after, PAGE, serde_json::to_vec).await?;
+            let is_empty = page.entries.is_empty();
             if is_empty && self.output.is_open() {
                 return Ok(());
             }
@@ -216,32 +210,18 @@ impl<S: Store> Writer<S> {
         if let Some(position) = &self.position {
             return Ok(position.clone());
         }
-        let app = Arc::clone(&self.app);
-        let last = self.last.clone();
-        let is_file = matches!(self.output.target(), Target::File(_));
-        let position = self.read(async move {
-            let store = app.authority.store();
-            match last {
-                Some(last) => going_on(store, last).await,
-                None if is_file => Ok(beginning()),
-                None => store.status().await.map(|status| Position {
-                    sequence: status.head.sequence,
-                    hash: status.head.hash,
-                }),
-            }
-        });
-        let position = position.await?;
+        let position = match (self.last.clone(), self.output.target()) {
+            (Some(last), _) => self.trail.after(last).await?,
+            (None, Target::File(_)) => Position::beginning(),
+            (None, Target::Stdout) => self.trail.end().await?,
+        };
         self.reached(&position);
         Ok(position)
     }
 
     /// Writes a page behind a position, and returns the new position.
-    async fn write(&mut self, page: Page, after: Position) -> io::Result<Position> {
-        let Page {
-            lines,
-            missing,
-            unreadable,
-        } = page;
+    async fn write(&mut self, page: Page<Vec<u8>>, after: Position) -> io::Result<Position> {
+        let lines = Lines::new(page.entries);
         let closed = Output::new(self.output.target().clone());
         let mut output = mem::replace(&mut self.output, closed);
         let before = after.clone();
@@ -264,97 +244,13 @@ impl<S: Store> Writer<S> {
         self.output = output;
         if let Some(reached) = &reached {
             self.reached(reached);
-            if let Some((first, last)) = missing {
-                tracing::warn!(
-                    target: "atlasent", first, last,
-                    "events left the store before the audit log had them: see the bundles of the archive"
-                );
-            }
-            for sequence in unreadable {
-                if sequence <= reached.sequence {
-                    tracing::error!(target: "atlasent", sequence, "the audit log lacks an event that cannot be read");
-                }
-            }
+            page.gaps.report(reached.sequence);
         }
         written.map(|()| reached.unwrap_or(after))
     }
 
     fn reached(&mut self, position: &Position) {
-        self.app.metrics.audit_log_reached(position.sequence);
+        self.trail.0.metrics.audit_log_reached(position.sequence);
         self.position = Some(position.clone());
     }
-
-    /// Reads from the store beside the exports, away from the threads that decide.
-    async fn read<T: Send + 'static>(
-        &self,
-        reading: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> io::Result<T> {
-        let reading = AssertUnwindSafe(self.app.read_pools.exports.run(reading)).catch_unwind();
-        let failed = |why: String| io::Error::other(format!("the events cannot be read: {why}"));
-        match timeout(OVERDUE, reading).await {
-            Ok(Ok(Ok(read))) => read.map_err(|error| failed(error.to_string())),
-            Ok(Ok(Err(problem))) => Err(failed(problem.message().to_owned())),
-            Ok(Err(_)) => Err(failed("reading ended in a panic".to_owned())),
-            Err(_) => Err(failed("the store does not answer".to_owned())),
-        }
-    }
-}
-
-/// The position before the first event.
-fn beginning() -> Position {
-    Position {
-        sequence: 0,
-        hash: GENESIS_HASH.to_owned(),
-    }
-}
-
-/// The last event of a file, if the store continues it. The trail of another store is written from
-/// its beginning.
-async fn going_on<S: Store>(store: &S, last: Position) -> Result<Position, StoreError> {
-    let status = store.status().await?;
-    let continues = match last.sequence {
-        // The store does not have the event any more, so that it cannot be compared.
-        sequence if sequence <= status.dropped => true,
-        sequence if sequence > status.head.sequence => false,
-        sequence => {
-            let event = event_at(store, sequence).await?;
-            event.is_some_and(|event| event.hash == last.hash)
-        }
-    };
-    if continues {
-        return Ok(last);
-    }
-    tracing::warn!(
-        target: "atlasent", sequence = last.sequence,
-        "the audit log ends with an event of another chain; this chain follows from its first event on"
-    );
-    Ok(beginning())
-}
-
-/// The events behind a sequence number, line by line.
-async fn page<S: Store>(store: &S, after: u64) -> Result<Page, StoreError> {
-    let filter = EventFilter::default().most_bytes(PAGE_BYTES);
-    let events = store.events(after, PAGE, &filter).await?;
-    let mut page = Page::default();
-    if let Some(first) = events.first()
-        && first.sequence > after.saturating_add(1)
-    {
-        page.missing = Some((after.saturating_add(1), first.sequence.saturating_sub(1)));
-    }
-    let text = &mut page.lines.text;
-    for event in events {
-        match event.to_event() {
-            Ok(readable) => {
-                serde_json::to_writer(&mut *text, &readable).map_err(StoreError::failed)?;
-                text.push(b'\n');
-            }
-            Err(_) => page.unreadable.push(event.sequence),
-        }
-        let position = Position {
-            sequence: event.sequence,
-            hash: event.hash.clone(),
-        };
-        page.lines.ends.push((text.len(), position));
-    }
-    Ok(page)
 }

@@ -30,6 +30,8 @@ use axum::Router;
 pub use api_keys::{ApiKeys, ApiKeysError};
 use app::App;
 pub use audit_log::AuditLog;
+#[cfg(feature = "otlp")]
+pub use audit_log::OtlpLog;
 pub use listen::{Listening, ServeError, TlsFiles};
 pub use settings::Settings;
 pub use tasks::{PolicyFolder, Retention};
@@ -63,6 +65,8 @@ pub struct Server<S: Store> {
     retention: Option<Retention>,
     head: Option<HeadFile>,
     audit_log: Option<AuditLog>,
+    #[cfg(feature = "otlp")]
+    otlp_log: Option<OtlpLog>,
 }
 
 impl<S: Store + RateCounter> Server<S> {
@@ -75,6 +79,8 @@ impl<S: Store + RateCounter> Server<S> {
             retention: None,
             head: None,
             audit_log: None,
+            #[cfg(feature = "otlp")]
+            otlp_log: None,
         }
     }
 
@@ -109,6 +115,14 @@ impl<S: Store + RateCounter> Server<S> {
     /// first.
     pub fn audit_log(mut self, log: AuditLog) -> Self {
         self.audit_log = Some(log);
+        self
+    }
+
+    /// Sends each event of the chain to an OTLP collector while it serves, beside an audit log. A
+    /// second call replaces the first.
+    #[cfg(feature = "otlp")]
+    pub fn otlp_log(mut self, log: OtlpLog) -> Self {
+        self.otlp_log = Some(log);
         self
     }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
+#[cfg(feature = "otlp")]
+use atlasent_authority::server::OtlpLog;
 use atlasent_authority::server::{AuditLog, Listening, Retention, Server, Settings, TlsFiles};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -89,6 +91,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
 
+    /// A collector that gets each event as an OTLP log record over HTTP, such as https://otel:4318
+    /// [default URL: that of OTEL_EXPORTER_OTLP_LOGS_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    audit_log_otlp: Option<Option<String>>,
+
     /// A certificate in PEM, for TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -167,6 +175,10 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     if let Some(log) = arguments.audit_log()? {
         server = server.audit_log(log);
     }
+    #[cfg(feature = "otlp")]
+    if let Some(log) = arguments.otlp_log(&data)? {
+        server = server.otlp_log(log);
+    }
     let listening = server
         .listen(arguments.listen, arguments.tls())
         .await
@@ -224,6 +236,18 @@ impl Serve {
             }),
             None => Ok(None),
         }
+    }
+
+    #[cfg(feature = "otlp")]
+    fn otlp_log(&self, data: &Path) -> Result<Option<OtlpLog>, Failure> {
+        let Some(endpoint) = &self.audit_log_otlp else {
+            return Ok(None);
+        };
+        OtlpLog::from_env(endpoint.as_deref(), data::otlp_position_file(data))
+            .map(Some)
+            .map_err(|error| {
+                Failure::misuse(format!("the audit trail cannot be sent by OTLP: {error}"))
+            })
     }
 
     /// Whether standard output is for events alone.

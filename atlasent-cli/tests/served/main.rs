@@ -12,6 +12,8 @@ mod commands;
 mod full;
 mod http;
 mod killed;
+#[cfg(feature = "otlp")]
+mod otlp_log;
 mod process;
 mod replaced;
 mod replicas;

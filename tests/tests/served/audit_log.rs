@@ -46,7 +46,7 @@ async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Records so many decisions.
-async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize) {
+pub(crate) async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize) {
     let request = EvaluateRequest::new(
         Agent::new("bot").unwrap(),
         &AnyAction::new("deploy").unwrap(),
@@ -64,7 +64,7 @@ fn hang_up() {
     assert!(sent.unwrap().success());
 }
 
-async fn metric(served: &Served, name: &str) -> u64 {
+pub(crate) async fn metric(served: &Served, name: &str) -> u64 {
     let text = served.get("/metrics").await.text;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap().trim().parse().unwrap()

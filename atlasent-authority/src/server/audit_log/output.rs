@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 
-use crate::files::{self, Publish};
+use super::position::{Position, named};
+use crate::files;
 
 /// How much of a file's end is read to find its last whole line. An event has less than 3 MiB, so
 /// that a whole line and a torn one fit.
@@ -15,16 +15,6 @@ const TAIL: u64 = 8 * 1024 * 1024;
 
 /// How each line begins.
 const BEGINNING: &[u8] = b"{\"id\":\"";
-
-/// No position file is longer.
-const LONGEST_POSITION: u64 = 1_024;
-
-/// An event that was written: the position from which a log goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Position {
-    pub(super) sequence: u64,
-    pub(super) hash: String,
-}
 
 /// Where the lines go.
 #[derive(Clone, Debug)]
@@ -39,6 +29,21 @@ pub(super) struct Lines {
     pub(super) text: Vec<u8>,
     /// Where the line of each event ends.
     pub(super) ends: Vec<(usize, Position)>,
+}
+
+impl Lines {
+    /// The lines of events, of which those that cannot be read have none.
+    pub(super) fn new(entries: Vec<(Position, Option<Vec<u8>>)>) -> Self {
+        let mut lines = Self::default();
+        for (position, line) in entries {
+            if let Some(line) = line {
+                lines.text.extend(line);
+                lines.text.push(b'\n');
+            }
+            lines.ends.push((lines.text.len(), position));
+        }
+        lines
+    }
 }
 
 /// A target, open or not.
@@ -85,10 +90,7 @@ impl Output {
                 let (file, last) = opened?;
                 let last = match last {
                     Some(last) => Some(last),
-                    None => {
-                        let path = position_file(path);
-                        load(&path).map_err(|error| named(&path, &error))?
-                    }
+                    None => Position::load(&position_file(path))?,
                 };
                 self.file = Some(file);
                 Ok(last)
@@ -150,7 +152,7 @@ impl Output {
             Target::File(path) => {
                 let (file, last) = open_file(path)?;
                 if last.is_none() && after.sequence > 0 {
-                    save(&position_file(path), after)?;
+                    after.save(&position_file(path))?;
                 }
                 self.file = Some(file);
             }
@@ -251,31 +253,6 @@ fn foreign() -> io::Error {
 /// Where the position of a new file is.
 fn position_file(path: &Path) -> PathBuf {
     path.with_added_extension("position")
-}
-
-fn save(path: &Path, position: &Position) -> io::Result<()> {
-    let text = serde_json::to_vec(position)?;
-    files::publish(path, Publish::Over, |file| file.write_all(&text))
-        .map_err(|error| named(path, &error))
-}
-
-fn load(path: &Path) -> io::Result<Option<Position>> {
-    let text = match files::read_own(path, LONGEST_POSITION) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let position = serde_json::from_slice(&text).map_err(|_| {
-        io::Error::new(
-            ErrorKind::InvalidData,
-            "it holds no position of an audit log: remove it, and the log begins with the first event",
-        )
-    })?;
-    Ok(Some(position))
-}
-
-fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsAcceptor;
+use futures_util::future::join_all;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 
 use super::{ApiKeysError, Server};
+use crate::server::audit_log::Writing;
 use crate::server::routes::router;
 use crate::server::settings::Settings;
 use crate::server::tasks::{self, chain_head};
@@ -91,12 +93,16 @@ impl<S: Store + RateCounter> Listening<S> {
             retention,
             head,
             audit_log,
+            #[cfg(feature = "otlp")]
+            otlp_log,
         } = self.server;
         let app = Arc::new(app);
-        let audit_log = match audit_log {
-            Some(log) => Some(log.start(&app).await),
-            None => None,
-        };
+        let mut logs = Vec::new();
+        if let Some(log) = audit_log {
+            logs.push(log.start(&app).await);
+        }
+        #[cfg(feature = "otlp")]
+        logs.extend(otlp_log.map(|log| log.start(&app)));
         let handle = Handle::new();
         let serving = serve(
             self.listener,
@@ -133,9 +139,7 @@ impl<S: Store + RateCounter> Listening<S> {
         if let Some(file) = &head {
             chain_head::save(file, &app).await;
         }
-        if let Some(log) = audit_log {
-            log.finish().await;
-        }
+        join_all(logs.into_iter().map(Writing::finish)).await;
         Ok(served?)
     }
 }

@@ -1,6 +1,8 @@
 //! The metrics of a server, for Prometheus.
 
 mod labels;
+#[cfg(feature = "otlp")]
+mod otlp;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -64,6 +66,8 @@ pub(crate) struct Metrics {
     reloads: Family<OutcomeLabel, Counter>,
     audit_log_sequence: Gauge,
     audit_log_failures: Counter,
+    #[cfg(feature = "otlp")]
+    pub(super) otlp: otlp::OtlpMetrics,
     actions: Mutex<HashSet<String>>,
 }
 
@@ -170,6 +174,8 @@ impl Metrics {
                 "Attempts to write the audit log that failed",
                 Counter::default(),
             ),
+            #[cfg(feature = "otlp")]
+            otlp: otlp::OtlpMetrics::new(&mut registry),
             actions: Mutex::default(),
             registry,
         };
