@@ -318,7 +318,7 @@ async fn our_own_mistake_is_internal_and_not_told() {
         check(evaluating(&Reply::Fail(code)), told, code.as_str()).await;
         check(verifying(&Reply::Fail(code)), told, code.as_str()).await;
     }
-    let config = Failing(|| ConfigError::new("no API key").into());
+    let config = Failing(|| Error::from(ConfigError::new("no API key")));
     check(config, told, "config").await;
     let invalid = Failing(|| Error::Invalid("an empty action".into()));
     check(invalid, told, "invalid").await;
