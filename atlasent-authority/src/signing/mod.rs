@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::ledger::replay::random_bits;
 
 pub use head::signed_head;
-pub use ring::{KeyRing, PublicKey, SigningKeyError};
+pub use ring::{KeyRing, SigningKeyError};
 
 /// A private key. It prints its id only, and is wiped from memory when it is dropped.
 ///

@@ -4,11 +4,12 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use atlasent::wire::PublicKey;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::SigningKey;
 use crate::files::{Publish, publish, read, read_own};
+use crate::trail::chain::format_time;
 
 const ACTIVE: &str = "signing-key.pem";
 const PUBLIC: &str = "public-keys.json";
@@ -38,21 +39,6 @@ pub struct KeyRing {
     folder: Option<PathBuf>,
     active: SigningKey,
     public: Vec<PublicKey>,
-}
-
-/// A public key, as `GET /v1-signing-keys` tells it (contract, part B).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublicKey {
-    /// The key's id, which a bundle names as its `signing_key_id`.
-    pub key_id: String,
-    /// `Ed25519`.
-    pub algorithm: String,
-    /// The key (SPKI, PEM).
-    pub public_key_pem: String,
-    /// `active` or `retired`.
-    pub status: String,
-    /// When it was first used here (ISO 8601).
-    pub created_at: String,
 }
 
 /// Why there is no key to sign with.
@@ -204,18 +190,14 @@ impl KeyRing {
         let in_folder = path.as_deref().map(read_public).transpose()?;
         let mut public = in_folder.unwrap_or(known);
         let known = public.iter().position(|key| key.key_id == active.id);
-        let created_at = known.map(|at| public.remove(at).created_at);
+        let created_at = known.and_then(|at| public.remove(at).created_at);
+        let mut key = PublicKey::new(&active.id, &active.public_pem);
+        key.status = Some("active".to_owned());
+        key.created_at = created_at.or_else(|| Some(format_time(Timestamp::now())));
         for key in &mut public {
-            "retired".clone_into(&mut key.status);
+            key.status = Some("retired".to_owned());
         }
-        public.push(PublicKey {
-            key_id: active.id.clone(),
-            algorithm: "Ed25519".to_owned(),
-            public_key_pem: active.public_pem.clone(),
-            status: "active".to_owned(),
-            created_at: created_at
-                .unwrap_or_else(|| crate::trail::chain::format_time(Timestamp::now())),
-        });
+        public.push(key);
         if let Some(path) = &path {
             let text = serde_json::to_vec_pretty(&public);
             let text = text.map_err(|error| failed(path, error.into()))?;
@@ -261,13 +243,20 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
 fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
     // What is read here is written again, for the owner of the folder to read.
     match read_own(path, MAX_PUBLIC_BYTES) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|_| SigningKeyError::Unreadable {
+        Ok(text) => parse_public(&text).ok_or_else(|| SigningKeyError::Unreadable {
             path: path.display().to_string(),
             what: "the public halves of signing keys",
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(failed(path, error)),
     }
+}
+
+/// Parses a file of public keys. Each key has a status and a time.
+fn parse_public(text: &[u8]) -> Option<Vec<PublicKey>> {
+    let keys: Vec<PublicKey> = serde_json::from_slice(text).ok()?;
+    let is_whole = |key: &PublicKey| key.status.is_some() && key.created_at.is_some();
+    keys.iter().all(is_whole).then_some(keys)
 }
 
 fn failed(path: &Path, source: io::Error) -> SigningKeyError {
@@ -331,7 +320,10 @@ mod tests {
         let id = first.active.id.clone();
         let keys = first.rotate().unwrap().rotate().unwrap().public;
         assert_eq!(keys.len(), 3);
-        assert_eq!((&keys[0].key_id, &*keys[0].status), (&id, "retired"));
+        assert_eq!(
+            (&keys[0].key_id, keys[0].status.as_deref()),
+            (&id, Some("retired"))
+        );
     }
 
     #[test]
@@ -344,9 +336,12 @@ mod tests {
         assert_eq!(again.public_keys(), rotated.public_keys());
         assert_eq!(again.public[0].key_id, id);
         assert_eq!(
-            (&*again.public[0].status, &again.public[0].created_at),
-            ("retired", &made)
+            (
+                again.public[0].status.as_deref(),
+                &again.public[0].created_at
+            ),
+            (Some("retired"), &made)
         );
-        assert_eq!(again.public[1].status, "active");
+        assert_eq!(again.public[1].status.as_deref(), Some("active"));
     }
 }

@@ -6,7 +6,7 @@ use super::Client;
 use crate::Error;
 use crate::audit::{KeyError, TrustedKeys};
 use crate::json::object::Object;
-use crate::wire::RateLimit;
+use crate::wire::{PublicKey, RateLimit};
 
 /// What the server knows of the API key that asks. The key itself is not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -76,22 +76,6 @@ pub struct SigningKeys {
     pub keys: Vec<PublicKey>,
     /// How much of the rate limit is left.
     pub rate_limit: Option<RateLimit>,
-}
-
-/// One of the [`SigningKeys`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct PublicKey {
-    /// The key's id, which a bundle names as its `signing_key_id`.
-    pub key_id: String,
-    /// `Ed25519`.
-    pub algorithm: String,
-    /// The key (SPKI, PEM).
-    pub public_key_pem: String,
-    /// `active`, or why it is not.
-    pub status: Option<String>,
-    /// When it was made (ISO 8601).
-    pub created_at: Option<String>,
 }
 
 impl SigningKeys {

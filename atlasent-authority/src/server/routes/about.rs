@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use atlasent::wire::PublicKey;
 use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +16,6 @@ use crate::server::entry::caller::ApiCaller;
 use crate::server::entry::deadline::Deadline;
 use crate::server::log_limit::log_outage;
 use crate::server::response::JsonBody;
-use crate::signing::PublicKey;
 use crate::store::Store;
 use crate::trail::chain::format_time;
 
