@@ -77,7 +77,7 @@ pub(crate) fn parse_crate(input: ParseStream<'_>) -> syn::Result<Path> {
         return Err(syn::Error::new(
             text.span(),
             format!(
-                "the path of the `atlasent` crate has no quotes: write `crate = {}`",
+                "the path of the `atlasent` crate takes no quotes: write `crate = {}`",
                 text.value()
             ),
         ));

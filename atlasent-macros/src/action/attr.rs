@@ -33,7 +33,7 @@ impl StructAttrs {
         if read.name.is_none() && errors.is_empty() {
             errors.push(Error::new(
                 item.span(),
-                "which action is this? Name it above the struct, such as `#[action(\"modify_patient_record\")]`",
+                "this action has no name: write one above the struct, such as `#[action(\"modify_patient_record\")]`",
             ));
         }
         read
@@ -70,7 +70,7 @@ impl StructAttrs {
             if self.name.is_some() {
                 return Err(Error::new_spanned(
                     &attr.meta,
-                    "`#[action(...)]` is given twice: an action has one name",
+                    "`#[action(...)]` names the action twice: keep one name",
                 ));
             }
             errors.take(name::check(&name));
@@ -133,7 +133,7 @@ impl FieldAttrs {
             return Err(Error::new_spanned(
                 &attr.meta,
                 format!(
-                    "say what this field is: `#[action(...)]` on a field takes {}",
+                    "`#[action]` needs an argument: on a field, it takes {}",
                     suggest::list(&FIELD_KEYS)
                 ),
             ));
@@ -173,7 +173,7 @@ impl FieldAttrs {
             )),
             ("rename", Some(Lit::Str(name))) => {
                 if name.value().is_empty() {
-                    errors.push(Error::new(name.span(), "a context key cannot be empty"));
+                    errors.push(Error::new(name.span(), "a context key cannot be empty: write a name, such as `rename = \"amount\"`"));
                 }
                 put(&mut self.rename, (key.clone(), name), &key)
             }

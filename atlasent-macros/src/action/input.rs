@@ -45,14 +45,14 @@ impl<'a> Input<'a> {
             Data::Enum(data) => {
                 errors.push(Error::new(
                     data.enum_token.span,
-                    "an action has one name, so it is a struct: write one for each variant",
+                    "an action has one name, so it cannot be an enum: write a struct for each variant",
                 ));
                 Vec::new()
             }
             Data::Union(data) => {
                 errors.push(Error::new(
                     data.union_token.span,
-                    "nobody can tell which field of a union holds a value: write a struct",
+                    "an action cannot be a union, whose field in use is unknown: write a struct",
                 ));
                 Vec::new()
             }
@@ -139,7 +139,7 @@ fn check_unique(fields: &[Field<'_>], errors: &mut Errors) {
         {
             errors.push(Error::new(
                 mark.span(),
-                "a second `#[action(resource)]`: an action is done to one resource, so mark one field",
+                "a second `#[action(resource)]`: an action has one resource, so mark one field",
             ));
         }
         let Some(key) = &field.key else {
@@ -239,7 +239,7 @@ mod tests {
             one_error(quote!(
                 struct A;
             ))
-            .contains("which action")
+            .contains("has no name")
         );
         for attr in [quote!(action), quote!(action()), quote!(action = "a")] {
             let error = one_error(quote!(#[#attr] struct A;));
@@ -299,7 +299,7 @@ mod tests {
             assert_eq!(path, "facade :: guard");
         }
         for (attrs, says) in [
-            (quote!(#[action(crate = facade)]), "which action"),
+            (quote!(#[action(crate = facade)]), "has no name"),
             (quote!(#[action("a", crate = "facade")]), "`crate = facade`"),
             (quote!(#[action("a", crate)]), "expected `=`"),
             (
@@ -376,7 +376,7 @@ mod tests {
             (quote!(#[action(rename = "")]), "cannot be empty"),
             (quote!(#[action(skip, rename = "b")]), "does nothing"),
             (quote!(#[action("b")]), "above the struct"),
-            (quote!(#[action]), "takes `resource`"),
+            (quote!(#[action]), "it takes `resource`"),
         ] {
             let error = field_error(attrs);
             assert!(error.contains(says), "{error}");

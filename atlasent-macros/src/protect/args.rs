@@ -170,14 +170,14 @@ impl Slots {
                 if let Some((key, _)) = self.context {
                     errors.push(Error::new(
                         key.span(),
-                        "`context` needs a literal action: a typed action is its own context, field by field",
+                        "`context` needs a literal action: the fields of a typed action are its context, so remove `context`",
                     ));
                 }
                 if let Some((key, _)) = self.resource {
                     errors.push(Error::new(
                         key.span(),
-                        "`resource` needs a literal action: a typed action marks one of its fields with \
-                         `#[action(resource)]`",
+                        "`resource` needs a literal action: mark a field of the typed action with \
+                         `#[action(resource)]`, and remove `resource` here",
                     ));
                 }
                 Action::Typed(*typed)
@@ -199,15 +199,15 @@ impl Slots {
         let agent = lacks("agent", self.agent.is_none());
         let message = match (action, agent) {
             (true, true) => {
-                "say what is asked for, and who asks: \
+                "missing `action` and `agent`: write \
                  `#[protect(action = \"deploy.production\", agent = \"deploy-bot\")]`"
             }
             (true, false) => {
-                "missing `action`: say what is asked for, such as `action = \"deploy.production\"` \
+                "missing `action`: name the action to authorize, such as `action = \"deploy.production\"` \
                  or `action = Deploy { commit }`"
             }
             (false, true) => {
-                "missing `agent`: say who asks, such as `agent = \"deploy-bot\"` or `agent = claims.sub()`"
+                "missing `agent`: name the agent that acts, such as `agent = \"deploy-bot\"` or `agent = claims.sub()`"
             }
             (false, false) => return,
         };
@@ -248,7 +248,7 @@ fn check_request(request: &Expr) -> syn::Result<()> {
     match request {
         Expr::Lit(value) => Err(Error::new_spanned(
             value,
-            "`request` sets optional fields: write a closure that does, such as \
+            "`request` takes a closure that sets optional fields: write a closure, such as \
              `request = |r| r.environment(\"production\")`",
         )),
         _ => Ok(()),
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_missing_argument_is_named_with_an_example() {
-        assert!(one_error(quote!()).contains("who asks: `#[protect(action ="));
+        assert!(one_error(quote!()).contains("`agent`: write `#[protect(action ="));
         assert!(one_error(quote!(agent = "a")).contains("missing `action`"));
         assert!(one_error(quote!(action = "a")).contains("missing `agent`"));
     }

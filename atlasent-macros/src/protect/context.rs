@@ -33,8 +33,8 @@ impl Context {
             content.parse::<TokenStream>()?;
             return Err(Error::new(
                 braces.span.join(),
-                "these braces hold the fields of the context, such as `{ commit, approver: user.name }`: write a block that \
-                 computes the context in parentheses, `context = ({ ... })`",
+                "these braces hold context fields, such as `{ commit, approver: user.name }`: to compute the context in a \
+                 block, put the block in parentheses, `context = ({ ... })`",
             ));
         }
         let mut fields: Vec<Field> = Vec::new();
@@ -44,7 +44,7 @@ impl Context {
             if key.is_empty() {
                 errors.push(Error::new(
                     field.key.span(),
-                    "a context key cannot be empty",
+                    "a context key cannot be empty: write a name, such as `commit`",
                 ));
             }
             if fields.iter().any(|other| other.key.value() == key) {
@@ -114,7 +114,7 @@ impl Field {
         } else {
             return Err(Error::new(
                 name.span(),
-                "a value that is no plain name needs a key: write `key: value`",
+                "a context field that is not a plain name needs a key: write `key: value`",
             ));
         };
         Ok(Self { key, value })

@@ -172,7 +172,7 @@ impl Other {
                     "`#[protect]` protects a function, and this is a `{keyword}`: write it on the function that acts"
                 )
             }
-            _ => "`#[protect]` protects a function: write it on one".to_owned(),
+            _ => "`#[protect]` protects a function: write it above an `fn`".to_owned(),
         };
         Error::new(self.span, message)
     }
@@ -294,8 +294,8 @@ mod tests {
                 ),
                 "this is a `static`",
             ),
-            (quote!(println!("x");), "write it on one"),
-            (quote!({ run() }), "write it on one"),
+            (quote!(println!("x");), "write it above an `fn`"),
+            (quote!({ run() }), "write it above an `fn`"),
         ] {
             let (error, inert) = other(item);
             assert!(error.contains(says), "{error}");

@@ -22,7 +22,7 @@ pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatT
         match (input, mark) {
             (FnArg::Receiver(receiver), Some(_)) => errors.push(Error::new(
                 receiver.self_token.span,
-                "`self` is no permit: mark a parameter of type `Permit<...>`",
+                "`self` cannot receive the permit: mark a parameter of type `Permit<...>`",
             )),
             (FnArg::Receiver(_), None) | (FnArg::Typed(_), Some(Mark::Skip)) => {}
             (FnArg::Typed(parameter), Some(Mark::Receive)) => {
@@ -41,7 +41,7 @@ pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatT
     let (candidates, help) = if marked.is_empty() {
         (
             typed,
-            "mark the one to receive it with `#[permit]`, or those that callers pass with `#[permit(skip)]`",
+            "mark the one that receives it with `#[permit]`, or mark those that callers pass with `#[permit(skip)]`",
         )
     } else {
         (marked, "keep one `#[permit]`")
@@ -126,7 +126,7 @@ fn take_mark(input: &mut FnArg, errors: &mut Errors) -> Option<Mark> {
 fn wrapped_permit(ty: &Type) -> Error {
     Error::new_spanned(
         ty,
-        "the permit of a call is passed by value: write `Permit<...>` to receive it, or `#[permit(skip)]` before the \
+        "a function receives its permit by value: write `Permit<...>`, or write `#[permit(skip)]` before the \
          parameter if callers pass another permit here",
     )
 }
@@ -273,7 +273,10 @@ mod tests {
         let (sig, permit) = take(quote!(fn f(#[permit] &self, #[permit(a)] p: Permit)));
         assert_eq!(sig, quote!(fn f(&self,)).to_string());
         let errors = permit.unwrap_err();
-        assert!(errors[0].contains("`self` is no permit"), "{errors:?}");
+        assert!(
+            errors[0].contains("`self` cannot receive the permit"),
+            "{errors:?}"
+        );
         assert!(errors[1].contains("`#[permit(skip)]`"), "{errors:?}");
     }
 }

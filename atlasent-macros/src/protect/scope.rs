@@ -27,14 +27,14 @@ impl Scope {
             (Some((key, _)), None) if missing("claims") => {
                 errors.push(Error::new(
                     key.span(),
-                    "`scope` needs `claims`: say whose token has to grant it, such as `claims = claims`",
+                    "`scope` needs `claims`: pass the verified claims that have to grant it, such as `claims = claims`",
                 ));
                 None
             }
             (None, Some((key, _))) if missing("scope") => {
                 errors.push(Error::new(
                     key.span(),
-                    "`claims` needs `scope`: say what they have to grant, such as `scope = \"tool:github:search\"`",
+                    "`claims` needs `scope`: name the scope that the claims have to grant, such as `scope = \"tool:github:search\"`",
                 ));
                 None
             }
@@ -51,7 +51,7 @@ fn check(required: &Expr) -> syn::Result<()> {
     let Lit::Str(scope) = &literal.lit else {
         return Err(Error::new_spanned(
             literal,
-            "a scope is a string, such as `scope = \"tool:github:search\"`",
+            "a scope is a string: write one in quotes, such as `scope = \"tool:github:search\"`",
         ));
     };
     let text = scope.value();
@@ -64,7 +64,7 @@ fn check(required: &Expr) -> syn::Result<()> {
     if text.contains(char::is_whitespace) {
         return Err(Error::new(
             scope.span(),
-            "a scope holds no white space: `scope` takes one, that a token has to grant",
+            "a scope contains no white space: write one scope, such as \"tool:github:search\"",
         ));
     }
     Ok(())

@@ -46,24 +46,27 @@ pub(crate) fn check(function: &Function, permit: Option<&PatType>) -> syn::Resul
         errors.push(Error::new_spanned(
             abi,
             "an `extern` function cannot return a refusal to its foreign caller: protect a Rust function, and \
-             call that one",
+             call it from this one",
         ));
     }
     if let Some(variadic) = &sig.variadic {
         errors.push(Error::new_spanned(
             variadic,
-            "a function with a variable number of arguments cannot be protected",
+            "a function with a variable number of arguments cannot be protected: protect a function with fixed \
+             parameters, and call it from this one",
         ));
     }
     if let Safety::Safe(token) = &sig.safety {
         errors.push(Error::new(
             token.span,
-            "a foreign function has no body to protect",
+            "a foreign function has no body to protect: protect a Rust function that calls it",
         ));
     }
     if function.body.is_none() {
         let permit = match permit {
-            Some(_) => ", and declare it here without the permit, which callers do not pass",
+            Some(_) => {
+                ", and declare it here without the permit parameter, which callers do not pass"
+            }
             None => "",
         };
         errors.push(Error::new(
@@ -85,14 +88,19 @@ pub(crate) fn check(function: &Function, permit: Option<&PatType>) -> syn::Resul
         if let Some(attr) = tracking {
             errors.push(Error::new_spanned(
                 attr,
-                "the body of a `#[protect]` function runs in a closure, which cannot be `#[track_caller]`: write a function \
-                 that is, and that passes `Location::caller()` to this one",
+                "`#[track_caller]` has no effect on a `#[protect]` function, whose body runs in a closure: put it on a second \
+                 function, which passes `Location::caller()` to this one",
             ));
         }
     }
     errors.finish()?;
     // Not reached: without errors there is a plan.
-    plan.ok_or_else(|| Error::new(sig.ident.span(), "this function cannot be protected"))
+    plan.ok_or_else(|| {
+        Error::new(
+            sig.ident.span(),
+            "this function cannot be protected: write an `fn` that returns a `Result`",
+        )
+    })
 }
 
 /// Whether an attribute is `#[track_caller]`, or becomes it under a condition.
@@ -111,7 +119,7 @@ fn plan(function: &Function) -> syn::Result<Plan> {
         return Err(Error::new(
             sig.ident.span(),
             format!(
-                "`{}` has to return a `Result`, so that a refusal can be returned: write `-> Result<(), E>`, \
+                "`{}` has to return a `Result`, so that it can return a refusal: write `-> Result<(), E>`, \
                  where `E: From<atlasent::Error>`",
                 sig.ident
             ),
@@ -135,8 +143,8 @@ fn plan(function: &Function) -> syn::Result<Plan> {
             (None, Some(_), Some(_)) => {
                 return Err(Error::new_spanned(
                     &sig.output,
-                    "this body is not one `async move` block, so it is unclear what needs the permit: write an \
-                     `async fn`",
+                    "a protected function that returns a future has one `async move` block as its body: write one, \
+                     or write an `async fn`",
                 ));
             }
             _ => (BodyKind::Blocking, (**output).clone()),
@@ -154,7 +162,7 @@ fn check_not_unit(output: &Type) -> syn::Result<()> {
     match output {
         Type::Tuple(unit) if unit.elems.is_empty() => Err(Error::new_spanned(
             output,
-            "return a `Result` instead, so that a refusal can be returned: `Result<(), E>`, where \
+            "this function has to return a `Result`, so that it can return a refusal: write `Result<(), E>`, where \
              `E: From<atlasent::Error>`",
         )),
         _ => Ok(()),
