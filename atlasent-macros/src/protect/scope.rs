@@ -1,19 +1,23 @@
-//! The ATI scope that has to be granted first, and whose claims grant it.
+//! Validates the arguments `scope` and `claims`: the ATI scope to require, and the claims that have
+//! to grant it.
 
 use proc_macro2::Ident;
 use syn::{Error, Expr, Lit};
 
 use crate::errors::Errors;
 
-/// `scope = …, claims = …`.
+/// The arguments `scope = …, claims = …`.
 pub(crate) struct Scope {
+    /// The value of `scope`.
     pub(crate) required: Expr,
+    /// The value of `claims`.
     pub(crate) claims: Expr,
 }
 
 impl Scope {
-    /// The two arguments, which need each other. `missing` tells whether a key was not just misspelt.
-    pub(crate) fn join(
+    /// Joins the two arguments, which are both present or both absent. `missing` says whether an
+    /// absent key is an error of its own: a misspelt key has been reported already.
+    pub(crate) fn from_arguments(
         scope: Option<(Ident, Expr)>,
         claims: Option<(Ident, Expr)>,
         missing: impl Fn(&str) -> bool,
@@ -21,7 +25,7 @@ impl Scope {
     ) -> Option<Self> {
         match (scope, claims) {
             (Some((_, required)), Some((_, claims))) => {
-                errors.take(check(&required));
+                errors.take(check_scope(&required));
                 Some(Self { required, claims })
             }
             (Some((key, _)), None) if missing("claims") => {
@@ -43,8 +47,9 @@ impl Scope {
     }
 }
 
-/// A scope that no token can grant. One that is no literal is checked when the function is called.
-fn check(required: &Expr) -> syn::Result<()> {
+/// Rejects a literal scope that no token can grant. The runtime checks scopes that are not
+/// literals.
+fn check_scope(required: &Expr) -> syn::Result<()> {
     let Expr::Lit(literal) = required else {
         return Ok(());
     };
