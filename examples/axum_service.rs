@@ -1,18 +1,18 @@
-//! A patients API in which no handler can be called without a permit.
+//! A patients API whose handlers cannot run without a permit.
 //!
 //! ```text
-//! cargo run --bin axum_service [ADDRESS]      # 127.0.0.1:3000 unless it is said otherwise
+//! cargo run --bin axum_service [ADDRESS]      # default: 127.0.0.1:3000
 //! ```
 //!
-//! It prints its routes, and calls that are ready to paste. Their tokens end with the process, unless `ATI_JWT_SECRET` says what to
-//! sign them with. The first call, in short:
+//! It prints its routes, and calls that are ready to paste. The tokens in them are signed with
+//! `ATI_JWT_SECRET`, or with a key that ends with the process. The first call, in short:
 //!
 //! ```text
 //! curl -i http://127.0.0.1:3000/patients/patient-7 -H "Authorization: Bearer $TOKEN"
 //! ```
 #![allow(
     clippy::print_stdout,
-    reason = "it says where it listens, and how to call it"
+    reason = "it prints where it listens, and how to call it"
 )]
 
 use std::env;
@@ -29,13 +29,14 @@ use axum::http::StatusCode;
 use clinic::{ModifyPatientRecord, ReadPatientRecord, Record, Records, Tokens};
 use tokio::net::TcpListener;
 
+/// The state of the service.
 #[derive(Clone, FromRef)]
 struct App {
     authority: SharedAuthority,
     records: Arc<Records>,
 }
 
-/// The action is in the path. Without a permit for this patient's record there is nothing to read it with.
+/// Reads a record. The action is in the path, and `Records::read` takes a permit for this patient.
 async fn read(
     State(records): State<Arc<Records>>,
     Authorized(permit): Authorized<Path<ReadPatientRecord>>,
@@ -43,7 +44,8 @@ async fn read(
     records.read(permit).map(Json).ok_or(StatusCode::NOT_FOUND)
 }
 
-/// The action is in the body. What was decided on is what the permit holds, and what is written.
+/// Changes a record. The action is in the body. The permit holds the change that was decided on,
+/// and that change is written.
 async fn change(
     State(records): State<Arc<Records>>,
     Authorized(permit): Authorized<Json<ModifyPatientRecord>>,
@@ -78,12 +80,12 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let listener = TcpListener::bind(address).await?;
     introduce(listener.local_addr()?, &tokens)?;
-    println!("Every route, and what it asks for:\n\n{}", router.table());
+    println!("Each route, and its action:\n\n{}", router.table());
     axum::serve(listener, router.with_state(app).into_make_service()).await?;
     Ok(())
 }
 
-/// Says how to call it: what is allowed, what is not, and what has to wait.
+/// Prints calls to paste: allowed, denied and on hold.
 fn introduce(address: SocketAddr, tokens: &Tokens) -> Result<(), ati_client::Error> {
     let chart_bot = tokens.token("chart-bot", &["ehr:read", "ehr:write"])?;
     let billing_bot = tokens.token("billing-bot", &["ehr:read", "ehr:write"])?;

@@ -1,4 +1,4 @@
-//! An MCP server whose tools run with a permit, or not at all.
+//! An MCP server whose tools run only with a permit.
 //!
 //! ```text
 //! cargo run --bin mcp_server      # on 127.0.0.1:8808; prints a token and more calls to paste
@@ -8,9 +8,10 @@
 //!   -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"drop_table","arguments":{"table":"orders"}}}'
 //! ```
 //!
-//! The model reads a result, or an error that it can act on: `hold: a person has to agree before a table is dropped. Ask again
-//! in 300 s.` A request without a token does not get as far as the tools: it is an HTTP 401.
-#![allow(clippy::print_stdout, reason = "it says how to call it")]
+//! The model reads a result, or an error that it can act on:
+//! `hold: a person has to agree before a table is dropped. Ask again in 300 s.` A request without a
+//! token gets HTTP 401, and no tool runs.
+#![allow(clippy::print_stdout, reason = "it prints how to call it")]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -58,16 +59,18 @@ forbid (principal, action == Action::"drop_table", resource)
 unless { context.table like "tmp_*" };
 "#;
 
-/// What the model asks for is the action that is decided on, and comes back in the permit: nothing else can run.
+/// The arguments of the tool `run_query`. They are the action that is decided on, and come back in
+/// the permit, so that nothing else can run.
 #[derive(Action, Deserialize, JsonSchema)]
 #[action("run_query")]
 struct RunQuery {
     #[action(resource)]
     table: String,
-    /// How many rows at most.
+    /// The maximum number of rows.
     limit: usize,
 }
 
+/// The arguments of the tool `drop_table`.
 #[derive(Action, Deserialize, JsonSchema)]
 #[action("drop_table")]
 struct DropTable {
@@ -80,12 +83,13 @@ struct Tools {
     database: Database,
 }
 
-// `#[protect]` goes above `#[tool]`, which then makes a tool of the function that is already protected, and never sees the
-// permit. (The other way around works as well.)
+// `#[protect]` is above `#[tool]`, which makes a tool of the protected function and never sees the
+// permit. (The other order works as well.)
 #[tool_router(server_handler)]
 impl Tools {
     /// Lists the tables.
-    // That this is harmless is for the policies to say, and the audit trail shows who looked.
+    // Protected as well: the policies decide whether it is harmless, and the audit trail shows each
+    // call.
     #[protect(action = "list_tables", agent = claims.sub(), authority = self.authority,
         scope = "tool:list_tables", claims = claims)]
     #[tool]
@@ -120,7 +124,7 @@ impl Tools {
     }
 }
 
-/// Who calls, as [`AtiLayer`] found out: rmcp hands on the HTTP request that brought the call.
+/// The caller's claims, which [`AtiLayer`] verified. rmcp passes on the HTTP request of the call.
 struct Ati(Claims);
 
 impl<C: AsRequestContext> FromContextPart<C> for Ati {
@@ -142,13 +146,13 @@ enum ToolError {
     NoTable(String),
 }
 
-/// What the model reads. It comes in a result with `isError`, not as a protocol error, which models do not get to see.
+/// Becomes a result with `isError`, which the model reads. Models do not see protocol errors.
 impl IntoContents for ToolError {
     fn into_contents(self) -> Vec<ContentBlock> {
         let text = match &self {
             Self::Refused(error) => error.denied().map(advice).unwrap_or_else(|| {
-                // Why is in the log, and not for the model.
-                "error: whether this may be done could not be decided. Ask again later.".into()
+                // The cause is in the log only.
+                "error: the action could not be decided on. Ask again later.".into()
             }),
             Self::NoTable(_) => self.to_string(),
         };
@@ -156,19 +160,20 @@ impl IntoContents for ToolError {
     }
 }
 
-/// The decision, the reason, and what to do about it.
+/// Returns the decision, the reason, and what to do next.
 fn advice(denied: &Denied) -> String {
     let (decision, reason) = (denied.decision(), denied.reason());
     let next = match (decision, denied.retry_after()) {
         (Decision::Hold, Some(wait)) => format!("Ask again in {} s", wait.as_secs()),
         (Decision::Hold, None) => "Ask again later".into(),
-        (Decision::Escalate, _) => "Somebody with more authority has to ask".into(),
+        (Decision::Escalate, _) => "A person with more authority has to ask".into(),
         (Decision::Deny | Decision::Allow, _) => "Do not ask again".into(),
     };
     format!("{decision}: {reason}. {next}.")
 }
 
-/// The tables, by name. Reading and dropping them takes a permit for just that: a tool without `#[protect]` would not compile.
+/// The tables, by name. Reading and dropping a table takes a permit, so that a tool without
+/// `#[protect]` does not compile.
 struct Database(Mutex<BTreeMap<String, Vec<&'static str>>>);
 
 impl Database {
@@ -220,7 +225,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mcp = StreamableHttpService::new(
         move || Ok(Arc::clone(&tools)),
         Arc::<LocalSessionManager>::default(),
-        // No sessions: each request shows its own token, and none goes by the token of another.
+        // Without sessions, each request is authenticated by its own token.
         StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true),
@@ -228,15 +233,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let verifier = Verifier::builder(key.verifying_key()).build()?;
     let app = Router::new()
         .route_service("/mcp", mcp)
-        // After the routes: in axum, a layer covers those that are there already.
+        // After the routes: an axum layer covers the routes that were added before it.
         .layer(AtiLayer::new(verifier));
 
-    say_how_to_call(listener.local_addr()?, &key)?;
+    print_calls(listener.local_addr()?, &key)?;
     axum::serve(listener, app).await?;
     Ok(())
 }
 
-/// The key that the environment names (`ATI_JWT_SECRET`), or one for this run.
+/// Returns the key of the environment (`ATI_JWT_SECRET`), or a new one for this run.
 fn signing_key() -> Result<SigningKey, ati_client::Error> {
     match SigningKey::from_env() {
         Err(ati_client::Error::NoKey { .. }) => {
@@ -247,7 +252,7 @@ fn signing_key() -> Result<SigningKey, ati_client::Error> {
     }
 }
 
-fn say_how_to_call(address: SocketAddr, key: &SigningKey) -> Result<(), ati_client::Error> {
+fn print_calls(address: SocketAddr, key: &SigningKey) -> Result<(), ati_client::Error> {
     let tools = ["tool:list_tables", "tool:run_query", "tool:drop_table"];
     let token = issue(&Claims::builder("analyst-bot").scopes(tools).build()?, key)?;
     println!(

@@ -1,4 +1,4 @@
-"""A Python program that asks `atlasent serve` before it acts.
+"""A Python program that obtains permits from `atlasent serve`.
 
     cargo run -p atlasent-cli -- serve                # prints its address and, the first time, an API key
     pip install atlasent
@@ -7,7 +7,7 @@
 
 import os
 
-# The SDK takes plain HTTP only where it is told to; a server elsewhere has TLS.
+# The SDK refuses plain HTTP without this. A server on another machine has TLS.
 os.environ.setdefault("ATLASENT_ALLOW_INSECURE_HTTP", "1")
 
 from atlasent import AtlaSentClient

@@ -1,12 +1,12 @@
-//! The flow of the Python SDK's README: protect, errors, the permit's fields, evaluate (as data,
-//! and raising) and verify, gate, authorize.
+//! The steps of the Python SDK's README: protect, errors, the permit's fields, evaluate (as data,
+//! and raising), verify, gate and authorize.
 //!
 //! ```text
 //! cargo run --example python_parity                               # an embedded authority
 //! ATLASENT_API_KEY=ask_test_… cargo run --example python_parity   # the hosted service
 //! ATLASENT_API_KEY=ask_test_… ATLASENT_BASE_URL=http://localhost:8080 cargo run --example python_parity
 //! ```
-#![allow(clippy::print_stdout, reason = "it tells a story")]
+#![allow(clippy::print_stdout, reason = "it prints what happens")]
 
 use std::env;
 use std::error::Error as StdError;
@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use atlasent::authority::{DynAuthority, default_authority};
 use atlasent::wire::{EvaluateRequest, VerifyRequest};
-use atlasent::{Agent, AnyAction, Authority, AuthorityExt, Client, Error, Permit, protect};
+use atlasent::{Action, Agent, AnyAction, Authority, AuthorityExt, Client, Error, Permit, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 use serde_json::json;
 
-/// The default authority decides: `configure` has named it.
+/// Deploys a commit, as the default authority decides. `configure` sets that authority.
 #[protect(
     action = "deploy.production",
     agent = agent,
@@ -32,9 +32,11 @@ async fn deploy(agent: &str, commit: &str, replicas: u32, permit: Permit) -> Res
     println!("   audit hash {}", permit.audit_hash().unwrap_or("none"));
     println!("   reason     {}", permit.reason().unwrap_or("none"));
     println!(
-        "   verified   {}\n",
-        permit.timestamp().unwrap_or("at no time")
+        "   verified   {}",
+        permit.timestamp().unwrap_or("at an unknown time")
     );
+    // Uses the permit up, so that it cannot be used twice.
+    println!("   action     {}\n", permit.into_action().name());
     Ok(())
 }
 
@@ -42,22 +44,22 @@ async fn deploy(agent: &str, commit: &str, replicas: u32, permit: Permit) -> Res
 async fn main() -> Result<(), Box<dyn StdError>> {
     configure()?;
 
-    println!("protect: the body runs with a permit, or not at all.");
+    println!("protect: the body runs only with a permit.");
     for (agent, replicas) in [("deploy-bot", 12), ("intern-bot", 12), ("deploy-bot", 500)] {
         println!("{agent}, {replicas} replicas:");
         if let Err(error) = deploy(agent, "4f2a9c1", replicas).await {
-            explain(&error);
+            print_error(&error);
         }
     }
     lower_level(&default_authority()?).await?;
     Ok(())
 }
 
-/// The service that the environment names, else an authority in this process.
+/// Sets the default authority: the service that the environment names, else an embedded one.
 fn configure() -> Result<(), Box<dyn StdError>> {
     let named = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     if named("ATLASENT_API_KEY") || named("ATLASENT_BASE_URL") {
-        println!("The authority is the one that the environment names.\n");
+        println!("The authority is the service that the environment names.\n");
         atlasent::configure(Client::from_env()?)?;
         return Ok(());
     }
@@ -69,8 +71,8 @@ fn configure() -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-/// What `except AtlaSentDeniedError` and `except AtlaSentError` were.
-fn explain(error: &Error) {
+/// Prints an error. `Denied` is Python's `AtlaSentDeniedError`, `Failed` its `AtlaSentError`.
+fn print_error(error: &Error) {
     match error {
         Error::Denied(denied) => println!(
             "   {}: {} (code {}, evaluation {})\n",
@@ -86,11 +88,11 @@ fn explain(error: &Error) {
             failure.status(),
             failure.request_id(),
         ),
-        mistake => println!("   {mistake}\n"),
+        other => println!("   {other}\n"),
     }
 }
 
-/// The calls underneath.
+/// Makes the calls that `protect` consists of.
 async fn lower_level(authority: &Arc<dyn DynAuthority>) -> Result<(), Error> {
     let action = AnyAction::new("deploy.production")?
         .with_field("commit", "4f2a9c1")?
@@ -103,18 +105,18 @@ async fn lower_level(authority: &Arc<dyn DynAuthority>) -> Result<(), Error> {
     println!("evaluate:  {}", evaluation.decision);
 
     if let Some(token) = evaluation.permit_token {
-        let question = VerifyRequest::restating(&request, token);
+        let verify = VerifyRequest::restating(&request, token);
         for time in ["once", "twice"] {
-            let verification = authority.verify(&question).await?;
+            let verification = authority.verify(&verify).await?;
             println!("verify:    {} ({time})", verification.valid);
         }
     }
 
-    // Python's `evaluate` raises on a refusal. It is a call of its own here.
+    // `require_allow` is Python's `evaluate`, which raises on a refusal.
     let refused = EvaluateRequest::new(Agent::new("intern-bot")?, &action)?;
     match authority.require_allow(&refused).await {
         Ok(allow) => println!("require_allow: until {:?}", allow.expires_at),
-        Err(error) => explain(&error),
+        Err(error) => print_error(&error),
     }
 
     match authority.gate(&agent, action.clone()).await {
@@ -122,7 +124,7 @@ async fn lower_level(authority: &Arc<dyn DynAuthority>) -> Result<(), Error> {
             "gate:      {}, {}",
             gate.evaluation.decision, gate.verification.valid
         ),
-        Err(error) => explain(&error),
+        Err(error) => print_error(&error),
     }
     let outcome = authority.authorize("intern-bot", action).await?;
     println!("authorize: {}", outcome.permitted());

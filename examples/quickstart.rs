@@ -1,10 +1,10 @@
-//! Six requests to an authority inside this process, and the audit trail that they leave.
+//! Six requests to an embedded authority, and their audit trail.
 //!
 //! ```text
-//! cargo run --example quickstart                                  # the story; writes quickstart.trail.json
+//! cargo run --example quickstart                                  # runs; writes quickstart.trail.json
 //! cargo run --example quickstart -- check quickstart.trail.json   # is the exported trail intact?
 //! ```
-#![allow(clippy::print_stdout, reason = "it tells a story")]
+#![allow(clippy::print_stdout, reason = "it prints what happens")]
 
 use std::error::Error;
 use std::path::Path;
@@ -12,12 +12,12 @@ use std::{env, fs};
 
 use ati_client::{Claims, Orchestrator, Sandbox, SigningKey, Verifier};
 use atlasent::audit::{BundleVerifier, ChainReport, TrustedKeys};
-use atlasent::wire::{PermitToken, VerifyRequest};
-use atlasent::{Action, Authority, Permit, protect};
+use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::{Action, Agent, AnyAction, Authority, Permit, protect};
 use atlasent_authority::{LocalAuthority, Policies};
 use uuid::Uuid;
 
-/// An action that the policies know by name. Its permit carries its values.
+/// An action that policies know as `modify_patient_record`. Its permit carries its values.
 #[derive(Action)]
 #[action("modify_patient_record")]
 struct ModifyPatientRecord {
@@ -26,8 +26,8 @@ struct ModifyPatientRecord {
     change_reason: String,
 }
 
-/// Runs only with a permit: the attribute asks for one before the first line of the body. The agent is who its token says,
-/// and the token has to grant the tool.
+/// Deploys a commit. The attribute obtains a permit before the body runs. The agent is the `sub` of
+/// the token, which has to grant the tool.
 #[protect(
     action = "deploy.production",
     agent = claims.sub(),
@@ -47,12 +47,13 @@ async fn deploy(
     Ok(permit)
 }
 
-/// Nothing to annotate: without a permit for exactly this action, it cannot be called.
+/// Changes a record. It needs no attribute, because callers need a permit for exactly this action.
 fn modify(permit: Permit<ModifyPatientRecord>) {
-    println!(
-        "   the body runs: {} is changed, because of {}",
-        permit.patient_id, permit.change_reason
-    );
+    let ModifyPatientRecord {
+        patient_id,
+        change_reason,
+    } = permit.into_action();
+    println!("   the body runs: {patient_id} is changed, because of {change_reason}");
 }
 
 #[protect(action = ModifyPatientRecord { patient_id, change_reason }, agent = "chart-bot", authority = authority)]
@@ -62,7 +63,7 @@ async fn modify_as_chart_bot(
     change_reason: String,
     permit: Permit<ModifyPatientRecord>,
 ) -> Result<(), atlasent::Error> {
-    // The arguments have moved into the action that was decided on; the permit gives them back.
+    // The arguments moved into the action that was decided on. The permit gives them back.
     modify(permit);
     Ok(())
 }
@@ -71,18 +72,18 @@ async fn modify_as_chart_bot(
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => tell().await,
+        [] => run().await,
         ["check", file] => check(Path::new(file)),
         _ => Err("usage: quickstart [check FILE]".into()),
     }
 }
 
-async fn tell() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atlasent-cli/policies");
     let authority = LocalAuthority::in_memory(Policies::from_dir(policies)?)?;
 
     let tokens = Tokens::new()?;
-    let deploy_bot = tokens.of("deploy-bot", "deploy")?;
+    let deploy_bot = tokens.claims("deploy-bot", "deploy")?;
 
     println!(
         "1. deploy-bot deploys to production. Its token grants the tool, the policies allow it."
@@ -91,31 +92,38 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     println!("   {permit:?}\n");
 
     println!("2. intern-bot has such a token, too. No policy permits it.");
-    let intern_bot = tokens.of("intern-bot", "deploy")?;
+    let intern_bot = tokens.claims("intern-bot", "deploy")?;
     refused(deploy(&authority, &intern_bot, "4f2a9c1", 12).await);
 
-    println!("3. search-bot's token is for another tool. The authority is not even asked.");
-    let search_bot = tokens.of("search-bot", "search")?;
+    println!("3. search-bot's token is for another tool. The authority is not asked.");
+    let search_bot = tokens.claims("search-bot", "search")?;
     refused(deploy(&authority, &search_bot, "4f2a9c1", 12).await);
 
     println!("4. deploy-bot wants 500 replicas at once. A person has to agree first.");
     refused(deploy(&authority, &deploy_bot, "4f2a9c1", 500).await);
 
-    println!("5. Somebody noted the public id of step 1's permit, and presents it as a permit.");
-    let forged = VerifyRequest::new(PermitToken::new(permit.id())?);
-    let answer = authority.verify(&forged).await?;
+    println!("5. A permit token is presented twice.");
+    let action = AnyAction::new("deploy.production")?
+        .with_field("commit", "4f2a9c1")?
+        .with_field("replicas", &3)?;
+    let request = EvaluateRequest::new(Agent::new("deploy-bot")?, &action)?;
+    let evaluation = authority.evaluate(&request).await?;
+    let token = evaluation.permit_token.ok_or("an allow has a token")?;
+    let verify = VerifyRequest::restating(&request, token);
+    println!("   valid: {}", authority.verify(&verify).await?.valid);
+    let verification = authority.verify(&verify).await?;
     println!(
         "   valid: {}, because {}\n",
-        answer.valid,
-        answer.reason.unwrap_or_default()
+        verification.valid,
+        verification.reason.unwrap_or_default()
     );
 
     println!("6. chart-bot changes a patient's record: a typed action, with a typed permit.");
     modify_as_chart_bot(&authority, "patient-7".into(), "new allergy".into()).await?;
-    println!("   And a protected one:");
+    println!("   And the record of a protected person:");
     refused(modify_as_chart_bot(&authority, "patient-1".into(), "curiosity".into()).await);
 
-    println!("All of it is on record, each event hashed onto the one before:");
+    println!("The audit trail. The hash of each event covers the event before it:");
     let trail = authority.trail().await?;
     println!("{}", atlasent_examples::table(&trail));
     report(&trail.verify())?;
@@ -123,7 +131,7 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     let file = Path::new("quickstart.trail.json");
     fs::write(file, serde_json::to_string_pretty(&trail)?)?;
     println!(
-        "\nThe trail is in {}. Change any event in it, and check it:",
+        "\nThe trail is in {}. Change an event in it, and check the trail:",
         file.display()
     );
     println!(
@@ -133,7 +141,8 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An orchestrator that gives each agent its token, and a service that verifies it. Both know the secret.
+/// An orchestrator, which issues the agents' tokens, and the verifier of a service. Both know the
+/// secret.
 struct Tokens {
     orchestrator: Orchestrator,
     verifier: Verifier,
@@ -141,7 +150,7 @@ struct Tokens {
 
 impl Tokens {
     fn new() -> Result<Self, ati_client::Error> {
-        // Made anew for each run; a service reads its own from `ATI_JWT_SECRET`.
+        // A new secret for each run. A service reads `ATI_JWT_SECRET`.
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let key = SigningKey::from_hex(&secret)?;
         Ok(Self {
@@ -150,8 +159,8 @@ impl Tokens {
         })
     }
 
-    /// What the service believes of an agent that comes with its token.
-    fn of(&self, agent: &str, tool: &str) -> Result<Claims, ati_client::Error> {
+    /// Issues a token for one tool, and returns its claims as the service verifies them.
+    fn claims(&self, agent: &str, tool: &str) -> Result<Claims, ati_client::Error> {
         let sandbox = Sandbox::new(agent).tool(tool);
         let variables = self.orchestrator.provision_sandbox(&sandbox)?;
         self.verifier.verify(variables.token())
@@ -175,10 +184,7 @@ fn check(file: &Path) -> Result<(), Box<dyn Error>> {
 
 fn report(report: &ChainReport) -> Result<(), Box<dyn Error>> {
     if report.is_intact() {
-        println!(
-            "{} events, all of them as they were written.",
-            report.events
-        );
+        println!("{} events, all of them unchanged.", report.events);
         return Ok(());
     }
     for finding in &report.findings {

@@ -1,10 +1,11 @@
-//! Several errors from one expansion: a user who made two mistakes sees both at once.
+//! Collects the errors of one expansion, so that a user who made two mistakes sees both at once.
 
-/// The errors found so far.
+/// The errors that an expansion has found so far.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
 impl Errors {
+    /// Adds an error.
     pub(crate) fn push(&mut self, error: syn::Error) {
         match &mut self.0 {
             Some(first) => first.combine(error),
@@ -12,15 +13,17 @@ impl Errors {
         }
     }
 
-    /// Takes the value out of a result, and keeps its error.
+    /// Returns the value of a result, or collects its error and returns `None`.
     pub(crate) fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    /// Whether no error was collected.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
+    /// Returns all collected errors as one.
     pub(crate) fn finish(self) -> syn::Result<()> {
         self.0.map_or(Ok(()), Err)
     }

@@ -1,22 +1,63 @@
 //! The macros of the `atlasent` crate, which re-exports them. Depend on `atlasent`, not on this
-//! crate: the expansions call into `atlasent`, and only its version with the same number fits.
+//! crate: the expansions call a hidden module of the `atlasent` with the same version.
 //!
-//! Each macro is a pipeline: parse what was written, reject what cannot work, expand the rest.
-//! After an error, what comes out is the error and a stub that lets everything around it compile. A
-//! body that was to be protected never comes out unprotected.
+//! Each macro parses the user's code, validates it, and expands it. After an error, it expands to
+//! the error and a stub, so that the code around it compiles. It never expands to an unprotected
+//! body.
 
 mod action;
+mod action_name;
 mod errors;
-mod name;
 mod protect;
 mod runtime;
 mod suggest;
 
 use proc_macro::TokenStream;
 
-/// A call of the function first asks an authority whether this agent may do this action. The body
-/// runs after an allow whose permit was verified, and so consumed; otherwise the call returns the
-/// refusal as its `Err`.
+/// Obtains a permit before the body of a function runs. Each call asks an authority whether the
+/// agent may do the action, and verifies the permit of an allow, which consumes it. After any other
+/// answer, the body does not run, and the call returns the refusal as its `Err`.
+///
+/// ```
+/// use atlasent::{Action, Error, Permit, protect, testing::MockAuthority};
+///
+/// #[protect(action = "deploy", agent = agent, context = { commit, replicas }, authority = authority)]
+/// fn deploy(
+///     authority: &MockAuthority,
+///     agent: &str,
+///     commit: &str,
+///     replicas: u32,
+///     permit: Permit,
+/// ) -> Result<String, Error> {
+///     // Runs with a permit only. Using the permit up keeps it from being used twice.
+///     let action = permit.into_action();
+///     Ok(format!("{commit} on {replicas} replicas: {}", action.name()))
+/// }
+///
+/// let authority = MockAuthority::new().allow("deploy");
+/// // Callers do not pass the permit.
+/// assert_eq!(deploy(&authority, "deploy-bot", "4f2a", 3)?, "4f2a on 3 replicas: deploy");
+///
+/// let authority = MockAuthority::new();
+/// assert!(matches!(deploy(&authority, "deploy-bot", "4f2a", 3), Err(Error::Denied(_))));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// Without `authority`, the process's default authority decides, which `atlasent::configure` sets.
+/// The function may be an `async fn`, which most are.
+///
+/// # Which `protect`
+///
+/// All of them obtain a permit in the same way, for code of different shapes:
+///
+/// | name | is | use it |
+/// |---|---|---|
+/// | `#[protect]` | this attribute | on a function whose whole body needs the permit |
+/// | `protect(&authority, agent, action)` | an `async` function | in the middle of a function |
+/// | `authority.protect(agent, action)` | the same, as a method of the trait `AuthorityExt` | where the authority comes first |
+/// | `blocking::protect(&authority, agent, action)` | the same for sync code | outside of `async` |
+///
+/// `use atlasent::protect` imports the attribute and the function.
 ///
 /// # Arguments
 ///
@@ -26,23 +67,23 @@ use proc_macro::TokenStream;
 /// | `agent` | an expression for a string or an `Agent`; it is borrowed | required |
 /// | `context` | `{ name, name: value, "key": value }`, or an expression that serializes as an object | with a literal action |
 /// | `resource` | an expression that implements `Display` | with a literal action |
-/// | `authority` | an expression that implements `Authority`; it is borrowed | else the process default |
+/// | `authority` | an expression that implements `Authority`; it is borrowed | default: the process's authority |
 /// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
-/// | `claims` | an expression for the verified `ati_client::Claims` that have to grant it; it is borrowed. They are the agent's own: claims whose `sub` is not `agent` grant nothing | with `scope` |
-/// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | else `::atlasent` |
+/// | `claims` | an expression for the verified `ati_client::Claims` that have to grant the scope; it is borrowed. Claims whose `sub` is not `agent` grant nothing | with `scope` |
+/// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | default: `::atlasent` |
 ///
 /// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`.
 /// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
-/// `request`, `scope`, `claims`, and last a typed action, which may move its parts out of the
-/// parameters. A lock that an expression takes is released before the next one is evaluated. A lock
-/// around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is held
-/// until the authority has answered, and released before the body runs.
+/// `request`, `scope`, `claims`, and last a typed action, which may move values out of the
+/// parameters. A lock that an expression takes is released before the next expression is evaluated.
+/// A lock around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is
+/// held until the authority has answered, and released before the body runs.
 ///
-/// The braces of `context` hold fields. A block that computes the context stands in parentheses:
+/// The braces of `context` hold fields. Put a block that computes the context in parentheses:
 /// `context = ({ … })`.
 ///
-/// A typed action speaks for itself, so `context` and `resource` do not go with it:
+/// A typed action has its own context and resource, so `context` and `resource` are errors with it:
 ///
 /// ```
 /// use atlasent::{Action, Error, Permit, protect, testing::MockAuthority};
@@ -68,7 +109,8 @@ use proc_macro::TokenStream;
 ///     permit: Permit<ModifyPatientRecord>,
 /// ) -> Result<String, Error> {
 ///     // The values that were decided on, not copies that could have changed since.
-///     Ok(format!("{}: {}", permit.patient_id, permit.change_reason))
+///     let ModifyPatientRecord { patient_id, change_reason } = permit.into_action();
+///     Ok(format!("{patient_id}: {change_reason}"))
 /// }
 ///
 /// let authority = MockAuthority::new().allow("modify_patient_record");
@@ -79,19 +121,22 @@ use proc_macro::TokenStream;
 ///
 /// # The permit
 ///
-/// A parameter whose type is called `Permit` receives the permit, and leaves the signature: callers
-/// cannot pass one in. Under another name, such as a type alias, mark the parameter with
-/// `#[permit]`. Without such a parameter the permit is held until the body has ended.
+/// A parameter whose type is called `Permit` receives the permit. It is removed from the signature,
+/// so callers cannot pass one in. Mark a parameter whose type has another name, such as a type
+/// alias, with `#[permit]`. Without such a parameter, the permit is held until the body has ended.
 ///
-/// The permit is passed by value. A parameter that is a `&Permit` or an `Option<Permit>` is an
-/// error, unless another one receives the permit. Mark a parameter that callers pass with
-/// `#[permit(skip)]`, and likewise one of a type of your own that is called `Permit` too.
+/// The permit is passed by value. Use it up with `permit.into_action()`: a body that only reads it
+/// makes clippy's `needless_pass_by_value` suggest `&Permit`, which could be used twice.
 ///
-/// A trait declares its method as callers see it, without the permit; the implementation adds the
+/// A parameter of type `&Permit` or `Option<Permit>` is an error, unless another parameter receives
+/// the permit. Mark a parameter that callers pass, or one of another type that is called `Permit`,
+/// with `#[permit(skip)]`.
+///
+/// A trait declares the method without the permit, as callers see it. The implementation adds the
 /// parameter:
 ///
 /// ```
-/// use atlasent::{Error, Permit, protect, testing::MockAuthority};
+/// use atlasent::{Action, Error, Permit, protect, testing::MockAuthority};
 ///
 /// trait Deploy {
 ///     fn deploy(&self, commit: &str) -> Result<String, Error>;
@@ -104,24 +149,25 @@ use proc_macro::TokenStream;
 /// impl Deploy for Cluster {
 ///     #[protect(action = "deploy", agent = "deploy-bot", context = { commit }, authority = self.authority)]
 ///     fn deploy(&self, commit: &str, permit: Permit) -> Result<String, Error> {
-///         Ok(format!("{commit} by {}", permit.agent()))
+///         let action = permit.into_action();
+///         Ok(format!("{} of {commit}", action.name()))
 ///     }
 /// }
 /// # let cluster = Cluster { authority: MockAuthority::new().allow("deploy") };
-/// # assert_eq!(cluster.deploy("4f2a").unwrap(), "4f2a by deploy-bot");
+/// # assert_eq!(cluster.deploy("4f2a").unwrap(), "deploy of 4f2a");
 /// ```
 ///
 /// # The function
 ///
-/// It returns a `Result<T, E>` with `E: From<atlasent::Error>`. It may be an `async fn`, or an
-/// `fn`, which then blocks until the answer is there; a free function or a method; generic,
-/// `unsafe`, in a trait or in its implementation. `const fn` and `extern` functions cannot be
+/// It returns a `Result<T, E>` with `E: From<atlasent::Error>`. It is an `async fn`, or an `fn`,
+/// which blocks until the authority has answered. It may be a free function or a method, generic,
+/// `unsafe`, in a trait or in an implementation. `const fn` and `extern` functions cannot be
 /// protected.
 ///
 /// An `fn` that returns a future (`impl Future`, `Pin<Box<dyn Future>>`, `BoxFuture`, or an alias)
-/// is protected inside of that future, so its body has to be one `async` block, boxed or not. Items
-/// before the block move into it, behind the permit; `use` declarations without other attributes
-/// stay:
+/// obtains the permit inside the future. Its body has to be one `async` block, boxed or not. Items
+/// before the block move into it, behind the permit; `use` declarations stay, unless they have an
+/// attribute that could expand to other code:
 ///
 /// ```
 /// use atlasent::{Error, protect, testing::MockAuthority};
@@ -139,19 +185,19 @@ use proc_macro::TokenStream;
 ///
 /// # Other attributes
 ///
-/// - `#[async_trait]`: write `#[protect]` on the methods inside. `self` and the parameters mean
-///   what they mean in the method.
-/// - `#[tracing::instrument]`: above `#[protect]` or below it. Above, it also sees the permit's
-///   parameter, which can be skipped: `skip(permit)`. Below, that parameter is gone.
+/// - `#[async_trait]`: write `#[protect]` on the methods inside. `self` and the parameters have
+///   their usual meaning in the arguments.
+/// - `#[tracing::instrument]`: above `#[protect]` or below it. Above, it records the permit's
+///   parameter unless told to `skip(permit)`. Below, it does not see that parameter.
 /// - `#[tokio::main]` and `#[tokio::test]`: above or below.
-/// - `#[track_caller]`: not on a sync function, whose body runs in a closure, where
-///   `Location::caller()` is not the caller's. On the declaration in a trait it has no effect on a
-///   protected implementation, and on an `async fn` it has none anyway.
+/// - `#[track_caller]`: an error on a sync function, whose body runs in a closure, where
+///   `Location::caller()` is not the caller. It has no effect on an `async fn`, nor on the
+///   declaration in a trait if the implementation is protected.
 ///
 /// # Where the crate is
 ///
-/// The expansion calls into `::atlasent`. Where that is not the crate's name, because Cargo.toml
-/// renames it or because another crate re-exports it, say where it is:
+/// The expansion calls into `::atlasent`. Pass the path in `crate` where the crate has another
+/// name, because Cargo.toml renames it or another crate re-exports it:
 ///
 /// ```
 /// mod facade {
@@ -171,13 +217,13 @@ use proc_macro::TokenStream;
 /// # fn main() { flush(&MockAuthority::new().allow("cache.flush")).unwrap() }
 /// ```
 ///
-/// The expansion binds no variable. The one name that it introduces is that of an import, which
-/// occurs nowhere in the function and its attribute. So no constant, module or local of the
-/// caller's can stand in its way.
+/// The expansion binds no variable. It introduces one name, that of an import, which does not occur
+/// in the function and its attribute. So the caller's constants, modules and variables never
+/// conflict with it.
 ///
 /// # Errors
 ///
-/// A wrong argument or a function that cannot be protected is a compile error where it was written:
+/// A wrong argument, or a function that cannot be protected, is a compile error at its location:
 ///
 /// ```compile_fail
 /// # use atlasent::{Error, protect};
@@ -191,24 +237,27 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
     protect::expand(arguments.into(), item.into()).into()
 }
 
-/// `#[action("name")]` above the struct gives the action its name: 1 to 256 characters, and the
-/// same for all values of the type. `#[action("name", crate = path)]` also says where the
-/// `atlasent` crate is, as in [`macro@protect`].
+/// Implements `Action` and `NamedAction` for a struct: its fields are the context that policies
+/// read.
+///
+/// `#[action("name")]` above the struct names the action, with 1 to 256 characters.
+/// `#[action("name", crate = path)]` also sets the path of the `atlasent` crate, as in
+/// [`macro@protect`].
 ///
 /// # Fields
 ///
-/// Every field goes into the context under its own name, and has to implement `Serialize`.
-/// Attributes change that:
+/// Every field is in the context under its own name, and has to implement `Serialize`. Attributes
+/// change that:
 ///
 /// | attribute | effect |
 /// |---|---|
-/// | `#[action(resource)]` | the field is what the action is done to, as its `Display` prints it; at most one field. It stays in the context. |
+/// | `#[action(resource)]` | the field is the action's resource, as its `Display` prints it; at most one field. It stays in the context. |
 /// | `#[action(skip)]` | the field is not in the context |
 /// | `#[action(rename = "key")]` | the field's key in the context |
 ///
-/// They combine: `#[action(resource, skip)]` is a resource that is not in the context. Raw
-/// identifiers lose their `r#`. Serde's own attributes on the struct do not count here, because the
-/// struct is not serialized as a whole.
+/// They combine: `#[action(resource, skip)]` is a resource that is not in the context. The key of a
+/// raw identifier is without `r#`. Serde's attributes on the struct have no effect, because each
+/// field is serialized alone.
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};
@@ -232,10 +281,10 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # The struct
 ///
-/// It has named fields, or none. A tuple struct has no keys for its fields, and an enum would be
-/// several actions: those are compile errors, and so are lifetimes, because an action owns its
-/// values. Type parameters are fine: the implementation then asks that the fields serialize, and
-/// that the struct is `Send`, `Sync` and `'static`.
+/// It has named fields, or no fields. These are compile errors: a tuple struct, whose fields have
+/// no keys; an enum, which would be several actions; and lifetimes, because an action owns its
+/// values. With type parameters, the implementation requires that the fields serialize, and that
+/// the struct is `Send`, `Sync` and `'static`.
 ///
 /// ```
 /// # use atlasent::Action;
@@ -253,5 +302,5 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_derive(Action, attributes(action))]
 pub fn derive_action(item: TokenStream) -> TokenStream {
-    action::derive(item.into()).into()
+    action::expand(item.into()).into()
 }

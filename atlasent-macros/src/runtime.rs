@@ -1,25 +1,28 @@
-//! Where expansions lead: the hidden module of the `atlasent` crate that has the same version as
-//! this one.
+//! Builds the calls that expansions make into the hidden module of the `atlasent` crate, and locates
+//! them for the compiler's messages.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::Path;
 use syn::parse::ParseStream;
 
-/// How one expansion reaches the runtime: by a name of its own, which it imports first.
+/// The import by which one expansion reaches the hidden module: `use ::atlasent::… as __atlasent;`.
 ///
-/// One import is one error where the crate is not in scope. The name occurs nowhere in what the
-/// user wrote, so the import takes nothing away from it. An import is also the only name that an
-/// expansion introduces: a `let` or a closure's parameter would be a comparison where the user has
-/// a constant of that name.
+/// Where the crate is not in scope, one import is one error. The import's name does not occur in
+/// the user's tokens, so it hides nothing of theirs. It is the only name that an expansion
+/// introduces, because `let agent = …` is a comparison, not a binding, where the user has a
+/// constant `agent`.
 pub(crate) struct Runtime {
-    /// The `atlasent` crate, where the user says where it is.
+    /// The path of the `atlasent` crate, if the user wrote `crate = path`.
     path: Option<Path>,
+    /// The import's name.
     name: String,
 }
 
 impl Runtime {
-    /// Chooses the name. `written` is everything of the user's that the import can be seen from.
+    /// Chooses the import's name. `written` is the user's code that can see the import.
+    ///
+    /// The name is `__atlasent`, or `__atlasent_` where the code mentions `__atlasent`, and so on.
     pub(crate) fn new(path: Option<Path>, written: &[&TokenStream]) -> Self {
         let is_free = |name: &String| !written.iter().any(|tokens| mentions(tokens, name));
         let mut name = "__atlasent".to_owned();
@@ -29,7 +32,7 @@ impl Runtime {
         Self { path, name }
     }
 
-    /// The import that everything else of the expansion goes through.
+    /// Returns the `use` declaration, which comes first in the expansion.
     pub(crate) fn import(&self) -> TokenStream {
         let site = Span::mixed_site();
         let (private, name) = (private(), self.name(site));
@@ -39,25 +42,36 @@ impl Runtime {
         }
     }
 
-    /// What the import is called, at `span`.
+    /// Returns the import's name, located at `span`.
     pub(crate) fn name(&self, span: Span) -> Ident {
         Ident::new(&self.name, span)
     }
 
-    /// A call of a function of the runtime. `function` may be a path, such as `LiteralAction::field`.
+    /// Returns a call of a function of the hidden module. `function` may be a path, such as
+    /// `LiteralAction::field`.
+    ///
+    /// For `agent = user.name`, the call and its spans are
+    ///
+    /// ```text
+    /// __atlasent::agent(&(user.name))
+    /// ^^^^^^^^^^^^      ^                first: the location of `user`
+    ///             ^^^^^^ ^         ^^    last: the location of `name`
+    /// ```
+    ///
+    /// where a token without a mark is the user's own. [`SourceSpan`] says why.
     pub(crate) fn call(
         &self,
-        place: Place,
+        span: SourceSpan,
         function: &str,
         generics: Option<TokenStream>,
         arguments: TokenStream,
     ) -> TokenStream {
-        let runtime = self.name(place.first);
+        let runtime = self.name(span.first);
         let path = function
             .split("::")
-            .map(|segment| Ident::new(segment, place.last));
-        let arguments = place.parenthesized(arguments);
-        quote_spanned!(place.first=> #runtime #(::#path)* #generics #arguments)
+            .map(|segment| Ident::new(segment, span.last));
+        let arguments = span.parenthesized(arguments);
+        quote_spanned!(span.first=> #runtime #(::#path)* #generics #arguments)
     }
 }
 
@@ -70,14 +84,14 @@ pub(crate) fn private() -> Ident {
     )
 }
 
-/// Reads the value of a `crate` argument: the path of the `atlasent` crate.
+/// Parses the value of a `crate` argument: the path of the `atlasent` crate.
 pub(crate) fn parse_crate(input: ParseStream<'_>) -> syn::Result<Path> {
     if let Ok(text) = input.fork().parse::<syn::LitStr>() {
         input.parse::<syn::LitStr>()?;
         return Err(syn::Error::new(
             text.span(),
             format!(
-                "the path of the `atlasent` crate has no quotes: write `crate = {}`",
+                "the path of the `atlasent` crate takes no quotes: write `crate = {}`",
                 text.value()
             ),
         ));
@@ -90,7 +104,7 @@ pub(crate) fn parse_crate(input: ParseStream<'_>) -> syn::Result<Path> {
     })
 }
 
-/// Whether an identifier occurs in `tokens`, at whatever depth.
+/// Whether an identifier occurs in `tokens`, at any depth.
 pub(crate) fn mentions(tokens: &TokenStream, name: &str) -> bool {
     tokens.clone().into_iter().any(|tree| match tree {
         TokenTree::Ident(ident) => ident == name,
@@ -99,16 +113,40 @@ pub(crate) fn mentions(tokens: &TokenStream, name: &str) -> bool {
     })
 }
 
-/// Where generated tokens are for the compiler's messages. Wherever that is, their names have the
-/// hygiene of this crate.
+/// The location of generated tokens: the first and the last token of the user's code that the
+/// compiler's messages about them point to.
+///
+/// The user writes `agent = user.name`, whose type is `Option<String>`. The expansion is
+/// `__atlasent::agent(&(user.name))`, and the bound on the parameter of `agent` fails. rustc
+/// underlines an expression from the start of its first token to the end of its last token: the
+/// function from `__atlasent` to `agent`, the argument from `&` to `)`. As the first token has the
+/// location of `user` and the last token that of `name`, it underlines what the user wrote:
+///
+/// ```text
+/// error[E0277]: `Option<String>` does not name an agent
+///    |
+/// 14 | #[protect(action = "deploy", agent = user.name)]
+///    |                                      ^^^^^^^^^ an agent is named by a string or an …
+/// ```
+///
+/// (`tests/ui/fail/agent_not_a_name.stderr`.) Other locations give worse messages:
+///
+/// - the attribute's, on every token: rustc underlines the whole `#[protect(…)]`;
+/// - `first`, on every token: rustc underlines `user`, which may well name an agent;
+/// - one span from `first` to `last`: `Span::join` returns `None` on a stable compiler.
+///
+/// Only the location is the user's. The names in the tokens have the hygiene of this crate
+/// (`mixed_site`).
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct SourceSpan {
+    /// The location of the first token.
     pub(crate) first: Span,
+    /// The location of the last token.
     pub(crate) last: Span,
 }
 
-impl Place {
-    /// At the attribute.
+impl SourceSpan {
+    /// The location of the attribute, for tokens that belong to no argument.
     pub(crate) fn attribute() -> Self {
         Self {
             first: Span::mixed_site(),
@@ -116,8 +154,9 @@ impl Place {
         }
     }
 
-    /// At what the user wrote, so that the compiler points there.
-    pub(crate) fn of(written: &impl ToTokens) -> Self {
+    /// The location of the user's code: of `user` and `id` for `user.id`. Of the attribute, if the
+    /// code is empty.
+    pub(crate) fn from_tokens(written: &impl ToTokens) -> Self {
         let mut trees = written.to_token_stream().into_iter();
         let Some(first) = trees.next() else {
             return Self::attribute();
@@ -130,22 +169,26 @@ impl Place {
         }
     }
 
-    /// A reference to `value`, which is not moved, and of which nothing becomes part of a larger
-    /// expression.
+    /// Returns `&(value)`. The reference keeps the value in place, and the parentheses keep `a + b`
+    /// one operand: `&a + b` would borrow `a` alone.
     pub(crate) fn borrowed(self, value: &impl ToTokens) -> TokenStream {
         let value = self.parenthesized(value.to_token_stream());
         quote_spanned!(self.first=> &#value)
     }
 
-    /// `tokens` in a block, at whose end the temporaries in them are dropped.
+    /// Returns `{ tokens }`. The block drops the temporaries of `tokens`, such as a lock's guard in
+    /// `{ agent(&(names.lock().unwrap().first)) }`, before the next argument is evaluated.
     pub(crate) fn block(self, tokens: TokenStream) -> TokenStream {
         self.group(Delimiter::Brace, tokens).into_token_stream()
     }
 
+    /// Returns `(tokens)`.
     pub(crate) fn parenthesized(self, tokens: TokenStream) -> Group {
         self.group(Delimiter::Parenthesis, tokens)
     }
 
+    /// Puts `tokens` between delimiters. A group has one span: rustc takes its last character for
+    /// the end of an expression, so the span is that of the last token.
     fn group(self, delimiter: Delimiter, tokens: TokenStream) -> Group {
         let mut group = Group::new(delimiter, tokens);
         group.set_span(self.last);

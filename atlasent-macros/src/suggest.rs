@@ -1,25 +1,26 @@
-//! What to say about a key that does not exist.
+//! Errors for unknown keys, with a suggestion.
 
 use proc_macro2::Ident;
 use syn::Error;
 use syn::ext::IdentExt as _;
 
-/// The error for an unknown key: names the one that was meant, or lists what there is.
+/// Builds the error for an unknown key. The error suggests the key `meant`, or lists the `known`
+/// keys.
 ///
-/// `place` is what the key stands in, such as `` `#[protect]` ``.
-pub(crate) fn unknown(key: &Ident, meant: Option<&str>, known: &[&str], place: &str) -> Error {
+/// `holder` is the attribute that takes the keys, such as `` `#[protect]` ``.
+pub(crate) fn unknown(key: &Ident, meant: Option<&str>, known: &[&str], holder: &str) -> Error {
     let written = key.unraw();
     let message = match meant {
         Some(meant) => format!("unknown argument `{written}`: did you mean `{meant}`?"),
         None => format!(
-            "unknown argument `{written}`: {place} takes {}",
+            "unknown argument `{written}`: {holder} takes {}",
             list(known)
         ),
     };
     Error::new(key.span(), message)
 }
 
-/// The known key that `written` is a slip or an abbreviation of.
+/// Returns the known key that `written` misspells or abbreviates.
 pub(crate) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let written = written.to_lowercase();
     let abbreviated = known
@@ -29,14 +30,14 @@ pub(crate) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
         known
             .iter()
             .map(|key| (strsim::damerau_levenshtein(&written, key), *key))
-            // A third of the letters may be wrong: more, and the guess would mislead.
+            // At most a third of the letters may differ. With more, the suggestion would mislead.
             .filter(|(distance, key)| *distance <= key.len() / 3)
             .min()
             .map(|(_, key)| key)
     })
 }
 
-/// `a`, `b` and `c`, each in backticks.
+/// Lists keys in backticks: `` `a`, `b` and `c` ``.
 pub(crate) fn list(keys: &[&str]) -> String {
     let quoted: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     match quoted.split_last() {

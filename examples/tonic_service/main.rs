@@ -1,11 +1,11 @@
-//! A gRPC server in which every method names its action, and is called with a permit for it or not at all.
+//! A gRPC server whose methods name their actions, and run only with a permit.
 //!
 //! ```text
-//! cargo run --bin tonic_service [ADDRESS]     # 127.0.0.1:50051 unless it is said otherwise
+//! cargo run --bin tonic_service [ADDRESS]     # default: 127.0.0.1:50051
 //! ```
 //!
-//! It prints calls that are ready to paste. Their tokens end with the process, unless `ATI_JWT_SECRET` says what to sign them
-//! with. The first call, in short:
+//! It prints calls that are ready to paste. The tokens in them are signed with `ATI_JWT_SECRET`, or
+//! with a key that ends with the process. The first call, in short:
 //!
 //! ```text
 //! grpcurl -plaintext -import-path examples/tonic_service -proto clinic.proto \
@@ -14,7 +14,7 @@
 //! ```
 #![allow(
     clippy::print_stdout,
-    reason = "it says where it listens, and how to call it"
+    reason = "it prints where it listens, and how to call it"
 )]
 
 use std::env;
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = TcpListener::bind(address).await?;
     introduce(listener.local_addr()?, &tokens)?;
     let methods = grpc::methods(authority.clone(), tokens.verifier());
-    println!("Every method, and what it asks for:\n\n{}", methods.table());
+    println!("Each method, and its action:\n\n{}", methods.table());
 
     grpc::server(authority, tokens.verifier(), Arc::new(Records::sample()))
         .serve_with_incoming(TcpListenerStream::new(listener))
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-/// Says how to call it: what is allowed, what is not, and what has to wait.
+/// Prints calls to paste: allowed, denied and on hold.
 fn introduce(address: SocketAddr, tokens: &Tokens) -> Result<(), ati_client::Error> {
     let chart_bot = tokens.token("chart-bot", &["ehr:read", "ehr:write"])?;
     let billing_bot = tokens.token("billing-bot", &["ehr:read", "ehr:write"])?;

@@ -1,4 +1,4 @@
-//! Any body as the answer to an evaluation: it is an allow with a token, or opens nothing.
+//! Any body as the answer to evaluate: only an allow with a token grants a permit.
 
 #![no_main]
 

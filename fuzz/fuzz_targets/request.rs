@@ -1,4 +1,5 @@
-//! Any bytes as the body of a request to the server: an answer in one of the contract's forms, and no allow by accident.
+//! Any bytes as the body of a request to the server: the response has one of the contract's forms,
+//! and only the permitted action is allowed.
 
 #![no_main]
 
@@ -25,7 +26,7 @@ const PATHS: [&str; 5] = [
     "/v1-audit/exports",
 ];
 
-/// A server that permits one action to one agent, and its key.
+/// A server that permits one action to one agent, with its runtime and an API key.
 static SERVER: LazyLock<(Runtime, Router, String)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let policies = r#"permit (principal == Agent::"deploy-bot", action == Action::"deploy", resource);"#;
@@ -59,7 +60,7 @@ fuzz_target!(|input: &[u8]| {
             assert!(answer["code"].is_string() && answer["message"].is_string());
         }
         if answer["decision"] == "allow" && path.starts_with("/v1-evaluate?") {
-            let asked: Value = serde_json::from_slice(body).expect("what is allowed can be read");
+            let asked: Value = serde_json::from_slice(body).expect("an allowed request is JSON");
             assert!(asked["action_type"] == "deploy" || asked["action"] == "deploy");
             assert!(asked["actor_id"] == "deploy-bot" || asked["agent"] == "deploy-bot");
         }

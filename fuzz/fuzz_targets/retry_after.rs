@@ -1,4 +1,4 @@
-//! Any headers of an answer: a wait that can be added to a clock, or none.
+//! Any headers of an answer: a retry delay, if there is one, can be added to the current time.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let all = read(&lines);
     let first = read(&lines[..1]);
-    // Several headers say what each of them says, or nothing.
+    // Several headers give the delay of the first, or none if they differ.
     assert!(all.is_none() || all == first);
 
     for reset in lines {

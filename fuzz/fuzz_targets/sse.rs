@@ -1,4 +1,5 @@
-//! Any body as an evaluation stream: where it is cut makes no difference, and a final allow has a token.
+//! Any body as an evaluation stream: the cuts between its pieces make no difference, and a final
+//! allow has a token.
 
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! Any text as an ATI token, and any header and payload under a signature that fits: what is believed can be looked at,
-//! says the same, is good at this time, and stays so when it is issued again.
+//! Any text as an ATI token, and any header and payload with a valid signature: a token that
+//! verifies can be inspected with the same claims, is valid at the current time, and verifies after
+//! it is issued again.
 
 #![no_main]
 
@@ -28,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(token) = std::str::from_utf8(bytes) {
         check(token);
     }
-    // The header stands before the first zero; without a zero there is the usual one.
+    // The header is before the first zero byte. Without a zero byte, the usual header is used.
     let mut parts = bytes.splitn(2, |byte| *byte == 0);
     let first = parts.next().unwrap_or_default();
     let (header, payload) = match parts.next() {
@@ -43,17 +44,17 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn check(token: &str) {
-    let looked_at = inspect(token);
+    let inspected = inspect(token);
     let Ok(claims) = VERIFIER.verify_at(token, now()) else {
         return;
     };
-    let looked_at = looked_at.expect("what is believed can be looked at");
-    assert_eq!(looked_at.to_json(), claims.to_json());
+    let inspected = inspected.expect("a token that verifies can be inspected");
+    assert_eq!(inspected.to_json(), claims.to_json());
     assert!(claims.exp().saturating_add(LEEWAY) >= NOW && claims.iat() <= NOW + LEEWAY);
     assert!(claims.aud().iter().any(|aud| aud == "ati-proxy"));
-    let again = issue(&claims, &KEY).expect("what was a token can be one");
+    let again = issue(&claims, &KEY).expect("verified claims can be issued");
     assert_eq!(
-        VERIFIER.verify_at(&again, now()).expect("it is ours"),
+        VERIFIER.verify_at(&again, now()).expect("an issued token verifies"),
         claims
     );
     let _ = claims.scopes().grants("tool:github:search");

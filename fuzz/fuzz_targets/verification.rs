@@ -1,4 +1,4 @@
-//! Any body as the answer to a verification: it says yes and nothing else, or opens nothing.
+//! Any body as the answer to verify: only a yes without a contradiction grants a permit.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ fuzz_target!(|body: &[u8]| {
     let is = |word: &Option<String>, known: &[&str]| {
         word.as_deref().is_none_or(|word| known.contains(&word))
     };
-    let says_yes = answer.valid
+    let is_consistent_yes = answer.valid
         && answer.verify_error_code.is_none()
         && is(&answer.outcome, &["allow", "verified"])
         && is(&answer.decision, &["allow"])
@@ -22,5 +22,5 @@ fuzz_target!(|body: &[u8]| {
         && is(&answer.actor_id, &[AGENT]);
 
     let authority = MockAuthority::new().on_verify(ACTION, Reply::Answer(answer));
-    assert_eq!(permit(&authority).is_some(), says_yes);
+    assert_eq!(permit(&authority).is_some(), is_consistent_yes);
 });

@@ -1,4 +1,4 @@
-//! What the fuzz targets share.
+//! Functions that several fuzz targets use.
 
 use std::fmt::Debug;
 
@@ -7,11 +7,12 @@ use atlasent::{AnyAction, Permit, blocking};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The action that every target asks for, and who asks.
+/// The action that the targets ask for.
 pub const ACTION: &str = "deploy";
+/// The agent that asks.
 pub const AGENT: &str = "deploy-bot";
 
-/// An answer as the client reads it. What is written of it again reads as the same.
+/// Reads an answer as the client does, and asserts that it reads the same after it is written.
 pub fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) -> Option<T> {
     let answer: T = serde_json::from_slice(body).ok()?;
     let written = serde_json::to_vec(&answer).expect("an answer can be written");
@@ -20,13 +21,14 @@ pub fn read<T: DeserializeOwned + Serialize + PartialEq + Debug>(body: &[u8]) ->
     Some(answer)
 }
 
-/// The permit that an authority's answers are good for.
+/// Returns the permit, if the authority's answers grant one.
 pub fn permit(authority: &MockAuthority) -> Option<Permit> {
     let action = AnyAction::new(ACTION).expect("a name");
     blocking::protect(authority, AGENT, action).ok()
 }
 
-/// The rest of an input behind a first byte, cut into pieces whose sizes that byte chooses.
+/// Splits an input into a first byte and a body. Returns the body, whole and in pieces whose sizes
+/// the first byte chooses.
 pub fn pieces(input: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
     let (seed, body) = input.split_first()?;
     let mut rest = body;

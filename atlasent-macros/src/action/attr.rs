@@ -1,4 +1,4 @@
-//! The `#[action(...)]` attributes of a struct and of its fields, as written.
+//! Parses the `#[action(…)]` attributes of a struct and of its fields.
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt as _;
@@ -7,13 +7,13 @@ use syn::{Attribute, Error, Lit, LitStr, Meta, Path, Token};
 
 use crate::errors::Errors;
 use crate::runtime::parse_crate;
-use crate::{name, suggest};
+use crate::{action_name, suggest};
 
-/// What a struct's attributes say.
+/// The attributes of a struct.
 pub(crate) struct StructAttrs {
-    /// The action's name. None after an error.
+    /// The action's name. `None` after an error.
     pub(crate) name: Option<LitStr>,
-    /// Where the `atlasent` crate is.
+    /// The path of the `atlasent` crate.
     pub(crate) path: Option<Path>,
 }
 
@@ -21,34 +21,35 @@ const SHAPE: &str =
     "write the action's name in parentheses, such as `#[action(\"modify_patient_record\")]`";
 
 impl StructAttrs {
-    pub(crate) fn read(item: &Ident, attrs: &[Attribute], errors: &mut Errors) -> Self {
-        let mut read = Self {
+    /// Parses the attributes. Errors go to `errors`.
+    pub(crate) fn parse(item: &Ident, attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut parsed = Self {
             name: None,
             path: None,
         };
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("action")) {
-            let result = read.read_one(attr, errors);
+            let result = parsed.parse_one(attr, errors);
             errors.take(result);
         }
-        if read.name.is_none() && errors.is_empty() {
+        if parsed.name.is_none() && errors.is_empty() {
             errors.push(Error::new(
                 item.span(),
-                "which action is this? Name it above the struct, such as `#[action(\"modify_patient_record\")]`",
+                "this action has no name: write one above the struct, such as `#[action(\"modify_patient_record\")]`",
             ));
         }
-        read
+        parsed
     }
 
-    fn read_one(&mut self, attr: &Attribute, errors: &mut Errors) -> syn::Result<()> {
+    fn parse_one(&mut self, attr: &Attribute, errors: &mut Errors) -> syn::Result<()> {
         let Meta::List(list) = &attr.meta else {
             return Err(Error::new_spanned(&attr.meta, SHAPE));
         };
-        let read = |input: ParseStream<'_>| {
+        let parse = |input: ParseStream<'_>| {
             if input.is_empty() {
                 return Err(Error::new_spanned(&attr.meta, SHAPE));
             }
             while !input.is_empty() {
-                self.read_part(input, attr, errors)?;
+                self.parse_part(input, attr, errors)?;
                 if !input.is_empty() && input.parse::<Token![,]>().is_err() {
                     return Err(input.error(
                         "unexpected token: above the struct, `#[action(...)]` takes the name and `crate = path`",
@@ -57,10 +58,11 @@ impl StructAttrs {
             }
             Ok(())
         };
-        read.parse2(list.tokens.clone())
+        parse.parse2(list.tokens.clone())
     }
 
-    fn read_part(
+    /// Parses the name or `crate = path`.
+    fn parse_part(
         &mut self,
         input: ParseStream<'_>,
         attr: &Attribute,
@@ -70,10 +72,10 @@ impl StructAttrs {
             if self.name.is_some() {
                 return Err(Error::new_spanned(
                     &attr.meta,
-                    "`#[action(...)]` is given twice: an action has one name",
+                    "`#[action(...)]` names the action twice: keep one name",
                 ));
             }
-            errors.take(name::check(&name));
+            errors.take(action_name::check(&name));
             self.name = Some(name);
             return Ok(());
         }
@@ -102,45 +104,49 @@ impl StructAttrs {
     }
 }
 
-/// What a field's attributes say.
+/// The attributes of a field.
 #[derive(Default)]
 pub(crate) struct FieldAttrs {
+    /// The keyword `resource`.
     pub(crate) resource: Option<Ident>,
+    /// The keyword `skip`.
     pub(crate) skip: Option<Ident>,
+    /// The keyword `rename`, and the new key.
     pub(crate) rename: Option<(Ident, LitStr)>,
 }
 
 const FIELD_KEYS: [&str; 3] = ["resource", "skip", "rename"];
 
 impl FieldAttrs {
-    pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
-        let mut read = Self::default();
+    /// Parses the attributes. Errors go to `errors`.
+    pub(crate) fn parse(attrs: &[Attribute], errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("action")) {
-            let result = read.read_one(attr, errors);
+            let result = parsed.parse_one(attr, errors);
             errors.take(result);
         }
-        if let (Some(_), Some((key, _))) = (&read.skip, &read.rename) {
+        if let (Some(_), Some((key, _))) = (&parsed.skip, &parsed.rename) {
             errors.push(Error::new(
                 key.span(),
                 "`rename` does nothing here, because `skip` leaves the field out of the context: keep one",
             ));
         }
-        read
+        parsed
     }
 
-    fn read_one(&mut self, attr: &Attribute, errors: &mut Errors) -> syn::Result<()> {
+    fn parse_one(&mut self, attr: &Attribute, errors: &mut Errors) -> syn::Result<()> {
         let Meta::List(list) = &attr.meta else {
             return Err(Error::new_spanned(
                 &attr.meta,
                 format!(
-                    "say what this field is: `#[action(...)]` on a field takes {}",
+                    "`#[action]` needs an argument: on a field, it takes {}",
                     suggest::list(&FIELD_KEYS)
                 ),
             ));
         };
         (|input: ParseStream<'_>| {
             while !input.is_empty() {
-                self.read_key(input, errors)?;
+                self.parse_key(input, errors)?;
                 if !input.is_empty() {
                     input.parse::<Token![,]>()?;
                 }
@@ -150,8 +156,8 @@ impl FieldAttrs {
         .parse2(list.tokens.clone())
     }
 
-    /// Reads one key. An error that the next key does not suffer from goes to `errors`.
-    fn read_key(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<()> {
+    /// Parses one key. An error that leaves the next key readable goes to `errors`.
+    fn parse_key(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<()> {
         let Ok(key) = input.call(Ident::parse_any) else {
             return Err(input.error(format!(
                 "`#[action(...)]` on a field takes {}; the action's name goes above the struct",
@@ -173,7 +179,7 @@ impl FieldAttrs {
             )),
             ("rename", Some(Lit::Str(name))) => {
                 if name.value().is_empty() {
-                    errors.push(Error::new(name.span(), "a context key cannot be empty"));
+                    errors.push(Error::new(name.span(), "a context key cannot be empty: write a name, such as `rename = \"amount\"`"));
                 }
                 put(&mut self.rename, (key.clone(), name), &key)
             }
@@ -183,8 +189,8 @@ impl FieldAttrs {
             )),
             _ => {
                 let meant = suggest::nearest(&written, &FIELD_KEYS);
-                let place = "`#[action(...)]` on a field";
-                Err(suggest::unknown(&key, meant, &FIELD_KEYS, place))
+                let holder = "`#[action(...)]` on a field";
+                Err(suggest::unknown(&key, meant, &FIELD_KEYS, holder))
             }
         };
         errors.take(unique);
@@ -192,6 +198,7 @@ impl FieldAttrs {
     }
 }
 
+/// Stores a value, or rejects the second value of a key.
 fn put<T>(slot: &mut Option<T>, value: T, key: &Ident) -> syn::Result<()> {
     if slot.is_some() {
         return Err(Error::new(
@@ -201,4 +208,147 @@ fn put<T>(slot: &mut Option<T>, value: T, key: &Ident) -> syn::Result<()> {
     }
     *slot = Some(value);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::TokenStream;
+    use quote::{ToTokens as _, quote};
+    use syn::DeriveInput;
+
+    use super::*;
+    use crate::action::valid::ActionStruct;
+
+    fn item(tokens: TokenStream) -> DeriveInput {
+        syn::parse2(tokens).unwrap()
+    }
+
+    fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
+        let mut errors = Errors::default();
+        let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
+        ActionStruct::validate(item, attrs.name, errors)
+    }
+
+    fn errors(tokens: TokenStream) -> Vec<String> {
+        match read(&item(tokens)) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
+        }
+    }
+
+    fn one_error(tokens: TokenStream) -> String {
+        let mut errors = errors(tokens);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors.remove(0)
+    }
+
+    fn field_error(attrs: TokenStream) -> String {
+        one_error(quote!(#[action("a")] struct A { #attrs field: u8 }))
+    }
+
+    #[test]
+    fn an_action_has_one_name() {
+        assert!(
+            one_error(quote!(
+                struct A;
+            ))
+            .contains("has no name")
+        );
+        for attr in [quote!(action), quote!(action()), quote!(action = "a")] {
+            let error = one_error(quote!(#[#attr] struct A;));
+            assert!(error.contains("in parentheses"), "{error}");
+        }
+        assert!(
+            one_error(quote!(
+                #[action(NAME)]
+                struct A;
+            ))
+            .contains("string literal")
+        );
+        assert!(
+            one_error(quote!(
+                #[action("")]
+                struct A;
+            ))
+            .contains("empty")
+        );
+        assert!(
+            one_error(quote!(
+                #[action("a", x)]
+                struct A;
+            ))
+            .contains("unexpected")
+        );
+        assert!(
+            one_error(quote!(
+                #[action("a")]
+                #[action("b")]
+                struct A;
+            ))
+            .contains("twice")
+        );
+        assert!(
+            one_error(quote!(
+                #[action(resource)]
+                struct A;
+            ))
+            .contains("belongs on a field")
+        );
+    }
+
+    #[test]
+    fn the_crate_stands_beside_the_name_or_alone() {
+        for attrs in [
+            quote!(#[action("a", crate = facade::guard)]),
+            quote!(#[action(crate = facade::guard, "a",)]),
+            quote!(#[action("a")] #[action(crate = facade::guard)]),
+        ] {
+            let item = item(quote!(#attrs struct A;));
+            let mut errors = Errors::default();
+            let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
+            assert!(errors.is_empty());
+            assert_eq!(attrs.name.unwrap().value(), "a");
+            let path = attrs.path.unwrap().to_token_stream().to_string();
+            assert_eq!(path, "facade :: guard");
+        }
+        for (attrs, says) in [
+            (quote!(#[action(crate = facade)]), "has no name"),
+            (quote!(#[action("a", crate = "facade")]), "`crate = facade`"),
+            (quote!(#[action("a", crate)]), "expected `=`"),
+            (
+                quote!(#[action("a", crate = b, crate = c)]),
+                "`crate` is given twice",
+            ),
+            (quote!(#[action("a", crat = b)]), "unexpected `crat`"),
+        ] {
+            let error = one_error(quote!(#attrs struct A;));
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_field_attribute_is_explained() {
+        for (attrs, says) in [
+            (quote!(#[action(resouce)]), "did you mean `resource`?"),
+            (
+                quote!(#[action(flatten)]),
+                "takes `resource`, `skip` and `rename`",
+            ),
+            (quote!(#[action(skip, skip)]), "`skip` is given twice"),
+            (
+                quote!(#[action(resource)] #[action(resource)]),
+                "`resource` is given twice",
+            ),
+            (quote!(#[action(skip = true)]), "takes no value"),
+            (quote!(#[action(rename)]), "`rename = \"...\"`"),
+            (quote!(#[action(rename = 1)]), "`rename = \"...\"`"),
+            (quote!(#[action(rename = "")]), "cannot be empty"),
+            (quote!(#[action(skip, rename = "b")]), "does nothing"),
+            (quote!(#[action("b")]), "above the struct"),
+            (quote!(#[action]), "it takes `resource`"),
+        ] {
+            let error = field_error(attrs);
+            assert!(error.contains(says), "{error}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What `#[derive(Action)]` says of a struct. Nothing is decided here: this file only quotes.
+//! Quotes the implementation of `Action`. Every decision has been made before.
 //!
 //! ```text
 //! const _: () = {
@@ -19,10 +19,11 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::{Type, WhereClause, parse_quote};
 
-use super::input::{Field, Input};
-use crate::runtime::{Place, Runtime};
+use super::valid::{ActionStruct, Field};
+use crate::runtime::{Runtime, SourceSpan};
 
-pub(crate) fn expand(input: &Input<'_>, runtime: &Runtime) -> TokenStream {
+/// Returns the implementation for a struct.
+pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
     let (impl_generics, ty_generics, _) = input.generics.split_for_impl();
     let where_clause = where_clause(input, runtime);
@@ -34,7 +35,7 @@ pub(crate) fn expand(input: &Input<'_>, runtime: &Runtime) -> TokenStream {
         .iter()
         .find(|field| field.resource.is_some())
         .map(|field| resource_method(field, runtime));
-    // The implementation is no use of a deprecated field or struct that its author could avoid.
+    // The implementation must use deprecated fields and structs, so it silences the lint.
     let mut ident = input.ident.clone();
     ident.set_span(site.located_at(ident.span()));
     let deprecated = input
@@ -67,10 +68,16 @@ pub(super) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> Tok
     }
 }
 
+/// Returns the method for the field that is the resource.
 fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
     let atlasent = runtime.name(site);
-    let resource = runtime.call(Place::of(field.ty), "resource", None, value(field));
+    let resource = runtime.call(
+        SourceSpan::from_tokens(field.ty),
+        "resource",
+        None,
+        value(field),
+    );
     quote_spanned! {site=>
         fn derived_resource(
             &self,
@@ -80,17 +87,18 @@ fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
     }
 }
 
+/// Returns the method that puts the fields into the context.
 fn context_method(fields: &[Field<'_>], runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
     let atlasent = runtime.name(site);
     let inserts = fields.iter().filter_map(|field| {
         let key = field.key.as_ref()?;
-        let place = Place::of(field.ty);
-        // An inherent method by value: no trait of the caller's comes before it.
-        let method = Ident::new("field", place.last);
+        let span = SourceSpan::from_tokens(field.ty);
+        // An inherent method by value comes before a method of any trait that the user imports.
+        let method = Ident::new("field", span.last);
         let value = value(field);
-        let arguments = place.parenthesized(quote_spanned!(site=> #key, #value));
-        Some(quote_spanned!(place.first=> .#method #arguments))
+        let arguments = span.parenthesized(quote_spanned!(site=> #key, #value));
+        Some(quote_spanned!(span.first=> .#method #arguments))
     });
     quote_spanned! {site=>
         fn derived_context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
@@ -99,16 +107,17 @@ fn context_method(fields: &[Field<'_>], runtime: &Runtime) -> TokenStream {
     }
 }
 
-/// A field, located at its type: a type that does not serialize is the error, not our use of it.
+/// Returns `&self.field`, located at the field's type, where the compiler reports a type that does
+/// not serialize.
 fn value(field: &Field<'_>) -> TokenStream {
-    let place = Place::of(field.ty);
+    let span = SourceSpan::from_tokens(field.ty);
     let mut ident = field.ident.clone();
-    ident.set_span(place.last);
-    quote_spanned!(place.first=> &self.#ident)
+    ident.set_span(span.last);
+    quote_spanned!(span.first=> &self.#ident)
 }
 
-/// What a generic struct needs of its parameters, which is what each field needs, and nothing more.
-fn where_clause(input: &Input<'_>, runtime: &Runtime) -> Option<WhereClause> {
+/// Returns the `where` clause, with the bounds that the fields of a generic struct need.
+fn where_clause(input: &ActionStruct<'_>, runtime: &Runtime) -> Option<WhereClause> {
     let atlasent = runtime.name(Span::mixed_site());
     let mut clause = input.generics.where_clause.clone();
     if input.generics.type_params().next().is_none() {

@@ -1,5 +1,5 @@
-//! After an error: an implementation that says nothing, so that the type is an action wherever it
-//! is used as one and the error stands alone.
+//! Expands to the errors and a stub of the implementation, so that the type is an action wherever
+//! it is used as one and the errors stand alone.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -9,10 +9,11 @@ use syn::{DeriveInput, Error, GenericParam, Token, WhereClause};
 use super::expand::in_a_scope;
 use crate::runtime::Runtime;
 
-pub(crate) fn expand(error: &Error, item: &DeriveInput, runtime: &Runtime) -> TokenStream {
+/// Returns the errors, and an implementation whose methods never return.
+pub(crate) fn stub(error: &Error, item: &DeriveInput, runtime: &Runtime) -> TokenStream {
     let error = error.to_compile_error();
     let ident = &item.ident;
-    // An action has no lifetimes. Where that is the error, `'static` still makes one of it.
+    // Where a lifetime is the error, the stub implements the trait for `'static`.
     let params: Punctuated<GenericParam, Token![,]> = item
         .generics
         .params

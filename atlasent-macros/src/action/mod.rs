@@ -1,9 +1,9 @@
-//! `#[derive(Action)]`: read the attributes, reject what is no action, expand.
+//! `#[derive(Action)]`: parses the struct and its attributes, validates them, and expands.
 
 mod attr;
 mod expand;
 mod fallback;
-mod input;
+mod valid;
 
 use proc_macro2::TokenStream;
 use syn::DeriveInput;
@@ -11,20 +11,20 @@ use syn::DeriveInput;
 use crate::errors::Errors;
 use crate::runtime::Runtime;
 use attr::StructAttrs;
-use input::Input;
+use valid::ActionStruct;
 
-/// The implementation; or the errors, and an implementation that says nothing.
-pub(crate) fn derive(tokens: TokenStream) -> TokenStream {
+/// Returns the implementation of `Action`, or the errors and a stub of the implementation.
+pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let item: DeriveInput = match syn::parse2(tokens.clone()) {
         Ok(item) => item,
         Err(error) => return error.into_compile_error(),
     };
     let mut errors = Errors::default();
-    let attrs = StructAttrs::read(&item.ident, &item.attrs, &mut errors);
+    let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
     let runtime = Runtime::new(attrs.path, &[&tokens]);
-    match Input::read(&item, attrs.name, errors) {
+    match ActionStruct::validate(&item, attrs.name, errors) {
         Ok(input) => expand::expand(&input, &runtime),
-        Err(error) => fallback::expand(&error, &item, &runtime),
+        Err(error) => fallback::stub(&error, &item, &runtime),
     }
 }
 
@@ -34,7 +34,7 @@ mod tests {
     use quote::quote;
 
     fn derived(item: TokenStream) -> String {
-        let expanded = derive(item);
+        let expanded = expand(item);
         let text = expanded.to_string();
         assert!(syn::parse2::<syn::File>(expanded).is_ok(), "{text}");
         text

@@ -1,13 +1,13 @@
-//! What `#[async_trait]` makes of an `async fn`: it expands before the attributes of the methods in
-//! it.
+//! Recognizes the code that `#[async_trait]` makes of an `async fn`, since it expands before the
+//! attributes of the methods inside.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::parse::Parser as _;
 use syn::{Block, Expr, Local, Pat, Path, Stmt};
 
-use super::future::concat;
+use super::future::join_statements;
 
-/// The bindings and the code of `#[async_trait]`'s form:
+/// Splits the content of the `async` block into the bindings of the parameters and the user's code:
 ///
 /// ```text
 /// if let Some(__ret) = None::<R> { return __ret; }
@@ -16,8 +16,8 @@ use super::future::concat;
 /// __ret
 /// ```
 ///
-/// Whatever comes before the permit runs unprotected, so this accepts exactly that and nothing
-/// else.
+/// returns the first two lines and `code`. The bindings run before the permit is obtained, so every
+/// other form is `None`: `let x = delete(x);` among the bindings makes the whole block code.
 pub(super) fn split(inside: &TokenStream) -> Option<(Vec<Stmt>, TokenStream)> {
     let mut stmts = Block::parse_within.parse2(inside.clone()).ok()?;
     let (tail, code) = (stmts.pop()?, stmts.pop()?);
@@ -34,10 +34,11 @@ pub(super) fn split(inside: &TokenStream) -> Option<(Vec<Stmt>, TokenStream)> {
     let Expr::Block(block) = &*code.init.as_ref()?.expr else {
         return None;
     };
-    (returns_code && only_bindings).then(|| (stmts.clone(), concat(&block.block.stmts)))
+    (returns_code && only_bindings).then(|| (stmts.clone(), join_statements(&block.block.stmts)))
 }
 
-/// `if let Some(__ret) = None::<R> { return __ret; }`: never true, only there for the compiler.
+/// Whether a statement is `if let Some(__ret) = None::<R> { return __ret; }`, which never runs and
+/// tells the compiler the type.
 fn is_type_hint(stmt: &Stmt) -> bool {
     let Stmt::Expr(Expr::If(hint), None) = stmt else {
         return false;
@@ -56,6 +57,7 @@ fn is_type_hint(stmt: &Stmt) -> bool {
     only_some && none.qself.is_none() && is_core_none(&none.path) && hint.else_branch.is_none()
 }
 
+/// Whether a path is `::core::option::Option::None`.
 fn is_core_none(path: &Path) -> bool {
     path.leading_colon.is_some()
         && path
@@ -65,8 +67,8 @@ fn is_core_none(path: &Path) -> bool {
             .eq(["core", "option", "Option", "None"])
 }
 
-/// The parameter that a statement binds again: `let mut x = x;` or
-/// `let (a, b) = { let x = x; x };`.
+/// Returns the parameter that a statement rebinds: `x` of `let mut x = x;`, `self` of
+/// `let __self = self;`, and `__arg2` of `let (a, b) = { let __arg2 = __arg2; __arg2 };`.
 pub(super) fn bound_name(local: &Local) -> Option<&Ident> {
     let init = local.init.as_ref()?;
     if init.diverge.is_some() {
@@ -86,6 +88,7 @@ pub(super) fn bound_name(local: &Local) -> Option<&Ident> {
     (name == value || (name == "__self" && value == "self")).then_some(value)
 }
 
+/// Returns the name that a pattern binds, if it is a plain name.
 fn pattern_name(pat: &Pat) -> Option<&Ident> {
     match pat {
         Pat::Ident(pat) if pat.subpat.is_none() => Some(&pat.ident),
@@ -94,6 +97,7 @@ fn pattern_name(pat: &Pat) -> Option<&Ident> {
     }
 }
 
+/// Returns the name that an expression is, if it is a plain name.
 fn expr_name(expr: &Expr) -> Option<&Ident> {
     match expr {
         Expr::Path(path) if path.qself.is_none() => path.path.get_ident(),
@@ -108,8 +112,12 @@ mod tests {
     use quote::{ToTokens as _, quote};
 
     fn open(body: TokenStream) -> Option<(String, String)> {
-        FutureBody::open(&body)
-            .map(|body| (concat(&body.bindings).to_string(), body.code.to_string()))
+        FutureBody::open(&body).map(|body| {
+            (
+                join_statements(&body.bindings).to_string(),
+                body.code.to_string(),
+            )
+        })
     }
 
     fn async_trait(statement: TokenStream, code: TokenStream) -> TokenStream {
@@ -137,7 +145,7 @@ mod tests {
             let __arg3 = __arg3;
         };
         let body = FutureBody::open(&async_trait(rebound.clone(), quote!(x; b()))).unwrap();
-        let bindings = concat(&body.bindings).to_string();
+        let bindings = join_statements(&body.bindings).to_string();
         assert!(bindings.starts_with("if let"), "{bindings}");
         assert!(bindings.ends_with(&rebound.to_string()), "{bindings}");
         assert_eq!(body.code.to_string(), quote!(x; b()).to_string());
@@ -177,6 +185,10 @@ mod tests {
         let pat = body.take_binding(&permit).unwrap();
         assert_eq!(pat.to_token_stream().to_string(), "mut permit");
         assert!(body.take_binding(&permit).is_none());
-        assert!(!concat(&body.bindings).to_string().contains("permit"));
+        assert!(
+            !join_statements(&body.bindings)
+                .to_string()
+                .contains("permit")
+        );
     }
 }

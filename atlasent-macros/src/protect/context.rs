@@ -1,4 +1,4 @@
-//! The `context` argument: fields in braces, or one expression.
+//! Parses the `context` argument: fields in braces, or one expression.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
@@ -7,21 +7,22 @@ use syn::{Error, Expr, ExprPath, Ident, LitStr, Token, braced, token};
 
 use crate::errors::Errors;
 
-/// Under which circumstances.
+/// The value of the `context` argument.
 pub(crate) enum Context {
     /// `{ commit, approver: &user.name, "cost-centre": 7 }`
     Fields(Vec<Field>),
-    /// Anything that serializes as an object.
+    /// An expression that serializes as an object.
     Value(Box<Expr>),
 }
 
-/// One entry of the fields form.
+/// One entry of the form in braces.
 pub(crate) struct Field {
     pub(crate) key: LitStr,
     pub(crate) value: Expr,
 }
 
 impl Context {
+    /// Parses the value. An error that leaves the next field readable goes to `errors`.
     pub(crate) fn parse(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<Self> {
         if !input.peek(token::Brace) {
             return Ok(Self::Value(input.parse()?));
@@ -29,12 +30,12 @@ impl Context {
         let content;
         let braces = braced!(content in input);
         if is_code(&content) {
-            // What follows in the braces is none of ours.
+            // Consumes the block, so that the next argument can be read.
             content.parse::<TokenStream>()?;
             return Err(Error::new(
                 braces.span.join(),
-                "these braces hold the fields of the context, such as `{ commit, approver: user.name }`: write a block that \
-                 computes the context in parentheses, `context = ({ ... })`",
+                "these braces hold context fields, such as `{ commit, approver: user.name }`: to compute the context in a \
+                 block, put the block in parentheses, `context = ({ ... })`",
             ));
         }
         let mut fields: Vec<Field> = Vec::new();
@@ -44,7 +45,7 @@ impl Context {
             if key.is_empty() {
                 errors.push(Error::new(
                     field.key.span(),
-                    "a context key cannot be empty",
+                    "a context key cannot be empty: write a name, such as `commit`",
                 ));
             }
             if fields.iter().any(|other| other.key.value() == key) {
@@ -62,7 +63,14 @@ impl Context {
     }
 }
 
-/// Whether braces hold a block of code: one of its statements ends, or it begins as no field does.
+/// Whether braces hold a block of code instead of fields.
+///
+/// | braces | code? | because |
+/// |---|---|---|
+/// | `{ commit, n: 1 }` | no | |
+/// | `{ for: user }` | no | a keyword before `:` is a key |
+/// | `{ if big { 1 } else { 2 } }` | yes | a keyword begins it |
+/// | `{ tally(); q }` | yes | it contains `;` |
 fn is_code(content: ParseStream<'_>) -> bool {
     let ahead = content.fork();
     let keyword = ahead.peek(Token![let])
@@ -74,13 +82,13 @@ fn is_code(content: ParseStream<'_>) -> bool {
         || ahead.peek(Token![return])
         || ahead.peek(Token![unsafe])
         || ahead.peek(Token![use]);
-    // A keyword may be a key, as in `{ for: user }`.
     let begins = keyword && !ahead.peek2(Token![:]);
     let mut trees = ahead.parse::<TokenStream>().into_iter().flatten();
     begins || trees.any(|tree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';'))
 }
 
 impl Field {
+    /// Parses `name`, `name: value` or `"key": value`.
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         if input.peek(LitStr) {
             let key: LitStr = input.parse()?;
@@ -100,7 +108,7 @@ impl Field {
                 "expected a field of the context: `name`, `name: value` or `\"key\": value`",
             )
         })?;
-        // `r#type` is how Rust spells it, not what a policy reads.
+        // Policies read `r#type` as `type`.
         let key = LitStr::new(&name.unraw().to_string(), name.span());
         let value = if input.peek(Token![:]) && !input.peek(Token![::]) {
             input.parse::<Token![:]>()?;
@@ -114,9 +122,54 @@ impl Field {
         } else {
             return Err(Error::new(
                 name.span(),
-                "a value that is no plain name needs a key: write `key: value`",
+                "a context field that is not a plain name needs a key: write `key: value`",
             ));
         };
         Ok(Self { key, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+    use crate::protect::args::Args;
+
+    fn errors(tokens: TokenStream) -> Vec<String> {
+        match Args::parse(tokens) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
+        }
+    }
+
+    fn one_error(tokens: TokenStream) -> String {
+        let mut errors = errors(tokens);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors.remove(0)
+    }
+
+    #[test]
+    fn the_fields_of_a_context_are_checked() {
+        let context = |fields: TokenStream| {
+            one_error(quote!(action = "a", agent = "a", context = { #fields }))
+        };
+        assert!(context(quote!(a, "a": 1)).contains("two fields `a`"));
+        assert!(context(quote!("a")).contains("write `\"a\": ...`"));
+        assert!(context(quote!(user.name)).contains("write `key: value`"));
+        assert!(context(quote!(1)).contains("expected a field of the context"));
+        assert!(context(quote!(a b)).contains("needs a key"));
+        for block in [
+            quote!(let q = 1; q),
+            quote!(tally(); q),
+            quote!(if q { 1 } else { 2 }),
+            quote!(match q {
+                _ => 1,
+            }),
+            quote!(return),
+        ] {
+            let error = context(block);
+            assert!(error.contains("in parentheses"), "{error}");
+        }
     }
 }

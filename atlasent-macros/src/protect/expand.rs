@@ -1,4 +1,4 @@
-//! The protected function. Nothing is decided here: this file only quotes.
+//! Quotes the protected function. Every decision has been made before.
 //!
 //! ```text
 //! async fn deploy(commit: &str, permit: Permit) -> Result<Release, DeployError> {
@@ -21,12 +21,15 @@
 //! }
 //! ```
 //!
-//! It is one expression, because a name of ours would not be safe: where the user has a constant, a
-//! static or a unit struct called `agent`, `let agent = …` is no binding but a pattern that means
-//! the user's item, whatever the hygiene. Each block drops its temporaries before the next
-//! argument, as a `let` would: its braces have the edition of this crate, whatever the user's is.
-//! The authority stands in no block, because it is borrowed until there is an answer. `obtain` is
-//! done before `run` is called, so the two futures share their memory.
+//! The expansion is one expression and binds no variable: where the user has a constant, a static
+//! or a unit struct called `agent`, the `agent` of `let agent = …` is that item, whatever the
+//! hygiene.
+//!
+//! Each block drops its temporaries before the next argument is evaluated, as a `let` would. Its
+//! braces have the edition of this crate, whatever edition the user has. The authority is in no
+//! block, because it stays borrowed until it has answered.
+//!
+//! `obtain` completes before `run` is called, so the two futures share their memory.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
@@ -39,8 +42,9 @@ use super::item::{Body, Function};
 use super::permit::name_of;
 use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
-use crate::runtime::{Place, Runtime};
+use crate::runtime::{Runtime, SourceSpan};
 
+/// Returns the function with its body behind the permit.
 pub(crate) fn expand(
     function: &Function,
     plan: Plan,
@@ -73,7 +77,7 @@ pub(crate) fn expand(
         }
     };
 
-    let mut item = function.head();
+    let mut item = function.before_body();
     let attrs = &body.inner_attrs;
     expansion
         .braced(quote_spanned!(site()=> #(#attrs)* #protected))
@@ -81,7 +85,7 @@ pub(crate) fn expand(
     item
 }
 
-/// What one expansion is made of.
+/// The parts of one expansion.
 struct Expansion<'a> {
     arguments: &'a Args,
     output: &'a Output,
@@ -90,11 +94,11 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// The future again, with the permit obtained in it.
+    /// Returns a body that is a future, with the permit obtained inside.
     fn future(&self, mut future: FutureBody, permit: Option<PatType>) -> TokenStream {
         let renames_self = future.renames_self();
         let permit = permit.map(|mut permit| {
-            // The binding has what `async_trait` took from the parameter: its pattern, its `mut`.
+            // `async_trait` moves a parameter's pattern, such as `mut permit`, into its binding.
             let name = name_of(&permit).cloned();
             if let Some(pat) = name.and_then(|name| future.take_binding(&name)) {
                 *permit.pat = pat;
@@ -108,20 +112,20 @@ impl Expansion<'_> {
         future.close(code)
     }
 
-    /// An async body under its permit. `rename` is for the arguments only.
+    /// Returns an async body under its permit. `rename` applies to the arguments, not to the body.
     fn run(
         &self,
         permit: Option<&PatType>,
         code: &TokenStream,
         rename: fn(TokenStream) -> TokenStream,
     ) -> TokenStream {
-        let (question, place) = self.question();
-        let obtained = self.runtime.call(place, "obtain", None, rename(question));
-        let obtained = quote_spanned!(place.last=> #obtained.await);
-        let (obtained, parameter) = self.parameter(permit, place.block(obtained));
+        let (request, span) = self.request();
+        let obtained = self.runtime.call(span, "obtain", None, rename(request));
+        let obtained = quote_spanned!(span.last=> #obtained.await);
+        let (obtained, parameter) = self.parameter(permit, span.block(obtained));
         let ty = &self.output.ty;
-        // Says what the block returns before its first `?` does, as an `async fn`'s signature
-        // would.
+        // Fixes the block's return type before its first `?`, as the signature of an `async fn`
+        // does.
         let hint = (!matches!(ty, Type::Infer(_))).then(|| {
             quote_spanned! {site()=>
                 if false {
@@ -129,159 +133,168 @@ impl Expansion<'_> {
                 }
             }
         });
-        // In braces of its own: what stands first in the user's body is not after a statement of
-        // ours.
+        // Braces separate the user's first statement from the hint.
         let code = self.braced(code.clone());
         let block = self.braced(quote_spanned!(site()=> #hint #code));
         let returns = self.returns();
         let run = self.runtime.call(
-            self.output.place,
+            self.output.span,
             "run",
             None,
             quote_spanned!(self.at_body()=> #obtained, #returns, move |#parameter| async move #block),
         );
-        quote_spanned!(self.output.place.last=> #run.await)
+        quote_spanned!(self.output.span.last=> #run.await)
     }
 
-    /// A sync body under its permit.
+    /// Returns a sync body under its permit.
     fn run_blocking(&self, permit: Option<&PatType>) -> TokenStream {
-        let (question, place) = self.question();
-        let obtained = self.runtime.call(place, "obtain_blocking", None, question);
-        let (obtained, parameter) = self.parameter(permit, place.block(obtained));
+        let (request, span) = self.request();
+        let obtained = self.runtime.call(span, "obtain_blocking", None, request);
+        let (obtained, parameter) = self.parameter(permit, span.block(obtained));
         let ty = &self.output.ty;
         let block = self.braced(self.body.tokens.clone());
         let returns = self.returns();
         self.runtime.call(
-            self.output.place,
+            self.output.span,
             "run_blocking",
             None,
             quote_spanned!(self.at_body()=> #obtained, #returns, move |#parameter| -> #ty #block),
         )
     }
 
-    /// The question to the authority, and where it is about the action.
-    fn question(&self) -> (TokenStream, Place) {
+    /// Returns the request to the authority, and the location of the argument that is to blame
+    /// where the request does not fit: a typed action, else the authority.
+    fn request(&self) -> (TokenStream, SourceSpan) {
         let (runtime, arguments) = (self.runtime, self.arguments);
-        let place = Place::of(&arguments.agent);
-        let agent =
-            place.block(runtime.call(place, "agent", None, place.borrowed(&arguments.agent)));
+        let span = SourceSpan::from_tokens(&arguments.agent);
+        let agent = span.block(runtime.call(span, "agent", None, span.borrowed(&arguments.agent)));
         let authority = self.authority();
-        let terms = self.terms();
-        match (&arguments.action, &arguments.authority) {
-            // It comes last: it may move what the others borrow.
-            (Action::Typed(action), _) => {
-                let place = Place::of(action);
-                let action = place.block(action.to_token_stream());
-                let all = quote_spanned!(place.first=> #agent, #authority, #terms, #action);
-                (runtime.call(place, "typed_request", None, all), place)
+        let conditions = self.conditions();
+        match &arguments.action {
+            // A typed action comes last, since it may move what the other arguments borrow.
+            Action::Typed(action) => {
+                let span = SourceSpan::from_tokens(action);
+                let action = span.block(action.to_token_stream());
+                let all = quote_spanned!(span.first=> #agent, #authority, #conditions, #action);
+                (runtime.call(span, "typed_request", None, all), span)
             }
-            (
-                Action::Literal {
-                    name,
-                    context,
-                    resource,
-                },
-                authority_at,
-            ) => {
-                let place = authority_at
+            Action::Literal {
+                name,
+                context,
+                resource,
+            } => {
+                let span = arguments
+                    .authority
                     .as_ref()
-                    .map_or_else(Place::attribute, Place::of);
-                let draft = self.draft(name, context.as_ref(), resource.as_ref());
-                let all = quote_spanned!(place.first=> #agent, #authority, #draft, #terms);
-                (runtime.call(place, "literal_request", None, all), place)
+                    .map_or_else(SourceSpan::attribute, SourceSpan::from_tokens);
+                let action = self.literal_action(name, context.as_ref(), resource.as_ref());
+                let all = quote_spanned!(span.first=> #agent, #authority, #action, #conditions);
+                (runtime.call(span, "literal_request", None, all), span)
             }
         }
     }
 
+    /// Returns the authority, borrowed, or the process's default.
     fn authority(&self) -> TokenStream {
         let Some(authority) = &self.arguments.authority else {
             return self.runtime.call(
-                Place::attribute(),
+                SourceSpan::attribute(),
                 "default_authority",
                 None,
                 TokenStream::new(),
             );
         };
-        let place = Place::of(authority);
+        let span = SourceSpan::from_tokens(authority);
         self.runtime
-            .call(place, "authority", None, place.borrowed(authority))
+            .call(span, "authority", None, span.borrowed(authority))
     }
 
-    fn draft(
+    /// Returns the literal action with its context and resource.
+    fn literal_action(
         &self,
         name: &LitStr,
         context: Option<&Context>,
         resource: Option<&Expr>,
     ) -> TokenStream {
-        let place = Place::attribute();
+        let span = SourceSpan::attribute();
         let new = self
             .runtime
-            .call(place, "LiteralAction::new", None, name.to_token_stream());
-        let draft = place.block(new);
-        let draft = match context {
-            Some(Context::Fields(fields)) => fields.iter().fold(draft, |draft, field| {
-                self.step(
+            .call(span, "LiteralAction::new", None, name.to_token_stream());
+        let action = span.block(new);
+        let action = match context {
+            Some(Context::Fields(fields)) => fields.iter().fold(action, |action, field| {
+                self.literal_part(
                     "LiteralAction::field",
-                    draft,
+                    action,
                     Some(&field.key),
                     &field.value,
                 )
             }),
-            Some(Context::Value(value)) => self.step("LiteralAction::context", draft, None, value),
-            None => draft,
+            Some(Context::Value(value)) => {
+                self.literal_part("LiteralAction::context", action, None, value)
+            }
+            None => action,
         };
         match resource {
-            Some(resource) => self.step("LiteralAction::resource", draft, None, resource),
-            None => draft,
+            Some(resource) => self.literal_part("LiteralAction::resource", action, None, resource),
+            None => action,
         }
     }
 
-    /// One more part of a literal action.
-    fn step(
+    /// Adds a field, a context or a resource to a literal action.
+    fn literal_part(
         &self,
         function: &str,
-        draft: TokenStream,
+        action: TokenStream,
         key: Option<&LitStr>,
         value: &Expr,
     ) -> TokenStream {
-        let place = Place::of(value);
+        let span = SourceSpan::from_tokens(value);
         let comma = key.map(|_| quote_spanned!(site()=> ,));
-        let value = place.borrowed(value);
-        let all = quote_spanned!(site()=> #draft, #key #comma #value);
-        place.block(self.runtime.call(place, function, None, all))
+        let value = span.borrowed(value);
+        let all = quote_spanned!(site()=> #action, #key #comma #value);
+        span.block(self.runtime.call(span, function, None, all))
     }
 
-    fn terms(&self) -> TokenStream {
-        let (place, terms) = match &self.arguments.request {
+    /// Returns the options of the request, and the scope to require.
+    fn conditions(&self) -> TokenStream {
+        let (span, conditions) = match &self.arguments.request {
             Some(request) => {
-                let place = Place::of(request);
+                let span = SourceSpan::from_tokens(request);
                 let options = request.to_token_stream();
-                (place, self.runtime.call(place, "options", None, options))
+                (span, self.runtime.call(span, "options", None, options))
             }
             None => {
-                let place = Place::attribute();
+                let span = SourceSpan::attribute();
                 let none = TokenStream::new();
-                (place, self.runtime.call(place, "no_options", None, none))
+                (span, self.runtime.call(span, "no_options", None, none))
             }
         };
-        let terms = place.block(terms);
+        let conditions = span.block(conditions);
         match &self.arguments.scope {
-            Some(scope) => self.require(terms, scope),
-            None => terms,
+            Some(scope) => self.require_scope(conditions, scope),
+            None => conditions,
         }
     }
 
-    /// The scope that has to be granted before anybody is asked.
-    fn require(&self, terms: TokenStream, scope: &Scope) -> TokenStream {
-        let required = Place::of(&scope.required).borrowed(&scope.required);
-        let place = Place::of(&scope.claims);
-        let claims = place.borrowed(&scope.claims);
-        let all = quote_spanned!(place.first=> #terms, #required, #claims);
-        place.block(self.runtime.call(place, "scope", None, all))
+    /// Adds the scope that the claims have to grant before the authority is asked.
+    fn require_scope(&self, conditions: TokenStream, scope: &Scope) -> TokenStream {
+        let required = SourceSpan::from_tokens(&scope.required).borrowed(&scope.required);
+        let span = SourceSpan::from_tokens(&scope.claims);
+        let claims = span.borrowed(&scope.claims);
+        let all = quote_spanned!(span.first=> #conditions, #required, #claims);
+        span.block(self.runtime.call(span, "scope", None, all))
     }
 
-    /// What the body takes, and `obtained` with a permit that fits it: checked where the user wrote
-    /// the type.
+    /// Returns `obtained` with a permit of the parameter's type, and the parameter of the body.
+    ///
+    /// | parameter | obtained | parameter of the body |
+    /// |---|---|---|
+    /// | none | `….hold()` | `()` |
+    /// | `mut p: Permit<A>` | `….receive::<Permit<A>>()` | `mut p: Permit<A>` |
+    /// | `#[cfg(x)] p: Permit<A>` | `….receive()` | `#[cfg(x)] p: Permit<A>, #[cfg(not(all(x)))] _: Permit<_>` |
+    ///
+    /// `receive` is located at the type, so that the compiler reports a wrong type there.
     fn parameter(
         &self,
         permit: Option<&PatType>,
@@ -296,10 +309,11 @@ impl Expansion<'_> {
         let PatType { attrs, pat, ty, .. } = permit;
         let conditions: Vec<&TokenStream> = attrs.iter().filter_map(condition).collect();
         if conditions.is_empty() {
-            let received = quote_spanned!(Place::of(ty).first=> #obtained.receive::<#ty>());
+            let received =
+                quote_spanned!(SourceSpan::from_tokens(ty).first=> #obtained.receive::<#ty>());
             return (received, quote_spanned!(site()=> #(#attrs)* #pat: #ty));
         }
-        // The type exists under the conditions only, and the body takes a permit without them too.
+        // The type may exist under the conditions only, and the body takes a permit in any case.
         let runtime = self.runtime.name(site());
         let parameter = quote_spanned! {site()=>
             #(#attrs)* #pat: #ty,
@@ -308,35 +322,36 @@ impl Expansion<'_> {
         (quote_spanned!(site()=> #obtained.receive()), parameter)
     }
 
-    /// How the return type says that the body did not run, or failed. Its bound is here, and not on
-    /// `run`, so that a type that does not fulfil it is one error, and is it where the type is
-    /// written.
+    /// Returns `returns::<T>()`, which requires the return type to hold a refusal. The bound is not
+    /// on `run`, so that a wrong type is one error, located at the type.
     fn returns(&self) -> TokenStream {
         let ty = &self.output.ty;
         let generics = quote_spanned!(site()=> ::<#ty>);
         self.runtime.call(
-            self.output.place,
+            self.output.span,
             "returns",
             Some(generics),
             TokenStream::new(),
         )
     }
 
-    /// Code between the braces of the user's body: errors about the body as a whole point there,
-    /// and lints take it for ours.
+    /// Puts code between braces at the location of the user's braces, where the compiler reports
+    /// errors about the body as a whole. Their hygiene is that of this crate, so that lints about
+    /// the braces are silent.
     fn braced(&self, code: TokenStream) -> Group {
         let mut group = Group::new(Delimiter::Brace, code);
         group.set_span(self.at_body());
         group
     }
 
-    /// At the body, for what captures its variables: an argument that has moved is an error there.
+    /// Returns the location of the body. A closure that captures a moved argument is an error
+    /// there.
     fn at_body(&self) -> Span {
         site().located_at(self.body.brace.span.join())
     }
 }
 
-/// The condition of a `#[cfg(...)]`.
+/// Returns the condition of a `#[cfg(…)]`.
 fn condition(attr: &Attribute) -> Option<&TokenStream> {
     match &attr.meta {
         Meta::List(list) if list.path.is_ident("cfg") => Some(&list.tokens),
@@ -344,11 +359,12 @@ fn condition(attr: &Attribute) -> Option<&TokenStream> {
     }
 }
 
+/// Returns the tokens unchanged.
 fn identity(tokens: TokenStream) -> TokenStream {
     tokens
 }
 
-/// `__self` for `self`: in `async_trait`'s future the value has moved there.
+/// Replaces `self` by `__self`, to which `async_trait` moves it.
 fn rename_self(tokens: TokenStream) -> TokenStream {
     tokens
         .into_iter()
@@ -364,6 +380,7 @@ fn rename_self(tokens: TokenStream) -> TokenStream {
         .collect()
 }
 
+/// Returns the location of the attribute, with the hygiene of this crate.
 fn site() -> Span {
     Span::mixed_site()
 }

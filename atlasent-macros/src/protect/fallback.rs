@@ -1,4 +1,5 @@
-//! After an error: the item as its callers see it, so that the error stands alone. Never with its body.
+//! Expands to the errors and a stub of the item, so that its callers compile and the errors stand
+//! alone. The body is never part of the stub.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,11 +9,11 @@ use super::item::Function;
 use super::output::{future_output, replace_impl_trait};
 use crate::errors::Errors;
 
-/// The errors, and a function of the same signature that never returns.
+/// Returns the errors, and a function of the same signature that never returns.
 pub(crate) fn stub(error: &Error, function: &Function, permit: Option<&PatType>) -> TokenStream {
     let error = error.to_compile_error();
     if function.body.is_none() {
-        let declaration = function.head();
+        let declaration = function.before_body();
         return quote!(#error #declaration;);
     }
     let Function {
@@ -31,7 +32,7 @@ pub(crate) fn stub(error: &Error, function: &Function, permit: Option<&PatType>)
         }
         ReturnType::Default => endless(),
     };
-    // Names the permit's type, so that its import is not called unused as well.
+    // Uses the permit's type, so that the compiler does not report its import as unused.
     let permit = permit.map(|PatType { attrs, ty, .. }| quote!(#(#attrs)* let _: #ty = loop {};));
     quote! {
         #error
@@ -41,13 +42,13 @@ pub(crate) fn stub(error: &Error, function: &Function, permit: Option<&PatType>)
     }
 }
 
-/// The errors of an item that is no function, and the item if nothing in it can run.
-pub(crate) fn without_function(errors: Errors, inert: &TokenStream) -> TokenStream {
+/// Returns the errors of an item that is not a function, and the item if it holds no code.
+pub(crate) fn stub_of_other(errors: Errors, inert: &TokenStream) -> TokenStream {
     let errors = errors.finish().err().map(|error| error.to_compile_error());
     quote!(#errors #inert)
 }
 
-/// A body for a sync function with this return type.
+/// Returns a body for a sync function with this return type.
 fn never(ty: &mut Type) -> TokenStream {
     match (&*ty, future_output(ty)) {
         (Type::ImplTrait(_), Some(output)) => {
@@ -60,13 +61,15 @@ fn never(ty: &mut Type) -> TokenStream {
     }
 }
 
-/// A loop has every type but an `impl Trait`: that needs one which implements the trait, and of all nameable
-/// types `Infallible` implements most.
+/// Replaces `impl Trait` by `Infallible` in a return type.
+///
+/// A loop has every type but an `impl Trait`, which needs a type that implements the trait.
+/// `Infallible` implements more traits than any other type that can be named.
 fn name_impl_trait(ty: &mut Type) {
     replace_impl_trait(ty, &|| parse_quote!(::core::convert::Infallible));
 }
 
-/// Unlike a panic, a loop is allowed in a `const fn` whatever its parameters are.
+/// Returns `loop {}`. Unlike a panic, a loop is allowed in every `const fn`.
 fn endless() -> TokenStream {
     quote!(loop {})
 }

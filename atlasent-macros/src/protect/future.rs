@@ -1,9 +1,48 @@
-//! Sync functions that return a future: the code to protect is inside the future, not around it.
+//! Opens the body of a sync function that returns a future, so that the permit is obtained inside
+//! the future and not when the future is made.
 //!
-//! Two forms are opened. `Box::pin(async move { ... })`, as written by hand, is protected from its
-//! first statement on. What `#[async_trait]` makes of an `async fn` (it expands before the
-//! attributes of the methods in it) begins with bindings of the parameters; those stay in front, so
-//! that the arguments of `#[protect]` see the names that the user wrote.
+//! A body is split into four parts, and closed again around new code. For
+//!
+//! ```text
+//! fn flush(&self) -> BoxFuture<'_, Result<u32, Error>> {
+//!     use futures::FutureExt;
+//!     fn count() -> u32 { 42 }
+//!     async move { Ok(count()) }.boxed()
+//! }
+//! ```
+//!
+//! the parts are
+//!
+//! ```text
+//! imports    use futures::FutureExt;             do not run, and `boxed` needs them
+//! shell      async move { }.boxed()              the future, emptied
+//! bindings                                       only in the code of `#[async_trait]`, see below
+//! code       fn count() -> u32 { 42 }            the user's code, which needs the permit
+//!            Ok(count())
+//! ```
+//!
+//! and the closed body is
+//!
+//! ```text
+//! use futures::FutureExt;
+//! async move { run({ obtain(…).await }…, move |…| async move { { code } }).await }.boxed()
+//! ```
+//!
+//! `#[async_trait]` expands before the attributes of the methods inside, so that `#[protect]` sees
+//! its expansion of `async fn f(&self, x: u8) { code }`:
+//!
+//! ```text
+//! Box::pin(async move {
+//!     if let Some(__ret) = None::<R> { return __ret; }    bindings
+//!     let __self = self;                                  bindings
+//!     let x = x;                                          bindings
+//!     let __ret: R = { code };                            code
+//!     __ret
+//! })
+//! ```
+//!
+//! The bindings stay in front of `obtain`, where the arguments of `#[protect]` use `x` and
+//! `__self`. `async_trait.rs` recognizes them.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -13,40 +52,38 @@ use syn::{Attribute, Block, Expr, ExprAsync, Item, Pat, Stmt, Type, parse_quote}
 
 use super::async_trait;
 
-/// A body that is a future, opened where the permit has to be obtained.
+/// A body that is a future, opened where the permit is obtained. The module's docs show the parts.
 pub(crate) struct FutureBody {
-    /// Imports in front of the future. They do not run.
+    /// The `use` declarations in front of the future.
     imports: Vec<Stmt>,
-    /// The statement that is the future; what is between the braces of its `async` block has been
-    /// taken out.
+    /// The statement that is the future, with an empty `async` block.
     shell: Stmt,
-    /// Bindings of the parameters.
+    /// The parameters' bindings that `#[async_trait]` makes.
     pub(crate) bindings: Vec<Stmt>,
-    /// What needs the permit.
+    /// The user's code, which needs the permit.
     pub(crate) code: TokenStream,
 }
 
 impl FutureBody {
-    /// Whether the whole body can be read.
-    pub(crate) fn parses(body: &TokenStream) -> bool {
+    /// Whether the whole body parses.
+    pub(crate) fn can_parse(body: &TokenStream) -> bool {
         Block::parse_within.parse2(body.clone()).is_ok()
     }
 
-    /// Opens a body. None when more than the future runs in it.
+    /// Opens a body. Returns `None` where the body is not one `async` block behind items only.
     pub(crate) fn open(body: &TokenStream) -> Option<Self> {
-        // The code itself is for the compiler to read, and to complain about.
-        let (hollow, inside) = hollow_out(body)?;
+        // The user's code is not parsed: the compiler reports its errors.
+        let (hollow, inside) = take_async_block(body)?;
         let mut stmts = Block::parse_within.parse2(hollow).ok()?;
         let mut shell = stmts.pop()?;
         async_block(future_of(&mut shell)?)?;
         if !stmts.iter().all(|stmt| matches!(stmt, Stmt::Item(_))) {
             return None;
         }
-        // An attribute may make statements of an item, and those would run before there is a
-        // permit.
+        // Other items need the permit, since an attribute may turn an item into statements.
         let (imports, items): (Vec<_>, Vec<_>) = stmts.into_iter().partition(is_import);
         let (bindings, inside) = async_trait::split(&inside).unwrap_or((Vec::new(), inside));
-        let mut code = concat(&items);
+        let mut code = join_statements(&items);
         code.extend(inside);
         Some(Self {
             imports,
@@ -56,9 +93,16 @@ impl FutureBody {
         })
     }
 
-    /// A body that does not parse. The compiler has said so, or knows a syntax that `syn` does not:
-    /// either way all of it comes after the permit, and there is no second error.
-    pub(crate) fn unread(body: &TokenStream, output: &Type) -> Self {
+    /// Wraps a body that does not parse, such as `let x = claims.; Box::pin(async move { x })`:
+    ///
+    /// ```text
+    /// shell      ::std::boxed::Box::pin(async move { })
+    /// code       ({ let x = claims.; Box::pin(async move { x }) }).await
+    /// ```
+    ///
+    /// The compiler reports the syntax error, or knows a syntax that `syn` does not. Either way the
+    /// whole body comes after the permit, and `#[protect]` adds no second error.
+    pub(crate) fn from_unparsed(body: &TokenStream, output: &Type) -> Self {
         let future = match output {
             Type::ImplTrait(_) => parse_quote!(async move {}),
             _ => parse_quote!(::std::boxed::Box::pin(async move {})),
@@ -71,14 +115,15 @@ impl FutureBody {
         }
     }
 
-    /// Whether the bindings call `self` `__self`.
+    /// Whether the bindings rename `self` to `__self`.
     pub(crate) fn renames_self(&self) -> bool {
         self.bindings.iter().any(|stmt| {
             matches!(stmt, Stmt::Local(local) if async_trait::bound_name(local).is_some_and(|bound| bound == "self"))
         })
     }
 
-    /// Takes the binding of one parameter out, and returns its pattern.
+    /// Removes the binding of a parameter, and returns its pattern: `mut permit` of
+    /// `let mut permit = permit;`.
     pub(crate) fn take_binding(&mut self, parameter: &Ident) -> Option<Pat> {
         let index = self.bindings.iter().position(|stmt| {
             matches!(stmt, Stmt::Local(local) if async_trait::bound_name(local).is_some_and(|bound| bound == parameter))
@@ -89,23 +134,33 @@ impl FutureBody {
         }
     }
 
-    /// The future again, with other code in its `async` block.
+    /// Closes the body around other code: `shell` with `code` in its `async` block, behind
+    /// `imports`.
     pub(crate) fn close(mut self, code: TokenStream) -> TokenStream {
         if let Some(block) = future_of(&mut self.shell).and_then(async_block) {
             block.block.stmts = vec![Stmt::Expr(Expr::Verbatim(code), None)];
-            // Lints take what is between the braces for ours.
+            // The hygiene of the macro keeps lints about the braces away from the user's code.
             let braces = block.block.brace_token.span.join();
             block.block.brace_token = Brace(Span::mixed_site().located_at(braces));
         }
-        let mut tokens = concat(&self.imports);
+        let mut tokens = join_statements(&self.imports);
         self.shell.to_tokens(&mut tokens);
         tokens
     }
 }
 
-/// Takes out what stands in the last `async` block of a body: `Box::pin(async move { code })`
-/// becomes `Box::pin(async move {})` and `code`.
-fn hollow_out(body: &TokenStream) -> Option<(TokenStream, TokenStream)> {
+/// Takes the content out of the last `async` block of a body. Returns the body with an empty block,
+/// and the content.
+///
+/// | body | emptied body | content |
+/// |---|---|---|
+/// | `Box::pin(async move { a() })` | `Box::pin(async move {})` | `a()` |
+/// | `use x::Y; (async { a(); b() }).boxed()` | `use x::Y; (async {}).boxed()` | `a(); b()` |
+/// | `Box::pin(f())` | none | |
+///
+/// It works on tokens from the last one backwards and goes into parentheses, but not into other
+/// braces: in `{ async { a() } }` the block is not found.
+fn take_async_block(body: &TokenStream) -> Option<(TokenStream, TokenStream)> {
     let mut trees: Vec<TokenTree> = body.clone().into_iter().collect();
     for index in (0..trees.len()).rev() {
         let (before, rest) = trees.split_at_mut(index);
@@ -114,7 +169,7 @@ fn hollow_out(body: &TokenStream) -> Option<(TokenStream, TokenStream)> {
         };
         let (hollow, inside) = match group.delimiter() {
             Delimiter::Brace if follows_async(before) => (TokenStream::new(), group.stream()),
-            Delimiter::Parenthesis | Delimiter::None => match hollow_out(&group.stream()) {
+            Delimiter::Parenthesis | Delimiter::None => match take_async_block(&group.stream()) {
                 Some(opened) => opened,
                 None => continue,
             },
@@ -128,6 +183,7 @@ fn hollow_out(body: &TokenStream) -> Option<(TokenStream, TokenStream)> {
     None
 }
 
+/// Whether the tokens end with `async` or `async move`.
 fn follows_async(before: &[TokenTree]) -> bool {
     let is = |tree: &TokenTree, word| matches!(tree, TokenTree::Ident(ident) if *ident == word);
     match before {
@@ -137,7 +193,8 @@ fn follows_async(before: &[TokenTree]) -> bool {
     }
 }
 
-/// `use ...;`, with nothing that could make something else of it.
+/// Whether a statement is `use …;` without an attribute macro, which could replace it by other
+/// code.
 fn is_import(stmt: &Stmt) -> bool {
     let harmless = |attr: &Attribute| {
         ["allow", "cfg", "deny", "doc", "expect", "forbid", "warn"]
@@ -147,7 +204,7 @@ fn is_import(stmt: &Stmt) -> bool {
     matches!(stmt, Stmt::Item(Item::Use(import)) if import.attrs.iter().all(harmless))
 }
 
-/// The future that a statement returns: the last one of a body.
+/// Returns the future of a body's last statement: `f` of `f` and of `return f;`.
 fn future_of(stmt: &mut Stmt) -> Option<&mut Expr> {
     match stmt {
         Stmt::Expr(Expr::Return(back), _) => back.expr.as_deref_mut(),
@@ -156,18 +213,18 @@ fn future_of(stmt: &mut Stmt) -> Option<&mut Expr> {
     }
 }
 
-/// The `async` block that an expression boxes or is.
+/// Returns the `async` block that an expression is, boxes, casts or parenthesizes.
 fn async_block(expr: &mut Expr) -> Option<&mut ExprAsync> {
     match expr {
         Expr::Async(block) => Some(block),
         Expr::Group(group) => async_block(&mut group.expr),
         Expr::Paren(paren) => async_block(&mut paren.expr),
-        // `as _`, or as the type that it is boxed into.
+        // `as _`, or `as Pin<Box<dyn Future<…>>>`.
         Expr::Cast(cast) => async_block(&mut cast.expr),
         Expr::Call(call) if call.args.len() == 1 && is_box_pin(&call.func) => {
             async_block(call.args.first_mut()?)
         }
-        // `futures::FutureExt`
+        // The methods of `futures::FutureExt`.
         Expr::MethodCall(call)
             if call.args.is_empty() && (call.method == "boxed" || call.method == "boxed_local") =>
         {
@@ -177,6 +234,7 @@ fn async_block(expr: &mut Expr) -> Option<&mut ExprAsync> {
     }
 }
 
+/// Whether a path ends with `Box::pin`.
 fn is_box_pin(function: &Expr) -> bool {
     let Expr::Path(function) = function else {
         return false;
@@ -186,7 +244,8 @@ fn is_box_pin(function: &Expr) -> bool {
         && segments.next().is_some_and(|boxed| boxed.ident == "Box")
 }
 
-pub(super) fn concat(stmts: &[Stmt]) -> TokenStream {
+/// Joins the tokens of statements.
+pub(super) fn join_statements(stmts: &[Stmt]) -> TokenStream {
     let mut tokens = TokenStream::new();
     for stmt in stmts {
         stmt.to_tokens(&mut tokens);
@@ -199,8 +258,12 @@ mod tests {
     use super::*;
 
     fn open(body: TokenStream) -> Option<(String, String)> {
-        FutureBody::open(&body)
-            .map(|body| (concat(&body.bindings).to_string(), body.code.to_string()))
+        FutureBody::open(&body).map(|body| {
+            (
+                join_statements(&body.bindings).to_string(),
+                body.code.to_string(),
+            )
+        })
     }
 
     #[test]
@@ -289,7 +352,7 @@ mod tests {
     #[test]
     fn a_body_that_does_not_parse_comes_after_the_permit_as_a_whole() {
         let body = quote!(let x = claims.; Box::pin(async move { x }));
-        assert!(!FutureBody::parses(&body));
+        assert!(!FutureBody::can_parse(&body));
         for (output, closed) in [
             (
                 parse_quote!(impl Future<Output = R>),
@@ -300,7 +363,7 @@ mod tests {
                 quote!(::std::boxed::Box::pin(async move { new() })),
             ),
         ] {
-            let unread = FutureBody::unread(&body, &output);
+            let unread = FutureBody::from_unparsed(&body, &output);
             assert_eq!(
                 unread.code.to_string(),
                 quote!(({ #body }).await).to_string()

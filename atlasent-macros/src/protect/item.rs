@@ -1,4 +1,5 @@
-//! The item under `#[protect]`: a function, split where the expansion cuts it, or something else.
+//! Parses the item under `#[protect]`: a function, split into signature and body, or another item,
+//! which is an error.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens as _;
@@ -6,36 +7,37 @@ use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Attribute, Error, Ident, LitStr, Signature, Token, Visibility, braced, token};
 
-/// What an item turned out to be.
+/// The item under `#[protect]`.
 pub(crate) enum Item {
     Function(Box<Function>),
     Other {
         error: Error,
-        /// The item again, if it holds no code that could run unprotected.
+        /// The item again if it holds no code that could run unprotected, else nothing.
         inert: TokenStream,
     },
 }
 
-/// A function whose body nobody has read: its tokens pass through as they are.
+/// A function. The tokens of its body are not parsed, and pass through unchanged.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) defaultness: Option<Token![default]>,
     pub(crate) sig: Signature,
-    /// None for a declaration in a trait.
+    /// `None` for a declaration in a trait.
     pub(crate) body: Option<Body>,
 }
 
-/// What stands between a function's braces.
+/// The body of a function.
 pub(crate) struct Body {
     pub(crate) brace: token::Brace,
     pub(crate) inner_attrs: Vec<Attribute>,
     pub(crate) tokens: TokenStream,
 }
 
+/// Parses an item, whose kind decides how much of it is read.
 pub(crate) fn parse(tokens: TokenStream) -> Item {
-    let other = match parse_head.parse2(tokens.clone()) {
-        Ok(Head::Function) => {
+    let other = match parse_kind.parse2(tokens.clone()) {
+        Ok(ItemKind::Function) => {
             return match Function::parse.parse2(tokens) {
                 Ok(function) => Item::Function(Box::new(function)),
                 Err(error) => Item::Other {
@@ -44,7 +46,7 @@ pub(crate) fn parse(tokens: TokenStream) -> Item {
                 },
             };
         }
-        Ok(Head::Other(other)) => other,
+        Ok(ItemKind::Other(other)) => other,
         Err(error) => {
             return Item::Other {
                 error,
@@ -88,8 +90,8 @@ impl Function {
         })
     }
 
-    /// Everything of the function before its body.
-    pub(crate) fn head(&self) -> TokenStream {
+    /// Returns the function's tokens up to its body: attributes, visibility and signature.
+    pub(crate) fn before_body(&self) -> TokenStream {
         let mut head = TokenStream::new();
         for attr in &self.attrs {
             attr.to_tokens(&mut head);
@@ -101,19 +103,27 @@ impl Function {
     }
 }
 
-enum Head {
+/// The kind of an item, by its keyword.
+enum ItemKind {
     Function,
-    Other(Other),
+    Other(OtherItem),
 }
 
-/// An item that is no function, by the keyword that says so.
-struct Other {
+/// An item that is not a function.
+struct OtherItem {
     keyword: String,
     span: Span,
 }
 
-/// Reads as far as it takes to know what an item is.
-fn parse_head(input: ParseStream<'_>) -> syn::Result<Head> {
+/// Reads an item up to the keyword that decides its kind.
+///
+/// | item | kind |
+/// |---|---|
+/// | `pub async unsafe fn f()` | a function |
+/// | `unsafe impl Send for S` | `impl` |
+/// | `const F: u8 = 1;` | `const`: no `fn` follows |
+/// | `extern "C" { … }` | `extern` |
+fn parse_kind(input: ParseStream<'_>) -> syn::Result<ItemKind> {
     input.call(Attribute::parse_outer)?;
     input.parse::<Visibility>()?;
     let mut keyword = None;
@@ -123,12 +133,12 @@ fn parse_head(input: ParseStream<'_>) -> syn::Result<Head> {
         let text = ident.to_string();
         match text.as_str() {
             "fn" => {
-                rest(input)?;
-                return Ok(Head::Function);
+                skip_rest(input)?;
+                return Ok(ItemKind::Function);
             }
-            // Before `fn` these qualify it, alone they begin an item.
+            // Before `fn` these qualify the function, else they begin another item.
             "const" | "async" | "unsafe" | "safe" | "default" | "extern" | "auto" | "gen" => {
-                keyword = keyword.or(Some(Other {
+                keyword = keyword.or(Some(OtherItem {
                     keyword: text,
                     span,
                 }));
@@ -137,7 +147,7 @@ fn parse_head(input: ParseStream<'_>) -> syn::Result<Head> {
             _ => {
                 let qualified =
                     keyword.filter(|first| matches!(first.keyword.as_str(), "const" | "extern"));
-                keyword = Some(qualified.unwrap_or(Other {
+                keyword = Some(qualified.unwrap_or(OtherItem {
                     keyword: text,
                     span,
                 }));
@@ -145,19 +155,21 @@ fn parse_head(input: ParseStream<'_>) -> syn::Result<Head> {
             }
         }
     }
-    let other = keyword.unwrap_or_else(|| Other {
+    let other = keyword.unwrap_or_else(|| OtherItem {
         keyword: String::new(),
         span: input.span(),
     });
-    rest(input)?;
-    Ok(Head::Other(other))
+    skip_rest(input)?;
+    Ok(ItemKind::Other(other))
 }
 
-fn rest(input: ParseStream<'_>) -> syn::Result<()> {
+/// Consumes the rest of the input.
+fn skip_rest(input: ParseStream<'_>) -> syn::Result<()> {
     input.parse::<TokenStream>().map(|_| ())
 }
 
-impl Other {
+impl OtherItem {
+    /// Builds the error that says where `#[protect]` belongs.
     fn error(&self) -> Error {
         let keyword = &self.keyword;
         let message = match keyword.as_str() {
@@ -172,11 +184,12 @@ impl Other {
                     "`#[protect]` protects a function, and this is a `{keyword}`: write it on the function that acts"
                 )
             }
-            _ => "`#[protect]` protects a function: write it on one".to_owned(),
+            _ => "`#[protect]` protects a function: write it above an `fn`".to_owned(),
         };
         Error::new(self.span, message)
     }
 
+    /// Whether the item cannot hold a function's body.
     fn holds_no_code(&self) -> bool {
         matches!(
             self.keyword.as_str(),
@@ -212,7 +225,7 @@ mod tests {
         let body = function.body.as_ref().unwrap();
         assert_eq!(body.tokens.to_string(), "claims .");
         assert_eq!(body.inner_attrs.len(), 1);
-        assert!(function.head().to_string().ends_with("where T : X"));
+        assert!(function.before_body().to_string().ends_with("where T : X"));
     }
 
     #[test]
@@ -294,8 +307,8 @@ mod tests {
                 ),
                 "this is a `static`",
             ),
-            (quote!(println!("x");), "write it on one"),
-            (quote!({ run() }), "write it on one"),
+            (quote!(println!("x");), "write it above an `fn`"),
+            (quote!({ run() }), "write it above an `fn`"),
         ] {
             let (error, inert) = other(item);
             assert!(error.contains(says), "{error}");

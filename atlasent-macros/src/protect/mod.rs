@@ -1,4 +1,4 @@
-//! `#[protect]`: parse the arguments and the function, reject what cannot be protected, expand.
+//! `#[protect]`: parses the arguments and the function, validates them, and expands.
 
 mod args;
 mod async_trait;
@@ -11,6 +11,7 @@ mod output;
 mod permit;
 mod scope;
 mod valid;
+mod written_args;
 
 use proc_macro2::TokenStream;
 
@@ -19,7 +20,7 @@ use crate::runtime::Runtime;
 use args::Args;
 use item::Item;
 
-/// The protected function; or the errors, and of the item what lets its callers compile.
+/// Returns the protected function, or the errors and a stub of the item.
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let arguments = errors.take(Args::parse(attribute.clone()));
@@ -27,19 +28,19 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
         Item::Function(function) => *function,
         Item::Other { error, inert } => {
             errors.push(error);
-            return fallback::without_function(errors, &inert);
+            return fallback::stub_of_other(errors, &inert);
         }
     };
     let permit = permit::take_from(&mut function.sig, &mut errors);
-    let plan = errors.take(valid::check(&function, permit.as_ref()));
+    let plan = errors.take(valid::validate(&function, permit.as_ref()));
     match (errors.finish(), arguments, plan) {
         (Ok(()), Some(arguments), Some(plan)) => {
             let runtime = Runtime::new(arguments.path.clone(), &[&attribute, &item]);
             expand::expand(&function, plan, &arguments, permit, &runtime)
         }
         (Err(error), ..) => fallback::stub(&error, &function, permit.as_ref()),
-        // Not reached: whatever is missing has left an error. Were it reached, nothing unprotected
-        // comes out.
+        // Not reached: a missing part has left an error. The empty expansion runs nothing
+        // unprotected.
         (Ok(()), ..) => TokenStream::new(),
     }
 }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
     use quote::quote;
 
-    /// Where each of `parts` begins in `tokens`, all of them in this order.
+    /// Asserts that `tokens` contain all `parts`, in this order.
     #[track_caller]
     fn assert_order(tokens: &TokenStream, parts: &[&str]) {
         let text = tokens.to_string();

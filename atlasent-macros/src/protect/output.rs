@@ -1,4 +1,4 @@
-//! Return types: what a protected function's outcome is, as far as its tokens show.
+//! Reads return types: the output of a function, or of the future that it returns.
 
 use proc_macro2::Span;
 use syn::punctuated::Punctuated;
@@ -6,8 +6,16 @@ use syn::{
     GenericArgument, Path, PathArguments, ReturnType, Token, Type, TypeInfer, TypeParamBound,
 };
 
-/// The output of `impl Future`, `Pin<Box<dyn Future>>` and `BoxFuture`, `_` where the type does not
-/// show it. None for a type that is no future.
+/// Returns the output of a future type, `_` where the type does not show it, and `None` for other
+/// types.
+///
+/// | type | output |
+/// |---|---|
+/// | `impl Future<Output = R> + Send` | `R` |
+/// | `Pin<Box<dyn Future<Output = R>>>` | `R` |
+/// | `BoxFuture<'_, R>` | `R` |
+/// | `Pin<Box<Self::Fut>>` | `_` |
+/// | `Result<R, E>` | none |
 pub(crate) fn future_output(ty: &Type) -> Option<Type> {
     match ty {
         Type::ImplTrait(ty) => output_among(&ty.bounds),
@@ -22,14 +30,18 @@ pub(crate) fn future_output(ty: &Type) -> Option<Type> {
                     Type::Path(ty) => type_arguments(&ty.path).next(),
                     _ => None,
                 });
-                return Some(boxed.and_then(future_output).unwrap_or_else(hidden));
+                return Some(
+                    boxed
+                        .and_then(future_output)
+                        .unwrap_or_else(inferred_output),
+                );
             }
             if segment.ident == "BoxFuture" || segment.ident == "LocalBoxFuture" {
                 return Some(
                     type_arguments(&ty.path)
                         .last()
                         .cloned()
-                        .unwrap_or_else(hidden),
+                        .unwrap_or_else(inferred_output),
                 );
             }
             None
@@ -38,6 +50,7 @@ pub(crate) fn future_output(ty: &Type) -> Option<Type> {
     }
 }
 
+/// Returns the output among the bounds of `impl` or `dyn`.
 fn output_among(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<Type> {
     bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else {
@@ -48,16 +61,17 @@ fn output_among(bounds: &Punctuated<TypeParamBound, Token![+]>) -> Option<Type> 
             return None;
         }
         let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
-            return Some(hidden());
+            return Some(inferred_output());
         };
         let output = arguments.args.iter().find_map(|argument| match argument {
             GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(assoc.ty.clone()),
             _ => None,
         });
-        Some(output.unwrap_or_else(hidden))
+        Some(output.unwrap_or_else(inferred_output))
     })
 }
 
+/// Iterates over the type arguments of a path's last segment.
 fn type_arguments(path: &Path) -> impl Iterator<Item = &Type> {
     let arguments = path.segments.last().and_then(|last| match &last.arguments {
         PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
@@ -72,7 +86,7 @@ fn type_arguments(path: &Path) -> impl Iterator<Item = &Type> {
         })
 }
 
-/// Puts `replacement` for every `impl Trait` in a type: inside a body that type cannot be written.
+/// Replaces every `impl Trait` in a type, because a type inside a body cannot contain one.
 pub(crate) fn replace_impl_trait(ty: &mut Type, replacement: &dyn Fn() -> Type) {
     let again = |ty: &mut Type| replace_impl_trait(ty, replacement);
     match ty {
@@ -129,17 +143,17 @@ fn replace_in_path(path: &mut Path, replacement: &dyn Fn() -> Type) {
     }
 }
 
-/// `_`
-pub(crate) fn infer(span: Span) -> Type {
+/// Returns the type `_`, located at `span`.
+pub(crate) fn inferred_type(span: Span) -> Type {
     Type::Infer(TypeInfer {
         attrs: Vec::new(),
         underscore_token: Token![_](span),
     })
 }
 
-/// The output of a future whose type does not show it.
-pub(crate) fn hidden() -> Type {
-    infer(Span::mixed_site())
+/// Returns `_`, for the output of a future whose type does not show it.
+pub(crate) fn inferred_output() -> Type {
+    inferred_type(Span::mixed_site())
 }
 
 #[cfg(test)]
@@ -194,7 +208,7 @@ mod tests {
         let mut ty: Type = syn::parse_quote! {
             Result<(impl A, Box<dyn Iterator<Item = impl B>>, &'a [impl C], <X as Y<impl D>>::Z), E>
         };
-        replace_impl_trait(&mut ty, &hidden);
+        replace_impl_trait(&mut ty, &inferred_output);
         let erased: Type = syn::parse_quote! {
             Result<(_, Box<dyn Iterator<Item = _>>, &'a [_], <X as Y<_>>::Z), E>
         };

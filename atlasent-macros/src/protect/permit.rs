@@ -1,4 +1,4 @@
-//! The parameter through which a body receives its permit. Callers never see it.
+//! Takes the parameter that receives the permit out of the signature, where callers never see it.
 
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
@@ -9,23 +9,32 @@ use syn::{
 
 use crate::errors::Errors;
 
-/// Takes the permit's parameter out of a signature: the one marked `#[permit]`, or else the one
-/// whose type is called `Permit`. A parameter marked `#[permit(skip)]` stays.
+/// Removes the parameter that receives the permit from a signature, and returns it: the parameter
+/// marked `#[permit]`, or else the parameter whose type is called `Permit`. A parameter marked
+/// `#[permit(skip)]` stays.
 ///
-/// It leaves the signature on an error, too.
+/// | signature | returns | signature afterwards |
+/// |---|---|---|
+/// | `f(x: u8, p: Permit)` | `p: Permit` | `f(x: u8)` |
+/// | `f(a: Permit, #[permit] p: Pass)` | `p: Pass` | `f(a: Permit)` |
+/// | `f(#[permit(skip)] a: Permit)` | `None` | `f(a: Permit)` |
+/// | `f(a: Permit, b: Permit)` | `a: Permit`, and an error | `f()` |
+///
+/// The parameter is removed after an error, too, so that the stub has the signature that callers
+/// expect.
 pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatType> {
     let mut marked = Vec::new();
     let mut typed = Vec::new();
     let mut wrapped = Vec::new();
     for (index, input) in sig.inputs.iter_mut().enumerate() {
-        let mark = take_mark(input, errors);
-        match (input, mark) {
+        let attribute = take_permit_attribute(input, errors);
+        match (input, attribute) {
             (FnArg::Receiver(receiver), Some(_)) => errors.push(Error::new(
                 receiver.self_token.span,
-                "`self` is no permit: mark a parameter of type `Permit<...>`",
+                "`self` cannot receive the permit: mark a parameter of type `Permit<...>`",
             )),
-            (FnArg::Receiver(_), None) | (FnArg::Typed(_), Some(Mark::Skip)) => {}
-            (FnArg::Typed(parameter), Some(Mark::Receive)) => {
+            (FnArg::Receiver(_), None) | (FnArg::Typed(_), Some(PermitAttribute::Skip)) => {}
+            (FnArg::Typed(parameter), Some(PermitAttribute::Receive)) => {
                 if wraps_permit(&parameter.ty) {
                     errors.push(wrapped_permit(&parameter.ty));
                 }
@@ -41,13 +50,12 @@ pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatT
     let (candidates, help) = if marked.is_empty() {
         (
             typed,
-            "mark the one to receive it with `#[permit]`, or those that callers pass with `#[permit(skip)]`",
+            "mark the one that receives it with `#[permit]`, or mark those that callers pass with `#[permit(skip)]`",
         )
     } else {
         (marked, "keep one `#[permit]`")
     };
-    // Beside a parameter that receives the permit, `&Permit` can only be a permit that callers
-    // pass.
+    // Where another parameter receives the permit, `&Permit` is a permit that callers pass.
     if candidates.is_empty() {
         wrapped.into_iter().for_each(|error| errors.push(error));
     }
@@ -77,17 +85,17 @@ pub(crate) fn take_from(sig: &mut Signature, errors: &mut Errors) -> Option<PatT
     permit
 }
 
-/// What a parameter's attribute says of it.
+/// The `#[permit]` attribute of a parameter.
 #[derive(Clone, Copy)]
-enum Mark {
-    /// `#[permit]`
+enum PermitAttribute {
+    /// `#[permit]`: the parameter receives the permit.
     Receive,
-    /// `#[permit(skip)]`
+    /// `#[permit(skip)]`: callers pass the parameter.
     Skip,
 }
 
-/// Removes `#[permit]`, which means nothing to the compiler. Returns what it said.
-fn take_mark(input: &mut FnArg, errors: &mut Errors) -> Option<Mark> {
+/// Removes the attribute `#[permit]`, which the compiler does not know, and returns it.
+fn take_permit_attribute(input: &mut FnArg, errors: &mut Errors) -> Option<PermitAttribute> {
     let attrs: &mut Vec<Attribute> = match input {
         FnArg::Receiver(receiver) => &mut receiver.attrs,
         FnArg::Typed(parameter) => &mut parameter.attrs,
@@ -97,17 +105,17 @@ fn take_mark(input: &mut FnArg, errors: &mut Errors) -> Option<Mark> {
         if !attr.path().is_ident("permit") {
             return true;
         }
-        let mark = match &attr.meta {
-            Meta::Path(_) => Mark::Receive,
+        let attribute = match &attr.meta {
+            Meta::Path(_) => PermitAttribute::Receive,
             meta => match attr.parse_args::<Ident>() {
-                Ok(argument) if argument == "skip" => Mark::Skip,
+                Ok(argument) if argument == "skip" => PermitAttribute::Skip,
                 _ => {
                     errors.push(Error::new_spanned(
                         meta,
                         "write `#[permit]` before the parameter that receives the permit, or `#[permit(skip)]` before one \
                          that callers pass",
                     ));
-                    Mark::Receive
+                    PermitAttribute::Receive
                 }
             },
         };
@@ -117,20 +125,22 @@ fn take_mark(input: &mut FnArg, errors: &mut Errors) -> Option<Mark> {
                 "`#[permit]` is given twice: keep one",
             ));
         }
-        found = found.or(Some(mark));
+        found = found.or(Some(attribute));
         false
     });
     found
 }
 
+/// Builds the error for a parameter such as `&Permit`.
 fn wrapped_permit(ty: &Type) -> Error {
     Error::new_spanned(
         ty,
-        "the permit of a call is passed by value: write `Permit<...>` to receive it, or `#[permit(skip)]` before the \
+        "a function receives its permit by value: write `Permit<...>`, or write `#[permit(skip)]` before the \
          parameter if callers pass another permit here",
     )
 }
 
+/// Whether the last segment of a type's path is `Permit`.
 fn is_permit(ty: &Type) -> bool {
     match ty {
         Type::Path(path) => path
@@ -144,8 +154,8 @@ fn is_permit(ty: &Type) -> bool {
     }
 }
 
-/// Whether a type is a permit in something that is passed for what it holds: a reference, an
-/// `Option`, a pointer. Channels of permits, and closures that take one, do not count.
+/// Whether a type is a reference, pointer, tuple or `Option` of a permit, such as `&Permit`.
+/// `Receiver<Permit>` and `impl Fn(Permit)` are not: callers pass those.
 fn wraps_permit(ty: &Type) -> bool {
     let holds = |ty: &Type| is_permit(ty) || wraps_permit(ty);
     match ty {
@@ -170,7 +180,8 @@ fn wraps_permit(ty: &Type) -> bool {
     }
 }
 
-/// The name of a parameter that is one. `#[async_trait]` gives every parameter a name.
+/// Returns the name of a parameter whose pattern is a plain name. `#[async_trait]` gives every
+/// parameter one.
 pub(crate) fn name_of(parameter: &PatType) -> Option<&Ident> {
     match &*parameter.pat {
         Pat::Ident(pat) => Some(&pat.ident),
@@ -273,7 +284,10 @@ mod tests {
         let (sig, permit) = take(quote!(fn f(#[permit] &self, #[permit(a)] p: Permit)));
         assert_eq!(sig, quote!(fn f(&self,)).to_string());
         let errors = permit.unwrap_err();
-        assert!(errors[0].contains("`self` is no permit"), "{errors:?}");
+        assert!(
+            errors[0].contains("`self` cannot receive the permit"),
+            "{errors:?}"
+        );
         assert!(errors[1].contains("`#[permit(skip)]`"), "{errors:?}");
     }
 }

@@ -1,19 +1,23 @@
-//! The ATI scope that has to be granted first, and whose claims grant it.
+//! Validates the arguments `scope` and `claims`: the ATI scope to require, and the claims that have
+//! to grant it.
 
 use proc_macro2::Ident;
 use syn::{Error, Expr, Lit};
 
 use crate::errors::Errors;
 
-/// `scope = …, claims = …`.
+/// The arguments `scope = …, claims = …`.
 pub(crate) struct Scope {
+    /// The value of `scope`.
     pub(crate) required: Expr,
+    /// The value of `claims`.
     pub(crate) claims: Expr,
 }
 
 impl Scope {
-    /// The two arguments, which need each other. `missing` tells whether a key was not just misspelt.
-    pub(crate) fn join(
+    /// Joins the two arguments, which are both present or both absent. `missing` says whether an
+    /// absent key is an error of its own: a misspelt key has been reported already.
+    pub(crate) fn from_arguments(
         scope: Option<(Ident, Expr)>,
         claims: Option<(Ident, Expr)>,
         missing: impl Fn(&str) -> bool,
@@ -21,20 +25,20 @@ impl Scope {
     ) -> Option<Self> {
         match (scope, claims) {
             (Some((_, required)), Some((_, claims))) => {
-                errors.take(check(&required));
+                errors.take(check_scope(&required));
                 Some(Self { required, claims })
             }
             (Some((key, _)), None) if missing("claims") => {
                 errors.push(Error::new(
                     key.span(),
-                    "`scope` needs `claims`: say whose token has to grant it, such as `claims = claims`",
+                    "`scope` needs `claims`: pass the verified claims that have to grant it, such as `claims = claims`",
                 ));
                 None
             }
             (None, Some((key, _))) if missing("scope") => {
                 errors.push(Error::new(
                     key.span(),
-                    "`claims` needs `scope`: say what they have to grant, such as `scope = \"tool:github:search\"`",
+                    "`claims` needs `scope`: name the scope that the claims have to grant, such as `scope = \"tool:github:search\"`",
                 ));
                 None
             }
@@ -43,15 +47,16 @@ impl Scope {
     }
 }
 
-/// A scope that no token can grant. One that is no literal is checked when the function is called.
-fn check(required: &Expr) -> syn::Result<()> {
+/// Rejects a literal scope that no token can grant. The runtime checks scopes that are not
+/// literals.
+fn check_scope(required: &Expr) -> syn::Result<()> {
     let Expr::Lit(literal) = required else {
         return Ok(());
     };
     let Lit::Str(scope) = &literal.lit else {
         return Err(Error::new_spanned(
             literal,
-            "a scope is a string, such as `scope = \"tool:github:search\"`",
+            "a scope is a string: write one in quotes, such as `scope = \"tool:github:search\"`",
         ));
     };
     let text = scope.value();
@@ -64,7 +69,7 @@ fn check(required: &Expr) -> syn::Result<()> {
     if text.contains(char::is_whitespace) {
         return Err(Error::new(
             scope.span(),
-            "a scope holds no white space: `scope` takes one, that a token has to grant",
+            "a scope contains no white space: write one scope, such as \"tool:github:search\"",
         ));
     }
     Ok(())

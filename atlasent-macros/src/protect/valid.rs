@@ -1,4 +1,5 @@
-//! What cannot be protected, and in which of three ways the rest can.
+//! Rejects functions that cannot be protected, and plans how to protect the others: as an
+//! `async fn`, as a blocking `fn`, or as an `fn` that returns a future.
 
 use syn::{Attribute, Error, Meta, PatType, ReturnType, Safety, Type};
 
@@ -6,34 +7,34 @@ use super::future::FutureBody;
 use super::item::Function;
 use super::output;
 use crate::errors::Errors;
-use crate::runtime::{Place, mentions};
+use crate::runtime::{SourceSpan, mentions};
 
-/// How the body of a function is protected, and what the body returns.
+/// How to protect a function.
 pub(crate) struct Plan {
     pub(crate) kind: BodyKind,
     pub(crate) output: Output,
 }
 
-/// What a protected body returns.
+/// The return type of a protected body.
 pub(crate) struct Output {
-    /// The type, with `_` for what cannot be written inside a body.
+    /// The type, with `_` in place of each `impl Trait`.
     pub(crate) ty: Type,
-    /// Where the signature says it.
-    pub(crate) place: Place,
+    /// The location of the type in the signature.
+    pub(crate) span: SourceSpan,
 }
 
-/// The kinds of bodies.
+/// The kind of a body.
 pub(crate) enum BodyKind {
-    /// Of an `async fn`.
+    /// The body of an `async fn`.
     Async,
-    /// Of an `fn`: it blocks until the permit is there.
+    /// The body of an `fn`, which blocks until the permit is obtained.
     Blocking,
-    /// Of an `fn` that returns a future.
+    /// The body of an `fn` that returns a future.
     Future(Box<FutureBody>),
 }
 
-/// Checks a function whose permit parameter has been taken out.
-pub(crate) fn check(function: &Function, permit: Option<&PatType>) -> syn::Result<Plan> {
+/// Validates a function whose permit parameter has been taken out.
+pub(crate) fn validate(function: &Function, permit: Option<&PatType>) -> syn::Result<Plan> {
     let mut errors = Errors::default();
     let sig = &function.sig;
     if let Some(constness) = &sig.constness {
@@ -46,24 +47,27 @@ pub(crate) fn check(function: &Function, permit: Option<&PatType>) -> syn::Resul
         errors.push(Error::new_spanned(
             abi,
             "an `extern` function cannot return a refusal to its foreign caller: protect a Rust function, and \
-             call that one",
+             call it from this one",
         ));
     }
     if let Some(variadic) = &sig.variadic {
         errors.push(Error::new_spanned(
             variadic,
-            "a function with a variable number of arguments cannot be protected",
+            "a function with a variable number of arguments cannot be protected: protect a function with fixed \
+             parameters, and call it from this one",
         ));
     }
     if let Safety::Safe(token) = &sig.safety {
         errors.push(Error::new(
             token.span,
-            "a foreign function has no body to protect",
+            "a foreign function has no body to protect: protect a Rust function that calls it",
         ));
     }
     if function.body.is_none() {
         let permit = match permit {
-            Some(_) => ", and declare it here without the permit, which callers do not pass",
+            Some(_) => {
+                ", and declare it here without the permit parameter, which callers do not pass"
+            }
             None => "",
         };
         errors.push(Error::new(
@@ -85,17 +89,22 @@ pub(crate) fn check(function: &Function, permit: Option<&PatType>) -> syn::Resul
         if let Some(attr) = tracking {
             errors.push(Error::new_spanned(
                 attr,
-                "the body of a `#[protect]` function runs in a closure, which cannot be `#[track_caller]`: write a function \
-                 that is, and that passes `Location::caller()` to this one",
+                "`#[track_caller]` has no effect on a `#[protect]` function, whose body runs in a closure: put it on a second \
+                 function, which passes `Location::caller()` to this one",
             ));
         }
     }
     errors.finish()?;
-    // Not reached: without errors there is a plan.
-    plan.ok_or_else(|| Error::new(sig.ident.span(), "this function cannot be protected"))
+    // Not reached: a missing plan has left an error.
+    plan.ok_or_else(|| {
+        Error::new(
+            sig.ident.span(),
+            "this function cannot be protected: write an `fn` that returns a `Result`",
+        )
+    })
 }
 
-/// Whether an attribute is `#[track_caller]`, or becomes it under a condition.
+/// Whether an attribute is `#[track_caller]` or `#[cfg_attr(…, track_caller)]`.
 fn tracks_caller(attr: &&Attribute) -> bool {
     match &attr.meta {
         Meta::List(list) if list.path.is_ident("cfg_attr") => {
@@ -105,13 +114,14 @@ fn tracks_caller(attr: &&Attribute) -> bool {
     }
 }
 
+/// Chooses the kind of the body, and finds its return type.
 fn plan(function: &Function) -> syn::Result<Plan> {
     let sig = &function.sig;
     let ReturnType::Type(_, output) = &sig.output else {
         return Err(Error::new(
             sig.ident.span(),
             format!(
-                "`{}` has to return a `Result`, so that a refusal can be returned: write `-> Result<(), E>`, \
+                "`{}` has to return a `Result`, so that it can return a refusal: write `-> Result<(), E>`, \
                  where `E: From<atlasent::Error>`",
                 sig.ident
             ),
@@ -123,38 +133,39 @@ fn plan(function: &Function) -> syn::Result<Plan> {
         let declared = output::future_output(output);
         let body = function.body.as_ref().map(|body| &body.tokens);
         match (body.and_then(FutureBody::open), declared, body) {
-            // A body that is one `async` block is a future under whatever name.
+            // A body that is one `async` block is a future, even where an alias hides the type.
             (Some(future), declared, _) => (
                 BodyKind::Future(Box::new(future)),
-                declared.unwrap_or_else(output::hidden),
+                declared.unwrap_or_else(output::inferred_output),
             ),
-            (None, Some(declared), Some(body)) if !FutureBody::parses(body) => {
-                let future = FutureBody::unread(body, output);
+            (None, Some(declared), Some(body)) if !FutureBody::can_parse(body) => {
+                let future = FutureBody::from_unparsed(body, output);
                 (BodyKind::Future(Box::new(future)), declared)
             }
             (None, Some(_), Some(_)) => {
                 return Err(Error::new_spanned(
                     &sig.output,
-                    "this body is not one `async move` block, so it is unclear what needs the permit: write an \
-                     `async fn`",
+                    "a protected function that returns a future has one `async move` block as its body: write one, \
+                     or write an `async fn`",
                 ));
             }
             _ => (BodyKind::Blocking, (**output).clone()),
         }
     };
     check_not_unit(&output)?;
-    let place = Place::of(&output);
+    let span = SourceSpan::from_tokens(&output);
     let mut ty = output;
-    output::replace_impl_trait(&mut ty, &|| output::infer(place.first));
-    let output = Output { ty, place };
+    output::replace_impl_trait(&mut ty, &|| output::inferred_type(span.first));
+    let output = Output { ty, span };
     Ok(Plan { kind, output })
 }
 
+/// Rejects `()` as the return type.
 fn check_not_unit(output: &Type) -> syn::Result<()> {
     match output {
         Type::Tuple(unit) if unit.elems.is_empty() => Err(Error::new_spanned(
             output,
-            "return a `Result` instead, so that a refusal can be returned: `Result<(), E>`, where \
+            "this function has to return a `Result`, so that it can return a refusal: write `Result<(), E>`, where \
              `E: From<atlasent::Error>`",
         )),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! What agents ask to do, as the policies know it.
+//! The actions of agents.
 
 use atlasent::Action;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Action, Clone, Debug, Deserialize, PartialEq, Eq)]
 #[action("read_patient_record")]
 pub struct ReadPatientRecord {
-    /// Whose record it is.
+    /// The patient whose record it is.
     #[action(resource)]
     pub patient_id: String,
 }
@@ -16,12 +16,13 @@ pub struct ReadPatientRecord {
 #[derive(Action, Clone, Debug, Deserialize, PartialEq, Eq)]
 #[action("modify_patient_record")]
 pub struct ModifyPatientRecord {
-    /// Whose record it is.
+    /// The patient whose record it is.
     #[action(resource)]
     pub patient_id: String,
-    /// Why it is changed.
+    /// The reason for the change.
     pub change_reason: String,
-    /// What is added. It is the permit's, and not for the authority: what a doctor notes has no place in its trail.
+    /// The note to add. The permit carries it, but the context does not, so that the audit trail
+    /// holds no medical notes.
     #[action(skip)]
     pub note: String,
 }

@@ -1,11 +1,12 @@
-//! A clinic, which the example services put onto different protocols: its policies, its records, its agents' tokens.
+//! A clinic that the example services serve over different protocols: its policies, its records and
+//! its agents' tokens.
 //!
 //! | agent | may |
 //! |---|---|
 //! | `chart-bot` | read records, and add notes to them with a reason |
 //! | `billing-bot` | read records |
 //!
-//! Nobody discharges a patient without a doctor, and what `patient-1` has is nobody's business.
+//! A discharge is on hold until a doctor agrees. The record of `patient-1` is closed to agents.
 
 mod actions;
 pub mod grpc;
@@ -21,7 +22,8 @@ pub use actions::{ModifyPatientRecord, ReadPatientRecord};
 pub use records::{Record, Records};
 pub use tokens::Tokens;
 
-/// The clinic's authority: its policies in `examples/services/policies`, its permits and its trail in memory.
+/// Returns the clinic's authority, with the policies in `examples/services/policies`. Permits and
+/// audit trail are in memory.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The records of the patients. Every way in takes a permit, so none can be forgotten.
+//! The records of the patients. Every method that reads or changes one takes a permit.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,15 +14,15 @@ use crate::{ModifyPatientRecord, ReadPatientRecord};
 /// One patient's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Record {
-    /// Whose it is.
+    /// The patient whose record it is.
     pub patient_id: String,
-    /// What was noted, in its order.
+    /// The notes, oldest first.
     pub notes: Vec<String>,
 }
 
 /// The records of all patients, in memory.
 ///
-/// The methods take no patient: whose record is read or changed stands in the permit, and was decided on.
+/// The methods take the patient from the permit, so that it is the patient that was decided on.
 #[derive(Debug)]
 pub struct Records {
     patients: BTreeMap<String, watch::Sender<Record>>,
@@ -30,7 +30,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Three patients, of whom `patient-1` is a protected person.
+    /// Returns the records of three patients, of whom `patient-1` is a protected person.
     #[must_use]
     pub fn sample() -> Self {
         let patients = [
@@ -39,29 +39,27 @@ impl Records {
             ("patient-8", "fracture of the left wrist"),
         ];
         Self {
-            patients: patients.map(admit).into(),
+            patients: patients.map(patient_record).into(),
             accesses: Mutex::default(),
         }
     }
 
-    /// The record as it is. None if there is no such patient.
+    /// Returns the record, or `None` for an unknown patient.
     #[must_use]
     pub fn read(&self, permit: Permit<ReadPatientRecord>) -> Option<Record> {
-        self.note_access(&permit);
-        let record = self.patients.get(&permit.patient_id)?;
+        let record = self.patients.get(&self.patient(permit))?;
         Some(record.borrow().clone())
     }
 
-    /// The record as it is, and again whenever it has changed. Whoever is slow misses what was in between. None if there is
-    /// no such patient.
+    /// Streams the record now and after each change, or returns `None` for an unknown patient. A
+    /// slow reader skips intermediate states.
     #[must_use]
     pub fn watch(&self, permit: Permit<ReadPatientRecord>) -> Option<WatchStream<Record>> {
-        self.note_access(&permit);
-        let record = self.patients.get(&permit.patient_id)?;
+        let record = self.patients.get(&self.patient(permit))?;
         Some(WatchStream::new(record.subscribe()))
     }
 
-    /// Adds the permit's note, and gives what became of the record. None if there is no such patient.
+    /// Adds the permit's note and returns the changed record, or `None` for an unknown patient.
     #[must_use]
     pub fn modify(&self, permit: Permit<ModifyPatientRecord>) -> Option<Record> {
         self.note_access(&permit);
@@ -71,10 +69,16 @@ impl Records {
         Some(record.borrow().clone())
     }
 
-    /// Every access so far, in its order, by what its permit left behind.
+    /// Returns the records of the permits of all accesses, oldest first.
     #[must_use]
     pub fn accesses(&self) -> Vec<PermitRecord> {
         self.lock().clone()
+    }
+
+    /// Uses up the permit to read a record, and returns the patient's id.
+    fn patient(&self, permit: Permit<ReadPatientRecord>) -> String {
+        self.note_access(&permit);
+        permit.into_action().patient_id
     }
 
     fn note_access<A: Action>(&self, permit: &Permit<A>) {
@@ -82,12 +86,12 @@ impl Records {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<PermitRecord>> {
-        // A list of what happened is as good as it was before somebody panicked.
+        // The list is complete up to a panic of another thread.
         self.accesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn admit((id, note): (&str, &str)) -> (String, watch::Sender<Record>) {
+fn patient_record((id, note): (&str, &str)) -> (String, watch::Sender<Record>) {
     let record = Record {
         patient_id: id.to_owned(),
         notes: vec![note.to_owned()],

@@ -1,9 +1,10 @@
-//! The tokens of the agents. Elsewhere an orchestrator issues them, and a service only verifies.
+//! The tokens of the agents. In production, an orchestrator issues tokens and a service only
+//! verifies them.
 
 use ati_client::{Claims, Error, SigningKey, Verifier, issue};
 use uuid::Uuid;
 
-/// Issues tokens, and verifies them.
+/// Issues and verifies tokens.
 #[derive(Debug)]
 pub struct Tokens {
     key: SigningKey,
@@ -11,9 +12,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Tokens of the key that the environment names, such as the secret in `ATI_JWT_SECRET`.
-    ///
-    /// Without such a key, of a fresh one, which ends with the process.
+    /// Signs tokens with the key that the environment names, such as the secret in
+    /// `ATI_JWT_SECRET`, or else with a new key, which ends with the process.
     ///
     /// # Errors
     ///
@@ -25,11 +25,11 @@ impl Tokens {
         }
     }
 
-    /// Tokens by a secret that nobody else has.
+    /// Signs tokens with a new random secret.
     ///
     /// # Errors
     ///
-    /// None that could happen: the secret is long enough.
+    /// Never in practice: the secret is long enough.
     pub fn fresh() -> Result<Self, Error> {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         Self::new(SigningKey::from_hex(&secret)?)
@@ -42,17 +42,17 @@ impl Tokens {
         })
     }
 
-    /// What believes these tokens.
+    /// Returns a verifier of these tokens.
     #[must_use]
     pub fn verifier(&self) -> Verifier {
         self.verifier.clone()
     }
 
-    /// A token for an agent that may use these tools.
+    /// Issues a token for an agent, with a scope for each tool.
     ///
     /// # Errors
     ///
-    /// If the agent has no name, or a tool's cannot stand in a scope.
+    /// If the agent's name is empty, or a tool's name is not valid in a scope.
     pub fn token(&self, agent: &str, tools: &[&str]) -> Result<String, Error> {
         let scopes = tools.iter().map(|tool| format!("tool:{tool}"));
         issue(&Claims::builder(agent).scopes(scopes).build()?, &self.key)

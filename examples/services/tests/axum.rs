@@ -1,4 +1,4 @@
-//! The axum service as its users have it: the binary that is built, and the calls that it prints.
+//! The built axum service, and the calls that it prints.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

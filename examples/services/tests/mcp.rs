@@ -1,4 +1,4 @@
-//! The MCP server as its users have it: the binary that is built, and rmcp's own client over HTTP.
+//! The built MCP server, called by rmcp's own client over HTTP.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -51,7 +51,7 @@ impl Server {
         }
     }
 
-    /// The token that the server prints for those who try it.
+    /// Returns the token that the server prints.
     fn printed_token(&mut self) -> String {
         let mut lines = (&mut self.running.stdout).lines().map(Result::unwrap);
         let token = lines.find_map(|line| line.strip_prefix("TOKEN=").map(str::to_owned));
@@ -64,12 +64,12 @@ impl Server {
         ().serve(transport).await.map(Client)
     }
 
-    /// An agent whose token grants these scopes.
+    /// Connects an agent whose token grants these scopes.
     async fn agent(&self, name: &str, scopes: &[&str]) -> Client {
         self.connect(&token(name, scopes, SECRET)).await.unwrap()
     }
 
-    /// What a call gets to see that stands alone, with no handshake before it.
+    /// Returns the response to a single call without a handshake.
     async fn post(&self, authorization: Option<&str>) -> reqwest::Response {
         let call = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
@@ -96,11 +96,11 @@ fn token(agent: &str, scopes: &[&str], secret: &str) -> String {
 struct Client(RunningService<RoleClient, ()>);
 
 impl Client {
-    /// What the model reads: the text of a result, or as an `Err` that of an error result.
+    /// Returns the text that the model reads, as an `Err` for an error result.
     async fn call(&self, tool: &str, arguments: Value) -> Result<String, String> {
         let arguments = arguments.as_object().unwrap().clone();
         let call = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        // A protocol error would not reach the model.
+        // Models do not see protocol errors.
         let result = self.0.call_tool(call).await.unwrap();
         let [content] = &result.content[..] else {
             panic!("{result:?}");
@@ -182,7 +182,7 @@ async fn a_denial_reaches_the_model_with_its_reason() {
     let query = json!({ "table": "salaries", "limit": 1 });
     assert_eq!(agent.call("run_query", query).await.unwrap_err(), denied);
 
-    // A denial counts for more than a hold.
+    // A denial is stronger than a hold.
     let dropped = agent.call("drop_table", json!({ "table": "salaries" }));
     assert_eq!(dropped.await.unwrap_err(), denied);
     assert_eq!(agent.list().await, EVERYTHING);
@@ -207,7 +207,7 @@ async fn what_is_allowed_to_one_agent_is_not_to_another() {
     for (tool, arguments) in [
         ("run_query", json!({ "table": "orders", "limit": 1 })),
         ("drop_table", json!({ "table": "tmp_import" })),
-        // Who asks is the token's word, not the caller's.
+        // The agent is the token's `sub`, not the caller's argument.
         (
             "drop_table",
             json!({ "table": "tmp_import", "agent": "analyst-bot" }),
@@ -226,7 +226,7 @@ async fn no_tool_runs_for_a_token_without_its_scope() {
     let tools = agent.0.list_all_tools().await.unwrap();
     assert_eq!(tools.len(), ALL_TOOLS.len());
 
-    // Of the server's tools, whichever it has.
+    // Any tool of the server.
     for tool in tools {
         let needed = format!("tool:{}", tool.name);
         let others = ALL_TOOLS.into_iter().filter(|scope| *scope != needed);
@@ -262,7 +262,7 @@ async fn nobody_gets_in_without_a_token_that_may_be_believed() {
             StatusCode::UNAUTHORIZED,
             "{authorization:?}"
         );
-        // RFC 6750 §3.1: a request without a token has no error.
+        // RFC 6750 §3.1: the challenge of a request without a token has no error.
         let challenge = match authorization {
             Some(_) => r#"Bearer error="invalid_token""#,
             None => "Bearer",

@@ -1,7 +1,8 @@
-//! A facade over `atlasent`, which is called `guard` here: crates that depend on this one only
-//! reach it by [`inner::atlasent`].
+//! A facade over `atlasent`, which is called `guard` here. Crates that depend on this crate only
+//! reach `atlasent` by [`inner::atlasent`].
 //!
-//! Without `crate`, an expansion looks for a crate called `atlasent`, which does not exist here:
+//! Without the argument `crate`, an expansion needs a crate called `atlasent`, which is not in
+//! scope here:
 //!
 //! ```compile_fail,E0432
 //! #[guard::protect(action = "deploy", agent = "bot")]
@@ -16,7 +17,7 @@
 //! struct Flush;
 //! ```
 
-/// Where facades keep what they pass on.
+/// A module of re-exports, as facades have.
 pub mod inner {
     pub use guard as atlasent;
 }

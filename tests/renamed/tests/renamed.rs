@@ -1,11 +1,11 @@
-//! `crate = path` is enough for every expansion, wherever `atlasent` is.
+//! With `crate = path`, every expansion finds `atlasent`.
 
 use futures_executor::block_on;
 use guard::testing::MockAuthority;
 use guard::{Error, NamedAction};
 
-/// Every kind of body and of action under one path.
-macro_rules! through {
+/// Defines every kind of body and of action, with one path of the crate.
+macro_rules! define_with_path {
     ($module:ident: $($path:tt)+) => {
         mod $module {
             use std::pin::Pin;
@@ -58,27 +58,27 @@ macro_rules! through {
     };
 }
 
-through!(by_its_name: guard);
-through!(by_its_name_from_the_root: ::guard);
-through!(by_another_crate: atlasent_tests_renamed::inner::atlasent);
-through!(by_a_module_of_this_crate: crate::facade::atlasent);
-through!(by_a_module_beside: super::facade::atlasent);
+define_with_path!(by_its_name: guard);
+define_with_path!(by_its_name_from_the_root: ::guard);
+define_with_path!(by_another_crate: atlasent_tests_renamed::inner::atlasent);
+define_with_path!(by_a_module_of_this_crate: crate::facade::atlasent);
+define_with_path!(by_a_module_beside: super::facade::atlasent);
 
 mod facade {
     pub(crate) use atlasent_tests_renamed::inner::atlasent;
 }
 
-macro_rules! check {
+macro_rules! assert_protected {
     ($($module:ident)*) => {$(
-        let yes = &MockAuthority::new().allow("deploy").allow("transfer").allow("flush");
-        let no = &MockAuthority::new();
+        let allowing = &MockAuthority::new().allow("deploy").allow("transfer").allow("flush");
+        let denying = &MockAuthority::new();
         let refused = |error: Option<Error>| matches!(error, Some(Error::Denied(_)));
-        assert_eq!(block_on($module::asynchronous(yes, "4f2a")).unwrap(), 4);
-        assert!(refused(block_on($module::asynchronous(no, "4f2a")).err()));
-        assert_eq!($module::synchronous(yes, 2).unwrap(), 7);
-        assert!(refused($module::synchronous(no, 2).err()));
-        assert_eq!(block_on($module::boxed(yes)).unwrap(), 7);
-        assert!(refused(block_on($module::boxed(no)).err()));
+        assert_eq!(block_on($module::asynchronous(allowing, "4f2a")).unwrap(), 4);
+        assert!(refused(block_on($module::asynchronous(denying, "4f2a")).err()));
+        assert_eq!($module::synchronous(allowing, 2).unwrap(), 7);
+        assert!(refused($module::synchronous(denying, 2).err()));
+        assert_eq!(block_on($module::boxed(allowing)).unwrap(), 7);
+        assert!(refused(block_on($module::boxed(denying)).err()));
         assert_eq!($module::Transfer::<u8>::NAME, "transfer");
         assert_eq!($module::Flush::NAME, "flush");
     )*};
@@ -86,7 +86,7 @@ macro_rules! check {
 
 #[test]
 fn an_expansion_finds_the_crate_by_every_path() {
-    check!(
+    assert_protected!(
         by_its_name by_its_name_from_the_root by_another_crate by_a_module_of_this_crate by_a_module_beside
     );
 }

@@ -1,4 +1,4 @@
-//! The clinic over gRPC: which method asks for what, and the server behind that.
+//! The clinic over gRPC: the actions of the methods, and the server.
 
 mod patients;
 
@@ -14,23 +14,23 @@ use tonic::transport::server::Router;
 use tower_layer::{Identity, Stack};
 
 use crate::{ModifyPatientRecord, Records};
-use patients::{Desk, ReadByMetadata};
+use patients::{PatientsService, ReadByMetadata};
 use proto::patients_server::PatientsServer;
 
-/// What `clinic.proto` says.
+/// The code that is generated from `clinic.proto`.
 #[allow(
     missing_docs,
     missing_debug_implementations,
     unused_qualifications,
     clippy::allow_attributes_without_reason,
     clippy::missing_errors_doc,
-    reason = "it is generated"
+    reason = "generated code"
 )]
 pub mod proto {
     tonic::include_proto!("clinic.v1");
 }
 
-/// The whole server: the methods' guards, and the services behind them.
+/// Returns the whole server: the guards of the methods, and the services.
 #[must_use]
 pub fn server(
     authority: Arc<dyn DynAuthority>,
@@ -42,11 +42,12 @@ pub fn server(
         .add_routes(routes(authority, records))
 }
 
-/// What each method asks for. Any other is refused, `Watch` of the health service included.
+/// Declares the action of each method. Undeclared methods are refused, such as `Watch` of the
+/// health service.
 #[must_use]
 pub fn methods(authority: Arc<dyn DynAuthority>, verifier: Verifier) -> ProtectedMethods {
     let read = || Access::target(ReadByMetadata).scope("tool:ehr:read");
-    // The values of a change stand in its message, which only the handler reads.
+    // The values of a change are in its message, which only the handler reads.
     let modify = || Access::in_handler(ModifyPatientRecord::NAME).scope("tool:ehr:write");
     ProtectedMethods::new(authority)
         .authenticate(AtiLayer::new(verifier))
@@ -57,9 +58,12 @@ pub fn methods(authority: Arc<dyn DynAuthority>, verifier: Verifier) -> Protecte
         .method("grpc.health.v1.Health/Check", Access::public())
 }
 
-/// The services, which count on the guards of [`methods`]: without them, they refuse every call.
+/// Returns the services. Without the guards of [`methods`], they refuse every call.
 #[must_use]
 pub fn routes(authority: Arc<dyn DynAuthority>, records: Arc<Records>) -> Routes {
     let (_, health) = tonic_health::server::health_reporter();
-    Routes::new(PatientsServer::new(Desk::new(authority, records))).add_service(health)
+    Routes::new(PatientsServer::new(PatientsService::new(
+        authority, records,
+    )))
+    .add_service(health)
 }

@@ -1,4 +1,4 @@
-//! The service `clinic.v1.Patients`. It reaches no record but with the permit that was obtained for it.
+//! The service `clinic.v1.Patients`. It reaches a record only with a permit for it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::{ModifyPatientRecord, ReadPatientRecord, Records, records};
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Whom the agents talk to.
+/// The service that agents call.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct PatientsService {
     authority: Arc<dyn DynAuthority>,
     records: Arc<Records>,
 }
 
-impl Desk {
+impl PatientsService {
     pub(super) fn new(authority: Arc<dyn DynAuthority>, records: Arc<Records>) -> Self {
         Self { authority, records }
     }
 
-    /// The one place that changes anything, for one change and for many.
+    /// Changes a record, for `Modify` and for each message of `Import`.
     #[protect(
         action = ModifyPatientRecord {
             patient_id: change.patient_id,
@@ -50,7 +50,7 @@ impl Desk {
 }
 
 #[tonic::async_trait]
-impl Patients for Desk {
+impl Patients for PatientsService {
     type WatchStream = Streamed<Record>;
     type ImportStream = Streamed<Record>;
 
@@ -80,11 +80,12 @@ impl Patients for Desk {
         request: Request<Streaming<Change>>,
     ) -> Result<Response<Self::ImportStream>, Status> {
         let claims = claims(&request)?.clone();
-        let desk = self.clone();
-        // The next change is read when this one is answered, and after an error none is: tonic ends the call with it.
+        let service = self.clone();
+        // The next change is read after this one is answered. tonic ends the call at the first
+        // error.
         let changed = request.into_inner().then(move |change| {
-            let (desk, claims) = (desk.clone(), claims.clone());
-            async move { answer(desk.change(&claims, change?).await?) }
+            let (service, claims) = (service.clone(), claims.clone());
+            async move { answer(service.change(&claims, change?).await?) }
         });
         Ok(Response::new(Box::pin(changed)))
     }
@@ -107,20 +108,25 @@ impl From<records::Record> for Record {
     }
 }
 
-/// Who calls. The guard has found out.
+/// Returns the caller's claims, which the guard verified.
 fn claims<T>(request: &Request<T>) -> Result<&Claims, Refusal> {
     let claims = request.extensions().get();
-    claims.ok_or_else(|| Refusal::misconfigured("nothing outside has found out who calls"))
+    claims.ok_or_else(|| {
+        Refusal::misconfigured(
+            "the request has no claims: declare the method with an authentication",
+        )
+    })
 }
 
-/// The permit that the guard has obtained.
+/// Takes the permit that the guard obtained.
 fn permit<T, A: Action>(request: &Request<T>) -> Result<Permit<A>, Refusal> {
     let slot = request.extensions().get::<PermitSlot<A>>();
-    slot.and_then(PermitSlot::take)
-        .ok_or_else(|| Refusal::misconfigured("nothing outside has obtained a permit"))
+    slot.and_then(PermitSlot::take).ok_or_else(|| {
+        Refusal::misconfigured("the request has no permit: declare the method with a target")
+    })
 }
 
-/// Asks to read the record of the patient whom the metadata `patient-id` names.
+/// The target of a read: the record of the patient whom the metadata `patient-id` names.
 pub(super) struct ReadByMetadata;
 
 impl Target for ReadByMetadata {
@@ -141,7 +147,7 @@ fn patient_id(request: &Parts) -> Result<String, Refusal> {
     let mut ids = request.headers.get_all("patient-id").iter();
     let (Some(id), None) = (ids.next(), ids.next()) else {
         return Err(Refusal::bad_request(
-            "its metadata names no patient, or several: send one `patient-id`",
+            "its metadata has no `patient-id`, or several: send one",
         ));
     };
     let id = id

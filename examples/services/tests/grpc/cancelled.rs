@@ -1,4 +1,4 @@
-//! A caller that goes away while the authority thinks has had nothing done.
+//! A call that is dropped before the authority answers does nothing.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -18,10 +18,11 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::methods::{METHODS, Method};
-use crate::raw::somebody;
+use crate::raw::call_with_token;
 use crate::stage::{AGENT, Stage, soon, token, verifier};
 
-/// One call of the example's server, up to its first frame. The service is called at once, polled or not.
+/// Starts a call of the example's server, up to its first frame. The service is called even if the
+/// future is never polled.
 fn call(
     authority: Arc<dyn DynAuthority>,
     records: Arc<Records>,
@@ -30,7 +31,7 @@ fn call(
     let methods = grpc::methods(Arc::clone(&authority), verifier());
     let mut service = methods.layer(grpc::routes(authority, records));
     let body = Full::new(Bytes::from(method.body()));
-    let request = somebody(&method.path(), &token(AGENT)).map(|()| Body::new(body));
+    let request = call_with_token(&method.path(), &token(AGENT)).map(|()| Body::new(body));
     let ready = poll_fn(|context| Service::<Request<Body>>::poll_ready(&mut service, context));
     let ready = drive(ready, 1);
     assert!(matches!(ready, Driven::Done(Ok::<(), Infallible>(()))));
@@ -58,7 +59,7 @@ fn a_call_dropped_before_its_last_answer_reaches_no_record() {
     }
 }
 
-/// Never answers one of the two questions, and notices when nobody waits for it any more.
+/// Never answers one of the two requests, and notices that its future is dropped.
 struct Waiting {
     at_verify: bool,
     asked: Semaphore,
@@ -112,7 +113,7 @@ async fn a_client_that_goes_away_takes_the_question_with_it() {
             call.abort();
             soon(authority.left.acquire()).await.unwrap().forget();
             assert_eq!(authority.asked.available_permits(), 0, "{method:?}");
-            let passed = usize::from(!method.is_decided_at_the_door());
+            let passed = usize::from(!method.is_permitted_by_layer());
             assert_eq!((stage.passed.count(), stage.accesses()), (passed, 0));
         }
     }

@@ -1,4 +1,4 @@
-//! What the server declares, and that nothing else of it can be called.
+//! The declared methods can be called, and no others.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tonic::transport::Server;
 use tonic::{Code, Status};
 
 use crate::methods::{METHODS, Method, allowing, framed};
-use crate::raw::{call, nobody, send, somebody};
+use crate::raw::{anonymous_call, call, call_with_token, send};
 use crate::stage::{AGENT, Stage, soon, token, verifier};
 
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -35,7 +35,7 @@ async fn what_is_not_declared_is_not_there() {
     let authority = Arc::new(allowing());
     let stage = Stage::counted(authority.clone()).await;
     for (path, code) in [
-        // The health service has it, and nobody declared it.
+        // The health service has this method, but the server does not declare it.
         ("/grpc.health.v1.Health/Watch", 12),
         ("/clinic.v1.Patients/Erase", 12),
         ("/clinic.v1.Patients/read", 12),
@@ -46,7 +46,7 @@ async fn what_is_not_declared_is_not_there() {
         ("/clinic.v2.Patients/Read", 12),
         ("/Clinic.v1.Patients/Read", 12),
         ("/", 12),
-        // What could be read as another path is not read at all.
+        // Paths that could be read in two ways are refused.
         ("/clinic.v1.Patients//Read", 3),
         ("//clinic.v1.Patients/Read", 3),
         ("/clinic.v1.Patients/./Read", 3),
@@ -54,7 +54,7 @@ async fn what_is_not_declared_is_not_there() {
         ("/clinic.v1.Patients/%52ead", 3),
         ("/clinic.v1.Patients%2FRead", 3),
     ] {
-        for request in [nobody(path), somebody(path, &token(AGENT))] {
+        for request in [anonymous_call(path), call_with_token(path, &token(AGENT))] {
             let raw = send(stage.address, request, Method::Read.body()).await;
             assert_eq!((raw.status.as_u16(), raw.code()), (200, code), "{path}");
             assert!(raw.ended_with_headers, "{path}");
@@ -68,7 +68,7 @@ async fn what_is_not_declared_is_not_there() {
 async fn what_is_no_grpc_call_gets_a_problem_and_not_a_status() {
     let stage = Stage::counted(Arc::new(allowing())).await;
     for (path, status) in [("/index.html", 404), ("/clinic.v1.Patients/Read", 401)] {
-        let mut request = nobody(path);
+        let mut request = anonymous_call(path);
         request.headers_mut().remove("content-type");
         let raw = send(stage.address, request, Vec::new()).await;
         assert_eq!(raw.status, status, "{path}");
@@ -82,9 +82,12 @@ async fn what_is_no_grpc_call_gets_a_problem_and_not_a_status() {
 async fn a_public_method_looks_at_no_token() {
     let authority = Arc::new(MockAuthority::new());
     let stage = Stage::counted(authority.clone()).await;
-    // A question for the health of everything is an empty message.
+    // An empty message asks for the health of the whole server.
     let question = framed(&());
-    for request in [nobody(HEALTH), somebody(HEALTH, "no.token.atall")] {
+    for request in [
+        anonymous_call(HEALTH),
+        call_with_token(HEALTH, "no.token.atall"),
+    ] {
         let raw = send(stage.address, request, question.clone()).await;
         assert_eq!(raw.code(), 0, "{raw:?}");
         // `status: SERVING`
@@ -102,7 +105,7 @@ async fn every_method_that_is_declared_is_there() {
         let record = soon(method.call(stage.channel(), &token(AGENT))).await;
         assert_eq!(record.unwrap().patient_id, "patient-7", "{method:?}");
         assert_eq!((stage.passed.count(), stage.accesses()), (1, 1));
-        // One question of each kind, and none twice.
+        // One request of each kind, each once.
         assert_eq!(authority.calls().len(), 2 * (called + 1), "{method:?}");
     }
 }
@@ -132,7 +135,7 @@ async fn guards_that_cannot_know_who_calls_let_nobody_through() {
     let routes = grpc::routes(authority.clone(), Arc::clone(&records));
     let mut methods = ProtectedMethods::new(authority.clone());
     for method in METHODS {
-        let access = match method.is_decided_at_the_door() {
+        let access = match method.is_permitted_by_layer() {
             true => Access::action(method.action()),
             false => Access::in_handler(method.action()),
         };

@@ -1,4 +1,4 @@
-//! The clinic as it stands, with its own policies and its own tokens.
+//! The clinic with its own policies and tokens.
 
 use std::sync::Arc;
 
@@ -35,22 +35,22 @@ fn modify(agent: &str, patient: &str, reason: &str) -> Request<Change> {
     from(&token(agent), change)
 }
 
-fn said<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
+fn metadata_text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
     metadata.get(key)?.to_str().ok()
 }
 
-/// Decision, message and wait of a refusal, which always has an evaluation to ask about.
+/// Returns decision, message and retry delay of a refusal, which always has an evaluation id.
 fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (String, String, Option<String>) {
     let status = answer.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
-    let said = |key| said(status.metadata(), key).map(str::to_owned);
-    assert!(said("atlasent-evaluation-id").is_some_and(|id| !id.is_empty()));
+    let text = |key| metadata_text(status.metadata(), key).map(str::to_owned);
+    assert!(text("atlasent-evaluation-id").is_some_and(|id| !id.is_empty()));
     assert_eq!(
-        said("grpc-retry-pushback-ms"),
-        said("retry-after").map(|seconds| seconds + "000")
+        text("grpc-retry-pushback-ms"),
+        text("retry-after").map(|seconds| seconds + "000")
     );
-    let decision = said("atlasent-decision").unwrap();
-    (decision, status.message().to_owned(), said("retry-after"))
+    let decision = text("atlasent-decision").unwrap();
+    (decision, status.message().to_owned(), text("retry-after"))
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_protected_person_is_not_for_agents() {
     let (decision, message, _) = refused(soon(client.read(read(AGENT, "patient-1"))).await);
     assert_eq!(decision, "escalate");
     assert!(message.ends_with("records of protected persons are the privacy office's decision"));
-    // Not even to discharge them: the stronger decision wins.
+    // A discharge is refused as well: the stronger decision wins.
     for reason in ["follow-up", "discharge"] {
         let answer = soon(client.modify(modify(AGENT, "patient-1", reason))).await;
         let (decision, message, wait) = refused(answer);
@@ -132,7 +132,7 @@ async fn an_import_ends_with_the_first_change_that_is_refused() {
     assert_eq!((&*decision, wait.as_deref()), ("hold", Some("900")));
     assert_eq!(stage.accesses(), 2);
 
-    // Nobody was asked about the last one.
+    // The authority was not asked about the last one.
     let trail = authority.trail().await.unwrap();
     let evaluated = trail.events.iter();
     let evaluated = evaluated.filter(|event| event.payload.text("action_type").is_some());

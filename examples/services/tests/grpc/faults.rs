@@ -1,5 +1,5 @@
-//! Whatever an authority answers, a record is reached after two genuine answers and not otherwise: every answer, by every method, on
-//! real sockets.
+//! A record is reached after two genuine answers of the authority only: every answer, by every
+//! method, on real sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use crate::methods::{METHODS, Method, allowing, evaluating, framed, verifying};
-use crate::raw::{nobody, send};
+use crate::raw::{anonymous_call, send};
 use crate::stage::{AGENT, Stage, soon, token};
 
-/// How long a caller waits for an authority that never answers.
+/// The time that a caller waits for an authority that never answers.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// The status that stands for what the authority answered.
+/// Whether the status fits the authority's answer.
 fn agrees(status: &Status, says: &Says) -> bool {
     let code = i32::from(status.code());
     match says {
@@ -33,7 +33,7 @@ fn agrees(status: &Status, says: &Says) -> bool {
         }
         Says::Fails(Code::InvalidApiKey | Code::Forbidden | Code::BadRequest) => code == 13,
         Says::Fails(_) => code == 14,
-        // The stream is reset. What that is called is up to the client.
+        // The stream is reset. Clients report that under different names.
         Says::Panics => code != 0,
         Says::Yes | Says::Never => false,
     }
@@ -53,15 +53,15 @@ async fn check(authority: MockAuthority, says: &Says, name: &str) {
                 assert!(agrees(&status, says), "{name}: {says:?}, {status:?}");
             }
         }
-        if method.is_decided_at_the_door() {
+        if method.is_permitted_by_layer() {
             assert_eq!(stage.passed.count(), 0, "{name}");
         }
         assert_eq!(stage.accesses(), 0, "{name}");
 
-        // Whatever happened, others are served.
+        // Later calls are served whatever happened before.
         let health = send(
             stage.address,
-            nobody("/grpc.health.v1.Health/Check"),
+            anonymous_call("/grpc.health.v1.Health/Check"),
             framed(&()),
         )
         .await;
@@ -70,7 +70,7 @@ async fn check(authority: MockAuthority, says: &Says, name: &str) {
     }
 }
 
-/// What is not a yes, whatever is asked about.
+/// The answers that permit nothing.
 fn faults<T>(cases: Vec<Case<T>>) -> impl Iterator<Item = Case<T>> {
     let faults = cases.into_iter();
     faults.filter(|case| !matches!(case.says, Says::Yes))

@@ -1,5 +1,5 @@
-//! gRPC over HTTP/2, on real sockets, against the server of the example: no method runs without its permit, and whoever calls is
-//! told so in the way of the protocol.
+//! gRPC over HTTP/2 on real sockets, against the server of the example: no method runs without its
+//! permit, and refusals are gRPC statuses.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

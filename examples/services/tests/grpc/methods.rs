@@ -1,4 +1,4 @@
-//! The four methods of the example, each as one call, and as the bytes that it is.
+//! The four methods of the example, as calls and as bytes.
 
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent::wire::{Evaluation, Verification};
@@ -13,13 +13,13 @@ use crate::stage::PATIENT;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// One answer, by the layer's permit.
+    /// Unary, with a permit that the layer obtains.
     Read,
-    /// A stream of answers, by the layer's permit.
+    /// Streams answers, with a permit that the layer obtains.
     Watch,
-    /// One answer, by the handler's permit.
+    /// Unary, with a permit that the handler obtains.
     Modify,
-    /// A stream of questions and answers, each by a permit that the handler asks for.
+    /// Streams in both directions, with a permit for each message that the handler obtains.
     Import,
 }
 
@@ -41,12 +41,12 @@ impl Method {
         }
     }
 
-    /// Whether its permit is obtained before the service is called.
-    pub(crate) fn is_decided_at_the_door(self) -> bool {
+    /// Whether the layer obtains the permit, before the service is called.
+    pub(crate) fn is_permitted_by_layer(self) -> bool {
         self.action() == READ
     }
 
-    /// A request of one message, as it stands in the body.
+    /// Returns the body of a request with one message.
     pub(crate) fn body(self) -> Vec<u8> {
         match self {
             Self::Read | Self::Watch => framed(&ReadRequest {}),
@@ -54,7 +54,7 @@ impl Method {
         }
     }
 
-    /// Calls it once, and gives the first answer.
+    /// Calls the method once, and returns the first answer.
     pub(crate) async fn call(self, channel: Channel, token: &str) -> Result<Record, Status> {
         let mut client = PatientsClient::new(channel);
         match self {
@@ -90,7 +90,7 @@ pub(crate) fn change(reason: &str) -> Change {
     }
 }
 
-/// A request of an agent that names the patient.
+/// Returns a request of an agent that names the patient.
 pub(crate) fn from<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let bearer = MetadataValue::try_from(format!("Bearer {token}")).unwrap();
@@ -100,7 +100,7 @@ pub(crate) fn from<T>(token: &str, message: T) -> Request<T> {
     request
 }
 
-/// A message behind its prefix: not compressed, and how long it is (gRPC over HTTP/2, "Length-Prefixed-Message").
+/// Prefixes a message: uncompressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
 pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
     let message = message.encode_to_vec();
     let mut bytes = vec![0];
@@ -109,19 +109,19 @@ pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
     bytes
 }
 
-/// An authority that allows both actions.
+/// Returns an authority that allows both actions.
 pub(crate) fn allowing() -> MockAuthority {
     MockAuthority::new().allow(READ).allow(MODIFY)
 }
 
-/// An authority that gives this evaluation of both actions.
+/// Returns an authority with this evaluation of both actions.
 pub(crate) fn evaluating(reply: &Reply<Evaluation>) -> MockAuthority {
     MockAuthority::new()
         .on_evaluate(READ, reply.clone())
         .on_evaluate(MODIFY, reply.clone())
 }
 
-/// An authority that allows both actions, and gives this verification.
+/// Returns an authority that allows both actions, with this verification.
 pub(crate) fn verifying(reply: &Reply<Verification>) -> MockAuthority {
     MockAuthority::new()
         .on_verify(READ, reply.clone())

@@ -1,4 +1,4 @@
-//! Requests made by hand, and their answers frame by frame.
+//! Requests made by hand, and their responses frame by frame.
 
 use std::net::SocketAddr;
 
@@ -10,33 +10,33 @@ use tokio::net::TcpStream;
 use crate::methods::Method;
 use crate::stage::{PATIENT, soon};
 
-/// An answer, as it came.
+/// A response as received.
 #[derive(Debug)]
 pub(crate) struct Raw {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Whether nothing came behind the headers: their frame ended the stream.
+    /// Whether the frame of the headers ended the stream.
     pub(crate) ended_with_headers: bool,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
 }
 
 impl Raw {
-    /// The gRPC status, wherever it stands.
+    /// Returns the gRPC status from the headers or the trailers.
     pub(crate) fn code(&self) -> i32 {
         let place = self.trailers.as_ref().unwrap_or(&self.headers);
         place["grpc-status"].to_str().unwrap().parse().unwrap()
     }
 
-    /// All of it, for a look at what must not be there.
+    /// Returns the whole response as text, to search for secrets.
     pub(crate) fn text(&self) -> String {
         let body = String::from_utf8_lossy(&self.body);
         format!("{:?} {:?} {body}", self.headers, self.trailers)
     }
 }
 
-/// A call of this method without a token.
-pub(crate) fn nobody(path: &str) -> Request<()> {
+/// Returns a call of this method without a token.
+pub(crate) fn anonymous_call(path: &str) -> Request<()> {
     let request = Request::post(format!("http://clinic{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -44,26 +44,31 @@ pub(crate) fn nobody(path: &str) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// A call of this method with a token.
-pub(crate) fn somebody(path: &str, token: &str) -> Request<()> {
-    let mut request = nobody(path);
+/// Returns a call of this method with a token.
+pub(crate) fn call_with_token(path: &str, token: &str) -> Request<()> {
+    let mut request = anonymous_call(path);
     let bearer = format!("Bearer {token}").try_into().unwrap();
     request.headers_mut().insert("authorization", bearer);
     request
 }
 
 pub(crate) async fn call(address: SocketAddr, method: Method, token: &str) -> Raw {
-    send(address, somebody(&method.path(), token), method.body()).await
+    send(
+        address,
+        call_with_token(&method.path(), token),
+        method.body(),
+    )
+    .await
 }
 
-/// Sends a request, and reads its answer to the end.
+/// Sends a request, and reads the response to its end.
 pub(crate) async fn send(address: SocketAddr, request: Request<()>, body: Vec<u8>) -> Raw {
     soon(async move {
         let socket = TcpStream::connect(address).await.unwrap();
         let (mut client, connection) = handshake(socket).await.unwrap();
         let connection = tokio::spawn(connection);
         let (answer, mut stream) = client.send_request(request, false).unwrap();
-        // A server that has refused may not read the body any more.
+        // A server that has refused may stop reading the body.
         let _ = stream.send_data(Bytes::from(body), true);
         let (head, mut rest) = answer.await.unwrap().into_parts();
         let mut raw = Raw {

@@ -1,4 +1,4 @@
-//! What a caller must not read in an answer, wherever in it: keys, tokens, permits.
+//! No response contains keys, tokens or permits.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::stage::{AGENT, Stage, token, token_with};
 const API_KEY: &str = "ask_live_4fT9cQ2mXw";
 const PERMIT: &str = "permit_7c1e55d0a9b84f33";
 
-/// Calls every method, and looks for the secrets in all that comes back.
+/// Calls every method, and searches the responses for the secrets.
 async fn check<P: Authority + 'static>(authority: P, token: &str, codes: &[i32], name: &str) {
     let stage = Stage::counted(Arc::new(authority)).await;
-    // Of one that is none, a letter or two may stand in any text.
+    // A text of a letter or two is too short to be a secret, and may be in any response.
     let signature = token.rsplit('.').next().filter(|part| part.len() > 8);
     for method in METHODS {
         let raw = call(stage.address, method, token).await;
@@ -29,7 +29,7 @@ async fn check<P: Authority + 'static>(authority: P, token: &str, codes: &[i32],
     }
 }
 
-/// Fails with the key of the service wherever a failure has a text.
+/// Fails with the key of the service in each text of the failure.
 struct Blabbing {
     make: fn() -> Error,
     at_verify: bool,
@@ -78,7 +78,7 @@ async fn what_failed_at_the_authority_is_not_told() {
     }
 }
 
-/// Allows with a permit that it also writes wherever it can, and then refuses that permit.
+/// Allows with a permit that it also puts into each text, and then refuses that permit.
 struct Echoing;
 
 impl Authority for Echoing {
@@ -143,7 +143,7 @@ async fn an_answer_to_what_is_allowed_has_neither_permit_nor_token() {
             Ok(Verification::valid())
         }
     }
-    // Watching does not end by itself.
+    // The stream of `Watch` does not end by itself.
     let stage = Stage::counted(Arc::new(Allowing)).await;
     let token = token(AGENT);
     for method in METHODS

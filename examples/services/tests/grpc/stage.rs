@@ -1,4 +1,4 @@
-//! The example's server on a socket of its own, and what it takes to be let in.
+//! Runs the example's server on its own socket, and issues tokens for it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
@@ -29,12 +29,12 @@ pub(crate) fn verifier() -> Verifier {
     Verifier::builder(KEY.verifying_key()).build().unwrap()
 }
 
-/// A token that grants both tools.
+/// Issues a token that grants both tools.
 pub(crate) fn token(agent: &str) -> String {
     token_with(agent, |claims| claims)
 }
 
-/// A token that grants both tools, and something else about it.
+/// Issues a token that grants both tools, with other claims changed.
 pub(crate) fn token_with(
     agent: &str,
     change: impl FnOnce(ClaimsBuilder) -> ClaimsBuilder,
@@ -47,31 +47,32 @@ pub(crate) fn token_of(claims: ClaimsBuilder) -> String {
     issue(&claims.build().unwrap(), &KEY).unwrap()
 }
 
-/// A server, until it is dropped.
+/// A server that runs until it is dropped.
 pub(crate) struct Stage {
     pub(crate) address: SocketAddr,
     pub(crate) records: Arc<Records>,
-    /// Counts what gets past the guards. A handler that asks by itself is among it.
+    /// Counts the calls that pass the guards, including those whose handler then asks the
+    /// authority.
     pub(crate) passed: Arc<Ran>,
     server: JoinHandle<Result<(), Error>>,
 }
 
 impl Stage {
-    /// The server of the example, before this authority.
+    /// Starts the server of the example with this authority.
     pub(crate) async fn example(authority: Arc<impl DynAuthority + 'static>) -> Self {
         let records = Arc::new(Records::sample());
         let server = grpc::server(authority, verifier(), Arc::clone(&records));
         Self::start(records, |incoming| server.serve_with_incoming(incoming)).await
     }
 
-    /// The same, with a count between the guards and the services.
+    /// Starts the server of the example, and counts between the guards and the services.
     pub(crate) async fn counted(authority: Arc<impl DynAuthority + 'static>) -> Self {
         let records = Arc::new(Records::sample());
         let routes = grpc::routes(authority.clone(), Arc::clone(&records));
         Self::of_parts(grpc::methods(authority, verifier()), routes, records).await
     }
 
-    /// These guards before these services, with the count in between.
+    /// Starts a server with these guards and services, and counts between them.
     pub(crate) async fn of_parts(
         methods: ProtectedMethods,
         routes: Routes,
@@ -112,7 +113,7 @@ impl Stage {
         endpoint.unwrap().connect_lazy()
     }
 
-    /// How often a record was reached.
+    /// Returns the number of accesses to records.
     pub(crate) fn accesses(&self) -> usize {
         self.records.accesses().len()
     }
@@ -124,7 +125,7 @@ impl Drop for Stage {
     }
 }
 
-/// Waits for as long as a loaded machine may take, and no longer.
+/// Waits up to a limit that a loaded machine keeps.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(60);
     timeout(limit, future).await.unwrap()

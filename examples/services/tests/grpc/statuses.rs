@@ -1,4 +1,4 @@
-//! What a caller is told of each way in which there was no permit, down to the frames.
+//! The status that a caller gets for each reason of a missing permit, down to the frames.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use http::{HeaderMap, Request};
 use tonic::Status;
 
 use crate::methods::{METHODS, Method, allowing, evaluating, verifying};
-use crate::raw::{Raw, call, nobody, send, somebody};
+use crate::raw::{Raw, anonymous_call, call, call_with_token, send};
 use crate::stage::{AGENT, Stage, soon, token, token_of, token_with};
 
 const UNDECIDED: &str = "whether this may be done could not be decided: try again later";
 const UNABLE: &str = "the service cannot decide whether this may be done";
 
-/// What has to be told: this and nothing else.
+/// The expected status, which holds nothing else.
 #[derive(Clone, Copy)]
-struct Told<'a> {
+struct ExpectedStatus<'a> {
     code: i32,
-    /// `{action}` in it stands for the name of the action.
+    /// The message, in which `{action}` stands for the name of the action.
     message: &'a str,
     metadata: &'a [(&'a str, &'a str)],
 }
 
-/// The headers of an answer beside those that every answer has.
+/// Returns the headers of a response beside those that every response has.
 fn metadata(headers: &HeaderMap) -> BTreeMap<&str, &str> {
     let all = headers.iter();
     all.map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
@@ -36,7 +36,7 @@ fn metadata(headers: &HeaderMap) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-fn check_status(headers: &HeaderMap, told: Told<'_>, name: &str) {
+fn check_status(headers: &HeaderMap, told: ExpectedStatus<'_>, name: &str) {
     let status = Status::from_header_map(headers).unwrap();
     assert_eq!(i32::from(status.code()), told.code, "{name}: {status:?}");
     assert_eq!(status.message(), told.message, "{name}");
@@ -44,7 +44,7 @@ fn check_status(headers: &HeaderMap, told: Told<'_>, name: &str) {
     assert_eq!(metadata(headers), expected, "{name}");
 }
 
-fn check_trailers_only(raw: &Raw, told: Told<'_>, name: &str) {
+fn check_trailers_only(raw: &Raw, told: ExpectedStatus<'_>, name: &str) {
     assert_eq!(raw.status, 200, "{name}");
     assert_eq!(raw.headers["content-type"], "application/grpc", "{name}");
     assert!(raw.ended_with_headers, "{name}: {raw:?}");
@@ -52,20 +52,21 @@ fn check_trailers_only(raw: &Raw, told: Told<'_>, name: &str) {
     check_status(&raw.headers, told, name);
 }
 
-/// Every method tells the same of what this authority answers, and reaches no record.
-async fn check<P: Authority + 'static>(authority: P, told: Told<'_>, name: &str) {
+/// Asserts that every method gives the same status for this authority's answer, and reaches no
+/// record.
+async fn check<P: Authority + 'static>(authority: P, told: ExpectedStatus<'_>, name: &str) {
     let authority = Arc::new(authority);
     for method in METHODS {
         let name = format!("{name}, {method:?}");
         let message = told.message.replace("{action}", method.action());
-        let told = Told {
+        let told = ExpectedStatus {
             message: &message,
             ..told
         };
         let stage = Stage::counted(authority.clone()).await;
         let raw = call(stage.address, method, &token(AGENT)).await;
         match method {
-            // Its answer has begun before the first change is read.
+            // The response begins before the first change is read.
             Method::Import => {
                 assert!(raw.body.is_empty(), "{name}");
                 check_status(&raw.trailers.unwrap(), told, &name);
@@ -79,18 +80,14 @@ async fn check<P: Authority + 'static>(authority: P, told: Told<'_>, name: &str)
         for (key, value) in told.metadata {
             assert_eq!(status.metadata().get(*key).unwrap(), value, "{name}");
         }
-        let passed = if method.is_decided_at_the_door() {
-            0
-        } else {
-            2
-        };
+        let passed = if method.is_permitted_by_layer() { 0 } else { 2 };
         assert_eq!(stage.passed.count(), passed, "{name}");
         assert_eq!(stage.accesses(), 0, "{name}");
     }
 }
 
-/// Tells it before anybody is asked.
-async fn check_unasked(requests: Vec<Request<()>>, told: Told<'_>, name: &str) {
+/// Asserts that the status is given before the authority is asked.
+async fn check_unasked(requests: Vec<Request<()>>, told: ExpectedStatus<'_>, name: &str) {
     let authority = Arc::new(allowing());
     let stage = Stage::counted(authority.clone()).await;
     for request in requests {
@@ -102,12 +99,12 @@ async fn check_unasked(requests: Vec<Request<()>>, told: Told<'_>, name: &str) {
     assert!(authority.calls().is_empty(), "{name}");
 }
 
-fn to_every_method(request: impl Fn(&str) -> Request<()>) -> Vec<Request<()>> {
+fn for_every_method(request: impl Fn(&str) -> Request<()>) -> Vec<Request<()>> {
     METHODS.map(|method| request(&method.path())).into()
 }
 
-const fn unauthenticated(message: &str) -> Told<'_> {
-    Told {
+const fn unauthenticated(message: &str) -> ExpectedStatus<'_> {
+    ExpectedStatus {
         code: 16,
         message,
         metadata: &[],
@@ -118,7 +115,7 @@ const fn unauthenticated(message: &str) -> Told<'_> {
 async fn who_has_no_token_is_unauthenticated() {
     let message = "the request has no token: send it as `Authorization: Bearer <token>`";
     check_unasked(
-        to_every_method(nobody),
+        for_every_method(anonymous_call),
         unauthenticated(message),
         "no token",
     )
@@ -144,11 +141,11 @@ async fn who_has_a_bad_token_is_unauthenticated() {
             "the token is for another audience: compare its `aud` with the accepted audiences",
         ),
     ] {
-        let requests = to_every_method(|path| somebody(path, &token));
+        let requests = for_every_method(|path| call_with_token(path, &token));
         check_unasked(requests, unauthenticated(message), message).await;
     }
-    let twice = to_every_method(|path| {
-        let mut request = somebody(path, &token(AGENT));
+    let twice = for_every_method(|path| {
+        let mut request = call_with_token(path, &token(AGENT));
         let second = request.headers()["authorization"].clone();
         request.headers_mut().append("authorization", second);
         request
@@ -167,12 +164,12 @@ async fn a_scope_that_is_missing_is_named() {
         let granted = ["tool:ehr:read", "tool:ehr:write"];
         let rest = granted.into_iter().filter(|scope| *scope != missing);
         let token = token_of(Claims::builder(AGENT).scopes(rest));
-        let told = Told {
+        let told = ExpectedStatus {
             code: 7,
             message: &format!("the agent's token does not grant the scope `{missing}`"),
             metadata: &[],
         };
-        let requests = methods.map(|method| somebody(&method.path(), &token));
+        let requests = methods.map(|method| call_with_token(&method.path(), &token));
         check_unasked(requests.into(), told, missing).await;
     }
 }
@@ -221,7 +218,7 @@ async fn a_refusal_says_its_decision_its_reason_and_its_evaluation() {
         let mut evaluation = Evaluation::refuse(decision, "not today");
         let message = format!("`{{action}}` {verb} for agent `chart-bot`: not today");
         let mut metadata = vec![("atlasent-decision", decision.as_str())];
-        let bare = Told {
+        let bare = ExpectedStatus {
             code: 7,
             message: &message,
             metadata: &metadata,
@@ -236,7 +233,7 @@ async fn a_refusal_says_its_decision_its_reason_and_its_evaluation() {
             ("grpc-retry-pushback-ms", "1500"),
             ("retry-after", "2"),
         ]);
-        let known = Told {
+        let known = ExpectedStatus {
             code: 7,
             message: &message,
             metadata: &metadata,
@@ -259,7 +256,7 @@ async fn a_permit_that_fails_its_verification_is_a_denial() {
         let message = format!(
             "`{{action}}` is denied for agent `chart-bot`: Permit failed verification ({word})"
         );
-        let told = Told {
+        let told = ExpectedStatus {
             code: 7,
             message: &message,
             metadata: &[("atlasent-decision", "deny")],
@@ -290,7 +287,7 @@ async fn an_authority_without_an_answer_is_unavailable() {
         Code::Network,
         Code::BadResponse,
     ] {
-        let told = Told {
+        let told = ExpectedStatus {
             code: 14,
             message: UNDECIDED,
             metadata: &[],
@@ -299,7 +296,7 @@ async fn an_authority_without_an_answer_is_unavailable() {
         check(verifying(&Reply::Fail(code)), told, code.as_str()).await;
         let wait = Duration::from_secs(30);
         let failing = Failing(move || Failure::new(code, "later").with_retry_after(wait).into());
-        let told = Told {
+        let told = ExpectedStatus {
             metadata: &[("grpc-retry-pushback-ms", "30000"), ("retry-after", "30")],
             ..told
         };
@@ -309,7 +306,7 @@ async fn an_authority_without_an_answer_is_unavailable() {
 
 #[tokio::test]
 async fn our_own_mistake_is_internal_and_not_told() {
-    let told = Told {
+    let told = ExpectedStatus {
         code: 13,
         message: UNABLE,
         metadata: &[],
@@ -327,10 +324,10 @@ async fn our_own_mistake_is_internal_and_not_told() {
 #[tokio::test]
 async fn a_message_of_any_characters_arrives_on_one_line() {
     let reason = "für 100 % aller Fälle\nnicht \"heute\"\t\u{1f3e5}\0\u{7f}";
-    // It is a text for people, who read it in a log: what drives a terminal is shown, not sent.
+    // The message is for people, who read it in a log, so terminal controls are escaped.
     let shown = "für 100 % aller Fälle\\nnicht \"heute\"\\t\u{1f3e5}\\u{0}\\u{7f}";
     let message = format!("`{{action}}` is denied for agent `chart-bot`: {shown}");
-    let told = Told {
+    let told = ExpectedStatus {
         code: 7,
         message: &message,
         metadata: &[("atlasent-decision", "deny")],
@@ -338,7 +335,7 @@ async fn a_message_of_any_characters_arrives_on_one_line() {
     let refusal = Reply::Answer(Evaluation::refuse(Decision::Deny, reason));
     check(evaluating(&refusal), told, "any characters").await;
 
-    // And on the wire as the protocol wants it: printable ASCII, everything else escaped, `%` included.
+    // On the wire, the message is printable ASCII, with everything else and `%` escaped.
     let stage = Stage::counted(Arc::new(evaluating(&refusal))).await;
     let raw = call(stage.address, Method::Read, &token(AGENT)).await;
     assert_eq!(
@@ -356,7 +353,7 @@ async fn an_evaluation_id_that_no_header_can_hold_is_left_out() {
     for id in ["id\r\natlasent-decision: allow", "idé", "id\0"] {
         let mut refusal = Evaluation::refuse(Decision::Deny, "no");
         refusal.decision_id = Some(id.into());
-        let told = Told {
+        let told = ExpectedStatus {
             code: 7,
             message: "`{action}` is denied for agent `chart-bot`: no",
             metadata: &[("atlasent-decision", "deny")],

@@ -1,4 +1,4 @@
-//! What streams, streams: message by message in both directions, with what stands in the trailers.
+//! Streams pass message by message in both directions, with their trailers.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,12 +16,12 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::methods::{Method, allowing, change, framed, from};
-use crate::raw::{send, somebody};
+use crate::raw::{call_with_token, send};
 use crate::stage::{AGENT, Stage, soon, token, verifier};
 
 type Streamed = Pin<Box<dyn Stream<Item = Result<Record, Status>> + Send>>;
 
-/// A service whose stream is in the test's hands. Its calls come through the guards as those of the example do.
+/// A service whose stream the test controls, behind the guards of the example.
 #[derive(Clone)]
 struct ByHand(Arc<Mutex<Option<Answers>>>);
 
@@ -122,7 +122,7 @@ async fn trailers_come_behind_the_body_as_the_service_sent_them() {
     let (hand, stage) = ByHand::serve().await;
     hand.send(Ok(record("one"))).unwrap();
     hand.send(Err(Status::data_loss("no"))).unwrap();
-    let request = somebody(&Method::Watch.path(), &token(AGENT));
+    let request = call_with_token(&Method::Watch.path(), &token(AGENT));
     let raw = send(stage.address, request, Method::Watch.body()).await;
     assert!(!raw.ended_with_headers && !raw.headers.contains_key("grpc-status"));
     assert_eq!(raw.body, framed(&record("one")));

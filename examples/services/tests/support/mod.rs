@@ -1,12 +1,12 @@
-//! What the tests of the built services share.
+//! Starts the built services, for their tests.
 
 use std::io::BufReader;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A service in a process of its own, which ends with the test.
+/// A service in its own process, which ends with the test.
 pub(crate) struct Running {
     process: Child,
-    /// What it prints. Open for as long as it may.
+    /// The service's output. It stays open, so that the service can go on printing.
     pub(crate) stdout: BufReader<ChildStdout>,
 }
 
@@ -26,7 +26,7 @@ impl Drop for Running {
 }
 
 pub(crate) fn http() -> reqwest::Client {
-    // Whichever test is first sets it for all.
+    // The first test installs the provider for all tests.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

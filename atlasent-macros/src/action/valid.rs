@@ -1,4 +1,4 @@
-//! The struct under `#[derive(Action)]`, with its attributes, after every check.
+//! Validates the struct under `#[derive(Action)]` and its attributes.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
@@ -10,31 +10,31 @@ use syn::{
 use super::attr::FieldAttrs;
 use crate::errors::Errors;
 
-/// A struct that is an action.
-pub(crate) struct Input<'a> {
+/// A struct that passed every check.
+pub(crate) struct ActionStruct<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) generics: &'a Generics,
     pub(crate) name: LitStr,
     pub(crate) fields: Vec<Field<'a>>,
 }
 
-/// One field of it.
+/// One field of an [`ActionStruct`].
 pub(crate) struct Field<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) ty: &'a Type,
-    /// None for a field that is left out of the context.
+    /// The key in the context. `None` for a skipped field.
     pub(crate) key: Option<LitStr>,
-    /// The mark of the resource.
+    /// The keyword `resource`, if the field is the action's resource.
     pub(crate) resource: Option<Ident>,
-    /// Whether the type holds a type parameter of the struct.
+    /// Whether the type mentions a type parameter of the struct.
     pub(crate) is_generic: bool,
     pub(crate) is_deprecated: bool,
 }
 
-impl<'a> Input<'a> {
-    /// Reads the struct, whose attributes have been read. The error holds everything that is wrong
-    /// with both.
-    pub(crate) fn read(
+impl<'a> ActionStruct<'a> {
+    /// Validates a struct and its parsed attributes. The error is all errors of both: `errors` has
+    /// those of the attributes.
+    pub(crate) fn validate(
         item: &'a DeriveInput,
         name: Option<LitStr>,
         mut errors: Errors,
@@ -45,14 +45,14 @@ impl<'a> Input<'a> {
             Data::Enum(data) => {
                 errors.push(Error::new(
                     data.enum_token.span,
-                    "an action has one name, so it is a struct: write one for each variant",
+                    "an action has one name, so it cannot be an enum: write a struct for each variant",
                 ));
                 Vec::new()
             }
             Data::Union(data) => {
                 errors.push(Error::new(
                     data.union_token.span,
-                    "nobody can tell which field of a union holds a value: write a struct",
+                    "an action cannot be a union, whose field in use is unknown: write a struct",
                 ));
                 Vec::new()
             }
@@ -62,14 +62,14 @@ impl<'a> Input<'a> {
         Ok(Self {
             ident: &item.ident,
             generics: &item.generics,
-            // Not reached: without a name there was an error.
+            // Not reached: a missing name has left an error.
             name: name.ok_or_else(|| Error::new(item.ident.span(), "this action has no name"))?,
             fields,
         })
     }
 }
 
-/// An action outlives the call that it is about, so it owns its values.
+/// Rejects lifetimes: an action outlives the call, so it owns its values.
 fn check_lifetimes(generics: &Generics, errors: &mut Errors) {
     for param in generics.lifetimes() {
         errors.push(Error::new(
@@ -79,6 +79,7 @@ fn check_lifetimes(generics: &Generics, errors: &mut Errors) {
     }
 }
 
+/// Validates the fields.
 fn read_fields<'a>(
     data: &'a DataStruct,
     item: &DeriveInput,
@@ -112,11 +113,11 @@ fn read_fields<'a>(
         .iter()
         .filter_map(|field| {
             let ident = field.ident.as_ref()?;
-            let attrs = FieldAttrs::read(&field.attrs, errors);
+            let attrs = FieldAttrs::parse(&field.attrs, errors);
             let key = match (attrs.skip, attrs.rename) {
                 (Some(_), _) => None,
                 (None, Some((_, rename))) => Some(rename),
-                // `r#type` is how Rust spells it, not what a policy reads.
+                // Policies read `r#type` as `type`.
                 (None, None) => Some(LitStr::new(&ident.unraw().to_string(), ident.span())),
             };
             Some(Field {
@@ -131,6 +132,7 @@ fn read_fields<'a>(
         .collect()
 }
 
+/// Rejects a second resource, and a second field of one key.
 fn check_unique(fields: &[Field<'_>], errors: &mut Errors) {
     for (index, field) in fields.iter().enumerate() {
         let before = fields.get(..index).unwrap_or_default();
@@ -139,7 +141,7 @@ fn check_unique(fields: &[Field<'_>], errors: &mut Errors) {
         {
             errors.push(Error::new(
                 mark.span(),
-                "a second `#[action(resource)]`: an action is done to one resource, so mark one field",
+                "a second `#[action(resource)]`: an action has one resource, so mark one field",
             ));
         }
         let Some(key) = &field.key else {
@@ -163,6 +165,7 @@ fn check_unique(fields: &[Field<'_>], errors: &mut Errors) {
     }
 }
 
+/// Whether one of the identifiers occurs in `tokens`, at any depth.
 fn mentions(tokens: TokenStream, parameters: &[&Ident]) -> bool {
     tokens.into_iter().any(|tree| match tree {
         TokenTree::Ident(ident) => parameters.contains(&&ident),
@@ -171,6 +174,7 @@ fn mentions(tokens: TokenStream, parameters: &[&Ident]) -> bool {
     })
 }
 
+/// Whether an attribute is `#[deprecated]`.
 fn is_deprecated(attr: &Attribute) -> bool {
     attr.path().is_ident("deprecated")
 }
@@ -185,10 +189,10 @@ mod tests {
         syn::parse2(tokens).unwrap()
     }
 
-    fn read(item: &DeriveInput) -> syn::Result<Input<'_>> {
+    fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
         let mut errors = Errors::default();
-        let attrs = StructAttrs::read(&item.ident, &item.attrs, &mut errors);
-        Input::read(item, attrs.name, errors)
+        let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
+        ActionStruct::validate(item, attrs.name, errors)
     }
 
     fn errors(tokens: TokenStream) -> Vec<String> {
@@ -202,10 +206,6 @@ mod tests {
         let mut errors = errors(tokens);
         assert_eq!(errors.len(), 1, "{errors:?}");
         errors.remove(0)
-    }
-
-    fn field_error(attrs: TokenStream) -> String {
-        one_error(quote!(#[action("a")] struct A { #attrs field: u8 }))
     }
 
     #[test]
@@ -231,86 +231,6 @@ mod tests {
         assert!(account.resource.is_some() && account.is_generic);
         assert!(kind.resource.is_none() && !kind.is_generic);
         assert!(amount.is_deprecated);
-    }
-
-    #[test]
-    fn an_action_has_one_name() {
-        assert!(
-            one_error(quote!(
-                struct A;
-            ))
-            .contains("which action")
-        );
-        for attr in [quote!(action), quote!(action()), quote!(action = "a")] {
-            let error = one_error(quote!(#[#attr] struct A;));
-            assert!(error.contains("in parentheses"), "{error}");
-        }
-        assert!(
-            one_error(quote!(
-                #[action(NAME)]
-                struct A;
-            ))
-            .contains("string literal")
-        );
-        assert!(
-            one_error(quote!(
-                #[action("")]
-                struct A;
-            ))
-            .contains("empty")
-        );
-        assert!(
-            one_error(quote!(
-                #[action("a", x)]
-                struct A;
-            ))
-            .contains("unexpected")
-        );
-        assert!(
-            one_error(quote!(
-                #[action("a")]
-                #[action("b")]
-                struct A;
-            ))
-            .contains("twice")
-        );
-        assert!(
-            one_error(quote!(
-                #[action(resource)]
-                struct A;
-            ))
-            .contains("belongs on a field")
-        );
-    }
-
-    #[test]
-    fn the_crate_stands_beside_the_name_or_alone() {
-        for attrs in [
-            quote!(#[action("a", crate = facade::guard)]),
-            quote!(#[action(crate = facade::guard, "a",)]),
-            quote!(#[action("a")] #[action(crate = facade::guard)]),
-        ] {
-            let item = item(quote!(#attrs struct A;));
-            let mut errors = Errors::default();
-            let attrs = StructAttrs::read(&item.ident, &item.attrs, &mut errors);
-            assert!(errors.is_empty());
-            assert_eq!(attrs.name.unwrap().value(), "a");
-            let path = attrs.path.unwrap().to_token_stream().to_string();
-            assert_eq!(path, "facade :: guard");
-        }
-        for (attrs, says) in [
-            (quote!(#[action(crate = facade)]), "which action"),
-            (quote!(#[action("a", crate = "facade")]), "`crate = facade`"),
-            (quote!(#[action("a", crate)]), "expected `=`"),
-            (
-                quote!(#[action("a", crate = b, crate = c)]),
-                "`crate` is given twice",
-            ),
-            (quote!(#[action("a", crat = b)]), "unexpected `crat`"),
-        ] {
-            let error = one_error(quote!(#attrs struct A;));
-            assert!(error.contains(says), "{error}");
-        }
     }
 
     #[test]
@@ -355,32 +275,6 @@ mod tests {
             ))
             .contains("owns")
         );
-    }
-
-    #[test]
-    fn a_wrong_field_attribute_is_explained() {
-        for (attrs, says) in [
-            (quote!(#[action(resouce)]), "did you mean `resource`?"),
-            (
-                quote!(#[action(flatten)]),
-                "takes `resource`, `skip` and `rename`",
-            ),
-            (quote!(#[action(skip, skip)]), "`skip` is given twice"),
-            (
-                quote!(#[action(resource)] #[action(resource)]),
-                "`resource` is given twice",
-            ),
-            (quote!(#[action(skip = true)]), "takes no value"),
-            (quote!(#[action(rename)]), "`rename = \"...\"`"),
-            (quote!(#[action(rename = 1)]), "`rename = \"...\"`"),
-            (quote!(#[action(rename = "")]), "cannot be empty"),
-            (quote!(#[action(skip, rename = "b")]), "does nothing"),
-            (quote!(#[action("b")]), "above the struct"),
-            (quote!(#[action]), "takes `resource`"),
-        ] {
-            let error = field_error(attrs);
-            assert!(error.contains(says), "{error}");
-        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! The name of an action, as a string literal.
+//! Checks the name of an action that is a string literal.
 
 use syn::{Error, LitStr};
 
-/// The most characters that an action's name may have (contract, part B: 1 to 256). Characters are Unicode
-/// scalar values, not bytes.
+/// The maximum length of an action's name in Unicode scalar values, not bytes (contract, part B: 1
+/// to 256).
 const MAX_NAME: usize = 256;
 
-/// Checks the length of an action's name. The runtime checks it again, for names that are no literals.
+/// Checks the length of an action's name. The runtime checks names that are not literals.
 pub(crate) fn check(literal: &LitStr) -> syn::Result<()> {
     let length = literal.value().chars().count();
     if length == 0 {
