@@ -102,6 +102,7 @@ mod options;
 mod other;
 mod permit;
 mod permit_info;
+mod private;
 mod protect;
 mod rate_limit;
 mod redact;
@@ -234,7 +235,6 @@ pub use atlasent_macros::Action;
 /// ```
 pub use atlasent_macros::protect;
 
-// The name holds the patch version, and the macros' expansions lead here by it.
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private0;
+// `__private_X_Y_Z`, named by `build.rs` after the version: the path by which expansions reach
+// `private.rs`.
+include!(concat!(env!("OUT_DIR"), "/private.rs"));
