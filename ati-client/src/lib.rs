@@ -57,6 +57,8 @@
 //! | hold agents to their rates | [`RateLimiter`] |
 //! | look into a token without a key | [`inspect`] |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod claims;
 mod clock;
@@ -99,3 +101,8 @@ pub use scope::{
 };
 pub use unverified::{Unverified, inspect};
 pub use verifier::{MAX_LEEWAY, Verifier, VerifierBuilder};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

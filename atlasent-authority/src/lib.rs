@@ -36,6 +36,8 @@
 //! `RedbStore` (feature `redb`) keeps them in one file, `PostgresStore` (feature `postgres`) in a
 //! database that several processes share.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod archive;
 mod builder;
 mod caller;
@@ -106,3 +108,8 @@ pub use store::{
     Batch, Cell, CellKey, Draft, EventFilter, MemoryStore, RateCounter, Store, StoreError,
     StoreStatus,
 };
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

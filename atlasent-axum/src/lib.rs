@@ -68,6 +68,8 @@
 //!
 //! [axum]: https://docs.rs/axum
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod ati;
 mod authority;
 mod authorized;
@@ -93,3 +95,8 @@ pub use router::{
 };
 pub use take_permit::TakePermit;
 pub use target::TargetExt;
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,6 +5,8 @@
 //! After an error, what comes out is the error and a stub that lets everything around it compile. A
 //! body that was to be protected never comes out unprotected.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod action;
 mod errors;
 mod name;
@@ -255,3 +257,8 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn derive_action(item: TokenStream) -> TokenStream {
     action::derive(item.into()).into()
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

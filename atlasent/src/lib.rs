@@ -69,6 +69,8 @@
 //! target `atlasent`: a span for each request, an event for its outcome, and one closing event for
 //! each execution.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "audit")]
 pub mod audit;
 pub mod blocking;
@@ -238,3 +240,8 @@ pub use atlasent_macros::protect;
 // `__private_X_Y_Z`, named by `build.rs` after the version: the path by which expansions reach
 // `private.rs`.
 include!(concat!(env!("OUT_DIR"), "/private.rs"));
+
+/// The example of the README, compiled.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
