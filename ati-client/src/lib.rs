@@ -57,6 +57,8 @@
 //! | enforce rates | [`RateLimiter`] |
 //! | read a token without a key | [`inspect`] |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod claims;
 mod claims_set;
@@ -101,3 +103,8 @@ pub use scope::{
 };
 pub use unverified::{Unverified, inspect};
 pub use verifier::{MAX_LEEWAY, Verifier, VerifierBuilder};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

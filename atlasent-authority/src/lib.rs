@@ -36,6 +36,8 @@
 //! `RedbStore` (feature `redb`) keeps them in one file, `PostgresStore` (feature `postgres`) in a
 //! database that several processes share.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod files;
 #[cfg(feature = "server")]
 pub mod keys;
@@ -60,3 +62,8 @@ pub use store::MemoryStore;
 pub use store::PostgresStore;
 #[cfg(feature = "redb")]
 pub use store::RedbStore;
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -69,6 +69,8 @@
 //!
 //! [axum]: https://docs.rs/axum
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod ati;
 mod authority;
 mod authorized;
@@ -97,3 +99,8 @@ pub use router::{
 };
 pub use take_permit::TakePermit;
 pub use target::TargetExt;
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,6 +5,8 @@
 //! the error and a stub, so that the code around it compiles. It never expands to an unprotected
 //! body.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod action;
 mod action_name;
 mod errors;
@@ -304,3 +306,8 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn derive_action(item: TokenStream) -> TokenStream {
     action::expand(item.into()).into()
 }
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

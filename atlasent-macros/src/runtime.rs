@@ -75,13 +75,11 @@ impl Runtime {
     }
 }
 
-/// The name of the hidden module. It holds the patch version, so that a macro of one version never
-/// meets the runtime of another.
+/// The name of the hidden module. It holds the whole version, so that a macro of one version never
+/// meets the runtime of another. `atlasent/build.rs` makes the same name.
 pub(crate) fn private() -> Ident {
-    Ident::new(
-        concat!("__private", env!("CARGO_PKG_VERSION_PATCH")),
-        Span::mixed_site(),
-    )
+    let version = env!("CARGO_PKG_VERSION").replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    Ident::new(&format!("__private_{version}"), Span::mixed_site())
 }
 
 /// Parses the value of a `crate` argument: the path of the `atlasent` crate.

@@ -60,6 +60,8 @@
 //!
 //! [tower]: https://docs.rs/tower
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod access;
 mod ati;
 mod bearer;
@@ -90,3 +92,8 @@ pub use refusal::{Misconfiguration, Refusal, Unauthenticated};
 pub use respond::{GrpcStatus, ProblemDetails, Respond};
 pub use table::{Route, RouteTable};
 pub use target::{Asked, RequestTarget, Target, admit, claims, subject};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

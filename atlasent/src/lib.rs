@@ -73,6 +73,8 @@
 //! Each request is a [`tracing`](https://docs.rs/tracing) span of the target `atlasent` with one event
 //! for its outcome. Each execution emits one closing event.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod approval;
 #[cfg(feature = "audit")]
 pub mod audit;
@@ -96,6 +98,7 @@ mod canonical;
 mod context;
 mod decision;
 mod json;
+mod private;
 mod protect;
 mod trace;
 mod written;
@@ -183,7 +186,11 @@ pub use atlasent_macros::Action;
 /// ```
 pub use atlasent_macros::protect;
 
-// The macros expand to paths through this module. Its name holds the patch version.
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private0;
+// `__private_X_Y_Z`, named by `build.rs` after the version: the path by which expansions reach
+// `private.rs`.
+include!(concat!(env!("OUT_DIR"), "/private.rs"));
+
+/// The example of the README, compiled.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

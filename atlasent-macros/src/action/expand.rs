@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! const _: () = {
-//!     use ::atlasent::__private0 as __atlasent;
+//!     use ::atlasent::__private_X_Y_Z as __atlasent;
 //!     impl __atlasent::DerivedAction for Transfer {
 //!         const DERIVED_NAME: &'static str = "transfer";
 //!         fn derived_resource(&self) -> Option<Cow<'_, str>> {

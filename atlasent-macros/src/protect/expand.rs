@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! async fn deploy(commit: &str, permit: Permit) -> Result<Release, DeployError> {
-//!     use ::atlasent::__private0 as __atlasent;
+//!     use ::atlasent::__private_X_Y_Z as __atlasent;
 //!     run(
 //!         {
 //!             obtain(literal_request(

@@ -47,7 +47,7 @@ items! {
     request required resource result ret returns run run_blocking running scope terms typed
     typed_request value
     __action __agent __atlasent __atlasent_ __authority __body __claims __context __error __execution __obtained
-    __options __permit __private0 __required __result __ret __self _0
+    __options __permit __private_0_2_0 __required __result __ret __self _0
     alloc atlasent core std option primitive str
     Action Box Context Cow DerivedAction DerivedContext Draft LiteralAction Err Error Fields FnOnce From Future Into NamedAction None Ok Option
     Permit Result Send Serialize Some String Sync Vec
