@@ -1,4 +1,4 @@
-//! The Cedar record for the context of a request, its fields beside the context included.
+//! Building the Cedar record for the context of a request.
 
 use atlasent::wire::WrittenNumbers;
 use cedar_policy::{Context, RestrictedExpression};
@@ -9,7 +9,7 @@ use super::convert::{self, Attributes, ConvertError, Typed};
 use super::types::{ContextTypes, Record};
 use crate::policy::fields::Field;
 
-/// A request whose context the policies cannot see.
+/// A context that has no Cedar record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContextError {
     #[error(transparent)]
@@ -28,10 +28,11 @@ fn undeclared(fields: &[&str]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// The Cedar record for the context of `question`. The mapping is part of the public contract and
-/// is described at [`Policies`](super::Policies).
+/// Returns the Cedar record for the context of `input`, with the request's fields beside the
+/// context. The mapping is part of the public contract and is documented at
+/// [`Policies`](super::Policies).
 ///
-/// Where `types` knows the action, each value is converted by its declared type.
+/// Where `types` declares the action, each value is converted by its declared type.
 pub(super) fn to_cedar(
     question: &Question<'_>,
     types: Option<&ContextTypes>,
@@ -55,7 +56,7 @@ pub(super) fn to_cedar(
     typed(&object, written, record)
 }
 
-/// The fields of the request that its context does not have.
+/// Returns the fields of the request that its context does not contain.
 fn missing_fields<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
     let context = question.context;
     let is_missing = |name: &str| context.get(name).is_none_or(Value::is_null);
@@ -90,8 +91,9 @@ fn typed(
         let attributes = Typed { probes }.attributes(object, written, record);
         attributes.map_err(ConvertError::Mismatch)
     };
-    // Cedar does not say which value it could not make, so they are made one by one then. So that
-    // an answer lists all mismatches, they are made one by one after any other mismatch, too.
+    // Cedar does not say which value it could not create, so after an error the values are created
+    // one by one. This also happens after any other mismatch, so that an answer lists all
+    // mismatches.
     let made = convert(false)
         .map_err(ContextError::from)
         .and_then(record_of);
@@ -143,7 +145,8 @@ mod tests {
         })
     }
 
-    /// The attribute `v` of a context that is read from text, at the top and in sets and records.
+    /// Returns the attribute `v` of a context that is parsed from text, and checks it inside sets
+    /// and records.
     fn written(text: &str) -> EvalResult {
         let text = format!(r#"{{"v": {text}, "deep": [{{"v": [{text}]}}]}}"#);
         let context = cedar_of(&atlasent::Context::parse(&text).unwrap()).unwrap();
@@ -273,7 +276,7 @@ mod tests {
         })
     }
 
-    /// What a policy sees, in JSON again: a decimal as an object, a set sorted and without
+    /// Returns what a policy sees as JSON: a decimal as an object, a set sorted and without
     /// repetitions.
     fn json_of(found: &EvalResult) -> Value {
         match found {
@@ -291,7 +294,7 @@ mod tests {
         }
     }
 
-    /// The same, by the table at [`Policies`](crate::Policies).
+    /// Returns the expected value, by the table at [`Policies`](crate::Policies).
     fn expected(value: &Value) -> Option<Value> {
         Some(match value {
             Value::Null => return None,

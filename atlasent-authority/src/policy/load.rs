@@ -1,4 +1,4 @@
-//! From texts to checked policies. Finds everything that is wrong before it gives up.
+//! Loading: from texts to checked policies. Reports every problem, not only the first.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ use super::types::ContextTypes;
 use super::unknown::Agents;
 use super::{EntityTypes, Policies};
 
-/// Collects the texts that [`Policies`] are made of; from [`Policies::builder`].
+/// Collects the texts of a policy set; from [`Policies::builder`].
 ///
 /// ```
 /// use atlasent_authority::Policies;
@@ -48,39 +48,41 @@ pub struct PoliciesBuilder {
 }
 
 impl PoliciesBuilder {
-    /// Adds policies in Cedar's syntax. `name` stands in errors and in the ids of policies without
-    /// an `@id`, and may be used once. Every call adds to those before.
+    /// Adds policies in Cedar's syntax. `name` appears in errors and in the ids of policies without
+    /// an `@id`, and must be unique. Each call adds to those before.
     pub fn source(mut self, name: &str, text: impl Into<String>) -> Self {
         self.sources.push(Arc::new(Source::new(name, text)));
         self
     }
 
-    /// Sets the schema, in Cedar's own syntax. With one, policies are validated strictly at load,
-    /// and requests that do not conform to it are denied.
+    /// Sets the schema, in Cedar's own syntax. With a schema, policies are validated strictly at
+    /// load, and requests that do not conform to it are denied.
     ///
-    /// There is one schema: a second call makes `build` fail, since neither may be dropped.
+    /// A set has at most one schema: a second call makes `build` fail, since neither may be
+    /// ignored.
     pub fn schema(mut self, name: &str, text: impl Into<String>) -> Self {
         self.schemas.push(Source::new(name, text));
         self
     }
 
-    /// Sets the entities, in Cedar's JSON form: the groups, attributes and tags that policies refer
-    /// to.
+    /// Sets the entities, in Cedar's JSON format: the groups, attributes and tags that policies
+    /// refer to.
     ///
-    /// There is one text of them: a second call makes `build` fail, since neither may be dropped.
+    /// A set has at most one text of entities: a second call makes `build` fail, since neither may
+    /// be ignored.
     pub fn entities(mut self, name: &str, json: impl Into<String>) -> Self {
         self.entities.push(Source::new(name, json));
         self
     }
 
-    /// Checks everything and builds the index.
+    /// Checks the texts and builds the set.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
-    /// ids that are used twice, a second schema, a second text of entities, and with a schema,
-    /// policies and entities that do not conform to it. Also a set without any policy, and one that
-    /// is larger or nests deeper than [`Policies`] allows; of such a set nothing else is reported.
+    /// [`PolicyError`] with every problem: texts that do not parse, templates, unknown annotations,
+    /// repeated ids, a second schema or text of entities, and with a schema, policies and entities
+    /// that do not conform to it. A set without policies, and one that is larger or nests deeper
+    /// than [`Policies`] allows, are errors, too; of the latter no other problem is reported.
     pub fn build(self) -> Result<Policies, PolicyError> {
         let texts = self.sources.iter().map(|source| &**source);
         let exceeded = limits::exceeded(texts, &self.schemas, &self.entities);
@@ -138,8 +140,8 @@ impl PoliciesBuilder {
             .collect()
     }
 
-    /// Entities are read with their schema or not at all: without it, a broken schema would make
-    /// correct ones look wrong.
+    /// Parses the schema and the entities. Without its schema, correct entities could look wrong,
+    /// so a broken schema is reported alone.
     fn world(&self) -> Result<World, Vec<PolicyProblem>> {
         let mut warnings = Vec::new();
         let schema = self
@@ -153,7 +155,7 @@ impl PoliciesBuilder {
             .map_err(|error| vec![PolicyProblem::unplaced("<policies>", error)])?;
         let entities = match self.entities.first() {
             Some(source) => parse_entities(source, schema.as_ref())?,
-            // The schema's actions are entities too: `action in …` looks their groups up.
+            // The schema's actions are entities, too: `action in …` looks up their groups.
             None => Entities::from_entities([], schema.as_ref())
                 .map_err(|error| vec![internal(&error)])?,
         };
@@ -167,7 +169,7 @@ impl PoliciesBuilder {
     }
 }
 
-/// A problem for each text after the first.
+/// Returns a problem for each text after the first.
 fn second<'a>(
     sources: &'a [Source],
     what: &'a str,
@@ -176,7 +178,7 @@ fn second<'a>(
     others.map(move |source| source.problem(format!("this is a second {what}: put both in one")))
 }
 
-/// What policies are checked against.
+/// The schema and the entities that policies are checked against.
 struct World {
     schema: Option<Schema>,
     schema_text: Option<String>,
@@ -249,8 +251,8 @@ fn parse_entities(
     source: &Source,
     schema: Option<&Schema>,
 ) -> Result<Entities, Vec<PolicyProblem>> {
-    // Cedar does not say where in the text an entity stands, `serde_json` does for what is not
-    // JSON.
+    // Cedar does not report the position of an entity in the text; `serde_json` reports that of
+    // invalid JSON.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&source.text) {
         let (line, column) = (error.line(), error.column());
         let message = error.to_string();
@@ -264,8 +266,8 @@ fn parse_entities(
 
 type Findings = (Vec<PolicyProblem>, Vec<PolicyProblem>);
 
-/// Errors and warnings of one policy. One at a time, since an error that has a place does not say
-/// in which source.
+/// Returns the errors and warnings of one policy. Policies are validated one by one, since an error
+/// that has a position does not name its source.
 fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findings, PolicyError> {
     let set = PolicySet::from_policies([policy.clone()]).map_err(|error| internal(&error))?;
     let result = validator.validate(&set, ValidationMode::Strict);
@@ -278,15 +280,15 @@ fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findi
         .validation_warnings()
         .flat_map(|warning| placed(warning))
         .collect();
-    // Cedar keeps them in a hash set.
+    // Cedar returns them in the random order of a hash set.
     for found in [&mut errors, &mut warnings] {
         found.sort_by_key(|problem| (problem.line(), problem.column()));
     }
     Ok((errors, warnings))
 }
 
-/// A policy about an entity of a type that no request has. As a `permit` it is useless, as a
-/// `forbid` it gives false comfort; Cedar has no reason to mind either.
+/// Returns a problem for a policy about an entity type that no request has. Such a `permit` is
+/// useless, and such a `forbid` protects nothing. Cedar accepts both.
 fn never_applies(policy: &Policy, rule: &Rule, types: &EntityTypes) -> Option<PolicyProblem> {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::Eq(uid) => Some(uid.type_name().clone()),
@@ -336,12 +338,12 @@ fn repeated_ids(rules: &[Rule]) -> Vec<PolicyProblem> {
     problems
 }
 
-/// What Cedar refuses although the checks above leave nothing to refuse.
+/// Returns the problem for an error that the checks above should have excluded.
 fn internal(error: &dyn std::error::Error) -> PolicyProblem {
     PolicyProblem::unplaced("<policies>", error)
 }
 
-/// The successes; what went wrong in the others is added to `problems`.
+/// Returns the successes, and adds the errors of the others to `problems`.
 fn collect<T>(
     results: impl Iterator<Item = Result<T, Vec<PolicyProblem>>>,
     problems: &mut Vec<PolicyProblem>,

@@ -1,5 +1,5 @@
-//! How each policy that was considered came out: the `constraint_trace` of one decision. Decides
-//! nothing.
+//! The `constraint_trace` of a decision: the outcome of each policy that was considered. It does
+//! not affect decisions.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +16,15 @@ use super::verdict::Rules;
 use super::{Case, Policies, Question, Verdict};
 
 impl Policies {
-    /// The verdict of [`decide`](Self::decide), and how each policy that the index selected came
-    /// out.
+    /// Returns the verdict of [`decide`](Self::decide), and the outcome of each policy that the
+    /// index selected.
     ///
-    /// It costs a second evaluation of each of these policies: that of a whole set does not tell
-    /// which of its `permit`s were satisfied when a `forbid` was.
+    /// Costs a second evaluation of each of these policies: for a whole set, Cedar does not report
+    /// which `permit`s were satisfied when a `forbid` was.
     pub(crate) fn decide_traced(&self, question: Question<'_>) -> (Verdict, ConstraintTrace) {
         let case = match self.case(question) {
             Ok(case) => case,
-            // No policy was looked at.
+            // No policy was evaluated.
             Err(refusal) => return (refusal, ConstraintTrace::default()),
         };
         let verdict = self.verdict(&case, question);
@@ -32,9 +32,9 @@ impl Policies {
         (verdict, trace)
     }
 
-    /// One entry for each policy of the case, by id.
+    /// Returns one entry for each policy of the case, by id.
     fn trace(&self, case: &Case<'_>, verdict: &Verdict) -> ConstraintTrace {
-        // Two of the sets can hold the same policy.
+        // A policy may be in two of the sets.
         let considered: BTreeMap<&PolicyId, &Policy> = (case.sets.iter())
             .flat_map(|set| set.policies())
             .map(|policy| (policy.id(), policy))
@@ -47,8 +47,9 @@ impl Policies {
     }
 }
 
-/// The policy that a refusal rests on: of several, the first by id, which also words it. An allow
-/// has none (contract, part B), and neither has a refusal for want of a `permit`.
+/// Returns the policy that a refusal rests on: of several, the first by id, whose reason is
+/// returned, too. An allow has none (contract, part B), and neither has a refusal because no
+/// `permit` matches.
 fn winner(verdict: &Verdict, rules: &Rules) -> Option<String> {
     if verdict.decision.is_allow() {
         return None;
@@ -77,12 +78,13 @@ fn entry(
     if in_scope {
         trace.with_stage(condition(policy, &case.request, entities, rules))
     } else {
-        // Cedar does not look at the conditions then, so there is nothing to say of them.
+        // Cedar does not evaluate the conditions then, so the trace has no stage for them.
         trace
     }
 }
 
-/// Of a policy whose scope holds. One without conditions matches.
+/// Returns the stage of the conditions, for a policy whose scope matches. A policy without
+/// conditions matches.
 fn condition(policy: &Policy, request: &Request, entities: &Entities, rules: &Rules) -> StageTrace {
     let unmatched = StageTrace::new("condition", false);
     let set = match PolicySet::from_policies([policy.clone()]) {
@@ -97,10 +99,10 @@ fn condition(policy: &Policy, request: &Request, entities: &Entities, rules: &Ru
     }
 }
 
-/// Whether the head of the policy is true of the request, as Cedar has it: no expression in it can
-/// err.
+/// Returns whether the scope of the policy matches the request, as Cedar evaluates it. No
+/// expression in a scope can fail.
 fn scope_holds(policy: &Policy, request: &Request, entities: &Entities) -> bool {
-    // Requests are made whole: without one of the three, no scope holds.
+    // Requests are always complete: without one of the three, no scope matches.
     let (Some(principal), Some(action), Some(resource)) =
         (request.principal(), request.action(), request.resource())
     else {
@@ -131,7 +133,8 @@ fn scope_holds(policy: &Policy, request: &Request, entities: &Entities) -> bool 
     principal_holds && action_holds && resource_holds
 }
 
-/// Changes with any change to the policy's text, comments inside it and annotations included.
+/// Returns a digest that changes with any change to the policy's text, comments inside it and
+/// annotations included.
 fn fingerprint(rule: &Rule) -> String {
     let text = rule.source.text.get(rule.span.clone()).unwrap_or_default();
     let digest = base16ct::lower::encode_string(&Sha256::digest(text));

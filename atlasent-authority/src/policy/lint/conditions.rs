@@ -1,20 +1,20 @@
-//! The conditions of a policy, taken apart into what has to be true together.
+//! Splitting the conditions of a policy into parts that must hold together.
 //!
-//! Works on Cedar's JSON form of a policy, as [`reads`](super::reads) does.
+//! It works on Cedar's JSON form of a policy, as [`reads`](super::reads) does.
 
 use serde_json::Value;
 
 use super::reads::{Read, Root};
 
-/// An expression without `&&`, `||` and `!` around it, and whether it has to be false.
+/// An expression without `&&`, `||` and `!` around it, and whether it must be false.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'p> {
     pub(super) expression: &'p Value,
     pub(super) is_negated: bool,
 }
 
-/// Parts that have to hold together. The first group is the policy's own; each alternative of an
-/// `||` or an `if` is a group by itself.
+/// Returns the groups of parts that must hold together. The first group is the policy's own; each
+/// alternative of an `||` or an `if` is a group by itself.
 pub(super) fn groups(policy: &Value) -> Vec<Vec<Part<'_>>> {
     let mut alternatives = Vec::new();
     let mut own = Vec::new();
@@ -71,19 +71,19 @@ fn take_apart<'p>(
     });
 }
 
-/// A value that stands in a policy.
+/// A literal value in a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Literal {
     Bool(bool),
     Long(i64),
-    /// In ten-thousandths.
+    /// A decimal, in ten-thousandths.
     Decimal(i64),
     Text(String),
-    /// The type and the id.
+    /// An entity, by its type and its id.
     Entity(String, String),
 }
 
-/// What a value is of, as policies call it.
+/// The type of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Bool,
@@ -140,7 +140,7 @@ impl Literal {
         }
     }
 
-    /// The place of a number on its scale.
+    /// Returns the number, which orders literals of one type.
     pub(super) fn number(&self) -> Option<i64> {
         match self {
             Self::Long(number) | Self::Decimal(number) => Some(*number),
@@ -149,7 +149,7 @@ impl Literal {
     }
 }
 
-/// Ten thousand times the value: digits, a point, one to four digits.
+/// Parses ten thousand times the value: digits, a point, one to four digits.
 fn decimal(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.')?;
     if fraction.is_empty() || fraction.len() > 4 {
@@ -168,7 +168,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The same with both sides exchanged.
+    /// Returns the same comparison with both sides exchanged.
     fn mirrored(self) -> Self {
         match self {
             Self::Less => Self::Greater,
@@ -178,7 +178,7 @@ impl Order {
         }
     }
 
-    /// What holds when this does not.
+    /// Returns the comparison that holds exactly when this one does not.
     fn opposite(self) -> Self {
         match self {
             Self::Less => Self::GreaterOrEqual,
@@ -189,18 +189,19 @@ impl Order {
     }
 }
 
-/// What a part says of an attribute.
+/// What a part requires of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     Is(Literal),
     IsNot(Literal),
-    /// The number, and of which kind both sides are.
+    /// The attribute is ordered relative to the number. The type is that of both sides.
     Compares(Order, i64, Kind),
-    /// It is ordered beside something else than a number that stands there.
+    /// The attribute is of the type, since it is ordered relative to something that is not a number
+    /// literal.
     IsOf(Kind),
 }
 
-/// The attribute that a part compares, and what it says of it.
+/// Returns the attribute that a part compares, and what the part requires of it.
 pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
     let (operator, body) = part.expression.as_object()?.iter().next()?;
     if operator == "like" {
@@ -254,17 +255,17 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
     Some((read, claim))
 }
 
-/// The attribute that an expression is, if it is one.
+/// Returns the attribute that an expression reads, if it is one.
 pub(super) fn attribute(expression: &Value) -> Option<Read> {
     Read::of(expression).filter(Read::is_attribute)
 }
 
-/// The variable that an expression is, if it is one of a request.
+/// Returns the variable that an expression is, if it is one.
 pub(super) fn variable(expression: &Value) -> Option<&str> {
     expression.get("Var")?.as_str()
 }
 
-/// Whether the expression is an attribute of the context.
+/// Returns the attribute of the context that an expression reads, if it is one.
 pub(super) fn of_context(expression: &Value) -> Option<Read> {
     attribute(expression).filter(|read| read.root() == Root::Context)
 }

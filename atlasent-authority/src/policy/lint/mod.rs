@@ -1,4 +1,4 @@
-//! What is probably a mistake in policies that are valid. Refuses nothing.
+//! Lints: probable mistakes in valid policies. They reject nothing.
 
 mod conditions;
 mod names;
@@ -24,27 +24,25 @@ pub(super) use reads::paths;
 use reads::{Read, Root};
 
 impl Policies {
-    /// Looks for what is probably a mistake, beyond what [`warnings`](Self::warnings) tell. Nothing
-    /// is refused for it.
+    /// Finds probable mistakes, beyond [`warnings`](Self::warnings). No finding rejects a policy.
     ///
-    /// - A policy for any action, or a group of them, that reads `context.x` without having looked
-    ///   whether it is there: a request without it is then denied as `POLICY_EVALUATION_ERROR`,
-    ///   whatever it is about. Where the policy names its actions, that is the strictest way to
-    ///   require the key, and no mistake. Attributes of agents and resources likewise, and also
-    ///   those that no entity has.
-    /// - An action that one policy alone names, and that looks like a misspelling of another.
+    /// - A policy for any action, or for a group of actions, that reads `context.x` without a
+    ///   `has`: every request without it is denied as `POLICY_EVALUATION_ERROR`. In a policy that
+    ///   names its actions, such a read is the strictest way to require the key, and no finding.
+    ///   The same holds for attributes of agents and resources, and for those that no entity has.
+    /// - An action that only one policy names, and that looks like a misspelling of another.
     /// - A `permit` or `forbid` that applies to everything.
     /// - A comparison that can never be true: `context.x == 1 && context.x == 2`, an empty range,
     ///   two types at once, `in` with strings, an entity beside a string.
     /// - `context.path like "/sandbox/*"`, which matches `/sandbox/../x`, unless `..` is refused in
     ///   the same attribute.
     /// - Without a schema: an amount, a price or a rate that is compared as an integer, though it
-    ///   may come with a fraction; the same attribute compared as an integer and as a `decimal`; a
-    ///   comparison with a string that reads like a number.
+    ///   may have a fraction; the same attribute compared as an integer and as a `decimal`; a
+    ///   comparison with a string that looks like a number.
     /// - With a schema: a `has` for an attribute that it does not declare.
     ///
-    /// With a schema, the first two are errors at load where they are mistakes, so they are not
-    /// looked for here.
+    /// With a schema, the mistakes of the first two kinds are errors at load, so the lints skip
+    /// them.
     ///
     /// ```
     /// use atlasent_authority::Policies;
@@ -59,7 +57,7 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn lint(&self) -> Vec<PolicyProblem> {
-        // Without a thread to look on, that is the finding.
+        // If no thread can be started, its error is the finding.
         on_large_stack(|| self.findings()).unwrap_or_else(|error| error.problems().to_vec())
     }
 
@@ -92,7 +90,7 @@ impl Policies {
         problems
     }
 
-    /// Reads that err for requests which the policy is probably not about.
+    /// Returns the reads that fail for requests which the policy is probably not about.
     fn unguarded(&self, subject: &Subject<'_>, groups: &HashSet<EntityUid>) -> Vec<PolicyProblem> {
         let reach = reach(&subject.policy.action_constraint(), groups);
         let reads = reads::unguarded(&subject.json);
@@ -149,7 +147,7 @@ impl Policies {
         ))
     }
 
-    /// The actions that have members.
+    /// Returns the actions that have members.
     fn action_groups(&self) -> HashSet<EntityUid> {
         (self.entities.iter())
             .filter(|entity| *entity.uid().type_name() == self.types.action)
@@ -168,16 +166,17 @@ impl Policies {
     }
 }
 
-/// A policy with all that the lints look at.
+/// A policy with everything that the lints inspect.
 struct Subject<'p> {
     rule: &'p Rule,
     policy: Policy,
-    /// Cedar's JSON form of it, the only public one that holds the conditions. It has no places.
+    /// Cedar's JSON form of the policy, the only public one that has the conditions. It has no
+    /// positions.
     json: Value,
 }
 
 impl<'p> Subject<'p> {
-    /// The index holds policies as well, but not those that no request can meet.
+    /// Parses the policy again, since the index leaves out policies that no request can match.
     fn of(rule: &'p Rule) -> Option<Self> {
         let text = rule.source.text.get(rule.span.clone())?;
         let policy = Policy::parse(Some(PolicyId::new(&rule.id)), text).ok()?;
@@ -206,13 +205,14 @@ impl<'p> Subject<'p> {
         })
     }
 
-    /// A comparison that can never be true, and why.
+    /// Returns the problem of a comparison that can never be true, with the reason.
     fn suspect(&self, code: &str, why: &str) -> PolicyProblem {
         let message = format!("policy `{}` {why}: this can never be true", self.rule.id);
         self.problem_at(code, message)
     }
 
-    /// At the first place in the policy that reads like `code`, else where the policy begins.
+    /// Returns a problem at the first place in the policy that reads like `code`, or else at the
+    /// policy's start.
     fn problem_at(&self, code: &str, message: String) -> PolicyProblem {
         let span = self.rule.span.clone();
         let text = self.rule.source.text.get(span.clone()).unwrap_or_default();
@@ -228,7 +228,8 @@ impl<'p> Subject<'p> {
     }
 }
 
-/// What a policy with such a scope is about, when that is more than the actions it names.
+/// Returns what the requests of such a scope are, where the scope covers more than the actions that
+/// it names.
 fn reach(actions: &ActionConstraint, groups: &HashSet<EntityUid>) -> Option<&'static str> {
     match actions {
         ActionConstraint::Any => Some("requests for any action"),
@@ -247,7 +248,7 @@ fn missing_in_context(read: &Read, reach: &str) -> String {
     )
 }
 
-/// Whether the byte at `offset` of a policy's text stands neither in a string nor in a comment.
+/// Returns whether the byte at `offset` of a policy's text is outside of strings and comments.
 fn is_code(text: &str, offset: usize) -> bool {
     let (mut in_string, mut in_comment, mut escaped) = (false, false, false);
     let mut before = '\0';

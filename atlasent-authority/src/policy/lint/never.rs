@@ -1,4 +1,4 @@
-//! Comparisons that can never be true, whatever is asked.
+//! Comparisons that can never be true, whatever the request.
 
 use serde_json::Value;
 
@@ -6,8 +6,8 @@ use super::conditions::{self, Claim, Kind, Literal, Order, Part, attribute, clai
 use super::reads::Read;
 use super::{PolicyProblem, Subject};
 
-/// The comparisons of a policy that can never be true. Without a schema, a context holds no
-/// entities.
+/// Returns the comparisons of a policy that can never be true. Without a schema, a context contains
+/// no entities.
 pub(super) fn true_comparisons(subject: &Subject<'_>, has_schema: bool) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
     for group in conditions::groups(&subject.json) {
@@ -18,7 +18,7 @@ pub(super) fn true_comparisons(subject: &Subject<'_>, has_schema: bool) -> Vec<P
     problems
 }
 
-/// What is asked of one attribute in the parts of a group.
+/// What the parts of a group require of one attribute.
 struct Asked {
     read: Read,
     kind: Option<Kind>,
@@ -67,7 +67,7 @@ impl Asked {
         }
     }
 
-    /// Takes note of one more claim; says why it and the former ones cannot hold together.
+    /// Adds a requirement. Returns why it contradicts the former ones, if it does.
     fn add(&mut self, claim: Claim) -> Option<String> {
         let read = self.read.to_string();
         let kind = match &claim {
@@ -121,7 +121,7 @@ impl Asked {
     }
 }
 
-/// The code that cannot be true by itself, and why.
+/// Returns the code that can never be true by itself, and why.
 fn alone(part: &Part<'_>, has_schema: bool) -> Option<(String, String)> {
     if part.is_negated {
         return None;

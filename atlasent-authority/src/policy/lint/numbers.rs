@@ -1,5 +1,5 @@
-//! Numbers that arrive in another form than a policy compares them in. Only without a schema: with
-//! one, numbers are converted to the type that it declares.
+//! Numbers that a policy compares in another form than they arrive in. Without a schema only, since
+//! a schema converts numbers to the declared type.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::conditions::{Claim, Kind, Literal, claim, groups};
 use super::reads::{Read, Root};
 use super::{PolicyProblem, Subject};
 
-/// Words that name a number with a fraction more often than not.
+/// Words for numbers that usually have a fraction.
 const FRACTIONAL: [&str; 16] = [
     "amount",
     "price",
@@ -29,13 +29,13 @@ const FRACTIONAL: [&str; 16] = [
     "eur",
 ];
 
-/// Words that say that it has none.
+/// Words for numbers that have no fraction.
 const WHOLE: [&str; 7] = ["cents", "cent", "minor", "count", "basis", "bps", "limit"];
 
-/// What the policies say of the numbers in a context.
+/// Returns the problems of the numbers that policies read from the context.
 pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
-    // By attribute: which policy compares it as what.
+    // The type that each policy compares each attribute as.
     let mut compared: Vec<(Read, usize, Kind)> = Vec::new();
     for (n, subject) in subjects.iter().enumerate() {
         for (read, claim) in claims(subject) {
@@ -92,7 +92,7 @@ pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     problems
 }
 
-/// What a policy says of the attributes of a context.
+/// Returns what a policy requires of the attributes of the context.
 fn claims(subject: &Subject<'_>) -> Vec<(Read, Claim)> {
     let groups = groups(&subject.json);
     let claims = groups.iter().flatten().filter_map(claim);
@@ -101,7 +101,7 @@ fn claims(subject: &Subject<'_>) -> Vec<(Read, Claim)> {
         .collect()
 }
 
-/// Whether a request can be about both: their scopes name a common action, or leave it open.
+/// Returns whether one request can match both scopes.
 fn meet(a: &Subject<'_>, b: &Subject<'_>) -> bool {
     let named = |subject: &Subject<'_>| -> Option<HashSet<EntityUid>> {
         match subject.policy.action_constraint() {
@@ -116,7 +116,7 @@ fn meet(a: &Subject<'_>, b: &Subject<'_>) -> bool {
     }
 }
 
-/// Digits, a point, digits.
+/// Returns whether a text is digits, a point, digits.
 fn is_fraction(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix('-').unwrap_or(text);
@@ -134,7 +134,7 @@ fn is_fractional(name: &str) -> bool {
         && !words(name).any(|word| WHOLE.contains(&&*word))
 }
 
-/// The words of a name: `unitPrice` and `unit_price` have two.
+/// Returns the words of a name: `unitPrice` and `unit_price` have two.
 fn words(name: &str) -> impl Iterator<Item = String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;

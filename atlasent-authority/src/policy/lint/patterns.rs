@@ -1,4 +1,5 @@
-//! `like` on paths: it compares text, and `..` leads out of the folder that a text begins with.
+//! Path patterns with `like`, which compares text: `..` leads out of the folder that a text starts
+//! with.
 
 use serde_json::Value;
 
@@ -6,8 +7,8 @@ use super::conditions::of_context;
 use super::reads::Read;
 use super::{PolicyProblem, Subject};
 
-/// Patterns for what lies in a folder, unless a policy of the set refuses `..` in the same
-/// attribute.
+/// Returns the patterns for the content of a folder, unless a policy of the set forbids `..` in the
+/// same attribute.
 pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     let found: Vec<(&Subject<'_>, Like)> = subjects
         .iter()
@@ -47,19 +48,19 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
 struct Like {
     read: Read,
     pattern: String,
-    /// What stands before the wildcard at the end, if one stands there.
+    /// The text before the wildcard at the end of the pattern, if the pattern ends with one.
     before_wildcard: Option<String>,
 }
 
 impl Like {
-    /// Whether the pattern is for all that lies in a folder: a path, a separator, a wildcard.
+    /// Returns whether the pattern is for the content of a folder: a path, a separator, a wildcard.
     fn is_folder(&self) -> bool {
         let folder = self.before_wildcard.as_deref();
         let Some(inner) = folder.and_then(|folder| folder.strip_suffix(['/', '\\'])) else {
             return false;
         };
         let inner = inner.trim_start_matches(['*', '/', '\\', '.', '~']);
-        // Of `/*`, `./*` and `https://host/*` nothing leads out.
+        // `/*`, `./*` and `https://host/*` cannot be left by `..`.
         let host = inner.split_once("://").map(|(_, host)| host);
         let is_whole = inner.is_empty() || host.is_some_and(|host| !host.contains('/'));
         let begins_as_path = ["/", "./", "~/", "file:///"];
@@ -73,7 +74,7 @@ impl Like {
     }
 }
 
-/// Whether an attribute of this name holds a path.
+/// Returns whether an attribute of this name holds a path.
 fn is_path_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
@@ -115,7 +116,7 @@ fn is_wildcard(part: &Value) -> bool {
     part.as_str() == Some("Wildcard")
 }
 
-/// The pattern as it is written: Cedar's JSON lists literals and wildcards.
+/// Returns the pattern as it is written: Cedar's JSON lists literals and wildcards.
 fn text(parts: &[Value]) -> String {
     let parts = parts.iter().map(|part| {
         if is_wildcard(part) {

@@ -1,16 +1,17 @@
-//! Which attributes the conditions of a policy read without having looked whether they are there.
+//! The attributes that the conditions of a policy read without a `has` before them.
 //!
-//! Works on Cedar's JSON form of a policy
+//! It works on Cedar's JSON form of a policy
 //! (<https://docs.cedarpolicy.com/policies/json-format.html>), and follows the order in which Cedar
-//! evaluates: what the left of an `&&` made sure of holds on its right, and what a `when` made sure
-//! of holds in the conditions after it.
+//! evaluates: what the left side of an `&&` establishes holds on its right side, and what a `when`
+//! establishes holds in the conditions after it. In `context has a && context.a > context.b`, the
+//! read of `context.a` is guarded and that of `context.b` is not.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
 
-/// What an attribute is read from.
+/// The variable that an attribute is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Root {
     Context,
@@ -18,26 +19,26 @@ pub(super) enum Root {
     Resource,
 }
 
-/// An attribute, or one inside another: `context.change.author`. Prints as it is written in a
+/// An attribute, or one inside another: `context.change.author`. It displays as it is written in a
 /// policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Read {
     root: Root,
-    /// From the outside in.
+    /// The names, from the outermost to the innermost.
     names: Vec<String>,
 }
 
 type Reads = BTreeSet<Read>;
 
-/// What the value of an expression tells about attributes that are there.
+/// The attributes that exist if an expression is true, and if it is false.
 #[derive(Default)]
 struct Facts {
     if_true: Reads,
     if_false: Reads,
 }
 
-/// The unguarded reads of a policy. Of attributes in each other only the outermost that can be
-/// missing.
+/// Returns the unguarded reads of a policy. Of nested attributes, only the outermost one that can
+/// be missing.
 pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
     let mut walk = Walk::default();
     let mut known = Reads::new();
@@ -57,14 +58,15 @@ pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
     walk.found.into_iter().collect()
 }
 
-/// The attributes that a policy reads, guarded or not, each as it is written in a policy.
+/// Returns the attributes that a policy reads, guarded or not, as they are written in a policy.
 pub(in crate::policy) fn paths(policy: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect_paths(policy, &mut found);
     found
 }
 
-/// The root or attribute that an expression is, as it is written in a policy; else an ellipsis.
+/// Returns the variable or attribute that an expression is, as it is written in a policy; an
+/// ellipsis for any other expression.
 pub(super) fn path(expression: &Value) -> String {
     Read::of(expression).map_or_else(|| "…".to_owned(), |read| read.to_string())
 }
@@ -92,22 +94,22 @@ impl Read {
         self.root
     }
 
-    /// Whether it is more than the root.
+    /// Returns whether the path is more than a variable.
     pub(super) fn is_attribute(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// The innermost name.
+    /// Returns the innermost name.
     pub(super) fn last(&self) -> &str {
         self.names.last().map_or("", String::as_str)
     }
 
-    /// The attribute of the root itself.
+    /// Returns the attribute of the variable itself.
     pub(super) fn attribute(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
 
-    /// The expression that tells whether it is there: `context.change has author`.
+    /// Returns the expression that tests for the attribute: `context.change has author`.
     pub(super) fn guard(&self) -> String {
         match self.names.split_last() {
             Some((last, [])) => format!("{} has {}", self.root, name_or_text(last)),
@@ -122,7 +124,7 @@ impl Read {
         }
     }
 
-    /// The path that an expression is, if it is one.
+    /// Returns the path that an expression is, if it is one.
     pub(super) fn of(expression: &Value) -> Option<Self> {
         if let Some(name) = expression.get("Var") {
             let root = match name.as_str()? {
@@ -228,7 +230,7 @@ impl Walk {
         }
     }
 
-    /// Of an operator that evaluates all it is given: named parts, a list, or the members of a
+    /// Checks an operator that evaluates all its operands: named parts, a list, or the members of a
     /// record.
     fn parts(&mut self, body: &Value, known: &Reads) {
         let listed = body.as_array().into_iter().flatten();
@@ -245,7 +247,7 @@ impl Walk {
         let Some(read) = Read::of(expression) else {
             return;
         };
-        // What an entity's attributes hold is the entities' business.
+        // The attributes inside an entity's attributes are not checked.
         let reaches_further = read.names.len() > 1 && read.root != Root::Context;
         let outer_can_miss = read.outer().is_some_and(|outer| !known.contains(&outer));
         if !known.contains(&read) && !outer_can_miss && !reaches_further {
@@ -254,7 +256,7 @@ impl Walk {
     }
 }
 
-/// What is there when a `has` is true: `context has a.b` looks for one name after the other.
+/// Returns what exists when a `has` is true: `context has a.b` tests one name after the other.
 fn looked_for(left: &Value, attribute: &Value) -> Reads {
     let names: Vec<&str> = match attribute {
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
