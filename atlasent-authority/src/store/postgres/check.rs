@@ -1,4 +1,4 @@
-//! The check of a store in PostgreSQL: its chain, and the cells that it keeps beside the chain.
+//! The check of a PostgreSQL store: its chain, and its cells.
 
 use tokio_postgres::Error;
 
@@ -13,7 +13,7 @@ use crate::trail::EventFilter;
 /// How many events or cells are in memory at a time.
 const AT_ONCE: usize = 1_000;
 
-/// How often the check begins again because events were dropped meanwhile.
+/// How often the check starts over because events were dropped meanwhile.
 const ATTEMPTS: usize = 5;
 
 const CELLS: &str = "\
@@ -29,22 +29,22 @@ pub(crate) struct KeptCell {
 }
 
 impl PostgresStore {
-    /// Checks the chain up to the head that the database names now: every event with its hash and
-    /// its link, and the head. Checks the cells, too: each has to be readable, and to be filed
-    /// under its own times.
+    /// Verifies the chain up to the present head: every event with its hash and its link, and the
+    /// head. Checks also that each cell is readable and filed under its own times.
     ///
-    /// Changes may go on meanwhile. Events that are dropped meanwhile are not reported as missing.
+    /// Changes may continue meanwhile. Events that are dropped meanwhile are not reported as
+    /// missing.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the events or the cells cannot be read, or when events are dropped
+    /// [`StoreError`] when the events or the cells cannot be read, or when events were dropped
     /// during each of 5 attempts.
     pub async fn check(&self) -> Result<StoreReport, StoreError> {
         for _ in 0..ATTEMPTS {
             let status = self.status().await?;
             let dropped = status.dropped;
             let report = self.check_from(status).await?;
-            // What retention drops between two pages looks as if it were missing.
+            // Events that retention drops between two pages look missing.
             if report.is_good() || self.status().await?.dropped == dropped {
                 return Ok(report);
             }
@@ -88,12 +88,12 @@ impl PostgresStore {
 impl KeptCell {
     fn problem(&self) -> Option<String> {
         let name = base16ct::lower::encode_string(&self.key);
-        // Not the error's text: it may hold whatever a caller has sent.
+        // Without the error's text, which may contain a caller's values.
         let Ok(cell) = serde_json::from_str::<Cell>(&self.value) else {
             return Some(format!("the entry {name} of the ledger cannot be read"));
         };
         let issued = cell.permit().map(|permit| signed(permit.sequence));
-        // A permit of an earlier version of the tables is filed under no event.
+        // A permit that an earlier version of the tables kept is filed under no event.
         let is_misfiled = self.issued.is_some() && self.issued != issued;
         if is_misfiled || self.expires_at != cell.expires_at().as_microsecond() {
             return Some(format!(

@@ -1,4 +1,5 @@
-//! Counting calls for all processes together. It is exact while the server runs, and durable never.
+//! Counts calls for all processes that share the database. Counts are exact while the database
+//! runs, and may be lost when it crashes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,9 +20,8 @@ pub(super) const PURPOSE: Purpose = Purpose {
     answer: Duration::from_secs(5),
 };
 
-/// A clock that is behind must not give back what was used up, so the newest minute that anyone has
-/// seen goes on. The order is that in which rows are locked: two processes never wait for each
-/// other.
+/// Counts calls in the newest minute of any process, since a clock that is behind must not give
+/// calls back. Rows are locked in the order of their keys, so two processes never deadlock.
 const COUNT: &str = "\
     WITH newest AS (SELECT greatest($3::bigint, max(minute)) AS minute FROM atlasent_calls) \
     INSERT INTO atlasent_calls AS known (counter, minute, count) \
@@ -33,24 +33,24 @@ const COUNT: &str = "\
         count = excluded.count + CASE WHEN excluded.minute > known.minute THEN 0 ELSE known.count END \
     RETURNING counter, count";
 
-/// Counts of past minutes, some at a time. One that is being counted up is left to the next time.
+/// Deletes some counts of past minutes. A row that another process has locked is skipped.
 const FORGET: &str = "\
     DELETE FROM atlasent_calls WHERE counter IN ( \
         SELECT counter FROM atlasent_calls \
         WHERE minute < (SELECT max(minute) FROM atlasent_calls) LIMIT 1000 FOR UPDATE SKIP LOCKED)";
 
-/// A call to be counted, and whoever waits for its number.
+/// A call to count, with the channel for its number.
 pub(super) struct Call {
     counter: [u8; 32],
     minute: i64,
     done: oneshot::Sender<Result<u64, StoreError>>,
 }
 
-/// The connection that counts.
+/// The connection that counts calls.
 pub(super) struct Counter<'a> {
     link: &'a Link,
     open: Option<Open>,
-    /// The minute before which everything is forgotten.
+    /// The minute before which all counts are deleted.
     forgotten: i64,
 }
 
@@ -61,8 +61,8 @@ struct Open {
 }
 
 impl Call {
-    /// A call under `counter`, of which only a digest is kept, since it may be of any length and
-    /// hold anything.
+    /// Creates a call under `counter`. Only its digest is kept, since the text may be long or
+    /// personal.
     pub(super) fn new(
         counter: &str,
         minute: i64,
@@ -77,7 +77,7 @@ impl Call {
 }
 
 impl<'a> Counter<'a> {
-    /// A counter that has no connection yet.
+    /// Creates a counter without a connection.
     pub(super) fn new(link: &'a Link) -> Self {
         Self {
             link,
@@ -86,7 +86,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Counts until nobody can call any more.
+    /// Counts calls until all their senders are dropped.
     pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<Call>) {
         let mut group = Vec::new();
         while calls.recv_many(&mut group, MOST).await > 0 {
@@ -95,7 +95,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// How many calls there are now under each counter.
+    /// Counts a group of calls. Returns the number of calls under each counter.
     async fn count_all(&mut self, group: &[Call]) -> Result<Counts, StoreError> {
         let open = match self.open.take() {
             Some(open) if !open.session.client.is_closed() => open,
@@ -152,7 +152,7 @@ impl Open {
     }
 }
 
-/// Gives each call a number of its own: the last one of a counter has the count itself.
+/// Gives each call a number of its own: the last call of a counter gets the full count.
 fn answer(group: impl DoubleEndedIterator<Item = Call>, result: Result<Counts, StoreError>) {
     let mut counts = result;
     for call in group.rev() {
@@ -165,7 +165,7 @@ fn answer(group: impl DoubleEndedIterator<Item = Call>, result: Result<Counts, S
                 *count = count.saturating_sub(1);
                 number
             });
-        // Nobody waits for it any more.
+        // The caller may have dropped its future.
         let _ = call.done.send(number);
     }
 }

@@ -1,5 +1,5 @@
-//! Counts that are remembered. Events never change, so a count needs to go on only from where it
-//! was, until events are dropped.
+//! A cache of event counts. Events never change, so counting continues where the last count ended,
+//! until events are dropped.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use super::query;
 use super::rows::unsigned;
 use crate::trail::EventFilter;
 
-/// How many counts are remembered.
+/// How many counts are cached.
 const REMEMBERED: usize = 256;
 
-/// Counts by their filters, the most recently used last.
+/// The cached counts, the most recently used last.
 #[derive(Debug, Default)]
 pub(super) struct Counts(VecDeque<Known>);
 
@@ -21,14 +21,14 @@ pub(super) struct Counts(VecDeque<Known>);
 struct Known {
     filter: EventFilter,
     count: u64,
-    /// The sequence number of the last event that was looked at.
+    /// The sequence number of the last event that was counted.
     through: u64,
-    /// How many events were dropped then.
+    /// The number of dropped events at the time of the count.
     dropped: u64,
 }
 
 impl Counts {
-    /// Counts the events that pass.
+    /// Counts the events that pass the filter.
     pub(super) async fn count(
         counts: &std::sync::Mutex<Self>,
         session: &Session,

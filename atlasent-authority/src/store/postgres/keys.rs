@@ -1,5 +1,5 @@
-//! API keys, on a connection of their own: a key that was revoked is refused a moment later,
-//! however long others read the audit trail.
+//! API keys, on a connection of their own, so that a revoked key is refused within moments even
+//! while long reads of the audit trail are running.
 #![cfg_attr(
     not(feature = "server"),
     allow(dead_code, reason = "API keys belong to the server")
@@ -13,7 +13,7 @@ use tokio_postgres::Error;
 use super::link::{Link, Purpose, Session, Trouble};
 use crate::store::StoreError;
 
-/// Keys are few. A server that needs longer is overloaded or gone.
+/// Keys are few, so a server that takes longer is overloaded or unreachable.
 const PURPOSE: Purpose = Purpose {
     settings: "",
     answer: Duration::from_secs(3),
@@ -26,17 +26,17 @@ type Rewrite = Box<dyn Fn(&str) -> Result<Option<String>, StoreError> + Send>;
 
 /// A call about API keys, with the sender of its answer.
 pub(crate) enum KeyCall {
-    /// The version of the keys, which every change to a key changes.
+    /// Returns the version of the keys, which every change to a key changes.
     Version(Done<i64>),
-    /// The keys, as JSON, in the order in which they were made.
+    /// Returns the keys, as JSON, in the order in which they were created.
     All(Done<Vec<String>>),
-    /// Keeps a key, in place of the one with its id.
+    /// Keeps a key, in place of the key with the same id.
     Put(KeptKey, Done<()>),
-    /// Rewrites the key with an id in one transaction. The answer is whether it was rewritten.
+    /// Rewrites the key with an id in one transaction. Returns whether it was rewritten.
     Rewrite(String, Rewrite, Done<bool>),
 }
 
-/// An API key, as it is kept.
+/// A row of the table of API keys.
 pub(crate) struct KeptKey {
     pub(crate) key_id: String,
     pub(crate) json: String,
@@ -51,7 +51,7 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// Keys without a connection yet.
+    /// Creates a state without a connection.
     pub(super) fn new(link: &'a Link) -> Self {
         Self {
             link,
@@ -62,7 +62,7 @@ impl<'a> Keys<'a> {
     /// Answers calls until all their senders are dropped.
     pub(super) async fn answer(mut self, calls: &mut mpsc::Receiver<KeyCall>) {
         while let Some(call) = calls.recv().await {
-            // An answer that is no longer awaited is not looked up; a change is made all the same.
+            // A read whose caller has gone is skipped; a change is made all the same.
             match call {
                 KeyCall::Version(done) if !done.is_closed() => {
                     let _ = done.send(self.look_up(version).await);
@@ -85,8 +85,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Looks something up, and once more if the connection turns out to be lost since the last
-    /// time.
+    /// Reads, and tries once more if the connection was lost since the last call.
     async fn look_up<T>(
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
@@ -97,7 +96,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Makes a change, once: when the connection is lost meanwhile, it may have been kept.
+    /// Makes a change, once: if the connection is lost meanwhile, the change may have been kept.
     async fn change<T>(
         &mut self,
         change: impl AsyncFn(&Session) -> Result<T, Error>,
@@ -105,7 +104,7 @@ impl<'a> Keys<'a> {
         Ok(self.attempt(&change).await?)
     }
 
-    /// One attempt. A connection that fails is closed, and whatever it began is undone.
+    /// Makes one attempt. A connection that fails is closed, which undoes its transaction.
     async fn attempt<T>(
         &mut self,
         question: &impl AsyncFn(&Session) -> Result<T, Error>,

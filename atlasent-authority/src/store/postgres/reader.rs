@@ -1,5 +1,5 @@
-//! Reading: what is asked of the events and of the head, on connections of its own, so that a long
-//! answer holds up no change.
+//! Reading events, permits and the head, on connections of its own, so that a long read delays no
+//! change.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::store::{StoreError, StoreStatus};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
 
-/// A whole trail may take a while.
+/// Reading a whole trail may take a while.
 pub(super) const PURPOSE: Purpose = Purpose {
     settings: "SET default_transaction_read_only = on",
     answer: Duration::from_secs(60),
@@ -29,27 +29,27 @@ pub(super) const PURPOSE: Purpose = Purpose {
 
 type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A question, and whoever waits for the answer.
+/// A read, with the channel for its result.
 pub(crate) enum Read {
     Events(Page, Done<Vec<Arc<SealedEvent>>>),
     Count(EventFilter, Done<u64>),
     Status(Done<StoreStatus>),
-    /// Permits that were issued before an event, at most so many, the newest first.
+    /// Returns at most so many permits that were issued before an event, the newest first.
     Permits(u64, usize, Done<Vec<(PermitKey, PermitEntry)>>),
-    /// Cells behind a key, at most so many, in the order of their keys.
+    /// Returns at most so many cells behind a key, in the order of their keys.
     Cells(Vec<u8>, usize, Done<Vec<KeptCell>>),
-    /// The key of the permit with a public id.
+    /// Returns the key of the permit with a public id.
     PermitKey(PermitId, Done<Option<PermitKey>>),
 }
 
-/// One of those who answer.
+/// One of the connections that read.
 pub(super) struct Reader<'a> {
     link: &'a Link,
     session: Option<Session>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that has no connection yet.
+    /// Creates a reader without a connection.
     pub(super) fn new(link: &'a Link) -> Self {
         Self {
             link,
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Answers until nobody can ask any more.
+    /// Serves reads until all their senders are dropped.
     pub(super) async fn read(
         mut self,
         reads: &Mutex<mpsc::Receiver<Read>>,
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
                     let _ = done.send(self.status().await);
                 }
                 Some(Read::Permits(before, limit, done)) => {
-                    // Whoever asked may have gone meanwhile.
+                    // The caller may have dropped its future.
                     let _ = done.send(self.permits(before, limit).await);
                 }
                 Some(Read::Cells(after, limit, done)) => {
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         permits::read(self.link, &rows)
     }
 
-    /// Asks, and answers. A question whose caller has gone is not asked, or is cancelled.
+    /// Runs a read and sends its result. A read whose caller has gone is skipped or cancelled.
     async fn answer<T>(
         &mut self,
         mut done: Done<T>,
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Asks, and once more if the connection turns out to be lost since the last time.
+    /// Runs a read, and tries once more if the connection was lost since the last one.
     async fn ask<T>(
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         if let Some(session) = &self.session {
             match self.link.within(&PURPOSE, question(session)).await {
                 Ok(answer) => return Ok(answer),
-                // One that gave no answer in time would give the next one late, too.
+                // A connection that missed its time limit would delay the next read, too.
                 Err(trouble) => {
                     let is_lost = trouble.is_lost;
                     self.session = None;
@@ -173,8 +173,8 @@ impl<'a> Reader<'a> {
         Ok(answer?)
     }
 
-    /// Has the server stop what it is doing for us. The connection goes, too: what it would say
-    /// next is for a caller who has gone.
+    /// Cancels the statement in progress, and closes the connection, since its next answer would
+    /// belong to a caller that has gone.
     async fn cancel(&mut self) {
         if let Some(session) = self.session.take() {
             self.link.cancel(&session).await;

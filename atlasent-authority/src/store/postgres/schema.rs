@@ -1,4 +1,4 @@
-//! The tables, and how those of an earlier version become those of this one.
+//! The tables, and their migration from earlier versions.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use super::link::{Link, Purpose, Session};
 use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
-/// What leads from each version to the next one. Those that were released never change.
+/// The migration from each version to the next one. Released ones never change.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
-/// An index of a long trail takes its time.
+/// Indexing a long trail takes a while.
 pub(super) const PURPOSE: Purpose = Purpose {
     settings: "SET synchronous_commit = on",
     answer: Duration::from_secs(1_800),
 };
 
-/// Held by whoever migrates, so that of several processes that start at once one does.
+/// The advisory lock of migrations: of several processes that start at once, one migrates.
 const LOCK: i64 = 0x61746C_6173656E;
 
-/// Brings the tables to this version.
+/// Migrates the tables to this version.
 pub(super) async fn migrate(
     link: &Link,
     purpose: &Purpose,
@@ -45,7 +45,8 @@ pub(super) async fn migrate(
     Ok(())
 }
 
-/// Whether there is nothing to do: then the user of the url needs no right to create tables.
+/// Returns whether the tables are of this version. Then the user of the url needs no right to
+/// create tables.
 async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result<bool, StoreError> {
     let client = &session.client;
     let look = async {
@@ -66,7 +67,8 @@ async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result
     }
 }
 
-/// One migration, in a transaction that the caller ends. None if another process was faster.
+/// Runs the next migration, in a transaction that the caller ends. Does nothing if another process
+/// was faster.
 async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
     let client = &session.client;
     let work = async {
