@@ -1,4 +1,5 @@
-//! The ledger as data: permits by their public ids, and lists of them. Nothing here opens anything.
+//! Listing the permits of the ledger, and looking one up by its public id ([`PermitId`]). A public
+//! id is not a token: it cannot be verified or used.
 
 pub use crate::ledger::{InvalidPermitId, PermitId};
 use atlasent::Error;
@@ -17,7 +18,7 @@ use crate::trail::chain::format_time;
 /// How many permits are read at a time.
 const AT_ONCE: usize = 1_000;
 
-/// Which permits are asked for. Without any of these, all.
+/// Selects permits: those that pass every condition that is set. The default passes every permit.
 ///
 /// ```
 /// use atlasent::wire::PermitStatus;
@@ -36,32 +37,34 @@ pub struct PermitFilter {
 }
 
 impl PermitFilter {
-    /// Only permits with this status. A second call replaces the first.
+    /// Passes only permits with this status. A second call replaces the first.
     pub fn status(mut self, status: PermitStatus) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Only permits of this agent. A second call replaces the first.
+    /// Passes only permits of this agent. A second call replaces the first.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = Some(agent.into());
         self
     }
 
-    /// Only permits for this action. A second call replaces the first.
+    /// Passes only permits for this action. A second call replaces the first.
     pub fn action(mut self, action: impl Into<String>) -> Self {
         self.action = Some(action.into());
         self
     }
 
-    /// Only permits that were issued at or after this time. Of two calls, the later time holds.
+    /// Passes only permits that were issued at or after this time. Of two calls, the later time
+    /// holds.
     pub fn since(mut self, time: Timestamp) -> Self {
-        // `None` is before every time.
+        // `None` sorts before every time.
         self.since = self.since.max(Some(time));
         self
     }
 
-    /// Only permits that were issued at or before this time. Of two calls, the earlier time holds.
+    /// Passes only permits that were issued at or before this time. Of two calls, the earlier time
+    /// holds.
     pub fn until(mut self, time: Timestamp) -> Self {
         self.until = Some(self.until.map_or(time, |until| until.min(time)));
         self
@@ -79,15 +82,15 @@ impl PermitFilter {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PermitPage {
-    /// The permits.
+    /// The permits of the page.
     pub permits: Vec<PermitInfo>,
-    /// How many permits all pages hold.
+    /// The number of permits on all pages.
     pub total: u64,
     /// The next page starts before this sequence number. Unset on the last page.
     pub next: Option<u64>,
 }
 
-/// What a permit is judged by when it is looked at.
+/// The time and the stops that the status of a permit depends on.
 pub(crate) struct Look {
     org_id: String,
     pub(crate) now: Timestamp,
@@ -95,8 +98,8 @@ pub(crate) struct Look {
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// A page of the permits that pass a filter, the newest first. `before` is where the page
-    /// starts: [`PermitPage::next`] of the page before, or `u64::MAX`.
+    /// Returns a page of the permits that pass a filter, the newest first. `before` is the start of
+    /// the page: [`PermitPage::next`] of the page before, or `u64::MAX`.
     ///
     /// The ledger forgets permits some time after they have expired.
     ///
@@ -129,7 +132,7 @@ impl<S: Store> LocalAuthority<S> {
         self.permits_for(&caller, filter, before, limit).await
     }
 
-    /// A page of the permits that a caller may know of.
+    /// Returns a page of the permits that a caller may see.
     pub(crate) async fn permits_for(
         &self,
         caller: &Caller<'_>,
@@ -151,7 +154,7 @@ impl<S: Store> LocalAuthority<S> {
             is_over = permits.len() < AT_ONCE;
             for (key, entry) in permits {
                 position = entry.sequence;
-                // Newer permits have later times.
+                // Permits are listed from the newest to the oldest, so the rest is older still.
                 if filter.since.is_some_and(|since| entry.issued_at < since) {
                     is_over = true;
                     break;
@@ -177,7 +180,7 @@ impl<S: Store> LocalAuthority<S> {
         Ok(page)
     }
 
-    /// The permit with a public id, if the ledger knows it.
+    /// Returns the permit with a public id, or `None` for an unknown permit.
     ///
     /// # Errors
     ///
@@ -188,12 +191,12 @@ impl<S: Store> LocalAuthority<S> {
         Ok(found.map(|(look, key, entry)| look.info(key, &entry)))
     }
 
-    /// Takes back the permit with a public id, as [`revoke`](Self::revoke) takes one back by its
-    /// token. Returns the permit as it is now, if the ledger knows it.
+    /// Revokes the permit with a public id, as [`revoke`](Self::revoke) revokes one by its token.
+    /// Returns the permit after the revocation, or `None` for an unknown permit.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the revocation cannot be recorded; then it did not happen.
+    /// [`Error::Failed`] when the revocation cannot be recorded; the permit is not revoked then.
     pub async fn revoke_permit(
         &self,
         id: PermitId,
@@ -203,7 +206,7 @@ impl<S: Store> LocalAuthority<S> {
         self.revoke_permit_for(&caller, id, reason).await
     }
 
-    /// Takes back the permit with a public id for a caller.
+    /// Revokes the permit with a public id for a caller.
     pub(crate) async fn revoke_permit_for(
         &self,
         caller: &Caller<'_>,
@@ -213,7 +216,7 @@ impl<S: Store> LocalAuthority<S> {
         let Some((look, key, entry)) = self.find_permit(caller, id).await? else {
             return Ok(None);
         };
-        // What was revoked already needs no second event.
+        // A permit that is revoked already needs no second event.
         if look.status(&entry) == PermitStatus::Revoked {
             return Ok(Some(look.info(key, &entry)));
         }
@@ -222,7 +225,8 @@ impl<S: Store> LocalAuthority<S> {
         Ok(Some(self.look().await?.info(key, &entry)))
     }
 
-    /// The permit with a public id, if a caller may know of it, and what it is judged by.
+    /// Returns the permit with a public id, if the caller may see it, with what its status depends
+    /// on.
     pub(crate) async fn find_permit(
         &self,
         caller: &Caller<'_>,
@@ -248,7 +252,8 @@ impl<S: Store> LocalAuthority<S> {
             .await
     }
 
-    /// Why a permit would not be good, if it were verified now for what it was issued for.
+    /// Returns why the permit would be refused, if it were verified now for the request that it was
+    /// issued for.
     pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<VerifyRefusal> {
         let standing = standing::check(entry, &look.stops, &self.policies(), look.now);
         standing.err().map(|fallen| fallen.refusal())
@@ -271,7 +276,7 @@ impl Look {
         }
     }
 
-    /// What the ledger tells of a permit (contract, part D).
+    /// Returns what the API tells about a permit (contract, part D).
     pub(crate) fn info(&self, key: PermitKey, entry: &PermitEntry) -> PermitInfo {
         let mut info = PermitInfo::new(
             key.id().to_string(),

@@ -1,7 +1,7 @@
-//! The rules of the permit ledger: when a permit is good, and what becomes of it.
+//! The rules of the permit ledger: when a permit is valid, and how its state changes.
 //!
-//! A permit is issued, and then consumed, revoked or left to expire. What is here is pure; a
-//! [`Store`](crate::store::Store) makes each change atomic.
+//! A permit is issued, and then consumed, revoked or left to expire. These rules are pure functions
+//! on values; a [`Store`](crate::store::Store) makes each change atomic.
 
 pub(crate) mod outstanding;
 pub(crate) mod permit_key;
@@ -20,32 +20,32 @@ use atlasent::wire::{EvaluateRequest, PermitStatus, VerifyRequest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What a permit is good for.
+/// What a permit authorizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The agent that may use it.
+    /// The agent that may use the permit.
     pub agent: Agent,
-    /// The action that it is for.
+    /// The action that the permit is for.
     pub action: String,
-    /// The resource that it is for.
+    /// The resource that the permit is for.
     pub resource: Option<String>,
-    /// The environment that it is for, when the request named one.
+    /// The environment that the permit is for. Unset when the request named none.
     pub environment: Option<String>,
     /// The hash of the action, agent and context that were decided on.
     pub execution_hash: String,
-    /// The digest of all that decided about the action
-    /// ([`Policies::action_digest`](crate::Policies::action_digest)). A permit without one was
+    /// The digest of the policies, schema and entities that decide about the action
+    /// ([`Policies::action_digest`](crate::Policies::action_digest)). A permit without a digest was
     /// written by an earlier release and is refused.
     #[serde(default)]
     pub policy: Option<String>,
-    /// The environment of the API key that it was granted to: `live` or `test`.
+    /// The environment of the API key that the permit was granted to: `live` or `test`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_environment: Option<String>,
 }
 
 impl Grant {
-    /// What a permit for `request` is good for, as long as the policies have the digest `policy`.
-    /// Its hash is the request's own, unless another one is given.
+    /// Creates the grant for `request` under policies with the digest `policy`. `execution_hash`
+    /// replaces the hash of the request where it is set.
     #[must_use]
     pub fn of(request: &EvaluateRequest, execution_hash: Option<String>, policy: &str) -> Self {
         let in_context = request.context.get("environment");
@@ -63,8 +63,8 @@ impl Grant {
         }
     }
 
-    /// Whether a caller with an API key of this environment may know of the permit. Code of the
-    /// authority's process has no key and knows of all.
+    /// Returns whether a caller with an API key of this environment may see the permit. Code of the
+    /// authority's process has no key and sees every permit.
     pub(crate) fn is_known_to(&self, key_environment: Option<&str>) -> bool {
         match (self.key_environment.as_deref(), key_environment) {
             (Some(granted), Some(asking)) => granted == asking,
@@ -73,7 +73,7 @@ impl Grant {
     }
 
     fn covers(&self, request: &VerifyRequest) -> Result<(), VerifyRefusal> {
-        // Empty means "not restated" (contract, part B).
+        // An empty field was not restated (contract, part B).
         let differs = |restated: &str, granted: &str| !restated.is_empty() && restated != granted;
         if differs(&request.actor_id, self.agent.as_str()) {
             return Err(VerifyRefusal::Mismatch(Mismatch::Actor));
@@ -86,7 +86,7 @@ impl Grant {
         {
             return Err(VerifyRefusal::Mismatch(Mismatch::Execution));
         }
-        // A permit that was granted without an environment is not good for one (contract, part B).
+        // A permit that was granted without an environment does not fit any (contract, part B).
         if request.environment.is_some() && request.environment != self.environment {
             return Err(VerifyRefusal::Mismatch(Mismatch::Environment));
         }
@@ -97,62 +97,62 @@ impl Grant {
     }
 }
 
-/// What the ledger knows of a permit.
+/// A permit in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PermitEntry {
-    /// What it is good for.
+    /// What the permit authorizes.
     pub grant: Grant,
-    /// The sequence number of the event that issued it.
+    /// The sequence number of the event that issued the permit.
     #[serde(default)]
     pub sequence: u64,
-    /// The id of that event.
+    /// The id of the event that issued the permit.
     #[serde(default)]
     pub evaluation_id: String,
-    /// When it was issued.
+    /// When the permit was issued.
     #[serde(default)]
     pub issued_at: Timestamp,
-    /// When it stops being good.
+    /// When the permit expires.
     pub expires_at: Timestamp,
-    /// What became of it.
+    /// The state of the permit.
     pub state: PermitState,
-    /// When it was used up.
+    /// When the permit was used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed_at: Option<Timestamp>,
-    /// Why it was revoked, if it was.
+    /// When and why the permit was revoked. Unset for a permit that was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revoked>,
 }
 
-/// When and why a permit was revoked.
+/// When, by which key and why a permit was revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
-    /// When.
+    /// When the permit was revoked.
     pub at: Timestamp,
-    /// The API key that revoked it. Code of the authority's process has none.
+    /// The API key that revoked the permit. Unset for code of the authority's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Why.
+    /// Why the permit was revoked.
     pub reason: String,
 }
 
-/// What became of a permit. That it expired follows from the time.
+/// The state of a permit. Expiry is not a state: it follows from the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PermitState {
-    /// It was handed out and not used yet.
+    /// Issued and unused.
     Issued,
-    /// It was verified, or burnt by an attempt to verify it for something else.
+    /// Verified, or burnt by an attempt to verify it for something else.
     Consumed,
-    /// It was revoked before it was used.
+    /// Revoked before it was used.
     Revoked,
-    /// It was verified, and revoked afterwards. Its body may have run; one that starts late and
-    /// asks again ([`Permit::recheck`](atlasent::Permit::recheck)) is refused.
+    /// Revoked after it was verified. Its body may have run; a body that starts late and calls
+    /// [`Permit::recheck`](atlasent::Permit::recheck) is refused.
     Recalled,
 }
 
 impl PermitEntry {
-    /// A permit that waits to be used from `issued_at` until `expires_at`, and that the event
-    /// with this id and sequence number issued.
+    /// Creates an unused permit that is valid from `issued_at` until `expires_at`. The pair is the
+    /// id and the sequence number of the event that issues it.
     #[must_use]
     pub fn issue(
         grant: Grant,
@@ -172,11 +172,11 @@ impl PermitEntry {
         }
     }
 
-    /// Checks that the permit can still be used.
+    /// Checks that the permit is unused, not revoked and not expired.
     ///
     /// # Errors
     ///
-    /// Why it cannot.
+    /// The refusal of a permit that cannot be used.
     pub fn check_open(&self, now: Timestamp) -> Result<(), VerifyRefusal> {
         let outcome = match self.state {
             PermitState::Consumed | PermitState::Recalled => PermitOutcome::Consumed,
@@ -187,14 +187,14 @@ impl PermitEntry {
         Err(VerifyRefusal::Permit(outcome))
     }
 
-    /// Uses the permit up, if it is good for `request`.
+    /// Uses the permit up, and checks that it fits `request`.
     ///
-    /// An attempt to use it for anything else burns it: the caller holds a token that is not its
-    /// own.
+    /// An attempt to use the permit for anything else burns it, since the caller presents a token
+    /// that was not issued for its request.
     ///
     /// # Errors
     ///
-    /// Why it is not good.
+    /// The refusal of a permit that does not fit.
     pub fn consume(
         &mut self,
         request: &VerifyRequest,
@@ -206,14 +206,14 @@ impl PermitEntry {
         self.grant.covers(request)
     }
 
-    /// Whether nothing is left to use.
+    /// Returns whether the permit is used up or revoked.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.state != PermitState::Issued
     }
 
-    /// Revokes the permit, unless it has expired. Returns whether it was unused, so that
-    /// nothing runs on it any more.
+    /// Revokes the permit, unless it has expired. Returns whether it was unused, so that the
+    /// revocation prevents its use.
     pub fn revoke(&mut self, now: Timestamp, by: Option<String>, reason: &str) -> bool {
         if now >= self.expires_at {
             return false;
@@ -232,8 +232,8 @@ impl PermitEntry {
         state == PermitState::Revoked
     }
 
-    /// Returns what the permit is now. Expiry counts for a used permit, too: a body may not start
-    /// on it any more.
+    /// Returns the status of the permit. A used permit expires, too: a body may not start on it any
+    /// more.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> PermitStatus {
         match self.state {
@@ -245,38 +245,38 @@ impl PermitEntry {
     }
 }
 
-/// Why a permit is not good.
+/// Why a permit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VerifyRefusal {
-    /// No token was sent.
+    /// The request has no token.
     Missing,
-    /// The permit itself is used, expired, revoked or unknown.
+    /// The permit is used, expired, revoked or unknown.
     Permit(PermitOutcome),
     /// The permit was issued for something else.
     Mismatch(Mismatch),
-    /// A person's approval was asked for, and the permit has none.
+    /// The request requires an approval, which the permit does not have.
     ApprovalRequired,
     /// A stop covers the permit, or covered it after it was issued.
     Stopped,
-    /// The policies that granted the permit have changed since.
+    /// The policies of the permit's action have changed since it was granted.
     PolicyChanged,
 }
 
-/// What a permit was issued for that is not what it was presented for.
+/// The field in which a permit does not fit the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mismatch {
-    /// Another agent.
+    /// The permit was issued to another agent.
     Actor,
-    /// Another action.
+    /// The permit was issued for another action.
     Action,
-    /// Another action, agent or context.
+    /// The permit was issued for another action, agent or context.
     Execution,
-    /// Another environment.
+    /// The permit was issued for another environment.
     Environment,
 }
 
 impl VerifyRefusal {
-    /// The cause, when it is one of the four that the contract has words for.
+    /// Returns the outcome, where it is one of the four that the contract names.
     #[must_use]
     pub fn outcome(self) -> Option<PermitOutcome> {
         match self {
@@ -289,7 +289,7 @@ impl VerifyRefusal {
         }
     }
 
-    /// Whether the attempt used the permit up although it was refused.
+    /// Returns whether the refused attempt used the permit up.
     #[must_use]
     pub fn burns(self) -> bool {
         match self {
@@ -298,7 +298,7 @@ impl VerifyRefusal {
         }
     }
 
-    /// The contract's `verify_error_code`.
+    /// Returns the contract's `verify_error_code`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -314,7 +314,7 @@ impl VerifyRefusal {
         }
     }
 
-    /// The reason, for people.
+    /// Returns the reason, for people.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Whether a permit that was issued still stands: one rule for everything that asks.
+//! The one rule for whether an issued permit can still be used.
 
 use jiff::Timestamp;
 
@@ -6,18 +6,18 @@ use crate::ledger::stops::{Killed, Stops};
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::policy::Policies;
 
-/// Why a permit stands no longer.
+/// Why a permit cannot be used any more.
 pub(crate) enum Fallen {
-    /// It is used up, revoked or expired.
+    /// The permit is used up, revoked or expired.
     Closed(VerifyRefusal),
-    /// A stop or a recall killed it.
+    /// A stop or a recall killed the permit.
     Killed(Killed),
-    /// What decided about its action has changed.
+    /// The policies of the permit's action have changed.
     PolicyChanged,
 }
 
 impl Fallen {
-    /// The refusal of a permit that has fallen.
+    /// Returns the refusal.
     pub(crate) fn refusal(&self) -> VerifyRefusal {
         match self {
             Self::Closed(refusal) => *refusal,
@@ -27,7 +27,7 @@ impl Fallen {
     }
 }
 
-/// Checks that a permit stands under these stops and policies at `now`.
+/// Checks that a permit can be used at `now`, under these stops and policies.
 pub(crate) fn check(
     entry: &PermitEntry,
     stops: &Stops,

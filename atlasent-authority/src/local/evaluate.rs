@@ -1,8 +1,20 @@
-//! The answer to a question: may this agent take this action?
+//! Evaluation: may this agent take this action?
 //!
-//! The policies decide before the transaction. In it, what they decided counts only if nothing
-//! stands against it: other policies by now, a stop, an earlier answer to the same request, too
-//! many permits of the same agent that wait.
+//! The policies decide before the transaction. Inside it, an allow is issued only if nothing stands
+//! against it: replaced policies, a stop, an earlier answer to the same request, or too many unused
+//! permits of the agent.
+//!
+//! A worked example. `bot` sends `deploy` with the request id `r1`, and its answer gets lost:
+//!
+//! - The policies allow it. The transaction reads the stops, the count of `bot` and the replay cell
+//!   of `r1`, which is empty. It records `evaluate.allow`, and keeps the permit, the count and the
+//!   replay.
+//! - `bot` sends the same request again. The replay cell now names permit P, which this transaction
+//!   has not read, so [`Attempt::NeedsPermit`] makes the loop commit again with P among its reads.
+//! - P is unused, so the transaction records `evaluate.replayed` and returns the first answer. The
+//!   token is derived again, since the store holds none.
+//! - Had the policies been replaced in between, the transaction would return
+//!   [`Attempt::PoliciesChanged`], and the request would be decided again by the new ones.
 
 use std::sync::Arc;
 
@@ -26,35 +38,39 @@ use crate::store::{CellKey, Changeset, Store};
 use crate::trail::chain::{NewEvent, format_time};
 use crate::trail::record;
 
-/// How often a question is decided again because the policies changed meanwhile.
+/// How often one request is decided before the authority gives up, when the policies are replaced
+/// each time.
 const ATTEMPTS: usize = 8;
 
-/// The code of a denial because a stop covers the question (contract, part D).
+/// The code of a denial by a stop (contract, part D).
 const STOPPED: &str = "STOPPED";
 
-/// The code of a denial because too many permits of the agent wait to be used.
+/// The code of a denial because the agent holds too many unused permits.
 const LIMIT: &str = "AGENT_PERMIT_LIMIT";
 
-/// The answer to a caller's evaluation.
+/// The result of an evaluation for a caller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EvaluateOutcome {
-    /// It was decided now.
+    /// The request was decided now.
     First(Evaluation),
-    /// The same request was allowed before, its permit still waits, and this is that answer.
+    /// The request is a repetition: its permit is still unused, and this is the answer that it got
+    /// before.
     Repeated(Evaluation),
-    /// Another request with this id was allowed before, so this one has no answer.
+    /// A different request with the same `request_id` was allowed before, so this one is not
+    /// decided.
     Conflict,
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Answers an evaluation for a caller.
+    /// Evaluates a request for a caller, as [`evaluate`](atlasent::Authority::evaluate) does for
+    /// code of this process.
     ///
     /// A caller that repeats a request with the same `request_id` gets the same allow, while its
-    /// permit waits to be used and the policies that granted it stand. Everything else is decided
-    /// anew (contract, part B).
+    /// permit is unused and the policies that granted it are in force. Every other request is
+    /// decided anew (contract, part B).
     ///
-    /// `execution_hash` is what the caller will restate at verification, if that is another one
-    /// than the request's own: see [`execution_hash_of_text`](atlasent::wire::execution_hash_of_text).
+    /// `execution_hash` is the hash that the caller will restate at verification, where that is not
+    /// the request's own: see [`execution_hash_of_text`](atlasent::wire::execution_hash_of_text).
     ///
     /// ```
     /// # use atlasent::wire::{EvaluateRequest, RequestOptions};
@@ -75,9 +91,9 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when the context has another `environment` or `amount` than the request:
-    /// then nothing is decided or recorded. [`Error::Failed`] when the answer cannot be recorded;
-    /// then there is none.
+    /// [`Error::Invalid`] when the `environment` or `amount` of the context contradicts the
+    /// request's: nothing is decided or recorded then. [`Error::Failed`] when the decision cannot
+    /// be recorded: no permit is issued then.
     pub async fn answer(
         &self,
         caller: Caller<'_>,
@@ -122,7 +138,7 @@ impl<S: Store> LocalAuthority<S> {
         Err(Failure::new(Code::ServerError, text).into())
     }
 
-    /// What the policies of this moment make of a request, ready for the transaction.
+    /// Decides a request by the policies in force, and prepares the change for the transaction.
     fn change(
         &self,
         caller: &Caller<'_>,
@@ -180,10 +196,10 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// The policies' verdict on a request.
+/// Returns the policies' verdict on a request.
 fn decide(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Error> {
     let verdict = policies.decide(fields::question(request)?);
-    // This authority cannot give approvals, so what must be approved has to wait.
+    // This authority has no approvals, so an action that requires one is held.
     if verdict.decision.is_allow() && request.options.require_approval == Some(true) {
         return Ok(Verdict {
             decision: Decision::Hold,
@@ -195,16 +211,17 @@ fn decide(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Err
     Ok(verdict)
 }
 
-/// A request that its caller may repeat.
+/// The replay of a request that has a `request_id`.
 #[derive(Clone)]
 struct Repeat {
     key: ReplayKey,
     request_hash: String,
-    /// The permit of the earlier answer, once it is known that one exists.
+    /// The permit of the earlier answer, which the transaction reads. Unset until an earlier answer
+    /// is found.
     permit: Option<PermitKey>,
 }
 
-/// A permit that is to be issued.
+/// A permit to issue.
 struct Mint {
     nonce: Nonce,
     token: PermitToken,
@@ -225,14 +242,14 @@ impl Mint {
     }
 }
 
-/// What was decided, on its way into the store.
+/// A decided request, to be recorded by one transaction.
 struct Change {
     current: Arc<CurrentPolicies>,
-    /// The policies that decided.
+    /// The policies that made the decision.
     policies: Arc<Policies>,
-    /// How long a permit waits to be used.
+    /// How long an unused permit stays valid.
     life: SignedDuration,
-    /// How many permits of one agent may wait.
+    /// How many unused permits one agent may hold.
     limit: u64,
     agent: AgentKey,
     action: String,
@@ -248,12 +265,12 @@ enum Outcome {
     First(Box<Evaluation>),
     Repeated(Box<Replay>),
     Conflict,
-    /// Whether the earlier answer still stands depends on this permit.
+    /// An earlier answer names this permit, which the transaction has not read: try again with it.
     Needs(PermitKey),
     PoliciesChanged,
 }
 
-/// Whether an earlier answer can be given again.
+/// Whether the request got an answer before that can be given again.
 enum Earlier {
     No,
     Yes(Box<Replay>, PermitKey),
@@ -303,7 +320,7 @@ impl Change {
         Outcome::First(Box::new(self.decide(changeset)))
     }
 
-    /// Looks for an allow that the same request got before, whose permit still waits.
+    /// Looks up an allow that the same request got before and whose permit is unused.
     fn earlier(&self, changeset: &Changeset<'_>) -> Earlier {
         let now = changeset.time();
         let Some(repeat) = &self.repeat else {
@@ -339,7 +356,7 @@ impl Change {
         self.deny(STOPPED, reason);
         let id = stop.id.clone();
         self.event.payload.insert("stop_id", id.into());
-        // Whole seconds, rounded up: asking again earlier would be refused again.
+        // In whole seconds, rounded up: an earlier request would be denied again.
         let left = left.and_then(|left| u64::try_from(left.as_secs().saturating_add(1)).ok());
         self.evaluation.retry_after = left.map(std::time::Duration::from_secs);
     }
@@ -358,7 +375,7 @@ impl Change {
         self.deny(LIMIT, reason);
     }
 
-    /// Denies whatever the policies have decided.
+    /// Turns the decision into a denial, whatever the policies decided.
     fn deny(&mut self, code: &'static str, reason: String) {
         self.mint = None;
         let evaluation = &mut self.evaluation;

@@ -1,4 +1,4 @@
-//! The answer to a permit that is presented: it is good and used up now, or why not.
+//! Verification: a permit is used up by the request that it fits, or refused.
 
 use std::sync::Arc;
 
@@ -50,12 +50,12 @@ impl<S: Store> Authority for LocalAuthority<S> {
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Answers a verification for a caller, as [`verify`](Authority::verify) does for code of this
+    /// Verifies a permit for a caller, as [`verify`](Authority::verify) does for code of this
     /// process.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the answer cannot be recorded; then the permit was not used.
+    /// [`Error::Failed`] when the verification cannot be recorded; the permit is not used up then.
     pub async fn verify_for(
         &self,
         caller: Caller<'_>,
@@ -63,7 +63,8 @@ impl<S: Store> LocalAuthority<S> {
     ) -> Result<Verification, Error> {
         let key = PermitKey::of(&request.permit_token);
         let attribution = caller.attribution();
-        // The agent is the permit's own. Until the permit is read, what is restated is the guess.
+        // The count to read is that of the permit's agent. The permit is not read yet, so the first
+        // attempt takes the agent that the request names.
         let guess = &request.actor_id;
         let mut agent =
             (!guess.is_empty()).then(|| AgentKey::new(guess, attribution.environment.as_deref()));
@@ -95,19 +96,19 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// A permit that is presented, on its way into the store.
+/// A presented permit, to be verified by one transaction.
 struct Change {
     current: Arc<CurrentPolicies>,
     request: VerifyRequest,
     attribution: Attribution,
     key: PermitKey,
-    /// The agent whose count was read.
+    /// The agent whose count the transaction reads.
     agent: Option<AgentKey>,
 }
 
 enum Outcome {
     Answered(Arc<SealedEvent>, Result<(), VerifyRefusal>),
-    /// The permit is that of another agent, whose count is needed.
+    /// The permit belongs to another agent, whose count the transaction has to read: try again.
     Needs(AgentKey),
 }
 
@@ -130,7 +131,7 @@ impl Change {
         Outcome::Answered(event, result)
     }
 
-    /// Uses the permit up, or says why not.
+    /// Uses the permit up, or returns why it is refused.
     fn judge(
         &self,
         entry: Option<&mut PermitEntry>,

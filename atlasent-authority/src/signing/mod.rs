@@ -1,4 +1,6 @@
-//! The keys that exports of the audit trail are signed with (Ed25519, RFC 8032).
+//! The Ed25519 keys (RFC 8032) that sign exports and heads of the audit trail: one key, the ring of
+//! an active key and its predecessors, and signed heads. The keys of ATI tokens are in
+//! `ati-client`.
 
 mod head;
 mod ring;
@@ -18,7 +20,8 @@ use crate::ledger::replay::random_bits;
 pub use head::signed_head;
 pub use ring::{KeyRing, PublicKey, SigningKeyError};
 
-/// A private key. It prints its id only, and is wiped from memory when it is dropped.
+/// A private key that signs exports. It prints its id only, and is wiped from memory when it is
+/// dropped.
 ///
 /// ```
 /// use atlasent_authority::signing::SigningKey;
@@ -36,7 +39,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key.
+    /// Generates a key.
     ///
     /// # Errors
     ///
@@ -46,7 +49,8 @@ impl SigningKey {
         Ok(Self::of(ed25519_dalek::SigningKey::from_bytes(&seed)))
     }
 
-    /// A key from PEM (PKCS#8, `-----BEGIN PRIVATE KEY-----`). None when the text is no such key.
+    /// Parses a key from PEM (PKCS#8, `-----BEGIN PRIVATE KEY-----`). Returns `None` for any other
+    /// text.
     #[must_use]
     pub fn from_pem(pem: &str) -> Option<Self> {
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.trim());
@@ -62,7 +66,7 @@ impl SigningKey {
         }
     }
 
-    /// The key in PEM (PKCS#8), to be kept where nobody else can read it.
+    /// Returns the private key in PEM (PKCS#8). Keep it where only its owner can read it.
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -74,13 +78,13 @@ impl SigningKey {
             .expect("a key has a form")
     }
 
-    /// The name of the key, which its public half determines.
+    /// Returns the id of the key, which its public half determines.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.id
     }
 
-    /// The public half in PEM (SPKI): all that is needed to verify.
+    /// Returns the public half in PEM (SPKI), which is enough to verify.
     #[must_use]
     pub fn public_key_pem(&self) -> &str {
         &self.public_pem
@@ -91,10 +95,10 @@ impl SigningKey {
         self.key.sign(message)
     }
 
-    /// Signs a message that is too long for memory. `write` hands it over piece by piece, twice.
+    /// Signs a message that is too long for memory. `write` passes it on piece by piece, twice.
     ///
-    /// Were the two not the same, the signature would give the key away, so that there is none
-    /// then.
+    /// Ed25519 hashes the message twice. If the two readings differed, the signature could reveal
+    /// the key, so a message that changes in between is an error.
     pub(crate) fn sign_in_pieces(
         &self,
         write: impl Fn(&mut dyn FnMut(&[u8])) -> std::io::Result<()>,

@@ -1,4 +1,4 @@
-//! The one key that signs, and those that did: their public halves stay, so that old exports still
+//! The active signing key, and the public halves of its predecessors, which old exports need to
 //! verify.
 
 use std::io::{self, ErrorKind, Write};
@@ -18,7 +18,7 @@ const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// The largest file of public keys, in bytes.
 const MAX_PUBLIC_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The key that signs exports, and the public halves of all that ever did.
+/// The active signing key, and the public halves of all keys that ever signed.
 ///
 /// ```
 /// use atlasent_authority::signing::KeyRing;
@@ -40,22 +40,22 @@ pub struct KeyRing {
     public: Vec<PublicKey>,
 }
 
-/// A public key, as `GET /v1-signing-keys` tells it (contract, part B).
+/// A public key, as `GET /v1-signing-keys` returns it (contract, part B).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey {
     /// The key's id, which a bundle names as its `signing_key_id`.
     pub key_id: String,
     /// `Ed25519`.
     pub algorithm: String,
-    /// The key (SPKI, PEM).
+    /// The public key (SPKI, PEM).
     pub public_key_pem: String,
     /// `active` or `retired`.
     pub status: String,
-    /// When it was first used here (ISO 8601).
+    /// When the key was first used by this authority (ISO 8601).
     pub created_at: String,
 }
 
-/// Why there is no key to sign with.
+/// Why a signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningKeyError {
@@ -64,21 +64,21 @@ pub enum SigningKeyError {
     Io {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file can be read by others.
+    /// A private key can be read by users other than its owner.
     #[error("`{path}` can be read by others than its owner: run `chmod 600 {path}`")]
     Exposed {
         /// The file.
         path: String,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is invalid.
     #[error("`{path}` does not hold {what}")]
     Unreadable {
         /// The file.
         path: String,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
     },
     /// The system has no randomness.
@@ -87,12 +87,12 @@ pub enum SigningKeyError {
 }
 
 impl KeyRing {
-    /// The ring of a folder, which has to be there. Makes a key if it has none; of two processes
-    /// that do so at the same time, both get the same.
+    /// Opens the ring of an existing folder, and generates a key if the folder has none. Two
+    /// processes that do so at the same time get the same key.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`]. A key that others can read is not used.
+    /// [`ExportSigningKeyError`]. A key that others can read is not used.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
         let folder = folder.into();
         let path = folder.join(ACTIVE);
@@ -114,7 +114,7 @@ impl KeyRing {
         Self::with(Some(folder), active, Vec::new())
     }
 
-    /// A ring of one key that is kept nowhere.
+    /// Generates a ring of one key that is not saved.
     ///
     /// # Errors
     ///
@@ -123,19 +123,20 @@ impl KeyRing {
         Self::with(None, SigningKey::generate()?, Vec::new())
     }
 
-    /// A ring whose key comes from a file (PEM, PKCS#8) that somebody else manages. The public
-    /// halves of former keys are those that `folder` knows.
+    /// Opens a ring whose active key is a file (PEM, PKCS#8) that is managed elsewhere. `folder`
+    /// holds the public halves of the former keys.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`]. A key that others can read is not used.
+    /// [`ExportSigningKeyError`]. A key that others can read is not used.
     pub fn given(key: &Path, folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
         let active = read_key(key)?.ok_or_else(|| failed(key, ErrorKind::NotFound.into()))?;
         Self::with(Some(folder.into()), active, Vec::new())
     }
 
-    /// The public keys of a folder, the active one last, without creating or changing anything.
-    /// The active key is the folder's, or the one in the file `given`. Empty when neither exists.
+    /// Returns the public keys of a folder, the active one last, without creating or changing
+    /// anything. The active key is the folder's, or the one in the file `active`. Returns an empty
+    /// list when neither exists.
     ///
     /// ```
     /// use atlasent_authority::signing::KeyRing;
@@ -149,7 +150,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`], also when the file `given` does not exist.
+    /// [`ExportSigningKeyError`], also when the file `active` does not exist.
     pub fn list(folder: &Path, given: Option<&Path>) -> Result<Vec<PublicKey>, SigningKeyError> {
         let known = read_public(&folder.join(PUBLIC))?;
         let active = match given {
@@ -164,11 +165,11 @@ impl KeyRing {
         }
     }
 
-    /// The ring with a new key that signs from now on.
+    /// Generates a new active key, and retires the former one.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`]; then the former key goes on.
+    /// [`ExportSigningKeyError`]; the former key stays active then.
     pub fn rotate(self) -> Result<Self, SigningKeyError> {
         let key = SigningKey::generate()?;
         if let Some(folder) = &self.folder {
@@ -181,20 +182,20 @@ impl KeyRing {
         Self::with(self.folder, key, self.public)
     }
 
-    /// The key that signs.
+    /// Returns the active key, which signs.
     #[must_use]
     pub fn active(&self) -> &SigningKey {
         &self.active
     }
 
-    /// The public halves of all keys, the active one last.
+    /// Returns the public halves of all keys, the active one last.
     #[must_use]
     pub fn public_keys(&self) -> &[PublicKey] {
         &self.public
     }
 
-    /// The ring with this key active. What the folder knows counts, if there is one, before what is
-    /// known already.
+    /// Creates a ring with this active key. The public keys of the folder take precedence over
+    /// `known`.
     fn with(
         folder: Option<PathBuf>,
         active: SigningKey,
@@ -230,7 +231,7 @@ impl KeyRing {
     }
 }
 
-/// The key in a file; none when the file is not there.
+/// Reads the key in a file. Returns `None` when the file does not exist.
 fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     let name = || path.display().to_string();
     let (pem, metadata) = match read(path, MAX_KEY_BYTES) {
@@ -241,8 +242,7 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        // PostgreSQL's rule for its keys: one that root hands out may be read by the group that it
-        // is handed to.
+        // PostgreSQL's rule for its keys: a key that root owns may be readable by its group.
         let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         if metadata.mode() & forbidden != 0 {
             return Err(SigningKeyError::Exposed { path: name() });
@@ -259,7 +259,7 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
 }
 
 fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
-    // What is read here is written again, for the owner of the folder to read.
+    // The file is written again, so it must belong to the folder's owner.
     match read_own(path, MAX_PUBLIC_BYTES) {
         Ok(text) => serde_json::from_slice(&text).map_err(|_| SigningKeyError::Unreadable {
             path: path.display().to_string(),
