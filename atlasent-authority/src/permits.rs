@@ -7,8 +7,8 @@ use atlasent::wire::{PermitInfo, PermitStatus, PermitToken};
 use jiff::Timestamp;
 
 use crate::ledger::PermitKey;
-use crate::ledger::standing;
 use crate::ledger::stops::Stops;
+use crate::ledger::validity;
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::local::caller::Caller;
 use crate::local::{LocalAuthority, failed, unavailable};
@@ -91,7 +91,7 @@ pub struct PermitPage {
 }
 
 /// The time and the stops that the status of a permit depends on.
-pub(crate) struct Look {
+pub(crate) struct StatusContext {
     org_id: String,
     pub(crate) now: Timestamp,
     stops: Stops,
@@ -141,7 +141,7 @@ impl<S: Store> LocalAuthority<S> {
         limit: usize,
     ) -> Result<PermitPage, Error> {
         let environment = caller.attribution().environment;
-        let look = self.look().await?;
+        let context = self.status_context().await?;
         let mut page = PermitPage {
             permits: Vec::new(),
             total: 0,
@@ -162,7 +162,7 @@ impl<S: Store> LocalAuthority<S> {
                 if !filter.passes(&entry) || !entry.grant.is_known_to(environment.as_deref()) {
                     continue;
                 }
-                let info = look.info(key, &entry);
+                let info = context.info(key, &entry);
                 if (filter.status.as_ref()).is_some_and(|status| *status != info.status) {
                     continue;
                 }
@@ -188,7 +188,7 @@ impl<S: Store> LocalAuthority<S> {
     pub async fn permit(&self, id: PermitId) -> Result<Option<PermitInfo>, Error> {
         let caller = Caller::embedded(&self.secret);
         let found = self.find_permit(&caller, id).await?;
-        Ok(found.map(|(look, key, entry)| look.info(key, &entry)))
+        Ok(found.map(|(context, key, entry)| context.info(key, &entry)))
     }
 
     /// Revokes the permit with a public id, as [`revoke`](Self::revoke) revokes one by its token.
@@ -213,16 +213,16 @@ impl<S: Store> LocalAuthority<S> {
         id: PermitId,
         reason: &str,
     ) -> Result<Option<PermitInfo>, Error> {
-        let Some((look, key, entry)) = self.find_permit(caller, id).await? else {
+        let Some((context, key, entry)) = self.find_permit(caller, id).await? else {
             return Ok(None);
         };
         // A permit that is revoked already needs no second event.
-        if look.status(&entry) == PermitStatus::Revoked {
-            return Ok(Some(look.info(key, &entry)));
+        if context.status(&entry) == PermitStatus::Revoked {
+            return Ok(Some(context.info(key, &entry)));
         }
         let revoked = self.revoke_key(caller, key, reason).await?;
         let entry = revoked.entry.unwrap_or(entry);
-        Ok(Some(self.look().await?.info(key, &entry)))
+        Ok(Some(self.status_context().await?.info(key, &entry)))
     }
 
     /// Returns the permit with a public id, if the caller may see it, with what its status depends
@@ -231,36 +231,43 @@ impl<S: Store> LocalAuthority<S> {
         &self,
         caller: &Caller<'_>,
         id: PermitId,
-    ) -> Result<Option<(Look, PermitKey, PermitEntry)>, Error> {
+    ) -> Result<Option<(StatusContext, PermitKey, PermitEntry)>, Error> {
         let environment = caller.attribution().environment;
         let key = self.store.permit_key(id).await.map_err(unread)?;
         let Some(key) = key else {
             return Ok(None);
         };
         let look = move |changeset: &mut Changeset<'_>| {
-            (Look::new(changeset), changeset.permit(key).cloned())
+            (
+                StatusContext::new(changeset),
+                changeset.permit(key).cloned(),
+            )
         };
         let reads = vec![CellKey::Permit(key), CellKey::Stops];
-        let (look, entry) = self.commit(failed::PERMIT, reads, look).await?;
+        let (context, entry) = self.commit(failed::PERMIT, reads, look).await?;
         let entry = entry.filter(|entry| entry.grant.is_known_to(environment.as_deref()));
-        Ok(entry.map(|entry| (look, key, entry)))
+        Ok(entry.map(|entry| (context, key, entry)))
     }
 
-    async fn look(&self) -> Result<Look, Error> {
-        let look = |changeset: &mut Changeset<'_>| Look::new(changeset);
+    async fn status_context(&self) -> Result<StatusContext, Error> {
+        let look = |changeset: &mut Changeset<'_>| StatusContext::new(changeset);
         self.commit(failed::PERMIT, vec![CellKey::Stops], look)
             .await
     }
 
     /// Returns why the permit would be refused, if it were verified now for the request that it was
     /// issued for.
-    pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<VerifyRefusal> {
-        let standing = standing::check(entry, &look.stops, &self.policies(), look.now);
-        standing.err().map(|fallen| fallen.refusal())
+    pub(crate) fn verify_refusal(
+        &self,
+        context: &StatusContext,
+        entry: &PermitEntry,
+    ) -> Option<VerifyRefusal> {
+        let valid = validity::check(entry, &context.stops, &self.policies(), context.now);
+        valid.err().map(|invalid| invalid.refusal())
     }
 }
 
-impl Look {
+impl StatusContext {
     fn new(changeset: &Changeset<'_>) -> Self {
         Self {
             org_id: changeset.head().org_id.clone(),
@@ -270,7 +277,7 @@ impl Look {
     }
 
     fn status(&self, entry: &PermitEntry) -> PermitStatus {
-        match self.stops.killing(entry, self.now) {
+        match self.stops.kill_cause(entry, self.now) {
             Some(_) if entry.check_open(self.now).is_ok() => PermitStatus::Revoked,
             _ => entry.status(self.now),
         }
@@ -295,7 +302,7 @@ impl Look {
             info.revoked_by.clone_from(&revoked.by);
             info.revoke_reason = Some(revoked.reason.clone());
         } else if info.status == PermitStatus::Revoked
-            && let Some(killed) = self.stops.killing(entry, self.now)
+            && let Some(killed) = self.stops.kill_cause(entry, self.now)
         {
             info.revoked_at = Some(format_time(killed.at));
             info.revoked_by = killed.by;

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ledger::{Grant, PermitEntry};
+use crate::ledger::{PermitEntry, PermitGrant};
 
 /// How many slots a permit's life has.
 const SLOTS: i64 = 64;
@@ -48,7 +48,7 @@ impl AgentKey {
 
     /// Returns the key of the agent that a permit was granted to.
     #[must_use]
-    pub fn of_grant(grant: &Grant) -> Self {
+    pub fn from_grant(grant: &PermitGrant) -> Self {
         Self::new(grant.agent.as_str(), grant.key_environment.as_deref())
     }
 
@@ -130,7 +130,7 @@ mod tests {
     fn permit(from: i64, life: i64) -> PermitEntry {
         let action = AnyAction::new("deploy").unwrap();
         let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
-        let grant = Grant::of(&request, None, "digest");
+        let grant = PermitGrant::new(&request, None, "digest");
         PermitEntry::issue(grant, ("event", 1), at(from), at(from + life))
     }
 

@@ -16,7 +16,7 @@ pub struct PermitKey([u8; 32]);
 impl PermitKey {
     /// Returns the key of a token.
     #[must_use]
-    pub fn of(token: &PermitToken) -> Self {
+    pub fn from_token(token: &PermitToken) -> Self {
         Self(Sha256::digest(token.expose()).into())
     }
 
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for PermitKey {
 /// use atlasent_authority::permits::PermitId;
 /// use atlasent_authority::store::PermitKey;
 ///
-/// let key = PermitKey::of(&PermitToken::new("abc")?);
+/// let key = PermitKey::from_token(&PermitToken::new("abc")?);
 /// assert_eq!(key.id().to_string(), "pt_ba7816bf8f01cfea414140de5dae2223");
 /// assert_eq!("pt_ba7816bf8f01cfea414140de5dae2223".parse(), Ok(key.id()));
 /// # Ok::<(), atlasent::Error>(())
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_key_is_read_from_the_hash_that_it_writes_and_from_nothing_else() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        let key = PermitKey::from_token(&PermitToken::new("abc").unwrap());
         assert_eq!(PermitKey::from_hex(&key.to_hex()), Some(key));
         for hash in [
             "",
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_key_does_not_show_the_token() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        let key = PermitKey::from_token(&PermitToken::new("abc").unwrap());
         assert_eq!(
             key.to_hex(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_id_names_its_key_and_nothing_else_is_an_id() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        let key = PermitKey::from_token(&PermitToken::new("abc").unwrap());
         let (first, last) = key.id().keys();
         assert!(first <= key && key <= last);
         let id = key.id().to_string();

@@ -23,7 +23,7 @@ pub struct ReplayKey([u8; 32]);
 impl ReplayKey {
     /// Returns the key of the request that the caller gave this id.
     #[must_use]
-    pub fn of(caller: &Caller<'_>, request_id: &str) -> Self {
+    pub fn new(caller: &Caller<'_>, request_id: &str) -> Self {
         let digest = Sha256::new()
             .chain_update(Sha256::digest(caller.id()))
             .chain_update(request_id)
@@ -80,7 +80,7 @@ impl Replay {
     }
 
     /// Creates the replay of an allow.
-    pub(crate) fn of(
+    pub(crate) fn new(
         evaluation: &Evaluation,
         (permit, nonce): (PermitKey, Nonce),
         request_hash: String,
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn no_two_requests_share_a_name() {
-        let key = |caller: &str, id: &str| ReplayKey::of(&Caller::new(caller, b""), id);
+        let key = |caller: &str, id: &str| ReplayKey::new(&Caller::new(caller, b""), id);
         assert_eq!(key("a", "b"), key("a", "b"));
         assert_ne!(key("a", "bc"), key("ab", "c"));
         assert_ne!(key("a", "b"), key("a", "c"));

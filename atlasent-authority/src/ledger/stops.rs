@@ -81,7 +81,7 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     stop: Stop,
-    kind: Kind,
+    kind: StopKind,
     /// The stop kills permits whose evaluation has this sequence number or a lower one.
     through: u64,
     /// When the stop was kept.
@@ -90,7 +90,7 @@ struct Kept {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum StopKind {
     /// The stop denies until it ends.
     Stop,
     /// The stop was lifted; the permits that it killed stay dead.
@@ -113,7 +113,7 @@ impl From<Stops> for Inner {
 
 /// The stop or recall that killed a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Killed {
+pub(crate) struct KillCause {
     /// Whether a stop killed the permit, rather than a recall.
     by_stop: bool,
     pub(crate) at: Timestamp,
@@ -121,7 +121,7 @@ pub(crate) struct Killed {
     pub(crate) reason: String,
 }
 
-impl Killed {
+impl KillCause {
     /// Returns the refusal of the killed permit.
     pub(crate) fn refusal(&self) -> VerifyRefusal {
         match self.by_stop {
@@ -134,7 +134,11 @@ impl Killed {
 impl Stops {
     /// Returns the stops that deny at `now`, the oldest first.
     pub(crate) fn active(&self, now: Timestamp) -> impl Iterator<Item = &Stop> {
-        let stops = self.0.kept.iter().filter(|kept| kept.kind == Kind::Stop);
+        let stops = self
+            .0
+            .kept
+            .iter()
+            .filter(|kept| kept.kind == StopKind::Stop);
         stops
             .map(|kept| &kept.stop)
             .filter(move |stop| stop.is_active(now))
@@ -153,16 +157,16 @@ impl Stops {
 
     /// Returns what kills a permit: a stop or recall that was set after it was issued, or a stop
     /// that denies now.
-    pub(crate) fn killing(&self, entry: &PermitEntry, now: Timestamp) -> Option<Killed> {
+    pub(crate) fn kill_cause(&self, entry: &PermitEntry, now: Timestamp) -> Option<KillCause> {
         let (agent, action) = (entry.grant.agent.as_str(), &*entry.grant.action);
         let key_environment = entry.grant.key_environment.as_deref();
         let kept = self.0.kept.iter().find(|kept| {
-            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             (denies || entry.sequence <= kept.through)
                 && kept.stop.covers(agent, action, key_environment)
         })?;
-        Some(Killed {
-            by_stop: kept.kind != Kind::Recall,
+        Some(KillCause {
+            by_stop: kept.kind != StopKind::Recall,
             at: kept.stop.set_at,
             by: kept.stop.set_by.clone(),
             reason: kept.stop.reason.clone(),
@@ -189,15 +193,15 @@ impl Stops {
 
     /// Sets a stop. `through` is the sequence number of the event that records it.
     pub(crate) fn set(&mut self, stop: Stop, through: u64) {
-        self.keep(stop, Kind::Stop, through);
+        self.keep(stop, StopKind::Stop, through);
     }
 
     /// Kills the permits whose evaluation has the sequence number `through` or a lower one.
     pub(crate) fn recall(&mut self, recall: Stop, through: u64) {
-        self.keep(recall, Kind::Recall, through);
+        self.keep(recall, StopKind::Recall, through);
     }
 
-    fn keep(&mut self, stop: Stop, kind: Kind, through: u64) {
+    fn keep(&mut self, stop: Stop, kind: StopKind, through: u64) {
         let at = stop.set_at;
         Arc::make_mut(&mut self.0).kept.push(Kept {
             stop,
@@ -224,9 +228,9 @@ impl Stops {
     pub(crate) fn lift(&mut self, id: &str, by_test: bool, now: Timestamp) -> Option<Stop> {
         let kept = Arc::make_mut(&mut self.0).kept.iter_mut().find(|kept| {
             let may = kept.stop.test_only || !by_test;
-            may && kept.kind == Kind::Stop && kept.stop.id == id && kept.stop.is_active(now)
+            may && kept.kind == StopKind::Stop && kept.stop.id == id && kept.stop.is_active(now)
         })?;
-        kept.kind = Kind::Lifted;
+        kept.kind = StopKind::Lifted;
         Some(kept.stop.clone())
     }
 
@@ -236,7 +240,7 @@ impl Stops {
         let life = i64::try_from(inner.longest_life).unwrap_or(i64::MAX);
         let life = SignedDuration::from_secs(life);
         inner.kept.retain(|kept| {
-            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             denies || now <= kept.at.saturating_add(life).unwrap_or(Timestamp::MAX)
         });
         // An ended entry is redundant where a later one of the same scope kills the same permits.
@@ -247,7 +251,7 @@ impl Stops {
             };
             let scope = (kept.stop.scope.clone(), kept.stop.test_only);
             let through = covered.entry(scope).or_default();
-            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             if kept.through <= *through && !denies {
                 inner.kept.remove(at);
             } else {

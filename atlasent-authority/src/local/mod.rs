@@ -4,6 +4,7 @@ mod builder;
 pub(crate) mod caller;
 pub(crate) mod current;
 pub(crate) mod evaluate;
+mod pending;
 mod revoke;
 mod stop;
 mod verify;

@@ -17,7 +17,7 @@ use crate::trail::record;
 
 /// The result of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Revoked {
+pub(crate) struct RevokeOutcome {
     /// Whether the permit was unused, so that the revocation prevents its use.
     pub(crate) now: bool,
     /// The permit after the revocation. Unset for an unknown permit.
@@ -64,7 +64,7 @@ impl<S: Store> LocalAuthority<S> {
         reason: &str,
     ) -> Result<Revocation, Error> {
         let revoked = self
-            .revoke_key(&caller, PermitKey::of(token), reason)
+            .revoke_key(&caller, PermitKey::from_token(token), reason)
             .await?;
         let mut revocation = Revocation::new(token.clone(), revoked.now);
         revocation.revoked_at = revoked.now.then_some(revoked.occurred_at);
@@ -78,7 +78,7 @@ impl<S: Store> LocalAuthority<S> {
         caller: &Caller<'_>,
         key: PermitKey,
         reason: &str,
-    ) -> Result<Revoked, Error> {
+    ) -> Result<RevokeOutcome, Error> {
         let mut agent = None;
         loop {
             let (attribution, reason) = (caller.attribution(), reason.to_owned());
@@ -184,7 +184,7 @@ impl<S: Store> LocalAuthority<S> {
             let (now, stops) = (changeset.time(), changeset.stops());
             let entry = changeset.permit(key)?;
             // A body that has not started must not start on a permit that a stop has killed.
-            Some(match stops.killing(entry, now) {
+            Some(match stops.kill_cause(entry, now) {
                 Some(_) => PermitStatus::Revoked,
                 None => entry.status(now),
             })
@@ -202,11 +202,13 @@ fn revoke_one(
     read: Option<AgentKey>,
     attribution: Attribution,
     reason: String,
-) -> Result<Revoked, AgentKey> {
+) -> Result<RevokeOutcome, AgentKey> {
     let environment = attribution.environment.as_deref();
     let known = changeset.permit(key).cloned();
     let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-    let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
+    let agent = entry
+        .as_ref()
+        .map(|entry| AgentKey::from_grant(&entry.grant));
     if let Some(agent) = agent.filter(|agent| read != Some(*agent)) {
         return Err(agent);
     }
@@ -221,7 +223,7 @@ fn revoke_one(
     if let Some(entry) = entry.clone().filter(|entry| Some(entry.state) != state) {
         changeset.keep_ended(key, entry, state);
     }
-    Ok(Revoked {
+    Ok(RevokeOutcome {
         now: revoked,
         entry,
         occurred_at: event.occurred_at.clone(),

@@ -4,7 +4,7 @@ use atlasent::wire::WrittenNumbers;
 use cedar_policy::{Context, RestrictedExpression};
 use serde_json::{Map, Value};
 
-use super::Question;
+use super::PolicyInput;
 use super::convert::{self, Attributes, ConvertError, Typed};
 use super::types::{ContextTypes, Record};
 use crate::policy::fields::Field;
@@ -34,20 +34,20 @@ fn undeclared(fields: &[&str]) -> String {
 ///
 /// Where `types` declares the action, each value is converted by its declared type.
 pub(super) fn to_cedar(
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     types: Option<&ContextTypes>,
 ) -> Result<Context, ContextError> {
-    let object = question.context.as_object();
-    let written = question.context.written_numbers();
-    let Some(record) = types.and_then(|types| types.of_action(question.action)) else {
-        return untyped(question, object, written);
+    let object = input.context.as_object();
+    let written = input.context.written_numbers();
+    let Some(record) = types.and_then(|types| types.of_action(input.action)) else {
+        return untyped(input, object, written);
     };
-    let names = question.fields.named().map(|(name, _)| name);
+    let names = input.fields.named().map(|(name, _)| name);
     let undeclared: Vec<_> = names.filter(|name| !record.contains_key(*name)).collect();
     if !undeclared.is_empty() {
         return Err(ContextError::FieldsNotDeclared(undeclared));
     }
-    let mut missing = missing_fields(question).peekable();
+    let mut missing = missing_fields(input).peekable();
     if missing.peek().is_none() {
         return typed(object, written, record);
     }
@@ -57,19 +57,19 @@ pub(super) fn to_cedar(
 }
 
 /// Returns the fields of the request that its context does not contain.
-fn missing_fields<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
-    let context = question.context;
+fn missing_fields<'a>(input: &PolicyInput<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
+    let context = input.context;
     let is_missing = |name: &str| context.get(name).is_none_or(Value::is_null);
-    (question.fields.named()).filter(move |(name, _)| is_missing(name))
+    (input.fields.named()).filter(move |(name, _)| is_missing(name))
 }
 
 fn untyped(
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     object: &Map<String, Value>,
     written: Option<&WrittenNumbers>,
 ) -> Result<Context, ContextError> {
     let mut attributes = convert::attributes(object, written, 0)?;
-    for (name, field) in missing_fields(question) {
+    for (name, field) in missing_fields(input) {
         let value = match field {
             Field::Text(text) => RestrictedExpression::new_string(text.to_owned()),
             Field::Number(number) => convert::number(number),
@@ -89,7 +89,7 @@ fn typed(
 ) -> Result<Context, ContextError> {
     let convert = |probes: bool| {
         let attributes = Typed { probes }.attributes(object, written, record);
-        attributes.map_err(ConvertError::Mismatch)
+        attributes.map_err(ConvertError::TypeMismatch)
     };
     // Cedar does not say which value it could not create, so after an error the values are created
     // one by one. This also happens after any other mismatch, so that an answer lists all
@@ -117,14 +117,14 @@ mod tests {
     use crate::policy::fields::Fields;
 
     fn cedar_of(context: &atlasent::Context) -> Result<Context, ContextError> {
-        let question = Question {
+        let input = PolicyInput {
             agent: "bot",
             action: "deploy",
             resource: None,
             context,
             fields: Fields::default(),
         };
-        to_cedar(&question, None)
+        to_cedar(&input, None)
     }
 
     fn cedar(context: &Value) -> Result<Context, ContextError> {

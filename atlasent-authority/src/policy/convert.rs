@@ -25,7 +25,7 @@ pub(super) enum ConvertError {
     #[error("the context cannot be expressed as a Cedar record")]
     NotExpressible,
     #[error("the request is not in the schema: {0}")]
-    Mismatch(Mismatches),
+    TypeMismatch(TypeMismatches),
 }
 
 /// How many mismatches an answer lists. Further ones are counted only.
@@ -33,12 +33,12 @@ const LISTED: usize = 8;
 
 /// The values that their declared types reject: at least one.
 #[derive(Debug, Default)]
-pub(super) struct Mismatches {
-    listed: Vec<Mismatch>,
+pub(super) struct TypeMismatches {
+    listed: Vec<TypeMismatch>,
     unlisted: usize,
 }
 
-impl Mismatches {
+impl TypeMismatches {
     fn extend(&mut self, others: Self) {
         self.unlisted += others.unlisted;
         for mismatch in others.listed {
@@ -65,8 +65,8 @@ impl Mismatches {
     }
 }
 
-impl From<Mismatch> for Mismatches {
-    fn from(mismatch: Mismatch) -> Self {
+impl From<TypeMismatch> for TypeMismatches {
+    fn from(mismatch: TypeMismatch) -> Self {
         Self {
             listed: vec![mismatch],
             unlisted: 0,
@@ -74,7 +74,7 @@ impl From<Mismatch> for Mismatches {
     }
 }
 
-impl fmt::Display for Mismatches {
+impl fmt::Display for TypeMismatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, mismatch) in self.listed.iter().enumerate() {
             let separator = if place > 0 { "; " } else { "" };
@@ -89,14 +89,14 @@ impl fmt::Display for Mismatches {
 
 /// A value that its declared type rejects. It names the path and the types, and no value.
 #[derive(Debug)]
-struct Mismatch {
+struct TypeMismatch {
     /// The path from the value up to the context, innermost step first.
     path: Vec<String>,
-    what: What,
+    what: MismatchKind,
 }
 
 #[derive(Debug)]
-enum What {
+enum MismatchKind {
     Missing {
         expected: String,
     },
@@ -109,19 +109,19 @@ enum What {
     },
 }
 
-impl Mismatch {
-    fn new(what: What) -> Self {
+impl TypeMismatch {
+    fn new(what: MismatchKind) -> Self {
         let path = Vec::new();
         Self { path, what }
     }
 }
 
-fn unfit(expected: &Type, found: &'static str) -> Mismatches {
+fn unfit(expected: &Type, found: &'static str) -> TypeMismatches {
     let expected = expected.to_string();
-    Mismatch::new(What::Unfit { expected, found }).into()
+    TypeMismatch::new(MismatchKind::Unfit { expected, found }).into()
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for TypeMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("`context")?;
         self.path
@@ -129,13 +129,13 @@ impl fmt::Display for Mismatch {
             .rev()
             .try_for_each(|step| f.write_str(step))?;
         match &self.what {
-            What::Missing { expected } => {
+            MismatchKind::Missing { expected } => {
                 write!(f, "` is missing, and has to be of type `{expected}`")
             }
-            What::Undeclared { found } => {
+            MismatchKind::Undeclared { found } => {
                 write!(f, "`, {found}, is not declared for this action")
             }
-            What::Unfit { expected, found } => {
+            MismatchKind::Unfit { expected, found } => {
                 write!(f, "` has to be of type `{expected}`, and is {found}")
             }
         }
@@ -254,9 +254,9 @@ impl Typed {
         object: &Map<String, Value>,
         written: Option<&WrittenNumbers>,
         record: &Record,
-    ) -> Result<Attributes, Mismatches> {
+    ) -> Result<Attributes, TypeMismatches> {
         let mut attributes = Vec::with_capacity(record.len());
-        let mut mismatches = Mismatches::default();
+        let mut mismatches = TypeMismatches::default();
         for (key, value) in object {
             if value.is_null() {
                 continue;
@@ -266,7 +266,7 @@ impl Typed {
                 Some(attribute) => self.expression(value, written, &attribute.kind),
                 None => {
                     let found = kind_of(value, written);
-                    Err(Mismatch::new(What::Undeclared { found }).into())
+                    Err(TypeMismatch::new(MismatchKind::Undeclared { found }).into())
                 }
             };
             match expression {
@@ -277,7 +277,8 @@ impl Typed {
         for (key, attribute) in record.iter().filter(|(_, attribute)| attribute.is_required) {
             if object.get(key).is_none_or(Value::is_null) {
                 let expected = attribute.kind.to_string();
-                let missing = Mismatches::from(Mismatch::new(What::Missing { expected }));
+                let missing =
+                    TypeMismatches::from(TypeMismatch::new(MismatchKind::Missing { expected }));
                 mismatches.extend(missing.within(&key_step(key)));
             }
         }
@@ -289,7 +290,7 @@ impl Typed {
         value: &Value,
         written: Option<&WrittenNumbers>,
         kind: &Type,
-    ) -> Result<RestrictedExpression, Mismatches> {
+    ) -> Result<RestrictedExpression, TypeMismatches> {
         let misfit = || unfit(kind, kind_of(value, written));
         let text = written.and_then(WrittenNumbers::text);
         Ok(match (kind, value) {
@@ -342,7 +343,7 @@ impl Typed {
             }
             (Type::Set(element), Value::Array(values)) => {
                 let mut elements = Vec::with_capacity(values.len());
-                let mut mismatches = Mismatches::default();
+                let mut mismatches = TypeMismatches::default();
                 for (index, value) in values.iter().enumerate().filter(|(_, v)| !v.is_null()) {
                     let written = written.and_then(|written| written.item(index));
                     match self.expression(value, written, element) {
@@ -367,7 +368,7 @@ impl Typed {
         expression: RestrictedExpression,
         kind: &Type,
         found: &'static str,
-    ) -> Result<RestrictedExpression, Mismatches> {
+    ) -> Result<RestrictedExpression, TypeMismatches> {
         if self.probes {
             let pair = ("value".to_owned(), expression.clone());
             Context::from_pairs([pair]).map_err(|_| unfit(kind, found))?;

@@ -73,8 +73,8 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn explain(&self, request: &EvaluateRequest) -> Explanation {
-        let (verdict, trace) = match fields::question(request) {
-            Ok(question) => self.decide_traced(question),
+        let (verdict, trace) = match fields::policy_input(request) {
+            Ok(input) => self.decide_traced(input),
             Err(error) => {
                 let refusal = Verdict::deny(code::INVALID_FIELD, error.to_string());
                 (refusal, ConstraintTrace::default())
@@ -102,9 +102,9 @@ impl Policies {
         let determining = verdict.determining.iter().take(MAX_DETERMINING);
         determining
             .filter_map(|id| {
-                let rule = self.rules.get(&PolicyId::new(id))?;
-                let place = rule.source.place(rule.span.start);
-                Some(format!("{place}: policy `{id}`: {}", rule.decision))
+                let annotated = self.by_id.get(&PolicyId::new(id))?;
+                let place = annotated.source.place(annotated.span.start);
+                Some(format!("{place}: policy `{id}`: {}", annotated.decision))
             })
             .collect()
     }
@@ -112,7 +112,7 @@ impl Policies {
     /// Returns the position of the policy with this id: `deploy.cedar:3:1`.
     #[must_use]
     pub fn place(&self, id: &str) -> Option<String> {
-        let rule = self.rules.get(&PolicyId::new(id))?;
-        Some(rule.source.place(rule.span.start))
+        let annotated = self.by_id.get(&PolicyId::new(id))?;
+        Some(annotated.source.place(annotated.span.start))
     }
 }

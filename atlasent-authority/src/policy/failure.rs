@@ -11,7 +11,7 @@ use miette::Diagnostic;
 
 use super::depth::place_beyond;
 use super::lint::paths;
-use super::verdict::Rules;
+use super::verdict::AnnotatedPolicies;
 
 /// How many failures of one decision are listed. Further ones are counted only.
 const MAX_FAILURES: usize = 20;
@@ -26,9 +26,9 @@ const MAX_DEPTH: usize = 12;
 const MAX_EXPRESSION: usize = 1_024;
 
 /// Returns one line for each failure.
-pub(super) fn explain_all(errors: &[AuthorizationError], rules: &Rules) -> Vec<String> {
+pub(super) fn explain_all(errors: &[AuthorizationError], by_id: &AnnotatedPolicies) -> Vec<String> {
     let shown = errors.iter().take(MAX_FAILURES);
-    let mut lines: Vec<String> = shown.map(|error| explain(error, rules)).collect();
+    let mut lines: Vec<String> = shown.map(|error| explain(error, by_id)).collect();
     let more = errors.len().saturating_sub(MAX_FAILURES);
     if more > 0 {
         lines.push(format!("and {more} more policies could not be evaluated"));
@@ -38,20 +38,22 @@ pub(super) fn explain_all(errors: &[AuthorizationError], rules: &Rules) -> Vec<S
 
 /// ``deploy.cedar:3:14: policy `x`: `context.region`: record does not have the attribute `region`
 /// ``
-pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
+pub(super) fn explain(error: &AuthorizationError, by_id: &AnnotatedPolicies) -> String {
     let AuthorizationError::PolicyEvaluationError(error) = error;
     let (id, cause) = (error.policy_id(), error.inner());
     let words = words(cause);
-    let Some(rule) = rules.get(id) else {
+    let Some(annotated) = by_id.get(id) else {
         return format!("policy `{id}`: {words}");
     };
     let label = cause.labels().and_then(|mut labels| labels.next());
     let span = label
         .map(|label| label.offset()..label.offset().saturating_add(label.len()))
-        .filter(|span| rule.span.contains(&span.start) && span.end <= rule.span.end);
-    let offset = span.as_ref().map_or(rule.span.start, |span| span.start);
-    let mut line = format!("{}: policy `{id}`: ", rule.source.place(offset));
-    let expression = span.and_then(|span| rule.source.text.get(span));
+        .filter(|span| annotated.span.contains(&span.start) && span.end <= annotated.span.end);
+    let offset = span
+        .as_ref()
+        .map_or(annotated.span.start, |span| span.start);
+    let mut line = format!("{}: policy `{id}`: ", annotated.source.place(offset));
+    let expression = span.and_then(|span| annotated.source.text.get(span));
     for path in expression.map(attributes).unwrap_or_default() {
         // Writing to a string does not fail.
         let _ = write!(line, "`{path}`: ");

@@ -5,7 +5,7 @@ use atlasent::wire::EvaluateRequest;
 use atlasent::{Context, Error};
 use serde_json::{Number, Value};
 
-use crate::policy::{Numeral, Question};
+use crate::policy::{Numeral, PolicyInput};
 
 /// The fields of a request that policies see as attributes of the context. Policies do not see the
 /// others: see `docs/policies.md`.
@@ -47,9 +47,9 @@ impl From<Field<'_>> for Value {
 /// # Errors
 ///
 /// As [`check_fields`].
-pub(crate) fn question(request: &EvaluateRequest) -> Result<Question<'_>, Error> {
+pub(crate) fn policy_input(request: &EvaluateRequest) -> Result<PolicyInput<'_>, Error> {
     check_fields(request)?;
-    Ok(Question {
+    Ok(PolicyInput {
         agent: request.actor_id.as_str(),
         action: &request.action_type,
         resource: request.resource_id.as_deref(),
@@ -167,8 +167,8 @@ mod tests {
         let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
         let options: RequestOptions = serde_json::from_str(fields).unwrap();
         let request = request.with_options(options);
-        let question = question(&request).map_err(|error| error.to_string())?;
-        Ok(question.fields.named().count())
+        let input = policy_input(&request).map_err(|error| error.to_string())?;
+        Ok(input.fields.named().count())
     }
 
     #[test]

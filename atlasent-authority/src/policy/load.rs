@@ -12,14 +12,14 @@ use cedar_policy::{
 use miette::Diagnostic;
 use serde::de::IgnoredAny;
 
+use super::annotations::{AnnotatedPolicy, Statement};
 use super::depth;
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
 use super::limits;
-use super::rule::{Rule, Statement};
 use super::slice::Slices;
 use super::types::ContextTypes;
-use super::unknown::Agents;
+use super::unknown::KnownAgents;
 use super::{EntityTypes, Policies};
 
 /// Collects the texts of a policy set; from [`Policies::builder`].
@@ -109,8 +109,8 @@ impl PoliciesBuilder {
         if let Some(problem) = limits::too_many(statements.len()) {
             return Err(problem.into());
         }
-        let rules = collect(statements.iter().map(Statement::rule), &mut problems);
-        problems.extend(repeated_ids(&rules));
+        let annotated = collect(statements.iter().map(Statement::annotated), &mut problems);
+        problems.extend(repeated_ids(&annotated));
         let world = collect(iter::once(self.world()), &mut problems).pop();
         if statements.is_empty() && problems.is_empty() {
             problems.push(self.without_policies());
@@ -118,10 +118,10 @@ impl PoliciesBuilder {
         let Some(world) = world.filter(|_| problems.is_empty()) else {
             return Err(PolicyError::new(problems));
         };
-        let policies: Vec<Policy> = (statements.iter().zip(&rules))
-            .map(|(statement, rule)| statement.policy.new_id(PolicyId::new(&rule.id)))
+        let policies: Vec<Policy> = (statements.iter().zip(&annotated))
+            .map(|(statement, annotated)| statement.policy.new_id(PolicyId::new(&annotated.id)))
             .collect();
-        world.assemble(&policies, rules)
+        world.assemble(&policies, annotated)
     }
 
     fn without_policies(&self) -> PolicyProblem {
@@ -142,7 +142,7 @@ impl PoliciesBuilder {
 
     /// Parses the schema and the entities. Without its schema, correct entities could look wrong,
     /// so a broken schema is reported alone.
-    fn world(&self) -> Result<World, Vec<PolicyProblem>> {
+    fn world(&self) -> Result<SchemaAndEntities, Vec<PolicyProblem>> {
         let mut warnings = Vec::new();
         let schema = self
             .schemas
@@ -159,7 +159,7 @@ impl PoliciesBuilder {
             None => Entities::from_entities([], schema.as_ref())
                 .map_err(|error| vec![internal(&error)])?,
         };
-        Ok(World {
+        Ok(SchemaAndEntities {
             schema,
             schema_text: self.schemas.first().map(|source| source.text.clone()),
             context_types,
@@ -179,7 +179,7 @@ fn second<'a>(
 }
 
 /// The schema and the entities that policies are checked against.
-struct World {
+struct SchemaAndEntities {
     schema: Option<Schema>,
     schema_text: Option<String>,
     context_types: Option<ContextTypes>,
@@ -187,8 +187,12 @@ struct World {
     warnings: Vec<PolicyProblem>,
 }
 
-impl World {
-    fn assemble(self, policies: &[Policy], rules: Vec<Rule>) -> Result<Policies, PolicyError> {
+impl SchemaAndEntities {
+    fn assemble(
+        self,
+        policies: &[Policy],
+        annotated: Vec<AnnotatedPolicy>,
+    ) -> Result<Policies, PolicyError> {
         let Self {
             schema,
             schema_text,
@@ -199,10 +203,10 @@ impl World {
         let types = EntityTypes::new()?;
         let mut problems = Vec::new();
         let validator = schema.clone().map(Validator::new);
-        for (policy, rule) in policies.iter().zip(&rules) {
-            warnings.extend(never_applies(policy, rule, &types));
+        for (policy, annotated) in policies.iter().zip(&annotated) {
+            warnings.extend(never_applies(policy, annotated, &types));
             if let Some(validator) = &validator {
-                let (errors, found) = validate(validator, policy, rule)?;
+                let (errors, found) = validate(validator, policy, annotated)?;
                 problems.extend(errors);
                 warnings.extend(found);
             }
@@ -217,16 +221,16 @@ impl World {
             Slices::new(policies, &entities, &types.action).map_err(|error| internal(&error))?;
         let digests = Digests::new(policies, schema_text.as_deref(), &entities, &slices)
             .map_err(|error| internal(&*error))?;
-        let rules = policies
+        let by_id = policies
             .iter()
             .map(|policy| policy.id().clone())
-            .zip(rules)
+            .zip(annotated)
             .collect();
-        let agents = Agents::new(policies, &entities, &types.agent);
+        let agents = KnownAgents::new(policies, &entities, &types.agent);
         Ok(Policies {
             digests,
             slices,
-            rules,
+            by_id,
             entities,
             schema,
             context_types,
@@ -268,10 +272,18 @@ type Findings = (Vec<PolicyProblem>, Vec<PolicyProblem>);
 
 /// Returns the errors and warnings of one policy. Policies are validated one by one, since an error
 /// that has a position does not name its source.
-fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findings, PolicyError> {
+fn validate(
+    validator: &Validator,
+    policy: &Policy,
+    annotated: &AnnotatedPolicy,
+) -> Result<Findings, PolicyError> {
     let set = PolicySet::from_policies([policy.clone()]).map_err(|error| internal(&error))?;
     let result = validator.validate(&set, ValidationMode::Strict);
-    let placed = |error: &dyn Diagnostic| rule.source.problems_of(error, Some(rule.span.start));
+    let placed = |error: &dyn Diagnostic| {
+        annotated
+            .source
+            .problems_of(error, Some(annotated.span.start))
+    };
     let mut errors: Vec<_> = result
         .validation_errors()
         .flat_map(|error| placed(error))
@@ -289,7 +301,11 @@ fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findi
 
 /// Returns a problem for a policy about an entity type that no request has. Such a `permit` is
 /// useless, and such a `forbid` protects nothing. Cedar accepts both.
-fn never_applies(policy: &Policy, rule: &Rule, types: &EntityTypes) -> Option<PolicyProblem> {
+fn never_applies(
+    policy: &Policy,
+    annotated: &AnnotatedPolicy,
+    types: &EntityTypes,
+) -> Option<PolicyProblem> {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::Eq(uid) => Some(uid.type_name().clone()),
         PrincipalConstraint::Is(name) | PrincipalConstraint::IsIn(name, _) => Some(name),
@@ -312,26 +328,26 @@ fn never_applies(policy: &Policy, rule: &Rule, types: &EntityTypes) -> Option<Po
     let (named, asked) = scope
         .into_iter()
         .find(|(named, asked)| named.as_ref().is_some_and(|n| n != *asked))?;
-    let (id, named) = (&rule.id, named?);
+    let (id, named) = (&annotated.id, named?);
     let message = format!(
         "policy `{id}` never applies: its scope asks for `{named}` where requests have `{asked}`"
     );
-    Some(rule.source.problem_at(rule.span.start, message))
+    Some(annotated.source.problem_at(annotated.span.start, message))
 }
 
-fn repeated_ids(rules: &[Rule]) -> Vec<PolicyProblem> {
-    let mut seen: HashMap<&str, &Rule> = HashMap::new();
+fn repeated_ids(annotated: &[AnnotatedPolicy]) -> Vec<PolicyProblem> {
+    let mut seen: HashMap<&str, &AnnotatedPolicy> = HashMap::new();
     let mut problems = Vec::new();
-    for rule in rules {
-        match seen.entry(&rule.id) {
+    for annotated in annotated {
+        match seen.entry(&annotated.id) {
             Entry::Vacant(entry) => {
-                entry.insert(rule);
+                entry.insert(annotated);
             }
             Entry::Occupied(entry) => {
                 let first = entry.get();
                 let place = first.source.place(first.span.start);
-                let message = format!("policy id `{}` is already used at {place}", rule.id);
-                problems.push(rule.source.problem_at(rule.span.start, message));
+                let message = format!("policy id `{}` is already used at {place}", annotated.id);
+                problems.push(annotated.source.problem_at(annotated.span.start, message));
             }
         }
     }

@@ -2,6 +2,7 @@
 //! explaining its decisions ([`Explanation`]), and checking the fields of requests
 //! ([`check_fields`], [`parse_amount`]). Permits and the audit trail are elsewhere.
 
+mod annotations;
 mod context;
 mod convert;
 mod depth;
@@ -16,7 +17,6 @@ mod lint;
 mod load;
 mod manifest;
 mod number;
-mod rule;
 mod slice;
 mod suggest;
 #[cfg(test)]
@@ -48,10 +48,10 @@ pub use load::PoliciesBuilder;
 #[cfg(feature = "server")]
 pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
-use slice::{Outcome, Slices};
+use slice::{Slices, UnitedOutcome};
 use types::ContextTypes;
-use unknown::Agents;
-use verdict::Rules;
+use unknown::KnownAgents;
+use verdict::AnnotatedPolicies;
 pub(crate) use verdict::{Verdict, code};
 
 /// A validated, immutable set of [Cedar](https://docs.cedarpolicy.com) policies.
@@ -140,20 +140,20 @@ pub(crate) use verdict::{Verdict, code};
 pub struct Policies {
     digests: Digests,
     slices: Slices,
-    rules: Rules,
+    by_id: AnnotatedPolicies,
     entities: Entities,
     schema: Option<Schema>,
     /// The types that the schema declares for contexts.
     context_types: Option<ContextTypes>,
     types: EntityTypes,
     /// The agents that policies and entities name.
-    agents: Agents,
+    agents: KnownAgents,
     warnings: Vec<PolicyProblem>,
 }
 
 /// What the policies see of one request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct PolicyInput<'a> {
     pub(crate) agent: &'a str,
     pub(crate) action: &'a str,
     pub(crate) resource: Option<&'a str>,
@@ -211,24 +211,28 @@ impl Policies {
     /// Returns the number of policies.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.by_id.len()
     }
 
     /// Returns whether the set has no policy. Always `false`, since a set without policies is
     /// rejected at load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.by_id.is_empty()
     }
 
     /// Returns the ids of all policies, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        let mut ids: Vec<&str> = self.rules.values().map(|rule| &*rule.id).collect();
+        let mut ids: Vec<&str> = self
+            .by_id
+            .values()
+            .map(|annotated| &*annotated.id)
+            .collect();
         ids.sort_unstable();
         ids.into_iter()
     }
 
-    /// Returns the digest of the whole set: policies, schema and entities, in lower-case hex.
+    /// Returns the digest of the whole set: policies, schema and entities, in lower-cedar_request hex.
     ///
     /// Two servers with the same digest decide alike. It does not depend on comments, on white
     /// space, on the order of policies or on the names of files.
@@ -281,25 +285,25 @@ impl Policies {
     }
 
     /// Decides one request. It cannot fail: a request that cannot be evaluated is denied.
-    pub(crate) fn decide(&self, question: Question<'_>) -> Verdict {
-        let verdict = match self.case(question) {
-            Ok(case) => self.verdict(&case, question),
+    pub(crate) fn decide(&self, input: PolicyInput<'_>) -> Verdict {
+        let verdict = match self.cedar_request(input) {
+            Ok(cedar_request) => self.verdict(&cedar_request, input),
             Err(refusal) => refusal,
         };
-        verdict.log_errors(question);
+        verdict.log_errors(input);
         verdict
     }
 
     /// Returns the Cedar request, or the refusal of an input that has none.
-    fn case(&self, question: Question<'_>) -> Result<Case<'_>, Verdict> {
-        if let Some(refusal) = self.unknown_action(question.action) {
+    fn cedar_request(&self, input: PolicyInput<'_>) -> Result<CedarRequest<'_>, Verdict> {
+        if let Some(refusal) = self.unknown_action(input.action) {
             return Err(refusal);
         }
         let types = self.context_types.as_ref();
-        let context = context::to_cedar(&question, types).map_err(|error| {
+        let context = context::to_cedar(&input, types).map_err(|error| {
             let code = match &error {
                 ContextError::FieldsNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
-                ContextError::Convert(ConvertError::Mismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
+                ContextError::Convert(ConvertError::TypeMismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
                 ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
                 ContextError::Convert(ConvertError::NotExpressible) => {
                     code::CONTEXT_NOT_EXPRESSIBLE
@@ -307,25 +311,25 @@ impl Policies {
             };
             Verdict::deny(code, error.to_string())
         })?;
-        let principal = uid(&self.types.agent, question.agent);
-        let resource = uid(&self.types.resource, question.resource.unwrap_or("default"));
-        let sets = self.slices.select(&principal, question.action, &resource);
-        let action = uid(&self.types.action, question.action);
+        let principal = uid(&self.types.agent, input.agent);
+        let resource = uid(&self.types.resource, input.resource.unwrap_or("default"));
+        let sets = self.slices.select(&principal, input.action, &resource);
+        let action = uid(&self.types.action, input.action);
         let request = Request::new(principal, action, resource, context, self.schema.as_ref())
             .map_err(|error| Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error)))?;
-        Ok(Case { request, sets })
+        Ok(CedarRequest { request, sets })
     }
 }
 
 /// A Cedar request, with the policies that can match it.
-struct Case<'p> {
+struct CedarRequest<'p> {
     request: Request,
     sets: Vec<&'p PolicySet>,
 }
 
-impl Case<'_> {
-    fn outcome(&self, entities: &Entities) -> Outcome {
-        Outcome::of(&self.sets, &self.request, entities)
+impl CedarRequest<'_> {
+    fn outcome(&self, entities: &Entities) -> UnitedOutcome {
+        UnitedOutcome::evaluate(&self.sets, &self.request, entities)
     }
 }
 
@@ -333,7 +337,7 @@ impl fmt::Debug for Policies {
     /// Counts only: policies can be long, and entities can be personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policies")
-            .field("policies", &self.rules.len())
+            .field("policies", &self.by_id.len())
             .field("entities", &self.entities.len())
             .field("schema", &self.schema.is_some())
             .field("warnings", &self.warnings.len())

@@ -73,7 +73,7 @@ pub(super) struct Slices {
 /// Ids are sorted and unique. For a set that satisfies both kinds, Cedar reports only the
 /// `forbid`s; `permits` is then incomplete, which does not matter, since the request is denied.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct UnitedOutcome {
     pub(super) forbids: Vec<PolicyId>,
     pub(super) permits: Vec<PolicyId>,
     pub(super) errors: Vec<AuthorizationError>,
@@ -173,9 +173,9 @@ impl Slices {
     }
 }
 
-impl Outcome {
+impl UnitedOutcome {
     /// Evaluates each set and unites the outcomes.
-    pub(super) fn of(sets: &[&PolicySet], request: &Request, entities: &Entities) -> Self {
+    pub(super) fn evaluate(sets: &[&PolicySet], request: &Request, entities: &Entities) -> Self {
         let authorizer = Authorizer::new();
         let mut outcome = Self::default();
         for set in sets {

@@ -9,16 +9,16 @@ use atlasent::text::Escaped;
 use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy};
 
 use super::suggest::nearest;
-use super::{Case, Policies, Question, Verdict, code};
+use super::{CedarRequest, Policies, PolicyInput, Verdict, code};
 
 /// The names of the agents that entities define or policies mention.
 #[derive(Debug)]
-pub(super) struct Agents {
+pub(super) struct KnownAgents {
     /// The sorted names.
     names: Vec<String>,
 }
 
-impl Agents {
+impl KnownAgents {
     pub(super) fn new(policies: &[Policy], entities: &Entities, agent: &EntityTypeName) -> Self {
         let known = entities.iter().map(|entity| entity.uid());
         let named = policies.iter().flat_map(Policy::entity_literals);
@@ -70,23 +70,28 @@ impl Policies {
         Some(Verdict::deny(code, reason))
     }
 
-    /// Returns the verdict on a case, with a hint where no policy matches and the agent's name
+    /// Returns the verdict on a cedar_request, with a hint where no policy matches and the agent's name
     /// looks misspelt.
-    pub(super) fn verdict(&self, case: &Case<'_>, question: Question<'_>) -> Verdict {
-        let mut verdict = Verdict::of(&case.outcome(&self.entities), &self.rules);
+    pub(super) fn verdict(
+        &self,
+        cedar_request: &CedarRequest<'_>,
+        input: PolicyInput<'_>,
+    ) -> Verdict {
+        let mut verdict =
+            Verdict::from_outcome(&cedar_request.outcome(&self.entities), &self.by_id);
         if verdict.code.as_deref() != Some(code::NO_MATCHING_POLICY) {
             return verdict;
         }
-        if let Some(meant) = self.agents.meant(question.agent) {
+        if let Some(meant) = self.agents.meant(input.agent) {
             verdict.reason = format!(
                 "{}; no policy and no entity names the agent `{}`: is it misspelt?",
-                verdict.reason, question.agent
+                verdict.reason, input.agent
             )
             .into();
             verdict.hint = Some(format!("did you mean the agent `{meant}`?").into());
             tracing::debug!(
                 target: "atlasent",
-                agent = %Escaped::new(question.agent),
+                agent = %Escaped::new(input.agent),
                 meant = %Escaped::new(meant),
                 "an agent that no policy and no entity names was refused"
             );

@@ -9,10 +9,10 @@ use atlasent::Decision;
 use atlasent::text::Escaped;
 use cedar_policy::{AuthorizationError, PolicyId};
 
-use super::Question;
+use super::PolicyInput;
+use super::annotations::AnnotatedPolicy;
 use super::failure::explain_all;
-use super::rule::Rule;
-use super::slice::{Outcome, policy_of};
+use super::slice::{UnitedOutcome, policy_of};
 
 /// The answer to one [`PolicyInput`](super::PolicyInput).
 #[derive(Clone, Debug)]
@@ -49,8 +49,8 @@ pub(crate) mod code {
 /// How many policies a reason names.
 const MAX_NAMED: usize = 8;
 
-/// The rules by their ids.
-pub(super) type Rules = HashMap<PolicyId, Rule>;
+/// The policies of a set, by their ids.
+pub(super) type AnnotatedPolicies = HashMap<PolicyId, AnnotatedPolicy>;
 
 impl Verdict {
     /// Creates a denial that rests on no policy.
@@ -68,20 +68,21 @@ impl Verdict {
 
     /// Unites the outcomes. Errors come first, since a policy in error might have been the one to
     /// forbid. Then the `forbid`s count, and a `permit` only where there is neither.
-    pub(super) fn of(outcome: &Outcome, rules: &Rules) -> Self {
+    pub(super) fn from_outcome(outcome: &UnitedOutcome, by_id: &AnnotatedPolicies) -> Self {
         if !outcome.errors.is_empty() {
-            return Self::of_errors(&outcome.errors, rules);
+            return Self::from_errors(&outcome.errors, by_id);
         }
         let determining = if outcome.forbids.is_empty() {
             &outcome.permits
         } else {
             &outcome.forbids
         };
-        let determining: Vec<&Rule> = determining.iter().filter_map(|id| rules.get(id)).collect();
+        let determining: Vec<&AnnotatedPolicy> =
+            determining.iter().filter_map(|id| by_id.get(id)).collect();
         // Without a determining policy, or with an unknown one, nothing is allowed.
         let Some(decision) = determining
             .iter()
-            .map(|rule| rule.decision)
+            .map(|annotated| annotated.decision)
             .max_by_key(|d| strength(*d))
         else {
             return Self::deny(
@@ -89,11 +90,17 @@ impl Verdict {
                 "no policy permits this agent to take this action on this resource",
             );
         };
-        let mut winning = determining.iter().filter(|rule| rule.decision == decision);
-        let reason = winning.clone().find_map(|rule| rule.reason.as_ref());
-        let code = winning.clone().find_map(|rule| rule.code.as_ref());
-        let retry_after = winning.clone().find_map(|rule| rule.retry_after);
-        let default = winning.next().map(|rule| &rule.default_reason);
+        let mut winning = determining
+            .iter()
+            .filter(|annotated| annotated.decision == decision);
+        let reason = winning
+            .clone()
+            .find_map(|annotated| annotated.reason.as_ref());
+        let code = winning
+            .clone()
+            .find_map(|annotated| annotated.code.as_ref());
+        let retry_after = winning.clone().find_map(|annotated| annotated.retry_after);
+        let default = winning.next().map(|annotated| &annotated.default_reason);
         Self {
             decision,
             reason: reason.or(default).cloned().unwrap_or_default(),
@@ -101,14 +108,14 @@ impl Verdict {
             retry_after,
             determining: determining
                 .iter()
-                .map(|rule| Arc::clone(&rule.id))
+                .map(|annotated| Arc::clone(&annotated.id))
                 .collect(),
             errors: Vec::new(),
             hint: None,
         }
     }
 
-    fn of_errors(errors: &[AuthorizationError], rules: &Rules) -> Self {
+    fn from_errors(errors: &[AuthorizationError], by_id: &AnnotatedPolicies) -> Self {
         let ids = errors
             .iter()
             .map(|error| AsRef::<str>::as_ref(policy_of(error)));
@@ -125,7 +132,7 @@ impl Verdict {
             more => format!(" and {more} more"),
         };
         Self {
-            errors: explain_all(errors, rules),
+            errors: explain_all(errors, by_id),
             determining,
             ..Self::deny(
                 code::POLICY_EVALUATION_ERROR,
@@ -138,12 +145,12 @@ impl Verdict {
 impl Verdict {
     /// Warns the operator of each policy that failed to evaluate. The caller gets their ids only,
     /// unless it asks for an explanation.
-    pub(super) fn log_errors(&self, question: Question<'_>) {
+    pub(super) fn log_errors(&self, input: PolicyInput<'_>) {
         for error in &self.errors {
             tracing::warn!(
                 target: "atlasent",
-                agent = %Escaped::new(question.agent),
-                action = %Escaped::new(question.action),
+                agent = %Escaped::new(input.agent),
+                action = %Escaped::new(input.action),
                 error = %Escaped::new(error),
                 "a policy could not be evaluated, so the request is denied"
             );

@@ -137,7 +137,7 @@ pub(super) async fn decide<S: Store>(
 ) -> Result<Evaluation, Problem> {
     let request = &question.request;
     let hash = Some(question.execution_hash.clone());
-    let answer = app.authority.answer(client.caller(), request, hash);
+    let answer = app.authority.evaluate_for(client.caller(), request, hash);
     let mut evaluation = match answer.await? {
         EvaluateOutcome::First(evaluation) => {
             let action = &request.action_type;

@@ -1,4 +1,4 @@
-//! Old events go into signed bundles in a folder, once an hour.
+//! OldEvents events go into signed bundles in a folder, once an hour.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::app::App;
 use crate::files::{Publish, publish};
 use crate::local::unreadable;
 use crate::store::Store;
-use crate::trail::archive::{Archived, Old, not_kept};
+use crate::trail::archive::{Archived, OldEvents, not_kept};
 
 /// How often it is looked for old events.
 const PERIOD: Duration = Duration::from_secs(3600);
@@ -119,7 +119,7 @@ fn last_of_bundle_from(folder: &Path, first: u64) -> io::Result<Option<u64>> {
     Ok(last)
 }
 
-fn write(folder: &Path, old: &mut Old) -> io::Result<()> {
+fn write(folder: &Path, old: &mut OldEvents) -> io::Result<()> {
     let (first, last) = (old.first, old.last);
     let path = folder.join(format!("events-{first:012}-{last:012}.json"));
     publish(&path, Publish::Over, |file| {

@@ -41,7 +41,7 @@ pub async fn signed_head<S: Store>(
 ) -> Result<SignedHead, StoreError> {
     let status = store.status().await?;
     // Only the ends: an export reads the whole chain.
-    Completeness::of_ends(status.clone()).finish(store).await?;
+    Completeness::for_ends(status.clone()).finish(store).await?;
     let (head, key) = (status.head, keys.active());
     let signed_at = format_time(clock.now());
     let mut head = SignedHead::unsigned(

@@ -18,27 +18,27 @@ use zeroize::Zeroizing;
 use crate::ledger::replay::random_bits;
 
 pub use head::signed_head;
-pub use ring::{KeyRing, PublicKey, SigningKeyError};
+pub use ring::{ExportSigningKeyError, KeyRing, PublicKey};
 
 /// A private key that signs exports. It prints its id only, and is wiped from memory when it is
 /// dropped.
 ///
 /// ```
-/// use atlasent_authority::signing::SigningKey;
+/// use atlasent_authority::signing::ExportSigningKey;
 ///
-/// let key = SigningKey::generate()?;
-/// let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+/// let key = ExportSigningKey::generate()?;
+/// let again = ExportSigningKey::from_pem(&key.to_pem()).unwrap();
 /// assert_eq!(again.key_id(), key.key_id());
 /// assert!(key.public_key_pem().starts_with("-----BEGIN PUBLIC KEY-----"));
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-pub struct SigningKey {
+pub struct ExportSigningKey {
     key: ed25519_dalek::SigningKey,
     id: String,
     public_pem: String,
 }
 
-impl SigningKey {
+impl ExportSigningKey {
     /// Generates a key.
     ///
     /// # Errors
@@ -46,7 +46,9 @@ impl SigningKey {
     /// When the system has no randomness.
     pub fn generate() -> Result<Self, atlasent::Error> {
         let seed = Zeroizing::new(random_bits()?);
-        Ok(Self::of(ed25519_dalek::SigningKey::from_bytes(&seed)))
+        Ok(Self::from_dalek(ed25519_dalek::SigningKey::from_bytes(
+            &seed,
+        )))
     }
 
     /// Parses a key from PEM (PKCS#8, `-----BEGIN PRIVATE KEY-----`). Returns `None` for any other
@@ -54,10 +56,10 @@ impl SigningKey {
     #[must_use]
     pub fn from_pem(pem: &str) -> Option<Self> {
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.trim());
-        key.ok().map(Self::of)
+        key.ok().map(Self::from_dalek)
     }
 
-    fn of(key: ed25519_dalek::SigningKey) -> Self {
+    fn from_dalek(key: ed25519_dalek::SigningKey) -> Self {
         let public_pem = public_pem(&key.verifying_key());
         Self {
             id: key_id(&key.verifying_key()),
@@ -130,9 +132,9 @@ impl SigningKey {
     }
 }
 
-impl fmt::Debug for SigningKey {
+impl fmt::Debug for ExportSigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SigningKey").field(&self.id).finish()
+        f.debug_tuple("ExportSigningKey").field(&self.id).finish()
     }
 }
 
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_in_pieces_is_signed_as_a_whole() {
-        let key = SigningKey::generate().unwrap();
+        let key = ExportSigningKey::generate().unwrap();
         let signature = key.sign_in_pieces(|piece| {
             piece(b"a long ");
             piece(b"message");
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn nothing_is_signed_that_changes_meanwhile_or_cannot_be_read() {
-        let key = SigningKey::generate().unwrap();
+        let key = ExportSigningKey::generate().unwrap();
         let reads = Cell::new(0_u8);
         let changed = key.sign_in_pieces(|piece| {
             reads.set(reads.get() + 1);
@@ -202,11 +204,11 @@ mod tests {
 
     #[test]
     fn a_key_shows_its_id_only() {
-        let key = SigningKey::generate().unwrap();
+        let key = ExportSigningKey::generate().unwrap();
         assert_eq!(
             format!("{key:?}"),
-            format!("SigningKey({:?})", key.key_id())
+            format!("ExportSigningKey({:?})", key.key_id())
         );
-        assert!(SigningKey::from_pem(key.public_key_pem()).is_none());
+        assert!(ExportSigningKey::from_pem(key.public_key_pem()).is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::SigningKey;
+use super::ExportSigningKey;
 use crate::files::{Publish, publish, read, read_own};
 
 const ACTIVE: &str = "signing-key.pem";
@@ -36,7 +36,7 @@ const MAX_PUBLIC_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct KeyRing {
     folder: Option<PathBuf>,
-    active: SigningKey,
+    active: ExportSigningKey,
     public: Vec<PublicKey>,
 }
 
@@ -58,7 +58,7 @@ pub struct PublicKey {
 /// Why a signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SigningKeyError {
+pub enum ExportSigningKeyError {
     /// A file cannot be read or written.
     #[error("`{path}` cannot be used: {source}")]
     Io {
@@ -93,13 +93,13 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`ExportSigningKeyError`]. A key that others can read is not used.
-    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, ExportSigningKeyError> {
         let folder = folder.into();
         let path = folder.join(ACTIVE);
         let active = match read_key(&path)? {
             Some(key) => key,
             None => {
-                let key = SigningKey::generate()?;
+                let key = ExportSigningKey::generate()?;
                 match publish(&path, Publish::Unless, |file| {
                     file.write_all(key.to_pem().as_bytes())
                 }) {
@@ -119,8 +119,8 @@ impl KeyRing {
     /// # Errors
     ///
     /// When the system has no randomness.
-    pub fn in_memory() -> Result<Self, SigningKeyError> {
-        Self::with(None, SigningKey::generate()?, Vec::new())
+    pub fn in_memory() -> Result<Self, ExportSigningKeyError> {
+        Self::with(None, ExportSigningKey::generate()?, Vec::new())
     }
 
     /// Opens a ring whose active key is a file (PEM, PKCS#8) that is managed elsewhere. `folder`
@@ -129,13 +129,16 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`ExportSigningKeyError`]. A key that others can read is not used.
-    pub fn given(key: &Path, folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
+    pub fn from_key_file(
+        key: &Path,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Self, ExportSigningKeyError> {
         let active = read_key(key)?.ok_or_else(|| failed(key, ErrorKind::NotFound.into()))?;
         Self::with(Some(folder.into()), active, Vec::new())
     }
 
     /// Returns the public keys of a folder, the active one last, without creating or changing
-    /// anything. The active key is the folder's, or the one in the file `active`. Returns an empty
+    /// anything. The active key is the folder's, or the one in the file `active_file`. Returns an empty
     /// list when neither exists.
     ///
     /// ```
@@ -150,10 +153,13 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`ExportSigningKeyError`], also when the file `active` does not exist.
-    pub fn list(folder: &Path, given: Option<&Path>) -> Result<Vec<PublicKey>, SigningKeyError> {
+    /// [`ExportSigningKeyError`], also when the file `active_file` does not exist.
+    pub fn list(
+        folder: &Path,
+        active_file: Option<&Path>,
+    ) -> Result<Vec<PublicKey>, ExportSigningKeyError> {
         let known = read_public(&folder.join(PUBLIC))?;
-        let active = match given {
+        let active = match active_file {
             Some(path) => {
                 Some(read_key(path)?.ok_or_else(|| failed(path, ErrorKind::NotFound.into()))?)
             }
@@ -170,8 +176,8 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`ExportSigningKeyError`]; the former key stays active then.
-    pub fn rotate(self) -> Result<Self, SigningKeyError> {
-        let key = SigningKey::generate()?;
+    pub fn rotate(self) -> Result<Self, ExportSigningKeyError> {
+        let key = ExportSigningKey::generate()?;
         if let Some(folder) = &self.folder {
             let path = folder.join(ACTIVE);
             publish(&path, Publish::Over, |file| {
@@ -184,7 +190,7 @@ impl KeyRing {
 
     /// Returns the active key, which signs.
     #[must_use]
-    pub fn active(&self) -> &SigningKey {
+    pub fn active(&self) -> &ExportSigningKey {
         &self.active
     }
 
@@ -198,9 +204,9 @@ impl KeyRing {
     /// `known`.
     fn with(
         folder: Option<PathBuf>,
-        active: SigningKey,
+        active: ExportSigningKey,
         known: Vec<PublicKey>,
-    ) -> Result<Self, SigningKeyError> {
+    ) -> Result<Self, ExportSigningKeyError> {
         let path = folder.as_ref().map(|folder| folder.join(PUBLIC));
         let in_folder = path.as_deref().map(read_public).transpose()?;
         let mut public = in_folder.unwrap_or(known);
@@ -232,7 +238,7 @@ impl KeyRing {
 }
 
 /// Reads the key in a file. Returns `None` when the file does not exist.
-fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
+fn read_key(path: &Path) -> Result<Option<ExportSigningKey>, ExportSigningKeyError> {
     let name = || path.display().to_string();
     let (pem, metadata) = match read(path, MAX_KEY_BYTES) {
         Ok((pem, metadata)) => (zeroize::Zeroizing::new(pem), metadata),
@@ -245,23 +251,23 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
         // PostgreSQL's rule for its keys: a key that root owns may be readable by its group.
         let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         if metadata.mode() & forbidden != 0 {
-            return Err(SigningKeyError::Exposed { path: name() });
+            return Err(ExportSigningKeyError::Exposed { path: name() });
         }
     }
     let pem = std::str::from_utf8(&pem).ok();
-    let key = pem
-        .and_then(SigningKey::from_pem)
-        .ok_or_else(|| SigningKeyError::Unreadable {
+    let key = pem.and_then(ExportSigningKey::from_pem).ok_or_else(|| {
+        ExportSigningKeyError::Unreadable {
             path: name(),
             what: "an Ed25519 private key in PEM (PKCS#8)",
-        })?;
+        }
+    })?;
     Ok(Some(key))
 }
 
-fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
+fn read_public(path: &Path) -> Result<Vec<PublicKey>, ExportSigningKeyError> {
     // The file is written again, so it must belong to the folder's owner.
     match read_own(path, MAX_PUBLIC_BYTES) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|_| SigningKeyError::Unreadable {
+        Ok(text) => serde_json::from_slice(&text).map_err(|_| ExportSigningKeyError::Unreadable {
             path: path.display().to_string(),
             what: "the public halves of signing keys",
         }),
@@ -270,8 +276,8 @@ fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
     }
 }
 
-fn failed(path: &Path, source: io::Error) -> SigningKeyError {
-    SigningKeyError::Io {
+fn failed(path: &Path, source: io::Error) -> ExportSigningKeyError {
+    ExportSigningKeyError::Io {
         path: path.display().to_string(),
         source,
     }
@@ -321,7 +327,7 @@ mod tests {
         let path = folder.path().join(ACTIVE);
         publish(&path, Publish::Over, |file| file.write_all(b"hunter2")).unwrap();
         let error = KeyRing::open(folder.path()).unwrap_err();
-        assert!(matches!(error, SigningKeyError::Unreadable { .. }));
+        assert!(matches!(error, ExportSigningKeyError::Unreadable { .. }));
         assert!(!error.to_string().contains("hunter2"));
     }
 

@@ -292,7 +292,7 @@ impl Changeset<'_> {
         before: Option<PermitState>,
     ) {
         if before == Some(PermitState::Issued) {
-            let agent = AgentKey::of_grant(&entry.grant);
+            let agent = AgentKey::from_grant(&entry.grant);
             let mut outstanding = self.outstanding(agent);
             outstanding.remove(&entry);
             self.keep_outstanding(agent, outstanding);

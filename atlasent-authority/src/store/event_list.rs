@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
 /// Events in the order of their sequence numbers, without gaps.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl EventList {
     }
 
     /// Adds the events above `after` that pass the filter, until the list is full.
-    pub(super) fn find(&self, after: u64, found: &mut Found, filter: &EventFilter) {
+    pub(super) fn find(&self, after: u64, found: &mut EventCollector, filter: &EventFilter) {
         let range = self.range(after, filter);
         if filter.is_contiguous() {
             let events = self.events.range(range);
@@ -134,7 +134,7 @@ impl EventList {
     }
 }
 
-fn fill<'a>(found: &mut Found, events: impl Iterator<Item = &'a Arc<SealedEvent>>) {
+fn fill<'a>(found: &mut EventCollector, events: impl Iterator<Item = &'a Arc<SealedEvent>>) {
     for event in events {
         if found.is_full() {
             return;

@@ -23,10 +23,10 @@ use atlasent::text::Escaped;
 use jiff::Timestamp;
 
 pub use crate::ledger::{
-    AgentKey, Grant, Mismatch, Outstanding, PermitEntry, PermitKey, PermitState, Replay, ReplayKey,
-    Revoked, Stops, VerifyRefusal,
+    AgentKey, Outstanding, PermitEntry, PermitGrant, PermitKey, PermitMismatch, PermitState,
+    Replay, ReplayKey, Revoked, Stops, VerifyRefusal,
 };
-pub use crate::trail::chain::{ChainHead, Fact, NewEvent, SealedEvent};
+pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
 pub use batch::{Batch, Cell, CellKey, Changeset};
 pub use calls::RateCounter;
 #[cfg(any(feature = "redb", feature = "postgres"))]

@@ -83,7 +83,7 @@ impl<S: Store> LocalAuthority<S> {
         before: Timestamp,
         through: Option<u64>,
         keys: &KeyRing,
-    ) -> Result<Option<Old>, Error> {
+    ) -> Result<Option<OldEvents>, Error> {
         let Ok(last_moment) = before.checked_sub(jiff::SignedDuration::from_micros(1)) else {
             return Ok(None);
         };
@@ -104,7 +104,7 @@ impl<S: Store> LocalAuthority<S> {
                 "events were dropped meanwhile: another process archives them",
             )));
         }
-        Ok(Some(Old {
+        Ok(Some(OldEvents {
             first,
             last,
             bundle,
@@ -113,7 +113,7 @@ impl<S: Store> LocalAuthority<S> {
 
     /// Drops events whose bundle is kept. The store hides them at once, whatever their number, and
     /// frees their space gradually.
-    pub(crate) async fn drop_old(&self, old: &Old) -> Result<Archived, Error> {
+    pub(crate) async fn drop_old(&self, old: &OldEvents) -> Result<Archived, Error> {
         let (first, last) = (old.first, old.last);
         let archived = Archived {
             first,
@@ -135,8 +135,8 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// Old events in their bundle, which are still in the store.
-pub(crate) struct Old {
+/// OldEvents events in their bundle, which are still in the store.
+pub(crate) struct OldEvents {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) bundle: Bundle,

@@ -112,7 +112,7 @@ pub struct NewEvent {
     /// The resource. Unset for an event without one.
     pub resource_id: Option<String>,
     /// The further fields of the event.
-    pub payload: BTreeMap<&'static str, Fact<'static>>,
+    pub payload: BTreeMap<&'static str, EventValue<'static>>,
 }
 
 /// A value in an event. Numbers are integers only, since encoders in different languages write
@@ -120,7 +120,7 @@ pub struct NewEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
-pub enum Fact<'a> {
+pub enum EventValue<'a> {
     /// A text.
     Text(Cow<'a, str>),
     /// A text that is shared with other values.
@@ -149,16 +149,20 @@ impl NewEvent {
 
     /// Sets a field of the payload. A second call with the same key replaces its value.
     #[must_use]
-    pub fn with(mut self, key: &'static str, fact: impl Into<Fact<'static>>) -> Self {
-        self.payload.insert(key, fact.into());
+    pub fn with(mut self, key: &'static str, value: impl Into<EventValue<'static>>) -> Self {
+        self.payload.insert(key, value.into());
         self
     }
 
-    /// Sets a field of the payload, if `fact` is set.
+    /// Sets a field of the payload, if `value` is set.
     #[must_use]
-    pub fn with_some(self, key: &'static str, fact: Option<impl Into<Fact<'static>>>) -> Self {
-        match fact {
-            Some(fact) => self.with(key, fact),
+    pub fn with_some(
+        self,
+        key: &'static str,
+        value: Option<impl Into<EventValue<'static>>>,
+    ) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
             None => self,
         }
     }
@@ -166,27 +170,27 @@ impl NewEvent {
     /// Returns the canonical JSON of the payload. It repeats the event's other fields, so that they
     /// are hashed, too.
     fn take_payload(&mut self, org_id: &str, sequence: u64, occurred_at: &str) -> String {
-        let mut payload: BTreeMap<&str, Fact<'_>> = std::mem::take(&mut self.payload);
+        let mut payload: BTreeMap<&str, EventValue<'_>> = std::mem::take(&mut self.payload);
         let resource = self.resource_id.as_deref();
         let repeated = [
-            ("id", Some(Fact::from(&*self.id))),
+            ("id", Some(EventValue::from(&*self.id))),
             ("org_id", Some(org_id.into())),
-            ("sequence", Some(Fact::Count(sequence))),
+            ("sequence", Some(EventValue::Count(sequence))),
             ("type", Some(self.kind.into())),
-            ("decision", self.decision.map(Fact::from)),
+            ("decision", self.decision.map(EventValue::from)),
             (
                 "actor_id",
                 self.actor_id.as_ref().map(|agent| agent.as_str().into()),
             ),
             ("resource_type", resource.map(|_| "Resource".into())),
-            ("resource_id", resource.map(Fact::from)),
+            ("resource_id", resource.map(EventValue::from)),
             ("occurred_at", Some(occurred_at.into())),
             ("created_at", Some(occurred_at.into())),
         ];
         payload.extend(
             repeated
                 .into_iter()
-                .filter_map(|(key, fact)| Some((key, fact?))),
+                .filter_map(|(key, value)| Some((key, value?))),
         );
         canonical(&payload)
     }
@@ -197,7 +201,7 @@ impl NewEvent {
     clippy::expect_used,
     reason = "texts, booleans and integers under texts, into memory: nothing here can fail"
 )]
-fn canonical(payload: &BTreeMap<&str, Fact<'_>>) -> String {
+fn canonical(payload: &BTreeMap<&str, EventValue<'_>>) -> String {
     // Longer than most payloads. The copy that is returned has the exact size, since it is kept for
     // long.
     let mut json = Vec::with_capacity(1000);
@@ -207,17 +211,17 @@ fn canonical(payload: &BTreeMap<&str, Fact<'_>>) -> String {
         .to_owned()
 }
 
-macro_rules! fact_from {
+macro_rules! value_from {
     ($($type:ty => $variant:ident),*) => {$(
-        impl<'a> From<$type> for Fact<'a> {
-            fn from(fact: $type) -> Self {
-                Self::$variant(fact.into())
+        impl<'a> From<$type> for EventValue<'a> {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
             }
         }
     )*};
 }
 
-fact_from!(&'a str => Text, String => Text, Arc<str> => Shared, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
+value_from!(&'a str => Text, String => Text, Arc<str> => Shared, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
 
 /// Formats a time as ISO 8601 in UTC, to the microsecond, which the parser of every SDK accepts.
 pub(crate) fn format_time(time: Timestamp) -> String {

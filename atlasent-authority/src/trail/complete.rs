@@ -14,14 +14,14 @@ pub(crate) struct Completeness {
     filter: EventFilter,
     /// Whether the events have no gaps, as a filter by time leaves them.
     is_stretch: bool,
-    first: Option<Link>,
-    last: Option<Link>,
+    first: Option<ChainLink>,
+    last: Option<ChainLink>,
     gap: Option<Gap>,
 }
 
 /// The fields that tie an event to its neighbours.
 #[derive(Clone, Debug)]
-struct Link {
+struct ChainLink {
     sequence: u64,
     hash: String,
     previous_hash: String,
@@ -45,7 +45,7 @@ impl Completeness {
     }
 
     /// Starts a check of the first and the last event of the chain alone.
-    pub(crate) fn of_ends(status: StoreStatus) -> Self {
+    pub(crate) fn for_ends(status: StoreStatus) -> Self {
         Self {
             is_stretch: false,
             ..Self::new(status, EventFilter::default())
@@ -54,7 +54,7 @@ impl Completeness {
 
     /// Checks the next event.
     pub(crate) fn push(&mut self, event: &SealedEvent) {
-        let link = Link::from(event);
+        let link = ChainLink::from(event);
         if let Some(last) = &self.last
             && self.is_stretch
             && event.sequence > last.sequence + 1
@@ -195,7 +195,7 @@ fn unlinked(sequence: u64, what: &str) -> StoreError {
     StoreError::Incomplete(format!("event {sequence} {what}"))
 }
 
-impl From<&SealedEvent> for Link {
+impl From<&SealedEvent> for ChainLink {
     fn from(event: &SealedEvent) -> Self {
         Self {
             sequence: event.sequence,

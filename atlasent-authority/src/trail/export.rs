@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
 use crate::clock::Clock;
-use crate::signing::{KeyRing, SigningKey};
+use crate::signing::{ExportSigningKey, KeyRing};
 use crate::store::{Store, StoreError};
 use crate::trail::EventFilter;
 use crate::trail::chain::format_time;
@@ -66,13 +66,13 @@ pub async fn export<S: Store>(
 /// ```
 /// use std::io::Read;
 /// use atlasent::audit::{BundleVerifier, TrustedKeys};
-/// use atlasent_authority::signing::SigningKey;
+/// use atlasent_authority::signing::ExportSigningKey;
 /// use atlasent_authority::trail::BundleWriter;
 /// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// let policies = Policies::parse("permit (principal, action, resource);")?;
 /// let authority = LocalAuthority::in_memory(policies)?;
-/// let key = SigningKey::generate()?;
+/// let key = ExportSigningKey::generate()?;
 ///
 /// let mut writer = BundleWriter::new();
 /// for event in futures_executor::block_on(authority.trail())?.events {
@@ -145,7 +145,7 @@ impl BundleWriter {
     pub fn finish(
         mut self,
         org_id: &str,
-        key: &SigningKey,
+        key: &ExportSigningKey,
         signed_at: Timestamp,
     ) -> io::Result<Bundle> {
         let export_id = uuid::Uuid::new_v4().to_string();

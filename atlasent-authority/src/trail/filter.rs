@@ -147,14 +147,14 @@ impl EventFilter {
 
 /// Collects the events of one read, up to its limits.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct EventCollector {
     events: Vec<Arc<SealedEvent>>,
     limit: usize,
     bytes: usize,
     most_bytes: usize,
 }
 
-impl Found {
+impl EventCollector {
     /// Starts a list of at most `limit` events, and at most as many bytes as the filter allows.
     pub(crate) fn new(limit: usize, filter: &EventFilter) -> Self {
         Self {

@@ -42,7 +42,7 @@ pub struct HeadFile {
 
 /// The head in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
+struct SavedHead {
     org_id: String,
     sequence: u64,
     hash: String,
@@ -131,7 +131,7 @@ impl HeadFile {
             Some(seen) => self.compare(seen, store).await?,
             None => store.status().await?.head,
         };
-        let now = Seen {
+        let now = SavedHead {
             org_id: head.org_id,
             sequence: head.sequence,
             hash: head.hash,
@@ -177,7 +177,11 @@ impl HeadFile {
     }
 
     /// Returns the store's head, if it continues the head in the file.
-    async fn compare<S: Store>(&self, seen: &Seen, store: &S) -> Result<ChainHead, HeadFileError> {
+    async fn compare<S: Store>(
+        &self,
+        seen: &SavedHead,
+        store: &S,
+    ) -> Result<ChainHead, HeadFileError> {
         let status = store.status().await?;
         let head = status.head;
         let differs = || HeadFileError::Differs {
@@ -216,7 +220,7 @@ impl HeadFile {
         }
     }
 
-    fn load(&self) -> Result<Option<Seen>, HeadFileError> {
+    fn load(&self) -> Result<Option<SavedHead>, HeadFileError> {
         let text = match read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::reads::{Read, Root};
+use super::path::{AttributePath, Root};
 
 /// An expression without `&&`, `||` and `!` around it, and whether it must be false.
 #[derive(Clone, Copy)]
@@ -85,7 +85,7 @@ pub(super) enum Literal {
 
 /// The type of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LiteralType {
     Bool,
     Long,
     Decimal,
@@ -93,7 +93,7 @@ pub(super) enum Kind {
     Entity,
 }
 
-impl Kind {
+impl LiteralType {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bool => "a boolean",
@@ -106,7 +106,7 @@ impl Kind {
 }
 
 impl Literal {
-    pub(super) fn of(expression: &Value) -> Option<Self> {
+    pub(super) fn parse(expression: &Value) -> Option<Self> {
         if let Some(value) = expression.get("Value") {
             return match value {
                 Value::Bool(value) => Some(Self::Bool(*value)),
@@ -121,7 +121,7 @@ impl Literal {
             };
         }
         if let Some(argument) = expression.get("neg").and_then(|neg| neg.get("arg")) {
-            return match Self::of(argument)? {
+            return match Self::parse(argument)? {
                 Self::Long(long) => long.checked_neg().map(Self::Long),
                 _ => None,
             };
@@ -130,13 +130,13 @@ impl Literal {
         decimal(text).map(Self::Decimal)
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> LiteralType {
         match self {
-            Self::Bool(_) => Kind::Bool,
-            Self::Long(_) => Kind::Long,
-            Self::Decimal(_) => Kind::Decimal,
-            Self::Text(_) => Kind::Text,
-            Self::Entity(..) => Kind::Entity,
+            Self::Bool(_) => LiteralType::Bool,
+            Self::Long(_) => LiteralType::Long,
+            Self::Decimal(_) => LiteralType::Decimal,
+            Self::Text(_) => LiteralType::Text,
+            Self::Entity(..) => LiteralType::Entity,
         }
     }
 
@@ -191,21 +191,24 @@ impl Order {
 
 /// What a part requires of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum Requirement {
     Is(Literal),
     IsNot(Literal),
     /// The attribute is ordered relative to the number. The type is that of both sides.
-    Compares(Order, i64, Kind),
+    Compares(Order, i64, LiteralType),
     /// The attribute is of the type, since it is ordered relative to something that is not a number
     /// literal.
-    IsOf(Kind),
+    IsOf(LiteralType),
 }
 
 /// Returns the attribute that a part compares, and what the part requires of it.
-pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
+pub(super) fn requirement(part: &Part<'_>) -> Option<(AttributePath, Requirement)> {
     let (operator, body) = part.expression.as_object()?.iter().next()?;
     if operator == "like" {
-        return Some((attribute(body.get("left")?)?, Claim::IsOf(Kind::Text)));
+        return Some((
+            attribute(body.get("left")?)?,
+            Requirement::IsOf(LiteralType::Text),
+        ));
     }
     let (left, right, order, kind) = match operator.as_str() {
         "==" | "!=" => (body.get("left")?, body.get("right")?, None, None),
@@ -217,7 +220,7 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
                 _ => Order::GreaterOrEqual,
             };
             let sides = (body.get("left")?, body.get("right")?);
-            (sides.0, sides.1, Some(order), Some(Kind::Long))
+            (sides.0, sides.1, Some(order), Some(LiteralType::Long))
         }
         "lessThan" | "lessThanOrEqual" | "greaterThan" | "greaterThanOrEqual" => {
             let order = match operator.as_str() {
@@ -226,7 +229,12 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
                 "greaterThan" => Order::Greater,
                 _ => Order::GreaterOrEqual,
             };
-            (body.get(0)?, body.get(1)?, Some(order), Some(Kind::Decimal))
+            (
+                body.get(0)?,
+                body.get(1)?,
+                Some(order),
+                Some(LiteralType::Decimal),
+            )
         }
         _ => return None,
     };
@@ -235,8 +243,8 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
         (None, Some(read)) => (read, left, order.map(Order::mirrored)),
         _ => return None,
     };
-    let literal = Literal::of(other);
-    let claim = match (order, kind) {
+    let literal = Literal::parse(other);
+    let requirement = match (order, kind) {
         (Some(order), Some(kind)) => {
             let order = if part.is_negated {
                 order.opposite()
@@ -245,19 +253,19 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
             };
             let same_kind = literal.filter(|literal| literal.kind() == kind);
             match same_kind.and_then(|literal| literal.number()) {
-                Some(number) => Claim::Compares(order, number, kind),
-                None => Claim::IsOf(kind),
+                Some(number) => Requirement::Compares(order, number, kind),
+                None => Requirement::IsOf(kind),
             }
         }
-        _ if (operator == "==") == part.is_negated => Claim::IsNot(literal?),
-        _ => Claim::Is(literal?),
+        _ if (operator == "==") == part.is_negated => Requirement::IsNot(literal?),
+        _ => Requirement::Is(literal?),
     };
-    Some((read, claim))
+    Some((read, requirement))
 }
 
 /// Returns the attribute that an expression reads, if it is one.
-pub(super) fn attribute(expression: &Value) -> Option<Read> {
-    Read::of(expression).filter(Read::is_attribute)
+pub(super) fn attribute(expression: &Value) -> Option<AttributePath> {
+    AttributePath::parse(expression).filter(AttributePath::is_attribute)
 }
 
 /// Returns the variable that an expression is, if it is one.
@@ -266,6 +274,6 @@ pub(super) fn variable(expression: &Value) -> Option<&str> {
 }
 
 /// Returns the attribute of the context that an expression reads, if it is one.
-pub(super) fn of_context(expression: &Value) -> Option<Read> {
+pub(super) fn context_attribute(expression: &Value) -> Option<AttributePath> {
     attribute(expression).filter(|read| read.root() == Root::Context)
 }

@@ -4,6 +4,7 @@ mod conditions;
 mod names;
 mod never;
 mod numbers;
+mod path;
 mod patterns;
 mod reads;
 mod undeclared;
@@ -17,11 +18,11 @@ use cedar_policy::{
 };
 use serde_json::Value;
 
+use super::annotations::AnnotatedPolicy;
 use super::depth::on_large_stack;
-use super::rule::Rule;
 use super::{Policies, PolicyProblem};
+use path::{AttributePath, Root};
 pub(super) use reads::paths;
-use reads::{Read, Root};
 
 impl Policies {
     /// Finds probable mistakes, beyond [`warnings`](Self::warnings). No finding rejects a policy.
@@ -62,8 +63,13 @@ impl Policies {
     }
 
     fn findings(&self) -> Vec<PolicyProblem> {
-        let mut subjects: Vec<Subject<'_>> = self.rules.values().filter_map(Subject::of).collect();
-        subjects.sort_by_key(|subject| (&subject.rule.source.name, subject.rule.span.start));
+        let mut subjects: Vec<Subject<'_>> = self
+            .by_id
+            .values()
+            .filter_map(Subject::from_annotated)
+            .collect();
+        subjects
+            .sort_by_key(|subject| (&subject.annotated.source.name, subject.annotated.span.start));
         let mut problems: Vec<PolicyProblem> = subjects
             .iter()
             .filter_map(Subject::applies_to_everything)
@@ -113,7 +119,7 @@ impl Policies {
                         self.missing_in_entity(read, one, &self.types.resource, reach)?
                     }
                 };
-                let message = format!("policy `{}` reads `{read}` {why}", subject.rule.id);
+                let message = format!("policy `{}` reads `{read}` {why}", subject.annotated.id);
                 Some(subject.problem_at(&read.to_string(), message))
             })
             .collect()
@@ -121,7 +127,7 @@ impl Policies {
 
     fn missing_in_entity(
         &self,
-        read: &Read,
+        read: &AttributePath,
         one: Option<EntityUid>,
         type_name: &EntityTypeName,
         reach: Option<&str>,
@@ -168,7 +174,7 @@ impl Policies {
 
 /// A policy with everything that the lints inspect.
 struct Subject<'p> {
-    rule: &'p Rule,
+    annotated: &'p AnnotatedPolicy,
     policy: Policy,
     /// Cedar's JSON form of the policy, the only public one that has the conditions. It has no
     /// positions.
@@ -177,11 +183,15 @@ struct Subject<'p> {
 
 impl<'p> Subject<'p> {
     /// Parses the policy again, since the index leaves out policies that no request can match.
-    fn of(rule: &'p Rule) -> Option<Self> {
-        let text = rule.source.text.get(rule.span.clone())?;
-        let policy = Policy::parse(Some(PolicyId::new(&rule.id)), text).ok()?;
+    fn from_annotated(annotated: &'p AnnotatedPolicy) -> Option<Self> {
+        let text = annotated.source.text.get(annotated.span.clone())?;
+        let policy = Policy::parse(Some(PolicyId::new(&annotated.id)), text).ok()?;
         let json = policy.to_json().ok()?;
-        Some(Self { rule, policy, json })
+        Some(Self {
+            annotated,
+            policy,
+            json,
+        })
     }
 
     fn applies_to_everything(&self) -> Option<PolicyProblem> {
@@ -190,7 +200,7 @@ impl<'p> Subject<'p> {
             && matches!(policy.action_constraint(), ActionConstraint::Any)
             && matches!(policy.resource_constraint(), ResourceConstraint::Any)
             && !policy.has_non_scope_constraint();
-        let what = match self.rule.decision {
+        let what = match self.annotated.decision {
             Decision::Allow => "permits every agent every action on every resource",
             Decision::Deny => "forbids everything, so that nothing is ever allowed",
             Decision::Hold => "holds everything, so that nothing is ever allowed",
@@ -199,23 +209,33 @@ impl<'p> Subject<'p> {
         everything.then(|| {
             let message = format!(
                 "policy `{}` {what}: name an agent, an action or a resource, or add a condition",
-                self.rule.id
+                self.annotated.id
             );
-            self.rule.source.problem_at(self.rule.span.start, message)
+            self.annotated
+                .source
+                .problem_at(self.annotated.span.start, message)
         })
     }
 
     /// Returns the problem of a comparison that can never be true, with the reason.
     fn suspect(&self, code: &str, why: &str) -> PolicyProblem {
-        let message = format!("policy `{}` {why}: this can never be true", self.rule.id);
+        let message = format!(
+            "policy `{}` {why}: this can never be true",
+            self.annotated.id
+        );
         self.problem_at(code, message)
     }
 
     /// Returns a problem at the first place in the policy that reads like `code`, or else at the
     /// policy's start.
     fn problem_at(&self, code: &str, message: String) -> PolicyProblem {
-        let span = self.rule.span.clone();
-        let text = self.rule.source.text.get(span.clone()).unwrap_or_default();
+        let span = self.annotated.span.clone();
+        let text = self
+            .annotated
+            .source
+            .text
+            .get(span.clone())
+            .unwrap_or_default();
         let continues = |end: usize| {
             let next = text.get(end..).and_then(|rest| rest.chars().next());
             next.is_some_and(|next| next.is_alphanumeric() || next == '_')
@@ -224,7 +244,7 @@ impl<'p> Subject<'p> {
             .map(|(start, _)| start)
             .find(|start| !continues(start + code.len()) && is_code(text, *start));
         let offset = span.start + found.unwrap_or(0);
-        self.rule.source.problem_at(offset, message)
+        self.annotated.source.problem_at(offset, message)
     }
 }
 
@@ -240,7 +260,7 @@ fn reach(actions: &ActionConstraint, groups: &HashSet<EntityUid>) -> Option<&'st
     }
 }
 
-fn missing_in_context(read: &Read, reach: &str) -> String {
+fn missing_in_context(read: &AttributePath, reach: &str) -> String {
     let guard = read.guard();
     format!(
         "of {reach}, and one without it is denied as `POLICY_EVALUATION_ERROR`; name the actions, or write `{guard} && …` \

@@ -36,7 +36,7 @@ pub(super) fn misspelled(subjects: &[Subject<'_>], known: &HashSet<String>) -> V
             let (subject, meant) = (subjects.get(nth)?, meant(name, nth)?);
             let message = format!(
                 "policy `{}` names the action `{name}`, which no other policy does; did you mean `{meant}`?",
-                subject.rule.id
+                subject.annotated.id
             );
             Some(subject.problem_at(&format!("Action::\"{name}\""), message))
         })

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use cedar_policy::{ActionConstraint, EntityUid};
 
-use super::conditions::{Claim, Kind, Literal, claim, groups};
-use super::reads::{Read, Root};
+use super::conditions::{Literal, LiteralType, Requirement, groups, requirement};
+use super::path::{AttributePath, Root};
 use super::{PolicyProblem, Subject};
 
 /// Words for numbers that usually have a fraction.
@@ -36,21 +36,22 @@ const WHOLE: [&str; 7] = ["cents", "cent", "minor", "count", "basis", "bps", "li
 pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
     // The type that each policy compares each attribute as.
-    let mut compared: Vec<(Read, usize, Kind)> = Vec::new();
+    let mut compared: Vec<(AttributePath, usize, LiteralType)> = Vec::new();
     for (n, subject) in subjects.iter().enumerate() {
-        for (read, claim) in claims(subject) {
-            match claim {
-                Claim::Is(Literal::Text(text)) | Claim::IsNot(Literal::Text(text))
+        for (read, requirement) in requirements(subject) {
+            match requirement {
+                Requirement::Is(Literal::Text(text)) | Requirement::IsNot(Literal::Text(text))
                     if is_fraction(&text) && !is_version(read.last()) =>
                 {
                     let message = format!(
                         "policy `{}` compares `{read}` with a string that reads like a number: a number in a request \
                          never equals it; compare with `decimal(\"{text}\")`",
-                        subject.rule.id
+                        subject.annotated.id
                     );
                     problems.push(subject.problem_at(&read.to_string(), message));
                 }
-                Claim::Compares(_, _, kind) | Claim::IsOf(kind @ (Kind::Long | Kind::Decimal)) => {
+                Requirement::Compares(_, _, kind)
+                | Requirement::IsOf(kind @ (LiteralType::Long | LiteralType::Decimal)) => {
                     let entry = (read, n, kind);
                     if !compared.contains(&entry) {
                         compared.push(entry);
@@ -72,18 +73,18 @@ pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
             let message = format!(
                 "policy `{}` compares `{read}` as {}, and policy `{}` as {}: whatever number comes, one of them \
                  cannot be evaluated; compare it alike, or declare it in a schema",
-                subject.rule.id,
+                subject.annotated.id,
                 kind.name(),
-                other.rule.id,
+                other.annotated.id,
                 with.name()
             );
             problems.push(subject.problem_at(&read.to_string(), message));
-        } else if *kind == Kind::Long && is_fractional(read.last()) {
+        } else if *kind == LiteralType::Long && is_fractional(read.last()) {
             let message = format!(
                 "policy `{}` compares `{read}` as an integer: a number with a fraction, such as 19.99, cannot be \
                  compared so, and is denied as `POLICY_EVALUATION_ERROR`; declare it in a schema, or name it for the \
                  whole units that it counts, such as `{}_cents`",
-                subject.rule.id,
+                subject.annotated.id,
                 read.last()
             );
             problems.push(subject.problem_at(&read.to_string(), message));
@@ -93,10 +94,10 @@ pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
 }
 
 /// Returns what a policy requires of the attributes of the context.
-fn claims(subject: &Subject<'_>) -> Vec<(Read, Claim)> {
+fn requirements(subject: &Subject<'_>) -> Vec<(AttributePath, Requirement)> {
     let groups = groups(&subject.json);
-    let claims = groups.iter().flatten().filter_map(claim);
-    claims
+    let requirements = groups.iter().flatten().filter_map(requirement);
+    requirements
         .filter(|(read, _)| read.root() == Root::Context)
         .collect()
 }

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::conditions::of_context;
-use super::reads::Read;
+use super::conditions::context_attribute;
+use super::path::AttributePath;
 use super::{PolicyProblem, Subject};
 
 /// Returns the patterns for the content of a folder, unless a policy of the set forbids `..` in the
@@ -20,10 +20,10 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
         .collect();
     let is_guarded = |subject: &Subject<'_>, like: &Like| {
         found.iter().any(|(other, guard)| {
-            let same_policy = other.rule.id == subject.rule.id;
+            let same_policy = other.annotated.id == subject.annotated.id;
             guard.read == like.read
                 && guard.pattern.contains("..")
-                && (same_policy || !other.rule.decision.is_allow())
+                && (same_policy || !other.annotated.decision.is_allow())
         })
     };
     found
@@ -37,7 +37,7 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
                 format!(
                     "policy `{}` compares `{read}` with `{pattern}`, which also matches `{folder}../x`: `like` \
                      compares text, not paths; refuse `..` first, with `!({read} like \"*..*\") && …`",
-                    subject.rule.id
+                    subject.annotated.id
                 ),
             )
         })
@@ -46,7 +46,7 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
 
 /// `read like "pattern"`.
 struct Like {
-    read: Read,
+    read: AttributePath,
     pattern: String,
     /// The text before the wildcard at the end of the pattern, if the pattern ends with one.
     before_wildcard: Option<String>,
@@ -89,7 +89,7 @@ fn is_path_name(name: &str) -> bool {
 fn collect(json: &Value, likes: &mut Vec<Like>) {
     if let Some(like) = json.get("like")
         && let (Some(left), Some(pattern)) = (like.get("left"), like.get("pattern"))
-        && let Some(read) = of_context(left)
+        && let Some(read) = context_attribute(left)
         && let Some(pattern) = pattern.as_array()
     {
         let (is_open, before) = match pattern.split_last() {

@@ -26,7 +26,7 @@ pub(super) fn attributes(validator: &Validator, subject: &Subject<'_>) -> Vec<Po
             let code = shown(has);
             let message = format!(
                 "policy `{}` asks `{code}`, which is never true: the schema declares no such attribute",
-                subject.rule.id
+                subject.annotated.id
             );
             subject.problem_at(&code, message)
         })
@@ -81,7 +81,7 @@ fn collect<'p>(json: &'p Value, found: &mut Vec<&'p Value>) {
 
 /// Returns the expression as it is written in a policy, as far as it is a path.
 fn shown(has: &Value) -> String {
-    let left = has.get("left").map(super::reads::path).unwrap_or_default();
+    let left = has.get("left").map(super::path::path).unwrap_or_default();
     let attribute = match has.get("attr") {
         Some(Value::String(name)) => name.clone(),
         Some(Value::Array(names)) => {

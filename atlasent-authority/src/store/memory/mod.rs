@@ -18,7 +18,7 @@ use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
 use crate::trail::chain::{ChainHead, SealedEvent};
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
 /// A store in memory, whose permits and events end with the process.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Store for MemoryStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let mut found = Found::new(limit, filter);
+        let mut found = EventCollector::new(limit, filter);
         self.lock().events.find(after, &mut found, filter);
         Ok(found.into_events())
     }
@@ -177,12 +177,12 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
-    use crate::ledger::{Grant, PermitState};
+    use crate::ledger::{PermitGrant, PermitState};
     use crate::trail::chain::NewEvent;
     use crate::{LocalAuthority, Policies};
 
     fn key(name: &str) -> PermitKey {
-        PermitKey::of(&PermitToken::new(name).unwrap())
+        PermitKey::from_token(&PermitToken::new(name).unwrap())
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -201,7 +201,7 @@ mod tests {
         let key = key(name);
         let change = move |changeset: &mut Changeset<'_>| {
             let expires_at = changeset.time() + jiff::SignedDuration::from_secs(10);
-            let grant = Grant::of(&request, None, "digest");
+            let grant = PermitGrant::new(&request, None, "digest");
             let event = ("event", changeset.head().sequence + 1);
             let mut entry = PermitEntry::issue(grant, event, changeset.time(), expires_at);
             entry.state = state;

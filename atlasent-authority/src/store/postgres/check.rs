@@ -3,8 +3,8 @@
 use tokio_postgres::Error;
 
 use super::PostgresStore;
-use super::link::Session;
-use super::reader::Read;
+use super::connector::Session;
+use super::reader::ReadCall;
 use super::rows::signed;
 use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, Store, StoreError, StoreStatus};
@@ -21,7 +21,7 @@ const CELLS: &str = "\
     ORDER BY key LIMIT $2::bigint";
 
 /// A row of the table of cells.
-pub(crate) struct KeptCell {
+pub(crate) struct CellRow {
     key: Vec<u8>,
     value: String,
     expires_at: i64,
@@ -29,7 +29,7 @@ pub(crate) struct KeptCell {
 }
 
 impl PostgresStore {
-    /// Verifies the chain up to the present head: every event with its hash and its link, and the
+    /// Verifies the chain up to the present head: every event with its hash and its connector, and the
     /// head. Checks also that each cell is readable and filed under its own times.
     ///
     /// Changes may continue meanwhile. Events that are dropped meanwhile are not reported as
@@ -73,8 +73,10 @@ impl PostgresStore {
     async fn check_cells(&self, check: &mut StoreCheck) -> Result<(), StoreError> {
         let mut after = Vec::new();
         loop {
-            let cells = self.read(|done| Read::Cells(after, AT_ONCE, done)).await?;
-            for problem in cells.iter().filter_map(KeptCell::problem) {
+            let cells = self
+                .read(|done| ReadCall::Cells(after, AT_ONCE, done))
+                .await?;
+            for problem in cells.iter().filter_map(CellRow::problem) {
                 check.find(problem);
             }
             match cells.into_iter().next_back() {
@@ -85,7 +87,7 @@ impl PostgresStore {
     }
 }
 
-impl KeptCell {
+impl CellRow {
     fn problem(&self) -> Option<String> {
         let name = base16ct::lower::encode_string(&self.key);
         // Without the error's text, which may contain a caller's values.
@@ -109,11 +111,11 @@ pub(super) async fn cells(
     session: &Session,
     after: &[u8],
     limit: usize,
-) -> Result<Vec<KeptCell>, Error> {
+) -> Result<Vec<CellRow>, Error> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = session.client.query(CELLS, &[&after, &limit]).await?;
     let cells = rows.iter().map(|row| {
-        Ok(KeptCell {
+        Ok(CellRow {
             key: row.try_get(0)?,
             value: row.try_get(1)?,
             expires_at: row.try_get(2)?,

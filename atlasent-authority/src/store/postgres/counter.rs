@@ -1,4 +1,4 @@
-//! Counts calls for all processes that share the database. Counts are exact while the database
+//! CallTotals calls for all processes that share the database. CallTotals are exact while the database
 //! runs, and may be lost when it crashes.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Error, Statement};
 
-use super::link::{Link, Purpose, Session};
+use super::connector::{Connector, Purpose, Session};
 use super::rows::{signed, unsigned};
 use crate::store::StoreError;
 
@@ -20,7 +20,7 @@ pub(super) const PURPOSE: Purpose = Purpose {
     answer: Duration::from_secs(5),
 };
 
-/// Counts calls in the newest minute of any process, since a clock that is behind must not give
+/// CallTotals calls in the newest minute of any process, since a clock that is behind must not give
 /// calls back. Rows are locked in the order of their keys, so two processes never deadlock.
 const COUNT: &str = "\
     WITH newest AS (SELECT greatest($3::bigint, max(minute)) AS minute FROM atlasent_calls) \
@@ -40,7 +40,7 @@ const FORGET: &str = "\
         WHERE minute < (SELECT max(minute) FROM atlasent_calls) LIMIT 1000 FOR UPDATE SKIP LOCKED)";
 
 /// A call to count, with the channel for its number.
-pub(super) struct Call {
+pub(super) struct CountedCall {
     counter: [u8; 32],
     minute: i64,
     done: oneshot::Sender<Result<u64, StoreError>>,
@@ -48,19 +48,19 @@ pub(super) struct Call {
 
 /// The connection that counts calls.
 pub(super) struct Counter<'a> {
-    link: &'a Link,
-    open: Option<Open>,
+    connector: &'a Connector,
+    open: Option<PreparedSession>,
     /// The minute before which all counts are deleted.
     forgotten: i64,
 }
 
-struct Open {
+struct PreparedSession {
     session: Session,
     count: Statement,
     forget: Statement,
 }
 
-impl Call {
+impl CountedCall {
     /// Creates a call under `counter`. Only its digest is kept, since the text may be long or
     /// personal.
     pub(super) fn new(
@@ -78,16 +78,16 @@ impl Call {
 
 impl<'a> Counter<'a> {
     /// Creates a counter without a connection.
-    pub(super) fn new(link: &'a Link) -> Self {
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             open: None,
             forgotten: i64::MIN,
         }
     }
 
-    /// Counts calls until all their senders are dropped.
-    pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<Call>) {
+    /// CallTotals calls until all their senders are dropped.
+    pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<CountedCall>) {
         let mut group = Vec::new();
         while calls.recv_many(&mut group, MOST).await > 0 {
             let result = self.count_all(&group).await;
@@ -95,23 +95,25 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Counts a group of calls. Returns the number of calls under each counter.
-    async fn count_all(&mut self, group: &[Call]) -> Result<Counts, StoreError> {
+    /// CallTotals a group of calls. Returns the number of calls under each counter.
+    async fn count_all(&mut self, group: &[CountedCall]) -> Result<CallTotals, StoreError> {
         let open = match self.open.take() {
             Some(open) if !open.session.client.is_closed() => open,
             _ => {
-                let session = self.link.connect(&PURPOSE).await?;
-                self.link.within(&PURPOSE, Open::prepare(session)).await?
+                let session = self.connector.connect(&PURPOSE).await?;
+                self.connector
+                    .within(&PURPOSE, PreparedSession::prepare(session))
+                    .await?
             }
         };
         let minute = group.iter().map(|call| call.minute).max().unwrap_or(0);
         let counts = self
-            .link
+            .connector
             .within(&PURPOSE, open.count(group, minute))
             .await?;
         if minute > self.forgotten {
             let forget = open.session.client.execute(&open.forget, &[]);
-            if self.link.within(&PURPOSE, forget).await? == 0 {
+            if self.connector.within(&PURPOSE, forget).await? == 0 {
                 self.forgotten = minute;
             }
         }
@@ -120,9 +122,9 @@ impl<'a> Counter<'a> {
     }
 }
 
-type Counts = BTreeMap<[u8; 32], u64>;
+type CallTotals = BTreeMap<[u8; 32], u64>;
 
-impl Open {
+impl PreparedSession {
     async fn prepare(session: Session) -> Result<Self, Error> {
         Ok(Self {
             count: session.client.prepare(COUNT).await?,
@@ -131,8 +133,8 @@ impl Open {
         })
     }
 
-    async fn count(&self, group: &[Call], minute: i64) -> Result<Counts, Error> {
-        let mut calls = Counts::new();
+    async fn count(&self, group: &[CountedCall], minute: i64) -> Result<CallTotals, Error> {
+        let mut calls = CallTotals::new();
         for call in group {
             *calls.entry(call.counter).or_default() += 1;
         }
@@ -153,7 +155,10 @@ impl Open {
 }
 
 /// Gives each call a number of its own: the last call of a counter gets the full count.
-fn answer(group: impl DoubleEndedIterator<Item = Call>, result: Result<Counts, StoreError>) {
+fn answer(
+    group: impl DoubleEndedIterator<Item = CountedCall>,
+    result: Result<CallTotals, StoreError>,
+) {
     let mut counts = result;
     for call in group.rev() {
         let number = counts

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Error;
 
-use super::link::{Link, Purpose, Session, Trouble};
+use super::connector::{Connector, Purpose, QueryError, Session};
 use crate::store::StoreError;
 
 /// Keys are few, so a server that takes longer is overloaded or unreachable.
@@ -19,7 +19,7 @@ const PURPOSE: Purpose = Purpose {
     answer: Duration::from_secs(3),
 };
 
-type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+type ResultSender<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Rewrites the JSON of a key, or returns `None` to leave the key as it is.
 type Rewrite = Box<dyn Fn(&str) -> Result<Option<String>, StoreError> + Send>;
@@ -27,13 +27,13 @@ type Rewrite = Box<dyn Fn(&str) -> Result<Option<String>, StoreError> + Send>;
 /// A call about API keys, with the sender of its answer.
 pub(crate) enum KeyCall {
     /// Returns the version of the keys, which every change to a key changes.
-    Version(Done<i64>),
+    Version(ResultSender<i64>),
     /// Returns the keys, as JSON, in the order in which they were created.
-    All(Done<Vec<String>>),
+    All(ResultSender<Vec<String>>),
     /// Keeps a key, in place of the key with the same id.
-    Put(KeptKey, Done<()>),
+    Put(KeptKey, ResultSender<()>),
     /// Rewrites the key with an id in one transaction. Returns whether it was rewritten.
-    Rewrite(String, Rewrite, Done<bool>),
+    Rewrite(String, Rewrite, ResultSender<bool>),
 }
 
 /// A row of the table of API keys.
@@ -46,15 +46,15 @@ pub(crate) struct KeptKey {
 
 /// The connection for API keys.
 pub(super) struct Keys<'a> {
-    link: &'a Link,
+    connector: &'a Connector,
     session: Option<Session>,
 }
 
 impl<'a> Keys<'a> {
     /// Creates a state without a connection.
-    pub(super) fn new(link: &'a Link) -> Self {
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             session: None,
         }
     }
@@ -91,7 +91,7 @@ impl<'a> Keys<'a> {
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
         match self.attempt(&question).await {
-            Err(trouble) if trouble.is_lost => Ok(self.attempt(&question).await?),
+            Err(error) if error.is_lost => Ok(self.attempt(&question).await?),
             answer => Ok(answer?),
         }
     }
@@ -108,12 +108,12 @@ impl<'a> Keys<'a> {
     async fn attempt<T>(
         &mut self,
         question: &impl AsyncFn(&Session) -> Result<T, Error>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, QueryError> {
         let session = match self.session.take() {
             Some(session) if !session.client.is_closed() => session,
-            _ => self.link.connect(&PURPOSE).await?,
+            _ => self.connector.connect(&PURPOSE).await?,
         };
-        let answer = self.link.within(&PURPOSE, question(&session)).await?;
+        let answer = self.connector.within(&PURPOSE, question(&session)).await?;
         self.session = Some(session);
         Ok(answer)
     }

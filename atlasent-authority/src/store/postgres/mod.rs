@@ -5,10 +5,10 @@
 //! read events, and one serves all other reads.
 
 mod check;
+mod connector;
 mod counter;
 mod counts;
 mod keys;
-mod link;
 mod permits;
 mod query;
 mod reader;
@@ -27,16 +27,16 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use self::counter::{Call, Counter};
+use self::connector::Connector;
+use self::counter::{CountedCall, Counter};
 use self::keys::Keys;
 #[cfg_attr(
     not(feature = "server"),
     allow(unused_imports, reason = "API keys belong to the server")
 )]
 pub(crate) use self::keys::{KeptKey, KeyCall};
-use self::link::Link;
 use self::query::Page;
-use self::reader::{Read, Reader};
+use self::reader::{ReadCall, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
@@ -85,10 +85,10 @@ const READS: usize = 256;
 #[derive(Clone)]
 pub struct PostgresStore {
     group: Group,
-    reads: mpsc::Sender<Read>,
+    reads: mpsc::Sender<ReadCall>,
     /// Reads of the status and of permits, which long reads do not delay.
-    status: mpsc::Sender<Read>,
-    calls: mpsc::Sender<Call>,
+    status: mpsc::Sender<ReadCall>,
+    calls: mpsc::Sender<CountedCall>,
     #[cfg_attr(
         not(feature = "server"),
         allow(dead_code, reason = "API keys belong to the server")
@@ -107,8 +107,8 @@ impl PostgresStore {
     /// reached within 5 seconds, or when the tables are of a newer version. The error names the
     /// server and never the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let link = Link::new(url)?;
-        let name = link.name().to_owned();
+        let connector = Connector::new(url)?;
+        let name = connector.name().to_owned();
         let (group, jobs) = group::queue();
         let (reads, read) = mpsc::channel(READS);
         let (status, asked) = mpsc::channel(READS);
@@ -120,7 +120,9 @@ impl PostgresStore {
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => {
-                        runtime.block_on(serve(&link, ready, jobs, read, asked, called, key_calls));
+                        runtime.block_on(serve(
+                            &connector, ready, jobs, read, asked, called, key_calls,
+                        ));
                     }
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
@@ -149,13 +151,16 @@ impl PostgresStore {
 
     async fn read<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Read,
+        question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> ReadCall,
     ) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
         let question = question(done);
         let queue = match question {
-            Read::Events(..) | Read::Count(..) | Read::Permits(..) | Read::Cells(..) => &self.reads,
-            Read::Status(_) | Read::PermitKey(..) => &self.status,
+            ReadCall::Events(..)
+            | ReadCall::Count(..)
+            | ReadCall::Permits(..)
+            | ReadCall::Cells(..) => &self.reads,
+            ReadCall::Status(_) | ReadCall::PermitKey(..) => &self.status,
         };
         queue.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
@@ -167,16 +172,16 @@ impl PostgresStore {
 
 /// The store's thread: runs until the store is dropped.
 async fn serve(
-    link: &Link,
+    connector: &Connector,
     ready: oneshot::Sender<Result<(), StoreError>>,
     jobs: Jobs,
-    reads: mpsc::Receiver<Read>,
-    status: mpsc::Receiver<Read>,
-    calls: mpsc::Receiver<Call>,
+    reads: mpsc::Receiver<ReadCall>,
+    status: mpsc::Receiver<ReadCall>,
+    calls: mpsc::Receiver<CountedCall>,
     keys: mpsc::Receiver<KeyCall>,
 ) {
-    let migrated = match link.connect(&schema::PURPOSE).await {
-        Ok(session) => schema::migrate(link, &writer::PURPOSE, &session).await,
+    let migrated = match connector.connect(&schema::PURPOSE).await {
+        Ok(session) => schema::migrate(connector, &writer::PURPOSE, &session).await,
         Err(error) => Err(error),
     };
     let goes_on = migrated.is_ok();
@@ -188,14 +193,18 @@ async fn serve(
         let counts = std::sync::Mutex::default();
         join(
             join3(
-                restarted(async || Writer::new(link).write(&mut *jobs.lock().await).await),
-                restarted(async || Counter::new(link).count(&mut *calls.lock().await).await),
-                restarted(async || Keys::new(link).answer(&mut *keys.lock().await).await),
+                restarted(async || Writer::new(connector).write(&mut *jobs.lock().await).await),
+                restarted(async || {
+                    Counter::new(connector)
+                        .count(&mut *calls.lock().await)
+                        .await
+                }),
+                restarted(async || Keys::new(connector).answer(&mut *keys.lock().await).await),
             ),
             join3(
-                restarted(async || Reader::new(link).read(&reads, &counts).await),
-                restarted(async || Reader::new(link).read(&reads, &counts).await),
-                restarted(async || Reader::new(link).read(&status, &counts).await),
+                restarted(async || Reader::new(connector).read(&reads, &counts).await),
+                restarted(async || Reader::new(connector).read(&reads, &counts).await),
+                restarted(async || Reader::new(connector).read(&status, &counts).await),
             ),
         )
         .await;
@@ -240,12 +249,12 @@ impl Store for PostgresStore {
             limit,
             filter: filter.clone(),
         };
-        self.read(|done| Read::Events(page, done)).await
+        self.read(|done| ReadCall::Events(page, done)).await
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
         let filter = filter.clone();
-        self.read(|done| Read::Count(filter, done)).await
+        self.read(|done| ReadCall::Count(filter, done)).await
     }
 
     async fn permits(
@@ -253,11 +262,12 @@ impl Store for PostgresStore {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        self.read(|done| Read::Permits(before, limit, done)).await
+        self.read(|done| ReadCall::Permits(before, limit, done))
+            .await
     }
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        self.read(|done| Read::PermitKey(id, done)).await
+        self.read(|done| ReadCall::PermitKey(id, done)).await
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {
@@ -267,14 +277,14 @@ impl Store for PostgresStore {
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.read(Read::Status).await
+        self.read(ReadCall::Status).await
     }
 }
 
 impl RateCounter for PostgresStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         let (done, number) = oneshot::channel();
-        let call = Call::new(counter, minute, done);
+        let call = CountedCall::new(counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
         number.await.map_err(|_| unanswered())?
     }

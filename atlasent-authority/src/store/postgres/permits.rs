@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::link::{Link, Session};
+use super::connector::{Connector, Session};
 use super::rows::signed;
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -26,14 +26,17 @@ pub(super) async fn before(
 }
 
 /// Returns the permits in rows of [`before`].
-pub(super) fn read(link: &Link, rows: &[Row]) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+pub(super) fn read(
+    connector: &Connector,
+    rows: &[Row],
+) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
     let mut permits = Vec::with_capacity(rows.len());
     for row in rows {
         let columns = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
-        let (key, value) = columns().map_err(|error| link.failed(&error))?;
+        let (key, value) = columns().map_err(|error| connector.failed(&error))?;
         // Without the error's text, which may contain a caller's values.
         let cell = serde_json::from_str(value)
-            .map_err(|_| link.refused("an entry of the ledger cannot be read"))?;
+            .map_err(|_| connector.refused("an entry of the ledger cannot be read"))?;
         if let (Some(key), Cell::Permit(entry)) = (key_in(key), cell) {
             permits.push((key, *entry));
         }

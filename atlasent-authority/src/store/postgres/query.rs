@@ -8,11 +8,11 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::link::Session;
+use super::connector::Session;
 use super::rows::{EVENT, sealed, signed, to_text, unsigned};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
 /// A request for a page of events.
 pub(crate) struct Page {
@@ -41,7 +41,7 @@ impl Page {
             .client
             .query_typed_raw(&query.text, query.parameters);
         let mut rows = pin!(rows.await?);
-        let mut found = Found::new(self.limit, &self.filter);
+        let mut found = EventCollector::new(self.limit, &self.filter);
         while let Some(row) = rows.try_next().await? {
             found.push(Arc::new(sealed(&row)?));
         }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::link::Link;
+use super::connector::Connector;
 use crate::store::StoreError;
 use crate::trail::chain::{ChainHead, SealedEvent};
 
@@ -26,10 +26,10 @@ pub(super) fn sealed(row: &Row) -> Result<SealedEvent, tokio_postgres::Error> {
 }
 
 /// Returns the head in a row that starts with `org_id, sequence, hash, time`.
-pub(super) fn head_of(link: &Link, row: &Row) -> Result<ChainHead, StoreError> {
-    let time: &str = row.try_get(3).map_err(|error| link.failed(&error))?;
+pub(super) fn head_of(connector: &Connector, row: &Row) -> Result<ChainHead, StoreError> {
+    let time: &str = row.try_get(3).map_err(|error| connector.failed(&error))?;
     let time = time.parse().map_err(|error| {
-        link.refused(format_args!(
+        connector.refused(format_args!(
             "the time of the chain cannot be read: {error}"
         ))
     })?;
@@ -41,7 +41,7 @@ pub(super) fn head_of(link: &Link, row: &Row) -> Result<ChainHead, StoreError> {
             time,
         })
     };
-    head().map_err(|error| link.failed(&error))
+    head().map_err(|error| connector.failed(&error))
 }
 
 /// Escapes a name. PostgreSQL texts hold every character but NUL, which becomes `\0`; `\` becomes

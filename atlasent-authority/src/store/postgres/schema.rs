@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::link::{Link, Purpose, Session};
+use super::connector::{Connector, Purpose, Session};
 use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
@@ -20,25 +20,25 @@ const LOCK: i64 = 0x61746C_6173656E;
 
 /// Migrates the tables to this version.
 pub(super) async fn migrate(
-    link: &Link,
+    connector: &Connector,
     purpose: &Purpose,
     session: &Session,
 ) -> Result<(), StoreError> {
     let client = &session.client;
-    let encoding = link.within(
+    let encoding = connector.within(
         purpose,
         client.query_one_scalar("SHOW server_encoding", &[]),
     );
     let encoding: String = encoding.await?;
     if encoding != "UTF8" {
-        return Err(link.refused(format_args!(
+        return Err(connector.refused(format_args!(
             "its texts are in `{encoding}`: create a database with the encoding `UTF8`"
         )));
     }
-    while !is_current(link, purpose, session).await? {
-        let result = step(link, session).await;
+    while !is_current(connector, purpose, session).await? {
+        let result = step(connector, session).await;
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = link.within(&PURPOSE, client.batch_execute(end)).await;
+        let ended = connector.within(&PURPOSE, client.batch_execute(end)).await;
         result?;
         ended?;
     }
@@ -47,7 +47,11 @@ pub(super) async fn migrate(
 
 /// Returns whether the tables are of this version. Then the user of the url needs no right to
 /// create tables.
-async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result<bool, StoreError> {
+async fn is_current(
+    connector: &Connector,
+    purpose: &Purpose,
+    session: &Session,
+) -> Result<bool, StoreError> {
     let client = &session.client;
     let look = async {
         let exists = "SELECT to_regclass('atlasent_schema') IS NOT NULL";
@@ -57,11 +61,11 @@ async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result
         let version = "SELECT coalesce(max(version), 0) FROM atlasent_schema";
         client.query_one_scalar::<i32, _>(version, &[]).await
     };
-    let version = link.within(purpose, look).await?;
+    let version = connector.within(purpose, look).await?;
     let newest = MIGRATIONS.len();
     match usize::try_from(version) {
         Ok(version) if version <= newest => Ok(version == newest),
-        _ => Err(link.refused(format_args!(
+        _ => Err(connector.refused(format_args!(
             "its tables are of version {version}, and this program knows them up to {newest}: update it"
         ))),
     }
@@ -69,7 +73,7 @@ async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result
 
 /// Runs the next migration, in a transaction that the caller ends. Does nothing if another process
 /// was faster.
-async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
+async fn step(connector: &Connector, session: &Session) -> Result<(), StoreError> {
     let client = &session.client;
     let work = async {
         let begin = format!(
@@ -99,5 +103,5 @@ async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
         client.execute(insert, &[&(version + 1)]).await?;
         Ok(())
     };
-    Ok(link.within(&PURPOSE, work).await?)
+    Ok(connector.within(&PURPOSE, work).await?)
 }

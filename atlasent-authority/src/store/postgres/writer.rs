@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures_util::future::{try_join3, try_join5};
 use tokio_postgres::{Error, Row, Statement};
 
-use super::link::{Link, Purpose, Session};
+use super::connector::{Connector, Purpose, Session};
 use super::rows::{head_of, signed, to_text};
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, CellKey, REMEMBERED, StoreError};
@@ -68,14 +68,14 @@ type Keys = BTreeMap<[u8; 33], CellKey>;
 
 /// The one connection that writes.
 pub(super) struct Writer<'a> {
-    link: &'a Link,
-    open: Option<Open>,
+    connector: &'a Connector,
+    open: Option<PreparedSession>,
     /// Whether rows of dropped events may be left.
     sweeps: bool,
 }
 
 /// A connection with its statements.
-struct Open {
+struct PreparedSession {
     session: Session,
     head: Statement,
     cells: Statement,
@@ -87,9 +87,9 @@ struct Open {
 
 impl<'a> Writer<'a> {
     /// Creates a writer without a connection.
-    pub(super) fn new(link: &'a Link) -> Self {
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             open: None,
             // A process may have stopped between dropping events and deleting their rows.
             sweeps: true,
@@ -114,10 +114,12 @@ impl<'a> Writer<'a> {
         let ran = group::run(jobs, &mut batch);
         if ran.is_err() || batch.is_empty() {
             let rollback = open.session.client.batch_execute("ROLLBACK");
-            self.link.within(&PURPOSE, rollback).await?;
+            self.connector.within(&PURPOSE, rollback).await?;
         } else {
-            let changes = Changes::of(&batch, jobs.len()).map_err(StoreError::failed)?;
-            self.link.within(&PURPOSE, open.commit(&changes)).await?;
+            let changes = BatchRows::from_batch(&batch, jobs.len()).map_err(StoreError::failed)?;
+            self.connector
+                .within(&PURPOSE, open.commit(&changes))
+                .await?;
             self.sweeps |= batch.dropped().is_some();
         }
         self.open = Some(open);
@@ -126,37 +128,40 @@ impl<'a> Writer<'a> {
 
     /// Begins a transaction, and loads the cells that the changes read. A connection that was lost
     /// since the last transaction is replaced without an error, since nothing was written on it.
-    async fn begin(&mut self, keys: &Keys) -> Result<(Open, Batch), StoreError> {
+    async fn begin(&mut self, keys: &Keys) -> Result<(PreparedSession, Batch), StoreError> {
         if let Some(open) = self.open.take() {
-            match self.link.within(&PURPOSE, open.load(keys)).await {
+            match self.connector.within(&PURPOSE, open.load(keys)).await {
                 Ok(loaded) => return Ok((open, self.batch(&loaded, keys)?)),
-                Err(trouble) if trouble.is_lost => {}
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) if error.is_lost => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let open = self.connect().await?;
-        let loaded = self.link.within(&PURPOSE, open.load(keys)).await?;
+        let loaded = self.connector.within(&PURPOSE, open.load(keys)).await?;
         let batch = self.batch(&loaded, keys)?;
         Ok((open, batch))
     }
 
-    async fn connect(&self) -> Result<Open, StoreError> {
-        let session = self.link.connect(&PURPOSE).await?;
-        Ok(self.link.within(&PURPOSE, Open::prepare(session)).await?)
+    async fn connect(&self) -> Result<PreparedSession, StoreError> {
+        let session = self.connector.connect(&PURPOSE).await?;
+        Ok(self
+            .connector
+            .within(&PURPOSE, PreparedSession::prepare(session))
+            .await?)
     }
 
     fn batch(&self, loaded: &(Row, Vec<Row>), keys: &Keys) -> Result<Batch, StoreError> {
         let (head, cells) = loaded;
-        let head = head_of(self.link, head)?;
+        let head = head_of(self.connector, head)?;
         let mut known = Vec::with_capacity(cells.len());
         for row in cells {
             let text = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
-            let (key, value) = text().map_err(|error| self.link.failed(&error))?;
+            let (key, value) = text().map_err(|error| self.connector.failed(&error))?;
             let cell: Cell = serde_json::from_str(value).map_err(|error| {
                 // Without the error's text, which may contain a caller's values.
                 let (line, column) = (error.line(), error.column());
                 let place = format_args!("an entry cannot be read at {line}:{column}");
-                self.link.refused(place)
+                self.connector.refused(place)
             })?;
             known.extend(keys.get(key).map(|key| (*key, cell)));
         }
@@ -167,7 +172,7 @@ impl<'a> Writer<'a> {
     async fn sweep(&mut self) -> bool {
         if let Some(open) = self.open.as_ref().filter(|_| self.sweeps) {
             let swept = open.session.client.execute(SWEEP, &[]);
-            match self.link.within(&PURPOSE, swept).await {
+            match self.connector.within(&PURPOSE, swept).await {
                 Ok(rows) => self.sweeps = rows > 0,
                 // The next change reports what is wrong.
                 Err(_) => self.open = None,
@@ -177,7 +182,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Open {
+impl PreparedSession {
     async fn prepare(session: Session) -> Result<Self, Error> {
         let client = &session.client;
         let (head, cells, append) = try_join3(
@@ -218,9 +223,9 @@ impl Open {
 
     /// The second round trip. A statement that fails aborts the transaction, so the `COMMIT` that
     /// was sent behind it acts as a `ROLLBACK`.
-    async fn commit(&self, changes: &Changes<'_>) -> Result<(), Error> {
+    async fn commit(&self, changes: &BatchRows<'_>) -> Result<(), Error> {
         let client = &self.session.client;
-        let Changes {
+        let BatchRows {
             events,
             cells,
             head,
@@ -258,19 +263,19 @@ impl Open {
 }
 
 /// The rows that a batch leaves, column by column.
-struct Changes<'a> {
-    events: Events<'a>,
-    cells: Cells,
+struct BatchRows<'a> {
+    events: EventColumns<'a>,
+    cells: CellColumns,
     head: &'a ChainHead,
     dropped: i64,
-    /// Cells that expired before this time, in microseconds since 1970, are deleted.
+    /// CellColumns that expired before this time, in microseconds since 1970, are deleted.
     over: i64,
     /// How many expired cells are deleted at most: more than are added, so that a backlog shrinks.
     most: i64,
 }
 
 #[derive(Default)]
-struct Events<'a> {
+struct EventColumns<'a> {
     sequence: Vec<i64>,
     kind: Vec<String>,
     actor_id: Vec<Option<String>>,
@@ -281,16 +286,16 @@ struct Events<'a> {
 }
 
 #[derive(Default)]
-struct Cells {
+struct CellColumns {
     key: Vec<Vec<u8>>,
     value: Vec<String>,
     expires_at: Vec<i64>,
     issued: Vec<Option<i64>>,
 }
 
-impl<'a> Changes<'a> {
-    fn of(batch: &'a Batch, changes: usize) -> Result<Self, serde_json::Error> {
-        let mut events = Events::default();
+impl<'a> BatchRows<'a> {
+    fn from_batch(batch: &'a Batch, changes: usize) -> Result<Self, serde_json::Error> {
+        let mut events = EventColumns::default();
         for event in batch.events() {
             events.sequence.push(signed(event.sequence));
             events.kind.push(to_text(&event.kind));
@@ -300,7 +305,7 @@ impl<'a> Changes<'a> {
             events.hash.push(&event.hash);
             events.payload.push(&event.payload);
         }
-        let mut cells = Cells::default();
+        let mut cells = CellColumns::default();
         for (key, cell) in batch.cells() {
             cells.key.push(key.to_bytes().to_vec());
             cells.value.push(serde_json::to_string(cell)?);

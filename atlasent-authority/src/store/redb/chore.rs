@@ -19,20 +19,20 @@ pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error
         }
     };
     match left {
-        Left::Nothing => transaction.abort()?,
-        Left::More => {
+        WorkLeft::Nothing => transaction.abort()?,
+        WorkLeft::More => {
             // The next durable transaction makes this one durable, too. If it is lost, the work is
             // done again.
             transaction.set_durability(Durability::None)?;
             transaction.commit()?;
         }
-        Left::Last => transaction.commit()?,
+        WorkLeft::Last => transaction.commit()?,
     }
-    Ok(matches!(left, Left::More))
+    Ok(matches!(left, WorkLeft::More))
 }
 
 /// How much background work is left.
-enum Left {
+enum WorkLeft {
     /// More may be left.
     More,
     /// This was the last part.
@@ -47,7 +47,7 @@ fn extend(
     meta: &mut redb::Table<'_, &'static str, &'static str>,
     through: u64,
     most: usize,
-) -> Result<Left, redb::Error> {
+) -> Result<WorkLeft, redb::Error> {
     let head = head(meta)?.sequence;
     let through = through.max(dropped(meta)?);
     let events = transaction.open_table(EVENTS)?;
@@ -68,7 +68,7 @@ fn extend(
         meta.insert("indexed", &*through.to_string())?;
     }
     // Dropped events may be left to remove.
-    Ok(Left::More)
+    Ok(WorkLeft::More)
 }
 
 /// Removes events that were dropped.
@@ -76,7 +76,7 @@ fn sweep(
     transaction: &redb::WriteTransaction,
     dropped: u64,
     most: usize,
-) -> Result<Left, redb::Error> {
+) -> Result<WorkLeft, redb::Error> {
     let mut events = transaction.open_table(EVENTS)?;
     let mut some = Vec::new();
     for entry in events.range(..=dropped)?.take(most) {
@@ -90,8 +90,8 @@ fn sweep(
         events.remove(sequence)?;
     }
     Ok(match some.len() {
-        0 => Left::Nothing,
-        all if all == most => Left::More,
-        _ => Left::Last,
+        0 => WorkLeft::Nothing,
+        all if all == most => WorkLeft::More,
+        _ => WorkLeft::Last,
     })
 }

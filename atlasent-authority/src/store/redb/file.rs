@@ -47,7 +47,7 @@ struct Opened {
 }
 
 impl FileId {
-    fn of(metadata: &Metadata) -> Self {
+    fn from_metadata(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
@@ -81,7 +81,7 @@ impl File {
     /// Refuses to continue when the path no longer leads to the open file: writes to a moved or
     /// deleted file would be lost when the process ends.
     fn check_place(&self) -> Result<(), StoreError> {
-        let found = std::fs::metadata(&self.path).map(|metadata| FileId::of(&metadata));
+        let found = std::fs::metadata(&self.path).map(|metadata| FileId::from_metadata(&metadata));
         let why = match found {
             Ok(id) if id == self.id => return Ok(()),
             Ok(_) => redb::Error::Corrupted(REPLACED.to_owned()),
@@ -177,7 +177,7 @@ fn open_file(
             true => open_or_create(path)?,
             false => open_existing(path)?,
         };
-        let id = FileId::of(&file.metadata()?);
+        let id = FileId::from_metadata(&file.metadata()?);
         if expected.is_some_and(|expected| *expected != id) {
             return Err(redb::Error::Corrupted(REPLACED.to_owned()));
         }

@@ -30,7 +30,7 @@ use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
 /// A durable store in one file, for one process at a time.
 ///
@@ -154,7 +154,7 @@ impl Store for RedbStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let mut found = Found::new(limit, filter);
+        let mut found = EventCollector::new(limit, filter);
         let mut next = Some(after);
         while let Some(after) = next {
             let filter = filter.clone();

@@ -11,7 +11,7 @@ use super::index::{self, INDEX};
 use super::tables::{CELLS, EVENTS, META, StoredEvent, dropped, head, indexed, passes, sealed};
 use crate::store::StoreStatus;
 use crate::trail::EventFilter;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
 /// How many events one turn reads at most.
 const TURN: usize = 1_000;
@@ -32,7 +32,7 @@ pub(super) fn status(database: &Database) -> Result<StoreStatus, redb::Error> {
 pub(super) fn events(
     database: &Database,
     mut after: u64,
-    found: &mut Found,
+    found: &mut EventCollector,
     filter: &EventFilter,
 ) -> Result<Option<u64>, redb::Error> {
     let snapshot = Snapshot::new(database)?;

@@ -45,7 +45,7 @@ pub(super) struct Statement {
 
 /// The facts about a policy that a decision needs, computed once at load.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct AnnotatedPolicy {
     pub(super) id: Arc<str>,
     /// What the policy decides when it determines the answer.
     pub(super) decision: Decision,
@@ -104,7 +104,7 @@ impl Statement {
     }
 
     /// Parses and checks the annotations.
-    pub(super) fn rule(&self) -> Result<Rule, Vec<PolicyProblem>> {
+    pub(super) fn annotated(&self) -> Result<AnnotatedPolicy, Vec<PolicyProblem>> {
         let mut problems = self.unknown_annotations();
         let mut text_of = |name: &str| match self.policy.annotation(name) {
             Some(text) if text.trim().is_empty() => {
@@ -128,7 +128,7 @@ impl Statement {
         } else {
             "forbidden"
         };
-        Ok(Rule {
+        Ok(AnnotatedPolicy {
             default_reason: format!("{verb} by policy `{id}`").into(),
             id,
             decision,

@@ -2,21 +2,21 @@
 
 use jiff::Timestamp;
 
-use crate::ledger::stops::{Killed, Stops};
+use crate::ledger::stops::{KillCause, Stops};
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::policy::Policies;
 
 /// Why a permit cannot be used any more.
-pub(crate) enum Fallen {
+pub(crate) enum InvalidPermit {
     /// The permit is used up, revoked or expired.
     Closed(VerifyRefusal),
     /// A stop or a recall killed the permit.
-    Killed(Killed),
+    Killed(KillCause),
     /// The policies of the permit's action have changed.
     PolicyChanged,
 }
 
-impl Fallen {
+impl InvalidPermit {
     /// Returns the refusal.
     pub(crate) fn refusal(&self) -> VerifyRefusal {
         match self {
@@ -33,14 +33,14 @@ pub(crate) fn check(
     stops: &Stops,
     policies: &Policies,
     now: Timestamp,
-) -> Result<(), Fallen> {
-    entry.check_open(now).map_err(Fallen::Closed)?;
-    if let Some(killed) = stops.killing(entry, now) {
-        return Err(Fallen::Killed(killed));
+) -> Result<(), InvalidPermit> {
+    entry.check_open(now).map_err(InvalidPermit::Closed)?;
+    if let Some(killed) = stops.kill_cause(entry, now) {
+        return Err(InvalidPermit::Killed(killed));
     }
     let digest = policies.action_digest(&entry.grant.action);
     match entry.grant.policy.as_deref() == Some(digest) {
         true => Ok(()),
-        false => Err(Fallen::PolicyChanged),
+        false => Err(InvalidPermit::PolicyChanged),
     }
 }

@@ -25,7 +25,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const EACH: Duration = Duration::from_secs(2);
 
 /// The server's address and settings.
-pub(super) struct Link {
+pub(super) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     name: String,
@@ -49,13 +49,13 @@ pub(super) struct Session {
 }
 
 /// The error of a statement.
-pub(super) struct Trouble {
+pub(super) struct QueryError {
     error: StoreError,
     /// Whether the connection is lost, so that a new one may succeed.
     pub(super) is_lost: bool,
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for QueryError {
     /// An error before there was a connection, so no connection is lost.
     fn from(error: StoreError) -> Self {
         Self {
@@ -65,9 +65,9 @@ impl From<StoreError> for Trouble {
     }
 }
 
-impl From<Trouble> for StoreError {
-    fn from(trouble: Trouble) -> Self {
-        trouble.error
+impl From<QueryError> for StoreError {
+    fn from(error: QueryError) -> Self {
+        error.error
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for Session {
     }
 }
 
-impl Link {
+impl Connector {
     /// Parses a url.
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
         // Without the parser's error, which may repeat a part of the password.
@@ -169,16 +169,16 @@ impl Link {
         &self,
         purpose: &Purpose,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, QueryError> {
         let limit = purpose.answer + Duration::from_secs(2);
         match timeout(limit, work).await {
-            Ok(result) => result.map_err(|error| Trouble {
+            Ok(result) => result.map_err(|error| QueryError {
                 error: self.failed(&error),
                 is_lost: is_lost(&error),
             }),
             Err(_) => {
                 let seconds = limit.as_secs();
-                Err(Trouble {
+                Err(QueryError {
                     error: self.refused(format_args!("no answer within {seconds} seconds")),
                     is_lost: false,
                 })
@@ -213,9 +213,9 @@ impl Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.name).finish()
+        f.debug_tuple("Connector").field(&self.name).finish()
     }
 }
 
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     fn mode(url: &str) -> SslMode {
-        Link::new(url).unwrap().config.get_ssl_mode()
+        Connector::new(url).unwrap().config.get_ssl_mode()
     }
 
     #[test]
@@ -336,15 +336,18 @@ mod tests {
 
     #[test]
     fn no_error_and_no_debug_text_shows_the_password() {
-        let link = Link::new("postgres://user:hunter2@db.example:6543/audit").unwrap();
-        assert_eq!(format!("{link:?}"), r#"Link("db.example:6543/audit")"#);
+        let connector = Connector::new("postgres://user:hunter2@db.example:6543/audit").unwrap();
+        assert_eq!(
+            format!("{connector:?}"),
+            r#"Connector("db.example:6543/audit")"#
+        );
         for broken in [
             "postgres://user:hunter2@db.example:hunter2/audit",
             "postgres://user:hunter2@db.example/audit?hunter2=1",
             "user=u password=hunter2 hunter2",
             "hunter2",
         ] {
-            let error = Link::new(broken).unwrap_err();
+            let error = Connector::new(broken).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }
