@@ -1,14 +1,14 @@
-//! Where the time comes from, so that tests can say what time it is.
+//! The clock of an authority, which tests can replace.
 
 use jiff::Timestamp;
 
-/// A source of the time.
+/// A source of the current time. Any `Fn() -> Timestamp` is one.
 pub trait Clock: Send + Sync + 'static {
-    /// The time, now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The system's clock.
+/// The system's clock, which is the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -1,9 +1,10 @@
-//! Files for their owner alone, which are whole as soon as they have their name.
+//! Writing private files: readable by their owner alone, and complete as soon as they have their
+//! name.
 //!
 //! Root runs `atlasent key` in a folder that belongs to the server's user. That user may put a
-//! symbolic or a hard link there at any moment. So no file is created, opened for writing or
-//! given away through a link: the folder is opened once, each name is looked up in the open
-//! folder, and an owner is set on an open file that this process has created.
+//! symbolic or a hard link there at any moment. So no file is created, opened for writing or given
+//! away through a link: the folder is opened once, each name is looked up in the open folder, and
+//! the owner of an open file is changed only if this process created it.
 
 #[cfg(not(unix))]
 #[path = "files/other.rs"]
@@ -21,7 +22,7 @@ use std::path::Path;
 
 use folder::Folder;
 
-/// What happens to a file that exists already.
+/// What happens when the file exists already.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Publish {
     /// Replaces the file.
@@ -32,43 +33,44 @@ pub(crate) enum Publish {
 
 /// Writes a file beside its place, and moves it there when it is durable.
 ///
-/// A link at the place is replaced, never followed. A new file belongs to the owner of the file
-/// that it replaces, else to the owner of the folder.
+/// A link at the place is replaced, never followed. A new file gets the owner of the file that it
+/// replaces, or else the owner of the folder.
 ///
 /// # Errors
 ///
-/// When the file cannot be written, or its folder is a link or can be written by everyone; then
-/// its place is as it was. [`io::ErrorKind::AlreadyExists`] when it stays by [`Publish::Unless`].
+/// When the file cannot be written, or its folder is a link or writable by everyone; the place is
+/// unchanged then. [`io::ErrorKind::AlreadyExists`] when [`Publish::Unless`] keeps an existing
+/// file.
 pub(crate) fn publish(
     path: &Path,
     how: Publish,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let (folder, name) = place(path)?;
-    let changeset = Path::new(name).with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
-    let changeset = changeset.as_os_str();
+    let temporary = Path::new(name).with_added_extension(format!("{}.new", uuid::Uuid::new_v4()));
+    let temporary = temporary.as_os_str();
     let written = (|| {
-        let mut file = folder.create_new(changeset, name)?;
+        let mut file = folder.create_new(temporary, name)?;
         write(&mut file)?;
         file.sync_all()?;
         match how {
-            Publish::Over => folder.rename(changeset, name),
-            // A link, other than a new name, is refused where a file exists already.
-            Publish::Unless => folder.link(changeset, name),
+            Publish::Over => folder.rename(temporary, name),
+            // A link is refused where a file exists already, unlike a rename.
+            Publish::Unless => folder.link(temporary, name),
         }
     })();
-    // After a rename the changeset does not exist any more.
-    let _ = folder.remove(changeset);
+    // After a rename the temporary file does not exist any more.
+    let _ = folder.remove(temporary);
     written?;
-    // The name in the folder has to last, too.
+    // The name in the folder has to be durable, too.
     folder.sync()
 }
 
 /// Writes a file that only its owner may read, and replaces the one at its place.
 ///
-/// The file is written beside its place and moved there when it is durable, so that a failure
-/// leaves the former one. A link at the place is replaced, never followed. A new file belongs to
-/// the owner of the file that it replaces, else to the owner of the folder.
+/// The file is written beside its place and moved there when it is durable, so a failure leaves the
+/// former one. A link at the place is replaced, never followed. A new file gets the owner of the
+/// file that it replaces, or else the owner of the folder.
 ///
 /// ```
 /// use std::io::Write;
@@ -83,8 +85,8 @@ pub(crate) fn publish(
 ///
 /// # Errors
 ///
-/// When the file cannot be written, when something else than a file or a link is at its place, or
-/// when its folder is a link or can be written by everyone.
+/// When the file cannot be written, when the place holds something other than a file or a link, or
+/// when the folder is a link or writable by everyone.
 pub fn replace_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -103,7 +105,7 @@ pub fn replace_file(
 ///
 /// # Errors
 ///
-/// When the place holds a link, a file with a second name, or anything but a file.
+/// When the place holds a link, a file with a second name, or anything but a regular file.
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     let (folder, name) = place(path)?;
     // Another process may create or remove the file between the two attempts.
@@ -122,31 +124,30 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     ))
 }
 
-/// Opens a file to read and write it, which has to exist.
+/// Opens an existing file for reading and writing.
 ///
 /// # Errors
 ///
-/// When the place holds no file, or a link or something else than a regular file.
+/// When no file exists, or the place holds a link or anything but a regular file.
 #[cfg(feature = "redb")]
 pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
     let (folder, name) = place(path)?;
     folder.open(name)
 }
 
-/// Reads a file of at most `limit` bytes that the caller will write again, so it must not be
-/// another's: a link is refused.
+/// Reads a file of at most `limit` bytes that the caller will write again. Links are refused, so
+/// that the file cannot be another user's.
 ///
 /// # Errors
 ///
-/// As [`open_or_create`]; when the file is larger.
+/// As [`open_or_create`], and when the file is larger.
 pub(crate) fn read_own(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let (folder, name) = place(path)?;
     bounded(folder.open_to_read(name)?, limit)
 }
 
-/// Reads a file of at most `limit` bytes, and tells what the system knows of the very file that
-/// was read. Follows links, which is how secrets are mounted. Never waits for the writer of a
-/// pipe.
+/// Reads a file of at most `limit` bytes, and returns the metadata of the file that was read.
+/// Follows links, since secrets are mounted as links. Never waits for the writer of a pipe.
 ///
 /// # Errors
 ///
@@ -179,7 +180,7 @@ fn not_a_file() -> io::Error {
     )
 }
 
-/// The open folder of a file, and the file's name in it.
+/// Returns the open folder of a file, and the file's name in it.
 fn place(path: &Path) -> io::Result<(Folder, &OsStr)> {
     let name = path
         .file_name()

@@ -1,6 +1,6 @@
-//! The embedded AtlaSent authority: [Cedar](https://www.cedarpolicy.com) policies decide, a ledger
-//! keeps the permits, and a hash chain records everything, all in this process. No account, no
-//! network.
+//! The embedded AtlaSent authority. [Cedar](https://www.cedarpolicy.com) policies decide, a ledger
+//! keeps the permits, and a hash chain records every decision, all in this process. It needs no
+//! account and no network.
 //!
 //! ```
 //! use atlasent::{AnyAction, AuthorityExt, Decision};
@@ -24,17 +24,27 @@
 //! let refusal = authority.protect("deploy-bot", deploy(500)?).await.unwrap_err();
 //! assert_eq!(refusal.denied().unwrap().decision(), Decision::Hold);
 //!
-//! // Everything is on record, and the record can be checked.
+//! // The audit trail records each decision, and its hash chain can be verified.
 //! let trail = authority.trail().await?;
 //! assert!(trail.verify().is_intact());
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! [`Policies`] says what a policy sees and how `hold` and `escalate` come about.
+//! [`Policies`] documents what a policy sees and which annotations produce `hold` and `escalate`.
 //!
-//! Permits and the chain are kept in memory, unless the builder is given another [`Store`](store::Store):
-//! `RedbStore` (feature `redb`) keeps them in one file, `PostgresStore` (feature `postgres`) in a
-//! database that several processes share.
+//! Permits and the chain are kept in memory by default ([`MemoryStore`]). The builder takes any
+//! other [`Store`](store::Store): `RedbStore` (feature `redb`) keeps them in one file,
+//! `PostgresStore` (feature `postgres`) in a database that several processes share.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`policy`] | loading, explaining and linting policies |
+//! | [`permits`] | listing the ledger's permits, and looking them up by public id |
+//! | [`trail`] | filters, signed exports and retention of the audit trail |
+//! | [`signing`] | the Ed25519 keys that sign exports |
+//! | [`store`] | the `Store` trait, and the types that an implementation needs |
+//! | [`files`] | replacing a private file safely |
+//! | `server`, `keys` | the HTTP API and its API keys (feature `server`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,4 +1,5 @@
-//! The ledger as data: permits by their public ids, and lists of them. Nothing here opens anything.
+//! Listing the permits of the ledger, and looking one up by its public id ([`PermitId`]). A public
+//! id is not a token: it cannot be verified or used.
 
 pub use crate::ledger::{InvalidPermitId, PermitId};
 use atlasent::Error;
@@ -6,8 +7,8 @@ use atlasent::wire::{PermitInfo, PermitStatus, PermitToken};
 use jiff::Timestamp;
 
 use crate::ledger::PermitKey;
-use crate::ledger::standing;
 use crate::ledger::stops::Stops;
+use crate::ledger::validity;
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::local::caller::Caller;
 use crate::local::{LocalAuthority, failed, unavailable};
@@ -17,7 +18,7 @@ use crate::trail::chain::format_time;
 /// How many permits are read at a time.
 const AT_ONCE: usize = 1_000;
 
-/// Which permits are asked for. Without any of these, all.
+/// Selects permits: those that pass every condition that is set. The default passes every permit.
 ///
 /// ```
 /// use atlasent::wire::PermitStatus;
@@ -36,32 +37,34 @@ pub struct PermitFilter {
 }
 
 impl PermitFilter {
-    /// Only permits with this status. A second call replaces the first.
+    /// Passes only permits with this status. A second call replaces the first.
     pub fn status(mut self, status: PermitStatus) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Only permits of this agent. A second call replaces the first.
+    /// Passes only permits of this agent. A second call replaces the first.
     pub fn agent(mut self, agent: impl Into<String>) -> Self {
         self.agent = Some(agent.into());
         self
     }
 
-    /// Only permits for this action. A second call replaces the first.
+    /// Passes only permits for this action. A second call replaces the first.
     pub fn action(mut self, action: impl Into<String>) -> Self {
         self.action = Some(action.into());
         self
     }
 
-    /// Only permits that were issued at or after this time. Of two calls, the later time holds.
+    /// Passes only permits that were issued at or after this time. Of two calls, the later time
+    /// holds.
     pub fn since(mut self, time: Timestamp) -> Self {
-        // `None` is before every time.
+        // `None` sorts before every time.
         self.since = self.since.max(Some(time));
         self
     }
 
-    /// Only permits that were issued at or before this time. Of two calls, the earlier time holds.
+    /// Passes only permits that were issued at or before this time. Of two calls, the earlier time
+    /// holds.
     pub fn until(mut self, time: Timestamp) -> Self {
         self.until = Some(self.until.map_or(time, |until| until.min(time)));
         self
@@ -79,24 +82,24 @@ impl PermitFilter {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PermitPage {
-    /// The permits.
+    /// The permits of the page.
     pub permits: Vec<PermitInfo>,
-    /// How many permits all pages hold.
+    /// The number of permits on all pages.
     pub total: u64,
     /// The next page starts before this sequence number. Unset on the last page.
     pub next: Option<u64>,
 }
 
-/// What a permit is judged by when it is looked at.
-pub(crate) struct Look {
+/// The time and the stops that the status of a permit depends on.
+pub(crate) struct StatusContext {
     org_id: String,
     pub(crate) now: Timestamp,
     stops: Stops,
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// A page of the permits that pass a filter, the newest first. `before` is where the page
-    /// starts: [`PermitPage::next`] of the page before, or `u64::MAX`.
+    /// Returns a page of the permits that pass a filter, the newest first. `before` is the start of
+    /// the page: [`PermitPage::next`] of the page before, or `u64::MAX`.
     ///
     /// The ledger forgets permits some time after they have expired.
     ///
@@ -129,7 +132,7 @@ impl<S: Store> LocalAuthority<S> {
         self.permits_for(&caller, filter, before, limit).await
     }
 
-    /// A page of the permits that a caller may know of.
+    /// Returns a page of the permits that a caller may see.
     pub(crate) async fn permits_for(
         &self,
         caller: &Caller<'_>,
@@ -138,7 +141,7 @@ impl<S: Store> LocalAuthority<S> {
         limit: usize,
     ) -> Result<PermitPage, Error> {
         let environment = caller.attribution().environment;
-        let look = self.look().await?;
+        let context = self.status_context().await?;
         let mut page = PermitPage {
             permits: Vec::new(),
             total: 0,
@@ -151,7 +154,7 @@ impl<S: Store> LocalAuthority<S> {
             is_over = permits.len() < AT_ONCE;
             for (key, entry) in permits {
                 position = entry.sequence;
-                // Newer permits have later times.
+                // Permits are listed from the newest to the oldest, so the rest is older still.
                 if filter.since.is_some_and(|since| entry.issued_at < since) {
                     is_over = true;
                     break;
@@ -159,7 +162,7 @@ impl<S: Store> LocalAuthority<S> {
                 if !filter.passes(&entry) || !entry.grant.is_known_to(environment.as_deref()) {
                     continue;
                 }
-                let info = look.info(key, &entry);
+                let info = context.info(key, &entry);
                 if (filter.status.as_ref()).is_some_and(|status| *status != info.status) {
                     continue;
                 }
@@ -177,7 +180,7 @@ impl<S: Store> LocalAuthority<S> {
         Ok(page)
     }
 
-    /// The permit with a public id, if the ledger knows it.
+    /// Returns the permit with a public id, or `None` for an unknown permit.
     ///
     /// # Errors
     ///
@@ -185,15 +188,15 @@ impl<S: Store> LocalAuthority<S> {
     pub async fn permit(&self, id: PermitId) -> Result<Option<PermitInfo>, Error> {
         let caller = Caller::embedded(&self.secret);
         let found = self.find_permit(&caller, id).await?;
-        Ok(found.map(|(look, key, entry)| look.info(key, &entry)))
+        Ok(found.map(|(context, key, entry)| context.info(key, &entry)))
     }
 
-    /// Takes back the permit with a public id, as [`revoke`](Self::revoke) takes one back by its
-    /// token. Returns the permit as it is now, if the ledger knows it.
+    /// Revokes the permit with a public id, as [`revoke`](Self::revoke) revokes one by its token.
+    /// Returns the permit after the revocation, or `None` for an unknown permit.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the revocation cannot be recorded; then it did not happen.
+    /// [`Error::Failed`] when the revocation cannot be recorded; the permit is not revoked then.
     pub async fn revoke_permit(
         &self,
         id: PermitId,
@@ -203,59 +206,68 @@ impl<S: Store> LocalAuthority<S> {
         self.revoke_permit_for(&caller, id, reason).await
     }
 
-    /// Takes back the permit with a public id for a caller.
+    /// Revokes the permit with a public id for a caller.
     pub(crate) async fn revoke_permit_for(
         &self,
         caller: &Caller<'_>,
         id: PermitId,
         reason: &str,
     ) -> Result<Option<PermitInfo>, Error> {
-        let Some((look, key, entry)) = self.find_permit(caller, id).await? else {
+        let Some((context, key, entry)) = self.find_permit(caller, id).await? else {
             return Ok(None);
         };
-        // What was revoked already needs no second event.
-        if look.status(&entry) == PermitStatus::Revoked {
-            return Ok(Some(look.info(key, &entry)));
+        // A permit that is revoked already needs no second event.
+        if context.status(&entry) == PermitStatus::Revoked {
+            return Ok(Some(context.info(key, &entry)));
         }
         let revoked = self.revoke_key(caller, key, reason).await?;
         let entry = revoked.entry.unwrap_or(entry);
-        Ok(Some(self.look().await?.info(key, &entry)))
+        Ok(Some(self.status_context().await?.info(key, &entry)))
     }
 
-    /// The permit with a public id, if a caller may know of it, and what it is judged by.
+    /// Returns the permit with a public id, if the caller may see it, with what its status depends
+    /// on.
     pub(crate) async fn find_permit(
         &self,
         caller: &Caller<'_>,
         id: PermitId,
-    ) -> Result<Option<(Look, PermitKey, PermitEntry)>, Error> {
+    ) -> Result<Option<(StatusContext, PermitKey, PermitEntry)>, Error> {
         let environment = caller.attribution().environment;
         let key = self.store.permit_key(id).await.map_err(unread)?;
         let Some(key) = key else {
             return Ok(None);
         };
         let look = move |changeset: &mut Changeset<'_>| {
-            (Look::new(changeset), changeset.permit(key).cloned())
+            (
+                StatusContext::new(changeset),
+                changeset.permit(key).cloned(),
+            )
         };
         let reads = vec![CellKey::Permit(key), CellKey::Stops];
-        let (look, entry) = self.commit(failed::PERMIT, reads, look).await?;
+        let (context, entry) = self.commit(failed::PERMIT, reads, look).await?;
         let entry = entry.filter(|entry| entry.grant.is_known_to(environment.as_deref()));
-        Ok(entry.map(|entry| (look, key, entry)))
+        Ok(entry.map(|entry| (context, key, entry)))
     }
 
-    async fn look(&self) -> Result<Look, Error> {
-        let look = |changeset: &mut Changeset<'_>| Look::new(changeset);
+    async fn status_context(&self) -> Result<StatusContext, Error> {
+        let look = |changeset: &mut Changeset<'_>| StatusContext::new(changeset);
         self.commit(failed::PERMIT, vec![CellKey::Stops], look)
             .await
     }
 
-    /// Why a permit would not be good, if it were verified now for what it was issued for.
-    pub(crate) fn why_not_good(&self, look: &Look, entry: &PermitEntry) -> Option<VerifyRefusal> {
-        let standing = standing::check(entry, &look.stops, &self.policies(), look.now);
-        standing.err().map(|fallen| fallen.refusal())
+    /// Returns why the permit would be refused, if it were verified now for the request that it was
+    /// issued for.
+    pub(crate) fn verify_refusal(
+        &self,
+        context: &StatusContext,
+        entry: &PermitEntry,
+    ) -> Option<VerifyRefusal> {
+        let valid = validity::check(entry, &context.stops, &self.policies(), context.now);
+        valid.err().map(|invalid| invalid.refusal())
     }
 }
 
-impl Look {
+impl StatusContext {
     fn new(changeset: &Changeset<'_>) -> Self {
         Self {
             org_id: changeset.head().org_id.clone(),
@@ -265,13 +277,13 @@ impl Look {
     }
 
     fn status(&self, entry: &PermitEntry) -> PermitStatus {
-        match self.stops.killing(entry, self.now) {
+        match self.stops.kill_cause(entry, self.now) {
             Some(_) if entry.check_open(self.now).is_ok() => PermitStatus::Revoked,
             _ => entry.status(self.now),
         }
     }
 
-    /// What the ledger tells of a permit (contract, part D).
+    /// Returns what the API tells about a permit (contract, part D).
     pub(crate) fn info(&self, key: PermitKey, entry: &PermitEntry) -> PermitInfo {
         let mut info = PermitInfo::new(
             key.id().to_string(),
@@ -290,7 +302,7 @@ impl Look {
             info.revoked_by.clone_from(&revoked.by);
             info.revoke_reason = Some(revoked.reason.clone());
         } else if info.status == PermitStatus::Revoked
-            && let Some(killed) = self.stops.killing(entry, self.now)
+            && let Some(killed) = self.stops.kill_cause(entry, self.now)
         {
             info.revoked_at = Some(format_time(killed.at));
             info.revoked_by = killed.by;

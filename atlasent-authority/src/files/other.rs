@@ -1,4 +1,4 @@
-//! A folder of a system without the modes and owners of Unix.
+//! Folders on systems without the modes and owners of Unix.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,4 @@
-//! An open folder, in which names are looked up without following a link.
+//! An open folder, in which names are looked up without following links.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -11,17 +11,17 @@ use rustix::io::Errno;
 
 use super::not_a_file;
 
-/// The bit of a mode by which everyone may write.
+/// The bit of a mode that lets everyone write.
 const WRITABLE_BY_ALL: u32 = 0o002;
-/// The bit of a folder's mode by which only a file's owner may replace the file.
+/// The bit of a folder's mode that lets only a file's owner replace the file.
 const STICKY: u32 = 0o1000;
 
-/// An open folder. It stays the same folder when its name is given to another.
+/// An open folder. It stays the same folder when its path is given to another one.
 pub(super) struct Folder(File);
 
 impl Folder {
-    /// Opens a folder. Its last name must not be a link: in a folder of the server's user, that
-    /// user chooses where the link leads.
+    /// Opens a folder. The last component of its path must not be a link, since the owner of its
+    /// parent chooses where a link leads.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -50,15 +50,15 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    /// Creates a file that its owner alone may read. The owner is that of the file `replaced`,
-    /// else that of the folder: root makes keys for a server that is not root.
+    /// Creates a file that only its owner may read. The owner is that of the file `replaced`, or
+    /// else that of the folder: root makes keys for a server that does not run as root.
     pub(super) fn create_new(&self, name: &OsStr, replaced: &OsStr) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let file = File::from(openat(&self.0, name, flags, mode)?);
         let (user, group) = self.owner_for(name, replaced)?;
-        // Only root may give a file away. A file of any other user stays that user's.
+        // Only root may give a file away. A file that another user creates stays that user's.
         if is_of_root(&file)? && user != 0 {
             fchown(&file, Some(user), Some(group))?;
         }
@@ -67,7 +67,7 @@ impl Folder {
 
     fn owner_for(&self, created: &OsStr, replaced: &OsStr) -> io::Result<(u32, u32)> {
         match statat(&self.0, replaced, AtFlags::SYMLINK_NOFOLLOW) {
-            // A file with a second name may be another's, so its owner says nothing.
+            // A file with a second name may be another user's, so its owner proves nothing.
             Ok(stat)
                 if created != replaced
                     && FileType::from_raw_mode(stat.st_mode).is_file()
@@ -138,12 +138,12 @@ impl Folder {
     }
 }
 
-/// Whether root has created this file.
+/// Returns whether root created this file.
 fn is_of_root(created: &File) -> io::Result<bool> {
     Ok(created.metadata()?.uid() == 0)
 }
 
-/// Opens a file for reading, wherever its name leads, and never waits for a pipe's other end.
+/// Opens a file for reading. Follows links, and never waits for a pipe's other end.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.is_file() {
         return Err(not_a_file());

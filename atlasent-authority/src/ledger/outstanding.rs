@@ -1,15 +1,23 @@
-//! How many permits of one agent wait to be used, so that no agent can fill the ledger.
+//! How many unused permits an agent holds, so that one agent cannot fill the ledger.
 //!
-//! The count has to fall when a permit is used, and when its time is over, which no change says. So
-//! permits are counted by the time at which they end, in at most 64 slots of equal length:
+//! The count has to fall when a permit is used, and also when a permit expires, which no change
+//! records. So permits are counted by the time at which they expire, in at most 64 slots of equal
+//! length. Permits for an hour have slots of 56 s, and each slot ends at a multiple of 56 s
+//! since 1970:
 //!
 //! ```text
-//! permits for an hour, slots of 57 s:   ends before 12:57:00 → 3
-//!                                       ends before 12:57:57 → 1
+//! issued at    expires at   counted in the slot that ends at
+//! 12:00:00     13:00:00     13:00:16   (the first multiple of 56 s after it)
+//! 12:00:10     13:00:10     13:00:16   → slots: { 13:00:16: 2 }
+//! 12:00:30     13:00:30     13:01:12   → slots: { 13:00:16: 2, 13:01:12: 1 }
 //! ```
 //!
-//! A slot whose end has passed is dropped as a whole. So a permit that expires may count for up to
-//! one slot longer, a 64th of its life, and never for less.
+//! At 13:00:05 the count is still 3, although the first permit has expired. At 13:00:16 its slot is
+//! skipped as a whole, and the count is 1. Had the second permit been used at 12:30,
+//! `remove` would have found its slot again from its two times, and the count would have been 2.
+//!
+//! So an expired permit may count for up to one slot longer, a 64th of its life. An unused permit
+//! always counts.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +25,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ledger::{Grant, PermitEntry};
+use crate::ledger::{PermitEntry, PermitGrant};
 
 /// How many slots a permit's life has.
 const SLOTS: i64 = 64;
 
-/// Names an agent's count: a digest, since agents' names are of any length.
+/// The key of an agent's count: a digest, since the names of agents have any length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AgentKey([u8; 32]);
 
 impl AgentKey {
-    /// The key of an agent. The keys of an agent's `live` and `test` permits differ, so that tests
-    /// use up nothing that is live.
+    /// Returns the key of an agent. `live` and `test` permits of one agent have different keys, so
+    /// that test permits do not count towards the live limit.
     #[must_use]
     pub fn new(agent: &str, environment: Option<&str>) -> Self {
         let environment = environment.unwrap_or_default();
@@ -38,35 +46,35 @@ impl AgentKey {
         Self(hash.finalize().into())
     }
 
-    /// The key of the agent that a permit was granted to.
+    /// Returns the key of the agent that a permit was granted to.
     #[must_use]
-    pub fn of_grant(grant: &Grant) -> Self {
+    pub fn from_grant(grant: &PermitGrant) -> Self {
         Self::new(grant.agent.as_str(), grant.key_environment.as_deref())
     }
 
-    /// The digest itself.
+    /// Returns the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// The permits of one agent that wait to be used.
+/// The unused permits of one agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outstanding {
-    /// How many end before a time, in seconds since 1970.
+    /// The number of permits by the end of their slot, in seconds since 1970.
     slots: BTreeMap<i64, u64>,
 }
 
 impl Outstanding {
-    /// How many permits wait at `now`.
+    /// Returns how many permits are unused at `now`.
     #[must_use]
     pub fn count(&self, now: Timestamp) -> u64 {
         let open = self.slots.range(now.as_second() + 1..);
         open.map(|(_, count)| count).sum()
     }
 
-    /// Whether nothing is counted.
+    /// Returns whether the count is zero at every time.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -78,7 +86,7 @@ impl Outstanding {
         *self.slots.entry(slot(entry)).or_default() += 1;
     }
 
-    /// Stops counting a permit that is used up or revoked.
+    /// Removes a permit that was used up or revoked from the count.
     pub fn remove(&mut self, entry: &PermitEntry) {
         let slot = slot(entry);
         if let Some(count) = self.slots.get_mut(&slot) {
@@ -89,7 +97,7 @@ impl Outstanding {
         }
     }
 
-    /// When the last of the permits has ended.
+    /// Returns when the last slot ends.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         let last = self.slots.last_key_value().map_or(0, |(end, _)| *end);
@@ -97,8 +105,8 @@ impl Outstanding {
     }
 }
 
-/// The end of the slot that a permit ends in. It follows from the permit alone, so that what is
-/// counted and what is taken off is the same slot, whatever the authority's settings are by then.
+/// Returns the end of the permit's slot. It follows from the permit alone, so a permit is added to
+/// and removed from the same slot even if the authority's settings change in between.
 fn slot(entry: &PermitEntry) -> i64 {
     let (start, end) = (entry.issued_at.as_second(), entry.expires_at.as_second());
     let length = (end.saturating_sub(start) / SLOTS).max(1);
@@ -122,7 +130,7 @@ mod tests {
     fn permit(from: i64, life: i64) -> PermitEntry {
         let action = AnyAction::new("deploy").unwrap();
         let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
-        let grant = Grant::of(&request, None, "digest");
+        let grant = PermitGrant::new(&request, None, "digest");
         PermitEntry::issue(grant, ("event", 1), at(from), at(from + life))
     }
 

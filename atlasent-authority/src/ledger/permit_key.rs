@@ -1,4 +1,4 @@
-//! How a permit is known: by the digest of its token in stores, by its public id to people.
+//! The keys of permits: a digest of the token for stores, a public id for people.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,18 +9,18 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// How a store knows a permit: by a digest of its token, so that a stolen store holds no token.
+/// The key of a permit in stores: a digest of its token, so that a stolen store contains no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PermitKey([u8; 32]);
 
 impl PermitKey {
-    /// The key of a token.
+    /// Returns the key of a token.
     #[must_use]
-    pub fn of(token: &PermitToken) -> Self {
+    pub fn from_token(token: &PermitToken) -> Self {
         Self(Sha256::digest(token.expose()).into())
     }
 
-    /// Reads the key from a permit's hash, as [`to_hex`](Self::to_hex) writes it.
+    /// Parses the key from a permit's hash, as [`to_hex`](Self::to_hex) writes it.
     #[must_use]
     pub fn from_hex(hash: &str) -> Option<Self> {
         let mut digest = [0; 32];
@@ -28,25 +28,25 @@ impl PermitKey {
         (read.len() == digest.len()).then_some(Self(digest))
     }
 
-    /// The key that is this digest.
+    /// Wraps a digest.
     #[must_use]
     pub const fn from_bytes(digest: [u8; 32]) -> Self {
         Self(digest)
     }
 
-    /// The digest itself.
+    /// Returns the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The permit's hash in answers and audit events: the digest in lower-case hex.
+    /// Returns the permit's hash as answers and audit events have it: the digest in lower-case hex.
     #[must_use]
     pub fn to_hex(self) -> String {
         lower::encode_string(&self.0)
     }
 
-    /// The public id of the permit.
+    /// Returns the public id of the permit.
     #[must_use]
     pub fn id(&self) -> PermitId {
         let [half, ..] = self.0.as_chunks().0 else {
@@ -70,15 +70,15 @@ impl<'de> Deserialize<'de> for PermitKey {
     }
 }
 
-/// The public id of a permit: `pt_` and the first 32 hex digits of its hash. It is no token, and
-/// it opens nothing (contract, part D).
+/// The public id of a permit: `pt_` and the first 32 hex digits of its hash. It is not a token and
+/// cannot be verified (contract, part D).
 ///
 /// ```
 /// use atlasent::wire::PermitToken;
 /// use atlasent_authority::permits::PermitId;
 /// use atlasent_authority::store::PermitKey;
 ///
-/// let key = PermitKey::of(&PermitToken::new("abc")?);
+/// let key = PermitKey::from_token(&PermitToken::new("abc")?);
 /// assert_eq!(key.id().to_string(), "pt_ba7816bf8f01cfea414140de5dae2223");
 /// assert_eq!("pt_ba7816bf8f01cfea414140de5dae2223".parse(), Ok(key.id()));
 /// # Ok::<(), atlasent::Error>(())
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for PermitKey {
 pub struct PermitId([u8; 16]);
 
 impl PermitId {
-    /// The first and the last key that have this id.
+    /// Returns the lowest and the highest key that have this id.
     #[must_use]
     pub fn keys(&self) -> (PermitKey, PermitKey) {
         let key = |rest: u8| {
@@ -122,7 +122,7 @@ impl FromStr for PermitId {
     }
 }
 
-/// A text that is not the public id of a permit.
+/// The error for a text that is not the public id of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a permit's id is `pt_` and 32 lower-case hex digits")]
 pub struct InvalidPermitId;
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_key_is_read_from_the_hash_that_it_writes_and_from_nothing_else() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        let key = PermitKey::from_token(&PermitToken::new("abc").unwrap());
         assert_eq!(PermitKey::from_hex(&key.to_hex()), Some(key));
         for hash in [
             "",
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_key_does_not_show_the_token() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        let key = PermitKey::from_token(&PermitToken::new("abc").unwrap());
         assert_eq!(
             key.to_hex(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_id_names_its_key_and_nothing_else_is_an_id() {
-        let key = PermitKey::of(&PermitToken::new("abc").unwrap());
+        let key = PermitKey::from_token(&PermitToken::new("abc").unwrap());
         let (first, last) = key.id().keys();
         assert!(first <= key && key <= last);
         let id = key.id().to_string();

@@ -1,9 +1,8 @@
-//! The allow that a request with an id got, so that the same request gets the same permit
-//! (contract, part B).
+//! Replays: a repeated request with an id gets the permit of the first one (contract, part B).
 //!
-//! The store holds no token, not even to repeat one. A token is derived from a secret that the
-//! caller brings along, its API key, and from a random number that is kept: whoever asks again gets
-//! the same token, whoever steals the store gets none.
+//! The store holds no token. A token is derived from a secret that the caller sends with each
+//! request, its API key, and a random number that the store keeps. The caller that repeats its
+//! request gets the same token; a thief of the store gets none.
 
 use atlasent::error::{Code, Failure};
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken};
@@ -17,14 +16,14 @@ use sha2::{Digest, Sha256};
 use crate::ledger::permit_key::PermitKey;
 use crate::local::caller::Caller;
 
-/// Names a request of a caller: a digest of both ids.
+/// The key of a caller's request: a digest of both ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReplayKey([u8; 32]);
 
 impl ReplayKey {
-    /// The name of the request that the caller gave this id.
+    /// Returns the key of the request that the caller gave this id.
     #[must_use]
-    pub fn of(caller: &Caller<'_>, request_id: &str) -> Self {
+    pub fn new(caller: &Caller<'_>, request_id: &str) -> Self {
         let digest = Sha256::new()
             .chain_update(Sha256::digest(caller.id()))
             .chain_update(request_id)
@@ -32,7 +31,7 @@ impl ReplayKey {
         Self(digest.into())
     }
 
-    /// The digest itself.
+    /// Returns the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -42,13 +41,13 @@ impl ReplayKey {
 /// The allow that a request with an id got, without its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
-    /// The hash of the request that was answered.
+    /// The hash of the answered request.
     pub(crate) request_hash: String,
-    /// The permit that was issued. Answers that an earlier release kept have none, and are not
+    /// The permit that was issued. Unset in answers that an earlier release kept, which are not
     /// given again.
     #[serde(default)]
     pub(crate) permit: Option<PermitKey>,
-    /// What the token is derived from.
+    /// The random number that the token is derived from.
     pub(crate) nonce: Option<Nonce>,
     reason: Option<String>,
     permit_expires_at: Option<String>,
@@ -56,12 +55,12 @@ pub struct Replay {
     timestamp: Option<String>,
     #[serde(default)]
     policy_version: Option<String>,
-    /// When the answer is forgotten.
+    /// When the replay expires.
     pub(crate) expires_at: Timestamp,
 }
 
 impl Replay {
-    /// The answer, for the caller that got it before.
+    /// Returns the evaluation for the caller that got it before.
     pub(crate) fn answer(
         self,
         caller: &Caller<'_>,
@@ -80,8 +79,8 @@ impl Replay {
         Ok(evaluation)
     }
 
-    /// What is kept of an allow.
-    pub(crate) fn of(
+    /// Creates the replay of an allow.
+    pub(crate) fn new(
         evaluation: &Evaluation,
         (permit, nonce): (PermitKey, Nonce),
         request_hash: String,
@@ -101,13 +100,13 @@ impl Replay {
     }
 }
 
-/// What makes two requests the same: the hash of all that they ask.
+/// Returns the hash of everything that a request asks. Two requests with one hash are the same.
 pub(crate) fn request_hash(request: &EvaluateRequest) -> Result<String, serde_json::Error> {
     let body = serde_json::to_vec(request)?;
     Ok(lower::encode_string(&Sha256::digest(body)))
 }
 
-/// The random half of a token: 256 bits.
+/// The random number of a token: 256 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Nonce([u8; 32]);
 
@@ -116,7 +115,7 @@ impl Nonce {
         random_bits().map(Self)
     }
 
-    /// The token: HMAC-SHA256 (RFC 2104) of the number under the caller's secret.
+    /// Returns the token: HMAC-SHA256 (RFC 2104) of the number under the caller's secret.
     pub(crate) fn token(&self, caller: &Caller<'_>) -> Result<PermitToken, Error> {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let mac = Hmac::<Sha256>::new_from_slice(caller.secret()).expect("any length");
@@ -129,7 +128,7 @@ impl Nonce {
     }
 }
 
-/// 256 bits that nobody can guess.
+/// Returns 256 unguessable bits.
 pub(crate) fn random_bits() -> Result<[u8; 32], Error> {
     let mut bits = [0; 32];
     getrandom::fill(&mut bits).map_err(|error| {
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn no_two_requests_share_a_name() {
-        let key = |caller: &str, id: &str| ReplayKey::of(&Caller::new(caller, b""), id);
+        let key = |caller: &str, id: &str| ReplayKey::new(&Caller::new(caller, b""), id);
         assert_eq!(key("a", "b"), key("a", "b"));
         assert_ne!(key("a", "bc"), key("ab", "c"));
         assert_ne!(key("a", "b"), key("a", "c"));

@@ -1,13 +1,12 @@
-//! Stops: switches that deny what they cover, permits that are already out included.
+//! Stops: switches that deny every request and kill every permit that they cover.
 //!
-//! A stop names an agent, an action, or everything. From the commit that sets it on, every matching
+//! A stop covers an agent, an action, or everything. From the commit that sets it, every matching
 //! evaluation is a denial, and every matching permit that was issued before is dead, also after the
-//! stop has ended: whoever goes on has to ask again. A *recall* is a stop that is over at once: it
-//! takes back what is out, and denies nothing new.
+//! stop has ended. A *recall* is a stop that ends at once: it kills the permits that were issued
+//! before it, and denies no new request.
 //!
-//! All stops of an authority are one cell of its store, which each evaluation and each
-//! verification reads in its own transaction. So every process on the store obeys from the commit
-//! on.
+//! All stops of an authority are one cell of its store, which each evaluation and each verification
+//! reads in its own transaction. So every process on the store obeys a stop from its commit on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,50 +19,52 @@ use atlasent::wire::StopScope;
 
 use crate::ledger::{PermitEntry, VerifyRefusal};
 
-/// How many stops and recalls count at a time. More are refused, since each decision reads all.
+/// How many stops and recalls are in effect at a time. More are rejected, since each decision reads
+/// all.
 pub(crate) const MAX_STOPS: usize = 1_000;
 
 /// A stop that was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stop {
-    /// Its id (`stop_…`).
+    /// The id of the stop (`stop_…`).
     pub id: String,
-    /// What it covers.
+    /// The agent or action that the stop covers, or everything.
     pub scope: StopScope,
-    /// Why it was set.
+    /// Why the stop was set.
     pub reason: String,
-    /// When it was set.
+    /// When the stop was set.
     pub set_at: Timestamp,
-    /// The API key that set it. Code of the authority's process has none.
+    /// The API key that set the stop. Unset for code of the authority's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_by: Option<String>,
-    /// When it ends by itself, if it does.
+    /// When the stop ends by itself. Unset for a stop that has to be lifted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// The id of the call that set it (`X-Request-ID`), so that a call that is sent again sets
-    /// nothing twice.
+    /// The id of the call that set the stop (`X-Request-ID`). A call that is sent again does not
+    /// set a second stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Whether a `test` key set it: then it covers only what `test` keys ask.
+    /// Whether a `test` key set the stop. It then covers only requests of `test` keys.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test_only: bool,
 }
 
 impl Stop {
-    /// Whether an action of an agent is covered, when a key of this environment asks.
+    /// Returns whether the stop covers an action of an agent, under an API key of this environment.
     fn covers(&self, agent: &str, action: &str, key_environment: Option<&str>) -> bool {
         let reaches = !self.test_only || key_environment == Some("test");
         reaches && self.scope.covers(agent, action)
     }
 
-    /// Whether it denies new questions at `now`, unless it was lifted.
+    /// Returns whether the stop denies new requests at `now`. It does not tell whether the stop was
+    /// lifted.
     fn is_active(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// All stops and recalls that still count. A copy costs nothing.
+/// All stops and recalls in effect. Cloning is cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Inner", into = "Inner")]
 pub struct Stops(Arc<Inner>);
@@ -72,7 +73,7 @@ pub struct Stops(Arc<Inner>);
 struct Inner {
     kept: Vec<Kept>,
     /// The longest life of any permit that was issued on this store, in seconds. Processes that
-    /// share a store may differ in it.
+    /// share a store may have different settings.
     #[serde(default)]
     longest_life: u64,
 }
@@ -80,21 +81,21 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     stop: Stop,
-    kind: Kind,
-    /// Permits whose evaluation has this sequence number or a lower one are dead.
+    kind: StopKind,
+    /// The stop kills permits whose evaluation has this sequence number or a lower one.
     through: u64,
-    /// When it was kept.
+    /// When the stop was kept.
     at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
-    /// It denies until it ends.
+enum StopKind {
+    /// The stop denies until it ends.
     Stop,
-    /// It was lifted; what it killed stays dead.
+    /// The stop was lifted; the permits that it killed stay dead.
     Lifted,
-    /// It only took back what was out.
+    /// A recall: it kills earlier permits, and denies nothing.
     Recall,
 }
 
@@ -110,18 +111,18 @@ impl From<Stops> for Inner {
     }
 }
 
-/// Why a permit that was issued is dead.
+/// The stop or recall that killed a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Killed {
-    /// Whether a stop did it, and not a recall.
+pub(crate) struct KillCause {
+    /// Whether a stop killed the permit, rather than a recall.
     by_stop: bool,
     pub(crate) at: Timestamp,
     pub(crate) by: Option<String>,
     pub(crate) reason: String,
 }
 
-impl Killed {
-    /// Why a permit that is dead is refused.
+impl KillCause {
+    /// Returns the refusal of the killed permit.
     pub(crate) fn refusal(&self) -> VerifyRefusal {
         match self.by_stop {
             true => VerifyRefusal::Stopped,
@@ -131,15 +132,19 @@ impl Killed {
 }
 
 impl Stops {
-    /// The stops that deny at `now`, the oldest first.
+    /// Returns the stops that deny at `now`, the oldest first.
     pub(crate) fn active(&self, now: Timestamp) -> impl Iterator<Item = &Stop> {
-        let stops = self.0.kept.iter().filter(|kept| kept.kind == Kind::Stop);
+        let stops = self
+            .0
+            .kept
+            .iter()
+            .filter(|kept| kept.kind == StopKind::Stop);
         stops
             .map(|kept| &kept.stop)
             .filter(move |stop| stop.is_active(now))
     }
 
-    /// The stop that denies an action of an agent, if one does.
+    /// Returns the stop that denies an action of an agent.
     pub(crate) fn denying(
         &self,
         (agent, action): (&str, &str),
@@ -150,24 +155,25 @@ impl Stops {
             .find(|stop| stop.covers(agent, action, key_environment))
     }
 
-    /// Why a permit is dead, if it is: what covers it was set after it was issued, or denies now.
-    pub(crate) fn killing(&self, entry: &PermitEntry, now: Timestamp) -> Option<Killed> {
+    /// Returns what kills a permit: a stop or recall that was set after it was issued, or a stop
+    /// that denies now.
+    pub(crate) fn kill_cause(&self, entry: &PermitEntry, now: Timestamp) -> Option<KillCause> {
         let (agent, action) = (entry.grant.agent.as_str(), &*entry.grant.action);
         let key_environment = entry.grant.key_environment.as_deref();
         let kept = self.0.kept.iter().find(|kept| {
-            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             (denies || entry.sequence <= kept.through)
                 && kept.stop.covers(agent, action, key_environment)
         })?;
-        Some(Killed {
-            by_stop: kept.kind != Kind::Recall,
+        Some(KillCause {
+            by_stop: kept.kind != StopKind::Recall,
             at: kept.stop.set_at,
             by: kept.stop.set_by.clone(),
             reason: kept.stop.reason.clone(),
         })
     }
 
-    /// The stop that the same call has set before.
+    /// Returns the stop that the same call has set before.
     pub(crate) fn set_by_same_call(&self, stop: &Stop, now: Timestamp) -> Option<&Stop> {
         let same = |known: &&Stop| {
             known.request_id == stop.request_id
@@ -180,22 +186,22 @@ impl Stops {
         self.active(now).find(same)
     }
 
-    /// Whether another stop or recall has room.
+    /// Returns whether another stop or recall fits the limit.
     pub(crate) fn has_room(&self) -> bool {
         self.0.kept.len() < MAX_STOPS
     }
 
-    /// Sets a stop. `through` is the sequence number of the event that says so.
+    /// Sets a stop. `through` is the sequence number of the event that records it.
     pub(crate) fn set(&mut self, stop: Stop, through: u64) {
-        self.keep(stop, Kind::Stop, through);
+        self.keep(stop, StopKind::Stop, through);
     }
 
-    /// Takes back the permits whose evaluation has the sequence number `through` or a lower one.
+    /// Kills the permits whose evaluation has the sequence number `through` or a lower one.
     pub(crate) fn recall(&mut self, recall: Stop, through: u64) {
-        self.keep(recall, Kind::Recall, through);
+        self.keep(recall, StopKind::Recall, through);
     }
 
-    fn keep(&mut self, stop: Stop, kind: Kind, through: u64) {
+    fn keep(&mut self, stop: Stop, kind: StopKind, through: u64) {
         let at = stop.set_at;
         Arc::make_mut(&mut self.0).kept.push(Kept {
             stop,
@@ -205,39 +211,39 @@ impl Stops {
         });
     }
 
-    /// Whether permits of this life are known of.
+    /// Returns whether permits of this life are known.
     pub(crate) fn knows_life(&self, life: SignedDuration) -> bool {
         whole_seconds(life) <= self.0.longest_life
     }
 
-    /// Remembers that permits of this life are issued, so that what kills them is kept as long.
+    /// Remembers that permits of this life are issued, so that stops are kept as long as the
+    /// permits that they kill.
     pub(crate) fn learn_life(&mut self, life: SignedDuration) {
         let inner = Arc::make_mut(&mut self.0);
         inner.longest_life = inner.longest_life.max(whole_seconds(life));
     }
 
-    /// Lifts a stop. Returns it, if it denies at `now`. A `test` key lifts only what a `test` key
-    /// has set.
+    /// Lifts a stop. Returns it, if it denies at `now`. A `test` key lifts only stops that a `test`
+    /// key has set.
     pub(crate) fn lift(&mut self, id: &str, by_test: bool, now: Timestamp) -> Option<Stop> {
         let kept = Arc::make_mut(&mut self.0).kept.iter_mut().find(|kept| {
             let may = kept.stop.test_only || !by_test;
-            may && kept.kind == Kind::Stop && kept.stop.id == id && kept.stop.is_active(now)
+            may && kept.kind == StopKind::Stop && kept.stop.id == id && kept.stop.is_active(now)
         })?;
-        kept.kind = Kind::Lifted;
+        kept.kind = StopKind::Lifted;
         Some(kept.stop.clone())
     }
 
-    /// Forgets what denies nothing any more and has outlived every permit that it killed.
+    /// Forgets stops and recalls that deny nothing and have outlived every permit that they killed.
     pub(crate) fn tidy(&mut self, now: Timestamp) {
         let inner = Arc::make_mut(&mut self.0);
         let life = i64::try_from(inner.longest_life).unwrap_or(i64::MAX);
         let life = SignedDuration::from_secs(life);
         inner.kept.retain(|kept| {
-            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             denies || now <= kept.at.saturating_add(life).unwrap_or(Timestamp::MAX)
         });
-        // What is over, and covers no permit that a later one of the same scope does not cover,
-        // says nothing more.
+        // An ended entry is redundant where a later one of the same scope kills the same permits.
         let mut covered: HashMap<(StopScope, bool), u64> = HashMap::new();
         for at in (0..inner.kept.len()).rev() {
             let Some(kept) = inner.kept.get(at) else {
@@ -245,7 +251,7 @@ impl Stops {
             };
             let scope = (kept.stop.scope.clone(), kept.stop.test_only);
             let through = covered.entry(scope).or_default();
-            let denies = kept.kind == Kind::Stop && kept.stop.is_active(now);
+            let denies = kept.kind == StopKind::Stop && kept.stop.is_active(now);
             if kept.through <= *through && !denies {
                 inner.kept.remove(at);
             } else {
@@ -255,7 +261,7 @@ impl Stops {
     }
 }
 
-/// The duration in whole seconds, rounded up.
+/// Returns the duration in whole seconds, rounded up.
 fn whole_seconds(life: SignedDuration) -> u64 {
     let seconds = life
         .as_secs()
@@ -293,7 +299,7 @@ mod tests {
             assert!(stops.lift(&format!("stop_{id}"), false, now).is_some());
             stops.tidy(now);
         }
-        // The last one covers what all the others did; the one that holds stays.
+        // The last recall covers what the earlier ones did; the active stop stays.
         assert_eq!(stops.0.kept.len(), 2);
         assert_eq!(stops.0.kept.last().unwrap().through, 5_000);
         assert_eq!(stops.active(now).count(), 1);

@@ -1,4 +1,4 @@
-//! How an authority is set up.
+//! The builder of a [`LocalAuthority`].
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -17,10 +17,10 @@ use crate::policy::Policies;
 use crate::store::{Changeset, MemoryStore, Store};
 use crate::trail::record;
 
-/// How many permits of one agent may wait to be used, unless the builder says otherwise.
+/// The default of [`LocalAuthorityBuilder::permits_per_agent`].
 const DEFAULT_PERMITS_PER_AGENT: u64 = 1_000;
 
-/// Sets up a [`LocalAuthority`].
+/// Configures and builds a [`LocalAuthority`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,43 +61,46 @@ impl LocalAuthorityBuilder {
 }
 
 impl<S: Store> LocalAuthorityBuilder<S> {
-    /// How long a permit may wait to be used. One hour by default. A second call replaces the
+    /// Sets how long an unused permit stays valid: one hour by default. A second call replaces the
     /// first.
     pub fn permit_ttl(mut self, ttl: Duration) -> Self {
         self.permit_ttl = SignedDuration::try_from(ttl).unwrap_or(SignedDuration::MAX);
         self
     }
 
-    /// Limits how many permits of one agent may wait to be used at a time: 1,000 by default.
+    /// Limits how many unused permits one agent may hold at a time: 1,000 by default.
     ///
-    /// An agent that has as many is denied (`AGENT_PERMIT_LIMIT`) until some are used, revoked or
-    /// expired, so that no agent can fill the ledger. A second call replaces the first.
+    /// An agent at the limit is denied (`AGENT_PERMIT_LIMIT`) until some of its permits are used,
+    /// revoked or expired, so that one agent cannot fill the ledger. A second call replaces the
+    /// first.
     pub fn permits_per_agent(mut self, limit: NonZeroU64) -> Self {
         self.permits_per_agent = limit.get();
         self
     }
 
-    /// Records the context of each request in full, not only its hash. The audit trail then holds
-    /// whatever callers put into their contexts. A second call replaces the first.
+    /// Sets whether events record the full context of a request instead of its hash alone: off by
+    /// default. The audit trail then contains every value that callers put into their contexts. A
+    /// second call replaces the first.
     pub fn record_context(mut self, record: bool) -> Self {
         self.record_context = record;
         self
     }
 
-    /// Whose chain a new one is: `local` by default. A chain that has events stays whose it is. A
-    /// second call replaces the first.
+    /// Sets the organization that a new chain belongs to: `local` by default. A chain that has
+    /// events keeps its organization. A second call replaces the first.
     pub fn org_id(mut self, org_id: impl Into<String>) -> Self {
         self.org_id = org_id.into();
         self
     }
 
-    /// Where the time comes from. The system's clock by default. A second call replaces the first.
+    /// Sets the clock: the system's clock by default. A second call replaces the first.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Where permits and events are kept. In memory by default. A second call replaces the first.
+    /// Sets the store of permits and events: [`MemoryStore`] by default. A second call replaces the
+    /// first.
     pub fn store<T: Store>(self, store: T) -> LocalAuthorityBuilder<T> {
         LocalAuthorityBuilder {
             store,
@@ -110,11 +113,11 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         }
     }
 
-    /// Builds the authority, and records which policies it starts with.
+    /// Builds the authority, and records the policies that it starts with.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when that cannot be recorded, or when the system has no randomness.
+    /// [`Error::Failed`] when the start cannot be recorded, or when the system has no randomness.
     pub async fn build(self) -> Result<LocalAuthority<S>, Error> {
         let loaded = record::policies_loaded(&self.policies);
         let authority = LocalAuthority {

@@ -1,11 +1,11 @@
-//! Who calls the authority, and what its events say of them.
+//! The caller of an authority, and how its events name the caller.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::trail::chain::NewEvent;
 
-/// Who calls: an API key of the server, or code of this process.
+/// The caller of an authority: an API key of the server, or code of this process.
 ///
 /// ```
 /// use atlasent_authority::Caller;
@@ -28,7 +28,8 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// A caller with a secret that no store holds. Events name the caller by its id.
+    /// Creates a caller with an id, which its events name, and a secret, from which its permit
+    /// tokens are derived. No store keeps the secret.
     #[must_use]
     pub const fn new(id: &'a str, secret: &'a [u8]) -> Self {
         Self {
@@ -41,7 +42,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Code of this process, which has no API key.
+    /// Creates the caller for code of this process, which has no API key.
     pub(crate) const fn embedded(secret: &'a [u8]) -> Self {
         let mut caller = Self::new("embedded", secret);
         caller.is_embedded = true;
@@ -57,7 +58,7 @@ impl<'a> Caller<'a> {
         self
     }
 
-    /// Sets the address that the caller calls from, for the events. A second call replaces the
+    /// Sets the caller's network address, which its events record. A second call replaces the
     /// first.
     #[must_use]
     pub const fn address(mut self, address: IpAddr) -> Self {
@@ -65,15 +66,16 @@ impl<'a> Caller<'a> {
         self
     }
 
-    /// Sets the id of the call (`X-Request-ID`), for the events. It is not the `request_id` of an
-    /// evaluate request, by which an answer can be had again. A second call replaces the first.
+    /// Sets the id of the HTTP call (`X-Request-ID`), which its events record. It is not the
+    /// `request_id` of an evaluate request, which makes a request repeatable. A second call
+    /// replaces the first.
     #[must_use]
     pub const fn request_id(mut self, request_id: &'a str) -> Self {
         self.request_id = Some(request_id);
         self
     }
 
-    /// The id of the caller.
+    /// Returns the caller's id.
     #[must_use]
     pub fn id(&self) -> &'a str {
         self.id
@@ -83,7 +85,7 @@ impl<'a> Caller<'a> {
         self.secret
     }
 
-    /// What the events of this call say of it.
+    /// Returns what the events of this call record about the caller.
     pub(crate) fn attribution(&self) -> Attribution {
         Attribution {
             key_id: (!self.is_embedded).then(|| self.id.to_owned()),
@@ -100,24 +102,24 @@ impl fmt::Debug for Caller<'_> {
     }
 }
 
-/// The caller of a change, for its events.
+/// What an event records about its caller.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attribution {
-    /// The API key. Code of this process has none.
+    /// The id of the API key. Unset for code of this process.
     pub(crate) key_id: Option<String>,
-    /// The environment of the key.
+    /// The environment of the API key: `live` or `test`.
     pub(crate) environment: Option<String>,
     client: Option<IpAddr>,
     pub(crate) request_id: Option<String>,
 }
 
 impl Attribution {
-    /// Whether a `test` key calls.
+    /// Returns whether the API key belongs to the `test` environment.
     pub(crate) fn is_test(&self) -> bool {
         self.environment.as_deref() == Some("test")
     }
 
-    /// Names the caller in an event (contract, part B).
+    /// Adds the caller to an event (contract, part B).
     pub(crate) fn sign(self, event: NewEvent) -> NewEvent {
         event
             .with_some("key_id", self.key_id)

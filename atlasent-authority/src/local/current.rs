@@ -1,11 +1,11 @@
-//! The policies that decide now.
+//! The policies in force.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::policy::Policies;
 
-/// The policies that decide now. They are replaced inside the transaction that records it, so that
-/// each decision and each verification knows on which side of the change it is.
+/// The policies in force. They are replaced inside the transaction that records the replacement, so
+/// each decision and each verification falls on one side of it.
 #[derive(Debug)]
 pub(crate) struct CurrentPolicies(RwLock<Arc<Policies>>);
 
@@ -19,12 +19,12 @@ impl CurrentPolicies {
         Arc::clone(&policies)
     }
 
-    /// Whether these are still the ones.
+    /// Returns whether `policies` are still in force.
     pub(crate) fn are(&self, policies: &Arc<Policies>) -> bool {
         Arc::ptr_eq(&self.get(), policies)
     }
 
-    /// Decides by others from now on. Returns the former ones.
+    /// Puts `policies` in force, and returns the former ones.
     pub(crate) fn replace(&self, policies: Arc<Policies>) -> Arc<Policies> {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, policies)

@@ -1,9 +1,10 @@
-//! The authority: it decides by policy, keeps the permit ledger, and records both.
+//! [`LocalAuthority`]: it decides by policy, keeps the permit ledger, and records both.
 
 mod builder;
 pub(crate) mod caller;
 pub(crate) mod current;
 pub(crate) mod evaluate;
+mod pending;
 mod revoke;
 mod stop;
 mod verify;
@@ -31,8 +32,8 @@ use crate::trail::chain::NewEvent;
 use crate::trail::export::{Bundle, export};
 use crate::trail::record;
 
-/// An authority in this process: policies decide, a ledger keeps the permits, a hash chain records
-/// it all.
+/// An authority in this process: policies decide, a ledger keeps the permits, and a hash chain
+/// records both.
 ///
 /// ```
 /// use atlasent::{AnyAction, AuthorityExt};
@@ -57,13 +58,14 @@ pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) permit_ttl: SignedDuration,
     pub(crate) permits_per_agent: u64,
     pub(crate) record_context: bool,
-    /// What the tokens of this process are derived from, where no caller brings a secret along.
+    /// The secret that permit tokens are derived from for callers without a secret of their own.
     pub(crate) secret: [u8; 32],
     pub(crate) issuer: Issuer,
 }
 
 impl LocalAuthority {
-    /// An authority with the defaults: permits for an hour, everything in memory.
+    /// Creates an authority with the defaults: permits last an hour, and everything is kept in
+    /// memory.
     ///
     /// # Errors
     ///
@@ -72,30 +74,30 @@ impl LocalAuthority {
         blocking::wait(Self::builder(policies).build())
     }
 
-    /// A builder, with everything in memory unless it is told otherwise.
+    /// Returns a builder. The default store is in memory.
     pub fn builder(policies: Policies) -> LocalAuthorityBuilder {
         LocalAuthorityBuilder::new(policies)
     }
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// The audit trail that the store holds, whole, ready to be exported and verified.
+    /// Returns the whole audit trail that the store holds, to be exported or verified.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when it cannot be read.
+    /// [`Error::Failed`] when the events cannot be read.
     pub async fn trail(&self) -> Result<Trail, Error> {
         Ok(Trail::new(
             self.events(0, usize::MAX, &EventFilter::default()).await?,
         ))
     }
 
-    /// At most `limit` events of the audit trail that pass the filter and whose sequence number is
-    /// above `after`, oldest first.
+    /// Returns at most `limit` events that pass the filter and have a sequence number above
+    /// `after`, the oldest first.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when they cannot be read.
+    /// [`Error::Failed`] when the events cannot be read.
     pub async fn events(
         &self,
         after: u64,
@@ -110,27 +112,28 @@ impl<S: Store> LocalAuthority<S> {
             .map_err(|error| unreadable(StoreError::failed(error)))
     }
 
-    /// A signed export of the events that pass the filter, up to the newest one there is now.
+    /// Returns a signed export of the events that pass the filter, up to the newest event at the
+    /// time of the call.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when they cannot be read, or the export cannot be written to a temporary
-    /// file.
+    /// [`Error::Failed`] when the events cannot be read, or the export cannot be written to a
+    /// temporary file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
         let exported = export(&self.store, filter, keys, &*self.clock).await;
         exported.map_err(|error| unavailable(failed::EXPORT, error))
     }
 
-    /// The policies that decide now.
+    /// Returns the policies in force.
     #[must_use]
     pub fn policies(&self) -> Arc<Policies> {
         self.policies.get()
     }
 
-    /// Decides by other policies from now on, and records which.
+    /// Puts other policies in force, and records their digest.
     ///
-    /// A permit that was granted before stays good only if the policies of its action are the same
-    /// as before: see [`Policies::action_digest`].
+    /// A permit that was granted before stays valid only if the policies of its action are
+    /// unchanged: see [`Policies::action_digest`].
     ///
     /// ```
     /// # use atlasent::wire::{EvaluateRequest, VerifyRequest};
@@ -149,7 +152,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when that cannot be recorded; then the former policies go on deciding.
+    /// [`Error::Failed`] when the replacement cannot be recorded; the former policies stay in force
+    /// then.
     pub async fn replace_policies(&self, policies: Policies) -> Result<(), Error> {
         let event = record::policies_loaded(&policies);
         let (current, new) = (Arc::clone(&self.policies), Arc::new(policies));
@@ -160,23 +164,23 @@ impl<S: Store> LocalAuthority<S> {
             current.replace(replaced);
         };
         let recorded = self.commit(failed::POLICIES, Vec::new(), change).await;
-        // A change that was not kept may have run.
+        // The change may have run although the store did not keep it.
         if recorded.is_err() && self.policies.are(&new) {
             self.policies.replace(former);
         }
         recorded
     }
 
-    /// Records that policies were not taken, and why. Those that decide go on deciding.
+    /// Records that policies were rejected, and why. The policies in force do not change.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when it cannot be recorded.
+    /// [`Error::Failed`] when the rejection cannot be recorded.
     pub async fn policies_refused(&self, error: &PolicyError) -> Result<(), Error> {
         self.record(record::policies_refused(error)).await
     }
 
-    /// Where permits and events are kept.
+    /// Returns the store of permits and events.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.store
@@ -187,7 +191,7 @@ impl<S: Store> LocalAuthority<S> {
         self.commit(failed::POLICIES, Vec::new(), change).await
     }
 
-    /// Makes a change. `operation` is the text of the error when that fails.
+    /// Commits a change. `operation` is the error text when the commit fails.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -201,13 +205,13 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// The error of events that could not be read.
+/// The error for events that could not be read.
 pub(crate) fn unreadable(error: StoreError) -> Error {
     unavailable(failed::EVENTS, error)
 }
 
-/// What an error says that the store failed at. A server answers callers with these texts, so they
-/// name no file and no host.
+/// Error texts that name the operation that failed. A server sends them to callers, so they contain
+/// no file and no host.
 pub(crate) mod failed {
     pub(crate) const START: &str = "the authority's start could not be recorded";
     pub(crate) const DECISION: &str =
@@ -232,7 +236,7 @@ pub(crate) mod failed {
     pub(crate) const POLICIES: &str = "the policies could not be recorded";
 }
 
-/// The error of an operation that the store failed at.
+/// The error for an operation that failed because the store failed.
 pub(crate) fn unavailable(operation: &'static str, error: StoreError) -> Error {
     Failure::new(Code::ServerError, operation)
         .with_source(error)

@@ -1,4 +1,4 @@
-//! Permits that are taken back: one by one, or all that are out.
+//! Revoking permits: one, all of a scope, or all that were issued before an event.
 
 use atlasent::Error;
 use atlasent::permit::PermitRecord;
@@ -15,23 +15,23 @@ use crate::local::{LocalAuthority, failed};
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::record;
 
-/// What became of a permit that was to be revoked.
+/// The result of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Revoked {
-    /// Whether it was unused until now.
+pub(crate) struct RevokeOutcome {
+    /// Whether the permit was unused, so that the revocation prevents its use.
     pub(crate) now: bool,
-    /// The permit as it is now, if it is known.
+    /// The permit after the revocation. Unset for an unknown permit.
     pub(crate) entry: Option<PermitEntry>,
     pub(crate) occurred_at: String,
     pub(crate) audit_hash: String,
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Takes back a permit that was not used yet.
+    /// Revokes a permit.
     ///
-    /// One that was used already stays used, and `revoked` is false; but
-    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from now on, for a body that has
-    /// not started.
+    /// A used permit stays used, and `revoked` is false.
+    /// [`Permit::recheck`](atlasent::Permit::recheck) refuses it from then on, which stops a body
+    /// that has not started.
     ///
     /// ```
     /// # use atlasent::wire::EvaluateRequest;
@@ -50,13 +50,13 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the revocation cannot be recorded; then it did not happen.
+    /// [`Error::Failed`] when the revocation cannot be recorded; the permit is not revoked then.
     pub async fn revoke(&self, token: &PermitToken, reason: &str) -> Result<Revocation, Error> {
         self.revoke_for(Caller::embedded(&self.secret), token, reason)
             .await
     }
 
-    /// Takes back a permit for a caller.
+    /// Revokes a permit for a caller.
     pub(crate) async fn revoke_for(
         &self,
         caller: Caller<'_>,
@@ -64,7 +64,7 @@ impl<S: Store> LocalAuthority<S> {
         reason: &str,
     ) -> Result<Revocation, Error> {
         let revoked = self
-            .revoke_key(&caller, PermitKey::of(token), reason)
+            .revoke_key(&caller, PermitKey::from_token(token), reason)
             .await?;
         let mut revocation = Revocation::new(token.clone(), revoked.now);
         revocation.revoked_at = revoked.now.then_some(revoked.occurred_at);
@@ -72,13 +72,13 @@ impl<S: Store> LocalAuthority<S> {
         Ok(revocation)
     }
 
-    /// Takes back the permit with this key.
+    /// Revokes the permit with this key.
     pub(crate) async fn revoke_key(
         &self,
         caller: &Caller<'_>,
         key: PermitKey,
         reason: &str,
-    ) -> Result<Revoked, Error> {
+    ) -> Result<RevokeOutcome, Error> {
         let mut agent = None;
         loop {
             let (attribution, reason) = (caller.attribution(), reason.to_owned());
@@ -94,8 +94,8 @@ impl<S: Store> LocalAuthority<S> {
         }
     }
 
-    /// Takes back every permit of an agent that is out. The agent may ask again. Returns the
-    /// sequence number of the event that records it.
+    /// Revokes every permit of a scope. New requests of the scope are decided as before. Returns
+    /// the sequence number of the event that records it.
     ///
     /// ```
     /// # use atlasent::wire::{EvaluateRequest, StopScope, VerifyRequest};
@@ -115,15 +115,15 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when 1,000 stops and revocations of this kind count already.
-    /// [`Error::Failed`] when it cannot be recorded; then it did not happen.
+    /// [`Error::Invalid`] when 1,000 stops and revocations are in effect already. [`Error::Failed`]
+    /// when the revocation cannot be recorded; no permit is revoked then.
     pub async fn revoke_all(&self, scope: StopScope, reason: &str) -> Result<u64, Error> {
         self.recall(&Caller::embedded(&self.secret), scope, None, reason)
             .await
     }
 
-    /// Takes back every permit that was issued before the event with this sequence number. Returns
-    /// the sequence number of the event that records it.
+    /// Revokes every permit that was issued before the event with this sequence number. Returns the
+    /// sequence number of the event that records it.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl<S: Store> LocalAuthority<S> {
             .await
     }
 
-    /// Takes back what a scope covers and was issued before an event, or before now.
+    /// Revokes the permits of a scope that were issued before an event, or before now.
     pub(crate) async fn recall(
         &self,
         caller: &Caller<'_>,
@@ -174,7 +174,7 @@ impl<S: Store> LocalAuthority<S> {
         sequence.ok_or_else(full)
     }
 
-    /// What the ledger has of a permit that was verified, found by its hash.
+    /// Returns the ledger's status of a verified permit, found by its hash.
     pub(crate) async fn status_of(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         let unknown = || PermitStatus::Unknown("unknown".to_owned());
         let Some(key) = permit.hash.as_deref().and_then(PermitKey::from_hex) else {
@@ -183,8 +183,8 @@ impl<S: Store> LocalAuthority<S> {
         let look = move |changeset: &mut Changeset<'_>| {
             let (now, stops) = (changeset.time(), changeset.stops());
             let entry = changeset.permit(key)?;
-            // A body that has not started does not start on a permit that is dead by now.
-            Some(match stops.killing(entry, now) {
+            // A body that has not started must not start on a permit that a stop has killed.
+            Some(match stops.kill_cause(entry, now) {
                 Some(_) => PermitStatus::Revoked,
                 None => entry.status(now),
             })
@@ -195,18 +195,20 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// Revokes a permit, unless the count of its agent is still to be read.
+/// Revokes a permit, or returns the agent whose count the transaction has to read first.
 fn revoke_one(
     changeset: &mut Changeset<'_>,
     key: PermitKey,
     read: Option<AgentKey>,
     attribution: Attribution,
     reason: String,
-) -> Result<Revoked, AgentKey> {
+) -> Result<RevokeOutcome, AgentKey> {
     let environment = attribution.environment.as_deref();
     let known = changeset.permit(key).cloned();
     let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-    let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
+    let agent = entry
+        .as_ref()
+        .map(|entry| AgentKey::from_grant(&entry.grant));
     if let Some(agent) = agent.filter(|agent| read != Some(*agent)) {
         return Err(agent);
     }
@@ -221,7 +223,7 @@ fn revoke_one(
     if let Some(entry) = entry.clone().filter(|entry| Some(entry.state) != state) {
         changeset.keep_ended(key, entry, state);
     }
-    Ok(Revoked {
+    Ok(RevokeOutcome {
         now: revoked,
         entry,
         occurred_at: event.occurred_at.clone(),
@@ -229,7 +231,7 @@ fn revoke_one(
     })
 }
 
-/// No room for another stop.
+/// The error for a stop or revocation beyond the limit.
 pub(crate) fn full() -> Error {
     Error::Invalid(format!(
         "{MAX_STOPS} stops and revocations count already: lift some stops first"

@@ -1,4 +1,4 @@
-//! Setting and lifting stops.
+//! Setting, lifting and listing stops.
 
 use atlasent::Error;
 use atlasent::wire::StopScope;
@@ -13,9 +13,9 @@ use crate::store::{CellKey, Changeset, Store};
 use crate::trail::record;
 
 impl<S: Store> LocalAuthority<S> {
-    /// Sets a stop: from now on everything that it covers is denied, permits that are already out
-    /// included. It ends when it is [lifted](Self::lift_stop), or at `until`. Permits that were
-    /// issued before it stay dead also after that.
+    /// Sets a stop: it denies every request that it covers, and kills every permit that it covers
+    /// and that was issued before it, also after the stop has ended. It ends when it is
+    /// [lifted](Self::lift_stop), or at `until`.
     ///
     /// ```
     /// # use atlasent::wire::StopScope;
@@ -36,8 +36,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `until` has passed already, or when 1,000 stops count already.
-    /// [`Error::Failed`] when it cannot be recorded; then it does not hold.
+    /// [`Error::Invalid`] when `until` has passed, or when 1,000 stops are in effect already.
+    /// [`Error::Failed`] when the stop cannot be recorded; it is not in effect then.
     pub async fn stop(
         &self,
         scope: StopScope,
@@ -93,11 +93,11 @@ impl<S: Store> LocalAuthority<S> {
             .await?
     }
 
-    /// Lifts a stop. Returns it as it was, or none when no such stop holds.
+    /// Lifts a stop. Returns the lifted stop, or `None` when no stop with this id is in effect.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when it cannot be recorded; then the stop goes on.
+    /// [`Error::Failed`] when the lifting cannot be recorded; the stop stays in effect then.
     pub async fn lift_stop(&self, id: &str, reason: &str) -> Result<Option<Stop>, Error> {
         self.lift_stop_for(&Caller::embedded(&self.secret), id, reason)
             .await
@@ -125,11 +125,11 @@ impl<S: Store> LocalAuthority<S> {
             .await
     }
 
-    /// The stops that hold now, the oldest first.
+    /// Returns the stops in effect, the oldest first.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when they cannot be read.
+    /// [`Error::Failed`] when the stops cannot be read.
     pub async fn stops(&self) -> Result<Vec<Stop>, Error> {
         let look = |changeset: &mut Changeset<'_>| {
             let now = changeset.time();

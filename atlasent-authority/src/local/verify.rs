@@ -1,4 +1,4 @@
-//! The answer to a permit that is presented: it is good and used up now, or why not.
+//! Verification: a permit is used up by the request that it fits, or refused.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use atlasent::{Authority, Decision, Error};
 
 use crate::ledger::outstanding::AgentKey;
 use crate::ledger::permit_key::PermitKey;
-use crate::ledger::standing::{self, Fallen};
+use crate::ledger::validity::{self, InvalidPermit};
 use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::local::caller::{Attribution, Caller};
 use crate::local::current::CurrentPolicies;
@@ -23,7 +23,7 @@ use crate::trail::record;
 impl<S: Store> Authority for LocalAuthority<S> {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         let caller = Caller::embedded(&self.secret);
-        match self.answer(caller, request, None).await? {
+        match self.evaluate_for(caller, request, None).await? {
             EvaluateOutcome::First(evaluation) | EvaluateOutcome::Repeated(evaluation) => {
                 Ok(evaluation)
             }
@@ -50,25 +50,26 @@ impl<S: Store> Authority for LocalAuthority<S> {
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Answers a verification for a caller, as [`verify`](Authority::verify) does for code of this
+    /// Verifies a permit for a caller, as [`verify`](Authority::verify) does for code of this
     /// process.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the answer cannot be recorded; then the permit was not used.
+    /// [`Error::Failed`] when the verification cannot be recorded; the permit is not used up then.
     pub async fn verify_for(
         &self,
         caller: Caller<'_>,
         request: &VerifyRequest,
     ) -> Result<Verification, Error> {
-        let key = PermitKey::of(&request.permit_token);
+        let key = PermitKey::from_token(&request.permit_token);
         let attribution = caller.attribution();
-        // The agent is the permit's own. Until the permit is read, what is restated is the guess.
+        // The count to read is that of the permit's agent. The permit is not read yet, so the first
+        // attempt takes the agent that the request names.
         let guess = request.actor_id.as_ref();
         let mut agent =
             guess.map(|guess| AgentKey::new(guess.as_str(), attribution.environment.as_deref()));
         loop {
-            let change = Change {
+            let change = PendingVerification {
                 current: Arc::clone(&self.policies),
                 request: request.clone(),
                 attribution: attribution.clone(),
@@ -83,8 +84,8 @@ impl<S: Store> LocalAuthority<S> {
                 })
                 .await?
             {
-                Outcome::Needs(needed) => agent = Some(needed),
-                Outcome::Answered(event, result) => {
+                Attempt::NeedsAgent(needed) => agent = Some(needed),
+                Attempt::Answered(event, result) => {
                     let mut verification = answer(result);
                     verification.permit_hash = Some(key.to_hex());
                     verification.timestamp = Some(event.occurred_at.clone());
@@ -95,30 +96,32 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// A permit that is presented, on its way into the store.
-struct Change {
+/// A presented permit, to be verified by one transaction.
+struct PendingVerification {
     current: Arc<CurrentPolicies>,
     request: VerifyRequest,
     attribution: Attribution,
     key: PermitKey,
-    /// The agent whose count was read.
+    /// The agent whose count the transaction reads.
     agent: Option<AgentKey>,
 }
 
-enum Outcome {
+enum Attempt {
     Answered(Arc<SealedEvent>, Result<(), VerifyRefusal>),
-    /// The permit is that of another agent, whose count is needed.
-    Needs(AgentKey),
+    /// The permit belongs to another agent, whose count the transaction has to read: try again.
+    NeedsAgent(AgentKey),
 }
 
-impl Change {
-    fn run(self, changeset: &mut Changeset<'_>) -> Outcome {
+impl PendingVerification {
+    fn run(self, changeset: &mut Changeset<'_>) -> Attempt {
         let environment = self.attribution.environment.as_deref();
         let known = changeset.permit(self.key).cloned();
         let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-        let agent = entry.as_ref().map(|entry| AgentKey::of_grant(&entry.grant));
+        let agent = entry
+            .as_ref()
+            .map(|entry| AgentKey::from_grant(&entry.grant));
         if let Some(agent) = agent.filter(|agent| self.agent != Some(*agent)) {
-            return Outcome::Needs(agent);
+            return Attempt::NeedsAgent(agent);
         }
         let before = entry.as_ref().map(|entry| entry.state);
         let result = self.judge(entry.as_mut(), changeset);
@@ -127,10 +130,10 @@ impl Change {
         if let Some(entry) = entry.filter(|entry| Some(entry.state) != before) {
             changeset.keep_ended(self.key, entry, before);
         }
-        Outcome::Answered(event, result)
+        Attempt::Answered(event, result)
     }
 
-    /// Uses the permit up, or says why not.
+    /// Uses the permit up, or returns why it is refused.
     fn judge(
         &self,
         entry: Option<&mut PermitEntry>,
@@ -141,14 +144,14 @@ impl Change {
         }
         let now = changeset.time();
         let entry = entry.ok_or(VerifyRefusal::Permit(PermitOutcome::NotFound))?;
-        if let Err(fallen) = standing::check(entry, &changeset.stops(), &self.current.get(), now) {
-            let refusal = fallen.refusal();
-            match fallen {
-                Fallen::Closed(_) => {}
-                Fallen::Killed(killed) => {
+        if let Err(invalid) = validity::check(entry, &changeset.stops(), &self.current.get(), now) {
+            let refusal = invalid.refusal();
+            match invalid {
+                InvalidPermit::Closed(_) => {}
+                InvalidPermit::Killed(killed) => {
                     entry.revoke(now, killed.by, &killed.reason);
                 }
-                Fallen::PolicyChanged => {
+                InvalidPermit::PolicyChanged => {
                     entry.revoke(now, None, refusal.reason());
                 }
             }

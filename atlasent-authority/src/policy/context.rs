@@ -1,15 +1,15 @@
-//! The Cedar record for the context of a request, its fields beside the context included.
+//! Building the Cedar record for the context of a request.
 
 use atlasent::wire::WrittenNumbers;
 use cedar_policy::{Context, RestrictedExpression};
 use serde_json::{Map, Value};
 
-use super::Question;
+use super::PolicyInput;
 use super::convert::{self, Attributes, ConvertError, Typed};
 use super::types::{ContextTypes, Record};
 use crate::policy::fields::Field;
 
-/// A request whose context the policies cannot see.
+/// A context that has no Cedar record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContextError {
     #[error(transparent)]
@@ -28,25 +28,26 @@ fn undeclared(fields: &[&str]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// The Cedar record for the context of `question`. The mapping is part of the public contract and
-/// is described at [`Policies`](super::Policies).
+/// Returns the Cedar record for the context of `input`, with the request's fields beside the
+/// context. The mapping is part of the public contract and is documented at
+/// [`Policies`](super::Policies).
 ///
-/// Where `types` knows the action, each value is converted by its declared type.
+/// Where `types` declares the action, each value is converted by its declared type.
 pub(super) fn to_cedar(
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     types: Option<&ContextTypes>,
 ) -> Result<Context, ContextError> {
-    let object = question.context.as_object();
-    let written = question.context.written_numbers();
-    let Some(record) = types.and_then(|types| types.of_action(question.action)) else {
-        return untyped(question, object, written);
+    let object = input.context.as_object();
+    let written = input.context.written_numbers();
+    let Some(record) = types.and_then(|types| types.of_action(input.action)) else {
+        return untyped(input, object, written);
     };
-    let names = question.fields.named().map(|(name, _)| name);
+    let names = input.fields.named().map(|(name, _)| name);
     let undeclared: Vec<_> = names.filter(|name| !record.contains_key(*name)).collect();
     if !undeclared.is_empty() {
         return Err(ContextError::FieldsNotDeclared(undeclared));
     }
-    let mut missing = missing_fields(question).peekable();
+    let mut missing = missing_fields(input).peekable();
     if missing.peek().is_none() {
         return typed(object, written, record);
     }
@@ -55,20 +56,20 @@ pub(super) fn to_cedar(
     typed(&object, written, record)
 }
 
-/// The fields of the request that its context does not have.
-fn missing_fields<'a>(question: &Question<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
-    let context = question.context;
+/// Returns the fields of the request that its context does not contain.
+fn missing_fields<'a>(input: &PolicyInput<'a>) -> impl Iterator<Item = (&'static str, Field<'a>)> {
+    let context = input.context;
     let is_missing = |name: &str| context.get(name).is_none_or(Value::is_null);
-    (question.fields.named()).filter(move |(name, _)| is_missing(name))
+    (input.fields.named()).filter(move |(name, _)| is_missing(name))
 }
 
 fn untyped(
-    question: &Question<'_>,
+    input: &PolicyInput<'_>,
     object: &Map<String, Value>,
     written: Option<&WrittenNumbers>,
 ) -> Result<Context, ContextError> {
     let mut attributes = convert::attributes(object, written, 0)?;
-    for (name, field) in missing_fields(question) {
+    for (name, field) in missing_fields(input) {
         let value = match field {
             Field::Text(text) => RestrictedExpression::new_string(text.to_owned()),
             Field::Number(number) => convert::number(number),
@@ -88,10 +89,11 @@ fn typed(
 ) -> Result<Context, ContextError> {
     let convert = |probes: bool| {
         let attributes = Typed { probes }.attributes(object, written, record);
-        attributes.map_err(ConvertError::Mismatch)
+        attributes.map_err(ConvertError::TypeMismatch)
     };
-    // Cedar does not say which value it could not make, so they are made one by one then. So that
-    // an answer lists all mismatches, they are made one by one after any other mismatch, too.
+    // Cedar does not say which value it could not create, so after an error the values are created
+    // one by one. This also happens after any other mismatch, so that an answer lists all
+    // mismatches.
     let made = convert(false)
         .map_err(ContextError::from)
         .and_then(record_of);
@@ -115,14 +117,14 @@ mod tests {
     use crate::policy::fields::Fields;
 
     fn cedar_of(context: &atlasent::Context) -> Result<Context, ContextError> {
-        let question = Question {
+        let input = PolicyInput {
             agent: "bot",
             action: "deploy",
             resource: None,
             context,
             fields: Fields::default(),
         };
-        to_cedar(&question, None)
+        to_cedar(&input, None)
     }
 
     fn cedar(context: &Value) -> Result<Context, ContextError> {
@@ -143,7 +145,8 @@ mod tests {
         })
     }
 
-    /// The attribute `v` of a context that is read from text, at the top and in sets and records.
+    /// Returns the attribute `v` of a context that is parsed from text, and checks it inside sets
+    /// and records.
     fn written(text: &str) -> EvalResult {
         let text = format!(r#"{{"v": {text}, "deep": [{{"v": [{text}]}}]}}"#);
         let context = cedar_of(&atlasent::Context::parse(&text).unwrap()).unwrap();
@@ -273,7 +276,7 @@ mod tests {
         })
     }
 
-    /// What a policy sees, in JSON again: a decimal as an object, a set sorted and without
+    /// Returns what a policy sees as JSON: a decimal as an object, a set sorted and without
     /// repetitions.
     fn json_of(found: &EvalResult) -> Value {
         match found {
@@ -291,7 +294,7 @@ mod tests {
         }
     }
 
-    /// The same, by the table at [`Policies`](crate::Policies).
+    /// Returns the expected value, by the table at [`Policies`](crate::Policies).
     fn expected(value: &Value) -> Option<Value> {
         Some(match value {
             Value::Null => return None,

@@ -1,7 +1,7 @@
-//! From JSON values to Cedar values, by the rules at [`Policies`](super::Policies).
+//! Converting JSON values to Cedar values, by the rules at [`Policies`](super::Policies).
 //!
 //! Cedar's own JSON reader gives keys such as `__entity` and `__extn` a meaning. Contexts come from
-//! agents, so it is not used here: whatever the key, a string stays a string.
+//! agents, so that reader is not used: whatever the key, a string stays a string.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use super::number::Numeral;
 use super::types::{Record, Type};
 
-/// How many arrays and objects may be nested in a context. Deeper ones are refused, since both
+/// How many arrays and objects may be nested in a context. Deeper ones are rejected, since both
 /// this module and Cedar recurse over them.
 pub(super) const MAX_DEPTH: usize = 64;
 
@@ -21,24 +21,24 @@ pub(super) const MAX_DEPTH: usize = 64;
 pub(super) enum ConvertError {
     #[error("the context nests more than {MAX_DEPTH} arrays and objects in each other")]
     TooDeep,
-    /// Cedar's own words are left out: they quote values.
+    /// Without Cedar's message, which quotes values.
     #[error("the context cannot be expressed as a Cedar record")]
     NotExpressible,
     #[error("the request is not in the schema: {0}")]
-    Mismatch(Mismatches),
+    TypeMismatch(TypeMismatches),
 }
 
-/// How many mismatches an answer lists. The rest is counted.
+/// How many mismatches an answer lists. Further ones are counted only.
 const LISTED: usize = 8;
 
-/// Every value that its declared type does not take: at least one.
+/// The values that their declared types reject: at least one.
 #[derive(Debug, Default)]
-pub(super) struct Mismatches {
-    listed: Vec<Mismatch>,
+pub(super) struct TypeMismatches {
+    listed: Vec<TypeMismatch>,
     unlisted: usize,
 }
 
-impl Mismatches {
+impl TypeMismatches {
     fn extend(&mut self, others: Self) {
         self.unlisted += others.unlisted;
         for mismatch in others.listed {
@@ -56,7 +56,7 @@ impl Mismatches {
         self
     }
 
-    /// What was converted, unless there are mismatches.
+    /// Returns `converted`, or the mismatches if there are any.
     fn or<T>(self, converted: T) -> Result<T, Self> {
         match self.listed.is_empty() {
             true => Ok(converted),
@@ -65,8 +65,8 @@ impl Mismatches {
     }
 }
 
-impl From<Mismatch> for Mismatches {
-    fn from(mismatch: Mismatch) -> Self {
+impl From<TypeMismatch> for TypeMismatches {
+    fn from(mismatch: TypeMismatch) -> Self {
         Self {
             listed: vec![mismatch],
             unlisted: 0,
@@ -74,7 +74,7 @@ impl From<Mismatch> for Mismatches {
     }
 }
 
-impl fmt::Display for Mismatches {
+impl fmt::Display for TypeMismatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, mismatch) in self.listed.iter().enumerate() {
             let separator = if place > 0 { "; " } else { "" };
@@ -87,16 +87,16 @@ impl fmt::Display for Mismatches {
     }
 }
 
-/// A value that its declared type does not take. It names the place and the types, no value.
+/// A value that its declared type rejects. It names the path and the types, and no value.
 #[derive(Debug)]
-struct Mismatch {
-    /// From the place to the context, innermost step first.
+struct TypeMismatch {
+    /// The path from the value up to the context, innermost step first.
     path: Vec<String>,
-    what: What,
+    what: MismatchKind,
 }
 
 #[derive(Debug)]
-enum What {
+enum MismatchKind {
     Missing {
         expected: String,
     },
@@ -109,19 +109,19 @@ enum What {
     },
 }
 
-impl Mismatch {
-    fn new(what: What) -> Self {
+impl TypeMismatch {
+    fn new(what: MismatchKind) -> Self {
         let path = Vec::new();
         Self { path, what }
     }
 }
 
-fn unfit(expected: &Type, found: &'static str) -> Mismatches {
+fn unfit(expected: &Type, found: &'static str) -> TypeMismatches {
     let expected = expected.to_string();
-    Mismatch::new(What::Unfit { expected, found }).into()
+    TypeMismatch::new(MismatchKind::Unfit { expected, found }).into()
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for TypeMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("`context")?;
         self.path
@@ -129,20 +129,20 @@ impl fmt::Display for Mismatch {
             .rev()
             .try_for_each(|step| f.write_str(step))?;
         match &self.what {
-            What::Missing { expected } => {
+            MismatchKind::Missing { expected } => {
                 write!(f, "` is missing, and has to be of type `{expected}`")
             }
-            What::Undeclared { found } => {
+            MismatchKind::Undeclared { found } => {
                 write!(f, "`, {found}, is not declared for this action")
             }
-            What::Unfit { expected, found } => {
+            MismatchKind::Unfit { expected, found } => {
                 write!(f, "` has to be of type `{expected}`, and is {found}")
             }
         }
     }
 }
 
-/// `.key`, or `["odd key"]`, cut where it is long.
+/// Returns `.key`, or `["odd key"]`, shortened where it is long.
 fn key_step(key: &str) -> String {
     const SHOWN: usize = 64;
     let is_plain = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -158,7 +158,7 @@ fn key_step(key: &str) -> String {
 
 pub(super) type Attributes = Vec<(String, RestrictedExpression)>;
 
-/// Converts values without a declared type.
+/// Converts values that have no declared type.
 pub(super) fn attributes(
     object: &Map<String, Value>,
     written: Option<&WrittenNumbers>,
@@ -174,7 +174,7 @@ pub(super) fn attributes(
     Ok(attributes)
 }
 
-/// `None` for `null`: Cedar has no such value, and `has` should say that the key is absent.
+/// Returns `None` for `null`: Cedar has no such value, and `has` should be false for the key.
 fn expression(
     value: &Value,
     written: Option<&WrittenNumbers>,
@@ -208,7 +208,7 @@ fn expression(
     Ok(Some(expression))
 }
 
-/// Converts a number without a declared type.
+/// Converts a number that has no declared type.
 pub(super) fn number(number: &Number) -> RestrictedExpression {
     match small_integer(number) {
         Some(long) => RestrictedExpression::new_long(long),
@@ -216,9 +216,9 @@ pub(super) fn number(number: &Number) -> RestrictedExpression {
     }
 }
 
-/// The number, where it is found to be integral without its text.
+/// Returns the number, if it is integral and its text is not needed to tell.
 fn small_integer(number: &Number) -> Option<i64> {
-    /// Up to here, each integer is a float of its own: 2^53.
+    /// Up to 2^53, each integer is a float of its own.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float = || number.as_f64().filter(|float| float.abs() < EXACT);
     let whole = || float().filter(|float| float.fract() == 0.0);
@@ -234,8 +234,8 @@ fn written_number(text: &str) -> RestrictedExpression {
     }
     match numeral.and_then(|numeral| numeral.decimal()) {
         Some(decimal) => RestrictedExpression::new_decimal(decimal),
-        // Dropping or rounding it could turn a `forbid` off. As a string it is there for `has`,
-        // and an ordering on it is a type error, which denies.
+        // Dropping or rounding the number could disable a `forbid`. A string satisfies `has`, and
+        // ordering it is a type error, which denies.
         None => RestrictedExpression::new_string(text.to_owned()),
     }
 }
@@ -243,8 +243,8 @@ fn written_number(text: &str) -> RestrictedExpression {
 /// Converts values by their declared types.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Typed {
-    /// Whether each extension value is made at once, so that one that cannot be made is found. It
-    /// costs an evaluation for each.
+    /// Whether each extension value is evaluated at once, which finds the invalid ones and costs an
+    /// evaluation each.
     pub(super) probes: bool,
 }
 
@@ -254,9 +254,9 @@ impl Typed {
         object: &Map<String, Value>,
         written: Option<&WrittenNumbers>,
         record: &Record,
-    ) -> Result<Attributes, Mismatches> {
+    ) -> Result<Attributes, TypeMismatches> {
         let mut attributes = Vec::with_capacity(record.len());
-        let mut mismatches = Mismatches::default();
+        let mut mismatches = TypeMismatches::default();
         for (key, value) in object {
             if value.is_null() {
                 continue;
@@ -266,7 +266,7 @@ impl Typed {
                 Some(attribute) => self.expression(value, written, &attribute.kind),
                 None => {
                     let found = kind_of(value, written);
-                    Err(Mismatch::new(What::Undeclared { found }).into())
+                    Err(TypeMismatch::new(MismatchKind::Undeclared { found }).into())
                 }
             };
             match expression {
@@ -277,7 +277,8 @@ impl Typed {
         for (key, attribute) in record.iter().filter(|(_, attribute)| attribute.is_required) {
             if object.get(key).is_none_or(Value::is_null) {
                 let expected = attribute.kind.to_string();
-                let missing = Mismatches::from(Mismatch::new(What::Missing { expected }));
+                let missing =
+                    TypeMismatches::from(TypeMismatch::new(MismatchKind::Missing { expected }));
                 mismatches.extend(missing.within(&key_step(key)));
             }
         }
@@ -289,7 +290,7 @@ impl Typed {
         value: &Value,
         written: Option<&WrittenNumbers>,
         kind: &Type,
-    ) -> Result<RestrictedExpression, Mismatches> {
+    ) -> Result<RestrictedExpression, TypeMismatches> {
         let misfit = || unfit(kind, kind_of(value, written));
         let text = written.and_then(WrittenNumbers::text);
         Ok(match (kind, value) {
@@ -312,7 +313,7 @@ impl Typed {
                 };
                 RestrictedExpression::new_decimal(decimal.ok_or_else(misfit)?)
             }
-            // A number without a form of its own among the fields: nothing below takes one.
+            // No other declared type accepts a number that needs its text.
             _ if text.is_some() => return Err(misfit()),
             (Type::Bool, Value::Bool(value)) => RestrictedExpression::new_bool(*value),
             (Type::String, Value::String(text)) => RestrictedExpression::new_string(text.clone()),
@@ -342,7 +343,7 @@ impl Typed {
             }
             (Type::Set(element), Value::Array(values)) => {
                 let mut elements = Vec::with_capacity(values.len());
-                let mut mismatches = Mismatches::default();
+                let mut mismatches = TypeMismatches::default();
                 for (index, value) in values.iter().enumerate().filter(|(_, v)| !v.is_null()) {
                     let written = written.and_then(|written| written.item(index));
                     match self.expression(value, written, element) {
@@ -360,13 +361,14 @@ impl Typed {
         })
     }
 
-    /// An extension value from a string. Unless it is probed, Cedar makes it with the context.
+    /// Builds an extension value from a string. Cedar evaluates it with the context, unless it is
+    /// probed.
     fn extension(
         self,
         expression: RestrictedExpression,
         kind: &Type,
         found: &'static str,
-    ) -> Result<RestrictedExpression, Mismatches> {
+    ) -> Result<RestrictedExpression, TypeMismatches> {
         if self.probes {
             let pair = ("value".to_owned(), expression.clone());
             Context::from_pairs([pair]).map_err(|_| unfit(kind, found))?;
@@ -375,7 +377,7 @@ impl Typed {
     }
 }
 
-/// What a value is, for people.
+/// Returns the kind of a value, for people.
 fn kind_of(value: &Value, written: Option<&WrittenNumbers>) -> &'static str {
     let numeral = |text: &str| {
         let numeral = Numeral::parse(text);

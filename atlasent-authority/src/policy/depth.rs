@@ -1,20 +1,20 @@
-//! How deeply policies and schemas may nest. Cedar recurses over them, and a stack that overflows
-//! ends the process.
+//! The limit on how deeply policies and schemas nest. Cedar recurses over them, and a stack
+//! overflow would end the process.
 
 use std::thread;
 
 use super::error::{PolicyError, PolicyProblem, Source};
 
-/// How deeply a policy or a type may nest. Each bracket around a place counts, and so does each
-/// operator of the chains that the place is in: `a && b && c` is `(a && b) && c`. Of what `&&` and
-/// `||` link, the deepest operand counts.
+/// How deeply a policy or a type may nest. Each enclosing bracket counts, and so does each operator
+/// of the enclosing chains: `a && b && c` is `(a && b) && c`. For `&&` and `||`, the deepest
+/// operand counts.
 pub(super) const MAX_DEPTH: usize = 200;
 
-/// The stack for all that recurses over a set: of which [`MAX_DEPTH`] brackets need 10 MiB in a
-/// debug build. It is reserved, and takes memory where it is used.
+/// The stack for code that recurses over a set. [`MAX_DEPTH`] brackets need 10 MiB in a debug
+/// build. The stack is reserved address space, which takes memory only where it is used.
 const STACK: usize = 64 << 20;
 
-/// Runs on a stack that the deepest set fits on, whatever the caller's is.
+/// Runs `run` on a stack that is large enough for the deepest set, whatever the caller's stack.
 pub(super) fn on_large_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, PolicyError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
@@ -32,7 +32,7 @@ pub(super) fn on_large_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<
     })
 }
 
-/// Refuses a text that nests too deeply.
+/// Returns the problem of a text that nests too deeply.
 pub(super) fn exceeded(source: &Source) -> Option<PolicyProblem> {
     let at = place_beyond(&source.text, MAX_DEPTH)?;
     let message = format!(
@@ -42,7 +42,8 @@ pub(super) fn exceeded(source: &Source) -> Option<PolicyProblem> {
     Some(source.problem_at(at, message))
 }
 
-/// Where a text gets deeper than `most`. Reads it once, without recursion.
+/// Returns the offset at which a text nests deeper than `most`. Reads the text once, without
+/// recursion.
 pub(super) fn place_beyond(text: &str, most: usize) -> Option<usize> {
     let mut scan = Scan::default();
     let bytes = text.as_bytes();
@@ -98,7 +99,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// The length of the string that a text begins with, its quotes included.
+/// Returns the length of the string at the start of a text, with its quotes.
 fn string(text: &[u8]) -> usize {
     let mut is_escaped = false;
     for (at, byte) in text.iter().enumerate().skip(1) {
@@ -112,29 +113,30 @@ fn string(text: &[u8]) -> usize {
     text.len()
 }
 
-/// The length of the comment that a text begins with. To Cedar, a carriage return ends a line, too.
+/// Returns the length of the comment at the start of a text. Cedar ends a line at a carriage
+/// return, too.
 fn comment(text: &[u8]) -> usize {
     let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
     text.iter().take_while(|byte| !is_end(byte)).count()
 }
 
-/// The depth of what was read, from the inside to the outside.
+/// The depth of the text so far, from the inside to the outside.
 #[derive(Default)]
 struct Scan {
     around: Vec<Level>,
     level: Level,
 }
 
-/// What is between two brackets.
+/// The depth between two brackets.
 #[derive(Default)]
 struct Level {
-    /// The depth of the deepest element before this one.
+    /// The depth of the deepest element before the present one.
     deepest: usize,
-    /// How often `&&`, `||` and `if` stand in this element.
+    /// The number of `&&`, `||` and `if` in this element.
     links: usize,
-    /// The depth of the deepest operand that they link, before this one.
+    /// The depth of the deepest operand of those before the present one.
     linked: usize,
-    /// The other operators of this operand.
+    /// The number of other operators in this operand.
     operators: usize,
     /// The depth of the deepest brackets in this operand.
     inner: usize,
@@ -147,7 +149,7 @@ impl Level {
 }
 
 impl Scan {
-    /// At the least, the depth that the element under way gets.
+    /// Returns the depth of the present element so far.
     fn depth(&self) -> usize {
         self.around.len().max(self.level.element())
     }
@@ -156,7 +158,7 @@ impl Scan {
         self.level.operators += 1;
     }
 
-    /// Begins the next operand.
+    /// Starts the next operand.
     fn operand(&mut self) {
         let level = &mut self.level;
         level.linked = level.linked.max(level.operators + level.inner);
@@ -168,7 +170,7 @@ impl Scan {
         self.level.links += 1;
     }
 
-    /// Begins the next element.
+    /// Starts the next element.
     fn separate(&mut self) {
         self.level = Level {
             deepest: self.level.deepest.max(self.level.element()),
@@ -183,7 +185,7 @@ impl Scan {
     fn close(&mut self) {
         self.separate();
         let depth = self.level.deepest + 1;
-        // A bracket too many is for the parser to report.
+        // The parser reports a bracket too many.
         self.level = self.around.pop().unwrap_or_default();
         self.level.inner = self.level.inner.max(depth);
     }

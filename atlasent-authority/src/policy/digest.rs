@@ -1,12 +1,27 @@
-//! Digests of a policy set: of the whole, and of what can decide about one action.
+//! Digests of a policy set: of the whole set, and of what decides about one action.
 //!
-//! A permit is good while the policies that granted it stand. What decides about an action is its
-//! *slice*: the policies whose scope can match the action, the schema, and the entities. So a
-//! change of another action's policies leaves a permit alone, and an agent that leaves a group
-//! does not.
+//! A permit is valid while the policies that granted it are unchanged. An action is decided by its
+//! *slice*: the policies whose scope can match the action, the schema, and the entities. A worked
+//! example, with a set of three policies:
 //!
-//! A digest is over what Cedar reads, not over the text: comments, white space, the order of
-//! policies and the names of files do not count. Annotations do, since they word the answers.
+//! ```text
+//! A: permit (principal, action == Action::"deploy", resource);
+//! B: permit (principal, action == Action::"read", resource);
+//! C: forbid (principal, action, resource) when { context.freeze };
+//!
+//! action_digest("deploy") = H(H(world) H({C}) H({{A}}))      world: schema and entities
+//! action_digest("read")   = H(H(world) H({C}) H({{B}}))      {…} is a set: sorted, without repetitions
+//! action_digest("other")  = H(H(world) H({C}) H({}))          no policy names it
+//! ```
+//!
+//! Changing B changes the digest of `read` alone, so a permit for `deploy` stays valid. Changing C
+//! changes all three digests. So does an agent that leaves a group, since entities are part of
+//! `world`.
+//!
+//! A digest covers what Cedar reads, not the text: comments, white space, the order of policies and
+//! the names of files do not count. Annotations do, since they determine the answers. Order counts
+//! only where it has a meaning ([`Arrays`]): `decimal("1.0").lessThan(x)` is not
+//! `x.lessThan(decimal("1.0"))`, but `["a", "b"]` among an entity's parents is `["b", "a"]`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,26 +32,26 @@ use sha2::{Digest, Sha256};
 
 use super::slice::Slices;
 
-/// Stands before everything that is hashed. It changes when a release reads the same policies in
-/// another way, so that no permit outlives what its policies meant.
+/// The prefix of everything that is hashed. It changes when a release interprets the same policies
+/// in another way, so that permits of the former meaning are refused.
 const MEANING: &str = "atlasent policies 1";
 
 type Bytes = [u8; 32];
 
-/// What Cedar could not write as JSON.
+/// A part of the set that Cedar cannot write as JSON.
 type Failure = Box<dyn std::error::Error>;
 
-/// The digests of one set, made at load.
+/// The digests of a set, computed at load.
 #[derive(Debug)]
 pub(super) struct Digests {
     whole: Arc<str>,
-    /// Of the slice of an action that no policy names.
+    /// The digest for every action that no policy names.
     unnamed: Arc<str>,
     by_action: HashMap<String, Arc<str>>,
 }
 
 impl Digests {
-    /// The digests of `policies`, which `slices` has filed.
+    /// Computes the digests of `policies`, which `slices` indexes.
     pub(super) fn new(
         policies: &[Policy],
         schema: Option<&str>,
@@ -56,7 +71,7 @@ impl Digests {
         let each: HashMap<&PolicyId, Bytes> = each.collect::<Result<_, Failure>>()?;
         let of_ids = |ids: Vec<&PolicyId>| of_set(ids.into_iter().filter_map(|id| each.get(id)));
         let any = of_ids(slices.any_ids());
-        // Groups of actions share slices: each of these is hashed once.
+        // Actions of a group share its slice, which is hashed once.
         let mut known: HashMap<*const (), Bytes> = HashMap::new();
         let by_action = slices.by_action().map(|(action, slices)| {
             let own: Vec<Bytes> = slices
@@ -76,12 +91,12 @@ impl Digests {
         })
     }
 
-    /// The digest of the whole set.
+    /// Returns the digest of the whole set.
     pub(super) fn whole(&self) -> &Arc<str> {
         &self.whole
     }
 
-    /// The digest of what can decide about an action.
+    /// Returns the digest of what decides about an action.
     pub(super) fn of_action(&self, action: &str) -> &Arc<str> {
         self.by_action.get(action).unwrap_or(&self.unnamed)
     }
@@ -103,12 +118,12 @@ fn of_entities(entities: &Entities) -> Result<Bytes, Failure> {
     Ok(of_set(entities.iter()))
 }
 
-/// Whether the order of an array's items is part of its meaning.
+/// Whether the order of an array's items has a meaning.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Arrays {
-    /// In policies: operands of a call, pieces of a pattern.
+    /// The order counts, in policies: operands of a call, pieces of a pattern.
     Ordered,
-    /// In schemas and entities: sets, and lists of types and parents.
+    /// The order does not count, in schemas and entities: sets, and lists of types and parents.
     Sets,
 }
 
@@ -148,8 +163,8 @@ fn of_json(value: &Value, arrays: Arrays) -> Bytes {
     hash.finalize().into()
 }
 
-/// The digest of several texts one after the other. Each is hashed by itself, so that none can run
-/// into the next.
+/// Returns the digest of a sequence of texts. Each is hashed by itself, so that `["ab", "c"]` and
+/// `["a", "bc"]` differ.
 fn of_parts<const N: usize>(parts: [&[u8]; N]) -> Bytes {
     let mut hash = Sha256::new();
     for part in parts {
@@ -158,7 +173,7 @@ fn of_parts<const N: usize>(parts: [&[u8]; N]) -> Bytes {
     hash.finalize().into()
 }
 
-/// The digest of several digests, in whichever order they come.
+/// Returns the digest of a set of digests. Their order and repetitions do not count.
 fn of_set<'a>(digests: impl Iterator<Item = &'a Bytes>) -> Bytes {
     let mut digests: Vec<&Bytes> = digests.collect();
     digests.sort_unstable();
@@ -189,7 +204,7 @@ mod tests {
         { "uid": { "type": "Agent", "id": "bot" }, "attrs": {}, "parents": [{ "type": "Agent", "id": "ops" }] }
     ]"#;
 
-    /// A set of several sources, with or without schema and entities.
+    /// Builds a set of several sources, with or without schema and entities.
     fn set(sources: &[&str], schema: Option<&str>, entities: Option<&str>) -> Policies {
         let mut builder = Policies::builder();
         for (nth, source) in sources.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What is wrong with a set of policies, and where: sources, positions, problems. No loading.
+//! The errors of loading a policy set: sources, positions and problems.
 
 use std::fmt;
 use std::iter;
@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use miette::Diagnostic;
 
-/// Policies, a schema or entities that cannot be used.
+/// The problems of policies, a schema or entities that cannot be loaded.
 ///
-/// Holds everything that was found wrong, not only the first thing, and prints it one problem a
-/// line.
+/// Lists every problem that was found, not only the first one. Its text has one line for each.
 ///
 /// ```
 /// use atlasent_authority::Policies;
@@ -26,7 +25,7 @@ pub struct PolicyError {
 }
 
 impl PolicyError {
-    /// Every problem that was found: at least one, in the order of the sources.
+    /// Returns every problem: at least one, in the order of the sources.
     #[must_use]
     pub fn problems(&self) -> &[PolicyProblem] {
         &self.problems
@@ -58,7 +57,7 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// One thing that is wrong, or suspect, in one source: `deploy.cedar:3:14: unexpected token …`.
+/// One error or warning in one source: `deploy.cedar:3:14: unexpected token …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyProblem {
     source: Arc<str>,
@@ -67,25 +66,25 @@ pub struct PolicyProblem {
 }
 
 impl PolicyProblem {
-    /// The name of the file, or the name under which the source was given to the builder.
+    /// Returns the name of the file, or the name that the builder was given for the source.
     #[must_use]
     pub fn source_name(&self) -> &str {
         &self.source
     }
 
-    /// The line, counted from 1, when the problem has a place in the text.
+    /// Returns the line, counted from 1, if the problem has a position in the text.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.position.map(|(line, _)| line)
     }
 
-    /// The column in characters, counted from 1, when the problem has a place in the text.
+    /// Returns the column in characters, counted from 1, if the problem has a position in the text.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         self.position.map(|(_, column)| column)
     }
 
-    /// What is wrong, and what to do about it where that is not obvious. Always one line.
+    /// Returns what is wrong, and what to do about it. Always one line.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -109,7 +108,7 @@ impl fmt::Display for PolicyProblem {
     }
 }
 
-/// A named text, the one that byte offsets of problems point into.
+/// A named text, which the byte offsets of problems refer to.
 pub(super) struct Source {
     pub(super) name: Arc<str>,
     pub(super) text: String,
@@ -118,7 +117,7 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(name: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
         let mut text = text.into();
-        // Some editors put a byte order mark in front; Cedar would call it an invalid token.
+        // Some editors add a byte order mark, which Cedar would report as an invalid token.
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
@@ -140,9 +139,8 @@ impl Source {
         PolicyProblem::unplaced(Arc::clone(&self.name), message)
     }
 
-    /// Everything that `error` and the errors related to it say. Cedar shows only the first of
-    /// several errors and hangs the rest on it as related ones. `fallback` is the offset to name
-    /// when the error has none of its own.
+    /// Returns the problems in `error` and in the errors related to it. Cedar reports several
+    /// errors as one with related ones. `fallback` is the offset of an error that has none.
     pub(super) fn problems_of(
         &self,
         error: &dyn Diagnostic,
@@ -173,13 +171,13 @@ impl Source {
             .collect()
     }
 
-    /// `file:line:column`, for messages that point at a second place.
+    /// Returns `file:line:column`, for messages about a second place.
     pub(super) fn place(&self, offset: usize) -> String {
         let (line, column) = self.position(offset);
         format!("{}:{line}:{column}", self.name)
     }
 
-    /// Line and column of a byte offset, both counted from 1, the column in characters.
+    /// Returns the line and the column in characters of a byte offset, both counted from 1.
     fn position(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);
         let before = self.text.get(..offset).unwrap_or_default();
@@ -188,7 +186,8 @@ impl Source {
         (before.matches('\n').count() + 1, column)
     }
 
-    /// The byte offset of a place that `serde_json` reports: line from 1, column in bytes from 1.
+    /// Returns the byte offset of a position from `serde_json`: line from 1, column in bytes from
+    /// 1.
     pub(super) fn offset_of_json(&self, line: usize, column: usize) -> usize {
         let start: usize = self
             .text
@@ -201,7 +200,7 @@ impl Source {
 }
 
 impl fmt::Debug for Source {
-    /// The name only: the text can be long, and that of entities can be personal data.
+    /// The name only: a text can be long, and entities can be personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Source").field(&self.name).finish()
     }

@@ -1,5 +1,5 @@
-//! Why the policies answer a request as they do, for people and tests. Records nothing and mints
-//! nothing.
+//! Explaining a decision, for people and tests. An explanation is not recorded and grants no
+//! permit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,45 +11,45 @@ use cedar_policy::PolicyId;
 use super::{Policies, Verdict, code};
 use crate::policy::fields;
 
-/// How many of the policies that decided an explanation names.
+/// How many of the determining policies an explanation names.
 const MAX_DETERMINING: usize = 20;
 
-/// What the policies decide on one request, and how that comes about; from [`Policies::explain`].
+/// What the policies decide on one request, and why; from [`Policies::explain`].
 ///
-/// It is a fact about policies and never a permission: no permit comes of it.
+/// It describes policies and grants no permit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// What is decided.
+    /// The decision.
     pub decision: Decision,
-    /// Why, for people. Never empty.
+    /// The reason, for people. Never empty.
     pub reason: String,
-    /// Why, for programs: the `@code` of a policy, or one of the codes that [`Policies`] lists.
+    /// The code, for programs: the `@code` of a policy, or one of those that [`Policies`] lists.
     pub code: Option<String>,
-    /// When asking again makes sense. Only a refusal has it.
+    /// How long to wait before the request is sent again. Only refusals have it.
     pub retry_after: Option<Duration>,
-    /// The ids of the policies that made the decision, sorted. When policies could not be evaluated
-    /// it is they who deny.
+    /// The ids of the policies that made the decision, sorted. After evaluation errors, these are
+    /// the policies in error.
     pub determining: Vec<String>,
-    /// Why policies could not be evaluated, and where: `deploy.cedar:4:8: policy …`. Names
-    /// attributes and types, and quotes no value of the request. At most 20, and then how many
-    /// more.
+    /// The evaluation errors with their positions: `deploy.cedar:4:8: policy …`. They name
+    /// attributes and types, and quote no value of the request. At most 20, followed by the number
+    /// of further ones.
     pub errors: Vec<String>,
-    /// What may help the operator beyond the reason, such as the agent that was probably meant.
+    /// A hint for the operator, such as the agent that was probably meant.
     pub hint: Option<String>,
-    /// How each policy came out that the request's action, agent and resource select, by id.
-    /// Policies that it does not list name another agent, action or resource.
+    /// The outcome of each policy that the request's action, agent and resource select, by id.
+    /// Policies that are not listed name another agent, action or resource.
     pub trace: ConstraintTrace,
 }
 
 impl Policies {
-    /// Decides on a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies
-    /// does, and says why.
+    /// Decides a request as a [`LocalAuthority`](crate::LocalAuthority) with these policies does,
+    /// and explains the decision.
     ///
-    /// The agent, the action, the resource, the environment, the amount and the context count: what
-    /// else an authority takes into account, such as `require_approval`, is not a matter of
-    /// policies. A request whose `environment` or `amount` contradicts its context, which an
-    /// authority does not answer, is a denial here, with the code `INVALID_FIELD`.
+    /// Only the agent, the action, the resource, the environment, the amount and the context count.
+    /// An authority considers further fields, such as `require_approval`, which policies do not
+    /// see. A request whose `environment` or `amount` contradicts its context is an error for an
+    /// authority, and here a denial with the code `INVALID_FIELD`.
     ///
     /// ```
     /// use atlasent::wire::EvaluateRequest;
@@ -73,8 +73,8 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn explain(&self, request: &EvaluateRequest) -> Explanation {
-        let (verdict, trace) = match fields::question(request) {
-            Ok(question) => self.decide_traced(question),
+        let (verdict, trace) = match fields::policy_input(request) {
+            Ok(input) => self.decide_traced(input),
             Err(error) => {
                 let refusal = Verdict::deny(code::INVALID_FIELD, error.to_string());
                 (refusal, ConstraintTrace::default())
@@ -93,8 +93,8 @@ impl Policies {
         }
     }
 
-    /// What a refusal carries for the operator: why policies could not be evaluated; else, when
-    /// that is asked for, which policies decided.
+    /// Returns the explanation that a refusal carries for the operator: the evaluation errors, or
+    /// else, if `asked` is set, the determining policies.
     pub(crate) fn explanation(&self, verdict: &Verdict, asked: bool) -> Vec<String> {
         if !verdict.errors.is_empty() || !asked {
             return verdict.errors.clone();
@@ -102,17 +102,17 @@ impl Policies {
         let determining = verdict.determining.iter().take(MAX_DETERMINING);
         determining
             .filter_map(|id| {
-                let rule = self.rules.get(&PolicyId::new(id))?;
-                let place = rule.source.place(rule.span.start);
-                Some(format!("{place}: policy `{id}`: {}", rule.decision))
+                let annotated = self.by_id.get(&PolicyId::new(id))?;
+                let place = annotated.source.place(annotated.span.start);
+                Some(format!("{place}: policy `{id}`: {}", annotated.decision))
             })
             .collect()
     }
 
-    /// Where the policy with this id begins: `deploy.cedar:3:1`.
+    /// Returns the position of the policy with this id: `deploy.cedar:3:1`.
     #[must_use]
     pub fn place(&self, id: &str) -> Option<String> {
-        let rule = self.rules.get(&PolicyId::new(id))?;
-        Some(rule.source.place(rule.span.start))
+        let annotated = self.by_id.get(&PolicyId::new(id))?;
+        Some(annotated.source.place(annotated.span.start))
     }
 }

@@ -1,8 +1,8 @@
-//! Why a policy could not be evaluated, and where. Quotes no value of a request.
+//! Explaining why a policy failed to evaluate, and where. Quotes no value of a request.
 //!
-//! Cedar's own words can: those of an overflow hold both numbers, those of `ip(…)` the text, those
-//! of `getTag(…)` the name of the tag, those about an entity its id. They are replaced; the others
-//! name attributes and types.
+//! Some of Cedar's messages quote values: an overflow has both numbers, `ip(…)` the text,
+//! `getTag(…)` the name of the tag, and entity errors the id. Those are replaced; the others name
+//! attributes and types only.
 
 use std::fmt::Write as _;
 
@@ -11,24 +11,24 @@ use miette::Diagnostic;
 
 use super::depth::place_beyond;
 use super::lint::paths;
-use super::verdict::Rules;
+use super::verdict::AnnotatedPolicies;
 
-/// How many failures are told of one decision. The rest is counted.
+/// How many failures of one decision are listed. Further ones are counted only.
 const MAX_FAILURES: usize = 20;
 
-/// How many attributes are named of one expression.
+/// How many attributes of one expression are named.
 const MAX_PATHS: usize = 4;
 
-/// Deeper expressions are not looked through for the attributes that they read.
+/// Deeper expressions are not searched for the attributes that they read.
 const MAX_DEPTH: usize = 12;
 
-/// Longer ones neither.
+/// Longer expressions are not searched either.
 const MAX_EXPRESSION: usize = 1_024;
 
-/// One line a failure.
-pub(super) fn explain_all(errors: &[AuthorizationError], rules: &Rules) -> Vec<String> {
+/// Returns one line for each failure.
+pub(super) fn explain_all(errors: &[AuthorizationError], by_id: &AnnotatedPolicies) -> Vec<String> {
     let shown = errors.iter().take(MAX_FAILURES);
-    let mut lines: Vec<String> = shown.map(|error| explain(error, rules)).collect();
+    let mut lines: Vec<String> = shown.map(|error| explain(error, by_id)).collect();
     let more = errors.len().saturating_sub(MAX_FAILURES);
     if more > 0 {
         lines.push(format!("and {more} more policies could not be evaluated"));
@@ -38,20 +38,22 @@ pub(super) fn explain_all(errors: &[AuthorizationError], rules: &Rules) -> Vec<S
 
 /// ``deploy.cedar:3:14: policy `x`: `context.region`: record does not have the attribute `region`
 /// ``
-pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
+pub(super) fn explain(error: &AuthorizationError, by_id: &AnnotatedPolicies) -> String {
     let AuthorizationError::PolicyEvaluationError(error) = error;
     let (id, cause) = (error.policy_id(), error.inner());
     let words = words(cause);
-    let Some(rule) = rules.get(id) else {
+    let Some(annotated) = by_id.get(id) else {
         return format!("policy `{id}`: {words}");
     };
     let label = cause.labels().and_then(|mut labels| labels.next());
     let span = label
         .map(|label| label.offset()..label.offset().saturating_add(label.len()))
-        .filter(|span| rule.span.contains(&span.start) && span.end <= rule.span.end);
-    let offset = span.as_ref().map_or(rule.span.start, |span| span.start);
-    let mut line = format!("{}: policy `{id}`: ", rule.source.place(offset));
-    let expression = span.and_then(|span| rule.source.text.get(span));
+        .filter(|span| annotated.span.contains(&span.start) && span.end <= annotated.span.end);
+    let offset = span
+        .as_ref()
+        .map_or(annotated.span.start, |span| span.start);
+    let mut line = format!("{}: policy `{id}`: ", annotated.source.place(offset));
+    let expression = span.and_then(|span| annotated.source.text.get(span));
     for path in expression.map(attributes).unwrap_or_default() {
         // Writing to a string does not fail.
         let _ = write!(line, "`{path}`: ");
@@ -59,9 +61,9 @@ pub(super) fn explain(error: &AuthorizationError, rules: &Rules) -> String {
     line + &words
 }
 
-/// The attributes that an expression of a policy reads.
+/// Returns the attributes that an expression of a policy reads.
 fn attributes(expression: &str) -> Vec<String> {
-    // It is parsed on the stack of the caller, which may be small.
+    // Parsing uses the caller's stack, which may be small.
     if expression.len() > MAX_EXPRESSION || place_beyond(expression, MAX_DEPTH).is_some() {
         return Vec::new();
     }
@@ -80,7 +82,7 @@ fn attributes(expression: &str) -> Vec<String> {
     paths
 }
 
-/// What is wrong, without a value of the request.
+/// Returns the cause, without a value of the request.
 fn words(cause: &EvaluationError) -> String {
     match cause {
         EvaluationError::IntegerOverflow(_) => {
@@ -91,8 +93,9 @@ fn words(cause: &EvaluationError) -> String {
             error.extension_name()
         ),
         EvaluationError::NonValue(_) => "the expression has no value".to_owned(),
-        // A schema can declare that a string of the context names an entity, and a tag's name can
-        // come from the context, too. The attribute stands in the policy.
+        // With a schema, a string of the context can name an entity, and the name of a tag can come
+        // from the context, too. Both would be values of the request; the attribute's name is the
+        // policy's.
         EvaluationError::EntityAttrDoesNotExist(error) => {
             let what = if error.to_string().contains("does not have the tag") {
                 "tag"

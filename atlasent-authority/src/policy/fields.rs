@@ -1,19 +1,19 @@
-//! What the policies are asked about a request: its agent, action, resource and context, and the
-//! fields that stand beside the context.
+//! The fields of a request that policies see: agent, action, resource and context, and the fields
+//! beside the context.
 
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Context, Error};
 use serde_json::{Number, Value};
 
-use crate::policy::{Numeral, Question};
+use crate::policy::{Numeral, PolicyInput};
 
-/// The fields of a request that the policies see as attributes of the context. The others are not
-/// for policies: see `docs/policies.md`.
+/// The fields of a request that policies see as attributes of the context. Policies do not see the
+/// others: see `docs/policies.md`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fields<'a> {
-    /// `context.environment`.
+    /// The value of `context.environment`.
     pub(crate) environment: Option<&'a str>,
-    /// `context.amount`.
+    /// The value of `context.amount`.
     pub(crate) amount: Option<&'a Number>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Field<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields that are set, under their names.
+    /// Returns the fields that are set, with their names.
     pub(crate) fn named(self) -> impl Iterator<Item = (&'static str, Field<'a>)> {
         let environment = (self.environment).map(|name| ("environment", Field::Text(name)));
         let amount = (self.amount).map(|number| ("amount", Field::Number(number)));
@@ -42,14 +42,14 @@ impl From<Field<'_>> for Value {
     }
 }
 
-/// What the policies are asked about a request.
+/// Returns what the policies see of a request.
 ///
 /// # Errors
 ///
 /// As [`check_fields`].
-pub(crate) fn question(request: &EvaluateRequest) -> Result<Question<'_>, Error> {
+pub(crate) fn policy_input(request: &EvaluateRequest) -> Result<PolicyInput<'_>, Error> {
     check_fields(request)?;
-    Ok(Question {
+    Ok(PolicyInput {
         agent: request.actor_id.as_str(),
         action: &request.action_type,
         resource: request.resource_id.as_deref(),
@@ -68,8 +68,8 @@ pub(crate) fn question(request: &EvaluateRequest) -> Result<Question<'_>, Error>
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when the context has another environment or amount than the request. It names
-/// the field and no value.
+/// [`Error::Invalid`] when the context contradicts the request's environment or amount. The error
+/// names the field and no value.
 ///
 /// ```
 /// use atlasent::wire::{EvaluateRequest, RequestOptions};
@@ -86,7 +86,7 @@ pub(crate) fn question(request: &EvaluateRequest) -> Result<Question<'_>, Error>
 pub fn check_fields(request: &EvaluateRequest) -> Result<(), Error> {
     let context = &request.context;
     if let Some(environment) = &request.options.environment {
-        // A number too large for a float is a string among the fields.
+        // An amount that is too large for a float is a string.
         let is_text = written(context, "environment").is_none();
         let is_same = |value: &Value| is_text && value.as_str() == Some(environment);
         check("environment", context, is_same)?;
@@ -103,13 +103,13 @@ pub fn check_fields(request: &EvaluateRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads an amount from the text of a JSON number, exactly: an integral number of 64 bits is an
-/// integer, however it is written.
+/// Parses an amount from the text of a JSON number, exactly: an integral number of 64 bits becomes
+/// an integer, however it is written.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when the text is not that of a JSON number, or when a float would not hold
-/// exactly this value. The error repeats nothing of the text.
+/// [`Error::Invalid`] when the text is not a JSON number, or when a float cannot hold its exact
+/// value. The error quotes nothing of the text.
 ///
 /// ```
 /// use atlasent_authority::policy::parse_amount;
@@ -135,7 +135,7 @@ pub fn parse_amount(text: &str) -> Result<Number, Error> {
     })
 }
 
-/// Compares a field with the context's, if that has one: `null` is the same as absent.
+/// Compares a field with the context's, if the context has it. `null` is the same as absent.
 fn check(name: &str, context: &Context, is_same: impl Fn(&Value) -> bool) -> Result<(), Error> {
     match context.get(name).filter(|value| !value.is_null()) {
         Some(value) if !is_same(value) => Err(Error::Invalid(format!(
@@ -167,8 +167,8 @@ mod tests {
         let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
         let options: RequestOptions = serde_json::from_str(fields).unwrap();
         let request = request.with_options(options);
-        let question = question(&request).map_err(|error| error.to_string())?;
-        Ok(question.fields.named().count())
+        let input = policy_input(&request).map_err(|error| error.to_string())?;
+        Ok(input.fields.named().count())
     }
 
     #[test]

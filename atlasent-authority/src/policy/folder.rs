@@ -1,4 +1,5 @@
-//! The folder of a policy set: which files belong to the set, and what the folder may hold.
+//! Reading the folder of a policy set: which files belong to the set, and what the folder may
+//! contain.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
@@ -15,13 +16,14 @@ const ENTITIES_FILE: &str = "entities.json";
 /// How many entries a folder may have.
 pub(crate) const MAX_ENTRIES: usize = 10_000;
 
-/// Reads the files of one folder into a builder, if the folder holds nothing that it may not and
-/// matches its manifest.
+/// Reads the files of a folder into a builder, if the folder contains nothing forbidden and matches
+/// its manifest.
 pub(super) fn read_dir(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
     check_entries(path)?;
     check_manifest(path)?;
     let builder = read_files(path)?;
-    // Compared once more: what was read in between is what the manifest lists.
+    // Checked again after reading, so that the files that were read are those that the manifest
+    // lists.
     check_manifest(path)?;
     Ok(builder)
 }
@@ -29,7 +31,7 @@ pub(super) fn read_dir(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
 /// Reads the files of the set.
 fn read_files(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
     let names = file_names(path).map_err(|error| cannot_read(path, &error))?;
-    // Beside the policies, a schema and entities.
+    // Up to two files are the schema and the entities.
     if names.len() > MAX_SOURCES + 2 {
         let message = format!("more than {MAX_SOURCES} `*.cedar` files: join some");
         return Err(PolicyProblem::unplaced(path.display().to_string(), message).into());
@@ -50,13 +52,13 @@ fn read_files(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
             }
         };
         if !is_entities && name != SCHEMA_FILE {
-            // All of them may not fit into memory.
+            // Checked file by file, since all of them may not fit into memory.
             left = left.checked_sub(text.len()).ok_or_else(|| {
                 PolicyProblem::unplaced(path.display().to_string(), limits::too_large_together())
             })?;
         }
-        // Ids are made from names: two that differ only in bytes that are not UTF-8 are refused
-        // as one name used twice.
+        // Policy ids contain the file's name. Two names that differ only in bytes that are not
+        // UTF-8 are rejected as a repeated name.
         let name = name.to_string_lossy();
         builder = match &*name {
             SCHEMA_FILE => builder.schema(&name, text),
@@ -78,8 +80,8 @@ fn read_files(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
     }
 }
 
-/// The names of the files to read, sorted. What is named like a policy but is a directory or a
-/// broken link is among them: reading it fails, which is better than leaving a `forbid` out.
+/// Returns the names of the files to read, sorted. A directory or a broken link with the name of a
+/// policy file is included: reading it fails, which is safer than ignoring a `forbid`.
 fn file_names(path: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -104,7 +106,7 @@ fn check_entries(path: &Path) -> Result<(), PolicyError> {
     let mut problem = |path: &Path, message: &str| {
         problems.push(PolicyProblem::unplaced(path.display().to_string(), message));
     };
-    // A folder that cannot be listed is explained by the loader.
+    // The loader reports a folder that cannot be listed.
     let Ok(entries) = fs::read_dir(path) else {
         return Ok(());
     };
@@ -154,9 +156,9 @@ fn is_writable_by_all(metadata: &Metadata) -> bool {
     }
 }
 
-/// Whether a file of this name is a part of the set.
+/// Returns whether a file of this name belongs to the set.
 pub(super) fn is_part(name: &OsStr) -> bool {
-    // Like the shell's `*.cedar`: a name that starts with a dot is not meant.
+    // A name that starts with a dot is hidden, as for the shell's `*.cedar`.
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
     let is_cedar = Path::new(name).extension() == Some(OsStr::new("cedar"));
     is_cedar && !is_hidden || name == SCHEMA_FILE || name == ENTITIES_FILE

@@ -1,4 +1,4 @@
-//! How much text a policy set may have. What is larger is refused before it is read or parsed.
+//! The size limits of a policy set. Larger texts are rejected before they are read or parsed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use super::error::{PolicyProblem, Source};
 /// The largest policy text, and the largest schema, in bytes: 1 MiB.
 pub(super) const MAX_TEXT: usize = 1 << 20;
 
-/// The most bytes that all policy texts of a set have together: 16 MiB.
+/// The largest total of all policy texts of a set, in bytes: 16 MiB.
 pub(super) const MAX_TEXTS: usize = 16 << 20;
 
 /// The largest text of entities, in bytes: 64 MiB, which is some 400,000 agents with a group each.
@@ -21,7 +21,7 @@ pub(super) const MAX_SOURCES: usize = 1_000;
 /// The most policies of a set.
 pub(super) const MAX_POLICIES: usize = 10_000;
 
-/// Everything that is too large among the texts of a set.
+/// Returns a problem for each limit that the texts of a set exceed.
 pub(super) fn exceeded<'s>(
     policies: impl Iterator<Item = &'s Source> + Clone,
     schemas: &'s [Source],
@@ -47,7 +47,7 @@ pub(super) fn exceeded<'s>(
     problems
 }
 
-/// Refuses more policies than a set may have.
+/// Returns the problem of a set with too many policies.
 pub(super) fn too_many(policies: usize) -> Option<PolicyProblem> {
     (policies > MAX_POLICIES).then(|| {
         of_set(&format!(
@@ -57,7 +57,7 @@ pub(super) fn too_many(policies: usize) -> Option<PolicyProblem> {
     })
 }
 
-/// Reads a file of at most so many bytes, which has to be UTF-8.
+/// Reads a UTF-8 file of at most so many bytes.
 pub(super) fn read_file(path: &Path, limit: usize) -> io::Result<String> {
     // Opening a pipe would wait for its other end.
     if !fs::metadata(path)?.is_file() {

@@ -1,4 +1,4 @@
-//! From texts to checked policies. Finds everything that is wrong before it gives up.
+//! Loading: from texts to checked policies. Reports every problem, not only the first.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -12,17 +12,17 @@ use cedar_policy::{
 use miette::Diagnostic;
 use serde::de::IgnoredAny;
 
+use super::annotations::{AnnotatedPolicy, Statement};
 use super::depth;
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
 use super::limits;
-use super::rule::{Rule, Statement};
 use super::slice::Slices;
 use super::types::ContextTypes;
-use super::unknown::Agents;
+use super::unknown::KnownAgents;
 use super::{EntityTypes, Policies};
 
-/// Collects the texts that [`Policies`] are made of; from [`Policies::builder`].
+/// Collects the texts of a policy set; from [`Policies::builder`].
 ///
 /// ```
 /// use atlasent_authority::Policies;
@@ -48,39 +48,41 @@ pub struct PoliciesBuilder {
 }
 
 impl PoliciesBuilder {
-    /// Adds policies in Cedar's syntax. `name` stands in errors and in the ids of policies without
-    /// an `@id`, and may be used once. Every call adds to those before.
+    /// Adds policies in Cedar's syntax. `name` appears in errors and in the ids of policies without
+    /// an `@id`, and must be unique. Each call adds to those before.
     pub fn source(mut self, name: &str, text: impl Into<String>) -> Self {
         self.sources.push(Arc::new(Source::new(name, text)));
         self
     }
 
-    /// Sets the schema, in Cedar's own syntax. With one, policies are validated strictly at load,
-    /// and requests that do not conform to it are denied.
+    /// Sets the schema, in Cedar's own syntax. With a schema, policies are validated strictly at
+    /// load, and requests that do not conform to it are denied.
     ///
-    /// There is one schema: a second call makes `build` fail, since neither may be dropped.
+    /// A set has at most one schema: a second call makes `build` fail, since neither may be
+    /// ignored.
     pub fn schema(mut self, name: &str, text: impl Into<String>) -> Self {
         self.schemas.push(Source::new(name, text));
         self
     }
 
-    /// Sets the entities, in Cedar's JSON form: the groups, attributes and tags that policies refer
-    /// to.
+    /// Sets the entities, in Cedar's JSON format: the groups, attributes and tags that policies
+    /// refer to.
     ///
-    /// There is one text of them: a second call makes `build` fail, since neither may be dropped.
+    /// A set has at most one text of entities: a second call makes `build` fail, since neither may
+    /// be ignored.
     pub fn entities(mut self, name: &str, json: impl Into<String>) -> Self {
         self.entities.push(Source::new(name, json));
         self
     }
 
-    /// Checks everything and builds the index.
+    /// Checks the texts and builds the set.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong: texts that do not parse, templates, annotations without meaning,
-    /// ids that are used twice, a second schema, a second text of entities, and with a schema,
-    /// policies and entities that do not conform to it. Also a set without any policy, and one that
-    /// is larger or nests deeper than [`Policies`] allows; of such a set nothing else is reported.
+    /// [`PolicyError`] with every problem: texts that do not parse, templates, unknown annotations,
+    /// repeated ids, a second schema or text of entities, and with a schema, policies and entities
+    /// that do not conform to it. A set without policies, and one that is larger or nests deeper
+    /// than [`Policies`] allows, are errors, too; of the latter no other problem is reported.
     pub fn build(self) -> Result<Policies, PolicyError> {
         let texts = self.sources.iter().map(|source| &**source);
         let exceeded = limits::exceeded(texts, &self.schemas, &self.entities);
@@ -107,8 +109,8 @@ impl PoliciesBuilder {
         if let Some(problem) = limits::too_many(statements.len()) {
             return Err(problem.into());
         }
-        let rules = collect(statements.iter().map(Statement::rule), &mut problems);
-        problems.extend(repeated_ids(&rules));
+        let annotated = collect(statements.iter().map(Statement::annotated), &mut problems);
+        problems.extend(repeated_ids(&annotated));
         let world = collect(iter::once(self.world()), &mut problems).pop();
         if statements.is_empty() && problems.is_empty() {
             problems.push(self.without_policies());
@@ -116,10 +118,10 @@ impl PoliciesBuilder {
         let Some(world) = world.filter(|_| problems.is_empty()) else {
             return Err(PolicyError::new(problems));
         };
-        let policies: Vec<Policy> = (statements.iter().zip(&rules))
-            .map(|(statement, rule)| statement.policy.new_id(PolicyId::new(&rule.id)))
+        let policies: Vec<Policy> = (statements.iter().zip(&annotated))
+            .map(|(statement, annotated)| statement.policy.new_id(PolicyId::new(&annotated.id)))
             .collect();
-        world.assemble(&policies, rules)
+        world.assemble(&policies, annotated)
     }
 
     fn without_policies(&self) -> PolicyProblem {
@@ -138,9 +140,9 @@ impl PoliciesBuilder {
             .collect()
     }
 
-    /// Entities are read with their schema or not at all: without it, a broken schema would make
-    /// correct ones look wrong.
-    fn world(&self) -> Result<World, Vec<PolicyProblem>> {
+    /// Parses the schema and the entities. Without its schema, correct entities could look wrong,
+    /// so a broken schema is reported alone.
+    fn world(&self) -> Result<SchemaAndEntities, Vec<PolicyProblem>> {
         let mut warnings = Vec::new();
         let schema = self
             .schemas
@@ -153,11 +155,11 @@ impl PoliciesBuilder {
             .map_err(|error| vec![PolicyProblem::unplaced("<policies>", error)])?;
         let entities = match self.entities.first() {
             Some(source) => parse_entities(source, schema.as_ref())?,
-            // The schema's actions are entities too: `action in …` looks their groups up.
+            // The schema's actions are entities, too: `action in …` looks up their groups.
             None => Entities::from_entities([], schema.as_ref())
                 .map_err(|error| vec![internal(&error)])?,
         };
-        Ok(World {
+        Ok(SchemaAndEntities {
             schema,
             schema_text: self.schemas.first().map(|source| source.text.clone()),
             context_types,
@@ -167,7 +169,7 @@ impl PoliciesBuilder {
     }
 }
 
-/// A problem for each text after the first.
+/// Returns a problem for each text after the first.
 fn second<'a>(
     sources: &'a [Source],
     what: &'a str,
@@ -176,8 +178,8 @@ fn second<'a>(
     others.map(move |source| source.problem(format!("this is a second {what}: put both in one")))
 }
 
-/// What policies are checked against.
-struct World {
+/// The schema and the entities that policies are checked against.
+struct SchemaAndEntities {
     schema: Option<Schema>,
     schema_text: Option<String>,
     context_types: Option<ContextTypes>,
@@ -185,8 +187,12 @@ struct World {
     warnings: Vec<PolicyProblem>,
 }
 
-impl World {
-    fn assemble(self, policies: &[Policy], rules: Vec<Rule>) -> Result<Policies, PolicyError> {
+impl SchemaAndEntities {
+    fn assemble(
+        self,
+        policies: &[Policy],
+        annotated: Vec<AnnotatedPolicy>,
+    ) -> Result<Policies, PolicyError> {
         let Self {
             schema,
             schema_text,
@@ -197,10 +203,10 @@ impl World {
         let types = EntityTypes::new()?;
         let mut problems = Vec::new();
         let validator = schema.clone().map(Validator::new);
-        for (policy, rule) in policies.iter().zip(&rules) {
-            warnings.extend(never_applies(policy, rule, &types));
+        for (policy, annotated) in policies.iter().zip(&annotated) {
+            warnings.extend(never_applies(policy, annotated, &types));
             if let Some(validator) = &validator {
-                let (errors, found) = validate(validator, policy, rule)?;
+                let (errors, found) = validate(validator, policy, annotated)?;
                 problems.extend(errors);
                 warnings.extend(found);
             }
@@ -215,16 +221,16 @@ impl World {
             Slices::new(policies, &entities, &types.action).map_err(|error| internal(&error))?;
         let digests = Digests::new(policies, schema_text.as_deref(), &entities, &slices)
             .map_err(|error| internal(&*error))?;
-        let rules = policies
+        let by_id = policies
             .iter()
             .map(|policy| policy.id().clone())
-            .zip(rules)
+            .zip(annotated)
             .collect();
-        let agents = Agents::new(policies, &entities, &types.agent);
+        let agents = KnownAgents::new(policies, &entities, &types.agent);
         Ok(Policies {
             digests,
             slices,
-            rules,
+            by_id,
             entities,
             schema,
             context_types,
@@ -249,8 +255,8 @@ fn parse_entities(
     source: &Source,
     schema: Option<&Schema>,
 ) -> Result<Entities, Vec<PolicyProblem>> {
-    // Cedar does not say where in the text an entity stands, `serde_json` does for what is not
-    // JSON.
+    // Cedar does not report the position of an entity in the text; `serde_json` reports that of
+    // invalid JSON.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&source.text) {
         let (line, column) = (error.line(), error.column());
         let message = error.to_string();
@@ -264,12 +270,20 @@ fn parse_entities(
 
 type Findings = (Vec<PolicyProblem>, Vec<PolicyProblem>);
 
-/// Errors and warnings of one policy. One at a time, since an error that has a place does not say
-/// in which source.
-fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findings, PolicyError> {
+/// Returns the errors and warnings of one policy. Policies are validated one by one, since an error
+/// that has a position does not name its source.
+fn validate(
+    validator: &Validator,
+    policy: &Policy,
+    annotated: &AnnotatedPolicy,
+) -> Result<Findings, PolicyError> {
     let set = PolicySet::from_policies([policy.clone()]).map_err(|error| internal(&error))?;
     let result = validator.validate(&set, ValidationMode::Strict);
-    let placed = |error: &dyn Diagnostic| rule.source.problems_of(error, Some(rule.span.start));
+    let placed = |error: &dyn Diagnostic| {
+        annotated
+            .source
+            .problems_of(error, Some(annotated.span.start))
+    };
     let mut errors: Vec<_> = result
         .validation_errors()
         .flat_map(|error| placed(error))
@@ -278,16 +292,20 @@ fn validate(validator: &Validator, policy: &Policy, rule: &Rule) -> Result<Findi
         .validation_warnings()
         .flat_map(|warning| placed(warning))
         .collect();
-    // Cedar keeps them in a hash set.
+    // Cedar returns them in the random order of a hash set.
     for found in [&mut errors, &mut warnings] {
         found.sort_by_key(|problem| (problem.line(), problem.column()));
     }
     Ok((errors, warnings))
 }
 
-/// A policy about an entity of a type that no request has. As a `permit` it is useless, as a
-/// `forbid` it gives false comfort; Cedar has no reason to mind either.
-fn never_applies(policy: &Policy, rule: &Rule, types: &EntityTypes) -> Option<PolicyProblem> {
+/// Returns a problem for a policy about an entity type that no request has. Such a `permit` is
+/// useless, and such a `forbid` protects nothing. Cedar accepts both.
+fn never_applies(
+    policy: &Policy,
+    annotated: &AnnotatedPolicy,
+    types: &EntityTypes,
+) -> Option<PolicyProblem> {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::Eq(uid) => Some(uid.type_name().clone()),
         PrincipalConstraint::Is(name) | PrincipalConstraint::IsIn(name, _) => Some(name),
@@ -310,38 +328,38 @@ fn never_applies(policy: &Policy, rule: &Rule, types: &EntityTypes) -> Option<Po
     let (named, asked) = scope
         .into_iter()
         .find(|(named, asked)| named.as_ref().is_some_and(|n| n != *asked))?;
-    let (id, named) = (&rule.id, named?);
+    let (id, named) = (&annotated.id, named?);
     let message = format!(
         "policy `{id}` never applies: its scope asks for `{named}` where requests have `{asked}`"
     );
-    Some(rule.source.problem_at(rule.span.start, message))
+    Some(annotated.source.problem_at(annotated.span.start, message))
 }
 
-fn repeated_ids(rules: &[Rule]) -> Vec<PolicyProblem> {
-    let mut seen: HashMap<&str, &Rule> = HashMap::new();
+fn repeated_ids(annotated: &[AnnotatedPolicy]) -> Vec<PolicyProblem> {
+    let mut seen: HashMap<&str, &AnnotatedPolicy> = HashMap::new();
     let mut problems = Vec::new();
-    for rule in rules {
-        match seen.entry(&rule.id) {
+    for annotated in annotated {
+        match seen.entry(&annotated.id) {
             Entry::Vacant(entry) => {
-                entry.insert(rule);
+                entry.insert(annotated);
             }
             Entry::Occupied(entry) => {
                 let first = entry.get();
                 let place = first.source.place(first.span.start);
-                let message = format!("policy id `{}` is already used at {place}", rule.id);
-                problems.push(rule.source.problem_at(rule.span.start, message));
+                let message = format!("policy id `{}` is already used at {place}", annotated.id);
+                problems.push(annotated.source.problem_at(annotated.span.start, message));
             }
         }
     }
     problems
 }
 
-/// What Cedar refuses although the checks above leave nothing to refuse.
+/// Returns the problem for an error that the checks above should have excluded.
 fn internal(error: &dyn std::error::Error) -> PolicyProblem {
     PolicyProblem::unplaced("<policies>", error)
 }
 
-/// The successes; what went wrong in the others is added to `problems`.
+/// Returns the successes, and adds the errors of the others to `problems`.
 fn collect<T>(
     results: impl Iterator<Item = Result<T, Vec<PolicyProblem>>>,
     problems: &mut Vec<PolicyProblem>,

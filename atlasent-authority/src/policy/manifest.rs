@@ -11,14 +11,14 @@ use super::error::PolicyProblem;
 use super::folder::{MAX_ENTRIES, is_part};
 use crate::files;
 
-/// The file that lists the set, in the format of `sha256sum`.
+/// The name of the manifest, which has the format of `sha256sum`.
 const MANIFEST: &str = "policies.sha256";
 /// The largest manifest, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
 /// The largest file that a manifest may list, in bytes.
 const MAX_LISTED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Compares a folder with its manifest. Returns whether it has one.
+/// Compares a folder with its manifest. Returns whether the folder has one.
 pub(crate) fn check_manifest(folder: &Path) -> Result<bool, PolicyProblem> {
     let path = folder.join(MANIFEST);
     let problem = |message: String| PolicyProblem::unplaced(path.display().to_string(), message);
@@ -55,8 +55,8 @@ pub(crate) fn check_manifest(folder: &Path) -> Result<bool, PolicyProblem> {
     Ok(true)
 }
 
-/// The names of a manifest, with their digests. A line is 64 hex digits, a space, a space or `*`,
-/// and the name of a file in the same folder.
+/// Parses the names of a manifest, with their digests. A line has 64 hex digits, a space, a space
+/// or `*`, and the name of a file in the same folder.
 fn parse(text: &str) -> Result<BTreeMap<&str, [u8; 32]>, String> {
     let mut listed = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {

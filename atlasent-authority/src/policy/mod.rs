@@ -1,5 +1,8 @@
-//! Cedar policies: loading, checking, and the decision on one request. No permits, no audit.
+//! Cedar policies: loading a set ([`Policies`], [`PoliciesBuilder`]), its errors ([`PolicyError`]),
+//! explaining its decisions ([`Explanation`]), and checking the fields of requests
+//! ([`check_fields`], [`parse_amount`]). Permits and the audit trail are elsewhere.
 
+mod annotations;
 mod context;
 mod convert;
 mod depth;
@@ -14,7 +17,6 @@ mod lint;
 mod load;
 mod manifest;
 mod number;
-mod rule;
 mod slice;
 mod suggest;
 #[cfg(test)]
@@ -46,13 +48,13 @@ pub use load::PoliciesBuilder;
 #[cfg(feature = "server")]
 pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
-use slice::{Outcome, Slices};
+use slice::{Slices, UnitedOutcome};
 use types::ContextTypes;
-use unknown::Agents;
-use verdict::Rules;
+use unknown::KnownAgents;
+use verdict::AnnotatedPolicies;
 pub(crate) use verdict::{Verdict, code};
 
-/// A checked, immutable set of [Cedar](https://docs.cedarpolicy.com) policies.
+/// A validated, immutable set of [Cedar](https://docs.cedarpolicy.com) policies.
 ///
 /// ```
 /// use atlasent_authority::Policies;
@@ -87,80 +89,82 @@ pub(crate) use verdict::{Verdict, code};
 /// | fraction of at most four digits, within Cedar's range: `19.99` | `decimal("19.99")` |
 /// | any other number: `1e300`, `0.123456` | the string of its text, so that ordering it is an error |
 ///
-/// No key has a special meaning, `__entity` and `__extn` included. More than 64 arrays and objects
-/// in each other are refused.
+/// No key has a special meaning, `__entity` and `__extn` included. A context with more than 64
+/// nested arrays and objects is denied.
 ///
-/// The request's `environment` and `amount` are `context.environment` and `context.amount`, too.
-/// Other fields are not for policies.
+/// The request's `environment` and `amount` are also `context.environment` and `context.amount`.
+/// Policies see no other field.
 ///
-/// With a schema, a value is converted by the type that is declared for the action: `Long` from any
+/// With a schema, a value is converted by the type that the action declares: `Long` from any
 /// integral number, `decimal` from any number of at most four digits after the point or a string of
-/// one, `ipaddr`, `datetime`, `duration` and entities from strings. What does not fit is denied.
+/// one, `ipaddr`, `datetime`, `duration` and entities from strings. A request with any other value
+/// is denied.
 ///
 /// # What it decides
 ///
-/// A `permit` allows; nothing is allowed without one. A `forbid` wins over every `permit`, and says
-/// with `@decision("deny")`, `@decision("escalate")` or `@decision("hold")` what it wants instead;
-/// without the annotation it denies. Of several, the strongest wins, in that order. `@reason`,
-/// `@code` and `@retry_after` are given to the caller: each as the winning policy has it, or of
-/// several, the first by id that has it. `@retry_after("300")` says in whole seconds, from 1 to
-/// 31536000 (a year), when asking again makes sense, and belongs on a `forbid`; the caller finds it
-/// in [`Denied::retry_after`](atlasent::Denied::retry_after). `@id` is the policy's id; without one
-/// it is the name of its source, `#`, and its position there.
+/// A request is allowed only if a `permit` matches and no `forbid` does. A `forbid` wins over every
+/// `permit`, and `@decision("deny")`, `@decision("escalate")` or `@decision("hold")` sets its
+/// decision; without the annotation it denies. Of several matching `forbid`s, the strongest
+/// decision wins, in that order. `@reason`, `@code` and `@retry_after` are returned to the caller:
+/// each from the winning policy, or of several, from the first by id that has it.
+/// `@retry_after("300")` tells the caller to wait so many whole seconds, from 1 to 31536000 (a
+/// year), before it asks again, and is valid on a `forbid` only; the caller reads it from
+/// [`Denied::retry_after`](atlasent::Denied::retry_after). `@id` is the policy's id; the default is
+/// the name of its source, `#`, and its position there.
 ///
-/// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is yours: it
-/// decides nothing. Every other one is refused at load, so that a misspelt `@decision` never turns
-/// a hold into a deny. `@approvers`, `@quorum`, `@approval_ttl`, `@escalate_to` and `@redact` are
-/// reserved: this version does not support them, and refuses them.
+/// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is for your own
+/// use and does not affect decisions. Every other annotation is rejected at load, so that a
+/// misspelt `@decision` never turns a hold into a deny. `@approvers`, `@quorum`, `@approval_ttl`,
+/// `@escalate_to` and `@redact` are reserved: this version rejects them.
 ///
-/// Requests that no policy words an answer to are denied with one of these codes:
+/// A request whose decision no policy words is denied with one of these codes:
 ///
 /// | code | when |
 /// |---|---|
 /// | `NO_MATCHING_POLICY` | no `permit` and no `forbid` matches |
-/// | `UNKNOWN_ACTION` | no policy names the action, none is about any action, and no schema declares it: probably a misspelling |
-/// | `POLICY_EVALUATION_ERROR` | a policy could not be evaluated, for instance since the context lacks a key; Cedar alone would skip it, even if it is a `forbid` |
-/// | `REQUEST_NOT_IN_SCHEMA` | there is a schema, and it does not have this action, or not with this context |
-/// | `FIELD_NOT_IN_SCHEMA` | the request sets `environment` or `amount`, and the schema declares no such attribute for this action |
+/// | `UNKNOWN_ACTION` | no policy names the action, no policy applies to every action, and no schema declares it: probably a misspelling |
+/// | `POLICY_EVALUATION_ERROR` | a policy failed to evaluate, for instance because the context lacks a key; Cedar alone would skip it, even if it is a `forbid` |
+/// | `REQUEST_NOT_IN_SCHEMA` | the schema does not declare this action, or declares another context for it |
+/// | `FIELD_NOT_IN_SCHEMA` | the request sets `environment` or `amount`, and the schema does not declare the attribute for this action |
 /// | `CONTEXT_TOO_DEEP` | the context nests too deeply |
 /// | `CONTEXT_NOT_EXPRESSIBLE` | the context has no Cedar form |
 ///
 /// # How large it may be
 ///
 /// A set has at most 10,000 policies in 1,000 texts, each of at most 1 MiB, and of 16 MiB together.
-/// A schema has at most 1 MiB, the entities 64 MiB. What is larger is refused at load.
+/// A schema has at most 1 MiB, the entities 64 MiB. A larger set is rejected at load.
 ///
-/// Brackets and chained operators nest at most 200 deep: each bracket around a place counts, and
-/// each operator of the chains that it is in. A list of values is better written as a set,
+/// Brackets and chained operators nest at most 200 deep: each enclosing bracket counts, and each
+/// operator of the enclosing chains. Write a list of values as a set:
 /// `["a", "b"].contains(context.region)`.
 pub struct Policies {
     digests: Digests,
     slices: Slices,
-    rules: Rules,
+    by_id: AnnotatedPolicies,
     entities: Entities,
     schema: Option<Schema>,
     /// The types that the schema declares for contexts.
     context_types: Option<ContextTypes>,
     types: EntityTypes,
     /// The agents that policies and entities name.
-    agents: Agents,
+    agents: KnownAgents,
     warnings: Vec<PolicyProblem>,
 }
 
-/// What to decide on.
+/// What the policies see of one request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct PolicyInput<'a> {
     pub(crate) agent: &'a str,
     pub(crate) action: &'a str,
     pub(crate) resource: Option<&'a str>,
     pub(crate) context: &'a Context,
-    /// What stands beside the context and belongs into it.
+    /// The fields beside the context, which policies see as attributes of it.
     pub(crate) fields: Fields<'a>,
 }
 
 impl Policies {
     /// Loads every `*.cedar` file directly in a directory, in the order of their names, with
-    /// `schema.cedarschema` and `entities.json` when they are there.
+    /// `schema.cedarschema` and `entities.json` where they exist.
     ///
     /// ```no_run
     /// use atlasent_authority::Policies;
@@ -169,20 +173,20 @@ impl Policies {
     /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
     /// ```
     ///
-    /// A directory may hold a manifest `policies.sha256` in the format of `sha256sum`. Then each
-    /// policy file, the schema and the entities must be listed and match.
+    /// A directory may contain a manifest `policies.sha256` in the format of `sha256sum`. Each
+    /// policy file, the schema and the entities must then be listed and match.
     ///
     /// # Errors
     ///
-    /// When the directory has no policy file, or does not match its manifest; when a file cannot be
-    /// read or is not UTF-8; when everyone can write to the directory or to a file of the set; when
-    /// the directory holds a pipe, a device or a socket, or more than 10,000 entries; and as
-    /// [`PoliciesBuilder::build`] does.
+    /// [`PolicyError`] when the directory has no policy file, or does not match its manifest; when
+    /// a file cannot be read or is not UTF-8; when everyone can write to the directory or to a file
+    /// of the set; when the directory contains a pipe, a device or a socket, or more than 10,000
+    /// entries; and as [`PoliciesBuilder::build`] does.
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
         folder::read_dir(path.as_ref())?.build()
     }
 
-    /// Loads policies from one text, which errors and ids call `<policies>`.
+    /// Loads policies from one text, which errors and ids name `<policies>`.
     ///
     /// ```
     /// use atlasent_authority::Policies;
@@ -199,31 +203,36 @@ impl Policies {
         Self::builder().source("<policies>", text).build()
     }
 
-    /// A builder, for embedded texts, several sources, a schema or entities.
+    /// Returns a builder, for embedded texts, several sources, a schema or entities.
     pub fn builder() -> PoliciesBuilder {
         PoliciesBuilder::default()
     }
 
-    /// How many policies there are.
+    /// Returns the number of policies.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.by_id.len()
     }
 
-    /// Whether the set has no policy. It has at least one: a set without any is refused at load.
+    /// Returns whether the set has no policy. Always `false`, since a set without policies is
+    /// rejected at load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.by_id.is_empty()
     }
 
-    /// The ids of all policies, sorted.
+    /// Returns the ids of all policies, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        let mut ids: Vec<&str> = self.rules.values().map(|rule| &*rule.id).collect();
+        let mut ids: Vec<&str> = self
+            .by_id
+            .values()
+            .map(|annotated| &*annotated.id)
+            .collect();
         ids.sort_unstable();
         ids.into_iter()
     }
 
-    /// The digest of the whole set: policies, schema and entities, in lower-case hex.
+    /// Returns the digest of the whole set: policies, schema and entities, in lower-cedar_request hex.
     ///
     /// Two servers with the same digest decide alike. It does not depend on comments, on white
     /// space, on the order of policies or on the names of files.
@@ -243,8 +252,8 @@ impl Policies {
         self.digests.whole()
     }
 
-    /// The digest of all that can decide about one action: the policies whose scope can match it,
-    /// the schema and the entities. A permit is good while it stays the same.
+    /// Returns the digest of what decides about one action: the policies whose scope can match it,
+    /// the schema and the entities. A permit is valid while it stays the same.
     ///
     /// ```
     /// use atlasent_authority::Policies;
@@ -262,39 +271,39 @@ impl Policies {
         self.digests.of_action(action)
     }
 
-    /// Whether the scope of a policy, the schema or the entities name an action.
+    /// Returns whether the scope of a policy, the schema or the entities name an action.
     #[cfg(feature = "server")]
     pub(crate) fn names_action(&self, action: &str) -> bool {
         self.slices.names_action(action)
     }
 
-    /// What is valid and yet probably not what was meant, such as a `forbid` that can never apply.
-    /// Also logged at load; [`lint`](Self::lint) looks for more.
+    /// Returns the warnings: policies that are valid and probably not what was meant, such as a
+    /// `forbid` that never applies. They are also logged at load; [`lint`](Self::lint) finds more.
     #[must_use]
     pub fn warnings(&self) -> &[PolicyProblem] {
         &self.warnings
     }
 
-    /// Decides on one request. There is no way to fail: what cannot be decided is denied.
-    pub(crate) fn decide(&self, question: Question<'_>) -> Verdict {
-        let verdict = match self.case(question) {
-            Ok(case) => self.verdict(&case, question),
+    /// Decides one request. It cannot fail: a request that cannot be evaluated is denied.
+    pub(crate) fn decide(&self, input: PolicyInput<'_>) -> Verdict {
+        let verdict = match self.cedar_request(input) {
+            Ok(cedar_request) => self.verdict(&cedar_request, input),
             Err(refusal) => refusal,
         };
-        verdict.log_errors(question);
+        verdict.log_errors(input);
         verdict
     }
 
-    /// What Cedar is asked, or the refusal of a question that it cannot be asked.
-    fn case(&self, question: Question<'_>) -> Result<Case<'_>, Verdict> {
-        if let Some(refusal) = self.unknown_action(question.action) {
+    /// Returns the Cedar request, or the refusal of an input that has none.
+    fn cedar_request(&self, input: PolicyInput<'_>) -> Result<CedarRequest<'_>, Verdict> {
+        if let Some(refusal) = self.unknown_action(input.action) {
             return Err(refusal);
         }
         let types = self.context_types.as_ref();
-        let context = context::to_cedar(&question, types).map_err(|error| {
+        let context = context::to_cedar(&input, types).map_err(|error| {
             let code = match &error {
                 ContextError::FieldsNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
-                ContextError::Convert(ConvertError::Mismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
+                ContextError::Convert(ConvertError::TypeMismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
                 ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
                 ContextError::Convert(ConvertError::NotExpressible) => {
                     code::CONTEXT_NOT_EXPRESSIBLE
@@ -302,25 +311,25 @@ impl Policies {
             };
             Verdict::deny(code, error.to_string())
         })?;
-        let principal = uid(&self.types.agent, question.agent);
-        let resource = uid(&self.types.resource, question.resource.unwrap_or("default"));
-        let sets = self.slices.select(&principal, question.action, &resource);
-        let action = uid(&self.types.action, question.action);
+        let principal = uid(&self.types.agent, input.agent);
+        let resource = uid(&self.types.resource, input.resource.unwrap_or("default"));
+        let sets = self.slices.select(&principal, input.action, &resource);
+        let action = uid(&self.types.action, input.action);
         let request = Request::new(principal, action, resource, context, self.schema.as_ref())
             .map_err(|error| Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error)))?;
-        Ok(Case { request, sets })
+        Ok(CedarRequest { request, sets })
     }
 }
 
-/// A question in Cedar's terms, with the policies that can matter to it.
-struct Case<'p> {
+/// A Cedar request, with the policies that can match it.
+struct CedarRequest<'p> {
     request: Request,
     sets: Vec<&'p PolicySet>,
 }
 
-impl Case<'_> {
-    fn outcome(&self, entities: &Entities) -> Outcome {
-        Outcome::of(&self.sets, &self.request, entities)
+impl CedarRequest<'_> {
+    fn outcome(&self, entities: &Entities) -> UnitedOutcome {
+        UnitedOutcome::evaluate(&self.sets, &self.request, entities)
     }
 }
 
@@ -328,7 +337,7 @@ impl fmt::Debug for Policies {
     /// Counts only: policies can be long, and entities can be personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policies")
-            .field("policies", &self.rules.len())
+            .field("policies", &self.by_id.len())
             .field("entities", &self.entities.len())
             .field("schema", &self.schema.is_some())
             .field("warnings", &self.warnings.len())
@@ -336,7 +345,7 @@ impl fmt::Debug for Policies {
     }
 }
 
-/// The types that every request is made with, parsed once.
+/// The entity types of every request, parsed once.
 struct EntityTypes {
     agent: EntityTypeName,
     action: EntityTypeName,
@@ -361,10 +370,10 @@ fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
 }
 
-/// Cedar's words, except where they would quote the whole context.
+/// Returns Cedar's message, except where it would quote the whole context.
 fn nonconformity(error: &RequestValidationError) -> String {
     match error {
-        // Its values were made by their declared types, so Cedar has nothing left to find.
+        // The values have their declared types, so this error is not expected.
         RequestValidationError::InvalidContext(_) => {
             "the request is not in the schema: its context has another type".to_owned()
         }

@@ -1,22 +1,22 @@
-//! The exact value of a JSON number, whatever its spelling. No float is involved, and an exponent
-//! of any size costs no more than its text.
+//! The exact value of a JSON number, however it is written. It uses no float, and the cost of an
+//! exponent of any size is that of its text.
 
-/// A JSON number in its parts. Two are equal when their values are: `3`, `3.0` and `30e-1` are one
-/// number.
+/// A JSON number in its parts. Two are equal when their values are: `3`, `3.0` and `30e-1` are
+/// equal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numeral<'a> {
     negative: bool,
     whole: &'a str,
     fraction: &'a str,
-    /// The power of ten that the digits are multiplied by. It saturates.
+    /// The power of ten of the last digit. It saturates.
     exponent: i64,
 }
 
-/// The digits that a Cedar `decimal` has after its point.
+/// The number of digits after the point of a Cedar `decimal`.
 const DECIMAL_DIGITS: i64 = 4;
 
 impl<'a> Numeral<'a> {
-    /// Reads the text of a JSON number; `None` for any other text.
+    /// Parses the text of a JSON number. Returns `None` for any other text.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let unsigned = text.strip_prefix('-');
         let (mantissa, exponent) = match unsigned.unwrap_or(text).split_once(['e', 'E']) {
@@ -37,12 +37,12 @@ impl<'a> Numeral<'a> {
         })
     }
 
-    /// The value, when it is integral and within the range of a Cedar `Long`.
+    /// Returns the value, if it is integral and within the range of a Cedar `Long`.
     pub(crate) fn long(&self) -> Option<i64> {
         self.scaled(0)
     }
 
-    /// The text of the Cedar `decimal` that holds exactly this value.
+    /// Returns the text of the Cedar `decimal` with exactly this value, if there is one.
     pub(crate) fn decimal(&self) -> Option<String> {
         let scaled = self.scaled(DECIMAL_DIGITS)?;
         let sign = if scaled < 0 { "-" } else { "" };
@@ -57,7 +57,7 @@ impl<'a> Numeral<'a> {
         Some(text)
     }
 
-    /// The value times a power of ten, when that is integral and fits.
+    /// Returns the value times a power of ten, if that is integral and fits 64 bits.
     fn scaled(&self, power: i64) -> Option<i64> {
         const MAX_DIGITS: i64 = 19;
         let (digits, exponent) = self.significant();
@@ -74,8 +74,8 @@ impl<'a> Numeral<'a> {
         i64::try_from(if self.negative { -value } else { value }).ok()
     }
 
-    /// The digits without zeros around them, and the power of ten of the last one. Zero has no
-    /// digit.
+    /// Returns the digits without leading and trailing zeros, and the power of ten of the last one.
+    /// Zero has no digit.
     fn significant(&self) -> (impl Iterator<Item = u8> + Clone + 'a, i64) {
         let fraction = self.fraction.trim_end_matches('0');
         let (whole, zeros) = match fraction {
@@ -105,8 +105,8 @@ impl PartialEq for Numeral<'_> {
     }
 }
 
-/// The exponent; `None` if it is not one. Far beyond what a text of any length can make up for by
-/// its digits, it saturates.
+/// Parses the exponent. Returns `None` for an invalid one. It saturates far beyond what the digits
+/// of any text can compensate.
 fn parse_exponent(text: &str) -> Option<i64> {
     const FAR: i64 = i64::MAX / 4;
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(numeral(&format!("1e{}", "9".repeat(1 << 20))).long(), None);
     }
 
-    /// A spelling of `digits × 10^exponent` with its point and its exponent moved about.
+    /// Returns a spelling of `digits × 10^exponent` with its point and its exponent moved about.
     fn spelling() -> impl Strategy<Value = (i64, i64, String)> {
         let parts = (
             -99_999_999_i64..99_999_999,

@@ -1,23 +1,52 @@
-//! The index that keeps a decision's cost with the policies that can matter to it.
+//! The index of policies, by which a decision costs as much as the policies that can match it.
 //!
-//! Cedar evaluates every policy of the set it is given, so its cost grows with policies that name
-//! other actions, agents and resources. Here each policy is filed under what its scope names, and
-//! a request is evaluated against the few small sets that its action, agent and resource select.
+//! Cedar evaluates every policy of the set that it is given, so its cost grows with policies that
+//! name other actions, agents and resources. The index files each policy under the action,
+//! principal and resource that its scope names, and a request is evaluated against the few small
+//! sets that its action, agent and resource select.
+//!
+//! A worked example, with `read` and `list` in the action group `view`:
+//!
+//! ```text
+//! P1: permit (principal, action in Action::"view", resource);
+//! P2: permit (principal == Agent::"bot", action == Action::"read", resource);
+//! P3: forbid (principal, action == Action::"read", resource == Resource::"db") when { context.raw };
+//! P4: forbid (principal, action, resource) when { context.freeze };
+//! P5: permit (principal, action == Action::"write", resource);
+//!
+//! any:             { any principal: { any resource: {P4} } }
+//! actions["read"]: own    { any principal: { "db": {P3} }, "bot": { any resource: {P2} } }
+//!                  shared { any principal: { any resource: {P1} } }       (the slice of `view`)
+//! actions["list"]: shared { any principal: { any resource: {P1} } }       (the same slice)
+//! ```
+//!
+//! The request (`bot`, `read`, `db`) selects {P4}, {P3}, {P2} and {P1}. Cedar evaluates each set by
+//! itself. With `context.raw` true and `context.freeze` false:
+//!
+//! ```text
+//! {P4} → Deny,  satisfied: none, errors: none
+//! {P3} → Deny,  satisfied: P3                     a satisfied `forbid`
+//! {P2} → Allow, satisfied: P2
+//! {P1} → Allow, satisfied: P1
+//! united: forbids {P3}, permits {P1, P2}, errors {} → denied by P3, as the whole set would
+//! ```
+//!
+//! P5 is not evaluated: `action == Action::"write"` is false for this request.
 //!
 //! # Why this equals the whole set
 //!
-//! A Cedar policy is satisfied, unsatisfied or in error by itself, whatever other policies there
-//! are, and the answer is made from those outcomes alone: any satisfied `forbid` denies, else any
-//! satisfied `permit` allows, else it is a deny. So subsets may be evaluated one by one and their
-//! outcomes united, provided that every policy left out is unsatisfied and not in error. One is
-//! left out only when `principal == …`, `action == …`, `action in …` or `resource == …` in its
-//! scope is false for the request. Scopes hold no expression that can err, and they are evaluated
-//! before the conditions, with short-circuit: such a policy is unsatisfied, and nothing of it can
-//! err.
+//! Cedar finds each policy satisfied, unsatisfied or in error, independently of all other policies.
+//! Its answer depends on these outcomes alone: a satisfied `forbid` denies, or else a satisfied
+//! `permit` allows, or else the request is denied. So the sets may be evaluated one by one and
+//! their outcomes united, provided that every policy outside of them is unsatisfied and not in
+//! error. A policy is left out only if `principal == …`, `action == …`, `action in …` or
+//! `resource == …` in its scope is false for the request. A scope contains no expression that can
+//! fail, and Cedar evaluates it before the conditions, with short-circuit. So a policy that is left
+//! out is unsatisfied, and none of its conditions can fail.
 //!
-//! A policy that two sets hold (`action in [a, group_of_a]`) has the same outcome twice; it counts
-//! once. The size of the index is linear in that of the policies: a policy is copied once for each
-//! action or group that it names, never for each member of a group.
+//! A policy in two selected sets (`action in [a, group_of_a]`) has the same outcome twice, and the
+//! union counts it once. The size of the index is linear in that of the policies: a policy is
+//! copied once for each action or group that it names, never for each member of a group.
 
 use std::collections::{HashMap, HashSet};
 use std::iter;
@@ -34,34 +63,34 @@ use cedar_policy::{
 pub(super) struct Slices {
     /// Policies whose scope does not constrain the action.
     any: Slice,
-    /// By the name of a requestable action: the slices of those that name it, and of those that
-    /// name a group it is in. Groups are shared among their members.
+    /// By the name of an action: the slice of the policies that name it, and the slices of the
+    /// groups that it is in. The actions of a group share its slice.
     actions: HashMap<String, Vec<Arc<Slice>>>,
 }
 
-/// What the policies selected for one request make of it, before our annotations are read.
+/// The united outcomes of the selected policies, before annotations are considered.
 ///
-/// Ids are sorted and occur once. When a set has both satisfied kinds, Cedar reports only its
-/// `forbid`s; then `permits` is incomplete, and does not matter.
+/// Ids are sorted and unique. For a set that satisfies both kinds, Cedar reports only the
+/// `forbid`s; `permits` is then incomplete, which does not matter, since the request is denied.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct UnitedOutcome {
     pub(super) forbids: Vec<PolicyId>,
     pub(super) permits: Vec<PolicyId>,
     pub(super) errors: Vec<AuthorizationError>,
 }
 
 impl Slices {
-    /// Files `policies`. The groups of an action are its ancestors in `entities`, which therefore
-    /// has to hold the action entities of the schema; only actions of `action_type` are indexed,
-    /// since no request has another.
+    /// Indexes `policies`. The groups of an action are its ancestors in `entities`, which must
+    /// therefore contain the schema's actions. Only actions of `action_type` are indexed, since
+    /// requests have no other.
     pub(super) fn new(
         policies: &[Policy],
         entities: &Entities,
         action_type: &EntityTypeName,
     ) -> Result<Self, Box<PolicySetError>> {
         let mut any = Slice::default();
-        // A policy that says `action == a` stands in `named` only. One that says `action in a`
-        // holds for the members of `a` too and stands in both.
+        // A policy with `action == a` is in `named` only. A policy with `action in a` holds for the
+        // members of `a`, too, and is in both.
         let mut named: HashMap<EntityUid, Slice> = HashMap::new();
         let mut groups: HashMap<EntityUid, Slice> = HashMap::new();
         let parents: HashSet<EntityUid> = (entities.iter())
@@ -106,12 +135,12 @@ impl Slices {
         Ok(Self { any, actions })
     }
 
-    /// Whether a scope, the schema or the entities name an action.
+    /// Returns whether a scope, the schema or the entities name an action.
     pub(super) fn names_action(&self, action: &str) -> bool {
         self.actions.contains_key(action)
     }
 
-    /// The sets that hold every policy whose scope can match these three.
+    /// Returns the sets that contain every policy whose scope can match these three.
     pub(super) fn select(
         &self,
         principal: &EntityUid,
@@ -126,17 +155,17 @@ impl Slices {
         sets
     }
 
-    /// The policies whose scope does not constrain the action.
+    /// Returns the policies whose scope does not constrain the action.
     pub(super) fn any_ids(&self) -> Vec<&PolicyId> {
         self.any.ids()
     }
 
-    /// Whether the scope of a policy leaves the action open.
+    /// Returns whether the scope of any policy leaves the action open.
     pub(super) fn has_policies_over_any_action(&self) -> bool {
         !self.any.is_empty()
     }
 
-    /// Each action that policies or entities name, with the slices that hold for it.
+    /// Returns each action that policies or entities name, with its slices.
     pub(super) fn by_action(&self) -> impl Iterator<Item = (&str, &[Arc<Slice>])> {
         self.actions
             .iter()
@@ -144,9 +173,9 @@ impl Slices {
     }
 }
 
-impl Outcome {
-    /// The united outcomes of `sets`.
-    pub(super) fn of(sets: &[&PolicySet], request: &Request, entities: &Entities) -> Self {
+impl UnitedOutcome {
+    /// Evaluates each set and unites the outcomes.
+    pub(super) fn evaluate(sets: &[&PolicySet], request: &Request, entities: &Entities) -> Self {
         let authorizer = Authorizer::new();
         let mut outcome = Self::default();
         for set in sets {
@@ -172,7 +201,7 @@ impl Outcome {
     }
 }
 
-/// The policy that could not be evaluated.
+/// Returns the policy that failed to evaluate.
 pub(super) fn policy_of(error: &AuthorizationError) -> &PolicyId {
     match error {
         AuthorizationError::PolicyEvaluationError(error) => error.policy_id(),
@@ -188,14 +217,14 @@ fn ancestors(entities: &Entities, uid: &EntityUid) -> Vec<EntityUid> {
         .collect()
 }
 
-/// Policies by the principal that their scope fixes with `==`, if any.
+/// Policies by the principal that their scope fixes with `==`; `any` holds the others.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
     any: ByResource,
     fixed: HashMap<EntityUid, ByResource>,
 }
 
-/// Policies by the resource that their scope fixes with `==`, if any.
+/// Policies by the resource that their scope fixes with `==`; `any` holds the others.
 #[derive(Debug, Default)]
 struct ByResource {
     any: PolicySet,
@@ -223,7 +252,7 @@ impl Slice {
         })
     }
 
-    /// The policies in it.
+    /// Returns the ids of the policies in the slice.
     pub(super) fn ids(&self) -> Vec<&PolicyId> {
         let by_resource = iter::once(&self.any).chain(self.fixed.values());
         let sets = by_resource.flat_map(|sets| iter::once(&sets.any).chain(sets.fixed.values()));

@@ -1,14 +1,15 @@
-//! The name that was probably meant in place of one that does not exist.
+//! Suggesting the name that was probably meant in place of an unknown one.
 
 use strsim::damerau_levenshtein;
 
-/// Of longer lists nothing is suggested: a refusal must not cost more than a decision.
+/// The longest list of names that is searched: a refusal must not cost more than a decision.
 const MAX_NAMES: usize = 4_096;
 
-/// For longer names nothing is suggested, since the distance of two takes time with their product.
+/// The longest name that is compared, since the distance of two names takes time with their
+/// product.
 const MAX_NAME: usize = 128;
 
-/// The name that `written` is probably a misspelling of; of several the nearest.
+/// Returns the name that `written` is probably a misspelling of; of several, the nearest.
 pub(super) fn nearest<'n>(
     written: &str,
     names: impl IntoIterator<Item = &'n str>,
@@ -29,8 +30,8 @@ pub(super) fn nearest<'n>(
     found.map(|(_, name)| name)
 }
 
-/// Whether one of the names is probably the other, misspelled. Names are compared word by word, so
-/// that `file.read` and `file.load` stay two, and the shorter a word, the less of it may differ.
+/// Returns whether one name is probably the other, misspelled. Names are compared word by word, so
+/// `file.read` and `file.load` differ. The shorter a word, the fewer edits are accepted.
 fn looks_like(a: &str, b: &str) -> bool {
     if !may_be_within(a, b, 2) {
         return false;
@@ -75,10 +76,9 @@ fn words(name: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Whether two texts can be so few edits of their words apart, by the bytes that they are made of.
-/// An edit adds, takes away or replaces one character, which is at most four bytes gone and four
-/// come. This costs a fraction of the distance itself, and rules out almost all of a long list of
-/// names.
+/// Returns whether two texts can be so few edits apart, judged by the bytes in them. An edit adds,
+/// removes or replaces one character, so it removes at most four bytes and adds at most four. This
+/// test is far cheaper than the distance itself, and excludes almost all of a long list of names.
 fn may_be_within(a: &str, b: &str, edits: usize) -> bool {
     let mut surplus = [0_i32; 256];
     let mut count = |word: &str, by: i32| {

@@ -1,5 +1,5 @@
-//! How each policy that was considered came out: the `constraint_trace` of one decision. Decides
-//! nothing.
+//! The `constraint_trace` of a decision: the outcome of each policy that was considered. It does
+//! not affect decisions.
 
 use std::collections::BTreeMap;
 
@@ -10,53 +10,62 @@ use cedar_policy::{
 };
 use sha2::{Digest, Sha256};
 
+use super::annotations::AnnotatedPolicy;
 use super::failure::explain;
-use super::rule::Rule;
-use super::verdict::Rules;
-use super::{Case, Policies, Question, Verdict};
+use super::verdict::AnnotatedPolicies;
+use super::{CedarRequest, Policies, PolicyInput, Verdict};
 
 impl Policies {
-    /// The verdict of [`decide`](Self::decide), and how each policy that the index selected came
-    /// out.
+    /// Returns the verdict of [`decide`](Self::decide), and the outcome of each policy that the
+    /// index selected.
     ///
-    /// It costs a second evaluation of each of these policies: that of a whole set does not tell
-    /// which of its `permit`s were satisfied when a `forbid` was.
-    pub(crate) fn decide_traced(&self, question: Question<'_>) -> (Verdict, ConstraintTrace) {
-        let case = match self.case(question) {
-            Ok(case) => case,
-            // No policy was looked at.
+    /// Costs a second evaluation of each of these policies: for a whole set, Cedar does not report
+    /// which `permit`s were satisfied when a `forbid` was.
+    pub(crate) fn decide_traced(&self, input: PolicyInput<'_>) -> (Verdict, ConstraintTrace) {
+        let cedar_request = match self.cedar_request(input) {
+            Ok(cedar_request) => cedar_request,
+            // No policy was evaluated.
             Err(refusal) => return (refusal, ConstraintTrace::default()),
         };
-        let verdict = self.verdict(&case, question);
-        let trace = self.trace(&case, &verdict);
+        let verdict = self.verdict(&cedar_request, input);
+        let trace = self.trace(&cedar_request, &verdict);
         (verdict, trace)
     }
 
-    /// One entry for each policy of the case, by id.
-    fn trace(&self, case: &Case<'_>, verdict: &Verdict) -> ConstraintTrace {
-        // Two of the sets can hold the same policy.
-        let considered: BTreeMap<&PolicyId, &Policy> = (case.sets.iter())
+    /// Returns one entry for each policy of the cedar_request, by id.
+    fn trace(&self, cedar_request: &CedarRequest<'_>, verdict: &Verdict) -> ConstraintTrace {
+        // A policy may be in two of the sets.
+        let considered: BTreeMap<&PolicyId, &Policy> = (cedar_request.sets.iter())
             .flat_map(|set| set.policies())
             .map(|policy| (policy.id(), policy))
             .collect();
         let entries = (considered.into_iter())
-            .filter_map(|(id, policy)| Some((policy, self.rules.get(id)?)))
-            .map(|(policy, rule)| entry(policy, rule, case, &self.entities, &self.rules))
+            .filter_map(|(id, policy)| Some((policy, self.by_id.get(id)?)))
+            .map(|(policy, annotated)| {
+                entry(
+                    policy,
+                    annotated,
+                    cedar_request,
+                    &self.entities,
+                    &self.by_id,
+                )
+            })
             .collect();
-        ConstraintTrace::new(entries, winner(verdict, &self.rules))
+        ConstraintTrace::new(entries, winner(verdict, &self.by_id))
     }
 }
 
-/// The policy that a refusal rests on: of several, the first by id, which also words it. An allow
-/// has none (contract, part B), and neither has a refusal for want of a `permit`.
-fn winner(verdict: &Verdict, rules: &Rules) -> Option<String> {
+/// Returns the policy that a refusal rests on: of several, the first by id, whose reason is
+/// returned, too. An allow has none (contract, part B), and neither has a refusal because no
+/// `permit` matches.
+fn winner(verdict: &Verdict, by_id: &AnnotatedPolicies) -> Option<String> {
     if verdict.decision.is_allow() {
         return None;
     }
     let in_error = !verdict.errors.is_empty();
     let says_so = |id: &str| {
-        let rule = rules.get(&PolicyId::new(id));
-        rule.is_some_and(|rule| rule.decision == verdict.decision)
+        let annotated = by_id.get(&PolicyId::new(id));
+        annotated.is_some_and(|annotated| annotated.decision == verdict.decision)
     };
     let mut determining = verdict.determining.iter();
     determining
@@ -66,24 +75,30 @@ fn winner(verdict: &Verdict, rules: &Rules) -> Option<String> {
 
 fn entry(
     policy: &Policy,
-    rule: &Rule,
-    case: &Case<'_>,
+    annotated: &AnnotatedPolicy,
+    cedar_request: &CedarRequest<'_>,
     entities: &Entities,
-    rules: &Rules,
+    by_id: &AnnotatedPolicies,
 ) -> PolicyTrace {
-    let trace = PolicyTrace::new(&*rule.id, rule.decision, fingerprint(rule));
-    let in_scope = scope_holds(policy, &case.request, entities);
+    let trace = PolicyTrace::new(&*annotated.id, annotated.decision, fingerprint(annotated));
+    let in_scope = scope_holds(policy, &cedar_request.request, entities);
     let trace = trace.with_stage(StageTrace::new("scope", in_scope));
     if in_scope {
-        trace.with_stage(condition(policy, &case.request, entities, rules))
+        trace.with_stage(condition(policy, &cedar_request.request, entities, by_id))
     } else {
-        // Cedar does not look at the conditions then, so there is nothing to say of them.
+        // Cedar does not evaluate the conditions then, so the trace has no stage for them.
         trace
     }
 }
 
-/// Of a policy whose scope holds. One without conditions matches.
-fn condition(policy: &Policy, request: &Request, entities: &Entities, rules: &Rules) -> StageTrace {
+/// Returns the stage of the conditions, for a policy whose scope matches. A policy without
+/// conditions matches.
+fn condition(
+    policy: &Policy,
+    request: &Request,
+    entities: &Entities,
+    by_id: &AnnotatedPolicies,
+) -> StageTrace {
     let unmatched = StageTrace::new("condition", false);
     let set = match PolicySet::from_policies([policy.clone()]) {
         Ok(set) => set,
@@ -92,15 +107,15 @@ fn condition(policy: &Policy, request: &Request, entities: &Entities, rules: &Ru
     let response = Authorizer::new().is_authorized(request, &set, entities);
     let diagnostics = response.diagnostics();
     match diagnostics.errors().next() {
-        Some(error) => unmatched.with_detail(explain(error, rules)),
+        Some(error) => unmatched.with_detail(explain(error, by_id)),
         None => StageTrace::new("condition", diagnostics.reason().next().is_some()),
     }
 }
 
-/// Whether the head of the policy is true of the request, as Cedar has it: no expression in it can
-/// err.
+/// Returns whether the scope of the policy matches the request, as Cedar evaluates it. No
+/// expression in a scope can fail.
 fn scope_holds(policy: &Policy, request: &Request, entities: &Entities) -> bool {
-    // Requests are made whole: without one of the three, no scope holds.
+    // Requests are always complete: without one of the three, no scope matches.
     let (Some(principal), Some(action), Some(resource)) =
         (request.principal(), request.action(), request.resource())
     else {
@@ -131,9 +146,14 @@ fn scope_holds(policy: &Policy, request: &Request, entities: &Entities) -> bool 
     principal_holds && action_holds && resource_holds
 }
 
-/// Changes with any change to the policy's text, comments inside it and annotations included.
-fn fingerprint(rule: &Rule) -> String {
-    let text = rule.source.text.get(rule.span.clone()).unwrap_or_default();
+/// Returns a digest that changes with any change to the policy's text, comments inside it and
+/// annotations included.
+fn fingerprint(annotated: &AnnotatedPolicy) -> String {
+    let text = annotated
+        .source
+        .text
+        .get(annotated.span.clone())
+        .unwrap_or_default();
     let digest = base16ct::lower::encode_string(&Sha256::digest(text));
     format!("sha256:{digest}")
 }

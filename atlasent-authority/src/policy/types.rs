@@ -19,7 +19,7 @@ pub(super) enum Type {
     Duration,
     Set(Arc<Type>),
     Record(Record),
-    /// With the ids that there are, where the schema lists them.
+    /// An entity, with the allowed ids where the schema lists them.
     Entity(EntityTypeName, Option<Arc<BTreeSet<String>>>),
 }
 
@@ -55,10 +55,10 @@ impl fmt::Display for Type {
 pub(super) struct ContextTypes(HashMap<String, Record>);
 
 impl ContextTypes {
-    /// Reads the types from a schema in Cedar's syntax that was found to be correct.
+    /// Reads the types from a valid schema in Cedar's syntax.
     ///
-    /// Cedar's [`Schema`](cedar_policy::Schema) does not tell the types of a context; its JSON form
-    /// does.
+    /// Cedar's [`Schema`](cedar_policy::Schema) does not expose the types of a context; its JSON
+    /// form does.
     pub(super) fn parse(schema: &str) -> Result<Self, String> {
         let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(schema)
             .map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ impl ContextTypes {
         let actions = json.pointer("//actions").and_then(Value::as_object);
         let applicable = actions.into_iter().flatten().filter_map(|(name, action)| {
             let applies_to = action.get("appliesTo")?;
-            // A mere group of actions applies to nothing.
+            // An action that only groups others applies to nothing.
             let applies = |key: &str| applies_to.get(key)?.as_array().filter(|t| !t.is_empty());
             applies("principalTypes").and(applies("resourceTypes"))?;
             Some((name, applies_to.get("context")))
@@ -86,14 +86,15 @@ impl ContextTypes {
         types.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The type of the context of an action; `None` for an action that the schema does not have.
+    /// Returns the type of an action's context; `None` for an action that the schema does not
+    /// declare.
     pub(super) fn of_action(&self, action: &str) -> Option<&Record> {
         self.0.get(action)
     }
 }
 
-/// Follows the names of types. Each common type is read once and shared: written out, types that
-/// are made of each other can be exponentially large.
+/// Resolves the names of types. Each common type is resolved once and shared, since types that are
+/// made of each other can be exponentially large when they are written out.
 struct Resolver<'a> {
     schema: &'a Value,
     resolved: HashMap<&'a str, Type>,
@@ -144,13 +145,13 @@ impl<'a> Resolver<'a> {
         let Some(common) = self.definition(name, "commonTypes") else {
             return Ok(built_in(name));
         };
-        // Cedar has refused types that contain themselves.
+        // Cedar has rejected types that contain themselves.
         let kind = self.kind(common)?;
         self.resolved.insert(name, kind.clone());
         Ok(Some(kind))
     }
 
-    /// The ids of an entity type that is an `enum`.
+    /// Returns the ids of an entity type that is an `enum`.
     fn listed_ids(&self, name: &str) -> Option<Arc<BTreeSet<String>>> {
         let ids = self.definition(name, "entityTypes")?.get("enum")?;
         let ids = ids.as_array()?.iter().filter_map(Value::as_str);

@@ -1,23 +1,24 @@
-//! Requests for an action, or by an agent, that the policies do not know: probably a misspelling.
+//! Requests for an unknown action, or by an unknown agent: probably a misspelling.
 //!
-//! An action's name is no secret to a caller that may ask: the refusal says which one was probably
-//! meant. An agent's name can be, since a caller names its agent itself: the refusal only says that
-//! the name is unknown. The operator is told the name that was probably meant.
+//! Action names are no secret from a caller that may ask, so the refusal suggests the action that
+//! was probably meant. Agent names can be, since callers name their agents themselves, so the
+//! refusal says only that the name is unknown, and the operator's log suggests the agent that was
+//! probably meant.
 
 use atlasent::text::Escaped;
 use cedar_policy::{Entities, EntityTypeName, EntityUid, Policy};
 
 use super::suggest::nearest;
-use super::{Case, Policies, Question, Verdict, code};
+use super::{CedarRequest, Policies, PolicyInput, Verdict, code};
 
-/// The names of the agents that are entities, or that a policy names.
+/// The names of the agents that entities define or policies mention.
 #[derive(Debug)]
-pub(super) struct Agents {
-    /// Sorted.
+pub(super) struct KnownAgents {
+    /// The sorted names.
     names: Vec<String>,
 }
 
-impl Agents {
+impl KnownAgents {
     pub(super) fn new(policies: &[Policy], entities: &Entities, agent: &EntityTypeName) -> Self {
         let known = entities.iter().map(|entity| entity.uid());
         let named = policies.iter().flat_map(Policy::entity_literals);
@@ -29,7 +30,7 @@ impl Agents {
         Self { names }
     }
 
-    /// The agent that was probably meant, if this one is unknown.
+    /// Returns the agent that was probably meant, if this one is unknown.
     fn meant(&self, agent: &str) -> Option<&str> {
         let names = &self.names;
         if names.binary_search_by(|name| (**name).cmp(agent)).is_ok() {
@@ -40,10 +41,10 @@ impl Agents {
 }
 
 impl Policies {
-    /// The refusal of an action that no policy and no schema can apply to.
+    /// Returns the refusal of an action that no policy and no schema can apply to.
     ///
-    /// A policy over any action applies to all that the schema declares, and to every action where
-    /// the set has no schema.
+    /// A policy over any action applies to every action that the schema declares, and without a
+    /// schema to every action.
     pub(super) fn unknown_action(&self, action: &str) -> Option<Verdict> {
         if self.slices.names_action(action) {
             return None;
@@ -69,23 +70,28 @@ impl Policies {
         Some(Verdict::deny(code, reason))
     }
 
-    /// The verdict on a case, with a hint where no policy matches and the agent's name looks
-    /// misspelt.
-    pub(super) fn verdict(&self, case: &Case<'_>, question: Question<'_>) -> Verdict {
-        let mut verdict = Verdict::of(&case.outcome(&self.entities), &self.rules);
+    /// Returns the verdict on a cedar_request, with a hint where no policy matches and the agent's name
+    /// looks misspelt.
+    pub(super) fn verdict(
+        &self,
+        cedar_request: &CedarRequest<'_>,
+        input: PolicyInput<'_>,
+    ) -> Verdict {
+        let mut verdict =
+            Verdict::from_outcome(&cedar_request.outcome(&self.entities), &self.by_id);
         if verdict.code.as_deref() != Some(code::NO_MATCHING_POLICY) {
             return verdict;
         }
-        if let Some(meant) = self.agents.meant(question.agent) {
+        if let Some(meant) = self.agents.meant(input.agent) {
             verdict.reason = format!(
                 "{}; no policy and no entity names the agent `{}`: is it misspelt?",
-                verdict.reason, question.agent
+                verdict.reason, input.agent
             )
             .into();
             verdict.hint = Some(format!("did you mean the agent `{meant}`?").into());
             tracing::debug!(
                 target: "atlasent",
-                agent = %Escaped::new(question.agent),
+                agent = %Escaped::new(input.agent),
                 meant = %Escaped::new(meant),
                 "an agent that no policy and no entity names was refused"
             );

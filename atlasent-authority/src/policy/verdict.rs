@@ -1,5 +1,5 @@
-//! From what the policies say to the one answer that leaves: decision, reason, code, and when to
-//! come back.
+//! The answer to a request, from the outcomes of the policies: decision, reason, code, and when to
+//! ask again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use atlasent::Decision;
 use atlasent::text::Escaped;
 use cedar_policy::{AuthorizationError, PolicyId};
 
-use super::Question;
+use super::PolicyInput;
+use super::annotations::AnnotatedPolicy;
 use super::failure::explain_all;
-use super::rule::Rule;
-use super::slice::{Outcome, policy_of};
+use super::slice::{UnitedOutcome, policy_of};
 
-/// The answer to one [`Question`](super::Question).
+/// The answer to one [`PolicyInput`](super::PolicyInput).
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub(crate) decision: Decision,
-    /// For people. Never empty.
+    /// The reason, for people. Never empty.
     pub(crate) reason: Arc<str>,
-    /// For programs: the `@code` of a determining policy, or one of [`code`].
+    /// The code, for programs: the `@code` of a determining policy, or one of [`code`].
     pub(crate) code: Option<Arc<str>>,
-    /// The `@retry_after` of a determining policy. An allow has none, since a `permit` has none.
+    /// The `@retry_after` of a determining policy. Only a `forbid` has it.
     pub(crate) retry_after: Option<Duration>,
-    /// The ids of the policies that made the decision, sorted. When policies could not be
-    /// evaluated it is they who deny.
+    /// The ids of the policies that made the decision, sorted. After evaluation errors, these are
+    /// the policies in error.
     pub(crate) determining: Vec<Arc<str>>,
-    /// Why policies could not be evaluated, and where. Quotes no value of the request.
+    /// The evaluation errors with their positions. They quote no value of the request.
     pub(crate) errors: Vec<String>,
-    /// What the operator may have to know beyond the reason, which the caller is told.
+    /// A hint for the operator, which the caller does not get.
     pub(crate) hint: Option<Arc<str>>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) mod code {
     pub(crate) const POLICY_EVALUATION_ERROR: &str = "POLICY_EVALUATION_ERROR";
     pub(crate) const REQUEST_NOT_IN_SCHEMA: &str = "REQUEST_NOT_IN_SCHEMA";
     pub(crate) const FIELD_NOT_IN_SCHEMA: &str = "FIELD_NOT_IN_SCHEMA";
-    /// An authority does not answer such a request; only an explanation has this code.
+    /// The code of an explanation only: an authority returns an error for such a request.
     pub(crate) const INVALID_FIELD: &str = "INVALID_FIELD";
     pub(crate) const CONTEXT_TOO_DEEP: &str = "CONTEXT_TOO_DEEP";
     pub(crate) const CONTEXT_NOT_EXPRESSIBLE: &str = "CONTEXT_NOT_EXPRESSIBLE";
@@ -49,11 +49,11 @@ pub(crate) mod code {
 /// How many policies a reason names.
 const MAX_NAMED: usize = 8;
 
-/// Every rule by its id.
-pub(super) type Rules = HashMap<PolicyId, Rule>;
+/// The policies of a set, by their ids.
+pub(super) type AnnotatedPolicies = HashMap<PolicyId, AnnotatedPolicy>;
 
 impl Verdict {
-    /// A deny that rests on no policy.
+    /// Creates a denial that rests on no policy.
     pub(super) fn deny(code: &str, reason: impl Into<Arc<str>>) -> Self {
         Self {
             decision: Decision::Deny,
@@ -66,22 +66,23 @@ impl Verdict {
         }
     }
 
-    /// Errors first: a policy in error might have been the one to forbid. Then the `forbid`s, and a
-    /// `permit` only when there is neither.
-    pub(super) fn of(outcome: &Outcome, rules: &Rules) -> Self {
+    /// Unites the outcomes. Errors come first, since a policy in error might have been the one to
+    /// forbid. Then the `forbid`s count, and a `permit` only where there is neither.
+    pub(super) fn from_outcome(outcome: &UnitedOutcome, by_id: &AnnotatedPolicies) -> Self {
         if !outcome.errors.is_empty() {
-            return Self::of_errors(&outcome.errors, rules);
+            return Self::from_errors(&outcome.errors, by_id);
         }
         let determining = if outcome.forbids.is_empty() {
             &outcome.permits
         } else {
             &outcome.forbids
         };
-        let determining: Vec<&Rule> = determining.iter().filter_map(|id| rules.get(id)).collect();
-        // `None` is also the answer if a rule were missing, so that even then nothing is allowed.
+        let determining: Vec<&AnnotatedPolicy> =
+            determining.iter().filter_map(|id| by_id.get(id)).collect();
+        // Without a determining policy, or with an unknown one, nothing is allowed.
         let Some(decision) = determining
             .iter()
-            .map(|rule| rule.decision)
+            .map(|annotated| annotated.decision)
             .max_by_key(|d| strength(*d))
         else {
             return Self::deny(
@@ -89,11 +90,17 @@ impl Verdict {
                 "no policy permits this agent to take this action on this resource",
             );
         };
-        let mut winning = determining.iter().filter(|rule| rule.decision == decision);
-        let reason = winning.clone().find_map(|rule| rule.reason.as_ref());
-        let code = winning.clone().find_map(|rule| rule.code.as_ref());
-        let retry_after = winning.clone().find_map(|rule| rule.retry_after);
-        let default = winning.next().map(|rule| &rule.default_reason);
+        let mut winning = determining
+            .iter()
+            .filter(|annotated| annotated.decision == decision);
+        let reason = winning
+            .clone()
+            .find_map(|annotated| annotated.reason.as_ref());
+        let code = winning
+            .clone()
+            .find_map(|annotated| annotated.code.as_ref());
+        let retry_after = winning.clone().find_map(|annotated| annotated.retry_after);
+        let default = winning.next().map(|annotated| &annotated.default_reason);
         Self {
             decision,
             reason: reason.or(default).cloned().unwrap_or_default(),
@@ -101,14 +108,14 @@ impl Verdict {
             retry_after,
             determining: determining
                 .iter()
-                .map(|rule| Arc::clone(&rule.id))
+                .map(|annotated| Arc::clone(&annotated.id))
                 .collect(),
             errors: Vec::new(),
             hint: None,
         }
     }
 
-    fn of_errors(errors: &[AuthorizationError], rules: &Rules) -> Self {
+    fn from_errors(errors: &[AuthorizationError], by_id: &AnnotatedPolicies) -> Self {
         let ids = errors
             .iter()
             .map(|error| AsRef::<str>::as_ref(policy_of(error)));
@@ -125,7 +132,7 @@ impl Verdict {
             more => format!(" and {more} more"),
         };
         Self {
-            errors: explain_all(errors, rules),
+            errors: explain_all(errors, by_id),
             determining,
             ..Self::deny(
                 code::POLICY_EVALUATION_ERROR,
@@ -136,14 +143,14 @@ impl Verdict {
 }
 
 impl Verdict {
-    /// Warns the operator of each policy that could not be evaluated. The caller is told no more
-    /// than their ids, unless it asks for an explanation.
-    pub(super) fn log_errors(&self, question: Question<'_>) {
+    /// Warns the operator of each policy that failed to evaluate. The caller gets their ids only,
+    /// unless it asks for an explanation.
+    pub(super) fn log_errors(&self, input: PolicyInput<'_>) {
         for error in &self.errors {
             tracing::warn!(
                 target: "atlasent",
-                agent = %Escaped::new(question.agent),
-                action = %Escaped::new(question.action),
+                agent = %Escaped::new(input.agent),
+                action = %Escaped::new(input.action),
                 error = %Escaped::new(error),
                 "a policy could not be evaluated, so the request is denied"
             );
@@ -151,7 +158,8 @@ impl Verdict {
     }
 }
 
-/// Deny wins over escalate, escalate over hold, and any of them over an allow.
+/// Returns the rank of a decision: deny wins over escalate, escalate over hold, and each of them
+/// over allow.
 fn strength(decision: Decision) -> u8 {
     match decision {
         Decision::Allow => 0,

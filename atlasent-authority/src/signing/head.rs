@@ -1,4 +1,4 @@
-//! The signed head of a store's chain.
+//! Signed heads of a store's chain.
 
 use atlasent::audit::SignedHead;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -9,8 +9,8 @@ use crate::store::{Store, StoreError};
 use crate::trail::chain::format_time;
 use crate::trail::complete::Completeness;
 
-/// Signs the head of a store's chain as it is now, once the ends of the chain have been found in
-/// the store. `clock` tells the time at which it is signed.
+/// Signs the head of a store's chain, after checking that the store has the first and the last
+/// event of the chain. `clock` gives the time of the signature.
 ///
 /// ```
 /// use atlasent::audit::TrustedKeys;
@@ -32,16 +32,16 @@ use crate::trail::complete::Completeness;
 ///
 /// # Errors
 ///
-/// [`StoreError`] when the store cannot be read; [`StoreError::Incomplete`] when the store lacks
-/// the first or the last event of its chain.
+/// [`StoreError`] when the store cannot be read; [`StoreError::Incomplete`] when the first or the
+/// last event of the chain is missing.
 pub async fn signed_head<S: Store>(
     store: &S,
     keys: &KeyRing,
     clock: &dyn Clock,
 ) -> Result<SignedHead, StoreError> {
     let status = store.status().await?;
-    // Only the ends: reading the whole chain is what an export does.
-    Completeness::of_ends(status.clone()).finish(store).await?;
+    // Only the ends: an export reads the whole chain.
+    Completeness::for_ends(status.clone()).finish(store).await?;
     let (head, key) = (status.head, keys.active());
     let signed_at = format_time(clock.now());
     let mut head = SignedHead::unsigned(

@@ -1,4 +1,6 @@
-//! The keys that exports of the audit trail are signed with (Ed25519, RFC 8032).
+//! The Ed25519 keys (RFC 8032) that sign exports and heads of the audit trail: one key, the ring of
+//! an active key and its predecessors, and signed heads. The keys of ATI tokens are in
+//! `ati-client`.
 
 mod head;
 mod ring;
@@ -16,44 +18,48 @@ use zeroize::Zeroizing;
 use crate::ledger::replay::random_bits;
 
 pub use head::signed_head;
-pub use ring::{KeyRing, SigningKeyError};
+pub use ring::{ExportSigningKeyError, KeyRing};
 
-/// A private key. It prints its id only, and is wiped from memory when it is dropped.
+/// A private key that signs exports. It prints its id only, and is wiped from memory when it is
+/// dropped.
 ///
 /// ```
-/// use atlasent_authority::signing::SigningKey;
+/// use atlasent_authority::signing::ExportSigningKey;
 ///
-/// let key = SigningKey::generate()?;
-/// let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+/// let key = ExportSigningKey::generate()?;
+/// let again = ExportSigningKey::from_pem(&key.to_pem()).unwrap();
 /// assert_eq!(again.key_id(), key.key_id());
 /// assert!(key.public_key_pem().starts_with("-----BEGIN PUBLIC KEY-----"));
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-pub struct SigningKey {
+pub struct ExportSigningKey {
     key: ed25519_dalek::SigningKey,
     id: String,
     public_pem: String,
 }
 
-impl SigningKey {
-    /// A new key.
+impl ExportSigningKey {
+    /// Generates a key.
     ///
     /// # Errors
     ///
     /// When the system has no randomness.
     pub fn generate() -> Result<Self, atlasent::Error> {
         let seed = Zeroizing::new(random_bits()?);
-        Ok(Self::of(ed25519_dalek::SigningKey::from_bytes(&seed)))
+        Ok(Self::from_dalek(ed25519_dalek::SigningKey::from_bytes(
+            &seed,
+        )))
     }
 
-    /// A key from PEM (PKCS#8, `-----BEGIN PRIVATE KEY-----`). None when the text is no such key.
+    /// Parses a key from PEM (PKCS#8, `-----BEGIN PRIVATE KEY-----`). Returns `None` for any other
+    /// text.
     #[must_use]
     pub fn from_pem(pem: &str) -> Option<Self> {
         let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.trim());
-        key.ok().map(Self::of)
+        key.ok().map(Self::from_dalek)
     }
 
-    fn of(key: ed25519_dalek::SigningKey) -> Self {
+    fn from_dalek(key: ed25519_dalek::SigningKey) -> Self {
         let public_pem = public_pem(&key.verifying_key());
         Self {
             id: key_id(&key.verifying_key()),
@@ -62,7 +68,7 @@ impl SigningKey {
         }
     }
 
-    /// The key in PEM (PKCS#8), to be kept where nobody else can read it.
+    /// Returns the private key in PEM (PKCS#8). Keep it where only its owner can read it.
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -74,13 +80,13 @@ impl SigningKey {
             .expect("a key has a form")
     }
 
-    /// The name of the key, which its public half determines.
+    /// Returns the id of the key, which its public half determines.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.id
     }
 
-    /// The public half in PEM (SPKI): all that is needed to verify.
+    /// Returns the public half in PEM (SPKI), which is enough to verify.
     #[must_use]
     pub fn public_key_pem(&self) -> &str {
         &self.public_pem
@@ -91,10 +97,10 @@ impl SigningKey {
         self.key.sign(message)
     }
 
-    /// Signs a message that is too long for memory. `write` hands it over piece by piece, twice.
+    /// Signs a message that is too long for memory. `write` passes it on piece by piece, twice.
     ///
-    /// Were the two not the same, the signature would give the key away, so that there is none
-    /// then.
+    /// Ed25519 hashes the message twice. If the two readings differed, the signature could reveal
+    /// the key, so a message that changes in between is an error.
     pub(crate) fn sign_in_pieces(
         &self,
         write: impl Fn(&mut dyn FnMut(&[u8])) -> std::io::Result<()>,
@@ -126,9 +132,9 @@ impl SigningKey {
     }
 }
 
-impl fmt::Debug for SigningKey {
+impl fmt::Debug for ExportSigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SigningKey").field(&self.id).finish()
+        f.debug_tuple("ExportSigningKey").field(&self.id).finish()
     }
 }
 
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_in_pieces_is_signed_as_a_whole() {
-        let key = SigningKey::generate().unwrap();
+        let key = ExportSigningKey::generate().unwrap();
         let signature = key.sign_in_pieces(|piece| {
             piece(b"a long ");
             piece(b"message");
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn nothing_is_signed_that_changes_meanwhile_or_cannot_be_read() {
-        let key = SigningKey::generate().unwrap();
+        let key = ExportSigningKey::generate().unwrap();
         let reads = Cell::new(0_u8);
         let changed = key.sign_in_pieces(|piece| {
             reads.set(reads.get() + 1);
@@ -198,11 +204,11 @@ mod tests {
 
     #[test]
     fn a_key_shows_its_id_only() {
-        let key = SigningKey::generate().unwrap();
+        let key = ExportSigningKey::generate().unwrap();
         assert_eq!(
             format!("{key:?}"),
-            format!("SigningKey({:?})", key.key_id())
+            format!("ExportSigningKey({:?})", key.key_id())
         );
-        assert!(SigningKey::from_pem(key.public_key_pem()).is_none());
+        assert!(ExportSigningKey::from_pem(key.public_key_pem()).is_none());
     }
 }

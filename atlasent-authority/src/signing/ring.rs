@@ -1,4 +1,4 @@
-//! The one key that signs, and those that did: their public halves stay, so that old exports still
+//! The active signing key, and the public halves of its predecessors, which old exports need to
 //! verify.
 
 use std::io::{self, ErrorKind, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use atlasent::wire::PublicKey;
 use jiff::Timestamp;
 
-use super::SigningKey;
+use super::ExportSigningKey;
 use crate::files::{Publish, publish, read, read_own};
 use crate::trail::chain::format_time;
 
@@ -19,7 +19,7 @@ const MAX_KEY_BYTES: u64 = 64 * 1024;
 /// The largest file of public keys, in bytes.
 const MAX_PUBLIC_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The key that signs exports, and the public halves of all that ever did.
+/// The active signing key, and the public halves of all keys that ever signed.
 ///
 /// ```
 /// use atlasent_authority::signing::KeyRing;
@@ -37,34 +37,34 @@ const MAX_PUBLIC_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct KeyRing {
     folder: Option<PathBuf>,
-    active: SigningKey,
+    active: ExportSigningKey,
     public: Vec<PublicKey>,
 }
 
-/// Why there is no key to sign with.
+/// Why a signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SigningKeyError {
+pub enum ExportSigningKeyError {
     /// A file cannot be read or written.
     #[error("`{path}` cannot be used: {source}")]
     Io {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file can be read by others.
+    /// A private key can be read by users other than its owner.
     #[error("`{path}` can be read by others than its owner: run `chmod 600 {path}`")]
     Exposed {
         /// The file.
         path: String,
     },
-    /// A file does not hold what it should.
+    /// The content of a file is invalid.
     #[error("`{path}` does not hold {what}")]
     Unreadable {
         /// The file.
         path: String,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
     },
     /// The system has no randomness.
@@ -73,19 +73,19 @@ pub enum SigningKeyError {
 }
 
 impl KeyRing {
-    /// The ring of a folder, which has to be there. Makes a key if it has none; of two processes
-    /// that do so at the same time, both get the same.
+    /// Opens the ring of an existing folder, and generates a key if the folder has none. Two
+    /// processes that do so at the same time get the same key.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`]. A key that others can read is not used.
-    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
+    /// [`ExportSigningKeyError`]. A key that others can read is not used.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, ExportSigningKeyError> {
         let folder = folder.into();
         let path = folder.join(ACTIVE);
         let active = match read_key(&path)? {
             Some(key) => key,
             None => {
-                let key = SigningKey::generate()?;
+                let key = ExportSigningKey::generate()?;
                 match publish(&path, Publish::Unless, |file| {
                     file.write_all(key.to_pem().as_bytes())
                 }) {
@@ -100,28 +100,32 @@ impl KeyRing {
         Self::with(Some(folder), active, Vec::new())
     }
 
-    /// A ring of one key that is kept nowhere.
+    /// Generates a ring of one key that is not saved.
     ///
     /// # Errors
     ///
     /// When the system has no randomness.
-    pub fn in_memory() -> Result<Self, SigningKeyError> {
-        Self::with(None, SigningKey::generate()?, Vec::new())
+    pub fn in_memory() -> Result<Self, ExportSigningKeyError> {
+        Self::with(None, ExportSigningKey::generate()?, Vec::new())
     }
 
-    /// A ring whose key comes from a file (PEM, PKCS#8) that somebody else manages. The public
-    /// halves of former keys are those that `folder` knows.
+    /// Opens a ring whose active key is a file (PEM, PKCS#8) that is managed elsewhere. `folder`
+    /// holds the public halves of the former keys.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`]. A key that others can read is not used.
-    pub fn given(key: &Path, folder: impl Into<PathBuf>) -> Result<Self, SigningKeyError> {
+    /// [`ExportSigningKeyError`]. A key that others can read is not used.
+    pub fn from_key_file(
+        key: &Path,
+        folder: impl Into<PathBuf>,
+    ) -> Result<Self, ExportSigningKeyError> {
         let active = read_key(key)?.ok_or_else(|| failed(key, ErrorKind::NotFound.into()))?;
         Self::with(Some(folder.into()), active, Vec::new())
     }
 
-    /// The public keys of a folder, the active one last, without creating or changing anything.
-    /// The active key is the folder's, or the one in the file `given`. Empty when neither exists.
+    /// Returns the public keys of a folder, the active one last, without creating or changing
+    /// anything. The active key is the folder's, or the one in the file `active_file`. Returns an empty
+    /// list when neither exists.
     ///
     /// ```
     /// use atlasent_authority::signing::KeyRing;
@@ -135,10 +139,13 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`], also when the file `given` does not exist.
-    pub fn list(folder: &Path, given: Option<&Path>) -> Result<Vec<PublicKey>, SigningKeyError> {
+    /// [`ExportSigningKeyError`], also when the file `active_file` does not exist.
+    pub fn list(
+        folder: &Path,
+        active_file: Option<&Path>,
+    ) -> Result<Vec<PublicKey>, ExportSigningKeyError> {
         let known = read_public(&folder.join(PUBLIC))?;
-        let active = match given {
+        let active = match active_file {
             Some(path) => {
                 Some(read_key(path)?.ok_or_else(|| failed(path, ErrorKind::NotFound.into()))?)
             }
@@ -150,13 +157,13 @@ impl KeyRing {
         }
     }
 
-    /// The ring with a new key that signs from now on.
+    /// Generates a new active key, and retires the former one.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`]; then the former key goes on.
-    pub fn rotate(self) -> Result<Self, SigningKeyError> {
-        let key = SigningKey::generate()?;
+    /// [`ExportSigningKeyError`]; the former key stays active then.
+    pub fn rotate(self) -> Result<Self, ExportSigningKeyError> {
+        let key = ExportSigningKey::generate()?;
         if let Some(folder) = &self.folder {
             let path = folder.join(ACTIVE);
             publish(&path, Publish::Over, |file| {
@@ -167,25 +174,25 @@ impl KeyRing {
         Self::with(self.folder, key, self.public)
     }
 
-    /// The key that signs.
+    /// Returns the active key, which signs.
     #[must_use]
-    pub fn active(&self) -> &SigningKey {
+    pub fn active(&self) -> &ExportSigningKey {
         &self.active
     }
 
-    /// The public halves of all keys, the active one last.
+    /// Returns the public halves of all keys, the active one last.
     #[must_use]
     pub fn public_keys(&self) -> &[PublicKey] {
         &self.public
     }
 
-    /// The ring with this key active. What the folder knows counts, if there is one, before what is
-    /// known already.
+    /// Creates a ring with this active key. The public keys of the folder take precedence over
+    /// `known`.
     fn with(
         folder: Option<PathBuf>,
-        active: SigningKey,
+        active: ExportSigningKey,
         known: Vec<PublicKey>,
-    ) -> Result<Self, SigningKeyError> {
+    ) -> Result<Self, ExportSigningKeyError> {
         let path = folder.as_ref().map(|folder| folder.join(PUBLIC));
         let in_folder = path.as_deref().map(read_public).transpose()?;
         let mut public = in_folder.unwrap_or(known);
@@ -212,8 +219,8 @@ impl KeyRing {
     }
 }
 
-/// The key in a file; none when the file is not there.
-fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
+/// Reads the key in a file. Returns `None` when the file does not exist.
+fn read_key(path: &Path) -> Result<Option<ExportSigningKey>, ExportSigningKeyError> {
     let name = || path.display().to_string();
     let (pem, metadata) = match read(path, MAX_KEY_BYTES) {
         Ok((pem, metadata)) => (zeroize::Zeroizing::new(pem), metadata),
@@ -223,27 +230,26 @@ fn read_key(path: &Path) -> Result<Option<SigningKey>, SigningKeyError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        // PostgreSQL's rule for its keys: one that root hands out may be read by the group that it
-        // is handed to.
+        // PostgreSQL's rule for its keys: a key that root owns may be readable by its group.
         let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         if metadata.mode() & forbidden != 0 {
-            return Err(SigningKeyError::Exposed { path: name() });
+            return Err(ExportSigningKeyError::Exposed { path: name() });
         }
     }
     let pem = std::str::from_utf8(&pem).ok();
-    let key = pem
-        .and_then(SigningKey::from_pem)
-        .ok_or_else(|| SigningKeyError::Unreadable {
+    let key = pem.and_then(ExportSigningKey::from_pem).ok_or_else(|| {
+        ExportSigningKeyError::Unreadable {
             path: name(),
             what: "an Ed25519 private key in PEM (PKCS#8)",
-        })?;
+        }
+    })?;
     Ok(Some(key))
 }
 
-fn read_public(path: &Path) -> Result<Vec<PublicKey>, SigningKeyError> {
-    // What is read here is written again, for the owner of the folder to read.
+fn read_public(path: &Path) -> Result<Vec<PublicKey>, ExportSigningKeyError> {
+    // The file is written again, so it must belong to the folder's owner.
     match read_own(path, MAX_PUBLIC_BYTES) {
-        Ok(text) => parse_public(&text).ok_or_else(|| SigningKeyError::Unreadable {
+        Ok(text) => parse_public(&text).ok_or_else(|| ExportSigningKeyError::Unreadable {
             path: path.display().to_string(),
             what: "the public halves of signing keys",
         }),
@@ -259,8 +265,8 @@ fn parse_public(text: &[u8]) -> Option<Vec<PublicKey>> {
     keys.iter().all(is_whole).then_some(keys)
 }
 
-fn failed(path: &Path, source: io::Error) -> SigningKeyError {
-    SigningKeyError::Io {
+fn failed(path: &Path, source: io::Error) -> ExportSigningKeyError {
+    ExportSigningKeyError::Io {
         path: path.display().to_string(),
         source,
     }
@@ -310,7 +316,7 @@ mod tests {
         let path = folder.path().join(ACTIVE);
         publish(&path, Publish::Over, |file| file.write_all(b"hunter2")).unwrap();
         let error = KeyRing::open(folder.path()).unwrap_err();
-        assert!(matches!(error, SigningKeyError::Unreadable { .. }));
+        assert!(matches!(error, ExportSigningKeyError::Unreadable { .. }));
         assert!(!error.to_string().contains("hunter2"));
     }
 

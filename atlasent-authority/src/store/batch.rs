@@ -1,4 +1,18 @@
-//! Changes on their way into a store: what they read, and what they leave to be kept.
+//! Batches of changes: the cells that they read, and the events and cells that the store has to
+//! keep.
+//!
+//! A worked example. Two changes of one group use the same permit P, and their transaction loads P
+//! as `Issued`:
+//!
+//! ```text
+//! Batch::new(head 7, [P: Issued])       events: []       cells: P (loaded)
+//! change 1: P is issued, use it up      events: [8]      cells: P: Consumed (changed)
+//! change 2: P is consumed, refuse it    events: [8, 9]   cells: P: Consumed (changed)
+//! ```
+//!
+//! The store then keeps events 8 and 9, P and the head 9 in one transaction. Change 2 saw what
+//! change 1 left although the store kept neither yet, so no permit is used twice within a batch
+//! either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,43 +29,43 @@ use crate::ledger::stops::Stops;
 use crate::ledger::{PermitEntry, PermitState};
 use crate::trail::chain::{ChainHead, NewEvent, SealedEvent};
 
-/// Names a cell.
+/// The key of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CellKey {
     /// The cell of a permit.
     Permit(PermitKey),
-    /// The cell of the answer to a request with an id.
+    /// The cell of the replay of a request with an id.
     Replay(ReplayKey),
-    /// The cell that counts the permits of an agent that wait to be used.
+    /// The cell that counts the unused permits of an agent.
     Agent(AgentKey),
     /// The one cell of all stops.
     Stops,
-    /// The one cell of the API keys that the chain has events of.
+    /// The one cell of the API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys,
 }
 
-/// What a store keeps under a key.
+/// A value that a store keeps under a [`CellKey`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cell {
     /// A permit.
     Permit(Box<PermitEntry>),
-    /// The answer to a request with an id.
+    /// The replay of a request with an id.
     Replay(Box<Replay>),
-    /// How many permits of an agent wait to be used.
+    /// How many unused permits an agent holds.
     Agent(Outstanding),
     /// All stops.
     Stops(Stops),
-    /// The API keys that the chain has events of.
+    /// The API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys(RecordedKeys),
 }
 
 impl CellKey {
-    /// The key in 33 bytes: the kind, then the digest.
+    /// Returns the key in 33 bytes: the kind, then the digest.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 33] {
         let (kind, digest) = match self {
@@ -70,7 +84,7 @@ impl CellKey {
 }
 
 impl Cell {
-    /// When the cell means nothing any more. Stores may forget it some time after that.
+    /// Returns when the cell expires. Stores may forget it some time after that.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         match self {
@@ -83,7 +97,7 @@ impl Cell {
         }
     }
 
-    /// The permit in the cell, if it holds one.
+    /// Returns the permit in the cell, if the cell holds one.
     #[must_use]
     pub fn permit(&self) -> Option<&PermitEntry> {
         match self {
@@ -93,10 +107,11 @@ impl Cell {
     }
 }
 
-/// Changes that are kept together or not at all, each seeing what those before it left.
+/// Changes that are kept together or not at all. Each change sees the results of those before it.
 ///
-/// A store makes one from the head of its chain and the cells that the changes name, runs each
-/// change on a [`changeset`](Self::changeset), and keeps what the batch then holds.
+/// A store creates a batch from the head of its chain and the cells that the changes name, runs
+/// each change on a [`changeset`](Self::changeset), and then keeps the batch's
+/// [`events`](Self::events), [`cells`](Self::cells) and [`head`](Self::head).
 ///
 /// ```
 /// use atlasent_authority::store::{Batch, ChainHead, NewEvent};
@@ -115,7 +130,7 @@ pub struct Batch {
     dropped: Option<u64>,
 }
 
-/// A cell, and whether a change has left it to be kept.
+/// A cell, and whether a change has written it.
 #[derive(Debug)]
 struct Loaded {
     cell: Cell,
@@ -123,7 +138,8 @@ struct Loaded {
 }
 
 impl Batch {
-    /// No change yet. `cells` are those, of all that the changes name, that there are.
+    /// Creates a batch without changes. `cells` holds the existing cells among those that the
+    /// changes name.
     pub fn new(head: ChainHead, cells: impl IntoIterator<Item = (CellKey, Cell)>) -> Self {
         let unchanged = |(key, cell)| {
             let changed = false;
@@ -137,8 +153,8 @@ impl Batch {
         }
     }
 
-    /// What the next change works on, at the time `now`, or at the chain's own if the clock was set
-    /// back.
+    /// Returns the changeset for the next change, at the time `now`, or at the time of the chain's
+    /// last event if the clock was set back.
     pub fn changeset(&mut self, now: Timestamp) -> Changeset<'_> {
         Changeset {
             time: self.head.time_at(now),
@@ -146,44 +162,44 @@ impl Batch {
         }
     }
 
-    /// The head of the chain with the events of the batch.
+    /// Returns the head of the chain, with the events of the batch.
     #[must_use]
     pub fn head(&self) -> &ChainHead {
         &self.head
     }
 
-    /// The head alone, once everything else is kept.
+    /// Returns the head, and drops everything else.
     #[must_use]
     pub fn into_head(self) -> ChainHead {
         self.head
     }
 
-    /// The events to append, in their order.
+    /// Returns the events to append, in their order.
     #[must_use]
     pub fn events(&self) -> &[Arc<SealedEvent>] {
         &self.events
     }
 
-    /// The cells to keep, in the order of their keys.
+    /// Returns the cells to keep, in the order of their keys.
     pub fn cells(&self) -> impl Iterator<Item = (CellKey, &Cell)> {
         let changed = self.cells.iter().filter(|(_, loaded)| loaded.changed);
         changed.map(|(key, loaded)| (*key, &loaded.cell))
     }
 
-    /// The sequence number up to which events are to be dropped, if any are.
+    /// Returns the sequence number up to which events are to be dropped. `None` drops no event.
     #[must_use]
     pub fn dropped(&self) -> Option<u64> {
         self.dropped
     }
 
-    /// Whether there is nothing to keep.
+    /// Returns whether the batch leaves nothing to keep.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.cells().next().is_none() && self.dropped.is_none()
     }
 }
 
-/// What one change works on.
+/// The view of one change on its batch: it reads cells, writes cells and appends events.
 #[derive(Debug)]
 pub struct Changeset<'a> {
     time: Timestamp,
@@ -191,32 +207,34 @@ pub struct Changeset<'a> {
 }
 
 impl Changeset<'_> {
-    /// The time of the change. It never runs backwards from one change to the next.
+    /// Returns the time of the change. It never runs backwards from one change to the next.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
-    /// The head of the chain as it is now.
+    /// Returns the head of the chain, with the events that the batch has appended.
     #[must_use]
     pub fn head(&self) -> &ChainHead {
         &self.batch.head
     }
 
-    /// Says whose chain it is. Once it has an event, that stays.
+    /// Sets the organization of the chain. A chain that has events keeps its organization.
     pub fn set_org_id(&mut self, org_id: &str) {
         if self.batch.head.sequence == 0 {
             org_id.clone_into(&mut self.batch.head.org_id);
         }
     }
 
-    /// A permit, if it is among what the change reads, and known.
+    /// Returns a permit. `None` for an unknown permit, and for one that the change did not name
+    /// among its reads.
     #[must_use]
     pub fn permit(&self, key: PermitKey) -> Option<&PermitEntry> {
         self.cell(CellKey::Permit(key)).and_then(Cell::permit)
     }
 
-    /// The answer to a request with an id, if it is among what the change reads, and known.
+    /// Returns the replay of a request with an id. `None` for an unknown one, and for one that the
+    /// change did not name among its reads.
     #[must_use]
     pub fn replay(&self, key: ReplayKey) -> Option<&Replay> {
         match self.cell(CellKey::Replay(key))? {
@@ -225,7 +243,8 @@ impl Changeset<'_> {
         }
     }
 
-    /// How many permits of an agent wait to be used. The change has to read the agent's cell.
+    /// Returns how many unused permits an agent holds. The change must name the agent's cell among
+    /// its reads.
     #[must_use]
     pub fn outstanding(&self, key: AgentKey) -> Outstanding {
         match self.cell(CellKey::Agent(key)) {
@@ -234,7 +253,7 @@ impl Changeset<'_> {
         }
     }
 
-    /// All stops. The change has to read their cell.
+    /// Returns all stops. The change must name their cell among its reads.
     #[must_use]
     pub fn stops(&self) -> Stops {
         match self.cell(CellKey::Stops) {
@@ -243,7 +262,8 @@ impl Changeset<'_> {
         }
     }
 
-    /// The API keys that the chain has events of. The change has to read their cell.
+    /// Returns the API keys that the chain has recorded. The change must name their cell among its
+    /// reads.
     #[cfg(feature = "server")]
     pub(crate) fn recorded_keys(&self) -> RecordedKeys {
         match self.cell(CellKey::ApiKeys) {
@@ -252,19 +272,19 @@ impl Changeset<'_> {
         }
     }
 
-    /// Keeps which API keys the chain has events of.
+    /// Writes the API keys that the chain has recorded.
     #[cfg(feature = "server")]
     pub(crate) fn keep_recorded_keys(&mut self, known: RecordedKeys) {
         self.keep(CellKey::ApiKeys, Cell::ApiKeys(known));
     }
 
-    /// Keeps a permit as it is now.
+    /// Writes a permit.
     pub fn keep_permit(&mut self, key: PermitKey, entry: PermitEntry) {
         self.keep(CellKey::Permit(key), Cell::Permit(Box::new(entry)));
     }
 
-    /// Keeps a permit that was in the state `before`, and counts it no longer if it waited to be
-    /// used. The change has to read the cell of its agent.
+    /// Writes a permit that was in the state `before`. If it was unused before, it is removed from
+    /// the count of its agent, whose cell the change must name among its reads.
     pub(crate) fn keep_ended(
         &mut self,
         key: PermitKey,
@@ -272,7 +292,7 @@ impl Changeset<'_> {
         before: Option<PermitState>,
     ) {
         if before == Some(PermitState::Issued) {
-            let agent = AgentKey::of_grant(&entry.grant);
+            let agent = AgentKey::from_grant(&entry.grant);
             let mut outstanding = self.outstanding(agent);
             outstanding.remove(&entry);
             self.keep_outstanding(agent, outstanding);
@@ -280,29 +300,29 @@ impl Changeset<'_> {
         self.keep_permit(key, entry);
     }
 
-    /// Keeps the answer to a request with an id.
+    /// Writes the replay of a request with an id.
     pub fn keep_replay(&mut self, key: ReplayKey, replay: Replay) {
         self.keep(CellKey::Replay(key), Cell::Replay(Box::new(replay)));
     }
 
-    /// Keeps the count of an agent's permits that wait to be used.
+    /// Writes the count of an agent's unused permits.
     pub fn keep_outstanding(&mut self, key: AgentKey, outstanding: Outstanding) {
         self.keep(CellKey::Agent(key), Cell::Agent(outstanding));
     }
 
-    /// Keeps the stops as they are now.
+    /// Writes the stops.
     pub fn keep_stops(&mut self, stops: Stops) {
         self.keep(CellKey::Stops, Cell::Stops(stops));
     }
 
-    /// Appends an event to the chain.
+    /// Appends an event to the chain, and returns it with its sequence number, time and hash.
     pub fn record(&mut self, event: NewEvent) -> Arc<SealedEvent> {
         let event = Arc::new(self.batch.head.seal(event, self.time));
         self.batch.events.push(Arc::clone(&event));
         event
     }
 
-    /// Drops the events up to a sequence number from the beginning of the chain.
+    /// Drops the events from the beginning of the chain up to a sequence number.
     pub fn drop_events(&mut self, through: u64) {
         self.batch.dropped = self.batch.dropped.max(Some(through));
     }

@@ -1,5 +1,5 @@
-//! Counts of calls, minute by minute: the trait, and the counts of a store that one process has to
-//! itself.
+//! Counting calls minute by minute: the [`RateCounter`] trait, and the counter of stores that one
+//! process owns.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::StoreError;
 
-/// Counts the calls of a minute, for the rates of API keys.
+/// Counts calls per minute, for the rate limits of API keys.
 ///
 /// The server counts each call under the id of its key. A counter that several servers share
 /// enforces one rate for all of them.
@@ -24,11 +24,11 @@ use super::StoreError;
 /// # Ok::<(), atlasent_authority::store::StoreError>(()) }).unwrap();
 /// ```
 pub trait RateCounter: Send + Sync + 'static {
-    /// Counts one more call under `counter` in a minute, and returns how many calls there are now.
+    /// Counts one more call under `counter` in a minute, and returns the number of calls so far.
     /// `minute` is the number of minutes since 1970.
     ///
     /// Counts of past minutes may be forgotten, and need not survive a crash. When a clock is set
-    /// back, the newest minute goes on: that gives back nothing that was used up.
+    /// back, counting continues in the newest minute, so that no caller gets calls back.
     ///
     /// # Errors
     ///
@@ -51,11 +51,11 @@ struct Minute {
 }
 
 impl Calls {
-    /// Counts one more call, and returns how many there are.
+    /// Counts one more call, and returns the number of calls so far.
     pub(super) fn count(&self, counter: &str, minute: i64) -> u64 {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that is set back must not give back what was used up, so the newest minute goes
-        // on.
+        // A clock that is set back must not give calls back, so counting continues in the newest
+        // minute.
         if minute > newest.number {
             newest.number = minute;
             newest.counts.clear();

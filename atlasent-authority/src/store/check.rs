@@ -1,41 +1,41 @@
-//! What the offline check of a store finds, and the part of it that every store shares: the chain.
+//! The report of a store's offline check, and the check of the chain, which all stores share.
 
 use atlasent::audit::{ChainReport, ChainVerifier, GENESIS_HASH};
 
 use super::StoreStatus;
 use crate::trail::chain::{ChainHead, SealedEvent};
 
-/// How many problems a report names. The rest is counted.
+/// How many problems a report lists. Further ones are counted only.
 const NAMED: usize = 100;
 
-/// What the check of a store found.
+/// The result of a store's check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreReport {
     /// The head that the store names.
     pub head: ChainHead,
-    /// The sequence number of the last event that was dropped from the beginning of the chain; 0
-    /// without one.
+    /// The sequence number of the last event that was dropped from the beginning of the chain; 0 if
+    /// no event was dropped.
     pub dropped: u64,
-    /// How many cells it keeps: permits, and first answers to requests with an id.
+    /// How many cells the store keeps.
     pub cells: u64,
-    /// What the check of the chain found.
+    /// The result of verifying the chain.
     pub chain: ChainReport,
-    /// What else is wrong, in plain words: the first 100.
+    /// The problems beside those of the chain, one sentence each: the first 100.
     pub problems: Vec<String>,
-    /// How many problems were found beside those of the chain.
+    /// The number of all problems beside those of the chain.
     pub found: u64,
 }
 
 impl StoreReport {
-    /// Whether nothing is wrong.
+    /// Returns whether the check found no problem.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.found == 0 && self.chain.is_intact()
     }
 }
 
-/// A check under way: it takes the events of a store in their order.
+/// A running check, which takes the events of a store in their order.
 pub(super) struct StoreCheck {
     report: StoreReport,
     chain: ChainVerifier,
@@ -43,7 +43,7 @@ pub(super) struct StoreCheck {
 }
 
 impl StoreCheck {
-    /// Begins the check of a store.
+    /// Starts the check of a store.
     pub(super) fn new(status: StoreStatus) -> Self {
         Self {
             last: status.dropped,
@@ -59,7 +59,7 @@ impl StoreCheck {
         }
     }
 
-    /// Takes the next event.
+    /// Checks the next event.
     pub(super) fn push(&mut self, event: &SealedEvent) {
         if event.sequence <= self.last {
             self.find(format!(
@@ -83,7 +83,7 @@ impl StoreCheck {
                 }
                 self.chain.push(&read);
             }
-            // Not the text itself: it may hold whatever a caller has sent.
+            // Without the error's text, which may contain a caller's values.
             Err(_) => self.find(format!("event {} cannot be read", event.sequence)),
         }
     }
@@ -96,7 +96,7 @@ impl StoreCheck {
         }
     }
 
-    /// Ends the check: the last event has to be the head.
+    /// Ends the check: the last event must be the head.
     pub(super) fn finish(mut self) -> StoreReport {
         let (last, head) = (self.last, self.report.head.clone());
         if last < head.sequence {
@@ -116,7 +116,7 @@ impl StoreCheck {
     }
 }
 
-/// Whether what an event is found by is what its payload says.
+/// Returns whether the fields that an event is found by equal those in its payload.
 fn repeats(event: &SealedEvent, read: &atlasent::audit::Event) -> bool {
     let said = &read.envelope;
     said.sequence == event.sequence

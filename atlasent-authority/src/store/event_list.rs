@@ -1,4 +1,4 @@
-//! The events of the store in memory, with the index by which a filter finds and counts them.
+//! The events of [`MemoryStore`](super::MemoryStore), with the index that filters use.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
 /// Events in the order of their sequence numbers, without gaps.
 #[derive(Debug, Default)]
 pub(super) struct EventList {
     events: VecDeque<Arc<SealedEvent>>,
-    /// The sequence numbers of the events of each type and agent. An event has a place under its
-    /// type, and with an agent under the agent and under both; what is left open is empty.
+    /// The sequence numbers of the events by type and agent. An event is filed under its type, and
+    /// if it has an agent, also under the agent and under both. An empty text stands for any type
+    /// or agent.
     places: HashMap<String, HashMap<String, VecDeque<u64>>>,
 }
 
@@ -22,7 +23,7 @@ impl EventList {
         self.events.len()
     }
 
-    /// The sequence number of the oldest event.
+    /// Returns the sequence number of the oldest event.
     pub(super) fn first(&self) -> Option<u64> {
         self.events.front().map(|event| event.sequence)
     }
@@ -62,8 +63,8 @@ impl EventList {
         Some(event)
     }
 
-    /// Adds the events behind `after` that pass, until the list is full.
-    pub(super) fn find(&self, after: u64, found: &mut Found, filter: &EventFilter) {
+    /// Adds the events above `after` that pass the filter, until the list is full.
+    pub(super) fn find(&self, after: u64, found: &mut EventCollector, filter: &EventFilter) {
         let range = self.range(after, filter);
         if filter.is_contiguous() {
             let events = self.events.range(range);
@@ -89,7 +90,7 @@ impl EventList {
         }
     }
 
-    /// Counts the events that pass.
+    /// Counts the events that pass the filter.
     pub(super) fn count(&self, filter: &EventFilter) -> usize {
         let range = self.range(0, filter);
         if filter.is_contiguous() {
@@ -98,7 +99,7 @@ impl EventList {
         self.lists(filter, &range).map(|list| list.len()).sum()
     }
 
-    /// The places in the list that the sequence numbers and the times of a filter leave. The
+    /// Returns the positions in the list that the sequence numbers and times of a filter leave. The
     /// chain's time never runs backwards.
     fn range(&self, after: u64, filter: &EventFilter) -> Range<usize> {
         let events = &self.events;
@@ -114,7 +115,7 @@ impl EventList {
         first..last.max(first)
     }
 
-    /// For each type and agent of a filter, the sequence numbers in a range of the list.
+    /// Returns the sequence numbers in a range of the list, for each type and agent of a filter.
     fn lists(
         &self,
         filter: &EventFilter,
@@ -133,7 +134,7 @@ impl EventList {
     }
 }
 
-fn fill<'a>(found: &mut Found, events: impl Iterator<Item = &'a Arc<SealedEvent>>) {
+fn fill<'a>(found: &mut EventCollector, events: impl Iterator<Item = &'a Arc<SealedEvent>>) {
     for event in events {
         if found.is_full() {
             return;
@@ -142,7 +143,7 @@ fn fill<'a>(found: &mut Found, events: impl Iterator<Item = &'a Arc<SealedEvent>
     }
 }
 
-/// What an event has places under.
+/// Returns the keys that an event is filed under.
 fn keys(event: &SealedEvent) -> impl Iterator<Item = (&str, &str)> {
     let kind = &*event.kind;
     let actor = event.actor_id.as_deref().unwrap_or_default();

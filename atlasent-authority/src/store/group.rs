@@ -1,5 +1,20 @@
-//! Group commit: changes that come while another transaction is under way go into the next one
-//! together, and share what makes it durable.
+//! Group commit: the changes that arrive during a transaction share the next one, and its `fsync`.
+//!
+//! A worked example, with a transaction that takes 5 ms to become durable:
+//!
+//! ```text
+//! time   callers                      writer
+//! 0 ms   A sends its change           next() returns [A]; begins a transaction
+//! 2 ms   B and C send theirs          waits for the disk; B and C are queued
+//! 5 ms   A gets its result            next() returns [B, C]; begins one transaction for both
+//! 10 ms  B and C get their results    waits for the next change
+//! ```
+//!
+//! Each change has two channels. The change sends its return value through the first one as it
+//! runs. After the transaction, the writer sends the transaction's result through the second one
+//! ([`answer`]). [`Group::commit`] reads the return value only after a good result, so a caller
+//! never learns of a change that was rolled back. If C panics, neither B nor C is kept: their batch
+//! is dropped as a whole.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,20 +26,20 @@ use super::{Batch, CellKey, Changeset, StoreError};
 /// How many changes one transaction takes at most.
 const MOST: usize = 512;
 
-/// How many changes wait at most before those who bring more have to wait themselves.
+/// How many changes are queued at most. Further callers wait until the queue has room.
 const WAITING: usize = 4_096;
 
-/// Where changes are handed in.
+/// The sending end of the queue of changes.
 #[derive(Clone, Debug)]
 pub(super) struct Group(mpsc::Sender<Job>);
 
-/// The other end, for the one who commits.
+/// The receiving end of the queue, for the writer that commits.
 #[derive(Debug)]
 pub(super) struct Jobs(mpsc::Receiver<Job>);
 
 type Change = Box<dyn FnOnce(&mut Changeset<'_>) + Send>;
 
-/// One change and whoever waits for it.
+/// A queued change, with the channel for the result of its transaction.
 pub(super) struct Job {
     now: Timestamp,
     reads: Vec<CellKey>,
@@ -32,14 +47,15 @@ pub(super) struct Job {
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// A queue for changes.
+/// Creates a queue of changes.
 pub(super) fn queue() -> (Group, Jobs) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Group(sender), Jobs(receiver))
 }
 
 impl Group {
-    /// Hands a change in, and waits until it is kept. Whoever stops waiting takes nothing back.
+    /// Queues a change, and waits until it is kept. Dropping the future does not cancel a queued
+    /// change.
     pub(super) async fn commit<T: Send + 'static>(
         &self,
         now: Timestamp,
@@ -53,7 +69,7 @@ impl Group {
             now,
             reads,
             change: Some(Box::new(move |changeset| {
-                // Nobody waits any more, which is no reason to do half of it.
+                // The caller may have dropped its future. The change is kept all the same.
                 let _ = result.send(change(changeset));
             })),
             done,
@@ -65,34 +81,35 @@ impl Group {
 }
 
 impl Jobs {
-    /// Waits for a change, and takes all that wait with it. None when there will be no more.
+    /// Waits for a change, and returns it with all that are queued behind it. `None` when every
+    /// [`Group`] is dropped.
     #[cfg(feature = "postgres")]
     pub(super) async fn next(&mut self) -> Option<Vec<Job>> {
         let first = self.0.recv().await?;
         Some(self.with_waiting(first))
     }
 
-    /// Whether nothing waits.
+    /// Returns whether the queue is empty.
     #[cfg(feature = "postgres")]
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The same as `next`, for a thread of its own.
+    /// As [`next`](Self::next), for a thread that may block.
     #[cfg(feature = "redb")]
     pub(super) fn blocking_next(&mut self) -> Option<Vec<Job>> {
         let first = self.0.blocking_recv()?;
         Some(self.with_waiting(first))
     }
 
-    /// Takes all changes that wait. None when nothing waits.
+    /// Returns all queued changes without waiting. `None` when the queue is empty.
     #[cfg(feature = "redb")]
     pub(super) fn try_next(&mut self) -> Option<Vec<Job>> {
         let first = self.0.try_recv().ok()?;
         Some(self.with_waiting(first))
     }
 
-    /// Whether nothing waits, and nothing can be handed in any more.
+    /// Returns whether the queue is empty and every [`Group`] is dropped.
     #[cfg(feature = "redb")]
     pub(super) fn is_closed(&self) -> bool {
         self.0.is_closed() && self.0.is_empty()
@@ -109,33 +126,33 @@ impl Jobs {
     }
 }
 
-/// What becomes of the changes that were under way when a writer panicked.
+/// The result of the changes that were in progress when a writer panicked.
 pub(super) fn panicked() -> StoreError {
     StoreError::failed(
         "writing the store panicked: whether the change was kept, the next one finds out",
     )
 }
 
-/// The cells that changes name.
+/// Returns the cells that the changes name.
 pub(super) fn reads(jobs: &[Job]) -> impl Iterator<Item = CellKey> {
     jobs.iter().flat_map(|job| job.reads.iter().copied())
 }
 
-/// Runs changes one after the other.
+/// Runs the changes one after the other.
 pub(super) fn run(jobs: &mut [Job], batch: &mut Batch) -> Result<(), StoreError> {
     for job in jobs {
         let Some(change) = job.change.take() else {
             continue;
         };
         let mut changeset = batch.changeset(job.now);
-        // What a change has half done is dropped with the whole batch.
+        // The writes of a change that panics are dropped with the whole batch.
         catch_unwind(AssertUnwindSafe(|| change(&mut changeset)))
             .map_err(|_| StoreError::failed("a change panicked, so nothing was kept"))?;
     }
     Ok(())
 }
 
-/// Tells everyone what became of the changes.
+/// Sends the result of the transaction to the callers of its changes.
 pub(super) fn answer(jobs: Vec<Job>, result: &Result<(), StoreError>) {
     for job in jobs {
         let _ = job.done.send(result.clone());

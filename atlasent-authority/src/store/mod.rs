@@ -1,4 +1,7 @@
-//! Where permits and events are kept: the trait that every store implements.
+//! The [`Store`] trait of permits and events, and the types that an implementation needs: [`Batch`]
+//! and [`Changeset`] run the changes, [`CellKey`] and [`Cell`] are the ledger's keys and values,
+//! [`ChainHead`] and [`SealedEvent`] the audit chain. The stores themselves are here, too:
+//! [`MemoryStore`], `RedbStore` (feature `redb`) and `PostgresStore` (feature `postgres`).
 
 mod batch;
 mod calls;
@@ -20,10 +23,10 @@ use atlasent::text::Escaped;
 use jiff::Timestamp;
 
 pub use crate::ledger::{
-    AgentKey, Grant, Mismatch, Outstanding, PermitEntry, PermitKey, PermitState, Replay, ReplayKey,
-    Revoked, Stops, VerifyRefusal,
+    AgentKey, Outstanding, PermitEntry, PermitGrant, PermitKey, PermitMismatch, PermitState,
+    Replay, ReplayKey, Revoked, Stops, VerifyRefusal,
 };
-pub use crate::trail::chain::{ChainHead, Fact, NewEvent, SealedEvent};
+pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
 pub use batch::{Batch, Cell, CellKey, Changeset};
 pub use calls::RateCounter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
@@ -41,22 +44,22 @@ use crate::trail::EventFilter;
 
 /// A ledger and an audit chain that change together.
 ///
-/// Each change is one transaction: it sees the cells that it names as they are, decides what
-/// becomes of them, and says what the chain records of that. All of it is kept, durably, before
-/// [`commit`](Store::commit) returns, or nothing is. No two changes overlap, not even those of two
-/// processes that share the store: of several that consume the same permit, one finds it issued.
+/// Each change is one transaction: it reads the cells that it names, writes cells, and appends
+/// events. Before [`commit`](Store::commit) returns, all of it is kept durably, or nothing is.
+/// Changes never overlap, not even those of two processes that share the store: of two changes that
+/// use the same permit, one finds it used.
 ///
-/// A store decides nothing. [`Batch`] runs the changes; a store loads what they read and keeps what
-/// they leave.
+/// A store makes no decision. [`Batch`] runs the changes; a store loads the cells that they read,
+/// and keeps the events and cells that they leave.
 pub trait Store: Send + Sync + 'static {
-    /// Makes one change.
+    /// Commits one change.
     ///
-    /// `reads` names the cells that `change` may read and write. It does not block.
+    /// `reads` names the cells that `change` may read and write. `change` must not block.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when nothing was kept, or when that is not known: what was kept is then found
-    /// at the next change.
+    /// [`StoreError`] when nothing was kept, or when the store cannot tell. The next change then
+    /// sees whether it was kept.
     fn commit<T: Send + 'static>(
         &self,
         now: Timestamp,
@@ -64,12 +67,12 @@ pub trait Store: Send + Sync + 'static {
         change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 
-    /// At most `limit` events that pass the filter and whose sequence number is above `after`,
-    /// oldest first.
+    /// Returns at most `limit` events that pass the filter and have a sequence number above
+    /// `after`, the oldest first.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when they cannot be read.
+    /// [`StoreError`] when the events cannot be read.
     fn events(
         &self,
         after: u64,
@@ -77,97 +80,98 @@ pub trait Store: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<Arc<SealedEvent>>, StoreError>> + Send;
 
-    /// How many events pass the filter. Without a filter the cost does not grow with the chain.
+    /// Returns how many events pass the filter. For a filter that passes every event, the cost does
+    /// not grow with the chain.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when they cannot be counted.
+    /// [`StoreError`] when the events cannot be counted.
     fn count_events(
         &self,
         filter: &EventFilter,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// At most `limit` permits whose evaluation has a sequence number below `before`, the newest
-    /// first. Some that are spent or have expired may be missing, since stores forget those.
+    /// Returns at most `limit` permits whose evaluation has a sequence number below `before`, the
+    /// newest first. Used, revoked and expired permits may be missing, since stores forget them.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when they cannot be read.
+    /// [`StoreError`] when the permits cannot be read.
     fn permits(
         &self,
         before: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(PermitKey, PermitEntry)>, StoreError>> + Send;
 
-    /// The key of the permit with a public id, if it is known.
+    /// Returns the key of the permit with a public id, or `None` for an unknown permit.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it cannot be looked up.
+    /// [`StoreError`] when the permit cannot be looked up.
     fn permit_key(
         &self,
         id: PermitId,
     ) -> impl Future<Output = Result<Option<PermitKey>, StoreError>> + Send;
 
-    /// A consistent copy of the whole store as it is now, in a temporary file that has no name.
-    /// Changes go on meanwhile.
+    /// Returns a consistent copy of the whole store, in a temporary file that has no name. Changes
+    /// continue meanwhile.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsupported`] for a store that is saved in another way, as by default; else
-    /// [`StoreError`] when the copy cannot be made.
+    /// [`StoreError::Unsupported`] for a store that is saved in another way, which is the default;
+    /// another [`StoreError`] when the copy cannot be made.
     fn backup(&self) -> impl Future<Output = Result<std::fs::File, StoreError>> + Send {
         std::future::ready(Err(StoreError::Unsupported(
             "this store cannot be backed up: it keeps nothing in a file",
         )))
     }
 
-    /// How much is kept.
+    /// Returns the head of the chain and the number of cells.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when that cannot be told: then nothing else works either.
+    /// [`StoreError`] when the store cannot be read; every other operation fails then, too.
     fn status(&self) -> impl Future<Output = Result<StoreStatus, StoreError>> + Send;
 }
 
-/// How long a cell is still known after its time, so that it is refused as expired and not as
-/// unknown.
+/// How long a cell is kept after it has expired, so that an expired permit is refused as expired
+/// and not as unknown.
 #[cfg(any(feature = "redb", feature = "postgres"))]
 const REMEMBERED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
-/// How much a store keeps.
+/// The head of a store's chain, and how much the store keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreStatus {
     /// The end of the chain.
     pub head: ChainHead,
-    /// The sequence number of the last event that was dropped from the chain's beginning; 0 when
-    /// none was.
+    /// The sequence number of the last event that was dropped from the beginning of the chain; 0 if
+    /// no event was dropped.
     pub dropped: u64,
-    /// How many cells are kept: permits, answers to requests with an id, counts of agents, stops.
+    /// How many cells the store keeps: permits, replays, counts of agents, stops.
     pub cells: u64,
 }
 
-/// Why a store kept nothing.
+/// Why a store failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no room for another permit.
+    /// The ledger has no room for another permit.
     #[error("the permit ledger is full: {permits} permits are waiting to be used or to expire")]
     Full {
-        /// How many permits there are.
+        /// How many permits the ledger holds.
         permits: usize,
     },
-    /// Too many reads wait already. Changes are not affected.
+    /// Too many reads are waiting. Changes are not affected.
     #[error("too many reads of the store are waiting: try again")]
     Busy,
-    /// The store lacks events of its chain, or its last event is not the chain's head. The text
-    /// names them.
+    /// Events of the chain are missing, or the last event is not the chain's head. The text names
+    /// the events.
     #[error(
         "the audit trail is incomplete: {0}. Nothing was signed. Stop the server, keep a copy of this store, compare \
         it with earlier exports (`atlasent audit verify NEW --after OLD`), and restore a backup"
     )]
     Incomplete(String),
-    /// The store does not do this; the text says what to use.
+    /// The store does not support the operation. The text names the alternative.
     #[error("{0}")]
     Unsupported(&'static str),
     /// The medium failed.
@@ -176,7 +180,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The medium failed, and why.
+    /// Wraps an error of the medium.
     pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::from(error.into()))
     }

@@ -1,4 +1,4 @@
-//! Retention: old events go into a signed bundle, and leave the store. What stays still verifies.
+//! Retention: old events are moved from the store into a signed bundle. The rest still verifies.
 
 use std::io;
 
@@ -12,27 +12,27 @@ use crate::trail::EventFilter;
 use crate::trail::chain::NewEvent;
 use crate::trail::export::Bundle;
 
-/// What was archived.
+/// The result of archiving events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archived {
     /// The sequence number of the first event in the bundle.
     pub first: u64,
-    /// That of the last one. The first event that stays names its hash as the previous one.
+    /// The sequence number of the last event in the bundle. The first event that stays names its
+    /// hash as the previous one.
     pub last: u64,
-    /// The hash of the last event in the bundle: the checkpoint that the rest of the chain starts
-    /// from.
+    /// The hash of the last event in the bundle, from which the rest of the chain continues.
     pub checkpoint: String,
     /// The bundle's id.
     pub export_id: String,
 }
 
 impl<S: Store> LocalAuthority<S> {
-    /// Takes all events before a time out of the store, once `keep` has kept the bundle that they
-    /// are in, durably. None when there are no such events.
+    /// Removes all events before a time from the store, once `keep` has kept their bundle durably.
+    /// Returns `None` when there are no such events.
     ///
-    /// The chain records it (`audit.archived`) in the transaction that drops the events. If two
-    /// processes on one store do this at the same time, both have a bundle, and the events are
-    /// dropped once.
+    /// The chain records the removal (`audit.archived`) in the transaction that drops the events.
+    /// If two processes on one store archive at the same time, both get a bundle, and the events
+    /// are dropped once.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -61,8 +61,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the events cannot be read, the bundle was not kept, or the change
-    /// cannot be recorded: then nothing is dropped.
+    /// [`Error::Failed`] when the events cannot be read, the bundle was not kept, or the removal
+    /// cannot be recorded. No event is dropped then.
     pub async fn archive(
         &self,
         before: Timestamp,
@@ -76,14 +76,14 @@ impl<S: Store> LocalAuthority<S> {
         self.drop_old(&old).await.map(Some)
     }
 
-    /// A bundle of the events before a time, and up to a sequence number if there is one. None
-    /// without such events.
+    /// Bundles the events before a time, and up to a sequence number if `through` is set. Returns
+    /// `None` without such events.
     pub(crate) async fn collect_old(
         &self,
         before: Timestamp,
         through: Option<u64>,
         keys: &KeyRing,
-    ) -> Result<Option<Old>, Error> {
+    ) -> Result<Option<OldEvents>, Error> {
         let Ok(last_moment) = before.checked_sub(jiff::SignedDuration::from_micros(1)) else {
             return Ok(None);
         };
@@ -91,7 +91,7 @@ impl<S: Store> LocalAuthority<S> {
             .until(last_moment)
             .through(through.unwrap_or(u64::MAX));
         let dropped = self.store.status().await.map_err(unarchived)?.dropped;
-        // The chain has no gaps, and its time never runs backwards: what is old stands at its
+        // The chain has no gaps, and its time never runs backwards, so the old events are at its
         // beginning.
         let count = self.store.count_events(&old).await.map_err(unarchived)?;
         if count == 0 {
@@ -104,16 +104,16 @@ impl<S: Store> LocalAuthority<S> {
                 "events were dropped meanwhile: another process archives them",
             )));
         }
-        Ok(Some(Old {
+        Ok(Some(OldEvents {
             first,
             last,
             bundle,
         }))
     }
 
-    /// Drops events whose bundle is kept. The store forgets where they are at once, whatever their
-    /// number, and frees their space some at a time.
-    pub(crate) async fn drop_old(&self, old: &Old) -> Result<Archived, Error> {
+    /// Drops events whose bundle is kept. The store hides them at once, whatever their number, and
+    /// frees their space gradually.
+    pub(crate) async fn drop_old(&self, old: &OldEvents) -> Result<Archived, Error> {
         let (first, last) = (old.first, old.last);
         let archived = Archived {
             first,
@@ -135,14 +135,14 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// Old events in their bundle, still in the store as well.
-pub(crate) struct Old {
+/// Old events in their bundle, which are still in the store.
+pub(crate) struct OldEvents {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) bundle: Bundle,
 }
 
-/// The error for a bundle that was not kept, so that its events stay in the store.
+/// The error for a bundle that was not kept. Its events stay in the store.
 pub(crate) fn not_kept(error: io::Error) -> Error {
     unarchived(StoreError::failed(error))
 }

@@ -1,4 +1,5 @@
-//! The head of the audit chain: it gives each new event its place, its time and its hash.
+//! The head of the audit chain, which gives each new event its sequence number, its time and its
+//! hash.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The end of a chain, onto which a store seals the next event. Stores keep it with their events.
+/// The end of a chain, to which the next event is appended. Stores keep it with their events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainHead {
-    /// Whose chain it is.
+    /// The organization that the chain belongs to.
     pub org_id: String,
     /// The sequence number of the last event; 0 before the first one.
     pub sequence: u64,
@@ -25,7 +26,7 @@ pub struct ChainHead {
 }
 
 impl ChainHead {
-    /// The head of a chain without events.
+    /// Returns the head of a chain without events.
     #[must_use]
     pub fn genesis(org_id: impl Into<String>) -> Self {
         Self {
@@ -36,13 +37,13 @@ impl ChainHead {
         }
     }
 
-    /// The chain's time: `now`, unless the clock was set back.
+    /// Returns the chain's time: `now`, or the time of the last event if the clock was set back.
     #[must_use]
     pub fn time_at(&self, now: Timestamp) -> Timestamp {
         now.max(self.time)
     }
 
-    /// Seals an event that happened at `time`, which must come from [`time_at`](Self::time_at).
+    /// Appends an event that happened at `time`, which must come from [`time_at`](Self::time_at).
     pub fn seal(&mut self, mut event: NewEvent, time: Timestamp) -> SealedEvent {
         let sequence = self.sequence + 1;
         let occurred_at = format_time(time);
@@ -66,74 +67,74 @@ impl ChainHead {
     }
 }
 
-/// An event in its place: what a store keeps. It is an [`Event`] before anyone has read it. All but
-/// the two hashes is repeated in the payload.
+/// An event of the chain, as a store keeps it. [`to_event`](Self::to_event) parses it. The payload
+/// repeats every field but the two hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedEvent {
-    /// Its place in the chain, from 1.
+    /// The sequence number of the event, from 1.
     pub sequence: u64,
-    /// What happened (contract, part B, event types).
+    /// The type of the event (contract, part B, event types).
     pub kind: Cow<'static, str>,
-    /// The agent.
+    /// The agent. Unset for an event without one.
     pub actor_id: Option<String>,
     /// When it happened (ISO 8601, in UTC, to the microsecond).
     pub occurred_at: String,
-    /// The canonical JSON of everything that it says: what is hashed.
+    /// The canonical JSON of the event, which is hashed.
     pub payload: String,
     /// The hash of the event before.
     pub previous_hash: String,
-    /// Its hash.
+    /// The hash of the event.
     pub hash: String,
 }
 
 impl SealedEvent {
-    /// The event, to be read, exported and verified.
+    /// Parses the event, to be read, exported and verified.
     ///
     /// # Errors
     ///
-    /// When the payload is not the one that was sealed.
+    /// When the payload is not that of an event.
     pub fn to_event(&self) -> Result<Event, serde_json::Error> {
         Event::from_payload(&self.payload, self.previous_hash.clone(), self.hash.clone())
     }
 }
 
-/// An event that has no place in the chain yet.
+/// An event that is not in the chain yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
-    /// Its id.
+    /// The id of the event.
     pub id: String,
-    /// What happened (contract, part B, event types).
+    /// The type of the event (contract, part B, event types).
     pub kind: &'static str,
-    /// What was decided.
+    /// The decision. Unset for an event that records none.
     pub decision: Option<&'static str>,
-    /// The agent.
+    /// The agent. Unset for an event without one.
     pub actor_id: Option<Agent>,
-    /// What it was done to.
+    /// The resource. Unset for an event without one.
     pub resource_id: Option<String>,
-    /// What else there is to say.
-    pub payload: BTreeMap<&'static str, Fact<'static>>,
+    /// The further fields of the event.
+    pub payload: BTreeMap<&'static str, EventValue<'static>>,
 }
 
-/// What an event can say. There is nothing else, since encoders in different languages write
-/// numbers other than integers differently (contract, part C).
+/// A value in an event. Numbers are integers only, since encoders in different languages write
+/// others differently (contract, part C).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
-pub enum Fact<'a> {
+pub enum EventValue<'a> {
     /// A text.
     Text(Cow<'a, str>),
-    /// A text that others have too.
+    /// A text that is shared with other values.
     Shared(Arc<str>),
-    /// Several texts.
+    /// A list of texts.
     List(Vec<Arc<str>>),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
-    /// A count.
+    /// An integer.
     Count(u64),
 }
 
 impl NewEvent {
-    /// An event of a kind, with a new id and nothing else.
+    /// Creates an event of a type, with a new id and no further fields.
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
         Self {
@@ -146,58 +147,63 @@ impl NewEvent {
         }
     }
 
-    /// Adds to the payload. A second call with the same key replaces its value.
+    /// Sets a field of the payload. A second call with the same key replaces its value.
     #[must_use]
-    pub fn with(mut self, key: &'static str, fact: impl Into<Fact<'static>>) -> Self {
-        self.payload.insert(key, fact.into());
+    pub fn with(mut self, key: &'static str, value: impl Into<EventValue<'static>>) -> Self {
+        self.payload.insert(key, value.into());
         self
     }
 
-    /// Adds to the payload, if there is something to add.
+    /// Sets a field of the payload, if `value` is set.
     #[must_use]
-    pub fn with_some(self, key: &'static str, fact: Option<impl Into<Fact<'static>>>) -> Self {
-        match fact {
-            Some(fact) => self.with(key, fact),
+    pub fn with_some(
+        self,
+        key: &'static str,
+        value: Option<impl Into<EventValue<'static>>>,
+    ) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
             None => self,
         }
     }
 
-    /// The canonical JSON of the payload, in which everything that the event says elsewhere is
-    /// repeated, so that it is hashed too.
+    /// Returns the canonical JSON of the payload. It repeats the event's other fields, so that they
+    /// are hashed, too.
     fn take_payload(&mut self, org_id: &str, sequence: u64, occurred_at: &str) -> String {
-        let mut payload: BTreeMap<&str, Fact<'_>> = std::mem::take(&mut self.payload);
+        let mut payload: BTreeMap<&str, EventValue<'_>> = std::mem::take(&mut self.payload);
         let resource = self.resource_id.as_deref();
         let repeated = [
-            ("id", Some(Fact::from(&*self.id))),
+            ("id", Some(EventValue::from(&*self.id))),
             ("org_id", Some(org_id.into())),
-            ("sequence", Some(Fact::Count(sequence))),
+            ("sequence", Some(EventValue::Count(sequence))),
             ("type", Some(self.kind.into())),
-            ("decision", self.decision.map(Fact::from)),
+            ("decision", self.decision.map(EventValue::from)),
             (
                 "actor_id",
                 self.actor_id.as_ref().map(|agent| agent.as_str().into()),
             ),
             ("resource_type", resource.map(|_| "Resource".into())),
-            ("resource_id", resource.map(Fact::from)),
+            ("resource_id", resource.map(EventValue::from)),
             ("occurred_at", Some(occurred_at.into())),
             ("created_at", Some(occurred_at.into())),
         ];
         payload.extend(
             repeated
                 .into_iter()
-                .filter_map(|(key, fact)| Some((key, fact?))),
+                .filter_map(|(key, value)| Some((key, value?))),
         );
         canonical(&payload)
     }
 }
 
-/// Canonical JSON: the map has its keys in order, and no fact has keys in it.
+/// Writes canonical JSON: the map's keys are in order, and no value contains keys.
 #[expect(
     clippy::expect_used,
     reason = "texts, booleans and integers under texts, into memory: nothing here can fail"
 )]
-fn canonical(payload: &BTreeMap<&str, Fact<'_>>) -> String {
-    // Longer than most. What leaves is a copy that fits: it is kept for long.
+fn canonical(payload: &BTreeMap<&str, EventValue<'_>>) -> String {
+    // Longer than most payloads. The copy that is returned has the exact size, since it is kept for
+    // long.
     let mut json = Vec::with_capacity(1000);
     serde_json::to_writer(&mut json, payload).expect("facts serialize to JSON");
     std::str::from_utf8(&json)
@@ -205,19 +211,19 @@ fn canonical(payload: &BTreeMap<&str, Fact<'_>>) -> String {
         .to_owned()
 }
 
-macro_rules! fact_from {
+macro_rules! value_from {
     ($($type:ty => $variant:ident),*) => {$(
-        impl<'a> From<$type> for Fact<'a> {
-            fn from(fact: $type) -> Self {
-                Self::$variant(fact.into())
+        impl<'a> From<$type> for EventValue<'a> {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
             }
         }
     )*};
 }
 
-fact_from!(&'a str => Text, String => Text, Arc<str> => Shared, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
+value_from!(&'a str => Text, String => Text, Arc<str> => Shared, Vec<Arc<str>> => List, bool => Flag, u64 => Count);
 
-/// ISO 8601 in UTC, to the microsecond: what every SDK's parser takes.
+/// Formats a time as ISO 8601 in UTC, to the microsecond, which the parser of every SDK accepts.
 pub(crate) fn format_time(time: Timestamp) -> String {
     format!("{time:.6}")
 }

@@ -1,5 +1,5 @@
-//! Checks that a store still has the events that its chain counts, so that a trail whose beginning,
-//! middle or end is missing is never signed.
+//! Checks that a store still has the events that its chain counts, so that a trail with missing
+//! events is never signed.
 
 use atlasent::audit::GENESIS_HASH;
 
@@ -7,32 +7,32 @@ use crate::store::{Store, StoreError, StoreStatus};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
 
-/// The events of an export as they go by, compared with what the store says of its chain.
+/// Compares the events of an export with the head of the store's chain.
 #[derive(Debug)]
 pub(crate) struct Completeness {
     status: StoreStatus,
     filter: EventFilter,
-    /// Whether the events are a stretch without gaps.
+    /// Whether the events have no gaps, as a filter by time leaves them.
     is_stretch: bool,
-    first: Option<Link>,
-    last: Option<Link>,
+    first: Option<ChainLink>,
+    last: Option<ChainLink>,
     gap: Option<Gap>,
 }
 
-/// What ties an event to its neighbours.
+/// The fields that tie an event to its neighbours.
 #[derive(Clone, Debug)]
-struct Link {
+struct ChainLink {
     sequence: u64,
     hash: String,
     previous_hash: String,
 }
 
-/// Sequence numbers without events, from the first to the last one.
+/// The missing sequence numbers, from the first to the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gap(u64, u64);
 
 impl Completeness {
-    /// Begins a check of the events that pass `filter`, up to the head that `status` names.
+    /// Starts a check of the events that pass `filter`, up to the head in `status`.
     pub(crate) fn new(status: StoreStatus, filter: EventFilter) -> Self {
         Self {
             status,
@@ -44,17 +44,17 @@ impl Completeness {
         }
     }
 
-    /// A check of the chain's first and last event alone.
-    pub(crate) fn of_ends(status: StoreStatus) -> Self {
+    /// Starts a check of the first and the last event of the chain alone.
+    pub(crate) fn for_ends(status: StoreStatus) -> Self {
         Self {
             is_stretch: false,
             ..Self::new(status, EventFilter::default())
         }
     }
 
-    /// Takes the next event.
+    /// Checks the next event.
     pub(crate) fn push(&mut self, event: &SealedEvent) {
-        let link = Link::from(event);
+        let link = ChainLink::from(event);
         if let Some(last) = &self.last
             && self.is_stretch
             && event.sequence > last.sequence + 1
@@ -72,9 +72,9 @@ impl Completeness {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Incomplete`] when events are missing or the ends do not fit the chain;
-    /// [`StoreError::Failed`] when the events were dropped during the export, or the store cannot
-    /// be read.
+    /// [`StoreError::Incomplete`] when events are missing, or an end does not fit the chain;
+    /// [`StoreError::Failed`] when events were dropped during the export, or the store cannot be
+    /// read.
     pub(crate) async fn finish<S: Store>(&self, store: &S) -> Result<(), StoreError> {
         let missing = match self.gap {
             Some(gap) => Some(gap),
@@ -83,7 +83,7 @@ impl Completeness {
         let Some(Gap(first, last)) = missing else {
             return Ok(());
         };
-        // Retention may have dropped them since the export began.
+        // Retention may have dropped the events since the export began.
         if store.status().await?.dropped >= last {
             return Err(StoreError::failed(
                 "events were dropped during the export: try again",
@@ -95,8 +95,8 @@ impl Completeness {
         }))
     }
 
-    /// The events that have to be there, and are not: at the ends of the chain, and on both sides
-    /// of the stretch.
+    /// Returns the missing events: at the ends of the chain, and on both sides of the exported
+    /// range.
     async fn missing<S: Store>(&self, store: &S) -> Result<Option<Gap>, StoreError> {
         let (dropped, head) = (self.status.dropped, &self.status.head);
         if head.sequence <= dropped {
@@ -137,7 +137,7 @@ impl Completeness {
                 Some(event) if event.hash != first.previous_hash => {
                     return Err(unlinked(first.sequence, "does not follow the event before"));
                 }
-                // It stands before the stretch.
+                // The event is before the range.
                 Some(_) if self.filter.since.is_some() => {}
                 Some(_) => return Ok(Some(Gap(before, before))),
             }
@@ -158,8 +158,7 @@ impl Completeness {
         Ok(None)
     }
 
-    /// Nothing passes: the event behind the time that was asked for has to follow one from before
-    /// it.
+    /// The range is empty, so the first event after it must follow one from before it.
     async fn missing_before_next<S: Store>(&self, store: &S) -> Result<Option<Gap>, StoreError> {
         let behind = EventFilter {
             since: self.filter.until.clone(),
@@ -179,7 +178,7 @@ impl Completeness {
     }
 }
 
-/// The event with this sequence number, if the store has it.
+/// Returns the event with this sequence number, if the store has it.
 pub(crate) async fn event_at<S: Store>(
     store: &S,
     sequence: u64,
@@ -196,7 +195,7 @@ fn unlinked(sequence: u64, what: &str) -> StoreError {
     StoreError::Incomplete(format!("event {sequence} {what}"))
 }
 
-impl From<&SealedEvent> for Link {
+impl From<&SealedEvent> for ChainLink {
     fn from(event: &SealedEvent) -> Self {
         Self {
             sequence: event.sequence,

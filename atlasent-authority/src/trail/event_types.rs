@@ -1,6 +1,6 @@
-//! The types of event, and which one a misspelt word may mean.
+//! The types of events, and suggestions for misspelt ones.
 
-/// The types of event that the audit chain knows, in the order of the contract (part B).
+/// The types of the audit chain's events, in the order of the contract (part B).
 pub const EVENT_TYPES: [&str; 23] = [
     "evaluate.allow",
     "evaluate.deny",
@@ -27,7 +27,7 @@ pub const EVENT_TYPES: [&str; 23] = [
     "audit.archived",
 ];
 
-/// The type that is spelled most like a text, if one is spelled like it at all.
+/// Returns the type that a text is probably a misspelling of.
 pub(crate) fn most_like(text: &str) -> Option<&'static str> {
     let likeness = |kind: &&str| strsim::jaro_winkler(kind, text);
     let best = EVENT_TYPES

@@ -1,5 +1,4 @@
-//! Signed exports of the audit trail, written in memory that does not grow with them (contract,
-//! part C).
+//! Signed exports of the audit trail (contract, part C), written in constant memory.
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
@@ -10,26 +9,26 @@ use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
 use crate::clock::Clock;
-use crate::signing::{KeyRing, SigningKey};
+use crate::signing::{ExportSigningKey, KeyRing};
 use crate::store::{Store, StoreError};
 use crate::trail::EventFilter;
 use crate::trail::chain::format_time;
 use crate::trail::complete::Completeness;
 
-/// How much is in memory before the rest goes to a temporary file.
+/// How many bytes are in memory before the rest is written to a temporary file.
 const SPOOLED: usize = 4 * 1024 * 1024;
 
-/// How many events of an export are in memory at a time. Few enough that other reads between them
-/// need not wait for long.
+/// How many events are in memory at a time: few enough that other reads in between do not wait
+/// long.
 const AT_ONCE: usize = 500;
 
-/// A signed export of the events of a store that pass the filter, up to the newest one there is
-/// now. `clock` tells the time at which it is signed.
+/// Returns a signed export of the events of a store that pass the filter, up to the newest event at
+/// the time of the call. `clock` gives the time of the signature.
 ///
 /// # Errors
 ///
-/// [`StoreError`] when they cannot be read, or the export cannot be written to a temporary file.
-/// [`StoreError::Incomplete`] when the store lacks events of its chain: then nothing is signed.
+/// [`StoreError`] when the events cannot be read, or the export cannot be written to a temporary
+/// file. [`StoreError::Incomplete`] when events of the chain are missing: nothing is signed then.
 pub async fn export<S: Store>(
     store: &S,
     filter: &EventFilter,
@@ -39,7 +38,7 @@ pub async fn export<S: Store>(
     let status = store.status().await?;
     let mut complete = Completeness::new(status.clone(), filter.clone());
     let head = status.head;
-    // What is appended meanwhile stays out, so that the export ends.
+    // Events that are appended meanwhile are left out, so that the export ends.
     let filter = filter.clone().through(head.sequence).most_bytes(SPOOLED);
     let mut writer = BundleWriter::new();
     let mut after = 0;
@@ -55,25 +54,25 @@ pub async fn export<S: Store>(
             writer.push(&event).map_err(StoreError::failed)?;
         }
     }
-    // A trail that lacks events is not signed as if it were whole.
+    // A trail with missing events is never signed.
     complete.finish(store).await?;
     writer
         .finish(&head.org_id, keys.active(), clock.now())
         .map_err(StoreError::failed)
 }
 
-/// Writes a bundle: events first, then the signature over them.
+/// Writes a bundle: the events first, then the signature over them.
 ///
 /// ```
 /// use std::io::Read;
 /// use atlasent::audit::{BundleVerifier, TrustedKeys};
-/// use atlasent_authority::signing::SigningKey;
+/// use atlasent_authority::signing::ExportSigningKey;
 /// use atlasent_authority::trail::BundleWriter;
 /// use atlasent_authority::{LocalAuthority, Policies};
 ///
 /// let policies = Policies::parse("permit (principal, action, resource);")?;
 /// let authority = LocalAuthority::in_memory(policies)?;
-/// let key = SigningKey::generate()?;
+/// let key = ExportSigningKey::generate()?;
 ///
 /// let mut writer = BundleWriter::new();
 /// for event in futures_executor::block_on(authority.trail())?.events {
@@ -87,9 +86,9 @@ pub async fn export<S: Store>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The events of a stretch of time have no gaps, and verify as a whole. Those of certain types or
-/// of one agent are an extract: its signature verifies, and its chain has gaps, which the bundle
-/// itself says.
+/// The events of a filter by time have no gaps, and verify as a chain. Events of certain types or
+/// of one agent are an extract: its signature verifies, and the bundle states that its chain has
+/// gaps.
 #[derive(Debug)]
 pub struct BundleWriter {
     events: SpooledTempFile,
@@ -99,7 +98,7 @@ pub struct BundleWriter {
 }
 
 impl BundleWriter {
-    /// A bundle without events.
+    /// Creates a bundle without events.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -126,13 +125,13 @@ impl BundleWriter {
         Ok(())
     }
 
-    /// How many events there are.
+    /// Returns the number of events.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.count
     }
 
-    /// Whether there is no event yet.
+    /// Returns whether the bundle has no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -146,12 +145,12 @@ impl BundleWriter {
     pub fn finish(
         mut self,
         org_id: &str,
-        key: &SigningKey,
+        key: &ExportSigningKey,
         signed_at: Timestamp,
     ) -> io::Result<Bundle> {
         let export_id = uuid::Uuid::new_v4().to_string();
         let json = |text: &str| serde_json::to_string(text).map_err(io::Error::from);
-        // Exactly what is signed, in its order; the rest of the bundle stands behind it.
+        // The signed fields, in their order; the other fields of the bundle follow.
         let head = format!(
             r#"{{"export_id":{},"org_id":{},"chain_head_hash":{},"event_count":{},"signed_at":{},"events":["#,
             json(&export_id)?,
@@ -197,7 +196,7 @@ impl Default for BundleWriter {
     }
 }
 
-/// A signed export, to be read as JSON text.
+/// A signed export, which reads as JSON text.
 #[derive(Debug)]
 pub struct Bundle {
     export_id: String,
@@ -210,25 +209,25 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// The export's id.
+    /// Returns the export's id.
     #[must_use]
     pub fn export_id(&self) -> &str {
         &self.export_id
     }
 
-    /// The hash of its last event; 64 zeros when there is none.
+    /// Returns the hash of the last event; 64 zeros for a bundle without events.
     #[must_use]
     pub fn chain_head_hash(&self) -> &str {
         &self.chain_head_hash
     }
 
-    /// How many events are in it.
+    /// Returns the number of events.
     #[must_use]
     pub fn event_count(&self) -> u64 {
         self.event_count
     }
 
-    /// How many bytes its text has, from the beginning.
+    /// Returns the length of the text in bytes, from the beginning.
     #[must_use]
     pub fn byte_len(&self) -> u64 {
         self.length
@@ -248,7 +247,7 @@ impl Read for Bundle {
     }
 }
 
-/// Hands over exactly as many bytes as there have to be.
+/// Passes on exactly `length` bytes, or fails.
 fn copy(from: &mut impl Read, length: u64, piece: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = length;

@@ -1,4 +1,4 @@
-//! Which events of the chain are meant.
+//! Filters of events.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::trail::chain::{SealedEvent, format_time};
 
-/// Which events are meant: those that pass everything that is set. The default is all.
+/// Selects events: those that pass every condition that is set. The default passes every event.
 ///
-/// A filter by time leaves a stretch without gaps, which verifies as a whole. One by type or agent
-/// leaves gaps.
+/// Events that a filter by time passes have no gaps, and verify as a chain. A filter by type or
+/// agent leaves gaps.
 ///
 /// ```
 /// use atlasent_authority::trail::EventFilter;
@@ -21,42 +21,42 @@ use crate::trail::chain::{SealedEvent, format_time};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct EventFilter {
-    /// The types of event that pass; all when there is none.
+    /// The types that pass. An empty list passes every type.
     pub(crate) types: Vec<String>,
-    /// The agent whose events pass.
+    /// The agent whose events pass. Unset passes every event.
     pub(crate) actor_id: Option<String>,
-    /// The first time that passes, as events spell it: such texts are in the order of their times.
+    /// The first time that passes, in the format of events, whose texts sort like their times.
     pub(crate) since: Option<String>,
     /// The last time that passes.
     pub(crate) until: Option<String>,
     /// The last sequence number that passes.
     pub(crate) through: Option<u64>,
-    /// How many bytes of text a list of events may have before it ends.
+    /// How many bytes of payload a list of events may have before it ends.
     pub(crate) most_bytes: Option<usize>,
 }
 
 impl EventFilter {
-    /// Only events of these types, such as `evaluate.deny`. None at all means every type. A second
-    /// call replaces the list.
+    /// Passes only events of these types, such as `evaluate.deny`. An empty list passes every type.
+    /// A second call replaces the list.
     pub fn types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.types = types.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Only events of this agent. A second call replaces the first.
+    /// Passes only events of this agent. A second call replaces the first.
     pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
         self.actor_id = Some(agent.into());
         self
     }
 
-    /// Only events at or after this time. Of two calls, the later time holds.
+    /// Passes only events at or after this time. Of two calls, the later time holds.
     pub fn since(mut self, time: Timestamp) -> Self {
-        // `None` is before every time.
+        // `None` sorts before every time.
         self.since = self.since.max(Some(format_time(time)));
         self
     }
 
-    /// Only events at or before this time. Of two calls, the earlier time holds.
+    /// Passes only events at or before this time. Of two calls, the earlier time holds.
     pub fn until(mut self, time: Timestamp) -> Self {
         let time = format_time(time);
         self.until = Some(match self.until {
@@ -66,8 +66,7 @@ impl EventFilter {
         self
     }
 
-    /// Only events up to this sequence number, so that what is appended meanwhile stays out. Of two
-    /// calls, the lower number holds.
+    /// Passes only events up to this sequence number. Of two calls, the lower number holds.
     pub fn through(mut self, sequence: u64) -> Self {
         self.through = Some(
             self.through
@@ -76,21 +75,21 @@ impl EventFilter {
         self
     }
 
-    /// Ends a list of events with the one by which their payloads have so many bytes. A list that
-    /// would have events has one at least. Counts are not affected. A second call replaces the
+    /// Ends a list of events with the event at which their payloads reach so many bytes. The list
+    /// has at least one event, if any passes. Counts are not affected. A second call replaces the
     /// first.
     pub fn most_bytes(mut self, bytes: usize) -> Self {
         self.most_bytes = Some(bytes);
         self
     }
 
-    /// Whether what passes has no gaps.
+    /// Returns whether the events that pass have no gaps.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         self.types.is_empty() && self.actor_id.is_none()
     }
 
-    /// Whether everything passes.
+    /// Returns whether every event passes.
     #[must_use]
     pub fn is_all(&self) -> bool {
         self.is_contiguous()
@@ -99,8 +98,8 @@ impl EventFilter {
             && self.through.is_none()
     }
 
-    /// The types and agents to look for in an index, each pair once. What is not filtered by is
-    /// empty; a filter by neither has no pairs.
+    /// Returns the types and agents to look up in an index, each pair once. An empty text stands
+    /// for any. Without a filter by type or agent the list is empty.
     pub(crate) fn keys(&self) -> Vec<(&str, &str)> {
         let actor = match &self.actor_id {
             // No event has an empty agent.
@@ -118,7 +117,7 @@ impl EventFilter {
         keys
     }
 
-    /// Whether an event passes.
+    /// Returns whether an event passes.
     #[must_use]
     pub fn passes(&self, event: &SealedEvent) -> bool {
         self.passes_fields(
@@ -129,7 +128,7 @@ impl EventFilter {
         )
     }
 
-    /// The same, for a store that has not put an event together yet.
+    /// As [`passes`](Self::passes), on the fields of an event that a store has not assembled yet.
     pub(crate) fn passes_fields(
         &self,
         sequence: u64,
@@ -146,17 +145,17 @@ impl EventFilter {
     }
 }
 
-/// A list of events that a store puts together, and its limits.
+/// Collects the events of one read, up to its limits.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct EventCollector {
     events: Vec<Arc<SealedEvent>>,
     limit: usize,
     bytes: usize,
     most_bytes: usize,
 }
 
-impl Found {
-    /// An empty list for at most `limit` events, and no more bytes than the filter says.
+impl EventCollector {
+    /// Starts a list of at most `limit` events, and at most as many bytes as the filter allows.
     pub(crate) fn new(limit: usize, filter: &EventFilter) -> Self {
         Self {
             events: Vec::new(),

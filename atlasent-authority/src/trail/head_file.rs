@@ -1,5 +1,5 @@
-//! The newest head that a data directory has seen, in a small file beside the store: so that a
-//! store which was replaced, emptied or put back to an older state is found out when it is opened.
+//! The newest head that a data directory has seen, in a small file beside the store. It reveals a
+//! store that was replaced, emptied or restored to an older state.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::store::{Store, StoreError};
 use crate::trail::chain::ChainHead;
 use crate::trail::complete::event_at;
 
-/// No head file is longer.
+/// The largest head file, in bytes.
 const LONGEST: u64 = 16 * 1024;
 
-/// The file with the newest head that was seen.
+/// A file that holds the newest known head of a store's chain.
 ///
-/// The store may be ahead of the file, since the file is written now and then. It is never behind
-/// or different, unless somebody replaced the store.
+/// The file is written from time to time, so the store may be ahead of it. A store that is behind
+/// or different was replaced.
 ///
 /// ```
 /// use atlasent_authority::trail::HeadFile;
@@ -40,15 +40,15 @@ pub struct HeadFile {
     path: PathBuf,
 }
 
-/// A head that was seen.
+/// The head in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
+struct SavedHead {
     org_id: String,
     sequence: u64,
     hash: String,
 }
 
-/// Why a store is not the one whose head was seen, or why that cannot be told.
+/// Why a store does not continue the head in the file, or why they cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadFileError {
@@ -57,35 +57,35 @@ pub enum HeadFileError {
     Io {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file holds no head.
+    /// The file does not hold a head.
     #[error("`{path}` holds no head of a chain: restore it from a backup")]
     Unreadable {
         /// The file.
         path: String,
     },
-    /// The store's chain ends before the head that was seen.
+    /// The store's chain ends before the head in the file.
     #[error(
         "the store's chain ends at event {head}, and `{path}` has seen event {seen}: events are missing, or this is an older store"
     )]
     Behind {
         /// The file.
         path: String,
-        /// The sequence number that was seen.
+        /// The sequence number of the head in the file.
         seen: u64,
         /// The sequence number of the store's head.
         head: u64,
     },
-    /// The store has another event, or another organization, than was seen.
+    /// The store's chain has another event at the head's place, or another organization.
     #[error(
         "the store's chain is another one than `{path}` has seen: they differ at event {sequence}"
     )]
     Differs {
         /// The file.
         path: String,
-        /// The sequence number that was seen.
+        /// The sequence number of the head in the file.
         sequence: u64,
     },
     /// The store cannot be read.
@@ -94,25 +94,25 @@ pub enum HeadFileError {
 }
 
 impl HeadFile {
-    /// The file at a path. It need not exist yet.
+    /// Names the file at a path. It need not exist yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Whether a head was ever saved.
+    /// Returns whether a head was ever saved.
     #[must_use]
     pub fn exists(&self) -> bool {
-        // What cannot be looked at is not taken for absent.
+        // A file that cannot be inspected counts as existing.
         self.path.try_exists().unwrap_or(true)
     }
 
-    /// Compares a store with the head that was seen. Without a file every store is good.
+    /// Compares a store with the head in the file. Without a file, every store passes.
     ///
     /// # Errors
     ///
-    /// [`HeadFileError`] when the store is behind the head or has another chain, or when either
-    /// cannot be read.
+    /// [`HeadFileError`] when the store is behind the head or has another chain, or when the file
+    /// or the store cannot be read.
     pub async fn check<S: Store>(&self, store: &S) -> Result<(), HeadFileError> {
         match self.load()? {
             Some(seen) => self.compare(&seen, store).await.map(drop),
@@ -120,18 +120,18 @@ impl HeadFile {
         }
     }
 
-    /// Saves a store's head, durably, if it continues the one that was seen.
+    /// Saves a store's head durably, if the store continues the head in the file.
     ///
     /// # Errors
     ///
-    /// [`HeadFileError`], as [`check`](Self::check); then the file stays as it was.
+    /// [`HeadFileError`], as [`check`](Self::check); the file is unchanged then.
     pub async fn save<S: Store>(&self, store: &S) -> Result<(), HeadFileError> {
         let seen = self.load()?;
         let head = match &seen {
             Some(seen) => self.compare(seen, store).await?,
             None => store.status().await?.head,
         };
-        let now = Seen {
+        let now = SavedHead {
             org_id: head.org_id,
             sequence: head.sequence,
             hash: head.hash,
@@ -144,19 +144,19 @@ impl HeadFile {
             .map_err(|error| self.failed(error))
     }
 
-    /// Moves the file aside, under a name with the sequence number that was seen, so that another
-    /// store is accepted from now on. Returns the new name. None without a file.
+    /// Renames the file to one that contains the head's sequence number, so that another store is
+    /// accepted from then on. Returns the new path, or `None` if there is no file.
     ///
     /// # Errors
     ///
-    /// [`HeadFileError::Io`] when it cannot be moved.
+    /// [`HeadFileError::Io`] when the file cannot be renamed.
     pub fn set_aside(&self) -> Result<Option<PathBuf>, HeadFileError> {
         if !self.exists() {
             return Ok(None);
         }
         let sequence = match self.load() {
             Ok(seen) => seen.map_or(0, |seen| seen.sequence),
-            // A file that cannot be read is kept all the same.
+            // A file that cannot be read is renamed, too.
             Err(HeadFileError::Unreadable { .. }) => 0,
             Err(error) => return Err(error),
         };
@@ -176,8 +176,12 @@ impl HeadFile {
         Err(self.failed(ErrorKind::AlreadyExists.into()))
     }
 
-    /// The store's head, if it continues the one that was seen.
-    async fn compare<S: Store>(&self, seen: &Seen, store: &S) -> Result<ChainHead, HeadFileError> {
+    /// Returns the store's head, if it continues the head in the file.
+    async fn compare<S: Store>(
+        &self,
+        seen: &SavedHead,
+        store: &S,
+    ) -> Result<ChainHead, HeadFileError> {
         let status = store.status().await?;
         let head = status.head;
         let differs = || HeadFileError::Differs {
@@ -191,7 +195,7 @@ impl HeadFile {
                 head: head.sequence,
             });
         }
-        // The first event decides whose chain it is.
+        // The organization is fixed by the first event.
         if seen.sequence > 0 && head.org_id != seen.org_id {
             return Err(differs());
         }
@@ -207,7 +211,7 @@ impl HeadFile {
                     .unwrap_or_default(),
             )
         } else {
-            // It was archived.
+            // The event was archived.
             None
         };
         match hash {
@@ -216,7 +220,7 @@ impl HeadFile {
         }
     }
 
-    fn load(&self) -> Result<Option<Seen>, HeadFileError> {
+    fn load(&self) -> Result<Option<SavedHead>, HeadFileError> {
         let text = match read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -241,7 +245,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = io::Read::take(fs::File::open(path)?, LONGEST + 1);
     io::Read::read_to_end(&mut file, &mut text)?;
     if text.len() as u64 > LONGEST {
-        // It is no head then.
+        // A longer file does not hold a head.
         mem::take(&mut text);
     }
     Ok(text)

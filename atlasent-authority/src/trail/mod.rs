@@ -1,4 +1,5 @@
-//! The audit trail: its hash chain, what its events say, and signed exports of it.
+//! The audit trail: filters of its events ([`EventFilter`]), signed exports ([`export`],
+//! [`Bundle`]), retention ([`Archived`]) and the newest known head ([`HeadFile`]).
 
 pub(crate) mod archive;
 pub(crate) mod chain;

@@ -1,4 +1,4 @@
-//! What the audit chain says of each thing that happens. Never a token, never a key.
+//! The events that the audit chain records. No event contains a token or a key.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::trail::chain::{NewEvent, format_time};
 use atlasent::wire::{EvaluateRequest, VerifyRequest};
 use atlasent::{Agent, Decision};
 
-/// A request was decided on.
+/// Records a decision.
 pub(crate) fn evaluation(
     request: &EvaluateRequest,
     verdict: &Verdict,
@@ -46,13 +46,13 @@ pub(crate) fn evaluation(
     event
 }
 
-/// The same request was asked again, and got the same permit.
+/// Turns the event of a decision into that of a repeated request, which got the same permit.
 pub(crate) fn replayed(mut event: NewEvent, permit: PermitKey) -> NewEvent {
     event.kind = "evaluate.replayed";
     event.with("permit_hash", permit.to_hex())
 }
 
-/// Turns the event of a decision into that of a denial for a reason that lies outside the policies.
+/// Turns the event of a decision into that of a denial for a reason outside the policies.
 pub(crate) fn deny_instead(event: &mut NewEvent, code: &'static str, reason: String) {
     event.kind = "evaluate.deny";
     event.decision = Some(Decision::Deny.as_str());
@@ -63,8 +63,8 @@ pub(crate) fn deny_instead(event: &mut NewEvent, code: &'static str, reason: Str
     event.payload.insert("reason", reason.into());
 }
 
-/// A permit was presented. The event names whose permit it is, where the ledger knows; and the
-/// agent and the action that it was presented for.
+/// Records a verification. The event names the agent and action of the permit, if the ledger knows
+/// it, and those that it was presented for.
 pub(crate) fn verification(
     request: VerifyRequest,
     permit: PermitKey,
@@ -83,7 +83,7 @@ pub(crate) fn verification(
         .with_some("code", result.err().map(VerifyRefusal::code))
 }
 
-/// Someone wanted a permit back.
+/// Records the revocation of a permit.
 pub(crate) fn revocation(
     permit: PermitKey,
     entry: Option<&PermitEntry>,
@@ -97,7 +97,8 @@ pub(crate) fn revocation(
         .with("reason", reason)
 }
 
-/// Every permit that a scope covers was taken back, if it was issued before an event.
+/// Records the revocation of every permit that a scope covers, or of those that were issued before
+/// an event.
 pub(crate) fn recalled(recall: &Stop, before: Option<u64>) -> NewEvent {
     about_stop(NewEvent::new("permit.revoked"), recall)
         .with("recall_id", recall.id.clone())
@@ -105,7 +106,7 @@ pub(crate) fn recalled(recall: &Stop, before: Option<u64>) -> NewEvent {
         .with_some("issued_before", before)
 }
 
-/// A stop was set.
+/// Records that a stop was set.
 pub(crate) fn stop_set(stop: &Stop) -> NewEvent {
     about_stop(NewEvent::new("stop.set"), stop)
         .with("stop_id", stop.id.clone())
@@ -113,14 +114,14 @@ pub(crate) fn stop_set(stop: &Stop) -> NewEvent {
         .with_some("expires_at", stop.expires_at.map(format_time))
 }
 
-/// A stop was lifted.
+/// Records that a stop was lifted.
 pub(crate) fn stop_lifted(stop: &Stop, reason: String) -> NewEvent {
     about_stop(NewEvent::new("stop.lifted"), stop)
         .with("stop_id", stop.id.clone())
         .with("reason", reason)
 }
 
-/// Says what a stop covers.
+/// Adds the scope of a stop to an event.
 fn about_stop(mut event: NewEvent, stop: &Stop) -> NewEvent {
     if let Some(agent) = stop.scope.agent_id() {
         event.actor_id = Agent::new(agent).ok();
@@ -132,7 +133,7 @@ fn about_stop(mut event: NewEvent, stop: &Stop) -> NewEvent {
     }
 }
 
-/// Says which permit an event is about.
+/// Adds a permit to an event.
 fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) -> NewEvent {
     let grant = entry.map(|entry| &entry.grant);
     event.actor_id = grant.map(|grant| grant.agent.clone());
@@ -142,7 +143,7 @@ fn about(mut event: NewEvent, permit: PermitKey, entry: Option<&PermitEntry>) ->
         .with_some("action_type", grant.map(|grant| grant.action.clone()))
 }
 
-/// From here on these policies decide.
+/// Records that policies were put in force.
 pub(crate) fn policies_loaded(policies: &Policies) -> NewEvent {
     let ids: Vec<Arc<str>> = policies.ids().map(Arc::from).collect();
     NewEvent::new("policy.loaded")
@@ -150,7 +151,7 @@ pub(crate) fn policies_loaded(policies: &Policies) -> NewEvent {
         .with("policy_version", policies.digest().to_owned())
 }
 
-/// Policies were to be loaded, and are not good.
+/// Records that policies were rejected.
 pub(crate) fn policies_refused(error: &PolicyError) -> NewEvent {
     let problems = error.problems().iter();
     let problems: Vec<Arc<str>> = problems.take(20).map(|p| p.to_string().into()).collect();

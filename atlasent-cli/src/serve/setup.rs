@@ -77,7 +77,7 @@ impl Setup {
         let signing_folder = data::signing_folder(data);
         data::make(&signing_folder)?;
         let signing = match &arguments.signing_key {
-            Some(file) => KeyRing::given(file, signing_folder),
+            Some(file) => KeyRing::from_key_file(file, signing_folder),
             None => KeyRing::open(signing_folder),
         };
         let signing = signing.map_err(Failure::misuse)?;

@@ -9,8 +9,8 @@ use atlasent::error::PermitOutcome;
 use atlasent::wire::{EvaluateRequest, PermitToken, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::store::{
-    CellKey, Changeset, Grant, NewEvent, PermitEntry, PermitKey, PermitState, SealedEvent, Store,
-    StoreError,
+    CellKey, Changeset, NewEvent, PermitEntry, PermitGrant, PermitKey, PermitState, SealedEvent,
+    Store, StoreError,
 };
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, Policies};
@@ -37,7 +37,7 @@ pub(crate) fn question(token: &PermitToken) -> VerifyRequest {
 }
 
 pub(crate) fn key(name: &str) -> PermitKey {
-    PermitKey::of(&PermitToken::new(name).unwrap())
+    PermitKey::from_token(&PermitToken::new(name).unwrap())
 }
 
 pub(crate) fn cell(name: &str) -> Vec<CellKey> {
@@ -65,7 +65,7 @@ impl Time {
 
 /// A permit that is good for 10 seconds, and that the next event issues.
 pub(crate) fn entry(changeset: &Changeset<'_>) -> PermitEntry {
-    let grant = Grant::of(&request(), None, permit_all().action_digest("deploy"));
+    let grant = PermitGrant::new(&request(), None, permit_all().action_digest("deploy"));
     let event = ("event", changeset.head().sequence + 1);
     let end = changeset.time() + SignedDuration::from_secs(10);
     PermitEntry::issue(grant, event, changeset.time(), end)

@@ -1,20 +1,20 @@
-//! The conditions of a policy, taken apart into what has to be true together.
+//! Splitting the conditions of a policy into parts that must hold together.
 //!
-//! Works on Cedar's JSON form of a policy, as [`reads`](super::reads) does.
+//! It works on Cedar's JSON form of a policy, as [`reads`](super::reads) does.
 
 use serde_json::Value;
 
-use super::reads::{Read, Root};
+use super::path::{AttributePath, Root};
 
-/// An expression without `&&`, `||` and `!` around it, and whether it has to be false.
+/// An expression without `&&`, `||` and `!` around it, and whether it must be false.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'p> {
     pub(super) expression: &'p Value,
     pub(super) is_negated: bool,
 }
 
-/// Parts that have to hold together. The first group is the policy's own; each alternative of an
-/// `||` or an `if` is a group by itself.
+/// Returns the groups of parts that must hold together. The first group is the policy's own; each
+/// alternative of an `||` or an `if` is a group by itself.
 pub(super) fn groups(policy: &Value) -> Vec<Vec<Part<'_>>> {
     let mut alternatives = Vec::new();
     let mut own = Vec::new();
@@ -71,21 +71,21 @@ fn take_apart<'p>(
     });
 }
 
-/// A value that stands in a policy.
+/// A literal value in a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Literal {
     Bool(bool),
     Long(i64),
-    /// In ten-thousandths.
+    /// A decimal, in ten-thousandths.
     Decimal(i64),
     Text(String),
-    /// The type and the id.
+    /// An entity, by its type and its id.
     Entity(String, String),
 }
 
-/// What a value is of, as policies call it.
+/// The type of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LiteralType {
     Bool,
     Long,
     Decimal,
@@ -93,7 +93,7 @@ pub(super) enum Kind {
     Entity,
 }
 
-impl Kind {
+impl LiteralType {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Bool => "a boolean",
@@ -106,7 +106,7 @@ impl Kind {
 }
 
 impl Literal {
-    pub(super) fn of(expression: &Value) -> Option<Self> {
+    pub(super) fn parse(expression: &Value) -> Option<Self> {
         if let Some(value) = expression.get("Value") {
             return match value {
                 Value::Bool(value) => Some(Self::Bool(*value)),
@@ -121,7 +121,7 @@ impl Literal {
             };
         }
         if let Some(argument) = expression.get("neg").and_then(|neg| neg.get("arg")) {
-            return match Self::of(argument)? {
+            return match Self::parse(argument)? {
                 Self::Long(long) => long.checked_neg().map(Self::Long),
                 _ => None,
             };
@@ -130,17 +130,17 @@ impl Literal {
         decimal(text).map(Self::Decimal)
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> LiteralType {
         match self {
-            Self::Bool(_) => Kind::Bool,
-            Self::Long(_) => Kind::Long,
-            Self::Decimal(_) => Kind::Decimal,
-            Self::Text(_) => Kind::Text,
-            Self::Entity(..) => Kind::Entity,
+            Self::Bool(_) => LiteralType::Bool,
+            Self::Long(_) => LiteralType::Long,
+            Self::Decimal(_) => LiteralType::Decimal,
+            Self::Text(_) => LiteralType::Text,
+            Self::Entity(..) => LiteralType::Entity,
         }
     }
 
-    /// The place of a number on its scale.
+    /// Returns the number, which orders literals of one type.
     pub(super) fn number(&self) -> Option<i64> {
         match self {
             Self::Long(number) | Self::Decimal(number) => Some(*number),
@@ -149,7 +149,7 @@ impl Literal {
     }
 }
 
-/// Ten thousand times the value: digits, a point, one to four digits.
+/// Parses ten thousand times the value: digits, a point, one to four digits.
 fn decimal(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.')?;
     if fraction.is_empty() || fraction.len() > 4 {
@@ -168,7 +168,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The same with both sides exchanged.
+    /// Returns the same comparison with both sides exchanged.
     fn mirrored(self) -> Self {
         match self {
             Self::Less => Self::Greater,
@@ -178,7 +178,7 @@ impl Order {
         }
     }
 
-    /// What holds when this does not.
+    /// Returns the comparison that holds exactly when this one does not.
     fn opposite(self) -> Self {
         match self {
             Self::Less => Self::GreaterOrEqual,
@@ -189,22 +189,26 @@ impl Order {
     }
 }
 
-/// What a part says of an attribute.
+/// What a part requires of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum Requirement {
     Is(Literal),
     IsNot(Literal),
-    /// The number, and of which kind both sides are.
-    Compares(Order, i64, Kind),
-    /// It is ordered beside something else than a number that stands there.
-    IsOf(Kind),
+    /// The attribute is ordered relative to the number. The type is that of both sides.
+    Compares(Order, i64, LiteralType),
+    /// The attribute is of the type, since it is ordered relative to something that is not a number
+    /// literal.
+    IsOf(LiteralType),
 }
 
-/// The attribute that a part compares, and what it says of it.
-pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
+/// Returns the attribute that a part compares, and what the part requires of it.
+pub(super) fn requirement(part: &Part<'_>) -> Option<(AttributePath, Requirement)> {
     let (operator, body) = part.expression.as_object()?.iter().next()?;
     if operator == "like" {
-        return Some((attribute(body.get("left")?)?, Claim::IsOf(Kind::Text)));
+        return Some((
+            attribute(body.get("left")?)?,
+            Requirement::IsOf(LiteralType::Text),
+        ));
     }
     let (left, right, order, kind) = match operator.as_str() {
         "==" | "!=" => (body.get("left")?, body.get("right")?, None, None),
@@ -216,7 +220,7 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
                 _ => Order::GreaterOrEqual,
             };
             let sides = (body.get("left")?, body.get("right")?);
-            (sides.0, sides.1, Some(order), Some(Kind::Long))
+            (sides.0, sides.1, Some(order), Some(LiteralType::Long))
         }
         "lessThan" | "lessThanOrEqual" | "greaterThan" | "greaterThanOrEqual" => {
             let order = match operator.as_str() {
@@ -225,7 +229,12 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
                 "greaterThan" => Order::Greater,
                 _ => Order::GreaterOrEqual,
             };
-            (body.get(0)?, body.get(1)?, Some(order), Some(Kind::Decimal))
+            (
+                body.get(0)?,
+                body.get(1)?,
+                Some(order),
+                Some(LiteralType::Decimal),
+            )
         }
         _ => return None,
     };
@@ -234,8 +243,8 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
         (None, Some(read)) => (read, left, order.map(Order::mirrored)),
         _ => return None,
     };
-    let literal = Literal::of(other);
-    let claim = match (order, kind) {
+    let literal = Literal::parse(other);
+    let requirement = match (order, kind) {
         (Some(order), Some(kind)) => {
             let order = if part.is_negated {
                 order.opposite()
@@ -244,27 +253,27 @@ pub(super) fn claim(part: &Part<'_>) -> Option<(Read, Claim)> {
             };
             let same_kind = literal.filter(|literal| literal.kind() == kind);
             match same_kind.and_then(|literal| literal.number()) {
-                Some(number) => Claim::Compares(order, number, kind),
-                None => Claim::IsOf(kind),
+                Some(number) => Requirement::Compares(order, number, kind),
+                None => Requirement::IsOf(kind),
             }
         }
-        _ if (operator == "==") == part.is_negated => Claim::IsNot(literal?),
-        _ => Claim::Is(literal?),
+        _ if (operator == "==") == part.is_negated => Requirement::IsNot(literal?),
+        _ => Requirement::Is(literal?),
     };
-    Some((read, claim))
+    Some((read, requirement))
 }
 
-/// The attribute that an expression is, if it is one.
-pub(super) fn attribute(expression: &Value) -> Option<Read> {
-    Read::of(expression).filter(Read::is_attribute)
+/// Returns the attribute that an expression reads, if it is one.
+pub(super) fn attribute(expression: &Value) -> Option<AttributePath> {
+    AttributePath::parse(expression).filter(AttributePath::is_attribute)
 }
 
-/// The variable that an expression is, if it is one of a request.
+/// Returns the variable that an expression is, if it is one.
 pub(super) fn variable(expression: &Value) -> Option<&str> {
     expression.get("Var")?.as_str()
 }
 
-/// Whether the expression is an attribute of the context.
-pub(super) fn of_context(expression: &Value) -> Option<Read> {
+/// Returns the attribute of the context that an expression reads, if it is one.
+pub(super) fn context_attribute(expression: &Value) -> Option<AttributePath> {
     attribute(expression).filter(|read| read.root() == Root::Context)
 }

@@ -1,9 +1,10 @@
-//! What is probably a mistake in policies that are valid. Refuses nothing.
+//! Lints: probable mistakes in valid policies. They reject nothing.
 
 mod conditions;
 mod names;
 mod never;
 mod numbers;
+mod path;
 mod patterns;
 mod reads;
 mod undeclared;
@@ -17,34 +18,32 @@ use cedar_policy::{
 };
 use serde_json::Value;
 
+use super::annotations::AnnotatedPolicy;
 use super::depth::on_large_stack;
-use super::rule::Rule;
 use super::{Policies, PolicyProblem};
+use path::{AttributePath, Root};
 pub(super) use reads::paths;
-use reads::{Read, Root};
 
 impl Policies {
-    /// Looks for what is probably a mistake, beyond what [`warnings`](Self::warnings) tell. Nothing
-    /// is refused for it.
+    /// Finds probable mistakes, beyond [`warnings`](Self::warnings). No finding rejects a policy.
     ///
-    /// - A policy for any action, or a group of them, that reads `context.x` without having looked
-    ///   whether it is there: a request without it is then denied as `POLICY_EVALUATION_ERROR`,
-    ///   whatever it is about. Where the policy names its actions, that is the strictest way to
-    ///   require the key, and no mistake. Attributes of agents and resources likewise, and also
-    ///   those that no entity has.
-    /// - An action that one policy alone names, and that looks like a misspelling of another.
+    /// - A policy for any action, or for a group of actions, that reads `context.x` without a
+    ///   `has`: every request without it is denied as `POLICY_EVALUATION_ERROR`. In a policy that
+    ///   names its actions, such a read is the strictest way to require the key, and no finding.
+    ///   The same holds for attributes of agents and resources, and for those that no entity has.
+    /// - An action that only one policy names, and that looks like a misspelling of another.
     /// - A `permit` or `forbid` that applies to everything.
     /// - A comparison that can never be true: `context.x == 1 && context.x == 2`, an empty range,
     ///   two types at once, `in` with strings, an entity beside a string.
     /// - `context.path like "/sandbox/*"`, which matches `/sandbox/../x`, unless `..` is refused in
     ///   the same attribute.
     /// - Without a schema: an amount, a price or a rate that is compared as an integer, though it
-    ///   may come with a fraction; the same attribute compared as an integer and as a `decimal`; a
-    ///   comparison with a string that reads like a number.
+    ///   may have a fraction; the same attribute compared as an integer and as a `decimal`; a
+    ///   comparison with a string that looks like a number.
     /// - With a schema: a `has` for an attribute that it does not declare.
     ///
-    /// With a schema, the first two are errors at load where they are mistakes, so they are not
-    /// looked for here.
+    /// With a schema, the mistakes of the first two kinds are errors at load, so the lints skip
+    /// them.
     ///
     /// ```
     /// use atlasent_authority::Policies;
@@ -59,13 +58,18 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn lint(&self) -> Vec<PolicyProblem> {
-        // Without a thread to look on, that is the finding.
+        // If no thread can be started, its error is the finding.
         on_large_stack(|| self.findings()).unwrap_or_else(|error| error.problems().to_vec())
     }
 
     fn findings(&self) -> Vec<PolicyProblem> {
-        let mut subjects: Vec<Subject<'_>> = self.rules.values().filter_map(Subject::of).collect();
-        subjects.sort_by_key(|subject| (&subject.rule.source.name, subject.rule.span.start));
+        let mut subjects: Vec<Subject<'_>> = self
+            .by_id
+            .values()
+            .filter_map(Subject::from_annotated)
+            .collect();
+        subjects
+            .sort_by_key(|subject| (&subject.annotated.source.name, subject.annotated.span.start));
         let mut problems: Vec<PolicyProblem> = subjects
             .iter()
             .filter_map(Subject::applies_to_everything)
@@ -92,7 +96,7 @@ impl Policies {
         problems
     }
 
-    /// Reads that err for requests which the policy is probably not about.
+    /// Returns the reads that fail for requests which the policy is probably not about.
     fn unguarded(&self, subject: &Subject<'_>, groups: &HashSet<EntityUid>) -> Vec<PolicyProblem> {
         let reach = reach(&subject.policy.action_constraint(), groups);
         let reads = reads::unguarded(&subject.json);
@@ -115,7 +119,7 @@ impl Policies {
                         self.missing_in_entity(read, one, &self.types.resource, reach)?
                     }
                 };
-                let message = format!("policy `{}` reads `{read}` {why}", subject.rule.id);
+                let message = format!("policy `{}` reads `{read}` {why}", subject.annotated.id);
                 Some(subject.problem_at(&read.to_string(), message))
             })
             .collect()
@@ -123,7 +127,7 @@ impl Policies {
 
     fn missing_in_entity(
         &self,
-        read: &Read,
+        read: &AttributePath,
         one: Option<EntityUid>,
         type_name: &EntityTypeName,
         reach: Option<&str>,
@@ -149,7 +153,7 @@ impl Policies {
         ))
     }
 
-    /// The actions that have members.
+    /// Returns the actions that have members.
     fn action_groups(&self) -> HashSet<EntityUid> {
         (self.entities.iter())
             .filter(|entity| *entity.uid().type_name() == self.types.action)
@@ -168,21 +172,26 @@ impl Policies {
     }
 }
 
-/// A policy with all that the lints look at.
+/// A policy with everything that the lints inspect.
 struct Subject<'p> {
-    rule: &'p Rule,
+    annotated: &'p AnnotatedPolicy,
     policy: Policy,
-    /// Cedar's JSON form of it, the only public one that holds the conditions. It has no places.
+    /// Cedar's JSON form of the policy, the only public one that has the conditions. It has no
+    /// positions.
     json: Value,
 }
 
 impl<'p> Subject<'p> {
-    /// The index holds policies as well, but not those that no request can meet.
-    fn of(rule: &'p Rule) -> Option<Self> {
-        let text = rule.source.text.get(rule.span.clone())?;
-        let policy = Policy::parse(Some(PolicyId::new(&rule.id)), text).ok()?;
+    /// Parses the policy again, since the index leaves out policies that no request can match.
+    fn from_annotated(annotated: &'p AnnotatedPolicy) -> Option<Self> {
+        let text = annotated.source.text.get(annotated.span.clone())?;
+        let policy = Policy::parse(Some(PolicyId::new(&annotated.id)), text).ok()?;
         let json = policy.to_json().ok()?;
-        Some(Self { rule, policy, json })
+        Some(Self {
+            annotated,
+            policy,
+            json,
+        })
     }
 
     fn applies_to_everything(&self) -> Option<PolicyProblem> {
@@ -191,7 +200,7 @@ impl<'p> Subject<'p> {
             && matches!(policy.action_constraint(), ActionConstraint::Any)
             && matches!(policy.resource_constraint(), ResourceConstraint::Any)
             && !policy.has_non_scope_constraint();
-        let what = match self.rule.decision {
+        let what = match self.annotated.decision {
             Decision::Allow => "permits every agent every action on every resource",
             Decision::Deny => "forbids everything, so that nothing is ever allowed",
             Decision::Hold => "holds everything, so that nothing is ever allowed",
@@ -200,22 +209,33 @@ impl<'p> Subject<'p> {
         everything.then(|| {
             let message = format!(
                 "policy `{}` {what}: name an agent, an action or a resource, or add a condition",
-                self.rule.id
+                self.annotated.id
             );
-            self.rule.source.problem_at(self.rule.span.start, message)
+            self.annotated
+                .source
+                .problem_at(self.annotated.span.start, message)
         })
     }
 
-    /// A comparison that can never be true, and why.
+    /// Returns the problem of a comparison that can never be true, with the reason.
     fn suspect(&self, code: &str, why: &str) -> PolicyProblem {
-        let message = format!("policy `{}` {why}: this can never be true", self.rule.id);
+        let message = format!(
+            "policy `{}` {why}: this can never be true",
+            self.annotated.id
+        );
         self.problem_at(code, message)
     }
 
-    /// At the first place in the policy that reads like `code`, else where the policy begins.
+    /// Returns a problem at the first place in the policy that reads like `code`, or else at the
+    /// policy's start.
     fn problem_at(&self, code: &str, message: String) -> PolicyProblem {
-        let span = self.rule.span.clone();
-        let text = self.rule.source.text.get(span.clone()).unwrap_or_default();
+        let span = self.annotated.span.clone();
+        let text = self
+            .annotated
+            .source
+            .text
+            .get(span.clone())
+            .unwrap_or_default();
         let continues = |end: usize| {
             let next = text.get(end..).and_then(|rest| rest.chars().next());
             next.is_some_and(|next| next.is_alphanumeric() || next == '_')
@@ -224,11 +244,12 @@ impl<'p> Subject<'p> {
             .map(|(start, _)| start)
             .find(|start| !continues(start + code.len()) && is_code(text, *start));
         let offset = span.start + found.unwrap_or(0);
-        self.rule.source.problem_at(offset, message)
+        self.annotated.source.problem_at(offset, message)
     }
 }
 
-/// What a policy with such a scope is about, when that is more than the actions it names.
+/// Returns what the requests of such a scope are, where the scope covers more than the actions that
+/// it names.
 fn reach(actions: &ActionConstraint, groups: &HashSet<EntityUid>) -> Option<&'static str> {
     match actions {
         ActionConstraint::Any => Some("requests for any action"),
@@ -239,7 +260,7 @@ fn reach(actions: &ActionConstraint, groups: &HashSet<EntityUid>) -> Option<&'st
     }
 }
 
-fn missing_in_context(read: &Read, reach: &str) -> String {
+fn missing_in_context(read: &AttributePath, reach: &str) -> String {
     let guard = read.guard();
     format!(
         "of {reach}, and one without it is denied as `POLICY_EVALUATION_ERROR`; name the actions, or write `{guard} && …` \
@@ -247,7 +268,7 @@ fn missing_in_context(read: &Read, reach: &str) -> String {
     )
 }
 
-/// Whether the byte at `offset` of a policy's text stands neither in a string nor in a comment.
+/// Returns whether the byte at `offset` of a policy's text is outside of strings and comments.
 fn is_code(text: &str, offset: usize) -> bool {
     let (mut in_string, mut in_comment, mut escaped) = (false, false, false);
     let mut before = '\0';

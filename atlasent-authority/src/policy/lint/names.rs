@@ -1,5 +1,5 @@
-//! Actions whose name is probably a misspelling of another's: a policy about one that nobody asks
-//! for never applies.
+//! Actions whose name is probably a misspelling of another's. A policy about a misspelt action
+//! never applies.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{PolicyProblem, Subject};
 use crate::policy::suggest::nearest;
 
-/// One problem for each suspect action. `known` are the names that the entities vouch for.
+/// Returns one problem for each suspect action. `known` holds the names that the entities define.
 pub(super) fn misspelled(subjects: &[Subject<'_>], known: &HashSet<String>) -> Vec<PolicyProblem> {
-    // Which policies name an action, by their position.
+    // The positions of the policies that name an action.
     let mut named: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (n, subject) in subjects.iter().enumerate() {
         for name in actions_in(subject) {
@@ -36,14 +36,14 @@ pub(super) fn misspelled(subjects: &[Subject<'_>], known: &HashSet<String>) -> V
             let (subject, meant) = (subjects.get(nth)?, meant(name, nth)?);
             let message = format!(
                 "policy `{}` names the action `{name}`, which no other policy does; did you mean `{meant}`?",
-                subject.rule.id
+                subject.annotated.id
             );
             Some(subject.problem_at(&format!("Action::\"{name}\""), message))
         })
         .collect()
 }
 
-/// The actions that a policy names, in its scope or its conditions.
+/// Returns the actions that a policy names, in its scope or its conditions.
 fn actions_in(subject: &Subject<'_>) -> HashSet<String> {
     let in_scope = match subject.policy.action_constraint() {
         ActionConstraint::Any => Vec::new(),

@@ -1,13 +1,15 @@
-//! Comparisons that can never be true, whatever is asked.
+//! Comparisons that can never be true, whatever the request.
 
 use serde_json::Value;
 
-use super::conditions::{self, Claim, Kind, Literal, Order, Part, attribute, claim};
-use super::reads::Read;
+use super::conditions::{
+    self, Literal, LiteralType, Order, Part, Requirement, attribute, requirement,
+};
+use super::path::AttributePath;
 use super::{PolicyProblem, Subject};
 
-/// The comparisons of a policy that can never be true. Without a schema, a context holds no
-/// entities.
+/// Returns the comparisons of a policy that can never be true. Without a schema, a context contains
+/// no entities.
 pub(super) fn true_comparisons(subject: &Subject<'_>, has_schema: bool) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
     for group in conditions::groups(&subject.json) {
@@ -18,10 +20,10 @@ pub(super) fn true_comparisons(subject: &Subject<'_>, has_schema: bool) -> Vec<P
     problems
 }
 
-/// What is asked of one attribute in the parts of a group.
-struct Asked {
-    read: Read,
-    kind: Option<Kind>,
+/// What the parts of a group require of one attribute.
+struct AttributeRequirements {
+    read: AttributePath,
+    kind: Option<LiteralType>,
     is: Option<Literal>,
     is_not: Vec<Literal>,
     least: i64,
@@ -30,13 +32,13 @@ struct Asked {
 }
 
 fn contradictions(subject: &Subject<'_>, group: &[Part<'_>]) -> Vec<PolicyProblem> {
-    let mut asked: Vec<Asked> = Vec::new();
-    for (read, claim) in group.iter().filter_map(claim) {
+    let mut asked: Vec<AttributeRequirements> = Vec::new();
+    for (read, requirement) in group.iter().filter_map(requirement) {
         let known = asked.iter().position(|asked| asked.read == read);
         let entry = match known.and_then(|known| asked.get_mut(known)) {
             Some(entry) => entry,
             None => {
-                asked.push(Asked::new(read));
+                asked.push(AttributeRequirements::new(read));
                 let Some(entry) = asked.last_mut() else {
                     continue;
                 };
@@ -44,7 +46,7 @@ fn contradictions(subject: &Subject<'_>, group: &[Part<'_>]) -> Vec<PolicyProble
             }
         };
         if entry.why.is_none() {
-            entry.why = entry.add(claim);
+            entry.why = entry.add(requirement);
         }
     }
     let found = asked.iter().filter_map(|asked| {
@@ -54,8 +56,8 @@ fn contradictions(subject: &Subject<'_>, group: &[Part<'_>]) -> Vec<PolicyProble
     found.collect()
 }
 
-impl Asked {
-    fn new(read: Read) -> Self {
+impl AttributeRequirements {
+    fn new(read: AttributePath) -> Self {
         Self {
             read,
             kind: None,
@@ -67,13 +69,13 @@ impl Asked {
         }
     }
 
-    /// Takes note of one more claim; says why it and the former ones cannot hold together.
-    fn add(&mut self, claim: Claim) -> Option<String> {
+    /// Adds a requirement. Returns why it contradicts the former ones, if it does.
+    fn add(&mut self, requirement: Requirement) -> Option<String> {
         let read = self.read.to_string();
-        let kind = match &claim {
-            Claim::Is(literal) => Some(literal.kind()),
-            Claim::IsNot(_) => None,
-            Claim::Compares(_, _, kind) | Claim::IsOf(kind) => Some(*kind),
+        let kind = match &requirement {
+            Requirement::Is(literal) => Some(literal.kind()),
+            Requirement::IsNot(_) => None,
+            Requirement::Compares(_, _, kind) | Requirement::IsOf(kind) => Some(*kind),
         };
         if let (Some(before), Some(kind)) = (self.kind, kind)
             && before != kind
@@ -85,8 +87,8 @@ impl Asked {
             ));
         }
         self.kind = self.kind.or(kind);
-        match claim {
-            Claim::Is(literal) => {
+        match requirement {
+            Requirement::Is(literal) => {
                 if self.is.as_ref().is_some_and(|is| *is != literal) {
                     return Some(format!("asks `{read}` to equal two different values"));
                 }
@@ -96,8 +98,8 @@ impl Asked {
                 }
                 self.is = Some(literal);
             }
-            Claim::IsNot(literal) => self.is_not.push(literal),
-            Claim::Compares(order, number, _) => match order {
+            Requirement::IsNot(literal) => self.is_not.push(literal),
+            Requirement::Compares(order, number, _) => match order {
                 Order::Less => {
                     let most = number.checked_sub(1);
                     self.most = self.most.min(most.unwrap_or(i64::MIN));
@@ -109,7 +111,7 @@ impl Asked {
                 }
                 Order::GreaterOrEqual => self.least = self.least.max(number),
             },
-            Claim::IsOf(_) => {}
+            Requirement::IsOf(_) => {}
         }
         if self.least > self.most {
             return Some(format!(
@@ -121,7 +123,7 @@ impl Asked {
     }
 }
 
-/// The code that cannot be true by itself, and why.
+/// Returns the code that can never be true by itself, and why.
 fn alone(part: &Part<'_>, has_schema: bool) -> Option<(String, String)> {
     if part.is_negated {
         return None;
@@ -136,7 +138,7 @@ fn alone(part: &Part<'_>, has_schema: bool) -> Option<(String, String)> {
 }
 
 fn equality(left: &Value, right: &Value, has_schema: bool) -> Option<(String, String)> {
-    let literal = Literal::of(right)?;
+    let literal = Literal::parse(right)?;
     if let Some(variable) = conditions::variable(left) {
         let code = variable.to_owned();
         let asked = match variable {
@@ -168,7 +170,7 @@ fn equality(left: &Value, right: &Value, has_schema: bool) -> Option<(String, St
             )),
         };
     }
-    if let Some(other) = Literal::of(left) {
+    if let Some(other) = Literal::parse(left) {
         return (other.kind() != literal.kind()).then(|| {
             let why = format!(
                 "compares {} with {}",
@@ -178,7 +180,7 @@ fn equality(left: &Value, right: &Value, has_schema: bool) -> Option<(String, St
             (String::new(), why)
         });
     }
-    let read = conditions::of_context(left)?;
+    let read = conditions::context_attribute(left)?;
     match literal {
         Literal::Entity(..) if !has_schema => Some((
             read.to_string(),
@@ -193,14 +195,12 @@ fn equality(left: &Value, right: &Value, has_schema: bool) -> Option<(String, St
 
 fn membership(left: &Value, right: &Value, has_schema: bool) -> Option<(String, String)> {
     let listed = right.get("Set").and_then(Value::as_array);
-    let in_scalars = listed
-        .into_iter()
-        .flatten()
-        .chain([right])
-        .any(|value| Literal::of(value).is_some_and(|literal| literal.kind() != Kind::Entity));
+    let in_scalars = listed.into_iter().flatten().chain([right]).any(|value| {
+        Literal::parse(value).is_some_and(|literal| literal.kind() != LiteralType::Entity)
+    });
     let read = attribute(left);
-    let of_context = conditions::of_context(left).filter(|_| !has_schema);
-    let code = match (&read, &of_context) {
+    let context_attribute = conditions::context_attribute(left).filter(|_| !has_schema);
+    let code = match (&read, &context_attribute) {
         (Some(read), _) if in_scalars => read.to_string(),
         (_, Some(read)) => read.to_string(),
         _ if in_scalars => String::new(),

@@ -1,15 +1,15 @@
-//! Numbers that arrive in another form than a policy compares them in. Only without a schema: with
-//! one, numbers are converted to the type that it declares.
+//! Numbers that a policy compares in another form than they arrive in. Without a schema only, since
+//! a schema converts numbers to the declared type.
 
 use std::collections::HashSet;
 
 use cedar_policy::{ActionConstraint, EntityUid};
 
-use super::conditions::{Claim, Kind, Literal, claim, groups};
-use super::reads::{Read, Root};
+use super::conditions::{Literal, LiteralType, Requirement, groups, requirement};
+use super::path::{AttributePath, Root};
 use super::{PolicyProblem, Subject};
 
-/// Words that name a number with a fraction more often than not.
+/// Words for numbers that usually have a fraction.
 const FRACTIONAL: [&str; 16] = [
     "amount",
     "price",
@@ -29,28 +29,29 @@ const FRACTIONAL: [&str; 16] = [
     "eur",
 ];
 
-/// Words that say that it has none.
+/// Words for numbers that have no fraction.
 const WHOLE: [&str; 7] = ["cents", "cent", "minor", "count", "basis", "bps", "limit"];
 
-/// What the policies say of the numbers in a context.
+/// Returns the problems of the numbers that policies read from the context.
 pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
-    // By attribute: which policy compares it as what.
-    let mut compared: Vec<(Read, usize, Kind)> = Vec::new();
+    // The type that each policy compares each attribute as.
+    let mut compared: Vec<(AttributePath, usize, LiteralType)> = Vec::new();
     for (n, subject) in subjects.iter().enumerate() {
-        for (read, claim) in claims(subject) {
-            match claim {
-                Claim::Is(Literal::Text(text)) | Claim::IsNot(Literal::Text(text))
+        for (read, requirement) in requirements(subject) {
+            match requirement {
+                Requirement::Is(Literal::Text(text)) | Requirement::IsNot(Literal::Text(text))
                     if is_fraction(&text) && !is_version(read.last()) =>
                 {
                     let message = format!(
                         "policy `{}` compares `{read}` with a string that reads like a number: a number in a request \
                          never equals it; compare with `decimal(\"{text}\")`",
-                        subject.rule.id
+                        subject.annotated.id
                     );
                     problems.push(subject.problem_at(&read.to_string(), message));
                 }
-                Claim::Compares(_, _, kind) | Claim::IsOf(kind @ (Kind::Long | Kind::Decimal)) => {
+                Requirement::Compares(_, _, kind)
+                | Requirement::IsOf(kind @ (LiteralType::Long | LiteralType::Decimal)) => {
                     let entry = (read, n, kind);
                     if !compared.contains(&entry) {
                         compared.push(entry);
@@ -72,18 +73,18 @@ pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
             let message = format!(
                 "policy `{}` compares `{read}` as {}, and policy `{}` as {}: whatever number comes, one of them \
                  cannot be evaluated; compare it alike, or declare it in a schema",
-                subject.rule.id,
+                subject.annotated.id,
                 kind.name(),
-                other.rule.id,
+                other.annotated.id,
                 with.name()
             );
             problems.push(subject.problem_at(&read.to_string(), message));
-        } else if *kind == Kind::Long && is_fractional(read.last()) {
+        } else if *kind == LiteralType::Long && is_fractional(read.last()) {
             let message = format!(
                 "policy `{}` compares `{read}` as an integer: a number with a fraction, such as 19.99, cannot be \
                  compared so, and is denied as `POLICY_EVALUATION_ERROR`; declare it in a schema, or name it for the \
                  whole units that it counts, such as `{}_cents`",
-                subject.rule.id,
+                subject.annotated.id,
                 read.last()
             );
             problems.push(subject.problem_at(&read.to_string(), message));
@@ -92,16 +93,16 @@ pub(super) fn suspect(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     problems
 }
 
-/// What a policy says of the attributes of a context.
-fn claims(subject: &Subject<'_>) -> Vec<(Read, Claim)> {
+/// Returns what a policy requires of the attributes of the context.
+fn requirements(subject: &Subject<'_>) -> Vec<(AttributePath, Requirement)> {
     let groups = groups(&subject.json);
-    let claims = groups.iter().flatten().filter_map(claim);
-    claims
+    let requirements = groups.iter().flatten().filter_map(requirement);
+    requirements
         .filter(|(read, _)| read.root() == Root::Context)
         .collect()
 }
 
-/// Whether a request can be about both: their scopes name a common action, or leave it open.
+/// Returns whether one request can match both scopes.
 fn meet(a: &Subject<'_>, b: &Subject<'_>) -> bool {
     let named = |subject: &Subject<'_>| -> Option<HashSet<EntityUid>> {
         match subject.policy.action_constraint() {
@@ -116,7 +117,7 @@ fn meet(a: &Subject<'_>, b: &Subject<'_>) -> bool {
     }
 }
 
-/// Digits, a point, digits.
+/// Returns whether a text is digits, a point, digits.
 fn is_fraction(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix('-').unwrap_or(text);
@@ -134,7 +135,7 @@ fn is_fractional(name: &str) -> bool {
         && !words(name).any(|word| WHOLE.contains(&&*word))
 }
 
-/// The words of a name: `unitPrice` and `unit_price` have two.
+/// Returns the words of a name: `unitPrice` and `unit_price` have two.
 fn words(name: &str) -> impl Iterator<Item = String> {
     let mut words = vec![String::new()];
     let mut was_lower = false;

@@ -1,13 +1,14 @@
-//! `like` on paths: it compares text, and `..` leads out of the folder that a text begins with.
+//! Path patterns with `like`, which compares text: `..` leads out of the folder that a text starts
+//! with.
 
 use serde_json::Value;
 
-use super::conditions::of_context;
-use super::reads::Read;
+use super::conditions::context_attribute;
+use super::path::AttributePath;
 use super::{PolicyProblem, Subject};
 
-/// Patterns for what lies in a folder, unless a policy of the set refuses `..` in the same
-/// attribute.
+/// Returns the patterns for the content of a folder, unless a policy of the set forbids `..` in the
+/// same attribute.
 pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
     let found: Vec<(&Subject<'_>, Like)> = subjects
         .iter()
@@ -19,10 +20,10 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
         .collect();
     let is_guarded = |subject: &Subject<'_>, like: &Like| {
         found.iter().any(|(other, guard)| {
-            let same_policy = other.rule.id == subject.rule.id;
+            let same_policy = other.annotated.id == subject.annotated.id;
             guard.read == like.read
                 && guard.pattern.contains("..")
-                && (same_policy || !other.rule.decision.is_allow())
+                && (same_policy || !other.annotated.decision.is_allow())
         })
     };
     found
@@ -36,7 +37,7 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
                 format!(
                     "policy `{}` compares `{read}` with `{pattern}`, which also matches `{folder}../x`: `like` \
                      compares text, not paths; refuse `..` first, with `!({read} like \"*..*\") && …`",
-                    subject.rule.id
+                    subject.annotated.id
                 ),
             )
         })
@@ -45,21 +46,21 @@ pub(super) fn on_paths(subjects: &[Subject<'_>]) -> Vec<PolicyProblem> {
 
 /// `read like "pattern"`.
 struct Like {
-    read: Read,
+    read: AttributePath,
     pattern: String,
-    /// What stands before the wildcard at the end, if one stands there.
+    /// The text before the wildcard at the end of the pattern, if the pattern ends with one.
     before_wildcard: Option<String>,
 }
 
 impl Like {
-    /// Whether the pattern is for all that lies in a folder: a path, a separator, a wildcard.
+    /// Returns whether the pattern is for the content of a folder: a path, a separator, a wildcard.
     fn is_folder(&self) -> bool {
         let folder = self.before_wildcard.as_deref();
         let Some(inner) = folder.and_then(|folder| folder.strip_suffix(['/', '\\'])) else {
             return false;
         };
         let inner = inner.trim_start_matches(['*', '/', '\\', '.', '~']);
-        // Of `/*`, `./*` and `https://host/*` nothing leads out.
+        // `/*`, `./*` and `https://host/*` cannot be left by `..`.
         let host = inner.split_once("://").map(|(_, host)| host);
         let is_whole = inner.is_empty() || host.is_some_and(|host| !host.contains('/'));
         let begins_as_path = ["/", "./", "~/", "file:///"];
@@ -73,7 +74,7 @@ impl Like {
     }
 }
 
-/// Whether an attribute of this name holds a path.
+/// Returns whether an attribute of this name holds a path.
 fn is_path_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
@@ -88,7 +89,7 @@ fn is_path_name(name: &str) -> bool {
 fn collect(json: &Value, likes: &mut Vec<Like>) {
     if let Some(like) = json.get("like")
         && let (Some(left), Some(pattern)) = (like.get("left"), like.get("pattern"))
-        && let Some(read) = of_context(left)
+        && let Some(read) = context_attribute(left)
         && let Some(pattern) = pattern.as_array()
     {
         let (is_open, before) = match pattern.split_last() {
@@ -115,7 +116,7 @@ fn is_wildcard(part: &Value) -> bool {
     part.as_str() == Some("Wildcard")
 }
 
-/// The pattern as it is written: Cedar's JSON lists literals and wildcards.
+/// Returns the pattern as it is written: Cedar's JSON lists literals and wildcards.
 fn text(parts: &[Value]) -> String {
     let parts = parts.iter().map(|part| {
         if is_wildcard(part) {

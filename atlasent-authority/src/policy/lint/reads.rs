@@ -1,46 +1,31 @@
-//! Which attributes the conditions of a policy read without having looked whether they are there.
+//! The attributes that the conditions of a policy read without a `has` before them.
 //!
-//! Works on Cedar's JSON form of a policy
+//! It works on Cedar's JSON form of a policy
 //! (<https://docs.cedarpolicy.com/policies/json-format.html>), and follows the order in which Cedar
-//! evaluates: what the left of an `&&` made sure of holds on its right, and what a `when` made sure
-//! of holds in the conditions after it.
+//! evaluates: what the left side of an `&&` establishes holds on its right side, and what a `when`
+//! establishes holds in the conditions after it. In `context has a && context.a > context.b`, the
+//! read of `context.a` is guarded and that of `context.b` is not.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde_json::Value;
 
-/// What an attribute is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Root {
-    Context,
-    Principal,
-    Resource,
-}
+use super::path::{AttributePath, Root};
 
-/// An attribute, or one inside another: `context.change.author`. Prints as it is written in a
-/// policy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Read {
-    root: Root,
-    /// From the outside in.
-    names: Vec<String>,
-}
+type AttributePaths = BTreeSet<AttributePath>;
 
-type Reads = BTreeSet<Read>;
-
-/// What the value of an expression tells about attributes that are there.
+/// The attributes that exist if an expression is true, and if it is false.
 #[derive(Default)]
-struct Facts {
-    if_true: Reads,
-    if_false: Reads,
+struct Established {
+    if_true: AttributePaths,
+    if_false: AttributePaths,
 }
 
-/// The unguarded reads of a policy. Of attributes in each other only the outermost that can be
-/// missing.
-pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
+/// Returns the unguarded reads of a policy. Of nested attributes, only the outermost one that can
+/// be missing.
+pub(super) fn unguarded(policy: &Value) -> Vec<AttributePath> {
     let mut walk = Walk::default();
-    let mut known = Reads::new();
+    let mut known = AttributePaths::new();
     let conditions = policy.get("conditions").and_then(Value::as_array);
     for condition in conditions.into_iter().flatten() {
         let Some(body) = condition.get("body") else {
@@ -57,20 +42,15 @@ pub(super) fn unguarded(policy: &Value) -> Vec<Read> {
     walk.found.into_iter().collect()
 }
 
-/// The attributes that a policy reads, guarded or not, each as it is written in a policy.
+/// Returns the attributes that a policy reads, guarded or not, as they are written in a policy.
 pub(in crate::policy) fn paths(policy: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect_paths(policy, &mut found);
     found
 }
 
-/// The root or attribute that an expression is, as it is written in a policy; else an ellipsis.
-pub(super) fn path(expression: &Value) -> String {
-    Read::of(expression).map_or_else(|| "…".to_owned(), |read| read.to_string())
-}
-
 fn collect_paths(json: &Value, found: &mut Vec<String>) {
-    if let Some(read) = Read::of(json).filter(Read::is_attribute) {
+    if let Some(read) = AttributePath::parse(json).filter(AttributePath::is_attribute) {
         let path = read.to_string();
         if !found.contains(&path) {
             found.push(path);
@@ -87,94 +67,27 @@ fn collect_paths(json: &Value, found: &mut Vec<String>) {
     }
 }
 
-impl Read {
-    pub(super) fn root(&self) -> Root {
-        self.root
-    }
-
-    /// Whether it is more than the root.
-    pub(super) fn is_attribute(&self) -> bool {
-        !self.names.is_empty()
-    }
-
-    /// The innermost name.
-    pub(super) fn last(&self) -> &str {
-        self.names.last().map_or("", String::as_str)
-    }
-
-    /// The attribute of the root itself.
-    pub(super) fn attribute(&self) -> &str {
-        self.names.first().map_or("", String::as_str)
-    }
-
-    /// The expression that tells whether it is there: `context.change has author`.
-    pub(super) fn guard(&self) -> String {
-        match self.names.split_last() {
-            Some((last, [])) => format!("{} has {}", self.root, name_or_text(last)),
-            Some((last, rest)) => {
-                let outer = Self {
-                    root: self.root,
-                    names: rest.to_vec(),
-                };
-                format!("{outer} has {}", name_or_text(last))
-            }
-            None => self.root.to_string(),
-        }
-    }
-
-    /// The path that an expression is, if it is one.
-    pub(super) fn of(expression: &Value) -> Option<Self> {
-        if let Some(name) = expression.get("Var") {
-            let root = match name.as_str()? {
-                "context" => Root::Context,
-                "principal" => Root::Principal,
-                "resource" => Root::Resource,
-                _ => return None,
-            };
-            let names = Vec::new();
-            return Some(Self { root, names });
-        }
-        let access = expression.get(".")?;
-        let outer = Self::of(access.get("left")?)?;
-        Some(outer.then(access.get("attr")?.as_str()?))
-    }
-
-    fn then(mut self, name: &str) -> Self {
-        self.names.push(name.to_owned());
-        self
-    }
-
-    fn outer(&self) -> Option<Self> {
-        let (_, rest) = self.names.split_last()?;
-        let names = rest.to_vec();
-        (!names.is_empty()).then_some(Self {
-            root: self.root,
-            names,
-        })
-    }
-}
-
 #[derive(Default)]
 struct Walk {
-    found: Reads,
+    found: AttributePaths,
 }
 
 impl Walk {
-    fn expression(&mut self, expression: &Value, known: &Reads) -> Facts {
+    fn expression(&mut self, expression: &Value, known: &AttributePaths) -> Established {
         let Some((operator, body)) = expression
             .as_object()
             .and_then(|object| object.iter().next())
         else {
-            return Facts::default();
+            return Established::default();
         };
         let part = |name: &str| body.get(name).unwrap_or(&Value::Null);
         match operator.as_str() {
             // Entities are literals here, whatever their names look like.
-            "Value" | "Var" | "Slot" | "Unknown" => Facts::default(),
+            "Value" | "Var" | "Slot" | "Unknown" => Established::default(),
             "&&" => {
                 let left = self.expression(part("left"), known);
                 let right = self.expression(part("right"), &union(known, &left.if_true));
-                Facts {
+                Established {
                     if_false: common(&left.if_false, &union(&left.if_true, &right.if_false)),
                     if_true: union(&left.if_true, &right.if_true),
                 }
@@ -182,14 +95,14 @@ impl Walk {
             "||" => {
                 let left = self.expression(part("left"), known);
                 let right = self.expression(part("right"), &union(known, &left.if_false));
-                Facts {
+                Established {
                     if_true: common(&left.if_true, &union(&left.if_false, &right.if_true)),
                     if_false: union(&left.if_false, &right.if_false),
                 }
             }
             "!" => {
-                let Facts { if_true, if_false } = self.expression(part("arg"), known);
-                Facts {
+                let Established { if_true, if_false } = self.expression(part("arg"), known);
+                Established {
                     if_true: if_false,
                     if_false: if_true,
                 }
@@ -198,7 +111,7 @@ impl Walk {
                 let test = self.expression(part("if"), known);
                 let then = self.expression(part("then"), &union(known, &test.if_true));
                 let other = self.expression(part("else"), &union(known, &test.if_false));
-                Facts {
+                Established {
                     if_true: common(
                         &union(&test.if_true, &then.if_true),
                         &union(&test.if_false, &other.if_true),
@@ -211,26 +124,26 @@ impl Walk {
             }
             "has" => {
                 self.expression(part("left"), known);
-                Facts {
+                Established {
                     if_true: looked_for(part("left"), part("attr")),
-                    ..Facts::default()
+                    ..Established::default()
                 }
             }
             "." => {
                 self.expression(part("left"), known);
                 self.read(expression, known);
-                Facts::default()
+                Established::default()
             }
             _ => {
                 self.parts(body, known);
-                Facts::default()
+                Established::default()
             }
         }
     }
 
-    /// Of an operator that evaluates all it is given: named parts, a list, or the members of a
+    /// Checks an operator that evaluates all its operands: named parts, a list, or the members of a
     /// record.
-    fn parts(&mut self, body: &Value, known: &Reads) {
+    fn parts(&mut self, body: &Value, known: &AttributePaths) {
         let listed = body.as_array().into_iter().flatten();
         let named = body
             .as_object()
@@ -241,11 +154,11 @@ impl Walk {
         }
     }
 
-    fn read(&mut self, expression: &Value, known: &Reads) {
-        let Some(read) = Read::of(expression) else {
+    fn read(&mut self, expression: &Value, known: &AttributePaths) {
+        let Some(read) = AttributePath::parse(expression) else {
             return;
         };
-        // What an entity's attributes hold is the entities' business.
+        // The attributes inside an entity's attributes are not checked.
         let reaches_further = read.names.len() > 1 && read.root != Root::Context;
         let outer_can_miss = read.outer().is_some_and(|outer| !known.contains(&outer));
         if !known.contains(&read) && !outer_can_miss && !reaches_further {
@@ -254,14 +167,14 @@ impl Walk {
     }
 }
 
-/// What is there when a `has` is true: `context has a.b` looks for one name after the other.
-fn looked_for(left: &Value, attribute: &Value) -> Reads {
+/// Returns what exists when a `has` is true: `context has a.b` tests one name after the other.
+fn looked_for(left: &Value, attribute: &Value) -> AttributePaths {
     let names: Vec<&str> = match attribute {
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
         name => name.as_str().into_iter().collect(),
     };
-    let mut reads = Reads::new();
-    let mut path = Read::of(left);
+    let mut reads = AttributePaths::new();
+    let mut path = AttributePath::parse(left);
     for name in names {
         path = path.map(|path| path.then(name));
         reads.extend(path.clone());
@@ -269,52 +182,12 @@ fn looked_for(left: &Value, attribute: &Value) -> Reads {
     reads
 }
 
-fn union(a: &Reads, b: &Reads) -> Reads {
+fn union(a: &AttributePaths, b: &AttributePaths) -> AttributePaths {
     a.union(b).cloned().collect()
 }
 
-fn common(a: &Reads, b: &Reads) -> Reads {
+fn common(a: &AttributePaths, b: &AttributePaths) -> AttributePaths {
     a.intersection(b).cloned().collect()
-}
-
-impl fmt::Display for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Context => "context",
-            Self::Principal => "principal",
-            Self::Resource => "resource",
-        })
-    }
-}
-
-impl fmt::Display for Read {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.root)?;
-        for name in &self.names {
-            if is_name(name) {
-                write!(f, ".{name}")?;
-            } else {
-                write!(f, "[{}]", name_or_text(name))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn name_or_text(name: &str) -> String {
-    if is_name(name) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.escape_debug())
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-        && characters.all(|other| other.is_ascii_alphanumeric() || other == '_')
 }
 
 #[cfg(test)]
@@ -414,7 +287,7 @@ mod tests {
     #[test]
     fn the_guard_is_what_to_write_in_a_policy() {
         let guard = |names: &[&str]| {
-            let root = Read {
+            let root = AttributePath {
                 root: Root::Context,
                 names: Vec::new(),
             };

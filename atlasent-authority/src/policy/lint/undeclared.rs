@@ -1,18 +1,18 @@
-//! Attributes that a policy looks for, and that the schema does not declare: they are never there.
+//! `has` tests for attributes that the schema does not declare, which are never true.
 //!
-//! Reading one is an error at load. `has` is not: Cedar knows that it is false, and says nothing
-//! unless that makes the whole policy impossible.
+//! Reading an undeclared attribute is an error at load. A `has` is not: Cedar knows that it is
+//! false, and warns only if that makes the whole policy impossible.
 
 use cedar_policy::{Policy, PolicySet, ValidationMode, ValidationWarning, Validator};
 use serde_json::{Value, json};
 
 use super::{PolicyProblem, Subject};
 
-/// A problem for each `has` that is false of every request that the policy can meet.
+/// Returns a problem for each `has` that is false for every request that the policy can match.
 pub(super) fn attributes(validator: &Validator, subject: &Subject<'_>) -> Vec<PolicyProblem> {
     let mut looked_for = Vec::new();
     collect(&subject.json, &mut looked_for);
-    // A policy that can meet no request is warned about at load.
+    // A policy that no request can match gets a warning at load.
     if looked_for.is_empty() || is_impossible(validator, &subject.json, &json!([])) {
         return Vec::new();
     }
@@ -26,14 +26,14 @@ pub(super) fn attributes(validator: &Validator, subject: &Subject<'_>) -> Vec<Po
             let code = shown(has);
             let message = format!(
                 "policy `{}` asks `{code}`, which is never true: the schema declares no such attribute",
-                subject.rule.id
+                subject.annotated.id
             );
             subject.problem_at(&code, message)
         })
         .collect()
 }
 
-/// Whether a policy with the scope of this one and these conditions can never hold.
+/// Returns whether a policy with the scope of this one and these conditions can never match.
 fn is_impossible(validator: &Validator, policy: &Value, conditions: &Value) -> bool {
     let mut policy = policy.clone();
     if let Some(policy) = policy.as_object_mut() {
@@ -51,8 +51,8 @@ fn is_impossible(validator: &Validator, policy: &Value, conditions: &Value) -> b
         && warnings.any(|warning| matches!(warning, ValidationWarning::ImpossiblePolicy(_)))
 }
 
-/// The `has`, behind one for each attribute on the way to it: reading one that may be absent would
-/// be an error.
+/// Returns the `has`, with a `has` for each attribute on its path before it: reading one that may
+/// be absent would be an error.
 fn guarded(has: &Value) -> Value {
     let mut guarded = json!({ "has": has });
     let mut left = has.get("left");
@@ -79,9 +79,9 @@ fn collect<'p>(json: &'p Value, found: &mut Vec<&'p Value>) {
     }
 }
 
-/// The expression as it is written in a policy, as far as it is a path.
+/// Returns the expression as it is written in a policy, as far as it is a path.
 fn shown(has: &Value) -> String {
-    let left = has.get("left").map(super::reads::path).unwrap_or_default();
+    let left = has.get("left").map(super::path::path).unwrap_or_default();
     let attribute = match has.get("attr") {
         Some(Value::String(name)) => name.clone(),
         Some(Value::Array(names)) => {

@@ -44,11 +44,11 @@ fn an_annotation_without_meaning_is_refused_where_it_stands() {
 
 #[test]
 fn a_wait_is_whole_seconds_of_at_most_a_year() {
-    let annotated = |wait: &str, effect: &str| {
+    let rule = |wait: &str, effect: &str| {
         format!("\n@id(\"x\") @retry_after{wait} {effect} (principal, action, resource);")
     };
     for good in ["1", "300", "0300", "31536000"] {
-        let text = annotated(&format!("(\"{good}\")"), "forbid");
+        let text = rule(&format!("(\"{good}\")"), "forbid");
         assert!(Policies::parse(&text).is_ok(), "{good}");
     }
     for bad in [
@@ -70,20 +70,20 @@ fn a_wait_is_whole_seconds_of_at_most_a_year() {
         "31536001",
         "18446744073709551617",
     ] {
-        let error = parse_error(&annotated(&format!("(\"{bad}\")"), "forbid"));
+        let error = parse_error(&rule(&format!("(\"{bad}\")"), "forbid"));
         assert!(
             error.starts_with("<policies>:2:10: `@retry_after` cannot be `")
                 && error.ends_with("use whole seconds from `1` to `31536000`"),
             "{bad}: {error}"
         );
     }
-    let bare = parse_error(&annotated("", "forbid"));
+    let bare = parse_error(&rule("", "forbid"));
     assert!(
         bare.starts_with("<policies>:2:10: `@retry_after` cannot be ``"),
         "{bare}"
     );
     for wait in ["(\"300\")", "(\"soon\")", ""] {
-        let error = parse_error(&annotated(wait, "permit"));
+        let error = parse_error(&rule(wait, "permit"));
         assert!(
             error.starts_with("<policies>:2:10: `@retry_after` belongs on a `forbid`"),
             "{wait}: {error}"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ask;
 use crate::policy::fields::Fields;
-use crate::policy::{Policies, Question, code};
+use crate::policy::{Policies, PolicyInput, code};
 
 const PERMIT_ALL: &str = r#"@id("all") permit (principal, action, resource);"#;
 
@@ -229,20 +229,20 @@ fn a_number_that_cedar_cannot_hold_does_not_slip_under_a_limit() {
 fn a_request_without_a_resource_is_about_the_default_one() {
     let policies = policies(r#"permit (principal, action, resource == Resource::"default");"#);
     let context = Context::new();
-    let question = |resource| Question {
+    let input = |resource| PolicyInput {
         agent: "a",
         action: "b",
         resource,
         context: &context,
         fields: Fields::default(),
     };
-    assert_eq!(policies.decide(question(None)).decision, Decision::Allow);
+    assert_eq!(policies.decide(input(None)).decision, Decision::Allow);
     assert_eq!(
-        policies.decide(question(Some("default"))).decision,
+        policies.decide(input(Some("default"))).decision,
         Decision::Allow
     );
     assert_eq!(
-        policies.decide(question(Some("other"))).decision,
+        policies.decide(input(Some("other"))).decision,
         Decision::Deny
     );
 }
@@ -254,18 +254,14 @@ fn names_are_data_and_cannot_reach_into_the_policy_language() {
     );
     for odd in ["", "*", "a\" || true", "Agent::\"a\"", "a\0", "日本", "a\n"] {
         for (agent, action, resource) in [(odd, "b", "c"), ("a", odd, "c"), ("a", "b", odd)] {
-            let question = Question {
+            let input = PolicyInput {
                 agent,
                 action,
                 resource: Some(resource),
                 context: &Context::new(),
                 fields: Fields::default(),
             };
-            assert_eq!(
-                policies.decide(question).decision,
-                Decision::Deny,
-                "{question:?}"
-            );
+            assert_eq!(policies.decide(input).decision, Decision::Deny, "{input:?}");
         }
     }
 }

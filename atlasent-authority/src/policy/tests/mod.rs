@@ -18,7 +18,7 @@ mod unknown;
 use atlasent::Context;
 use serde_json::Value;
 
-use super::{Policies, PolicyError, Question, Verdict};
+use super::{Policies, PolicyError, PolicyInput, Verdict};
 use crate::policy::fields::Fields;
 
 const PERMIT: &str = "permit (principal, action, resource);\n";
@@ -26,7 +26,7 @@ const PERMIT: &str = "permit (principal, action, resource);\n";
 /// Asks whether `deploy-bot` may do `action` in `context`.
 fn ask(policies: &Policies, action: &str, context: &Value) -> Verdict {
     let context = Context::from(context.as_object().unwrap().clone());
-    policies.decide(Question {
+    policies.decide(PolicyInput {
         agent: "deploy-bot",
         action,
         resource: None,

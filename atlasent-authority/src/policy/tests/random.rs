@@ -6,7 +6,7 @@ use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
 use crate::policy::fields::Fields;
-use crate::policy::{Policies, Question};
+use crate::policy::{Policies, PolicyInput};
 
 /// An entity as it is written in a policy, by type and id.
 type Name = (&'static str, &'static str);
@@ -145,16 +145,16 @@ fn context() -> impl Strategy<Value = Value> {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct RandomRequest {
     pub(super) agent: &'static str,
     pub(super) action: &'static str,
     pub(super) resource: &'static str,
     pub(super) context: Context,
 }
 
-impl Asked {
-    pub(super) fn question(&self) -> Question<'_> {
-        Question {
+impl RandomRequest {
+    pub(super) fn input(&self) -> PolicyInput<'_> {
+        PolicyInput {
             agent: self.agent,
             action: self.action,
             resource: Some(self.resource),
@@ -164,14 +164,14 @@ impl Asked {
     }
 }
 
-pub(super) fn request() -> impl Strategy<Value = Asked> {
+pub(super) fn request() -> impl Strategy<Value = RandomRequest> {
     (
         select(&["p0", "p1", "p2", "p9", "r0"][..]),
         select(&["a0", "a1", "a2", "a3", "a9", "g0", "g1"][..]),
         select(&["default", "s0", "f1", "s9"][..]),
         context(),
     )
-        .prop_map(|(agent, action, resource, context)| Asked {
+        .prop_map(|(agent, action, resource, context)| RandomRequest {
             agent,
             action,
             resource,

@@ -6,8 +6,8 @@ use atlasent::Decision;
 use cedar_policy::{Authorizer, PolicyId, PolicySet, Request};
 use proptest::prelude::*;
 
-use super::random::{Asked, build, entities, numbered, policy, request};
-use crate::policy::slice::{Outcome, policy_of};
+use super::random::{RandomRequest, build, entities, numbered, policy, request};
+use crate::policy::slice::{UnitedOutcome, policy_of};
 use crate::policy::{Policies, code, context, uid};
 
 /// Decision, determining policies, policies in error.
@@ -17,19 +17,19 @@ fn ids<'i>(ids: impl Iterator<Item = &'i PolicyId>) -> BTreeSet<String> {
     ids.map(ToString::to_string).collect()
 }
 
-fn cedar_request(policies: &Policies, asked: &Asked) -> Request {
+fn cedar_request(policies: &Policies, asked: &RandomRequest) -> Request {
     let types = &policies.types;
     Request::new(
         uid(&types.agent, asked.agent),
         uid(&types.action, asked.action),
         uid(&types.resource, asked.resource),
-        context::to_cedar(&asked.question(), None).unwrap(),
+        context::to_cedar(&asked.input(), None).unwrap(),
         None,
     )
     .unwrap()
 }
 
-fn whole(policies: &Policies, set: &PolicySet, asked: &Asked) -> Answer {
+fn whole(policies: &Policies, set: &PolicySet, asked: &RandomRequest) -> Answer {
     let response =
         Authorizer::new().is_authorized(&cedar_request(policies, asked), set, &policies.entities);
     let diagnostics = response.diagnostics();
@@ -41,14 +41,15 @@ fn whole(policies: &Policies, set: &PolicySet, asked: &Asked) -> Answer {
     )
 }
 
-fn sliced(policies: &Policies, asked: &Asked) -> Answer {
+fn sliced(policies: &Policies, asked: &RandomRequest) -> Answer {
     let types = &policies.types;
     let (principal, resource) = (
         uid(&types.agent, asked.agent),
         uid(&types.resource, asked.resource),
     );
     let sets = policies.slices.select(&principal, asked.action, &resource);
-    let outcome = Outcome::of(&sets, &cedar_request(policies, asked), &policies.entities);
+    let outcome =
+        UnitedOutcome::evaluate(&sets, &cedar_request(policies, asked), &policies.entities);
     let errors = ids(outcome.errors.iter().map(policy_of));
     if outcome.forbids.is_empty() {
         (
@@ -81,7 +82,7 @@ proptest! {
             prop_assert_eq!(&sliced(&policies, asked), &expected, "{:?}", asked);
 
             let (allowed, determining, errors) = expected;
-            let verdict = policies.decide(asked.question());
+            let verdict = policies.decide(asked.input());
             prop_assert!(!verdict.reason.is_empty());
             prop_assert_eq!(verdict.decision == Decision::Allow, allowed && errors.is_empty());
             let named: BTreeSet<String> = verdict.determining.iter().map(ToString::to_string).collect();

@@ -11,7 +11,7 @@ fn lint(policies: &Policies) -> Vec<String> {
 }
 
 /// The findings on policies for one action.
-fn of(conditions: &[&str]) -> Vec<String> {
+fn findings(conditions: &[&str]) -> Vec<String> {
     let text: String = (conditions.iter().enumerate())
         .map(|(n, condition)| {
             let effect = if condition.starts_with("forbid ") {
@@ -28,7 +28,7 @@ fn of(conditions: &[&str]) -> Vec<String> {
 
 #[track_caller]
 fn assert_one(conditions: &[&str], words: &str) {
-    let found = of(conditions);
+    let found = findings(conditions);
     assert_eq!(found.len(), 1, "{conditions:?}: {found:#?}");
     assert!(found[0].contains(words), "{conditions:?}: {found:#?}");
 }
@@ -149,7 +149,7 @@ fn a_comparison_that_can_be_true_is_not() {
         "when { 1 == 2 }",
         "when { false }",
     ] {
-        assert_eq!(of(&[condition]), [""; 0], "{condition}");
+        assert_eq!(findings(&[condition]), [""; 0], "{condition}");
     }
 }
 
@@ -178,7 +178,7 @@ fn a_pattern_for_a_folder_is_found() {
             "~/work/*",
         ),
     ] {
-        let found = of(&[condition]);
+        let found = findings(&[condition]);
         assert_eq!(found.len(), 1, "{condition}: {found:#?}");
         assert!(
             found[0].contains(&format!("with `{pattern}`, which also matches")),
@@ -208,7 +208,7 @@ fn a_pattern_that_nothing_leads_out_of_is_not() {
         "when { context.url like \"https://api.example.com/*\" }",
         "when { resource.path like \"/srv/sandbox/*\" }",
     ] {
-        let found = of(&[condition]);
+        let found = findings(&[condition]);
         let found: Vec<_> = found
             .iter()
             .filter(|found| found.contains("like"))
@@ -219,13 +219,13 @@ fn a_pattern_that_nothing_leads_out_of_is_not() {
         "when { context.path like \"/srv/sandbox/*\" }",
         "forbid when { context.path like \"*..*\" }",
     ];
-    assert_eq!(of(&elsewhere), [""; 0]);
+    assert_eq!(findings(&elsewhere), [""; 0]);
     // A `permit` of another policy refuses nothing.
     let permits = [
         "when { context.path like \"/srv/sandbox/*\" }",
         "when { context.path like \"*..*\" }",
     ];
-    assert_eq!(of(&permits).len(), 1);
+    assert_eq!(findings(&permits).len(), 1);
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_number_that_arrives_as_it_is_compared_is_not() {
             "when { context.y.lessThan(decimal(\"1.0\")) }",
         ],
     ] {
-        assert_eq!(of(conditions), [""; 0], "{conditions:?}");
+        assert_eq!(findings(conditions), [""; 0], "{conditions:?}");
     }
     let apart = r#"
         permit (principal, action == Action::"a", resource) when { context.x < 10 };

@@ -107,9 +107,9 @@ fn a_policy_that_could_not_be_evaluated_says_why_and_is_the_matching_one() {
 fn a_request_that_no_policy_was_asked_about_has_an_empty_trace() {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     let policies = Policies::parse(POLICIES).unwrap();
-    // The runtime itself bounds how deep a context nests, so the question is put below it.
+    // The runtime itself bounds how deep a context nests, so the input is put below it.
     let context = json!({ "v": deep });
-    let (verdict, trace) = policies.decide_traced(crate::policy::Question {
+    let (verdict, trace) = policies.decide_traced(crate::policy::PolicyInput {
         agent: "bot",
         action: "deploy",
         resource: None,
@@ -171,10 +171,10 @@ proptest! {
     ) {
         let policies = build(&numbered(&texts), entities);
         for asked in &requests {
-            let verdict = policies.decide(asked.question());
-            let (traced, trace) = policies.decide_traced(asked.question());
+            let verdict = policies.decide(asked.input());
+            let (traced, trace) = policies.decide_traced(asked.input());
             prop_assert_eq!(format!("{traced:?}"), format!("{verdict:?}"));
-            let (_, again) = policies.decide_traced(asked.question());
+            let (_, again) = policies.decide_traced(asked.input());
             prop_assert_eq!(&again, &trace);
 
             let entries = &trace.rules_evaluated;
@@ -219,13 +219,13 @@ proptest! {
         entities in entities(),
         asked in request(),
     ) {
-        let whole = build(&numbered(&texts), entities.clone()).decide_traced(asked.question()).1;
+        let whole = build(&numbered(&texts), entities.clone()).decide_traced(asked.input()).1;
         for policy in &whole.rules_evaluated {
             let text = &texts[policy.policy_id.parse::<usize>().unwrap()];
             let (scope, _) = text.split_once(" when ").or(text.split_once(" unless ")).unwrap_or((text.trim_end_matches(';'), ""));
             // Alone, and with nothing but its scope, it determines the answer when Cedar says that
             // the scope holds.
-            let alone = build(&format!("{scope};"), entities.clone()).decide(asked.question());
+            let alone = build(&format!("{scope};"), entities.clone()).decide(asked.input());
             prop_assert_eq!(policy.stages[0].matched, !alone.determining.is_empty(), "{}", text);
         }
     }

@@ -131,7 +131,7 @@ pub(super) async fn decide<S: Store>(
     let hash = Some(input.execution_hash.clone());
     let outcome = app
         .authority
-        .answer(caller.for_authority(), request, hash)
+        .evaluate_for(caller.for_authority(), request, hash)
         .await?;
     let mut evaluation = match outcome {
         EvaluateOutcome::First(evaluation) => {

@@ -175,7 +175,7 @@ pub(super) async fn inspect<S: Store>(
         .await?;
     let (look, key, entry) = found.ok_or_else(not_found)?;
     let permit = look.info(key, &entry);
-    let refusal = app.authority.why_not_good(&look, &entry);
+    let refusal = app.authority.verify_refusal(&look, &entry);
     Ok(JsonBody(Inspection {
         valid: refusal.is_none(),
         verification_type: "permit",

@@ -12,7 +12,7 @@ use crate::files::{Publish, publish};
 use crate::local::unreadable;
 use crate::server::app::App;
 use crate::store::Store;
-use crate::trail::archive::{Archived, Old, not_kept};
+use crate::trail::archive::{Archived, OldEvents, not_kept};
 
 /// How often old events are archived.
 const PERIOD: Duration = Duration::from_secs(3600);
@@ -120,7 +120,7 @@ fn last_of_bundle_from(folder: &Path, first: u64) -> io::Result<Option<u64>> {
     Ok(last)
 }
 
-fn write(folder: &Path, old: &mut Old) -> io::Result<()> {
+fn write(folder: &Path, old: &mut OldEvents) -> io::Result<()> {
     let (first, last) = (old.first, old.last);
     let path = folder.join(format!("events-{first:012}-{last:012}.json"));
     publish(&path, Publish::Over, |file| {

@@ -1,4 +1,5 @@
-//! The cells in memory, bounded: which of them go when room is needed, and which never.
+//! The bounded cells of [`MemoryStore`](super::MemoryStore), and which of them are forgotten when
+//! room is needed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -9,24 +10,23 @@ use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::ledger::replay::ReplayKey;
 use crate::store::{Batch, Cell, CellKey, StoreError};
 
-/// How many counts of agents are looked at for each change: more than a change adds.
+/// How many expired counts of agents each change removes at most: more than a change adds.
 const SWEPT: usize = 4;
 
-/// The permits, and everything else that stores keep beside the events.
+/// The cells, with the indexes for forgetting and listing them.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     cells: HashMap<CellKey, Cell>,
-    /// Permits, and answers to requests with an id, in the order of their ends. The limit is on
-    /// these.
+    /// Permits and replays in the order of their expiry. They count against the limit.
     ends: BTreeSet<(Timestamp, CellKey)>,
-    /// The counts of agents in the order of their ends. Each has a permit that is still known, or
-    /// was until lately.
+    /// The counts of agents in the order of their expiry. Each belongs to a permit that is known,
+    /// or was until lately.
     agents: BTreeSet<(Timestamp, CellKey)>,
-    /// Cells that open nothing any more, and may go when room is needed.
+    /// Used and revoked permits and their replays, which may be forgotten when room is needed.
     spent: VecDeque<CellKey>,
     /// The permits by the sequence numbers of the events that issued them.
     issued: BTreeMap<u64, PermitKey>,
-    /// The answers that depend on a permit.
+    /// The replays by their permits.
     replays: HashMap<PermitKey, ReplayKey>,
 }
 
@@ -35,17 +35,17 @@ impl Ledger {
         self.cells.get(&key)
     }
 
-    /// How many cells count against the limit.
+    /// Returns how many cells count against the limit.
     fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// How many cells are kept in all.
+    /// Returns how many cells there are in all.
     pub(super) fn cells(&self) -> usize {
         self.cells.len()
     }
 
-    /// The permits that were issued before an event, the newest first.
+    /// Returns the permits that were issued before an event, the newest first.
     pub(super) fn permits(&self, before: u64) -> impl Iterator<Item = (PermitKey, &PermitEntry)> {
         let older = self.issued.range(..before).rev();
         older.filter_map(|(_, key)| Some((*key, self.permit(*key)?)))
@@ -59,7 +59,7 @@ impl Ledger {
         self.cells.get(&CellKey::Permit(key))?.permit()
     }
 
-    /// Forgets what may be forgotten until the new cells of a batch have room.
+    /// Forgets cells until the new cells of a batch have room.
     pub(super) fn make_room(&mut self, batch: &Batch, limit: usize) -> Result<(), StoreError> {
         let is_new = |key: &CellKey| is_limited(*key) && !self.cells.contains_key(key);
         let new = batch.cells().filter(|(key, _)| is_new(key)).count();
@@ -73,13 +73,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets a cell whose time is over, else the oldest one that is spent.
+    /// Forgets an expired cell, or else the oldest spent one. Returns whether it found one.
     fn forget_one(&mut self, now: Timestamp) -> bool {
         let first = self.ends.first().filter(|(end, _)| *end <= now);
         if let Some((_, key)) = first.copied() {
             return self.forget(key);
         }
-        // A cell may have gone by the other way, or hold something new by now.
+        // The cell may have been forgotten as expired, or written again since.
         while let Some(key) = self.spent.pop_front() {
             if self.is_spent(key) {
                 return self.forget(key);
@@ -88,8 +88,8 @@ impl Ledger {
         false
     }
 
-    /// Whether forgetting a cell early opens nothing: a permit that is used up is as good as an
-    /// unknown one, and so is the answer that depends on it.
+    /// Returns whether the cell may be forgotten early: a used or revoked permit is refused like an
+    /// unknown one, and so is a replay of it.
     fn is_spent(&self, key: CellKey) -> bool {
         let is_gone_or_spent =
             |permit: PermitKey| self.permit(permit).is_none_or(PermitEntry::is_spent);
@@ -112,7 +112,7 @@ impl Ledger {
         true
     }
 
-    /// Keeps what a batch leaves.
+    /// Keeps the cells of a batch.
     pub(super) fn keep(&mut self, batch: &Batch, limit: usize) {
         for (key, cell) in batch.cells() {
             self.keep_one(key, cell.clone());
@@ -124,7 +124,7 @@ impl Ledger {
                 None => break,
             };
         }
-        // Cells that went by their time still stand among those that are spent.
+        // Cells that were forgotten as expired are still listed as spent.
         if self.spent.len() > limit.saturating_mul(2).saturating_add(1_000) {
             let spent = std::mem::take(&mut self.spent);
             let left = spent.into_iter().filter(|key| self.is_spent(*key));
@@ -140,7 +140,7 @@ impl Ledger {
             (CellKey::Agent(_), Cell::Agent(outstanding)) if outstanding.is_empty() => return,
             (CellKey::Agent(_), _) => drop(self.agents.insert((cell.expires_at(), key))),
             (key, _) if is_limited(key) => drop(self.ends.insert((cell.expires_at(), key))),
-            // It never ends.
+            // The cell never expires.
             _ => {}
         }
         match (key, &cell) {
@@ -163,7 +163,7 @@ impl Ledger {
         }
     }
 
-    /// Takes a cell out of what leads to it.
+    /// Removes a cell from the indexes.
     fn unlink(&mut self, key: CellKey, cell: &Cell) {
         let end = (cell.expires_at(), key);
         match cell {
@@ -177,7 +177,7 @@ impl Ledger {
                 let permit = replay.permit;
                 permit.map(|permit| self.replays.remove(&permit));
             }
-            // It never ends.
+            // The cell never expires.
             _ => {}
         }
     }
@@ -188,7 +188,7 @@ impl Ledger {
     }
 }
 
-/// Whether the limit is on cells of this kind.
+/// Returns whether cells of this kind count against the limit.
 fn is_limited(key: CellKey) -> bool {
     matches!(key, CellKey::Permit(_) | CellKey::Replay(_))
 }

@@ -1,8 +1,8 @@
-//! The store in memory: for development, for tests, and for a process that outlives its permits.
+//! [`MemoryStore`]: for development, for tests, and for a process that outlives its permits.
 //!
-//! It is bounded. When there is no room for a permit, none is issued. When there is no room for an event, the
-//! oldest one is dropped: the rest of the chain still verifies, and shows by its sequence numbers that it
-//! does not begin at the beginning.
+//! It is bounded. When the ledger has no room, no permit is issued. When the trail has no room, the
+//! oldest event is dropped: the rest of the chain still verifies, and its sequence numbers show
+//! that the beginning is missing.
 
 mod ledger;
 
@@ -18,9 +18,9 @@ use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
 use crate::trail::chain::{ChainHead, SealedEvent};
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
-/// Permits and events in memory.
+/// A store in memory, whose permits and events end with the process.
 #[derive(Debug)]
 pub struct MemoryStore {
     cell_limit: usize,
@@ -38,14 +38,14 @@ struct Inner {
 }
 
 impl MemoryStore {
-    /// Room for 100,000 permits and the newest 100,000 events.
+    /// Creates a store with room for 100,000 permits and the newest 100,000 events.
     #[must_use]
     pub fn new() -> Self {
         Self::with_limits(100_000, 100_000)
     }
 
-    /// Room for `permits` permits, counting also the answers to requests with an id, and for the
-    /// newest `events` events.
+    /// Creates a store with room for `permits` permits and replays of requests with an id, and for
+    /// the newest `events` events.
     #[must_use]
     pub fn with_limits(permits: usize, events: usize) -> Self {
         Self {
@@ -62,7 +62,8 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing is written before the last thing that can panic, so a poisoned state is a whole one.
+        // No state is written before the last call that can panic, so a poisoned lock guards a
+        // consistent state.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,7 +97,7 @@ impl Store for MemoryStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let mut found = Found::new(limit, filter);
+        let mut found = EventCollector::new(limit, filter);
         self.lock().events.find(after, &mut found, filter);
         Ok(found.into_events())
     }
@@ -176,12 +177,12 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
-    use crate::ledger::{Grant, PermitState};
+    use crate::ledger::{PermitGrant, PermitState};
     use crate::trail::chain::NewEvent;
     use crate::{LocalAuthority, Policies};
 
     fn key(name: &str) -> PermitKey {
-        PermitKey::of(&PermitToken::new(name).unwrap())
+        PermitKey::from_token(&PermitToken::new(name).unwrap())
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -200,7 +201,7 @@ mod tests {
         let key = key(name);
         let change = move |changeset: &mut Changeset<'_>| {
             let expires_at = changeset.time() + jiff::SignedDuration::from_secs(10);
-            let grant = Grant::of(&request, None, "digest");
+            let grant = PermitGrant::new(&request, None, "digest");
             let event = ("event", changeset.head().sequence + 1);
             let mut entry = PermitEntry::issue(grant, event, changeset.time(), expires_at);
             entry.state = state;

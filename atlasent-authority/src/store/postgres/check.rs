@@ -1,10 +1,10 @@
-//! The check of a store in PostgreSQL: its chain, and the cells that it keeps beside the chain.
+//! The check of a PostgreSQL store: its chain, and its cells.
 
 use tokio_postgres::Error;
 
 use super::PostgresStore;
-use super::link::Session;
-use super::reader::Read;
+use super::connector::Session;
+use super::reader::ReadCall;
 use super::rows::signed;
 use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, Store, StoreError, StoreStatus};
@@ -13,7 +13,7 @@ use crate::trail::EventFilter;
 /// How many events or cells are in memory at a time.
 const AT_ONCE: usize = 1_000;
 
-/// How often the check begins again because events were dropped meanwhile.
+/// How often the check starts over because events were dropped meanwhile.
 const ATTEMPTS: usize = 5;
 
 const CELLS: &str = "\
@@ -21,7 +21,7 @@ const CELLS: &str = "\
     ORDER BY key LIMIT $2::bigint";
 
 /// A row of the table of cells.
-pub(crate) struct KeptCell {
+pub(crate) struct CellRow {
     key: Vec<u8>,
     value: String,
     expires_at: i64,
@@ -29,22 +29,22 @@ pub(crate) struct KeptCell {
 }
 
 impl PostgresStore {
-    /// Checks the chain up to the head that the database names now: every event with its hash and
-    /// its link, and the head. Checks the cells, too: each has to be readable, and to be filed
-    /// under its own times.
+    /// Verifies the chain up to the present head: every event with its hash and its connector, and the
+    /// head. Checks also that each cell is readable and filed under its own times.
     ///
-    /// Changes may go on meanwhile. Events that are dropped meanwhile are not reported as missing.
+    /// Changes may continue meanwhile. Events that are dropped meanwhile are not reported as
+    /// missing.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the events or the cells cannot be read, or when events are dropped
+    /// [`StoreError`] when the events or the cells cannot be read, or when events were dropped
     /// during each of 5 attempts.
     pub async fn check(&self) -> Result<StoreReport, StoreError> {
         for _ in 0..ATTEMPTS {
             let status = self.status().await?;
             let dropped = status.dropped;
             let report = self.check_from(status).await?;
-            // What retention drops between two pages looks as if it were missing.
+            // Events that retention drops between two pages look missing.
             if report.is_good() || self.status().await?.dropped == dropped {
                 return Ok(report);
             }
@@ -73,8 +73,10 @@ impl PostgresStore {
     async fn check_cells(&self, check: &mut StoreCheck) -> Result<(), StoreError> {
         let mut after = Vec::new();
         loop {
-            let cells = self.read(|done| Read::Cells(after, AT_ONCE, done)).await?;
-            for problem in cells.iter().filter_map(KeptCell::problem) {
+            let cells = self
+                .read(|done| ReadCall::Cells(after, AT_ONCE, done))
+                .await?;
+            for problem in cells.iter().filter_map(CellRow::problem) {
                 check.find(problem);
             }
             match cells.into_iter().next_back() {
@@ -85,15 +87,15 @@ impl PostgresStore {
     }
 }
 
-impl KeptCell {
+impl CellRow {
     fn problem(&self) -> Option<String> {
         let name = base16ct::lower::encode_string(&self.key);
-        // Not the error's text: it may hold whatever a caller has sent.
+        // Without the error's text, which may contain a caller's values.
         let Ok(cell) = serde_json::from_str::<Cell>(&self.value) else {
             return Some(format!("the entry {name} of the ledger cannot be read"));
         };
         let issued = cell.permit().map(|permit| signed(permit.sequence));
-        // A permit of an earlier version of the tables is filed under no event.
+        // A permit that an earlier version of the tables kept is filed under no event.
         let is_misfiled = self.issued.is_some() && self.issued != issued;
         if is_misfiled || self.expires_at != cell.expires_at().as_microsecond() {
             return Some(format!(
@@ -109,11 +111,11 @@ pub(super) async fn cells(
     session: &Session,
     after: &[u8],
     limit: usize,
-) -> Result<Vec<KeptCell>, Error> {
+) -> Result<Vec<CellRow>, Error> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = session.client.query(CELLS, &[&after, &limit]).await?;
     let cells = rows.iter().map(|row| {
-        Ok(KeptCell {
+        Ok(CellRow {
             key: row.try_get(0)?,
             value: row.try_get(1)?,
             expires_at: row.try_get(2)?,

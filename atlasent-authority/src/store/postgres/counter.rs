@@ -1,4 +1,5 @@
-//! Counting calls for all processes together. It is exact while the server runs, and durable never.
+//! CallTotals calls for all processes that share the database. CallTotals are exact while the database
+//! runs, and may be lost when it crashes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Error, Statement};
 
-use super::link::{Link, Purpose, Session};
+use super::connector::{Connector, Purpose, Session};
 use super::rows::{signed, unsigned};
 use crate::store::StoreError;
 
@@ -19,9 +20,8 @@ pub(super) const PURPOSE: Purpose = Purpose {
     answer: Duration::from_secs(5),
 };
 
-/// A clock that is behind must not give back what was used up, so the newest minute that anyone has
-/// seen goes on. The order is that in which rows are locked: two processes never wait for each
-/// other.
+/// CallTotals calls in the newest minute of any process, since a clock that is behind must not give
+/// calls back. Rows are locked in the order of their keys, so two processes never deadlock.
 const COUNT: &str = "\
     WITH newest AS (SELECT greatest($3::bigint, max(minute)) AS minute FROM atlasent_calls) \
     INSERT INTO atlasent_calls AS known (counter, minute, count) \
@@ -33,36 +33,36 @@ const COUNT: &str = "\
         count = excluded.count + CASE WHEN excluded.minute > known.minute THEN 0 ELSE known.count END \
     RETURNING counter, count";
 
-/// Counts of past minutes, some at a time. One that is being counted up is left to the next time.
+/// Deletes some counts of past minutes. A row that another process has locked is skipped.
 const FORGET: &str = "\
     DELETE FROM atlasent_calls WHERE counter IN ( \
         SELECT counter FROM atlasent_calls \
         WHERE minute < (SELECT max(minute) FROM atlasent_calls) LIMIT 1000 FOR UPDATE SKIP LOCKED)";
 
-/// A call to be counted, and whoever waits for its number.
-pub(super) struct Call {
+/// A call to count, with the channel for its number.
+pub(super) struct CountedCall {
     counter: [u8; 32],
     minute: i64,
     done: oneshot::Sender<Result<u64, StoreError>>,
 }
 
-/// The connection that counts.
+/// The connection that counts calls.
 pub(super) struct Counter<'a> {
-    link: &'a Link,
-    open: Option<Open>,
-    /// The minute before which everything is forgotten.
+    connector: &'a Connector,
+    open: Option<PreparedSession>,
+    /// The minute before which all counts are deleted.
     forgotten: i64,
 }
 
-struct Open {
+struct PreparedSession {
     session: Session,
     count: Statement,
     forget: Statement,
 }
 
-impl Call {
-    /// A call under `counter`, of which only a digest is kept, since it may be of any length and
-    /// hold anything.
+impl CountedCall {
+    /// Creates a call under `counter`. Only its digest is kept, since the text may be long or
+    /// personal.
     pub(super) fn new(
         counter: &str,
         minute: i64,
@@ -77,17 +77,17 @@ impl Call {
 }
 
 impl<'a> Counter<'a> {
-    /// A counter that has no connection yet.
-    pub(super) fn new(link: &'a Link) -> Self {
+    /// Creates a counter without a connection.
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             open: None,
             forgotten: i64::MIN,
         }
     }
 
-    /// Counts until nobody can call any more.
-    pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<Call>) {
+    /// CallTotals calls until all their senders are dropped.
+    pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<CountedCall>) {
         let mut group = Vec::new();
         while calls.recv_many(&mut group, MOST).await > 0 {
             let result = self.count_all(&group).await;
@@ -95,23 +95,25 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// How many calls there are now under each counter.
-    async fn count_all(&mut self, group: &[Call]) -> Result<Counts, StoreError> {
+    /// CallTotals a group of calls. Returns the number of calls under each counter.
+    async fn count_all(&mut self, group: &[CountedCall]) -> Result<CallTotals, StoreError> {
         let open = match self.open.take() {
             Some(open) if !open.session.client.is_closed() => open,
             _ => {
-                let session = self.link.connect(&PURPOSE).await?;
-                self.link.within(&PURPOSE, Open::prepare(session)).await?
+                let session = self.connector.connect(&PURPOSE).await?;
+                self.connector
+                    .within(&PURPOSE, PreparedSession::prepare(session))
+                    .await?
             }
         };
         let minute = group.iter().map(|call| call.minute).max().unwrap_or(0);
         let counts = self
-            .link
+            .connector
             .within(&PURPOSE, open.count(group, minute))
             .await?;
         if minute > self.forgotten {
             let forget = open.session.client.execute(&open.forget, &[]);
-            if self.link.within(&PURPOSE, forget).await? == 0 {
+            if self.connector.within(&PURPOSE, forget).await? == 0 {
                 self.forgotten = minute;
             }
         }
@@ -120,9 +122,9 @@ impl<'a> Counter<'a> {
     }
 }
 
-type Counts = BTreeMap<[u8; 32], u64>;
+type CallTotals = BTreeMap<[u8; 32], u64>;
 
-impl Open {
+impl PreparedSession {
     async fn prepare(session: Session) -> Result<Self, Error> {
         Ok(Self {
             count: session.client.prepare(COUNT).await?,
@@ -131,8 +133,8 @@ impl Open {
         })
     }
 
-    async fn count(&self, group: &[Call], minute: i64) -> Result<Counts, Error> {
-        let mut calls = Counts::new();
+    async fn count(&self, group: &[CountedCall], minute: i64) -> Result<CallTotals, Error> {
+        let mut calls = CallTotals::new();
         for call in group {
             *calls.entry(call.counter).or_default() += 1;
         }
@@ -152,8 +154,11 @@ impl Open {
     }
 }
 
-/// Gives each call a number of its own: the last one of a counter has the count itself.
-fn answer(group: impl DoubleEndedIterator<Item = Call>, result: Result<Counts, StoreError>) {
+/// Gives each call a number of its own: the last call of a counter gets the full count.
+fn answer(
+    group: impl DoubleEndedIterator<Item = CountedCall>,
+    result: Result<CallTotals, StoreError>,
+) {
     let mut counts = result;
     for call in group.rev() {
         let number = counts
@@ -165,7 +170,7 @@ fn answer(group: impl DoubleEndedIterator<Item = Call>, result: Result<Counts, S
                 *count = count.saturating_sub(1);
                 number
             });
-        // Nobody waits for it any more.
+        // The caller may have dropped its future.
         let _ = call.done.send(number);
     }
 }

@@ -1,34 +1,34 @@
-//! Counts that are remembered. Events never change, so a count needs to go on only from where it
-//! was, until events are dropped.
+//! A cache of event counts. Events never change, so counting continues where the last count ended,
+//! until events are dropped.
 
 use std::collections::VecDeque;
 
 use tokio_postgres::Error;
 
-use super::link::Session;
+use super::connector::Session;
 use super::query;
 use super::rows::unsigned;
 use crate::trail::EventFilter;
 
-/// How many counts are remembered.
+/// How many counts are cached.
 const REMEMBERED: usize = 256;
 
-/// Counts by their filters, the most recently used last.
+/// The cached counts, the most recently used last.
 #[derive(Debug, Default)]
-pub(super) struct Counts(VecDeque<Known>);
+pub(super) struct CountCache(VecDeque<CachedCount>);
 
 #[derive(Clone, Debug)]
-struct Known {
+struct CachedCount {
     filter: EventFilter,
     count: u64,
-    /// The sequence number of the last event that was looked at.
+    /// The sequence number of the last event that was counted.
     through: u64,
-    /// How many events were dropped then.
+    /// The number of dropped events at the time of the count.
     dropped: u64,
 }
 
-impl Counts {
-    /// Counts the events that pass.
+impl CountCache {
+    /// CountCache the events that pass the filter.
     pub(super) async fn count(
         counts: &std::sync::Mutex<Self>,
         session: &Session,
@@ -41,12 +41,12 @@ impl Counts {
             // The chain has no gaps.
             return Ok(head.saturating_sub(dropped));
         }
-        let known = lock(counts).take(filter);
-        let known = known.filter(|known| known.dropped == dropped && known.through <= head);
-        let (before, after) = known.map_or((0, 0), |known| (known.count, known.through));
+        let cached = lock(counts).take(filter);
+        let cached = cached.filter(|cached| cached.dropped == dropped && cached.through <= head);
+        let (before, after) = cached.map_or((0, 0), |cached| (cached.count, cached.through));
         let through = filter.clone().through(head);
         let count = before + query::count(session, after, &through).await?;
-        lock(counts).keep(Known {
+        lock(counts).keep(CachedCount {
             filter: filter.clone(),
             count,
             through: head,
@@ -55,20 +55,20 @@ impl Counts {
         Ok(count)
     }
 
-    fn take(&mut self, filter: &EventFilter) -> Option<Known> {
-        let place = self.0.iter().position(|known| known.filter == *filter)?;
+    fn take(&mut self, filter: &EventFilter) -> Option<CachedCount> {
+        let place = self.0.iter().position(|cached| cached.filter == *filter)?;
         self.0.remove(place)
     }
 
-    fn keep(&mut self, known: Known) {
+    fn keep(&mut self, cached: CachedCount) {
         if self.0.len() >= REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back(known);
+        self.0.push_back(cached);
     }
 }
 
-fn lock(counts: &std::sync::Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
+fn lock(counts: &std::sync::Mutex<CountCache>) -> std::sync::MutexGuard<'_, CountCache> {
     counts
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -1,5 +1,5 @@
-//! API keys, on a connection of their own: a key that was revoked is refused a moment later,
-//! however long others read the audit trail.
+//! API keys, on a connection of their own, so that a revoked key is refused within moments even
+//! while long reads of the audit trail are running.
 #![cfg_attr(
     not(feature = "server"),
     allow(dead_code, reason = "API keys belong to the server")
@@ -10,33 +10,33 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Error;
 
-use super::link::{Link, Purpose, Session, Trouble};
+use super::connector::{Connector, Purpose, QueryError, Session};
 use crate::store::StoreError;
 
-/// Keys are few. A server that needs longer is overloaded or gone.
+/// Keys are few, so a server that takes longer is overloaded or unreachable.
 const PURPOSE: Purpose = Purpose {
     settings: "",
     answer: Duration::from_secs(3),
 };
 
-type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+type ResultSender<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Rewrites the JSON of a key, or returns `None` to leave the key as it is.
 type Rewrite = Box<dyn Fn(&str) -> Result<Option<String>, StoreError> + Send>;
 
 /// A call about API keys, with the sender of its answer.
 pub(crate) enum KeyCall {
-    /// The version of the keys, which every change to a key changes.
-    Version(Done<i64>),
-    /// The keys, as JSON, in the order in which they were made.
-    All(Done<Vec<String>>),
-    /// Keeps a key, in place of the one with its id.
-    Put(KeptKey, Done<()>),
-    /// Rewrites the key with an id in one transaction. The answer is whether it was rewritten.
-    Rewrite(String, Rewrite, Done<bool>),
+    /// Returns the version of the keys, which every change to a key changes.
+    Version(ResultSender<i64>),
+    /// Returns the keys, as JSON, in the order in which they were created.
+    All(ResultSender<Vec<String>>),
+    /// Keeps a key, in place of the key with the same id.
+    Put(KeptKey, ResultSender<()>),
+    /// Rewrites the key with an id in one transaction. Returns whether it was rewritten.
+    Rewrite(String, Rewrite, ResultSender<bool>),
 }
 
-/// An API key, as it is kept.
+/// A row of the table of API keys.
 pub(crate) struct KeptKey {
     pub(crate) key_id: String,
     pub(crate) json: String,
@@ -46,15 +46,15 @@ pub(crate) struct KeptKey {
 
 /// The connection for API keys.
 pub(super) struct Keys<'a> {
-    link: &'a Link,
+    connector: &'a Connector,
     session: Option<Session>,
 }
 
 impl<'a> Keys<'a> {
-    /// Keys without a connection yet.
-    pub(super) fn new(link: &'a Link) -> Self {
+    /// Creates a state without a connection.
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             session: None,
         }
     }
@@ -62,7 +62,7 @@ impl<'a> Keys<'a> {
     /// Answers calls until all their senders are dropped.
     pub(super) async fn answer(mut self, calls: &mut mpsc::Receiver<KeyCall>) {
         while let Some(call) = calls.recv().await {
-            // An answer that is no longer awaited is not looked up; a change is made all the same.
+            // A read whose caller has gone is skipped; a change is made all the same.
             match call {
                 KeyCall::Version(done) if !done.is_closed() => {
                     let _ = done.send(self.look_up(version).await);
@@ -85,19 +85,18 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Looks something up, and once more if the connection turns out to be lost since the last
-    /// time.
+    /// Reads, and tries once more if the connection was lost since the last call.
     async fn look_up<T>(
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
         match self.attempt(&question).await {
-            Err(trouble) if trouble.is_lost => Ok(self.attempt(&question).await?),
+            Err(error) if error.is_lost => Ok(self.attempt(&question).await?),
             answer => Ok(answer?),
         }
     }
 
-    /// Makes a change, once: when the connection is lost meanwhile, it may have been kept.
+    /// Makes a change, once: if the connection is lost meanwhile, the change may have been kept.
     async fn change<T>(
         &mut self,
         change: impl AsyncFn(&Session) -> Result<T, Error>,
@@ -105,16 +104,16 @@ impl<'a> Keys<'a> {
         Ok(self.attempt(&change).await?)
     }
 
-    /// One attempt. A connection that fails is closed, and whatever it began is undone.
+    /// Makes one attempt. A connection that fails is closed, which undoes its transaction.
     async fn attempt<T>(
         &mut self,
         question: &impl AsyncFn(&Session) -> Result<T, Error>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, QueryError> {
         let session = match self.session.take() {
             Some(session) if !session.client.is_closed() => session,
-            _ => self.link.connect(&PURPOSE).await?,
+            _ => self.connector.connect(&PURPOSE).await?,
         };
-        let answer = self.link.within(&PURPOSE, question(&session)).await?;
+        let answer = self.connector.within(&PURPOSE, question(&session)).await?;
         self.session = Some(session);
         Ok(answer)
     }

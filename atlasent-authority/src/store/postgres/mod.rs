@@ -1,14 +1,14 @@
-//! The store in PostgreSQL: for several processes that share one ledger and one chain.
+//! The store in PostgreSQL, for several processes that share one ledger and one chain.
 //!
-//! All connections live on a thread of their own, so that the store can be used from any runtime
-//! and from none. One connection changes, one counts calls, one has the API keys, two read events,
-//! one reads everything else.
+//! All connections belong to a thread of the store's own, so that the store works in any async
+//! runtime and without one. One connection writes, one counts calls, one serves the API keys, two
+//! read events, and one serves all other reads.
 
 mod check;
+mod connector;
 mod counter;
 mod counts;
 mod keys;
-mod link;
 mod permits;
 mod query;
 mod reader;
@@ -27,16 +27,16 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use self::counter::{Call, Counter};
+use self::connector::Connector;
+use self::counter::{CountedCall, Counter};
 use self::keys::Keys;
 #[cfg_attr(
     not(feature = "server"),
     allow(unused_imports, reason = "API keys belong to the server")
 )]
 pub(crate) use self::keys::{KeptKey, KeyCall};
-use self::link::Link;
 use self::query::Page;
-use self::reader::{Read, Reader};
+use self::reader::{ReadCall, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
@@ -45,13 +45,13 @@ use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
 
-/// How many calls wait at most before those who bring more have to wait themselves.
+/// How many calls are queued at most. Further callers wait until the queue has room.
 const WAITING: usize = 4_096;
 
-/// How many reads wait at most. One beyond that is refused.
+/// How many reads are queued at most. A further read is refused.
 const READS: usize = 256;
 
-/// Permits and events in a PostgreSQL database (12 or newer), which any number of processes share.
+/// A store in a PostgreSQL database (12 or newer), which any number of processes share.
 ///
 /// ```no_run
 /// use atlasent_authority::{LocalAuthority, Policies, PostgresStore};
@@ -63,32 +63,32 @@ const READS: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 ///
-/// It makes its tables by itself; their names begin with `atlasent_`. The changes of all processes
-/// are one after the other, and each is on the server's disk before it is answered, whatever
-/// `synchronous_commit` says. A pooler between the two has to keep a session together (PgBouncer:
+/// It creates its tables by itself; their names start with `atlasent_`. The changes of all
+/// processes run one after the other, and each is on the server's disk before it is answered,
+/// whatever `synchronous_commit` says. A pooler in between must keep a session together (PgBouncer:
 /// `pool_mode = session`). Clones share their connections.
 ///
 /// # TLS
 ///
-/// There is no TLS here that does not verify: the server's certificate has to be for the host of
-/// the url, and from an authority that this system trusts. On Linux `SSL_CERT_FILE` names other
-/// authorities. Without `sslmode` in the url, a server on another machine has to offer TLS, and one
-/// on this machine is spoken to without. `sslmode=disable` goes without TLS, and `sslmode=prefer`
-/// does when the server offers none: both only for a network that nobody else is on.
+/// TLS always verifies: the server's certificate must match the host of the url, and come from an
+/// authority that this system trusts. On Linux `SSL_CERT_FILE` names other authorities. Without
+/// `sslmode` in the url, TLS is required for a server on another machine, and not used for one on
+/// this machine. `sslmode=disable` turns TLS off, and `sslmode=prefer` continues without TLS where
+/// the server offers none: use both only on a private network.
 ///
 /// # When the server goes away
 ///
-/// Changes are refused within seconds, and each new one tries again, so that the store recovers by
-/// itself. When the server goes away in the middle of a change, it is refused although it may have
-/// been kept: whoever asks again sees. With several hosts in the url (`host1,host2`), the one that
-/// takes changes is found.
+/// Changes are refused within seconds. Each new change tries to connect again, so the store
+/// recovers by itself. A change that is interrupted is refused although it may have been kept: ask
+/// again to find out. With several hosts in the url (`host1,host2`), the store connects to the one
+/// that accepts changes.
 #[derive(Clone)]
 pub struct PostgresStore {
     group: Group,
-    reads: mpsc::Sender<Read>,
-    /// Small questions are asked beside the longest reads.
-    status: mpsc::Sender<Read>,
-    calls: mpsc::Sender<Call>,
+    reads: mpsc::Sender<ReadCall>,
+    /// Reads of the status and of permits, which long reads do not delay.
+    status: mpsc::Sender<ReadCall>,
+    calls: mpsc::Sender<CountedCall>,
     #[cfg_attr(
         not(feature = "server"),
         allow(dead_code, reason = "API keys belong to the server")
@@ -98,17 +98,17 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to the database of a url (`postgres://user:password@host:port/database`), and makes
-    /// its tables or those that are new in this version.
+    /// Connects to the database of a url (`postgres://user:password@host:port/database`), and
+    /// creates or migrates its tables.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the url cannot be read, when the server cannot be reached within 5
-    /// seconds or refuses, or when the tables are of a newer version. It names the server and never
-    /// the password.
+    /// [`StoreError`] when the url is invalid, when the server refuses the connection or cannot be
+    /// reached within 5 seconds, or when the tables are of a newer version. The error names the
+    /// server and never the password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let link = Link::new(url)?;
-        let name = link.name().to_owned();
+        let connector = Connector::new(url)?;
+        let name = connector.name().to_owned();
         let (group, jobs) = group::queue();
         let (reads, read) = mpsc::channel(READS);
         let (status, asked) = mpsc::channel(READS);
@@ -120,7 +120,9 @@ impl PostgresStore {
             .spawn(
                 move || match Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => {
-                        runtime.block_on(serve(&link, ready, jobs, read, asked, called, key_calls));
+                        runtime.block_on(serve(
+                            &connector, ready, jobs, read, asked, called, key_calls,
+                        ));
                     }
                     Err(error) => drop(ready.send(Err(StoreError::failed(error)))),
                 },
@@ -149,13 +151,16 @@ impl PostgresStore {
 
     async fn read<T>(
         &self,
-        question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Read,
+        question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> ReadCall,
     ) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
         let question = question(done);
         let queue = match question {
-            Read::Events(..) | Read::Count(..) | Read::Permits(..) | Read::Cells(..) => &self.reads,
-            Read::Status(_) | Read::PermitKey(..) => &self.status,
+            ReadCall::Events(..)
+            | ReadCall::Count(..)
+            | ReadCall::Permits(..)
+            | ReadCall::Cells(..) => &self.reads,
+            ReadCall::Status(_) | ReadCall::PermitKey(..) => &self.status,
         };
         queue.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
@@ -165,22 +170,22 @@ impl PostgresStore {
     }
 }
 
-/// What the thread does, until the store is dropped.
+/// The store's thread: runs until the store is dropped.
 async fn serve(
-    link: &Link,
+    connector: &Connector,
     ready: oneshot::Sender<Result<(), StoreError>>,
     jobs: Jobs,
-    reads: mpsc::Receiver<Read>,
-    status: mpsc::Receiver<Read>,
-    calls: mpsc::Receiver<Call>,
+    reads: mpsc::Receiver<ReadCall>,
+    status: mpsc::Receiver<ReadCall>,
+    calls: mpsc::Receiver<CountedCall>,
     keys: mpsc::Receiver<KeyCall>,
 ) {
-    let migrated = match link.connect(&schema::PURPOSE).await {
-        Ok(session) => schema::migrate(link, &writer::PURPOSE, &session).await,
+    let migrated = match connector.connect(&schema::PURPOSE).await {
+        Ok(session) => schema::migrate(connector, &writer::PURPOSE, &session).await,
         Err(error) => Err(error),
     };
     let goes_on = migrated.is_ok();
-    // Whoever stopped waiting for it has dropped the other ends as well.
+    // A caller that has stopped waiting has dropped the store's queues as well.
     let _ = ready.send(migrated);
     if goes_on {
         let (jobs, calls, keys) = (Mutex::new(jobs), Mutex::new(calls), Mutex::new(keys));
@@ -188,23 +193,27 @@ async fn serve(
         let counts = std::sync::Mutex::default();
         join(
             join3(
-                restarted(async || Writer::new(link).write(&mut *jobs.lock().await).await),
-                restarted(async || Counter::new(link).count(&mut *calls.lock().await).await),
-                restarted(async || Keys::new(link).answer(&mut *keys.lock().await).await),
+                restarted(async || Writer::new(connector).write(&mut *jobs.lock().await).await),
+                restarted(async || {
+                    Counter::new(connector)
+                        .count(&mut *calls.lock().await)
+                        .await
+                }),
+                restarted(async || Keys::new(connector).answer(&mut *keys.lock().await).await),
             ),
             join3(
-                restarted(async || Reader::new(link).read(&reads, &counts).await),
-                restarted(async || Reader::new(link).read(&reads, &counts).await),
-                restarted(async || Reader::new(link).read(&status, &counts).await),
+                restarted(async || Reader::new(connector).read(&reads, &counts).await),
+                restarted(async || Reader::new(connector).read(&reads, &counts).await),
+                restarted(async || Reader::new(connector).read(&status, &counts).await),
             ),
         )
         .await;
     }
 }
 
-/// Runs a part of the store to its end, and again after each panic. What was under way is answered
-/// with an error, since whoever waits for it finds the other end dropped; its connection is closed,
-/// which undoes its transaction.
+/// Runs a part of the store to its end, and again after each panic. A panic drops the senders of
+/// the calls in progress, so their callers get an error, and closes the connection, which undoes
+/// its transaction.
 async fn restarted(part: impl AsyncFn()) {
     while AssertUnwindSafe(part()).catch_unwind().await.is_err() {
         tracing::error!(target: "atlasent", "a part of the store panicked, and begins anew");
@@ -240,12 +249,12 @@ impl Store for PostgresStore {
             limit,
             filter: filter.clone(),
         };
-        self.read(|done| Read::Events(page, done)).await
+        self.read(|done| ReadCall::Events(page, done)).await
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
         let filter = filter.clone();
-        self.read(|done| Read::Count(filter, done)).await
+        self.read(|done| ReadCall::Count(filter, done)).await
     }
 
     async fn permits(
@@ -253,11 +262,12 @@ impl Store for PostgresStore {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        self.read(|done| Read::Permits(before, limit, done)).await
+        self.read(|done| ReadCall::Permits(before, limit, done))
+            .await
     }
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        self.read(|done| Read::PermitKey(id, done)).await
+        self.read(|done| ReadCall::PermitKey(id, done)).await
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {
@@ -267,14 +277,14 @@ impl Store for PostgresStore {
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.read(Read::Status).await
+        self.read(ReadCall::Status).await
     }
 }
 
 impl RateCounter for PostgresStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         let (done, number) = oneshot::channel();
-        let call = Call::new(counter, minute, done);
+        let call = CountedCall::new(counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
         number.await.map_err(|_| unanswered())?
     }
@@ -299,7 +309,7 @@ mod tests {
         let part = restarted(async || {
             let mut jobs = jobs.lock().await;
             while let Some(taken) = jobs.next().await {
-                // The first two changes are lost with the panic.
+                // The panic loses the first two changes.
                 assert!(
                     rounds.fetch_add(1, Ordering::SeqCst) > 1,
                     "a fault that a test injected"

@@ -1,8 +1,8 @@
-//! The permits of the ledger, the newest first, and by their public ids.
+//! Listing permits, the newest first, and finding them by public id.
 
 use tokio_postgres::{Error, Row};
 
-use super::link::{Link, Session};
+use super::connector::{Connector, Session};
 use super::rows::signed;
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -14,7 +14,7 @@ const BEFORE: &str = "\
 const BY_KEY: &str =
     "SELECT key FROM atlasent_cells WHERE key BETWEEN $1::bytea AND $2::bytea LIMIT 1";
 
-/// The rows of at most `limit` permits that were issued before an event.
+/// Returns the rows of at most `limit` permits that were issued before an event.
 pub(super) async fn before(
     session: &Session,
     before: u64,
@@ -25,15 +25,18 @@ pub(super) async fn before(
     client.query(BEFORE, &[&signed(before), &limit]).await
 }
 
-/// The permits in rows of [`before`].
-pub(super) fn read(link: &Link, rows: &[Row]) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
+/// Returns the permits in rows of [`before`].
+pub(super) fn read(
+    connector: &Connector,
+    rows: &[Row],
+) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
     let mut permits = Vec::with_capacity(rows.len());
     for row in rows {
         let columns = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
-        let (key, value) = columns().map_err(|error| link.failed(&error))?;
-        // Not the error's text: it may hold whatever a caller has sent.
+        let (key, value) = columns().map_err(|error| connector.failed(&error))?;
+        // Without the error's text, which may contain a caller's values.
         let cell = serde_json::from_str(value)
-            .map_err(|_| link.refused("an entry of the ledger cannot be read"))?;
+            .map_err(|_| connector.refused("an entry of the ledger cannot be read"))?;
         if let (Some(key), Cell::Permit(entry)) = (key_in(key), cell) {
             permits.push((key, *entry));
         }
@@ -41,7 +44,7 @@ pub(super) fn read(link: &Link, rows: &[Row]) -> Result<Vec<(PermitKey, PermitEn
     Ok(permits)
 }
 
-/// The key of the permit with a public id. A key in the table begins with what the id says.
+/// Returns the key of the permit with a public id, which determines the first half of the key.
 pub(super) async fn key_of(session: &Session, id: PermitId) -> Result<Option<PermitKey>, Error> {
     let (first, last) = id.keys();
     let [first, last] = [first, last].map(|key| CellKey::Permit(key).to_bytes());
@@ -52,7 +55,7 @@ pub(super) async fn key_of(session: &Session, id: PermitId) -> Result<Option<Per
     found.map_or(Ok(None), |row| row.try_get(0).map(key_in))
 }
 
-/// The permit's key in the key of its cell: all but the first byte, which is the kind.
+/// Returns the permit's key from the key of its cell: all but the first byte, the kind.
 fn key_in(cell: &[u8]) -> Option<PermitKey> {
     let (_, key) = cell.split_first()?;
     Some(PermitKey::from_bytes(key.try_into().ok()?))

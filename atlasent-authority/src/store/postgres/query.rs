@@ -1,4 +1,4 @@
-//! The questions about events, put so that the server answers them from an index.
+//! Queries on events, written so that the server answers them from an index.
 
 use std::fmt::Write;
 use std::pin::pin;
@@ -8,13 +8,13 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::link::Session;
+use super::connector::Session;
 use super::rows::{EVENT, sealed, signed, to_text, unsigned};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
-/// Which events are asked for.
+/// A request for a page of events.
 pub(crate) struct Page {
     pub(super) after: u64,
     pub(super) limit: usize,
@@ -27,7 +27,7 @@ impl Page {
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         query.of_events(EVENT, self.after, &self.filter, Some(limit));
         if let Some(bytes) = self.filter.most_bytes {
-            // The sizes are counted before any text is read.
+            // Sizes are counted before any text is read.
             let bytes = query.parameter(i64::try_from(bytes).unwrap_or(i64::MAX), Type::INT8);
             query.text = format!(
                 "SELECT {EVENT} FROM (SELECT *, \
@@ -41,7 +41,7 @@ impl Page {
             .client
             .query_typed_raw(&query.text, query.parameters);
         let mut rows = pin!(rows.await?);
-        let mut found = Found::new(self.limit, &self.filter);
+        let mut found = EventCollector::new(self.limit, &self.filter);
         while let Some(row) = rows.try_next().await? {
             found.push(Arc::new(sealed(&row)?));
         }
@@ -49,7 +49,7 @@ impl Page {
     }
 }
 
-/// Counts the events behind `after` that pass.
+/// Counts the events above `after` that pass the filter.
 pub(super) async fn count(
     session: &Session,
     after: u64,
@@ -67,8 +67,8 @@ pub(super) async fn count(
     Ok(unsigned(count))
 }
 
-/// A text with parameters. Conditions that a filter does not have are not in it, so that the server
-/// finds the right index.
+/// The text of a query, with its parameters. A condition that a filter does not set is left out, so
+/// that the server picks the right index.
 struct Query {
     text: String,
     parameters: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
@@ -82,8 +82,8 @@ impl Query {
         }
     }
 
-    /// Asks for the events that pass, in their order if there is a limit. Those of each type are
-    /// found by themselves: for a list of types the server has no index that is in this order.
+    /// Appends the query for the events that pass, in their order if `limit` is set. Each type has
+    /// a subquery of its own, since no index has the events of several types in order.
     fn of_events(&mut self, columns: &str, after: u64, filter: &EventFilter, limit: Option<i64>) {
         let conditions = self.conditions(after, filter);
         let end = limit.map_or_else(String::new, |limit| {
@@ -118,8 +118,8 @@ impl Query {
         if let Some(actor) = &filter.actor_id {
             add("actor_id = ?", self.parameter(to_text(actor), Type::TEXT));
         }
-        // The chain's time never runs backwards, so a time is a place in it. Without such an event
-        // the place is NULL, which no event passes.
+        // The chain's time never runs backwards, so a time is a position in it. Where no event is
+        // that late, the position is NULL, which no event passes.
         if let Some(since) = &filter.since {
             let first = "sequence >= (SELECT sequence FROM atlasent_events \
                  WHERE occurred_at >= ? ORDER BY occurred_at, sequence LIMIT 1)";
@@ -133,7 +133,7 @@ impl Query {
         text
     }
 
-    /// Adds a parameter. Returns what stands for it in the text.
+    /// Adds a parameter. Returns its placeholder.
     fn parameter(&mut self, value: impl ToSql + Sync + Send + 'static, kind: Type) -> String {
         self.parameters.push((Box::new(value), kind));
         format!("${}", self.parameters.len())

@@ -1,5 +1,5 @@
-//! Reading: what is asked of the events and of the head, on connections of its own, so that a long
-//! answer holds up no change.
+//! Reading events, permits and the head, on connections of its own, so that a long read delays no
+//! change.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use futures_util::future::{Either, select};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::Error;
 
-use super::check::{self, KeptCell};
-use super::counts::Counts;
-use super::link::{Link, Purpose, Session};
+use super::check::{self, CellRow};
+use super::connector::{Connector, Purpose, Session};
+use super::counts::CountCache;
 use super::permits;
 use super::query::Page;
 use super::rows::{head_of, unsigned};
@@ -21,72 +21,72 @@ use crate::store::{StoreError, StoreStatus};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
 
-/// A whole trail may take a while.
+/// Reading a whole trail may take a while.
 pub(super) const PURPOSE: Purpose = Purpose {
     settings: "SET default_transaction_read_only = on",
     answer: Duration::from_secs(60),
 };
 
-type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+type ResultSender<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A question, and whoever waits for the answer.
-pub(crate) enum Read {
-    Events(Page, Done<Vec<Arc<SealedEvent>>>),
-    Count(EventFilter, Done<u64>),
-    Status(Done<StoreStatus>),
-    /// Permits that were issued before an event, at most so many, the newest first.
-    Permits(u64, usize, Done<Vec<(PermitKey, PermitEntry)>>),
-    /// Cells behind a key, at most so many, in the order of their keys.
-    Cells(Vec<u8>, usize, Done<Vec<KeptCell>>),
-    /// The key of the permit with a public id.
-    PermitKey(PermitId, Done<Option<PermitKey>>),
+/// A read, with the channel for its result.
+pub(crate) enum ReadCall {
+    Events(Page, ResultSender<Vec<Arc<SealedEvent>>>),
+    Count(EventFilter, ResultSender<u64>),
+    Status(ResultSender<StoreStatus>),
+    /// Returns at most so many permits that were issued before an event, the newest first.
+    Permits(u64, usize, ResultSender<Vec<(PermitKey, PermitEntry)>>),
+    /// Returns at most so many cells behind a key, in the order of their keys.
+    Cells(Vec<u8>, usize, ResultSender<Vec<CellRow>>),
+    /// Returns the key of the permit with a public id.
+    PermitKey(PermitId, ResultSender<Option<PermitKey>>),
 }
 
-/// One of those who answer.
+/// One of the connections that read.
 pub(super) struct Reader<'a> {
-    link: &'a Link,
+    connector: &'a Connector,
     session: Option<Session>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that has no connection yet.
-    pub(super) fn new(link: &'a Link) -> Self {
+    /// Creates a reader without a connection.
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             session: None,
         }
     }
 
-    /// Answers until nobody can ask any more.
+    /// Serves reads until all their senders are dropped.
     pub(super) async fn read(
         mut self,
-        reads: &Mutex<mpsc::Receiver<Read>>,
-        counts: &std::sync::Mutex<Counts>,
+        reads: &Mutex<mpsc::Receiver<ReadCall>>,
+        counts: &std::sync::Mutex<CountCache>,
     ) {
         loop {
             let next = reads.lock().await.recv().await;
             match next {
-                Some(Read::Events(page, done)) => {
+                Some(ReadCall::Events(page, done)) => {
                     self.answer(done, async |session| page.events(session).await)
                         .await;
                 }
-                Some(Read::Count(filter, done)) => {
+                Some(ReadCall::Count(filter, done)) => {
                     let count =
-                        async |session: &Session| Counts::count(counts, session, &filter).await;
+                        async |session: &Session| CountCache::count(counts, session, &filter).await;
                     self.answer(done, count).await;
                 }
-                Some(Read::Status(done)) => {
+                Some(ReadCall::Status(done)) => {
                     let _ = done.send(self.status().await);
                 }
-                Some(Read::Permits(before, limit, done)) => {
-                    // Whoever asked may have gone meanwhile.
+                Some(ReadCall::Permits(before, limit, done)) => {
+                    // The caller may have dropped its future.
                     let _ = done.send(self.permits(before, limit).await);
                 }
-                Some(Read::Cells(after, limit, done)) => {
+                Some(ReadCall::Cells(after, limit, done)) => {
                     let ask = async |session: &Session| check::cells(session, &after, limit).await;
                     self.answer(done, ask).await;
                 }
-                Some(Read::PermitKey(id, done)) => {
+                Some(ReadCall::PermitKey(id, done)) => {
                     let ask = async |session: &Session| permits::key_of(session, id).await;
                     self.answer(done, ask).await;
                 }
@@ -103,13 +103,13 @@ impl<'a> Reader<'a> {
         let rows = self
             .ask(async |session| permits::before(session, before, limit).await)
             .await?;
-        permits::read(self.link, &rows)
+        permits::read(self.connector, &rows)
     }
 
-    /// Asks, and answers. A question whose caller has gone is not asked, or is cancelled.
+    /// Runs a read and sends its result. A read whose caller has gone is skipped or cancelled.
     async fn answer<T>(
         &mut self,
-        mut done: Done<T>,
+        mut done: ResultSender<T>,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) {
         if done.is_closed() {
@@ -137,47 +137,47 @@ impl<'a> Reader<'a> {
         let row = self.ask(ask).await?;
         let number = |column: usize| {
             let number = row.try_get(column).map(unsigned);
-            number.map_err(|error| self.link.failed(&error))
+            number.map_err(|error| self.connector.failed(&error))
         };
         Ok(StoreStatus {
-            head: head_of(self.link, &row)?,
+            head: head_of(self.connector, &row)?,
             dropped: number(4)?,
             cells: number(5)?,
         })
     }
 
-    /// Asks, and once more if the connection turns out to be lost since the last time.
+    /// Runs a read, and tries once more if the connection was lost since the last one.
     async fn ask<T>(
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
         if let Some(session) = &self.session {
-            match self.link.within(&PURPOSE, question(session)).await {
+            match self.connector.within(&PURPOSE, question(session)).await {
                 Ok(answer) => return Ok(answer),
-                // One that gave no answer in time would give the next one late, too.
-                Err(trouble) => {
-                    let is_lost = trouble.is_lost;
+                // A connection that missed its time limit would delay the next read, too.
+                Err(error) => {
+                    let is_lost = error.is_lost;
                     self.session = None;
                     if !is_lost {
-                        return Err(trouble.into());
+                        return Err(error.into());
                     }
                 }
             }
         }
-        let session = self.link.connect(&PURPOSE).await?;
+        let session = self.connector.connect(&PURPOSE).await?;
         let session = self.session.insert(session);
-        let answer = self.link.within(&PURPOSE, question(session)).await;
+        let answer = self.connector.within(&PURPOSE, question(session)).await;
         if answer.is_err() {
             self.session = None;
         }
         Ok(answer?)
     }
 
-    /// Has the server stop what it is doing for us. The connection goes, too: what it would say
-    /// next is for a caller who has gone.
+    /// Cancels the statement in progress, and closes the connection, since its next answer would
+    /// belong to a caller that has gone.
     async fn cancel(&mut self) {
         if let Some(session) = self.session.take() {
-            self.link.cancel(&session).await;
+            self.connector.cancel(&session).await;
         }
     }
 }

@@ -1,16 +1,16 @@
-//! What stands in the rows, and what it is in the program.
+//! Converting between rows and values.
 
 use tokio_postgres::Row;
 
-use super::link::Link;
+use super::connector::Connector;
 use crate::store::StoreError;
 use crate::trail::chain::{ChainHead, SealedEvent};
 
-/// The columns of an event, in the order in which [`sealed`] takes them.
+/// The columns of an event, in the order that [`sealed`] reads.
 pub(super) const EVENT: &str =
     "sequence, kind, actor_id, occurred_at, previous_hash, hash, payload";
 
-/// The event in a row of [`EVENT`].
+/// Returns the event in a row of [`EVENT`].
 pub(super) fn sealed(row: &Row) -> Result<SealedEvent, tokio_postgres::Error> {
     let kind: &str = row.try_get(1)?;
     let actor_id: Option<&str> = row.try_get(2)?;
@@ -25,11 +25,11 @@ pub(super) fn sealed(row: &Row) -> Result<SealedEvent, tokio_postgres::Error> {
     })
 }
 
-/// The head in a row that begins with `org_id, sequence, hash, time`.
-pub(super) fn head_of(link: &Link, row: &Row) -> Result<ChainHead, StoreError> {
-    let time: &str = row.try_get(3).map_err(|error| link.failed(&error))?;
+/// Returns the head in a row that starts with `org_id, sequence, hash, time`.
+pub(super) fn head_of(connector: &Connector, row: &Row) -> Result<ChainHead, StoreError> {
+    let time: &str = row.try_get(3).map_err(|error| connector.failed(&error))?;
     let time = time.parse().map_err(|error| {
-        link.refused(format_args!(
+        connector.refused(format_args!(
             "the time of the chain cannot be read: {error}"
         ))
     })?;
@@ -41,10 +41,11 @@ pub(super) fn head_of(link: &Link, row: &Row) -> Result<ChainHead, StoreError> {
             time,
         })
     };
-    head().map_err(|error| link.failed(&error))
+    head().map_err(|error| connector.failed(&error))
 }
 
-/// The server takes every character but NUL, which a name may hold: so `\0` stands for it, and `\\` for `\`.
+/// Escapes a name. PostgreSQL texts hold every character but NUL, which becomes `\0`; `\` becomes
+/// `\\`.
 pub(super) fn to_text(name: &str) -> String {
     name.replace('\\', r"\\").replace('\0', r"\0")
 }
@@ -64,12 +65,13 @@ fn from_text(text: &str) -> String {
     name
 }
 
-/// A number for the server, which knows none above `i64::MAX`. No chain gets there.
+/// Converts a number to PostgreSQL's signed type. Numbers above `i64::MAX`, which no chain reaches,
+/// become `i64::MAX`.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A number from the server, which holds none below 0.
+/// Converts a number from PostgreSQL's signed type. The tables contain no negative numbers.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

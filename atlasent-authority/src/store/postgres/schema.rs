@@ -1,52 +1,57 @@
-//! The tables, and how those of an earlier version become those of this one.
+//! The tables, and their migration from earlier versions.
 
 use std::time::Duration;
 
-use super::link::{Link, Purpose, Session};
+use super::connector::{Connector, Purpose, Session};
 use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
-/// What leads from each version to the next one. Those that were released never change.
+/// The migration from each version to the next one. Released ones never change.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
-/// An index of a long trail takes its time.
+/// Indexing a long trail takes a while.
 pub(super) const PURPOSE: Purpose = Purpose {
     settings: "SET synchronous_commit = on",
     answer: Duration::from_secs(1_800),
 };
 
-/// Held by whoever migrates, so that of several processes that start at once one does.
+/// The advisory lock of migrations: of several processes that start at once, one migrates.
 const LOCK: i64 = 0x61746C_6173656E;
 
-/// Brings the tables to this version.
+/// Migrates the tables to this version.
 pub(super) async fn migrate(
-    link: &Link,
+    connector: &Connector,
     purpose: &Purpose,
     session: &Session,
 ) -> Result<(), StoreError> {
     let client = &session.client;
-    let encoding = link.within(
+    let encoding = connector.within(
         purpose,
         client.query_one_scalar("SHOW server_encoding", &[]),
     );
     let encoding: String = encoding.await?;
     if encoding != "UTF8" {
-        return Err(link.refused(format_args!(
+        return Err(connector.refused(format_args!(
             "its texts are in `{encoding}`: create a database with the encoding `UTF8`"
         )));
     }
-    while !is_current(link, purpose, session).await? {
-        let result = step(link, session).await;
+    while !is_current(connector, purpose, session).await? {
+        let result = step(connector, session).await;
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = link.within(&PURPOSE, client.batch_execute(end)).await;
+        let ended = connector.within(&PURPOSE, client.batch_execute(end)).await;
         result?;
         ended?;
     }
     Ok(())
 }
 
-/// Whether there is nothing to do: then the user of the url needs no right to create tables.
-async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result<bool, StoreError> {
+/// Returns whether the tables are of this version. Then the user of the url needs no right to
+/// create tables.
+async fn is_current(
+    connector: &Connector,
+    purpose: &Purpose,
+    session: &Session,
+) -> Result<bool, StoreError> {
     let client = &session.client;
     let look = async {
         let exists = "SELECT to_regclass('atlasent_schema') IS NOT NULL";
@@ -56,18 +61,19 @@ async fn is_current(link: &Link, purpose: &Purpose, session: &Session) -> Result
         let version = "SELECT coalesce(max(version), 0) FROM atlasent_schema";
         client.query_one_scalar::<i32, _>(version, &[]).await
     };
-    let version = link.within(purpose, look).await?;
+    let version = connector.within(purpose, look).await?;
     let newest = MIGRATIONS.len();
     match usize::try_from(version) {
         Ok(version) if version <= newest => Ok(version == newest),
-        _ => Err(link.refused(format_args!(
+        _ => Err(connector.refused(format_args!(
             "its tables are of version {version}, and this program knows them up to {newest}: update it"
         ))),
     }
 }
 
-/// One migration, in a transaction that the caller ends. None if another process was faster.
-async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
+/// Runs the next migration, in a transaction that the caller ends. Does nothing if another process
+/// was faster.
+async fn step(connector: &Connector, session: &Session) -> Result<(), StoreError> {
     let client = &session.client;
     let work = async {
         let begin = format!(
@@ -97,5 +103,5 @@ async fn step(link: &Link, session: &Session) -> Result<(), StoreError> {
         client.execute(insert, &[&(version + 1)]).await?;
         Ok(())
     };
-    Ok(link.within(&PURPOSE, work).await?)
+    Ok(connector.within(&PURPOSE, work).await?)
 }

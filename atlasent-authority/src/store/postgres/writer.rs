@@ -1,6 +1,21 @@
-//! Group commit: one transaction for all changes that wait, in two round trips.
+//! Group commit in PostgreSQL: one transaction for all queued changes, in two round trips.
 //!
-//! The head's row is locked first, so that the changes of all processes are one after the other.
+//! The head's row is locked first, so that the changes of all processes run one after the other. A
+//! worked example, in which servers X and Y commit at the same time (`→` is one round trip):
+//!
+//! ```text
+//! X → BEGIN; SELECT head FOR UPDATE; SELECT cells     gets head 7 and permit P: issued
+//! Y → BEGIN; SELECT head FOR UPDATE; …                waits for the head's row
+//! X   runs its changes in memory                      P: consumed, event 8
+//! X → INSERT event 8; UPSERT P; DELETE expired cells;
+//!     UPDATE head to 8; COMMIT                        the row is free, X answers its callers
+//! Y   gets head 8; SELECT cells                       gets P: consumed, and refuses it
+//! ```
+//!
+//! The statements of one round trip are sent together, without waiting for each other's answers;
+//! the server runs them in their order. `READ COMMITTED` makes Y's `SELECT cells`, which runs after
+//! the wait for the lock, see what X committed. A statement that fails aborts the transaction on
+//! the server, and turns the `COMMIT` behind it into a `ROLLBACK`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,19 +23,20 @@ use std::time::Duration;
 use futures_util::future::{try_join3, try_join5};
 use tokio_postgres::{Error, Row, Statement};
 
-use super::link::{Link, Purpose, Session};
+use super::connector::{Connector, Purpose, Session};
 use super::rows::{head_of, signed, to_text};
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, CellKey, REMEMBERED, StoreError};
 use crate::trail::chain::ChainHead;
 
-/// What is answered is on the disk, whatever the server's own settings are: see also [`BEGIN`].
+/// The answer to a change implies that it is on disk, whatever the server's own settings are: see
+/// also [`BEGIN`].
 pub(super) const PURPOSE: Purpose = Purpose {
     settings: "SET synchronous_commit = on",
     answer: Duration::from_secs(10),
 };
 
-/// Each statement has to see what the one before it waited for.
+/// `READ COMMITTED`, so that each statement sees what was committed while the one before it waited.
 const BEGIN: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on";
 
@@ -41,25 +57,25 @@ const ADVANCE: &str = "\
     UPDATE atlasent_head SET sequence = $1::bigint, hash = $2, time = $3, \
         dropped = greatest(dropped, least($4::bigint, $1::bigint))";
 
-/// Rows of events that were dropped. Few enough that nobody waits for it.
+/// Deletes rows of dropped events: few at a time, so that no change waits long.
 const SWEEP: &str = "\
     DELETE FROM atlasent_events WHERE sequence IN ( \
         SELECT sequence FROM atlasent_events WHERE sequence <= (SELECT dropped FROM atlasent_head) \
         ORDER BY sequence LIMIT 1000 FOR UPDATE SKIP LOCKED)";
 
-/// The cells that are named, by their keys in the table.
+/// The cells to read, by their keys in the table.
 type Keys = BTreeMap<[u8; 33], CellKey>;
 
-/// The one connection that changes anything.
+/// The one connection that writes.
 pub(super) struct Writer<'a> {
-    link: &'a Link,
-    open: Option<Open>,
-    /// Whether rows of dropped events may still be there.
+    connector: &'a Connector,
+    open: Option<PreparedSession>,
+    /// Whether rows of dropped events may be left.
     sweeps: bool,
 }
 
 /// A connection with its statements.
-struct Open {
+struct PreparedSession {
     session: Session,
     head: Statement,
     cells: Statement,
@@ -70,17 +86,17 @@ struct Open {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that has no connection yet.
-    pub(super) fn new(link: &'a Link) -> Self {
+    /// Creates a writer without a connection.
+    pub(super) fn new(connector: &'a Connector) -> Self {
         Self {
-            link,
+            connector,
             open: None,
-            // The process that dropped events may have been stopped in between.
+            // A process may have stopped between dropping events and deleting their rows.
             sweeps: true,
         }
     }
 
-    /// Keeps what is handed in, until nobody can hand anything in any more.
+    /// Keeps queued changes until every sender is dropped.
     pub(super) async fn write(mut self, jobs: &mut Jobs) {
         while let Some(mut next) = jobs.next().await {
             let result = self.keep(&mut next).await;
@@ -93,68 +109,72 @@ impl<'a> Writer<'a> {
         let keys = group::reads(jobs)
             .map(|key| (key.to_bytes(), key))
             .collect();
-        // Whatever fails on the way leaves the connection behind: it is put back when all went
-        // well.
+        // After an error the connection is dropped. It is put back at the end when all went well.
         let (open, mut batch) = self.begin(&keys).await?;
         let ran = group::run(jobs, &mut batch);
         if ran.is_err() || batch.is_empty() {
             let rollback = open.session.client.batch_execute("ROLLBACK");
-            self.link.within(&PURPOSE, rollback).await?;
+            self.connector.within(&PURPOSE, rollback).await?;
         } else {
-            let changes = Changes::of(&batch, jobs.len()).map_err(StoreError::failed)?;
-            self.link.within(&PURPOSE, open.commit(&changes)).await?;
+            let changes = BatchRows::from_batch(&batch, jobs.len()).map_err(StoreError::failed)?;
+            self.connector
+                .within(&PURPOSE, open.commit(&changes))
+                .await?;
             self.sweeps |= batch.dropped().is_some();
         }
         self.open = Some(open);
         ran
     }
 
-    /// Begins a transaction, and loads what the changes read. A connection that was lost since the
-    /// last time costs another attempt and no error: nothing has been done on it.
-    async fn begin(&mut self, keys: &Keys) -> Result<(Open, Batch), StoreError> {
+    /// Begins a transaction, and loads the cells that the changes read. A connection that was lost
+    /// since the last transaction is replaced without an error, since nothing was written on it.
+    async fn begin(&mut self, keys: &Keys) -> Result<(PreparedSession, Batch), StoreError> {
         if let Some(open) = self.open.take() {
-            match self.link.within(&PURPOSE, open.load(keys)).await {
+            match self.connector.within(&PURPOSE, open.load(keys)).await {
                 Ok(loaded) => return Ok((open, self.batch(&loaded, keys)?)),
-                Err(trouble) if trouble.is_lost => {}
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) if error.is_lost => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let open = self.connect().await?;
-        let loaded = self.link.within(&PURPOSE, open.load(keys)).await?;
+        let loaded = self.connector.within(&PURPOSE, open.load(keys)).await?;
         let batch = self.batch(&loaded, keys)?;
         Ok((open, batch))
     }
 
-    async fn connect(&self) -> Result<Open, StoreError> {
-        let session = self.link.connect(&PURPOSE).await?;
-        Ok(self.link.within(&PURPOSE, Open::prepare(session)).await?)
+    async fn connect(&self) -> Result<PreparedSession, StoreError> {
+        let session = self.connector.connect(&PURPOSE).await?;
+        Ok(self
+            .connector
+            .within(&PURPOSE, PreparedSession::prepare(session))
+            .await?)
     }
 
     fn batch(&self, loaded: &(Row, Vec<Row>), keys: &Keys) -> Result<Batch, StoreError> {
         let (head, cells) = loaded;
-        let head = head_of(self.link, head)?;
+        let head = head_of(self.connector, head)?;
         let mut known = Vec::with_capacity(cells.len());
         for row in cells {
             let text = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
-            let (key, value) = text().map_err(|error| self.link.failed(&error))?;
+            let (key, value) = text().map_err(|error| self.connector.failed(&error))?;
             let cell: Cell = serde_json::from_str(value).map_err(|error| {
-                // Not the text itself: it may hold whatever a caller has sent.
+                // Without the error's text, which may contain a caller's values.
                 let (line, column) = (error.line(), error.column());
                 let place = format_args!("an entry cannot be read at {line}:{column}");
-                self.link.refused(place)
+                self.connector.refused(place)
             })?;
             known.extend(keys.get(key).map(|key| (*key, cell)));
         }
         Ok(Batch::new(head, known))
     }
 
-    /// Deletes rows that nobody sees any more. Whether there may be others.
+    /// Deletes rows of dropped events. Returns whether more may be left.
     async fn sweep(&mut self) -> bool {
         if let Some(open) = self.open.as_ref().filter(|_| self.sweeps) {
             let swept = open.session.client.execute(SWEEP, &[]);
-            match self.link.within(&PURPOSE, swept).await {
+            match self.connector.within(&PURPOSE, swept).await {
                 Ok(rows) => self.sweeps = rows > 0,
-                // The next change finds out what is wrong.
+                // The next change reports what is wrong.
                 Err(_) => self.open = None,
             }
         }
@@ -162,7 +182,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Open {
+impl PreparedSession {
     async fn prepare(session: Session) -> Result<Self, Error> {
         let client = &session.client;
         let (head, cells, append) = try_join3(
@@ -188,7 +208,7 @@ impl Open {
         })
     }
 
-    /// The first round trip: the head, locked, and then the cells as they are under the lock.
+    /// The first round trip: locks the head, and then reads the cells as they are under the lock.
     async fn load(&self, keys: &Keys) -> Result<(Row, Vec<Row>), Error> {
         let client = &self.session.client;
         let keys: Vec<&[u8]> = keys.keys().map(<[u8; 33]>::as_slice).collect();
@@ -201,11 +221,11 @@ impl Open {
         Ok((head, cells))
     }
 
-    /// The second round trip. A statement that fails takes the rest of the transaction with it, so
-    /// that the `COMMIT` which is already on its way ends it as a `ROLLBACK` would.
-    async fn commit(&self, changes: &Changes<'_>) -> Result<(), Error> {
+    /// The second round trip. A statement that fails aborts the transaction, so the `COMMIT` that
+    /// was sent behind it acts as a `ROLLBACK`.
+    async fn commit(&self, changes: &BatchRows<'_>) -> Result<(), Error> {
         let client = &self.session.client;
-        let Changes {
+        let BatchRows {
             events,
             cells,
             head,
@@ -242,20 +262,20 @@ impl Open {
     }
 }
 
-/// What a batch leaves, column by column.
-struct Changes<'a> {
-    events: Events<'a>,
-    cells: Cells,
+/// The rows that a batch leaves, column by column.
+struct BatchRows<'a> {
+    events: EventColumns<'a>,
+    cells: CellColumns,
     head: &'a ChainHead,
     dropped: i64,
-    /// Cells whose time was over by then, in microseconds since 1970, are forgotten.
+    /// CellColumns that expired before this time, in microseconds since 1970, are deleted.
     over: i64,
-    /// So many of them: more than come in, so that whatever has piled up shrinks.
+    /// How many expired cells are deleted at most: more than are added, so that a backlog shrinks.
     most: i64,
 }
 
 #[derive(Default)]
-struct Events<'a> {
+struct EventColumns<'a> {
     sequence: Vec<i64>,
     kind: Vec<String>,
     actor_id: Vec<Option<String>>,
@@ -266,16 +286,16 @@ struct Events<'a> {
 }
 
 #[derive(Default)]
-struct Cells {
+struct CellColumns {
     key: Vec<Vec<u8>>,
     value: Vec<String>,
     expires_at: Vec<i64>,
     issued: Vec<Option<i64>>,
 }
 
-impl<'a> Changes<'a> {
-    fn of(batch: &'a Batch, changes: usize) -> Result<Self, serde_json::Error> {
-        let mut events = Events::default();
+impl<'a> BatchRows<'a> {
+    fn from_batch(batch: &'a Batch, changes: usize) -> Result<Self, serde_json::Error> {
+        let mut events = EventColumns::default();
         for event in batch.events() {
             events.sequence.push(signed(event.sequence));
             events.kind.push(to_text(&event.kind));
@@ -285,7 +305,7 @@ impl<'a> Changes<'a> {
             events.hash.push(&event.hash);
             events.payload.push(&event.payload);
         }
-        let mut cells = Cells::default();
+        let mut cells = CellColumns::default();
         for (key, cell) in batch.cells() {
             cells.key.push(key.to_bytes().to_vec());
             cells.value.push(serde_json::to_string(cell)?);

@@ -1,4 +1,4 @@
-//! A copy of the whole store, of one moment.
+//! Backups: a copy of the whole store at one moment.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -15,10 +15,10 @@ use super::tables::{CELLS, EVENTS, EXPIRY, META};
 /// How much of the copy is in memory at most, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
 
-/// Copies what the store has now into a new file without a name, in a folder.
+/// Copies the store into a new file without a name, in a folder.
 ///
-/// One read transaction sees one moment, whatever is written meanwhile. What is not committed of
-/// the copy goes to the file as soon as it does not fit into the cache.
+/// One read transaction sees one moment, whatever is written meanwhile. The uncommitted part of the
+/// copy is written to the file as soon as it exceeds the cache.
 pub(super) fn copy(database: &Database, folder: &Path) -> Result<File, redb::Error> {
     let mut file = tempfile::tempfile_in(folder)?;
     let backend = FileBackend::new(file.try_clone()?)?;

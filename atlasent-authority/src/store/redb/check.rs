@@ -1,5 +1,4 @@
-//! The offline check of a store's file: the file itself, its chain, and what it keeps beside the
-//! chain.
+//! The offline check of a store's file: its pages, its chain, and its cells.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -16,11 +15,11 @@ use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, StoreError, StoreStatus};
 
 impl RedbStore {
-    /// Checks the store in a file, which is not changed: every page of the file, every event with
-    /// its hash and its link, the head, the cells and the index of their times.
+    /// Checks the store in a file, without changing it: every page of the file, every event with
+    /// its hash and its link, the head, the cells and the index of their expiry.
     ///
-    /// It reads a temporary copy in the file's folder, which takes as much room as the file has. It
-    /// blocks.
+    /// It works on a temporary copy in the file's folder, which needs as much disk space as the
+    /// file. It blocks.
     ///
     /// ```
     /// use atlasent_authority::RedbStore;
@@ -34,8 +33,7 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the file cannot be read as a store at all, or is in use by another
-    /// process.
+    /// [`StoreError`] when the file is not a readable store, or is in use by another process.
     pub fn check(path: impl AsRef<Path>) -> Result<StoreReport, StoreError> {
         let path = path.as_ref();
         let check = || {
@@ -51,7 +49,7 @@ impl RedbStore {
                 .create_with_backend(FileBackend::new(copy)?)?;
             read(&database.begin_read()?)
         };
-        // Damage that the library does not notice may make it panic.
+        // The library may panic on damage that it does not detect.
         let checked = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
             Err(redb::Error::Corrupted(
                 "it cannot be read as a store: restore a backup".to_owned(),
@@ -61,11 +59,11 @@ impl RedbStore {
     }
 }
 
-/// A copy without a name, which may be repaired: a file that was not closed is whole only then.
+/// Copies the file into one without a name, which may be repaired: an unclosed file has to be.
 fn copy_of(path: &Path) -> Result<File, redb::Error> {
     let mut file = File::open(path)?;
-    // Held until the copy is made. A file that was not closed cannot be opened in this way; then
-    // nobody has it open.
+    // Keeps other processes from opening the file until the copy is made. An unclosed file cannot
+    // be opened read-only; then no process has it open.
     let opened = Database::builder().open_read_only(path);
     if let Err(redb::DatabaseError::DatabaseAlreadyOpen) = opened {
         return Err(redb::Error::DatabaseAlreadyOpen);

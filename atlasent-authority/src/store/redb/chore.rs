@@ -1,15 +1,14 @@
-//! What the writer does between changes, some events at a time: it makes the index of a file that
-//! has none, and removes dropped events.
+//! Background work of the writer, a few events at a time: indexing a file that has no index yet,
+//! and removing dropped events.
 //!
-//! Both go on from where the file says that they are, so a process may be stopped at any point.
+//! The file records how far each has come, so a process may stop at any point.
 
 use redb::{Database, Durability, ReadableTable};
 
 use super::index::{self, INDEX};
 use super::tables::{EVENTS, META, dropped, head, indexed};
 
-/// Does some of what is left to do, for so many events at the most. Returns whether more may be
-/// left.
+/// Does a part of the background work, for at most `most` events. Returns whether more may be left.
 pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error> {
     let mut transaction = database.begin_write()?;
     let left = {
@@ -20,34 +19,35 @@ pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error
         }
     };
     match left {
-        Left::Nothing => transaction.abort()?,
-        Left::More => {
-            // The next change, or the last chore, makes it durable. Lost, it is done again.
+        WorkLeft::Nothing => transaction.abort()?,
+        WorkLeft::More => {
+            // The next durable transaction makes this one durable, too. If it is lost, the work is
+            // done again.
             transaction.set_durability(Durability::None)?;
             transaction.commit()?;
         }
-        Left::Last => transaction.commit()?,
+        WorkLeft::Last => transaction.commit()?,
     }
-    Ok(matches!(left, Left::More))
+    Ok(matches!(left, WorkLeft::More))
 }
 
-/// What a chore leaves to do.
-enum Left {
+/// How much background work is left.
+enum WorkLeft {
     /// More may be left.
     More,
-    /// This was the last of it.
+    /// This was the last part.
     Last,
-    /// It found nothing to do.
+    /// There was nothing to do.
     Nothing,
 }
 
-/// Puts the next events into an index that is being made.
+/// Adds the next events to an index that is being made.
 fn extend(
     transaction: &redb::WriteTransaction,
     meta: &mut redb::Table<'_, &'static str, &'static str>,
     through: u64,
     most: usize,
-) -> Result<Left, redb::Error> {
+) -> Result<WorkLeft, redb::Error> {
     let head = head(meta)?.sequence;
     let through = through.max(dropped(meta)?);
     let events = transaction.open_table(EVENTS)?;
@@ -67,8 +67,8 @@ fn extend(
     } else {
         meta.insert("indexed", &*through.to_string())?;
     }
-    // Dropped events may be left.
-    Ok(Left::More)
+    // Dropped events may be left to remove.
+    Ok(WorkLeft::More)
 }
 
 /// Removes events that were dropped.
@@ -76,7 +76,7 @@ fn sweep(
     transaction: &redb::WriteTransaction,
     dropped: u64,
     most: usize,
-) -> Result<Left, redb::Error> {
+) -> Result<WorkLeft, redb::Error> {
     let mut events = transaction.open_table(EVENTS)?;
     let mut some = Vec::new();
     for entry in events.range(..=dropped)?.take(most) {
@@ -90,8 +90,8 @@ fn sweep(
         events.remove(sequence)?;
     }
     Ok(match some.len() {
-        0 => Left::Nothing,
-        all if all == most => Left::More,
-        _ => Left::Last,
+        0 => WorkLeft::Nothing,
+        all if all == most => WorkLeft::More,
+        _ => WorkLeft::Last,
     })
 }

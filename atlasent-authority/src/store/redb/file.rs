@@ -1,4 +1,4 @@
-//! The open file, what is in a new one, and what to do about one that fails.
+//! The open file: creating, opening and reopening it, and explaining its errors.
 
 use std::fs::Metadata;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,32 +22,32 @@ const REPLACED: &str = "another file was put in its place while it was open: put
     process and restore a backup";
 const GONE: &str = "it was moved away or deleted while it was open: put it back, or stop this process and restore a backup";
 
-/// The file, open unless it has failed.
+/// The store's file. It is closed after an error, and reopened by the next operation.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    /// Which file the store is, from the first time that it was opened. Another one is never opened
-    /// in its place.
+    /// The identity of the file that was opened first. Another file at the same path is never
+    /// opened in its place.
     id: FileId,
     open: RwLock<Option<Arc<Database>>>,
 }
 
-/// Tells one file from another of the same name. On systems without device and inode numbers all
-/// are the same.
+/// Tells a file from another one at the same path. On systems without device and inode numbers, all
+/// files have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
     inode: u64,
 }
 
-/// An open file, and which one it is.
+/// An open database, with the identity of its file.
 struct Opened {
     database: Database,
     id: FileId,
 }
 
 impl FileId {
-    fn of(metadata: &Metadata) -> Self {
+    fn from_metadata(metadata: &Metadata) -> Self {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
@@ -68,7 +68,7 @@ impl FileId {
 }
 
 impl File {
-    /// Opens the file, and makes a new store if that is allowed.
+    /// Opens the file. Creates a new store if `may_create` is set.
     pub(super) fn open(path: &Path, may_create: bool) -> Result<Self, StoreError> {
         let opened = open_file(path, may_create, None).map_err(|error| explain(path, &error))?;
         Ok(Self {
@@ -78,10 +78,10 @@ impl File {
         })
     }
 
-    /// Refuses to go on when the file is not in its place any more: what is written to it then is
-    /// lost with the process.
+    /// Refuses to continue when the path no longer leads to the open file: writes to a moved or
+    /// deleted file would be lost when the process ends.
     fn check_place(&self) -> Result<(), StoreError> {
-        let found = std::fs::metadata(&self.path).map(|metadata| FileId::of(&metadata));
+        let found = std::fs::metadata(&self.path).map(|metadata| FileId::from_metadata(&metadata));
         let why = match found {
             Ok(id) if id == self.id => return Ok(()),
             Ok(_) => redb::Error::Corrupted(REPLACED.to_owned()),
@@ -93,7 +93,8 @@ impl File {
         Err(explain(&self.path, &why))
     }
 
-    /// The open file. One that has failed is opened again, for the disk may be back.
+    /// Returns the open database. A file that was closed after an error is opened again, since the
+    /// disk may work again.
     pub(super) fn database(&self) -> Result<Arc<Database>, StoreError> {
         self.check_place()?;
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
@@ -110,25 +111,26 @@ impl File {
         Ok(Arc::clone(open.insert(Arc::new(opened.database))))
     }
 
-    /// After an error of the medium `redb` takes no more changes until the file is opened anew.
+    /// Closes the file and explains the error: after an I/O error `redb` takes no changes until the
+    /// file is opened again.
     pub(super) fn failed(&self, error: redb::Error) -> StoreError {
         self.close();
         explain(&self.path, &error)
     }
 
-    /// The folder that the file is in.
+    /// Returns the folder of the file.
     pub(super) fn folder(&self) -> PathBuf {
         folder_of(&self.path)
     }
 
-    /// Closes the file, so that the next change opens it again.
+    /// Closes the file. The next operation opens it again.
     pub(super) fn close(&self) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = None;
     }
 }
 
-/// The folder that a file is in.
+/// Returns the folder of a path.
 pub(super) fn folder_of(path: &Path) -> PathBuf {
     let folder = path
         .parent()
@@ -162,7 +164,7 @@ pub(super) fn explain(path: &Path, error: &redb::Error) -> StoreError {
     StoreError::failed(format!("`{path}`: {what}"))
 }
 
-/// Opens the file, and makes the tables of a new store if that is allowed.
+/// Opens the file. Creates the tables of a new store if `may_create` is set.
 ///
 /// A panic of the library on a damaged file becomes an error.
 fn open_file(
@@ -175,14 +177,14 @@ fn open_file(
             true => open_or_create(path)?,
             false => open_existing(path)?,
         };
-        let id = FileId::of(&file.metadata()?);
+        let id = FileId::from_metadata(&file.metadata()?);
         if expected.is_some_and(|expected| *expected != id) {
             return Err(redb::Error::Corrupted(REPLACED.to_owned()));
         }
         if !may_create && file.metadata()?.len() == 0 {
             return Err(redb::Error::Corrupted(EMPTY.to_owned()));
         }
-        // An empty file is a new store.
+        // An empty file becomes a new store.
         let database = Database::builder()
             .set_cache_size(CACHE)
             .create_with_backend(FileBackend::new(file)?)?;
@@ -196,7 +198,7 @@ fn open_file(
     })
 }
 
-/// Compares the format, and makes the tables of a new store if that is allowed.
+/// Compares the format. Creates the tables of a new store if `may_create` is set.
 fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
@@ -205,7 +207,7 @@ fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
         match format.as_deref() {
             Some(FORMAT) => {}
             Some(WITHOUT_INDEX) => {
-                // The writer makes it, some events at a time.
+                // The writer makes the index, a few events at a time.
                 meta.insert("format", FORMAT)?;
                 meta.insert("indexed", "0")?;
                 transaction.open_table(INDEX)?;
@@ -222,7 +224,7 @@ fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
             }
         }
     }
-    // Files of earlier releases lack it.
+    // Files of earlier releases lack this table.
     transaction.open_table(PERMITS)?;
     transaction.commit()?;
     Ok(())

@@ -1,9 +1,9 @@
-//! The index of the events by type and agent: it finds and counts them without reading the others.
+//! The index of the events by type and agent, which finds and counts events without reading the
+//! others.
 //!
-//! Each event has an entry under its type, and with an agent two more: under the agent, and under
-//! both. The text that an entry leaves open is empty. An entry's value is its ordinal among those
-//! of the same type and agent, so the difference of two ordinals is the number of events between
-//! them:
+//! Each event has an entry under its type, and if it has an agent, two more: under the agent, and
+//! under both. An empty text stands for any type or agent. The value of an entry is its ordinal
+//! among the entries of the same type and agent:
 //!
 //! ```text
 //! (type,            agent, sequence)   ordinal
@@ -13,8 +13,11 @@
 //! ("evaluate.deny", "bot", 9)          1
 //! ```
 //!
-//! Events 1 to 9 hold two denials: the last entry's ordinal, less the first one's, plus 1. Dropped
-//! events take their entries along from the beginning, which leaves the differences as they are.
+//! Counting the denials of events 1 to 9 reads two entries, however many lie between them: the last
+//! entry of `("evaluate.deny", "")` up to 9 has the ordinal 2, the first one from 1 on has the
+//! ordinal 1, and 2 - 1 + 1 = 2. Dropping events 1 to 4 removes the first row and leaves the others
+//! as they are, so the same count is 2 - 2 + 1 = 1. Adding event 12, a denial for `bot`, reads the
+//! last ordinal of each of its three keys (2, 1 and 1) and writes 3, 2 and 2.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,16 +28,16 @@ pub(super) const INDEX: TableDefinition<'_, (&str, &str, u64), u64> = TableDefin
 
 type IndexTable<'a> = Table<'a, (&'static str, &'static str, u64), u64>;
 
-/// The parts of an event that the index holds: its sequence number, type and agent or nothing.
+/// The indexed fields of an event: sequence number, type, and agent or an empty text.
 pub(super) type Indexed<'a> = (u64, &'a str, &'a str);
 
-/// The keys that an event stands under.
+/// Returns the keys that an event is filed under.
 fn keys<'a>(kind: &'a str, actor: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let of_actor = (!actor.is_empty()).then_some([("", actor), (kind, actor)]);
     std::iter::once((kind, "")).chain(of_actor.into_iter().flatten())
 }
 
-/// Adds events, in their order, behind those that the index holds.
+/// Adds events, in their order, behind the indexed ones.
 pub(super) fn add<'a>(
     index: &mut IndexTable<'_>,
     events: impl Iterator<Item = Indexed<'a>>,
@@ -64,7 +67,7 @@ pub(super) fn remove(
     Ok(())
 }
 
-/// Counts the entries of a type and agent whose sequence numbers are in the range.
+/// Counts the entries of a type and agent in a range of sequence numbers.
 pub(super) fn count(
     index: &impl ReadableTable<(&'static str, &'static str, u64), u64>,
     (kind, actor): (&str, &str),

@@ -1,7 +1,7 @@
-//! The store in one file, by `redb`: durable, for one process at a time.
+//! The durable store in one file, by `redb`, for one process at a time.
 //!
-//! One thread writes. Changes that come while it waits for the disk share its next transaction, and
-//! its one `fsync`.
+//! One thread writes. Changes that arrive while it waits for the disk share its next transaction,
+//! and its one `fsync`.
 
 mod backup;
 mod check;
@@ -30,9 +30,9 @@ use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
-/// Permits and events in one file.
+/// A durable store in one file, for one process at a time.
 ///
 /// ```
 /// use atlasent_authority::{LocalAuthority, Policies, RedbStore};
@@ -47,25 +47,25 @@ use crate::trail::filter::Found;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// When the disk is full or goes away, changes are refused; each new one tries again, so that the
+/// When the disk is full or goes away, changes are refused. Each new change tries again, so the
 /// store recovers by itself.
 #[derive(Debug)]
 pub struct RedbStore {
     group: Group,
     readers: Readers,
-    /// A thread of its own: whether the store is well is told beside the longest reads.
+    /// The thread that reports the store's status, so that long reads do not delay it.
     status: Readers,
     calls: Calls,
-    /// Where backups are made: beside the file.
+    /// The folder of backups: that of the file.
     folder: std::path::PathBuf,
     /// Held while a backup is made.
     backups: Arc<tokio::sync::Mutex<()>>,
-    /// Goes last: without the others the writer comes to its end.
+    /// Dropped last: the writer ends when the other fields are dropped.
     _writer: Writer,
 }
 
-/// The writer's thread. Whoever drops it waits until the file is closed, for a file that is not is
-/// mended when it is next opened, and cannot be opened by others yet.
+/// The writer's thread. Dropping it waits until the file is closed, since an unclosed file is
+/// repaired on the next open and cannot be opened by another process yet.
 #[derive(Debug)]
 struct Writer(Option<JoinHandle<()>>);
 
@@ -77,22 +77,23 @@ impl Drop for Writer {
 }
 
 impl RedbStore {
-    /// Opens the store in a file, and makes it if it is not there. Its folder has to be.
+    /// Opens the store in a file, and creates the file if it does not exist. Its folder must exist.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the file cannot be opened, is no store, or is in use by another process.
+    /// [`StoreError`] when the file cannot be opened, is not a store, or is in use by another
+    /// process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::start(File::open(path.as_ref(), true)?)
     }
 
-    /// Opens the store in a file that is one already. Neither a missing file nor an empty one
-    /// becomes a new store, so that a chain which was removed is not silently begun anew.
+    /// Opens the store in an existing file. A missing or empty file is an error, so that a chain
+    /// that was removed is not silently started anew.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the file is missing, is empty, cannot be opened, is no store, or is in
-    /// use by another process.
+    /// [`StoreError`] when the file is missing, is empty, cannot be opened, is not a store, or is
+    /// in use by another process.
     ///
     /// ```
     /// use atlasent_authority::RedbStore;
@@ -130,7 +131,8 @@ impl RedbStore {
     }
 }
 
-/// Half of the processors, and 4 at the most: the other half is for deciding.
+/// Returns the number of reading threads: half of the processors, and at most 4. The other half is
+/// for deciding.
 fn reading_threads() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (processors / 2).clamp(1, 4)
@@ -152,7 +154,7 @@ impl Store for RedbStore {
         limit: usize,
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        let mut found = Found::new(limit, filter);
+        let mut found = EventCollector::new(limit, filter);
         let mut next = Some(after);
         while let Some(after) = next {
             let filter = filter.clone();
@@ -193,7 +195,7 @@ impl Store for RedbStore {
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {
-        // A copy takes as much room as the store, so there is one at a time.
+        // A copy needs as much disk space as the store, so backups are made one at a time.
         let only = Arc::clone(&self.backups).try_lock_owned();
         let only =
             only.map_err(|_| StoreError::failed("another backup is under way: wait for it"))?;

@@ -1,4 +1,4 @@
-//! The permits of the ledger, the newest first, and by their public ids.
+//! Listing permits, the newest first, and finding them by public id.
 
 use redb::{Database, ReadableDatabase};
 
@@ -7,7 +7,7 @@ use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::store::{Cell, CellKey};
 
-/// At most `limit` permits that were issued before an event, the newest first.
+/// Returns at most `limit` permits that were issued before an event, the newest first.
 pub(super) fn before(
     database: &Database,
     before: u64,
@@ -31,7 +31,7 @@ pub(super) fn before(
     Ok(permits)
 }
 
-/// The key of the permit with a public id. A key in the table begins with what the id says.
+/// Returns the key of the permit with a public id, which determines the first half of the key.
 pub(super) fn key_of(database: &Database, id: PermitId) -> Result<Option<PermitKey>, redb::Error> {
     let cells = database.begin_read()?.open_table(CELLS)?;
     let (first, last) = id.keys();
@@ -43,7 +43,7 @@ pub(super) fn key_of(database: &Database, id: PermitId) -> Result<Option<PermitK
     Ok(key_in(entry?.0.value()))
 }
 
-/// The permit's key in the key of its cell: all but the first byte, which is the kind.
+/// Returns the permit's key from the key of its cell: all but the first byte, the kind.
 fn key_in(cell: &[u8; 33]) -> Option<PermitKey> {
     let (_, key) = cell.split_first()?;
     Some(PermitKey::from_bytes(key.try_into().ok()?))

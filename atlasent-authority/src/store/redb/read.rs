@@ -1,4 +1,5 @@
-//! What is read of the file, each time only so much that the next reader need not wait for long.
+//! Reading events and the status, in turns that are short enough for the next reader not to wait
+//! long.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,12 +11,12 @@ use super::index::{self, INDEX};
 use super::tables::{CELLS, EVENTS, META, StoredEvent, dropped, head, indexed, passes, sealed};
 use crate::store::StoreStatus;
 use crate::trail::EventFilter;
-use crate::trail::filter::Found;
+use crate::trail::filter::EventCollector;
 
-/// How many events one turn looks at.
+/// How many events one turn reads at most.
 const TURN: usize = 1_000;
 
-/// How much the store holds.
+/// Returns the head of the chain and the number of cells.
 pub(super) fn status(database: &Database) -> Result<StoreStatus, redb::Error> {
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(META)?;
@@ -26,12 +27,12 @@ pub(super) fn status(database: &Database) -> Result<StoreStatus, redb::Error> {
     })
 }
 
-/// Adds events behind `after` to those that were found. Returns where the next turn begins, if the
-/// reader needs one.
+/// Adds the events above `after` that pass. Returns where the next turn starts, if the reader needs
+/// one.
 pub(super) fn events(
     database: &Database,
     mut after: u64,
-    found: &mut Found,
+    found: &mut EventCollector,
     filter: &EventFilter,
 ) -> Result<Option<u64>, redb::Error> {
     let snapshot = Snapshot::new(database)?;
@@ -75,7 +76,7 @@ pub(super) fn events(
     Ok(None)
 }
 
-/// Counts the events behind `after` that pass. Returns where the next turn begins, if the reader
+/// Counts the events above `after` that pass. Returns where the next turn starts, if the reader
 /// needs one.
 pub(super) fn count(
     database: &Database,
@@ -114,7 +115,7 @@ struct Snapshot {
     index: redb::ReadOnlyTable<(&'static str, &'static str, u64), u64>,
     head: u64,
     dropped: u64,
-    /// The sequence number that the index goes up to.
+    /// The sequence number that the index reaches to.
     indexed: u64,
 }
 
@@ -132,8 +133,8 @@ impl Snapshot {
         })
     }
 
-    /// The first and the last sequence number that the place and the times of a filter leave. The
-    /// chain has no gaps, and its time never runs backwards.
+    /// Returns the first and the last sequence number that `after` and the filter's times leave.
+    /// The chain has no gaps, and its time never runs backwards.
     fn range(&self, after: u64, filter: &EventFilter) -> Result<(u64, u64), redb::Error> {
         let mut first = after.max(self.dropped).saturating_add(1);
         let mut last = self.head.min(filter.through.unwrap_or(u64::MAX));
@@ -147,8 +148,8 @@ impl Snapshot {
         Ok((first, last))
     }
 
-    /// The sequence number of the first event, from `first` to `last`, whose time is not `before`,
-    /// or the number behind the last one.
+    /// Returns the sequence number of the first event, from `first` to `last`, whose time is not
+    /// `before`, or `last` + 1 if every event is.
     fn bound(
         &self,
         mut first: u64,
@@ -171,8 +172,8 @@ impl Snapshot {
         Ok(first)
     }
 
-    /// The sequence numbers of the events in the range that are of one of the types, and of the
-    /// agent, in their order.
+    /// Returns the sequence numbers, in their order, of the events in the range that have one of
+    /// the types and the agent.
     fn places(
         &self,
         filter: &EventFilter,

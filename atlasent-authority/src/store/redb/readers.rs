@@ -1,4 +1,4 @@
-//! The threads that read the file. Readers take turns, so a long read holds up none of the others.
+//! The threads that read the file. Readers take turns, so a long read delays none of the others.
 
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use super::file::File;
 use crate::store::StoreError;
 
-/// How many turns wait at the most. A reader beyond that is refused.
+/// How many turns are queued at most. A further reader is refused.
 const WAITING: usize = 256;
 
 type Turn = Box<dyn FnOnce(&File) + Send>;
 
-/// Threads that read, and the queue before them.
+/// The reading threads, and their queue.
 pub(super) struct Readers {
     /// `None` while the threads end.
     turns: Option<SyncSender<Turn>>,
@@ -43,11 +43,13 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Takes one turn. A turn whose caller has gone before it begins is skipped.
+    /// Queues one turn, and waits for its result. A turn whose caller has gone before it begins is
+    /// skipped.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Busy`] when too many wait already; another one when the file cannot be read.
+    /// [`StoreError::Busy`] when the queue is full; another [`StoreError`] when the file cannot be
+    /// read.
     pub(super) async fn turn<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
@@ -61,7 +63,7 @@ impl Readers {
             let result = file
                 .database()
                 .and_then(|database| read(&database).map_err(|error| file.failed(error)));
-            // The caller may have gone meanwhile.
+            // The caller may have dropped its future.
             let _ = done.send(result);
         });
         let turns = self.turns.as_ref().ok_or_else(stopped)?;
@@ -69,19 +71,19 @@ impl Readers {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => stopped(),
         })?;
-        // A read that panics drops its sender, and the thread goes on.
+        // A read that panics drops its sender, and the thread continues.
         result
             .await
             .map_err(|_| StoreError::failed("reading the store panicked: try again"))?
     }
 }
 
-/// Waits until the threads have let go of the file.
+/// Waits until the threads have released the file.
 impl Drop for Readers {
     fn drop(&mut self) {
         drop(self.turns.take());
         for thread in self.threads.drain(..) {
-            // A thread that panicked has let go of the file, too.
+            // A thread that panicked has released the file, too.
             let _ = thread.join();
         }
     }
@@ -98,14 +100,14 @@ impl fmt::Debug for Readers {
 /// Runs turns until the queue is closed.
 fn serve(file: &File, waiting: &Mutex<Receiver<Turn>>) {
     loop {
-        // The lock is held while the thread waits: the next turn goes to one thread.
+        // A thread holds the lock while it waits, so each turn goes to one thread.
         let turn = waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
         match turn {
             Ok(turn) => {
-                // A turn that panics has dropped its sender, which is how its caller learns of it.
+                // A turn that panics drops its sender, which tells its caller.
                 let turn = std::panic::AssertUnwindSafe(|| turn(file));
                 let _ = std::panic::catch_unwind(turn);
             }

@@ -7,21 +7,21 @@ use serde::de::DeserializeOwned;
 use crate::trail::EventFilter;
 use crate::trail::chain::{ChainHead, SealedEvent};
 
-/// What is in the tables, so that a later version can tell.
+/// The format of the tables, for later versions to compare.
 pub(super) const FORMAT: &str = "2";
 
-/// The same without an index of the events: it is made after the file was opened.
+/// The format without an index of the events, which the writer makes after the file is opened.
 pub(super) const WITHOUT_INDEX: &str = "1";
 
 pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 pub(super) const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
-/// Which cells are over when, in microseconds since 1970.
+/// The cells by their expiry, in microseconds since 1970.
 pub(super) const EXPIRY: TableDefinition<'_, (i64, &[u8; 33]), ()> = TableDefinition::new("expiry");
 /// The permits by the sequence numbers of the events that issued them.
 pub(super) const PERMITS: TableDefinition<'_, u64, &[u8; 33]> = TableDefinition::new("permits");
 pub(super) const EVENTS: TableDefinition<'_, u64, StoredEvent<'_>> = TableDefinition::new("events");
 
-/// Kind, agent or nothing, time, previous hash, hash, payload.
+/// The type, the agent or an empty text, the time, the previous hash, the hash and the payload.
 pub(super) type StoredEvent<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str);
 
 pub(super) fn head(
@@ -42,8 +42,8 @@ pub(super) fn dropped(
     dropped.map_or(Ok(0), |text| parse(text.value().as_bytes()))
 }
 
-/// The sequence number that the index goes up to, while it is being made. Complete, it goes up to
-/// the head.
+/// Returns the sequence number that an unfinished index reaches to. `None` for a complete index,
+/// which reaches to the head.
 pub(super) fn indexed(
     meta: &impl ReadableTable<&'static str, &'static str>,
 ) -> Result<Option<u64>, redb::Error> {
@@ -78,7 +78,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<String, redb::Error> {
 
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, redb::Error> {
     serde_json::from_slice(json).map_err(|error| {
-        // Not the text itself: it may hold whatever a caller has sent.
+        // Without the payload, which may contain a caller's values.
         redb::Error::Corrupted(format!("an entry cannot be read: {error}"))
     })
 }

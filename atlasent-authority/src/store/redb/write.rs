@@ -1,4 +1,4 @@
-//! The writer's thread: it runs the changes that wait, and keeps them in one transaction.
+//! The writer's thread: it runs queued changes, and keeps them in one transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,20 +12,20 @@ use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS, dropped, head, indexed
 use crate::store::group::{self, Job, Jobs};
 use crate::store::{Batch, Cell, REMEMBERED, StoreError};
 
-/// How many events a chore takes at least: few enough that a change which comes meanwhile hardly
-/// waits.
+/// How many events one part of the background work covers at least: few enough that a change hardly
+/// waits for it.
 const FEW: usize = 128;
 
-/// The writer's thread.
+/// Runs until the queue is closed and empty.
 pub(super) fn write(file: &File, mut jobs: Jobs) {
-    // A process that was stopped may have left some to do.
+    // A process that was stopped may have left background work.
     let mut chores = true;
     loop {
         let next = match chores {
             true => jobs.try_next(),
             false => jobs.blocking_next(),
         };
-        // Twice as many as come in, so that whatever has piled up shrinks.
+        // Twice as many as are added, so that a backlog shrinks.
         let most = FEW + 2 * next.as_ref().map_or(0, Vec::len);
         match next {
             Some(mut next) => {
@@ -33,8 +33,8 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
                     let database = file.database()?;
                     keep(file, &database, &mut next)
                 };
-                // The transaction is dropped with the panic. The file is opened anew, as after any
-                // other failure of it.
+                // The panic drops the transaction. The file is opened again, as after any other
+                // error of it.
                 let result = catch_unwind(AssertUnwindSafe(kept)).unwrap_or_else(|_| {
                     file.close();
                     Err(group::panicked())
@@ -45,7 +45,7 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
             None if jobs.is_closed() => return,
             None => {}
         }
-        // After each transaction some, so that they come to an end beside changes that do not.
+        // A part after each transaction, so that the work also ends under constant load.
         if chores {
             chores = file.database().is_ok_and(|database| {
                 let done = chore::some(&database, most).map_err(|error| file.failed(error));
@@ -55,8 +55,7 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
     }
 }
 
-/// Runs the changes, and keeps what they leave in one transaction. Returns whether that left
-/// chores.
+/// Runs the changes, and keeps them in one transaction. Returns whether that left background work.
 pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result<bool, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
     let transaction = database
@@ -92,7 +91,7 @@ pub(super) fn load(
     Ok(Batch::new(head, cells))
 }
 
-/// Saves what a batch leaves. Returns whether that leaves chores.
+/// Saves the events and cells of a batch. Returns whether that left background work.
 pub(super) fn save(
     transaction: &redb::WriteTransaction,
     batch: &Batch,
@@ -124,7 +123,7 @@ pub(super) fn save(
         );
         events.insert(event.sequence, stored)?;
     }
-    // An index that is still being made takes them in their order, later.
+    // An unfinished index takes the events later, in their order.
     let is_indexed = indexed(&meta)?.is_none();
     if is_indexed {
         let events = batch.events().iter().map(|event| {
@@ -134,19 +133,19 @@ pub(super) fn save(
         index::add(&mut transaction.open_table(INDEX)?, events)?;
     }
     if let Some(through) = batch.dropped() {
-        // Nobody sees the events from here on. They leave the file some at a time.
-        // What is gone stays gone, and nothing goes that is not there yet.
+        // From here on the events are invisible; the background work removes them. The number never
+        // decreases, and never exceeds the head.
         let through = dropped(&meta)?.max(through.min(batch.head().sequence));
         meta.insert("dropped", &*through.to_string())?;
     }
     meta.insert("head", &*json(batch.head())?)?;
-    // Twice as many as come in, so that whatever has piled up shrinks.
+    // Twice as many as are added, so that a backlog shrinks.
     let (time, most) = (batch.head().time, 2 * changes + 16);
     forget(&mut cells, &mut expiry, &mut permits, time, most)?;
     Ok(!is_indexed || batch.dropped().is_some())
 }
 
-/// Forgets the cells whose time is over for long.
+/// Deletes cells that expired more than [`REMEMBERED`] ago.
 pub(super) fn forget(
     cells: &mut redb::Table<'_, &[u8; 33], &[u8]>,
     expiry: &mut redb::Table<'_, (i64, &[u8; 33]), ()>,
@@ -169,7 +168,7 @@ pub(super) fn forget(
             break;
         }
         expiry.remove((at, &key))?;
-        // A cell that was kept anew since then is over later.
+        // A cell that was written again since then expires later.
         let again = cells
             .get(&key)?
             .map(|cell| parse(cell.value()))
@@ -188,7 +187,7 @@ pub(super) fn forget(
     Ok(())
 }
 
-/// Panics of the writer that tests ask for.
+/// Panics of the writer that tests inject.
 #[cfg(test)]
 pub(super) mod faults {
     use std::cell::Cell;

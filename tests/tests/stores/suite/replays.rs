@@ -24,7 +24,7 @@ pub(crate) async fn ask<S: Store>(
     caller: Caller<'_>,
     request: &EvaluateRequest,
 ) -> Option<(Evaluation, bool)> {
-    match authority.answer(caller, request, None).await.unwrap() {
+    match authority.evaluate_for(caller, request, None).await.unwrap() {
         EvaluateOutcome::First(evaluation) => Some((evaluation, false)),
         EvaluateOutcome::Repeated(evaluation) => Some((evaluation, true)),
         EvaluateOutcome::Conflict => None,

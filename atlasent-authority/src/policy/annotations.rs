@@ -1,5 +1,5 @@
-//! What our annotations make of a Cedar policy: its id, its decision, its reason and code, and when
-//! to come back.
+//! The annotations of a Cedar policy: its id, its decision, its reason and code, and when to ask
+//! again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::suggest::nearest;
 const TEMPLATE: &str =
     "this policy is a template: write entities in place of `?principal` and `?resource`";
 
-/// The longest wait that a policy may ask for, in seconds: 365 days.
+/// The longest wait that a policy may request, in seconds: 365 days.
 const LONGEST_WAIT: u64 = 31_536_000;
 
-/// The annotations that mean something.
+/// The supported annotations.
 const KNOWN: [&str; 5] = ["id", "decision", "reason", "code", "retry_after"];
 
-/// The annotations that a later version may give a meaning.
+/// The annotations that are reserved for later versions.
 const RESERVED: [&str; 5] = [
     "approvers",
     "quorum",
@@ -29,38 +29,38 @@ const RESERVED: [&str; 5] = [
     "redact",
 ];
 
-/// Annotations that start so are the authors' own.
+/// The prefix of annotations for the authors' own use.
 const OWN_PREFIX: &str = "x_";
 
-/// A policy as it stands in its source.
+/// A policy as it is written in its source.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) policy: Policy,
     pub(super) source: Arc<Source>,
-    /// Its bytes in the source, from the first annotation on.
+    /// The bytes of the policy in its source, from the first annotation on.
     pub(super) span: Range<usize>,
-    /// Its position in the source, counted from 1.
+    /// The position of the policy in its source, counted from 1.
     nth: usize,
 }
 
-/// All that a decision says about a policy, made once at load.
+/// The facts about a policy that a decision needs, computed once at load.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct AnnotatedPolicy {
     pub(super) id: Arc<str>,
     /// What the policy decides when it determines the answer.
     pub(super) decision: Decision,
     pub(super) reason: Option<Arc<str>>,
-    /// The reason to give when no determining policy has one.
+    /// The reason of a decision for which no determining policy has one.
     pub(super) default_reason: Arc<str>,
     pub(super) code: Option<Arc<str>>,
-    /// How long the caller is told to wait. Only a `forbid` has it.
+    /// How long the caller should wait. Only a `forbid` has it.
     pub(super) retry_after: Option<Duration>,
     pub(super) source: Arc<Source>,
     pub(super) span: Range<usize>,
 }
 
 impl Statement {
-    /// The policies of one source, in its order.
+    /// Returns the policies of one source, in its order.
     pub(super) fn all_in(source: &Arc<Source>) -> Result<Vec<Self>, Vec<PolicyProblem>> {
         let set: PolicySet = match source.text.parse() {
             Ok(set) => set,
@@ -74,7 +74,7 @@ impl Statement {
             .templates()
             .map(|template| (template.id(), template.to_cedar(), None));
         let mut pieces: Vec<_> = policies.chain(templates).collect();
-        // Cedar names what it parses `policy0`, `policy1`, … in the order of the text.
+        // Cedar names the policies `policy0`, `policy1`, … in the order of the text.
         pieces.sort_by_key(|(id, ..)| {
             let id: &str = (*id).as_ref();
             let n = id.strip_prefix("policy").and_then(|n| n.parse().ok());
@@ -103,8 +103,8 @@ impl Statement {
         }
     }
 
-    /// Reads and checks the annotations.
-    pub(super) fn rule(&self) -> Result<Rule, Vec<PolicyProblem>> {
+    /// Parses and checks the annotations.
+    pub(super) fn annotated(&self) -> Result<AnnotatedPolicy, Vec<PolicyProblem>> {
         let mut problems = self.unknown_annotations();
         let mut text_of = |name: &str| match self.policy.annotation(name) {
             Some(text) if text.trim().is_empty() => {
@@ -128,7 +128,7 @@ impl Statement {
         } else {
             "forbidden"
         };
-        Ok(Rule {
+        Ok(AnnotatedPolicy {
             default_reason: format!("{verb} by policy `{id}`").into(),
             id,
             decision,
@@ -140,8 +140,8 @@ impl Statement {
         })
     }
 
-    /// A problem for each annotation without a meaning. One that is misspelt and passed over would
-    /// change what the policy decides.
+    /// Returns a problem for each unknown annotation. Ignoring a misspelt one would change what the
+    /// policy decides.
     fn unknown_annotations(&self) -> Vec<PolicyProblem> {
         let mut names: Vec<&str> = self.policy.annotations().map(|(name, _)| name).collect();
         names.retain(|name| !KNOWN.contains(name) && !name.starts_with(OWN_PREFIX));
@@ -205,7 +205,8 @@ impl Statement {
     }
 }
 
-/// As `Retry-After` has them (RFC 9110, 10.2.3): digits only, where Rust would read `+5` as well.
+/// Parses the seconds of `Retry-After` (RFC 9110, 10.2.3): digits only, where Rust would accept
+/// `+5` as well.
 fn seconds(text: &str) -> Option<Duration> {
     let only_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = text.parse().ok().filter(|_| only_digits)?;
@@ -214,8 +215,9 @@ fn seconds(text: &str) -> Option<Duration> {
         .then(|| Duration::from_secs(seconds))
 }
 
-/// Where `piece` starts in `text`, at or after `from`. Only blanks and comments stand between two
-/// policies, and a comment can quote the policy below it: hence the skip before the search.
+/// Returns the offset of `piece` in `text`, at or after `from`. Only blanks and comments are
+/// between two policies. A comment can quote the next policy, so they are skipped before the
+/// search.
 fn find(text: &str, piece: &str, from: usize) -> usize {
     let rest = text.get(from..).unwrap_or_default();
     let start = text.len() - skip_blanks(rest).len();
@@ -223,7 +225,7 @@ fn find(text: &str, piece: &str, from: usize) -> usize {
     start + found.unwrap_or(0)
 }
 
-/// Where `@name` starts in the text of a policy that Cedar has parsed.
+/// Returns the offset of `@name` in the text of a policy that Cedar has parsed.
 fn annotation_offset(policy: &str, name: &str) -> Option<usize> {
     let mut rest = skip_blanks(policy);
     loop {
@@ -242,7 +244,7 @@ fn annotation_offset(policy: &str, name: &str) -> Option<usize> {
     }
 }
 
-/// What follows the white space and the comments at the start of `text`.
+/// Returns the text without the white space and the comments at its start.
 fn skip_blanks(text: &str) -> &str {
     let mut rest = text.trim_start();
     while rest.starts_with("//") {
@@ -254,7 +256,7 @@ fn skip_blanks(text: &str) -> &str {
     rest
 }
 
-/// What follows the string literal at the start of `text`.
+/// Returns the text behind the string literal at its start.
 fn skip_string(text: &str) -> Option<&str> {
     let mut characters = text.strip_prefix('"')?.chars();
     while let Some(character) = characters.next() {

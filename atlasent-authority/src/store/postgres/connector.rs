@@ -1,5 +1,4 @@
-//! The way to the server: the url, TLS, connections and their limits, and what is said when it
-//! fails.
+//! Connecting to the server: the url, TLS, time limits, and error texts.
 
 use std::fmt;
 use std::fmt::Write;
@@ -18,46 +17,46 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::StoreError;
 
-/// How long it may take until a connection to the only host is ready for use.
+/// How long connecting to the only host may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long each of several hosts is tried, so that one that is silent leaves time for the next
-/// one.
+/// How long connecting to each of several hosts may take, so that a silent host leaves time for the
+/// next one.
 const EACH: Duration = Duration::from_secs(2);
 
-/// Where the server is, and how to talk to it.
-pub(super) struct Link {
+/// The server's address and settings.
+pub(super) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     name: String,
-    /// How long it may take until a connection is ready for use.
+    /// How long connecting may take, over all hosts.
     limit: Duration,
 }
 
-/// What a connection is for, and how long the server and we wait for an answer on it.
+/// The purpose of a connection, with its settings and time limit.
 pub(super) struct Purpose {
-    /// What is set first, beside the limits.
+    /// The settings to apply first, beside the time limits.
     pub(super) settings: &'static str,
-    /// How long a statement may take. We wait a little longer, since the server's word is the
-    /// better error.
+    /// How long a statement may take. The client waits a little longer, since the server's error is
+    /// the better one.
     pub(super) answer: Duration,
 }
 
-/// A connection. It is closed at once when it is dropped, whatever is under way.
+/// A connection. Dropping it closes it at once, and cancels its statement.
 pub(super) struct Session {
     pub(super) client: Client,
     connection: JoinHandle<()>,
 }
 
-/// Why there was no answer.
-pub(super) struct Trouble {
+/// The error of a statement.
+pub(super) struct QueryError {
     error: StoreError,
-    /// Whether the connection is lost, and another attempt on a new one may go better.
+    /// Whether the connection is lost, so that a new one may succeed.
     pub(super) is_lost: bool,
 }
 
-impl From<StoreError> for Trouble {
-    /// There was no connection to begin with, so that none is lost.
+impl From<StoreError> for QueryError {
+    /// An error before there was a connection, so no connection is lost.
     fn from(error: StoreError) -> Self {
         Self {
             error,
@@ -66,9 +65,9 @@ impl From<StoreError> for Trouble {
     }
 }
 
-impl From<Trouble> for StoreError {
-    fn from(trouble: Trouble) -> Self {
-        trouble.error
+impl From<QueryError> for StoreError {
+    fn from(error: QueryError) -> Self {
+        error.error
     }
 }
 
@@ -78,10 +77,10 @@ impl Drop for Session {
     }
 }
 
-impl Link {
-    /// The way that a url describes.
+impl Connector {
+    /// Parses a url.
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
-        // Not the parser's error: it may repeat a part of the password.
+        // Without the parser's error, which may repeat a part of the password.
         let mut config = Config::from_str(url).map_err(|_| {
             StoreError::failed(
                 "the database url cannot be read: write it as `postgres://user:password@host/database`",
@@ -113,12 +112,12 @@ impl Link {
         })
     }
 
-    /// The server and the database, and neither user nor password.
+    /// Returns the server and the database, without the user and the password.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A new connection.
+    /// Opens a connection.
     pub(super) async fn connect(&self, purpose: &Purpose) -> Result<Session, StoreError> {
         let connect = async {
             let session = match &self.tls {
@@ -132,7 +131,8 @@ impl Link {
                 }
             };
             let limit = purpose.answer.as_millis();
-            // A process that stalls in a transaction holds up all others: the server ends it.
+            // A process that stalls inside a transaction blocks all others, so the server ends its
+            // transaction.
             let settings = format!(
                 "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; {}",
                 purpose.settings
@@ -151,7 +151,7 @@ impl Link {
         }
     }
 
-    /// Has the server stop the statement that runs on a connection, if it can be reached soon.
+    /// Asks the server to cancel the connection's statement, if the server answers soon.
     pub(super) async fn cancel(&self, session: &Session) {
         let token = session.client.cancel_token();
         let cancel = async {
@@ -160,25 +160,25 @@ impl Link {
                 None => token.cancel_query(NoTls).await,
             }
         };
-        // If not, the statement's own limit stops it.
+        // Otherwise the statement's own time limit ends it.
         let _ = timeout(EACH, cancel).await;
     }
 
-    /// Waits for an answer, but not for ever: the server may be gone without a word.
+    /// Waits for an answer, up to the time limit: the server may be gone without a sign.
     pub(super) async fn within<T>(
         &self,
         purpose: &Purpose,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, QueryError> {
         let limit = purpose.answer + Duration::from_secs(2);
         match timeout(limit, work).await {
-            Ok(result) => result.map_err(|error| Trouble {
+            Ok(result) => result.map_err(|error| QueryError {
                 error: self.failed(&error),
                 is_lost: is_lost(&error),
             }),
             Err(_) => {
                 let seconds = limit.as_secs();
-                Err(Trouble {
+                Err(QueryError {
                     error: self.refused(format_args!("no answer within {seconds} seconds")),
                     is_lost: false,
                 })
@@ -186,7 +186,7 @@ impl Link {
         }
     }
 
-    /// The error, without what the rows hold.
+    /// Returns an error text without the values of the rows.
     pub(super) fn failed(&self, error: &tokio_postgres::Error) -> StoreError {
         let Some(told) = error.as_db_error() else {
             let mut text = error.to_string();
@@ -207,15 +207,15 @@ impl Link {
         self.refused(format!("{} ({}){hint}", told.message(), told.code().code()))
     }
 
-    /// An error that names the server.
+    /// Returns an error that names the server.
     pub(super) fn refused(&self, what: impl fmt::Display) -> StoreError {
         StoreError::failed(format!("`{}`: {what}", self.name))
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.name).finish()
+        f.debug_tuple("Connector").field(&self.name).finish()
     }
 }
 
@@ -224,7 +224,7 @@ fn session(
     connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
 ) -> Session {
     let connection = tokio::spawn(async move {
-        // Whoever waits for an answer learns of it from the client.
+        // The client reports the error to the caller.
         if let Err(error) = connection.await {
             tracing::debug!(target: "atlasent", %error, "a database connection ended");
         }
@@ -232,14 +232,14 @@ fn session(
     Session { client, connection }
 }
 
-/// Whether the server has closed the connection, with a word (class 57P: it stops, has crashed or
-/// is starting) or without.
+/// Returns whether the server has closed the connection, with an error (class 57P: it is stopping,
+/// starting or has crashed) or without.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
     let code = error.as_db_error().map(|told| told.code().code());
     code.is_none_or(|code| code.starts_with("57P") || code == "25P03")
 }
 
-/// What nobody can listen in on needs no TLS; everything else does.
+/// A connection within this machine defaults to no TLS; every other one requires it.
 fn default_mode(config: &Config) -> SslMode {
     let is_loopback = |host: &str| {
         host == "localhost"
@@ -273,7 +273,7 @@ fn tls(name: &str) -> Result<ClientConfig, StoreError> {
     Ok(verified.with_no_client_auth())
 }
 
-/// The server and the database, and neither user nor password.
+/// Returns the server and the database, without the user and the password.
 fn name(config: &Config) -> String {
     let mut name = String::new();
     let (hosts, ports) = (config.get_hosts(), config.get_ports());
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     fn mode(url: &str) -> SslMode {
-        Link::new(url).unwrap().config.get_ssl_mode()
+        Connector::new(url).unwrap().config.get_ssl_mode()
     }
 
     #[test]
@@ -336,15 +336,18 @@ mod tests {
 
     #[test]
     fn no_error_and_no_debug_text_shows_the_password() {
-        let link = Link::new("postgres://user:hunter2@db.example:6543/audit").unwrap();
-        assert_eq!(format!("{link:?}"), r#"Link("db.example:6543/audit")"#);
+        let connector = Connector::new("postgres://user:hunter2@db.example:6543/audit").unwrap();
+        assert_eq!(
+            format!("{connector:?}"),
+            r#"Connector("db.example:6543/audit")"#
+        );
         for broken in [
             "postgres://user:hunter2@db.example:hunter2/audit",
             "postgres://user:hunter2@db.example/audit?hunter2=1",
             "user=u password=hunter2 hunter2",
             "hunter2",
         ] {
-            let error = Link::new(broken).unwrap_err();
+            let error = Connector::new(broken).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }

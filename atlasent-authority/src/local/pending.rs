@@ -1,0 +1,256 @@
+//! A decided request in its transaction: checks that nothing stands against the decision, and records
+//! it.
+
+use std::sync::Arc;
+
+use atlasent::wire::{Evaluation, PermitToken};
+use atlasent::{Decision, Error};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::ledger::outstanding::AgentKey;
+use crate::ledger::permit_key::PermitKey;
+use crate::ledger::replay::{Nonce, Replay, ReplayKey};
+use crate::ledger::stops::Stop;
+use crate::ledger::validity;
+use crate::ledger::{PermitEntry, PermitGrant};
+use crate::local::caller::Caller;
+use crate::local::current::CurrentPolicies;
+use crate::policy::Policies;
+use crate::store::{CellKey, Changeset};
+use crate::trail::chain::{NewEvent, format_time};
+use crate::trail::record;
+
+/// The code of a denial by a stop (contract, part D).
+const STOPPED: &str = "STOPPED";
+
+/// The code of a denial because the agent holds too many unused permits.
+const LIMIT: &str = "AGENT_PERMIT_LIMIT";
+
+/// The replay of a request that has a `request_id`.
+#[derive(Clone)]
+pub(super) struct RepeatableRequest {
+    pub(super) key: ReplayKey,
+    pub(super) request_hash: String,
+    /// The permit of the earlier answer, which the transaction reads. Unset until an earlier answer
+    /// is found.
+    pub(super) permit: Option<PermitKey>,
+}
+
+/// A permit to issue.
+pub(super) struct NewPermit {
+    pub(super) nonce: Nonce,
+    pub(super) token: PermitToken,
+    pub(super) key: PermitKey,
+    pub(super) grant: PermitGrant,
+}
+
+impl NewPermit {
+    /// Derives the token of a new permit.
+    pub(super) fn new(caller: &Caller<'_>, grant: PermitGrant) -> Result<Self, Error> {
+        let nonce = Nonce::random()?;
+        let token = nonce.token(caller)?;
+        Ok(Self {
+            nonce,
+            key: PermitKey::from_token(&token),
+            token,
+            grant,
+        })
+    }
+}
+
+/// A decided request, to be recorded by one transaction.
+pub(super) struct PendingDecision {
+    pub(super) current: Arc<CurrentPolicies>,
+    /// The policies that made the decision.
+    pub(super) policies: Arc<Policies>,
+    /// How long an unused permit stays valid.
+    pub(super) life: SignedDuration,
+    /// How many unused permits one agent may hold.
+    pub(super) limit: u64,
+    pub(super) agent: AgentKey,
+    pub(super) action: String,
+    /// The environment of the caller's API key.
+    pub(super) environment: Option<String>,
+    pub(super) repeat: Option<RepeatableRequest>,
+    pub(super) event: NewEvent,
+    pub(super) evaluation: Evaluation,
+    pub(super) new_permit: Option<NewPermit>,
+}
+
+/// What became of a pending decision in its transaction.
+pub(super) enum Attempt {
+    First(Box<Evaluation>),
+    Repeated(Box<Replay>),
+    Conflict,
+    /// An earlier answer names this permit, which the transaction has not read: try again with it.
+    NeedsPermit(PermitKey),
+    PoliciesChanged,
+}
+
+/// Whether the request got an answer before that can be given again.
+enum EarlierAnswer {
+    No,
+    Yes(Box<Replay>, PermitKey),
+    Conflict,
+    NeedsPermit(PermitKey),
+}
+
+impl PendingDecision {
+    /// Returns the cells that the transaction reads.
+    pub(super) fn reads(&self) -> Vec<CellKey> {
+        let mut reads = vec![CellKey::Stops];
+        reads.extend(self.new_permit.as_ref().map(|_| CellKey::Agent(self.agent)));
+        if let Some(repeat) = &self.repeat {
+            reads.push(CellKey::Replay(repeat.key));
+            reads.extend(repeat.permit.map(CellKey::Permit));
+        }
+        reads
+    }
+
+    /// Checks the decision against the store, and records it.
+    pub(super) fn run(mut self, changeset: &mut Changeset<'_>) -> Attempt {
+        if !self.current.are(&self.policies) {
+            return Attempt::PoliciesChanged;
+        }
+        let (now, stops) = (changeset.time(), changeset.stops());
+        let agent = self
+            .event
+            .actor_id
+            .as_ref()
+            .map_or("", |agent| agent.as_str());
+        let asked = (agent, &*self.action);
+        if let Some(stop) = stops.denying(asked, self.environment.as_deref(), now) {
+            self.deny_by_stop(stop, now);
+        } else {
+            match self.earlier(changeset) {
+                EarlierAnswer::No => {}
+                EarlierAnswer::Conflict => return Attempt::Conflict,
+                EarlierAnswer::NeedsPermit(permit) => return Attempt::NeedsPermit(permit),
+                EarlierAnswer::Yes(replay, permit) => {
+                    changeset.record(record::replayed(self.event, permit));
+                    return Attempt::Repeated(replay);
+                }
+            }
+            let waiting = changeset.outstanding(self.agent).count(now);
+            if self.new_permit.is_some() && waiting >= self.limit {
+                self.deny_by_limit(waiting);
+            }
+        }
+        Attempt::First(Box::new(self.decide(changeset)))
+    }
+
+    /// Looks up an allow that the same request got before and whose permit is unused.
+    fn earlier(&self, changeset: &Changeset<'_>) -> EarlierAnswer {
+        let now = changeset.time();
+        let Some(repeat) = &self.repeat else {
+            return EarlierAnswer::No;
+        };
+        let Some(replay) = changeset
+            .replay(repeat.key)
+            .filter(|known| known.expires_at > now)
+        else {
+            return EarlierAnswer::No;
+        };
+        if replay.request_hash != repeat.request_hash {
+            return EarlierAnswer::Conflict;
+        }
+        let Some(permit) = replay.permit else {
+            return EarlierAnswer::No;
+        };
+        if repeat.permit != Some(permit) {
+            return EarlierAnswer::NeedsPermit(permit);
+        }
+        let is_valid = changeset.permit(permit).is_some_and(|entry| {
+            validity::check(entry, &changeset.stops(), &self.policies, now).is_ok()
+        });
+        match is_valid && self.new_permit.is_some() {
+            true => EarlierAnswer::Yes(Box::new(replay.clone()), permit),
+            false => EarlierAnswer::No,
+        }
+    }
+
+    fn deny_by_stop(&mut self, stop: &Stop, now: Timestamp) {
+        let reason = format!("stopped: {}", stop.reason);
+        let left = stop.expires_at.map(|end| now.duration_until(end));
+        self.deny(STOPPED, reason);
+        let id = stop.id.clone();
+        self.event.payload.insert("stop_id", id.into());
+        // In whole seconds, rounded up: an earlier request would be denied again.
+        let left = left.and_then(|left| u64::try_from(left.as_secs().saturating_add(1)).ok());
+        self.evaluation.retry_after = left.map(std::time::Duration::from_secs);
+    }
+
+    fn deny_by_limit(&mut self, waiting: u64) {
+        let agent = self
+            .event
+            .actor_id
+            .as_ref()
+            .map_or("", |agent| agent.as_str());
+        let reason = format!(
+            "agent `{agent}` has {waiting} permits that wait to be used, and {} is the limit: \
+             verify or revoke some first, or wait until they expire",
+            self.limit
+        );
+        self.deny(LIMIT, reason);
+    }
+
+    /// Turns the decision into a denial, whatever the policies decided.
+    fn deny(&mut self, code: &'static str, reason: String) {
+        self.new_permit = None;
+        let evaluation = &mut self.evaluation;
+        evaluation.decision = Decision::Deny;
+        evaluation.permit_token = None;
+        evaluation.permit_id = None;
+        evaluation.code = Some(code.to_owned());
+        evaluation.retry_after = None;
+        evaluation.reason = Some(reason.clone());
+        evaluation.explanation.clear();
+        record::deny_instead(&mut self.event, code, reason);
+    }
+
+    /// Records the decision, and issues the permit of an allow.
+    fn decide(self, changeset: &mut Changeset<'_>) -> Evaluation {
+        let Self {
+            mut evaluation,
+            event,
+            new_permit,
+            repeat,
+            life,
+            agent,
+            ..
+        } = self;
+        let now = changeset.time();
+        let expires_at = now.saturating_add(life).unwrap_or(Timestamp::MAX);
+        evaluation.expires_at = new_permit.as_ref().map(|_| format_time(expires_at));
+        let id = event.id.clone();
+        let event = changeset.record(event.with_some("expires_at", evaluation.expires_at.clone()));
+        evaluation.timestamp = Some(event.occurred_at.clone());
+        evaluation.audit_hash = Some(event.hash.clone());
+        let Some(new_permit) = new_permit else {
+            return evaluation;
+        };
+        let entry = PermitEntry::issue(new_permit.grant, (id, event.sequence), now, expires_at);
+        let mut outstanding = changeset.outstanding(agent);
+        outstanding.add(&entry, now);
+        changeset.keep_outstanding(agent, outstanding);
+        changeset.keep_permit(new_permit.key, entry);
+        if !changeset.stops().knows_life(life) {
+            let mut stops = changeset.stops();
+            stops.learn_life(life);
+            changeset.keep_stops(stops);
+        }
+        if let Some(RepeatableRequest {
+            key, request_hash, ..
+        }) = repeat
+        {
+            let replay = Replay::new(
+                &evaluation,
+                (new_permit.key, new_permit.nonce),
+                request_hash,
+                expires_at,
+            );
+            changeset.keep_replay(key, replay);
+        }
+        evaluation
+    }
+}
