@@ -130,8 +130,8 @@ impl<A: DerivedAction> NamedAction for A {
 
 /// An action whose name is known at run time only.
 ///
-/// Every such action has the permit type `Permit<AnyAction>`, so the compiler cannot tell their permits
-/// apart. Where that matters, derive [`Action`] for a type.
+/// Every such action has the permit type `Permit<AnyAction>`, so the compiler cannot tell their
+/// permits apart. Where that matters, derive [`Action`] for a type.
 ///
 /// ```
 /// use atlasent::{Action, AnyAction};

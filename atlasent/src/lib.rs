@@ -44,8 +44,9 @@
 //! - A body runs only after an `allow` with a permit token *and* a verification that is valid, does
 //!   not contradict itself, and names this agent and this action. Every other outcome is an
 //!   [`Error`]. No feature, environment variable or option changes that.
-//! - A [`Permit`] has no public constructor. It cannot be cloned, defaulted or deserialized, and the
-//!   function that takes it by value uses it up. A [`Guarded`] value is reachable only with a permit.
+//! - A [`Permit`] has no public constructor. It cannot be cloned, defaulted or deserialized, and
+//!   the function that takes it by value uses it up. A [`Guarded`] value is reachable only with a
+//!   permit.
 //! - The values that are executed are the values that were authorized.
 //! - Permit tokens never appear in `Debug` output, errors or traces.
 //!
@@ -70,8 +71,8 @@
 //! the function [`fn@protect`] for the same call without importing the trait, and
 //! [`blocking::protect`] for code that is not async.
 //!
-//! Each request is a [`tracing`](https://docs.rs/tracing) span of the target `atlasent` with one event
-//! for its outcome. Each execution emits one closing event.
+//! Each request is a [`tracing`](https://docs.rs/tracing) span of the target `atlasent` with one
+//! event for its outcome. Each execution emits one closing event.
 
 pub mod approval;
 #[cfg(feature = "audit")]
@@ -113,8 +114,8 @@ pub use protect::protect;
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///
-/// Every field becomes a field of the context unless it is marked `#[action(skip)]`. One field may be
-/// marked as the resource.
+/// Every field becomes a field of the context unless it is marked `#[action(skip)]`. One field may
+/// be marked as the resource.
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};

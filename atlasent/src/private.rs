@@ -141,8 +141,8 @@ async fn ask<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Result<Pe
     Ok(answers.permit)
 }
 
-/// The [`AnyAction`] of a literal `action`, built argument by argument. It keeps the first error, so
-/// that an expansion handles errors in one place.
+/// The [`AnyAction`] of a literal `action`, built argument by argument. It keeps the first error,
+/// so that an expansion handles errors in one place.
 #[derive(Debug)]
 pub struct LiteralAction(Result<AnyAction, Error>);
 
@@ -199,8 +199,8 @@ pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(value.to_string()))
 }
 
-/// A value that can be part of a context: every `Serialize` type. It is a trait so that the compiler's
-/// error can say what to do.
+/// A value that can be part of a context: every `Serialize` type. It is a trait so that the
+/// compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a context",
     label = "this does not implement `serde::Serialize`, and policies read it as JSON",
@@ -214,8 +214,8 @@ pub trait ContextValue: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> ContextValue for T {}
 
-/// A value that can name a resource: every `Display` type. It is a trait so that the compiler's error
-/// can say what to do.
+/// A value that can name a resource: every `Display` type. It is a trait so that the compiler's
+/// error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name a resource",
     label = "this does not implement `std::fmt::Display`",

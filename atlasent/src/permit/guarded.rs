@@ -128,7 +128,8 @@ impl<T, A> Guarded<T, A> {
         Ok(body(self.open(permit)?))
     }
 
-    /// Uses a permit up to lend the value to one async closure: [`with`](Self::with) for async code.
+    /// Uses a permit up to lend the value to one async closure: [`with`](Self::with) for async
+    /// code.
     ///
     /// ```
     /// # use atlasent::{Action, Error, Guarded, Permit};
@@ -160,8 +161,8 @@ impl<T, A> Guarded<T, A> {
         Ok(body(self.open(permit)?).await)
     }
 
-    /// Uses a permit up to lend the value for the lifetime of the result, which may be as long as that
-    /// of the `Guarded`. Prefer [`with`](Self::with), which ends with its closure.
+    /// Uses a permit up to lend the value for the lifetime of the result, which may be as long as
+    /// that of the `Guarded`. Prefer [`with`](Self::with), which ends with its closure.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The second question to an authority, and its answer: is this permit good for that, now, once?
+//! The request of a verification and its answer. Verifying a permit consumes it.
 
 use std::fmt;
 
@@ -15,14 +15,15 @@ use crate::wire::SentRequestId;
 use crate::wire::other::take_string;
 use crate::wire::{EvaluateRequest, OtherFields, PermitToken, RateLimit};
 
-/// The question whether a permit is good; asking consumes it.
+/// The request of a verification: is this permit good for this agent and action? Verifying consumes
+/// the permit.
 ///
 /// The fields carry their names on the wire. `protect` always restates the action and the agent; a
 /// request that does not restate one sends the empty string (contract, part B).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VerifyRequest {
-    /// The token that the evaluation brought.
+    /// The token of the evaluation's allow.
     pub permit_token: PermitToken,
     /// The name of the action that the permit is to be used for; unset when it is not restated.
     #[serde(
@@ -38,22 +39,23 @@ pub struct VerifyRequest {
         deserialize_with = "unset_if_empty"
     )]
     pub actor_id: Option<Agent>,
-    /// The environment that the action runs in.
+    /// The environment of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// The hash of what is about to be executed: see [`execution_hash`](crate::wire::execution_hash).
+    /// The hash of the action, agent and context to execute; see
+    /// [`execution_hash`](crate::wire::execution_hash).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_hash: Option<String>,
-    /// Asks for a person's approval on the permit.
+    /// Whether the permit must have a person's approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_approval: Option<bool>,
-    /// Ties the mark of an [`Issuer`](crate::authority::Issuer) to this question.
+    /// The number that ties the mark of an [`Issuer`](crate::authority::Issuer) to this request.
     #[serde(skip)]
     pub(crate) serial: RequestSerial,
 }
 
 impl VerifyRequest {
-    /// A question that restates nothing: is the permit itself good?
+    /// Creates a request that restates nothing.
     #[must_use]
     pub fn new(permit_token: PermitToken) -> Self {
         Self {
@@ -67,8 +69,8 @@ impl VerifyRequest {
         }
     }
 
-    /// The question that belongs to an evaluation: it restates the action and the agent, binds the
-    /// permit to what was asked, and names the environment when the context holds one as a string.
+    /// Creates the request for the permit of an evaluation. It restates action and agent, and
+    /// contains the execution hash, and the environment if the context has one as a string.
     #[must_use]
     pub fn restating(request: &EvaluateRequest, permit_token: PermitToken) -> Self {
         Self {
@@ -110,54 +112,54 @@ where
 
 /// The answer to a [`VerifyRequest`].
 ///
-/// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts
-/// itself or names somebody else.
+/// For a permit, `valid` is not enough: `protect` also refuses an answer that contradicts itself or
+/// repeats another agent or action.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ObjectAndOthers<WireVerification>")]
 #[non_exhaustive]
 pub struct Verification {
     /// Whether the permit is good.
     pub valid: bool,
-    /// `allow` or `verified` when it is; one of the `permit_*` words or `deny` when not.
+    /// `allow` or `verified` for a good permit; otherwise one of the `permit_*` words, or `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// What is wrong with it, as a code for programs.
+    /// The code of the problem, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_error_code: Option<String>,
-    /// Why.
+    /// The authority's reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The hash under which audit trails know the permit.
+    /// The hash that identifies the permit in audit trails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permit_hash: Option<String>,
-    /// When it was verified (ISO 8601).
+    /// The time of the verification (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
-    /// Whether this verification used the permit up.
+    /// Whether this verification consumed the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumed: Option<bool>,
-    /// The approval that came with the permit.
+    /// The approval of the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Value>,
     /// The id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The decision that the permit stands for, repeated.
+    /// The decision behind the permit, if the answer repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// The action that the permit stands for, repeated.
+    /// The action of the permit, if the answer repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action_type: Option<String>,
-    /// The agent that the permit stands for, repeated.
+    /// The agent of the permit, if the answer repeats it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
-    /// Whether an earlier attempt of the same call got no answer, and may have used the permit up.
+    /// Whether an earlier attempt of the same call got no answer and may have consumed the permit.
     #[serde(skip_serializing)]
     pub retried: bool,
-    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
+    /// The state of the rate limit, from the headers of the answer.
     #[serde(skip_serializing)]
     pub rate_limit: Option<RateLimit>,
-    /// Says which authority answered.
+    /// The mark of the authority's issuer.
     #[serde(skip)]
     pub(crate) mark: IssuerMark,
     /// Everything else in the answer.
@@ -180,7 +182,7 @@ impl Verification {
         }
     }
 
-    /// A permit that is not good.
+    /// Creates the answer for a permit that is not good.
     ///
     /// ```
     /// use atlasent::error::PermitOutcome;
@@ -200,15 +202,14 @@ impl Verification {
         }
     }
 
-    /// Returns whether the answer says that the permit is good and now used up, and nothing in it
-    /// says otherwise.
+    /// Returns whether the permit is good and now consumed, and no field of the answer contradicts
+    /// that.
     ///
-    /// Absent fields say nothing. `consumed: false` says that the permit can be used again, so it
-    /// is not good for a single execution.
+    /// Absent fields contradict nothing. `consumed: false` does: the permit could be used again.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let is = |said: &Option<String>, good: &[&str]| {
-            said.as_deref().is_none_or(|said| good.contains(&said))
+        let is = |word: &Option<String>, good: &[&str]| {
+            word.as_deref().is_none_or(|word| good.contains(&word))
         };
         self.valid
             && self.consumed != Some(false)
@@ -217,8 +218,8 @@ impl Verification {
             && is(&self.decision, &["allow"])
     }
 
-    /// What is wrong with the permit, when the outcome or the code says one of the four known
-    /// causes.
+    /// Returns the reason why the permit failed, if the outcome or the code is one of the four
+    /// known ones.
     #[must_use]
     pub fn permit_outcome(&self) -> Option<PermitOutcome> {
         [&self.outcome, &self.verify_error_code]
@@ -227,7 +228,7 @@ impl Verification {
             .find_map(|word| PermitOutcome::from_wire(word))
     }
 
-    /// The same answer without the token in any of the texts that are logged or handed on.
+    /// Returns the answer without the token in the texts that are logged or returned.
     pub(crate) fn scrubbed(mut self, token: &PermitToken) -> Self {
         self.reason = token.scrub_option(self.reason);
         self.permit_hash = token.scrub_option(self.permit_hash);
@@ -241,8 +242,7 @@ impl Verification {
     }
 }
 
-/// Prints the names of the approval's members only, as a context does: their values may be
-/// anything.
+/// Prints the names of the approval's members and omits their values, which may be secrets.
 impl fmt::Debug for Verification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -285,7 +285,7 @@ impl fmt::Debug for Verification {
     }
 }
 
-/// The answer as it stands on the wire, with both names of each thing.
+/// The answer on the wire, with the current and the older name of each field.
 #[derive(Deserialize)]
 struct WireVerification {
     valid: Option<bool>,
@@ -313,7 +313,7 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
             known: wire,
             mut other,
         } = answer;
-        let valid = one_of(wire.valid, wire.verified)
+        let valid = agreeing(wire.valid, wire.verified)
             .ok_or("`valid` and `verified` contradict each other")?
             .ok_or("there is neither a boolean `valid` nor a boolean `verified`")?;
         Ok(Self {
@@ -326,9 +326,9 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
             consumed: wire.consumed,
             approval: wire.approval,
             decision: wire.decision,
-            action_type: one_of(wire.action_type, wire.action)
+            action_type: agreeing(wire.action_type, wire.action)
                 .ok_or("`action_type` and `action` contradict each other")?,
-            actor_id: one_of(wire.actor_id, wire.agent)
+            actor_id: agreeing(wire.actor_id, wire.agent)
                 .ok_or("`actor_id` and `agent` contradict each other")?,
             retried: false,
             rate_limit: None,
@@ -340,8 +340,8 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
     }
 }
 
-/// The value that goes by two names; none at all when the two differ.
-fn one_of<T: PartialEq>(first: Option<T>, second: Option<T>) -> Option<Option<T>> {
+/// Returns the value of a field with two names, or `None` if the two contradict each other.
+fn agreeing<T: PartialEq>(first: Option<T>, second: Option<T>) -> Option<Option<T>> {
     match (first, second) {
         (Some(first), Some(second)) if first != second => None,
         (first, second) => Some(first.or(second)),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_question_restates_nothing() {
+    fn a_bare_request_restates_nothing() {
         let request = VerifyRequest::new(PermitToken::new("p").unwrap());
         assert_eq!(
             serde_json::to_value(&request).unwrap(),
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restating_question_binds_the_permit_to_the_request() {
+    fn a_restating_request_binds_the_permit_to_the_evaluation() {
         let action = AnyAction::new("deploy.production")
             .unwrap()
             .with_field("environment", "production")
