@@ -49,10 +49,11 @@ async fn deploy(
 
 /// Nothing to annotate: without a permit for exactly this action, it cannot be called.
 fn modify(permit: Permit<ModifyPatientRecord>) {
-    println!(
-        "   the body runs: {} is changed, because of {}",
-        permit.patient_id, permit.change_reason
-    );
+    let ModifyPatientRecord {
+        patient_id,
+        change_reason,
+    } = permit.into_action();
+    println!("   the body runs: {patient_id} is changed, because of {change_reason}");
 }
 
 #[protect(action = ModifyPatientRecord { patient_id, change_reason }, agent = "chart-bot", authority = authority)]

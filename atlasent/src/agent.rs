@@ -195,7 +195,10 @@ mod tests {
     fn an_agent_equals_its_name_and_no_other() {
         let agent = Agent::new("deploy-bot").unwrap();
         let name: &str = "deploy-bot";
-        assert!(agent == *name && agent == name && *name == agent && name == agent);
+        assert_eq!(agent, *name);
+        assert_eq!(agent, name);
+        assert_eq!(*name, agent);
+        assert_eq!(name, agent);
         assert!(agent != *"deploy" && agent != "Deploy-bot" && "deploy-bot " != agent);
     }
 

@@ -151,7 +151,7 @@ pub use atlasent_macros::Action;
 /// Runs the body of a function only with a permit, and returns the refusal otherwise.
 ///
 /// ```
-/// use atlasent::{AuthorityExt, Error, Permit, protect, testing::MockAuthority};
+/// use atlasent::{Action, Error, Permit, protect, testing::MockAuthority};
 ///
 /// struct Cluster {
 ///     authority: MockAuthority,
@@ -167,7 +167,8 @@ pub use atlasent_macros::Action;
 ///         request = |options| options.environment("production"),
 ///     )]
 ///     async fn deploy(&self, agent: &str, commit: &str, replicas: u32, permit: Permit) -> Result<String, Error> {
-///         Ok(format!("{commit} on {replicas}, as {} allowed", permit.agent()))
+///         let action = permit.into_action();
+///         Ok(format!("{}: {commit} on {replicas} replicas", action.name()))
 ///     }
 /// }
 ///
@@ -175,7 +176,7 @@ pub use atlasent_macros::Action;
 /// let cluster = Cluster { authority: MockAuthority::new().allow("deploy.production") };
 /// // The attribute passes the permit: `permit` is no parameter for callers.
 /// let answer = cluster.deploy("deploy-bot", "4f2a9c1", 3).await?;
-/// assert_eq!(answer, "4f2a9c1 on 3, as deploy-bot allowed");
+/// assert_eq!(answer, "deploy.production: 4f2a9c1 on 3 replicas");
 ///
 /// let closed = Cluster { authority: MockAuthority::new().deny("deploy.production", "freeze") };
 /// let refusal = closed.deploy("deploy-bot", "4f2a9c1", 3).await.unwrap_err();

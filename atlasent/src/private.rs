@@ -202,11 +202,11 @@ pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
 /// A value that can be part of a context: every `Serialize` type. It is a trait so that the
 /// compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot stand in a context",
+    message = "`{Self}` cannot be part of a context",
     label = "this does not implement `serde::Serialize`, and policies read it as JSON",
-    note = "derive `serde::Serialize` for it, or bound it by that where it is a type parameter; a type of \
+    note = "derive `serde::Serialize` for it, or add that bound where it is a type parameter; a type of \
             another crate may have a `serde` feature",
-    note = "or name what policies need of it, such as `approver: user.name`; a field of an action can be \
+    note = "or pass the value that policies need, such as `approver: user.name`; a field of an action can be \
             left out with `#[action(skip)]`"
 )]
 pub trait ContextValue: Serialize {}
@@ -219,7 +219,7 @@ impl<T: Serialize + ?Sized> ContextValue for T {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name a resource",
     label = "this does not implement `std::fmt::Display`",
-    note = "take something that names it for policies, such as its id"
+    note = "pass a value that names the resource, such as its id"
 )]
 pub trait ResourceName: Display {}
 

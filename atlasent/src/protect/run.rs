@@ -68,7 +68,7 @@ impl<A> Obtained<Permit<A>> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the permit of this call, which is an `atlasent::Permit<{A}>`",
     label = "`#[protect]` passes an `atlasent::Permit<{A}>` here",
-    note = "a type of yours that is called `Permit` too stays a parameter, which callers pass, if you write `#[permit(skip)]` \
+    note = "to keep a parameter of another type named `Permit`, which callers pass, write `#[permit(skip)]` \
             before it"
 )]
 pub trait PermitParameter<A>: Sized {
@@ -274,7 +274,7 @@ pub fn returns<R: Fallible>() -> Returns<R> {
     message = "a `#[protect]` function must return a `Result`, not `{Self}`",
     label = "this return type cannot carry a refusal",
     note = "return `Result<T, E>` with an error type that implements `From<atlasent::Error>`",
-    note = "a function that returns a future is protected inside of it, where its body is one `async move` block, boxed or not"
+    note = "for a function that returns a future, make its body one `async move` block, boxed or not"
 )]
 pub trait Fallible {
     /// Makes the return value of a call whose body did not run.
