@@ -190,7 +190,7 @@ objects! {
         action_hash: String,
         /// The organization.
         tenant_id: String,
-        /// The environment; empty when the request names none.
+        /// The environment, empty if the request has none.
         environment: String,
     }
 
@@ -322,13 +322,13 @@ impl fmt::Debug for CompletionProof {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EvaluationProfile {
-    /// Without the check of state snapshots: for pilots.
+    /// All stable layers but the check of state snapshots, for pilots.
     Basic,
-    /// Every stable layer: the service's default.
+    /// All stable layers. This is the default of the service.
     Standard,
-    /// Every stable layer, and overrides.
+    /// All stable layers, and overrides.
     Advanced,
-    /// As `Advanced`.
+    /// The same layers as `Advanced`.
     Enterprise,
 }
 

@@ -105,7 +105,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     ///
     /// # Errors
     ///
-    /// As [`protect`](Self::protect), and whatever `body` returns.
+    /// As [`protect`](Self::protect), and the errors of `body`.
     pub fn with_permit<T, E, B, F>(
         self,
         body: B,

@@ -221,7 +221,7 @@ pub trait AuthorityExt: Authority {
     ///
     /// # Errors
     ///
-    /// As [`protect`](Self::protect), and whatever `body` returns.
+    /// As [`protect`](Self::protect), and the errors of `body`.
     fn with_permit<A, T, E, B, F>(
         &self,
         agent: impl ToAgent,

@@ -106,17 +106,17 @@ macro_rules! request_options {
 }
 
 request_options! {
-    /// The environment that the action runs in, such as `production`.
+    /// The environment of the action, such as `production`.
     environment as "environment": String,
     /// The amount of money or units, as a JSON number.
     amount as "amount": serde_json::Number,
     /// The caller's id for this request. A repeated request with the same id gets the same permit.
     request_id as "request_id": String,
-    /// The state before the action, as far as the caller knows it.
+    /// A snapshot of the state before the action, as far as the caller knows it.
     state_snapshot as "state_snapshot": Value,
     /// Whether the authority explains its decision.
     explain as "explain": bool,
-    /// An approval that was already given: an [`Approval`](crate::approval::Approval), or its JSON.
+    /// A person's approval: an [`Approval`](crate::approval::Approval), or its JSON.
     approval as "approval": Value,
     /// Approvals of several people: an [`ApprovalQuorum`](crate::approval::ApprovalQuorum), or its
     /// JSON.
@@ -124,7 +124,7 @@ request_options! {
     /// An emergency override: an [`EmergencyOverride`](crate::approval::EmergencyOverride), or its
     /// JSON. It is `override` on the wire.
     emergency_override as "override": Value,
-    /// Proofs that other agents have done what this action depends on.
+    /// Proofs that other agents did the steps that this action depends on.
     completion_proofs as "completion_proofs": Vec<CompletionProof>,
     /// The layers of the evaluation that run.
     evaluation_profile as "evaluation_profile": EvaluationProfile,

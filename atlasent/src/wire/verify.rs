@@ -162,7 +162,7 @@ pub struct Verification {
     /// The mark of the authority's issuer.
     #[serde(skip)]
     pub(crate) mark: IssuerMark,
-    /// Everything else in the answer.
+    /// The fields of the answer that this version does not know.
     #[serde(flatten)]
     pub other: OtherFields,
     /// The id under which the client sent the request (`X-Request-ID`).
@@ -171,7 +171,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// A permit that is good, and now used up.
+    /// Creates the answer for a good permit, which is now consumed.
     #[must_use]
     pub fn valid() -> Self {
         Self {
