@@ -27,6 +27,7 @@ mod revocation;
 mod sent_request_id;
 pub(crate) mod stop_scope;
 mod token;
+mod verification;
 mod verify;
 
 pub use crate::canonical::{execution_hash, execution_hash_of_text};
@@ -41,6 +42,7 @@ pub use request::EvaluateRequest;
 pub use revocation::Revocation;
 pub use stop_scope::StopScope;
 pub use token::PermitToken;
-pub use verify::{Verification, VerifyRequest};
+pub use verification::Verification;
+pub use verify::VerifyRequest;
 
 pub(crate) use sent_request_id::SentRequestId;
