@@ -181,7 +181,7 @@ fn each_verification_is_on_record_with_its_permit() {
 
     let mut stolen = question.clone();
     stolen.permit_token = story.evaluate(&asked).permit_token.unwrap();
-    stolen.actor_id = "intern".into();
+    stolen.actor_id = atlasent::Agent::new("intern").ok();
     story.verify(&stolen);
     let says = json!({
         "code": "ACTOR_MISMATCH", "presented_by": "intern", "presented_for": "deploy",
