@@ -73,7 +73,7 @@ pub trait Action: Send + Sync + 'static {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an action with a name of its own",
-    label = "`atlasent::NamedAction` is needed here, so that a permit for another action does not fit",
+    label = "this needs `atlasent::NamedAction`, so that permits for other actions are other types",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
 pub trait NamedAction: Action + DerivedAction {
@@ -88,7 +88,7 @@ pub trait NamedAction: Action + DerivedAction {
 /// resolves to the wrong trait.
 #[diagnostic::on_unimplemented(
     message = "`NamedAction` cannot be implemented by hand for `{Self}`",
-    label = "only a derived action has a name that its requests cannot differ from",
+    label = "only `#[derive(Action)]` gives the type and its requests the same name",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
 pub trait DerivedAction: Send + Sync + 'static {
@@ -130,8 +130,8 @@ impl<A: DerivedAction> NamedAction for A {
 
 /// An action whose name is known at run time only.
 ///
-/// Every such action has the permit type `Permit<AnyAction>`, so the compiler cannot tell their permits
-/// apart. Where that matters, derive [`Action`] for a type.
+/// Every such action has the permit type `Permit<AnyAction>`, so the compiler cannot tell their
+/// permits apart. Where that matters, derive [`Action`] for a type.
 ///
 /// ```
 /// use atlasent::{Action, AnyAction};

@@ -13,9 +13,9 @@ pub(crate) const MAX_NAME: usize = 256;
 
 /// The name of an agent: 1 to 256 characters. On the wire it is `actor_id`.
 ///
-/// `Display` writes the name unescaped, so that `to_string` returns the name. A name may contain line
-/// breaks and terminal controls: print it for people with [`Escaped`](crate::text::Escaped), as every
-/// error does. An agent compares with the `str` of its name.
+/// `Display` writes the name unescaped, so that `to_string` returns the name. A name may contain
+/// line breaks and terminal controls: print it for people with [`Escaped`](crate::text::Escaped),
+/// as every error does. An agent compares with the `str` of its name.
 ///
 /// ```
 /// use atlasent::Agent;
@@ -195,7 +195,10 @@ mod tests {
     fn an_agent_equals_its_name_and_no_other() {
         let agent = Agent::new("deploy-bot").unwrap();
         let name: &str = "deploy-bot";
-        assert!(agent == *name && agent == name && *name == agent && name == agent);
+        assert_eq!(agent, *name);
+        assert_eq!(agent, name);
+        assert_eq!(*name, agent);
+        assert_eq!(name, agent);
         assert!(agent != *"deploy" && agent != "Deploy-bot" && "deploy-bot " != agent);
     }
 

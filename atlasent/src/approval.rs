@@ -1,7 +1,13 @@
-//! What a request can carry of people who have decided already: approvals, quorums, overrides and
-//! proofs.
+//! Approvals, quorums, overrides and completion proofs that a request can carry.
 //!
-//! All of it is carried as it is: the authority checks the signatures.
+//! - [`Approval`]: the approval of one person, by its id or as a signed [`ApprovalArtifact`], for
+//!   [`RequestOptions::approval`](crate::wire::RequestOptions::approval).
+//! - [`ApprovalQuorum`]: the approvals of several people.
+//! - [`EmergencyOverride`]: a person's override.
+//! - [`CompletionProof`]: the proof that another agent did an earlier step.
+//! - [`EvaluationProfile`]: the layers that the hosted service runs.
+//!
+//! This crate sends them unchanged. The authority checks the signatures.
 
 use std::fmt;
 
@@ -10,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::text::redact::Redacted;
 
-/// An approval that was already given, for
+/// An approval by a person, for
 /// [`RequestOptions::approval`](crate::wire::RequestOptions::approval).
 ///
 /// ```
@@ -23,7 +29,7 @@ use crate::text::redact::Redacted;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Approval {
-    /// Its id. The authority has the approval itself.
+    /// The id of an approval that the authority stores.
     Id(String),
     /// The signed approval.
     Artifact(Box<ApprovalArtifact>),
@@ -40,13 +46,13 @@ impl From<Approval> for Value {
 
 #[expect(
     clippy::expect_used,
-    reason = "strings as keys and no floats: nothing here can fail"
+    reason = "serialization cannot fail: keys are strings, and there are no floats"
 )]
 fn to_json(object: &impl Serialize) -> Value {
     serde_json::to_value(object).expect("it has a JSON form")
 }
 
-/// Defines types that stand on the wire as objects without members that are not known.
+/// Defines types that are JSON objects on the wire and reject unknown members.
 macro_rules! objects {
     ($($(#[$doc:meta])* $name:ident {
         $($(#[$field_doc:meta])* $field:ident: $type:ty,)*
@@ -74,8 +80,7 @@ macro_rules! objects {
 }
 
 objects! {
-    /// A signed approval of one action (`approval_artifact.v1`), as an approval service hands it
-    /// out.
+    /// A signed approval of one action (`approval_artifact.v1`), from an approval service.
     ///
     /// ```
     /// # let text = r#"{"version":"approval_artifact.v1","approval_id":"apr-7","tenant_id":"org","action_type":"deploy",
@@ -96,26 +101,27 @@ objects! {
         approval_id: String,
         /// The organization.
         tenant_id: String,
-        /// The action that is approved.
+        /// The approved action.
         action_type: String,
-        /// The resource that it is approved for.
+        /// The resource of the approved action.
         resource_id: String,
-        /// Binds the approval to the action's agent, amount, context and environment (hex SHA-256).
+        /// The hash that binds the approval to action, agent, resource, amount, context and
+        /// environment (hex SHA-256).
         action_hash: String,
         /// The person who approved.
         reviewer: ApprovalReviewer,
         /// The service that signed.
         issuer: ApprovalIssuer,
-        /// When it was signed (ISO 8601).
+        /// The time of the signature (ISO 8601).
         issued_at: String,
-        /// When its time is over (ISO 8601).
+        /// The time of expiry (ISO 8601).
         expires_at: String,
-        /// A value that is accepted once, at least 8 characters.
+        /// A value of at least 8 characters that the authority accepts once.
         nonce: String,
-        /// The signature over everything else.
+        /// The signature over all other members.
         signature: String,
         ;
-        /// A statement of the identity provider about the reviewer.
+        /// The identity provider's statement about the reviewer.
         identity_assertion: IdentityAssertion,
     }
 
@@ -123,10 +129,10 @@ objects! {
     ApprovalReviewer {
         /// The person's id.
         principal_id: String,
-        /// Whether it is a person at all.
+        /// The kind of the principal. Authorities accept a person only.
         principal_kind: PrincipalKind,
         ;
-        /// The person's address.
+        /// The person's e-mail address.
         email: String,
         /// The person's groups.
         groups: Vec<String>,
@@ -134,7 +140,7 @@ objects! {
         roles: Vec<String>,
     }
 
-    /// The service that signed an approval, and with which key.
+    /// The service that signed an approval, and the id of its key.
     ApprovalIssuer {
         /// `oidc` or `approval_service`.
         r#type: String,
@@ -157,14 +163,14 @@ objects! {
         binding: IdentityBinding,
         /// The identity provider.
         issuer: ApprovalIssuer,
-        /// When it was signed (ISO 8601).
+        /// The time of the signature (ISO 8601).
         issued_at: String,
-        /// When its time is over (ISO 8601).
+        /// The time of expiry (ISO 8601).
         expires_at: String,
-        /// The signature over everything else.
+        /// The signature over all other members.
         signature: String,
         ;
-        /// A value that is accepted once.
+        /// A value that the authority accepts once.
         nonce: String,
     }
 
@@ -172,7 +178,7 @@ objects! {
     IdentitySubject {
         /// The person's id.
         principal_id: String,
-        /// Whether it is a person at all.
+        /// The kind of the principal. Authorities accept a person only.
         principal_kind: PrincipalKind,
     }
 
@@ -184,7 +190,7 @@ objects! {
         action_hash: String,
         /// The organization.
         tenant_id: String,
-        /// The environment; empty when the request names none.
+        /// The environment, empty if the request has none.
         environment: String,
     }
 
@@ -194,45 +200,45 @@ objects! {
         version: String,
         /// The organization.
         tenant_id: String,
-        /// The action hash of every approval in it.
+        /// The action hash of every approval in the quorum.
         action_hash: String,
         /// The environment.
         environment: String,
-        /// When it was put together (ISO 8601).
+        /// The time when the quorum was assembled (ISO 8601).
         issued_at: String,
-        /// How many approvals of which kind are needed.
+        /// The number and kinds of approvals that are required.
         policy: QuorumPolicy,
         /// The approvals.
         approvals: Vec<ApprovalArtifact>,
     }
 
-    /// How many approvals of which kind a quorum needs.
+    /// The number and kinds of approvals that a quorum requires.
     QuorumPolicy {
-        /// How many approvals.
+        /// The number of approvals.
         required_count: u64,
         ;
-        /// How many of them in which role.
+        /// The number of approvals for each role.
         required_role_mix: Vec<RoleRequirement>,
-        /// Whether the approvals have to be independent of each other.
+        /// The properties in which the approvals have to differ.
         independence: QuorumIndependence,
-        /// How old the quorum may be.
+        /// The maximum age of the quorum, in seconds.
         max_age_seconds: u64,
     }
 
-    /// How many approvals have to come from one role.
+    /// The number of approvals that have to come from one role.
     RoleRequirement {
         /// The role.
         role: String,
-        /// How many approvals.
+        /// The minimum number of approvals.
         min: u64,
     }
 
-    /// In what the approvals of a quorum have to differ, beyond the person.
+    /// The properties in which the approvals of a quorum have to differ, beside the person.
     QuorumIndependence {
         ;
-        /// Each is signed by another approval service.
+        /// Whether each approval has to come from another approval service.
         distinct_approval_issuers: bool,
-        /// Each reviewer is vouched for by another identity provider.
+        /// Whether each reviewer has to have another identity provider.
         distinct_identity_issuers: bool,
     }
 
@@ -241,15 +247,15 @@ objects! {
     EmergencyOverride {
         /// `override.v1`.
         version: String,
-        /// The person who overrides. It is never the agent that asks.
+        /// The person who overrides. Authorities reject the agent of the request here.
         authority_actor_id: String,
-        /// Why.
+        /// The reason of the override.
         reason: String,
     }
 }
 
 impl EmergencyOverride {
-    /// An override by this person, for this reason.
+    /// Creates an override by a person, for a reason.
     #[must_use]
     pub fn new(authority_actor_id: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
@@ -260,7 +266,7 @@ impl EmergencyOverride {
     }
 }
 
-/// What kind of principal approved. Authorities accept a person only.
+/// The kind of a principal. Authorities accept the approvals of people only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -273,20 +279,20 @@ pub enum PrincipalKind {
     ServiceAccount,
 }
 
-/// A proof that another agent did, with a permit, what this action depends on.
+/// The proof that another agent did, with a permit, a step that this action depends on.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompletionProof {
-    /// What was done.
+    /// The action of the earlier step.
     pub action_type: String,
-    /// The agent that did it.
+    /// The agent of the earlier step.
     pub actor_id: String,
-    /// The used-up permit, by its token or its hash. It is not shown.
+    /// The token or the hash of the consumed permit. It prints redacted.
     pub permit_id: String,
 }
 
 impl CompletionProof {
-    /// The proof that `actor_id` did `action_type` with this permit.
+    /// Creates the proof that `actor_id` did `action_type` with this permit.
     #[must_use]
     pub fn new(
         action_type: impl Into<String>,
@@ -311,18 +317,18 @@ impl fmt::Debug for CompletionProof {
     }
 }
 
-/// Which layers of an evaluation run at the hosted service. Other authorities pass it over.
+/// The layers of an evaluation that the hosted service runs. Other authorities ignore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EvaluationProfile {
-    /// Without the check of state snapshots: for pilots.
+    /// All stable layers but the check of state snapshots, for pilots.
     Basic,
-    /// Every stable layer: the service's default.
+    /// All stable layers. This is the default of the service.
     Standard,
-    /// Every stable layer, and overrides.
+    /// All stable layers, and overrides.
     Advanced,
-    /// As `Advanced`.
+    /// The same layers as `Advanced`.
     Enterprise,
 }
 

@@ -16,8 +16,8 @@ use crate::written::{self, Exact, WrittenNumbers};
 /// The permit is bound to the context: requests with different contexts never share a permit.
 ///
 /// A repeated key is an error at every depth, in JSON text and in values such as a struct whose
-/// `#[serde(flatten)]` map repeats the name of a field. Otherwise one program could decide on the first
-/// value, and another could execute the second.
+/// `#[serde(flatten)]` map repeats the name of a field. Otherwise one program could decide on the
+/// first value, and another could execute the second.
 ///
 /// ```
 /// use atlasent::Context;
@@ -75,14 +75,14 @@ impl Context {
     ///
     /// Other ways to deserialize turn a number with a fraction, or beyond 64 bits, into the nearest
     /// float. This one keeps the text of the number beside the float: policies decide on the exact
-    /// value, and the context is sent and hashed with it. In [`as_object`](Self::as_object), a number
-    /// too large for a float is a string with the number's text.
+    /// value, and the context is sent and hashed with it. In [`as_object`](Self::as_object), a
+    /// number too large for a float is a string with the number's text.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] when the text is not a JSON object, repeats a key, nests deeper than 127
-    /// levels, or contains a number with an exponent of more than four digits. The message names the
-    /// key and its line and column.
+    /// levels, or contains a number with an exponent of more than four digits. The message names
+    /// the key and its line and column.
     ///
     /// ```
     /// let context = atlasent::Context::parse(r#"{"cents": 9223372036854775807.0}"#)?;
@@ -102,9 +102,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` does not serialize to JSON, contains a number that JSON cannot
-    /// express, or repeats a key. `serde_json` would write NaN and the infinities as `null`, which
-    /// policies read as an absent field.
+    /// [`Error::Invalid`] when `value` does not serialize to JSON, contains a number that JSON
+    /// cannot express, or repeats a key. `serde_json` would write NaN and the infinities as `null`,
+    /// which policies read as an absent field.
     pub fn insert<T: Serialize + ?Sized>(
         &mut self,
         key: impl Into<String>,
@@ -155,9 +155,10 @@ impl Context {
         self.fields.is_empty()
     }
 
-    /// Returns the context in canonical JSON: compact, keys sorted by code point at every depth, raw UTF-8,
-    /// floats as Python spells them (see [`execution_hash`](crate::wire::execution_hash)), and
-    /// numbers with a [kept text](Self::written_numbers) as that text.
+    /// Returns the context in canonical JSON: compact, keys sorted by code point at every depth,
+    /// raw UTF-8, floats as Python spells them (see
+    /// [`execution_hash`](crate::wire::execution_hash)), and numbers with a
+    /// [kept text](Self::written_numbers) as that text.
     #[must_use]
     pub fn canonical_json(&self) -> String {
         crate::canonical::canonical_json(self)

@@ -9,8 +9,8 @@ use crate::Error;
 
 /// The decision of an authority on one request.
 ///
-/// The enum is exhaustive on purpose: a new decision must break the builds that match on it, instead
-/// of reaching a catch-all arm that lets it through.
+/// The enum is exhaustive on purpose: a new decision must break the builds that match on it,
+/// instead of reaching a catch-all arm that lets it through.
 ///
 /// ```
 /// use atlasent::Decision;
@@ -45,7 +45,8 @@ impl Decision {
     }
 
     /// Reads the decision of an answer from `decision`, or from the `permitted` of older servers
-    /// (contract, part A, Reading answers). An answer in which the two contradict each other is an error.
+    /// (contract, part A, Reading answers). An answer in which the two contradict each other is an
+    /// error.
     pub(crate) fn from_answer(
         decision: Option<Self>,
         permitted: Option<bool>,
@@ -61,8 +62,8 @@ impl Decision {
         }
     }
 
-    /// Returns whether this is [`Decision::Allow`]. To run the action, an allow is not enough: it takes a
-    /// [`Permit`](crate::Permit).
+    /// Returns whether this is [`Decision::Allow`]. To run the action, an allow is not enough: it
+    /// takes a [`Permit`](crate::Permit).
     #[must_use]
     pub const fn is_allow(self) -> bool {
         matches!(self, Self::Allow)

@@ -44,8 +44,9 @@
 //! - A body runs only after an `allow` with a permit token *and* a verification that is valid, does
 //!   not contradict itself, and names this agent and this action. Every other outcome is an
 //!   [`Error`]. No feature, environment variable or option changes that.
-//! - A [`Permit`] has no public constructor. It cannot be cloned, defaulted or deserialized, and the
-//!   function that takes it by value uses it up. A [`Guarded`] value is reachable only with a permit.
+//! - A [`Permit`] has no public constructor. It cannot be cloned, defaulted or deserialized, and
+//!   the function that takes it by value uses it up. A [`Guarded`] value is reachable only with a
+//!   permit.
 //! - The values that are executed are the values that were authorized.
 //! - Permit tokens never appear in `Debug` output, errors or traces.
 //!
@@ -70,8 +71,8 @@
 //! the function [`fn@protect`] for the same call without importing the trait, and
 //! [`blocking::protect`] for code that is not async.
 //!
-//! Each request is a [`tracing`](https://docs.rs/tracing) span of the target `atlasent` with one event
-//! for its outcome. Each execution emits one closing event.
+//! Each request is a [`tracing`](https://docs.rs/tracing) span of the target `atlasent` with one
+//! event for its outcome. Each execution emits one closing event.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -116,8 +117,8 @@ pub use protect::protect;
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///
-/// Every field becomes a field of the context unless it is marked `#[action(skip)]`. One field may be
-/// marked as the resource.
+/// Every field becomes a field of the context unless it is marked `#[action(skip)]`. One field may
+/// be marked as the resource.
 ///
 /// ```
 /// use atlasent::{Action, NamedAction};
@@ -153,7 +154,7 @@ pub use atlasent_macros::Action;
 /// Runs the body of a function only with a permit, and returns the refusal otherwise.
 ///
 /// ```
-/// use atlasent::{AuthorityExt, Error, Permit, protect, testing::MockAuthority};
+/// use atlasent::{Action, Error, Permit, protect, testing::MockAuthority};
 ///
 /// struct Cluster {
 ///     authority: MockAuthority,
@@ -169,7 +170,8 @@ pub use atlasent_macros::Action;
 ///         request = |options| options.environment("production"),
 ///     )]
 ///     async fn deploy(&self, agent: &str, commit: &str, replicas: u32, permit: Permit) -> Result<String, Error> {
-///         Ok(format!("{commit} on {replicas}, as {} allowed", permit.agent()))
+///         let action = permit.into_action();
+///         Ok(format!("{}: {commit} on {replicas} replicas", action.name()))
 ///     }
 /// }
 ///
@@ -177,7 +179,7 @@ pub use atlasent_macros::Action;
 /// let cluster = Cluster { authority: MockAuthority::new().allow("deploy.production") };
 /// // The attribute passes the permit: `permit` is no parameter for callers.
 /// let answer = cluster.deploy("deploy-bot", "4f2a9c1", 3).await?;
-/// assert_eq!(answer, "4f2a9c1 on 3, as deploy-bot allowed");
+/// assert_eq!(answer, "deploy.production: 4f2a9c1 on 3 replicas");
 ///
 /// let closed = Cluster { authority: MockAuthority::new().deny("deploy.production", "freeze") };
 /// let refusal = closed.deploy("deploy-bot", "4f2a9c1", 3).await.unwrap_err();

@@ -141,8 +141,8 @@ async fn ask<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Result<Pe
     Ok(answers.permit)
 }
 
-/// The [`AnyAction`] of a literal `action`, built argument by argument. It keeps the first error, so
-/// that an expansion handles errors in one place.
+/// The [`AnyAction`] of a literal `action`, built argument by argument. It keeps the first error,
+/// so that an expansion handles errors in one place.
 #[derive(Debug)]
 pub struct LiteralAction(Result<AnyAction, Error>);
 
@@ -199,14 +199,14 @@ pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(value.to_string()))
 }
 
-/// A value that can be part of a context: every `Serialize` type. It is a trait so that the compiler's
-/// error can say what to do.
+/// A value that can be part of a context: every `Serialize` type. It is a trait so that the
+/// compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot stand in a context",
+    message = "`{Self}` cannot be part of a context",
     label = "this does not implement `serde::Serialize`, and policies read it as JSON",
-    note = "derive `serde::Serialize` for it, or bound it by that where it is a type parameter; a type of \
+    note = "derive `serde::Serialize` for it, or add that bound where it is a type parameter; a type of \
             another crate may have a `serde` feature",
-    note = "or name what policies need of it, such as `approver: user.name`; a field of an action can be \
+    note = "or pass the value that policies need, such as `approver: user.name`; a field of an action can be \
             left out with `#[action(skip)]`"
 )]
 pub trait ContextValue: Serialize {}
@@ -214,12 +214,12 @@ pub trait ContextValue: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> ContextValue for T {}
 
-/// A value that can name a resource: every `Display` type. It is a trait so that the compiler's error
-/// can say what to do.
+/// A value that can name a resource: every `Display` type. It is a trait so that the compiler's
+/// error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name a resource",
     label = "this does not implement `std::fmt::Display`",
-    note = "take something that names it for policies, such as its id"
+    note = "pass a value that names the resource, such as its id"
 )]
 pub trait ResourceName: Display {}
 

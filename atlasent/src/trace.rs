@@ -2,8 +2,8 @@
 //!
 //! They contain no secret, and text from outside is escaped, so a subscriber may write it as it is.
 //!
-//! The target is `atlasent`. A request is a span `protect` with its action and agent, and contains one
-//! event for the outcome. An execution emits one closing event.
+//! The target is `atlasent`. A request is a span `protect` with its action and agent, and contains
+//! one event for the outcome. An execution emits one closing event.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

@@ -1,7 +1,16 @@
-//! Numbers of a context as they were written, where a parsed value holds them in another form.
+//! Keeps the text of numbers in a context, where the parsed value would be written differently.
 //!
 //! `serde_json` reads a number with a fraction, an exponent or more than 64 bits as the nearest
-//! float. What a policy decides on has to be the number that was sent.
+//! float. A policy has to decide on the exact number that was sent. Reading
+//! `{"a":1.50,"b":[7,1e400]}`:
+//!
+//! ```text
+//! 1. find the respelled numbers     bytes 5..9 `1.50` and 17..22 `1e400`; `7` would be written the same
+//! 2. blank them with zeros          {"a":0   ,"b":[7,0    ]}   same length, so errors keep their places
+//! 3. parse that, repeated keys are errors
+//! 4. walk the original text again   fields {"a":1.5,"b":[7,"1e400"]}, since 1e400 fits no float
+//!    along the value                texts  a: `1.50`, b[1]: `1e400`
+//! ```
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +24,8 @@ use serde_json::{Map, Number, Value};
 use crate::canonical::{Kind, Tape};
 use crate::json::unique;
 
-/// The texts of numbers in a JSON value, which a [`Context`](crate::Context) keeps where its fields
-/// hold another text.
+/// The texts of numbers in a JSON value. A [`Context`](crate::Context) keeps those that its fields
+/// would write differently.
 ///
 /// ```
 /// let context = atlasent::Context::parse(r#"{"items": [{"price": 1.5}, {"price": 15e-1}]}"#)?;
@@ -33,19 +42,19 @@ pub struct WrittenNumbers {
 }
 
 impl WrittenNumbers {
-    /// The text of this value, which is a number; `None` for an array or an object.
+    /// Returns the text of this value if it is a number, and `None` for an array or an object.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
-    /// The numbers within a member of this object.
+    /// Returns the numbers within a member of this object.
     #[must_use]
     pub fn member(&self, key: &str) -> Option<&Self> {
         self.members.get(key)
     }
 
-    /// The numbers within an element of this array.
+    /// Returns the numbers within an element of this array.
     #[must_use]
     pub fn item(&self, index: usize) -> Option<&Self> {
         self.items.get(&index)
@@ -55,7 +64,8 @@ impl WrittenNumbers {
         self.members.remove(key);
     }
 
-    /// The numbers of a value, whose nearest form takes their place in it.
+    /// Collects the texts of the respelled numbers in `value`, and sets each in `value` to its
+    /// nearest float, or to a string of its text if it fits no float.
     fn take(tape: &Tape<'_>, node: usize, value: &mut Value) -> Option<Self> {
         let mut found = Self::default();
         match (tape.kind(node)?, value) {
@@ -88,7 +98,7 @@ impl WrittenNumbers {
     }
 }
 
-/// Prints no number: it may be anything.
+/// Prints the names of members and omits the numbers, which may be secret.
 impl fmt::Debug for WrittenNumbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WrittenNumbers")?;
@@ -96,8 +106,8 @@ impl fmt::Debug for WrittenNumbers {
     }
 }
 
-/// Reads the text of an object. Each number whose value would be written in another form is beside
-/// the fields, too.
+/// Reads the fields of an object, and the texts of the numbers that the fields would write
+/// differently.
 pub(crate) fn read(
     text: &str,
 ) -> Result<(Map<String, Value>, Option<WrittenNumbers>), serde_json::Error> {
@@ -111,8 +121,9 @@ pub(crate) fn read(
     if spans.is_empty() {
         return parse::<Fields>(text).map(|Fields(fields)| (fields, None));
     }
-    // A number that is too large for a float is an error to `serde_json`, so each of these is a
-    // zero of the same length at first. Places in errors stay what they are.
+    // `serde_json` rejects a number that is too large for a float, so each respelled number is
+    // first replaced by a zero, padded to the same length. Lines and columns in errors stay
+    // correct.
     let mut plain = String::with_capacity(text.len());
     let mut end = 0;
     for span in spans {
@@ -127,7 +138,7 @@ pub(crate) fn read(
     let written = WrittenNumbers::take(&Tape::of(text), Tape::ROOT, &mut value);
     match value {
         Value::Object(fields) => Ok((fields, written)),
-        _ => Err(ser::Error::custom("the context is no object")),
+        _ => Err(ser::Error::custom("the context is not an object")),
     }
 }
 
@@ -153,7 +164,7 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Where such numbers stand in a text, which need not be JSON.
+/// Returns the byte ranges of respelled numbers in a text, which need not be valid JSON.
 fn respelled_numbers(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut spans = Vec::new();
@@ -174,7 +185,7 @@ fn respelled_numbers(text: &str) -> Vec<Range<usize>> {
     spans
 }
 
-/// The length of the rest of a string, its closing quote included.
+/// Returns the length of the rest of a string, including its closing quote.
 fn string_length(rest: &[u8]) -> usize {
     let mut escaped = false;
     let end = rest.iter().position(|byte| {
@@ -189,7 +200,8 @@ fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')
 }
 
-/// Whether this is a JSON number that is written in another form once it has been read.
+/// Returns whether the text is a JSON number that `serde_json` would write differently after
+/// reading it.
 fn is_respelled(text: &str) -> bool {
     const SURE_DIGITS: usize = 18;
     let starts_as_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
@@ -200,7 +212,7 @@ fn is_respelled(text: &str) -> bool {
     parse::<Number>(text).map_or(true, |number| number.to_string() != text)
 }
 
-/// A value with its numbers as they were written.
+/// A value that serializes its numbers with their kept texts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exact<'a> {
     value: &'a Value,

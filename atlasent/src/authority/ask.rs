@@ -6,8 +6,8 @@ use crate::protect::{Conditions, PermitWithAnswers, obtain};
 use crate::wire::RequestOptions;
 use crate::{Action, Agent, Authority, Denied, Error, Permit};
 
-/// A request that is not sent yet, from [`AuthorityExt::ask`](crate::AuthorityExt::ask). Add optional
-/// fields and scopes, and end it with one of [`protect`](Self::protect),
+/// A request that is not sent yet, from [`AuthorityExt::ask`](crate::AuthorityExt::ask). Add
+/// optional fields and scopes, and end it with one of [`protect`](Self::protect),
 /// [`with_permit`](Self::with_permit), [`gate`](Self::gate) and [`authorize`](Self::authorize).
 ///
 /// ```
@@ -105,7 +105,7 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
     ///
     /// # Errors
     ///
-    /// As [`protect`](Self::protect), and whatever `body` returns.
+    /// As [`protect`](Self::protect), and the errors of `body`.
     pub fn with_permit<T, E, B, F>(
         self,
         body: B,

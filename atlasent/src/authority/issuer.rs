@@ -79,9 +79,9 @@ impl Issuer {
 
     /// Marks `answer` as this authority's answer to `request`.
     ///
-    /// The mark is valid for this value of `request` and this value of `answer`; clones of either do
-    /// not have it. Only an answer that [is good](Verification::is_good) is marked. A mark of another
-    /// issuer is replaced.
+    /// The mark is valid for this value of `request` and this value of `answer`; clones of either
+    /// do not have it. Only an answer that [is good](Verification::is_good) is marked. A mark of
+    /// another issuer is replaced.
     #[must_use]
     pub fn vouch(&self, request: &VerifyRequest, mut answer: Verification) -> Verification {
         answer.mark = IssuerMark(answer.is_good().then_some(MarkedRequest {

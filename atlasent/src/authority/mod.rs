@@ -68,12 +68,13 @@ pub trait Authority: Send + Sync {
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<Verification, Error>> + Send;
 
-    /// Looks up the status of a verified permit, for [`Permit::recheck`]. The call consumes nothing.
+    /// Looks up the status of a verified permit, for [`Permit::recheck`]. The call consumes
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] by default, for authorities without a ledger; `recheck` then fails. Another
-    /// [`Error`] when the authority gave no usable answer.
+    /// [`Error::Config`] by default, for authorities without a ledger; `recheck` then fails.
+    /// Another [`Error`] when the authority gave no usable answer.
     fn permit_status(
         &self,
         permit: &PermitRecord,
@@ -188,8 +189,8 @@ authority_behind!(&P, Arc<P>, Box<P>);
 
 /// The methods of every [`Authority`]. Implementations of `Authority` cannot replace them.
 ///
-/// All methods but [`require_allow`](Self::require_allow) evaluate, check the answer, verify and check
-/// again. They differ in what they return.
+/// All methods but [`require_allow`](Self::require_allow) evaluate, check the answer, verify and
+/// check again. They differ in what they return.
 pub trait AuthorityExt: Authority {
     /// Obtains a permit for one execution of `action` by `agent`.
     ///
@@ -219,7 +220,7 @@ pub trait AuthorityExt: Authority {
     ///
     /// # Errors
     ///
-    /// As [`protect`](Self::protect), and whatever `body` returns.
+    /// As [`protect`](Self::protect), and the errors of `body`.
     fn with_permit<A, T, E, B, F>(
         &self,
         agent: impl ToAgent,

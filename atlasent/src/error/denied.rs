@@ -92,8 +92,8 @@ impl Denied {
         }
     }
 
-    /// Returns `deny`, `hold` or `escalate`, never `allow`. It is `deny` for a permit that failed its
-    /// verification.
+    /// Returns `deny`, `hold` or `escalate`, never `allow`. It is `deny` for a permit that failed
+    /// its verification.
     #[must_use]
     pub fn decision(&self) -> Decision {
         self.decision
@@ -123,8 +123,8 @@ impl Denied {
         self.code.as_deref()
     }
 
-    /// Returns the explanation for the operator's log: one line a policy, with file, line and column.
-    /// Do not show it to the agent. `Display` leaves it out.
+    /// Returns the explanation for the operator's log: one line a policy, with file, line and
+    /// column. Do not show it to the agent. `Display` leaves it out.
     ///
     /// An authority in this process lists the policies that failed to evaluate. With
     /// [`RequestOptions::explain`](crate::wire::RequestOptions::explain) it also lists the policies
@@ -141,9 +141,9 @@ impl Denied {
         self.evaluation_id.as_deref()
     }
 
-    /// Returns the id of the refused request, to find it in the authority's log: the id in the answer,
-    /// or else the `X-Request-ID` that the client sent. For a permit that failed its verification, it
-    /// is the id of the verification.
+    /// Returns the id of the refused request, to find it in the authority's log: the id in the
+    /// answer, or else the `X-Request-ID` that the client sent. For a permit that failed its
+    /// verification, it is the id of the verification.
     ///
     /// It is unset for a missing scope, since no authority was asked.
     #[must_use]
@@ -183,8 +183,8 @@ impl Denied {
         self.missing_scope.as_deref()
     }
 
-    /// Returns how long to wait before asking again, if the authority said so. Servers pass it on as
-    /// `Retry-After`. It is unset for a permit that failed its verification.
+    /// Returns how long to wait before asking again, if the authority said so. Servers pass it on
+    /// as `Retry-After`. It is unset for a permit that failed its verification.
     ///
     /// ```
     /// use std::time::Duration;
@@ -230,8 +230,8 @@ impl Denied {
     }
 }
 
-/// Writes one line: line breaks, terminal controls and invisible characters in action, agent and reason
-/// are escaped. The accessors return the texts unescaped; print them with [`Escaped`].
+/// Writes one line: line breaks, terminal controls and invisible characters in action, agent and
+/// reason are escaped. The accessors return the texts unescaped; print them with [`Escaped`].
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.decision {

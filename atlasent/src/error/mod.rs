@@ -8,8 +8,8 @@
 //! | [`Failure`] | the data of a call without a usable answer |
 //! | [`Code`] | the kind of a failure, in the words that the AtlaSent SDKs share |
 //!
-//! In names and texts of this crate, *denied* and *refusal* always mean an answer, and *failure* always
-//! means that there was no usable answer.
+//! In names and texts of this crate, *denied* and *refusal* always mean an answer, and *failure*
+//! always means that there was no usable answer.
 
 mod denied;
 
@@ -25,17 +25,18 @@ use crate::wire::{PermitToken, RateLimit};
 
 /// The reason why a protected body did not run.
 ///
-/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), the operator
-/// of the authority ([`Failed`](Error::Failed)), or the programmer ([`Config`](Error::Config),
-/// [`Invalid`](Error::Invalid)). After every one of them the body must not run.
+/// The variants differ in who has to act: the agent's owner ([`Denied`](Error::Denied)), the
+/// operator of the authority ([`Failed`](Error::Failed)), or the programmer
+/// ([`Config`](Error::Config), [`Invalid`](Error::Invalid)). After every one of them the body must
+/// not run.
 ///
 /// `Display` writes one line: line breaks, terminal controls and invisible characters in texts from
 /// outside are escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The authority did not allow the action: it denied, held or escalated the request, or the permit
-    /// failed its verification.
+    /// The authority did not allow the action: it denied, held or escalated the request, or the
+    /// permit failed its verification.
     #[error(transparent)]
     Denied(Box<Denied>),
     /// The authority gave no usable answer.
@@ -234,11 +235,11 @@ impl fmt::Display for Code {
 
 /// The data of a call to the authority that got no usable answer.
 ///
-/// Authorities build failures, and callers read them. A second call of a `with_…` method replaces the
-/// value of the first.
+/// Authorities build failures, and callers read them. A second call of a `with_…` method replaces
+/// the value of the first.
 ///
-/// `Display` writes one line, with the message escaped. [`message`](Self::message) returns the message
-/// unescaped.
+/// `Display` writes one line, with the message escaped. [`message`](Self::message) returns the
+/// message unescaped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -261,7 +262,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Creates a failure with its code and a message for people. The message must contain no secret.
+    /// Creates a failure with its code and a message for people. The message must contain no
+    /// secret.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -302,8 +304,9 @@ impl Failure {
         self
     }
 
-    /// Returns the failure without secrets in its texts. The texts of a source cannot be rewritten, so
-    /// the source is dropped when `is_secret` finds a secret in the output of its `Display` or `Debug`.
+    /// Returns the failure without secrets in its texts. The texts of a source cannot be rewritten,
+    /// so the source is dropped when `is_secret` finds a secret in the output of its `Display` or
+    /// `Debug`.
     pub(crate) fn scrub(
         mut self,
         scrub: impl Fn(&str) -> String,

@@ -38,8 +38,8 @@ pub(crate) fn object<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(ObjectReader(ValueReader::NAMES_KEYS))
 }
 
-/// Reads the fields of an object in an answer. The error quotes nothing, since any text of an answer
-/// may be a secret.
+/// Reads the fields of an object in an answer. The error quotes nothing, since any text of an
+/// answer may be a secret.
 #[cfg(feature = "client")]
 pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -47,7 +47,8 @@ pub(crate) fn object_of_answer<'de, D: Deserializer<'de>>(
     deserializer.deserialize_map(ObjectReader(ValueReader::HIDES_KEYS))
 }
 
-/// Reads an optional value of an answer, where `null` is the same as absent. The error quotes nothing.
+/// Reads an optional value of an answer, where `null` is the same as absent. The error quotes
+/// nothing.
 pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Value>, D::Error> {
@@ -55,8 +56,8 @@ pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
-/// A value of an answer, or `None` if it nests deeper than 64 levels or repeats a key. Such a value is
-/// read to its end and skipped.
+/// A value of an answer, or `None` if it nests deeper than 64 levels or repeats a key. Such a value
+/// is read to its end and skipped.
 pub(crate) struct Shallow(pub(crate) Option<Value>);
 
 /// The maximum depth of a [`Shallow`] value. `serde_json` itself fails at 128 levels.
@@ -81,7 +82,8 @@ struct ValueReader<'a> {
     names_keys: bool,
     /// The number of levels that may still be entered.
     levels: usize,
-    /// Set to true when a value is too deep or repeats a key. If absent, a repeated key is an error.
+    /// Set to true when a value is too deep or repeats a key. If absent, a repeated key is an
+    /// error.
     skipped: Option<&'a Cell<bool>>,
 }
 

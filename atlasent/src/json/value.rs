@@ -1,8 +1,9 @@
-//! Turns a `Serialize` value into a JSON value, and rejects what `serde_json` would silently change.
+//! Turns a `Serialize` value into a JSON value, and rejects what `serde_json` would silently
+//! change.
 //!
-//! `serde_json` writes NaN and the infinities as `null`, which a policy reads as an absent field, and
-//! keeps the last of two values with the same key. In both cases a policy would decide on other data
-//! than what is executed.
+//! `serde_json` writes NaN and the infinities as `null`, which a policy reads as an absent field,
+//! and keeps the last of two values with the same key. In both cases a policy would decide on other
+//! data than what is executed.
 //!
 //! An error carries the path to the value. It is collected while the calls return, innermost step
 //! first, and printed in reverse. For `{"payments": [1, {"amount": NaN}]}`:
@@ -23,8 +24,8 @@ use serde_json::{Map, Value};
 use crate::json::unique::Unique;
 use crate::text::redact::excerpt;
 
-/// Returns the JSON value that `value` serializes to. It is checked and built in one pass, so a value
-/// that serializes differently the second time cannot pass the check.
+/// Returns the JSON value that `value` serializes to. It is checked and built in one pass, so a
+/// value that serializes differently the second time cannot pass the check.
 pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ToValueError> {
     value.serialize(ValueSerializer)
 }

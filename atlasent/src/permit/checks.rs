@@ -25,8 +25,8 @@ impl<A> Permit<A> {
 
     /// Refuses a permit that another authority granted.
     ///
-    /// [`Guarded`](crate::Guarded) checks this by itself; a function that takes a permit without one
-    /// calls it first.
+    /// [`Guarded`](crate::Guarded) checks this by itself; a function that takes a permit without
+    /// one calls it first.
     ///
     /// ```
     /// use atlasent::{AnyAction, AuthorityExt, testing::MockAuthority};
@@ -48,8 +48,8 @@ impl<A> Permit<A> {
         self.require_issuer(issuer_of(authority)?)
     }
 
-    /// Refuses a permit of another issuer: [`require_granted_by`](Self::require_granted_by) for code
-    /// that holds the issuer's id instead of the authority.
+    /// Refuses a permit of another issuer: [`require_granted_by`](Self::require_granted_by) for
+    /// code that holds the issuer's id instead of the authority.
     ///
     /// # Errors
     ///
@@ -65,8 +65,8 @@ impl<A> Permit<A> {
     /// Returns whether the permit has not expired.
     ///
     /// The lifetime that the authority granted counts from the verification, by the clocks of this
-    /// machine, so differing clocks do no harm. A permit without [`expires_at`](Self::expires_at) is
-    /// always active. A permit whose `expires_at` is not an ISO 8601 time is never active.
+    /// machine, so differing clocks do no harm. A permit without [`expires_at`](Self::expires_at)
+    /// is always active. A permit whose `expires_at` is not an ISO 8601 time is never active.
     #[must_use]
     pub fn is_active(&self) -> bool {
         !self.expiry.is_over()
@@ -112,9 +112,9 @@ impl<A> Permit<A> {
     /// # Errors
     ///
     /// [`Error::Denied`] when the permit is not active, another authority granted it, or the
-    /// authority no longer lists it as verified. [`Error::Config`] when the authority [cannot look up
-    /// permits](Authority::permit_status). Another [`Error`] when the authority gave no usable
-    /// answer.
+    /// authority no longer lists it as verified. [`Error::Config`] when the authority
+    /// [cannot look up permits](Authority::permit_status). Another [`Error`] when the authority
+    /// gave no usable answer.
     pub async fn recheck<P: Authority + ?Sized>(&self, authority: &P) -> Result<(), Error> {
         self.require_active()?;
         self.require_granted_by(authority)?;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use crate::permit::PermitRecord;
 use crate::trace;
 
-/// The execution of a protected body. When it ends, it emits one closing event to `tracing` with the
-/// outcome (`completed`, `failed` or `cancelled`) and the duration.
+/// The execution of a protected body. When it ends, it emits one closing event to `tracing` with
+/// the outcome (`completed`, `failed` or `cancelled`) and the duration.
 ///
 /// ```
 /// # use atlasent::{AnyAction, Permit};

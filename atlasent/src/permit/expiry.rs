@@ -9,8 +9,8 @@ use jiff::tz::Offset;
 
 /// The moment at which a permit expires.
 ///
-/// The authority's clock and this machine's may differ, so the lifetime is taken from the authority's
-/// two times, and counted from now:
+/// The authority's clock and this machine's may differ, so the lifetime is taken from the
+/// authority's two times, and counted from now:
 ///
 /// ```text
 /// authority:     verified_at 12:00:00, expires_at 13:00:00   lifetime one hour

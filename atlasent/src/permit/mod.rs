@@ -5,10 +5,10 @@
 //! - [`Execution`]: a protected body on its way; it emits one closing event to `tracing`.
 //! - [`Guarded`] and [`Opened`]: a value that is reachable only with a permit.
 //!
-//! `#[protect]`, the methods of [`AuthorityExt`](crate::AuthorityExt), the layers and the extractors
-//! return permits. The one constructor is private to this crate and runs only after an allow was
-//! verified. A permit therefore has no public field and implements none of `Clone`, `Copy`, `Default`
-//! and `Deserialize`.
+//! `#[protect]`, the methods of [`AuthorityExt`](crate::AuthorityExt), the layers and the
+//! extractors return permits. The one constructor is private to this crate and runs only after an
+//! allow was verified. A permit therefore has no public field and implements none of `Clone`,
+//! `Copy`, `Default` and `Deserialize`.
 
 mod checks;
 mod execution;
@@ -82,8 +82,8 @@ use crate::{Action, Agent, AnyAction};
 #[must_use = "a permit allows one action: run the action, or do not ask for the permit"]
 pub struct Permit<A = AnyAction> {
     action: A,
-    // Shared with the execution's closing event. Allocated separately, so that a permit never has the
-    // layout of its record.
+    // Shared with the execution's closing event. Allocated separately, so that a permit never has
+    // the layout of its record.
     record: Arc<PermitRecord>,
     expiry: Expiry,
     granted_by: Option<IssuerId>,
@@ -108,8 +108,8 @@ impl<A: Action> Permit<A> {
 
     /// Returns the permit's id: the public id (`pt_…`), which opens nothing.
     ///
-    /// Older services send no public id. Their permits have the permit token as id, which was used up
-    /// before the permit was made.
+    /// Older services send no public id. Their permits have the permit token as id, which was used
+    /// up before the permit was made.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.record.id

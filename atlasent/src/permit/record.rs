@@ -11,8 +11,8 @@ use crate::text::redact::Redacted;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PermitRecord {
-    /// The permit's id: the public id (`pt_…`), or the used-up token where the service sends no public
-    /// id. It serializes in full and prints redacted.
+    /// The permit's id: the public id (`pt_…`), or the used-up token where the service sends no
+    /// public id. It serializes in full and prints redacted.
     pub id: String,
     /// The agent that may execute the action.
     pub agent: Agent,

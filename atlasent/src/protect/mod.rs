@@ -1,8 +1,8 @@
 //! The one path from a request to a [`Permit`]: [`obtain`].
 //!
 //! The macro, the layers, the extractors, the blocking functions and every method of `AuthorityExt`
-//! call it. It is the only caller of [`Permit::mint`], and an implementation of [`Authority`] cannot
-//! replace it.
+//! call it. It is the only caller of [`Permit::mint`], and an implementation of [`Authority`]
+//! cannot replace it.
 
 mod conditions;
 pub(crate) mod run;
@@ -125,8 +125,8 @@ fn require_allow(request: &EvaluateRequest, evaluation: &Evaluation) -> Result<P
     }
 }
 
-/// Refuses a verification unless it is valid, does not contradict itself, and repeats no other agent
-/// or action than that of the request.
+/// Refuses a verification unless it is valid, does not contradict itself, and repeats no other
+/// agent or action than that of the request.
 fn require_valid(
     request: &EvaluateRequest,
     evaluation: &Evaluation,

@@ -43,8 +43,8 @@ impl<A: Action> From<Result<Permit<A>, Error>> for Obtained<Permit<A>> {
 }
 
 impl<A> Obtained<Permit<A>> {
-    /// Passes the permit to a parameter of the body. The bound makes the compiler point at the type of
-    /// that parameter.
+    /// Passes the permit to a parameter of the body. The bound makes the compiler point at the type
+    /// of that parameter.
     pub fn receive<P: PermitParameter<A>>(self) -> Obtained<P> {
         Obtained(self.0.map(|permitted| PermittedBody {
             argument: P::receive(permitted.argument),
@@ -63,12 +63,12 @@ impl<A> Obtained<Permit<A>> {
     }
 }
 
-/// The type of the parameter that receives the permit for `A`: `Permit<A>` only. It is a trait so that
-/// the compiler's error can say what to do.
+/// The type of the parameter that receives the permit for `A`: `Permit<A>` only. It is a trait so
+/// that the compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the permit of this call, which is an `atlasent::Permit<{A}>`",
     label = "`#[protect]` passes an `atlasent::Permit<{A}>` here",
-    note = "a type of yours that is called `Permit` too stays a parameter, which callers pass, if you write `#[permit(skip)]` \
+    note = "to keep a parameter of another type named `Permit`, which callers pass, write `#[permit(skip)]` \
             before it"
 )]
 pub trait PermitParameter<A>: Sized {
@@ -97,8 +97,9 @@ pub fn run<P, H, R, F: Future<Output = R>>(
 pin_project! {
     /// The future of a protected call, permitted or refused.
     ///
-    /// When the body is done or dropped, its fields drop in their order: the body first, so that what
-    /// it holds is released before the execution's closing event; then the execution; then the permit.
+    /// When the body is done or dropped, its fields drop in their order: the body first, so that
+    /// what it holds is released before the execution's closing event; then the execution; then the
+    /// permit.
     #[project = RunningProjection]
     #[project_replace = RunningReplaced]
     enum Running<F, R, H> {
@@ -140,8 +141,8 @@ impl<R, F: Future<Output = R>, H> Future for Running<F, R, H> {
             RunningProjection::Body {
                 body, execution, ..
             } => {
-                // While the body is polled, its execution is on the stack. A panic unwinds the stack
-                // and drops the execution there, which emits the closing event with `failed`.
+                // While the body is polled, its execution is on the stack. A panic unwinds the
+                // stack and drops the execution there, which emits the closing event with `failed`.
                 let on_stack = execution.take();
                 let result = body.poll(context);
                 *execution = on_stack;
@@ -149,8 +150,8 @@ impl<R, F: Future<Output = R>, H> Future for Running<F, R, H> {
             }
             RunningProjection::Refused { .. } | RunningProjection::Done => None,
         };
-        // `project_replace` drops the body in place and returns the other fields, so the body is gone
-        // before `finish` emits the closing event.
+        // `project_replace` drops the body in place and returns the other fields, so the body is
+        // gone before `finish` emits the closing event.
         match (self.project_replace(Running::Done), result) {
             (
                 RunningReplaced::Body {
@@ -273,7 +274,7 @@ pub fn returns<R: Fallible>() -> Returns<R> {
     message = "a `#[protect]` function must return a `Result`, not `{Self}`",
     label = "this return type cannot carry a refusal",
     note = "return `Result<T, E>` with an error type that implements `From<atlasent::Error>`",
-    note = "a function that returns a future is protected inside of it, where its body is one `async move` block, boxed or not"
+    note = "for a function that returns a future, make its body one `async move` block, boxed or not"
 )]
 pub trait Fallible {
     /// Makes the return value of a call whose body did not run.
@@ -292,8 +293,8 @@ impl<T, E: Refusable> Fallible for Result<T, E> {
     }
 }
 
-/// The error type of a protected function: every type that implements `From<Error>`. It is a trait so
-/// that the compiler's error can say what to do.
+/// The error type of a protected function: every type that implements `From<Error>`. It is a trait
+/// so that the compiler's error can say what to do.
 #[diagnostic::on_unimplemented(
     message = "a refusal cannot be returned as `{Self}`",
     label = "this function's error does not implement `From<atlasent::Error>`",

@@ -1,16 +1,17 @@
-//! Tells commands that destroy things from the others, by their text.
+//! Finds destructive commands by their text.
 //!
-//! The eight phrases of the AtlaSent SDKs are found wherever Python's `re` finds them; beside them stands a short
-//! table of other spellings of the same deeds.
+//! The eight phrases of the AtlaSent SDKs match wherever Python's `re` matches them. A short table
+//! adds other commands with the same effects.
 
-/// The action type that [`classify_command`] answers with.
+/// The action name that [`classify_command`] returns.
 pub const DESTRUCTIVE_COMMAND: &str = "destructive.command";
 
-/// [`DESTRUCTIVE_COMMAND`] when a shell command or SQL statement is of a kind that is known to destroy things.
+/// Returns [`DESTRUCTIVE_COMMAND`] if a shell command or SQL statement is known to be destructive.
 ///
-/// The answer serves as the action type of a [`ProtectedAction`](crate::protected_action::ProtectedAction). It helps those who mean
-/// well, and is no wall: a command can be written so that no search in its text finds what it does. What must not
-/// happen without a permit has to be protected whatever the text says.
+/// Use the result as the action of a [`ProtectedAction`](crate::protected_action::ProtectedAction).
+/// It catches mistakes and is not a security boundary: a command can hide its effect from every
+/// search in its text. Protect an operation that needs a permit itself, whatever the text of the
+/// command.
 ///
 /// ```
 /// use atlasent::protected_action::{DESTRUCTIVE_COMMAND, classify_command};
@@ -26,8 +27,8 @@ pub fn classify_command(command: &str) -> Option<&'static str> {
     destroys.then_some(DESTRUCTIVE_COMMAND)
 }
 
-/// What is found anywhere in the text, with any white space between the words. The first eight are the contract's
-/// (part A, Combinators), which asks for no word boundaries.
+/// The phrases that match anywhere in the text, with any white space between the words. The first
+/// eight are those of the contract (part A, Combinators), which match without word boundaries.
 const PHRASES: [&str; 9] = [
     "rm -rf",
     "drop table",
@@ -40,12 +41,13 @@ const PHRASES: [&str; 9] = [
     "drop schema",
 ];
 
-/// A program as it is called to destroy something.
+/// A destructive call of a program.
 struct DestructiveCall {
     program: &'static str,
-    /// The subcommand; none for a program that has none.
+    /// The subcommand, if the program has subcommands.
     subcommand: Option<&'static str>,
-    /// One of each group must follow. `-x` is also found among bundled letters; `abc*` is how a word begins.
+    /// The call needs one option of each group. `-x` also matches within bundled letters such as
+    /// `-ax`; `abc*` matches the beginning of a word.
     options: &'static [&'static [&'static str]],
 }
 
@@ -73,7 +75,8 @@ const CALLS: &[DestructiveCall] = &[
 
 const FORCE: &[&str] = &["-f", "--force"];
 const DESTROY: &[&str] = &["-destroy", "--destroy"];
-/// Not `of=/dev/*`: writing to `/dev/null` is how disks are timed.
+/// The outputs of `dd` that destroy data. `of=/dev/*` would include `/dev/null`, which benchmarks
+/// write to.
 const DISKS: &[&str] = &[
     "of=/dev/disk*",
     "of=/dev/hd*",
@@ -97,9 +100,9 @@ const fn call(
     }
 }
 
-/// The character that stands for all those that Python's `re.IGNORECASE` takes for the same: the long s, the Kelvin
-/// sign and the Turkish letters. No other character beyond ASCII is the same as a letter of ours, which was found by
-/// trying every code point on CPython 3.11.
+/// Maps the characters that Python's `re.IGNORECASE` treats as the same to one: the long s, the
+/// Kelvin sign and the Turkish letters. A test of every code point on CPython 3.11 found no other
+/// character beyond ASCII that matches an ASCII letter.
 fn fold(c: char) -> char {
     match c {
         '\u{17f}' => 's',
@@ -109,7 +112,8 @@ fn fold(c: char) -> char {
     }
 }
 
-/// What `\s` is to Python: Unicode's white space and the four information separators.
+/// Returns whether Python's `\s` matches: Unicode's white space and the four information
+/// separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
@@ -126,7 +130,7 @@ fn contains_phrase(folded: &str) -> bool {
 fn contains_call(folded: &str) -> bool {
     let joined = folded.replace("\\\n", " ");
     joined.split([';', '|', '&', '\n']).any(|command| {
-        // What stands in quotes or parentheses is often a command, too.
+        // Text in quotes or parentheses is often a command, too, so they separate words.
         let words: Vec<&str> = command
             .split(|c| is_space(c) || matches!(c, '"' | '\'' | '`' | '(' | ')'))
             .filter(|word| !word.is_empty())
@@ -145,8 +149,9 @@ impl DestructiveCall {
         })
     }
 
-    /// What follows the program and its subcommand, wherever in the command the program is called. Between the two
-    /// only options stand, each with a value or without: `kubectl -n prod delete`, `git -C repo push`.
+    /// Returns the words after the program and its subcommand, wherever in the command the call
+    /// begins. Only options, with or without a value, may stand between the two:
+    /// `kubectl -n prod delete`, `git -C repo push`.
     fn arguments<'a, 'b>(&self, words: &'a [&'b str]) -> Option<&'a [&'b str]> {
         let mut called = false;
         let mut value_may_follow = false;
@@ -171,7 +176,8 @@ impl DestructiveCall {
     }
 }
 
-/// The name of the program that a word calls: `rm` for `/bin/rm` and `\rm`, `mkfs` for `mkfs.ext4`.
+/// Returns the name of the program that a word calls: `rm` for `/bin/rm` and `\rm`, `mkfs` for
+/// `mkfs.ext4`.
 fn program(word: &str) -> &str {
     let name = word.rsplit(['/', '\\']).next().unwrap_or(word);
     name.split('.').next().unwrap_or(name)

@@ -1,4 +1,11 @@
-//! One call for an operation on a named resource in a named environment: [`require_permit`].
+//! Permits for an operation on a named resource in a named environment.
+//!
+//! - [`ProtectedAction`]: action, agent, resource and environment in one value.
+//! - [`require_permit`]: runs a body with a permit for one.
+//! - [`classify_command`]: tells whether a shell command or SQL statement is destructive.
+//!
+//! They are the counterparts of the functions with these names in the other AtlaSent SDKs. Code
+//! that is new to AtlaSent uses [`protect`](macro@crate::protect) or [`AuthorityExt`].
 
 mod classify;
 
@@ -10,11 +17,10 @@ use serde::Serialize;
 
 use crate::{Action, Agent, AnyAction, Authority, AuthorityExt, Context, Error, Permit, ToAgent};
 
-/// An operation on one resource in one environment, and who is to perform it.
+/// An operation of an agent on one resource in one environment.
 ///
-/// Its context holds `resource_id` and `environment` beside the fields that the caller sets. A
-/// field of the caller's never takes their place, so what the policies decide on is what was named
-/// here.
+/// Its context contains `resource_id` and `environment` beside the fields of the caller. Fields of
+/// the caller with these names have no effect, so the policies decide on the values given here.
 ///
 /// ```
 /// use atlasent::protected_action::ProtectedAction;
@@ -39,7 +45,7 @@ pub struct ProtectedAction {
 }
 
 impl ProtectedAction {
-    /// An operation without further context.
+    /// Creates an operation without further context.
     ///
     /// # Errors
     ///
@@ -59,20 +65,18 @@ impl ProtectedAction {
         })
     }
 
-    /// Replaces the fields that stand beside the resource and the environment, those that were set
-    /// before included.
+    /// Replaces all fields of the context but the resource and the environment.
     #[must_use]
     pub fn with_context(self, context: Context) -> Self {
         let action = self.action.with_context(context);
         Self { action, ..self }
     }
 
-    /// Sets one field of the context. Calls with different keys add up; a second call with the same
-    /// key replaces its value.
+    /// Sets one field of the context. A second call with the same key replaces its value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `value` cannot be written as JSON, or a key stands twice in it.
+    /// [`Error::Invalid`] when `value` cannot be written as JSON, or repeats a key.
     pub fn with_field<T: Serialize + ?Sized>(
         self,
         key: impl Into<String>,
@@ -82,28 +86,28 @@ impl ProtectedAction {
         Ok(Self { action, ..self })
     }
 
-    /// Who is to perform it.
+    /// Returns the agent.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    /// What it is done to.
+    /// Returns the resource.
     #[must_use]
     pub fn resource_id(&self) -> &str {
         &self.resource_id
     }
 
-    /// Where it is done, such as `production`.
+    /// Returns the environment, such as `production`.
     #[must_use]
     pub fn environment(&self) -> &str {
         &self.environment
     }
 }
 
-// `resource` stays none: the contract's request for `require_permit` has three fields, and names
-// the resource in the context alone (part A, Combinators). An authority that saw it in both places
-// would bind the permit to more than the SDKs' requests say.
+// `resource` is not implemented: the contract's request for `require_permit` names the resource in
+// the context only (part A, Combinators). With the resource in both places, an authority would bind
+// the permit to more than the requests of the other SDKs contain.
 impl Action for ProtectedAction {
     fn name(&self) -> &str {
         self.action.name()
@@ -117,9 +121,8 @@ impl Action for ProtectedAction {
     }
 }
 
-/// Runs `body` with a permit for `action`, or not at all:
-/// [`AuthorityExt::with_permit`], for an action that names its
-/// agent.
+/// Obtains a permit for `action` and runs `body` with it: [`AuthorityExt::with_permit`] for an
+/// action that names its agent. Without a permit, `body` does not run.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -139,8 +142,8 @@ impl Action for ProtectedAction {
 ///
 /// # Errors
 ///
-/// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer, and
-/// whatever `body` returns.
+/// [`Error::Denied`] for every refusal, another [`Error`] when the authority gave no usable answer,
+/// and the errors of `body`.
 pub fn require_permit<P, T, E, B, F>(
     authority: &P,
     action: ProtectedAction,

@@ -1,20 +1,20 @@
 //! Escapes text from outside for display: one line, in reading order, without invisible characters.
 //!
-//! Errors, refusals, findings and traces display text from outside with it. Accessors return the text
-//! unescaped.
+//! Errors, refusals, findings and traces display text from outside with it. Accessors return the
+//! text unescaped.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// Displays a text with every deceptive character escaped.
 ///
-/// These are control characters, which end a line or drive a terminal; U+2028 and U+2029, which end a
-/// line for many log readers; and the characters that Unicode displays as nothing
-/// (`Default_Ignorable_Code_Point`, Unicode 16), among them bidirectional controls, which reorder the
-/// display, and zero-width characters, which make two names look alike.
+/// These are control characters, which end a line or drive a terminal; U+2028 and U+2029, which end
+/// a line for many log readers; and the characters that Unicode displays as nothing
+/// (`Default_Ignorable_Code_Point`, Unicode 16), among them bidirectional controls, which reorder
+/// the display, and zero-width characters, which make two names look alike.
 ///
-/// Quotes and backslashes are not escaped. Escaping twice therefore changes nothing, and the original
-/// text cannot be recovered from the display.
+/// Quotes and backslashes are not escaped. Escaping twice therefore changes nothing, and the
+/// original text cannot be recovered from the display.
 ///
 /// Every error and refusal of this crate displays text from outside this way. Accessors return it
 /// unescaped, for comparison and storage. To print such a text:

@@ -16,7 +16,8 @@ use std::borrow::Cow;
 const LAYERS: usize = 4;
 
 /// Returns whether a text contains a secret, unescaped or with the escapes of JSON and of Rust's
-/// `Debug` (`\"`, `\/`, `\u0070`, `\u{70}`, `\x70`) or of URLs (`%70`). The empty secret is in no text.
+/// `Debug` (`\"`, `\/`, `\u0070`, `\u{70}`, `\x70`) or of URLs (`%70`). The empty secret is in no
+/// text.
 ///
 /// A text with more layers of escapes than [`LAYERS`] counts as containing the secret.
 pub(crate) fn holds(text: &str, secret: &str) -> bool {
@@ -66,8 +67,8 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads the escape at the beginning of the text: returns the bytes that it stands for, and the rest of
-/// the text.
+/// Reads the escape at the beginning of the text: returns the bytes that it stands for, and the
+/// rest of the text.
 ///
 /// ```text
 /// %2Fb            → [0x2f],               "b"

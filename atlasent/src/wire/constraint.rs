@@ -1,13 +1,13 @@
-//! Which policies an authority considered, and how each of them came out: the `constraint_trace` of
-//! an answer.
+//! The `constraint_trace` of an answer: the policies that the authority considered, and their
+//! results.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Decision;
 
-/// What an authority went through to decide, for people and dashboards. It opens nothing.
+/// The policies that an authority considered for a decision, for people and dashboards.
 ///
-/// An answer holds one when it was asked for (`?include=constraint_trace`).
+/// An answer contains it if the request asked for it (`?include=constraint_trace`).
 ///
 /// ```
 /// use atlasent::wire::{ConstraintTrace, PolicyTrace, StageTrace};
@@ -23,17 +23,17 @@ use crate::Decision;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConstraintTrace {
-    /// The policies that were considered, in the order in which they were.
+    /// The considered policies, in order.
     #[serde(default, deserialize_with = "list")]
     pub rules_evaluated: Vec<PolicyTrace>,
-    /// The policy that the decision rests on. None on a clean allow, which the wire says as an
-    /// explicit `null` (contract, part B).
+    /// The policy that decided. It is unset on a clean allow, and an explicit `null` on the wire
+    /// (contract, part B).
     #[serde(default)]
     pub matching_policy_id: Option<String>,
 }
 
 impl ConstraintTrace {
-    /// A trace of these policies, the decision resting on the one that is named.
+    /// Creates a trace from the considered policies and the id of the one that decided.
     #[must_use]
     pub fn new(rules_evaluated: Vec<PolicyTrace>, matching_policy_id: Option<String>) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl ConstraintTrace {
         }
     }
 
-    /// Every text in it.
+    /// Returns all texts of the trace, to scrub them.
     pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let Self {
             rules_evaluated,
@@ -55,21 +55,21 @@ impl ConstraintTrace {
     }
 }
 
-/// How one policy came out.
+/// The result of one policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PolicyTrace {
     /// The policy's id.
     pub policy_id: String,
-    /// What the policy itself says, in the wire's words. A newer authority may know more of them
-    /// than [`Decision`] does, and nothing is decided on this one.
+    /// The decision of this policy, as the word on the wire. It is a string, since a newer
+    /// authority may use words that [`Decision`] does not know.
     pub decision: String,
-    /// Identifies the policy's text, so that a later change to it can be told.
+    /// The fingerprint of the policy's text, which shows a later change.
     pub fingerprint: String,
-    /// The risk that the policy saw.
+    /// The risk score of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_score: Option<f64>,
-    /// The steps of its evaluation.
+    /// The steps of the policy's evaluation.
     #[serde(default, deserialize_with = "list")]
     pub stages: Vec<StageTrace>,
 }
@@ -87,7 +87,7 @@ impl PolicyTrace {
         [policy_id, decision, fingerprint].into_iter().chain(stages)
     }
 
-    /// A policy and its outcome, without stages.
+    /// Creates the result of a policy, without steps.
     #[must_use]
     pub fn new(
         policy_id: impl Into<String>,
@@ -103,14 +103,14 @@ impl PolicyTrace {
         }
     }
 
-    /// Sets the risk that the policy saw. A second call replaces the first.
+    /// Sets the risk score. A second call replaces the first.
     #[must_use]
     pub fn with_risk_score(mut self, score: f64) -> Self {
         self.risk_score = Some(score);
         self
     }
 
-    /// Adds the next step of its evaluation after those before, and numbers it.
+    /// Appends a step and numbers it.
     #[must_use]
     pub fn with_stage(mut self, mut stage: StageTrace) -> Self {
         stage.order = self.stages.len() as u64;
@@ -123,17 +123,17 @@ impl PolicyTrace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StageTrace {
-    /// What was looked at, such as `role_check` or `context`.
+    /// The name of the step, such as `role_check` or `context`.
     pub stage: String,
-    /// The rule, where the step stands for a single one.
+    /// The rule, if the step is about a single one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// Whether the request met it.
+    /// Whether the request matched.
     pub matched: bool,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Its place among the policy's stages, from zero.
+    /// The position among the policy's steps, from zero.
     pub order: u64,
 }
 
@@ -151,7 +151,7 @@ impl StageTrace {
             .flatten()
     }
 
-    /// A step, the first until [`PolicyTrace::with_stage`] numbers it.
+    /// Creates a step. [`PolicyTrace::with_stage`] sets its position.
     #[must_use]
     pub fn new(stage: impl Into<String>, matched: bool) -> Self {
         Self {
@@ -163,7 +163,7 @@ impl StageTrace {
         }
     }
 
-    /// Names the rule. A second call replaces the first.
+    /// Sets the rule. A second call replaces the first.
     #[must_use]
     pub fn with_rule(mut self, rule: impl Into<String>) -> Self {
         self.rule = Some(rule.into());
@@ -178,8 +178,7 @@ impl StageTrace {
     }
 }
 
-/// A list, empty when it is `null`: null in an optional field is the same as absent (contract, part
-/// A).
+/// Reads a list. `null` is the same as absent (contract, part A), so it reads as an empty list.
 fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

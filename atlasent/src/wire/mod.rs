@@ -1,4 +1,20 @@
-//! The requests and responses of the HTTP contract, with the names that they have on the wire.
+//! The requests and answers of the HTTP contract, with their names on the wire.
+//!
+//! | request | answer |
+//! |---|---|
+//! | [`EvaluateRequest`] with [`RequestOptions`]: may this agent do this? | [`Evaluation`] with the [`PermitToken`], the [`ConstraintTrace`] and the [`RateLimit`] |
+//! | [`VerifyRequest`]: is this permit good, and consume it | [`Verification`] |
+//! | a permit by its id | [`PermitInfo`] with its [`PermitStatus`] |
+//! | a revocation | [`Revocation`] |
+//!
+//! An implementation of [`Authority`](crate::Authority) takes the first two requests and returns
+//! their answers. Code that protects actions needs none of these types: it works with a
+//! [`Permit`](crate::Permit) or an [`Error`](crate::Error).
+//!
+//! The fields `actor_id` and `action_type` are the agent and the action. [`OtherFields`] holds the
+//! fields of an answer that this version does not know. [`execution_hash`] is the hash that binds a
+//! permit to agent, action and context, and [`WrittenNumbers`] the numbers that it is computed
+//! with. [`StopScope`] says what a stop covers.
 
 mod constraint;
 pub(crate) mod evaluate;
@@ -12,6 +28,7 @@ mod revocation;
 mod sent_request_id;
 pub(crate) mod stop_scope;
 mod token;
+mod verification;
 mod verify;
 
 pub use crate::canonical::{execution_hash, execution_hash_of_text};
@@ -27,6 +44,7 @@ pub use request::EvaluateRequest;
 pub use revocation::Revocation;
 pub use stop_scope::StopScope;
 pub use token::PermitToken;
-pub use verify::{Verification, VerifyRequest};
+pub use verification::Verification;
+pub use verify::VerifyRequest;
 
 pub(crate) use sent_request_id::SentRequestId;

@@ -12,8 +12,8 @@ use crate::json::unique::Unique;
 use crate::json::value::to_value;
 use crate::text::redact::excerpt;
 
-/// Names that a request has for its agent, action, resource and context, for its key and its
-/// permit, older ones included.
+/// The names of a request's agent, action, resource, context, API key and permit, including their
+/// older names. No option may have one of them.
 const RESERVED: [&str; 10] = [
     "action_type",
     "action",
@@ -29,12 +29,11 @@ const RESERVED: [&str; 10] = [
 
 macro_rules! request_options {
     ($($(#[$doc:meta])* $field:ident as $wire:literal: $type:ty,)*) => {
-        /// The optional fields of a request. None of them can change the agent, the action, the
-        /// resource or the context.
+        /// The optional fields of a request. They cannot change the agent, the action, the resource
+        /// or the context.
         ///
-        /// Each method sets one field. Methods for different fields add up; a second call for the
-        /// same field replaces its value, but for [`require_approval`](Self::require_approval),
-        /// which stays asked for.
+        /// Each method sets one field. A second call for the same field replaces its value, except
+        /// that [`require_approval`](Self::require_approval) stays true once it is.
         ///
         /// ```
         /// use atlasent::wire::RequestOptions;
@@ -55,14 +54,14 @@ macro_rules! request_options {
                 )]
                 pub $field: Option<$type>,
             )*
-            /// Asks for a person's approval, whatever the policies say.
+            /// Whether a person has to approve, whatever the policies decide.
             #[serde(
                 default,
                 skip_serializing_if = "Option::is_none",
                 deserialize_with = "optional"
             )]
             pub require_approval: Option<bool>,
-            // Written only: a server reads what it knows.
+            // Not read: a server takes over only the fields that it knows.
             #[serde(flatten, skip_deserializing)]
             extra: ExtraFields,
         }
@@ -79,7 +78,7 @@ macro_rules! request_options {
                 }
             )*
 
-            /// Adds the fields of `others`, whose values win where both have one.
+            /// Adds the fields of `others`. Where both set a field, the value of `others` wins.
             pub(crate) fn merge(&mut self, others: Self) {
                 $(if others.$field.is_some() {
                     self.$field = others.$field;
@@ -90,7 +89,7 @@ macro_rules! request_options {
                 self.extra.merge(others.extra);
             }
 
-            /// The names of the fields that are set, as on the wire.
+            /// Returns the names on the wire of the fields that are set.
             fn names(&self) -> impl Iterator<Item = &str> {
                 let known = [
                     $(self.$field.as_ref().map(|_| $wire)),*,
@@ -101,60 +100,60 @@ macro_rules! request_options {
             }
         }
 
-        /// The names of the fields with a method of their own.
+        /// The names on the wire of the fields that have a method.
         const KNOWN: &[&str] = &[$($wire),*, "require_approval"];
     };
 }
 
 request_options! {
-    /// The environment that the action runs in, such as `production`.
+    /// The environment of the action, such as `production`.
     environment as "environment": String,
-    /// The amount of money or units at stake, as a JSON number.
+    /// The amount of money or units, as a JSON number.
     amount as "amount": serde_json::Number,
-    /// The caller's id for this request; a repeated one replays the first answer.
+    /// The caller's id for this request. A repeated request with the same id gets the same permit.
     request_id as "request_id": String,
-    /// What the caller knows of the state that the action meets.
+    /// A snapshot of the state before the action, as far as the caller knows it.
     state_snapshot as "state_snapshot": Value,
-    /// Asks the authority to explain its decision.
+    /// Whether the authority explains its decision.
     explain as "explain": bool,
-    /// An approval that was already given: an [`Approval`](crate::approval::Approval), or its JSON.
+    /// A person's approval: an [`Approval`](crate::approval::Approval), or its JSON.
     approval as "approval": Value,
-    /// Approvals of several people: an [`ApprovalQuorum`](crate::approval::ApprovalQuorum), or its JSON.
+    /// Approvals of several people: an [`ApprovalQuorum`](crate::approval::ApprovalQuorum), or its
+    /// JSON.
     approval_quorum as "approval_quorum": Value,
-    /// An emergency override: an [`EmergencyOverride`](crate::approval::EmergencyOverride), or its JSON. It
-    /// is `override` on the wire.
+    /// An emergency override: an [`EmergencyOverride`](crate::approval::EmergencyOverride), or its
+    /// JSON. It is `override` on the wire.
     emergency_override as "override": Value,
-    /// Proofs that other agents have done what this action depends on.
+    /// Proofs that other agents did the steps that this action depends on.
     completion_proofs as "completion_proofs": Vec<CompletionProof>,
-    /// Which layers of the evaluation run.
+    /// The layers of the evaluation that run.
     evaluation_profile as "evaluation_profile": EvaluationProfile,
-    /// The resource in full, where its id is not enough for the policies.
+    /// The full resource, for policies that need more than its id.
     resource as "resource": Value,
     /// The state before the action.
     current_state as "current_state": Value,
-    /// The state that the action would bring about.
+    /// The state after the action.
     proposed_state as "proposed_state": Value,
-    /// What the execution is bound to beyond action, agent and context.
+    /// Further data that the execution is bound to, beside action, agent and context.
     execution_binding as "execution_binding": Value,
 }
 
 impl RequestOptions {
-    /// Asks for a person's approval, whatever the policies say. Once asked for, it stays asked for:
-    /// a later call with `false` changes nothing.
+    /// Requires a person's approval, whatever the policies decide. A later call with `false` does
+    /// not take that back.
     #[must_use]
     pub fn require_approval(mut self, require_approval: bool) -> Self {
         self.require(require_approval);
         self
     }
 
-    /// Sets a field that this version has no method for. A second call with the same name replaces
+    /// Sets a field for which this version has no method. A second call with the same name replaces
     /// its value.
     ///
-    /// An authority that does not know the field passes it over, as the embedded one does. A field
-    /// that stands for the agent, the action, the resource or the context, or that has a method of
-    /// its own, cannot be set this way, in any case of its letters; nor can a value that has no
-    /// JSON form. The error is [`Error::Invalid`] where the request is made, and nothing is
-    /// asked.
+    /// Authorities ignore a field that they do not know; the embedded one does. The fields of
+    /// agent, action, resource and context, and fields with a method, cannot be set this way, in
+    /// upper or lower case, nor can a value without a JSON form. Such a call makes the request fail
+    /// with [`Error::Invalid`] before the authority is asked.
     ///
     /// ```
     /// use atlasent::testing::MockAuthority;
@@ -187,7 +186,7 @@ impl RequestOptions {
     }
 }
 
-/// Prints the names of the options that are set, as a context does: a state may be anything, too.
+/// Prints the names of the options that are set and omits their values, which may be secrets.
 impl fmt::Debug for RequestOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RequestOptions")?;
@@ -195,8 +194,8 @@ impl fmt::Debug for RequestOptions {
     }
 }
 
-/// Fields without a method of their own. The first error stays, since a setter cannot return it:
-/// it is an error as soon as a request is made or written.
+/// The fields that were set by name. A setter cannot return an error, so the first one is kept
+/// until the request is sent or serialized.
 #[derive(Clone, Default, PartialEq)]
 struct ExtraFields {
     fields: Map<String, Value>,
@@ -205,7 +204,7 @@ struct ExtraFields {
 
 impl ExtraFields {
     fn set<T: Serialize + ?Sized>(&mut self, name: String, value: &T) {
-        // There are servers that do not tell `Context` from `context`.
+        // Some servers ignore the case of field names, so `Context` is reserved too.
         let is_taken = |taken: &&str| taken.eq_ignore_ascii_case(&name);
         let shown = excerpt(&name);
         let set = if name.is_empty() {
@@ -244,7 +243,7 @@ impl Serialize for ExtraFields {
     }
 }
 
-/// A field that need not be there, in which no key stands twice. `null` is the same as absent.
+/// Reads an optional field without repeated keys. `null` is the same as absent.
 fn optional<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

@@ -1,4 +1,4 @@
-//! What an answer holds beyond the fields that this version knows.
+//! The fields of an answer that this version does not know.
 
 use std::fmt;
 
@@ -7,12 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::wire::PermitToken;
 
-/// The fields of an answer that have no field of their own here, as JSON: what a newer authority
-/// says.
+/// The fields of an answer that this version does not know, as JSON. Newer authorities send them.
 ///
-/// Nothing is decided on them. A field that is `null` is left out, since that is the same as
-/// absent, and so is one that stands twice, holds a key twice, or is nested deeper than 64 levels.
-/// `Debug` shows the names only: a value may be anything, a secret included.
+/// No decision depends on them. A field is left out if it is `null`, is repeated, contains a
+/// repeated key, or nests deeper than 64 levels. `Debug` shows the names only, since values may be
+/// secrets.
 ///
 /// ```
 /// use atlasent::wire::Evaluation;
@@ -33,19 +32,19 @@ impl OtherFields {
         Self(fields)
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// The fields, as a JSON object.
+    /// Returns the fields as a JSON object.
     #[must_use]
     pub fn as_object(&self) -> &Map<String, Value> {
         &self.0
     }
 
-    /// Whether there is no field.
+    /// Returns whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -55,7 +54,7 @@ impl OtherFields {
         self.0
     }
 
-    /// The same fields without the token in any of their texts.
+    /// Returns the fields without the token in their texts.
     pub(crate) fn scrubbed(self, token: &PermitToken) -> Self {
         let mut fields = Value::Object(self.0);
         token.scrub_json(&mut fields);
@@ -72,8 +71,8 @@ impl fmt::Debug for OtherFields {
     }
 }
 
-/// Takes a field out of `fields` when it is a string. Of another kind it stays, so that no answer
-/// fails on it.
+/// Removes and returns a field if it is a string. A field of another type stays, so that it cannot
+/// make the answer unreadable.
 pub(crate) fn take_string(fields: &mut Map<String, Value>, name: &str) -> Option<String> {
     match fields.get_mut(name) {
         Some(Value::String(text)) => {
@@ -85,8 +84,8 @@ pub(crate) fn take_string(fields: &mut Map<String, Value>, name: &str) -> Option
     }
 }
 
-/// Takes a field out of `fields` when it is a list of strings. Of another kind it stays, so that no
-/// answer fails on it.
+/// Removes and returns a field if it is a list of strings. A field of another type stays, so that
+/// it cannot make the answer unreadable.
 pub(crate) fn take_strings(fields: &mut Map<String, Value>, name: &str) -> Vec<String> {
     let texts = fields.get(name).and_then(Value::as_array).and_then(|list| {
         let texts = list.iter().map(|item| item.as_str().map(str::to_owned));

@@ -1,4 +1,4 @@
-//! What an authority tells of a permit under its public id: data, which opens nothing.
+//! The data of a permit in the authority's ledger.
 
 use std::fmt;
 
@@ -7,62 +7,62 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::json::object::ObjectAndOthers;
 use crate::wire::{OtherFields, PermitToken, RateLimit};
 
-/// A permit as its authority has it on record: `GET /v1/permits/{id}`.
+/// The data of a permit in the authority's ledger: the answer to `GET /v1/permits/{id}`.
 ///
-/// It is no [`Permit`](crate::Permit) and cannot be turned into one, whatever its status says.
+/// It cannot become a [`Permit`](crate::Permit), whatever its status is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "ObjectAndOthers<WirePermit>")]
 #[non_exhaustive]
 pub struct PermitInfo {
-    /// The public id (`pt_…`), which is not the token.
+    /// The public id (`pt_…`), which differs from the token.
     pub id: String,
     /// The organization.
     pub org_id: String,
-    /// The agent that it was granted to.
+    /// The agent of the permit.
     pub actor_id: String,
-    /// The action that it was granted for.
+    /// The action of the permit.
     pub action_id: String,
-    /// The resource that it was granted for.
+    /// The resource of the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_id: Option<String>,
-    /// The environment that it was granted for.
+    /// The environment of the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Where it stands.
+    /// The status of the permit.
     pub status: PermitStatus,
-    /// When it was granted (ISO 8601).
+    /// The time when the permit was issued (ISO 8601).
     pub issued_at: String,
-    /// When its time is over (ISO 8601).
+    /// The time when the permit expires (ISO 8601).
     pub expires_at: String,
-    /// When it was used up (ISO 8601).
+    /// The time when the permit was consumed (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumed_at: Option<String>,
-    /// When it was taken back (ISO 8601).
+    /// The time when the permit was revoked (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
-    /// The user or API key that took it back.
+    /// The user or API key that revoked the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_by: Option<String>,
-    /// Why it was taken back.
+    /// The reason of the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoke_reason: Option<String>,
-    /// The hash of what it was granted for.
+    /// The hash of the action, agent and context of the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload_hash: Option<String>,
-    /// The id of the evaluation that granted it. Older services use the permit's token for that, so
-    /// it prints redacted.
+    /// The id of the evaluation that issued the permit. Older services send the permit's token
+    /// here, so it prints redacted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<PermitToken>,
-    /// Everything else in the answer.
+    /// The fields of the answer that this version does not know.
     #[serde(flatten)]
     pub other: OtherFields,
-    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
+    /// The state of the rate limit, from the headers of the answer.
     #[serde(skip_serializing)]
     pub rate_limit: Option<RateLimit>,
 }
 
 impl PermitInfo {
-    /// What an authority tells of a permit. The fields that it may lack are unset.
+    /// Creates the data of a permit, with the optional fields unset.
     ///
     /// ```
     /// use atlasent::wire::{PermitInfo, PermitStatus};
@@ -148,21 +148,21 @@ impl From<ObjectAndOthers<WirePermit>> for PermitInfo {
     }
 }
 
-/// Where a permit stands.
+/// The status of a permit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PermitStatus {
-    /// It was granted, and waits to be used.
+    /// The permit was issued and is unused.
     Issued,
-    /// It was verified, and is not used up yet. Only some services tell this from `Consumed`.
+    /// The permit was verified and is not consumed. Some services do not tell this from `Consumed`.
     Verified,
-    /// It was used up.
+    /// The permit was consumed.
     Consumed,
-    /// Its time is over.
+    /// The permit expired.
     Expired,
-    /// It was taken back.
+    /// The permit was revoked.
     Revoked,
-    /// A word that this version does not know. A permit in such a status is never good.
+    /// A status that this version does not know. It never counts as good.
     Unknown(String),
 }
 
@@ -175,7 +175,7 @@ impl PermitStatus {
         Self::Revoked,
     ];
 
-    /// The word on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -188,7 +188,7 @@ impl PermitStatus {
         }
     }
 
-    /// Whether the permit can still be used: `Issued` or `Verified`.
+    /// Returns whether the permit can still be used: `Issued` or `Verified`.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Issued | Self::Verified)
@@ -204,7 +204,7 @@ impl From<String> for PermitStatus {
     }
 }
 
-/// Writes the word, an unknown one escaped.
+/// Writes the word on the wire. An unknown one is escaped and shortened.
 impl fmt::Display for PermitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&crate::text::redact::excerpt(self.as_str()), f)

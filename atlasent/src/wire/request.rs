@@ -1,5 +1,4 @@
-//! The first question to an authority: may this agent do that? It serializes to the body of
-//! `POST /v1-evaluate`.
+//! The request of an evaluation, which serializes to the body of `POST /v1-evaluate`.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -7,7 +6,7 @@ use crate::agent::check_name;
 use crate::wire::RequestOptions;
 use crate::{Action, Agent, Context, Error};
 
-/// The question: may `actor_id` do `action_type` in `context`?
+/// The request of an evaluation: may the agent `actor_id` do the action `action_type` in `context`?
 ///
 /// The fields carry their names on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,24 +15,24 @@ pub struct EvaluateRequest {
     /// The action's name, 1 to 256 characters.
     #[serde(deserialize_with = "action_name")]
     pub action_type: String,
-    /// The agent who asks.
+    /// The agent that asks.
     pub actor_id: Agent,
-    /// The circumstances.
+    /// The context of the action.
     #[serde(default)]
     pub context: Context,
-    /// What the action is done to.
+    /// The resource of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
-    /// Evaluate only, and mint no permit.
+    /// Whether to decide only, without issuing a permit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<bool>,
-    /// The optional fields, all of which come from [`RequestOptions`].
+    /// The optional fields.
     #[serde(flatten)]
     pub options: RequestOptions,
 }
 
 impl EvaluateRequest {
-    /// The question whether `agent` may do `action`.
+    /// Creates the request whether `agent` may do `action`.
     ///
     /// # Errors
     ///
@@ -51,28 +50,28 @@ impl EvaluateRequest {
         })
     }
 
-    /// Adds the optional fields. A second call adds to the first: a field that both set has the
-    /// second's value, but for [`RequestOptions::require_approval`], which stays asked for.
+    /// Adds optional fields. The values of a later call win, except that
+    /// [`RequestOptions::require_approval`] stays true once it is.
     #[must_use]
     pub fn with_options(mut self, options: RequestOptions) -> Self {
         self.options.merge(options);
         self
     }
 
-    /// Asks for the decision only. No permit can come of it, so `protect` never asks this way. A
-    /// second call replaces the first.
+    /// Sets whether to decide only, without issuing a permit. `protect` never does.
     #[must_use]
     pub fn shadow(mut self, shadow: bool) -> Self {
         self.shadow = Some(shadow);
         self
     }
 
-    /// Refuses a request with a field that could not be set.
+    /// Refuses a request for which setting an option failed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.options.check()
     }
 
-    /// What a permit for this request is bound to: see [`execution_hash`](crate::wire::execution_hash).
+    /// Returns the hash that a permit for this request is bound to; see
+    /// [`execution_hash`](crate::wire::execution_hash).
     #[must_use]
     pub fn execution_hash(&self) -> String {
         crate::wire::execution_hash(&self.action_type, self.actor_id.as_str(), &self.context)

@@ -1,32 +1,33 @@
-//! The answer to a permit that is taken back.
+//! The answer to the revocation of a permit.
 
 use serde::{Deserialize, Serialize};
 
 use crate::json::object::Object;
 use crate::wire::{PermitToken, RateLimit};
 
-/// What became of a permit that was to be taken back: the answer to `POST /v1-revoke-permit`.
+/// The result of a revocation: the answer to `POST /v1-revoke-permit`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Object<WireRevocation>")]
 #[non_exhaustive]
 pub struct Revocation {
-    /// Whether it was taken back. A permit that was used, expired, revoked before or never known is not.
+    /// Whether the permit was revoked. It is false for a permit that is consumed, expired, already
+    /// revoked or unknown.
     pub revoked: bool,
-    /// The permit.
+    /// The token of the permit.
     pub decision_id: PermitToken,
-    /// When it was taken back (ISO 8601).
+    /// The time of the revocation (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<String>,
-    /// The hash of the audit event that recorded it.
+    /// The hash of the audit event that recorded the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_hash: Option<String>,
-    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
+    /// The state of the rate limit, from the headers of the answer.
     #[serde(skip_serializing)]
     pub rate_limit: Option<RateLimit>,
 }
 
 impl Revocation {
-    /// An answer about this permit.
+    /// Creates the answer for a permit.
     #[must_use]
     pub fn new(decision_id: PermitToken, revoked: bool) -> Self {
         Self {

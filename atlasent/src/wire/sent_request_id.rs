@@ -1,7 +1,7 @@
-//! The id under which a client sent a request.
+//! The `X-Request-ID` under which the client sent a request.
 
-/// The `X-Request-ID` that a request was sent under. An answer says nothing of it, so two answers
-/// that say the same are equal, however they were asked for.
+/// The `X-Request-ID` under which the client sent a request. It is not part of the answer, so two
+/// ids are always equal when answers are compared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SentRequestId(pub(crate) Option<String>);
 

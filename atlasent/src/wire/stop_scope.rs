@@ -1,4 +1,4 @@
-//! What a stop covers: an agent, an action, or everything.
+//! The scope of a stop: an agent, an action, or everything.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Action as _, Agent, AnyAction, Error};
 
-/// What a stop covers: everything that one agent does, one action of all agents, or everything.
+/// The scope of a stop: all actions of one agent, one action of all agents, or everything.
 ///
 /// ```
 /// use atlasent::wire::StopScope;
@@ -21,7 +21,8 @@ use crate::{Action as _, Agent, AnyAction, Error};
 #[serde(try_from = "WireScope", into = "WireScope")]
 pub struct StopScope(Covered);
 
-/// Private, so that its names do not stand beside those of the traits in what the compiler says.
+/// The variants of a scope. They are private, since public ones named `Agent` and `Action` would be
+/// confused with the types of these names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Covered {
     Agent(String),
@@ -29,7 +30,7 @@ enum Covered {
     All,
 }
 
-/// A scope on the wire: exactly one of the three (contract, part D).
+/// A scope on the wire: exactly one of the three fields is set (contract, part D).
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct WireScope {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,33 +42,33 @@ pub(crate) struct WireScope {
 }
 
 impl StopScope {
-    /// Everything that an agent does.
+    /// Creates the scope of all actions of one agent.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when this cannot be the name of an agent.
+    /// [`Error::Invalid`] when the name is empty or longer than 256 characters.
     pub fn agent(agent: impl Into<String>) -> Result<Self, Error> {
         let agent = Agent::new(agent.into())?;
         Ok(Self(Covered::Agent(agent.as_str().to_owned())))
     }
 
-    /// One action of all agents.
+    /// Creates the scope of one action of all agents.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when this cannot be the name of an action.
+    /// [`Error::Invalid`] when the name is empty or longer than 256 characters.
     pub fn action(action: impl Into<String>) -> Result<Self, Error> {
         let action = AnyAction::new(action.into())?;
         Ok(Self(Covered::Action(action.name().to_owned())))
     }
 
-    /// Every action of every agent.
+    /// Creates the scope of every action of every agent.
     #[must_use]
     pub const fn all() -> Self {
         Self(Covered::All)
     }
 
-    /// Whether an action of an agent is covered.
+    /// Returns whether the scope covers this action of this agent.
     #[must_use]
     pub fn covers(&self, agent: &str, action: &str) -> bool {
         match &self.0 {
@@ -77,7 +78,7 @@ impl StopScope {
         }
     }
 
-    /// The agent, if the scope is everything that one agent does.
+    /// Returns the agent, if the scope is that of one agent.
     #[must_use]
     pub fn agent_id(&self) -> Option<&str> {
         match &self.0 {
@@ -86,7 +87,7 @@ impl StopScope {
         }
     }
 
-    /// The action, if the scope is one action of all agents.
+    /// Returns the action, if the scope is that of one action.
     #[must_use]
     pub fn action_type(&self) -> Option<&str> {
         match &self.0 {
@@ -96,7 +97,7 @@ impl StopScope {
     }
 }
 
-/// `agent deploy-bot`, `action deploy.production` or `everything`.
+/// Writes `agent deploy-bot`, `action deploy.production` or `everything`.
 impl fmt::Display for StopScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! The permit token: the secret by which an authority knows a permit.
+//! The permit token: the secret that identifies a permit to its authority.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use crate::Error;
 use crate::text::redact::Redacted;
 use crate::text::unescape::holds;
 
-/// The longest token that is taken, in bytes.
+/// The maximum length of a token, in bytes.
 const MAX_LEN: usize = 8 * 1024;
 
-/// What an authority hands out on an allow and asks for again at verification.
+/// The secret that an authority returns with an allow and expects at verification.
 ///
-/// Whoever holds it before it is verified can spend it, so it prints redacted.
+/// A holder of an unverified token can use the permit, so the token prints redacted.
 ///
 /// ```
 /// let token = atlasent::wire::PermitToken::new("permit_0123456789")?;
@@ -27,36 +27,37 @@ const MAX_LEN: usize = 8 * 1024;
 pub struct PermitToken(String);
 
 impl PermitToken {
-    /// Takes a token as it is. An empty one is taken too, since it can stand on the wire; it opens
-    /// nothing.
+    /// Creates a token from its text. The empty token can occur on the wire and is accepted; it
+    /// belongs to no permit.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when it is longer than 8 KiB.
+    /// [`Error::Invalid`] when the text is longer than 8 KiB.
     pub fn new(token: impl Into<String>) -> Result<Self, Error> {
         let token = token.into();
         if token.len() > MAX_LEN {
             return Err(Error::invalid(format!(
-                "the permit token has {} bytes, more than {MAX_LEN}",
+                "the permit token has {} bytes: at most {MAX_LEN} are allowed",
                 token.len()
             )));
         }
         Ok(Self(token))
     }
 
-    /// The secret itself.
+    /// Returns the secret.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the token is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `text` without this token in it. A text that spells it in escapes is not shown at all.
+    /// Returns `text` with this token redacted. A text that contains the token in escapes becomes
+    /// `…`.
     pub(crate) fn scrub(&self, text: &str) -> String {
         if self.is_empty() {
             return text.to_owned();
@@ -68,7 +69,7 @@ impl PermitToken {
         }
     }
 
-    /// [`scrub`](Self::scrub), for a text that need not be there.
+    /// [Scrubs](Self::scrub) an optional text.
     pub(crate) fn scrub_option(&self, text: Option<String>) -> Option<String> {
         text.map(|text| match holds(&text, &self.0) {
             true => self.scrub(&text),
@@ -76,14 +77,14 @@ impl PermitToken {
         })
     }
 
-    /// [`scrub`](Self::scrub), for a text that stays where it is.
+    /// [Scrubs](Self::scrub) a text in place.
     pub(crate) fn scrub_in_place(&self, text: &mut String) {
         if holds(text, &self.0) {
             *text = self.scrub(text);
         }
     }
 
-    /// [`scrub`](Self::scrub), for every text of a JSON value, names included.
+    /// [Scrubs](Self::scrub) every text of a JSON value, including names and numbers.
     pub(crate) fn scrub_json(&self, value: &mut Value) {
         match value {
             Value::String(text) => self.scrub_in_place(text),

@@ -1,4 +1,4 @@
-//! The second question to an authority, and its answer: is this permit good for that, now, once?
+//! The request of a verification, which serializes to the body of `POST /v1-verify-permit`.
 
 use std::fmt;
 
@@ -6,23 +6,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::Agent;
-use crate::authority::issuer::{IssuerMark, RequestSerial};
-use crate::error::PermitOutcome;
-use crate::json::object::ObjectAndOthers;
-use crate::json::unique;
-use crate::text::redact::Names;
-use crate::wire::SentRequestId;
-use crate::wire::other::take_string;
-use crate::wire::{EvaluateRequest, OtherFields, PermitToken, RateLimit};
+use crate::authority::issuer::RequestSerial;
+use crate::wire::{EvaluateRequest, PermitToken};
 
-/// The question whether a permit is good; asking consumes it.
+/// The request of a verification: is this permit good for this agent and action? Verifying consumes
+/// the permit.
 ///
 /// The fields carry their names on the wire. `protect` always restates the action and the agent; a
 /// request that does not restate one sends the empty string (contract, part B).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VerifyRequest {
-    /// The token that the evaluation brought.
+    /// The token of the evaluation's allow.
     pub permit_token: PermitToken,
     /// The name of the action that the permit is to be used for; unset when it is not restated.
     #[serde(
@@ -38,22 +33,23 @@ pub struct VerifyRequest {
         deserialize_with = "unset_if_empty"
     )]
     pub actor_id: Option<Agent>,
-    /// The environment that the action runs in.
+    /// The environment of the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// The hash of what is about to be executed: see [`execution_hash`](crate::wire::execution_hash).
+    /// The hash of the action, agent and context to execute; see
+    /// [`execution_hash`](crate::wire::execution_hash).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_hash: Option<String>,
-    /// Asks for a person's approval on the permit.
+    /// Whether the permit must have a person's approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_approval: Option<bool>,
-    /// Ties the mark of an [`Issuer`](crate::authority::Issuer) to this question.
+    /// The number that ties the mark of an [`Issuer`](crate::authority::Issuer) to this request.
     #[serde(skip)]
     pub(crate) serial: RequestSerial,
 }
 
 impl VerifyRequest {
-    /// A question that restates nothing: is the permit itself good?
+    /// Creates a request that restates nothing.
     #[must_use]
     pub fn new(permit_token: PermitToken) -> Self {
         Self {
@@ -67,8 +63,8 @@ impl VerifyRequest {
         }
     }
 
-    /// The question that belongs to an evaluation: it restates the action and the agent, binds the
-    /// permit to what was asked, and names the environment when the context holds one as a string.
+    /// Creates the request for the permit of an evaluation. It restates action and agent, and
+    /// contains the execution hash, and the environment if the context has one as a string.
     #[must_use]
     pub fn restating(request: &EvaluateRequest, permit_token: PermitToken) -> Self {
         Self {
@@ -108,246 +104,6 @@ where
         .map_err(serde::de::Error::custom)
 }
 
-/// The answer to a [`VerifyRequest`].
-///
-/// `valid` alone is not enough for a permit: `protect` also refuses an answer that contradicts
-/// itself or names somebody else.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "ObjectAndOthers<WireVerification>")]
-#[non_exhaustive]
-pub struct Verification {
-    /// Whether the permit is good.
-    pub valid: bool,
-    /// `allow` or `verified` when it is; one of the `permit_*` words or `deny` when not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
-    /// What is wrong with it, as a code for programs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify_error_code: Option<String>,
-    /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The hash under which audit trails know the permit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub permit_hash: Option<String>,
-    /// When it was verified (ISO 8601).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamp: Option<String>,
-    /// Whether this verification used the permit up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub consumed: Option<bool>,
-    /// The approval that came with the permit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Value>,
-    /// The id of the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    /// The decision that the permit stands for, repeated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decision: Option<String>,
-    /// The action that the permit stands for, repeated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action_type: Option<String>,
-    /// The agent that the permit stands for, repeated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actor_id: Option<String>,
-    /// Whether an earlier attempt of the same call got no answer, and may have used the permit up.
-    #[serde(skip_serializing)]
-    pub retried: bool,
-    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
-    #[serde(skip_serializing)]
-    pub rate_limit: Option<RateLimit>,
-    /// Says which authority answered.
-    #[serde(skip)]
-    pub(crate) mark: IssuerMark,
-    /// Everything else in the answer.
-    #[serde(flatten)]
-    pub other: OtherFields,
-    /// The id under which the client sent the request (`X-Request-ID`).
-    #[serde(skip_serializing)]
-    pub(crate) sent_request_id: SentRequestId,
-}
-
-impl Verification {
-    /// A permit that is good, and now used up.
-    #[must_use]
-    pub fn valid() -> Self {
-        Self {
-            valid: true,
-            outcome: Some("allow".to_owned()),
-            consumed: Some(true),
-            ..Self::default()
-        }
-    }
-
-    /// A permit that is not good.
-    ///
-    /// ```
-    /// use atlasent::error::PermitOutcome;
-    /// use atlasent::wire::Verification;
-    ///
-    /// let verification = Verification::refuse(Some(PermitOutcome::Expired), "the permit expired at noon");
-    /// assert_eq!(verification.permit_outcome(), Some(PermitOutcome::Expired));
-    /// ```
-    #[must_use]
-    pub fn refuse(outcome: Option<PermitOutcome>, reason: impl Into<String>) -> Self {
-        Self {
-            outcome: Some(outcome.map_or("deny", PermitOutcome::as_str).to_owned()),
-            verify_error_code: outcome.map(|outcome| outcome.error_code().to_owned()),
-            reason: Some(reason.into()),
-            consumed: Some(false),
-            ..Self::default()
-        }
-    }
-
-    /// Returns whether the answer says that the permit is good and now used up, and nothing in it
-    /// says otherwise.
-    ///
-    /// Absent fields say nothing. `consumed: false` says that the permit can be used again, so it
-    /// is not good for a single execution.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        let is = |said: &Option<String>, good: &[&str]| {
-            said.as_deref().is_none_or(|said| good.contains(&said))
-        };
-        self.valid
-            && self.consumed != Some(false)
-            && self.verify_error_code.is_none()
-            && is(&self.outcome, &["allow", "verified"])
-            && is(&self.decision, &["allow"])
-    }
-
-    /// What is wrong with the permit, when the outcome or the code says one of the four known
-    /// causes.
-    #[must_use]
-    pub fn permit_outcome(&self) -> Option<PermitOutcome> {
-        [&self.outcome, &self.verify_error_code]
-            .into_iter()
-            .flatten()
-            .find_map(|word| PermitOutcome::from_wire(word))
-    }
-
-    /// The same answer without the token in any of the texts that are logged or handed on.
-    pub(crate) fn scrubbed(mut self, token: &PermitToken) -> Self {
-        self.reason = token.scrub_option(self.reason);
-        self.permit_hash = token.scrub_option(self.permit_hash);
-        self.timestamp = token.scrub_option(self.timestamp);
-        self.request_id = token.scrub_option(self.request_id);
-        self.other = self.other.scrubbed(token);
-        if let Some(approval) = &mut self.approval {
-            token.scrub_json(approval);
-        }
-        self
-    }
-}
-
-/// Prints the names of the approval's members only, as a context does: their values may be
-/// anything.
-impl fmt::Debug for Verification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            valid,
-            outcome,
-            verify_error_code,
-            reason,
-            permit_hash,
-            timestamp,
-            consumed,
-            approval,
-            decision,
-            action_type,
-            actor_id,
-            request_id,
-            retried,
-            rate_limit,
-            other,
-            mark,
-            sent_request_id: _,
-        } = self;
-        f.debug_struct("Verification")
-            .field("valid", valid)
-            .field("outcome", outcome)
-            .field("verify_error_code", verify_error_code)
-            .field("reason", reason)
-            .field("permit_hash", permit_hash)
-            .field("timestamp", timestamp)
-            .field("consumed", consumed)
-            .field("approval", &approval.as_ref().map(Names))
-            .field("decision", decision)
-            .field("action_type", action_type)
-            .field("actor_id", actor_id)
-            .field("request_id", request_id)
-            .field("retried", retried)
-            .field("rate_limit", rate_limit)
-            .field("other", other)
-            .field("mark", mark)
-            .finish()
-    }
-}
-
-/// The answer as it stands on the wire, with both names of each thing.
-#[derive(Deserialize)]
-struct WireVerification {
-    valid: Option<bool>,
-    verified: Option<bool>,
-    outcome: Option<String>,
-    verify_error_code: Option<String>,
-    reason: Option<String>,
-    permit_hash: Option<String>,
-    timestamp: Option<String>,
-    consumed: Option<bool>,
-    #[serde(default, deserialize_with = "unique::optional_of_answer")]
-    approval: Option<Value>,
-    decision: Option<String>,
-    action_type: Option<String>,
-    action: Option<String>,
-    actor_id: Option<String>,
-    agent: Option<String>,
-}
-
-impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
-    type Error = &'static str;
-
-    fn try_from(answer: ObjectAndOthers<WireVerification>) -> Result<Self, Self::Error> {
-        let ObjectAndOthers {
-            known: wire,
-            mut other,
-        } = answer;
-        let valid = one_of(wire.valid, wire.verified)
-            .ok_or("`valid` and `verified` contradict each other")?
-            .ok_or("there is neither a boolean `valid` nor a boolean `verified`")?;
-        Ok(Self {
-            valid,
-            outcome: wire.outcome,
-            verify_error_code: wire.verify_error_code,
-            reason: wire.reason,
-            permit_hash: wire.permit_hash,
-            timestamp: wire.timestamp,
-            consumed: wire.consumed,
-            approval: wire.approval,
-            decision: wire.decision,
-            action_type: one_of(wire.action_type, wire.action)
-                .ok_or("`action_type` and `action` contradict each other")?,
-            actor_id: one_of(wire.actor_id, wire.agent)
-                .ok_or("`actor_id` and `agent` contradict each other")?,
-            retried: false,
-            rate_limit: None,
-            mark: IssuerMark::default(),
-            request_id: take_string(&mut other, "request_id"),
-            other: OtherFields::new(other),
-            sent_request_id: SentRequestId::default(),
-        })
-    }
-}
-
-/// The value that goes by two names; none at all when the two differ.
-fn one_of<T: PartialEq>(first: Option<T>, second: Option<T>) -> Option<Option<T>> {
-    match (first, second) {
-        (Some(first), Some(second)) if first != second => None,
-        (first, second) => Some(first.or(second)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -355,12 +111,8 @@ mod tests {
     use super::*;
     use crate::AnyAction;
 
-    fn read(json: Value) -> Result<Verification, serde_json::Error> {
-        serde_json::from_value(json)
-    }
-
     #[test]
-    fn a_bare_question_restates_nothing() {
+    fn a_bare_request_restates_nothing() {
         let request = VerifyRequest::new(PermitToken::new("p").unwrap());
         assert_eq!(
             serde_json::to_value(&request).unwrap(),
@@ -392,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restating_question_binds_the_permit_to_the_request() {
+    fn a_restating_request_binds_the_permit_to_the_evaluation() {
         let action = AnyAction::new("deploy.production")
             .unwrap()
             .with_field("environment", "production")
@@ -420,60 +172,5 @@ mod tests {
         let request = EvaluateRequest::new(Agent::new("b").unwrap(), &action).unwrap();
         let verify = VerifyRequest::restating(&request, PermitToken::new("p").unwrap());
         assert_eq!(verify.environment, None);
-    }
-
-    #[test]
-    fn both_names_of_the_verdict_are_read() {
-        assert!(read(json!({"valid": true})).unwrap().valid);
-        assert!(
-            read(json!({"verified": true, "valid": null}))
-                .unwrap()
-                .valid
-        );
-        assert!(
-            !read(json!({"verified": false, "outcome": "x"}))
-                .unwrap()
-                .valid
-        );
-    }
-
-    #[test]
-    fn an_unreadable_verdict_is_an_error() {
-        for json in [
-            json!({}),
-            json!({"valid": "true"}),
-            json!({"valid": 1, "verified": true}),
-            json!({"valid": true, "verified": false}),
-            json!({"valid": true, "action": "a", "action_type": "b"}),
-            json!({"valid": true, "agent": "a", "actor_id": "b"}),
-            json!({"valid": true, "outcome": 5}),
-            json!([true]),
-            json!([
-                true, null, "allow", null, null, null, null, null, null, null, null, null, null,
-                null
-            ]),
-        ] {
-            assert!(read(json.clone()).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn a_known_cause_is_read_from_outcome_or_code() {
-        for outcome in [
-            PermitOutcome::Consumed,
-            PermitOutcome::Expired,
-            PermitOutcome::Revoked,
-            PermitOutcome::NotFound,
-        ] {
-            let by_word = json!({"valid": false, "outcome": outcome.as_str()});
-            let by_code = json!({"valid": false, "outcome": "deny", "verify_error_code": outcome.error_code()});
-            assert_eq!(read(by_word).unwrap().permit_outcome(), Some(outcome));
-            assert_eq!(read(by_code).unwrap().permit_outcome(), Some(outcome));
-            let written = serde_json::to_value(Verification::refuse(Some(outcome), "r")).unwrap();
-            assert_eq!(read(written).unwrap().permit_outcome(), Some(outcome));
-        }
-        let unknown =
-            json!({"valid": false, "outcome": "permit_eaten", "verify_error_code": "EATEN"});
-        assert_eq!(read(unknown).unwrap().permit_outcome(), None);
     }
 }

@@ -1,5 +1,31 @@
-//! An evaluation on the wire: every form of answer to `POST /v1-evaluate` that the contract knows,
-//! those of older servers included.
+//! An evaluation on the wire: every form of answer to `POST /v1-evaluate` in the contract,
+//! including those of older servers.
+//!
+//! The same refusal from three generations of servers, and how it is read:
+//!
+//! ```text
+//! {"permitted":false,"decision_id":"d1","reason":"frozen"}
+//! {"decision":"hold","deny_reason":"frozen","deny_code":"FREEZE","decision_id":"d1"}
+//! {"decision":"hold","permitted":false,"denial":{"reason":"frozen","code":"FREEZE"},"decision_id":"d1"}
+//!
+//! decision     `decision`, else deny or allow by `permitted`
+//! reason       first text of: deny_reason, denial.reason, reason, reasons[0]
+//! code         first text of: deny_code, denial.code
+//! decision_id  the id of the evaluation
+//! ```
+//!
+//! And the same allow. Older servers call the token `decision_id`:
+//!
+//! ```text
+//! {"permitted":true,"decision_id":"tok"}
+//! {"decision":"allow","permitted":true,"permit_token":"tok","decision_id":"tok","permit_id":"pt_1"}
+//!
+//! permit_token  first that is not empty of: permit_token, decision_id
+//! ```
+//!
+//! A `decision` and a `permitted` that contradict each other make the answer unreadable. The fields
+//! of later servers (`permit_id`, `reasons` and others) never do: with an unexpected type they stay
+//! among the unknown fields.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,8 +36,7 @@ use crate::json::unique;
 use crate::wire::other::{take_string, take_strings};
 use crate::wire::{ConstraintTrace, Evaluation, OtherFields, PermitToken};
 
-/// The answer as it stands on the wire, where several generations of servers have left their
-/// fields.
+/// The answer on the wire, with the fields of several generations of servers.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct WireEvaluation {
@@ -23,7 +48,7 @@ pub(super) struct WireEvaluation {
     permit_token: Option<PermitToken>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision_id: Option<PermitToken>,
-    // Read leniently: a refusal stays what it is, however its reason is written.
+    // Of any type: a refusal is a refusal, whatever the form of its reason.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "unique::optional_of_answer"
@@ -49,7 +74,7 @@ pub(super) struct WireEvaluation {
     risk_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     constraint_trace: Option<ConstraintTrace>,
-    // Written here, and read by `ObjectAndOthers`.
+    // Written by serde, but read by `ObjectAndOthers`.
     #[serde(flatten, skip_deserializing)]
     other: Map<String, Value>,
 }
@@ -62,8 +87,8 @@ impl TryFrom<ObjectAndOthers<WireEvaluation>> for Evaluation {
     }
 }
 
-/// The answer to a request with [`EvaluateRequest::shadow`](crate::wire::EvaluateRequest::shadow): an
-/// allow needs no token.
+/// The answer to a request with [`EvaluateRequest::shadow`](crate::wire::EvaluateRequest::shadow):
+/// an allow needs no token.
 #[cfg(feature = "client")]
 #[derive(Deserialize)]
 #[serde(try_from = "ObjectAndOthers<WireEvaluation>")]

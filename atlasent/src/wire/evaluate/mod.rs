@@ -1,4 +1,4 @@
-//! The first answer of an authority: what it decided.
+//! The answer to an evaluation.
 
 mod answer;
 
@@ -18,29 +18,29 @@ use answer::WireEvaluation;
 
 /// The answer to an [`EvaluateRequest`](crate::wire::EvaluateRequest).
 ///
-/// It is data: an allow with a token opens nothing before the token is verified, which `protect`
+/// It is data. The token of an allow has to be verified before the action may run, which `protect`
 /// does.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "ObjectAndOthers<WireEvaluation>", into = "WireEvaluation")]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// The token to verify. Only an allow has one.
+    /// The permit token to verify. Only an allow has one; in
+    /// [`PermitWithAnswers`](crate::authority::PermitWithAnswers) it is unset.
     pub permit_token: Option<PermitToken>,
-    /// Why.
+    /// The authority's reason.
     pub reason: Option<String>,
-    /// Every reason that the authority lists, in its order. An authority that knows one reason may
-    /// list none.
+    /// All reasons that the authority lists, in its order. It may be empty if there is one reason.
     pub reasons: Vec<String>,
-    /// Why, as a code for programs. Only a refusal has one.
+    /// The code of the reason, for programs. Only a refusal has one.
     pub code: Option<String>,
-    /// How the refusal came about, for the operator: one line a policy, with its file, line and
-    /// column. A server sends it only to a request with [`RequestOptions::explain`].
+    /// The explanation of a refusal for the operator: one line a policy, with file, line and
+    /// column. A server sends it only for a request with [`RequestOptions::explain`].
     ///
     /// [`RequestOptions::explain`]: crate::wire::RequestOptions::explain
     pub explanation: Vec<String>,
-    /// The authority's id of a refused evaluation. On an allow the token takes its place.
+    /// The authority's id of a refused evaluation. It is unset on an allow.
     pub decision_id: Option<String>,
     /// The permit's public id (`pt_…`), which may be logged and shown, and opens nothing. Only an
     /// allow has one.
@@ -49,35 +49,35 @@ pub struct Evaluation {
     pub request_id: Option<String>,
     /// The id of the escalation that waits for a person. Only a hold or an escalation has one.
     pub escalation_id: Option<String>,
-    /// Where a person can decide on the escalation.
+    /// The URL where a person can decide on the escalation.
     pub approval_url: Option<String>,
-    /// When the permit's time is over (ISO 8601).
+    /// The time when the permit expires (ISO 8601).
     pub expires_at: Option<String>,
     /// The hash of the audit event that recorded the decision.
     pub audit_hash: Option<String>,
-    /// When the decision was made (ISO 8601).
+    /// The time of the decision (ISO 8601).
     pub timestamp: Option<String>,
-    /// The risk that the authority saw.
+    /// The risk score that the authority computed.
     pub risk_score: Option<f64>,
-    /// The class of that risk, such as `critical`, `high`, `medium` or `low`.
+    /// The class of the risk, such as `critical`, `high`, `medium` or `low`.
     pub risk_class: Option<String>,
     /// The version of the policies that decided.
     pub policy_version: Option<String>,
-    /// How the decision came about, where that was asked for and is told.
+    /// The policies that were considered, if the request asked for the trace.
     pub constraint_trace: Option<ConstraintTrace>,
-    /// How much of the rate limit is left. It stands in the answer's headers, not in its body.
+    /// The state of the rate limit, from the headers of the answer.
     pub rate_limit: Option<RateLimit>,
-    /// How long to wait before asking again makes sense, where the authority knows. Only a refusal
-    /// has it. It stands in the answer's `Retry-After` header, not in its body.
+    /// How long to wait before asking again, from the `Retry-After` header of the answer. Only a
+    /// refusal has it.
     pub retry_after: Option<Duration>,
-    /// Everything else in the answer.
+    /// The fields of the answer that this version does not know.
     pub other: OtherFields,
     /// The id under which the client sent the request (`X-Request-ID`).
     pub(crate) sent_request_id: SentRequestId,
 }
 
 impl Evaluation {
-    /// A decision and nothing else. An allow without a token opens nothing.
+    /// Creates an answer with a decision only. `protect` refuses an allow without a token.
     #[must_use]
     pub fn new(decision: Decision) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Evaluation {
         }
     }
 
-    /// An allow with the token of its permit.
+    /// Creates an allow with its permit token.
     #[must_use]
     pub fn allow(permit_token: PermitToken) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Evaluation {
         }
     }
 
-    /// A refusal with its reason.
+    /// Creates a refusal with its reason.
     ///
     /// ```
     /// use std::time::Duration;
@@ -134,20 +134,22 @@ impl Evaluation {
         }
     }
 
-    /// The id under which the client sent the request (`X-Request-ID`), which the server's log and
-    /// audit trail hold, too. An authority in this process has none.
+    /// Returns the id under which the client sent the request (`X-Request-ID`). The server's log
+    /// and audit trail contain it. It is unset for an authority in this process.
     #[must_use]
     pub fn x_request_id(&self) -> Option<&str> {
         self.sent_request_id.0.as_deref()
     }
 
-    /// The id to ask a person about. Never the permit token.
+    /// Returns the id of the evaluation, to quote when asking about it. It is never the permit
+    /// token.
     #[must_use]
     pub fn evaluation_id(&self) -> Option<&str> {
         self.decision_id.as_deref().or(self.request_id.as_deref())
     }
 
-    /// The same answer without its token in any of the texts that are logged or handed on.
+    /// Returns the answer without its token in the texts that are logged or returned. The field
+    /// `permit_token` stays.
     pub(crate) fn scrubbed(mut self) -> Self {
         if let Some(token) = &self.permit_token {
             let scrub = |text: &mut String| *text = token.scrub(text);
@@ -175,7 +177,7 @@ impl Evaluation {
     }
 }
 
-/// Prints the token redacted, also where another text repeats it.
+/// Prints the token redacted, also within other texts.
 impl fmt::Debug for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
