@@ -106,7 +106,7 @@ impl<S: Store + RateCounter> Server<S> {
     /// Saves the head of the chain in a file, while the server runs and when it ends. Before the
     /// next start, [`HeadFile::check`] detects a replaced store by that file. A second call
     /// replaces the first.
-    pub fn remember_head(mut self, file: HeadFile) -> Self {
+    pub fn save_head(mut self, file: HeadFile) -> Self {
         self.head = Some(file);
         self
     }

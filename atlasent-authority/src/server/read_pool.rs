@@ -31,8 +31,8 @@ const MAX_PAGES: usize = 4;
 /// The largest number of pages that wait for a slot.
 const MAX_WAITING: usize = 256;
 
-/// The largest number of exports that are made or sent at a time; lower if the server's concurrency
-/// is. Each has a temporary file.
+/// The largest number of exports that are made or sent at a time, unless the server's concurrency
+/// is lower. Each export has a temporary file.
 const MAX_EXPORTS: usize = 8;
 
 /// The pools of the two kinds of reads.

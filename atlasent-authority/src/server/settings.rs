@@ -21,8 +21,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long an export of the audit trail or a backup may take. 10 minutes by default.
     pub export_timeout: Duration,
-    /// How long the body of a request may take to arrive. This time is part of the request's. 5
-    /// seconds by default.
+    /// How long the body of a request may take to arrive, within the time of the request. 5 seconds
+    /// by default.
     pub body_timeout: Duration,
     /// How many requests are answered at a time; 1,024 by default. Requests beyond that get 503.
     /// The slots are shared out among the API keys, so that one key cannot take all of them.

@@ -170,7 +170,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         server = server.retain(retention);
     }
     if let Some(head) = head {
-        server = server.remember_head(head);
+        server = server.save_head(head);
     }
     if let Some(log) = arguments.audit_log()? {
         server = server.audit_log(log);

@@ -18,8 +18,8 @@ use crate::server::app::App;
 /// The error code for an address that sends too many wrong keys.
 pub(crate) const TOO_MANY_WRONG_KEYS: &str = "TOO_MANY_WRONG_KEYS";
 
-/// The caller of an authenticated request. [`pass`](super::pass) adds it to the
-/// request's extensions.
+/// The caller of an authenticated request. [`pass`](super::pass) adds it to the request's
+/// extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiCaller {
     /// The stored form of the API key.

@@ -104,8 +104,8 @@ pub(crate) async fn pass<S: Store + RateCounter>(
     response
 }
 
-/// The facts about a request that its log line and its response headers name. It is filled in step
-/// by step, so that a refused request has those that were found before the refusal.
+/// The facts about a request for its log line and its response headers. They are filled in step by
+/// step, so a refused request has the facts that were found before its refusal.
 struct AccessRecord {
     address: Option<IpAddr>,
     key: Option<Arc<ApiKey>>,

@@ -1,8 +1,8 @@
-//! Tasks that run beside the requests: reading again what has changed, archiving old events,
-//! saving the head of the chain.
+//! Tasks that run beside the requests: they read changed keys, policies and certificates again,
+//! archive old events, and save the head of the chain.
 //!
-//! API keys, policies and the certificate are read each in a task of its own, so that a read that
-//! hangs holds up no other.
+//! API keys, policies and the certificate have one task each, so that a read that hangs delays no
+//! other.
 
 mod certificate;
 pub(crate) mod chain_head;
