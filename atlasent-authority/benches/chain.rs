@@ -8,6 +8,9 @@
 //! - `verify` is the use of a permit, on the disk; `page` is a page of 50 events from the middle, and the number of all
 //!   events. Both are medians.
 //!
+//! A second table has what the index of the events costs a change: the median of a transaction that appends one event to
+//! the file, `durable` on the disk, without the index and with it. `in memory` is the same without waiting for the disk.
+//!
 //! Without `--bench`, as in `cargo test --benches`, there is only a chain of a thousand events.
 
 #![allow(
@@ -16,6 +19,10 @@
     clippy::print_stdout,
     reason = "a benchmark that cannot run should stop, and one that can says something"
 )]
+
+#[allow(dead_code, reason = "the bench removes nothing from the index")]
+#[path = "../src/store/redb/index.rs"]
+mod index;
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -30,6 +37,7 @@ use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, Policies, RedbStore};
 use futures_executor::block_on;
 use jiff::Timestamp;
+use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
 /// How often what is measured is done.
 const TIMES: usize = 200;
@@ -52,12 +60,22 @@ fn main() {
     };
     let head = "| events | MiB | open | repair | verify | page |\n|---|---|---|---|---|---|";
     println!("{head}");
+    let mut indexes = Vec::new();
     for length in lengths {
-        println!("{}", measure(*length));
+        let (chain, index) = measure(*length);
+        println!("{chain}");
+        indexes.push(index);
+    }
+    println!(
+        "\n| events | durable | with the index | in memory | with the index |\n|---|---|---|---|---|"
+    );
+    for index in indexes {
+        println!("{index}");
     }
 }
 
-fn measure(length: u64) -> String {
+/// Returns a row of each table.
+fn measure(length: u64) -> (String, String) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("chain.redb");
     let maker = Maker::start(&path, length);
@@ -78,7 +96,54 @@ fn measure(length: u64) -> String {
     let started = Instant::now();
     drop(RedbStore::open(&path).unwrap());
     let repair = started.elapsed();
-    format!("| {length} | {size} | {open:.1?} | {repair:.1?} | {verify:.1?} | {page:.1?} |")
+    let row =
+        format!("| {length} | {size} | {open:.1?} | {repair:.1?} | {verify:.1?} | {page:.1?} |");
+    (row, cost_of_the_index(&path, length))
+}
+
+/// Rows as long as those of events, beside the events of the store.
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bench");
+
+/// Appends to the file of a store that is closed. Both kinds of transaction take turns, so that
+/// noise meets both.
+fn cost_of_the_index(path: &Path, length: u64) -> String {
+    let database = Database::open(path).unwrap();
+    // Beyond the store's own events.
+    let mut sequence = 2 * length;
+    let mut cells = vec![length.to_string()];
+    for durability in [Durability::Immediate, Durability::None] {
+        let mut times = [Vec::new(), Vec::new()];
+        for turn in 0..2 * TIMES {
+            sequence += 1;
+            let started = Instant::now();
+            append(&database, durability, sequence, turn % 2 == 1);
+            times[turn % 2].push(started.elapsed());
+        }
+        for mut times in times {
+            times.sort_unstable();
+            cells.push(format!("{:.1?}", times[TIMES / 2]));
+        }
+    }
+    let transaction = database.begin_read().unwrap();
+    let index = transaction.open_table(index::INDEX).unwrap();
+    let range = (2 * length, u64::MAX);
+    let count = index::count(&index, ("evaluate.allow", "billing-bot"), range).unwrap();
+    assert_eq!(count, 2 * TIMES as u64);
+    format!("| {} |", cells.join(" | "))
+}
+
+fn append(database: &Database, durability: Durability, sequence: u64, with_index: bool) {
+    let mut transaction = database.begin_write().unwrap();
+    transaction.set_durability(durability).unwrap();
+    let mut rows = transaction.open_table(ROWS).unwrap();
+    rows.insert(sequence, &[7; 700][..]).unwrap();
+    drop(rows);
+    if with_index {
+        let mut table = transaction.open_table(index::INDEX).unwrap();
+        let event = (sequence, "evaluate.allow", "billing-bot");
+        index::add(&mut table, std::iter::once(event)).unwrap();
+    }
+    transaction.commit().unwrap();
 }
 
 fn time_of_verify(authority: &LocalAuthority<RedbStore>) -> Duration {
