@@ -62,8 +62,7 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
 pub(crate) fn message(refusal: &Refusal) -> String {
     let mut message = refusal.detail().into_owned();
     if message.len() > MAX_TEXT {
-        let is_boundary = |end: &usize| message.is_char_boundary(*end);
-        message.truncate((0..=MAX_TEXT).rev().find(is_boundary).unwrap_or_default());
+        message.truncate(message.floor_char_boundary(MAX_TEXT));
         message.push('…');
     }
     message

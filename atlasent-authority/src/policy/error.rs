@@ -181,11 +181,7 @@ impl Source {
 
     /// Line and column of a byte offset, both counted from 1, the column in characters.
     fn position(&self, offset: usize) -> (usize, usize) {
-        let is_boundary = |offset: &usize| self.text.is_char_boundary(*offset);
-        let offset = (0..=offset.min(self.text.len()))
-            .rev()
-            .find(is_boundary)
-            .unwrap_or_default();
+        let offset = self.text.floor_char_boundary(offset);
         let before = self.text.get(..offset).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;

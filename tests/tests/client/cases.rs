@@ -28,12 +28,7 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(name: impl Display, reply: Reply, says: Says) -> Self {
         let mut name = name.to_string();
-        if let Some((end, _)) = name
-            .char_indices()
-            .find(|(end, letter)| end + letter.len_utf8() > 200)
-        {
-            name.truncate(end);
-        }
+        name.truncate(name.floor_char_boundary(200));
         Self {
             name,
             reply,
