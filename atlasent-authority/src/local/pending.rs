@@ -187,7 +187,7 @@ impl PendingDecision {
             .as_ref()
             .map_or("", |agent| agent.as_str());
         let reason = format!(
-            "agent `{agent}` has {waiting} permits that wait to be used, and {} is the limit: \
+            "agent `{agent}` holds {waiting} unused permits, and the limit is {}: \
              verify or revoke some first, or wait until they expire",
             self.limit
         );

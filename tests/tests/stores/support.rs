@@ -9,8 +9,8 @@ use atlasent::error::PermitOutcome;
 use atlasent::wire::{EvaluateRequest, PermitToken, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::store::{
-    CellKey, Changeset, PermitGrant, NewEvent, PermitEntry, PermitKey, PermitState, SealedEvent, Store,
-    StoreError,
+    CellKey, Changeset, NewEvent, PermitEntry, PermitGrant, PermitKey, PermitState, SealedEvent,
+    Store, StoreError,
 };
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, Policies};
