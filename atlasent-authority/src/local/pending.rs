@@ -26,7 +26,7 @@ const STOPPED: &str = "STOPPED";
 /// The code of a denial because the agent holds too many unused permits.
 const LIMIT: &str = "AGENT_PERMIT_LIMIT";
 
-/// The replay of a request that has a `request_id`.
+/// A request that its caller may repeat, since it has a `request_id`.
 #[derive(Clone)]
 pub(super) struct RepeatableRequest {
     pub(super) key: ReplayKey,
