@@ -1,17 +1,17 @@
-//! What the length of the audit chain costs: nothing, but for the time in which a store is opened after a crash.
+//! What the length of the audit chain costs: nothing, except when a store is opened after a crash.
 //!
-//! For a thousand, a hundred thousand and a million events in a `RedbStore` on a real disk, just written, so that the
-//! system still has them at hand:
+//! For a thousand, a hundred thousand and a million events in a `RedbStore` on a real disk. The
+//! file was just written, so it is in the system's cache:
 //!
-//! - `open` is the time until the store takes changes, after it was closed in good order.
+//! - `open` is the time until the store takes changes, after it was closed properly.
 //! - `repair` is the same after the process that had it open was killed.
-//! - `verify` is the use of a permit, on the disk; `page` is a page of 50 events from the middle, and the number of all
-//!   events. Both are medians.
+//! - `verify` is the use of a permit, on disk; `page` is a page of 50 events from the middle, with
+//!   the count of all events. Both are medians.
 //!
 //! A second table has what the index of the events costs a change: the median of a transaction that appends one event to
 //! the file, `durable` on the disk, without the index and with it. `in memory` is the same without waiting for the disk.
 //!
-//! Without `--bench`, as in `cargo test --benches`, there is only a chain of a thousand events.
+//! Without `--bench`, as in `cargo test --benches`, the chain has a thousand events.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,10 +39,10 @@ use futures_executor::block_on;
 use jiff::Timestamp;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
-/// How often what is measured is done.
+/// How many times each measured operation runs.
 const TIMES: usize = 200;
 
-/// How many events go into one transaction when a chain is made.
+/// How many events one transaction appends.
 const AT_ONCE: u64 = 10_000;
 
 fn main() {
@@ -176,11 +176,11 @@ fn median(mut time: impl FnMut() -> Duration) -> Duration {
     times[TIMES / 2]
 }
 
-/// A process that makes a chain: this executable again.
+/// A process that creates a chain: this executable again.
 struct Maker(std::process::Child);
 
 impl Maker {
-    /// Waits until the events are there. The process still has the store open then.
+    /// Waits until the events are written. The process still has the store open then.
     fn start(path: &Path, events: u64) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .arg("--make")
@@ -227,7 +227,7 @@ fn make_chain(path: &Path, events: u64) {
     drop(store);
 }
 
-/// As long as the event of a permitted action.
+/// An event as long as that of a permitted action.
 fn event() -> NewEvent {
     let mut event = NewEvent::new("evaluate.allow")
         .with("action_type", "payment.refund")

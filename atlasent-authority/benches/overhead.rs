@@ -1,5 +1,5 @@
-//! What the path to a permit costs by itself: a function called bare, and under an authority that says yes at
-//! once.
+//! The cost of obtaining a permit: a bare function, and a protected one under an authority that
+//! allows at once.
 //!
 //! - `bare` is the function without any attribute.
 //! - `protected` is the same function under `#[protect]`.
@@ -19,7 +19,7 @@ use futures_executor::block_on;
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-/// Says yes, and nothing more.
+/// Allows every request.
 struct Yes;
 
 impl Authority for Yes {

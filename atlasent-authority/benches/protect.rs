@@ -1,4 +1,4 @@
-//! What a permit costs beside the decision that it rests on.
+//! The cost of a permit beside that of the decision.
 //!
 //! - `protect` is the whole allow path of a `#[protect]` function on a [`LocalAuthority`]: decide, record, mint,
 //!   verify, consume, record, run the body, close.
@@ -102,8 +102,8 @@ impl fmt::Display for Workload {
 }
 
 impl Workload {
-    /// Ten policies for each action, `task.7` among them. Two of them forbid, one of the others permits
-    /// what is asked for.
+    /// Ten policies for each action, `task.7` among them. Two of them are `forbid`s, and one of the
+    /// others permits the benchmark's request.
     fn policies(&self) -> String {
         let actions = 7..7 + self.actions;
         let policies =
@@ -123,7 +123,7 @@ impl Workload {
             .collect()
     }
 
-    /// An authority that forgets, so that its memory stays flat: it lives faster than we do.
+    /// An authority with small limits, so that its memory stays constant over many iterations.
     fn authority(&self) -> LocalAuthority {
         const STEP: SignedDuration = SignedDuration::from_millis(1);
         let steps = AtomicI64::new(0);

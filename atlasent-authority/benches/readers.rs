@@ -1,4 +1,4 @@
-//! What reading the audit trail takes from deciding, and what archiving takes from it.
+//! What reading the audit trail costs decisions, and what archiving costs them.
 //!
 //! A server on a `RedbStore` with a million events answers evaluations over loopback, one after the other: alone, beside
 //! 64 clients that read filtered pages as fast as they are answered, while 300,000 events are archived, and while these
@@ -35,7 +35,7 @@ use jiff::{SignedDuration, Timestamp};
 const KEY: &str = "ask_test_0123456789";
 const READERS: usize = 64;
 
-/// How many events go into one transaction when a chain is made.
+/// How many events one transaction appends.
 const AT_ONCE: u64 = 10_000;
 
 fn main() {
@@ -67,7 +67,7 @@ fn main() {
         .for_each(|reader| reader.join().unwrap());
     row("beside 64 readers", &beside, pages.load(Ordering::Relaxed));
 
-    // A server of its own, on a copy: the first one has its file open.
+    // Another server, on a copy of the file, since the first server has the original open.
     let copy = folder.path().join("copy.redb");
     fs::remove_file(&path).unwrap();
     make_chain(&copy, events, old);
@@ -90,13 +90,13 @@ fn has_bundle(folder: &Path) -> bool {
         .any(|name| name.starts_with("events-") && name.ends_with(".json"))
 }
 
-/// A server, on a runtime of its own. It goes on until the process ends.
+/// Starts a server, on a runtime of its own, which runs until the process ends.
 fn serve(path: &Path, archive: Option<std::path::PathBuf>) -> SocketAddr {
     let store = RedbStore::open(path).unwrap();
     let policies = Policies::parse("permit (principal, action, resource);").unwrap();
     let authority = LocalAuthority::builder(policies)
         .store(store)
-        // The one agent that asks uses none of its permits.
+        // The benchmark's agent uses none of its permits.
         .permits_per_agent(NonZeroU64::MAX);
     let authority = block_on(authority.build()).unwrap();
     let key = ApiKey::parse_allow_weak(&secrecy::SecretString::from(KEY.to_owned())).unwrap();
@@ -122,12 +122,13 @@ fn serve(path: &Path, archive: Option<std::path::PathBuf>) -> SocketAddr {
     receiver.recv().unwrap()
 }
 
+/// Returns the times of evaluations that run one after the other, in order of their size.
 fn evaluations(address: SocketAddr, time: Duration) -> Vec<Duration> {
     let started = Instant::now();
     evaluations_while(address, || started.elapsed() < time)
 }
 
-/// The times of evaluations, one after the other, in order of their size.
+/// Returns the times of evaluations that run while `goes_on` returns true.
 fn evaluations_while(address: SocketAddr, goes_on: impl Fn() -> bool) -> Vec<Duration> {
     let mut client = Client::new(address);
     let body = r#"{"action_type":"deploy","actor_id":"deploy-bot","context":{"replicas":3}}"#;
@@ -164,7 +165,7 @@ fn row(name: &str, times: &[Duration], pages: u64) {
     println!("| {name} | {median:.2?} | {p99:.2?} | {slowest:.2?} | {count} | {pages} |");
 }
 
-/// One connection.
+/// A client with one connection.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -174,7 +175,7 @@ impl Client {
         Self(BufReader::new(socket))
     }
 
-    /// Returns the status.
+    /// Sends a request and returns the status.
     fn ask(&mut self, method: &str, target: &str, body: &str) -> u16 {
         let length = body.len();
         let request = format!(
@@ -199,7 +200,7 @@ impl Client {
     }
 }
 
-/// Makes a chain whose first `old` events are of two days ago. Returns how long it took.
+/// Creates a chain whose first `old` events are two days old. Returns how long that took.
 fn make_chain(path: &Path, events: u64, old: u64) -> Duration {
     let started = Instant::now();
     let store = RedbStore::open(path).unwrap();
@@ -221,7 +222,7 @@ fn make_chain(path: &Path, events: u64, old: u64) -> Duration {
     started.elapsed()
 }
 
-/// As long as the event of a permitted action.
+/// An event as long as that of a permitted action.
 fn event(number: u64) -> NewEvent {
     let kinds = ["evaluate.allow", "permit.verified", "evaluate.deny"];
     let mut event = NewEvent::new(kinds[number as usize % 3])

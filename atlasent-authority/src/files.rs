@@ -184,7 +184,7 @@ fn not_a_file() -> io::Error {
 fn place(path: &Path) -> io::Result<(Folder, &OsStr)> {
     let name = path
         .file_name()
-        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path names no file"))?;
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path has no file name"))?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

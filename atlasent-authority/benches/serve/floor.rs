@@ -1,5 +1,5 @@
-//! The floor: the HTTP alone, by the same libraries with the same settings. Bodies are read, and answered from
-//! constants.
+//! The floor: HTTP alone, by the same libraries with the same settings. Bodies are read, and
+//! answered with constants.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(super) async fn serve(tell: fn(SocketAddr), stop: impl Future<Output = ()>) 
     listener.set_nonblocking(true).unwrap();
     tell(listener.local_addr().unwrap());
     let mut server = axum_server::from_tcp(listener).unwrap();
-    // As in `listen.rs` of the server.
+    // The same limit as the server's `listen.rs`.
     let limit = std::time::Duration::from_secs(10);
     (server.http_builder().http1())
         .timer(TokioTimer::new())

@@ -1,7 +1,7 @@
-//! The load: connections that ask whether an agent may, and then whether the permit is good, one pair after the other.
+//! The load: connections that evaluate and verify, one pair after the other.
 //!
-//! The client shares the machine with the server, so it does as little as it can: requests are put together once, and
-//! of an answer it reads the status, the length and the token.
+//! The client shares the machine with the server, so it does little work: requests are built once,
+//! and only the status, the length and the token of an answer are read.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use tokio::net::TcpStream;
 
 use super::question;
 
-/// For how long, and how many at a time.
+/// How long the load runs, and over how many connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) connections: usize,
-    /// What is asked in this time does not count.
+    /// The time at the start that is not measured.
     pub(super) warm_up: Duration,
     pub(super) measured: Duration,
 }
 
-/// How long pairs took, shortest first.
+/// The durations of pairs, shortest first.
 #[derive(Debug)]
 pub(super) struct Pairs {
     sorted: Vec<Duration>,
@@ -28,7 +28,7 @@ pub(super) struct Pairs {
 }
 
 impl Load {
-    /// Asks the servers, each connection another one in turn.
+    /// Runs the load against the servers, which take connections in turn.
     pub(super) fn run(self, servers: &[SocketAddr]) -> Pairs {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -60,7 +60,7 @@ impl Pairs {
         self.sorted.len() as f64 / self.measured.as_secs_f64()
     }
 
-    /// The time within which this share of the pairs was done.
+    /// Returns the duration within which this share of the pairs ended.
     pub(super) fn within(&self, share: f64) -> Duration {
         let last = self.sorted.len().saturating_sub(1);
         let place = (last as f64 * share).round() as usize;
@@ -68,7 +68,7 @@ impl Pairs {
     }
 }
 
-/// Asks pair after pair, and says how long those took that ended in the time that is measured.
+/// Runs pair after pair. Returns the durations of those that ended while the time was measured.
 async fn ask(server: SocketAddr, begin: Instant, end: Instant) -> Vec<Duration> {
     let mut connection = Connection::to(server).await;
     let evaluate = question::evaluate();
@@ -96,7 +96,7 @@ async fn ask(server: SocketAddr, begin: Instant, end: Instant) -> Vec<Duration> 
     }
 }
 
-/// `permit_`, and 256 bits in hex.
+/// The length of `permit_` and 256 bits in hex.
 const TOKEN_LENGTH: usize = 71;
 
 fn token(answer: &[u8]) -> &[u8] {
@@ -123,7 +123,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request, and reads the body of its answer.
+    /// Sends a request, and returns the body of its answer.
     async fn exchange(&mut self, request: &[u8]) -> &[u8] {
         self.stream.write_all(request).await.unwrap();
         self.buffer.clear();
@@ -137,7 +137,7 @@ impl Connection {
     }
 }
 
-/// Where the body of an answer begins, once it is there as a whole.
+/// Returns where the body of an answer starts, once the answer is complete.
 fn body(answer: &[u8]) -> Option<usize> {
     let begin = place_behind(answer, b"\r\n\r\n")?;
     let head = &answer[..begin];

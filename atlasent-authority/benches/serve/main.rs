@@ -1,4 +1,4 @@
-//! What the server costs: pairs of evaluate and verify per second, and how long a pair takes.
+//! The cost of the server: pairs of evaluate and verify per second, and the duration of a pair.
 //!
 //! Each server runs in a process of its own, which is this executable again, on a runtime with as many threads as there
 //! are processors; the client has one thread here. So they share processors, and nothing else. Each measurement has a
@@ -75,7 +75,7 @@ fn main() {
     }
 }
 
-/// A row for each server, under the same load.
+/// Measures each server under the same load.
 fn measure(load: Load) -> Vec<Row> {
     let kinds = match env::var_os(DATABASE) {
         Some(_) => "floor,memory,redb,postgres,replicas",

@@ -1,4 +1,4 @@
-//! What is asked, over and over: the texts of both requests.
+//! The texts of both requests, which are sent over and over.
 
 use atlasent::wire::execution_hash_of_text;
 
@@ -6,7 +6,7 @@ pub(super) const POLICIES: &str = include_str!("policies.cedar");
 pub(super) const AMOUNT: i64 = 250;
 pub(super) const REGION: &str = "eu-west";
 
-/// The key of all clients.
+/// The API key of all clients.
 pub(super) const API_KEY: &str = "ask_test_a-benchmark-has-no-secrets";
 
 const AGENT: &str = "billing-bot";
@@ -16,7 +16,7 @@ fn context() -> String {
     format!(r#"{{"amount":{AMOUNT},"region":"{REGION}","urgent":false}}"#)
 }
 
-/// The whole request whether the agent may.
+/// Returns the evaluate request.
 pub(super) fn evaluate() -> Vec<u8> {
     let context = context();
     let body = format!(
@@ -27,8 +27,8 @@ pub(super) fn evaluate() -> Vec<u8> {
     request
 }
 
-/// The whole request whether a permit is good, up to the token, and what comes after it. Tokens are
-/// of one length.
+/// Returns the verify request up to the token, and what follows the token. All tokens have one
+/// length.
 pub(super) fn verify(token_length: usize) -> (Vec<u8>, Vec<u8>) {
     let hash = execution_hash_of_text(ACTION, AGENT, &context()).unwrap();
     let before = r#"{"permit_token":""#;

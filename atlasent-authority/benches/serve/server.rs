@@ -1,4 +1,5 @@
-//! The servers that are measured, each in a process of its own: this executable again, told which to be.
+//! The measured servers, each in a process of its own: this executable again, told which server to
+//! be.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read};
@@ -19,17 +20,17 @@ use super::question::{API_KEY, POLICIES};
 /// The variable that holds the address of a database.
 pub(super) const DATABASE: &str = "ATLASENT_BENCH_POSTGRES";
 
-/// What answers.
+/// The kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing but the HTTP: both answers are constants.
+    /// HTTP alone: both answers are constants.
     Floor,
     Memory,
-    /// Each answer is on the disk before it is given.
+    /// Each answer is on disk before it is sent.
     Redb,
-    /// The same, in a database.
+    /// Each answer is in a database before it is sent.
     Postgres,
-    /// The same with two servers on one database.
+    /// Two servers share one database.
     Replicas,
 }
 
@@ -56,7 +57,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// How many processes answer. Connections are spread over them.
+    /// Returns how many processes answer. Connections are spread over them.
     pub(super) fn processes(self) -> usize {
         match self {
             Self::Floor | Self::Memory | Self::Redb | Self::Postgres => 1,
@@ -64,7 +65,7 @@ impl Kind {
         }
     }
 
-    /// Answers until the standard input ends. The address is the first line of the standard output.
+    /// Serves until the standard input ends. The address is the first line of the standard output.
     pub(super) fn serve(self) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -72,7 +73,8 @@ impl Kind {
                 Self::Floor => floor::serve(tell, closed()).await,
                 Self::Memory => serve(MemoryStore::with_limits(1_000_000, 1_000_000)).await,
                 Self::Redb => {
-                    // Beside the executables: a folder for temporary files is often none that a disk keeps.
+                    // Beside the executables, since the folder of temporary files is often not on a
+                    // disk.
                     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
                     serve(RedbStore::open(folder.path().join("serve.redb")).unwrap()).await;
                 }
@@ -110,7 +112,7 @@ async fn closed() {
     drop(tokio::task::spawn_blocking(wait).await);
 }
 
-/// A server that answers, until it is dropped.
+/// A running server, which is stopped when it is dropped.
 #[derive(Debug)]
 pub(super) struct Running {
     child: Child,
@@ -136,13 +138,13 @@ impl Running {
         }
     }
 
-    /// How long its threads have computed so far, where the system says so.
+    /// Returns the processor time of the server's threads, where the system reports it.
     pub(super) fn computed(&self) -> Option<Duration> {
         let stat = Path::new("/proc")
             .join(self.child.id().to_string())
             .join("stat");
         let stat = std::fs::read_to_string(stat).ok()?;
-        // Behind the name, which may hold anything: the 12th and 13th are ticks of 10 ms.
+        // After the name, which may contain anything: the 12th and 13th field are ticks of 10 ms.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let mut ticks = || fields.next()?.parse::<u64>().ok();
         Some(Duration::from_millis(10 * (ticks()? + ticks()?)))

@@ -1,4 +1,4 @@
-//! Cedar without anything around it, which the benchmarks compare with.
+//! Cedar alone, which the benchmarks compare with.
 
 use std::hint::black_box;
 
@@ -6,7 +6,7 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicySet, Request, RestrictedExpression,
 };
 
-/// Policies, with everything prepared that can be.
+/// Policies, with everything prepared in advance that can be.
 pub(crate) struct Cedar {
     policies: PolicySet,
     entities: Entities,
@@ -28,7 +28,7 @@ impl Cedar {
         }
     }
 
-    /// A decision, request and context built anew.
+    /// Decides one request. The request and its context are built anew.
     pub(crate) fn decide(&self, amount: i64, region: &str) {
         let context = [
             ("amount", RestrictedExpression::new_long(black_box(amount))),

@@ -11,7 +11,7 @@ fn write(path: &Path) -> io::Result<()> {
     publish(path, Publish::Over, |file| file.write_all(b"new"))
 }
 
-/// A file outside of the folder, which nothing may touch.
+/// A file outside of the folder, which no operation may touch.
 fn victim() -> (tempfile::TempDir, std::path::PathBuf) {
     let elsewhere = tempfile::tempdir().unwrap();
     let file = elsewhere.path().join("shadow");
@@ -45,7 +45,7 @@ fn a_file_is_never_opened_created_or_given_away_through_a_link() {
     assert!(error.to_string().contains("hard link"), "{error}");
     fs::remove_file(&place).unwrap();
 
-    // A file that is written takes the link's place.
+    // A written file replaces the link.
     symlink(&victim, &place).unwrap();
     write(&place).unwrap();
     assert!(fs::symlink_metadata(&place).unwrap().is_file());

@@ -30,7 +30,7 @@ impl Folder {
                 return Err(io::Error::new(
                     ErrorKind::NotADirectory,
                     format!(
-                        "`{}` is a link or no folder: name the folder itself",
+                        "`{}` is a link or not a folder: name the folder itself",
                         path.display()
                     ),
                 ));

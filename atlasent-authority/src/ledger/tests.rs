@@ -25,26 +25,26 @@ fn issued() -> PermitEntry {
     PermitEntry::issue(grant, ("event", 1), NOON, after(60))
 }
 
-fn question() -> VerifyRequest {
+fn verify_request() -> VerifyRequest {
     VerifyRequest::restating(&request(), PermitToken::new("permit").unwrap())
 }
 
 #[test]
 fn a_permit_is_consumed_once() {
     let mut permit = issued();
-    assert_eq!(permit.consume(&question(), NOON), Ok(()));
+    assert_eq!(permit.consume(&verify_request(), NOON), Ok(()));
     assert_eq!(
-        permit.consume(&question(), NOON),
+        permit.consume(&verify_request(), NOON),
         Err(VerifyRefusal::Permit(PermitOutcome::Consumed))
     );
 }
 
 #[test]
 fn a_permit_expires_at_its_time_and_not_before() {
-    assert_eq!(issued().consume(&question(), after(59)), Ok(()));
+    assert_eq!(issued().consume(&verify_request(), after(59)), Ok(()));
     for late in [60, 61, 1_000_000] {
         assert_eq!(
-            issued().consume(&question(), after(late)),
+            issued().consume(&verify_request(), after(late)),
             Err(VerifyRefusal::Permit(PermitOutcome::Expired))
         );
     }
@@ -56,11 +56,11 @@ fn a_revoked_permit_is_not_good_and_a_used_one_cannot_be_revoked() {
     assert!(permit.revoke(NOON, None, "why"));
     assert!(!permit.revoke(NOON, None, "why"));
     assert_eq!(
-        permit.consume(&question(), NOON),
+        permit.consume(&verify_request(), NOON),
         Err(VerifyRefusal::Permit(PermitOutcome::Revoked))
     );
     let mut used = issued();
-    used.consume(&question(), NOON).unwrap();
+    used.consume(&verify_request(), NOON).unwrap();
     assert!(!used.revoke(NOON, None, "why"));
     assert!(!issued().revoke(after(60), None, "why"));
 }
@@ -68,18 +68,18 @@ fn a_revoked_permit_is_not_good_and_a_used_one_cannot_be_revoked() {
 #[test]
 fn a_used_permit_that_is_revoked_is_used_and_known_as_revoked() {
     let mut used = issued();
-    used.consume(&question(), NOON).unwrap();
+    used.consume(&verify_request(), NOON).unwrap();
     assert_eq!(used.status(NOON), PermitStatus::Consumed);
     assert_eq!(used.status(after(60)), PermitStatus::Expired);
     assert!(!used.revoke(NOON, None, "why"));
     assert_eq!(used.status(NOON), PermitStatus::Revoked);
     assert!(used.is_spent());
     assert_eq!(
-        used.consume(&question(), NOON),
+        used.consume(&verify_request(), NOON),
         Err(VerifyRefusal::Permit(PermitOutcome::Consumed))
     );
     let mut late = issued();
-    late.consume(&question(), NOON).unwrap();
+    late.consume(&verify_request(), NOON).unwrap();
     late.revoke(after(60), None, "why");
     assert_eq!(late.state, PermitState::Consumed);
 }
@@ -104,7 +104,7 @@ fn a_permit_presented_for_something_else_is_refused_and_burnt() {
         (|q| q.require_approval = Some(true), "APPROVAL_REQUIRED"),
     ];
     for (change, code) in cases {
-        let mut question = question();
+        let mut question = verify_request();
         change(&mut question);
         let mut permit = issued();
         let refusal = permit.consume(&question, NOON).unwrap_err();

@@ -223,8 +223,9 @@ pub(crate) mod failed {
     pub(crate) const PERMIT: &str = "the permit could not be read";
     #[cfg(feature = "server")]
     pub(crate) const BACKUP: &str = "the store could not be backed up";
-    pub(crate) const STOP: &str = "the stop could not be recorded, so it does not hold";
-    pub(crate) const LIFTING: &str = "the lifting could not be recorded, so the stop holds";
+    pub(crate) const STOP: &str = "the stop could not be recorded, so it is not in effect";
+    pub(crate) const LIFTING: &str =
+        "the lifting could not be recorded, so the stop stays in effect";
     pub(crate) const STOPS: &str = "the stops could not be read";
     #[cfg(feature = "server")]
     pub(crate) const KEYS: &str = "the changes of API keys could not be recorded";

@@ -26,7 +26,7 @@ const STOPPED: &str = "STOPPED";
 /// The code of a denial because the agent holds too many unused permits.
 const LIMIT: &str = "AGENT_PERMIT_LIMIT";
 
-/// The replay of a request that has a `request_id`.
+/// A request that its caller may repeat, since it has a `request_id`.
 #[derive(Clone)]
 pub(super) struct RepeatableRequest {
     pub(super) key: ReplayKey,
@@ -187,7 +187,7 @@ impl PendingDecision {
             .as_ref()
             .map_or("", |agent| agent.as_str());
         let reason = format!(
-            "agent `{agent}` has {waiting} permits that wait to be used, and {} is the limit: \
+            "agent `{agent}` holds {waiting} unused permits, and the limit is {}: \
              verify or revoke some first, or wait until they expire",
             self.limit
         );

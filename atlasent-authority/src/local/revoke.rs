@@ -234,6 +234,6 @@ fn revoke_one(
 /// The error for a stop or revocation beyond the limit.
 pub(crate) fn full() -> Error {
     Error::Invalid(format!(
-        "{MAX_STOPS} stops and revocations count already: lift some stops first"
+        "{MAX_STOPS} stops and revocations are in effect already: lift some stops first"
     ))
 }

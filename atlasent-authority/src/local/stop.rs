@@ -71,7 +71,8 @@ impl<S: Store> LocalAuthority<S> {
             let now = changeset.time();
             if until.is_some_and(|until| until <= now) {
                 return Err(Error::Invalid(
-                    "a stop cannot end in the past: `expires_at` has to lie ahead".to_owned(),
+                    "a stop cannot end in the past: set `expires_at` to a time in the future"
+                        .to_owned(),
                 ));
             }
             let mut stops = changeset.stops();

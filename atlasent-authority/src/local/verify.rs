@@ -29,7 +29,7 @@ impl<S: Store> Authority for LocalAuthority<S> {
             }
             EvaluateOutcome::Conflict => Err(Failure::new(
                 Code::BadRequest,
-                "another request with this `request_id` was allowed before: give each its own",
+                "another request with this `request_id` was allowed before: give each request its own",
             )
             .into()),
         }
@@ -166,7 +166,7 @@ fn answer(result: Result<(), VerifyRefusal>) -> Verification {
         Ok(()) => {
             let mut good = Verification::valid();
             good.decision = Some(Decision::Allow.to_string());
-            good.reason = Some("the permit is good, and is used up now".to_owned());
+            good.reason = Some("the permit is valid, and is used up now".to_owned());
             good
         }
         Err(refusal) => {

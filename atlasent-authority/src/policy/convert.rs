@@ -320,20 +320,20 @@ impl Typed {
             (Type::Ipaddr, Value::String(text)) => self.extension(
                 RestrictedExpression::new_ip(text),
                 kind,
-                "a string that is no IP address",
+                "a string that is not an IP address",
             )?,
             (Type::Datetime, Value::String(text)) => self.extension(
                 RestrictedExpression::new_datetime(text),
                 kind,
-                "a string that is no datetime",
+                "a string that is not a datetime",
             )?,
             (Type::Duration, Value::String(text)) => self.extension(
                 RestrictedExpression::new_duration(text),
                 kind,
-                "a string that is no duration",
+                "a string that is not a duration",
             )?,
             (Type::Entity(_, Some(ids)), Value::String(id)) if !ids.contains(id) => {
-                let found = "a string that is none of its ids";
+                let found = "a string that is not one of its ids";
                 return Err(unfit(kind, found));
             }
             (Type::Entity(name, _), Value::String(id)) => {

@@ -125,7 +125,7 @@ impl PoliciesBuilder {
     }
 
     fn without_policies(&self) -> PolicyProblem {
-        let message = "no policy in it, so that everything would be denied: write at least one";
+        let message = "it has no policy, so every request would be denied: write at least one";
         match self.sources.as_slice() {
             [source] => source.problem(message),
             _ => PolicyProblem::unplaced("<policies>", message),

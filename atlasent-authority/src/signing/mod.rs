@@ -70,14 +70,11 @@ impl ExportSigningKey {
 
     /// Returns the private key in PEM (PKCS#8). Keep it where only its owner can read it.
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        reason = "the form of a key that is there cannot fail"
-    )]
+    #[expect(clippy::expect_used, reason = "encoding a valid key cannot fail")]
     pub fn to_pem(&self) -> Zeroizing<String> {
         self.key
             .to_pkcs8_pem(LineEnding::LF)
-            .expect("a key has a form")
+            .expect("a key can be encoded")
     }
 
     /// Returns the id of the key, which its public half determines.
@@ -124,7 +121,7 @@ impl ExportSigningKey {
         if let Some(error) = failure.take() {
             return Err(error);
         }
-        let changed = || std::io::Error::other("what was to be signed changed meanwhile");
+        let changed = || std::io::Error::other("the message changed while it was signed");
         match digests.borrow().as_slice() {
             [first, second] if first == second => signed.map_err(|_| changed()),
             _ => Err(changed()),
@@ -138,13 +135,10 @@ impl fmt::Debug for ExportSigningKey {
     }
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "the form of a key that is there cannot fail"
-)]
+#[expect(clippy::expect_used, reason = "encoding a valid key cannot fail")]
 fn public_pem(key: &VerifyingKey) -> String {
     key.to_public_key_pem(LineEnding::LF)
-        .expect("a key has a form")
+        .expect("a key can be encoded")
 }
 
 fn key_id(key: &VerifyingKey) -> String {

@@ -68,7 +68,7 @@ pub enum ExportSigningKeyError {
         what: &'static str,
     },
     /// The system has no randomness.
-    #[error("a key cannot be made: {0}")]
+    #[error("a key cannot be generated: {0}")]
     NoRandomness(#[from] atlasent::Error),
 }
 

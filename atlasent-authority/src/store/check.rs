@@ -63,7 +63,7 @@ impl StoreCheck {
     pub(super) fn push(&mut self, event: &SealedEvent) {
         if event.sequence <= self.last {
             self.find(format!(
-                "event {} is left from before the drop",
+                "event {} is still stored, although it was dropped",
                 event.sequence
             ));
         } else if event.sequence != self.last + 1 {
@@ -78,7 +78,7 @@ impl StoreCheck {
                 if !repeats(event, &read) {
                     let sequence = event.sequence;
                     self.find(format!(
-                        "event {sequence} is filed under other words than its payload has"
+                        "event {sequence} is filed under other values than its payload has"
                     ));
                 }
                 self.chain.push(&read);

@@ -129,7 +129,7 @@ impl Jobs {
 /// The result of the changes that were in progress when a writer panicked.
 pub(super) fn panicked() -> StoreError {
     StoreError::failed(
-        "writing the store panicked: whether the change was kept, the next one finds out",
+        "writing the store panicked: the change may have been kept, so check before you repeat it",
     )
 }
 

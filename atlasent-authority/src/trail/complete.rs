@@ -115,7 +115,7 @@ impl Completeness {
             None => Ok(Some(Gap(head.sequence, head.sequence))),
             Some(last) if last.hash != head.hash => Err(unlinked(
                 head.sequence,
-                "has not the hash of the chain's head",
+                "does not have the hash of the chain's head",
             )),
             Some(_) => Ok(None),
         }

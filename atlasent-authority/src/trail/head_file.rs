@@ -61,14 +61,14 @@ pub enum HeadFileError {
         source: io::Error,
     },
     /// The file does not hold a head.
-    #[error("`{path}` holds no head of a chain: restore it from a backup")]
+    #[error("`{path}` does not hold the head of a chain: restore it from a backup")]
     Unreadable {
         /// The file.
         path: String,
     },
     /// The store's chain ends before the head in the file.
     #[error(
-        "the store's chain ends at event {head}, and `{path}` has seen event {seen}: events are missing, or this is an older store"
+        "the store's chain ends at event {head}, but `{path}` records event {seen}: events are missing, or the store is an older one"
     )]
     Behind {
         /// The file.
@@ -80,7 +80,7 @@ pub enum HeadFileError {
     },
     /// The store's chain has another event at the head's place, or another organization.
     #[error(
-        "the store's chain is another one than `{path}` has seen: they differ at event {sequence}"
+        "the store's chain is not the one that `{path}` records: they differ at event {sequence}"
     )]
     Differs {
         /// The file.

@@ -1,4 +1,4 @@
-//! Which annotations a policy may carry, and how exactly one without meaning is named.
+//! The annotations that a policy may have, and the errors for all others.
 
 use super::{PERMIT, ask, parse_error, places};
 use crate::policy::Policies;

@@ -1,5 +1,5 @@
-//! How a schema's types take the values of a request, and what becomes of those that they do not
-//! take.
+//! Converting the values of a request by a schema's types, and the errors for values that do not
+//! fit.
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};
 use atlasent::{Agent, AnyAction, Context, Decision};
@@ -19,7 +19,7 @@ const SCHEMA: &str = r#"
     action read appliesTo { principal: Agent, resource: Resource };
 "#;
 
-/// Asks about `action` with the context and the fields that `json` holds.
+/// Explains a request for `action` with the context and the fields in `json`.
 fn explain(policies: &Policies, action: &str, context: &str, fields: &str) -> Explanation {
     let context = Context::parse(context).unwrap();
     let action = AnyAction::new(action.to_owned()).unwrap();
@@ -29,14 +29,14 @@ fn explain(policies: &Policies, action: &str, context: &str, fields: &str) -> Ex
     policies.explain(&request.with_options(options))
 }
 
-/// With a schema, and one `permit` on this condition.
+/// Builds policies with a schema and one `permit` with this condition.
 fn with_schema(condition: &str) -> Policies {
     let text = format!("permit (principal, action, resource) when {{ {condition} }};");
     let builder = Policies::builder().schema("s.cedarschema", SCHEMA);
     builder.source("p.cedar", text).build().unwrap()
 }
 
-/// Without a schema.
+/// Builds policies without a schema.
 fn without_schema(condition: &str) -> Policies {
     let text = format!("permit (principal, action, resource) when {{ {condition} }};");
     Policies::parse(&text).unwrap()
@@ -169,7 +169,7 @@ fn a_value_that_its_type_does_not_take_is_named_by_its_path_and_its_types() {
         (r#"{"b": 1}"#, "`Bool`, and is an integer"),
         (
             r#"{"ip": "10.1.2.300"}"#,
-            "`ipaddr`, and is a string that is no IP address",
+            "`ipaddr`, and is a string that is not an IP address",
         ),
         (
             r#"{"ip": 10}"#,
@@ -177,12 +177,12 @@ fn a_value_that_its_type_does_not_take_is_named_by_its_path_and_its_types() {
         ),
         (
             r#"{"at": "tomorrow"}"#,
-            "`datetime`, and is a string that is no datetime",
+            "`datetime`, and is a string that is not a datetime",
         ),
         (r#"{"at": 1764000000}"#, "`datetime`, and is an integer"),
         (
             r#"{"within": "1 hour"}"#,
-            "`duration`, and is a string that is no duration",
+            "`duration`, and is a string that is not a duration",
         ),
         (
             r#"{"team": {"__entity": {"type": "Team", "id": "a"}}}"#,
@@ -230,7 +230,7 @@ fn a_value_that_its_type_does_not_take_is_named_by_its_path_and_its_types() {
         ),
         (
             r#"{"color": "s3cret"}"#,
-            "`context.color` has to be of type `Color`, and is a string that is none",
+            "`context.color` has to be of type `Color`, and is a string that is not one",
         ),
     ] {
         let explained = explain(&act("true"), "act", context, "{}");
@@ -263,7 +263,7 @@ fn all_mismatches_are_listed_up_to_eight_and_the_rest_is_counted() {
          `context.client.user`, an array, is not declared for this action; \
          `context.client.ip` is missing, and has to be of type `ipaddr`; \
          `context.extra`, an integer, is not declared for this action; \
-         `context.ip` has to be of type `ipaddr`, and is a string that is no IP address; \
+         `context.ip` has to be of type `ipaddr`, and is a string that is not an IP address; \
          `context.ns[0]` has to be of type `Long`, and is a fraction; \
          `context.ns[2]` has to be of type `Long`, and is a string"
     );

@@ -1,4 +1,4 @@
-//! Decision, reason, code and wait: what a verdict says.
+//! The decision, reason, code and wait of a verdict.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ fn the_wait_is_that_of_the_first_winning_policy_by_id_that_has_one() {
     let plain = rule("f", "");
     for (forbids, decision, seconds) in [
         (vec![&hold], Decision::Hold, Some(1)),
-        // What a weaker policy says is about its own decision.
+        // The annotations of a weaker policy apply to its own decision only.
         (vec![&hold, &bare], Decision::Escalate, None),
         (vec![&hold, &bare, &late], Decision::Escalate, Some(4)),
         (vec![&late, &bare, &soon], Decision::Escalate, Some(3)),

@@ -1,4 +1,5 @@
-//! What nests deeply is refused at its place, and what is accepted fits on the stack of any thread.
+//! Deep nesting is rejected with its position, and accepted nesting fits on the stack of any
+//! thread.
 
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Context};
@@ -7,10 +8,11 @@ use serde_json::json;
 use super::{Policies, ask, parse_error};
 use crate::policy::depth::MAX_DEPTH;
 
-/// The smallest stack that runtimes give their threads by default.
+/// The smallest default stack of a thread.
 const STACK: usize = 2 << 20;
 
-/// Conditions that nest to a depth, and ones that fail to evaluate at their innermost place.
+/// Returns conditions that nest to a depth, and ones that fail to evaluate at their innermost
+/// position.
 fn conditions(depth: usize) -> Vec<String> {
     let around = |open: &str, inner: &str, close: &str, count: usize| {
         format!("{}{inner}{}", open.repeat(count), close.repeat(count))

@@ -1,4 +1,4 @@
-//! What is said of a policy that could not be evaluated.
+//! The explanations of policies that fail to evaluate.
 
 use serde_json::{Value, json};
 

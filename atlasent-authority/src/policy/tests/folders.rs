@@ -1,4 +1,4 @@
-//! What the folder of a set may hold, and its manifest.
+//! What the folder of a policy set may contain, and its manifest.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What is too large to be loaded.
+//! The size limits of a policy set.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn blank(bytes: usize) -> String {
 fn a_set_without_a_policy_is_refused() {
     for text in ["", " \n", "// permit (principal, action, resource);"] {
         let error = Policies::parse(text).unwrap_err().to_string();
-        assert!(error.starts_with("<policies>: no policy in it"), "{error}");
+        assert!(error.starts_with("<policies>: it has no policy"), "{error}");
     }
     let error = Policies::builder()
         .source("a.cedar", "")

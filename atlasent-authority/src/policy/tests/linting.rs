@@ -1,4 +1,4 @@
-//! What the lint finds, where it says so, and what it leaves alone.
+//! What the lints find, where, and what they accept.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -18,7 +18,7 @@ fn with_entities(text: &str, entities: &str) -> Vec<String> {
     policies.lint().iter().map(ToString::to_string).collect()
 }
 
-/// The findings are these, in this order, each beginning with its place and holding the words.
+/// Checks the findings, in their order: each starts with its position and contains the words.
 #[track_caller]
 fn assert_found(found: &[String], expected: &[(&str, &[&str])]) {
     assert_eq!(found.len(), expected.len(), "{found:#?}");
@@ -109,7 +109,7 @@ fn attributes_of_agents_and_resources_have_to_be_among_the_entities() {
     let named = r#"action == Action::"deploy""#;
     let one = |principal: &str| format!("principal == Agent::\"{principal}\", action, resource");
 
-    // Somebody has it, and the policy is about one action.
+    // An entity has the attribute, and the policy is about one action.
     let scope = format!("principal, {named}, resource");
     assert_eq!(find(&scope, "principal.level > 1"), [""; 0]);
     assert_eq!(find(&one("bot"), "principal.level > 1"), [""; 0]);
@@ -264,7 +264,7 @@ fn the_findings_come_in_the_order_of_the_sources() {
     );
 }
 
-/// Conditions on two flags that may or may not be there, and mostly look first.
+/// Generates conditions on two flags that may be absent; most conditions test for them first.
 fn condition() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         3 => select(&["context has a", "context has b"][..]),

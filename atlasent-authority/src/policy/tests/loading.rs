@@ -1,4 +1,4 @@
-//! What is refused at load, and how exactly it is named.
+//! What is rejected at load, and the text of each error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const SCHEMA: &str = r#"
     action deploy appliesTo { principal: Agent, resource: Resource, context: { commit: String } };
 "#;
 
-/// A directory that goes with the test.
+/// A directory that is removed with the test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -328,7 +328,7 @@ fn a_directory_without_policies_is_an_error() {
 #[test]
 fn a_file_that_cannot_be_read_as_text_is_an_error_that_names_it() {
     let dir = Dir::with(&[("a.cedar", PERMIT.as_bytes()), ("b.cedar", b"// \xff")]);
-    // Leaving a policy out silently could leave a `forbid` out.
+    // Ignoring a policy could ignore a `forbid`.
     fs::create_dir(dir.path().join("c.cedar")).unwrap();
     let error = Policies::from_dir(dir.path()).unwrap_err();
     let names: Vec<_> = error

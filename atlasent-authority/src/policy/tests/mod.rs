@@ -1,4 +1,4 @@
-//! What the policies of a program can rely on. Smaller promises are tested beside their code.
+//! The promises of a policy set. Smaller promises are tested beside their code.
 
 mod annotations;
 mod converting;
@@ -23,7 +23,7 @@ use crate::policy::fields::Fields;
 
 const PERMIT: &str = "permit (principal, action, resource);\n";
 
-/// Asks whether `deploy-bot` may do `action` in `context`.
+/// Returns the verdict on `deploy-bot` doing `action` in `context`.
 fn ask(policies: &Policies, action: &str, context: &Value) -> Verdict {
     let context = Context::from(context.as_object().unwrap().clone());
     policies.decide(PolicyInput {

@@ -1,4 +1,4 @@
-//! Policies, entities and requests of every kind, for the properties that hold of all of them.
+//! Random policies, entities and requests, for the properties that hold for all of them.
 
 use atlasent::Context;
 use proptest::prelude::*;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::policy::fields::Fields;
 use crate::policy::{Policies, PolicyInput};
 
-/// An entity as it is written in a policy, by type and id.
+/// An entity as a policy names it, by type and id.
 type Name = (&'static str, &'static str);
 
-// Of every kind: entities that requests are made with, groups of them, and look-alikes of another
-// type. A parent stands before its children, which keeps the hierarchy free of cycles.
+// The principals of requests, groups of them, and look-alikes of another type. A parent comes
+// before its children, which keeps the hierarchy free of cycles.
 const PRINCIPALS: [Name; 7] = [
     ("Role", "r0"),
     ("Role", "r1"),
@@ -40,8 +40,8 @@ const RESOURCES: [Name; 5] = [
     ("File", "s0"),
 ];
 
-/// Some hold, some do not, and some err: on a missing attribute, a wrong type, an entity that is
-/// not there.
+/// Some are true, some are false, and some fail: on a missing attribute, a wrong type, a missing
+/// entity.
 const CONDITIONS: [&str; 12] = [
     "",
     "",
@@ -106,7 +106,7 @@ pub(super) fn policy() -> impl Strategy<Value = String> {
         })
 }
 
-/// Some of `names` with some of those before them as parents.
+/// Generates entities from some of `names`, with some of those before them as parents.
 fn hierarchy(names: &'static [Name]) -> impl Strategy<Value = Vec<Value>> {
     let entity = move |index: usize| {
         let parents = subsequence(&names[..index], 0..=index.min(3));
@@ -179,7 +179,7 @@ pub(super) fn request() -> impl Strategy<Value = RandomRequest> {
         })
 }
 
-/// The policies with their positions for ids, in one text that stands as it does here.
+/// Joins the policies to one text, with their positions as ids.
 pub(super) fn numbered(texts: &[String]) -> String {
     let numbered = texts.iter().enumerate();
     numbered

@@ -10,7 +10,7 @@ use super::random::{RandomRequest, build, entities, numbered, policy, request};
 use crate::policy::slice::{UnitedOutcome, policy_of};
 use crate::policy::{Policies, code, context, uid};
 
-/// Decision, determining policies, policies in error.
+/// The decision, the determining policies, and the policies in error.
 type Answer = (bool, BTreeSet<String>, BTreeSet<String>);
 
 fn ids<'i>(ids: impl Iterator<Item = &'i PolicyId>) -> BTreeSet<String> {

@@ -1,4 +1,4 @@
-//! What the lints say of comparisons, patterns and numbers; and what they do not say.
+//! What the lints report about comparisons, patterns and numbers, and what they accept.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ fn lint(policies: &Policies) -> Vec<String> {
         .collect()
 }
 
-/// The findings on policies for one action.
+/// Returns the findings on policies for one action.
 fn findings(conditions: &[&str]) -> Vec<String> {
     let text: String = (conditions.iter().enumerate())
         .map(|(n, condition)| {
@@ -220,7 +220,7 @@ fn a_pattern_that_nothing_leads_out_of_is_not() {
         "forbid when { context.path like \"*..*\" }",
     ];
     assert_eq!(findings(&elsewhere), [""; 0]);
-    // A `permit` of another policy refuses nothing.
+    // A `permit` of another policy forbids nothing.
     let permits = [
         "when { context.path like \"/srv/sandbox/*\" }",
         "when { context.path like \"*..*\" }",

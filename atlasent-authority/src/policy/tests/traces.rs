@@ -1,4 +1,4 @@
-//! The trace says how each policy came out, and agrees with the verdict.
+//! The trace has the outcome of each policy, and agrees with the verdict.
 
 use atlasent::wire::{ConstraintTrace, EvaluateRequest, PolicyTrace};
 use atlasent::{Agent, AnyAction, Decision};
@@ -107,7 +107,7 @@ fn a_policy_that_could_not_be_evaluated_says_why_and_is_the_matching_one() {
 fn a_request_that_no_policy_was_asked_about_has_an_empty_trace() {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     let policies = Policies::parse(POLICIES).unwrap();
-    // The runtime itself bounds how deep a context nests, so the input is put below it.
+    // `atlasent::Context` itself limits the nesting, so this test passes the context in below it.
     let context = json!({ "v": deep });
     let (verdict, trace) = policies.decide_traced(crate::policy::PolicyInput {
         agent: "bot",
@@ -151,7 +151,7 @@ fn the_place_of_a_policy_is_where_it_begins() {
     assert_eq!(policies.place("nobody"), None);
 }
 
-/// What a condition came out as: satisfied, not satisfied, in error, or not looked at.
+/// The outcome of a condition: satisfied, not satisfied, in error, or not evaluated.
 fn outcome(policy: &PolicyTrace) -> Option<Result<bool, &str>> {
     let condition = policy.stages.get(1)?;
     Some(match &condition.detail {
@@ -202,8 +202,8 @@ proptest! {
                     prop_assert!(!errors.is_empty() || says == verdict.decision.as_str(), "{says}");
                 }
             }
-            // What a trace leaves out has nothing to say, and what has no condition matches where
-            // its scope does.
+            // The trace leaves out policies whose scope does not match. A policy without conditions
+            // matches where its scope does.
             for (n, text) in texts.iter().enumerate() {
                 let Some(policy) = entries.iter().find(|policy| policy.policy_id == n.to_string()) else { continue };
                 if !text.contains("when") && !text.contains("unless") {
@@ -223,8 +223,8 @@ proptest! {
         for policy in &whole.rules_evaluated {
             let text = &texts[policy.policy_id.parse::<usize>().unwrap()];
             let (scope, _) = text.split_once(" when ").or(text.split_once(" unless ")).unwrap_or((text.trim_end_matches(';'), ""));
-            // Alone, and with nothing but its scope, it determines the answer when Cedar says that
-            // the scope holds.
+            // Alone and without conditions, the policy determines the answer exactly when its scope
+            // matches.
             let alone = build(&format!("{scope};"), entities.clone()).decide(asked.input());
             prop_assert_eq!(policy.stages[0].matched, !alone.determining.is_empty(), "{}", text);
         }

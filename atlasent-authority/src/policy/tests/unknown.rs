@@ -1,4 +1,4 @@
-//! What is said to a request for an action, or by an agent, that the policies do not know.
+//! The refusals of requests for an unknown action, or by an unknown agent.
 
 use atlasent::Decision;
 use serde_json::{Map, json};
@@ -134,7 +134,7 @@ fn an_agent_that_is_known_or_like_no_other_gets_no_hint() {
         .build()
         .unwrap();
     let far = r#"permit (principal == Agent::"mail-bot", action == Action::"a", resource);"#;
-    // The literal of a condition, too.
+    // The literal of a condition counts, too.
     let named = format!(
         r#"{near} forbid (principal, action == Action::"a", resource) when {{ principal == Agent::"deploy-bot" && 1 == 2 }};"#
     );

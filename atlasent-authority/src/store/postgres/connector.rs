@@ -145,7 +145,7 @@ impl Connector {
             Err(_) => {
                 let seconds = self.limit.as_secs();
                 Err(self.refused(format_args!(
-                    "no connection within {seconds} seconds: is the server there?"
+                    "no connection within {seconds} seconds: is the server running?"
                 )))
             }
         }
@@ -201,7 +201,7 @@ impl Connector {
             "28000" | "28P01" => ": check the user and the password of the url",
             "3D000" => ": create it, or name another one in the url",
             "42501" => ": grant it to the user of the url",
-            "53100" => ": make room, and it goes on by itself",
+            "53100" => ": free some space, and it recovers by itself",
             _ => "",
         };
         self.refused(format!("{} ({}){hint}", told.message(), told.code().code()))

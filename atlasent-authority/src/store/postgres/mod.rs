@@ -195,9 +195,8 @@ async fn serve(
             join3(
                 restarted(async || Writer::new(connector).write(&mut *jobs.lock().await).await),
                 restarted(async || {
-                    Counter::new(connector)
-                        .count(&mut *calls.lock().await)
-                        .await
+                    let calls = &mut *calls.lock().await;
+                    Counter::new(connector).count(calls).await;
                 }),
                 restarted(async || Keys::new(connector).answer(&mut *keys.lock().await).await),
             ),
@@ -216,7 +215,7 @@ async fn serve(
 /// its transaction.
 async fn restarted(part: impl AsyncFn()) {
     while AssertUnwindSafe(part()).catch_unwind().await.is_err() {
-        tracing::error!(target: "atlasent", "a part of the store panicked, and begins anew");
+        tracing::error!(target: "atlasent", "a part of the store panicked, and restarts");
     }
 }
 

@@ -66,7 +66,7 @@ async fn is_current(
     match usize::try_from(version) {
         Ok(version) if version <= newest => Ok(version == newest),
         _ => Err(connector.refused(format_args!(
-            "its tables are of version {version}, and this program knows them up to {newest}: update it"
+            "its tables have version {version}, and this program supports versions up to {newest}: update it"
         ))),
     }
 }

@@ -152,7 +152,9 @@ pub(super) fn explain(path: &Path, error: &redb::Error) -> StoreError {
             std::io::ErrorKind::StorageFull
             | std::io::ErrorKind::QuotaExceeded
             | std::io::ErrorKind::FileTooLarge => {
-                format!("it has no room to grow ({error}): make room, and it goes on by itself")
+                format!(
+                    "it has no room to grow ({error}): free some space, and it recovers by itself"
+                )
             }
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                 format!("it cannot be written ({error}): let this process write to it")

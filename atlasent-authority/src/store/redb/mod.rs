@@ -198,7 +198,7 @@ impl Store for RedbStore {
         // A copy needs as much disk space as the store, so backups are made one at a time.
         let only = Arc::clone(&self.backups).try_lock_owned();
         let only =
-            only.map_err(|_| StoreError::failed("another backup is under way: wait for it"))?;
+            only.map_err(|_| StoreError::failed("another backup is in progress: wait for it"))?;
         let folder = self.folder.clone();
         let copy = move |database: &Database| {
             let copy = backup::copy(database, &folder);
