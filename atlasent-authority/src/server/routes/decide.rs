@@ -145,7 +145,7 @@ pub(super) async fn decide<S: Store>(
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
                 "REQUEST_ID_REUSED",
-                "another request with this `request_id` was allowed before: give each its own",
+                "another request with this `request_id` was allowed before: give each request its own",
             ));
         }
     };
