@@ -89,7 +89,7 @@ fn an_older_store_is_refused_until_it_is_accepted() {
     fs::copy(&backup, &store).unwrap();
     let why = refused(data.path(), &[]);
     assert!(
-        why.contains("ends at event 3") && why.contains("seen event 6"),
+        why.contains("ends at event 3") && why.contains("records event 6"),
         "{why}"
     );
     assert!(why.contains("--accept-older-store"), "{why}");
