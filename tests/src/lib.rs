@@ -3,6 +3,7 @@
 mod capture;
 pub mod cases;
 mod drive;
+pub mod faulty;
 pub mod http;
 pub mod postgres;
 pub mod server;

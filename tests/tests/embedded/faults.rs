@@ -1,105 +1,15 @@
 //! A store that fails, hangs or panics at any of its calls opens no body, and stays usable.
 
-use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use atlasent::error::{Code, PermitOutcome};
 use atlasent::wire::VerifyRequest;
 use atlasent::{Authority, AuthorityExt, Error};
-use atlasent_authority::permits::PermitId;
-use atlasent_authority::store::{
-    CellKey, Changeset, PermitEntry, PermitKey, SealedEvent, Store, StoreError, StoreStatus,
-};
-use atlasent_authority::trail::EventFilter;
-use atlasent_authority::{LocalAuthority, MemoryStore, Policies};
+use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_tests::faulty::{Call, FAULTS, Fault, FaultyStore, StoreFaults, TIMES, When};
 use atlasent_tests::{Driven, Ran, drive, quiet_panics};
-use jiff::Timestamp;
 
 use crate::support::{AGENT, action, deploy, deploy_sync, now, permit_all, request};
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    Fails,
-    Hangs,
-    Panics,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum When {
-    BeforeCommit,
-    AfterCommit,
-}
-
-/// A store in memory with one fault, at its nth call.
-struct Faulty {
-    store: MemoryStore,
-    calls: AtomicUsize,
-    nth: usize,
-    fault: Fault,
-    when: When,
-}
-
-impl Faulty {
-    async fn maybe(&self, call: usize, when: When) -> Result<(), StoreError> {
-        if (call, when) != (self.nth, self.when) {
-            return Ok(());
-        }
-        match self.fault {
-            Fault::Fails => Err(StoreError::failed("the disk is gone")),
-            Fault::Hangs => pending().await,
-            Fault::Panics => panic!("scripted"),
-        }
-    }
-}
-
-impl Store for Faulty {
-    async fn commit<T: Send + 'static>(
-        &self,
-        now: Timestamp,
-        reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        self.maybe(call, When::BeforeCommit).await?;
-        let committed = self.store.commit(now, reads, change).await?;
-        self.maybe(call, When::AfterCommit).await?;
-        Ok(committed)
-    }
-
-    async fn events(
-        &self,
-        after: u64,
-        limit: usize,
-        filter: &EventFilter,
-    ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
-        self.store.events(after, limit, filter).await
-    }
-
-    async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        self.store.count_events(filter).await
-    }
-
-    async fn permits(
-        &self,
-        before: u64,
-        limit: usize,
-    ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        self.store.permits(before, limit).await
-    }
-
-    async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        self.store.permit_key(id).await
-    }
-
-    async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.store.status().await
-    }
-}
-
-const FAULTS: [Fault; 3] = [Fault::Fails, Fault::Hangs, Fault::Panics];
-const TIMES: [When; 2] = [When::BeforeCommit, When::AfterCommit];
 
 /// The calls of a store: the authority's start, then for each body an evaluation and a
 /// verification.
@@ -111,14 +21,10 @@ fn build(
     nth: usize,
     fault: Fault,
     when: When,
-) -> impl Future<Output = Result<LocalAuthority<Faulty>, Error>> {
-    let store = Faulty {
-        store: MemoryStore::new(),
-        calls: AtomicUsize::new(0),
-        nth,
-        fault,
-        when,
-    };
+) -> impl Future<Output = Result<LocalAuthority<FaultyStore>, Error>> {
+    let faults = StoreFaults::default();
+    faults.plan(Call::Commit, fault, when, nth - 1);
+    let store = FaultyStore::new(faults);
     LocalAuthority::builder(permit_all()).store(store).build()
 }
 
@@ -130,9 +36,9 @@ fn as_faulty(happened: &Driven<Result<(), Error>>, fault: Fault) -> bool {
     }
 }
 
-type Call = fn(&LocalAuthority<Faulty>, &Ran) -> Driven<Result<(), Error>>;
+type Path = fn(&LocalAuthority<FaultyStore>, &Ran) -> Driven<Result<(), Error>>;
 
-fn calls() -> [(&'static str, Call); 4] {
+fn calls() -> [(&'static str, Path); 4] {
     fn done(call: impl FnOnce() -> Result<(), Error>) -> Driven<Result<(), Error>> {
         catch_unwind(AssertUnwindSafe(call)).map_or(Driven::Panicked, Driven::Done)
     }
@@ -189,7 +95,7 @@ fn a_store_that_fails_at_any_call_opens_no_body() {
 }
 
 /// After its fault, the authority answers, and its trail has no crack.
-fn stays_usable(authority: &LocalAuthority<Faulty>, nth: usize, case: &str) {
+fn stays_usable(authority: &LocalAuthority<FaultyStore>, nth: usize, case: &str) {
     let ran = Ran::new();
     // The fault may still lie ahead, once.
     let attempts = if nth > VERIFY { 2 } else { 1 };
@@ -220,7 +126,7 @@ fn an_authority_that_cannot_record_its_start_does_not_start() {
 fn a_permit_whose_verification_was_lost_is_still_used_up() {
     quiet_panics();
     for fault in FAULTS {
-        let authority = now(build(VERIFY, fault, When::AfterCommit));
+        let authority = now(build(VERIFY, fault, When::After));
         let token = now(authority.evaluate(&request())).permit_token.unwrap();
         let question = VerifyRequest::restating(&request(), token);
         let lost = drive(authority.verify(&question), 3);
@@ -234,7 +140,7 @@ fn a_permit_whose_verification_was_lost_is_still_used_up() {
 fn a_verification_that_was_not_kept_did_not_happen() {
     quiet_panics();
     for fault in FAULTS {
-        let authority = now(build(VERIFY, fault, When::BeforeCommit));
+        let authority = now(build(VERIFY, fault, When::Before));
         let token = now(authority.evaluate(&request())).permit_token.unwrap();
         let question = VerifyRequest::restating(&request(), token);
         let lost = drive(authority.verify(&question), 3);
@@ -247,7 +153,7 @@ fn a_verification_that_was_not_kept_did_not_happen() {
 
 #[test]
 fn a_revocation_that_was_not_kept_is_an_error() {
-    let authority = now(build(VERIFY, Fault::Fails, When::BeforeCommit));
+    let authority = now(build(VERIFY, Fault::Fails, When::Before));
     let token = now(authority.evaluate(&request())).permit_token.unwrap();
     let failed = drive(authority.revoke(&token, "stop"), 1);
     assert!(matches!(failed, Driven::Done(Err(error)) if error.code() == Some(Code::ServerError)));

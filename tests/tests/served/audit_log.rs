@@ -13,11 +13,12 @@ use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::server::{AuditLog, Retention};
 use atlasent_authority::store::Store;
 use atlasent_authority::{LocalAuthority, RedbStore};
+use atlasent_tests::faulty::{Call, Fault, When};
 use atlasent_tests::{capture, quiet_panics};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::store::{Call, Fault, When, faulty};
+use crate::store::faulty;
 use crate::support::{Served, deploy, memory, ms, on_disk, policies, server};
 
 const DAY: i64 = 24 * 3600;
@@ -192,12 +193,12 @@ async fn a_store_that_fails_or_panics_is_read_again() {
     for fault in [Fault::Fails, Fault::Panics] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let (authority, trouble) = faulty().await;
+        let (authority, faults) = faulty().await;
         let log = AuditLog::open(&path).unwrap();
         let served = Served::of(server(authority).audit_log(log)).await;
-        trouble.lies_ahead(Call::Events, fault, When::Before, 0);
+        faults.plan(Call::Events, fault, When::Before, 0);
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
-        wait_until("the log reads", || trouble.is_over()).await;
+        wait_until("the log reads", || faults.have_happened()).await;
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
         let told = served.events().await;
         wait_until("it is written", || lines(&path) == told).await;

@@ -4,20 +4,21 @@
 use atlasent::audit::BundleVerifier;
 use atlasent::error::Code;
 use atlasent::{AnyAction, AuthorityExt, Error};
+use atlasent_tests::faulty::{CALLS, Call, FAULTS, Fault, StoreFaults, TIMES, When};
 use atlasent_tests::{Ran, quiet_panics};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::store::{CALLS, Call, FAULTS, Fault, TIMES, Trouble, When, faulty};
+use crate::store::faulty;
 use crate::support::{AGENT, Answer, Served, asks, deploy, impatient, ms, server, token_of, with};
 
 /// A server that does not wait long.
-async fn start() -> (Served, Trouble) {
+async fn start() -> (Served, StoreFaults) {
     quiet_panics();
-    let (authority, trouble) = faulty().await;
+    let (authority, faults) = faulty().await;
     (
         Served::of(server(authority).settings(impatient(ms(150)))).await,
-        trouble,
+        faults,
     )
 }
 
@@ -57,7 +58,7 @@ fn is_trouble(answer: &Answer, fault: Fault, case: &str) {
 async fn whatever_the_store_does_the_answer_is_no_allow() {
     for fault in FAULTS {
         for when in TIMES {
-            let (served, trouble) = start().await;
+            let (served, faults) = start().await;
             for target in [
                 "/v1-evaluate",
                 "/v1-evaluate?include=constraint_trace",
@@ -70,11 +71,11 @@ async fn whatever_the_store_does_the_answer_is_no_allow() {
                     with(deploy(), &json!({"request_id": target})),
                 ] {
                     let case = format!("{fault:?} {when:?}: {target} {body}");
-                    trouble.lies_ahead(Call::Commit, fault, when, 0);
+                    faults.plan(Call::Commit, fault, when, 0);
                     let answer = served.post(target, &body).await;
                     is_trouble(&answer, fault, &case);
                     assert!(answer.header("x-ratelimit-remaining").is_some(), "{case}");
-                    assert!(trouble.is_over(), "{case}");
+                    assert!(faults.have_happened(), "{case}");
                     is_well(&served, &case).await;
                 }
             }
@@ -124,16 +125,16 @@ async fn each_endpoint_says_that_the_store_is_in_trouble() {
         (Method::GET, "/readyz", &[Call::Commit]),
         (Method::GET, "/healthz", &[]),
     ];
-    let (served, trouble) = start().await;
+    let (served, faults) = start().await;
     let body = with(deploy(), &json!({"decision_id": "x"})).to_string();
     for (method, target, uses) in endpoints {
         for call in CALLS {
             for fault in FAULTS {
                 let case = format!("{target}: {call:?} {fault:?}");
-                trouble.lies_ahead(call, fault, When::Before, 0);
+                faults.plan(call, fault, When::Before, 0);
                 let request = crate::support::keyed(served.bare(method.clone(), target));
                 let answer = Answer::of(request.body(body.clone())).await;
-                assert_eq!(trouble.is_over(), uses.contains(&call), "{case}");
+                assert_eq!(faults.have_happened(), uses.contains(&call), "{case}");
                 if !uses.contains(&call) {
                     assert_eq!(answer.status, 200, "{case}: {}", answer.text);
                 } else if target.starts_with("/v1") {
@@ -146,7 +147,7 @@ async fn each_endpoint_says_that_the_store_is_in_trouble() {
     }
     // The counters matter just then.
     for fault in FAULTS {
-        trouble.lies_ahead(Call::Status, fault, When::Before, 0);
+        faults.plan(Call::Status, fault, When::Before, 0);
         let metrics = served.get("/metrics").await;
         assert_eq!(metrics.status, 200, "{fault:?}");
         assert!(
@@ -170,10 +171,10 @@ async fn no_body_runs_for_an_answer_that_was_lost() {
         for when in TIMES {
             for spared in 0..3 {
                 let case = format!("{fault:?} {when:?} after {spared}");
-                let (served, trouble) = start().await;
+                let (served, faults) = start().await;
                 let client = served.client().max_retries(0).build().unwrap();
                 let ran = Ran::new();
-                trouble.lies_ahead(Call::Commit, fault, when, spared);
+                faults.plan(Call::Commit, fault, when, spared);
                 let body = async |_| {
                     ran.hit();
                     Ok::<_, Error>(())
@@ -201,19 +202,19 @@ async fn no_body_runs_for_an_answer_that_was_lost() {
 #[tokio::test]
 async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
     for fault in FAULTS {
-        let (served, trouble) = start().await;
+        let (served, faults) = start().await;
         let body = with(deploy(), &json!({"request_id": "lost"}));
-        trouble.lies_ahead(Call::Commit, fault, When::After, 0);
+        faults.plan(Call::Commit, fault, When::After, 0);
         is_trouble(&served.evaluate(&body).await, fault, "evaluate");
         assert_eq!(served.count("evaluate.allow").await, 1);
         let token = token_of(&served.evaluate(&body).await);
         assert_eq!(served.count("evaluate.allow").await, 1);
 
         // A verification that is lost has used the permit up; one that was never kept has not.
-        trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
+        faults.plan(Call::Commit, fault, When::Before, 0);
         let question = json!({"permit_token": token, "actor_id": AGENT});
         is_trouble(&served.verify(&question).await, fault, "verify");
-        trouble.lies_ahead(Call::Commit, fault, When::After, 0);
+        faults.plan(Call::Commit, fault, When::After, 0);
         is_trouble(&served.verify(&question).await, fault, "verify");
         assert_eq!(
             served.verify(&question).await.json()["outcome"],
@@ -225,7 +226,7 @@ async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
 
 #[tokio::test]
 async fn an_answer_that_is_missing_names_the_operation_that_failed() {
-    let (served, trouble) = start().await;
+    let (served, faults) = start().await;
     let body = with(deploy(), &json!({"decision_id": "x"}));
     for (method, target, call, message) in [
         (
@@ -277,7 +278,7 @@ async fn an_answer_that_is_missing_names_the_operation_that_failed() {
             "the call could not be counted",
         ),
     ] {
-        trouble.lies_ahead(call, Fault::Fails, When::Before, 0);
+        faults.plan(call, Fault::Fails, When::Before, 0);
         let request = crate::support::keyed(served.bare(method, target));
         let answer = Answer::of(request.body(body.to_string())).await;
         is_trouble(&answer, Fault::Fails, target);

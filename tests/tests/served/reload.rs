@@ -12,13 +12,14 @@ use atlasent_authority::LocalAuthority;
 use atlasent_authority::keys::KeyFile;
 use atlasent_authority::server::{ApiKeys, PolicyFolder, Server};
 use atlasent_authority::signing::KeyRing;
+use atlasent_tests::faulty::{Call, FAULTS, When};
 use atlasent_tests::quiet_panics;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::store::{Call, FAULTS, When, faulty};
+use crate::store::faulty;
 use crate::support::{KEY, Served, deploy, impatient, ms, server, stored};
 
 /// As long as a loaded machine may take.
@@ -163,16 +164,16 @@ async fn policies_that_cannot_be_recorded_are_tried_again() {
         put(folder.path(), OPEN);
         let (policies, watched) = PolicyFolder::load(folder.path()).unwrap();
         let watched = watched.settle(Duration::ZERO);
-        let (authority, trouble) = faulty().await;
+        let (authority, faults) = faulty().await;
         authority.replace_policies(policies).await.unwrap();
         let server = server(authority)
             .settings(impatient(ms(200)))
             .watch(watched);
         let served = Served::of(server).await;
-        trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
+        faults.plan(Call::Commit, fault, When::Before, 0);
         put(folder.path(), CLOSED);
         until(&served, "policy.loaded", 3).await;
-        assert!(trouble.is_over(), "{fault:?}");
+        assert!(faults.have_happened(), "{fault:?}");
         settled(&served, "deny").await;
     }))
     .await;

@@ -1,11 +1,12 @@
 //! What must not be told: no API key and no token stands in a log line, an error, the metrics or the chain.
 
+use atlasent_tests::faulty::{CALLS, FAULTS, When};
 use atlasent_tests::{Seen, capture, quiet_panics};
 use reqwest::Method;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use crate::store::{CALLS, FAULTS, When, faulty};
+use crate::store::faulty;
 use crate::support::{
     Answer, KEY, Served, asks, deploy, impatient, keyed, ms, server, token_of, with,
 };
@@ -16,7 +17,7 @@ const PATIENT: &str = "patient-4711";
 /// Everything that can be asked, well and badly. Returns the tokens, and every text that must not hold a secret.
 async fn talk() -> (Vec<String>, Vec<String>) {
     quiet_panics();
-    let (authority, trouble) = faulty().await;
+    let (authority, faults) = faulty().await;
     let served = Served::of(server(authority).settings(impatient(ms(100)))).await;
     let mut tokens = Vec::new();
     let mut texts = Vec::new();
@@ -80,7 +81,7 @@ async fn talk() -> (Vec<String>, Vec<String>) {
                 "/v1-audit/exports",
                 "/v1-audit/events",
             ] {
-                trouble.lies_ahead(call, fault, When::Before, 0);
+                faults.plan(call, fault, When::Before, 0);
                 let method = if target.ends_with("events") {
                     Method::GET
                 } else {
@@ -95,7 +96,7 @@ async fn talk() -> (Vec<String>, Vec<String>) {
             }
         }
     }
-    trouble.lies_ahead(CALLS[0], FAULTS[0], When::After, usize::MAX);
+    faults.plan(CALLS[0], FAULTS[0], When::After, usize::MAX);
     for authorization in [
         format!("Bearer {UNKNOWN}"),
         UNKNOWN.to_owned(),

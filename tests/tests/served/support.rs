@@ -91,7 +91,7 @@ pub(crate) fn settings(set: impl FnOnce(&mut Settings)) -> Settings {
 pub(crate) fn impatient(limit: Duration) -> Settings {
     settings(|settings| {
         settings.request_timeout = limit;
-        settings.export_timeout = limit;
+        settings.export_timeout = limit * 4;
     })
 }
 
