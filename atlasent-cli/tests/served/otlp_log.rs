@@ -225,7 +225,7 @@ fn a_configuration_that_will_not_do_is_an_error_at_the_start() {
         let said = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(2), "{said}");
         assert!(
-            said.contains("the audit trail cannot be sent by OTLP: "),
+            said.contains("error: cannot send the audit trail by OTLP: "),
             "{said}"
         );
         assert!(said.contains(why) && !said.contains("hunter2"), "{said}");

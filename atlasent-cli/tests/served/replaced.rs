@@ -59,7 +59,10 @@ fn a_wiped_store_is_refused_until_a_new_chain_is_asked_for() {
 
     served(data.path(), 1, &["--new-chain"]);
     let why = refused(data.path(), &["--new-chain"]);
-    assert!(why.contains("leave the option out"), "{why}");
+    assert!(
+        why.contains("the store already has a chain of ") && why.contains("omit the option"),
+        "{why}"
+    );
     served(data.path(), 1, &[]);
     let kept = fs::read_dir(data.path()).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
@@ -93,7 +96,10 @@ fn an_older_store_is_refused_until_it_is_accepted() {
         "{why}"
     );
     assert!(why.contains("--accept-older-store"), "{why}");
-    assert!(refused(data.path(), &["--new-chain"]).contains("chain of 3 events already"));
+    assert!(
+        refused(data.path(), &["--new-chain"])
+            .contains("already has a chain of 3 events: omit the option")
+    );
 
     // Longer than what was seen, and another history: after one start it has other events in the same places.
     served(data.path(), 9, &["--accept-older-store"]);

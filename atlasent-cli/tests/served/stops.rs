@@ -43,7 +43,10 @@ fn a_stop_is_set_listed_and_lifted() {
         assert_eq!(code(&server), Value::Null);
         let (status, said, error) = asking(&server, &resume);
         assert_eq!((status, &*said), (1, ""), "{error}");
-        assert_eq!(asking(&server, &["stop", "--list"]).1, "no stop holds\n");
+        assert_eq!(
+            asking(&server, &["stop", "--list"]).1,
+            "no stop is in effect\n"
+        );
     }
     let question = json!({ "permit_token": waiting });
     let answer = server.connect().post("/v1-verify-permit", &question);
