@@ -171,7 +171,7 @@ fn key_from_env(variable: &str) -> Result<ApiKey, Failure> {
         ))
     })?;
     ApiKey::parse(&SecretString::from(text))
-        .map_err(|error| Failure::misuse(format!("`--api-key-env`: {name} holds {error}")))
+        .map_err(|error| Failure::misuse(format!("`--api-key-env`: {name}: {error}")))
 }
 
 fn write_examples(folder: &Path) -> Result<(), Failure> {

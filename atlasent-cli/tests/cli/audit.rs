@@ -217,8 +217,11 @@ fn a_bundle_continues_an_older_one_by_overlap_or_adjacency() {
         (1..=6, "contains the event of the head"),
         (7..=9, "begins right after the head"),
     ] {
-        let (continues, said) = after(&export_of("local", 1..=9, new.clone(), "a"), &old);
-        assert!(continues && said.contains(relation), "{new:?}: {said}");
+        let (continues, relation_text) = after(&export_of("local", 1..=9, new.clone(), "a"), &old);
+        assert!(
+            continues && relation_text.contains(relation),
+            "{new:?}: {relation_text}"
+        );
     }
     for (org, new, history, why) in [
         (
@@ -247,8 +250,11 @@ fn a_bundle_continues_an_older_one_by_overlap_or_adjacency() {
             "the bundle belongs to another organization",
         ),
     ] {
-        let (continues, said) = after(&export_of(org, 1..=9, new.clone(), history), &old);
-        assert!(!continues && said.contains(why), "{new:?}: {said}");
+        let (continues, relation_text) = after(&export_of(org, 1..=9, new.clone(), history), &old);
+        assert!(
+            !continues && relation_text.contains(why),
+            "{new:?}: {relation_text}"
+        );
     }
 }
 
@@ -270,11 +276,11 @@ fn an_older_bundle_that_does_not_verify_is_not_compared_with() {
     ] {
         let arguments = arguments(&old);
         let arguments = [&*arguments[0], &arguments[1], "--chain-only"];
-        let said = verify(&new.bundle(), &arguments).refusal();
-        assert!(said.contains(why), "{said}");
+        let reason = verify(&new.bundle(), &arguments).refusal();
+        assert!(reason.contains(why), "{reason}");
     }
     let not_a_head = new.file("head.json", "{}");
-    let said = verify(
+    let reason = verify(
         &new.bundle(),
         &[
             "--chain-only",
@@ -283,7 +289,7 @@ fn an_older_bundle_that_does_not_verify_is_not_compared_with() {
         ],
     )
     .misuse();
-    assert!(said.contains("not a signed head: "), "{said}");
+    assert!(reason.contains("not a signed head: "), "{reason}");
 }
 
 #[test]

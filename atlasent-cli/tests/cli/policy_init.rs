@@ -57,10 +57,10 @@ fn the_default_is_a_folder_named_policies() {
     let mut command = atlasent(["policy", "init"]).into_command();
     let output = command.current_dir(directory.path()).output().unwrap();
     assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(
-        said.starts_with("wrote policies/payments.cedar\n"),
-        "{said}"
+        stdout.starts_with("wrote policies/payments.cedar\n"),
+        "{stdout}"
     );
     assert_eq!(names(&directory.path().join("policies")), NAMES);
 }
@@ -123,6 +123,6 @@ fn a_path_that_is_not_a_directory_is_misuse() {
 fn a_path_with_odd_characters_is_quoted_for_the_shell() {
     let directory = directory(&[]);
     let path = directory.path().join("my policies'");
-    let said = atlasent(["policy", "init", path.to_str().unwrap()]).prints();
-    assert!(said.contains(r"my policies'\'''"), "{said}");
+    let stdout = atlasent(["policy", "init", path.to_str().unwrap()]).prints();
+    assert!(stdout.contains(r"my policies'\'''"), "{stdout}");
 }
