@@ -157,8 +157,8 @@ pub(crate) fn run(arguments: &Serve) -> Result<Output, Failure> {
 }
 
 async fn serve(arguments: &Serve) -> Result<Output, Failure> {
-    // The handlers are installed first, so that a signal during the start does not kill the
-    // process.
+    // The handlers of SIGTERM and Ctrl-C are installed first, so that these signals do not kill the
+    // process during the start.
     let stop = stop_signal()?;
     let data = arguments.data.create()?;
     data_dir::warn_if_shared(&data);

@@ -96,6 +96,8 @@ fn policies_are_read_again_and_a_broken_set_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &["--log-level", "error"]);
     let mut connection = server.connect();
+    // The server handles SIGHUP once it answers requests. Before that, SIGHUP kills it.
+    assert_eq!(connection.get("/healthz").unwrap().status, 200);
     let broken = data.path().join("policies/broken.cedar");
     fs::write(&broken, "permit (").unwrap();
     server.signal("HUP");
