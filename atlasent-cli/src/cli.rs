@@ -1,4 +1,4 @@
-//! The tree of commands: what the command line may say, and who answers it.
+//! The tree of commands, and the function that runs each.
 
 use std::ffi::OsString;
 
@@ -18,10 +18,11 @@ use crate::store::{self, Store};
 use crate::token::{self, Token};
 use crate::usage;
 
-/// What the program is called, wherever it is installed.
+/// The name of the program in help and errors, whatever the name of its file.
 pub(crate) const NAME: &str = "atlasent";
 
-// The examples in the help are to be copied, so no line is broken, whichever features of clap the rest of a build asks for.
+// `term_width = 0` turns line wrapping off, also when another crate of the build enables clap's
+// feature `wrap_help`: examples in the help must stay on one line to be copied.
 /// Authorization for AI agents, on the command line
 #[derive(Parser)]
 #[command(
@@ -55,16 +56,16 @@ enum Command {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  the answer is no: a token, a bundle, a policy or a request is refused
+  1  negative result: a token, bundle, store, policy set or request is refused
   2  bad usage, keys or configuration
-A failure prints one line on standard error that says why. Only a report of what is wrong goes to standard output.";
+A failure prints one line with its reason on standard error. Reports with findings go to standard output.";
 
-/// Runs the command that the arguments name; the first argument is the program's own name.
+/// Runs the command that the arguments name. The first argument is the name of the program.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Output, Failure> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage::answer(&error, &arguments),
+        Err(error) => return usage::help_or_failure(&error, &arguments),
     };
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments),
@@ -81,8 +82,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
     }
 }
 
-/// The whole tree, for those who describe it: completions, and the test that checks its consistency.
-pub(crate) fn tree() -> clap::Command {
+/// Returns the definition of all commands, for completions and tests.
+pub(crate) fn command_tree() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }
 
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tree_is_consistent() {
-        tree().debug_assert();
+    fn the_command_tree_is_consistent() {
+        command_tree().debug_assert();
     }
 }

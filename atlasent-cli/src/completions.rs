@@ -1,4 +1,4 @@
-//! `atlasent completions`: the script that teaches a shell to complete the commands.
+//! `atlasent completions`: prints a completion script for a shell.
 
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
@@ -7,12 +7,12 @@ use crate::cli;
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Print the script that completes `atlasent` in a shell
+/// Print a script that completes commands and options of `atlasent` in a shell
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Completions {
-    /// The shell to print it for
-    shell: Supported,
+    /// The shell that runs the script
+    shell: SupportedShell,
 }
 
 const EXAMPLES: &str = "\
@@ -21,22 +21,22 @@ Examples:
   atlasent completions zsh > \"${fpath[1]}/_atlasent\"
   atlasent completions fish > ~/.config/fish/completions/atlasent.fish";
 
-/// The shells that we print a script for.
+/// The shells with a completion script.
 #[derive(Clone, Copy, ValueEnum)]
-enum Supported {
+enum SupportedShell {
     Bash,
     Zsh,
     Fish,
 }
 
-/// Prints the script of the shell that was asked for.
+/// Returns the completion script of the requested shell.
 pub(crate) fn run(arguments: &Completions) -> Result<Output, Failure> {
     let shell = match arguments.shell {
-        Supported::Bash => Shell::Bash,
-        Supported::Zsh => Shell::Zsh,
-        Supported::Fish => Shell::Fish,
+        SupportedShell::Bash => Shell::Bash,
+        SupportedShell::Zsh => Shell::Zsh,
+        SupportedShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut cli::tree(), cli::NAME, &mut script);
+    clap_complete::generate(shell, &mut cli::command_tree(), cli::NAME, &mut script);
     Ok(Output::new(String::from_utf8_lossy(&script)))
 }

@@ -1,8 +1,8 @@
-//! Durations on the command line: whole seconds, or numbers with units.
+//! Durations on the command line: whole seconds, or whole numbers with units.
 
 use std::time::Duration;
 
-/// The units, with the seconds of each.
+/// The units and their lengths in seconds.
 const UNITS: [(&str, u64); 5] = [
     ("s", 1),
     ("m", 60),
@@ -11,40 +11,41 @@ const UNITS: [(&str, u64); 5] = [
     ("w", 604_800),
 ];
 
-const FORM: &str = "write a time as in `90m`, `7d` or `1h30m`, or in whole seconds, as in `3600`";
+const INVALID: &str =
+    "invalid duration: write it as in `90m`, `7d` or `1h30m`, or in whole seconds, as in `3600`";
 
-/// Reads a duration such as `3600`, `90m`, `7d` or `1h30m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+/// Parses a duration such as `3600`, `90m`, `7d` or `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map(Duration::from_secs).map_err(|_| FORM);
+        return text.parse().map(Duration::from_secs).map_err(|_| INVALID);
     }
     let mut rest = text;
     let mut total = 0_u64;
     let mut largest = u64::MAX;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or(FORM)?;
-        let (number, after) = rest.split_at_checked(end).ok_or(FORM)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or(INVALID)?;
+        let (number, after) = rest.split_at_checked(end).ok_or(INVALID)?;
         let (unit, seconds) = UNITS
             .into_iter()
             .find(|(unit, _)| after.starts_with(unit))
-            .ok_or(FORM)?;
-        // From large to small, each unit once: `30m1h` is a mistake.
+            .ok_or(INVALID)?;
+        // Units go from large to small, each at most once: `30m1h` is refused.
         if seconds >= largest {
-            return Err(FORM);
+            return Err(INVALID);
         }
         largest = seconds;
-        let number: u64 = number.parse().map_err(|_| FORM)?;
-        let part = number.checked_mul(seconds).ok_or(FORM)?;
-        total = total.checked_add(part).ok_or(FORM)?;
-        rest = after.strip_prefix(unit).ok_or(FORM)?;
+        let number: u64 = number.parse().map_err(|_| INVALID)?;
+        let part = number.checked_mul(seconds).ok_or(INVALID)?;
+        total = total.checked_add(part).ok_or(INVALID)?;
+        rest = after.strip_prefix(unit).ok_or(INVALID)?;
     }
     Ok(Duration::from_secs(total))
 }
 
-/// Reads a duration of a second or more.
-pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
-    match duration(text)? {
-        Duration::ZERO => Err("it has to be a second at least"),
+/// Parses a duration of at least one second.
+pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, &'static str> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("the duration must be at least 1 second"),
         time => Ok(time),
     }
 }
@@ -63,7 +64,8 @@ mod tests {
             ("1w2d", 777_600),
             ("1h30m", 5_400),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+            let parsed = parse_duration(text);
+            assert_eq!(parsed, Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in [
             "",
@@ -83,8 +85,8 @@ mod tests {
             "1h1",
             "7d\n",
         ] {
-            assert!(duration(text).is_err(), "{text:?}");
+            assert!(parse_duration(text).is_err(), "{text:?}");
         }
-        assert!(lifetime("0").is_err() && lifetime("0d").is_err());
+        assert!(parse_positive_duration("0").is_err() && parse_positive_duration("0d").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! `atlasent evaluate`: what policies answer to one question, and why. It records nothing and mints
-//! nothing.
+//! `atlasent evaluate`: evaluates one request against policies and explains the decision, without
+//! recording an event or issuing a permit.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -11,65 +11,66 @@ use atlasent_authority::policy::{Explanation, check_fields, parse_amount};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::data::{self, DataDir};
+use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
 use crate::json;
-use crate::output::{Output, harmless};
+use crate::output::{Output, escaped};
 use crate::policy;
 
-/// As much as a server reads of one request (contract, part B).
+/// The largest context, in bytes: the limit of a server for the body of a request (contract, part
+/// B).
 const MAX_CONTEXT_BYTES: usize = 1 << 20;
 
-/// Ask policies one question, and print the decision and why it is that one
+/// Evaluate one request against policies, and explain the decision
 #[derive(Args)]
 #[command(after_help = r#"Examples:
   atlasent evaluate --policies policies --agent deploy-bot --action deploy.production --context '{"replicas": 3}'
   atlasent evaluate --policies policies --agent bot --action read --resource patient-1 --context - --json < context.json
 
-An allow ends with exit code 0, any other decision with 1. Nothing is recorded, and no permit comes of it."#)]
+The exit code is 0 for allow and 1 for any other decision. No event is recorded, and no permit is issued."#)]
 pub(crate) struct Evaluate {
-    /// The folder of the policies [default: `policies` in the data directory, as `serve` has it]
+    /// The directory of the policies [default: `policies` in the data directory, as for `serve`]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
     #[command(flatten)]
     data: DataDir,
 
-    /// The agent that asks
+    /// The agent that makes the request
     #[arg(long, value_name = "AGENT")]
     agent: String,
 
-    /// What the agent wants to do
+    /// The requested action, such as deploy.production
     #[arg(long, value_name = "ACTION")]
     action: String,
 
-    /// What the action is done to
+    /// The resource that the action is performed on [default: no resource]
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
 
-    /// The environment that the action runs in; policies see it as `context.environment`
+    /// The environment of the action, such as production; `context.environment` in policies
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
 
-    /// The amount at stake, a JSON number; policies see it as `context.amount`
+    /// The amount of the action, a JSON number; `context.amount` in policies
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     amount: Option<String>,
 
-    /// The circumstances, as a JSON object, or `-` for standard input [default: {}]
+    /// The context of the request, a JSON object, or `-` for standard input [default: {}]
     #[arg(long, value_name = "JSON|-")]
     context: Option<String>,
 
-    /// Print one JSON object
+    /// Print the decision and its explanation as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Asks, and explains the answer.
+/// Evaluates the request and explains the decision.
 pub(crate) fn run(arguments: &Evaluate) -> Result<Output, Failure> {
     let request = request(arguments)?;
     let folder = match &arguments.policies {
         Some(folder) => folder.clone(),
-        None => data::policy_folder(&arguments.data.path()?),
+        None => data_dir::policy_folder(&arguments.data.path()?),
     };
     let policies = policy::load(&folder)?;
     let explanation = policies.explain(&request);
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Evaluate) -> Result<Output, Failure> {
     if explanation.decision.is_allow() {
         Ok(output)
     } else {
-        Err(Failure::Negative(output))
+        Err(Failure::NegativeResult(output))
     }
 }
 
@@ -108,19 +109,19 @@ fn request(arguments: &Evaluate) -> Result<EvaluateRequest, Failure> {
     Ok(request)
 }
 
-/// The error repeats nothing of the context, which can hold secrets.
+/// Parses a context. The error repeats no part of it, since a context may hold secrets.
 fn context(text: &str) -> Result<Context, Failure> {
     Context::parse(text).map_err(|_| {
         let why = match serde_json::from_str::<Context>(text) {
             Err(error) => format!(
-                "line {}, column {} does not fit",
+                "invalid at line {}, column {}",
                 error.line(),
                 error.column()
             ),
-            Ok(_) => "a number has too large an exponent".to_owned(),
+            Ok(_) => "the exponent of a number is too large".to_owned(),
         };
         Failure::misuse(format!(
-            "`--context` takes a JSON object with each key once, as in `{{\"replicas\": 3}}`: {why}"
+            "`--context` must be a JSON object without repeated keys, as in `{{\"replicas\": 3}}`: {why}"
         ))
     })
 }
@@ -134,7 +135,7 @@ fn standard_input() -> Result<String, Failure> {
         .map_err(|error| Failure::misuse(format!("cannot read standard input: {error}")))?;
     if bytes.len() > MAX_CONTEXT_BYTES {
         return Err(Failure::misuse(format!(
-            "standard input holds more than the {MAX_CONTEXT_BYTES} bytes that a request may have"
+            "standard input exceeds the limit of {MAX_CONTEXT_BYTES} bytes for a request"
         )));
     }
     String::from_utf8(bytes).map_err(|_| Failure::misuse("standard input is not UTF-8"))
@@ -168,34 +169,34 @@ fn as_text(explanation: &Explanation, policies: &Policies) -> String {
             .map(|error| format!("error: {error}")),
     );
     if explanation.trace.rules_evaluated.is_empty() {
-        lines.push("considered: no policy".to_owned());
+        lines.push("considered: no policies".to_owned());
     } else {
         lines.push("considered:".to_owned());
     }
     for policy in &explanation.trace.rules_evaluated {
-        let (id, says) = (&policy.policy_id, &policy.decision);
+        let (id, decision) = (&policy.policy_id, &policy.decision);
         lines.push(format!(
-            "  `{id}` at {} ({says}): {}",
+            "  `{id}` at {} ({decision}): {}",
             place(id),
             outcome(policy)
         ));
     }
-    lines.iter().map(|line| harmless(line) + "\n").collect()
+    lines.iter().map(|line| escaped(line) + "\n").collect()
 }
 
-/// How far the policy came.
+/// Describes whether a policy matched, and if not, which part of it did not.
 fn outcome(policy: &PolicyTrace) -> &'static str {
     match policy.stages.as_slice() {
         [_, condition] if condition.matched => "matches",
         [_, condition] if condition.detail.is_some() => "could not be evaluated",
-        [_, _] => "its condition is not met",
-        _ => "its scope is about others",
+        [_, _] => "condition does not match",
+        _ => "scope does not match",
     }
 }
 
 fn as_json(explanation: &Explanation, policies: &Policies) -> Value {
     let determining: Vec<Value> = (explanation.determining.iter())
-        .map(|id| json::with(json!({ "id": id }), "place", policies.place(id)))
+        .map(|id| json::with_member(json!({ "id": id }), "place", policies.place(id)))
         .collect();
     let json = json!({
         "decision": explanation.decision,
@@ -204,8 +205,8 @@ fn as_json(explanation: &Explanation, policies: &Policies) -> Value {
         "errors": explanation.errors,
         "constraint_trace": explanation.trace,
     });
-    let json = json::with(json, "code", explanation.code.as_deref());
-    let json = json::with(json, "hint", explanation.hint.as_deref());
+    let json = json::with_member(json, "code", explanation.code.as_deref());
+    let json = json::with_member(json, "hint", explanation.hint.as_deref());
     let wait = explanation.retry_after.map(|wait| wait.as_secs());
-    json::with(json, "retry_after", wait)
+    json::with_member(json, "retry_after", wait)
 }

@@ -1,56 +1,55 @@
-//! How the process ends: its exit code, and the one line on standard error of a failure, or the findings of a command whose answer is no.
+//! The exit code of the process, and the output of a failure: one line on standard error, or the
+//! findings of a negative result on standard output.
 
 use std::io;
 use std::process::ExitCode;
 
 use crate::output::{self, Output};
 
-/// Why a command failed. The contract's two kinds of exit code, so that a script can tell a token that is no good, or an answer
-/// that is no, from a question that was never put.
+/// The reason of an exit code other than 0. Scripts tell a negative result (1) from a command that
+/// could not do its work (2).
 #[derive(Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// The token is refused: exit code 1.
+    /// A refused token, bundle or request, with the reason for standard error: exit code 1.
     Refused(String),
-    /// The command did its work, and the answer is no: its findings, on standard output, and exit code 1.
-    Negative(Output),
-    /// Bad usage, keys or configuration: exit code 2.
+    /// A negative result, with the findings for standard output: exit code 1.
+    NegativeResult(Output),
+    /// Bad usage, keys or configuration, with the reason for standard error: exit code 2.
     Misuse(String),
 }
 
 impl Failure {
-    /// A refused token, and why.
-    pub(crate) fn refused(why: impl ToString) -> Self {
-        Self::Refused(why.to_string())
+    /// Creates [`Refused`](Self::Refused) with a reason.
+    pub(crate) fn refused(reason: impl ToString) -> Self {
+        Self::Refused(reason.to_string())
     }
 
-    /// Usage, keys or configuration that will not do, and why.
-    pub(crate) fn misuse(why: impl ToString) -> Self {
-        Self::Misuse(why.to_string())
+    /// Creates [`Misuse`](Self::Misuse) with a reason.
+    pub(crate) fn misuse(reason: impl ToString) -> Self {
+        Self::Misuse(reason.to_string())
     }
-}
 
-impl Failure {
-    /// There is nobody to read the answer.
-    pub(crate) fn unprintable(error: io::Error) -> Self {
+    /// Creates the failure of a write to standard output.
+    pub(crate) fn unwritable_stdout(error: io::Error) -> Self {
         Self::misuse(format!("cannot write to standard output: {error}"))
     }
 }
 
-/// Prints what a command returned, and says how the process ends.
+/// Prints the result of a command and returns the exit code.
 pub(crate) fn finish(result: Result<Output, Failure>) -> ExitCode {
     let (output, code) = match result {
         Ok(output) => (output, ExitCode::SUCCESS),
-        Err(Failure::Negative(findings)) => (findings, ExitCode::from(1)),
-        Err(Failure::Refused(why)) => return failed("refused", &why, 1),
-        Err(Failure::Misuse(why)) => return failed("error", &why, 2),
+        Err(Failure::NegativeResult(findings)) => (findings, ExitCode::from(1)),
+        Err(Failure::Refused(reason)) => return print_failure("refused", &reason, 1),
+        Err(Failure::Misuse(reason)) => return print_failure("error", &reason, 2),
     };
     match output.print() {
         Ok(()) => code,
-        Err(error) => finish(Err(Failure::unprintable(error))),
+        Err(error) => finish(Err(Failure::unwritable_stdout(error))),
     }
 }
 
-fn failed(kind: &str, why: &str, code: u8) -> ExitCode {
-    output::say(kind, why);
+fn print_failure(label: &str, reason: &str, code: u8) -> ExitCode {
+    output::print_stderr_line(label, reason);
     ExitCode::from(code)
 }

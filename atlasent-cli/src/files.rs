@@ -1,16 +1,16 @@
-//! Files that a command writes for the first time.
+//! Writing new files without overwriting existing ones.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes a file that does not exist yet, never through a link. One that cannot be written whole is
-/// removed.
+/// Creates a file and writes its content. Fails if the path exists, also as a symbolic link. A file
+/// that could not be written completely is removed.
 pub(crate) fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let written = file.write_all(content.as_bytes());
     if written.is_err() {
-        // The first error is the one to report.
+        // The error of the write is reported, not that of the removal.
         let _ = fs::remove_file(path);
     }
     written

@@ -1,20 +1,24 @@
-//! How JSON is printed: for people on a terminal, on one line for everyone else.
+//! JSON output: indented on a terminal, one line otherwise.
 
 use serde_json::Value;
 
-use crate::output::{acts_on_terminals, is_for_people};
+use crate::output::{is_terminal_control, stdout_is_terminal};
 
-/// The JSON text, laid out for whoever reads standard output.
+/// Formats a JSON text for standard output: indented on a terminal, one line otherwise.
 pub(crate) fn for_stdout(json: &str) -> String {
-    if is_for_people() {
+    if stdout_is_terminal() {
         lay_out(json, Layout::Indented)
     } else {
         lay_out(json, Layout::Line)
     }
 }
 
-/// The object with one more member, if there is one: what is absent is left out, and never `null`.
-pub(crate) fn with<T: Into<Value>>(mut object: Value, name: &str, member: Option<T>) -> Value {
+/// Adds a member to an object. A value of `None` adds nothing, not even `null`.
+pub(crate) fn with_member<T: Into<Value>>(
+    mut object: Value,
+    name: &str,
+    member: Option<T>,
+) -> Value {
     if let (Some(members), Some(member)) = (object.as_object_mut(), member) {
         members.insert(name.to_owned(), member.into());
     }
@@ -27,10 +31,11 @@ enum Layout {
     Line,
 }
 
-/// Changes nothing but white space and escapes. Reading the text into values and writing them again would lose the order of the
-/// members, and digits of numbers that no machine type holds; a token's claims are to be seen as they are.
+/// Changes the white space of a JSON text and escapes characters that control a terminal.
 ///
-/// Characters that act on a terminal can only stand in strings, where their escape means the same.
+/// Works on the text because parsing and serializing would lose the order of the members and the
+/// digits of large numbers, and a token's claims have to be printed as they are. In valid JSON,
+/// characters that control a terminal occur in strings only, where the escape means the same.
 fn lay_out(json: &str, layout: Layout) -> String {
     let mut out = String::with_capacity(json.len() + 1);
     let mut depth = 0_usize;
@@ -41,7 +46,7 @@ fn lay_out(json: &str, layout: Layout) -> String {
             _ if in_string => {
                 in_string = escaped || character != '"';
                 escaped = !escaped && character == '\\';
-                push(&mut out, character);
+                push_escaped(&mut out, character);
             }
             ' ' | '\t' | '\r' | '\n' => {}
             '{' | '[' => {
@@ -78,8 +83,8 @@ fn lay_out(json: &str, layout: Layout) -> String {
     out
 }
 
-fn push(out: &mut String, character: char) {
-    if acts_on_terminals(character) {
+fn push_escaped(out: &mut String, character: char) {
+    if is_terminal_control(character) {
         out.push_str(&format!("\\u{:04x}", u32::from(character)));
     } else {
         out.push(character);
@@ -100,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_one_line_whatever_the_token_s_own_layout() {
+    fn the_line_layout_removes_white_space_outside_of_strings() {
         let json = " { \"a\" :\t[ 1.50 , {} ],\r\n\"b\\\" , {\" : \"x : y\" } ";
         assert_eq!(
             lay_out(json, Layout::Line),
@@ -109,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn people_get_a_line_for_each_claim() {
+    fn the_indented_layout_has_a_line_for_each_member() {
         assert_eq!(
             lay_out(
                 r#"{"sub":"a","aud":["x","y"],"ati":{},"z":[ ]}"#,
@@ -129,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_acts_on_a_terminal_is_escaped() {
+    fn characters_that_control_a_terminal_are_escaped() {
         let json = "{\"a\":\"\u{9b}31m\u{7f}\u{202e}ü\"}";
         assert_eq!(
             lay_out(json, Layout::Line),

@@ -1,14 +1,15 @@
-//! The `atlasent` command: reads the arguments, runs one command, prints what it returns.
+//! The `atlasent` program: parses the arguments, runs one command and prints its result.
 //!
-//! A command prints nothing itself, unless it goes on for long. It returns an [`Output`](output::Output) or a
-//! [`Failure`](exit::Failure), so that nothing half reaches standard output, and every failure has one exit code.
+//! A command returns an [`Output`](output::Output) or a [`Failure`](exit::Failure) and prints
+//! nothing itself, so that standard output never holds half a result and each failure has one exit
+//! code. Long-running commands (`serve`, `audit tail`) print while they run.
 
 #![forbid(unsafe_code)]
 
 mod audit;
 mod cli;
 mod completions;
-mod data;
+mod data_dir;
 mod duration;
 mod evaluate;
 mod exit;

@@ -1,14 +1,14 @@
-//! What a command prints, and how foreign text is shown without harm.
+//! The output of commands, and the escaping of text from outside.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use crate::exit::Failure;
 
-/// How much of an argument an error repeats. A token and a key are longer, so that neither is ever
-/// repeated.
-const REPEATED: usize = 32;
+/// The longest argument that an error repeats, in characters. Tokens and keys are longer, so errors
+/// never repeat them.
+const MAX_QUOTED_CHARS: usize = 32;
 
-/// What a command that succeeded prints.
+/// The result of a command: text for standard output and warnings for standard error.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Output {
     text: String,
@@ -16,7 +16,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Text for standard output, with its line ends.
+    /// Creates an output from text for standard output, which includes its line ends.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -24,57 +24,57 @@ impl Output {
         }
     }
 
-    /// Adds warnings for standard error, after those of earlier calls.
-    pub(crate) fn warning(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+    /// Appends warnings for standard error.
+    pub(crate) fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
         self.warnings.extend(warnings);
         self
     }
 
-    /// Prints to standard output, then the warnings to standard error: a failure to print stays one
-    /// line.
+    /// Prints the text, then the warnings. When standard output cannot be written, no warning is
+    /// printed, so that standard error holds the failure's line only.
     pub(crate) fn print(self) -> io::Result<()> {
         match write(&self.text) {
-            // The reader has enough. That is no failure of the command.
+            // A reader such as `head` closed the pipe early: the command still succeeds.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             written => written?,
         }
         for warning in &self.warnings {
-            say("warning", warning);
+            print_stderr_line("warning", warning);
         }
         Ok(())
     }
 }
 
-/// Whether standard output still has a reader.
+/// Whether the other end of an output stream is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Reader {
     /// The text was written.
-    Listening,
-    /// The other end of the pipe is closed, as by `head`. The command can end with success.
-    Gone,
+    Open,
+    /// The reader closed the pipe, as `head` does. The command may end with success.
+    Closed,
 }
 
-/// Prints to standard output at once, for a command that goes on.
-pub(crate) fn tell(text: &str) -> Result<Reader, Failure> {
-    told(write(text))
+/// Prints to standard output at once, for long-running commands.
+pub(crate) fn print_now(text: &str) -> Result<Reader, Failure> {
+    reader_after(write(text))
 }
 
-/// Prints to standard error at once, for a command whose standard output is for something else.
-pub(crate) fn tell_on_stderr(text: &str) -> Result<Reader, Failure> {
-    told(io::stderr().write_all(text.as_bytes()))
+/// Prints to standard error at once, for commands whose standard output carries events.
+pub(crate) fn print_now_to_stderr(text: &str) -> Result<Reader, Failure> {
+    reader_after(io::stderr().write_all(text.as_bytes()))
 }
 
-fn told(written: io::Result<()>) -> Result<Reader, Failure> {
+fn reader_after(written: io::Result<()>) -> Result<Reader, Failure> {
     match written {
-        Ok(()) => Ok(Reader::Listening),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(Failure::unprintable(error)),
+        Ok(()) => Ok(Reader::Open),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Closed),
+        Err(error) => Err(Failure::unwritable_stdout(error)),
     }
 }
 
-/// Whether a person is about to read standard output, rather than a program.
-pub(crate) fn is_for_people() -> bool {
+/// Whether standard output is a terminal, so that a person reads it rather than a program.
+pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
@@ -84,19 +84,19 @@ fn write(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Says one thing on standard error, on one line whatever it holds.
-pub(crate) fn say(what: &str, message: &str) {
-    let line = format!("{what}: {}\n", harmless(message));
-    // There is nowhere left to report that standard error is gone; the exit code still tells.
+/// Prints `label: message` on standard error as one line. Line ends in the message are escaped.
+pub(crate) fn print_stderr_line(label: &str, message: &str) {
+    let line = format!("{label}: {}\n", escaped(message));
+    // A closed standard error cannot be reported anywhere. The exit code still reports the failure.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// Text with everything escaped that would break a line, move the cursor or turn the reading
+/// Escapes the characters that would break the line, move the cursor or change the reading
 /// direction.
-pub(crate) fn harmless(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars()
         .map(|character| {
-            if acts_on_terminals(character) {
+            if is_terminal_control(character) {
                 character.escape_unicode().to_string()
             } else {
                 character.to_string()
@@ -105,9 +105,9 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// Whether a terminal obeys the character instead of showing it: control characters, line and
-/// paragraph separators, and the directional formatting characters of UAX #9.
-pub(crate) fn acts_on_terminals(character: char) -> bool {
+/// Whether a character controls the terminal instead of being displayed: control characters, line
+/// and paragraph separators, and the directional formatting characters of UAX #9.
+pub(crate) fn is_terminal_control(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
@@ -115,11 +115,11 @@ pub(crate) fn acts_on_terminals(character: char) -> bool {
         )
 }
 
-/// An argument as an error repeats it: in backticks, and not at all when it is long enough to be a
-/// secret.
+/// Quotes an argument in backticks for an error text. An argument longer than
+/// [`MAX_QUOTED_CHARS`], which may be a secret, is described by its length instead.
 pub(crate) fn quoted(argument: &str) -> String {
     let length = argument.chars().count();
-    if length > REPEATED {
+    if length > MAX_QUOTED_CHARS {
         format!("a text of {length} characters")
     } else {
         format!("`{argument}`")
@@ -131,20 +131,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warnings_are_added() {
+    fn warnings_are_appended() {
         let warned = |texts: [&str; 2]| texts.map(str::to_owned);
         let output = Output::new("")
-            .warning(warned(["a", "b"]))
-            .warning(warned(["c", "d"]));
+            .with_warnings(warned(["a", "b"]))
+            .with_warnings(warned(["c", "d"]));
         assert_eq!(output.warnings, ["a", "b", "c", "d"]);
     }
 
     #[test]
-    fn a_message_stays_on_its_line_and_obeys_no_terminal() {
-        assert_eq!(harmless("naïve `ü` 漢"), "naïve `ü` 漢");
-        assert_eq!(harmless("a\nb\r\u{1b}[31m"), "a\\u{a}b\\u{d}\\u{1b}[31m");
+    fn characters_that_control_a_terminal_are_escaped() {
+        assert_eq!(escaped("naïve `ü` 漢"), "naïve `ü` 漢");
+        assert_eq!(escaped("a\nb\r\u{1b}[31m"), "a\\u{a}b\\u{d}\\u{1b}[31m");
         assert_eq!(
-            harmless("\u{9b}31m\u{202e}\u{2028}"),
+            escaped("\u{9b}31m\u{202e}\u{2028}"),
             "\\u{9b}31m\\u{202e}\\u{2028}"
         );
     }

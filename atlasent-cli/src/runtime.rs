@@ -1,12 +1,12 @@
-//! The runtime of commands that wait for something.
+//! The async runtime of commands other than `serve`.
 
 use crate::exit::Failure;
 
-/// Runs a command that waits for something, on this thread.
+/// Runs an async command to its end on the current thread.
 pub(crate) fn run<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::misuse(format!("cannot start: {error}")))?
+        .map_err(|error| Failure::misuse(format!("cannot start the async runtime: {error}")))?
         .block_on(command)
 }

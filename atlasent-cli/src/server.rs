@@ -1,4 +1,5 @@
-//! The server that a command asks: `--base-url`, else the environment.
+//! The server that a command calls: `--base-url`, else the environment variable
+//! `ATLASENT_BASE_URL`.
 
 use std::env;
 use std::error::Error as _;
@@ -9,32 +10,32 @@ use clap::Args;
 
 use crate::exit::Failure;
 
-/// How large an export may be that comes over the network, in bytes.
-const EXPORT_LIMIT: usize = 4 * 1024 * 1024 * 1024;
+/// The largest export that is accepted from a server, in bytes.
+const MAX_EXPORT_BYTES: usize = 4 * 1024 * 1024 * 1024;
 
-/// How long a server may take: an export has to be put together first.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// The timeout of a request. It is long because a server builds an export before it responds.
+const TIMEOUT: Duration = Duration::from_secs(900);
 
-/// The variable with the address of the server.
-const VARIABLE: &str = "ATLASENT_BASE_URL";
+/// The environment variable with the URL of the server.
+const BASE_URL_VARIABLE: &str = "ATLASENT_BASE_URL";
 
-/// Where the server is. It has no default: a key made by `atlasent serve` looks like one of the
-/// hosted service, and must not be sent there because an address was forgotten.
+/// The option `--base-url`. It has no default: a key created by `atlasent serve` has the form of a
+/// key of the hosted service, and must not be sent there when the URL is missing.
 #[derive(Args)]
 pub(crate) struct ServerAddress {
-    /// The address of the server [default: $ATLASENT_BASE_URL]
+    /// The URL of the server, such as http://127.0.0.1:8080 [default: $ATLASENT_BASE_URL]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 }
 
 impl ServerAddress {
-    /// A client for the server, with the key of `ATLASENT_API_KEY`.
+    /// Creates a client for the server, with the API key in `ATLASENT_API_KEY`.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let client = Client::builder()
             .base_url(self.url()?)
-            .export_limit(EXPORT_LIMIT)
-            .timeout(PATIENCE)
-            .deadline(PATIENCE);
+            .export_limit(MAX_EXPORT_BYTES)
+            .timeout(TIMEOUT)
+            .deadline(TIMEOUT);
         client
             .build()
             .map_err(|error| Failure::misuse(with_cause(&error)))
@@ -44,24 +45,27 @@ impl ServerAddress {
         if let Some(url) = &self.base_url {
             return Ok(url.clone());
         }
-        match env::var(VARIABLE) {
+        match env::var(BASE_URL_VARIABLE) {
             Ok(url) if !url.is_empty() => Ok(url),
             _ => Err(Failure::misuse(format!(
-                "no server: name it with `--base-url` or {VARIABLE}, such as \
-                 `http://127.0.0.1:8080`; the API key is sent there"
+                "missing server URL: set `--base-url` or {BASE_URL_VARIABLE}, such as \
+                 `http://127.0.0.1:8080`, to the server that gets the API key"
             ))),
         }
     }
 
-    /// The failure of a call, with the server that it went to.
-    pub(crate) fn failed(&self, error: &Error) -> Failure {
-        let server = self.url().map(|url| format!("`{}`", host(&url)));
+    /// Converts the error of a call into a failure that names the server.
+    pub(crate) fn call_failure(&self, error: &Error) -> Failure {
+        let server = self.url().map(|url| format!("`{}`", host_and_port(&url)));
         let server = server.unwrap_or_else(|_| "the server".to_owned());
-        Failure::misuse(format!("asking {server}: {}", with_cause(error)))
+        Failure::misuse(format!(
+            "the call to {server} failed: {}",
+            with_cause(error)
+        ))
     }
 }
 
-/// The text of an error, with the cause of a wrong setting. The text of a failed call has its causes.
+/// Formats an error with its cause. Only the text of a configuration error lacks the cause.
 fn with_cause(error: &Error) -> String {
     match error {
         Error::Config(config) => match config.source() {
@@ -72,8 +76,8 @@ fn with_cause(error: &Error) -> String {
     }
 }
 
-/// Host and port of an address, without a user's name or password.
-fn host(url: &str) -> &str {
+/// Returns the host and port of a URL, without user name and password.
+fn host_and_port(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     authority
@@ -92,7 +96,7 @@ mod tests {
             "http://a.example:8080",
             "a.example:8080/",
         ] {
-            assert_eq!(host(url), "a.example:8080");
+            assert_eq!(host_and_port(url), "a.example:8080");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which events are meant: `--type`, `--agent`, `--since` and `--until`.
+//! The options that filter events: `--type`, `--agent`, `--since` and `--until`.
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -7,33 +7,33 @@ use jiff::Timestamp;
 use atlasent::client;
 use atlasent_authority as authority;
 
-/// The part of a command that says which events are meant.
+/// The options that filter events, shared by `audit export` and `audit tail`.
 #[derive(Args)]
-pub(super) struct Filter {
-    /// Only events of this type, such as evaluate.deny; repeatable
+pub(super) struct FilterArgs {
+    /// Only events of this type, such as evaluate.deny; repeatable [default: all types]
     #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(authority::trail::EVENT_TYPES), hide_possible_values = true)]
     types: Vec<String>,
 
-    /// Only events of this agent
+    /// Only events of this agent [default: all agents]
     #[arg(long, value_name = "AGENT", alias = "actor")]
     agent: Option<String>,
 
-    /// Only events at or after this time (ISO 8601)
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Only events at or after this time, such as 2026-11-01T09:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(super) since: Option<Timestamp>,
 
-    /// Only events at or before this time (ISO 8601)
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Only events at or before this time, such as 2026-11-30T23:59:59Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     until: Option<Timestamp>,
 }
 
-fn time(text: &str) -> Result<Timestamp, &'static str> {
+fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
     text.parse()
-        .map_err(|_| "write a time as in `2026-11-01T09:00:00Z`")
+        .map_err(|_| "invalid time: write it as in `2026-11-01T09:00:00Z`")
 }
 
-impl Filter {
-    /// As a server is asked.
+impl FilterArgs {
+    /// Returns the filter for a request to a server.
     pub(super) fn for_server(&self) -> client::EventFilter {
         let mut filter = client::EventFilter::default().types(&self.types);
         if let Some(agent) = &self.agent {
@@ -48,7 +48,7 @@ impl Filter {
         filter
     }
 
-    /// As a store is asked.
+    /// Returns the filter for reading a store.
     pub(super) fn for_store(&self) -> authority::trail::EventFilter {
         let mut filter = authority::trail::EventFilter::default().types(&self.types);
         if let Some(agent) = &self.agent {

@@ -1,4 +1,5 @@
-//! `atlasent audit head`: the signed head of the trail, from a running server or from a store at rest.
+//! `atlasent audit head`: prints the signed head of the trail, from a running server or from the
+//! store of a stopped one.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,15 +11,15 @@ use atlasent_authority::signing::{KeyRing, signed_head};
 use clap::Args;
 
 use super::export;
-use crate::data;
+use crate::data_dir;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
 use crate::runtime;
 use crate::server::ServerAddress;
 
-/// No signed head is longer.
-const LONGEST: u64 = 16 * 1024;
+/// The largest file of a signed head, in bytes.
+const MAX_HEAD_BYTES: u64 = 16 * 1024;
 
 /// Print the signed head of the audit trail: its last event's number and hash
 #[derive(Args)]
@@ -28,11 +29,10 @@ Examples:
   atlasent audit head --data-dir /var/lib/atlasent > head.json     # while no server runs
   atlasent audit verify later.json --key keys.json --expect-head head-2026-11.json
 
-The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope audit.read).
-Keep heads where the server cannot write: an export that lacks events from before the head, or has other ones, is
-then found out.")]
+The API key is read from ATLASENT_API_KEY and needs the scope `audit.read`. Keep heads where the server cannot write:
+`audit verify --expect-head` then detects an export in which earlier events are missing or changed.")]
 pub(super) struct Head {
-    /// The data directory of a server that does not run now, to read its store
+    /// The data directory of a stopped server, whose store is read instead of calling a server
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Head) -> Result<Output, Failure> {
             Some(data) => from_store(data).await,
             None => {
                 let head = arguments.server.client()?.audit_head().await;
-                head.map_err(|error| arguments.server.failed(&error))
+                head.map_err(|error| arguments.server.call_failure(&error))
             }
         }
     })?;
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Head) -> Result<Output, Failure> {
 
 async fn from_store(data: &Path) -> Result<SignedHead, Failure> {
     let store = export::open_store(data)?;
-    let keys = KeyRing::open(data::signing_folder(data)).map_err(Failure::misuse)?;
+    let keys = KeyRing::open(data_dir::signing_folder(data)).map_err(Failure::misuse)?;
     signed_head(&store, &keys, &SystemClock)
         .await
         .map_err(Failure::misuse)
@@ -65,12 +65,15 @@ async fn from_store(data: &Path) -> Result<SignedHead, Failure> {
 
 /// Reads a signed head from a file.
 pub(super) fn read(path: &Path) -> Result<SignedHead, Failure> {
-    let failed = |why: String| Failure::misuse(format!("`{}`: {why}", path.display()));
+    let failure = |why: String| Failure::misuse(format!("`{}`: {why}", path.display()));
     let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut text));
-    read.map_err(|error| failed(format!("cannot be read: {error}")))?;
-    if text.len() as u64 > LONGEST {
-        return Err(failed("is longer than a signed head".to_owned()));
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_HEAD_BYTES + 1).read_to_end(&mut text));
+    read.map_err(|error| failure(format!("cannot read the file: {error}")))?;
+    if text.len() as u64 > MAX_HEAD_BYTES {
+        return Err(failure(format!(
+            "not a signed head: the file is larger than {MAX_HEAD_BYTES} bytes"
+        )));
     }
-    serde_json::from_slice(&text).map_err(|error| failed(format!("is not a signed head: {error}")))
+    serde_json::from_slice(&text).map_err(|error| failure(format!("not a signed head: {error}")))
 }

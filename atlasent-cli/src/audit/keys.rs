@@ -1,4 +1,4 @@
-//! The public keys that the command line trusts.
+//! The public keys of `audit verify --key`, read from PEM, JSON and JWK files.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,32 +11,32 @@ use serde_json::Value;
 use crate::exit::Failure;
 use crate::output::quoted;
 
-/// No set of keys is longer.
-const LONGEST: u64 = 1024 * 1024;
+/// The largest file of keys, in bytes.
+const MAX_KEY_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The keys to verify with.
+/// The keys to verify a bundle with.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct VerificationKeys {
     pub(super) trusted: TrustedKeys,
-    /// What stood beside them and cannot count, and why.
-    pub(super) left_out: Vec<String>,
-    /// How many came without an id.
-    bare: usize,
+    /// The keys that cannot be used, each with the reason.
+    pub(super) ignored: Vec<String>,
+    /// The number of keys without an id.
+    unnamed: usize,
 }
 
-impl Keys {
-    /// The keys in these files.
+impl VerificationKeys {
+    /// Reads the keys in the files. Fails if there are files without a usable key.
     pub(super) fn read(files: &[PathBuf]) -> Result<Self, Failure> {
         let mut keys = Self::default();
         for file in files {
-            let in_file = |why: String| Failure::misuse(format!("{}: {why}", name(file)));
-            let text = text(file).map_err(in_file)?;
+            let in_file = |why: String| Failure::misuse(format!("{}: {why}", shown_path(file)));
+            let text = read_text(file).map_err(in_file)?;
             keys.add_text(&text).map_err(in_file)?;
         }
         if keys.trusted.is_empty() && !files.is_empty() {
-            return Err(Failure::misuse(match keys.left_out.is_empty() {
+            return Err(Failure::misuse(match keys.ignored.is_empty() {
                 true => "the files of `--key` hold no key".to_owned(),
-                false => format!("no key can be used: {}", keys.left_out.join("; ")),
+                false => format!("no usable key: {}", keys.ignored.join("; ")),
             }));
         }
         Ok(keys)
@@ -44,48 +44,50 @@ impl Keys {
 
     fn add_text(&mut self, text: &str) -> Result<(), String> {
         if !text.trim_start().starts_with('{') {
-            let id = format!("pem_{}", self.bare);
-            self.bare += 1;
+            let id = format!("pem_{}", self.unnamed);
+            self.unnamed += 1;
             return self.add(|keys| keys.pem(id, text));
         }
-        // Nothing of the text is repeated: it may be a private key.
+        // The error repeats no part of the text, which may be a private key.
         let json: Value = serde_json::from_str(text).map_err(|error| {
             format!(
-                "is not JSON beyond line {}, column {}",
+                "invalid JSON at line {}, column {}",
                 error.line(),
                 error.column()
             )
         })?;
         match json.get("keys").and_then(Value::as_array) {
-            Some(listed) => listed.iter().try_for_each(|key| self.add_json(key)),
+            Some(keys) => keys.iter().try_for_each(|key| self.add_json(key)),
             None => self.add_json(&json),
         }
     }
 
     fn add_json(&mut self, json: &Value) -> Result<(), String> {
         let is_jwk = json.get("kty").is_some();
-        let Ok(listed) = Listed::deserialize(json) else {
+        let Ok(entry) = KeyEntry::deserialize(json) else {
             return Err(
-                "is neither PEM, nor the answer of `GET /v1-signing-keys`, nor a JWK".to_owned(),
+                "unknown key format: expected PEM, the response of `GET /v1-signing-keys` or a JWK"
+                    .to_owned(),
             );
         };
-        let id = listed.key_id.or(listed.kid).unwrap_or_default();
-        let why = match (is_jwk, listed.kty.as_deref(), listed.algorithm.as_deref()) {
+        let id = entry.key_id.or(entry.kid).unwrap_or_default();
+        let why = match (is_jwk, entry.kty.as_deref(), entry.algorithm.as_deref()) {
             (true, Some("OKP"), _) | (false, _, None | Some("Ed25519")) => None,
             _ => Some("is not an Ed25519 key".to_owned()),
         };
-        let status = listed
+        let status = entry
             .status
             .filter(|status| status != "active" && status != "retired");
-        let why = why.or_else(|| status.map(|status| format!("is {}", quoted(&status))));
+        let why =
+            why.or_else(|| status.map(|status| format!("has the status {}", quoted(&status))));
         if let Some(why) = why {
-            self.left_out.push(format!("the key {} {why}", quoted(&id)));
+            self.ignored.push(format!("the key {} {why}", quoted(&id)));
             return Ok(());
         }
-        match listed.public_key_pem {
+        match entry.public_key_pem {
             Some(pem) => self.add(|keys| keys.pem(id, &pem)),
             None if is_jwk => self.add(|keys| keys.jwk(&json.to_string())),
-            None => Err("holds a key without a `public_key_pem`".to_owned()),
+            None => Err("a key lacks the member `public_key_pem`".to_owned()),
         }
     }
 
@@ -99,9 +101,9 @@ impl Keys {
     }
 }
 
-/// What either form says of a key.
+/// The members of a key in either JSON form: an entry of `GET /v1-signing-keys`, or a JWK.
 #[derive(Deserialize)]
-struct Listed {
+struct KeyEntry {
     key_id: Option<String>,
     algorithm: Option<String>,
     public_key_pem: Option<String>,
@@ -110,18 +112,22 @@ struct Listed {
     kty: Option<String>,
 }
 
-fn text(file: &Path) -> Result<String, String> {
+fn read_text(file: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > LONGEST {
-        return Err("is longer than a set of keys".to_owned());
+    let read =
+        File::open(file).and_then(|file| file.take(MAX_KEY_FILE_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot read the file: {error}"))?;
+    if bytes.len() as u64 > MAX_KEY_FILE_BYTES {
+        return Err(format!(
+            "not a file of keys: it is larger than {MAX_KEY_FILE_BYTES} bytes"
+        ));
     }
-    String::from_utf8(bytes).map_err(|_| "is not text".to_owned())
+    String::from_utf8(bytes).map_err(|_| "not a file of keys: it is not UTF-8".to_owned())
 }
 
-/// The name of a file that is there is no secret; anything else may be one in the wrong place.
-fn name(file: &Path) -> String {
+/// Quotes the path of a key file. A path that does not exist may be a misplaced secret, so a long
+/// one is not repeated.
+fn shown_path(file: &Path) -> String {
     let shown = file.display().to_string();
     match file.exists() {
         true => format!("`{shown}`"),
@@ -138,13 +144,13 @@ mod tests {
         MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
         -----END PUBLIC KEY-----\n";
 
-    fn keys(texts: &[&str]) -> Result<Keys, String> {
-        let mut keys = Keys::default();
+    fn keys(texts: &[&str]) -> Result<VerificationKeys, String> {
+        let mut keys = VerificationKeys::default();
         texts.iter().try_for_each(|text| keys.add_text(text))?;
         Ok(keys)
     }
 
-    fn ids(keys: &Keys) -> Vec<&str> {
+    fn ids(keys: &VerificationKeys) -> Vec<&str> {
         keys.trusted.ids().collect()
     }
 
@@ -170,11 +176,11 @@ mod tests {
                 "pem_0", "one", "two", "three", "pem_1", "four", "five", "six"
             ]
         );
-        assert!(read.left_out.is_empty());
+        assert!(read.ignored.is_empty());
     }
 
     #[test]
-    fn a_key_that_was_withdrawn_or_is_of_another_kind_is_left_out_and_named() {
+    fn a_revoked_key_and_a_key_of_another_algorithm_are_ignored_and_named() {
         let revoked = listed("old", r#","status":"revoked""#);
         let other = listed("other", r#","algorithm":"ES256""#);
         let rsa = r#"{"kty":"RSA","kid":"rsa"}"#;
@@ -185,9 +191,9 @@ mod tests {
         let read = keys(&[&set]).unwrap();
         assert_eq!(ids(&read), ["good"]);
         assert_eq!(
-            read.left_out,
+            read.ignored,
             [
-                "the key `old` is `revoked`",
+                "the key `old` has the status `revoked`",
                 "the key `other` is not an Ed25519 key",
                 "the key `rsa` is not an Ed25519 key"
             ]
@@ -195,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused_and_not_repeated() {
+    fn text_that_is_not_a_public_key_is_refused_and_not_repeated() {
         let private = PEM.replace("PUBLIC", "PRIVATE");
         let jwk = format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{X}","d":"hunter2"}}"#);
         for text in [

@@ -1,4 +1,4 @@
-//! `atlasent audit`: the audit trail, exported, watched and verified, and its signed head.
+//! `atlasent audit`: exports, verifies and follows the audit trail, and prints its signed head.
 
 mod export;
 mod filter;
@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Export, watch and verify the audit trail
+/// Export, verify and follow the audit trail
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Audit {
@@ -36,12 +36,12 @@ From a running server to a verified trail:
   atlasent audit export --out bundle.json
   atlasent signing-key list > keys.json      # on the server's machine
   atlasent audit verify bundle.json --key keys.json
-  atlasent audit head > head.json            # to be kept where the server cannot write
+  atlasent audit head > head.json            # keep it where the server cannot write
   atlasent audit verify later.json --key keys.json --expect-head head.json
 
-Whoever can forge a bundle can forge the keys that come with it: get the keys another way.";
+Get the public keys over another channel than the bundle: a forger of the bundle can forge keys that come with it.";
 
-/// Runs the command on the trail that the arguments name.
+/// Runs the `audit` command that the arguments name.
 pub(crate) fn run(arguments: &Audit) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Verify(arguments) => verify::run(arguments),

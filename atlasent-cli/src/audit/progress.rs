@@ -1,34 +1,34 @@
-//! How far the check of a large bundle is, for whoever waits at a terminal.
+//! The progress bar of `audit verify` for large bundles, on a terminal.
 
 use std::io::{self, IsTerminal};
 
 use atlasent::audit::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Anything smaller is checked before a bar could be read.
-const LARGE: u64 = 4 * 1024 * 1024;
+/// The size in bytes above which a bundle gets a progress bar. Smaller bundles verify too fast.
+const MIN_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A bar on standard error, which is gone when the check is over.
-pub(super) struct Bar {
-    /// A log is no place for it.
-    is_seen: bool,
+/// A progress bar on standard error, removed when verification ends.
+pub(super) struct VerifyProgress {
+    /// Whether standard error is a terminal. A log gets no progress bar.
+    on_terminal: bool,
     bar: Option<ProgressBar>,
 }
 
-impl Bar {
+impl VerifyProgress {
     pub(super) fn on_stderr() -> Self {
         Self {
-            is_seen: io::stderr().is_terminal(),
+            on_terminal: io::stderr().is_terminal(),
             bar: None,
         }
     }
 
-    /// Shows how far it is, if that is worth showing.
-    pub(super) fn show(&mut self, now: Progress) {
-        if !self.is_seen || now.total_bytes.unwrap_or(now.bytes) <= LARGE {
+    /// Updates the progress bar of a large bundle on a terminal.
+    pub(super) fn update(&mut self, now: Progress) {
+        if !self.on_terminal || now.total_bytes.unwrap_or(now.bytes) <= MIN_BYTES {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| new(now.total_bytes));
+        let bar = self.bar.get_or_insert_with(|| new_bar(now.total_bytes));
         bar.set_message(match now.phase {
             Phase::Chain => "chain",
             Phase::Signature => "signature",
@@ -37,7 +37,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for VerifyProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -45,8 +45,8 @@ impl Drop for Bar {
     }
 }
 
-/// From standard input, nobody knows how much is still to come.
-fn new(total: Option<u64>) -> ProgressBar {
+/// Creates a progress bar, or a spinner if the size is unknown, as for standard input.
+fn new_bar(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (
             ProgressBar::new(total),

@@ -1,28 +1,28 @@
-//! What the check of a bundle found, for people and for programs.
+//! The report of `audit verify`, as text and as JSON.
 
 use std::fmt::Write as _;
 
 use atlasent::audit::{BundleReport, ChainLink, Continuation};
 use serde::Serialize;
 
-use super::keys::Keys;
+use super::keys::VerificationKeys;
 use crate::exit::Failure;
-use crate::output::harmless;
+use crate::output::escaped;
 
-/// How many findings people get to read.
-const SHOWN: usize = 20;
+/// The maximum number of findings in the text report.
+const MAX_SHOWN_FINDINGS: usize = 20;
 
-/// A report, and what was asked for.
+/// The verdict on a bundle: the report of its verification, and the options that it is judged by.
 pub(super) struct Verdict<'a> {
     pub(super) report: &'a BundleReport,
-    pub(super) keys: &'a Keys,
+    pub(super) keys: &'a VerificationKeys,
     pub(super) chain_only: bool,
-    pub(super) expected: Option<&'a Expected>,
+    pub(super) expected: Option<&'a ExpectedHead>,
 }
 
-/// A head that the bundle has to continue.
-pub(super) struct Expected {
-    /// What it is, for the report.
+/// The head that the bundle has to continue.
+pub(super) struct ExpectedHead {
+    /// The origin of the head, for the report.
     pub(super) name: String,
     pub(super) org_id: Option<String>,
     pub(super) sequence: u64,
@@ -30,34 +30,34 @@ pub(super) struct Expected {
 }
 
 impl Verdict<'_> {
-    /// Whether the bundle is what it was asked to be.
+    /// Whether the bundle is good and continues the expected head, if there is one.
     pub(super) fn is_good(&self) -> bool {
-        self.is_sound()
+        self.bundle_is_good()
             && self
                 .expected
                 .is_none_or(|expected| self.continues(expected))
     }
 
-    /// Whether the bundle by itself is good.
-    fn is_sound(&self) -> bool {
+    /// Whether the bundle alone is good: verified and intact, or intact with `--chain-only`.
+    fn bundle_is_good(&self) -> bool {
         match self.chain_only {
             true => self.report.chain.is_intact(),
             false => self.report.is_intact(),
         }
     }
 
-    /// Whether the bundle is of the same organization as the head, and contains or follows it.
-    fn continues(&self, expected: &Expected) -> bool {
+    /// Whether the bundle has the organization of the head, and contains or directly follows it.
+    fn continues(&self, expected: &ExpectedHead) -> bool {
         let proven = (self.report.chain.continuation).is_some_and(Continuation::is_proven);
-        proven && self.is_of_org(expected)
+        proven && self.has_org_of(expected)
     }
 
-    fn is_of_org(&self, expected: &Expected) -> bool {
+    fn has_org_of(&self, expected: &ExpectedHead) -> bool {
         expected.org_id.is_some() && expected.org_id == self.report.org_id
     }
 
-    /// The verdict on the first line, and below it what there is to know. Ids and reasons come from the bundle, which may be
-    /// hostile.
+    /// Formats the text report: the verdict on the first line, the details below. Ids and reasons
+    /// come from the bundle, which may be hostile, so every line is escaped.
     pub(super) fn to_text(&self) -> String {
         let mut lines = vec![
             self.verdict(),
@@ -76,46 +76,46 @@ impl Verdict<'_> {
         if let Some(expected) = self.expected {
             lines.push(format!("  after:     {}", self.relation(expected)));
         }
-        for left_out in &self.keys.left_out {
-            lines.push(format!("  left out:  {left_out}"));
+        for ignored in &self.keys.ignored {
+            lines.push(format!("  ignored:   {ignored}"));
         }
         let chain = &self.report.chain;
         if chain.found > 0 {
             lines.push(format!("  findings:  {}", chain.found));
         }
-        let shown = chain.findings.iter().take(SHOWN);
+        let shown = chain.findings.iter().take(MAX_SHOWN_FINDINGS);
         lines.extend(shown.map(|finding| format!("    {finding}")));
-        match chain.found.saturating_sub(SHOWN as u64) {
+        match chain.found.saturating_sub(MAX_SHOWN_FINDINGS as u64) {
             0 => {}
             more => lines.push(format!("    and {more} more")),
         }
         lines.iter().fold(String::new(), |mut text, line| {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{}", harmless(line));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}", escaped(line));
             text
         })
     }
 
     fn begins(&self, first: &ChainLink) -> String {
         match (self.report.chain.begins_at_genesis(), first.sequence) {
-            (true, _) => "event 1, where the chain begins".to_owned(),
+            (true, _) => "event 1, the start of the chain".to_owned(),
             (false, Some(sequence @ 2..)) => format!(
-                "event {sequence}; events 1 to {} are not in it, previous hash {}",
+                "event {sequence}, without events 1 to {}, previous hash {}",
                 sequence - 1,
                 hash(&first.previous_hash)
             ),
             (false, _) => format!(
-                "event {}, previous hash {}, which is not where a chain begins",
+                "event {}, previous hash {}, which is not the start of a chain",
                 number(first),
                 hash(&first.previous_hash)
             ),
         }
     }
 
-    fn relation(&self, expected: &Expected) -> String {
+    fn relation(&self, expected: &ExpectedHead) -> String {
         let head = format!("{}, event {}", expected.name, expected.sequence);
-        if !self.is_of_org(expected) {
-            return format!("{head}: is of another organization");
+        if !self.has_org_of(expected) {
+            return format!("{head}: the bundle belongs to another organization");
         }
         match self.report.chain.continuation {
             Some(continuation) => format!("{head}: {continuation}"),
@@ -125,23 +125,23 @@ impl Verdict<'_> {
 
     fn verdict(&self) -> String {
         let report = self.report;
-        if self.is_sound() && !self.is_good() {
-            return "not a continuation: by itself it is sound, but it does not continue what it was compared with"
+        if self.bundle_is_good() && !self.is_good() {
+            return "not a continuation: the bundle is good, but does not continue the expected head"
                 .to_owned();
         }
         if self.is_good() {
             return match self.chain_only {
-                true => "intact, but nobody vouches for it: no signature was checked".to_owned(),
-                false => "verified: signed by a key that is trusted, and intact".to_owned(),
+                true => "intact: the chain is unbroken; the signature was not checked".to_owned(),
+                false => "verified: signed by a trusted key, and intact".to_owned(),
             };
         }
         if report.verified() {
-            return "not intact: the signature and the hashes are good, the findings are not"
+            return "not intact: the signature and the hashes are valid, but there are findings"
                 .to_owned();
         }
         if self.keys.trusted.is_empty() && report.chain.is_intact() {
-            return "not verified: nobody vouches for it; name a public key with `--key`, or check the \
-                chain alone with `--chain-only`"
+            return "not verified: the signature was not checked; give a public key with `--key`, or check \
+                only the chain with `--chain-only`"
                 .to_owned();
         }
         let reason = report
@@ -150,7 +150,7 @@ impl Verdict<'_> {
             .filter(|_| !self.keys.trusted.is_empty());
         format!(
             "not verified: {}",
-            reason.unwrap_or("something is wrong with the chain")
+            reason.unwrap_or("the chain has findings")
         )
     }
 
@@ -165,29 +165,29 @@ impl Verdict<'_> {
     fn chain(&self) -> &'static str {
         match (self.report.chain.integrity_ok, self.report.chain.found) {
             (true, 0) => "intact",
-            (true, _) => "holds, with findings",
+            (true, _) => "unbroken, with findings",
             (false, _) => "broken",
         }
     }
 
     fn signature(&self) -> String {
         match &self.report.matched_key_id {
-            Some(id) => format!("good, by the key `{id}`"),
+            Some(id) => format!("valid, by the key `{id}`"),
             None if self.keys.trusted.is_empty() => "not checked".to_owned(),
-            None => "not good under any key that is trusted".to_owned(),
+            None => "invalid under every trusted key".to_owned(),
         }
     }
 
-    /// One JSON object, with the SDKs' names for what they have names for.
+    /// Formats the report as one JSON object. Members that the SDKs report have the SDKs' names.
     pub(super) fn to_json(&self) -> Result<String, Failure> {
         let (report, chain) = (self.report, &self.report.chain);
-        let findings = chain.findings.iter().map(|finding| Found {
+        let findings = chain.findings.iter().map(|finding| FindingJson {
             index: finding.index,
             event_id: finding.event_id.as_deref(),
             sequence: finding.sequence,
             problem: finding.problem.to_string(),
         });
-        let json = Json {
+        let json = ReportJson {
             verified: report.verified(),
             intact: report.is_intact(),
             chain_integrity_ok: chain.integrity_ok,
@@ -201,9 +201,9 @@ impl Verdict<'_> {
             last_at: chain.last_at.map(|time| time.to_string()),
             org_id: report.org_id.as_deref(),
             begins_at_genesis: chain.begins_at_genesis(),
-            first: chain.first.as_ref().map(Link::from),
-            last: chain.last.as_ref().map(Link::from),
-            after: self.expected.map(|expected| After {
+            first: chain.first.as_ref().map(LinkJson::from),
+            last: chain.last.as_ref().map(LinkJson::from),
+            after: self.expected.map(|expected| ComparisonJson {
                 sequence: expected.sequence,
                 hash: &expected.hash,
                 org_id: expected.org_id.as_deref(),
@@ -212,14 +212,14 @@ impl Verdict<'_> {
             }),
             findings: findings.collect(),
             findings_total: chain.found,
-            keys_left_out: &self.keys.left_out,
+            keys_left_out: &self.keys.ignored,
         };
         serde_json::to_string(&json).map_err(Failure::misuse)
     }
 }
 
 #[derive(Serialize)]
-struct Json<'a> {
+struct ReportJson<'a> {
     verified: bool,
     intact: bool,
     chain_integrity_ok: bool,
@@ -233,33 +233,33 @@ struct Json<'a> {
     last_at: Option<String>,
     org_id: Option<&'a str>,
     begins_at_genesis: bool,
-    first: Option<Link<'a>>,
-    last: Option<Link<'a>>,
+    first: Option<LinkJson<'a>>,
+    last: Option<LinkJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<After<'a>>,
-    findings: Vec<Found<'a>>,
-    /// More than there are findings, when there are too many to keep.
+    after: Option<ComparisonJson<'a>>,
+    findings: Vec<FindingJson<'a>>,
+    /// The number of all findings. `findings` is shorter if there are too many to keep.
     findings_total: u64,
     keys_left_out: &'a [String],
 }
 
 #[derive(Serialize)]
-struct Found<'a> {
+struct FindingJson<'a> {
     index: Option<u64>,
     event_id: Option<&'a str>,
     sequence: Option<u64>,
     problem: String,
 }
 
-/// Where the trail begins or ends.
+/// The first or last event of the bundle.
 #[derive(Serialize)]
-struct Link<'a> {
+struct LinkJson<'a> {
     sequence: Option<u64>,
     hash: Option<&'a str>,
     previous_hash: Option<&'a str>,
 }
 
-impl<'a> From<&'a ChainLink> for Link<'a> {
+impl<'a> From<&'a ChainLink> for LinkJson<'a> {
     fn from(link: &'a ChainLink) -> Self {
         Self {
             sequence: link.sequence,
@@ -269,9 +269,9 @@ impl<'a> From<&'a ChainLink> for Link<'a> {
     }
 }
 
-/// What the bundle was compared with.
+/// The comparison of the bundle with the expected head.
 #[derive(Serialize)]
-struct After<'a> {
+struct ComparisonJson<'a> {
     sequence: u64,
     hash: &'a str,
     org_id: Option<&'a str>,

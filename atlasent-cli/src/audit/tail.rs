@@ -1,4 +1,4 @@
-//! `atlasent audit tail`: events as they happen.
+//! `atlasent audit tail`: prints recent events, and with `--follow` new ones.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use clap::Args;
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::filter::Filter;
+use super::filter::FilterArgs;
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader};
 use crate::runtime;
 use crate::server::ServerAddress;
 
-/// How often a server is asked for more.
-const PERIOD: Duration = Duration::from_secs(1);
+/// The interval at which the server is polled for new events.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Print the events of the last minutes, and those that follow
+/// Print recent events of the audit trail, and with --follow new ones
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -24,10 +24,10 @@ Examples:
   atlasent audit tail --follow --type evaluate.deny --type permit.verify_failed
   atlasent audit tail --since 2026-11-28T09:00:00Z --json | jq .payload
 
-The server is that of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY. Without `--since` the
-first events are those of the last ten minutes.")]
+The API key is read from ATLASENT_API_KEY and needs the scope `audit.read`. Without `--since`, the output starts with
+the events of the last 10 minutes.")]
 pub(super) struct Tail {
-    /// Go on with the events that happen from now on
+    /// Keep running and print new events, polled every second
     #[arg(long, short)]
     follow: bool,
 
@@ -36,7 +36,7 @@ pub(super) struct Tail {
     json: bool,
 
     #[command(flatten)]
-    filter: Filter,
+    filter: FilterArgs,
 
     #[command(flatten)]
     server: ServerAddress,
@@ -63,13 +63,13 @@ async fn tail(arguments: &Tail) -> Result<(), Failure> {
         while let Some(event) = events
             .try_next()
             .await
-            .map_err(|error| arguments.server.failed(&error))?
+            .map_err(|error| arguments.server.call_failure(&error))?
         {
-            // Those of the same moment come again.
+            // `since` is inclusive: events of the same timestamp are returned again.
             if event.envelope.sequence <= printed {
                 continue;
             }
-            if output::tell(&line(&event, arguments.json)?)? == Reader::Gone {
+            if output::print_now(&line(&event, arguments.json)?)? == Reader::Closed {
                 return Ok(());
             }
             printed = event.envelope.sequence;
@@ -78,7 +78,7 @@ async fn tail(arguments: &Tail) -> Result<(), Failure> {
         if !arguments.follow {
             return Ok(());
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -89,7 +89,7 @@ fn line(event: &Event, as_json: bool) -> Result<String, Failure> {
     }
     let envelope = &event.envelope;
     let text = |key| event.payload.text(key).unwrap_or_default().into_owned();
-    let said = [
+    let columns = [
         envelope.occurred_at.clone(),
         format!("{:>8}", envelope.sequence),
         format!("{:<20}", envelope.kind),
@@ -98,7 +98,7 @@ fn line(event: &Event, as_json: bool) -> Result<String, Failure> {
         envelope.resource_id.clone().unwrap_or_default(),
         text("reason"),
     ];
-    let said: Vec<_> = said.iter().filter(|text| !text.is_empty()).collect();
-    let line: Vec<_> = said.iter().map(|text| output::harmless(text)).collect();
+    let columns = columns.iter().filter(|text| !text.is_empty());
+    let line: Vec<_> = columns.map(|text| output::escaped(text)).collect();
     Ok(format!("{}\n", line.join("  ")))
 }

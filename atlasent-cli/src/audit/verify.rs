@@ -1,4 +1,4 @@
-//! `atlasent audit verify`: whether a signed export is what its author exported.
+//! `atlasent audit verify`: verifies the signature and the hash chain of an exported bundle.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use atlasent::audit::{BundleReport, BundleVerifier};
 use clap::Args;
 
-use super::keys::Keys;
-use super::progress::Bar;
-use super::report::{Expected, Verdict};
+use super::keys::VerificationKeys;
+use super::progress::VerifyProgress;
+use super::report::{ExpectedHead, Verdict};
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
 
-/// Verify a signed export: its signature, and the chain of its events
+/// Verify a bundle of `audit export`: its signature and the hash chain of its events
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -25,37 +25,37 @@ Examples:
   atlasent audit verify december.json --after november.json --key signing-key.pem
   atlasent audit verify december.json --expect-head head.json --key signing-key.pem
 
-A file of keys holds one of
-  a public key in PEM (SPKI), which is then called pem_0, pem_1 and so on
-  the answer of GET /v1-signing-keys, or one of its keys
-  a JWK with a `kid`, or a set of them
-Whoever can forge an export may be able to forge keys that come with it: take them another way.
+A key file holds one of:
+  a public key in PEM (SPKI); the keys of such files get the ids pem_0, pem_1 and so on
+  the response of GET /v1-signing-keys, or one of its keys
+  a JWK with a `kid`, or a JWK set
+Get the keys over another channel than the bundle: a forger of the bundle can forge keys that come with it.
 
 Exit codes:
   0  verified and intact; with --chain-only, the chain is intact
-  1  not: the report says why
+  1  not verified or not intact: the report has the reason
   2  the bundle or a key cannot be read
-A bundle continues another, or a head, when it contains the last event of that, or begins right after it.
-Without a key nobody vouches for what is in the bundle, and the exit code is 1. An extract, such as the events of one
-agent alone, has gaps in its chain: its signature may be good, and it is not verified.")]
+Without --key and --chain-only the signature is not checked, and the exit code is 1. An export of some types or of one
+agent has gaps in its chain: it is not verified, even if its signature is valid. A bundle continues an older bundle, or
+a head, if it contains the last event of that, or begins with the next event.")]
 pub(crate) struct Verify {
-    /// The bundle, or `-` for standard input
+    /// The file of the bundle, or `-` for standard input
     #[arg(value_name = "BUNDLE|-")]
     bundle: OsString,
 
-    /// A file of public keys to trust; repeatable
+    /// A file of trusted public keys; repeatable
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
 
-    /// An older bundle that this one has to continue
+    /// An older bundle that the bundle must continue
     #[arg(long, value_name = "BUNDLE", conflicts_with = "expect_head")]
     after: Option<PathBuf>,
 
-    /// A signed head (`atlasent audit head`) that the bundle has to continue
+    /// A file with a signed head of `atlasent audit head` that the bundle must continue
     #[arg(long, value_name = "FILE")]
     expect_head: Option<PathBuf>,
 
-    /// Check the chain alone, whoever signed it
+    /// Check only the hash chain, not the signature
     #[arg(long)]
     chain_only: bool,
 
@@ -64,17 +64,18 @@ pub(crate) struct Verify {
     json: bool,
 }
 
-/// Reads the keys, checks the bundle, and reports. Keys that are no good are said first: without them no bundle can be judged.
+/// Reads the keys, verifies the bundle and reports. Errors in the keys are reported before the
+/// bundle is read.
 pub(crate) fn run(arguments: &Verify) -> Result<Output, Failure> {
     if arguments.chain_only && !arguments.keys.is_empty() {
         return Err(Failure::misuse(
-            "`--chain-only` checks no signature: leave it out, or leave out `--key`",
+            "`--chain-only` checks no signature, so it cannot be combined with `--key`: omit one of them",
         ));
     }
-    let keys = Keys::read(&arguments.keys)?;
-    let expected = expected(arguments, &keys)?;
+    let keys = VerificationKeys::read(&arguments.keys)?;
+    let expected = expected_head(arguments, &keys)?;
     let verdict = Verdict {
-        report: &check(arguments, &keys, expected.as_ref())?,
+        report: &verify_bundle(arguments, &keys, expected.as_ref())?,
         keys: &keys,
         chain_only: arguments.chain_only,
         expected: expected.as_ref(),
@@ -85,20 +86,24 @@ pub(crate) fn run(arguments: &Verify) -> Result<Output, Failure> {
     };
     match verdict.is_good() {
         true => Ok(Output::new(text)),
-        false => Err(Failure::Negative(Output::new(text))),
+        false => Err(Failure::NegativeResult(Output::new(text))),
     }
 }
 
-/// The head that the bundle has to continue, if one is named: that of an older bundle, or a signed one. Each is checked first.
-fn expected(arguments: &Verify, keys: &Keys) -> Result<Option<Expected>, Failure> {
+/// Reads and verifies the head that the bundle must continue: the signed head of `--expect-head`,
+/// or the last event of the older bundle of `--after`.
+fn expected_head(
+    arguments: &Verify,
+    keys: &VerificationKeys,
+) -> Result<Option<ExpectedHead>, Failure> {
     if let Some(path) = &arguments.expect_head {
         let head = super::head::read(path)?;
-        let name = format!("the head of `{}`", path.display());
+        let name = format!("the head in `{}`", path.display());
         if !arguments.chain_only {
             let good = head.verify(&keys.trusted);
             good.map_err(|error| Failure::refused(format!("{name}: {error}")))?;
         }
-        return Ok(Some(Expected {
+        return Ok(Some(ExpectedHead {
             name,
             org_id: Some(head.org_id),
             sequence: head.sequence,
@@ -119,18 +124,18 @@ fn expected(arguments: &Verify, keys: &Keys) -> Result<Option<Expected>, Failure
     };
     if !good {
         return Err(Failure::refused(format!(
-            "`{file}`, the older bundle, does not verify by itself, so nothing can be compared with it: \
-             run `atlasent audit verify` on it alone"
+            "the older bundle `{file}` does not verify, so the bundle cannot be compared with it: \
+             run `atlasent audit verify` on the older bundle"
         )));
     }
     let last = report.chain.last.as_ref();
     let head = last.and_then(|last| Some((last.sequence?, last.hash.clone()?)));
     let Some((sequence, hash)) = head else {
         return Err(Failure::refused(format!(
-            "`{file}`, the older bundle, has no event, so nothing can be compared with it"
+            "the older bundle `{file}` has no events, so the bundle cannot be compared with it"
         )));
     };
-    Ok(Some(Expected {
+    Ok(Some(ExpectedHead {
         name: format!("the last event of `{file}`"),
         org_id: report.org_id,
         sequence,
@@ -138,21 +143,21 @@ fn expected(arguments: &Verify, keys: &Keys) -> Result<Option<Expected>, Failure
     }))
 }
 
-fn check(
+fn verify_bundle(
     arguments: &Verify,
-    keys: &Keys,
-    expected: Option<&Expected>,
+    keys: &VerificationKeys,
+    expected: Option<&ExpectedHead>,
 ) -> Result<BundleReport, Failure> {
-    let mut bar = Bar::on_stderr();
-    let mut verifier = BundleVerifier::new(&keys.trusted).on_progress(|now| bar.show(now));
+    let mut progress = VerifyProgress::on_stderr();
+    let mut verifier = BundleVerifier::new(&keys.trusted).on_progress(|now| progress.update(now));
     if let Some(head) = expected {
         verifier = verifier.expect_head(head.sequence, &head.hash);
     }
-    let checked = match arguments.bundle == "-" {
+    let verified = match arguments.bundle == "-" {
         true => verifier.verify_reader(io::stdin().lock()),
         false => verifier.verify_path(&arguments.bundle),
     };
-    checked.map_err(|error| {
+    verified.map_err(|error| {
         let name = match arguments.bundle == "-" {
             true => "standard input".to_owned(),
             false => format!("`{}`", arguments.bundle.to_string_lossy()),

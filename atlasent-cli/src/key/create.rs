@@ -1,4 +1,4 @@
-//! `atlasent key create`: a new key, alone on standard output.
+//! `atlasent key create`: creates an API key and prints it on standard output.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 
-use super::place::Place;
-use crate::duration::duration;
+use super::location::KeyLocation;
+use crate::duration::parse_duration;
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader, quoted};
 
-/// Make an API key, and print it: the only time that it can be read
+/// Create an API key and print it, once
 #[derive(Args)]
 #[command(
     next_line_help = true,
@@ -22,40 +22,41 @@ Examples:
   atlasent key create --name deploy-service
   atlasent key create --environment live --scope evaluate --scope verify --ttl 90d --cidr 10.0.0.0/8 --rate 6000
 
-The key is all that goes to standard output: `ATLASENT_API_KEY=$(atlasent key create)`. Its id, for `key revoke`, goes
-to standard error. Without `--scope` a key is good for everything."
+Standard output gets the key only: `ATLASENT_API_KEY=$(atlasent key create)`. Standard error gets its id, for
+`key revoke`. Only a hash of the key is stored, so it cannot be printed again."
 )]
 pub(super) struct Create {
-    /// What the key is for, in your words
+    /// A description of the key, shown by `key list` [default: no name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// What environment it belongs to, which its first characters tell
+    /// The environment of the key, which is part of its prefix
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
-    environment: Which,
+    environment: EnvironmentArg,
 
-    /// What it may be used for: evaluate, verify, revoke, permits.read, stop, audit.read or audit.export; repeatable
+    /// A scope: evaluate, verify, revoke, permits.read, stop, audit.read or audit.export;
+    /// repeatable [default: all]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<ApiScope>,
 
-    /// How long it is good, such as 90d or 7776000 seconds [default: until it is revoked]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// The lifetime of the key, such as 90d or 7776000 (seconds) [default: unlimited]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     ttl: Option<Duration>,
 
-    /// A network that it may be used from; repeatable [default: any]
+    /// A network that may use the key, such as 10.0.0.0/8; repeatable [default: any network]
     #[arg(long = "cidr", value_name = "CIDR", value_parser = cidr)]
     cidrs: Vec<IpNet>,
 
-    /// How many calls a minute it is good for
+    /// The rate limit of the key, in calls per minute
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RATE_LIMIT, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
 
     #[command(flatten)]
-    place: Place,
+    location: KeyLocation,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Which {
+enum EnvironmentArg {
     Live,
     Test,
 }
@@ -67,16 +68,19 @@ fn scope(word: &str) -> Result<ApiScope, String> {
 
 fn cidr(text: &str) -> Result<IpNet, String> {
     let host = text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse()
-        .or(host)
-        .map_err(|_| format!("{} is no network such as `10.0.0.0/8`", quoted(text)))
+    text.parse().or(host).map_err(|_| {
+        format!(
+            "invalid network {}: write it as in `10.0.0.0/8`",
+            quoted(text)
+        )
+    })
 }
 
-/// Makes the key.
+/// Creates the key, stores its hash and prints it.
 pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     let environment = match arguments.environment {
-        Which::Live => KeyEnvironment::Live,
-        Which::Test => KeyEnvironment::Test,
+        EnvironmentArg::Live => KeyEnvironment::Live,
+        EnvironmentArg::Test => KeyEnvironment::Test,
     };
     let (mut key, secret) = ApiKey::generate(environment).map_err(Failure::misuse)?;
     key.name.clone_from(&arguments.name);
@@ -87,11 +91,11 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     key.allowed_cidrs.clone_from(&arguments.cidrs);
     key.rate_limit_per_minute = arguments.rate;
     let id = key.key_id.clone();
-    let keys = arguments.place.create().await?;
+    let keys = arguments.location.create().await?;
     keys.add(key).await?;
-    // A key that was not shown is of use to no one, so it must not stay good.
-    match output::tell(&format!("{}\n", secret.expose_secret())) {
-        Ok(Reader::Listening) => {}
+    // A key that could not be printed is unusable, so it is revoked.
+    match output::print_now(&format!("{}\n", secret.expose_secret())) {
+        Ok(Reader::Open) => {}
         shown => {
             keys.revoke(&id).await?;
             let why = match shown {
@@ -99,16 +103,21 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
                 _ => "standard output is closed".to_owned(),
             };
             return Err(Failure::misuse(format!(
-                "the key could not be shown, so {id} is revoked: {why}"
+                "the key could not be printed, so {id} is revoked: {why}"
             )));
         }
     }
-    let said = format!("this is shown once; to take it back: `atlasent key revoke {id}`");
-    Ok(Output::new("").warning([said]))
+    let notice =
+        format!("the key is printed only once; to revoke it, run `atlasent key revoke {id}`");
+    Ok(Output::new("").with_warnings([notice]))
 }
 
 fn expiry(ttl: Duration) -> Result<Timestamp, Failure> {
     SignedDuration::try_from(ttl)
         .and_then(|ttl| Timestamp::now().checked_add(ttl))
-        .map_err(|_| Failure::misuse("`--ttl` reaches beyond the end of time: leave it out"))
+        .map_err(|_| {
+            Failure::misuse(
+                "`--ttl` is too long: set a shorter one, or omit it for a key that does not expire",
+            )
+        })
 }

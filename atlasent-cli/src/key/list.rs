@@ -1,16 +1,16 @@
-//! `atlasent key list`: which keys there are.
+//! `atlasent key list`: lists the API keys.
 
 use atlasent_authority::keys::ApiKey;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::place::Place;
+use super::location::KeyLocation;
 use crate::exit::Failure;
 use crate::json;
-use crate::output::{Output, harmless};
+use crate::output::{Output, escaped};
 
-/// List the API keys, without the keys themselves
+/// List the API keys by id, environment, state, scopes and name; the secrets are not stored
 #[derive(Args)]
 #[command(
     next_line_help = true,
@@ -20,26 +20,26 @@ Examples:
   atlasent key list --json"
 )]
 pub(super) struct List {
-    /// Print one JSON array
+    /// Print the keys as one JSON array
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    place: Place,
+    location: KeyLocation,
 }
 
-/// Lists the keys.
+/// Lists the API keys.
 pub(super) async fn run(arguments: &List) -> Result<Output, Failure> {
-    let keys = arguments.place.open().await?.all().await?;
+    let keys = arguments.location.open().await?.all().await?;
     if arguments.json {
-        let keys: Vec<_> = keys.iter().map(described).collect();
+        let keys: Vec<_> = keys.iter().map(as_json).collect();
         return Ok(Output::new(json::for_stdout(
             &serde_json::Value::from(keys).to_string(),
         )));
     }
     if keys.is_empty() {
         return Ok(Output::new(
-            "no API keys: `atlasent key create` makes one\n",
+            "no API keys: create one with `atlasent key create`\n",
         ));
     }
     Ok(Output::new(keys.iter().map(line).collect::<String>()))
@@ -55,7 +55,7 @@ fn line(key: &ApiKey) -> String {
         scopes.join(","),
         key.name.as_deref().unwrap_or("-"),
     );
-    harmless(&line) + "\n"
+    escaped(&line) + "\n"
 }
 
 fn state(key: &ApiKey) -> &'static str {
@@ -66,8 +66,8 @@ fn state(key: &ApiKey) -> &'static str {
     }
 }
 
-/// All but the digest: whoever has it cannot get at the key, and needs it for nothing.
-fn described(key: &ApiKey) -> serde_json::Value {
+/// Returns the JSON of a key without its digest, which no reader needs.
+fn as_json(key: &ApiKey) -> serde_json::Value {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     json!({
         "key_id": key.key_id,

@@ -2,7 +2,7 @@
 
 mod create;
 mod list;
-mod place;
+mod location;
 mod revoke;
 
 use clap::{Args, Subcommand};
@@ -11,9 +11,9 @@ use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
 
-pub(crate) use place::address;
+pub(crate) use location::database_url;
 
-/// Make, list and take back the API keys of `atlasent serve`
+/// Create, list and revoke the API keys of `atlasent serve`
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Key {
@@ -29,10 +29,10 @@ enum Command {
 }
 
 const START: &str = "\
-A key is shown once, when it is made; what is kept is its SHA-256. A running server takes note of a change within a
-second. Servers on one database keep their keys there: name its address with `--store-env`.";
+A key is printed once, when it is created; only its SHA-256 is stored. A running server applies a change within 1
+second. Servers that share a database keep their keys in it: set `--store-env` to the variable with its URL.";
 
-/// Runs the command on keys that the arguments name.
+/// Runs the `key` command that the arguments name.
 pub(crate) fn run(arguments: &Key) -> Result<Output, Failure> {
     runtime::run(async {
         match &arguments.command {

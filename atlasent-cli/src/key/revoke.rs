@@ -1,12 +1,12 @@
-//! `atlasent key revoke`: a key is good no longer.
+//! `atlasent key revoke`: revokes an API key.
 
 use clap::Args;
 
-use super::place::Place;
+use super::location::KeyLocation;
 use crate::exit::Failure;
-use crate::output::{Output, harmless, quoted};
+use crate::output::{Output, escaped, quoted};
 
-/// Take an API key back, by its id
+/// Revoke an API key by its id
 #[derive(Args)]
 #[command(
     next_line_help = true,
@@ -15,33 +15,33 @@ Examples:
   atlasent key list
   atlasent key revoke key_0123456789abcdef
 
-A running server refuses the key within a second."
+A running server refuses the key within 1 second."
 )]
 pub(super) struct Revoke {
-    /// The key's id, as `key list` shows it
+    /// The id of the key, as printed by `key list`; not the key itself
     #[arg(value_name = "KEY_ID")]
     key_id: String,
 
     #[command(flatten)]
-    place: Place,
+    location: KeyLocation,
 }
 
-/// Takes the key back.
+/// Revokes the key.
 pub(super) async fn run(arguments: &Revoke) -> Result<Output, Failure> {
     let id = quoted(&arguments.key_id);
     if arguments.key_id.starts_with("ask_") {
         return Err(Failure::misuse(
-            "that is a key and not its id: `atlasent key list` shows the ids",
+            "`<KEY_ID>` is the key itself, not its id: run `atlasent key list` for the ids",
         ));
     }
-    let keys = arguments.place.open().await?;
+    let keys = arguments.location.open().await?;
     match keys.revoke(&arguments.key_id).await? {
         true => {
-            let id = harmless(&arguments.key_id);
-            Ok(Output::new(format!("{id} is revoked\n")))
+            let id = escaped(&arguments.key_id);
+            Ok(Output::new(format!("revoked {id}\n")))
         }
         false => Err(Failure::misuse(format!(
-            "there is no key {id} that is still good: `atlasent key list` shows the ids"
+            "no active key has the id {id}: run `atlasent key list` for the ids"
         ))),
     }
 }

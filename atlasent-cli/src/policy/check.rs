@@ -1,4 +1,4 @@
-//! `atlasent policy check`: everything that is wrong or suspect in a directory of policies.
+//! `atlasent policy check`: lists the errors and warnings of the policies in a directory.
 
 use std::path::{Path, PathBuf};
 
@@ -9,29 +9,29 @@ use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::json;
-use crate::output::{Output, harmless};
+use crate::output::{Output, escaped};
 
-/// Load policies as an authority does, and print what is wrong or suspect with its place
+/// Load policies as a server does, and print each error and warning with its file, line and column
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   atlasent policy check policies
   atlasent policy check policies --strict --json
 
-One finding a line, as `file:line:column: error: …` or `file:line:column: warning: …`.
-An error is what an authority refuses to start with: exit code 1. A folder that does not match its
-manifest `policies.sha256` is one. `digest:` is that of the set: servers with the same one decide alike.
-A warning is about what is valid and probably a mistake: exit code 0, or 1 with --strict.")]
+Prints one finding per line, as `file:line:column: error: …` or `file:line:column: warning: …`.
+An error is a policy set that a server refuses to load, also one that does not match its manifest `policies.sha256`:
+exit code 1. A warning is a policy that is valid and probably a mistake: exit code 0, or 1 with --strict.
+`digest:` identifies the policy set: servers with the same digest decide alike.")]
 pub(crate) struct Check {
     /// The directory that holds the `*.cedar` files
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 
-    /// Refuse warnings too
+    /// Fail with exit code 1 also on warnings
     #[arg(long)]
     strict: bool,
 
-    /// Print one JSON object
+    /// Print the findings as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -42,10 +42,10 @@ pub(crate) fn run(arguments: &Check) -> Result<Output, Failure> {
     if !directory.is_dir() {
         let shown = directory.display();
         return Err(Failure::misuse(format!(
-            "`{shown}` is no directory: name the one that holds the `*.cedar` files"
+            "`{shown}` is not a directory: name the directory that holds the `*.cedar` files"
         )));
     }
-    let report = Report::of(directory);
+    let report = Report::from_dir(directory);
     let passes = report.errors() == 0 && !(arguments.strict && report.warnings() > 0);
     let output = Output::new(if arguments.json {
         json::for_stdout(&report.json(passes).to_string())
@@ -55,25 +55,25 @@ pub(crate) fn run(arguments: &Check) -> Result<Output, Failure> {
     if passes {
         Ok(output)
     } else {
-        Err(Failure::Negative(output))
+        Err(Failure::NegativeResult(output))
     }
 }
 
-/// What was found.
+/// The result of loading a directory of policies.
 struct Report {
-    /// The set that was loaded; `None` when it is refused.
-    set: Option<Set>,
+    /// The loaded policy set; `None` if loading failed.
+    set: Option<LoadedSet>,
     findings: Vec<Finding>,
 }
 
-struct Set {
+struct LoadedSet {
     policies: usize,
     digest: String,
 }
 
 struct Finding {
     severity: &'static str,
-    /// The file, as it is found from here.
+    /// The path of the file, from the current directory.
     file: String,
     problem: PolicyProblem,
 }
@@ -82,12 +82,12 @@ const ERROR: &str = "error";
 const WARNING: &str = "warning";
 
 impl Report {
-    fn of(directory: &Path) -> Self {
+    fn from_dir(directory: &Path) -> Self {
         let (set, severity, problems) = match Policies::from_dir(directory) {
             Ok(policies) => {
                 let mut problems = [policies.warnings().to_vec(), policies.lint()].concat();
-                problems.sort_by(|a, b| place(a).cmp(&place(b)));
-                let set = Set {
+                problems.sort_by(|a, b| position(a).cmp(&position(b)));
+                let set = LoadedSet {
                     policies: policies.len(),
                     digest: policies.digest().to_owned(),
                 };
@@ -97,7 +97,7 @@ impl Report {
         };
         let findings = problems.into_iter().map(|problem| Finding {
             severity,
-            file: file(directory, problem.source_name()),
+            file: file_path(directory, problem.source_name()),
             problem,
         });
         Self {
@@ -124,11 +124,11 @@ impl Report {
     fn text(&self) -> String {
         let mut text: String = self.findings.iter().map(Finding::line).collect();
         text.push_str(&match &self.set {
-            None => format!("refused: {}", counted(self.errors(), "error", "errors")),
-            Some(Set { policies, digest }) => format!(
+            None => format!("refused: {}", count_noun(self.errors(), "error", "errors")),
+            Some(LoadedSet { policies, digest }) => format!(
                 "{}, {}\ndigest: {digest}",
-                counted(*policies, "policy", "policies"),
-                counted(self.warnings(), "warning", "warnings")
+                count_noun(*policies, "policy", "policies"),
+                count_noun(self.warnings(), "warning", "warnings")
             ),
         });
         text.push('\n');
@@ -144,19 +144,19 @@ impl Report {
             "findings": findings,
         });
         let set = self.set.as_ref();
-        let json = json::with(json, "policies", set.map(|set| set.policies));
-        json::with(json, "digest", set.map(|set| set.digest.as_str()))
+        let json = json::with_member(json, "policies", set.map(|set| set.policies));
+        json::with_member(json, "digest", set.map(|set| set.digest.as_str()))
     }
 }
 
 impl Finding {
     fn line(&self) -> String {
-        let place = match (self.problem.line(), self.problem.column()) {
+        let position = match (self.problem.line(), self.problem.column()) {
             (Some(line), Some(column)) => format!("{}:{line}:{column}", self.file),
             _ => self.file.clone(),
         };
-        let line = format!("{place}: {}: {}", self.severity, self.problem.message());
-        harmless(&line) + "\n"
+        let line = format!("{position}: {}: {}", self.severity, self.problem.message());
+        escaped(&line) + "\n"
     }
 
     fn json(&self) -> Value {
@@ -165,17 +165,18 @@ impl Finding {
             "file": self.file,
             "message": self.problem.message(),
         });
-        let json = json::with(json, "line", self.problem.line());
-        json::with(json, "column", self.problem.column())
+        let json = json::with_member(json, "line", self.problem.line());
+        json::with_member(json, "column", self.problem.column())
     }
 }
 
-fn place(problem: &PolicyProblem) -> (&str, Option<usize>, Option<usize>) {
+fn position(problem: &PolicyProblem) -> (&str, Option<usize>, Option<usize>) {
     (problem.source_name(), problem.line(), problem.column())
 }
 
-/// Problems name the files in the directory without it, and those that cannot be read with it.
-fn file(directory: &Path, name: &str) -> String {
+/// Returns the path of a problem's file. A problem names a file without its directory, except a
+/// file that could not be read.
+fn file_path(directory: &Path, name: &str) -> String {
     let inside = directory.join(name);
     let is_bare = Path::new(name).components().count() == 1;
     if is_bare && inside.exists() {
@@ -185,6 +186,6 @@ fn file(directory: &Path, name: &str) -> String {
     }
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+fn count_noun(count: usize, singular: &str, plural: &str) -> String {
+    format!("{count} {}", if count == 1 { singular } else { plural })
 }

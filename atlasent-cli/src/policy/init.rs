@@ -1,4 +1,4 @@
-//! `atlasent policy init`: a commented policy set to start from, with its tests.
+//! `atlasent policy init`: writes a commented starter policy set with its tests.
 
 use std::fs;
 use std::io;
@@ -8,25 +8,24 @@ use clap::Args;
 
 use crate::exit::Failure;
 use crate::files::write_new;
-use crate::output::{Output, harmless};
+use crate::output::{Output, escaped};
 
-/// Write a commented policy set to start from, with a schema, entities and tests
+/// Write a commented starter policy set, with a schema, entities and tests
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   atlasent policy init
   atlasent policy init /etc/atlasent/policies
 
-Writes policies for two actions, the schema and the entities that they are checked against, and
-tests for `atlasent policy test`. Nothing is overwritten: a directory that holds policies, or one
-of these files, is refused, and then nothing is written.")]
+Writes policies for two actions, a schema, entities, and tests for `atlasent policy test`. No file is overwritten:
+if the directory already holds a policy or one of these files, the command fails and writes nothing.")]
 pub(crate) struct Init {
-    /// The directory to write to, made if it does not exist
+    /// The directory to write to, created if it does not exist
     #[arg(value_name = "DIR", default_value = "policies")]
     directory: PathBuf,
 }
 
-/// The files of the set.
+/// The names and contents of the files.
 const FILES: [(&str, &str); 6] = [
     ("payments.cedar", include_str!("../../init/payments.cedar")),
     ("files.cedar", include_str!("../../init/files.cedar")),
@@ -42,68 +41,68 @@ const FILES: [(&str, &str); 6] = [
     ("tests.json", include_str!("../../init/tests.json")),
 ];
 
-/// Writes the set, or nothing.
+/// Writes all files of the set, or no file.
 pub(crate) fn run(arguments: &Init) -> Result<Output, Failure> {
     let directory = &arguments.directory;
-    if let Some(taken) = taken(directory)? {
+    if let Some(existing) = conflicting_file(directory)? {
         return Err(Failure::misuse(format!(
-            "`{}` already exists, so nothing was written: name another directory",
-            taken.display()
+            "`{}` already exists, so nothing was written: choose another directory",
+            existing.display()
         )));
     }
-    let cannot = |path: &Path, error: &io::Error| {
+    let write_failure = |path: &Path, error: &io::Error| {
         let path = path.display();
         Failure::misuse(format!(
             "cannot write `{path}`, so nothing was written: {error}"
         ))
     };
     let is_new = !directory.exists();
-    fs::create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
+    fs::create_dir_all(directory).map_err(|error| write_failure(directory, &error))?;
     let mut written = Vec::new();
     for (name, content) in FILES {
         let path = directory.join(name);
         match write_new(&path, content) {
             Ok(()) => written.push(path),
             Err(error) => {
-                take_back(&written, directory, is_new);
-                return Err(cannot(&path, &error));
+                remove_written(&written, directory, is_new);
+                return Err(write_failure(&path, &error));
             }
         }
     }
     Ok(Output::new(report(directory, &written)))
 }
 
-/// What stands in the way: one of the files, or a policy, which the schema may not fit.
-fn taken(directory: &Path) -> Result<Option<PathBuf>, Failure> {
-    let cannot = |error: io::Error| {
+/// Returns an existing file that conflicts with the set: a file of the same name, or a policy,
+/// which the new schema may reject. Of several, returns the first by name.
+fn conflicting_file(directory: &Path) -> Result<Option<PathBuf>, Failure> {
+    let read_failure = |error: io::Error| {
         let shown = directory.display();
         Failure::misuse(format!("cannot read `{shown}`: {error}"))
     };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(cannot(error)),
+        Err(error) => return Err(read_failure(error)),
     };
-    let mut taken = Vec::new();
+    let mut conflicting = Vec::new();
     for entry in entries {
-        let path = entry.map_err(cannot)?.path();
-        let is_ours = path
+        let path = entry.map_err(read_failure)?.path();
+        let same_name = path
             .file_name()
-            .is_some_and(|name| FILES.iter().any(|(ours, _)| name == *ours));
-        if is_ours
+            .is_some_and(|name| FILES.iter().any(|(file, _)| name == *file));
+        if same_name
             || path
                 .extension()
                 .is_some_and(|extension| extension == "cedar")
         {
-            taken.push(path);
+            conflicting.push(path);
         }
     }
-    // Always the same one.
-    Ok(taken.into_iter().min())
+    Ok(conflicting.into_iter().min())
 }
 
-/// Removes what was written before a file that could not be.
-fn take_back(written: &[PathBuf], directory: &Path, is_new: bool) {
+/// Removes the files that were written before the failure, and a new directory.
+fn remove_written(written: &[PathBuf], directory: &Path, is_new: bool) {
     for path in written {
         let _ = fs::remove_file(path);
     }
@@ -117,22 +116,25 @@ fn report(directory: &Path, written: &[PathBuf]) -> String {
         .iter()
         .map(|path| format!("wrote {}", path.display()));
     let next = [
-        format!("atlasent policy check --strict {}", argument(directory)),
+        format!(
+            "atlasent policy check --strict {}",
+            shell_argument(directory)
+        ),
         format!(
             "atlasent policy test {}",
-            argument(&directory.join("tests.json"))
+            shell_argument(&directory.join("tests.json"))
         ),
-        format!("atlasent serve --policies {}", argument(directory)),
+        format!("atlasent serve --policies {}", shell_argument(directory)),
     ];
     let next = next.iter().map(|command| format!("  {command}"));
     let lines = wrote
-        .chain(["Change the policies and their tests, then:".to_owned()])
+        .chain(["Next, edit the policies and their tests, and run:".to_owned()])
         .chain(next);
-    lines.map(|line| harmless(&line) + "\n").collect()
+    lines.map(|line| escaped(&line) + "\n").collect()
 }
 
-/// A path as a shell takes it.
-fn argument(path: &Path) -> String {
+/// Quotes a path as an argument for a shell.
+fn shell_argument(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
     if text.bytes().all(is_plain) && !text.starts_with('-') {

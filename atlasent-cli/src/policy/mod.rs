@@ -1,4 +1,4 @@
-//! `atlasent policy`: policies, before they decide anything.
+//! `atlasent policy`: starts, checks and tests policy sets before they are deployed.
 
 mod check;
 mod init;
@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Start, check and test Cedar policies
+/// Create, check and test Cedar policies
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Policy {
@@ -29,15 +29,15 @@ enum Command {
 }
 
 const START: &str = "\
-Before policies go live:
+Before policies are deployed:
   atlasent policy init policies
   atlasent policy check policies --strict
   atlasent policy test policies/tests.json
   atlasent evaluate --policies policies --agent deploy-bot --action deploy.production
 
-A directory of policies holds `*.cedar` files, and `schema.cedarschema` and `entities.json` where there are any.";
+A directory of policies holds `*.cedar` files and, optionally, `schema.cedarschema` and `entities.json`.";
 
-/// Runs the command that the arguments name.
+/// Runs the `policy` command that the arguments name.
 pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Init(arguments) => init::run(arguments),
@@ -46,15 +46,16 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
     }
 }
 
-/// Policies to ask. Without them no question can be put, so that they are refused is no answer.
+/// Loads the policies of a directory. A set that cannot be loaded is misuse (exit code 2) rather
+/// than a negative result, because no request was evaluated.
 pub(crate) fn load(directory: &Path) -> Result<Policies, Failure> {
     Policies::from_dir(directory).map_err(|error| {
         let shown = directory.display();
         let first = error.problems().first().map(ToString::to_string).unwrap_or_default();
         match error.problems().len() {
-            0 | 1 => Failure::misuse(format!("the policies in `{shown}` cannot be used: {first}")),
+            0 | 1 => Failure::misuse(format!("cannot load the policies in `{shown}`: {first}")),
             all => Failure::misuse(format!(
-                "the policies in `{shown}` cannot be used: {first} (and {} more: see `atlasent policy check {shown}`)",
+                "cannot load the policies in `{shown}`: {first} (and {} more: see `atlasent policy check {shown}`)",
                 all - 1
             )),
         }

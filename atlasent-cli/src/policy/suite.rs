@@ -1,7 +1,7 @@
-//! The file that `atlasent policy test` reads: questions, and the answers that they have to get.
+//! The test file of `atlasent policy test`: requests and the expected decisions.
 //!
-//! Read straight from the text and never through loose JSON values: a misspelled or repeated field
-//! would be an expectation that is never checked.
+//! The file is deserialized directly into these types, so that unknown and repeated fields are
+//! errors: a misspelled expectation would never be checked.
 
 use std::fmt;
 use std::fs;
@@ -17,54 +17,54 @@ use serde_json::value::RawValue;
 
 use crate::exit::Failure;
 
-/// Questions with their answers, and the policies to ask where the file names them.
+/// The test cases of a file, and the directory of the policies if the file names it.
 #[derive(Debug, Default)]
 pub(super) struct Suite {
     pub(super) policies: Option<PathBuf>,
     pub(super) cases: Vec<Case>,
 }
 
-/// One question, and what is expected of the answer. What is not expected is not compared.
+/// A request and the expected decision. An absent `code`, `reason` or `policies` is not compared.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     pub(super) name: Option<String>,
     agent: Agent,
     action: String,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     resource: Option<String>,
     #[serde(default, deserialize_with = "context")]
     context: Context,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     environment: Option<String>,
     #[serde(default, deserialize_with = "amount")]
     amount: Option<Number>,
     pub(super) expect: Decision,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     pub(super) code: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     pub(super) reason: Option<String>,
     /// The ids of the determining policies, in any order.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     pub(super) policies: Option<Vec<String>>,
 }
 
 impl Suite {
     pub(super) fn read(file: &Path) -> Result<Self, Failure> {
         let shown = file.display();
-        let wrong = |what: &dyn fmt::Display| Failure::misuse(format!("`{shown}`: {what}"));
-        let text = fs::read_to_string(file).map_err(|error| wrong(&error))?;
-        let suite: Self = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+        let failure = |error: &dyn fmt::Display| Failure::misuse(format!("`{shown}`: {error}"));
+        let text = fs::read_to_string(file).map_err(|error| failure(&error))?;
+        let suite: Self = serde_json::from_str(&text).map_err(|error| failure(&error))?;
         if suite.cases.is_empty() {
-            return Err(wrong(&"there are no cases, so nothing would be tested"));
+            return Err(failure(&"the file holds no cases: add at least one"));
         }
         Ok(suite)
     }
 }
 
 impl Case {
-    /// The question as an authority gets it.
+    /// Builds the request of the case, as an authority receives it.
     pub(super) fn request(&self) -> Result<EvaluateRequest, atlasent::Error> {
         let mut action = AnyAction::new(self.action.clone())?.with_context(self.context.clone());
         if let Some(resource) = &self.resource {
@@ -77,28 +77,28 @@ impl Case {
         Ok(request)
     }
 
-    /// The case in a line: what it is called, else what it asks.
+    /// Returns the name of the case, or its agent and action if it has no name.
     pub(super) fn title(&self) -> String {
         match &self.name {
             Some(name) => format!("`{name}`"),
-            None => format!("`{}` asks for `{}`", self.agent, self.action),
+            None => format!("agent `{}`, action `{}`", self.agent, self.action),
         }
     }
 }
 
-/// An optional field that is there. `null` would be a doubtful way to expect nothing, and is
-/// refused.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// Deserializes an optional field that is present. Refuses `null`, which could be read as "no
+/// expectation" or as "expected to be absent".
+fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A context with its numbers as they are written, as a server reads them.
+/// Deserializes a context with the exact text of its numbers, as a server does.
 fn context<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
     let text = Box::<RawValue>::deserialize(deserializer)?;
     Context::parse(text.get()).map_err(|error| {
-        // The place is one within the context; serde adds that in the file.
+        // Removes the position within the context: serde appends the position in the file.
         let error = error.to_string();
         Error::custom(
             error
@@ -175,11 +175,14 @@ impl<'de> Visitor<'de> for CasesVisitor {
         let mut cases = Vec::new();
         loop {
             let row = cases.len() + 1;
-            let wrong = |error: &dyn fmt::Display| A::Error::custom(format!("row {row}: {error}"));
-            let Some(case) = rows.next_element::<Case>().map_err(|error| wrong(&error))? else {
+            let in_row = |error: &dyn fmt::Display| A::Error::custom(format!("row {row}: {error}"));
+            let Some(case) = rows
+                .next_element::<Case>()
+                .map_err(|error| in_row(&error))?
+            else {
                 return Ok(cases);
             };
-            case.request().map_err(|error| wrong(&error))?;
+            case.request().map_err(|error| in_row(&error))?;
             cases.push(case);
         }
     }
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_misspelled_passes_and_every_error_names_its_row() {
+    fn misspelled_fields_are_refused_and_every_error_names_its_row() {
         for (row, words) in [
             (
                 r#"{"agent": "a", "action": "b", "expct": "deny"}"#,

@@ -1,4 +1,4 @@
-//! `atlasent policy test`: whether policies decide what a file of cases expects.
+//! `atlasent policy test`: compares the decisions of policies with those that a file expects.
 
 use std::path::{Path, PathBuf};
 
@@ -11,46 +11,46 @@ use super::load;
 use super::suite::{Case, Suite};
 use crate::exit::Failure;
 use crate::json;
-use crate::output::{Output, harmless};
+use crate::output::{Output, escaped};
 
-/// Ask policies the questions of a file, and compare their answers with those in it
+/// Evaluate the requests in a file, and compare the decisions with the expected ones
 #[derive(Args)]
 #[command(after_help = r#"Examples:
   atlasent policy test policies/tests.json
   atlasent policy test tests.json --policies policies --json
 
-The file holds an array of cases, or {"policies": "DIR, seen from the file", "cases": [...]}. A case:
+The file holds an array of cases, or {"policies": "DIR, relative to the file", "cases": [...]}. A case:
   {"name": "big rollouts wait", "agent": "deploy-bot", "action": "deploy.production", "resource": "eu-1",
    "context": {"replicas": 500}, "expect": "hold", "code": "NEEDS_MANAGER", "policies": ["big-rollouts-wait"]}
 
-`expect` is allow, deny, hold or escalate. `code`, `reason` and `policies` (the ids of those that decide) are compared
-when they are there; `name`, `resource`, `environment`, `amount` and `context` may be left out. If a case fails, the
-exit code is 1."#)]
+`agent`, `action` and `expect` (allow, deny, hold or escalate) are required. `name`, `resource`, `environment`,
+`amount` and `context` are optional. `code`, `reason` and `policies` (the ids of the deciding policies) are compared
+if they are present. The exit code is 1 if a case fails."#)]
 pub(crate) struct Test {
-    /// The JSON file that holds the cases
+    /// The JSON file with the test cases
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The directory of the policies [default: the one that the file names]
+    /// The directory of the policies [default: `policies` in the file]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
-    /// Print one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Asks every question, and reports on each.
+/// Evaluates every case, and reports the failed ones.
 pub(crate) fn run(arguments: &Test) -> Result<Output, Failure> {
     let suite = Suite::read(&arguments.file)?;
     let policies = load(&directory(arguments, &suite)?)?;
     let mut results = Vec::new();
     for (row, case) in (1..).zip(&suite.cases) {
-        results.push(Tested::new(row, case, &policies)?);
+        results.push(CaseResult::new(row, case, &policies)?);
     }
     let failed = results.iter().filter(|result| !result.passed()).count();
     let output = Output::new(if arguments.json {
-        let cases: Vec<Value> = results.iter().map(Tested::json).collect();
+        let cases: Vec<Value> = results.iter().map(CaseResult::json).collect();
         let report = json!({ "passed": results.len() - failed, "failed": failed, "cases": cases });
         json::for_stdout(&report.to_string())
     } else {
@@ -64,40 +64,40 @@ pub(crate) fn run(arguments: &Test) -> Result<Output, Failure> {
     if failed == 0 {
         Ok(output)
     } else {
-        Err(Failure::Negative(output))
+        Err(Failure::NegativeResult(output))
     }
 }
 
 fn directory(arguments: &Test, suite: &Suite) -> Result<PathBuf, Failure> {
-    let beside = arguments.file.parent().unwrap_or(Path::new(""));
-    let named = suite
+    let parent = arguments.file.parent().unwrap_or(Path::new(""));
+    let from_file = suite
         .policies
         .as_ref()
-        .map(|policies| beside.join(policies));
-    arguments.policies.clone().or(named).ok_or_else(|| {
+        .map(|policies| parent.join(policies));
+    arguments.policies.clone().or(from_file).ok_or_else(|| {
         Failure::misuse(format!(
-            "`{}` names no policies: add `policies` to it, or give `--policies <DIR>`",
+            "`{}` names no directory of policies: add `policies` to it, or give `--policies <DIR>`",
             arguments.file.display()
         ))
     })
 }
 
-/// A case and the answer it got.
-struct Tested<'s> {
+/// A case and its actual decision.
+struct CaseResult<'s> {
     row: usize,
     case: &'s Case,
     got: Explanation,
     differences: Vec<Difference>,
 }
 
-/// A part of the answer that is not the one expected. Without a value it is absent.
+/// A field of the decision that differs from the expectation. An absent field is `null`.
 struct Difference {
     field: &'static str,
     expected: Value,
     got: Value,
 }
 
-impl<'s> Tested<'s> {
+impl<'s> CaseResult<'s> {
     fn new(row: usize, case: &'s Case, policies: &Policies) -> Result<Self, Failure> {
         let request = case.request();
         let request = request.map_err(|error| Failure::misuse(format!("row {row}: {error}")))?;
@@ -125,8 +125,8 @@ impl<'s> Tested<'s> {
         {
             lines.push(format!(
                 "  {field}: expected {}, got {}",
-                shown(expected),
-                shown(got)
+                display_value(expected),
+                display_value(got)
             ));
         }
         lines.push(format!("  because: {}", self.got.reason));
@@ -140,7 +140,7 @@ impl<'s> Tested<'s> {
                 .iter()
                 .map(|error| format!("  error: {error}")),
         );
-        lines.iter().map(|line| harmless(line) + "\n").collect()
+        lines.iter().map(|line| escaped(line) + "\n").collect()
     }
 
     fn json(&self) -> Value {
@@ -153,14 +153,14 @@ impl<'s> Tested<'s> {
             "policies": self.got.determining,
             "errors": self.got.errors,
         });
-        let got = json::with(got, "code", self.got.code.as_deref());
+        let got = json::with_member(got, "code", self.got.code.as_deref());
         let json = json!({
             "row": self.row,
             "passed": self.passed(),
             "differences": differences,
             "got": got,
         });
-        json::with(json, "name", self.case.name.as_deref())
+        json::with_member(json, "name", self.case.name.as_deref())
     }
 }
 
@@ -199,12 +199,13 @@ fn differences(case: &Case, got: &Explanation) -> Vec<Difference> {
         .collect()
 }
 
-/// A value for people: a list of ids, a text, or none.
-fn shown(value: &Value) -> String {
+/// Formats a value for the text report: a quoted text, a list of ids, or `none`.
+fn display_value(value: &Value) -> String {
     match value {
         Value::String(text) => format!("`{text}`"),
         Value::Array(values) if !values.is_empty() => {
-            values.iter().map(shown).collect::<Vec<_>>().join(", ")
+            let values: Vec<_> = values.iter().map(display_value).collect();
+            values.join(", ")
         }
         _ => "none".to_owned(),
     }

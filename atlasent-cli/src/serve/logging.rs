@@ -1,4 +1,4 @@
-//! What a server writes to standard error, and how.
+//! The server's log on standard error: its format and its levels.
 
 use clap::{Args, ValueEnum};
 use tracing::Level;
@@ -7,30 +7,30 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-/// The part of `serve` that is about logs.
+/// The options of `serve` for its log.
 #[derive(Args)]
 pub(crate) struct Logging {
-    /// How log lines are written
+    /// The format of the log on standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log: Format,
+    log: LogFormat,
 
-    /// The least important lines that are written
+    /// The minimum level of log lines
     #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log_level: Importance,
+    log_level: LogLevel,
 
-    /// Write a line for each request: its id, endpoint, status, key and time
+    /// Log each request with its id, endpoint, status, API key id and duration
     #[arg(long)]
     access_log: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+enum LogFormat {
     Text,
     Json,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Importance {
+enum LogLevel {
     Error,
     Warn,
     Info,
@@ -38,13 +38,13 @@ enum Importance {
 }
 
 impl Logging {
-    /// Writes from here on.
-    pub(super) fn start(&self) {
+    /// Installs the subscriber that writes the log.
+    pub(super) fn install(&self) {
         let level = match self.log_level {
-            Importance::Error => Level::ERROR,
-            Importance::Warn => Level::WARN,
-            Importance::Info => Level::INFO,
-            Importance::Debug => Level::DEBUG,
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
         };
         let access = match self.access_log {
             true => LevelFilter::INFO,
@@ -57,10 +57,10 @@ impl Logging {
             .with_default(LevelFilter::WARN);
         let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         let lines = match self.log {
-            Format::Text => lines.boxed(),
-            Format::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
-        // Fails only where somebody writes already, and then they do.
+        // Fails only if a subscriber is installed already, which then writes the log.
         let _ = registry().with(lines.with_filter(targets)).try_init();
     }
 }

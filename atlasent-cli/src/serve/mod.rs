@@ -1,4 +1,4 @@
-//! `atlasent serve`: an authority on the wire, for the AtlaSent SDKs of all languages.
+//! `atlasent serve`: serves an authority over HTTP to the AtlaSent SDKs of all languages.
 
 mod logging;
 mod setup;
@@ -17,35 +17,38 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use ipnet::IpNet;
 
-use crate::data::{self, DataDir};
-use crate::duration::{duration, lifetime};
+use crate::data_dir::{self, DataDir};
+use crate::duration::{parse_duration, parse_positive_duration};
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader};
 use logging::Logging;
-use setup::{Setup, Welcome};
-use store::{Accept, AnyStore, StoreChoice};
+use setup::{Setup, StartupMessage};
+use store::{AnyStore, ChainOptions, StoreChoice};
 
-/// Serve the AtlaSent API from this machine
+/// Serve the AtlaSent API over HTTP from this machine
 #[derive(Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Serve {
-    /// Where to listen, such as localhost:8080 or 0.0.0.0:8080; port 0 takes any free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
+    /// The address to listen on, such as localhost:8080; port 0 selects a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = listen_address)]
     listen: SocketAddr,
 
-    /// The folder of the policies [default: `policies` in the data directory, with examples the first time]
+    /// The directory of the policies
+    /// [default: `policies` in the data directory, created with examples]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
-    /// How long changed policies wait for further changes, unless their manifest matches
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    /// The time without changes before changed policies are loaded; with a matching manifest, at
+    /// once
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     policy_settle: Duration,
 
-    /// Where permits and events are kept: memory, redb (a file in the data directory) or postgres://
+    /// The store of permits and events: memory, redb (a file in the data directory), postgres://URL
     #[arg(long, value_name = "STORE", default_value = "redb", value_parser = StoreChoice::parse)]
     store: StoreChoice,
 
-    /// An environment variable with the address of the database: `--store` shows its password to the machine
+    /// The environment variable with a postgres:// URL; unlike `--store`, it hides the password
+    /// from other users
     #[arg(long, value_name = "NAME", conflicts_with = "store")]
     store_env: Option<String>,
 
@@ -53,75 +56,79 @@ pub(crate) struct Serve {
     data: DataDir,
 
     #[command(flatten)]
-    accept: Accept,
+    chain: ChainOptions,
 
-    /// An environment variable that holds one API key, which is taken besides those of `atlasent key`
+    /// The environment variable with an API key that is accepted in addition to the keys of
+    /// `atlasent key`
     #[arg(long, value_name = "NAME")]
     api_key_env: Option<String>,
 
-    /// How long a permit may wait to be used
-    #[arg(long, value_name = "DURATION", default_value = "3600", value_parser = lifetime)]
+    /// The lifetime of an unused permit, such as 10m or 600 (seconds)
+    #[arg(long, value_name = "DURATION", default_value = "3600", value_parser = parse_positive_duration)]
     permit_ttl: Duration,
 
-    /// How many permits of one agent may wait to be used; an agent with as many is denied more
+    /// The maximum number of unused permits per agent; further requests of the agent are denied
     #[arg(long, value_name = "N", default_value = "1000")]
     permits_per_agent: NonZeroU64,
 
-    /// A file with the key that signs exports (Ed25519, PEM) [default: one in the data directory]
+    /// The file of the private key that signs exports (Ed25519, PEM)
+    /// [default: one in the data directory]
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
 
-    /// The organization of a new audit chain; a chain that has events keeps its own
+    /// The organization id of a new audit chain; an existing chain keeps its own
     #[arg(long, value_name = "ORG", default_value = "local", value_parser = NonEmptyStringValueParser::new())]
     org_id: String,
 
-    /// Record the context of each request in full, not only its hash
+    /// Record the full context of each request in the audit trail [default: only its hash]
     #[arg(long)]
     record_context: bool,
 
-    /// How many days events stay in the store before they go into signed bundles [default: for ever]
+    /// The age in days at which events move from the store into signed bundles [default: never]
     #[arg(long, value_name = "DAYS", value_parser = days)]
     retain_days: Option<Duration>,
 
-    /// The folder of these bundles [default: `archive` in the data directory]
+    /// The directory of the bundles of `--retain-days` [default: `archive` in the data directory]
     #[arg(long, value_name = "DIR", requires = "retain_days")]
     archive_dir: Option<PathBuf>,
 
-    /// A file that gets each event of the audit trail as one JSON line, or `-` for standard output
+    /// The file to write each audit event to, as one line of JSON, or `-` for standard output
+    /// [default: off]
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
 
-    /// A collector that gets each event as an OTLP log record over HTTP, such as https://otel:4318
-    /// [default URL: that of OTEL_EXPORTER_OTLP_LOGS_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT]
+    /// The collector of audit events, as OTLP log records over HTTP, such as https://otel:4318
+    /// [default URL: $OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, else $OTEL_EXPORTER_OTLP_ENDPOINT]
     #[cfg(feature = "otlp")]
-    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    #[arg(long, value_name = "URL", num_args = 0..=1, verbatim_doc_comment)]
     audit_log_otlp: Option<Option<String>>,
 
-    /// A certificate in PEM, for TLS
+    /// The certificate chain for TLS, a PEM file [default: plain HTTP]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
-    /// The private key of the certificate, in PEM
+    /// The private key of the TLS certificate, a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// A network of proxies whose X-Forwarded-For is believed; repeatable
+    /// A network of proxies whose X-Forwarded-For header is trusted; repeatable
+    /// [default: no network]
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     trusted_proxies: Vec<IpNet>,
 
-    /// How long a request may take
-    #[arg(long, value_name = "DURATION", default_value = "10", value_parser = lifetime)]
+    /// The timeout of a request, such as 10s or 10 (seconds)
+    #[arg(long, value_name = "DURATION", default_value = "10", value_parser = parse_positive_duration)]
     request_timeout: Duration,
 
-    /// How long an export of the audit trail may take
-    #[arg(long, value_name = "DURATION", default_value = "600", value_parser = lifetime)]
+    /// The timeout of an export of the audit trail, such as 10m or 600 (seconds)
+    #[arg(long, value_name = "DURATION", default_value = "600", value_parser = parse_positive_duration)]
     export_timeout: Duration,
 
-    /// How many requests are answered at a time
+    /// The maximum number of requests handled at the same time
     #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = at_least_one)]
     concurrency: usize,
 
-    /// Serve no /metrics, which name actions and ask for no key
+    /// Disable /metrics, which needs no API key and names actions
     #[arg(long)]
     no_metrics: bool,
 
@@ -136,25 +143,27 @@ Examples:
   ATLASENT_KEY=ask_test_… atlasent serve --store memory --api-key-env ATLASENT_KEY
   ATLASENT_STORE=postgres://… atlasent serve --store-env ATLASENT_STORE --signing-key /run/secrets/key.pem
 
-Any AtlaSent SDK is a client: set its base URL to the address, and its API key. Policies are read again when they
-change, and on SIGHUP; SIGTERM lets requests end. /healthz says that the process runs, /readyz that it can decide
-and record. Tried with the Python SDK 2.0.0 and 2.18.0.";
+Clients are the AtlaSent SDKs of all languages: set their base URL to the printed address, and their API key. Policies
+are reloaded when their files change, and on SIGHUP. SIGTERM and Ctrl-C end the server after its open requests.
+/healthz reports that the process runs, /readyz that it can decide and record. Tested with the Python SDK 2.0.0 and
+2.18.0.";
 
-/// Serves until the process is told to stop.
+/// Serves until SIGTERM or Ctrl-C.
 pub(crate) fn run(arguments: &Serve) -> Result<Output, Failure> {
-    arguments.logging.start();
+    arguments.logging.install();
     let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::misuse(format!("cannot start a thread: {error}")))?;
+        .map_err(|error| Failure::misuse(format!("cannot start the async runtime: {error}")))?;
     runtime.block_on(serve(arguments))
 }
 
 async fn serve(arguments: &Serve) -> Result<Output, Failure> {
-    // From here on, so that a signal during the start is none that kills.
-    let stop = stop()?;
-    let data = arguments.data.make()?;
-    data::warn_if_shared(&data);
+    // The handlers of SIGTERM and Ctrl-C are installed first, so that these signals do not kill the
+    // process during the start.
+    let stop = stop_signal()?;
+    let data = arguments.data.create()?;
+    data_dir::warn_if_shared(&data);
     let choice = arguments.store()?;
-    let (store, head) = AnyStore::open(&choice, &data, &arguments.accept).await?;
+    let (store, head) = AnyStore::open(&choice, &data, &arguments.chain).await?;
     let setup = Setup::load(arguments, &data, &store).await?;
     let authority = LocalAuthority::builder(setup.policies)
         .store(store)
@@ -162,7 +171,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .permits_per_agent(arguments.permits_per_agent)
         .org_id(&arguments.org_id)
         .record_context(arguments.record_context);
-    let authority = authority.build().await.map_err(failed)?;
+    let authority = authority.build().await.map_err(build_failure)?;
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
         .watch(setup.folder.settle(arguments.policy_settle));
@@ -183,11 +192,11 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .listen(arguments.listen, arguments.tls())
         .await
         .map_err(Failure::misuse)?;
-    welcome(arguments, &choice, &setup.welcome, &listening)?;
-    // Kept when everything that can fail is done and the key was shown: a start that fails leaves no
-    // key behind, so the next one shows one.
+    print_startup(arguments, &choice, &setup.message, &listening)?;
+    // The key is stored last, after it was printed: if the start fails earlier, the next start
+    // generates and prints another one.
     if let Some(first) = setup.first_key {
-        first.keep().await?;
+        first.save().await?;
         listening.read_keys().await.map_err(Failure::misuse)?;
     }
     listening.run_until(stop).await.map_err(Failure::misuse)?;
@@ -197,7 +206,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
 impl Serve {
     fn store(&self) -> Result<StoreChoice, Failure> {
         match &self.store_env {
-            Some(variable) => Ok(StoreChoice::Postgres(crate::key::address(variable)?)),
+            Some(variable) => Ok(StoreChoice::Postgres(crate::key::database_url(variable)?)),
             None => Ok(self.store.clone()),
         }
     }
@@ -216,15 +225,15 @@ impl Serve {
         let Some(keep) = self.retain_days else {
             return Ok(None);
         };
-        let named = self.archive_dir.clone();
-        let folder = named.unwrap_or_else(|| data::archive_folder(data));
-        data::make(&folder)?;
-        // A link that the operator names is resolved once. One in the data directory is refused.
+        let option = self.archive_dir.clone();
+        let folder = option.unwrap_or_else(|| data_dir::archive_folder(data));
+        data_dir::create_private(&folder)?;
+        // A symbolic link given by option is resolved once. In the data directory it is refused.
         let folder = match &self.archive_dir {
-            Some(named) => data::resolved(named)?,
+            Some(path) => data_dir::resolve(path)?,
             None => folder,
         };
-        data::warn_if_shared(&folder);
+        data_dir::warn_if_shared(&folder);
         Ok(Some(Retention { keep, folder }))
     }
 
@@ -232,7 +241,9 @@ impl Serve {
         match &self.audit_log {
             Some(_) if self.audit_log_is_stdout() => Ok(Some(AuditLog::stdout())),
             Some(path) => AuditLog::open(path).map(Some).map_err(|error| {
-                Failure::misuse(format!("the audit log cannot be opened: {error}"))
+                Failure::misuse(format!(
+                    "cannot open the audit log of `--audit-log`: {error}"
+                ))
             }),
             None => Ok(None),
         }
@@ -243,14 +254,14 @@ impl Serve {
         let Some(endpoint) = &self.audit_log_otlp else {
             return Ok(None);
         };
-        OtlpLog::from_env(endpoint.as_deref(), data::otlp_position_file(data))
+        OtlpLog::from_env(endpoint.as_deref(), data_dir::otlp_position_file(data))
             .map(Some)
             .map_err(|error| {
-                Failure::misuse(format!("the audit trail cannot be sent by OTLP: {error}"))
+                Failure::misuse(format!("cannot send the audit trail by OTLP: {error}"))
             })
     }
 
-    /// Whether standard output is for events alone.
+    /// Whether `--audit-log -` reserves standard output for events.
     fn audit_log_is_stdout(&self) -> bool {
         (self.audit_log.as_ref()).is_some_and(|path| path.as_os_str() == "-")
     }
@@ -263,32 +274,32 @@ impl Serve {
     }
 }
 
-/// Says where it is and how to get in, on standard output unless that is for events: a program may read it, and a key
-/// is shown only here.
-fn welcome(
+/// Prints the address, the configuration and a new API key on standard output, or on standard error
+/// if standard output is reserved for events. Fails if a new key could not be printed.
+fn print_startup(
     arguments: &Serve,
     store: &StoreChoice,
-    welcome: &Welcome,
+    message: &StartupMessage,
     listening: &Listening<AnyStore>,
 ) -> Result<(), Failure> {
     let tls = arguments.tls().is_some();
     let scheme = if tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", listening.address());
-    let text = welcome.text(&url, store);
-    let told = match arguments.audit_log_is_stdout() {
-        true => output::tell_on_stderr(&text)?,
-        false => output::tell(&text)?,
+    let text = message.text(&url, store);
+    let reader = match arguments.audit_log_is_stdout() {
+        true => output::print_now_to_stderr(&text)?,
+        false => output::print_now(&text)?,
     };
-    if told == Reader::Gone && welcome.shows_key() {
+    if reader == Reader::Closed && message.has_new_key() {
         return Err(Failure::misuse(
-            "standard output is closed, so the first API key cannot be shown: start it with an open one, \
-             or run `atlasent key create` before",
+            "standard output is closed, so the first API key cannot be printed: open standard output, \
+             or run `atlasent key create` first",
         ));
     }
     if !tls && !is_loopback(listening.address().ip()) {
-        output::say(
+        output::print_stderr_line(
             "warning",
-            "API keys and permits cross the network in the clear: set `--tls-cert` and `--tls-key`, or put a proxy with TLS in front",
+            "API keys and permits cross the network unencrypted: set `--tls-cert` and `--tls-key`, or use a TLS proxy",
         );
     }
     Ok(())
@@ -298,8 +309,8 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Ends when the process is told to stop.
-fn stop() -> Result<impl Future<Output = ()>, Failure> {
+/// Installs the signal handlers, and returns a future that resolves on SIGTERM or Ctrl-C.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     #[cfg(unix)]
     let mut terminate = {
         use tokio::signal::unix::{SignalKind, signal};
@@ -318,33 +329,33 @@ fn stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// Why the authority does not start, with what lies underneath.
-fn failed(error: atlasent::Error) -> Failure {
+/// Converts an error of the authority's start into a failure that includes the cause.
+fn build_failure(error: atlasent::Error) -> Failure {
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
     Failure::misuse(format!("{error}{}", cause.unwrap_or_default()))
 }
 
-/// Reads an address to listen on. `localhost` is the loopback of IPv4, whatever the resolver says.
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
+/// Parses an address to listen on. `localhost` always means 127.0.0.1; no name is resolved.
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_owned(),
     };
     numeric.parse().map_err(
-        |_| "write an address and a port, as in `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`",
+        |_| "invalid address: write an IP address and a port, as in `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`",
     )
 }
 
 fn days(text: &str) -> Result<Duration, &'static str> {
     match text.strip_suffix('d').unwrap_or(text).parse() {
         Ok(days @ 1..=36_500) => Ok(Duration::from_secs(days * 24 * 3600)),
-        _ => Err("write whole days, from 1 to 36500"),
+        _ => Err("invalid number of days: write a whole number from 1 to 36500"),
     }
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err("write a whole number from 1 on"),
+        _ => Err("invalid number: write a whole number of at least 1"),
     }
 }

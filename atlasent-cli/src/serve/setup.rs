@@ -1,4 +1,5 @@
-//! What a server needs before it starts, made where it is not there: policies, keys, and a welcome.
+//! The start of a server: loads its policies, API keys and signing keys, creates the missing ones,
+//! and builds the startup message.
 
 use std::env;
 use std::fmt::Write;
@@ -12,12 +13,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Serve;
 use super::store::{AnyStore, StoreChoice};
-use crate::data;
+use crate::data_dir;
 use crate::exit::Failure;
 use crate::files::write_new;
-use crate::output::{harmless, quoted};
+use crate::output::{escaped, quoted};
 
-/// The policies of the quickstart, to start with.
+/// The example policies, written at the first start if no policies are configured.
 const EXAMPLES: [(&str, &str); 5] = [
     ("README.md", include_str!("../../policies/README.md")),
     ("deploy.cedar", include_str!("../../policies/deploy.cedar")),
@@ -35,26 +36,26 @@ const EXAMPLES: [(&str, &str); 5] = [
     ),
 ];
 
-/// What a server needs.
+/// The loaded parts of a server.
 pub(super) struct Setup {
     pub(super) policies: Policies,
     pub(super) folder: PolicyFolder,
     pub(super) keys: ApiKeys,
     pub(super) signing: KeyRing,
-    pub(super) welcome: Welcome,
-    /// A new API key, if no key exists. It is not kept yet.
+    pub(super) message: StartupMessage,
+    /// A new API key if no key exists. The caller stores it.
     pub(super) first_key: Option<FirstKey>,
 }
 
-/// What there is to say at the start.
-pub(super) struct Welcome {
+/// The message that a server prints when it listens.
+pub(super) struct StartupMessage {
     policies: PathBuf,
     policy_count: usize,
-    /// Whether the policies are the examples, made just now.
+    /// Whether this start wrote the example policies.
     examples: bool,
     data: PathBuf,
     signing_key: String,
-    /// An API key that was made just now.
+    /// The API key that this start generated.
     new_key: Option<SecretString>,
 }
 
@@ -64,24 +65,24 @@ impl Setup {
         data: &Path,
         store: &AnyStore,
     ) -> Result<Self, Failure> {
-        let given = arguments.policies.clone();
-        let examples = given.is_none() && !data::policy_folder(data).exists();
-        let folder = given.unwrap_or_else(|| data::policy_folder(data));
+        let option = arguments.policies.clone();
+        let examples = option.is_none() && !data_dir::policy_folder(data).exists();
+        let folder = option.unwrap_or_else(|| data_dir::policy_folder(data));
         if examples {
             write_examples(&folder)?;
         }
         let (policies, watched) = PolicyFolder::load(&folder).map_err(Failure::misuse)?;
-        data::warn_if_shared(&folder);
-        let (keys, first) = keys(arguments.api_key_env.as_deref(), data, store).await?;
+        data_dir::warn_if_shared(&folder);
+        let (keys, first) = load_api_keys(arguments.api_key_env.as_deref(), data, store).await?;
         let (first_key, new_key) = first.unzip();
-        let signing_folder = data::signing_folder(data);
-        data::make(&signing_folder)?;
+        let signing_folder = data_dir::signing_folder(data);
+        data_dir::create_private(&signing_folder)?;
         let signing = match &arguments.signing_key {
             Some(file) => KeyRing::from_key_file(file, signing_folder),
             None => KeyRing::open(signing_folder),
         };
         let signing = signing.map_err(Failure::misuse)?;
-        let welcome = Welcome {
+        let message = StartupMessage {
             policies: folder,
             policy_count: policies.len(),
             examples,
@@ -94,86 +95,87 @@ impl Setup {
             folder: watched,
             keys,
             signing,
-            welcome,
+            message,
             first_key,
         })
     }
 }
 
-/// The first API key of an authority, before it is kept.
+/// The first API key of an authority, not stored yet.
 pub(super) struct FirstKey {
     key: ApiKey,
-    place: FirstPlace,
+    store: FirstKeyStore,
 }
 
-enum FirstPlace {
+enum FirstKeyStore {
     File(KeyFile),
     Database(PostgresStore),
 }
 
 impl FirstKey {
-    /// Keeps the key, so that the server accepts it.
-    pub(super) async fn keep(self) -> Result<(), Failure> {
-        let kept = match self.place {
-            FirstPlace::File(file) => file.add(self.key).map_err(Failure::misuse),
-            FirstPlace::Database(store) => {
-                let kept = store.put_api_key(&self.key).await;
-                kept.map_err(Failure::misuse)
+    /// Stores the key, so that the server accepts it.
+    pub(super) async fn save(self) -> Result<(), Failure> {
+        let saved = match self.store {
+            FirstKeyStore::File(file) => file.add(self.key).map_err(Failure::misuse),
+            FirstKeyStore::Database(store) => {
+                let saved = store.put_api_key(&self.key).await;
+                saved.map_err(Failure::misuse)
             }
         };
-        kept.map_err(|failure| match failure {
-            Failure::Misuse(why) => {
-                Failure::Misuse(format!("the API key that was shown is not kept: {why}"))
-            }
+        saved.map_err(|failure| match failure {
+            Failure::Misuse(why) => Failure::Misuse(format!(
+                "the printed API key is invalid, it could not be stored: {why}"
+            )),
             other => other,
         })
     }
 }
 
-/// Collects the API keys that the server accepts: the given one, and those of the file, or of the
-/// database if servers share one. Without any key, generates the first, which is kept later.
-async fn keys(
+/// Loads the API keys that the server accepts: the one in the environment variable, and those in
+/// the key file or the shared database. If there is no key at all, generates the first one, which
+/// the caller stores.
+async fn load_api_keys(
     variable: Option<&str>,
     data: &Path,
     store: &AnyStore,
 ) -> Result<(ApiKeys, Option<(FirstKey, SecretString)>), Failure> {
-    let given = variable.map(given_key).transpose()?;
-    let file = KeyFile::new(data::key_file(data));
-    let known = match store {
+    let from_env = variable.map(key_from_env).transpose()?;
+    let file = KeyFile::new(data_dir::key_file(data));
+    let stored = match store {
         AnyStore::Postgres(store) => store.api_keys().await.map_err(Failure::misuse)?,
         AnyStore::Memory(_) | AnyStore::Redb(_) => file.load().map_err(Failure::misuse)?,
     };
     let mut new = None;
-    if given.is_none() && known.is_empty() {
+    if from_env.is_none() && stored.is_empty() {
         let (mut key, secret) = ApiKey::generate(KeyEnvironment::Test).map_err(Failure::misuse)?;
-        key.name = Some("made by `atlasent serve` at its first start".to_owned());
-        let place = match store {
-            AnyStore::Postgres(store) => FirstPlace::Database(store.clone()),
-            AnyStore::Memory(_) | AnyStore::Redb(_) => FirstPlace::File(file.clone()),
+        key.name = Some("created by `atlasent serve` at its first start".to_owned());
+        let store = match store {
+            AnyStore::Postgres(store) => FirstKeyStore::Database(store.clone()),
+            AnyStore::Memory(_) | AnyStore::Redb(_) => FirstKeyStore::File(file.clone()),
         };
-        new = Some((FirstKey { key, place }, secret));
+        new = Some((FirstKey { key, store }, secret));
     }
-    let book = ApiKeys::new(given);
-    let book = match store {
-        AnyStore::Postgres(store) => book.with_database(store.clone()).await,
-        AnyStore::Memory(_) | AnyStore::Redb(_) => book.with_file(file).await,
+    let api_keys = ApiKeys::new(from_env);
+    let api_keys = match store {
+        AnyStore::Postgres(store) => api_keys.with_database(store.clone()).await,
+        AnyStore::Memory(_) | AnyStore::Redb(_) => api_keys.with_file(file).await,
     };
-    Ok((book.map_err(Failure::misuse)?, new))
+    Ok((api_keys.map_err(Failure::misuse)?, new))
 }
 
-fn given_key(variable: &str) -> Result<ApiKey, Failure> {
+fn key_from_env(variable: &str) -> Result<ApiKey, Failure> {
     let name = quoted(variable);
     let text = env::var(variable).map_err(|_| {
         Failure::misuse(format!(
-            "`--api-key-env`: the environment variable {name} is not set, or is not UTF-8"
+            "`--api-key-env`: the environment variable {name} is not set or not UTF-8"
         ))
     })?;
     ApiKey::parse(&SecretString::from(text))
-        .map_err(|error| Failure::misuse(format!("`--api-key-env`: {name} holds {error}")))
+        .map_err(|error| Failure::misuse(format!("`--api-key-env`: {name}: {error}")))
 }
 
 fn write_examples(folder: &Path) -> Result<(), Failure> {
-    data::make(folder)?;
+    data_dir::create_private(folder)?;
     for (name, text) in EXAMPLES {
         let path = folder.join(name);
         write_new(&path, text).map_err(|error| {
@@ -183,12 +185,13 @@ fn write_examples(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Welcome {
-    /// Whether the text holds a new API key.
-    pub(super) fn shows_key(&self) -> bool {
+impl StartupMessage {
+    /// Whether the message contains a new API key.
+    pub(super) fn has_new_key(&self) -> bool {
         self.new_key.is_some()
     }
 
+    /// Returns the message for a server at this URL.
     pub(super) fn text(&self, url: &str, store: &StoreChoice) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
@@ -197,11 +200,11 @@ impl Welcome {
     }
 
     fn write(&self, out: &mut String, url: &str, store: &StoreChoice) -> std::fmt::Result {
-        let policies = harmless(&self.policies.to_string_lossy());
+        let policies = escaped(&self.policies.to_string_lossy());
         writeln!(out, "atlasent serves {url}")?;
         writeln!(out, "  policies  {} in {policies}", self.policy_count)?;
         writeln!(out, "  store     {store}")?;
-        let data = harmless(&self.data.to_string_lossy());
+        let data = escaped(&self.data.to_string_lossy());
         writeln!(out, "  data      {data}")?;
         writeln!(
             out,
@@ -211,19 +214,19 @@ impl Welcome {
         if self.examples {
             writeln!(
                 out,
-                "\nThe policies are examples, explained in {policies}/README.md: `deploy-bot` may do `deploy.production`,\n\
-                 with more than 50 replicas a person has to agree. Change them there; they are read again when they change."
+                "\nExample policies were written to {policies} (see its README.md). They allow `deploy-bot` to perform\n\
+                 `deploy.production` and hold a rollout to more than 50 replicas. Edit them; changes are loaded without a restart."
             )?;
         }
         if let Some(key) = &self.new_key {
             writeln!(
                 out,
-                "\nThis API key is shown once; only its hash is kept. `atlasent key create` makes others.\n\n  {}\n",
+                "\nThis API key is shown once; only its hash is stored. `atlasent key create` creates others.\n\n  {}\n",
                 key.expose_secret()
             )?;
             writeln!(
                 out,
-                "Try it:\n\n  curl {url}/v1-evaluate -H 'Authorization: Bearer <the key>' -H 'Content-Type: application/json' \\\n    \
+                "Example request:\n\n  curl {url}/v1-evaluate -H 'Authorization: Bearer <the key>' -H 'Content-Type: application/json' \\\n    \
                  -d '{{\"action_type\":\"deploy.production\",\"actor_id\":\"deploy-bot\",\"context\":{{\"commit\":\"4f2a9c1\",\"replicas\":3}}}}'\n"
             )?;
         }
@@ -249,8 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn a_path_stays_on_its_line_and_obeys_no_terminal() {
-        let welcome = Welcome {
+    fn control_characters_in_paths_are_escaped() {
+        let message = StartupMessage {
             policies: PathBuf::from("a\n\u{1b}[31m\u{202e}"),
             policy_count: 1,
             examples: true,
@@ -258,8 +261,8 @@ mod tests {
             signing_key: "k".to_owned(),
             new_key: None,
         };
-        let text = welcome.text("http://127.0.0.1:8080", &StoreChoice::Memory);
-        let acts = |character| character != '\n' && crate::output::acts_on_terminals(character);
+        let text = message.text("http://127.0.0.1:8080", &StoreChoice::Memory);
+        let acts = |character| character != '\n' && crate::output::is_terminal_control(character);
         assert!(!text.contains(acts), "{text:?}");
         assert!(
             text.contains("1 in a\\u{a}\\u{1b}[31m\\u{202e}\n"),

@@ -1,4 +1,4 @@
-//! The store that `--store` names.
+//! The store of `serve`: its options, its opening, and the checks against an earlier chain.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -15,10 +15,10 @@ use atlasent_authority::{MemoryStore, PostgresStore, RedbStore};
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::data;
+use crate::data_dir;
 use crate::exit::Failure;
 
-/// What `--store` may say.
+/// The value of `--store`.
 #[derive(Clone)]
 pub(super) enum StoreChoice {
     Memory,
@@ -34,23 +34,23 @@ impl StoreChoice {
             _ if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
                 Ok(Self::Postgres(text.to_owned()))
             }
-            _ => Err("use `memory`, `redb`, or the address of a database, `postgres://…`"),
+            _ => Err("unknown store: use `memory`, `redb` or a `postgres://…` URL"),
         }
     }
 }
 
-/// Never an address: it may hold a password.
+/// Never displays the database URL, which may hold a password.
 impl fmt::Display for StoreChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Memory => "memory: gone when the process ends",
+            Self::Memory => "memory (lost when the process ends)",
             Self::Redb => "redb",
             Self::Postgres(_) => "PostgreSQL",
         })
     }
 }
 
-/// One of the stores.
+/// A store of any of the three kinds.
 #[derive(Debug)]
 pub(super) enum AnyStore {
     Memory(Box<MemoryStore>),
@@ -58,71 +58,72 @@ pub(super) enum AnyStore {
     Postgres(PostgresStore),
 }
 
-/// Which store is accepted in a data directory that has seen one before.
+/// The options that allow a start with another chain than the last known one.
 #[derive(Args)]
-pub(super) struct Accept {
-    /// Begin a new chain in a data directory whose store is gone; for one start
+pub(super) struct ChainOptions {
+    /// Start a new chain in a data directory whose store is missing; for one start
     #[arg(long, conflicts_with = "accept_older_store")]
     new_chain: bool,
 
-    /// Accept a store that is behind the newest event seen here, or has another chain; for one start, after a restore
+    /// Accept a store that is older than the last known event, or has another chain; for one start,
+    /// after a restore
     #[arg(long)]
     accept_older_store: bool,
 }
 
 impl AnyStore {
-    /// Opens the store. One that is missing, emptied or replaced where a server has served before is refused, unless
-    /// `accept` allows it.
+    /// Opens the store. If a server has used the data directory before, refuses a store that is
+    /// missing, empty, older or replaced, unless the options allow it.
     pub(super) async fn open(
         choice: &StoreChoice,
         data: &Path,
-        accept: &Accept,
+        options: &ChainOptions,
     ) -> Result<(Self, Option<HeadFile>), Failure> {
         let (store, head) = match choice {
             StoreChoice::Memory => return Ok((Self::Memory(Box::default()), None)),
             StoreChoice::Redb => {
-                let head = HeadFile::new(data::head_file(data));
-                (Self::Redb(accept.open_file(data, &head)?), head)
+                let head = HeadFile::new(data_dir::head_file(data));
+                (Self::Redb(options.open_file(data, &head)?), head)
             }
             StoreChoice::Postgres(address) => {
                 let store = PostgresStore::connect(address).await;
-                let head = HeadFile::new(data::database_head_file(data));
+                let head = HeadFile::new(data_dir::database_head_file(data));
                 (Self::Postgres(store.map_err(Failure::misuse)?), head)
             }
         };
-        accept.check(&store, &head).await?;
+        options.check(&store, &head).await?;
         Ok((store, Some(head)))
     }
 }
 
-impl Accept {
-    /// Opens the store's file. It may be new at the first start, or with `--new-chain`.
+impl ChainOptions {
+    /// Opens the file of the store, and creates it at the first start or with `--new-chain`.
     fn open_file(&self, data: &Path, head: &HeadFile) -> Result<RedbStore, Failure> {
-        let file = data::store_file(data);
-        let served_before = head.exists() || has_files(&data::signing_folder(data));
+        let file = data_dir::store_file(data);
+        let served_before = head.exists() || has_files(&data_dir::signing_folder(data));
         if self.new_chain || !served_before {
             return RedbStore::open(file).map_err(Failure::misuse);
         }
         if is_missing_or_empty(&file) {
             return Err(Failure::misuse(format!(
-                "the store `{}` is missing or empty, and a server has served from this data directory before: \
-                 put the file back or restore a backup (with `--accept-older-store`), or begin a new chain with `--new-chain`",
+                "the store `{}` is missing or empty, but a server has used this data directory before: \
+                 put the file back, restore a backup (with `--accept-older-store`), or start a new chain with `--new-chain`",
                 file.display()
             )));
         }
         RedbStore::open_existing(file).map_err(Failure::misuse)
     }
 
-    /// Compares the store with the newest head that was seen.
+    /// Compares the store with the last known chain head.
     async fn check(&self, store: &AnyStore, head: &HeadFile) -> Result<(), Failure> {
         let sequence = store.status().await.map_err(Failure::misuse)?.head.sequence;
         if self.new_chain {
             if sequence > 0 {
                 return Err(Failure::misuse(format!(
-                    "`--new-chain`: the store has a chain of {sequence} events already: leave the option out"
+                    "`--new-chain`: the store already has a chain of {sequence} events: omit the option"
                 )));
             }
-            return set_aside(head, "a new chain begins: `--new-chain`");
+            return set_aside(head, "starting a new chain: `--new-chain`");
         }
         match head.check(store).await {
             Ok(()) => Ok(()),
@@ -136,7 +137,7 @@ impl Accept {
                     &format!("{error}, which `--accept-older-store` accepts"),
                 ),
                 false => Err(Failure::misuse(format!(
-                    "{error}. Put the right store back; after a restore from a backup start once with \
+                    "{error}. Put the right store back; after a restore from a backup, start once with \
                          `--accept-older-store`"
                 ))),
             },
@@ -145,16 +146,16 @@ impl Accept {
     }
 }
 
-/// Keeps the former head under another name, since it is the trace of the chain that was there.
-fn set_aside(head: &HeadFile, why: &str) -> Result<(), Failure> {
+/// Renames the head file and logs its new name, since it is the only trace of the earlier chain.
+fn set_aside(head: &HeadFile, reason: &str) -> Result<(), Failure> {
     if let Some(kept) = head.set_aside().map_err(Failure::misuse)? {
         let kept = kept.display();
-        tracing::warn!(target: "atlasent", %kept, "{why}; the head that was seen before is kept");
+        tracing::warn!(target: "atlasent", %kept, "{reason}; the earlier head file is kept");
     }
     Ok(())
 }
 
-/// Whether a folder has anything in it. One that cannot be looked at may have.
+/// Whether a folder contains files. A folder that cannot be read counts as not empty.
 fn has_files(folder: &Path) -> bool {
     match std::fs::read_dir(folder) {
         Ok(mut files) => files.next().is_some(),
@@ -169,7 +170,7 @@ fn is_missing_or_empty(file: &Path) -> bool {
     }
 }
 
-/// Calls the same method of the store that it is.
+/// Calls the method on the store inside.
 macro_rules! forward {
     ($self:ident, $store:ident => $call:expr) => {
         match $self {

@@ -1,4 +1,4 @@
-//! `atlasent signing-key`: the key that signs exports of the audit trail, and its predecessors.
+//! `atlasent signing-key`: lists and rotates the keys that sign exports of the audit trail.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use atlasent_authority::signing::KeyRing;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::data::{self, DataDir};
+use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
 
-/// Show and replace the key that signs exports of the audit trail
+/// List and rotate the keys that sign exports of the audit trail
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct SigningKey {
@@ -21,32 +21,34 @@ pub(crate) struct SigningKey {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print the public keys, in the form of /v1-signing-keys
+    /// Print the public keys, active and retired, as JSON in the form of GET /v1-signing-keys
     #[command(
         next_line_help = true,
         after_help = "Example:\n  atlasent signing-key list > keys.json"
     )]
     List(List),
-    /// Make a new key that signs from the server's next start on; the former public key stays
+    /// Create a new signing key, which is used from the next start of the server; the old public
+    /// key is kept
     #[command(
         next_line_help = true,
         after_help = "Example:\n  atlasent signing-key rotate --data-dir /var/lib/atlasent"
     )]
-    Rotate(Which),
+    Rotate(Rotate),
 }
 
 #[derive(Args)]
 struct List {
-    /// The key that the server is given by its own `--signing-key` [default: the one in the data directory]
+    /// The key file of `atlasent serve --signing-key`, if it is used
+    /// [default: the key in the data directory]
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
 
     #[command(flatten)]
-    which: Which,
+    data: DataDir,
 }
 
 #[derive(Args)]
-struct Which {
+struct Rotate {
     #[command(flatten)]
     data: DataDir,
 }
@@ -57,24 +59,24 @@ Examples:
   atlasent audit verify bundle.json --key keys.json
   atlasent signing-key rotate
 
-The private key is in `signing/signing-key.pem` in the data directory, for its owner alone.";
+The private key is `signing/signing-key.pem` in the data directory, readable by its owner only.";
 
-/// Runs the command on the keys of a data directory.
+/// Runs the `signing-key` command that the arguments name.
 pub(crate) fn run(arguments: &SigningKey) -> Result<Output, Failure> {
     match &arguments.command {
-        Command::List(List { signing_key, which }) => list(which, signing_key.as_deref()),
-        Command::Rotate(which) => rotate(which),
+        Command::List(List { signing_key, data }) => list(data, signing_key.as_deref()),
+        Command::Rotate(Rotate { data }) => rotate(data),
     }
 }
 
-/// Prints the public keys, and creates nothing.
-fn list(which: &Which, given: Option<&Path>) -> Result<Output, Failure> {
-    let folder = data::signing_folder(&which.data.path()?);
-    let keys = KeyRing::list(&folder, given).map_err(Failure::misuse)?;
+/// Lists the public keys. Creates no file.
+fn list(data: &DataDir, key_file: Option<&Path>) -> Result<Output, Failure> {
+    let folder = data_dir::signing_folder(&data.path()?);
+    let keys = KeyRing::list(&folder, key_file).map_err(Failure::misuse)?;
     if keys.is_empty() {
         return Err(Failure::misuse(format!(
-            "`{}` holds no signing key: the first start of `atlasent serve` makes one; \
-             name the server's folder with `--data-dir`",
+            "`{}` holds no signing key: set `--data-dir` to the server's data directory; \
+             the first start of `atlasent serve` creates a key",
             folder.display()
         )));
     }
@@ -82,14 +84,14 @@ fn list(which: &Which, given: Option<&Path>) -> Result<Output, Failure> {
     Ok(Output::new(json::for_stdout(&keys.to_string())))
 }
 
-fn rotate(which: &Which) -> Result<Output, Failure> {
-    let folder = data::signing_folder(&which.data.make()?);
-    data::make(&folder)?;
+fn rotate(data: &DataDir) -> Result<Output, Failure> {
+    let folder = data_dir::signing_folder(&data.create()?);
+    data_dir::create_private(&folder)?;
     let ring = KeyRing::open(folder).map_err(Failure::misuse)?;
-    let former = ring.active().key_id().to_owned();
+    let old = ring.active().key_id().to_owned();
     let ring = ring.rotate().map_err(Failure::misuse)?;
     let active = ring.active().key_id();
     Ok(Output::new(format!(
-        "{active} signs from the server's next start on; what {former} has signed still verifies\n"
+        "new signing key {active}, used from the next start of the server; exports signed by {old} still verify\n"
     )))
 }

@@ -1,5 +1,5 @@
-//! `atlasent stop` and `atlasent resume`: a switch that denies what it covers, permits that are
-//! already out included.
+//! `atlasent stop` and `atlasent resume`: set, list and lift stops, which deny requests and
+//! invalidate issued permits.
 
 mod resume;
 mod set;
@@ -12,27 +12,28 @@ use atlasent::wire::StopScope;
 use clap::Args;
 
 use crate::exit::Failure;
-use crate::output::harmless;
+use crate::output::escaped;
 
-/// What is stopped, or goes on: one of these.
+/// The scope of a stop: one of `--agent`, `--action` and `--all`.
 #[derive(Args)]
 #[group(multiple = false)]
-pub(super) struct Scope {
-    /// Everything that this agent does
+pub(super) struct ScopeArgs {
+    /// All actions of this agent
     #[arg(long, value_name = "AGENT", alias = "actor-id")]
     agent: Option<String>,
 
-    /// This action of all agents
+    /// This action, for all agents
     #[arg(long, value_name = "ACTION", alias = "action-type")]
     action: Option<String>,
 
-    /// Every action of every agent
+    /// All actions of all agents
     #[arg(long)]
     all: bool,
 }
 
-impl Scope {
-    fn read(&self) -> Result<Option<StopScope>, Failure> {
+impl ScopeArgs {
+    /// Returns the scope, or `None` without any of the options.
+    fn stop_scope(&self) -> Result<Option<StopScope>, Failure> {
         let scope = match (&self.agent, &self.action) {
             (Some(agent), _) => StopScope::agent(agent.as_str()),
             (_, Some(action)) => StopScope::action(action.as_str()),
@@ -42,8 +43,8 @@ impl Scope {
     }
 }
 
-/// One line for a stop.
-fn line(stop: &StopInfo) -> String {
+/// Formats a stop as one line.
+fn as_line(stop: &StopInfo) -> String {
     let mut line = format!("{}  {}: {}", stop.id, stop.scope, stop.reason);
     if let Some(since) = &stop.created_at {
         line.push_str(&format!(", since {since}"));
@@ -51,11 +52,11 @@ fn line(stop: &StopInfo) -> String {
     if let Some(end) = &stop.expires_at {
         line.push_str(&format!(", until {end}"));
     }
-    format!("{}\n", harmless(&line))
+    format!("{}\n", escaped(&line))
 }
 
-/// The same as JSON.
-fn json(stop: &StopInfo) -> serde_json::Value {
+/// Formats a stop as a JSON object.
+fn as_json(stop: &StopInfo) -> serde_json::Value {
     let mut json = serde_json::to_value(&stop.scope).unwrap_or_default();
     let fields = [
         ("id", Some(&stop.id)),

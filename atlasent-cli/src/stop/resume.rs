@@ -3,69 +3,72 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Scope, json, line};
+use super::{ScopeArgs, as_json, as_line};
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
 use crate::server::ServerAddress;
 
-/// Lift stops, so that the policies decide again
+/// Lift stops, so that policies decide again
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   atlasent resume stop_0f3a9c… --reason 'fixed in 1.4'
   atlasent resume --agent deploy-bot --reason 'fixed in 1.4'
 
-The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY, which needs the
-scope `stop`. Permits that were out when the stop was set stay dead: agents ask for new ones.")]
+The API key is read from ATLASENT_API_KEY and needs the scope `stop`. Permits that were invalidated by the stop stay
+invalid: agents request new ones.")]
 pub(crate) struct Resume {
-    /// The id of the stop, as `atlasent stop` printed it
+    /// The id of the stop, as printed by `atlasent stop` and `atlasent stop --list`
     #[arg(value_name = "ID", conflicts_with_all = ["agent", "action", "all"])]
     id: Option<String>,
 
-    /// Lift every stop of exactly this agent, this action, or everything
     #[command(flatten)]
-    scope: Scope,
+    scope: ScopeArgs,
 
-    /// Why, for the audit trail
+    /// The reason, which is recorded in the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: String,
 
     #[command(flatten)]
     server: ServerAddress,
 
-    /// Print JSON
+    /// Print the lifted stops as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Lifts the stop, or every stop of the scope.
+/// Lifts the stop with the id, or all stops with exactly the scope.
 pub(crate) fn run(arguments: &Resume) -> Result<Output, Failure> {
     if arguments.reason.trim().is_empty() {
-        return Err(Failure::misuse("`--reason` is empty: say why"));
+        return Err(Failure::misuse(
+            "`--reason` is empty: give a reason for the audit trail",
+        ));
     }
     let client = arguments.server.client()?;
     let lifting = async {
-        let ids = match (&arguments.id, arguments.scope.read()?) {
+        let ids = match (&arguments.id, arguments.scope.stop_scope()?) {
             (Some(id), _) => vec![id.clone()],
             (None, Some(scope)) => {
                 let stops = client
                     .stops()
                     .await
-                    .map_err(|error| arguments.server.failed(&error))?;
+                    .map_err(|error| arguments.server.call_failure(&error))?;
                 let of_scope = stops.into_iter().filter(|stop| stop.scope == scope);
                 of_scope.map(|stop| stop.id).collect()
             }
             (None, None) => {
                 return Err(Failure::misuse(
-                    "which stop? name its id, `--agent AGENT`, `--action ACTION` or `--all`; \
-                     `atlasent stop --list` lists them",
+                    "no stop selected: give its id, `--agent AGENT`, `--action ACTION` or `--all`; \
+                     `atlasent stop --list` lists the stops",
                 ));
             }
         };
         if ids.is_empty() {
-            return Err(Failure::Refused("no such stop holds".to_owned()));
+            return Err(Failure::refused(
+                "no stop with this scope is in effect: `atlasent stop --list` lists the stops",
+            ));
         }
         let mut lifted = Vec::new();
         for id in ids {
@@ -73,7 +76,7 @@ pub(crate) fn run(arguments: &Resume) -> Result<Output, Failure> {
                 client
                     .lift_stop(&id, &arguments.reason)
                     .await
-                    .map_err(|error| arguments.server.failed(&error))?,
+                    .map_err(|error| arguments.server.call_failure(&error))?,
             );
         }
         Ok(lifted)
@@ -81,9 +84,9 @@ pub(crate) fn run(arguments: &Resume) -> Result<Output, Failure> {
     let lifted = runtime::run(lifting)?;
     Ok(Output::new(match arguments.json {
         true => {
-            let lifted: Vec<_> = lifted.iter().map(json).collect();
+            let lifted: Vec<_> = lifted.iter().map(as_json).collect();
             for_stdout(&json!({ "lifted": lifted }).to_string())
         }
-        false => lifted.iter().map(line).collect(),
+        false => lifted.iter().map(as_line).collect(),
     }))
 }

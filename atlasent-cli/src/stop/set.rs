@@ -1,4 +1,4 @@
-//! `atlasent stop`: sets a stop, or lists those that hold.
+//! `atlasent stop`: sets a stop, or lists the stops in effect.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Scope, json, line};
-use crate::duration::lifetime;
+use super::{ScopeArgs, as_json, as_line};
+use crate::duration::parse_positive_duration;
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
 use crate::server::ServerAddress;
 
-/// Stop an agent, an action or everything, permits that are already out included
+/// Stop an agent, an action or everything: deny its requests and invalidate its permits
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -23,44 +23,46 @@ Examples:
   atlasent stop --all --reason 'incident 4711'
   atlasent stop --list
 
-The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY, which needs the
-scope `stop`. From the answer on, everything that the stop covers is denied (code STOPPED). `atlasent resume` lifts it;
-permits that were out when it was set stay dead.")]
+The API key is read from ATLASENT_API_KEY and needs the scope `stop`. Once the command returns, the server denies every
+request in the scope of the stop with the code STOPPED. `atlasent resume` lifts the stop; permits that were issued
+before it stay invalid.")]
 pub(crate) struct Stop {
     #[command(flatten)]
-    scope: Scope,
+    scope: ScopeArgs,
 
-    /// Why, for the audit trail and for those who are refused
+    /// The reason, which is recorded in the audit trail and returned with each denial
     #[arg(long, value_name = "TEXT", required_unless_present = "list")]
     reason: Option<String>,
 
-    /// End by itself after this time [default: only `atlasent resume` ends it]
-    #[arg(long = "for", value_name = "DURATION", value_parser = lifetime)]
+    /// The duration of the stop, such as 2h or 7200 (seconds) [default: until `atlasent resume`]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_positive_duration)]
     duration: Option<Duration>,
 
-    /// List the stops that hold, and set none
+    /// List the stops in effect instead of setting one
     #[arg(long, conflicts_with_all = ["agent", "action", "all", "reason", "duration"])]
     list: bool,
 
     #[command(flatten)]
     server: ServerAddress,
 
-    /// Print JSON
+    /// Print the stop, or the list of stops, as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Sets the stop, or lists those that hold.
+/// Sets the stop, or lists the stops in effect.
 pub(crate) fn run(arguments: &Stop) -> Result<Output, Failure> {
     if arguments.list {
         return list(arguments);
     }
-    let scope = arguments.scope.read()?.ok_or_else(|| {
-        Failure::misuse("what is to stop? name `--agent AGENT`, `--action ACTION` or `--all`")
+    let scope = arguments.scope.stop_scope()?.ok_or_else(|| {
+        Failure::misuse("missing scope: give `--agent AGENT`, `--action ACTION` or `--all`")
     })?;
     let reason = arguments.reason.as_deref().unwrap_or_default();
     if reason.trim().is_empty() {
-        return Err(Failure::misuse("`--reason` is empty: say why"));
+        return Err(Failure::misuse(
+            "`--reason` is empty: give a reason for the audit trail",
+        ));
     }
     let until = arguments.duration.map(|time| {
         let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
@@ -72,11 +74,11 @@ pub(crate) fn run(arguments: &Stop) -> Result<Output, Failure> {
     let stop = runtime::run(async {
         setting
             .await
-            .map_err(|error| arguments.server.failed(&error))
+            .map_err(|error| arguments.server.call_failure(&error))
     })?;
     Ok(Output::new(match arguments.json {
-        true => for_stdout(&json(&stop).to_string()),
-        false => line(&stop),
+        true => for_stdout(&as_json(&stop).to_string()),
+        false => as_line(&stop),
     }))
 }
 
@@ -86,14 +88,14 @@ fn list(arguments: &Stop) -> Result<Output, Failure> {
         client
             .stops()
             .await
-            .map_err(|error| arguments.server.failed(&error))
+            .map_err(|error| arguments.server.call_failure(&error))
     })?;
     Ok(Output::new(match arguments.json {
         true => {
-            let stops: Vec<_> = stops.iter().map(json).collect();
+            let stops: Vec<_> = stops.iter().map(as_json).collect();
             for_stdout(&json!({ "stops": stops }).to_string())
         }
-        false if stops.is_empty() => "no stop holds\n".to_owned(),
-        false => stops.iter().map(line).collect(),
+        false if stops.is_empty() => "no stop is in effect\n".to_owned(),
+        false => stops.iter().map(as_line).collect(),
     }))
 }

@@ -1,4 +1,5 @@
-//! `atlasent store backup`: a copy of the store, of one moment, from a running server or from a store at rest.
+//! `atlasent store backup`: copies a consistent snapshot of the store, from a running server or
+//! from the file of a stopped one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,29 +9,28 @@ use atlasent_authority::RedbStore;
 use atlasent_authority::store::Store;
 use clap::Args;
 
-use crate::data;
+use crate::data_dir;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
 use crate::server::ServerAddress;
 
-/// Copy the store, of one moment, while the server goes on
+/// Copy a consistent snapshot of the store, while the server keeps running
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   atlasent store backup /backups/authority-2026-11-01.redb
   atlasent store backup backup.redb --data-dir /var/lib/atlasent     # while no server runs
 
-The server is the one of `--base-url` or ATLASENT_BASE_URL, asked with the key of ATLASENT_API_KEY (scope
-audit.export). It makes the copy beside its store, which takes as much room for that time. The backup is checked, as
-`atlasent store check` does, before it gets its name. Back up `keys.json`, `signing/` and the policies as well. A store
-in PostgreSQL is backed up by `pg_dump`.")]
+The API key is read from ATLASENT_API_KEY and needs the scope `audit.export`. The server creates the copy next to its
+store, which temporarily takes the same disk space again. The backup is checked as by `atlasent store check` before it
+is renamed to DEST. Back up `keys.json`, `signing/` and the policies as well. Back up a PostgreSQL store with `pg_dump`.")]
 pub(super) struct Backup {
     /// The file of the backup, which must not exist yet
     #[arg(value_name = "DEST")]
     to: PathBuf,
 
-    /// The data directory of a server that does not run now, to copy its store
+    /// The data directory of a stopped server, whose store is copied instead of calling a server
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
@@ -38,58 +38,62 @@ pub(super) struct Backup {
     server: ServerAddress,
 }
 
-/// Makes the backup, checks it, and gives it its name.
+/// Writes the backup to a temporary file, checks it, and renames it.
 pub(super) fn run(arguments: &Backup) -> Result<Output, Failure> {
     let to = &arguments.to;
     if to.try_exists().unwrap_or(true) {
         let to = to.display();
         return Err(Failure::misuse(format!(
-            "`{to}` exists: name a new file for the backup"
+            "`{to}` already exists: choose a new file for the backup"
         )));
     }
-    let draft = to.with_added_extension("part");
-    let mut file = create(&draft)?;
-    let made = make(arguments, &draft, &mut file).and_then(|()| super::check::check_file(&draft));
-    let published = made.and_then(|_| {
-        // A link, other than a new name, is refused where a file has come up meanwhile.
-        let linked = fs::hard_link(&draft, to).and_then(|()| sync_folder(to));
-        linked.map_err(|error| failed(to, &error))
+    let part = to.with_added_extension("part");
+    let mut file = create(&part)?;
+    let written =
+        write_backup(arguments, &part, &mut file).and_then(|()| super::check::check_file(&part));
+    let published = written.and_then(|_| {
+        // A hard link fails if the destination exists by now. A rename would overwrite it.
+        let linked = fs::hard_link(&part, to).and_then(|()| sync_folder(to));
+        linked.map_err(|error| write_failure(to, &error))
     });
-    // What is no backup does not stay.
-    let _ = fs::remove_file(&draft);
+    // The temporary file is removed in every case.
+    let _ = fs::remove_file(&part);
     published?;
     Ok(Output::new(format!(
-        "{} is a backup of the store, and was checked\n",
-        crate::output::harmless(&to.display().to_string())
+        "wrote the backup {}, which passed `atlasent store check`\n",
+        crate::output::escaped(&to.display().to_string())
     )))
 }
 
-/// Creates the file of a backup under way, for its owner alone.
-fn create(draft: &Path) -> Result<File, Failure> {
+/// Creates the temporary file of a backup, readable by its owner only (mode 0600).
+fn create(part: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(draft).map_err(|error| failed(draft, &error))
+    options
+        .open(part)
+        .map_err(|error| write_failure(part, &error))
 }
 
-fn make(arguments: &Backup, draft: &Path, file: &mut File) -> Result<(), Failure> {
+/// Copies the store of the stopped or the running server into the file.
+fn write_backup(arguments: &Backup, part: &Path, file: &mut File) -> Result<(), Failure> {
     runtime::run(async {
         match &arguments.data_dir {
             Some(data) => {
-                let store = RedbStore::open_existing(data::store_file(data));
+                let store = RedbStore::open_existing(data_dir::store_file(data));
                 let copy = store.map_err(Failure::misuse)?.backup().await;
                 let mut copy = copy.map_err(Failure::misuse)?;
-                io::copy(&mut copy, file).map_err(|error| failed(draft, &error))?;
+                io::copy(&mut copy, file).map_err(|error| write_failure(part, &error))?;
             }
             None => {
                 let copied = arguments.server.client()?.store_backup(file).await;
-                copied.map_err(|error| arguments.server.failed(&error))?;
+                copied.map_err(|error| arguments.server.call_failure(&error))?;
             }
         }
         Ok(())
     })?;
-    file.sync_all().map_err(|error| failed(draft, &error))
+    file.sync_all().map_err(|error| write_failure(part, &error))
 }
 
 fn sync_folder(file: &Path) -> io::Result<()> {
@@ -99,7 +103,7 @@ fn sync_folder(file: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn failed(file: &Path, error: &io::Error) -> Failure {
+fn write_failure(file: &Path, error: &io::Error) -> Failure {
     Failure::misuse(format!(
         "cannot write the backup `{}`: {error}",
         file.display()

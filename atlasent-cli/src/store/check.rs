@@ -1,4 +1,4 @@
-//! `atlasent store check`: whether a store is whole, and what is wrong with it.
+//! `atlasent store check`: checks the integrity of a store and lists its problems.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use atlasent_authority::store::StoreReport;
 use atlasent_authority::{PostgresStore, RedbStore};
 use clap::Args;
 
-use crate::data::{self, DataDir};
+use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
-use crate::output::{Output, harmless};
+use crate::output::{Output, escaped};
 use crate::runtime;
 
-/// How many findings of the chain people get to read.
-const SHOWN: usize = 20;
+/// The maximum number of findings of the chain in the report.
+const MAX_SHOWN_FINDINGS: usize = 20;
 
-/// Check a store: its file, its chain and its ledger
+/// Check the integrity of a store: its file, its event chain and its permit ledger
 #[derive(Args)]
 #[command(
     next_line_help = true,
@@ -25,70 +25,73 @@ Examples:
   atlasent store check /backups/authority.redb
   ATLASENT_STORE=postgres://… atlasent store check --store-env ATLASENT_STORE
 
-The file is not changed: what is read is a temporary copy beside it, which takes as much room. Of a database the chain
-and the ledger are checked, while servers may go on.
+The check reads a temporary copy next to the file, of the same size, and does not change the file. In a database it
+checks the chain and the ledger, and servers may keep running.
 
 Exit codes:
-  0  the store is whole
-  1  it is not: the report says what is wrong
-  2  it cannot be read as a store, or is in use"
+  0  the store is intact
+  1  the store is damaged: the report lists the problems
+  2  the file is not readable as a store, or is in use"
 )]
 pub(super) struct Check {
-    /// The file of a store, such as a backup [default: the one in the data directory]
+    /// The file of a store, such as a backup [default: the store in the data directory]
     #[arg(value_name = "FILE", conflicts_with_all = ["data_dir", "store_env"])]
     file: Option<PathBuf>,
 
     #[command(flatten)]
     data: DataDir,
 
-    /// An environment variable with the address of a database, to check the store in it
+    /// The environment variable with the URL of a database, postgres://…, whose store is checked
     #[arg(long, value_name = "NAME", conflicts_with = "data_dir")]
     store_env: Option<String>,
 }
 
-/// Checks the store, and reports.
+/// Checks the store in the database or in the file.
 pub(super) fn run(arguments: &Check) -> Result<Output, Failure> {
     if let Some(variable) = &arguments.store_env {
-        let address = crate::key::address(variable)?;
+        let address = crate::key::database_url(variable)?;
         let report = runtime::run(async {
             let store = PostgresStore::connect(&address)
                 .await
                 .map_err(Failure::misuse)?;
             store.check().await.map_err(Failure::misuse)
         })?;
-        return answer("the store in PostgreSQL", &report);
+        return report_result("the store in PostgreSQL", &report);
     }
     let file = match &arguments.file {
         Some(file) => file.clone(),
-        None => data::store_file(&arguments.data.path()?),
+        None => data_dir::store_file(&arguments.data.path()?),
     };
     check_file(&file)
 }
 
-/// Checks the store in a file.
+/// Checks the store in a file. A damaged store is a negative result.
 pub(super) fn check_file(file: &Path) -> Result<Output, Failure> {
     let report = RedbStore::check(file).map_err(Failure::misuse)?;
-    answer(&format!("`{}`", file.display()), &report)
+    report_result(&format!("`{}`", file.display()), &report)
 }
 
-fn answer(name: &str, report: &StoreReport) -> Result<Output, Failure> {
-    let output = Output::new(text(name, report));
+fn report_result(name: &str, report: &StoreReport) -> Result<Output, Failure> {
+    let output = Output::new(report_text(name, report));
     match report.is_good() {
         true => Ok(output),
-        false => Err(Failure::Negative(output)),
+        false => Err(Failure::NegativeResult(output)),
     }
 }
 
-fn text(name: &str, report: &StoreReport) -> String {
+fn report_text(name: &str, report: &StoreReport) -> String {
     let (head, chain) = (&report.head, &report.chain);
     let verdict = match report.is_good() {
-        true => "is whole",
-        false => "is not whole",
+        true => "is intact",
+        false => "is damaged",
     };
     let mut lines = vec![
         format!("{name} {verdict}"),
-        format!("  chain:     of `{}`, {} events", head.org_id, chain.events),
-        format!("  dropped:   {}", report.dropped),
+        format!(
+            "  chain:     {} events of the organization `{}`",
+            chain.events, head.org_id
+        ),
+        format!("  archived:  {} events", report.dropped),
         format!("  head:      event {}, hash {}", head.sequence, head.hash),
         format!("  ledger:    {} entries", report.cells),
     ];
@@ -100,17 +103,17 @@ fn text(name: &str, report: &StoreReport) -> String {
             .iter()
             .map(|problem| format!("    {problem}"));
         lines.extend(problems);
-        let findings = chain.findings.iter().take(SHOWN);
+        let findings = chain.findings.iter().take(MAX_SHOWN_FINDINGS);
         lines.extend(findings.map(|finding| format!("    {finding}")));
         lines.push(
-            "  next:      keep a copy of it as it is, restore the newest backup that passes this check (see \
+            "  next:      keep a copy of the damaged store, restore the newest backup that passes this check (see \
              `serve --accept-older-store`), and compare later exports with earlier ones (`audit verify --after`)"
                 .to_owned(),
         );
     }
     lines.iter().fold(String::new(), |mut text, line| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{}", harmless(line));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", escaped(line));
         text
     })
 }

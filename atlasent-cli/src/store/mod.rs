@@ -1,4 +1,4 @@
-//! `atlasent store`: the store of an authority, checked and saved.
+//! `atlasent store`: checks and backs up the store of an authority.
 
 mod backup;
 mod check;
@@ -24,11 +24,11 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  atlasent store backup /backups/authority.redb      # of a running server, over its API
+  atlasent store backup /backups/authority.redb      # from a running server, over its API
   atlasent store check /backups/authority.redb
   atlasent store check --data-dir /var/lib/atlasent  # while no server runs";
 
-/// Runs the command on the store that the arguments name.
+/// Runs the `store` command that the arguments name.
 pub(crate) fn run(arguments: &Store) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Check(arguments) => check::run(arguments),

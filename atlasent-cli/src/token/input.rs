@@ -1,4 +1,4 @@
-//! The token that a command is to judge: an argument, or standard input.
+//! The token argument of `validate` and `inspect`: the argument itself, or standard input.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read};
@@ -8,37 +8,37 @@ use clap::Args;
 
 use crate::exit::Failure;
 
-/// The longest line end.
+/// The length of the longest line end, in bytes.
 const LINE_END: usize = "\r\n".len();
 
-/// Where the token is; part of `validate` and `inspect`.
+/// The token argument, shared by `validate` and `inspect`.
 #[derive(Args)]
-pub(crate) struct Input {
-    /// The token, or `-` for standard input, which is the default
+pub(crate) struct TokenInput {
+    /// The token, or `-` for standard input [default: standard input]
     #[arg(value_name = "TOKEN|-")]
     token: Option<OsString>,
 }
 
-impl Input {
-    /// The token as it was given, which is not checked here.
+impl TokenInput {
+    /// Reads the token. It is not verified here.
     pub(crate) fn read(&self) -> Result<String, Failure> {
         let stdin = io::stdin();
         self.read_from(&stdin, stdin.is_terminal())
     }
 
-    fn read_from(&self, stdin: impl Read, typed: bool) -> Result<String, Failure> {
+    fn read_from(&self, stdin: impl Read, is_terminal: bool) -> Result<String, Failure> {
         match &self.token {
-            Some(token) if token != "-" => text(token.as_encoded_bytes()),
-            None if typed => Err(Failure::misuse(
-                "no token: give it as an argument, send it to standard input, or say `-` to type it",
+            Some(token) if token != "-" => token_text(token.as_encoded_bytes()),
+            None if is_terminal => Err(Failure::misuse(
+                "missing token: pass it as an argument or on standard input, or pass `-` to type it",
             )),
-            _ => text(without_line_end(&bounded(stdin)?)),
+            _ => token_text(without_line_end(&read_bounded(stdin)?)),
         }
     }
 }
 
-/// What stands in standard input, which is never read further than a token can be long.
-fn bounded(stdin: impl Read) -> Result<Vec<u8>, Failure> {
+/// Reads standard input, at most up to the length of the longest token.
+fn read_bounded(stdin: impl Read) -> Result<Vec<u8>, Failure> {
     let longest = MAX_TOKEN_BYTES + LINE_END;
     let mut bytes = Vec::new();
     stdin
@@ -47,14 +47,13 @@ fn bounded(stdin: impl Read) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::misuse(format!("cannot read standard input: {error}")))?;
     if bytes.len() > longest {
         return Err(Failure::refused(format!(
-            "standard input holds more than the {MAX_TOKEN_BYTES} bytes that a token may have"
+            "standard input exceeds the limit of {MAX_TOKEN_BYTES} bytes for a token"
         )));
     }
     Ok(bytes)
 }
 
-/// Without the one line end that `echo` and its like add. Any further white space is part of the
-/// token, which is refused for it.
+/// Removes one line end, as `echo` adds it. Further white space stays, and makes the token invalid.
 fn without_line_end(bytes: &[u8]) -> &[u8] {
     match bytes.strip_suffix(b"\n") {
         Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
@@ -62,28 +61,28 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
     }
 }
 
-fn text(bytes: &[u8]) -> Result<String, Failure> {
+fn token_text(bytes: &[u8]) -> Result<String, Failure> {
     if bytes.is_empty() {
         return Err(Failure::refused(
-            "the token is empty: is the variable set that should hold it?",
+            "the token is empty: check that the variable or file that should hold it is set",
         ));
     }
     String::from_utf8(bytes.to_vec())
-        .map_err(|_| Failure::refused("the token is malformed: it is not text"))
+        .map_err(|_| Failure::refused("the token is malformed: it is not UTF-8"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn input(token: Option<&str>) -> Input {
-        Input {
+    fn input(token: Option<&str>) -> TokenInput {
+        TokenInput {
             token: token.map(OsString::from),
         }
     }
 
     #[test]
-    fn nobody_is_left_waiting_for_a_token_that_nobody_types() {
+    fn a_missing_token_on_a_terminal_is_misuse_and_is_not_waited_for() {
         let error = input(None).read_from(io::empty(), true).unwrap_err();
         assert!(matches!(error, Failure::Misuse(line) if line.contains("standard input")));
         let typed = input(Some("-")).read_from(&b"abc\n"[..], true);
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_input_is_read_up_to_a_token_s_length() {
+    fn standard_input_is_read_up_to_the_longest_token() {
         let longest = "a".repeat(MAX_TOKEN_BYTES);
         for end in ["", "\n", "\r\n"] {
             let sent = format!("{longest}{end}");
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_input_that_fails_is_no_refused_token() {
+    fn unreadable_standard_input_is_misuse_and_not_a_refused_token() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

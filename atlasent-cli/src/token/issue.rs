@@ -1,16 +1,16 @@
-//! `atlasent token issue`: a token, alone on standard output.
+//! `atlasent token issue`: issues a token and prints it on standard output.
 
 use ati_client::{Claims, SigningKey, issue, parse_scopes};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::caution::cautions;
-use super::limits::Limits;
-use super::{issuer, keys};
+use super::limits::TokenLimits;
+use super::warnings::pattern_warnings;
+use super::{issuer, key_variables_help};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Issue a token that says who an agent is, and what it may touch
+/// Issue a token that names an agent and grants it scopes
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -18,22 +18,22 @@ Examples:
   atlasent token issue --agent deploy-bot --scope \"tool:github:* skill:triage help\"
   atlasent token issue --agent deploy-bot --scope tool:web_search --ttl 600 --rate 'tool:web_search=10/hour' > token.txt
 
-A scope is `tool:<name>`, `skill:<name>` or a bare word. A `*` at its end stands for any rest; one that reaches
-into other names, such as `tool:git*`, draws a warning. The token is all that goes to standard output.
+A scope is `tool:<name>`, `skill:<name>` or a plain word. A `*` at the end is a wildcard. A wildcard inside a name,
+such as `tool:git*`, draws a warning. Standard output gets the token only.
 
 ",
-    keys!()
+    key_variables_help!()
 ))]
 pub(crate) struct Issue {
-    /// The agent
+    /// The agent, which becomes the claim `sub`
     #[arg(long, value_name = "AGENT", alias = "sub")]
     agent: String,
 
-    /// What the agent may touch, with spaces between; may be empty
+    /// The granted scopes, separated by spaces; may be empty
     #[arg(long, value_name = "SCOPES")]
     scope: String,
 
-    /// The audience that the token is for
+    /// The audience of the token
     #[arg(long, value_name = "AUDIENCE", default_value = "ati-proxy")]
     aud: String,
 
@@ -42,13 +42,13 @@ pub(crate) struct Issue {
     iss: Option<String>,
 
     #[command(flatten)]
-    limits: Limits,
+    limits: TokenLimits,
 
-    /// The job that the agent works on
+    /// The id of the agent's job [default: no job id]
     #[arg(long, value_name = "JOB")]
     job_id: Option<String>,
 
-    /// The sandbox that the agent runs in
+    /// The id of the agent's sandbox [default: no sandbox id]
     #[arg(long, value_name = "SANDBOX")]
     sandbox_id: Option<String>,
 }
@@ -57,7 +57,8 @@ pub(crate) struct Issue {
 pub(crate) fn run(arguments: &Issue) -> Result<Output, Failure> {
     let key = SigningKey::from_env().map_err(Failure::misuse)?;
     let token = issue(&claims(arguments)?, &key).map_err(Failure::misuse)?;
-    Ok(Output::new(format!("{token}\n")).warning(cautions(parse_scopes(&arguments.scope))))
+    Ok(Output::new(format!("{token}\n"))
+        .with_warnings(pattern_warnings(parse_scopes(&arguments.scope))))
 }
 
 fn claims(arguments: &Issue) -> Result<Claims, Failure> {
@@ -65,7 +66,7 @@ fn claims(arguments: &Issue) -> Result<Claims, Failure> {
         .scopes(parse_scopes(&arguments.scope))
         .audience(&arguments.aud)
         .ttl(arguments.limits.ttl());
-    if let Some(issuer) = issuer::chosen(arguments.iss.as_deref())? {
+    if let Some(issuer) = issuer::resolve(arguments.iss.as_deref())? {
         claims = claims.issuer(issuer);
     }
     for (pattern, rate) in arguments.limits.rates() {

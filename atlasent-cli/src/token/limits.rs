@@ -1,4 +1,4 @@
-//! The limits of a token, its lifetime and its rates: `--ttl` and `--rate`.
+//! The options for the lifetime and the rate limits of a token: `--ttl` and `--rate`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,50 +6,50 @@ use std::time::Duration;
 use ati_client::RateSpec;
 use clap::Args;
 
-use crate::duration::lifetime;
+use crate::duration::parse_positive_duration;
 
-/// The limits of a token; part of `issue` and `provision`.
+/// The lifetime and the rate limits of a token, shared by `issue` and `provision`.
 #[derive(Args)]
-pub(crate) struct Limits {
-    /// How long the token is good, such as 90m or 3600 seconds
-    #[arg(long, value_name = "DURATION", default_value = "3600", value_parser = lifetime)]
+pub(crate) struct TokenLimits {
+    /// The lifetime of the token, such as 90m or 3600 (seconds)
+    #[arg(long, value_name = "DURATION", default_value = "3600", value_parser = parse_positive_duration)]
     ttl: Duration,
 
-    /// How many calls per second, minute, hour or day; repeatable
+    /// A rate limit for a scope pattern, per second, minute, hour or day; repeatable
     #[arg(long = "rate", value_name = "PATTERN=N/UNIT")]
-    rates: Vec<Rate>,
+    rates: Vec<RateLimit>,
 }
 
-impl Limits {
+impl TokenLimits {
     pub(crate) fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// Each pattern with its limit, in the order in which they were given.
+    /// Returns each scope pattern with its limit, in the order of the arguments.
     pub(crate) fn rates(&self) -> impl Iterator<Item = (&str, RateSpec)> {
         let rates = self.rates.iter();
         rates.map(|rate| (rate.pattern.as_str(), rate.limit))
     }
 }
 
-/// A pattern and its limit.
+/// A scope pattern and its rate limit.
 #[derive(Clone, Debug, PartialEq)]
-struct Rate {
+struct RateLimit {
     pattern: String,
     limit: RateSpec,
 }
 
-impl FromStr for Rate {
+impl FromStr for RateLimit {
     type Err = &'static str;
 
-    /// A pattern may hold a `=`, and a limit never does: the last one separates them.
+    /// Splits at the last `=`: a pattern may contain `=`, a limit cannot.
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let (pattern, limit) = text
             .rsplit_once('=')
             .filter(|(pattern, _)| !pattern.is_empty())
-            .ok_or("write a scope pattern, `=` and a rate, as in `tool:github:*=10/hour`")?;
+            .ok_or("invalid rate limit: write a scope pattern, `=` and a rate, as in `tool:github:*=10/hour`")?;
         let limit = limit.parse().map_err(
-            |_| "write a rate as a number, `/` and second, minute, hour or day, as in `10/hour`",
+            |_| "invalid rate: write a number, `/` and second, minute, hour or day, as in `10/hour`",
         )?;
         Ok(Self {
             pattern: pattern.to_owned(),

@@ -1,6 +1,5 @@
-//! `atlasent token`: ATI tokens, from the orchestrator's side and from the proxy's.
+//! `atlasent token`: issues, validates and inspects ATI tokens, and provisions sandboxes with them.
 
-mod caution;
 mod input;
 mod inspect;
 mod issue;
@@ -8,13 +7,14 @@ mod issuer;
 mod limits;
 mod provision;
 mod validate;
+mod warnings;
 
 use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Issue, check and hand over ATI tokens: who an agent is, and what it may touch
+/// Issue, validate and inspect ATI tokens, which name an agent and grant it scopes
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Token {
@@ -31,34 +31,34 @@ enum Command {
 }
 
 const START: &str = "\
-From nothing to an agent's sandbox:
+Provision a sandbox for an agent:
   export ATI_JWT_SECRET=$(openssl rand -hex 32)
   atlasent token provision --agent deploy-bot --proxy-url https://ati.example.com --tool github:search > agent.env
   docker run --env-file agent.env my-agent
 
-What the agent was given, checked as the proxy checks it:
+Validate the token of the sandbox, as the proxy does:
   sed -n 's/^ATI_SESSION_TOKEN=//p' agent.env | atlasent token validate -
 
-Keep ATI_JWT_SECRET out of the sandbox: whoever has it can issue any token.";
+Keep ATI_JWT_SECRET out of the sandbox: with it, any token can be issued.";
 
-/// Where keys come from, for the help of each command that needs one.
-macro_rules! keys {
+/// The help text about the environment variables of keys, for each command that needs a key.
+macro_rules! key_variables_help {
     () => {
         "\
-Keys come from the environment, never from arguments:
-  ATI_JWT_PRIVATE_KEY  path of a P-256 private key in PEM (PKCS#8 or SEC 1): signs, with ES256
-  ATI_JWT_PUBLIC_KEY   path of its public key in PEM (SPKI): validates
-  ATI_JWT_SECRETS      secrets of 32 bytes or more in hex, with commas between: sign and validate, with HS256
+Keys are read from environment variables, never from arguments:
+  ATI_JWT_PRIVATE_KEY  path of a P-256 private key in PEM (PKCS#8 or SEC 1), to sign with ES256
+  ATI_JWT_PUBLIC_KEY   path of its public key in PEM (SPKI), to validate ES256
+  ATI_JWT_SECRETS      comma-separated secrets in hex, each of 32 bytes or more, to sign and validate with HS256
   ATI_JWT_SECRET       one such secret
-A path goes before a secret, and several secrets before one. To replace a key, validate with the old and the new
-one for as long as old tokens live: list both secrets, the newest first, or name a directory of `.pem` files instead
-of a file, where the last name in the alphabet is the newest (2026-11.pem, then 2026-05.pem). The newest key signs;
-a token's `kid` is its file's name without `.pem`. A key that cannot be used is an error."
+A path takes precedence over secrets, and ATI_JWT_SECRETS over ATI_JWT_SECRET. The newest key signs, and every key
+validates. To rotate a secret, list the new one before the old one until all tokens of the old one have expired. To
+rotate a key pair, set the path to a directory of `.pem` files: the newest is the last by name (2026-11.pem after
+2026-05.pem), and the name without `.pem` is the `kid` of its tokens. A key that cannot be used is an error."
     };
 }
-use keys;
+use key_variables_help;
 
-/// Runs the command on tokens that the arguments name.
+/// Runs the `token` command that the arguments name.
 pub(crate) fn run(arguments: &Token) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Issue(arguments) => issue::run(arguments),

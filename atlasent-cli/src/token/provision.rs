@@ -1,18 +1,19 @@
-//! `atlasent token provision`: the two variables that an agent's sandbox starts with.
+//! `atlasent token provision`: issues a token for a sandbox and prints its two environment
+//! variables.
 
 use std::collections::BTreeMap;
 
 use ati_client::{Orchestrator, Sandbox, SandboxEnv, SigningKey, build_scope_string, parse_scopes};
 use clap::Args;
 
-use super::caution::cautions;
-use super::limits::Limits;
-use super::{issuer, keys};
+use super::limits::TokenLimits;
+use super::warnings::pattern_warnings;
+use super::{issuer, key_variables_help};
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
 
-/// Print what an agent's sandbox starts with: ATI_PROXY_URL and ATI_SESSION_TOKEN
+/// Issue a token for a sandbox, and print its variables ATI_PROXY_URL and ATI_SESSION_TOKEN
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -23,47 +24,47 @@ Examples:
 
   atlasent token provision --agent deploy-bot --proxy-url https://ati.example.com --scope help --json
 
-A `*` at the end of a name stands for any rest; one that reaches into other names, such as `git*`, draws a warning.
-The token is for ati-proxy, and from $ATI_JWT_ISSUER, else ati-orchestrator. It is a credential: let nobody but the
-agent read it.
+A `*` at the end of a name is a wildcard. A wildcard inside a name, such as `git*`, draws a warning. The token has the
+audience ati-proxy and the issuer $ATI_JWT_ISSUER, else ati-orchestrator. The token is a credential: pass it to the
+agent only.
 
 ",
-    keys!()
+    key_variables_help!()
 ))]
 pub(crate) struct Provision {
-    /// The agent
+    /// The agent, which becomes the claim `sub`
     #[arg(long, value_name = "AGENT")]
     agent: String,
 
-    /// Where the proxy is; slashes at the end are left out
+    /// The URL of the proxy, such as https://ati.example.com; trailing slashes are removed
     #[arg(long, value_name = "URL")]
     proxy_url: String,
 
-    /// Tools that the agent may call, with or without `tool:`; repeatable
+    /// The tools that the agent may call, with or without `tool:`; repeatable
     #[arg(long = "tool", value_name = "TOOL", num_args = 1..)]
     tools: Vec<String>,
 
-    /// Skills that the agent may use, with or without `skill:`; repeatable
+    /// The skills that the agent may use, with or without `skill:`; repeatable
     #[arg(long = "skill", value_name = "SKILL", num_args = 1..)]
     skills: Vec<String>,
 
-    /// Further scopes, granted as they are; repeatable
+    /// Other scopes, granted as they are written; repeatable
     #[arg(long = "scope", value_name = "SCOPE", num_args = 1..)]
     scopes: Vec<String>,
 
     #[command(flatten)]
-    limits: Limits,
+    limits: TokenLimits,
 
-    /// Print one JSON object instead of NAME=value lines
+    /// Print the variables as one JSON object instead of NAME=value lines
     #[arg(long)]
     json: bool,
 }
 
-/// Issues a token for the sandbox, and prints its variables.
+/// Issues a token for the sandbox and returns the variables.
 pub(crate) fn run(arguments: &Provision) -> Result<Output, Failure> {
     let key = SigningKey::from_env().map_err(Failure::misuse)?;
     let mut orchestrator = Orchestrator::new(&arguments.proxy_url, key).map_err(Failure::misuse)?;
-    if let Some(issuer) = issuer::chosen(None)? {
+    if let Some(issuer) = issuer::resolve(None)? {
         orchestrator = orchestrator.issuer(issuer);
     }
     let scope = build_scope_string(&arguments.tools, &arguments.skills, &arguments.scopes)
@@ -82,7 +83,7 @@ pub(crate) fn run(arguments: &Provision) -> Result<Output, Failure> {
     } else {
         lines(&variables)
     };
-    Ok(Output::new(text).warning(cautions(parse_scopes(&scope))))
+    Ok(Output::new(text).with_warnings(pattern_warnings(parse_scopes(&scope))))
 }
 
 fn lines(variables: &SandboxEnv) -> String {

@@ -1,13 +1,13 @@
-//! `atlasent token validate`: whether a token is good, and what it says.
+//! `atlasent token validate`: verifies a token and prints its claims.
 
 use std::time::Duration;
 
 use ati_client::VerifierBuilder;
 use clap::Args;
 
-use super::input::Input;
-use super::keys;
-use crate::duration::duration;
+use super::input::TokenInput;
+use super::key_variables_help;
+use crate::duration::parse_duration;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
@@ -20,34 +20,34 @@ Examples:
   printenv ATI_SESSION_TOKEN | atlasent token validate
   atlasent token validate --aud ati-proxy --iss ati-orchestrator --leeway 0 - < token.txt
 
-A token that is refused ends with exit code 1, and one line on standard error that says why.
-Others on this machine can see arguments: prefer standard input.
+A refused token ends with exit code 1 and one line with the reason on standard error. Pass the token on standard input:
+arguments are visible to other users of the machine.
 
-Without --aud, the audiences in ATI_JWT_ACCEPTED_AUDIENCES are accepted, which has commas between them, else the one in
+Without --aud, accepted audiences are those in ATI_JWT_ACCEPTED_AUDIENCES (comma-separated), else the one in
 ATI_JWT_AUDIENCE, else ati-proxy.
 
 ",
-    keys!()
+    key_variables_help!()
 ))]
 pub(crate) struct Validate {
     #[command(flatten)]
-    token: Input,
+    token: TokenInput,
 
-    /// The audience to accept [default: from the environment, else ati-proxy]
+    /// The accepted audience [default: from the environment, else ati-proxy]
     #[arg(long, value_name = "AUDIENCE")]
     aud: Option<String>,
 
-    /// The issuer to require [default: $ATI_JWT_ISSUER, else any]
+    /// The required issuer [default: $ATI_JWT_ISSUER, else any issuer]
     #[arg(long, value_name = "ISSUER")]
     iss: Option<String>,
 
-    /// How far the issuer's clock and this one may be apart, at most 600
-    #[arg(long, value_name = "DURATION", default_value = "60", value_parser = duration)]
+    /// The allowed clock difference to the issuer, up to 10m or 600 (seconds)
+    #[arg(long, value_name = "DURATION", default_value = "60", value_parser = parse_duration)]
     leeway: Duration,
 }
 
-/// Verifies the token. What is wrong with keys and settings is said first, for without them no
-/// token can be judged.
+/// Verifies the token and returns its claims. Errors in keys and settings are reported before the
+/// token is read.
 pub(crate) fn run(arguments: &Validate) -> Result<Output, Failure> {
     let mut verifier = VerifierBuilder::from_env()
         .map_err(Failure::misuse)?

@@ -15,14 +15,14 @@ use tempfile::TempDir;
 
 use crate::support::{Atlasent, atlasent};
 
-/// An export, and the keys to verify it with, as files.
+/// An export and the keys that verify it, written to files on demand.
 struct Exported {
     folder: TempDir,
     ring: KeyRing,
     text: String,
 }
 
-/// The first events of a chain. Equal histories have equal hashes.
+/// Returns the first events of a chain. Chains with the same `history` have the same hashes.
 fn events(org_id: &str, count: u64, history: &str) -> Vec<Event> {
     let mut head = ChainHead::genesis(org_id);
     (0..count)
@@ -35,13 +35,13 @@ fn events(org_id: &str, count: u64, history: &str) -> Vec<Event> {
         .collect()
 }
 
-/// An export of events of which every `step`th is in it.
+/// Exports every `step`th of the first `count` events.
 fn export(count: u64, step: usize) -> Exported {
     let events = events("local", count, "a");
     sign("local", events.iter().step_by(step))
 }
 
-/// An export of a stretch of a chain's events.
+/// Exports a range of the events of a chain.
 fn export_of(
     org_id: &str,
     chain: RangeInclusive<u64>,
@@ -132,11 +132,11 @@ fn an_export_is_verified_with_the_public_key_alone() {
     assert_eq!(
         text,
         format!(
-            "verified: signed by a key that is trusted, and intact\n  \
+            "verified: signed by a trusted key, and intact\n  \
                events:    3, from 2027-01-15T08:00:00Z to 2027-01-15T08:00:02Z\n  \
                chain:     intact\n  \
-               signature: good, by the key `pem_0`\n  \
-               begins:    event 1, where the chain begins\n  \
+               signature: valid, by the key `pem_0`\n  \
+               begins:    event 1, the start of the chain\n  \
                ends:      event 3, hash {}\n",
             exported.hash(3)
         )
@@ -174,7 +174,7 @@ fn a_trail_without_its_oldest_events_is_told_from_a_whole_one() {
     let exported = export_of("local", 1..=5, 3..=5, "a");
     let text = with_key(&exported.bundle(), &exported.pem(), &[]).prints();
     let begins = format!(
-        "begins:    event 3; events 1 to 2 are not in it, previous hash {}\n",
+        "begins:    event 3, without events 1 to 2, previous hash {}\n",
         exported.previous_hash(3)
     );
     assert!(text.contains(&begins), "{text}");
@@ -183,7 +183,7 @@ fn a_trail_without_its_oldest_events_is_told_from_a_whole_one() {
     assert_eq!(report["first"]["sequence"], 3);
 }
 
-/// Compares a bundle with an older one: whether it continues that, and what is said of it.
+/// Compares a bundle with an older one. Returns whether it continues that, and the relation.
 fn after(new: &Exported, old: &Exported) -> (bool, String) {
     let keys = [
         old.file("old.pem", old.ring.active().public_key_pem()),
@@ -217,8 +217,11 @@ fn a_bundle_continues_an_older_one_by_overlap_or_adjacency() {
         (1..=6, "contains the event of the head"),
         (7..=9, "begins right after the head"),
     ] {
-        let (continues, said) = after(&export_of("local", 1..=9, new.clone(), "a"), &old);
-        assert!(continues && said.contains(relation), "{new:?}: {said}");
+        let (continues, relation_text) = after(&export_of("local", 1..=9, new.clone(), "a"), &old);
+        assert!(
+            continues && relation_text.contains(relation),
+            "{new:?}: {relation_text}"
+        );
     }
     for (org, new, history, why) in [
         (
@@ -240,15 +243,23 @@ fn a_bundle_continues_an_older_one_by_overlap_or_adjacency() {
             "b",
             "another event, or none, in the place of the head",
         ),
-        ("other", 1..=9, "a", "is of another organization"),
+        (
+            "other",
+            1..=9,
+            "a",
+            "the bundle belongs to another organization",
+        ),
     ] {
-        let (continues, said) = after(&export_of(org, 1..=9, new.clone(), history), &old);
-        assert!(!continues && said.contains(why), "{new:?}: {said}");
+        let (continues, relation_text) = after(&export_of(org, 1..=9, new.clone(), history), &old);
+        assert!(
+            !continues && relation_text.contains(why),
+            "{new:?}: {relation_text}"
+        );
     }
 }
 
 #[test]
-fn an_older_bundle_that_does_not_verify_is_nothing_to_compare_with() {
+fn an_older_bundle_that_does_not_verify_is_not_compared_with() {
     let (new, old) = (export(5, 1), export(3, 1));
     let broken = old.file(
         "broken.json",
@@ -257,16 +268,19 @@ fn an_older_bundle_that_does_not_verify_is_nothing_to_compare_with() {
     let empty = export(0, 1);
     let arguments = |old: &Path| ["--after".to_owned(), old.to_str().unwrap().to_owned()];
     for (old, why) in [
-        (broken, "does not verify by itself"),
-        (empty.bundle(), "has no event"),
+        (broken, "does not verify, so the bundle cannot be compared"),
+        (
+            empty.bundle(),
+            "has no events, so the bundle cannot be compared",
+        ),
     ] {
         let arguments = arguments(&old);
         let arguments = [&*arguments[0], &arguments[1], "--chain-only"];
-        let said = verify(&new.bundle(), &arguments).refusal();
-        assert!(said.contains(why), "{said}");
+        let reason = verify(&new.bundle(), &arguments).refusal();
+        assert!(reason.contains(why), "{reason}");
     }
     let not_a_head = new.file("head.json", "{}");
-    let said = verify(
+    let reason = verify(
         &new.bundle(),
         &[
             "--chain-only",
@@ -275,7 +289,7 @@ fn an_older_bundle_that_does_not_verify_is_nothing_to_compare_with() {
         ],
     )
     .misuse();
-    assert!(said.contains("is not a signed head"), "{said}");
+    assert!(reason.contains("not a signed head: "), "{reason}");
 }
 
 #[test]
@@ -284,7 +298,8 @@ fn one_of_several_keys_is_enough_whether_it_is_retired_or_not() {
     let id = exported.key_id();
     exported.ring = exported.ring.rotate().unwrap();
     let text = with_key(&exported.bundle(), &exported.answer(), &[]).prints();
-    assert!(text.contains(&format!("good, by the key `{id}`")), "{text}");
+    let signature = format!("signature: valid, by the key `{id}`");
+    assert!(text.contains(&signature), "{text}");
     let other = exported.file("new.pem", exported.ring.active().public_key_pem());
     with_key(&exported.bundle(), &other, &[]).finds();
     with_key(
@@ -296,11 +311,13 @@ fn one_of_several_keys_is_enough_whether_it_is_retired_or_not() {
 }
 
 #[test]
-fn without_a_key_nobody_vouches_for_it() {
+fn without_a_key_a_bundle_is_not_verified() {
     let exported = export(3, 1);
     let text = verify(&exported.bundle(), &[]).finds();
     assert!(
-        text.starts_with("not verified: nobody vouches for it; "),
+        text.starts_with(
+            "not verified: the signature was not checked; give a public key with `--key`, "
+        ),
         "{text}"
     );
     assert!(
@@ -309,7 +326,7 @@ fn without_a_key_nobody_vouches_for_it() {
     );
     let text = verify(&exported.bundle(), &["--chain-only"]).prints();
     assert!(
-        text.starts_with("intact, but nobody vouches for it: "),
+        text.starts_with("intact: the chain is unbroken; the signature was not checked\n"),
         "{text}"
     );
     let report = json(&verify(&exported.bundle(), &["--chain-only", "--json"]).prints());
@@ -355,7 +372,7 @@ fn an_extract_is_not_verified_however_good_its_signature() {
         "{text}"
     );
     assert!(
-        text.contains("signature: good, by the key `pem_0`"),
+        text.contains("signature: valid, by the key `pem_0`"),
         "{text}"
     );
     // 49 events that do not follow, do not fit and leave a gap; and the exporter says so.
@@ -380,7 +397,9 @@ fn a_bundle_whose_findings_no_hash_covers_is_verified_and_not_intact() {
     let bundle = exported.file("contradictory.json", &text);
     let text = with_key(&bundle, &exported.pem(), &[]).finds();
     assert!(
-        text.starts_with("not intact: the signature and the hashes are good, "),
+        text.starts_with(
+            "not intact: the signature and the hashes are valid, but there are findings\n"
+        ),
         "{text}"
     );
     assert!(
@@ -396,20 +415,20 @@ fn a_bundle_whose_findings_no_hash_covers_is_verified_and_not_intact() {
 }
 
 #[test]
-fn what_stands_in_a_file_of_keys_obeys_no_terminal() {
+fn control_characters_in_a_key_file_are_escaped() {
     let exported = export(2, 1);
     let answer = fs::read_to_string(exported.answer()).unwrap();
     let hostile = answer.replace(&exported.key_id(), "\\u001b[2J\\nverified");
     let keys = exported.file("hostile-keys.json", &hostile);
     let text = with_key(&exported.bundle(), &keys, &[]).prints();
     assert!(
-        text.contains("good, by the key `\\u{1b}[2J\\u{a}verified`\n"),
+        text.contains("valid, by the key `\\u{1b}[2J\\u{a}verified`\n"),
         "{text}"
     );
 }
 
 #[test]
-fn what_stands_in_a_bundle_obeys_no_terminal() {
+fn control_characters_in_a_bundle_are_escaped() {
     let exported = export(2, 1);
     let id = serde_json::from_str::<Value>(&exported.text).unwrap()["events"][0]["id"].clone();
     let hostile = exported
@@ -427,13 +446,14 @@ fn what_stands_in_a_bundle_obeys_no_terminal() {
 }
 
 #[test]
-fn a_key_that_was_withdrawn_does_not_count() {
+fn a_revoked_key_is_ignored() {
     let exported = export(2, 1);
     let answer = fs::read_to_string(exported.answer()).unwrap();
     let revoked = exported.file("revoked.json", &answer.replace("active", "revoked"));
     let line = with_key(&exported.bundle(), &revoked, &[]).misuse();
     assert!(
-        line.starts_with("no key can be used: the key `sig_"),
+        line.starts_with("no usable key: the key `sig_")
+            && line.ends_with("` has the status `revoked`"),
         "{line}"
     );
     let other = KeyRing::in_memory().unwrap();
@@ -444,11 +464,11 @@ fn a_key_that_was_withdrawn_does_not_count() {
         &["--key", other.to_str().unwrap()],
     )
     .finds();
-    assert!(text.contains("  left out:  the key `sig_"), "{text}");
+    assert!(text.contains("  ignored:   the key `sig_"), "{text}");
 }
 
 #[test]
-fn a_bundle_that_cannot_be_read_is_no_verdict() {
+fn an_unreadable_bundle_is_misuse_and_gets_no_verdict() {
     let exported = export(2, 1);
     let cut = exported.file("cut.json", &exported.text[..exported.text.len() / 2]);
     let noise = exported.file("noise.json", "hunter2");
@@ -478,7 +498,7 @@ fn a_key_that_cannot_be_used_is_an_error_whatever_the_bundle() {
     }
     let line = with_key(&exported.bundle(), &exported.pem(), &["--chain-only"]).misuse();
     assert!(
-        line.contains("`--chain-only` checks no signature"),
+        line.contains("`--chain-only` checks no signature, so it cannot be combined with `--key`"),
         "{line}"
     );
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::atlasent;
 
-/// What bash offers for the last of these words, once it has read the script.
+/// Returns bash's completions of the last word, with the script loaded.
 fn offered(words: &[&str]) -> Vec<String> {
     let script = atlasent(["completions", "bash"]).prints();
     let ask = format!(

@@ -1,4 +1,4 @@
-//! `atlasent evaluate`: one answer, and all that led to it.
+//! `atlasent evaluate`: the decision and its explanation.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,9 +37,9 @@ fn an_allow_ends_with_0_and_lists_what_was_considered() {
         "allow: permitted by policy `deployers`\n\
          decided by: `deployers` at p.cedar:2:1\n\
          considered:\n\
-         \x20 `big` at p.cedar:3:1 (hold): its condition is not met\n\
+         \x20 `big` at p.cedar:3:1 (hold): condition does not match\n\
          \x20 `deployers` at p.cedar:2:1 (allow): matches\n\
-         \x20 `eu` at p.cedar:5:1 (deny): its scope is about others\n"
+         \x20 `eu` at p.cedar:5:1 (deny): scope does not match\n"
     );
 }
 
@@ -54,7 +54,7 @@ fn any_other_decision_ends_with_1_and_says_why() {
          considered:\n\
          \x20 `big` at p.cedar:3:1 (hold): matches\n\
          \x20 `deployers` at p.cedar:2:1 (allow): matches\n\
-         \x20 `eu` at p.cedar:5:1 (deny): its scope is about others\n"
+         \x20 `eu` at p.cedar:5:1 (deny): scope does not match\n"
     );
     let found = deploy(
         &directory(&[(
@@ -66,7 +66,7 @@ fn any_other_decision_ends_with_1_and_says_why() {
     .finds();
     assert!(
         found.starts_with("deny: no policy permits")
-            && found.ends_with("\nconsidered: no policy\n"),
+            && found.ends_with("\nconsidered: no policies\n"),
         "{found}"
     );
 }
@@ -203,7 +203,7 @@ fn a_program_gets_the_trace_of_the_wire_as_json() {
 }
 
 #[test]
-fn a_question_that_cannot_be_put_is_misuse_and_no_denial() {
+fn an_invalid_request_is_misuse_and_not_a_denial() {
     for context in [
         "",
         "[]",
@@ -215,12 +215,18 @@ fn a_question_that_cannot_be_put_is_misuse_and_no_denial() {
         r#"{"a": 1, "a": 2}"#,
     ] {
         let line = deploy(&policies(), &["--context", context]).misuse();
-        assert!(line.contains("takes a JSON object"), "{context}: {line}");
+        assert!(
+            line.starts_with("`--context` must be a JSON object without repeated keys, "),
+            "{context}: {line}"
+        );
     }
     let line = deploy(&policies(), &["--context", "{\"key\": s3cret}"]).misuse();
     assert!(!line.contains("s3cret"), "{line}");
     let spaces = deploy(&policies(), &["--context", "-"]).stdin(vec![b' '; (1 << 20) + 1]);
-    assert!(spaces.misuse().contains("1048576 bytes"));
+    assert_eq!(
+        spaces.misuse(),
+        "standard input exceeds the limit of 1048576 bytes for a request"
+    );
     deploy(&policies(), &["--context", "-"])
         .stdin([0xff])
         .misuse();

@@ -1,4 +1,4 @@
-//! Whatever the arguments and the input are, the command ends as the contract says.
+//! For any arguments and any input, the exit code and the output follow the contract.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -50,7 +50,7 @@ const WORDS: &[&str] = &[
     "",
 ];
 
-/// Arguments that go far into the commands as well as such that go nowhere. The system itself refuses a NUL in one.
+/// Generates valid and invalid arguments. They contain no NUL, which the system refuses.
 fn arguments() -> impl Strategy<Value = Vec<String>> {
     let word = select(WORDS).prop_map(str::to_owned);
     let assigned = (select(WORDS), "[^\0]{0,12}").prop_map(|(word, text)| format!("{word}={text}"));
@@ -72,7 +72,7 @@ proptest! {
         let ended = atlasent(&arguments).env("ATI_JWT_SECRET", &secret).stdin(stdin).run();
         match ended.code {
             0 => prop_assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{ended:?}"),
-            1 if ended.stderr.is_empty() => prop_assert!(!ended.stdout.is_empty(), "a no without findings"),
+            1 if ended.stderr.is_empty() => prop_assert!(!ended.stdout.is_empty(), "a negative result without findings"),
             1 => drop(ended.failure(1, "refused: ")),
             2 => drop(ended.failure(2, "error: ")),
             code => prop_assert!(false, "exit code {code}"),

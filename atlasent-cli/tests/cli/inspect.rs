@@ -1,4 +1,4 @@
-//! `atlasent token inspect`: it shows, and vouches for nothing.
+//! `atlasent token inspect`: prints claims without verifying the token.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn it_prints_the_claims_and_needs_no_key() {
 }
 
 #[test]
-fn a_key_that_is_no_good_does_not_matter() {
+fn an_invalid_key_is_not_read() {
     inspect(&token())
         .env("ATI_JWT_SECRET", "no hex")
         .env("ATI_JWT_AUDIENCE", "")
@@ -62,7 +62,7 @@ fn it_shows_tokens_that_validate_refuses() {
 }
 
 #[test]
-fn what_is_no_token_is_refused() {
+fn text_that_is_not_a_token_is_refused() {
     for text in ["", "\n", "a.b.c", "..", "sesame", "{\"sub\":\"a\"}"] {
         inspect(text).refusal();
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Atlasent, atlasent, claims, header};
 
-/// `issue` for an agent `a`, with the scope `help` and some more options.
+/// Runs `token issue` for the agent `a` with the scope `help` and these options.
 fn issue(options: &[&str]) -> Atlasent {
     atlasent(
         ["token", "issue", "--sub", "a", "--scope", "help"]
@@ -25,7 +25,7 @@ fn the_token_is_printed_alone() {
 }
 
 #[test]
-fn what_is_not_asked_for_has_the_contract_s_defaults() {
+fn omitted_options_have_the_contract_s_defaults() {
     let claims = claims(&issue(&[]).prints());
     for (name, value) in [
         ("sub", "a"),
@@ -39,7 +39,7 @@ fn what_is_not_asked_for_has_the_contract_s_defaults() {
         claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(),
         3600
     );
-    // A UUIDv4: its version and variant stand at fixed places.
+    // A UUIDv4: its version and variant are at fixed positions.
     let id = claims["jti"].as_str().unwrap();
     assert!(
         id.len() == 36 && &id[14..15] == "4" && "89ab".contains(&id[19..20]),
@@ -135,7 +135,7 @@ fn a_rate_is_split_at_its_last_equals_sign() {
 }
 
 #[test]
-fn a_rate_that_cannot_be_read_is_bad_usage() {
+fn an_invalid_rate_is_bad_usage() {
     for rate in [
         "",
         "tool:a",

@@ -1,4 +1,4 @@
-//! Where keys come from, which goes first, and that a bad one disables nothing.
+//! The sources of keys for tokens, their precedence, and errors for invalid keys.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -31,7 +31,7 @@ fn validate(token: &str) -> Atlasent {
     atlasent(["token", "validate"]).stdin(token)
 }
 
-/// Each command that needs a key, with a token that is good for one.
+/// Returns each command that needs a key. `validate` gets a valid token.
 fn each() -> [Atlasent; 3] {
     [issue(), provision(), validate(&token())]
 }
@@ -105,7 +105,7 @@ fn keys_in_files_go_before_the_secret() {
     let token = both(issue()).prints();
     assert_eq!(header(&token)["alg"], "ES256");
     both(validate(&token)).prints();
-    // A token of the secret's is no longer good.
+    // A token that was signed with the secret is refused.
     both(validate(&issue().keyed().prints())).refusal();
 }
 
@@ -157,7 +157,7 @@ fn the_key_says_how_a_token_is_signed_and_the_token_does_not() {
         let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#);
         validate(&mac(&header, &claims, &secret)).keyed().refusal();
     }
-    // The public key is no secret: whoever has it could compute this.
+    // The public key is not secret, so an attacker can compute this signature.
     let public = key("test-p256.public.pem");
     let known = fs::read(&public).unwrap();
     for algorithm in ["HS256", "ES256"] {
@@ -169,7 +169,7 @@ fn the_key_says_how_a_token_is_signed_and_the_token_does_not() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_an_error() {
+fn a_variable_that_is_not_utf_8_is_an_error() {
     let noise = OsStr::from_bytes(b"\xff");
     for run in each() {
         run.env(SHARED, noise).misuse();
@@ -190,8 +190,8 @@ fn an_empty_issuer_is_an_error() {
 }
 
 #[test]
-fn configuration_is_looked_at_before_the_token() {
-    // A token that is no good is no excuse for a key that is none.
+fn configuration_errors_are_reported_before_the_token() {
+    // The invalid key is reported (exit code 2) although the token is invalid too.
     validate("sesame").env(SHARED, "no hex").misuse();
     validate("sesame").misuse();
 }

@@ -1,11 +1,11 @@
-//! What `atlasent` promises on the command line, on the binary that was built.
+//! Tests of the command line on the built `atlasent` binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "what tests call may panic as tests do"
+    reason = "helpers of tests may panic as tests do"
 )]
 
 mod audit;

@@ -1,4 +1,4 @@
-//! `atlasent policy check`: everything wrong or suspect, each with its place.
+//! `atlasent policy check`: each error and warning with its file, line and column.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ fn check(directory: &TempDir, options: &[&str]) -> Atlasent {
     atlasent(["policy", "check", path].iter().chain(options))
 }
 
-/// The digest that is printed last, and what stands before it.
+/// Splits the output into the findings and the digest on the last line.
 fn split_digest(printed: &str) -> (&str, &str) {
     let (findings, digest) = printed.rsplit_once("digest: ").unwrap();
     let digest = digest.strip_suffix('\n').unwrap();
@@ -26,7 +26,7 @@ fn split_digest(printed: &str) -> (&str, &str) {
     (findings, digest)
 }
 
-/// The findings with the directory left out.
+/// Removes the directory from the findings.
 fn local(findings: &str, directory: &TempDir) -> String {
     let path = format!("{}/", directory.path().display());
     findings.replace(&path, "")
@@ -88,7 +88,7 @@ fn a_warning_passes_unless_the_check_is_strict() {
 }
 
 #[test]
-fn what_loading_warns_of_is_found_too() {
+fn warnings_of_loading_are_findings_too() {
     let directory = directory(&[(
         "a.cedar",
         r#"forbid (principal is User, action, resource);"#,
@@ -138,12 +138,17 @@ fn a_directory_without_policies_is_refused() {
 }
 
 #[test]
-fn what_is_no_directory_is_misuse() {
+fn a_path_that_is_not_a_directory_is_misuse() {
     let directory = directory(&[("a.cedar", GOOD)]);
     for name in ["a.cedar", "missing"] {
         let path = directory.path().join(name);
         let line = atlasent(["policy".as_ref(), "check".as_ref(), path.as_os_str()]).misuse();
-        assert!(line.contains("is no directory"), "{line}");
+        assert!(
+            line.ends_with(
+                "` is not a directory: name the directory that holds the `*.cedar` files"
+            ),
+            "{line}"
+        );
     }
     assert!(
         atlasent(["policy", "check"])

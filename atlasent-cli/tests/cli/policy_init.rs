@@ -28,24 +28,27 @@ fn the_set_passes_check_and_test_as_it_is_written() {
     let directory = directory(&[]);
     let policies = directory.path().join("a/policies");
     let path = policies.to_str().unwrap();
-    let said = atlasent(["policy", "init", path]).prints();
+    let printed = atlasent(["policy", "init", path]).prints();
     assert_eq!(names(&policies), NAMES);
     for name in NAMES {
-        assert!(said.contains(&format!("wrote {path}/{name}\n")), "{said}");
+        assert!(
+            printed.contains(&format!("wrote {path}/{name}\n")),
+            "{printed}"
+        );
     }
-    // What it says to do next works as it is said.
-    let commands: Vec<&str> = said
+    // The printed next commands work unchanged.
+    let commands: Vec<&str> = printed
         .lines()
         .filter_map(|line| line.strip_prefix("  atlasent "))
         .collect();
-    assert_eq!(commands.len(), 3, "{said}");
-    let printed = atlasent(commands[0].split(' ')).prints();
-    assert!(printed.starts_with("5 policies, 0 warnings\n"), "{printed}");
+    assert_eq!(commands.len(), 3, "{printed}");
+    let checked = atlasent(commands[0].split(' ')).prints();
+    assert!(checked.starts_with("5 policies, 0 warnings\n"), "{checked}");
     assert_eq!(
         atlasent(commands[1].split(' ')).prints(),
         "10 passed, 0 failed\n"
     );
-    assert!(commands[2].starts_with("serve --policies "), "{said}");
+    assert!(commands[2].starts_with("serve --policies "), "{printed}");
 }
 
 #[test]
@@ -54,10 +57,10 @@ fn the_default_is_a_folder_named_policies() {
     let mut command = atlasent(["policy", "init"]).into_command();
     let output = command.current_dir(directory.path()).output().unwrap();
     assert!(output.status.success());
-    let said = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(
-        said.starts_with("wrote policies/payments.cedar\n"),
-        "{said}"
+        stdout.starts_with("wrote policies/payments.cedar\n"),
+        "{stdout}"
     );
     assert_eq!(names(&directory.path().join("policies")), NAMES);
 }
@@ -103,7 +106,7 @@ fn other_files_of_the_directory_stay() {
 }
 
 #[test]
-fn what_is_no_directory_is_misuse() {
+fn a_path_that_is_not_a_directory_is_misuse() {
     let directory = directory(&[("file", "mine")]);
     let path = directory.path().join("file");
     let line = atlasent(["policy", "init", path.to_str().unwrap()]).misuse();
@@ -120,6 +123,6 @@ fn what_is_no_directory_is_misuse() {
 fn a_path_with_odd_characters_is_quoted_for_the_shell() {
     let directory = directory(&[]);
     let path = directory.path().join("my policies'");
-    let said = atlasent(["policy", "init", path.to_str().unwrap()]).prints();
-    assert!(said.contains(r"my policies'\'''"), "{said}");
+    let stdout = atlasent(["policy", "init", path.to_str().unwrap()]).prints();
+    assert!(stdout.contains(r"my policies'\'''"), "{stdout}");
 }

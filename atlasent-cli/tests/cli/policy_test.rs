@@ -87,7 +87,7 @@ fn a_case_on_which_a_policy_errs_shows_the_error() {
     ]}));
     let found = test(&directory, &[]).finds();
     for line in [
-        "FAILED row 1: `bot` asks for `deploy`\n",
+        "FAILED row 1: agent `bot`, action `deploy`\n",
         "  because: policy `big` could not be evaluated\n",
         "  error: p.cedar:4:65: policy `big`: ",
     ] {
@@ -139,7 +139,9 @@ fn the_policies_are_those_of_the_option_else_those_the_file_names() {
     let array = suite(&json!([deploy(3, "allow")]));
     let line = test(&array, &[]).misuse();
     assert!(
-        line.contains("names no policies") && line.contains("--policies"),
+        line.ends_with(
+            "` names no directory of policies: add `policies` to it, or give `--policies <DIR>`"
+        ),
         "{line}"
     );
     let path = array.path().to_str().unwrap();
@@ -151,7 +153,7 @@ fn the_policies_are_those_of_the_option_else_those_the_file_names() {
     let elsewhere = suite(&json!({ "policies": "missing", "cases": [deploy(3, "allow")] }));
     let line = test(&elsewhere, &[]).misuse();
     assert!(
-        line.contains("missing") && line.contains("cannot be used"),
+        line.starts_with("cannot load the policies in `") && line.contains("missing"),
         "{line}"
     );
     assert_eq!(
@@ -161,13 +163,13 @@ fn the_policies_are_those_of_the_option_else_those_the_file_names() {
 }
 
 #[test]
-fn a_file_that_tests_something_else_than_it_seems_is_misuse() {
+fn a_misspelled_or_empty_test_file_is_misuse() {
     let mut misspelled = deploy(3, "allow");
     misspelled["expect_code"] = "BIG".into();
     for (cases, words) in [
         (
             json!({ "policies": ".", "cases": [] }),
-            "there are no cases",
+            "the file holds no cases: add at least one",
         ),
         (
             json!([deploy(3, "allow"), misspelled]),

@@ -1,4 +1,4 @@
-//! `atlasent token provision`, and the way from nothing to an agent's sandbox.
+//! `atlasent token provision`, and the commands in the help of `atlasent token`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn provision(options: &[&str]) -> Atlasent {
     atlasent(always.iter().chain(options)).keyed()
 }
 
-/// The claims of the token in the two lines.
+/// Returns the claims of the token in the printed variables.
 fn provisioned(output: &str) -> Value {
     claims(
         output
@@ -169,7 +169,7 @@ fn an_address_with_user_information_is_bad_usage_and_not_repeated() {
 }
 
 #[test]
-fn a_name_that_cannot_be_one_is_bad_usage() {
+fn an_invalid_name_is_bad_usage() {
     for options in [
         ["--tool", ""],
         ["--tool", "a b"],
@@ -207,12 +207,12 @@ fn a_wildcard_without_a_boundary_draws_a_warning() {
     );
 }
 
-/// The commands that `atlasent token --help` shows, each of them run as it stands there.
+/// Runs the commands in the help of `atlasent token` unchanged.
 #[test]
-fn the_help_s_commands_lead_from_nothing_to_a_sandbox() {
+fn the_commands_in_the_help_provision_a_sandbox() {
     let help = atlasent(["token", "--help"]).prints();
     let commands: Vec<_> = help
-        .split_once("From nothing to an agent's sandbox:\n")
+        .split_once("Provision a sandbox for an agent:\n")
         .unwrap()
         .1
         .lines()
@@ -226,7 +226,7 @@ fn the_help_s_commands_lead_from_nothing_to_a_sandbox() {
 
     let folder = tempfile::tempdir().unwrap();
     let docker = folder.path().join("docker");
-    // Stands in for a container: all it can see is the file's variables.
+    // A fake `docker` that runs `env` with the variables of the file only.
     fs::write(&docker, "#!/bin/sh\nenv -i $(cat \"$3\") env\n").unwrap();
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
     let binaries = Path::new(env!("CARGO_BIN_EXE_atlasent")).parent().unwrap();

@@ -1,4 +1,4 @@
-//! Several keys at a time, as the environment names them.
+//! Key rotation: several secrets, or a directory of keys, in the environment.
 
 use std::fs;
 
@@ -27,12 +27,12 @@ fn provision() -> Atlasent {
     atlasent(arguments.into_iter().chain(["https://host"]))
 }
 
-/// A token of the secret, issued where it is the only one.
+/// Returns a token that was signed with the secret.
 fn token_of(secret: &str) -> String {
     issue().env(SHARED, secret).prints()
 }
 
-/// A directory with these keys of the tests, under these names.
+/// Creates a directory with these test keys under these names.
 fn keys(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, file) in files {
@@ -61,7 +61,7 @@ fn tokens_of_each_secret_are_good_and_the_first_secret_issues() {
 fn a_secret_that_was_removed_is_refused() {
     let line = validate(&token_of(OLD)).env(SECRETS, SECRET).refusal();
     assert!(line.contains("signature"), "{line}");
-    // Several go before one, which is not one more of them.
+    // ATI_JWT_SECRETS takes precedence over ATI_JWT_SECRET, which is then ignored.
     validate(&token_of(OLD))
         .env(SECRETS, SECRET)
         .env(SHARED, OLD)
@@ -92,7 +92,7 @@ fn one_bad_secret_of_several_is_an_error_and_none_is_repeated() {
     for run in [issue(), validate(&token_of(SECRET))] {
         run.env(SECRETS, SECRET).env(SHARED, "no hex").misuse();
     }
-    // A PEM key takes precedence, and the mistake stands nevertheless.
+    // An invalid secret is an error although a PEM key takes precedence.
     let run = issue().env(PRIVATE, key("test-p256.pkcs8.pem"));
     run.env(SECRETS, "no hex").misuse();
 }
@@ -162,7 +162,7 @@ fn a_file_s_name_stays_on_its_line() {
     assert!(!line.contains('\u{202e}'), "{line}");
 }
 
-/// A token whose header is this one, good with [`SECRET`].
+/// Returns a token with this header, signed with [`SECRET`].
 fn headed(header: &str) -> String {
     let claims =
         json!({"sub": "a", "aud": "ati-proxy", "iat": now(), "exp": now() + 60, "scope": ""});
@@ -200,7 +200,7 @@ fn a_header_is_an_object_of_a_known_type() {
 }
 
 #[test]
-fn a_kid_is_no_hindrance_where_keys_have_no_ids() {
+fn a_kid_is_ignored_if_keys_have_no_ids() {
     let header = json!({"alg": "HS256", "typ": "JWT", "kid": "theirs"}).to_string();
     let both = format!("{OLD},{SECRET}");
     validate(&headed(&header)).env(SECRETS, both).prints();

@@ -1,4 +1,4 @@
-//! Runs the binary in an environment that holds what a test puts there, and nothing else.
+//! Runs the binary with the environment variables of a test, and no others.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// 32 bytes, in hex.
 pub(crate) const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// A run of `atlasent` that is about to start.
+/// A run of `atlasent` that has not started yet.
 pub(crate) struct Atlasent {
     command: Command,
     stdin: Vec<u8>,
@@ -36,7 +36,7 @@ impl Atlasent {
         self
     }
 
-    /// With [`SECRET`] for a key.
+    /// Sets [`SECRET`] as the key.
     pub(crate) fn keyed(self) -> Self {
         self.env("ATI_JWT_SECRET", SECRET)
     }
@@ -46,7 +46,7 @@ impl Atlasent {
         self
     }
 
-    /// The command, for a test that connects it by itself.
+    /// Returns the command, for a test that sets its streams.
     pub(crate) fn into_command(self) -> Command {
         self.command
     }
@@ -61,7 +61,8 @@ impl Atlasent {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let bytes = self.stdin;
-        // A command that has read enough closes its end: not being able to write everything is part of the test.
+        // A command that does not read all of its input closes the pipe, so a failed write is
+        // expected.
         let feed = std::thread::spawn(move || drop(stdin.write_all(&bytes)));
         let output = child.wait_with_output().unwrap();
         feed.join().unwrap();
@@ -72,32 +73,32 @@ impl Atlasent {
         }
     }
 
-    /// What it prints when it succeeds without a word on standard error.
+    /// Returns standard output. Asserts exit code 0 and an empty standard error.
     pub(crate) fn prints(self) -> String {
         let ended = self.run();
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
         ended.stdout
     }
 
-    /// The findings of a command whose answer is no.
+    /// Returns the findings on standard output. Asserts exit code 1 and an empty standard error.
     pub(crate) fn finds(self) -> String {
         let ended = self.run();
         assert_eq!((ended.code, ended.stderr.as_str()), (1, ""));
         ended.stdout
     }
 
-    /// The line that says why the token is refused.
+    /// Returns the reason of a refusal. Asserts exit code 1 and one line on standard error.
     pub(crate) fn refusal(self) -> String {
         self.run().failure(1, "refused: ")
     }
 
-    /// The line that says what is wrong with usage, keys or configuration.
+    /// Returns the reason of an error. Asserts exit code 2 and one line on standard error.
     pub(crate) fn misuse(self) -> String {
         self.run().failure(2, "error: ")
     }
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
@@ -106,7 +107,8 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The contract of every failure: its code, one line on standard error, nothing on standard output.
+    /// Returns the reason of a failure. Asserts the exit code, one line on standard error that starts
+    /// with the label, and an empty standard output.
     pub(crate) fn failure(self, code: i32, kind: &str) -> String {
         assert_eq!(
             (self.code, self.stdout.as_str()),
@@ -123,7 +125,7 @@ impl Ended {
     }
 }
 
-/// A directory with these files, which goes with the test.
+/// Creates a temporary directory with these files.
 pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -132,14 +134,14 @@ pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// A key of the tests' own, which protects nothing.
+/// Returns the path of a test key.
 pub(crate) fn key(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/cli/keys", name]
         .iter()
         .collect()
 }
 
-/// A token that is good with [`SECRET`].
+/// Issues a valid token, signed with [`SECRET`].
 pub(crate) fn token() -> String {
     let issued = atlasent(["token", "issue", "--sub", "a", "--scope", "help"])
         .keyed()
@@ -147,7 +149,7 @@ pub(crate) fn token() -> String {
     issued.trim_end().to_owned()
 }
 
-/// Seconds since 1970.
+/// Returns the current Unix time in seconds.
 pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -155,7 +157,7 @@ pub(crate) fn now() -> u64 {
         .as_secs()
 }
 
-/// Claims that no command issues, signed with [`SECRET`].
+/// Signs any claims with [`SECRET`], also such that `token issue` refuses.
 pub(crate) fn sign(claims: &Value) -> String {
     sign_text(&claims.to_string())
 }
@@ -165,7 +167,7 @@ pub(crate) fn sign_text(claims: &str) -> String {
     mac(r#"{"alg":"HS256","typ":"JWT"}"#, claims, &key)
 }
 
-/// A token with this header, and an HMAC for its signature whatever the header says.
+/// Returns a token with this header and an HMAC-SHA-256 signature, whatever algorithm the header names.
 pub(crate) fn mac(header: &str, claims: &str, key: &[u8]) -> String {
     let header = Base64UrlUnpadded::encode_string(header.as_bytes());
     let signed = format!(
@@ -178,7 +180,7 @@ pub(crate) fn mac(header: &str, claims: &str, key: &[u8]) -> String {
     format!("{signed}.{signature}")
 }
 
-/// The bytes of the claims.
+/// Returns the decoded bytes of the claims.
 pub(crate) fn payload(token: &str) -> Vec<u8> {
     part(token, 1)
 }

@@ -1,4 +1,4 @@
-//! Help, version, and every way to get the command line wrong.
+//! Help, version and usage errors.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -40,7 +40,7 @@ const COMMANDS: [&[&str]; 30] = [
 ];
 
 #[test]
-fn every_command_explains_itself_on_standard_output() {
+fn every_command_prints_help_with_examples_on_standard_output() {
     for command in COMMANDS {
         let long = atlasent(command.iter().chain([&"--help"])).prints();
         let short = atlasent(command.iter().chain([&"-h"])).prints();
@@ -72,9 +72,9 @@ fn every_command_that_needs_a_key_says_where_it_comes_from() {
     }
 }
 
-/// An option that takes one value is not replaced by a second one, which may be the weaker.
+/// A second value never replaces the first one: it could be the weaker setting.
 #[test]
-fn no_option_is_stated_twice_unless_it_adds() {
+fn an_option_given_twice_is_misuse_unless_it_is_repeatable() {
     let issue: &[&str] = &["token", "issue", "--sub", "a", "--scope", "help"];
     let validate: &[&str] = &["token", "validate"];
     let provision: &[&str] = &[
@@ -94,8 +94,8 @@ fn no_option_is_stated_twice_unless_it_adds() {
         (provision, &["--ttl"]),
     ] {
         for option in options {
-            let stated = [option, "60", option, "61"];
-            let line = atlasent(command.iter().chain(&stated)).keyed().misuse();
+            let repeated = [option, "60", option, "61"];
+            let line = atlasent(command.iter().chain(&repeated)).keyed().misuse();
             assert!(line.contains("is given twice"), "{option}: {line}");
         }
     }
@@ -110,13 +110,13 @@ fn no_option_is_stated_twice_unless_it_adds() {
             .misuse();
         assert!(line.contains("is given twice"), "{option}: {line}");
     }
-    // These add, and two rates of one pattern cannot.
-    let adding = [
+    // Repeatable options add values, but a pattern cannot have two rates.
+    let repeatable = [
         "--tool", "a", "--tool", "b", "--skill", "c", "--skill", "d", "--scope", "e", "--scope",
         "f",
     ];
     let rates = ["--rate", "tool:a=1/d", "--rate", "tool:b=2/d"];
-    let output = atlasent(provision.iter().chain(&adding).chain(&rates))
+    let output = atlasent(provision.iter().chain(&repeatable).chain(&rates))
         .keyed()
         .prints();
     let claims = crate::support::claims(output.rsplit('=').next().unwrap());
@@ -135,7 +135,7 @@ fn no_option_is_stated_twice_unless_it_adds() {
 #[test]
 fn the_exit_codes_are_documented() {
     let help = atlasent(["--help"]).prints();
-    for code in ["0  success", "1  the answer is no", "2  bad usage"] {
+    for code in ["0  success", "1  negative result", "2  bad usage"] {
         assert!(help.contains(code), "{help}");
     }
 }
@@ -152,15 +152,15 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "a command is missing: one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],
-            "`tokn` is no command; did you mean `token`?; see `atlasent --help`",
+            "unknown command `tokn`; did you mean `token`?; see `atlasent --help`",
         ),
         (
             vec!["help", "tokn"],
-            "`tokn` is no command; see `atlasent --help`",
+            "unknown command `tokn`; see `atlasent --help`",
         ),
         (
             vec!["--verbose"],
@@ -168,7 +168,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
         ),
         (
             vec!["token"],
-            "a command is missing: one of `issue`, `validate`, `inspect`, `provision`, `help`; see `atlasent token --help`",
+            "missing command, one of `issue`, `validate`, `inspect`, `provision`, `help`; see `atlasent token --help`",
         ),
         (
             vec!["completions"],
@@ -180,7 +180,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
         ),
         (
             vec!["token", "issue", "--sub"],
-            "`--agent <AGENT>` takes a value; see `atlasent token issue --help`",
+            "`--agent <AGENT>` needs a value; see `atlasent token issue --help`",
         ),
         (
             vec!["token", "issue", "--agnet", "a"],
@@ -201,6 +201,14 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
         (
             vec!["token", "provision", "--json=1"],
             "`--json` takes no value; see `atlasent token provision --help`",
+        ),
+        (
+            vec!["completions", "powershell"],
+            "`<SHELL>` must be one of `bash`, `zsh`, `fish`; see `atlasent completions --help`",
+        ),
+        (
+            vec!["stop", "--all", "--agent", "a", "--reason", "r"],
+            "`--all` cannot be combined with `--agent <AGENT>`; see `atlasent stop --help`",
         ),
     ] {
         assert_eq!(atlasent(arguments).keyed().misuse(), line);
@@ -239,7 +247,7 @@ fn times_are_seconds_or_have_units() {
 }
 
 #[test]
-fn arguments_that_are_no_text_are_bad_usage() {
+fn arguments_that_are_not_utf_8_are_bad_usage() {
     let line = atlasent([
         OsStr::new("token"),
         OsStr::new("issue"),
@@ -278,7 +286,7 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
 }
 
 #[test]
-fn whoever_stops_reading_causes_no_failure() {
+fn a_closed_standard_output_is_no_failure() {
     for arguments in [["completions", "bash"], ["token", "--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

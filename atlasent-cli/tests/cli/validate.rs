@@ -1,4 +1,4 @@
-//! `atlasent token validate`: what it prints, what it reads, what it refuses.
+//! `atlasent token validate`: its output, its input and its refusals.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ fn validate(token: &str) -> Atlasent {
     atlasent(["token", "validate", "-"]).keyed().stdin(token)
 }
 
-/// The claims that every token needs, good for an hour.
-fn good() -> Value {
+/// Returns the required claims of a token that is valid for an hour.
+fn valid_claims() -> Value {
     json!({"sub": "a", "aud": "ati-proxy", "iat": now(), "exp": now() + 3600, "scope": "help"})
 }
 
-/// Those claims with one of them set to something else, or taken away.
+/// Returns the valid claims with one of them replaced or removed.
 fn with(claim: &str, value: Option<Value>) -> Value {
-    let mut claims = good();
+    let mut claims = valid_claims();
     let members = claims.as_object_mut().unwrap();
     match value {
         Some(value) => members.insert(claim.to_owned(), value),
@@ -39,7 +39,7 @@ fn a_good_token_s_claims_are_printed_as_one_object() {
 #[test]
 fn what_is_printed_is_exactly_what_the_token_claims() {
     for claims in [
-        good(),
+        valid_claims(),
         with("aud", Some(json!(["other", "ati-proxy"]))),
         with("team", Some(json!({"unknown": [1, 2.5, null, "ü\n"]}))),
         with("job_id", Some(json!("J"))),
@@ -54,7 +54,7 @@ fn what_is_printed_is_exactly_what_the_token_claims() {
 #[test]
 fn numbers_are_printed_as_the_token_writes_them() {
     let digits = "123456789012345678901234567890";
-    let claims = good()
+    let claims = valid_claims()
         .to_string()
         .replacen('{', &format!("{{\"big\":{digits},"), 1);
     let output = validate(&sign_text(&claims)).prints();
@@ -62,7 +62,7 @@ fn numbers_are_printed_as_the_token_writes_them() {
 }
 
 #[test]
-fn nothing_that_is_printed_acts_on_a_terminal() {
+fn control_characters_in_claims_are_escaped() {
     let claims = with(
         "sub",
         Some(json!("\u{1b}[31m\u{9b}31m\u{202e}evil\u{2028}\u{7f}")),
@@ -116,7 +116,7 @@ fn white_space_is_refused_wherever_it_stands() {
     ] {
         validate(&text).refusal();
     }
-    // An argument has no line end that is not its own.
+    // A line end is removed from standard input only, not from an argument.
     atlasent(["token", "validate", &format!("{token}\n")])
         .keyed()
         .refusal();
@@ -130,7 +130,7 @@ fn no_token_at_all_is_refused() {
         let line = atlasent(["token", "validate"]).keyed().stdin(stdin);
         assert!(line.refusal().contains("the token is empty"));
     }
-    // An argument that is empty is no missing argument, and standard input is not asked instead.
+    // An empty argument is an empty token: standard input is not read instead.
     let argument = atlasent(["token", "validate", ""]).keyed().stdin(token());
     let line = argument.refusal();
     assert!(line.contains("the token is empty"), "{line}");
@@ -149,7 +149,7 @@ fn an_argument_that_looks_like_an_option_is_a_token_behind_two_dashes() {
 }
 
 #[test]
-fn what_is_no_token_is_refused_and_not_repeated() {
+fn text_that_is_not_a_token_is_refused_and_not_repeated() {
     let long = "a.".repeat(10_000_000);
     for text in [
         "not a token",
@@ -299,7 +299,7 @@ fn an_empty_audience_never_means_any() {
 #[test]
 fn the_issuer_is_required_if_the_option_or_the_environment_says_so() {
     let mine = sign(&with("iss", Some(json!("me"))));
-    let nobody_s = sign(&good());
+    let without_issuer = sign(&valid_claims());
     let required = |token: &str| {
         atlasent(["token", "validate", "--iss", "me"])
             .keyed()
@@ -307,9 +307,9 @@ fn the_issuer_is_required_if_the_option_or_the_environment_says_so() {
             .run()
             .code
     };
-    assert_eq!((required(&mine), required(&nobody_s)), (0, 1));
+    assert_eq!((required(&mine), required(&without_issuer)), (0, 1));
     let configured = |token: &str| validate(token).env("ATI_JWT_ISSUER", "me").run().code;
-    assert_eq!((configured(&mine), configured(&nobody_s)), (0, 1));
+    assert_eq!((configured(&mine), configured(&without_issuer)), (0, 1));
     let both = |token: &str| {
         atlasent(["token", "validate", "--iss", "me"])
             .keyed()
@@ -318,9 +318,12 @@ fn the_issuer_is_required_if_the_option_or_the_environment_says_so() {
             .run()
             .code
     };
-    assert_eq!((both(&mine), both(&nobody_s)), (0, 1));
+    assert_eq!((both(&mine), both(&without_issuer)), (0, 1));
     assert_eq!(
-        (validate(&mine).run().code, validate(&nobody_s).run().code),
+        (
+            validate(&mine).run().code,
+            validate(&without_issuer).run().code
+        ),
         (0, 0)
     );
     atlasent(["token", "validate", "--iss", ""])

@@ -1,4 +1,4 @@
-//! `--audit-log`: the events of the chain as lines, through restarts, rotations and failures.
+//! `--audit-log`: each event as a line, across restarts, rotations and failures.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -18,7 +18,7 @@ fn decide(connection: &mut Connection) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// The events as the server lists them.
+/// Returns the events that the server lists.
 fn events(connection: &mut Connection) -> Vec<Value> {
     let page = connection.get("/v1-audit/events?limit=500").unwrap().body;
     page["events"].as_array().unwrap().clone()
@@ -54,15 +54,15 @@ fn a_file_has_every_event_once_through_rotation_restart_and_kill() {
     for _ in 0..5 {
         decide(&mut connection);
     }
-    let told = events(&mut connection);
-    wait_until("all is written", || lines(&log).len() == told.len());
+    let listed = events(&mut connection);
+    wait_until("all is written", || lines(&log).len() == listed.len());
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&log).unwrap());
     assert_eq!(mode & 0o777, 0o600);
 
     fs::rename(&log, &rotated).unwrap();
     server.signal("HUP");
     wait_until("a new file is there", || log.exists());
-    // Killed while the new file is empty: its position is kept elsewhere.
+    // The server is killed while the new file is empty: the position is in the data directory.
     std::thread::sleep(Duration::from_millis(50));
     server.kill();
 
@@ -72,23 +72,23 @@ fn a_file_has_every_event_once_through_rotation_restart_and_kill() {
         decide(&mut connection);
     }
     let (status, _) = {
-        let told = events(&mut connection);
+        let listed = events(&mut connection);
         let stopped = server.stop();
-        // What was decided last is written before the process ends.
+        // The last events are written before the process ends.
         let written: Vec<Value> = [lines(&rotated), lines(&log)].concat();
-        assert_eq!(written, told);
+        assert_eq!(written, listed);
         stopped
     };
     assert!(status.success());
 
-    // A line that was torn by a crash is written again.
+    // A line that a crash left incomplete is written again.
     let mut text = fs::read_to_string(&log).unwrap();
     text.truncate(text.len() - 20);
     fs::write(&log, text).unwrap();
     let server = Server::start(data.path(), &options);
-    let told = events(&mut server.connect());
+    let listed = events(&mut server.connect());
     server.stop();
-    assert_eq!([lines(&rotated), lines(&log)].concat(), told);
+    assert_eq!([lines(&rotated), lines(&log)].concat(), listed);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn standard_output_has_the_events_since_the_start_and_nothing_else() {
     let mut connection = Connection::open(address, KEY).unwrap();
     decide(&mut connection);
     decide(&mut connection);
-    let told = events(&mut connection);
+    let listed = events(&mut connection);
     let kill = format!("kill -TERM {}", process.id());
     assert!(
         Command::new("sh")
@@ -139,10 +139,10 @@ fn standard_output_has_the_events_since_the_start_and_nothing_else() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert!(!written.is_empty() && written.len() <= told.len() - old);
-    assert_eq!(written, told[told.len() - written.len()..]);
+    assert!(!written.is_empty() && written.len() <= listed.len() - old);
+    assert_eq!(written, listed[listed.len() - written.len()..]);
 
-    // The trail and the access log name the same requests.
+    // The trail and the access log have the same request ids.
     let asked = written.last().unwrap()["payload"]["x_request_id"].as_str();
     assert!(
         log.contains(&format!("\"request_id\":\"{}\"", asked.unwrap())),
@@ -168,7 +168,7 @@ fn a_reader_that_takes_nothing_stops_neither_decisions_nor_the_end() {
     errors.read_line(&mut welcome).unwrap();
     let address = welcome.trim().rsplit_once("://").unwrap().1;
     let mut connection = Connection::open(address.parse().unwrap(), KEY).unwrap();
-    // More than a pipe holds.
+    // The events exceed the buffer of a pipe.
     for _ in 0..300 {
         decide(&mut connection);
     }
@@ -193,7 +193,7 @@ fn a_reader_that_takes_nothing_stops_neither_decisions_nor_the_end() {
 fn a_full_disk_stops_no_decision_and_the_lines_follow() {
     let data = tempfile::tempdir().unwrap();
     let log = data.path().join("audit.jsonl");
-    // What would be a signal that kills is an error like that of a full disk.
+    // With SIGXFSZ ignored, a file that reaches its limit fails with an error, like a full disk.
     let mut command = Command::new("sh");
     command
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
@@ -223,21 +223,21 @@ fn a_full_disk_stops_no_decision_and_the_lines_follow() {
     }
     std::thread::sleep(Duration::from_millis(1_500));
     decide(&mut connection);
-    let told = events(&mut connection);
-    assert!(lines(&log).len() < told.len());
+    let listed = events(&mut connection);
+    assert!(lines(&log).len() < listed.len());
     limit("unlimited");
-    wait_until("the lines follow", || lines(&log).len() == told.len());
-    assert_eq!(lines(&log), told);
-    let (_, said) = server.stop_and_read_log();
+    wait_until("the lines follow", || lines(&log).len() == listed.len());
+    assert_eq!(lines(&log), listed);
+    let (_, log) = server.stop_and_read_log();
     assert_eq!(
-        said.matches("the audit log cannot be written").count(),
+        log.matches("the audit log cannot be written").count(),
         1,
-        "{said}"
+        "{log}"
     );
     assert_eq!(
-        said.matches("the audit log is written again").count(),
+        log.matches("the audit log is written again").count(),
         1,
-        "{said}"
+        "{log}"
     );
 }
 
@@ -267,9 +267,12 @@ fn a_link_or_the_file_of_another_program_is_refused_at_the_start() {
             .arg(data.path())
             .output()
             .unwrap();
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(refused.status.code(), Some(2), "{said}");
-        assert!(said.contains(why) && said.contains("audit log"), "{said}");
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{stderr}");
+        assert!(
+            stderr.contains(why) && stderr.contains("audit log"),
+            "{stderr}"
+        );
     }
     assert_eq!(fs::read_to_string(&target).unwrap(), "root:x:0:0");
 }

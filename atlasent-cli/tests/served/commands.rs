@@ -1,4 +1,4 @@
-//! The commands beside a server: keys, exports, and what verifies them.
+//! Commands that run beside a server: `key`, `signing-key`, and `audit` export, verify and tail.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::http::Connection;
 use super::process::{KEY, Server, atlasent};
 
+/// Runs a command. Returns its exit code, standard output and standard error.
 pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     let Output {
         status,
@@ -21,12 +22,13 @@ pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     )
 }
 
-pub(crate) fn on(data: &Path, arguments: &[&str]) -> (i32, String, String) {
+/// Runs a command on a data directory. Returns its exit code, standard output and standard error.
+pub(crate) fn run_in_data_dir(data: &Path, arguments: &[&str]) -> (i32, String, String) {
     output(atlasent().args(arguments).arg("--data-dir").arg(data))
 }
 
-/// A command that asks the server.
-pub(crate) fn asking(server: &Server, arguments: &[&str]) -> (i32, String, String) {
+/// Runs a command that calls the server. Returns exit code, standard output and standard error.
+pub(crate) fn run_against(server: &Server, arguments: &[&str]) -> (i32, String, String) {
     let url = format!("http://{}", server.address);
     let mut command = atlasent();
     command
@@ -52,7 +54,7 @@ pub(crate) fn decide(server: &Server) -> Value {
 fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &["--store", "memory"]);
-    let (code, key, said) = on(
+    let (code, key, stderr) = run_in_data_dir(
         data.path(),
         &[
             "key",
@@ -67,9 +69,9 @@ fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
             "3600",
         ],
     );
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 0, "{stderr}");
     let key = key.trim();
-    let id = said
+    let id = stderr
         .trim()
         .rsplit_once(' ')
         .unwrap()
@@ -88,7 +90,7 @@ fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
             asks("/v1-audit/events").status == status
         })
     };
-    assert!(until(200), "the new key is not taken");
+    assert!(until(200), "the new key is not accepted");
     let own = asks("/v1-api-key-self").body;
     assert_eq!(own["key_id"], id);
     assert_eq!(own["scopes"], json!(["audit.read"]));
@@ -98,9 +100,9 @@ fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
         .post("/v1-audit/exports", &json!({}));
     assert_eq!(refused.unwrap().status, 403);
 
-    let (_, list, _) = on(data.path(), &["key", "list"]);
+    let (_, list, _) = run_in_data_dir(data.path(), &["key", "list"]);
     assert!(list.contains(id) && list.contains("reader") && !list.contains(key));
-    let (_, list, _) = on(data.path(), &["key", "list", "--json"]);
+    let (_, list, _) = run_in_data_dir(data.path(), &["key", "list", "--json"]);
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(
         (&list[0]["key_id"], &list[0]["state"]),
@@ -108,12 +110,12 @@ fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
     );
     assert!(list[0].get("digest").is_none());
 
-    assert_eq!(on(data.path(), &["key", "revoke", id]).0, 0);
-    assert!(until(401), "a revoked key is still taken");
-    let (code, _, said) = on(data.path(), &["key", "revoke", id]);
-    assert_eq!(code, 2, "{said}");
-    let (_, _, said) = on(data.path(), &["key", "revoke", key]);
-    assert!(!said.contains(key), "{said}");
+    assert_eq!(run_in_data_dir(data.path(), &["key", "revoke", id]).0, 0);
+    assert!(until(401), "a revoked key is still accepted");
+    let (code, _, stderr) = run_in_data_dir(data.path(), &["key", "revoke", id]);
+    assert_eq!(code, 2, "{stderr}");
+    let (_, _, stderr) = run_in_data_dir(data.path(), &["key", "revoke", key]);
+    assert!(!stderr.contains(key), "{stderr}");
 }
 
 #[test]
@@ -123,9 +125,9 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
     decide(&server);
     let bundle = data.path().join("bundle.json");
     let bundle = bundle.to_str().unwrap();
-    let (code, _, said) = asking(&server, &["audit", "export", "--out", bundle]);
-    assert_eq!(code, 0, "{said}");
-    let (_, keys, _) = on(data.path(), &["signing-key", "list"]);
+    let (code, _, stderr) = run_against(&server, &["audit", "export", "--out", bundle]);
+    assert_eq!(code, 0, "{stderr}");
+    let (_, keys, _) = run_in_data_dir(data.path(), &["signing-key", "list"]);
     let key_file = data.path().join("keys-published.json");
     std::fs::write(&key_file, &keys).unwrap();
     let keys = key_file.to_str().unwrap();
@@ -138,12 +140,12 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
                 .args(more),
         )
     };
-    let (code, said, _) = verify(bundle, &[]);
-    assert_eq!(code, 0, "{said}");
-    assert!(said.starts_with("verified: "), "{said}");
+    let (code, stdout, _) = verify(bundle, &[]);
+    assert_eq!(code, 0, "{stdout}");
+    assert!(stdout.starts_with("verified: "), "{stdout}");
     assert!(
-        said.contains("  events:    2, from ") && said.contains("by the key `sig_"),
-        "{said}"
+        stdout.contains("  events:    2, from ") && stdout.contains("by the key `sig_"),
+        "{stdout}"
     );
 
     let text = std::fs::read_to_string(bundle).unwrap();
@@ -157,10 +159,13 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
         (&json!(false), &json!(false))
     );
 
-    // A former key's signature is good for ever; and of a server at rest the store is read itself.
+    // Exports of a retired key still verify, and the store of a stopped server is read directly.
     server.stop();
-    assert_eq!(on(data.path(), &["signing-key", "rotate"]).0, 0);
-    let (_, published, _) = on(data.path(), &["signing-key", "list"]);
+    assert_eq!(
+        run_in_data_dir(data.path(), &["signing-key", "rotate"]).0,
+        0
+    );
+    let (_, published, _) = run_in_data_dir(data.path(), &["signing-key", "list"]);
     std::fs::write(&key_file, published).unwrap();
     assert_eq!(verify(bundle, &[]).0, 0);
     let second = data.path().join("second.json");
@@ -168,25 +173,29 @@ fn an_export_verifies_offline_and_a_changed_one_does_not() {
     #[cfg(unix)]
     std::os::unix::fs::symlink(bundle, second).unwrap();
     let before = std::fs::read(bundle).unwrap();
-    assert_eq!(on(data.path(), &["audit", "export", "--out", second]).0, 0);
+    assert_eq!(
+        run_in_data_dir(data.path(), &["audit", "export", "--out", second]).0,
+        0
+    );
     assert_eq!(
         std::fs::read(bundle).unwrap(),
         before,
         "no link is followed"
     );
-    let (code, _, said) = on(data.path(), &["audit", "export", "--out", "/dev/null"]);
+    let (code, _, stderr) =
+        run_in_data_dir(data.path(), &["audit", "export", "--out", "/dev/null"]);
     assert!(
-        code == 2 && said.contains("it is no regular file"),
-        "{said}"
+        code == 2 && stderr.contains("it is no regular file"),
+        "{stderr}"
     );
-    let (code, said, _) = verify(second, &[]);
-    assert_eq!(code, 0, "{said}");
-    assert_ne!(said, verify(bundle, &[]).1, "another key has signed");
+    let (code, stdout, _) = verify(second, &[]);
+    assert_eq!(code, 0, "{stdout}");
+    assert_ne!(stdout, verify(bundle, &[]).1, "another key has signed");
 
-    let (code, said, _) = output(atlasent().args(["audit", "verify", bundle]));
-    assert!(code == 1 && said.contains("--key"), "{said}");
-    let (code, _, said) = verify("/nowhere", &[]);
-    assert!(code == 2 && said.contains("/nowhere"), "{said}");
+    let (code, stdout, _) = output(atlasent().args(["audit", "verify", bundle]));
+    assert!(code == 1 && stdout.contains("--key"), "{stdout}");
+    let (code, _, stderr) = verify("/nowhere", &[]);
+    assert!(code == 2 && stderr.contains("/nowhere"), "{stderr}");
 }
 
 #[test]
@@ -194,20 +203,20 @@ fn a_trail_is_watched() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[]);
     decide(&server);
-    let (code, lines, said) = asking(&server, &["audit", "tail"]);
-    assert_eq!(code, 0, "{said}");
+    let (code, lines, stderr) = run_against(&server, &["audit", "tail"]);
+    assert_eq!(code, 0, "{stderr}");
     assert_eq!(lines.lines().count(), 2);
     assert!(lines.contains("evaluate.allow") && lines.contains("deploy-bot"));
-    let (_, lines, _) = asking(
+    let (_, lines, _) = run_against(
         &server,
         &["audit", "tail", "--json", "--type", "evaluate.allow"],
     );
     let event: Value = serde_json::from_str(lines.trim()).unwrap();
     assert_eq!(event["sequence"], 2);
-    let (code, _, said) = output(
+    let (code, _, stderr) = output(
         atlasent()
             .args(["audit", "tail"])
             .env("ATLASENT_API_KEY", "nonsense"),
     );
-    assert!(code == 2 && !said.is_empty());
+    assert!(code == 2 && !stderr.is_empty());
 }

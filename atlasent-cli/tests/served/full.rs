@@ -1,4 +1,4 @@
-//! A disk that is full: nothing is answered that was not kept, and when there is room again, it goes on.
+//! A full disk: every answered decision is stored, and decisions resume when there is space again.
 
 use std::process::Command;
 
@@ -16,7 +16,7 @@ fn decide(server: &mut Connection) -> Answer {
     server.post("/v1-evaluate", &request).unwrap()
 }
 
-/// No file may grow beyond this, as if the disk ended there.
+/// Limits the size of the server's files, in bytes, which simulates a full disk.
 fn limit(server: &Server, bytes: &str) {
     let pid = server.id().to_string();
     let set = Command::new("prlimit")
@@ -29,7 +29,7 @@ fn limit(server: &Server, bytes: &str) {
 #[test]
 fn a_full_disk_is_a_refusal_until_there_is_room_again() {
     let data = tempfile::tempdir().unwrap();
-    // What would be a signal that kills is an error like that of a full disk.
+    // With SIGXFSZ ignored, a file that reaches its limit fails with an error, like a full disk.
     let mut command = Command::new("sh");
     command
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
@@ -54,14 +54,14 @@ fn a_full_disk_is_a_refusal_until_there_is_room_again() {
         .len();
     limit(&server, &(size + 64 * 1024).to_string());
 
-    let mut told = Vec::new();
+    let mut acknowledged = Vec::new();
     let refused = loop {
         let answer = decide(&mut connection);
         match answer.status {
-            200 => told.push(answer.body["audit_hash"].clone()),
+            200 => acknowledged.push(answer.body["audit_hash"].clone()),
             _ => break answer,
         }
-        assert!(told.len() < 10_000, "the limit does not hold");
+        assert!(acknowledged.len() < 10_000, "the limit does not hold");
     };
     assert_eq!(
         (refused.status, &refused.body["code"]),
@@ -73,11 +73,11 @@ fn a_full_disk_is_a_refusal_until_there_is_room_again() {
         "{}",
         refused.body
     );
-    // What is small may still find a gap. Whatever is answered is kept.
+    // A small write may still fit. Each acknowledged event must be stored.
     for _ in 0..50 {
         let answer = decide(&mut connection);
         match answer.status {
-            200 => told.push(answer.body["audit_hash"].clone()),
+            200 => acknowledged.push(answer.body["audit_hash"].clone()),
             status => assert_eq!(status, 503),
         }
     }
@@ -85,7 +85,7 @@ fn a_full_disk_is_a_refusal_until_there_is_room_again() {
     limit(&server, "unlimited");
     let answer = decide(&mut connection);
     assert_eq!(answer.status, 200, "{}", answer.body);
-    told.push(answer.body["audit_hash"].clone());
+    acknowledged.push(answer.body["audit_hash"].clone());
     let mut verifier = ChainVerifier::new();
     let (mut kept, mut after) = (Vec::new(), 0);
     loop {
@@ -105,8 +105,8 @@ fn a_full_disk_is_a_refusal_until_there_is_room_again() {
     let report = verifier.finish(head, None);
     assert!(report.is_intact(), "{:?}", report.findings);
     assert!(
-        told.iter().all(|hash| kept.contains(hash)),
-        "an answer was not kept"
+        acknowledged.iter().all(|hash| kept.contains(hash)),
+        "an acknowledged event is missing"
     );
     let (_, log) = server.stop_and_read_log();
     assert!(log.contains("authority.redb"), "{log}");

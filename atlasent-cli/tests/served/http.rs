@@ -1,4 +1,4 @@
-//! The least of an HTTP client: one connection, one request at a time, and an error whenever anything breaks.
+//! A minimal HTTP client: one connection, one request at a time, an error on any failure.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! Killed with SIGKILL at any moment under load, the server starts again with everything that it has answered.
+//! A server that is killed with SIGKILL under load starts again with everything that it acknowledged.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -11,34 +11,34 @@ use serde_json::json;
 use super::http::Connection;
 use super::process::{KEY, Server};
 
-/// How many times it is killed, unless the environment says otherwise.
+/// The number of kills, unless `ATLASENT_TORTURE_ROUNDS` sets another one.
 const ROUNDS: u32 = 200;
 
-/// How many ask at a time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 4;
 
-/// How many permits wait, so that some do while the server is killed.
+/// The number of permits that stay unused, so that some are unused during a kill.
 const WAITING: usize = 3;
 
-/// What the clients were told, over all rounds.
+/// The answers that the clients got, over all rounds.
 #[derive(Default)]
-struct Told {
+struct Acknowledged {
     /// The hashes of events that were acknowledged.
     hashes: HashSet<String>,
-    /// Tokens that were not presented yet, each with the policies that granted it.
+    /// Unused tokens, each with the version of the policies that granted it.
     fresh: Vec<(String, u32)>,
-    /// Tokens that were presented, and no answer came.
+    /// Tokens whose verification got no answer.
     lost: Vec<String>,
     /// Tokens that were verified.
     used: Vec<String>,
-    /// Stops whose setting was acknowledged, and whose lifting was not asked for.
+    /// Stops that were acknowledged and not lifted.
     stops: HashSet<String>,
-    /// How many permits were refused since their policies had changed.
+    /// The number of permits that were refused because their policies had changed.
     changed: u32,
 }
 
-/// The policies of a round. Every other round has others for the action that is asked for, and
-/// every round others for another action.
+/// Returns the policies of a round. The policy of the requested action changes every other round,
+/// that of another action every round.
 fn policies(round: u32) -> String {
     let version = version(round);
     format!(
@@ -49,7 +49,7 @@ fn policies(round: u32) -> String {
     )
 }
 
-/// Which policies for the action that is asked for a round has.
+/// Returns the version of the policy of the requested action in a round.
 fn version(round: u32) -> u32 {
     round / 2
 }
@@ -66,56 +66,61 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
         "--policies",
         folder.path().to_str().unwrap(),
     ];
-    let told = Mutex::new(Told::default());
+    let acknowledged = Mutex::new(Acknowledged::default());
     let mut trail = Trail::default();
     let mut random = fastrand::Rng::new();
     for round in 0..rounds {
         std::fs::write(folder.path().join("policies.cedar"), policies(round)).unwrap();
         let server = Server::start(data.path(), &arguments);
-        let told_before = std::mem::take(&mut told.lock().unwrap().hashes);
+        let hashes = std::mem::take(&mut acknowledged.lock().unwrap().hashes);
         trail.read_on(&mut server.connect());
-        for hash in told_before {
+        for hash in hashes {
             assert!(
                 trail.hashes.contains(&hash),
                 "round {round}: an acknowledged event is gone"
             );
         }
-        present_again(&mut server.connect(), &told);
-        outdated_are_refused(&mut server.connect(), &told, round);
-        stops_still_hold(&mut server.connect(), &told);
+        present_again(&mut server.connect(), &acknowledged);
+        outdated_are_refused(&mut server.connect(), &acknowledged, round);
+        stops_still_hold(&mut server.connect(), &acknowledged);
         let time = Duration::from_micros(random.u64(500..60_000));
-        load_until_killed(server, &told, round, time);
+        load_until_killed(server, &acknowledged, round, time);
     }
     let server = Server::start(data.path(), &arguments);
-    stops_still_hold(&mut server.connect(), &told);
+    stops_still_hold(&mut server.connect(), &acknowledged);
     trail.read_on(&mut server.connect());
-    let told = told.into_inner().unwrap();
-    assert!(told.hashes.iter().all(|hash| trail.hashes.contains(hash)));
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert!(
+        acknowledged
+            .hashes
+            .iter()
+            .all(|hash| trail.hashes.contains(hash))
+    );
     assert!(
         trail.verified.values().all(|times| *times == 1),
-        "a permit was good twice"
+        "a permit was verified twice"
     );
     let report = trail.verifier.finish(trail.head.as_deref(), None);
     assert!(report.is_intact(), "{report:?}");
-    assert!(told.changed > 0 && !told.stops.is_empty());
-    assert!(!told.used.is_empty() && report.events > u64::from(rounds));
+    assert!(acknowledged.changed > 0 && !acknowledged.stops.is_empty());
+    assert!(!acknowledged.used.is_empty() && report.events > u64::from(rounds));
     println!(
         "{rounds} kills, {} events, {} permits acknowledged as used, {} used, {} refused since \
          their policies had changed, {} stops",
         report.events,
-        told.used.len(),
+        acknowledged.used.len(),
         trail.verified.len(),
-        told.changed,
-        told.stops.len()
+        acknowledged.changed,
+        acknowledged.stops.len()
     );
 }
 
-/// The whole chain, read piece by piece as it grows.
+/// The whole chain, read in parts as it grows.
 #[derive(Default)]
 struct Trail {
     verifier: ChainVerifier,
     hashes: HashSet<String>,
-    /// How often each permit was found good.
+    /// The number of successful verifications of each permit.
     verified: HashMap<String, u32>,
     head: Option<String>,
     last: u64,
@@ -144,37 +149,38 @@ impl Trail {
     }
 }
 
-/// A used permit stays used. One whose answer was lost is either used or not, and then it is good for once.
-fn present_again(server: &mut Connection, told: &Mutex<Told>) {
-    let mut told = told.lock().unwrap();
-    let newest = told.used.len().saturating_sub(5);
-    for token in &told.used[newest..] {
+/// Verifies used permits again, which must fail. A permit whose answer was lost is either used, or can
+/// be used once.
+fn present_again(server: &mut Connection, acknowledged: &Mutex<Acknowledged>) {
+    let mut acknowledged = acknowledged.lock().unwrap();
+    let newest = acknowledged.used.len().saturating_sub(5);
+    for token in &acknowledged.used[newest..] {
         let answer = verify(server, token).unwrap();
-        assert_eq!(answer["valid"], false, "a used permit is good again");
+        assert_eq!(answer["valid"], false, "a used permit was verified again");
         assert_eq!(answer["outcome"], "permit_consumed");
     }
-    for token in std::mem::take(&mut told.lost) {
+    for token in std::mem::take(&mut acknowledged.lost) {
         verify(server, &token).unwrap();
         assert_eq!(verify(server, &token).unwrap()["valid"], false);
     }
 }
 
-/// A permit that waited over a change of its policies is refused. The others go on waiting.
-fn outdated_are_refused(server: &mut Connection, told: &Mutex<Told>, round: u32) {
-    let mut told = told.lock().unwrap();
-    for (token, granted_by) in std::mem::take(&mut told.fresh) {
+/// Verifies the unused permits of older policies, which must be refused. The others stay unused.
+fn outdated_are_refused(server: &mut Connection, acknowledged: &Mutex<Acknowledged>, round: u32) {
+    let mut acknowledged = acknowledged.lock().unwrap();
+    for (token, granted_by) in std::mem::take(&mut acknowledged.fresh) {
         if granted_by == version(round) {
-            told.fresh.push((token, granted_by));
+            acknowledged.fresh.push((token, granted_by));
             continue;
         }
         let answer = verify(server, &token).unwrap();
         assert_eq!(answer["verify_error_code"], "POLICY_CHANGED", "{answer}");
-        told.changed += 1;
+        acknowledged.changed += 1;
     }
 }
 
-/// A stop that was acknowledged holds after the kill, permits and questions alike.
-fn stops_still_hold(server: &mut Connection, told: &Mutex<Told>) {
+/// Asserts that each acknowledged stop is in effect after the kill, for permits and for requests.
+fn stops_still_hold(server: &mut Connection, acknowledged: &Mutex<Acknowledged>) {
     let listed = server.get("/v1/stops").unwrap().body;
     let listed: HashSet<&str> = listed["stops"]
         .as_array()
@@ -182,11 +188,11 @@ fn stops_still_hold(server: &mut Connection, told: &Mutex<Told>) {
         .iter()
         .map(|stop| stop["id"].as_str().unwrap())
         .collect();
-    let told = told.lock().unwrap();
-    for stop in &told.stops {
+    let acknowledged = acknowledged.lock().unwrap();
+    for stop in &acknowledged.stops {
         assert!(listed.contains(&**stop), "an acknowledged stop is gone");
     }
-    if !told.stops.is_empty() {
+    if !acknowledged.stops.is_empty() {
         let answer = server
             .post("/v1-evaluate", &question("stopped-bot"))
             .unwrap();
@@ -194,19 +200,27 @@ fn stops_still_hold(server: &mut Connection, told: &Mutex<Told>) {
     }
 }
 
-fn load_until_killed(server: Server, told: &Mutex<Told>, round: u32, time: Duration) {
+fn load_until_killed(
+    server: Server,
+    acknowledged: &Mutex<Acknowledged>,
+    round: u32,
+    time: Duration,
+) {
     let address = server.address;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for number in 0..CLIENTS {
             let over = &over;
             scope.spawn(move || {
-                // Ends with the first thing that breaks: the server was killed.
+                // The client ends at the first error, which is the kill of the server.
                 let done = Connection::open(address, KEY).and_then(|mut server| match number {
-                    0 => stop_and_ask(&mut server, told, over),
-                    _ => ask(&mut server, told, round, over),
+                    0 => stop_and_ask(&mut server, acknowledged, over),
+                    _ => ask(&mut server, acknowledged, round, over),
                 });
-                assert!(over.load(Ordering::SeqCst), "it broke by itself: {done:?}");
+                assert!(
+                    over.load(Ordering::SeqCst),
+                    "an error before the kill: {done:?}"
+                );
             });
         }
         std::thread::sleep(time);
@@ -222,26 +236,26 @@ fn question(agent: &str) -> serde_json::Value {
     })
 }
 
-/// Sets stops for an agent, lifts all but the last ones, and asks as that agent.
+/// Sets stops for an agent, makes requests as that agent, and lifts all stops but the last 3.
 fn stop_and_ask(
     server: &mut Connection,
-    told: &Mutex<Told>,
+    acknowledged: &Mutex<Acknowledged>,
     over: &AtomicBool,
 ) -> std::io::Result<()> {
     let body = json!({ "agent_id": "stopped-bot", "reason": "a drill" });
     while !over.load(Ordering::SeqCst) {
         let stop = server.post("/v1/stops", &body)?.body;
         let id = stop["id"].as_str().unwrap().to_owned();
-        told.lock().unwrap().stops.insert(id);
+        acknowledged.lock().unwrap().stops.insert(id);
         let answer = server.post("/v1-evaluate", &question("stopped-bot"))?;
         assert_eq!(answer.body["deny_code"], "STOPPED", "{}", answer.body);
         let old: Vec<_> = {
-            let mut told = told.lock().unwrap();
-            let many = told.stops.len().saturating_sub(3);
-            let old: Vec<_> = told.stops.iter().take(many).cloned().collect();
-            // From now on it may be lifted or not.
+            let mut acknowledged = acknowledged.lock().unwrap();
+            let many = acknowledged.stops.len().saturating_sub(3);
+            let old: Vec<_> = acknowledged.stops.iter().take(many).cloned().collect();
+            // If the kill comes before the answer, the stop may be lifted or not.
             for id in &old {
-                told.stops.remove(id);
+                acknowledged.stops.remove(id);
             }
             old
         };
@@ -254,7 +268,7 @@ fn stop_and_ask(
 
 fn ask(
     server: &mut Connection,
-    told: &Mutex<Told>,
+    acknowledged: &Mutex<Acknowledged>,
     round: u32,
     over: &AtomicBool,
 ) -> std::io::Result<()> {
@@ -264,24 +278,25 @@ fn ask(
         assert_eq!(answer.status, 200, "{}", answer.body);
         let token = answer.body["permit_token"].as_str().unwrap().to_owned();
         let (presented, _) = {
-            let mut told = told.lock().unwrap();
-            told.hashes
+            let mut acknowledged = acknowledged.lock().unwrap();
+            acknowledged
+                .hashes
                 .insert(answer.body["audit_hash"].as_str().unwrap().to_owned());
-            told.fresh.push((token, version(round)));
-            // Some wait over a restart.
-            if told.fresh.len() <= WAITING {
+            acknowledged.fresh.push((token, version(round)));
+            // Some permits stay unused across the restart.
+            if acknowledged.fresh.len() <= WAITING {
                 continue;
             }
-            let at = fastrand::usize(..told.fresh.len());
-            told.fresh.swap_remove(at)
+            let at = fastrand::usize(..acknowledged.fresh.len());
+            acknowledged.fresh.swap_remove(at)
         };
         match verify(server, &presented) {
             Ok(answer) => {
                 assert_eq!(answer["valid"], true, "{answer}");
-                told.lock().unwrap().used.push(presented);
+                acknowledged.lock().unwrap().used.push(presented);
             }
             Err(error) => {
-                told.lock().unwrap().lost.push(presented);
+                acknowledged.lock().unwrap().lost.push(presented);
                 return Err(error);
             }
         }

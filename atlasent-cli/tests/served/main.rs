@@ -1,4 +1,4 @@
-//! `atlasent serve` as a process: started, asked, killed and started again.
+//! Tests of `atlasent serve` as a process: its start, requests, kills and restarts.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! `--audit-log-otlp`: the events of the chain at a collector, through kills, and by the variables
-//! of OpenTelemetry.
+//! `--audit-log-otlp`: each event arrives at a collector, across kills, with the configuration of
+//! OpenTelemetry's environment variables.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ const SECRET: &str = "collector-hunter2";
 
 type Taken = Arc<Mutex<Vec<Value>>>;
 
-/// A script that takes every batch, and where the events of the batches go.
+/// Returns a script that accepts every batch, and the list that it adds the events to.
 fn take_all() -> (Taken, impl Fn(&Request) -> Reply + Send + Sync) {
     let taken = Taken::default();
     let keeps = Arc::clone(&taken);
@@ -53,7 +53,7 @@ fn decide(connection: &mut Connection) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// The events as the server lists them.
+/// Returns the events that the server lists.
 fn events(connection: &mut Connection) -> Vec<Value> {
     let page = connection.get("/v1-audit/events?limit=500").unwrap().body;
     page["events"].as_array().unwrap().clone()
@@ -98,10 +98,10 @@ fn a_collector_gets_every_event_in_order_through_kills() {
         server.kill();
     }
     let server = Server::run(serve(data.path(), &arguments, &[]));
-    let told = events(&mut server.connect());
+    let listed = events(&mut server.connect());
     assert!(server.stop().0.success());
 
-    // An event may come twice after a kill, but never without those before it.
+    // An event may arrive twice after a kill, but never before an earlier event.
     let mut once = Vec::new();
     for event in taken.lock().unwrap().iter() {
         let sequence = event["sequence"].as_u64().unwrap() as usize;
@@ -114,7 +114,7 @@ fn a_collector_gets_every_event_in_order_through_kills() {
             once.push(event.clone());
         }
     }
-    assert_eq!(once, told);
+    assert_eq!(once, listed);
 
     #[cfg(unix)]
     {
@@ -176,7 +176,7 @@ fn the_variables_of_opentelemetry_count_and_their_secrets_stay_out_of_the_log() 
 }
 
 #[test]
-fn a_configuration_that_will_not_do_is_an_error_at_the_start() {
+fn an_invalid_configuration_is_an_error_at_the_start() {
     let data = tempfile::tempdir().unwrap();
     let missing = data.path().join("missing.pem");
     let missing = missing.to_str().unwrap();
@@ -222,12 +222,15 @@ fn a_configuration_that_will_not_do_is_an_error_at_the_start() {
         arguments.extend(url);
         let variables: Vec<_> = variable.into_iter().collect();
         let refused = serve(data.path(), &arguments, &variables).output().unwrap();
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(refused.status.code(), Some(2), "{said}");
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{stderr}");
         assert!(
-            said.contains("the audit trail cannot be sent by OTLP: "),
-            "{said}"
+            stderr.contains("error: cannot send the audit trail by OTLP: "),
+            "{stderr}"
         );
-        assert!(said.contains(why) && !said.contains("hunter2"), "{said}");
+        assert!(
+            stderr.contains(why) && !stderr.contains("hunter2"),
+            "{stderr}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The server as a process of its own.
+//! Starts, stops and kills `atlasent serve` as a process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::http::Connection;
 
-/// What the tests take for an API key.
+/// The API key of the tests.
 pub(crate) const KEY: &str = "ask_test_0123456789abcdefghijklmnopqrstuvwxyz";
 
 pub(crate) fn atlasent() -> Command {
@@ -20,12 +20,12 @@ pub(crate) struct Server {
     process: Child,
     output: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
-    /// What it has said so far.
-    pub(crate) said: String,
+    /// The standard output that was read so far.
+    pub(crate) stdout: String,
 }
 
 impl Server {
-    /// Starts one on a data directory, with `KEY`.
+    /// Starts a server on a data directory, with the API key [`KEY`].
     pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
         let mut command = atlasent();
         command
@@ -37,19 +37,19 @@ impl Server {
         Self::run(command)
     }
 
-    /// Starts one by a command, and waits until it listens.
+    /// Starts a server by a command, and waits until it listens.
     pub(crate) fn run(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut said = String::new();
-        output.read_line(&mut said).unwrap();
-        let address = said.trim().rsplit_once("://").map(|(_, address)| address);
+        let mut stdout = String::new();
+        output.read_line(&mut stdout).unwrap();
+        let address = stdout.trim().rsplit_once("://").map(|(_, address)| address);
         let address = address.and_then(|address| address.parse().ok());
         Self {
-            address: address.unwrap_or_else(|| panic!("it does not listen: {said}")),
+            address: address.unwrap_or_else(|| panic!("it does not listen: {stdout}")),
             process,
             output,
-            said,
+            stdout,
         }
     }
 
@@ -57,25 +57,25 @@ impl Server {
         Connection::open(self.address, KEY).unwrap()
     }
 
-    /// Ends it at once, whatever it is doing.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Asks it to end, and waits.
+    /// Stops the server with SIGTERM. Returns its exit status and standard output.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal("TERM");
         let status = self.process.wait().unwrap();
-        self.output.read_to_string(&mut self.said).unwrap();
-        (status, self.said.clone())
+        self.output.read_to_string(&mut self.stdout).unwrap();
+        (status, self.stdout.clone())
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Asks one to end whose log goes into a pipe, and reads it.
+    /// Stops a server whose standard error is piped. Returns its exit status and log.
     pub(crate) fn stop_and_read_log(mut self) -> (ExitStatus, String) {
         self.signal("TERM");
         let mut log = String::new();
@@ -85,7 +85,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        // Every shell has it, and not every machine as a program.
+        // Every shell has `kill` built in. Some machines lack it as a program.
         let kill = format!("kill -{name} {}", self.process.id());
         let sent = Command::new("sh").args(["-c", &kill]).status();
         assert!(sent.unwrap().success());

@@ -1,14 +1,14 @@
-//! A store that is wiped, replaced or put back to an older state is refused, and said to be so.
+//! A wiped, replaced or older store is refused at the start, with an error that says so.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::commands::{asking, decide, on, output};
+use super::commands::{decide, output, run_against, run_in_data_dir};
 use super::process::{KEY, Server, atlasent};
 
-/// Why a server does not start.
+/// Starts a server that must fail with exit code 2, and returns its standard error.
 fn refused(data: &Path, more: &[&str]) -> String {
     let mut command = atlasent();
     command
@@ -17,11 +17,12 @@ fn refused(data: &Path, more: &[&str]) -> String {
         .arg(data)
         .args(more)
         .env("KEY", KEY);
-    let (code, said, why) = output(&mut command);
-    assert_eq!((code, &*said), (2, ""), "{why}");
-    why
+    let (code, stdout, stderr) = output(&mut command);
+    assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+    stderr
 }
 
+/// Starts a server, lets it decide this many times, and stops it.
 fn served(data: &Path, decisions: usize, more: &[&str]) {
     let server = Server::start(data, more);
     for _ in 0..decisions {
@@ -40,26 +41,29 @@ fn a_wiped_store_is_refused_until_a_new_chain_is_asked_for() {
         |path: &Path| fs::write(path, ""),
     ] {
         wipe(&store).unwrap();
-        let why = refused(data.path(), &[]);
+        let stderr = refused(data.path(), &[]);
         assert!(
-            why.contains("missing or empty") && why.contains("--new-chain"),
-            "{why}"
+            stderr.contains("missing or empty") && stderr.contains("--new-chain"),
+            "{stderr}"
         );
         assert!(
             fs::metadata(&store).map_or(0, |file| file.len()) == 0,
-            "a store was made"
+            "a store was created"
         );
-        let (code, _, why) = on(data.path(), &["audit", "export"]);
-        assert_eq!(code, 2, "{why}");
+        let (code, _, stderr) = run_in_data_dir(data.path(), &["audit", "export"]);
+        assert_eq!(code, 2, "{stderr}");
     }
-    // The head alone, or the signing keys alone, tell that there was one.
+    // The signing keys are enough to detect that there was a store, also without the head file.
     fs::rename(data.path().join("head.json"), data.path().join("aside")).unwrap();
     assert!(refused(data.path(), &[]).contains("--new-chain"));
     fs::rename(data.path().join("aside"), data.path().join("head.json")).unwrap();
 
     served(data.path(), 1, &["--new-chain"]);
-    let why = refused(data.path(), &["--new-chain"]);
-    assert!(why.contains("leave the option out"), "{why}");
+    let stderr = refused(data.path(), &["--new-chain"]);
+    assert!(
+        stderr.contains("the store already has a chain of ") && stderr.contains("omit the option"),
+        "{stderr}"
+    );
     served(data.path(), 1, &[]);
     let kept = fs::read_dir(data.path()).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();
@@ -71,7 +75,10 @@ fn a_wiped_store_is_refused_until_a_new_chain_is_asked_for() {
 #[test]
 fn a_key_that_is_made_before_the_first_start_is_no_sign_of_a_wiped_store() {
     let data = tempfile::tempdir().unwrap();
-    assert_eq!(on(data.path(), &["key", "create", "--name", "first"]).0, 0);
+    assert_eq!(
+        run_in_data_dir(data.path(), &["key", "create", "--name", "first"]).0,
+        0
+    );
     served(data.path(), 1, &[]);
 }
 
@@ -87,22 +94,26 @@ fn an_older_store_is_refused_until_it_is_accepted() {
     served(data.path(), 2, &[]);
 
     fs::copy(&backup, &store).unwrap();
-    let why = refused(data.path(), &[]);
+    let stderr = refused(data.path(), &[]);
     assert!(
-        why.contains("ends at event 3") && why.contains("records event 6"),
-        "{why}"
+        stderr.contains("ends at event 3") && stderr.contains("head.json` records event 6"),
+        "{stderr}"
     );
-    assert!(why.contains("--accept-older-store"), "{why}");
-    assert!(refused(data.path(), &["--new-chain"]).contains("chain of 3 events already"));
+    assert!(stderr.contains("--accept-older-store"), "{stderr}");
+    assert!(
+        refused(data.path(), &["--new-chain"])
+            .contains("already has a chain of 3 events: omit the option")
+    );
 
-    // Longer than what was seen, and another history: after one start it has other events in the same places.
+    // A store with more events than the last known head, but other events at the same sequence
+    // numbers, is refused too.
     served(data.path(), 9, &["--accept-older-store"]);
     let head = fs::read_to_string(data.path().join("head.before-6.0.json")).unwrap();
     fs::write(data.path().join("head.json"), head).unwrap();
-    let why = refused(data.path(), &[]);
-    assert!(why.contains("differ at event 6"), "{why}");
+    let stderr = refused(data.path(), &[]);
+    assert!(stderr.contains("differ at event 6"), "{stderr}");
     served(data.path(), 1, &["--accept-older-store"]);
-    // From then on it is the one.
+    // After it was accepted, it needs no option.
     served(data.path(), 1, &[]);
 }
 
@@ -149,20 +160,20 @@ fn a_signed_head_tells_a_continued_trail_from_another() {
     let server = Server::start(data.path(), &[]);
     decide(&server);
     let export = |server: &Server, name: &str| {
-        let (code, _, why) = asking(server, &["audit", "export", "--out", &path(name)]);
-        assert_eq!(code, 0, "{why}");
+        let (code, _, stderr) = run_against(server, &["audit", "export", "--out", &path(name)]);
+        assert_eq!(code, 0, "{stderr}");
     };
     export(&server, "old.json");
-    let (code, head, why) = asking(&server, &["audit", "head"]);
-    assert_eq!(code, 0, "{why}");
+    let (code, head, stderr) = run_against(&server, &["audit", "head"]);
+    assert_eq!(code, 0, "{stderr}");
     fs::write(path("head"), &head).unwrap();
     decide(&server);
     export(&server, "new.json");
     server.stop();
-    let (code, at_rest, why) = on(data.path(), &["audit", "head"]);
-    assert_eq!(code, 0, "{why}");
+    let (code, at_rest, stderr) = run_in_data_dir(data.path(), &["audit", "head"]);
+    assert_eq!(code, 0, "{stderr}");
     assert!(at_rest.contains("\"sequence\":3"), "{at_rest}");
-    let (_, keys, _) = on(data.path(), &["signing-key", "list"]);
+    let (_, keys, _) = run_in_data_dir(data.path(), &["signing-key", "list"]);
     fs::write(path("keys"), keys).unwrap();
 
     let verify = |arguments: &[&str]| {
@@ -174,17 +185,20 @@ fn a_signed_head_tells_a_continued_trail_from_another() {
                 .args(["--key", &keys]),
         )
     };
-    let (code, said, why) = verify(&[&path("new.json"), "--expect-head", &path("head")]);
-    assert_eq!(code, 0, "{said}{why}");
-    assert!(said.contains("contains the event of the head"), "{said}");
+    let (code, stdout, stderr) = verify(&[&path("new.json"), "--expect-head", &path("head")]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(
+        stdout.contains("contains the event of the head"),
+        "{stdout}"
+    );
     assert_eq!(
         verify(&[&path("new.json"), "--after", &path("old.json")]).0,
         0
     );
-    let (code, said, _) = verify(&[&path("old.json"), "--after", &path("new.json")]);
+    let (code, stdout, _) = verify(&[&path("old.json"), "--after", &path("new.json")]);
     assert!(
-        code == 1 && said.contains("ends at event 2, before the head"),
-        "{said}"
+        code == 1 && stdout.contains("ends at event 2, before the head"),
+        "{stdout}"
     );
 
     fs::write(
@@ -192,9 +206,9 @@ fn a_signed_head_tells_a_continued_trail_from_another() {
         head.replace("\"sequence\":2", "\"sequence\":1"),
     )
     .unwrap();
-    let (code, _, why) = verify(&[&path("new.json"), "--expect-head", &path("forged")]);
+    let (code, _, stderr) = verify(&[&path("new.json"), "--expect-head", &path("forged")]);
     assert!(
-        code == 1 && why.contains("signature of the head is not good"),
-        "{why}"
+        code == 1 && stderr.contains("signature of the head is not good"),
+        "{stderr}"
     );
 }

@@ -1,4 +1,4 @@
-//! Two servers on one database are one authority.
+//! Two servers that share a database act as one authority.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn start(data: &Path, database: &str) -> Server {
     Server::run(command)
 }
 
-/// The address of a new database; none where there is no PostgreSQL.
+/// Creates a database and returns its URL. Returns `None` without PostgreSQL.
 fn database() -> Option<String> {
     let server = PrivatePostgres::shared()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,7 +92,7 @@ fn of_64_who_use_a_permit_at_two_servers_one_gets_it() {
         assert_eq!(good, 1);
     }
 
-    // One chain, and one key that is taken by both, until it is taken back at both.
+    // Both servers have one chain, and accept one key until it is revoked at both.
     let heads = [0, 1].map(|n| {
         let page = connect(n).get("/v1-audit/events?limit=500").unwrap().body;
         page["events"].as_array().unwrap().last().unwrap()["hash"].clone()
@@ -105,7 +105,7 @@ fn of_64_who_use_a_permit_at_two_servers_one_gets_it() {
             std::thread::sleep(std::time::Duration::from_millis(20));
             connect(n).get("/v1-api-key-self").unwrap().status == 401
         });
-        assert!(refused, "server {n} still takes the key");
+        assert!(refused, "server {n} still accepts the key");
     }
 }
 
@@ -125,7 +125,7 @@ fn a_key_is_good_for_its_rate_at_all_servers_together() {
             connection.get("/v1-api-key-self").unwrap().status
         })
         .collect();
-    // At most one minute ends meanwhile.
+    // The calls take less than a minute, so at most one new rate window begins.
     let answered = statuses.iter().filter(|status| **status == 200).count();
     assert!((10..=20).contains(&answered), "{statuses:?}");
     assert!(statuses.contains(&429), "{statuses:?}");
@@ -151,10 +151,10 @@ fn the_address_of_the_database_is_repeated_nowhere() {
         .env("KEY", KEY)
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        said.contains("127.0.0.1:1/permits") && !said.contains("hunter2"),
-        "{said}"
+        stderr.contains("127.0.0.1:1/permits") && !stderr.contains("hunter2"),
+        "{stderr}"
     );
 }

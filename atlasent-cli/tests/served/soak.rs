@@ -1,4 +1,4 @@
-//! Ten minutes of load on demand, and a moment in every run: everything is answered, and memory stays flat.
+//! Load for a few seconds, or longer on demand: every request is answered, and memory stays flat.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::process::Server;
 
-/// How long it takes, unless the environment says otherwise.
+/// The duration in seconds, unless `ATLASENT_SOAK_SECONDS` sets another one.
 const SECONDS: u64 = 4;
 
-/// How many ask at a time.
+/// The number of concurrent clients.
 const CLIENTS: usize = 8;
 
 #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ fn under_load_everything_is_answered_and_memory_stays_flat() {
     let seconds = std::env::var("ATLASENT_SOAK_SECONDS");
     let seconds = seconds.map_or(SECONDS, |seconds| seconds.parse().unwrap());
     let data = tempfile::tempdir().unwrap();
-    // Permits that end soon, so that what is forgotten is part of it.
+    // A short permit lifetime, so that the load includes the removal of expired permits.
     let server = Server::start(data.path(), &["--permit-ttl", "1", "--log-level", "error"]);
     let (over, pairs) = (AtomicBool::new(false), AtomicU64::new(0));
     let memory = std::thread::scope(|scope| {
@@ -67,12 +67,12 @@ fn under_load_everything_is_answered_and_memory_stays_flat() {
         pairs.load(Ordering::SeqCst)
     );
     assert!(pairs.load(Ordering::SeqCst) > 100);
-    // The cache of the store fills up to 64 MiB; beyond that nothing may grow.
+    // The cache of the store may grow to 64 MiB. Beyond that, memory must not grow.
     let (first, last) = (memory[0], memory[memory.len() - 1]);
     assert!(last < first + 100 * 1024, "{memory:?}");
 }
 
-/// The memory of a process, in KiB.
+/// Returns the resident memory of a process, in KiB.
 fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status

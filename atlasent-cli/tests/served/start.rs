@@ -1,4 +1,4 @@
-//! The first start, without any set-up; and the last word.
+//! The start of a server: the first one, failing ones, policy reloads, and the end.
 
 use std::fs;
 
@@ -23,22 +23,22 @@ fn it_serves_the_quickstarts_policies_without_any_set_up() {
         .env("HOME", home.path());
     let server = Server::run(command);
     let address = server.address;
-    let (status, said) = {
-        // It says the rest right behind its address.
+    let (status, stdout) = {
+        // The rest of the startup message follows the address.
         std::thread::sleep(std::time::Duration::from_millis(200));
         server.stop()
     };
     assert!(status.success());
-    let key = said
+    let key = stdout
         .split_whitespace()
         .find(|word| word.starts_with("ask_test_"))
         .unwrap();
     assert!(
-        said.contains("README.md") && said.contains("shown once"),
-        "{said}"
+        stdout.contains("README.md") && stdout.contains("shown once"),
+        "{stdout}"
     );
 
-    // The second start shows no key, and takes the first one.
+    // The second start prints no key, and accepts the first one.
     let mut command = atlasent();
     command
         .args(["serve", "--listen", &address.to_string()])
@@ -52,8 +52,8 @@ fn it_serves_the_quickstarts_policies_without_any_set_up() {
     );
     let held = connection.post("/v1-evaluate", &deploy(500)).unwrap();
     assert_eq!(held.body["decision"], "hold");
-    let (_, said) = server.stop();
-    assert!(!said.contains("ask_test_"), "{said}");
+    let (_, stdout) = server.stop();
+    assert!(!stdout.contains("ask_test_"), "{stdout}");
 }
 
 #[cfg(unix)]
@@ -81,14 +81,14 @@ fn a_request_that_is_under_way_is_answered_before_the_end() {
     let server = Server::start(data.path(), &["--store", "memory"]);
     let mut connection = server.connect();
     assert_eq!(connection.get("/readyz").unwrap().status, 200);
-    let asking = std::thread::spawn(move || {
+    let run_against = std::thread::spawn(move || {
         (0..200)
             .map_while(|_| connection.post("/v1-evaluate", &deploy(3)).ok())
             .count()
     });
     let (status, _) = server.stop();
     assert!(status.success());
-    asking.join().unwrap();
+    run_against.join().unwrap();
 }
 
 #[test]
@@ -96,6 +96,8 @@ fn policies_are_read_again_and_a_broken_set_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &["--log-level", "error"]);
     let mut connection = server.connect();
+    // The server handles SIGHUP once it answers requests. Before that, SIGHUP kills it.
+    assert_eq!(connection.get("/healthz").unwrap().status, 200);
     let broken = data.path().join("policies/broken.cedar");
     fs::write(&broken, "permit (").unwrap();
     server.signal("HUP");
@@ -124,7 +126,7 @@ fn policies_are_read_again_and_a_broken_set_is_refused() {
     assert!(decided, "the new policies do not decide");
 }
 
-/// The newest event of a type, once there is one that was not there at the start.
+/// Waits for an event of a type that was not recorded at the start, and returns the newest one.
 fn wait_for(server: &mut Connection, kind: &str) -> serde_json::Value {
     let known = usize::from(kind == "policy.loaded");
     for _ in 0..300 {
@@ -141,7 +143,7 @@ fn wait_for(server: &mut Connection, kind: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_start_that_cannot_be_says_why() {
+fn a_failed_start_says_why() {
     let data = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str], key: Option<&str>| {
         let mut command = atlasent();
@@ -160,17 +162,18 @@ fn a_start_that_cannot_be_says_why() {
     };
     let with_key = ["--api-key-env", "KEY"];
     assert!(run(&with_key, None).contains("`KEY` is not set"));
-    let said = run(&with_key, Some("hunter2-hunter2"));
+    let stderr = run(&with_key, Some("hunter2-hunter2"));
     assert!(
-        said.contains("holds no API key") && !said.contains("hunter2"),
-        "{said}"
+        stderr.contains("`--api-key-env`: `KEY`: the text is not an API key: ")
+            && !stderr.contains("hunter2"),
+        "{stderr}"
     );
-    let said = run(&with_key, Some("ask_live_hunter2"));
+    let stderr = run(&with_key, Some("ask_live_hunter2"));
     assert!(
-        said.contains("could be guessed") && said.contains("openssl rand -hex 32"),
-        "{said}"
+        stderr.contains("could be guessed") && stderr.contains("openssl rand -hex 32"),
+        "{stderr}"
     );
-    assert!(!said.contains("hunter2"), "{said}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
     assert!(run(&["--store", "paper"], None).contains("use `memory`, `redb`"));
     assert!(run(&["--policies", "/nowhere"], None).contains("/nowhere"));
     assert!(run(&["--permit-ttl", "0"], None).contains("--permit-ttl"));
@@ -194,8 +197,8 @@ fn a_start_that_cannot_be_says_why() {
         .arg(other.path())
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("cannot listen on"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot listen on"), "{stderr}");
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn a_start_that_fails_leaves_no_key_and_the_next_one_shows_it() {
     assert!(failed.stdout.is_empty());
     assert!(!data.path().join("keys.json").exists());
 
-    // Closed standard output: the key could not be shown.
+    // With standard output closed, the key cannot be printed.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = start("127.0.0.1:0");
@@ -229,8 +232,11 @@ fn a_start_that_fails_leaves_no_key_and_the_next_one_shows_it() {
     std::thread::sleep(std::time::Duration::from_millis(200));
     let address = server.address;
     let key = fs::read_to_string(data.path().join("keys.json")).unwrap();
-    assert!(key.contains("first start"), "{key}");
+    assert!(
+        key.contains("created by `atlasent serve` at its first start"),
+        "{key}"
+    );
     assert!(Connection::open(address, "ask_test_x").is_ok());
-    let (status, said) = server.stop();
-    assert!(status.success() && said.contains("ask_test_"), "{said}");
+    let (status, stdout) = server.stop();
+    assert!(status.success() && stdout.contains("ask_test_"), "{stdout}");
 }

@@ -1,8 +1,8 @@
-//! `atlasent stop` and `atlasent resume`, beside a server that runs.
+//! `atlasent stop` and `atlasent resume` with a running server.
 
 use serde_json::{Value, json};
 
-use super::commands::{asking, decide};
+use super::commands::{decide, run_against};
 use super::process::Server;
 
 fn start() -> (tempfile::TempDir, Server) {
@@ -11,7 +11,7 @@ fn start() -> (tempfile::TempDir, Server) {
     (data, server)
 }
 
-/// The code of the refusal; none when it was an allow.
+/// Returns the code of a denial, or `null` for an allow.
 fn code(server: &Server) -> Value {
     decide(server)["deny_code"].clone()
 }
@@ -26,24 +26,27 @@ fn a_stop_is_set_listed_and_lifted() {
         &["--all"],
     ] {
         let stop = [&["stop", "--reason", "a drill"], scope].concat();
-        let (status, said, error) = asking(&server, &stop);
-        assert_eq!((status, &*error), (0, ""), "{said}");
-        let id = said.split_whitespace().next().unwrap();
+        let (status, stdout, error) = run_against(&server, &stop);
+        assert_eq!((status, &*error), (0, ""), "{stdout}");
+        let id = stdout.split_whitespace().next().unwrap();
         assert!(
-            id.starts_with("stop_") && said.contains("a drill"),
-            "{said}"
+            id.starts_with("stop_") && stdout.contains("a drill"),
+            "{stdout}"
         );
         assert_eq!(code(&server), "STOPPED");
-        assert_eq!(asking(&server, &["stop", "--list"]).1, said);
+        assert_eq!(run_against(&server, &["stop", "--list"]).1, stdout);
 
         let resume = [&["resume", "--reason", "over"], scope].concat();
-        let (status, lifted, error) = asking(&server, &resume);
+        let (status, lifted, error) = run_against(&server, &resume);
         assert_eq!((status, &*error), (0, ""));
-        assert_eq!(lifted, said);
+        assert_eq!(lifted, stdout);
         assert_eq!(code(&server), Value::Null);
-        let (status, said, error) = asking(&server, &resume);
-        assert_eq!((status, &*said), (1, ""), "{error}");
-        assert_eq!(asking(&server, &["stop", "--list"]).1, "no stop holds\n");
+        let (status, stdout, error) = run_against(&server, &resume);
+        assert_eq!((status, &*stdout), (1, ""), "{error}");
+        assert_eq!(
+            run_against(&server, &["stop", "--list"]).1,
+            "no stop is in effect\n"
+        );
     }
     let question = json!({ "permit_token": waiting });
     let answer = server.connect().post("/v1-verify-permit", &question);
@@ -54,25 +57,25 @@ fn a_stop_is_set_listed_and_lifted() {
 fn a_stop_by_its_id_and_with_an_end() {
     let (_data, server) = start();
     let stop = ["stop", "--all", "--for", "2h", "--reason", "why", "--json"];
-    let (status, said, error) = asking(&server, &stop);
+    let (status, stdout, error) = run_against(&server, &stop);
     assert_eq!(status, 0, "{error}");
-    let set: Value = serde_json::from_str(&said).unwrap();
+    let set: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&set["all"], &set["reason"]), (&json!(true), &json!("why")));
     assert!(set["expires_at"].is_string());
-    let listed = asking(&server, &["stop", "--list", "--json"]).1;
+    let listed = run_against(&server, &["stop", "--list", "--json"]).1;
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["stops"][0]["id"], set["id"]);
     let id = set["id"].as_str().unwrap();
-    let (status, _, error) = asking(&server, &["resume", id, "--reason", "over"]);
+    let (status, _, error) = run_against(&server, &["resume", id, "--reason", "over"]);
     assert_eq!(status, 0, "{error}");
     assert_eq!(code(&server), Value::Null);
-    let (status, said, error) = asking(&server, &["resume", id, "--reason", "over"]);
-    assert_eq!((status, &*said), (2, ""));
+    let (status, stdout, error) = run_against(&server, &["resume", id, "--reason", "over"]);
+    assert_eq!((status, &*stdout), (2, ""));
     assert!(error.contains("no such stop holds"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_before_a_server_is_asked() {
+fn contradictory_arguments_are_refused_before_a_server_is_called() {
     let (_data, server) = start();
     for arguments in [
         &["stop", "--reason", "why"][..],
@@ -85,8 +88,8 @@ fn what_cannot_be_meant_is_refused_before_a_server_is_asked() {
         &["resume", "--all"],
         &["resume", "stop_1", "--all", "--reason", "over"],
     ] {
-        let (status, said, error) = asking(&server, arguments);
-        assert_eq!((status, &*said), (2, ""), "{arguments:?}: {error}");
+        let (status, stdout, error) = run_against(&server, arguments);
+        assert_eq!((status, &*stdout), (2, ""), "{arguments:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
     }
     assert_eq!(code(&server), Value::Null);

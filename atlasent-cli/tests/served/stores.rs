@@ -1,9 +1,9 @@
-//! The store itself, checked and backed up by its operator.
+//! `atlasent store check` and `atlasent store backup`.
 
 use std::fs;
 use std::path::Path;
 
-use super::commands::{asking, decide, on, output};
+use super::commands::{decide, output, run_against, run_in_data_dir};
 use super::process::{Server, atlasent};
 
 fn check(file: &Path) -> (i32, String, String) {
@@ -19,40 +19,44 @@ fn a_running_store_is_backed_up_checked_and_served_again() {
     for _ in 0..20 {
         decide(&server);
     }
-    let (code, said, why) = asking(&server, &["store", "backup", to]);
-    assert_eq!(code, 0, "{said}{why}");
-    assert!(said.contains("was checked"), "{said}");
+    let (code, stdout, stderr) = run_against(&server, &["store", "backup", to]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert_eq!(
+        stdout,
+        format!("wrote the backup {to}, which passed `atlasent store check`\n")
+    );
     decide(&server);
-    let (code, _, why) = asking(&server, &["store", "backup", to]);
-    assert!(code == 2 && why.contains("exists"), "{why}");
-    // One that runs cannot be checked in place.
-    let (code, _, why) = on(data.path(), &["store", "check"]);
+    let (code, _, stderr) = run_against(&server, &["store", "backup", to]);
+    assert!(code == 2 && stderr.contains("already exists"), "{stderr}");
+    // The store of a running server cannot be checked in place.
+    let (code, _, stderr) = run_in_data_dir(data.path(), &["store", "check"]);
     assert!(
-        code == 2 && why.contains("another process has it open"),
-        "{why}"
+        code == 2 && stderr.contains("another process has it open"),
+        "{stderr}"
     );
     server.stop();
 
     let before = fs::read(&backup).unwrap();
-    let (code, said, why) = check(&backup);
-    assert_eq!(code, 0, "{said}{why}");
+    let (code, stdout, stderr) = check(&backup);
+    assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(
-        said.contains("is whole") && said.contains("head:      event 21"),
-        "{said}"
+        stdout.contains("is intact") && stdout.contains("head:      event 21"),
+        "{stdout}"
     );
     assert_eq!(
         fs::read(&backup).unwrap(),
         before,
         "a check changes nothing"
     );
-    let (code, said, why) = on(data.path(), &["store", "check"]);
-    assert_eq!(code, 0, "{said}{why}");
-    assert!(said.contains("head:      event 22"), "{said}");
+    let (code, stdout, stderr) = run_in_data_dir(data.path(), &["store", "check"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("head:      event 22"), "{stdout}");
 
-    // A backup of a store at rest, and a server on the first backup.
+    // A backup of the store of a stopped server, and a server on the first backup.
     let second = data.path().join("second.redb");
-    let (code, said, why) = on(data.path(), &["store", "backup", second.to_str().unwrap()]);
-    assert_eq!(code, 0, "{said}{why}");
+    let (code, stdout, stderr) =
+        run_in_data_dir(data.path(), &["store", "backup", second.to_str().unwrap()]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(check(&second).1.contains("head:      event 22"));
     fs::rename(&backup, data.path().join("authority.redb")).unwrap();
     let server = Server::start(data.path(), &["--accept-older-store"]);
@@ -68,8 +72,8 @@ fn a_killed_server_s_store_is_checked_and_a_damaged_one_is_not_whole() {
         decide(&server);
     }
     server.kill();
-    let (code, said, why) = check(&store);
-    assert_eq!(code, 0, "{said}{why}");
+    let (code, stdout, stderr) = check(&store);
+    assert_eq!(code, 0, "{stdout}{stderr}");
 
     let whole = fs::read(&store).unwrap();
     let agent = b"deploy-bot";
@@ -78,34 +82,37 @@ fn a_killed_server_s_store_is_checked_and_a_damaged_one_is_not_whole() {
         let mut changed = whole.clone();
         changed[byte] = b'D';
         fs::write(&store, changed).unwrap();
-        let (code, said, why) = check(&store);
-        // A page that is not in use any more may hold anything.
-        assert!(code != 0 || said.contains("is whole"), "{said}{why}");
-        assert!(code != 2 || why.contains("authority.redb"), "{why}");
+        let (code, stdout, stderr) = check(&store);
+        // A change in an unused page is no damage.
+        assert!(
+            code != 0 || stdout.contains("is intact"),
+            "{stdout}{stderr}"
+        );
+        assert!(code != 2 || stderr.contains("authority.redb"), "{stderr}");
     }
     for damage in [&b""[..], b"no store", &whole[..whole.len() / 2]] {
         fs::write(&store, damage).unwrap();
-        let (code, said, why) = check(&store);
-        assert!(code != 0, "{said}");
+        let (code, stdout, stderr) = check(&store);
+        assert!(code != 0, "{stdout}");
         assert!(
-            why.contains("authority.redb") || said.contains("is not whole"),
-            "{said}{why}"
+            stderr.contains("authority.redb") || stdout.contains("is damaged"),
+            "{stdout}{stderr}"
         );
         assert_eq!(fs::read(&store).unwrap(), damage);
     }
-    let (code, _, why) = check(Path::new("/nowhere"));
-    assert!(code == 2 && why.contains("/nowhere"), "{why}");
+    let (code, _, stderr) = check(Path::new("/nowhere"));
+    assert!(code == 2 && stderr.contains("/nowhere"), "{stderr}");
 }
 
 #[test]
-fn what_is_no_file_is_backed_up_in_another_way() {
+fn a_store_that_is_not_a_file_is_not_backed_up() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &["--store", "memory"]);
     let to = data.path().join("backup.redb");
-    let (code, _, why) = asking(&server, &["store", "backup", to.to_str().unwrap()]);
+    let (code, _, stderr) = run_against(&server, &["store", "backup", to.to_str().unwrap()]);
     assert!(
-        code == 2 && why.contains("keeps nothing in a file"),
-        "{why}"
+        code == 2 && stderr.contains("keeps nothing in a file"),
+        "{stderr}"
     );
     let left: Vec<_> = fs::read_dir(data.path())
         .unwrap()

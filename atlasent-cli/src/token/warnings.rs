@@ -1,23 +1,23 @@
-//! Warnings about patterns that grant more, or less, than they seem to.
+//! Warnings about scope patterns that grant more or less than they seem to.
 
 use ati_client::is_loose_wildcard;
 
-/// One warning for each pattern that needs one.
-pub(crate) fn cautions<'a>(granted: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    granted.into_iter().filter_map(caution).collect()
+/// Returns a warning for each doubtful pattern.
+pub(crate) fn pattern_warnings<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    patterns.into_iter().filter_map(pattern_warning).collect()
 }
 
-fn caution(pattern: &str) -> Option<String> {
+fn pattern_warning(pattern: &str) -> Option<String> {
     let prefix = pattern.strip_suffix('*').unwrap_or(pattern);
     if pattern == "*" {
         Some("`*` grants every tool and every skill".to_owned())
     } else if prefix.contains('*') {
         Some(format!(
-            "`{pattern}` holds a `*` that stands for itself: only one at the end is a wildcard"
+            "`{pattern}` contains a `*` that is not a wildcard: only a `*` at the end is one"
         ))
     } else if is_loose_wildcard(pattern) {
         Some(format!(
-            "`{pattern}` grants every scope that begins with `{prefix}`; for one namespace, end at its separator, as in `{prefix}:*`"
+            "`{pattern}` grants every scope that begins with `{prefix}`; to grant one namespace, end with its separator and `*`, as in `{prefix}:*`"
         ))
     } else {
         None
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wildcard_that_ends_inside_a_name_draws_a_warning() {
+    fn a_wildcard_inside_a_name_draws_a_warning() {
         for pattern in [
             "tool:git*",
             "tool*",
@@ -37,7 +37,7 @@ mod tests {
             "tool:github:se*",
             "h*",
         ] {
-            let warning = caution(pattern).unwrap();
+            let warning = pattern_warning(pattern).unwrap();
             assert!(
                 warning.starts_with(&format!("`{pattern}` grants every scope")),
                 "{warning}"
@@ -55,31 +55,36 @@ mod tests {
             "tool:github_*",
             "skill:research-*",
         ] {
-            assert_eq!(caution(pattern), None, "{pattern}");
+            assert_eq!(pattern_warning(pattern), None, "{pattern}");
         }
     }
 
     #[test]
     fn an_exact_scope_draws_no_warning() {
         assert_eq!(
-            cautions(["", "help", "tool:github:search", "skill:triage"]),
+            pattern_warnings(["", "help", "tool:github:search", "skill:triage"]),
             [""; 0]
         );
     }
 
     #[test]
-    fn the_wildcard_for_everything_is_called_that() {
+    fn the_wildcard_for_every_scope_draws_a_warning() {
         assert_eq!(
-            caution("*").unwrap(),
+            pattern_warning("*").unwrap(),
             "`*` grants every tool and every skill"
         );
     }
 
     #[test]
-    fn a_wildcard_that_is_none_draws_a_warning() {
+    fn a_star_that_is_not_a_wildcard_draws_a_warning() {
         for pattern in ["tool:*:read", "*:read", "**", "tool:*:*"] {
-            let warning = caution(pattern).unwrap();
-            assert!(warning.contains("stands for itself"), "{warning}");
+            let warning = pattern_warning(pattern).unwrap();
+            assert_eq!(
+                warning,
+                format!(
+                    "`{pattern}` contains a `*` that is not a wildcard: only a `*` at the end is one"
+                )
+            );
         }
     }
 }
