@@ -194,7 +194,7 @@ fn a_signed_head_tells_a_continued_trail_from_another() {
     .unwrap();
     let (code, _, why) = verify(&[&path("new.json"), "--expect-head", &path("forged")]);
     assert!(
-        code == 1 && why.contains("signature of the head is not good"),
+        code == 1 && why.contains("signature of the head is not valid"),
         "{why}"
     );
 }
