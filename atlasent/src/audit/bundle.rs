@@ -12,7 +12,7 @@ use super::keys::TrustedKeys;
 use super::members;
 use super::progress::{Progress, ProgressReporter};
 use super::report::ChainReport;
-use super::scan::{Limits, Scanner, Tee};
+use super::scan::{Scanner, SizeLimits, Tee};
 use super::signature::{self, EventSource};
 
 /// The size up to which a copied stream stays in memory; a larger one goes to a temporary file.
@@ -43,7 +43,7 @@ const MAX_COPY_IN_MEMORY: usize = 4 * 1024 * 1024;
 pub struct BundleVerifier<'a> {
     keys: &'a TrustedKeys,
     progress: Option<Box<dyn FnMut(Progress) + 'a>>,
-    limits: Limits,
+    limits: SizeLimits,
     expected: Option<(u64, String)>,
 }
 
@@ -86,7 +86,7 @@ impl<'a> BundleVerifier<'a> {
         Self {
             keys,
             progress: None,
-            limits: Limits {
+            limits: SizeLimits {
                 value: 4 * 1024 * 1024,
                 total: 64 * 1024 * 1024 * 1024,
             },

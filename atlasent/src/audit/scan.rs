@@ -47,7 +47,7 @@ pub(super) struct Scanner<R> {
     offset: u64,
     /// Whether the reader has reached its end.
     ended: bool,
-    limits: Limits,
+    limits: SizeLimits,
     /// The number of white-space bytes between values so far.
     spaces: u64,
     /// The index of the current event, for errors.
@@ -56,7 +56,7 @@ pub(super) struct Scanner<R> {
 
 /// The maximum sizes in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct SizeLimits {
     /// The maximum size of a value.
     pub(super) value: usize,
     /// The maximum size of the bundle.
@@ -75,7 +75,7 @@ enum NextValue {
 
 impl<R: Read> Scanner<R> {
     /// Creates a scanner. `offset` is the position of `reader` in the bundle, in bytes.
-    pub(super) fn new(reader: R, offset: u64, limits: Limits) -> Self {
+    pub(super) fn new(reader: R, offset: u64, limits: SizeLimits) -> Self {
         Self {
             reader,
             window: Vec::new(),

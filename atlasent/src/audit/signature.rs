@@ -8,7 +8,7 @@ use super::error::BundleError;
 use super::keys::{TrustedKey, TrustedKeys};
 use super::members::{BundleMembers, EventsMember, SIGNED, signed_form};
 use super::progress::Progress;
-use super::scan::{Limits, Scanner};
+use super::scan::{Scanner, SizeLimits};
 use crate::canonical::{Spelling, Tape};
 
 /// How many bytes one read takes where the events are hashed as they stand.
@@ -78,7 +78,7 @@ pub(super) fn verify<R: Read + Seek>(
 /// The reader of the second pass.
 pub(super) struct EventSource<'a, R> {
     pub(super) reader: R,
-    pub(super) limits: Limits,
+    pub(super) limits: SizeLimits,
     pub(super) progress: &'a mut dyn FnMut(Progress),
 }
 
