@@ -9,6 +9,7 @@ mod bundle;
 mod chain;
 mod error;
 mod event;
+mod hash;
 mod head;
 mod keys;
 mod members;

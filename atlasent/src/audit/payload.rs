@@ -10,7 +10,8 @@ use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{MAX_DEPTH, chain::CANONICAL};
+use super::MAX_DEPTH;
+use super::hash::CANONICAL;
 use crate::canonical::{Kind, Tape};
 
 /// The hashed content of an event: a JSON object, kept as it was written.

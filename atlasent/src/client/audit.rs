@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use tokio::time::timeout;
 
+use super::message::scrub_failure;
 use super::pages::{self, PagedFilter};
-use super::transport::scrub_failure;
 use super::{Client, failure};
 use crate::Error;
 use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, SignedHead, TrustedKeys};

@@ -33,6 +33,7 @@ pub(crate) mod headers;
 mod http;
 mod key;
 mod keys;
+mod message;
 mod pages;
 mod permits;
 mod retry;

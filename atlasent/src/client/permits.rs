@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Client;
+use super::message::{ApiRequest, ApiResponse};
 use super::pages::{self, PagedFilter};
-use super::transport::{ApiRequest, ApiResponse};
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};

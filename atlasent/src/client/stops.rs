@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Client;
-use super::transport::ApiResponse;
+use super::message::ApiResponse;
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};

@@ -7,7 +7,7 @@ use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     USER_AGENT,
 };
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Serializer;
@@ -19,13 +19,13 @@ use super::failure::{self, ErrorMessage};
 use super::headers;
 use super::http::Http;
 use super::key::ApiKey;
+use super::message::{ApiRequest, ApiResponse, ResponseMetadata, scrub_failure};
 use super::retry::{CallLimits, FailedAttempt, RetrySchedule};
 use super::secrets::Secrets;
 use super::time::Clock;
 use crate::Error;
 use crate::canonical::PythonFloats;
 use crate::error::{Code, Failure};
-use crate::wire::{PermitToken, RateLimit};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("x-atlasent-protocol-version");
@@ -44,81 +44,6 @@ pub(super) struct Transport {
     pub(super) http: Http,
     pub(super) limits: CallLimits,
     pub(super) time: Clock,
-}
-
-/// A request to one of the contract's endpoints.
-pub(super) struct ApiRequest {
-    method: Method,
-    url: Url,
-    body: Option<Vec<u8>>,
-    accept: &'static str,
-    /// A permit token in the body, in a member whose name may not mark it as a token.
-    permit: Option<PermitToken>,
-}
-
-impl ApiRequest {
-    pub(super) fn accept(self, accept: &'static str) -> Self {
-        Self { accept, ..self }
-    }
-
-    pub(super) fn with_permit(self, permit: &PermitToken) -> Self {
-        let permit = Some(permit.clone());
-        Self { permit, ..self }
-    }
-
-    /// Returns the secrets that the request sends. They must not occur in an error, an answer or a
-    /// log line.
-    fn secrets(&self, key: &ApiKey) -> Secrets {
-        let mut secrets = Secrets::new(key);
-        if let Some(permit) = &self.permit {
-            secrets.add_permit(permit);
-        }
-        let body = self.body.as_deref().map(str::from_utf8);
-        if let Some(Ok(body)) = body {
-            secrets.add_request(body);
-        }
-        secrets
-    }
-}
-
-/// A success, with its whole body.
-pub(super) struct ApiResponse {
-    pub(super) body: Vec<u8>,
-    pub(super) metadata: ResponseMetadata,
-    pub(super) secrets: Secrets,
-}
-
-impl ApiResponse {
-    /// Reads the body as JSON, without the secrets of the call that it repeats.
-    pub(super) fn read<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
-        let Ok(text) = str::from_utf8(&self.body) else {
-            return Err(self.fail(not_utf8()));
-        };
-        let text = self.secrets.scrub_answer(text);
-        serde_json::from_str(&text).map_err(|error| self.fail(failure::from_json(&error)))
-    }
-
-    /// Reads members of the body as they were received, without removing secrets.
-    pub(super) fn read_unchanged<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let read = str::from_utf8(&self.body).map_err(|_| not_utf8());
-        read.and_then(|text| serde_json::from_str(text).map_err(|error| failure::from_json(&error)))
-            .map_err(|failure| self.fail(failure))
-    }
-
-    /// Returns the error of a call whose answer is not usable.
-    pub(super) fn fail(&self, failure: Failure) -> Error {
-        scrub_failure(failure, &self.metadata.request_id, &self.secrets).into()
-    }
-}
-
-/// The data of an answer outside its body.
-#[derive(Debug)]
-pub(super) struct ResponseMetadata {
-    pub(super) request_id: String,
-    pub(super) rate_limit: Option<RateLimit>,
-    pub(super) retry_after: Option<Duration>,
-    /// Whether the answer is to a retry. An earlier attempt may have reached the server.
-    pub(super) retried: bool,
 }
 
 impl Transport {
@@ -258,20 +183,6 @@ impl fmt::Debug for Transport {
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
-}
-
-/// Removes the secrets of the call from a failure, and adds the id of its request.
-pub(super) fn scrub_failure(failure: Failure, request_id: &str, secrets: &Secrets) -> Failure {
-    failure
-        .scrub(
-            |text| secrets.scrub(text).into_owned(),
-            |text| secrets.occur_in(text),
-        )
-        .with_request_id(request_id)
-}
-
-fn not_utf8() -> Failure {
-    Failure::new(Code::BadResponse, "the answer is not UTF-8")
 }
 
 /// The attempts of one call.

@@ -22,7 +22,7 @@ fn a_text_is_scrubbed_of_what_was_sent() {
         ("nothing", "nothing"),
         (&format!("no {KEY}."), "no [api key]."),
         (&format!("{TOKEN}{TOKEN}"), "…6e5f10…6e5f10"),
-        // The server has cut it.
+        // The server repeats only a part.
         ("permit_2f9d4c8b7 is unknown", "… is unknown"),
         ("… 8b7a6e5f10", "… …"),
         ("Qm7xV2pLz", "…"),
@@ -31,7 +31,7 @@ fn a_text_is_scrubbed_of_what_was_sent() {
             "use a key such as ask_test_…",
         ),
         ("4c8b7a6", "4c8b7a6"),
-        // Behind escapes that stand in the text itself.
+        // The text itself contains the escapes.
         (
             r"got {\u0022t\u0022:\u0022permit_2f9d4c8b7a6e5f1\u0030",
             "…",
@@ -99,7 +99,7 @@ fn an_answer_keeps_its_tokens_where_they_belong_and_nowhere_else() {
     );
     let clean = r#"{"decision":"allow","permit_token":"permit_new_0123456789","reason":"fine"}"#;
     assert!(matches!(secrets().scrub_answer(clean), Cow::Borrowed(_)));
-    // The id of a refusal is for everybody.
+    // The id of a refusal is public.
     let refused =
         r#"{"decision":"deny","decision_id":"4711-4711-4711","reason":"see 4711-4711-4711"}"#;
     assert!(matches!(secrets().scrub_answer(refused), Cow::Borrowed(_)));
@@ -249,7 +249,7 @@ proptest! {
         let literal = spelled(&secret, &ways);
         prop_assert_eq!(&serde_json::from_str::<String>(&literal).unwrap(), &secret);
         let body = around(&literal, &places, &secret);
-        // Where the call does not know it, the body says that it is one.
+        // The call does not know this secret; the name of its member marks it.
         let body = if known { body } else { format!(r#"{{"all":{body},"{name}":{literal}}}"#) };
         let mut secrets = Secrets::default();
         if known {

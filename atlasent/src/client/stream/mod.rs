@@ -12,7 +12,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::Error;
-use crate::client::transport::{ApiRequest, BODY_LIMIT, scrub_failure};
+use crate::client::message::{ApiRequest, scrub_failure};
+use crate::client::transport::BODY_LIMIT;
 use crate::client::{Client, failure};
 use crate::error::{Code, Failure};
 use crate::wire::EvaluateRequest;
