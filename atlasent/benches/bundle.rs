@@ -1,12 +1,13 @@
-//! What checking a bundle costs, beside the least that any check has to do: hash its bytes once and parse its JSON
-//! once.
+//! Measures the check of a bundle against the minimum of any check: hashing its bytes once and
+//! parsing its JSON once.
 //!
-//! Each measurement is a process of its own, so that the peak of its memory is its own too (`VmHWM`, Linux).
+//! Each measurement is a process of its own, so that its peak of memory can be read (`VmHWM`,
+//! Linux).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::indexing_slicing,
-    reason = "a program that may stop at anything odd"
+    reason = "a benchmark reports on standard output, and may panic"
 )]
 
 use std::env;
@@ -62,7 +63,7 @@ fn compare() {
     }
 }
 
-/// Measures in a new process: the time, and the peak of its memory in kB.
+/// Measures in a new process. Returns the time, and the peak of memory in kB.
 fn run(what: &str, path: &Path) -> (Duration, u64) {
     let output = Command::new(env::current_exe().unwrap())
         .args([what.as_ref(), path.as_os_str()])
@@ -87,7 +88,7 @@ fn measure(what: &str, path: &Path) {
             std::hint::black_box(Sha256::digest(&bundle));
             serde_json::from_slice::<IgnoredAny>(&bundle).unwrap();
         }
-        other => assert!(other.is_empty(), "what is `{other}`?"),
+        other => assert!(other.is_empty(), "unknown measurement `{other}`"),
     }
     let time = begin.elapsed();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -103,7 +104,7 @@ fn verify(path: &Path) {
     assert!(report.is_intact(), "{report:?}");
 }
 
-/// One SHA-256 and one parse, both as a stream: memory bounded, like ours.
+/// Hashes and parses a file once, both as a stream, so that memory is bounded as in the verifier.
 fn floor(file: File) {
     let mut hashing = Hashing {
         file,
@@ -127,7 +128,8 @@ impl Read for Hashing {
     }
 }
 
-/// Writes a bundle of events as a server exports them: about 600 bytes each, the payload with its keys in no order.
+/// Writes a bundle of events as a server exports them: about 600 bytes each, with unsorted keys in
+/// the payload.
 fn generate(path: &Path, events: u64) {
     let mut out = BufWriter::new(File::create(path).unwrap());
     let head = (0..events).fold(GENESIS_HASH.to_owned(), |hash, n| event(n, &hash).1);
@@ -154,7 +156,7 @@ fn generate(path: &Path, events: u64) {
     .unwrap();
 }
 
-/// The signature over what the file holds so far and a `}`.
+/// Returns the signature over the content of the file and a `}`.
 fn sign(path: &Path) -> String {
     let key = SigningKey::from_bytes(&KEY);
     let verifying: VerifyingKey = key.verifying_key();
@@ -175,7 +177,7 @@ fn sign(path: &Path) -> String {
     Base64UrlUnpadded::encode_string(&signature.to_bytes())
 }
 
-/// The text of the nth event, and its hash.
+/// Returns the text of the nth event, and its hash.
 fn event(n: u64, previous: &str) -> (String, String) {
     let said = format!(
         r#""id":"7c9e6679-7425-40de-944b-{n:012}","org_id":"org-1","sequence":{},"type":"evaluate.allow","decision":"allow","actor_id":"deploy-bot""#,

@@ -1,8 +1,9 @@
-//! What `protect()` costs on the wire, against a bare `reqwest` that makes the same two POSTs by hand.
+//! Measures `protect()` over the wire against plain `reqwest` with the same two POSTs.
 //!
-//! `cargo bench -p atlasent --bench client`. Both sides use one runtime, a pool of their own with the same settings, and a
-//! server on loopback that answers at once. They take turns, so that noise meets both; the ratios are what carries over.
-//! `latency` is one pair of calls after the other, `throughput` is with 64 of them under way.
+//! Run it with `cargo bench -p atlasent --bench client`. Both sides use one runtime, a pool of
+//! their own with the same settings, and a server on loopback that answers at once. The sides take
+//! turns, so that noise affects both; only the ratios apply to other machines. `latency` measures
+//! one pair of calls after the other, `throughput` with 64 pairs in flight.
 
 #![allow(
     clippy::unwrap_used,
@@ -88,7 +89,7 @@ fn report(what: &str, ours: Duration, bare: Duration) {
     println!("{what}: protect {ours:.1?}, bare reqwest {bare:.1?}, ratio {ratio:.3}");
 }
 
-/// The permit, by the client.
+/// Obtains a permit with `atlasent::Client`.
 struct Ours(Client);
 
 impl Ours {
@@ -109,7 +110,7 @@ impl Ours {
     }
 }
 
-/// The same two requests, by hand: bodies, headers and the two answers, with the digest known beforehand.
+/// Sends the same two requests with `reqwest`, and reads both answers. The hash is precomputed.
 struct Bare {
     http: reqwest::Client,
     base: String,
@@ -173,7 +174,7 @@ impl Bare {
     }
 }
 
-/// Answers every request at once, on a thread and a runtime of its own.
+/// Starts a server that answers every request at once, on a thread and a runtime of its own.
 fn server() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -211,7 +212,7 @@ async fn serve(mut socket: TcpStream) {
         .await
         .is_ok_and(|read| read > 0)
     {
-        // Requests come one at a time and small: one is complete when its body is.
+        // A request is complete when its body has arrived.
         while let Some(length) = request_length(&received) {
             let is_evaluate = received.starts_with(b"POST /v1-evaluate ");
             let reply = if is_evaluate { &allow } else { &valid };

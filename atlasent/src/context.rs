@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::canonical::{Spelling, canonical_json};
 use crate::json::unique;
 use crate::json::value::to_value;
 use crate::text::redact::excerpt;
@@ -161,7 +162,15 @@ impl Context {
     /// [kept text](Self::written_numbers) as that text.
     #[must_use]
     pub fn canonical_json(&self) -> String {
-        crate::canonical::canonical_json(self)
+        canonical_json(self, self.spelling())
+    }
+
+    /// Returns how the numbers of the context are spelled in its canonical JSON.
+    pub(crate) fn spelling(&self) -> Spelling {
+        match self.written_numbers() {
+            None => Spelling::Python,
+            Some(_) => Spelling::AsWritten,
+        }
     }
 }
 

@@ -135,7 +135,7 @@ pub(crate) fn read(
     plain.push_str(text.get(end..).unwrap_or_default());
     let Fields(fields) = parse(&plain)?;
     let mut value = Value::Object(fields);
-    let written = WrittenNumbers::take(&Tape::of(text), Tape::ROOT, &mut value);
+    let written = WrittenNumbers::take(&Tape::parse(text), Tape::ROOT, &mut value);
     match value {
         Value::Object(fields) => Ok((fields, written)),
         _ => Err(ser::Error::custom("the context is not an object")),

@@ -78,11 +78,11 @@ fn what_is_missing_or_wrong_is_named_and_nothing_runs() {
     let test = "what_is_missing_or_wrong_is_named_and_nothing_runs";
     let key = ("ATLASENT_API_KEY", KEY);
     let cases: [(&[(&str, &str)], &str); 5] = [
-        (&[], "there is no API key: set `ATLASENT_API_KEY`"),
-        (&[("ATLASENT_API_KEY", "")], "there is no API key"),
+        (&[], "the API key is missing: set `ATLASENT_API_KEY`"),
+        (&[("ATLASENT_API_KEY", "")], "the API key is missing"),
         (
             &[("ATLASENT_API_KEY", "sk-0123456789")],
-            "the API key that starts with `sk-01234` is none",
+            "the API key that starts with `sk-01234` is invalid",
         ),
         (
             &[key, ("ATLASENT_BASE_URL", "http://atlasent.example.com")],

@@ -235,13 +235,13 @@ fn a_bundle_continues_an_older_one_by_overlap_or_adjacency() {
             "local",
             1..=9,
             "b",
-            "another event, or none, in the place of the head",
+            "a different event, or a gap, at the position of the head",
         ),
         (
             "local",
             7..=9,
             "b",
-            "another event, or none, in the place of the head",
+            "a different event, or a gap, at the position of the head",
         ),
         (
             "other",

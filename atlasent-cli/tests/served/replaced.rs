@@ -208,7 +208,7 @@ fn a_signed_head_tells_a_continued_trail_from_another() {
     .unwrap();
     let (code, _, stderr) = verify(&[&path("new.json"), "--expect-head", &path("forged")]);
     assert!(
-        code == 1 && stderr.contains("signature of the head is not good"),
+        code == 1 && stderr.contains("signature of the head is not valid"),
         "{stderr}"
     );
 }

@@ -1,4 +1,4 @@
-//! Checks a signed export from end to end, in memory that does not grow with it.
+//! Checks a signed bundle from end to end, in memory that does not grow with the bundle.
 
 use std::fmt;
 use std::fs::File;
@@ -10,21 +10,19 @@ use tempfile::SpooledTempFile;
 use super::error::BundleError;
 use super::keys::TrustedKeys;
 use super::members;
+use super::progress::{Progress, ProgressReporter};
 use super::report::ChainReport;
-use super::scan::{Limits, Scanner, Tee};
-use super::signature::{self, Source};
+use super::scan::{Scanner, SizeLimits, Tee};
+use super::signature::{self, EventSource};
 
-/// What of a stream is kept in memory before it goes to a temporary file.
-const SPOOLED: usize = 4 * 1024 * 1024;
-
-/// Progress is told each time that this many bytes went by.
-const STEP: u64 = 256 * 1024;
+/// The size up to which a copied stream stays in memory; a larger one goes to a temporary file.
+const MAX_COPY_IN_MEMORY: usize = 4 * 1024 * 1024;
 
 /// Checks bundles: the chain of their events, and their signature (contract, part C).
 ///
-/// A bundle is read twice, since its signature usually stands behind its events. What is in memory
-/// at any time is one event, whatever the bundle's size. What is not a regular file is kept in an
-/// unnamed temporary one for the second time.
+/// The verifier reads a bundle twice, because the signature usually stands behind the events. It
+/// holds one event in memory at a time, whatever the bundle's size. It copies a bundle that is not
+/// a regular file to an unnamed temporary file for the second pass.
 ///
 /// ```
 /// use atlasent::audit::{BundleVerifier, TrustedKeys};
@@ -41,11 +39,11 @@ const STEP: u64 = 256 * 1024;
 /// assert_eq!(report.reason.as_deref(), Some("bundle carries no signature"));
 /// # Ok::<(), atlasent::audit::BundleError>(())
 /// ```
-#[must_use = "a verifier does nothing before it is given a bundle"]
+#[must_use = "a verifier checks nothing until one of its `verify_…` methods is called"]
 pub struct BundleVerifier<'a> {
     keys: &'a TrustedKeys,
     progress: Option<Box<dyn FnMut(Progress) + 'a>>,
-    limits: Limits,
+    limits: SizeLimits,
     expected: Option<(u64, String)>,
 }
 
@@ -53,51 +51,29 @@ pub struct BundleVerifier<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BundleReport {
-    /// What is to be said of the chain.
+    /// The report on the chain of events.
     pub chain: ChainReport,
     /// The organization that the bundle names. The signature covers it.
     pub org_id: Option<String>,
-    /// Whether the signature is good under a trusted key.
+    /// Whether the signature is valid under a trusted key.
     pub signature_valid: bool,
-    /// The id of that key.
+    /// The id of the trusted key that made the signature. `None` if the signature is not valid.
     pub matched_key_id: Option<String>,
-    /// Why it is not verified, in the words of the SDKs; the first reason that applies. None when
-    /// it is.
+    /// The first reason why the bundle is not verified, in the words of the SDKs. `None` if the
+    /// bundle is verified.
     pub reason: Option<String>,
 }
 
-/// How far a check is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// What is being checked.
-    pub phase: Phase,
-    /// How many events were checked. Stays as it was while the signature is.
-    pub events: u64,
-    /// How many bytes of the bundle this phase has passed.
-    pub bytes: u64,
-    /// How many bytes the bundle has, where that is known.
-    pub total_bytes: Option<u64>,
-}
-
-/// The two times that a bundle is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// First, for the chain.
-    Chain,
-    /// Then for the signature, if there is one to check.
-    Signature,
-}
-
 impl BundleReport {
-    /// Whether the chain holds and the signature is good: what the SDKs call verified.
+    /// Whether the chain is unbroken and the signature is valid. The SDKs call such a bundle
+    /// verified.
     #[must_use]
     pub fn verified(&self) -> bool {
         self.chain.integrity_ok && self.signature_valid
     }
 
-    /// Whether it is verified, and nothing else is wrong with it either: see
-    /// [`ChainReport::findings`].
+    /// Whether the bundle is [verified](Self::verified) and its chain has no
+    /// [findings](ChainReport::findings).
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.verified() && self.chain.is_intact()
@@ -105,12 +81,12 @@ impl BundleReport {
 }
 
 impl<'a> BundleVerifier<'a> {
-    /// A verifier that trusts `keys`. Without any, it still checks the chain.
+    /// Creates a verifier that trusts `keys`. With an empty set of keys, it checks the chain only.
     pub fn new(keys: &'a TrustedKeys) -> Self {
         Self {
             keys,
             progress: None,
-            limits: Limits {
+            limits: SizeLimits {
                 value: 4 * 1024 * 1024,
                 total: 64 * 1024 * 1024 * 1024,
             },
@@ -118,40 +94,41 @@ impl<'a> BundleVerifier<'a> {
         }
     }
 
-    /// Compares the bundle with a head of its chain that was seen before: the sequence number and
-    /// the hash of an event. [`ChainReport::continuation`] says how they relate. A second call
-    /// replaces the first.
+    /// Compares the bundle with an earlier head of its chain: the sequence number and the hash of
+    /// an event. [`ChainReport::continuation`] holds the result. A second call replaces the first.
     pub fn expect_head(mut self, sequence: u64, hash: impl Into<String>) -> Self {
         self.expected = Some((sequence, hash.into()));
         self
     }
 
-    /// Calls `tell` about every 256 KiB, and at the end of each phase. A second call replaces the
+    /// Calls `report` about every 256 KiB, and at the end of each phase. A second call replaces the
     /// first.
-    pub fn on_progress(mut self, tell: impl FnMut(Progress) + 'a) -> Self {
-        self.progress = Some(Box::new(tell));
+    pub fn on_progress(mut self, report: impl FnMut(Progress) + 'a) -> Self {
+        self.progress = Some(Box::new(report));
         self
     }
 
-    /// How many bytes an event may have, or any other value that is not an array: 4 MiB by default.
-    /// A hostile event takes up to 20 times that in memory. A second call replaces the first.
+    /// Sets the maximum size in bytes of an event, or of any other value that is not an array: 4
+    /// MiB by default. A hostile event takes up to 20 times its size in memory. A second call
+    /// replaces the first.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
         self.limits.value = bytes;
         self
     }
 
-    /// How many bytes a bundle may have: 64 GiB by default. From a reader, that many may go to the
-    /// temporary file. A second call replaces the first.
+    /// Sets the maximum size in bytes of a bundle: 64 GiB by default. It also bounds the temporary
+    /// file to which [`verify_reader`](Self::verify_reader) copies a bundle. A second call replaces
+    /// the first.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.total = bytes;
         self
     }
 
-    /// Checks the bundle in a file, which must not change meanwhile.
+    /// Checks the bundle in a file. The file must not change during the check.
     ///
     /// # Errors
     ///
-    /// [`BundleError`] when it cannot be read, is not a bundle, or exceeds a limit.
+    /// [`BundleError`] when the file cannot be read, is not a bundle, or exceeds a limit.
     pub fn verify_path(&mut self, path: impl AsRef<Path>) -> Result<BundleReport, BundleError> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
         let (metadata, file) = opened.map_err(|source| BundleError::Io { at: 0, source })?;
@@ -161,29 +138,30 @@ impl<'a> BundleVerifier<'a> {
         }
     }
 
-    /// Checks the bundle in memory.
+    /// Checks a bundle in memory.
     ///
     /// # Errors
     ///
-    /// [`BundleError`] when it is not a bundle, or exceeds a limit.
+    /// [`BundleError`] when `bundle` is not a bundle, or exceeds a limit.
     pub fn verify_bytes(&mut self, bundle: impl AsRef<[u8]>) -> Result<BundleReport, BundleError> {
         let bundle = bundle.as_ref();
         self.verify_in_place(Cursor::new(bundle), Some(bundle.len() as u64))
     }
 
-    /// Checks the bundle that comes from a reader, to its end. Use
-    /// [`verify_path`](Self::verify_path) for files: they need no copy.
+    /// Reads a bundle from a reader, to its end, and checks it. For files, use
+    /// [`verify_path`](Self::verify_path), which needs no copy.
     ///
     /// # Errors
     ///
-    /// [`BundleError`] when it cannot be read, or kept, is not a bundle, or exceeds a limit.
+    /// [`BundleError`] when the bundle cannot be read or copied, is not a bundle, or exceeds a
+    /// limit.
     pub fn verify_reader(&mut self, reader: impl Read) -> Result<BundleReport, BundleError> {
         if self.keys.is_empty() {
             return self.verify(reader, None, |_| io::empty());
         }
         let tee = Tee {
             from: reader,
-            to: SpooledTempFile::new(SPOOLED),
+            to: SpooledTempFile::new(MAX_COPY_IN_MEMORY),
         };
         self.verify(tee, None, |tee| tee.to)
     }
@@ -196,49 +174,51 @@ impl<'a> BundleVerifier<'a> {
         self.verify(bundle, total, |bundle| bundle)
     }
 
-    /// Reads the bundle, and then its events `again` if there is a signature to check.
+    /// Checks the chain from `reader`, then the signature. `again` turns the reader that was read
+    /// to its end into one that can read the events a second time.
     fn verify<R: Read, S: Read + Seek>(
         &mut self,
         reader: R,
         total: Option<u64>,
         again: impl FnOnce(R) -> S,
     ) -> Result<BundleReport, BundleError> {
-        let mut teller = Teller {
-            tell: self.progress.as_deref_mut(),
-            total,
-            last: Progress::of_events(0, 0),
-        };
+        let mut reporter = ProgressReporter::new(self.progress.as_deref_mut(), total);
         let mut scanner = Scanner::new(reader, 0, self.limits);
         let expected = self.expected.as_ref();
         let mut members = members::read(&mut scanner, expected, &mut |progress| {
-            teller.tell(progress);
+            reporter.update(progress);
         })?;
         let chain = members.finish_chain();
-        teller.end(Progress::of_events(chain.events, scanner.position()));
-        let signed = match signature::claim(&members, self.keys) {
+        reporter.report(Progress::chain(chain.events, scanner.position()));
+        let matched_key = match signature::parse(&members, self.keys) {
             Err(why) => Err(why),
-            Ok(claim) => {
-                let mut source = Source {
+            Ok(signature) => {
+                let mut source = EventSource {
                     reader: again(scanner.into_reader()),
                     limits: self.limits,
-                    progress: &mut |progress| teller.tell(progress),
+                    progress: &mut |progress| reporter.update(progress),
                 };
-                let signed = signature::check(&claim, &members, self.keys, &mut source)?;
-                teller.end(Progress::of_signature(members.end()));
-                signed
+                let matched_key = signature::verify(&signature, &members, self.keys, &mut source)?;
+                reporter.report(Progress::signature(members.events_end()));
+                matched_key
             }
         };
-        Ok(report(chain, members.org_id, signed))
+        Ok(report(chain, members.org_id, matched_key))
     }
 }
 
-/// The verdict. The reason is the first that applies, in the order of the contract.
-fn report(chain: ChainReport, org_id: Option<String>, signed: signature::Signed) -> BundleReport {
-    let (matched_key_id, unsigned) = match signed {
+/// Joins the results of both passes. The reason is the first that applies, in the order of the
+/// contract.
+fn report(
+    chain: ChainReport,
+    org_id: Option<String>,
+    matched_key: signature::MatchedKey,
+) -> BundleReport {
+    let (matched_key_id, signature_reason) = match matched_key {
         Ok(id) => (Some(id), None),
         Err(why) => (None, Some(why)),
     };
-    let reason = unsigned.or_else(|| match &chain {
+    let reason = signature_reason.or_else(|| match &chain {
         chain if chain.integrity_ok => None,
         chain if chain.tampered > 0 => {
             Some(format!("hash mismatch for {} event(s)", chain.tampered))
@@ -252,50 +232,6 @@ fn report(chain: ChainReport, org_id: Option<String>, signed: signature::Signed)
         signature_valid: matched_key_id.is_some(),
         matched_key_id,
         reason,
-    }
-}
-
-impl Progress {
-    pub(super) fn of_events(events: u64, bytes: u64) -> Self {
-        Self {
-            phase: Phase::Chain,
-            events,
-            bytes,
-            total_bytes: None,
-        }
-    }
-
-    pub(super) fn of_signature(bytes: u64) -> Self {
-        Self {
-            phase: Phase::Signature,
-            ..Self::of_events(0, bytes)
-        }
-    }
-}
-
-/// Tells progress now and then, and never backwards.
-struct Teller<'a, F: ?Sized> {
-    tell: Option<&'a mut F>,
-    total: Option<u64>,
-    last: Progress,
-}
-
-impl<F: FnMut(Progress) + ?Sized> Teller<'_, F> {
-    fn tell(&mut self, now: Progress) {
-        if now.phase != self.last.phase || now.bytes >= self.last.bytes + STEP {
-            self.end(now);
-        }
-    }
-
-    fn end(&mut self, now: Progress) {
-        self.last = Progress {
-            events: now.events.max(self.last.events),
-            total_bytes: self.total,
-            ..now
-        };
-        if let Some(tell) = &mut self.tell {
-            tell(self.last);
-        }
     }
 }
 

@@ -5,16 +5,11 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::event::{Event, GENESIS_HASH};
-use super::report::{ChainLink, ChainReport, Continuation, Finding, Problem, bounded};
-use crate::canonical::{Form, Kind, Order, Spelling, Tape, python_spelling, sha256_hex};
+use super::hash::{has_hash, is_same};
+use super::report::{ChainLink, ChainReport, Continuation, Finding, Problem, truncated};
+use crate::canonical::{Kind, Tape, python_spelling};
 
-/// The form that is hashed.
-pub(super) const CANONICAL: Form = Form {
-    order: Order::Sorted,
-    spelling: Spelling::AsWritten,
-};
-
-/// Checks events in the order in which they come.
+/// Checks the events of a chain, pushed one by one in the order of the chain.
 ///
 /// ```
 /// use atlasent::audit::{ChainVerifier, GENESIS_HASH};
@@ -24,23 +19,24 @@ pub(super) const CANONICAL: Form = Form {
 /// ```
 #[derive(Debug)]
 pub struct ChainVerifier {
-    /// The hash that the next event has to follow. None before the first one.
+    /// The previous hash that the next event must name. `None` before the first event.
     running: Option<String>,
-    /// The hash of the last event, where it has one.
+    /// The hash of the last event. `None` if that event has no hash.
     last_hash: Option<String>,
+    /// The sequence number of the last event.
     sequence: Option<u64>,
-    expected: Option<Expected>,
+    expected: Option<ExpectedHead>,
     report: ChainReport,
 }
 
-/// A head that the chain is expected to contain or to follow, and the hash of the event in its
-/// place.
+/// A head that the chain is expected to contain or to follow.
 #[derive(Debug)]
-struct Expected {
+struct ExpectedHead {
     sequence: u64,
     hash: String,
-    /// Whether the event in the head's place, if one came by, has the head's hash.
-    found: Option<bool>,
+    /// Whether the event with the head's sequence number has the head's hash. `None` until an event
+    /// with that number was checked.
+    matches: Option<bool>,
 }
 
 impl Default for ChainVerifier {
@@ -50,7 +46,7 @@ impl Default for ChainVerifier {
 }
 
 impl ChainVerifier {
-    /// A verifier that has seen no event.
+    /// Creates a verifier that has checked no event yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -65,9 +61,9 @@ impl ChainVerifier {
         }
     }
 
-    /// Compares the trail with a head of its chain that was seen before: the sequence number and
-    /// the hash of an event. [`ChainReport::continuation`] says how they relate. A second call
-    /// replaces the first; call it before the first event.
+    /// Compares the trail with an earlier head of its chain: the sequence number and the hash of an
+    /// event. [`ChainReport::continuation`] holds the result. A second call replaces the first;
+    /// call it before the first event.
     ///
     /// ```
     /// use atlasent::audit::{ChainVerifier, Continuation, GENESIS_HASH};
@@ -78,47 +74,47 @@ impl ChainVerifier {
     /// ```
     #[must_use]
     pub fn expect_head(mut self, sequence: u64, hash: impl Into<String>) -> Self {
-        self.expected = Some(Expected {
+        self.expected = Some(ExpectedHead {
             sequence,
             hash: hash.into(),
-            found: None,
+            matches: None,
         });
         self
     }
 
     /// Checks the next event.
     ///
-    /// The first one may follow any hash, so that a stretch from the middle of a chain verifies
+    /// The first event may name any previous hash, so a trail from the middle of a chain verifies
     /// too.
     pub fn push(&mut self, event: &Event) {
-        // Strings, integers and JSON text, into memory: it cannot fail. If it did, an event without
-        // a hash is none.
+        // Serializing strings, integers and JSON text into memory cannot fail. If it did, `{}`
+        // would be reported as an event without a hash.
         let text = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
-        self.check(&Tape::of(&text));
+        self.check(&Tape::parse(&text));
     }
 
     /// Checks the next event: a JSON object.
     pub(super) fn check(&mut self, event: &Tape<'_>) {
-        let fields = Fields::of(event, Tape::ROOT);
-        let place = Place {
+        let fields = EventFields::read(event, Tape::ROOT);
+        let event_ref = EventRef {
             index: self.report.events,
-            id: fields.id.map(|id| python_text(event, id)),
+            id: fields.id.map(|id| python_str(event, id)),
             sequence: (fields.envelope[SEQUENCE]).and_then(|value| event.text(value).parse().ok()),
         };
         self.report.events += 1;
-        self.check_hash(event, &fields, &place);
+        self.check_hash(event, &fields, &event_ref);
         if event.has_repeated_keys() {
-            self.find(&place, Problem::RepeatedKey);
+            self.add_finding(&event_ref, Problem::RepeatedKey);
         }
-        if !follows(self.sequence, place.sequence) {
-            self.find(&place, Problem::SequenceGap);
+        if !follows(self.sequence, event_ref.sequence) {
+            self.add_finding(&event_ref, Problem::SequenceGap);
         }
-        self.sequence = place.sequence;
-        self.check_envelope(event, &fields, &place);
-        self.check_time(event, &fields, &place);
+        self.sequence = event_ref.sequence;
+        self.check_envelope(event, &fields, &event_ref);
+        self.check_time(event, &fields, &event_ref);
     }
 
-    fn check_hash(&mut self, event: &Tape<'_>, fields: &Fields, place: &Place<'_>) {
+    fn check_hash(&mut self, event: &Tape<'_>, fields: &EventFields, event_ref: &EventRef<'_>) {
         let string = |node: Option<usize>| {
             node.filter(|node| event.kind(*node) == Some(Kind::String))
                 .map(|node| event.string(node))
@@ -126,17 +122,17 @@ impl ChainVerifier {
         let (hash, previous) = (string(fields.hash), string(fields.previous_hash));
         self.last_hash = hash.as_deref().map(str::to_owned);
         let link = ChainLink {
-            sequence: place.sequence,
-            hash: hash.as_deref().map(bounded),
-            previous_hash: previous.as_deref().map(bounded),
+            sequence: event_ref.sequence,
+            hash: hash.as_deref().map(truncated),
+            previous_hash: previous.as_deref().map(truncated),
         };
         if let Some(expected) = &mut self.expected
-            && place.sequence == Some(expected.sequence)
+            && event_ref.sequence == Some(expected.sequence)
         {
-            // A number that stands twice is a finding; each of its events has to be the expected
-            // one.
+            // A repeated sequence number is a finding; every event with that number must have the
+            // expected hash.
             let same = hash.as_deref() == Some(&*expected.hash);
-            expected.found = Some(same && expected.found != Some(false));
+            expected.matches = Some(same && expected.matches != Some(false));
         }
         if self.report.first.is_none() {
             self.report.first = Some(link.clone());
@@ -148,58 +144,68 @@ impl ChainVerifier {
             .unwrap_or_else(|| previous.as_deref().unwrap_or(GENESIS_HASH).to_owned());
         let (Some(hash), Some(previous)) = (hash, previous) else {
             self.report.adjacent = false;
-            let named = place.id.clone();
-            let named = named.unwrap_or_else(|| format!("index_{}", place.index).into());
-            self.report.tampered(&named);
-            self.find(place, Problem::NoHash);
+            let id = event_ref.id.clone();
+            let id = id.unwrap_or_else(|| format!("index_{}", event_ref.index).into());
+            self.report.add_tampered(&id);
+            self.add_finding(event_ref, Problem::NoHash);
             self.running = Some(running);
             return;
         };
         if previous != running {
             self.report.adjacent = false;
-            self.find(place, Problem::NotAdjacent);
+            self.add_finding(event_ref, Problem::NotAdjacent);
         }
         if !has_hash(event, fields.payload, &running, &hash) {
-            self.report.tampered(place.id.as_deref().unwrap_or("None"));
-            self.find(place, Problem::HashMismatch);
+            self.report
+                .add_tampered(event_ref.id.as_deref().unwrap_or("None"));
+            self.add_finding(event_ref, Problem::HashMismatch);
         }
         self.running = Some(hash.into_owned());
     }
 
-    /// The envelope is outside the hash, so it is held against what the payload repeats of it. A
-    /// payload that repeats the envelope at all, as ours do, repeats every field of it that is
-    /// there.
-    fn check_envelope(&mut self, event: &Tape<'_>, fields: &Fields, place: &Place<'_>) {
+    /// Compares the envelope, which is outside the hash, with the fields that the payload repeats.
+    ///
+    /// A payload that repeats the fields of [`MARKERS`], as those of the embedded authority do,
+    /// must repeat every field of the envelope.
+    ///
+    /// ```text
+    /// envelope            payload                     finding
+    /// actor_id: "a"       {"actor_id":"b"}            contradicts: the values differ
+    /// decision: "allow"   {"reason":"x"}              fine: does not repeat the envelope
+    /// decision: "allow"   {id, sequence, type}        contradicts: repeats the envelope without `decision`
+    /// (no decision)       {"decision":"allow"}        contradicts: an optional field was removed
+    /// ```
+    fn check_envelope(&mut self, event: &Tape<'_>, fields: &EventFields, event_ref: &EventRef<'_>) {
         let Some(payload) = fields.payload else {
             return;
         };
         match event.kind(payload) {
             Some(Kind::Object) => {}
             Some(Kind::Null) => return,
-            _ => return self.find(place, Problem::PayloadIsNoObject),
+            _ => return self.add_finding(event_ref, Problem::PayloadIsNoObject),
         }
-        let hashed = Fields::of(event, payload).envelope;
-        let repeats = REPEATED
+        let hashed = EventFields::read(event, payload).envelope;
+        let repeats_envelope = MARKERS
             .iter()
             .all(|field| matches!(hashed.get(*field), Some(Some(_))));
         let contradicts =
             (0..)
                 .zip(fields.envelope.into_iter().zip(hashed))
                 .any(|(field, pair)| match pair {
-                    (Some(said), Some(hashed)) => !is_same(event, said, hashed),
-                    (Some(_), None) => repeats,
+                    (Some(unhashed), Some(hashed)) => !is_same(event, unhashed, hashed),
+                    (Some(_), None) => repeats_envelope,
                     (None, Some(_)) => OPTIONAL.contains(&field),
                     (None, None) => false,
                 });
         if contradicts {
-            self.find(place, Problem::EnvelopeContradictsPayload);
+            self.add_finding(event_ref, Problem::EnvelopeContradictsPayload);
         }
     }
 
-    fn check_time(&mut self, event: &Tape<'_>, fields: &Fields, place: &Place<'_>) {
+    fn check_time(&mut self, event: &Tape<'_>, fields: &EventFields, event_ref: &EventRef<'_>) {
         let time = fields.envelope[OCCURRED_AT].map(|time| event.string(time));
         let Some(now) = time.and_then(|time| time.parse::<Timestamp>().ok()) else {
-            return self.find(place, Problem::UnreadableTime);
+            return self.add_finding(event_ref, Problem::UnreadableTime);
         };
         self.report.first_at.get_or_insert(now);
         if self
@@ -208,35 +214,36 @@ impl ChainVerifier {
             .replace(now)
             .is_some_and(|before| now < before)
         {
-            self.find(place, Problem::TimeRunsBackwards);
+            self.add_finding(event_ref, Problem::TimeRunsBackwards);
         }
     }
 
-    fn find(&mut self, place: &Place<'_>, problem: Problem) {
-        self.report.find(Finding {
-            index: Some(place.index),
-            event_id: place.id.as_deref().map(bounded),
-            sequence: place.sequence,
+    fn add_finding(&mut self, event_ref: &EventRef<'_>, problem: Problem) {
+        self.report.add_finding(Finding {
+            index: Some(event_ref.index),
+            event_id: event_ref.id.as_deref().map(truncated),
+            sequence: event_ref.sequence,
             problem,
         });
     }
 
-    /// Reports what is wrong with the whole.
-    pub(super) fn find_in_whole(&mut self, problem: Problem) {
-        self.report.find(Finding::of_the_trail(problem));
+    /// Adds a finding about the trail as a whole.
+    pub(super) fn add_trail_finding(&mut self, problem: Problem) {
+        self.report.add_finding(Finding::in_trail(problem));
     }
 
-    /// Ends the check: against the head that the trail names, and the number of events that it says
-    /// it has. A trail that names no head has the wrong one.
+    /// Ends the check: compares the last hash with the head that the trail names, and the number of
+    /// events with the number that it names. A missing head is reported as wrong; a missing number
+    /// is not checked.
     #[must_use]
     pub fn finish(mut self, head: Option<&str>, count: Option<u64>) -> ChainReport {
         let last = self.last_hash.as_deref().unwrap_or(GENESIS_HASH);
         self.report.head_hash_matches = head == Some(last);
         if !self.report.head_hash_matches {
-            self.find_in_whole(Problem::WrongHead);
+            self.add_trail_finding(Problem::WrongHead);
         }
         if count.is_some_and(|count| count != self.report.events) {
-            self.find_in_whole(Problem::WrongCount);
+            self.add_trail_finding(Problem::WrongCount);
         }
         let mut report = self.report;
         report.continuation = (self.expected).map(|expected| expected.compare(&report));
@@ -245,19 +252,19 @@ impl ChainVerifier {
     }
 }
 
-impl Expected {
-    /// How the trail of a report relates to the head.
+impl ExpectedHead {
+    /// Returns how the trail of a report relates to the head.
     fn compare(&self, report: &ChainReport) -> Continuation {
         let sequence = |link: &Option<ChainLink>| link.as_ref().and_then(|link| link.sequence);
         let ends = sequence(&report.last).unwrap_or(0);
         let Some(first) = sequence(&report.first) else {
             return match self.sequence {
-                // An empty trail has everything that an empty chain had.
+                // The head of an empty chain: an empty trail contains all of its events.
                 0 if report.events == 0 && self.hash == GENESIS_HASH => Continuation::Contains,
                 _ => Continuation::EndsBefore { last: ends },
             };
         };
-        match self.found {
+        match self.matches {
             Some(true) => return Continuation::Contains,
             Some(false) => return Continuation::Differs,
             None => {}
@@ -279,14 +286,14 @@ impl Expected {
                 last: first - 1,
             },
             false if self.sequence > ends => Continuation::EndsBefore { last: ends },
-            // The chain has a gap in the head's place.
+            // The trail skips the head's sequence number.
             false => Continuation::Differs,
         }
     }
 }
 
-/// Which event is meant.
-struct Place<'a> {
+/// Identifies an event in a finding.
+struct EventRef<'a> {
     index: u64,
     id: Option<Cow<'a, str>>,
     sequence: Option<u64>,
@@ -306,16 +313,16 @@ const ENVELOPE: [&str; 10] = [
 ];
 const SEQUENCE: usize = 2;
 const OCCURRED_AT: usize = 8;
-/// A payload with these repeats the envelope: its id, its sequence number and its type.
-const REPEATED: [usize; 3] = [0, SEQUENCE, 3];
-/// These may be absent from an envelope, so their absence says something.
+/// The fields that mark a payload as one that repeats the envelope: id, sequence number and type.
+const MARKERS: [usize; 3] = [0, SEQUENCE, 3];
+/// The fields that an envelope may omit. If the payload has one, the envelope must have it too.
 const OPTIONAL: std::ops::Range<usize> = 4..8;
 
-/// Where the fields of an event stand, or what its payload repeats of them. Of a repeated key the
-/// last one counts.
+/// The nodes of the fields of an event or of a payload. If a key is repeated, its last value
+/// counts.
 #[derive(Default)]
-struct Fields {
-    /// In the order of [`ENVELOPE`]. A `null` is not there.
+struct EventFields {
+    /// The values in the order of [`ENVELOPE`]. `None` for a field that is absent or `null`.
     envelope: [Option<usize>; ENVELOPE.len()],
     /// The id, even if it is `null`.
     id: Option<usize>,
@@ -324,8 +331,8 @@ struct Fields {
     previous_hash: Option<usize>,
 }
 
-impl Fields {
-    fn of(tape: &Tape<'_>, object: usize) -> Self {
+impl EventFields {
+    fn read(tape: &Tape<'_>, object: usize) -> Self {
         let mut fields = Self::default();
         for (key, value) in tape.members(object) {
             let key = tape.string(key);
@@ -348,7 +355,7 @@ impl Fields {
     }
 }
 
-/// Whether an event with the sequence number `now` comes right after one with `before`.
+/// Whether the sequence number `now` is the successor of `before`. Any number may be the first.
 fn follows(before: Option<u64>, now: Option<u64>) -> bool {
     match (before, now) {
         (_, None) => false,
@@ -357,45 +364,9 @@ fn follows(before: Option<u64>, now: Option<u64>) -> bool {
     }
 }
 
-/// Whether `hash` is that of the payload in its place: as it was written, or else as Python writes
-/// it.
-fn has_hash(event: &Tape<'_>, payload: Option<usize>, previous: &str, hash: &str) -> bool {
-    let Some(payload) = payload.filter(|payload| !is_falsy(event, *payload)) else {
-        return sha256_hex(&[previous.as_bytes(), b"{}"]) == hash;
-    };
-    let is = |form: Form| {
-        let text = match event.text_in(form, payload) {
-            Some(text) => Cow::Borrowed(text),
-            None => Cow::Owned(event.to_string_in(form, payload)),
-        };
-        sha256_hex(&[previous.as_bytes(), text.as_bytes()]) == hash
-    };
-    let python = Form {
-        spelling: Spelling::Python,
-        ..CANONICAL
-    };
-    is(CANONICAL) || (event.is_respelled(payload) && is(python))
-}
-
-/// The SDKs hash what Python takes for false as if it were `{}`.
-fn is_falsy(tape: &Tape<'_>, value: usize) -> bool {
-    match tape.kind(value) {
-        None | Some(Kind::Null | Kind::False) => true,
-        Some(Kind::True) => false,
-        Some(Kind::Number) => tape.text(value).parse() == Ok(0.0),
-        Some(Kind::String) => tape.text(value) == "\"\"",
-        Some(Kind::Array | Kind::Object) => tape.items(value).next().is_none(),
-    }
-}
-
-/// Whether two values are the same, with numbers as they were written.
-fn is_same(tape: &Tape<'_>, one: usize, other: usize) -> bool {
-    tape.text(one) == tape.text(other)
-        || tape.to_string_in(CANONICAL, one) == tape.to_string_in(CANONICAL, other)
-}
-
-/// What Python's `str` makes of an id. Of an array or object, its JSON.
-fn python_text<'a>(tape: &Tape<'a>, value: usize) -> Cow<'a, str> {
+/// Returns what Python's `str` makes of an id: `None` for `null`, `True` for `true`. Arrays and
+/// objects are returned as JSON.
+fn python_str<'a>(tape: &Tape<'a>, value: usize) -> Cow<'a, str> {
     match tape.kind(value) {
         None | Some(Kind::Null) => "None".into(),
         Some(Kind::True) => "True".into(),

@@ -1,41 +1,42 @@
-//! Why a bundle could not be checked at all.
+//! The error of a check that could not run to its end.
 
 use std::{fmt, io};
 
 use crate::text::Escaped;
 
-/// Why a bundle could not be checked at all. It is no verdict, and certainly not that the bundle is
-/// good.
+/// The reason why a bundle could not be checked. The bundle counts as not verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// Reading failed.
+    /// Reading the bundle, or copying it to the temporary file, failed.
     #[error("the bundle cannot be read beyond byte {at}: {source}")]
     Io {
-        /// How many bytes had been read.
+        /// The number of bytes read before the failure.
         at: u64,
-        /// What failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// This is not a bundle.
+    /// The text is not a bundle.
     #[error("this is not a bundle: {} at {}", Escaped::new(why), Position(*at, *event))]
     Malformed {
-        /// The byte, from 0. Inside of a value it may be the one before.
+        /// The position of the mistake in bytes, from 0. Inside a value, it may be one byte too
+        /// low.
         at: u64,
-        /// The event that it is in, from 0.
+        /// The index of the event that contains the mistake, from 0. `None` outside the events.
         event: Option<u64>,
-        /// What is wrong.
+        /// The mistake.
         why: String,
     },
-    /// More than was allowed for.
+    /// The bundle, or a value in it, exceeds a limit.
     #[error("{} at {}", Escaped::new(why), Position(*at, *event))]
     TooLarge {
-        /// The byte where it begins, from 0.
+        /// The position in bytes, from 0, at which the value that is too large begins, or at which
+        /// the bundle exceeds its limit.
         at: u64,
-        /// The event that it is in, from 0.
+        /// The index of the event that is too large, from 0. `None` outside the events.
         event: Option<u64>,
-        /// What is too large, and what to do.
+        /// The limit that was exceeded, and how to raise it.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! One event of the chain.
+//! The event of an audit chain.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,62 +8,63 @@ use super::payload::Payload;
 use crate::canonical::sha256_hex;
 use crate::json::object::Object;
 
-/// One event of an audit chain, with its names on the wire. Unknown fields are tolerated and not kept; `null` in an
-/// optional one is the same as its absence.
+/// An event of an audit chain, with its names on the wire. Unknown fields are ignored; `null` in an
+/// optional field is the same as its absence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// What the event says of itself outside the hash.
+    /// The fields outside the hash.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// What is hashed.
+    /// The hashed content.
     #[serde(skip_serializing_if = "Payload::is_empty")]
     pub payload: Payload,
-    /// The hash of the event before; 64 zeros for the first one.
+    /// The hash of the previous event; 64 zeros for the first event.
     pub previous_hash: String,
     /// The hash of this event: see [`chain_hash`].
     pub hash: String,
 }
 
-/// What an event says of itself outside the hash. Events sealed here repeat it in their payload.
+/// The fields of an event outside the hash. The embedded authority repeats them in the payload,
+/// which is hashed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The event's id.
     pub id: String,
-    /// Whose chain it is.
+    /// The organization that owns the chain.
     pub org_id: String,
-    /// Its place in the chain, from 1.
+    /// The event's position in the chain, from 1.
     pub sequence: u64,
-    /// What happened: `evaluate.allow`, `permit.verified` and so on.
+    /// The event's type: `evaluate.allow`, `permit.verified` and so on.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What was decided, where something was.
+    /// The decision. `None` in events that are not about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// The agent.
+    /// The agent. `None` in events that are not about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor_id: Option<String>,
-    /// What kind of thing it was done to.
+    /// The type of the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    /// What it was done to.
+    /// The id of the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
-    /// When it happened (ISO 8601).
+    /// The time at which the event happened (ISO 8601).
     pub occurred_at: String,
-    /// When it was stored (ISO 8601).
+    /// The time at which the event was stored (ISO 8601).
     pub created_at: String,
 }
 
 impl Event {
-    /// The event whose payload this JSON text is. Its hash is the one given: [`ChainVerifier`] tells whether it
-    /// is right.
+    /// Creates an event from the JSON text of its payload, which must repeat the envelope. The
+    /// hashes are taken as given: [`ChainVerifier`] checks them.
     ///
     /// [`ChainVerifier`]: super::ChainVerifier
     ///
     /// # Errors
     ///
-    /// When the text is not a JSON object, or does not repeat the envelope.
+    /// [`serde_json::Error`] when the text is not a JSON object, or does not repeat the envelope.
     ///
     /// ```
     /// use atlasent::audit::{Event, GENESIS_HASH, chain_hash};
@@ -90,11 +91,11 @@ impl Event {
 }
 
 impl<'de> Deserialize<'de> for Event {
-    /// Reads the text of the event twice, once for each half: a `#[serde(flatten)]` would parse the payload, and its
-    /// text would be lost.
+    /// Reads the text of the event twice: once for the envelope, once for the rest. With
+    /// `#[serde(flatten)]`, serde would parse the payload and lose its text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Sealed {
+        struct HashedPayload {
             #[serde(default)]
             payload: Option<Payload>,
             previous_hash: String,
@@ -103,7 +104,7 @@ impl<'de> Deserialize<'de> for Event {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let read = |text: &str| -> serde_json::Result<Self> {
             let Object(envelope) = serde_json::from_str(text)?;
-            let Object(Sealed {
+            let Object(HashedPayload {
                 payload,
                 previous_hash,
                 hash,
@@ -119,11 +120,11 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// What the first event of a chain follows: 64 zeros.
+/// The previous hash of the first event of a chain: 64 zeros.
 pub const GENESIS_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The hash of an event (contract, part C): lower-case hex SHA-256 of the previous hash, as text, followed by
-/// the canonical JSON of the payload.
+/// Returns the hash of an event (contract, part C): lower-case hex SHA-256 of the previous hash, as
+/// text, followed by the canonical JSON of the payload.
 #[must_use]
 pub fn chain_hash(previous_hash: &str, payload: &Payload) -> String {
     sha256_hex(&[

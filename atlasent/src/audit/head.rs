@@ -1,5 +1,5 @@
-//! The signed head of a chain: small enough to keep elsewhere, and enough to find out later that
-//! events were cut.
+//! The signed head of a chain. It is small enough to keep elsewhere, and reveals later whether
+//! events were removed.
 
 use ed25519_dalek::Signature;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,18 +9,18 @@ use super::keys::TrustedKeys;
 use super::signature::decode;
 use crate::json::object::Object;
 
-/// Separates what is signed here from everything else that the same key signs.
+/// Keeps a signature over a head from being valid for any other text that the same key signs.
 const FORMAT: &str = "atlasent.audit-head.v1";
 
-/// How many characters each text of a head may have.
-const LONGEST: usize = 512;
+/// The maximum length of each text of a head, in characters.
+const MAX_TEXT_CHARS: usize = 512;
 
 /// The head of a chain at one moment, signed by the authority that keeps the chain.
 ///
 /// Keep it where that authority cannot write. A later export has to contain or follow it:
-/// [`BundleVerifier::expect_head`](super::BundleVerifier::expect_head). The signature (Ed25519,
-/// base64url without padding) is over the compact JSON of `format`, `hash`, `org_id`, `sequence`,
-/// `signed_at` and `signing_key_id`, in this order.
+/// [`BundleVerifier::expect_head`](super::BundleVerifier::expect_head) checks that. The signature
+/// (Ed25519, base64url without padding) is over the compact JSON of `format`, `hash`, `org_id`,
+/// `sequence`, `signed_at` and `signing_key_id`, in this order.
 ///
 /// ```
 /// use atlasent::audit::{SignedHead, TrustedKeys};
@@ -34,22 +34,22 @@ const LONGEST: usize = 512;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SignedHead {
-    /// The organization whose chain it is.
+    /// The organization that owns the chain.
     pub org_id: String,
     /// The sequence number of the chain's last event; 0 for a chain without events.
     pub sequence: u64,
     /// The hash of the chain's last event; 64 zeros for a chain without events.
     pub hash: String,
-    /// When it was signed (ISO 8601).
+    /// The time of the signature (ISO 8601).
     pub signed_at: String,
-    /// The id of the key that signed it.
+    /// The id of the key that made the signature.
     pub signing_key_id: String,
-    /// The signature.
+    /// The Ed25519 signature in base64url.
     pub signature: String,
     format: Format,
 }
 
-/// The format's name, which every head carries.
+/// The name and version of the format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Format {
     #[default]
@@ -57,20 +57,20 @@ enum Format {
     V1,
 }
 
-/// Why a signed head is not believed.
+/// The reason why a signed head was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// No trusted key was given.
-    #[error("the signed head cannot be checked without a trusted public key")]
+    /// The set of trusted keys is empty.
+    #[error("the signed head cannot be checked without a trusted public key: add one")]
     NoKeys,
-    /// No trusted key has made the signature.
-    #[error("the signature of the head is not good under any of {0} trusted public key(s)")]
+    /// The signature is not valid under any of this many trusted keys.
+    #[error("the signature of the head is not valid under any of {0} trusted public key(s)")]
     NotSigned(usize),
 }
 
 impl SignedHead {
-    /// Creates a head that has no signature yet.
+    /// Creates a head without a signature.
     #[must_use]
     pub fn unsigned(
         org_id: impl Into<String>,
@@ -90,7 +90,7 @@ impl SignedHead {
         }
     }
 
-    /// The bytes that the signature is over.
+    /// Returns the bytes that the signature covers.
     #[must_use]
     pub fn signed_bytes(&self) -> Vec<u8> {
         #[derive(Serialize)]
@@ -110,16 +110,16 @@ impl SignedHead {
             signed_at: &self.signed_at,
             signing_key_id: &self.signing_key_id,
         };
-        // Texts and a number, into memory: it cannot fail. If it did, no signature would be over
-        // nothing.
+        // Serializing texts and a number into memory cannot fail. If it did, `verify` would reject
+        // the empty bytes.
         serde_json::to_vec(&signed).unwrap_or_default()
     }
 
-    /// Checks the signature. Returns the id of the trusted key that made it.
+    /// Checks the signature, and returns the id of the trusted key that made it.
     ///
     /// # Errors
     ///
-    /// [`HeadError`] without a trusted key that made the signature.
+    /// [`HeadError`] when no trusted key made the signature.
     pub fn verify<'a>(&self, keys: &'a TrustedKeys) -> Result<&'a str, HeadError> {
         if keys.is_empty() {
             return Err(HeadError::NoKeys);
@@ -162,9 +162,9 @@ impl<'de> Deserialize<'de> for SignedHead {
             ("signature", &wire.signature),
         ];
         for (name, text) in texts {
-            if text.chars().count() > LONGEST {
+            if text.chars().count() > MAX_TEXT_CHARS {
                 return Err(D::Error::custom(format_args!(
-                    "`{name}` is longer than {LONGEST} characters"
+                    "`{name}` is longer than {MAX_TEXT_CHARS} characters"
                 )));
             }
         }

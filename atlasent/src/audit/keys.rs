@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::text::redact::excerpt;
 
-/// The public keys that are trusted to sign bundles, each with its id, in the order in which they are tried.
+/// The public keys that are trusted to sign bundles, each with its id. A verifier tries them in
+/// this order.
 ///
 /// ```
 /// use atlasent::audit::TrustedKeys;
@@ -35,16 +36,17 @@ pub(super) struct TrustedKey {
 }
 
 impl TrustedKeys {
-    /// No key. Every bundle is then without a valid signature.
+    /// Creates an empty set. Under it, no signature is valid.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bare PEMs, named by their place: `pem_0`, `pem_1` and so on.
+    /// Creates a set of keys from PEMs without ids. The ids are their positions: `pem_0`, `pem_1`
+    /// and so on.
     ///
-    /// What is not an Ed25519 public key is left out and keeps its place, as in the SDKs: a set of keys may hold
-    /// others. [`skipped`](Self::skipped) tells which those were.
+    /// A PEM that is not an Ed25519 public key is skipped, and its id is not given to another, as
+    /// in the SDKs. [`skipped`](Self::skipped) lists those PEMs.
     ///
     /// ```
     /// use atlasent::audit::TrustedKeys;
@@ -74,7 +76,7 @@ impl TrustedKeys {
     ///
     /// # Errors
     ///
-    /// When it is not an Ed25519 public key, or a weak one.
+    /// [`KeyError`] when the PEM is not an Ed25519 public key, or the key is weak.
     pub fn pem(self, id: impl Into<String>, pem: &str) -> Result<Self, KeyError> {
         self.add(id.into(), read_pem(pem))
     }
@@ -83,7 +85,8 @@ impl TrustedKeys {
     ///
     /// # Errors
     ///
-    /// When it is not an Ed25519 public key for signatures, has no `kid`, or is a weak one.
+    /// [`KeyError`] when the JWK is not an Ed25519 public key for signatures, has no `kid`, or the
+    /// key is weak.
     pub fn jwk(self, jwk: &str) -> Result<Self, KeyError> {
         let Ok(jwk) = serde_json::from_str::<Jwk>(jwk) else {
             return Err(KeyError::new("?", "is not a JWK with a `kty`"));
@@ -98,29 +101,29 @@ impl TrustedKeys {
     ///
     /// # Errors
     ///
-    /// When they are not a point of the curve, or a weak one.
+    /// [`KeyError`] when the bytes are not a point of the curve, or the key is weak.
     pub fn raw(self, id: impl Into<String>, key: &[u8; 32]) -> Result<Self, KeyError> {
         self.add(id.into(), read_raw(key))
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is no key.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The ids, in the order in which the keys are tried.
+    /// Returns the ids, in the order in which the keys are tried.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| &*key.id)
     }
 
-    /// What [`from_pems`](Self::from_pems) left out, and why.
+    /// Returns the PEMs that [`from_pems`](Self::from_pems) skipped, each with the reason.
     #[must_use]
     pub fn skipped(&self) -> &[KeyError] {
         &self.skipped
@@ -143,7 +146,7 @@ impl TrustedKeys {
     }
 }
 
-/// The fields of a JWK that matter here.
+/// The fields of a JWK that an Ed25519 public key uses.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -160,7 +163,7 @@ struct Jwk {
 impl Jwk {
     fn read(&self) -> Result<VerifyingKey, &'static str> {
         if self.d.is_some() {
-            return Err(PRIVATE);
+            return Err(PRIVATE_KEY);
         }
         let is = |field: &Option<String>, allowed: &[&str]| {
             field
@@ -168,7 +171,7 @@ impl Jwk {
                 .is_none_or(|field| allowed.contains(&field))
         };
         if self.kty != "OKP" || self.crv.as_deref() != Some("Ed25519") {
-            return Err(OTHER);
+            return Err(NOT_ED25519);
         }
         if !is(&self.usage, &["sig"]) || !is(&self.alg, &["EdDSA", "Ed25519"]) {
             return Err("is not meant for Ed25519 signatures");
@@ -182,14 +185,14 @@ impl Jwk {
     }
 }
 
-const OTHER: &str = "is not an Ed25519 public key";
-const PRIVATE: &str = "is a private key: keep it secret, and hand over its public half";
+const NOT_ED25519: &str = "is not an Ed25519 public key";
+const PRIVATE_KEY: &str = "is a private key: keep it secret, and configure its public half";
 
-/// The first public key in the text. White space is where it likes to be, as for OpenSSL and Python: keys come out of
-/// configuration files indented and on one line.
+/// Reads the first public key in the text. White space is allowed anywhere in it, as in OpenSSL and
+/// Python: keys from configuration files may be indented, or on one line.
 fn read_pem(pem: &str) -> Result<VerifyingKey, &'static str> {
     if pem.contains("PRIVATE KEY-----") {
-        return Err(PRIVATE);
+        return Err(PRIVATE_KEY);
     }
     let (_, rest) = pem
         .split_once("-----BEGIN PUBLIC KEY-----")
@@ -200,26 +203,26 @@ fn read_pem(pem: &str) -> Result<VerifyingKey, &'static str> {
     let body: String = body.split_ascii_whitespace().collect();
     let key = Base64::decode_vec(&body).map(|der| VerifyingKey::from_public_key_der(&der));
     match key {
-        Ok(Ok(key)) => strong(key),
+        Ok(Ok(key)) => reject_weak(key),
         _ => Err("is not an Ed25519 public key in PEM (`-----BEGIN PUBLIC KEY-----`)"),
     }
 }
 
 fn read_raw(bytes: &[u8; 32]) -> Result<VerifyingKey, &'static str> {
     VerifyingKey::from_bytes(bytes)
-        .map_err(|_| OTHER)
-        .and_then(strong)
+        .map_err(|_| NOT_ED25519)
+        .and_then(reject_weak)
 }
 
-/// Under a key of small order, one signature fits many texts.
-fn strong(key: VerifyingKey) -> Result<VerifyingKey, &'static str> {
+/// Rejects keys of small order: under such a key, one signature is valid for many texts.
+fn reject_weak(key: VerifyingKey) -> Result<VerifyingKey, &'static str> {
     match key.is_weak() {
         true => Err("is a weak key: anyone can sign for it"),
         false => Ok(key),
     }
 }
 
-/// Why a key cannot be used.
+/// The reason why a key was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key `{}` {why}", excerpt(id))]
 pub struct KeyError {
@@ -235,7 +238,7 @@ impl KeyError {
         }
     }
 
-    /// Which key it is.
+    /// Returns the id of the key, or `?` if the key has no id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

@@ -1,16 +1,42 @@
-//! The first pass over a bundle: takes in its members, and checks its events as they go by.
+//! The first pass over a bundle: reads its members, and checks its events one by one.
+//!
+//! # Example
+//!
+//! ```text
+//! {"export_id":"x", "events":[{"id":"e1",…}, {"id":"e2",…}], "signature":"c2ln", "event_count":2, "note":{…}}
+//! ```
+//!
+//! [`BundleReader`] goes from member to member; the [`Scanner`] holds one value at a time:
+//!
+//! ```text
+//! reads               state of `BundleMembers` afterwards
+//! {                   empty; a new `ChainVerifier`
+//! "export_id":"x"     signed[0] = `"x"`, kept as text for the second pass
+//! "events":[          a new `ChainVerifier`, since a repeated `events` replaces the first
+//!   {"id":"e1",…}     parsed as a `Tape`, pushed to the verifier, dropped
+//!   {"id":"e2",…}     the same; the space before it makes the array not verbatim
+//! ]                   events = Array { start: 27, end: …, verbatim: false, respelled: false }
+//! "signature":"c2ln"  signature = c2ln
+//! "event_count":2     count = 2, signed[3] = `2`
+//! "note":{…}          skipped
+//! }                   done: the head is missing, which `finish_chain` reports
+//! ```
+//!
+//! If the object has a member `bundle` that is an object, that inner object is the bundle. Both are
+//! read in the same pass, because the outer members that come first could also be a bundle's.
 
 use std::io::Read;
 
 use super::MAX_DEPTH;
-use super::bundle::Progress;
 use super::chain::ChainVerifier;
 use super::error::BundleError;
+use super::progress::Progress;
 use super::report::{ChainReport, Problem};
 use super::scan::Scanner;
-use crate::canonical::{Form, Kind, Order, Spelling, Tape};
+use crate::canonical::{Form, KeyOrder, Kind, Spelling, Tape};
 
-/// What the signature is over, in this order, with the events behind it (contract, part C).
+/// The members that the signature covers, in this order and followed by the events (contract, part
+/// C).
 pub(super) const SIGNED: [&str; 5] = [
     "export_id",
     "org_id",
@@ -21,57 +47,62 @@ pub(super) const SIGNED: [&str; 5] = [
 
 /// A bundle after its first pass.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(super) struct BundleMembers {
     /// The values of [`SIGNED`].
-    pub(super) signed: [Option<Text>; SIGNED.len()],
-    pub(super) events: Events,
+    pub(super) signed: [Option<SignedText>; SIGNED.len()],
+    pub(super) events: EventsMember,
     pub(super) signature: Option<String>,
     pub(super) signing_key_id: Option<String>,
     chain: ChainVerifier,
     pub(super) org_id: Option<String>,
     head: Option<String>,
     count: Option<u64>,
-    /// The exporter says that it found the chain broken: by its verdict, or by naming events.
-    disagrees: [bool; 2],
+    /// Whether the exporter reports the chain as broken: with `chain_integrity_ok`, and with
+    /// `tampered_event_ids`.
+    exporter_disagrees: [bool; 2],
+    /// The known keys read so far.
     seen: Vec<&'static str>,
-    /// A key stood twice.
-    repeats: bool,
-    /// Why one of the events is none. An error only if they are the ones that count.
-    broken: Option<BundleError>,
+    /// Whether a known key is repeated.
+    has_repeated_key: bool,
+    /// The first invalid event of the last `events` member.
+    invalid_event: Option<BundleError>,
 }
 
-/// A value as it is signed.
+/// The text of a value in the form that is signed.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(super) struct SignedText {
+    /// The text with numbers as they were written.
     written: String,
-    /// As Python spells it, where it does otherwise.
+    /// The text with numbers as Python spells them. `None` if it is the same text.
     python: Option<String>,
 }
 
-/// Where the events are.
+/// The `events` member of a bundle.
 #[derive(Debug)]
-pub(super) enum Events {
-    /// There is no array of events, but this.
-    None(Option<Text>),
-    /// An array, from its opening bracket to behind the closing one.
+pub(super) enum EventsMember {
+    /// A value that is not an array. `None` if the member is missing.
+    NotArray(Option<SignedText>),
+    /// An array.
     Array {
+        /// The position of the opening bracket, in bytes.
         start: u64,
+        /// The position behind the closing bracket.
         end: u64,
-        /// It stands there as it is signed.
-        plain: bool,
-        /// Python spells a number in another way.
+        /// Whether the text of the array already has the form that is signed.
+        verbatim: bool,
+        /// Whether Python spells a number in the array differently.
         respelled: bool,
     },
 }
 
-impl Default for Events {
+impl Default for EventsMember {
     fn default() -> Self {
-        Self::None(None)
+        Self::NotArray(None)
     }
 }
 
-impl Text {
-    pub(super) fn of(tape: &Tape<'_>) -> Self {
+impl SignedText {
+    pub(super) fn new(tape: &Tape<'_>) -> Self {
         let written = |spelling| tape.to_string_in(signed_form(spelling), Tape::ROOT);
         Self {
             written: written(Spelling::AsWritten),
@@ -79,6 +110,7 @@ impl Text {
         }
     }
 
+    /// Returns the text with numbers in this spelling.
     pub(super) fn spelled(&self, spelling: Spelling) -> &str {
         match (spelling, &self.python) {
             (Spelling::Python, Some(python)) => python,
@@ -86,90 +118,93 @@ impl Text {
         }
     }
 
+    /// Whether Python spells a number in the text differently.
     pub(super) fn is_respelled(&self) -> bool {
         self.python.is_some()
     }
 }
 
-/// The form that is signed.
+/// Returns the form that is signed.
 pub(super) fn signed_form(spelling: Spelling) -> Form {
     Form {
-        order: Order::Received,
+        order: KeyOrder::Received,
         spelling,
     }
 }
 
-impl Members {
-    /// Where the events end.
-    pub(super) fn end(&self) -> u64 {
+impl BundleMembers {
+    /// Returns the position behind the events, in bytes; 0 without an array of events.
+    pub(super) fn events_end(&self) -> u64 {
         match self.events {
-            Events::Array { end, .. } => end,
-            Events::None(_) => 0,
+            EventsMember::Array { end, .. } => end,
+            EventsMember::NotArray(_) => 0,
         }
     }
 
     /// Ends the check of the chain.
     pub(super) fn finish_chain(&mut self) -> ChainReport {
         let mut chain = std::mem::take(&mut self.chain);
-        if self.disagrees.contains(&true) {
-            chain.find_in_whole(Problem::ExporterDisagrees);
+        if self.exporter_disagrees.contains(&true) {
+            chain.add_trail_finding(Problem::ExporterDisagrees);
         }
-        if self.repeats {
-            chain.find_in_whole(Problem::RepeatedKey);
+        if self.has_repeated_key {
+            chain.add_trail_finding(Problem::RepeatedKey);
         }
-        // A count that cannot be read is none, and no chain has that many events.
+        // A missing or unreadable count becomes `u64::MAX`, which no chain has: it is reported as
+        // wrong.
         chain.finish(self.head.as_deref(), Some(self.count.unwrap_or(u64::MAX)))
     }
 }
 
-/// Reads a bundle whole: `{…}`, or `{"bundle": {…}}` with anything beside it.
+/// Reads a bundle to its end: `{…}`, or `{"bundle": {…}}` with any members beside it.
 ///
-/// `expected` names the head that the chain is expected to continue.
+/// `expected` is the head that the chain is expected to continue.
 pub(super) fn read<R: Read>(
     scanner: &mut Scanner<R>,
     expected: Option<&(u64, String)>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Members, BundleError> {
-    let mut reading = Reading {
+) -> Result<BundleMembers, BundleError> {
+    let mut reader = BundleReader {
         scanner,
         expected,
         progress,
     };
-    let (outer, inner) = reading.object(true)?;
-    if reading.scanner.peek()?.is_some() {
-        return Err(reading
-            .scanner
-            .malformed("something stands behind the bundle"));
+    let (outer, inner) = reader.object(true)?;
+    if reader.scanner.peek()?.is_some() {
+        return Err(reader.scanner.malformed("more text follows the bundle"));
     }
     let mut members = inner.unwrap_or(outer);
-    match members.broken.take() {
+    match members.invalid_event.take() {
         Some(error) => Err(error),
         None => Ok(members),
     }
 }
 
-struct Reading<'a, R> {
+struct BundleReader<'a, R> {
     scanner: &'a mut Scanner<R>,
     expected: Option<&'a (u64, String)>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
-impl<R: Read> Reading<'_, R> {
-    /// A verifier for the events, of which those of the last array count.
-    fn chain(&self) -> ChainVerifier {
+impl<R: Read> BundleReader<'_, R> {
+    /// Creates a verifier for the events. A repeated `events` member starts a new one.
+    fn new_chain(&self) -> ChainVerifier {
         match self.expected {
             Some((sequence, hash)) => ChainVerifier::new().expect_head(*sequence, hash),
             None => ChainVerifier::new(),
         }
     }
 
-    /// The members of an object; and of the bundle that it wraps, if it does. Of a repeated key the
-    /// last one counts.
-    fn object(&mut self, may_wrap: bool) -> Result<(Members, Option<Members>), BundleError> {
+    /// Reads the members of an object, and of the bundle that it wraps. If a key is repeated, its
+    /// last value counts.
+    fn object(
+        &mut self,
+        may_wrap: bool,
+    ) -> Result<(BundleMembers, Option<BundleMembers>), BundleError> {
         self.scanner.pass(b'{')?;
-        let mut members = Members {
-            chain: self.chain(),
-            ..Members::default()
+        let mut members = BundleMembers {
+            chain: self.new_chain(),
+            ..BundleMembers::default()
         };
         let mut wrapped = None;
         let mut bundles = 0_u32;
@@ -190,42 +225,43 @@ impl<R: Read> Reading<'_, R> {
             }
         }
         if let Some(bundle) = &mut wrapped {
-            bundle.repeats |= bundles > 1;
+            bundle.has_repeated_key |= bundles > 1;
         }
         Ok((members, wrapped))
     }
 
-    fn member(&mut self, key: &str, members: &mut Members) -> Result<(), BundleError> {
-        const OTHERS: [&str; 5] = [
+    /// Reads the value of a member. Unknown members are skipped.
+    fn member(&mut self, key: &str, members: &mut BundleMembers) -> Result<(), BundleError> {
+        const UNSIGNED: [&str; 5] = [
             "events",
             "signature",
             "signing_key_id",
             "chain_integrity_ok",
             "tampered_event_ids",
         ];
-        let known = SIGNED.iter().chain(&OTHERS).find(|known| **known == key);
+        let known = SIGNED.iter().chain(&UNSIGNED).find(|known| **known == key);
         let Some(known) = known else {
             return self.scanner.skip().map(drop);
         };
         if members.seen.contains(known) {
-            members.repeats = true;
+            members.has_repeated_key = true;
         } else {
             members.seen.push(known);
         }
         match *known {
             "events" if self.scanner.peek()? == Some(b'[') => self.events(members)?,
             "events" => {
-                members.events = Events::None(Some(self.text(|_| ())?.0));
-                members.chain = self.chain();
-                members.broken = None;
+                members.events = EventsMember::NotArray(Some(self.text(|_| ())?.0));
+                members.chain = self.new_chain();
+                members.invalid_event = None;
             }
             "signature" => members.signature = self.text(string)?.1,
             "signing_key_id" => members.signing_key_id = self.text(string)?.1,
             "chain_integrity_ok" => {
                 let is_false = |tape: &Tape<'_>| tape.kind(Tape::ROOT) == Some(Kind::False);
-                members.disagrees[0] = self.text(is_false)?.1;
+                members.exporter_disagrees[0] = self.text(is_false)?.1;
             }
-            "tampered_event_ids" => members.disagrees[1] = self.scanner.skip()? > 0,
+            "tampered_event_ids" => members.exporter_disagrees[1] = self.scanner.skip()? > 0,
             signed => {
                 let (text, (string, count)) =
                     self.text(|tape| (string(tape), tape.text(Tape::ROOT).parse().ok()))?;
@@ -235,60 +271,64 @@ impl<R: Read> Reading<'_, R> {
                     "org_id" => members.org_id = string,
                     _ => {}
                 }
-                let place = SIGNED.iter().position(|name| *name == signed);
-                if let Some(place) = place.and_then(|place| members.signed.get_mut(place)) {
-                    *place = Some(text);
+                let index = SIGNED.iter().position(|name| *name == signed);
+                if let Some(value) = index.and_then(|index| members.signed.get_mut(index)) {
+                    *value = Some(text);
                 }
             }
         }
         Ok(())
     }
 
-    /// A value that is not an array of events, and what `look` sees in it.
-    fn text<T>(&mut self, look: impl FnOnce(&Tape<'_>) -> T) -> Result<(Text, T), BundleError> {
+    /// Reads a value that is kept as signed text, and passes it to `extract`.
+    fn text<T>(
+        &mut self,
+        extract: impl FnOnce(&Tape<'_>) -> T,
+    ) -> Result<(SignedText, T), BundleError> {
         self.scanner.peek()?;
         let at = self.scanner.position();
-        let tape = Tape::of(self.scanner.value()?);
-        check(&tape, at, None)?;
-        Ok((Text::of(&tape), look(&tape)))
+        let tape = Tape::parse(self.scanner.value()?);
+        check_value(&tape, at, None)?;
+        Ok((SignedText::new(&tape), extract(&tape)))
     }
 
-    fn events(&mut self, members: &mut Members) -> Result<(), BundleError> {
-        members.chain = self.chain();
-        members.broken = None;
+    /// Reads the array of events, and checks each event.
+    fn events(&mut self, members: &mut BundleMembers) -> Result<(), BundleError> {
+        members.chain = self.new_chain();
+        members.invalid_event = None;
         let start = self.scanner.position();
         let spaces = self.scanner.spaces();
-        let (mut plain, mut respelled) = (true, false);
+        let (mut verbatim, mut respelled) = (true, false);
         self.scanner.pass(b'[')?;
         let mut index = 0;
         while self.scanner.item(index == 0, b']')? {
             self.scanner.event = Some(index);
             self.scanner.peek()?;
             let at = self.scanner.position();
-            let tape = Tape::of(self.scanner.value()?);
+            let tape = Tape::parse(self.scanner.value()?);
             match check_event(&tape, at, index) {
                 Ok(()) => members.chain.check(&tape),
-                Err(error) => drop(members.broken.get_or_insert(error)),
+                Err(error) => drop(members.invalid_event.get_or_insert(error)),
             }
             let form = signed_form(Spelling::AsWritten);
-            plain &= tape.text_in(form, Tape::ROOT).is_some();
+            verbatim &= tape.text_in(form, Tape::ROOT).is_some();
             respelled |= tape.is_respelled(Tape::ROOT);
             index += 1;
-            (self.progress)(Progress::of_events(index, self.scanner.position()));
+            (self.progress)(Progress::chain(index, self.scanner.position()));
         }
         self.scanner.event = None;
-        members.events = Events::Array {
+        members.events = EventsMember::Array {
             start,
             end: self.scanner.position(),
-            plain: plain && self.scanner.spaces() == spaces,
+            verbatim: verbatim && self.scanner.spaces() == spaces,
             respelled,
         };
         Ok(())
     }
 }
 
-/// What no hash can be computed of is refused.
-fn check(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError> {
+/// Rejects values over which no hash can be computed.
+fn check_value(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError> {
     if tape.depth() > MAX_DEPTH {
         return Err(BundleError::TooLarge {
             at,
@@ -296,11 +336,11 @@ fn check(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError
             why: format!("a value is nested deeper than {MAX_DEPTH} levels"),
         });
     }
-    if tape.is_halved() {
+    if tape.has_lone_surrogate() {
         return Err(BundleError::Malformed {
             at,
             event,
-            why: "a string with half a surrogate pair is in the value".into(),
+            why: "a string contains half a surrogate pair in the value".into(),
         });
     }
     Ok(())
@@ -308,12 +348,12 @@ fn check(tape: &Tape<'_>, at: u64, event: Option<u64>) -> Result<(), BundleError
 
 fn check_event(tape: &Tape<'_>, at: u64, index: u64) -> Result<(), BundleError> {
     if tape.kind(Tape::ROOT) == Some(Kind::Object) {
-        return check(tape, at, Some(index));
+        return check_value(tape, at, Some(index));
     }
     Err(BundleError::Malformed {
         at,
         event: Some(index),
-        why: "an event is no object".into(),
+        why: "an event is not an object".into(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! What an event says, as the text that is hashed.
+//! The hashed content of an event, kept as text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,14 +10,15 @@ use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{MAX_DEPTH, chain::CANONICAL};
+use super::MAX_DEPTH;
+use super::hash::CANONICAL;
 use crate::canonical::{Kind, Tape};
 
-/// What an event says: a JSON object, kept as it was written.
+/// The hashed content of an event: a JSON object, kept as it was written.
 ///
 /// The text is kept because the hash is over it: another program may have written `1e2` or an
-/// integer of forty digits, and either would come out of a parsed number as something else. Two
-/// payloads are equal when they have the same canonical JSON. The default is `{}`.
+/// integer of forty digits, and a parsed number would be written differently. Two payloads are
+/// equal when they have the same canonical JSON. The default is `{}`.
 ///
 /// ```
 /// use atlasent::audit::Payload;
@@ -32,25 +33,26 @@ use crate::canonical::{Kind, Tape};
 pub struct Payload(Option<Box<RawValue>>);
 
 impl Payload {
-    /// The JSON of `value`, which must be an object.
+    /// Creates a payload from a value that serializes to a JSON object.
     ///
     /// # Errors
     ///
-    /// When it does not serialize, or is none.
+    /// [`serde_json::Error`] when `value` does not serialize, serializes to something other than an
+    /// object, holds half a surrogate pair, or nests deeper than [`MAX_DEPTH`].
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         to_raw_value(value).and_then(Self::from_raw)
     }
 
     fn from_raw(text: Box<RawValue>) -> Result<Self, serde_json::Error> {
-        let tape = Tape::of(text.get());
+        let tape = Tape::parse(text.get());
         if tape.kind(Tape::ROOT) != Some(Kind::Object) {
             return Err(serde_json::Error::custom(
                 "the payload is not a JSON object",
             ));
         }
-        if tape.is_halved() {
+        if tape.has_lone_surrogate() {
             return Err(serde_json::Error::custom(
-                "a string of the payload holds half a surrogate pair",
+                "a string of the payload contains half a surrogate pair",
             ));
         }
         if tape.depth() > MAX_DEPTH {
@@ -61,48 +63,53 @@ impl Payload {
         Ok(Self(Some(text)))
     }
 
-    /// The JSON text, as it was written.
+    /// Returns the JSON text, as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_ref().map_or("{}", |text| text.get())
     }
 
-    /// The JSON text of one value, as it was written. Of a key that stands twice, the last one
-    /// counts.
+    /// Returns the JSON text of the value of `key`, as it was written. If the key is repeated, its
+    /// last value counts.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&RawValue> {
-        let tape = Tape::of(self.as_str());
+        let tape = Tape::parse(self.as_str());
         let value = find(&tape, key)?;
         serde_json::from_str(tape.text(value)).ok()
     }
 
-    /// The characters of one value, if it is a string.
+    /// Returns the characters of the value of `key`. `None` if the key is missing, or its value is
+    /// not a string.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<Cow<'_, str>> {
-        let tape = Tape::of(self.as_str());
+        let tape = Tape::parse(self.as_str());
         let value = find(&tape, key)?;
         (tape.kind(value) == Some(Kind::String)).then(|| tape.string(value))
     }
 
-    /// Whether it says nothing.
+    /// Whether the payload has no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        Tape::of(self.as_str()).items(Tape::ROOT).next().is_none()
+        Tape::parse(self.as_str())
+            .items(Tape::ROOT)
+            .next()
+            .is_none()
     }
 
-    /// The payload as a `T`, for instance a `serde_json::Map<String, serde_json::Value>`.
+    /// Deserializes the payload into a `T`, for instance a
+    /// `serde_json::Map<String, serde_json::Value>`.
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// [`serde_json::Error`] when the payload does not fit `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
 
-    /// The canonical JSON, which is what is hashed.
+    /// Returns the canonical JSON, over which the hash is computed.
     #[must_use]
     pub fn canonical_json(&self) -> String {
-        Tape::of(self.as_str()).to_string_in(CANONICAL, Tape::ROOT)
+        Tape::parse(self.as_str()).to_string_in(CANONICAL, Tape::ROOT)
     }
 }
 
@@ -145,7 +152,8 @@ impl PartialEq for Payload {
 
 impl Eq for Payload {}
 
-/// Prints the names of its members only, as a context does: it may hold one.
+/// Prints only the names of the fields: a payload may hold a context, whose values are not printed
+/// either.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let members = serde_json::from_str::<BTreeMap<Cow<'_, str>, IgnoredAny>>(self.as_str());

@@ -1,4 +1,4 @@
-//! What a check found.
+//! The result of the check of a chain.
 
 use std::fmt;
 
@@ -6,59 +6,59 @@ use jiff::Timestamp;
 
 use super::event::GENESIS_HASH;
 
-/// How many findings, and how many ids, a report keeps. The chain may be hostile, so what it causes
-/// is bounded; beyond this they are only counted.
-pub(super) const KEPT: usize = 1_000;
+/// The maximum number of findings, and of ids, in a report. A hostile chain may cause any number of
+/// them; further ones are only counted.
+pub(super) const MAX_FINDINGS: usize = 1_000;
 
-/// How many characters of an event's id are kept.
-const ID_LENGTH: usize = 256;
+/// The maximum length of an event's id in a report, in characters.
+const MAX_ID_CHARS: usize = 256;
 
-/// What the check of a chain found.
+/// The result of the check of a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChainReport {
-    /// How many events were checked.
+    /// The number of events that were checked.
     pub events: u64,
-    /// When the first event happened whose time can be read.
+    /// The time of the first event whose time can be read.
     pub first_at: Option<Timestamp>,
-    /// When the last such event happened.
+    /// The time of the last event whose time can be read.
     pub last_at: Option<Timestamp>,
-    /// Where the trail begins: its first event. None without events.
+    /// The first event of the trail. `None` if the trail has no events.
     pub first: Option<ChainLink>,
-    /// Where the trail ends: its last event. None without events.
+    /// The last event of the trail. `None` if the trail has no events.
     pub last: Option<ChainLink>,
-    /// How the trail relates to the head that
-    /// [`ChainVerifier::expect_head`](super::ChainVerifier::expect_head) names. None without one.
+    /// How the trail relates to the head given to
+    /// [`ChainVerifier::expect_head`](super::ChainVerifier::expect_head). `None` if no head was
+    /// given.
     pub continuation: Option<Continuation>,
-    /// Whether every event names the hash of the one before, has the hash of its payload, and the
-    /// head is the hash of the last one (contract, part C).
+    /// Whether every event names the hash of the previous event, every hash fits its payload, and
+    /// the head is the hash of the last event (contract, part C).
     pub integrity_ok: bool,
-    /// Whether every event names the hash of the one before.
+    /// Whether every event names the hash of the previous event.
     pub adjacent: bool,
-    /// Whether the head is the hash of the last event, or 64 zeros when there is none.
+    /// Whether the head is the hash of the last event; in a trail without events, 64 zeros.
     pub head_hash_matches: bool,
-    /// The ids of the events that do not have the hash of their payload: the first 1,000, and of
-    /// each the first 256 characters. An event without an id is named as the SDKs name it, `None`
-    /// or `index_<its place>`.
+    /// The ids of the events whose hash does not fit their payload: the first 1,000, each cut to
+    /// 256 characters. An event without an id appears as in the SDKs: `None`, or `index_` and its
+    /// index.
     pub tampered_event_ids: Vec<String>,
-    /// How many such events there are.
+    /// The number of events whose hash does not fit their payload.
     pub tampered: u64,
-    /// Everything that is wrong, in the order of the chain: the first 1,000.
+    /// The problems of the chain, in its order: the first 1,000.
     pub findings: Vec<Finding>,
-    /// How many findings there are.
+    /// The number of findings, including those beyond the first 1,000.
     pub found: u64,
 }
 
 impl ChainReport {
-    /// Whether nothing at all is wrong: the chain holds, and so does all that it says.
+    /// Whether the chain has [integrity](Self::integrity_ok) and no findings.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.integrity_ok && self.found == 0
     }
 
-    /// Whether the trail begins where its chain begins, so that no event is missing before its
-    /// first one. An intact trail that does not is a stretch: its oldest events were archived, left
-    /// out or removed.
+    /// Whether the trail begins with the first event of its chain. If an intact trail does not, its
+    /// oldest events were archived, left out or removed.
     #[must_use]
     pub fn begins_at_genesis(&self) -> bool {
         (self.first.as_ref()).is_some_and(|first| {
@@ -66,63 +66,66 @@ impl ChainReport {
         })
     }
 
-    pub(super) fn find(&mut self, finding: Finding) {
+    pub(super) fn add_finding(&mut self, finding: Finding) {
         self.found += 1;
-        if self.findings.len() < KEPT {
+        if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
         }
     }
 
-    pub(super) fn tampered(&mut self, id: &str) {
+    pub(super) fn add_tampered(&mut self, id: &str) {
         self.tampered += 1;
-        if self.tampered_event_ids.len() < KEPT {
-            self.tampered_event_ids.push(bounded(id));
+        if self.tampered_event_ids.len() < MAX_FINDINGS {
+            self.tampered_event_ids.push(truncated(id));
         }
     }
 }
 
-/// An event's place in its chain: what ties it to its neighbours.
+/// The fields that link an event to its neighbors in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChainLink {
-    /// The sequence number that the event gives itself, where it can be read.
+    /// The event's sequence number. `None` if it cannot be read.
     pub sequence: Option<u64>,
-    /// The event's hash, or its first 256 characters. None when it is missing.
+    /// The event's hash, cut to 256 characters. `None` if it is missing.
     pub hash: Option<String>,
-    /// The hash of the event before, or its first 256 characters. None when it is missing.
+    /// The hash of the previous event as this event names it, cut to 256 characters. `None` if it
+    /// is missing.
     pub previous_hash: Option<String>,
 }
 
-/// How a trail relates to a head of its chain that was seen before.
+/// How a trail relates to an earlier head of its chain.
 ///
-/// Hashes chain, so an intact trail with the event of the head, under the same hash, has the same
-/// hashed payloads before it.
+/// Each hash covers the previous one, so an intact trail that contains the head's event, with the
+/// same hash, has the same payloads before it as the chain had then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Continuation {
     /// The trail contains the event of the head.
     Contains,
-    /// The first event of the trail comes right after the head.
+    /// The first event of the trail is the successor of the head's event.
     Follows,
-    /// The trail has another event, or none, in the place of the head: it belongs to another chain,
-    /// or its history was rewritten.
+    /// The trail does not contain the head's event, but another event or a gap in its position. The
+    /// trail belongs to another chain, or its history was rewritten.
     Differs,
-    /// The trail begins so late that events between the head and the trail's first one are unknown.
+    /// Events between the head and the first event of the trail are missing.
     Gap {
-        /// The first unknown event.
+        /// The sequence number of the first missing event.
         first: u64,
-        /// The last unknown event.
+        /// The sequence number of the last missing event.
         last: u64,
     },
-    /// The trail ends before the head: its newest events are missing, or it is older than the head.
+    /// The trail ends before the head: its newest events are missing, or the trail is older than
+    /// the head.
     EndsBefore {
-        /// The trail's last event; 0 without events.
+        /// The sequence number of the trail's last event; 0 without events.
         last: u64,
     },
 }
 
 impl Continuation {
-    /// Whether the trail contains the head or comes right after it.
+    /// Whether the trail contains the head's event, or its first event is the successor of the
+    /// head's event.
     #[must_use]
     pub fn is_proven(self) -> bool {
         matches!(self, Self::Contains | Self::Follows)
@@ -135,16 +138,16 @@ impl fmt::Display for Continuation {
             Self::Contains => f.write_str("the trail contains the event of the head"),
             Self::Follows => f.write_str("the trail begins right after the head"),
             Self::Differs => f.write_str(
-                "the trail has another event, or none, in the place of the head: it is another chain, or its history was rewritten",
+                "the trail has a different event, or a gap, at the position of the head: it belongs to another chain, or its history was rewritten",
             ),
             Self::Gap { first, last } if first == last => {
-                write!(f, "event {first}, between the head and the trail, is in neither")
+                write!(f, "event {first}, between the head and the trail, is missing")
             }
             Self::Gap { first, last } => {
-                write!(f, "events {first} to {last}, between the head and the trail, are in neither")
+                write!(f, "events {first} to {last}, between the head and the trail, are missing")
             }
             Self::EndsBefore { last: 0 } => {
-                f.write_str("the trail has no event, so the event of the head is not in it")
+                f.write_str("the trail has no events, so it does not contain the event of the head")
             }
             Self::EndsBefore { last } => {
                 write!(f, "the trail ends at event {last}, before the head: its newest events are missing")
@@ -153,27 +156,27 @@ impl fmt::Display for Continuation {
     }
 }
 
-/// The beginning of an id.
-pub(super) fn bounded(id: &str) -> String {
-    id.chars().take(ID_LENGTH).collect()
+/// Cuts an id or a hash to [`MAX_ID_CHARS`].
+pub(super) fn truncated(id: &str) -> String {
+    id.chars().take(MAX_ID_CHARS).collect()
 }
 
-/// One thing that is wrong with a chain.
+/// A problem of a chain, and the event in which it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The event's place in what was checked, from 0. None when the whole is meant.
+    /// The event's index in the trail, from 0. `None` if the problem concerns the trail as a whole.
     pub index: Option<u64>,
-    /// The event's id, or its first 256 characters.
+    /// The event's id, cut to 256 characters. `None` if it has no id.
     pub event_id: Option<String>,
-    /// The sequence number that the event gives itself.
+    /// The event's sequence number. `None` if it cannot be read.
     pub sequence: Option<u64>,
-    /// What is wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
 impl Finding {
-    pub(super) fn of_the_trail(problem: Problem) -> Self {
+    pub(super) fn in_trail(problem: Problem) -> Self {
         Self {
             index: None,
             event_id: None,
@@ -197,45 +200,45 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What can be wrong with a chain.
+/// The kinds of problems of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The payload was changed, or the hash was.
+    /// The hash does not fit the payload: one of them was changed.
     #[error("the hash does not fit the payload")]
     HashMismatch,
-    /// The event before is not the one that this event follows.
-    #[error("the previous hash is not that of the event before")]
+    /// The event's `previous_hash` is not the hash of the previous event.
+    #[error("the previous hash is not the hash of the previous event")]
     NotAdjacent,
-    /// The hash or the previous hash is missing, or is no string.
+    /// The hash or the previous hash is missing, or is not a string.
     #[error("the hash or the previous hash is missing")]
     NoHash,
-    /// The event before has another sequence number than this event's less one.
+    /// The event's sequence number is not the successor of the previous event's number.
     #[error("the sequence has a gap, runs backwards or cannot be read")]
     SequenceGap,
-    /// A field outside the hash says something else than the payload.
+    /// A field of the envelope, which is outside the hash, has another value than in the payload.
     #[error("a field of the envelope contradicts the payload")]
     EnvelopeContradictsPayload,
-    /// The payload is there, and is no object. It may have been another one: some are hashed as if
-    /// they were `{}`.
+    /// The payload is not an object. Its hash may not prove its value: `false`, `0` and other empty
+    /// values are hashed as `{}`.
     #[error("the payload is not an object")]
     PayloadIsNoObject,
-    /// Programs differ in which of two values they take.
-    #[error("a key stands twice in one object")]
+    /// An object has the same key twice. Programs differ in which of the two values they use.
+    #[error("an object repeats a key")]
     RepeatedKey,
     /// The time is missing, or cannot be read.
     #[error("the time is not ISO 8601")]
     UnreadableTime,
-    /// The event happened before the event before.
+    /// The event's time is before the time of the previous event.
     #[error("the time runs backwards")]
     TimeRunsBackwards,
     /// The head that the trail names is not the hash of its last event.
     #[error("the head is not the hash of the last event")]
     WrongHead,
-    /// The trail has more or fewer events than it says.
-    #[error("the number of events is not the one that is named")]
+    /// The trail has more or fewer events than it names.
+    #[error("the number of events differs from the number that the trail names")]
     WrongCount,
-    /// The server that exported the trail already found it broken.
-    #[error("the server that exported it says that it is broken")]
+    /// The server that exported the trail reports it as broken.
+    #[error("the server that exported the trail reports it as broken")]
     ExporterDisagrees,
 }

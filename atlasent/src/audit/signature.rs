@@ -4,32 +4,37 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use ed25519_dalek::{Signature, StreamVerifier};
 
-use super::bundle::Progress;
 use super::error::BundleError;
 use super::keys::{TrustedKey, TrustedKeys};
-use super::members::{Events, Members, SIGNED, signed_form};
-use super::scan::{Limits, Scanner};
+use super::members::{BundleMembers, EventsMember, SIGNED, signed_form};
+use super::progress::Progress;
+use super::scan::{Scanner, SizeLimits};
 use crate::canonical::{Spelling, Tape};
 
-/// How much is read at once where it is only hashed.
+/// How many bytes one read takes where the events are hashed as they stand.
 const CHUNK: usize = 64 * 1024;
 
-/// What the SDKs say when there is no key: the words of the server, which shares their code.
+/// The reason that the SDKs give without a trusted key. Its words are the server's, which shares
+/// their code.
 const NO_KEYS: &str = "no signing keys configured (signing_keys table empty and \
     ATLASENT_EXPORT_SIGNING_KEY_PUBLIC unset)";
 
-/// What became of a signature: the id of the key that it is by, or why it is nobody's, in the words
-/// of the SDKs.
-pub(super) type Signed = Result<String, String>;
+/// The id of the trusted key that made the signature; or the reason why the signature is not valid,
+/// in the words of the SDKs.
+pub(super) type MatchedKey = Result<String, String>;
 
-/// What has to be checked.
-pub(super) struct Claim {
-    /// None when it cannot be a signature: it has another length, or a number in it is too large.
+/// The signature that a bundle carries.
+pub(super) struct BundleSignature {
+    /// `None` if the bytes cannot be a signature: they have another length, or a number in them is
+    /// too large.
     signature: Option<Signature>,
 }
 
-/// Whether there is anything to check; else the verdict.
-pub(super) fn claim(members: &Members, keys: &TrustedKeys) -> Result<Claim, String> {
+/// Decodes the signature of a bundle. The error is the reason why it is not valid.
+pub(super) fn parse(
+    members: &BundleMembers,
+    keys: &TrustedKeys,
+) -> Result<BundleSignature, String> {
     if keys.is_empty() {
         return Err(NO_KEYS.into());
     }
@@ -38,23 +43,24 @@ pub(super) fn claim(members: &Members, keys: &TrustedKeys) -> Result<Claim, Stri
         return Err("bundle carries no signature".into());
     }
     let bytes = decode(signature).map_err(|why| format!("signature check failed: {why}"))?;
-    Ok(Claim {
+    Ok(BundleSignature {
         signature: Signature::from_slice(&bytes).ok(),
     })
 }
 
-/// Reads the events once more, and checks the signature over them.
-pub(super) fn check<R: Read + Seek>(
-    claim: &Claim,
-    members: &Members,
+/// Reads the events a second time, and checks the signature over them. The key that the bundle
+/// names is tried first, then the others.
+pub(super) fn verify<R: Read + Seek>(
+    signature: &BundleSignature,
+    members: &BundleMembers,
     keys: &TrustedKeys,
-    source: &mut Source<'_, R>,
-) -> Result<Signed, BundleError> {
+    source: &mut EventSource<'_, R>,
+) -> Result<MatchedKey, BundleError> {
     let hint = members.signing_key_id.as_deref();
     let (named, others): (Vec<_>, Vec<_>) = (keys.all().iter())
         .partition(|key| hint.is_some_and(|hint| !hint.is_empty() && key.id == hint));
     for group in [named, others] {
-        let mut candidates = Candidates::new(claim, members, &group);
+        let mut candidates = Candidates::new(signature, members, &group);
         if candidates.0.is_empty() {
             continue;
         }
@@ -69,16 +75,17 @@ pub(super) fn check<R: Read + Seek>(
     )))
 }
 
-/// Where the events are read from.
-pub(super) struct Source<'a, R> {
+/// The reader of the second pass.
+pub(super) struct EventSource<'a, R> {
     pub(super) reader: R,
-    pub(super) limits: Limits,
+    pub(super) limits: SizeLimits,
     pub(super) progress: &'a mut dyn FnMut(Progress),
 }
 
-/// The keys and spellings that the signature may be by and over.
+/// The combinations of key and spelling under which the signature may be valid.
 struct Candidates(Vec<Candidate>);
 
+/// A key and a spelling, and the state of the check under both.
 struct Candidate {
     id: String,
     spelling: Spelling,
@@ -86,9 +93,10 @@ struct Candidate {
 }
 
 impl Candidates {
-    fn new(claim: &Claim, members: &Members, keys: &[&TrustedKey]) -> Self {
-        // Python signs its own spelling of numbers. What it has read from a signer in another
-        // language it spells anew too, so each is tried for the whole: both denote the same values.
+    fn new(signature: &BundleSignature, members: &BundleMembers, keys: &[&TrustedKey]) -> Self {
+        // Python signs its own spelling of numbers, also of numbers that it read from a signer in
+        // another language. So both spellings are tried for the whole bundle: they denote the same
+        // values.
         let spellings: &[Spelling] = match is_respelled(members) {
             true => &[Spelling::AsWritten, Spelling::Python],
             false => &[Spelling::AsWritten],
@@ -98,13 +106,16 @@ impl Candidates {
                 Some(Candidate {
                     id: key.id.clone(),
                     spelling: *spelling,
-                    verifier: key.key.verify_stream(claim.signature.as_ref()?).ok()?,
+                    verifier: (key.key)
+                        .verify_stream(signature.signature.as_ref()?)
+                        .ok()?,
                 })
             })
         });
         Self(candidates.collect())
     }
 
+    /// Adds text to the signed bytes of the candidates with this spelling.
     fn update(&mut self, spelling: Spelling, text: &[u8]) {
         for candidate in &mut self.0 {
             if candidate.spelling == spelling {
@@ -113,12 +124,13 @@ impl Candidates {
         }
     }
 
+    /// Adds text to the signed bytes of all candidates.
     fn update_all(&mut self, text: &[u8]) {
         self.update(Spelling::AsWritten, text);
         self.update(Spelling::Python, text);
     }
 
-    /// The spellings that there are candidates for.
+    /// Returns the spellings of the candidates, each once.
     fn spellings(&self) -> Vec<Spelling> {
         let all = [Spelling::AsWritten, Spelling::Python];
         let wanted = all
@@ -127,10 +139,11 @@ impl Candidates {
         wanted.collect()
     }
 
+    /// Adds the signed bytes of the bundle: `{"export_id":…,"org_id":…,…,"events":[…]}`.
     fn feed<R: Read + Seek>(
         &mut self,
-        members: &Members,
-        source: &mut Source<'_, R>,
+        members: &BundleMembers,
+        source: &mut EventSource<'_, R>,
     ) -> Result<(), BundleError> {
         let spellings = self.spellings();
         for (index, (name, value)) in SIGNED.iter().zip(&members.signed).enumerate() {
@@ -144,30 +157,30 @@ impl Candidates {
         }
         self.update_all(b",\"events\":");
         match &members.events {
-            Events::None(value) => {
+            EventsMember::NotArray(value) => {
                 for spelling in spellings {
                     let text = value.as_ref().map_or("null", |text| text.spelled(spelling));
                     self.update(spelling, text.as_bytes());
                 }
             }
-            Events::Array {
+            EventsMember::Array {
                 start,
                 end,
-                plain: true,
+                verbatim: true,
                 respelled: false,
             } => self.feed_bytes(*start, *end, source)?,
-            Events::Array { start, .. } => self.feed_events(*start, source)?,
+            EventsMember::Array { start, .. } => self.feed_events(*start, source)?,
         }
         self.update_all(b"}");
         Ok(())
     }
 
-    /// The events stand there as they were signed.
+    /// Adds the array of events as it stands, because it already has the form that is signed.
     fn feed_bytes<R: Read + Seek>(
         &mut self,
         start: u64,
         end: u64,
-        source: &mut Source<'_, R>,
+        source: &mut EventSource<'_, R>,
     ) -> Result<(), BundleError> {
         let mut at = start;
         source.seek(at)?;
@@ -181,16 +194,16 @@ impl Candidates {
                 .map_err(|source| BundleError::Io { at, source })?;
             self.update_all(chunk);
             at += most as u64;
-            (source.progress)(Progress::of_signature(at));
+            (source.progress)(Progress::signature(at));
         }
         Ok(())
     }
 
-    /// The events are written as they were signed.
+    /// Reads the events one by one, and adds each in the form that is signed.
     fn feed_events<R: Read + Seek>(
         &mut self,
         start: u64,
-        source: &mut Source<'_, R>,
+        source: &mut EventSource<'_, R>,
     ) -> Result<(), BundleError> {
         source.seek(start)?;
         let mut scanner = Scanner::new(&mut source.reader, start, source.limits);
@@ -204,20 +217,20 @@ impl Candidates {
             if index > 0 {
                 self.update_all(b",");
             }
-            let tape = Tape::of(scanner.value()?);
+            let tape = Tape::parse(scanner.value()?);
             for &spelling in &spellings {
                 text.clear();
                 tape.write(signed_form(spelling), Tape::ROOT, &mut text);
                 self.update(spelling, text.as_bytes());
             }
             index += 1;
-            (source.progress)(Progress::of_signature(scanner.position()));
+            (source.progress)(Progress::signature(scanner.position()));
         }
         self.update_all(b"]");
         Ok(())
     }
 
-    /// The first one under which the signature is good.
+    /// Returns the id of the first key under which the signature is valid.
     fn finish(self) -> Option<String> {
         let mut candidates = self.0.into_iter();
         candidates.find_map(|candidate| {
@@ -227,7 +240,7 @@ impl Candidates {
     }
 }
 
-impl<R: Seek> Source<'_, R> {
+impl<R: Seek> EventSource<'_, R> {
     fn seek(&mut self, at: u64) -> Result<(), BundleError> {
         let sought = self.reader.seek(SeekFrom::Start(at));
         sought
@@ -236,7 +249,8 @@ impl<R: Seek> Source<'_, R> {
     }
 }
 
-fn is_respelled(members: &Members) -> bool {
+/// Whether Python spells a number in the signed part of the bundle differently.
+fn is_respelled(members: &BundleMembers) -> bool {
     let in_members = members
         .signed
         .iter()
@@ -244,18 +258,18 @@ fn is_respelled(members: &Members) -> bool {
         .any(|text| text.is_respelled());
     in_members
         || match &members.events {
-            Events::None(value) => value.as_ref().is_some_and(|text| text.is_respelled()),
-            Events::Array { respelled, .. } => *respelled,
+            EventsMember::NotArray(value) => value.as_ref().is_some_and(|text| text.is_respelled()),
+            EventsMember::Array { respelled, .. } => *respelled,
         }
 }
 
-/// Base64 in either alphabet, padded or not. Like Python's decoder it passes over characters of
-/// neither alphabet, such as line breaks; the words for what is wrong are Python's too.
+/// Decodes base64 in either alphabet, padded or not. As in Python's decoder, characters of neither
+/// alphabet, such as line breaks, are ignored. The error texts are Python's.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, String> {
     if !text.is_ascii() {
         return Err("string argument should contain only ASCII characters".into());
     }
-    // Python adds the padding that the text as a whole is short of.
+    // Python's SDK pads the text to a multiple of four characters.
     let padding = text.len().wrapping_neg() % 4;
     let characters = text.bytes().chain(std::iter::repeat_n(b'=', padding));
     let (mut bytes, mut bits, mut count, mut pads) = (Vec::new(), 0_u32, 0_usize, 0);

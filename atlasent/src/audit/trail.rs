@@ -1,4 +1,4 @@
-//! A stretch of a chain in memory.
+//! A part of a chain, in memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,22 +6,23 @@ use super::chain::ChainVerifier;
 use super::event::{Event, GENESIS_HASH};
 use super::report::ChainReport;
 
-/// A stretch of a chain, as it is exported: a bundle that nobody signed. [`BundleVerifier`] checks the exported one.
+/// Consecutive events of a chain, in the format of an unsigned bundle. [`BundleVerifier`] checks
+/// signed bundles.
 ///
 /// [`BundleVerifier`]: super::BundleVerifier
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trail {
-    /// The hash of the last event; 64 zeros when there is no event.
+    /// The hash of the last event; 64 zeros in a trail without events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain_head_hash: Option<String>,
-    /// How many events there are.
+    /// The number of events.
     pub event_count: u64,
     /// The events, oldest first.
     pub events: Vec<Event>,
 }
 
 impl Trail {
-    /// The trail of `events`, which must be in order.
+    /// Creates a trail of `events`, which must be in the order of the chain.
     #[must_use]
     pub fn new(events: Vec<Event>) -> Self {
         let head = events.last().map_or(GENESIS_HASH, |event| &event.hash);
@@ -32,7 +33,7 @@ impl Trail {
         }
     }
 
-    /// Checks the whole trail.
+    /// Checks the chain of the events, the head and the number of events.
     ///
     /// ```
     /// use atlasent::audit::{Event, GENESIS_HASH, Trail, chain_hash};

@@ -1,4 +1,4 @@
-//! The client for code that is not async: the same calls, waited for.
+//! The client for code that is not async. Each method calls the async one and waits for its result.
 
 use std::pin::Pin;
 
@@ -20,7 +20,7 @@ use crate::wire::{
 use crate::{Action, Authority, Error, Permit, ToAgent};
 
 /// [`atlasent::Client`](crate::Client) for code that is not async. It works on plain threads and
-/// inside an async runtime, and may be dropped in either.
+/// inside an async runtime, and may be dropped in both.
 ///
 /// ```no_run
 /// use atlasent::{AnyAction, blocking};
@@ -31,8 +31,8 @@ use crate::{Action, Authority, Error, Permit, ToAgent};
 /// # Ok::<(), atlasent::Error>(())
 /// ```
 ///
-/// It is an [`Authority`] as well, so `#[protect]` takes it. Settings of its own come from the one
-/// [builder](crate::client::ClientBuilder):
+/// The client is an [`Authority`], so `#[protect]` accepts it. For other settings, use the
+/// [builder](crate::client::ClientBuilder) of the async client:
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,38 +52,42 @@ impl From<crate::Client> for Client {
 }
 
 impl Client {
-    /// As [`Client::new`](crate::Client::new).
+    /// Creates a client with this API key and default settings: see
+    /// [`Client::new`](crate::Client::new).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::new`](crate::Client::new).
     pub fn new(api_key: impl Into<String>) -> Result<Self, Error> {
         crate::Client::new(api_key).map(Self)
     }
 
-    /// As [`Client::from_env`](crate::Client::from_env).
+    /// Creates a client from `ATLASENT_API_KEY` and, if set, `ATLASENT_BASE_URL`: see
+    /// [`Client::from_env`](crate::Client::from_env).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::from_env`](crate::Client::from_env).
     pub fn from_env() -> Result<Self, Error> {
         crate::Client::from_env().map(Self)
     }
 
-    /// As [`AuthorityExt::protect`](crate::AuthorityExt::protect).
+    /// Calls [`AuthorityExt::protect`](crate::AuthorityExt::protect), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`AuthorityExt::protect`](crate::AuthorityExt::protect), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn protect<A: Action>(&self, agent: impl ToAgent, action: A) -> Result<Permit<A>, Error> {
         super::protect(&self.0, agent, action)
     }
 
-    /// As [`AuthorityExt::gate`](crate::AuthorityExt::gate).
+    /// Calls [`AuthorityExt::gate`](crate::AuthorityExt::gate), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`AuthorityExt::gate`](crate::AuthorityExt::gate), and [`Error::Config`] when
+    /// the system has no resources for the runtime.
     pub fn gate<A: Action>(
         &self,
         agent: impl ToAgent,
@@ -92,11 +96,13 @@ impl Client {
         super::gate(&self.0, agent, action)
     }
 
-    /// As [`AuthorityExt::authorize`](crate::AuthorityExt::authorize).
+    /// Calls [`AuthorityExt::authorize`](crate::AuthorityExt::authorize), and blocks until it
+    /// returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`AuthorityExt::authorize`](crate::AuthorityExt::authorize), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn authorize<A: Action>(
         &self,
         agent: impl ToAgent,
@@ -105,12 +111,14 @@ impl Client {
         super::authorize(&self.0, agent, action)
     }
 
-    /// As [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), with a body that is not
+    /// Obtains a permit and calls `body` with it:
+    /// [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit) with a body that is not
     /// async.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`AuthorityExt::with_permit`](crate::AuthorityExt::with_permit), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn with_permit<A: Action, T, E: From<Error>>(
         &self,
         agent: impl ToAgent,
@@ -120,11 +128,13 @@ impl Client {
         super::with_permit(&self.0, agent, action, body)
     }
 
-    /// As [`require_permit`](crate::protected_action::require_permit), with a body that is not async.
+    /// Obtains a permit and calls `body` with it:
+    /// [`require_permit`](crate::protected_action::require_permit) with a body that is not async.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`require_permit`](crate::protected_action::require_permit), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn require_permit<T, E: From<Error>>(
         &self,
         action: ProtectedAction,
@@ -133,109 +143,123 @@ impl Client {
         super::require_permit(&self.0, action, body)
     }
 
-    /// As [`Client::evaluate`](crate::Client::evaluate).
+    /// Calls [`Client::evaluate`](crate::Client::evaluate), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::evaluate`](crate::Client::evaluate), and [`Error::Config`] when the
+    /// system has no resources for the runtime.
     pub fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         wait(self.0.evaluate(request))
     }
 
-    /// As [`Client::require_allow`](crate::Client::require_allow).
+    /// Calls [`Client::require_allow`](crate::Client::require_allow), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::require_allow`](crate::Client::require_allow), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn require_allow(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         wait(self.0.require_allow(request))
     }
 
-    /// As [`Client::evaluate_preflight`](crate::Client::evaluate_preflight).
+    /// Calls [`Client::evaluate_preflight`](crate::Client::evaluate_preflight), and blocks until it
+    /// returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::evaluate_preflight`](crate::Client::evaluate_preflight), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn evaluate_preflight(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         wait(self.0.evaluate_preflight(request))
     }
 
-    /// As [`Client::evaluate_stream`](crate::Client::evaluate_stream): each step waits for the next
-    /// event.
+    /// Iterates over the items of [`Client::evaluate_stream`](crate::Client::evaluate_stream). Each
+    /// step blocks until its item arrives.
     pub fn evaluate_stream(
         &self,
         request: &EvaluateRequest,
     ) -> impl Iterator<Item = Result<StreamEvent, Error>> + use<> {
-        Waiting(Box::pin(self.0.evaluate_stream(request)))
+        BlockingIter(Box::pin(self.0.evaluate_stream(request)))
     }
 
-    /// As [`Client::verify`](crate::Client::verify).
+    /// Calls [`Client::verify`](crate::Client::verify), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::verify`](crate::Client::verify), and [`Error::Config`] when the
+    /// system has no resources for the runtime.
     pub fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         wait(self.0.verify(request))
     }
 
-    /// As [`Client::revoke_permit`](crate::Client::revoke_permit).
+    /// Calls [`Client::revoke_permit`](crate::Client::revoke_permit), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::revoke_permit`](crate::Client::revoke_permit), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn revoke_permit(&self, token: &PermitToken, reason: &str) -> Result<Revocation, Error> {
         wait(self.0.revoke_permit(token, reason))
     }
 
-    /// As [`Client::evaluate_batch`](crate::Client::evaluate_batch).
+    /// Calls [`Client::evaluate_batch`](crate::Client::evaluate_batch), and blocks until it
+    /// returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::evaluate_batch`](crate::Client::evaluate_batch), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn evaluate_batch(&self, batch: &Batch) -> Result<BatchAnswer, Error> {
         wait(self.0.evaluate_batch(batch))
     }
 
-    /// As [`Client::get_permit`](crate::Client::get_permit).
+    /// Calls [`Client::get_permit`](crate::Client::get_permit), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::get_permit`](crate::Client::get_permit), and [`Error::Config`] when
+    /// the system has no resources for the runtime.
     pub fn get_permit(&self, id: &str) -> Result<PermitInfo, Error> {
         wait(self.0.get_permit(id))
     }
 
-    /// As [`Client::list_permits`](crate::Client::list_permits).
+    /// Calls [`Client::list_permits`](crate::Client::list_permits), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::list_permits`](crate::Client::list_permits), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn list_permits(&self, filter: &PermitFilter) -> Result<PermitPage, Error> {
         wait(self.0.list_permits(filter))
     }
 
-    /// As [`Client::permit_stream`](crate::Client::permit_stream): each step waits for its page.
+    /// Iterates over the items of [`Client::permit_stream`](crate::Client::permit_stream). Each
+    /// step blocks until its item arrives.
     pub fn permit_stream(
         &self,
         filter: PermitFilter,
     ) -> impl Iterator<Item = Result<PermitInfo, Error>> + use<> {
-        Waiting(Box::pin(self.0.permit_stream(filter)))
+        BlockingIter(Box::pin(self.0.permit_stream(filter)))
     }
 
-    /// As [`Client::inspect_permit`](crate::Client::inspect_permit).
+    /// Calls [`Client::inspect_permit`](crate::Client::inspect_permit), and blocks until it
+    /// returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::inspect_permit`](crate::Client::inspect_permit), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn inspect_permit(&self, id: &str) -> Result<PermitInspection, Error> {
         wait(self.0.inspect_permit(id))
     }
 
-    /// As [`Client::set_stop`](crate::Client::set_stop).
+    /// Calls [`Client::set_stop`](crate::Client::set_stop), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::set_stop`](crate::Client::set_stop), and [`Error::Config`] when the
+    /// system has no resources for the runtime.
     pub fn set_stop(
         &self,
         scope: &StopScope,
@@ -245,83 +269,93 @@ impl Client {
         wait(self.0.set_stop(scope, reason, expires_at))
     }
 
-    /// As [`Client::stops`](crate::Client::stops).
+    /// Calls [`Client::stops`](crate::Client::stops), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::stops`](crate::Client::stops), and [`Error::Config`] when the system
+    /// has no resources for the runtime.
     pub fn stops(&self) -> Result<Vec<StopInfo>, Error> {
         wait(self.0.stops())
     }
 
-    /// As [`Client::lift_stop`](crate::Client::lift_stop).
+    /// Calls [`Client::lift_stop`](crate::Client::lift_stop), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::lift_stop`](crate::Client::lift_stop), and [`Error::Config`] when
+    /// the system has no resources for the runtime.
     pub fn lift_stop(&self, id: &str, reason: &str) -> Result<StopInfo, Error> {
         wait(self.0.lift_stop(id, reason))
     }
 
-    /// As [`Client::revoke_permit_by_id`](crate::Client::revoke_permit_by_id).
+    /// Calls [`Client::revoke_permit_by_id`](crate::Client::revoke_permit_by_id), and blocks until
+    /// it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::revoke_permit_by_id`](crate::Client::revoke_permit_by_id), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
     pub fn revoke_permit_by_id(&self, id: &str, reason: Option<&str>) -> Result<PermitInfo, Error> {
         wait(self.0.revoke_permit_by_id(id, reason))
     }
 
-    /// As [`Client::key_self`](crate::Client::key_self).
+    /// Calls [`Client::key_self`](crate::Client::key_self), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::key_self`](crate::Client::key_self), and [`Error::Config`] when the
+    /// system has no resources for the runtime.
     pub fn key_self(&self) -> Result<ApiKeyInfo, Error> {
         wait(self.0.key_self())
     }
 
-    /// As [`Client::signing_keys`](crate::Client::signing_keys).
+    /// Calls [`Client::signing_keys`](crate::Client::signing_keys), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::signing_keys`](crate::Client::signing_keys), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn signing_keys(&self) -> Result<SigningKeys, Error> {
         wait(self.0.signing_keys())
     }
 
-    /// As [`Client::audit_events`](crate::Client::audit_events).
+    /// Calls [`Client::audit_events`](crate::Client::audit_events), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::audit_events`](crate::Client::audit_events), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn audit_events(&self, filter: &EventFilter) -> Result<EventPage, Error> {
         wait(self.0.audit_events(filter))
     }
 
-    /// As [`Client::audit_head`](crate::Client::audit_head).
+    /// Calls [`Client::audit_head`](crate::Client::audit_head), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::audit_head`](crate::Client::audit_head), and [`Error::Config`] when
+    /// the system has no resources for the runtime.
     pub fn audit_head(&self) -> Result<SignedHead, Error> {
         wait(self.0.audit_head())
     }
 
-    /// As [`Client::audit_event_stream`](crate::Client::audit_event_stream): each step waits for
-    /// its page.
+    /// Iterates over the items of
+    /// [`Client::audit_event_stream`](crate::Client::audit_event_stream). Each step blocks until
+    /// its item arrives.
     pub fn audit_event_stream(
         &self,
         filter: EventFilter,
     ) -> impl Iterator<Item = Result<Event, Error>> + use<> {
-        Waiting(Box::pin(self.0.audit_event_stream(filter)))
+        BlockingIter(Box::pin(self.0.audit_event_stream(filter)))
     }
 
-    /// As [`Client::audit_export`](crate::Client::audit_export).
+    /// Calls [`Client::audit_export`](crate::Client::audit_export), and blocks until it returns.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`Client::audit_export`](crate::Client::audit_export), and [`Error::Config`]
+    /// when the system has no resources for the runtime.
     pub fn audit_export(&self, filter: &EventFilter) -> Result<AuditExport, Error> {
         wait(self.0.audit_export(filter))
     }
@@ -345,10 +379,10 @@ impl Authority for Client {
     }
 }
 
-/// A stream whose items are waited for.
-struct Waiting<S>(Pin<Box<S>>);
+/// Iterates over a stream, and blocks until each item arrives.
+struct BlockingIter<S>(Pin<Box<S>>);
 
-impl<T, S: Stream<Item = Result<T, Error>>> Iterator for Waiting<S> {
+impl<T, S: Stream<Item = Result<T, Error>>> Iterator for BlockingIter<S> {
     type Item = Result<T, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,11 +1,13 @@
-//! The same path for code that is not async.
+//! Functions for code that is not async.
 //!
-//! Every function here waits for its async twin. It works on a plain thread and inside an async
-//! runtime: the future gets a small runtime of its own to register timers and sockets with, so it
-//! never waits for the thread that it blocks. An authority that answers at once, as the embedded
-//! one does, costs no thread switch, and no thread is started before one is needed.
+//! Every function calls the async function with the same name, and blocks until its future is
+//! ready. This works on plain threads and inside an async runtime: the future's timers and sockets
+//! belong to a small runtime of this module, so they never depend on the blocked thread. That
+//! runtime starts its thread when a future is first not ready at once. An authority that answers at
+//! once, such as the embedded one, needs no thread switch.
 //!
-//! Inside an async runtime, blocking still holds up a worker: prefer the async functions there.
+//! Inside an async runtime, a blocking call holds up a worker thread: prefer the async functions
+//! there.
 //!
 //! ```
 //! use atlasent::{AnyAction, blocking, testing::MockAuthority};
@@ -38,12 +40,12 @@ use crate::protected_action::ProtectedAction;
 use crate::wire::{EvaluateRequest, Evaluation};
 use crate::{Action, Authority, AuthorityExt, Error, Permit, ToAgent};
 
-/// [`AuthorityExt::protect`], waited for.
+/// Calls [`AuthorityExt::protect`], and blocks until it returns.
 ///
 /// # Errors
 ///
-/// As [`AuthorityExt::protect`], and [`Error::Config`] when the system has no resources left to
-/// wait with.
+/// The errors of [`AuthorityExt::protect`], and [`Error::Config`] when the system has no resources
+/// for the runtime.
 pub fn protect<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -52,11 +54,12 @@ pub fn protect<P: Authority + ?Sized, A: Action>(
     wait(authority.protect(agent, action))
 }
 
-/// [`AuthorityExt::with_permit`] with a sync body.
+/// Obtains a permit and calls `body` with it: [`AuthorityExt::with_permit`] with a body that is not
+/// async.
 ///
 /// # Errors
 ///
-/// As [`protect`], and whatever `body` returns.
+/// The errors of [`protect`], and those of `body`.
 pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
     authority: &P,
     agent: impl ToAgent,
@@ -67,11 +70,12 @@ pub fn with_permit<P: Authority + ?Sized, A: Action, T, E: From<Error>>(
     run_blocking(permit.into(), returns(), body)
 }
 
-/// [`require_permit`](crate::protected_action::require_permit) with a sync body.
+/// Obtains a permit and calls `body` with it:
+/// [`require_permit`](crate::protected_action::require_permit) with a body that is not async.
 ///
 /// # Errors
 ///
-/// As [`protect`], and whatever `body` returns.
+/// The errors of [`protect`], and those of `body`.
 pub fn require_permit<P: Authority + ?Sized, T, E: From<Error>>(
     authority: &P,
     action: ProtectedAction,
@@ -80,11 +84,11 @@ pub fn require_permit<P: Authority + ?Sized, T, E: From<Error>>(
     with_permit(authority, action.agent().clone(), action, body)
 }
 
-/// [`AuthorityExt::gate`], waited for.
+/// Calls [`AuthorityExt::gate`], and blocks until it returns.
 ///
 /// # Errors
 ///
-/// As [`protect`].
+/// The errors of [`protect`].
 pub fn gate<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -93,12 +97,12 @@ pub fn gate<P: Authority + ?Sized, A: Action>(
     wait(authority.gate(agent, action))
 }
 
-/// [`AuthorityExt::require_allow`], waited for.
+/// Calls [`AuthorityExt::require_allow`], and blocks until it returns.
 ///
 /// # Errors
 ///
-/// As [`AuthorityExt::require_allow`], and [`Error::Config`] when the system has no resources left
-/// to wait with.
+/// The errors of [`AuthorityExt::require_allow`], and [`Error::Config`] when the system has no
+/// resources for the runtime.
 pub fn require_allow<P: Authority + ?Sized>(
     authority: &P,
     request: &EvaluateRequest,
@@ -106,12 +110,12 @@ pub fn require_allow<P: Authority + ?Sized>(
     wait(authority.require_allow(request))
 }
 
-/// [`AuthorityExt::authorize`], waited for.
+/// Calls [`AuthorityExt::authorize`], and blocks until it returns.
 ///
 /// # Errors
 ///
-/// As [`AuthorityExt::authorize`], and [`Error::Config`] when the system has no resources left to
-/// wait with.
+/// The errors of [`AuthorityExt::authorize`], and [`Error::Config`] when the system has no
+/// resources for the runtime.
 pub fn authorize<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: impl ToAgent,
@@ -120,7 +124,8 @@ pub fn authorize<P: Authority + ?Sized, A: Action>(
     wait(authority.authorize(agent, action))
 }
 
-/// Waits for a future on the thread that it is called on. For an [`Ask`](crate::authority::Ask) with options:
+/// Blocks the current thread until a future is ready, for instance that of an
+/// [`Ask`](crate::authority::Ask) with options:
 ///
 /// ```
 /// use atlasent::{AnyAction, AuthorityExt, blocking, testing::MockAuthority};
@@ -134,20 +139,20 @@ pub fn authorize<P: Authority + ?Sized, A: Action>(
 ///
 /// # Errors
 ///
-/// What the future returns, and [`Error::Config`] when the system has no resources left to wait
-/// with.
+/// The errors of the future, and [`Error::Config`] when the system has no resources for the
+/// runtime.
 pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let no_runtime = |error: io::Error| {
         let error = ConfigError::new(
-            "`atlasent::blocking` cannot start its runtime: look at the limits of this process, \
+            "`atlasent::blocking` cannot start its runtime: check the limits of this process, \
              such as those of threads and open files",
         )
         .with_source(error);
         E::from(Error::from(error))
     };
     let driver = Driver::get().map_err(no_runtime)?;
-    // What the future registers belongs to the driver's runtime, not to one whose thread we are
-    // about to block.
+    // Timers and sockets of the future register with the driver's runtime, and not with a runtime
+    // whose thread is about to block.
     let _entered = driver.runtime.enter();
     let mut future = pin!(future);
     pollster::block_on(poll_fn(|context| match future.as_mut().poll(context) {
@@ -159,21 +164,22 @@ pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Re
     }))
 }
 
-/// A runtime that drives timers and sockets of futures that others wait for. It polls no future
-/// itself.
+/// A runtime that drives the timers and sockets of the futures that [`wait`] polls. It polls none
+/// of these futures itself.
 struct Driver {
     runtime: Runtime,
     thread: OnceLock<()>,
 }
 
 impl Driver {
+    /// Returns the driver of the process, and builds it at the first call.
     fn get() -> io::Result<&'static Self> {
         static DRIVER: OnceLock<Driver> = OnceLock::new();
         static FIRST: Mutex<()> = Mutex::new(());
         if let Some(driver) = DRIVER.get() {
             return Ok(driver);
         }
-        // One thread builds it: a second runtime would have to be dropped, which panics in async
+        // The lock makes sure that only one runtime is built: dropping a second one panics in async
         // code.
         let _first = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(driver) = DRIVER.get() {
@@ -186,7 +192,7 @@ impl Driver {
         }))
     }
 
-    /// Starts the thread that drives the runtime, unless it runs.
+    /// Starts the thread that drives the runtime, unless it is already running.
     fn start(&'static self) -> io::Result<()> {
         static STARTING: Mutex<()> = Mutex::new(());
         if self.thread.get().is_some() {
@@ -211,7 +217,7 @@ mod tests {
     use crate::AnyAction;
     use crate::wire::{PermitToken, Verification, VerifyRequest};
 
-    /// Needs a runtime with a timer for each of its answers.
+    /// An authority whose answers need a runtime with a timer.
     struct Slow;
 
     impl Authority for Slow {

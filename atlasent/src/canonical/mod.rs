@@ -1,18 +1,16 @@
-//! Canonical JSON and the hashes over it.
+//! Canonical JSON and SHA-256. [`execution_hash`](crate::wire::execution_hash) and the audit chain
+//! hash it.
 //!
-//! The form is the contract's: compact, keys sorted by code point at every depth, strings raw but
-//! for what JSON must escape, numbers as they were written. It is made from JSON text and not from
-//! parsed values, since parsing loses how numbers were written, and recurses. A [`Context`] is
-//! parsed already: its floats are written as the Python SDK writes them, in the hash and on the
-//! wire.
+//! The contract defines the form: compact, keys sorted by code point at every depth, strings with
+//! only the escapes that JSON requires, numbers as they were written. It is made from JSON text and
+//! not from parsed values, because parsing recurses and loses how numbers were written. Values that
+//! are already parsed, such as a [`Context`](crate::Context), have their floats written as the
+//! Python SDK writes them, in the hash and on the wire.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
-
-use crate::{Context, Error};
 
 mod number;
 mod tape;
@@ -22,88 +20,22 @@ pub(crate) use number::PythonFloats;
 #[cfg(feature = "audit")]
 pub(crate) use number::python_spelling;
 pub(crate) use tape::{Kind, Tape};
-pub(crate) use write::{Form, Order, Spelling};
+pub(crate) use write::{Form, KeyOrder, Spelling};
 
-/// Lower-case hex SHA-256 of the canonical JSON of exactly `{action_type, actor_id, context}`: what
-/// a permit is bound to, sent as `execution_hash`.
+/// Returns the canonical JSON of a parsed value.
 ///
-/// It equals the Python SDK's hash of the same values: floats are spelled as Python's `repr` spells
-/// them (`1e-05`, `1e+16`), and [`Client`](crate::Client) sends them so. Integers beyond 64 bits
-/// are the exception: Python keeps them, and a [`Context`] that is read from JSON text holds the
-/// nearest float.
-///
-/// ```
-/// let mut context = atlasent::Context::new();
-/// context.insert("environment", "production")?;
-/// context.insert("approved", &true)?;
-/// assert_eq!(
-///     atlasent::wire::execution_hash("deploy.production", "deploy-bot", &context),
-///     "494db7d7ba0b473840927d1febf48edd770e831178d2bd1ff7a3b80afbeddd7a",
-/// );
-/// # Ok::<(), atlasent::Error>(())
-/// ```
-#[must_use]
-pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
-    #[derive(Serialize)]
-    struct Execution<'a> {
-        action_type: &'a str,
-        actor_id: &'a str,
-        context: &'a Context,
-    }
-    let execution = Execution {
-        action_type: action,
-        actor_id: agent,
-        context,
+/// With [`Spelling::Python`], floats are spelled as Python spells them. With
+/// [`Spelling::AsWritten`], so are floats that serialize as floats, and numbers that serialize as
+/// their kept text stay as that text.
+pub(crate) fn canonical_json(value: &impl Serialize, spelling: Spelling) -> String {
+    let json = match spelling {
+        Spelling::Python => to_string(value),
+        Spelling::AsWritten => with_python_floats(value),
     };
-    // Without a context nothing can be out of order, so the text is canonical as it was written.
-    let canonical = match context.is_empty() {
-        true => to_string(&execution),
-        false => canonical_with(context, &execution),
-    };
-    sha256_hex(&[canonical.as_bytes()])
+    canonical(&Tape::parse(&json), spelling).into_owned()
 }
 
-/// The same over a context as it was written, which must be the JSON text of an object: for an
-/// authority, since programs in different languages spell numbers differently, and the hash is over
-/// the spelling of the program that asks.
-///
-/// # Errors
-///
-/// [`Error::Invalid`] when the text is not that of an object, or a key stands twice in it. It names
-/// the key.
-///
-/// ```
-/// let hash = |context| atlasent::wire::execution_hash_of_text("deploy.production", "deploy-bot", context);
-/// assert_ne!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load": 1e16}"#)?);
-/// assert_eq!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load":1e+16}"#)?);
-/// assert!(hash(r#"{"load": 1, "load": 2}"#).is_err());
-/// # Ok::<(), atlasent::Error>(())
-/// ```
-pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> Result<String, Error> {
-    let unreadable = |error| Error::invalid(format!("the context cannot be read: {error}"));
-    // Checks without reading, so that no depth is too deep.
-    serde_json::from_str::<IgnoredAny>(context).map_err(unreadable)?;
-    if !context.trim_start().starts_with('{') {
-        return Err(Error::invalid("the context is not a JSON object"));
-    }
-    let (action, agent) = (to_string(action), to_string(agent));
-    let execution = format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
-    let tape = Tape::of(&execution);
-    if tape.has_repeated_keys() {
-        let read = Context::parse(context).err();
-        return Err(read.unwrap_or_else(|| Error::invalid("a key is repeated")));
-    }
-    Ok(sha256_hex(&[
-        canonical(&tape, Spelling::AsWritten).as_bytes()
-    ]))
-}
-
-/// The canonical JSON of a context.
-pub(crate) fn canonical_json(context: &Context) -> String {
-    canonical_with(context, context)
-}
-
-/// Lower-case hex SHA-256 over the concatenation of `parts`.
+/// Returns the lower-case hex SHA-256 of the concatenation of `parts`.
 pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -112,19 +44,10 @@ pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
     base16ct::lower::encode_string(&hasher.finalize())
 }
 
-/// The canonical form of what holds `context` and no other number. Floats are spelled as Python
-/// spells them; numbers whose text the context keeps stay as they were written.
-fn canonical_with(context: &Context, value: &impl Serialize) -> String {
-    let (json, spelling) = match context.written_numbers() {
-        None => (to_string(value), Spelling::Python),
-        Some(_) => (with_python_floats(value), Spelling::AsWritten),
-    };
-    canonical(&Tape::of(&json), spelling).into_owned()
-}
-
-fn canonical<'a>(tape: &Tape<'a>, spelling: Spelling) -> Cow<'a, str> {
+/// Returns the canonical form of a JSON text, without a copy if the text already has it.
+pub(crate) fn canonical<'a>(tape: &Tape<'a>, spelling: Spelling) -> Cow<'a, str> {
     let form = Form {
-        order: Order::Sorted,
+        order: KeyOrder::Sorted,
         spelling,
     };
     match tape.text_in(form, Tape::ROOT) {
@@ -135,7 +58,7 @@ fn canonical<'a>(tape: &Tape<'a>, spelling: Spelling) -> Cow<'a, str> {
 
 #[expect(
     clippy::expect_used,
-    reason = "strings as keys, finite numbers and a `Vec` as the sink: nothing here can fail"
+    reason = "string keys, finite numbers and a `Vec` as the sink: serializing cannot fail"
 )]
 fn with_python_floats(value: &impl Serialize) -> String {
     let mut json = Vec::new();
@@ -144,111 +67,24 @@ fn with_python_floats(value: &impl Serialize) -> String {
     String::from_utf8(json).expect("JSON is UTF-8")
 }
 
+/// Returns the compact JSON of a value, keys in the order of its fields.
 #[expect(
     clippy::expect_used,
-    reason = "strings as keys, finite numbers and a `String` as the sink: nothing here can fail"
+    reason = "string keys, finite numbers and a `String` as the sink: serializing cannot fail"
 )]
-fn to_string(value: &(impl Serialize + ?Sized)) -> String {
+pub(crate) fn to_string(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("JSON values serialize to JSON")
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value};
-
     use super::*;
-
-    proptest::proptest! {
-        #[test]
-        fn a_request_without_a_context_is_canonical_as_it_is_written(
-            action in proptest::arbitrary::any::<String>(),
-            agent in proptest::arbitrary::any::<String>(),
-        ) {
-            let fields = [("action_type", action.as_str()), ("actor_id", agent.as_str())];
-            let mut object: Map<String, Value> =
-                fields.map(|(key, text)| (key.to_owned(), text.into())).into_iter().collect();
-            object.insert("context".to_owned(), Value::Object(Map::new()));
-            let hash = sha256_hex(&[canonical_json(&object.into()).as_bytes()]);
-            proptest::prop_assert_eq!(execution_hash(&action, &agent, &Context::new()), hash);
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn the_text_of_a_context_has_the_hash_of_the_context(
-            floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5),
-            text in ".{0,8}",
-        ) {
-            let mut context = Context::new();
-            context.insert("floats", &floats).unwrap();
-            context.insert(text.clone(), &text).unwrap();
-            let hash = execution_hash_of_text("a", "b", &context.canonical_json()).unwrap();
-            proptest::prop_assert_eq!(execution_hash("a", "b", &context), hash);
-        }
-    }
-
-    #[test]
-    fn the_hash_is_the_one_of_the_python_sdk() {
-        // `_compute_execution_hash` of `atlasent` 2.18.0.
-        let mut context = Context::new();
-        let floats = [
-            1e-5,
-            0.00012,
-            1.0,
-            -0.0,
-            1e16,
-            1.5e-7,
-            123456789.125,
-            5e-324,
-        ];
-        context.insert("load", &floats).unwrap();
-        assert_eq!(
-            context.canonical_json(),
-            r#"{"load":[1e-05,0.00012,1.0,-0.0,1e+16,1.5e-07,123456789.125,5e-324]}"#
-        );
-        assert_eq!(
-            execution_hash("deploy.production", "deploy-bot", &context),
-            "0867241a2abfbd8c5a415c6bbbaeca0676dd869d3092dd9ac1919fa1a608d0ff"
-        );
-    }
-
-    #[test]
-    fn a_text_that_is_no_context_has_no_hash() {
-        for (text, why) in [
-            (
-                r#"{"a":{"amount":1,"amount":1}}"#,
-                "the key `amount` is repeated",
-            ),
-            (r#"[{"amount":1}]"#, "not a JSON object"),
-            ("{} {}", "trailing characters"),
-            ("", "EOF"),
-            (r#"{"a":1},"context":{"b":2}"#, "trailing characters"),
-        ] {
-            let error = execution_hash_of_text("a", "b", text)
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains(why), "{text}: {error}");
-        }
-        let deep = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
-        assert!(execution_hash_of_text("a", "b", &deep).is_ok());
-    }
 
     #[test]
     fn the_hash_is_lower_case_hex_over_all_parts() {
         assert_eq!(
             sha256_hex(&[b"a", b"bc"]),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-    }
-
-    #[test]
-    fn an_object_is_sorted_whatever_order_its_map_keeps() {
-        let fields: Map<String, Value> =
-            serde_json::from_str(r#"{"b":[{"z":1,"a":2}],"Z":{"y":null,"x":true},"a":-3}"#)
-                .unwrap();
-        assert_eq!(
-            canonical_json(&fields.into()),
-            r#"{"Z":{"x":true,"y":null},"a":-3,"b":[{"a":2,"z":1}]}"#
         );
     }
 }

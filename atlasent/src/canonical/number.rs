@@ -1,26 +1,27 @@
-//! How Python writes a number that it has read.
+//! Spells JSON numbers as Python's `json` module writes them.
 
 use std::io;
 
-/// How Python's `json` writes this number after reading it, where that is not how it stands here.
+/// Returns the spelling that Python's `json` gives this number when it reads and writes it. `None`
+/// if that spelling equals `text`.
 ///
-/// Numbers count as they were written (contract, part C). But the Python SDK verifies what it gets
-/// by writing its numbers anew, so what was sealed by Python holds its spelling, whoever wrote the
-/// file since. It denotes the same integer, or rounds to the same double: a number that a double
-/// cannot hold has no other spelling here.
+/// Numbers count as they were written (contract, part C). But the Python SDK verifies a bundle by
+/// reading its numbers and writing them again, so hashes made by Python are over Python's spelling,
+/// even if another program rewrote the file. Both spellings denote the same integer, or round to
+/// the same double. A number beyond the range of a double (`1e400`) has no second spelling here.
 pub(crate) fn python_spelling(text: &str) -> Option<String> {
     let is_float = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     let spelled = match (is_float, text) {
         (true, _) => float(text.parse().ok()?)?,
-        // Its integers have no negative zero.
+        // Python's integers have no negative zero.
         (false, "-0") => "0".to_owned(),
         (false, _) => return None,
     };
     (spelled != text).then_some(spelled)
 }
 
-/// Writes compact JSON with floats as Python spells them, so that the text of a context that is
-/// sent is the text that was hashed: an authority hashes what it reads as it was written.
+/// Writes compact JSON with floats as Python spells them. An authority hashes a context as it was
+/// written, so the client sends exactly the text that it hashed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PythonFloats;
 
@@ -31,8 +32,12 @@ impl serde_json::ser::Formatter for PythonFloats {
     }
 }
 
-/// Python's `repr` of a finite double: the shortest digits that read back as the same number, in
-/// scientific notation below 1e-4 and from 1e16 on, with two digits of exponent at least.
+/// Returns Python's `repr` of a finite double: the shortest digits that read back as the same
+/// number, in scientific notation below 1e-4 and from 1e16 on, with at least two digits of
+/// exponent.
+///
+/// The shortest digits of `0.00012` are `12`, with the exponent -4 of the first digit: `0.` + three
+/// zeros + `12`. Those of `1.5e-7` are `15` with exponent -7, which is written `1.5e-07`.
 fn float(number: f64) -> Option<String> {
     if !number.is_finite() {
         return None;
@@ -63,11 +68,11 @@ fn float(number: f64) -> Option<String> {
     })
 }
 
-/// The shortest digits of a number, without zeros around them, and the power of ten of the first
-/// one.
+/// Returns the shortest digits of a number, without leading and trailing zeros, and the power of
+/// ten of the first digit: `("12", -4)` for `0.00012`.
 ///
-/// Where two are as short and as near, Python takes the even one. So does `serde_json`, but not the
-/// standard library.
+/// Where two digit strings are equally short and equally near, Python takes the even one.
+/// `serde_json` does the same; the standard library does not.
 fn shortest(number: f64) -> Option<(String, i32)> {
     let text = serde_json::to_string(&number).ok()?;
     let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));

@@ -1,14 +1,36 @@
 //! A JSON text as a flat list of its values, so that no depth of nesting can exhaust the stack.
+//!
+//! # Example
+//!
+//! The text `{"b":[1, 2],"a":3}` becomes seven nodes, in the order in which they begin. `next` is
+//! the first node that is not inside the node, so a walk over the items of a container jumps over
+//! their contents:
+//!
+//! ```text
+//! node  span    text             kind    next  flags
+//! 0     0..18   the whole text   Object  7     NOT_COMPACT, UNSORTED
+//! 1     1..4    "b"              String  2     (key)
+//! 2     5..11   [1, 2]           Array   5     NOT_COMPACT
+//! 3     6..7    1                Number  4
+//! 4     9..10   2                Number  5
+//! 5     12..15  "a"              String  6     (key)
+//! 6     16..17  3                Number  7
+//! ```
+//!
+//! The flags of a container include those of everything inside it. So `NOT_COMPACT` on node 0 tells
+//! that its text cannot be hashed as it stands, and the absence of flags on a node tells that it
+//! can, without looking inside.
+
+mod builder;
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use super::number::python_spelling;
+use builder::TapeBuilder;
 
 /// The values of one JSON text, in the order in which they begin.
 ///
-/// The text must be valid JSON: `serde_json` sees to that before. Other text gives a tape of no
-/// meaning, but no panic.
+/// The text must be valid JSON: callers check it with `serde_json` first. The tape of invalid JSON
+/// is meaningless, but parsing it does not panic.
 #[derive(Debug)]
 pub(crate) struct Tape<'a> {
     text: &'a str,
@@ -16,18 +38,18 @@ pub(crate) struct Tape<'a> {
     depth: usize,
 }
 
-/// One value, or the key of one.
+/// A value, or the key of a member.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     start: usize,
     end: usize,
-    /// The first node that is not inside of this one.
+    /// The first node that is not inside this one.
     next: usize,
     kind: Kind,
     flags: Flags,
 }
 
-/// What a value is.
+/// The JSON type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Null,
@@ -39,23 +61,23 @@ pub(crate) enum Kind {
     Object,
 }
 
-/// In what a text differs from the forms that are hashed. A container has its own flags and those
-/// of all that is inside of it.
+/// How a text differs from the forms that are hashed. The flags of a container include those of
+/// everything inside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(u8);
 
 impl Flags {
-    /// There is white space, a needless escape, or a key that stands twice.
-    pub(super) const LOOSE: Self = Self(1);
+    /// The text has white space, a needless escape, or a repeated key.
+    pub(super) const NOT_COMPACT: Self = Self(1);
     /// The keys are not in canonical order.
     pub(super) const UNSORTED: Self = Self(2);
-    /// Python spells a number in another way.
+    /// Python spells a number differently.
     pub(super) const RESPELLED: Self = Self(4);
-    /// A key stands twice in one object.
-    pub(super) const REPEATED: Self = Self(8);
-    /// A string holds half of a surrogate pair, which is no character.
-    pub(super) const HALVED: Self = Self(16);
-    /// A string has an escape in it.
+    /// An object has the same key twice.
+    pub(super) const REPEATED_KEY: Self = Self(8);
+    /// A string holds half of a surrogate pair, which is not a character.
+    pub(super) const LONE_SURROGATE: Self = Self(16);
+    /// A string contains an escape.
     const ESCAPED: Self = Self(32);
 
     pub(super) fn has_any(self, others: Self) -> bool {
@@ -68,23 +90,20 @@ impl Flags {
 }
 
 impl<'a> Tape<'a> {
-    /// The value that is the whole text.
+    /// The node of the whole text.
     pub(crate) const ROOT: usize = 0;
 
-    pub(crate) fn of(text: &'a str) -> Self {
+    /// Lists the values of a JSON text.
+    pub(crate) fn parse(text: &'a str) -> Self {
         let tape = Self {
             text,
             nodes: Vec::with_capacity(text.len() / 12 + 1),
             depth: 0,
         };
-        Builder {
-            tape,
-            open: Vec::new(),
-        }
-        .run()
+        TapeBuilder::new(tape).run()
     }
 
-    /// How deep the arrays and objects are nested.
+    /// Returns how deep the arrays and objects are nested.
     #[cfg(feature = "audit")]
     pub(crate) fn depth(&self) -> usize {
         self.depth
@@ -94,7 +113,7 @@ impl<'a> Tape<'a> {
         self.nodes.get(node).map(|node| node.kind)
     }
 
-    /// The text of a value as it was written.
+    /// Returns the text of a value as it was written.
     pub(crate) fn text(&self, node: usize) -> &'a str {
         self.nodes
             .get(node)
@@ -102,8 +121,8 @@ impl<'a> Tape<'a> {
             .unwrap_or_default()
     }
 
-    /// The characters of a string. Half a surrogate pair is replaced: see
-    /// [`is_halved`](Self::is_halved).
+    /// Returns the characters of a string. A string with half a surrogate pair becomes U+FFFD: see
+    /// `has_lone_surrogate`.
     pub(crate) fn string(&self, node: usize) -> Cow<'a, str> {
         if self.flags(node).has_any(Flags::ESCAPED) {
             let string = unescape(self.text(node));
@@ -114,30 +133,30 @@ impl<'a> Tape<'a> {
         Cow::Borrowed(inner.unwrap_or_default())
     }
 
-    /// Whether a string holds half a surrogate pair.
+    /// Whether any string holds half a surrogate pair.
     #[cfg(feature = "audit")]
-    pub(crate) fn is_halved(&self) -> bool {
-        self.flags(Self::ROOT).has_any(Flags::HALVED)
+    pub(crate) fn has_lone_surrogate(&self) -> bool {
+        self.flags(Self::ROOT).has_any(Flags::LONE_SURROGATE)
     }
 
-    /// Whether an object has a key twice.
+    /// Whether any object repeats a key.
     pub(crate) fn has_repeated_keys(&self) -> bool {
-        self.flags(Self::ROOT).has_any(Flags::REPEATED)
+        self.flags(Self::ROOT).has_any(Flags::REPEATED_KEY)
     }
 
-    /// Whether Python spells a number within in another way.
+    /// Whether Python spells this number, or a number inside this value, differently.
     #[cfg(feature = "audit")]
     pub(crate) fn is_respelled(&self, node: usize) -> bool {
         self.flags(node).has_any(Flags::RESPELLED)
     }
 
-    /// The keys and values of an object, as they stand.
+    /// Returns the keys and values of an object, in the order of the text.
     pub(crate) fn members(&self, object: usize) -> impl Iterator<Item = (usize, usize)> {
         let mut nodes = self.items(object);
         std::iter::from_fn(move || Some((nodes.next()?, nodes.next()?)))
     }
 
-    /// The nodes right inside of a container.
+    /// Returns the direct children of a container. In an object, keys and values alternate.
     pub(crate) fn items(&self, container: usize) -> impl Iterator<Item = usize> {
         let end = self.next(container);
         let mut at = container + 1;
@@ -148,24 +167,29 @@ impl<'a> Tape<'a> {
         })
     }
 
-    fn repeats_a_key(&self, object: usize) -> bool {
-        // Most objects are small, and their keys differ in length or in how they begin.
-        let mut marks = [(0, 0); 32];
+    /// Whether an object repeats a key.
+    ///
+    /// Most objects are small, and their keys differ in length or in their first 8 bytes. So each
+    /// key's prefix and length are compared first, without memory from the heap. Two equal pairs,
+    /// or more than 32 keys, need the full comparison.
+    fn repeats_key(&self, object: usize) -> bool {
+        let mut fingerprints = [(0, 0); 32];
         for (count, (key, _)) in self.members(object).enumerate() {
             let key = self.string(key);
-            let mark = (prefix(&key), key.len());
-            let seen = marks
+            let fingerprint = (prefix(&key), key.len());
+            let seen = fingerprints
                 .get(..count)
-                .is_none_or(|before| before.contains(&mark));
-            match marks.get_mut(count) {
-                Some(place) if !seen => *place = mark,
-                _ => return self.repeats_any_key(object),
+                .is_none_or(|before| before.contains(&fingerprint));
+            match fingerprints.get_mut(count) {
+                Some(free) if !seen => *free = fingerprint,
+                _ => return self.repeats_key_by_sorting(object),
             }
         }
         false
     }
 
-    fn repeats_any_key(&self, object: usize) -> bool {
+    /// Whether an object repeats a key, by sorting its keys: equal keys become neighbors.
+    fn repeats_key_by_sorting(&self, object: usize) -> bool {
         let keys = self.members(object).map(|(key, _)| self.string(key));
         let mut keys: Vec<_> = keys.collect();
         keys.sort_unstable();
@@ -186,201 +210,21 @@ impl<'a> Tape<'a> {
     }
 }
 
-/// The beginning of a string as a number: two strings are in the order of these, where they differ.
+/// Returns the first 8 bytes of a string as a big-endian number, padded with zeros: `"b"` becomes
+/// `0x6200000000000000`. If the numbers of two strings differ, the strings are in the same order.
 pub(super) fn prefix(string: &str) -> u64 {
     let bytes = string.as_bytes();
     if let Some(whole) = bytes.first_chunk() {
         return u64::from_be_bytes(*whole);
     }
     let mut prefix = [0; 8];
-    for (place, byte) in prefix.iter_mut().zip(bytes) {
-        *place = *byte;
+    for (target, byte) in prefix.iter_mut().zip(bytes) {
+        *target = *byte;
     }
     u64::from_be_bytes(prefix)
 }
 
-/// The characters of a JSON string, quotes included. None when half a surrogate pair is among them.
+/// Returns the characters of a quoted JSON string. `None` if it contains half a surrogate pair.
 fn unescape(string: &str) -> Option<String> {
     serde_json::from_str(string).ok()
-}
-
-struct Builder<'a> {
-    tape: Tape<'a>,
-    open: Vec<Open>,
-}
-
-/// An array or object whose end was not seen yet.
-struct Open {
-    node: usize,
-    flags: Flags,
-    is_object: bool,
-    /// The next string is a key.
-    key_next: bool,
-    /// A key did not come after the one before.
-    unsorted: bool,
-    /// The key before, and its [`prefix`].
-    last_key: Option<(usize, u64)>,
-}
-
-impl<'a> Builder<'a> {
-    fn run(mut self) -> Tape<'a> {
-        let bytes = self.tape.text.as_bytes();
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            at = match byte {
-                b' ' | b'\t' | b'\n' | b'\r' => {
-                    self.inherit(Flags::LOOSE);
-                    let rest = bytes.get(at..).unwrap_or_default();
-                    at + rest.iter().take_while(|byte| is_space(**byte)).count()
-                }
-                b',' => {
-                    if let Some(open) = self.open.last_mut() {
-                        open.key_next = open.is_object;
-                    }
-                    at + 1
-                }
-                b':' => at + 1,
-                b'{' => self.begin(at, Kind::Object),
-                b'[' => self.begin(at, Kind::Array),
-                b'}' | b']' => self.end(at + 1),
-                b'"' => self.string(at),
-                _ => self.scalar(at, *byte),
-            };
-        }
-        self.tape
-    }
-
-    fn begin(&mut self, at: usize, kind: Kind) -> usize {
-        self.open.push(Open {
-            node: self.tape.nodes.len(),
-            flags: Flags::default(),
-            is_object: kind == Kind::Object,
-            key_next: kind == Kind::Object,
-            unsorted: false,
-            last_key: None,
-        });
-        self.tape.depth = self.tape.depth.max(self.open.len());
-        self.push(at..at, kind, Flags::default());
-        at + 1
-    }
-
-    fn end(&mut self, at: usize) -> usize {
-        let Some(open) = self.open.pop() else {
-            return at;
-        };
-        let next = self.tape.nodes.len();
-        if let Some(container) = self.tape.nodes.get_mut(open.node) {
-            container.end = at;
-            container.next = next;
-        }
-        let mut flags = open.flags;
-        if open.unsorted {
-            flags = flags.with(Flags::UNSORTED);
-            if self.tape.repeats_a_key(open.node) {
-                flags = flags.with(Flags::REPEATED).with(Flags::LOOSE);
-            }
-        }
-        self.mark(open.node, flags);
-        at
-    }
-
-    fn string(&mut self, start: usize) -> usize {
-        let (end, escaped) = string_end(self.tape.text.as_bytes(), start + 1);
-        let node = self.tape.nodes.len();
-        self.push(start..end, Kind::String, Flags::default());
-        if escaped {
-            let text = self.tape.text(node);
-            let flags = match unescape(text).map(|string| serde_json::to_string(&string)) {
-                Some(Ok(again)) if again == text => Flags::default(),
-                Some(_) => Flags::LOOSE,
-                None => Flags::LOOSE.with(Flags::HALVED),
-            };
-            self.mark(node, flags.with(Flags::ESCAPED));
-        }
-        self.order(node);
-        end
-    }
-
-    fn scalar(&mut self, start: usize, first: u8) -> usize {
-        let rest = self.tape.text.as_bytes().get(start..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .position(|byte| matches!(byte, b',' | b']' | b'}') || is_space(*byte));
-        let end = start + length.unwrap_or(rest.len()).max(1);
-        let kind = match first {
-            b'n' => Kind::Null,
-            b't' => Kind::True,
-            b'f' => Kind::False,
-            _ => Kind::Number,
-        };
-        let node = self.tape.nodes.len();
-        self.push(start..end, kind, Flags::default());
-        if kind == Kind::Number && python_spelling(self.tape.text(node)).is_some() {
-            self.mark(node, Flags::RESPELLED);
-        }
-        end
-    }
-
-    fn push(&mut self, span: Range<usize>, kind: Kind, flags: Flags) {
-        let next = self.tape.nodes.len() + 1;
-        self.tape.nodes.push(Node {
-            start: span.start,
-            end: span.end,
-            next,
-            kind,
-            flags,
-        });
-    }
-
-    fn mark(&mut self, node: usize, flags: Flags) {
-        if let Some(node) = self.tape.nodes.get_mut(node) {
-            node.flags = flags;
-        }
-        self.inherit(flags);
-    }
-
-    /// What is true of a part is true of the whole.
-    fn inherit(&mut self, flags: Flags) {
-        if let Some(open) = self.open.last_mut() {
-            open.flags = open.flags.with(flags);
-        }
-    }
-
-    /// If this string is a key, notes whether it comes after the key before.
-    fn order(&mut self, node: usize) {
-        let Some(open) = self.open.last_mut() else {
-            return;
-        };
-        if !std::mem::take(&mut open.key_next) {
-            return;
-        }
-        let key = self.tape.string(node);
-        let begins = prefix(&key);
-        if let Some((last, began)) = open.last_key.replace((node, begins)) {
-            open.unsorted |= began > begins || (began == begins && self.tape.string(last) >= key);
-        }
-    }
-}
-
-/// White space, as JSON has it.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Where the string that begins at `at` ends, its closing quote included, and whether there is an
-/// escape in it.
-fn string_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
-    let mut escaped = false;
-    loop {
-        let rest = bytes.get(at..).unwrap_or_default();
-        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-        match stop.and_then(|stop| Some((stop, rest.get(stop)?))) {
-            Some((stop, b'"')) => return (at + stop + 1, escaped),
-            Some((stop, _)) => {
-                escaped = true;
-                at += stop + 2;
-            }
-            None => return (bytes.len(), escaped),
-        }
-    }
 }

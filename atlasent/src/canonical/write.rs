@@ -7,22 +7,23 @@ use std::collections::hash_map::Entry;
 use super::number::python_spelling;
 use super::tape::{Flags, Kind, Tape, prefix};
 
-/// How a text is to be written. Compact, and with as few escapes as JSON allows, it is in any case.
+/// The form in which a text is written. Every form is compact and has only the escapes that JSON
+/// requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
-    pub(crate) order: Order,
+    pub(crate) order: KeyOrder,
     pub(crate) spelling: Spelling,
 }
 
 /// The order of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// By code point, which is what is hashed.
+pub(crate) enum KeyOrder {
+    /// Sorted by code point: the form that is hashed.
     Sorted,
-    /// As they stand, which is what is signed.
+    /// In the order of the text: the form that is signed.
     #[cfg_attr(
         not(feature = "audit"),
-        expect(dead_code, reason = "bundles alone keep the order")
+        expect(dead_code, reason = "only bundles keep the order")
     )]
     Received,
 }
@@ -35,85 +36,99 @@ pub(crate) enum Spelling {
     Python,
 }
 
-/// A key and its value; in an array, a value.
+/// A value that is still to be written, with its key in an object.
 #[derive(Clone, Copy)]
-struct Item {
+struct PendingValue {
     key: Option<usize>,
-    /// See [`prefix`]: of the key.
+    /// The [`prefix`] of the key.
     prefix: u64,
     value: usize,
 }
 
 /// A container that is being written.
-struct Open {
-    /// Where its items begin in the list of items to write.
-    items: usize,
+struct ContainerCursor {
+    /// The index of its first value in the list of pending values.
+    first: usize,
+    /// The index of the value to write next.
     next: usize,
+    /// Its closing bracket.
     close: char,
 }
 
 impl<'a> Tape<'a> {
-    /// The text of a value as it stands, if that is its text in this form.
+    /// Returns the text of a value as it stands, if it already has this form.
     pub(crate) fn text_in(&self, form: Form, node: usize) -> Option<&'a str> {
-        let mut against = Flags::LOOSE;
-        if form.order == Order::Sorted {
-            against = against.with(Flags::UNSORTED);
+        let mut differences = Flags::NOT_COMPACT;
+        if form.order == KeyOrder::Sorted {
+            differences = differences.with(Flags::UNSORTED);
         }
         if form.spelling == Spelling::Python {
-            against = against.with(Flags::RESPELLED);
+            differences = differences.with(Flags::RESPELLED);
         }
-        (!self.flags(node).has_any(against)).then(|| self.text(node))
+        (!self.flags(node).has_any(differences)).then(|| self.text(node))
     }
 
-    /// The text of a value in this form.
+    /// Returns the text of a value in this form.
     pub(crate) fn to_string_in(&self, form: Form, node: usize) -> String {
         let mut out = String::with_capacity(self.text(node).len());
         self.write(form, node, &mut out);
         out
     }
 
-    /// Writes a value in this form.
+    /// Writes a value in this form, without recursion.
+    ///
+    /// `[{"b":1,"a":2},3]`, sorted, goes through these states (the list of pending values, then the
+    /// text so far):
+    ///
+    /// ```text
+    /// [{…} 3]            [
+    /// [{…} 3 a:2 b:1]    [{
+    /// [{…} 3 a:2 b:1]    [{"a":2,"b":1
+    /// [{…} 3]            [{"a":2,"b":1}
+    /// []                 [{"a":2,"b":1},3]
+    /// ```
     pub(crate) fn write(&self, form: Form, node: usize, out: &mut String) {
-        let mut items = Vec::new();
-        let mut open = Vec::new();
-        self.begin(form, node, &mut items, &mut open, out);
-        while let Some(container) = open.last_mut() {
-            let Some(item) = items.get(container.next).copied() else {
+        let mut pending = Vec::new();
+        let mut containers = Vec::new();
+        self.begin(form, node, &mut pending, &mut containers, out);
+        while let Some(container) = containers.last_mut() {
+            let Some(value) = pending.get(container.next).copied() else {
                 out.push(container.close);
-                items.truncate(container.items);
-                open.pop();
+                pending.truncate(container.first);
+                containers.pop();
                 continue;
             };
-            if container.next > container.items {
+            if container.next > container.first {
                 out.push(',');
             }
             container.next += 1;
-            if let Some(key) = item.key {
-                self.begin(form, key, &mut items, &mut open, out);
+            if let Some(key) = value.key {
+                self.begin(form, key, &mut pending, &mut containers, out);
                 out.push(':');
             }
-            self.begin(form, item.value, &mut items, &mut open, out);
+            self.begin(form, value.value, &mut pending, &mut containers, out);
         }
     }
 
-    /// Writes a value whole, or opens it.
+    /// Writes a value if it needs no rearranging; otherwise writes its opening bracket and adds its
+    /// contents to `pending`.
     fn begin(
         &self,
         form: Form,
         node: usize,
-        items: &mut Vec<Item>,
-        open: &mut Vec<Open>,
+        pending: &mut Vec<PendingValue>,
+        containers: &mut Vec<ContainerCursor>,
         out: &mut String,
     ) {
         if let Some(text) = self.text_in(form, node) {
             return out.push_str(text);
         }
-        let first = items.len();
+        let first = pending.len();
         let (opening, close) = match self.kind(node) {
             Some(Kind::Object) => ('{', '}'),
             Some(Kind::Array) => ('[', ']'),
             Some(Kind::String) => {
-                // Into memory, it cannot fail.
+                // Serializing a string into memory cannot fail.
                 let string = serde_json::to_string(&self.string(node));
                 return out.push_str(&string.unwrap_or_default());
             }
@@ -125,59 +140,60 @@ impl<'a> Tape<'a> {
         };
         out.push(opening);
         if opening == '{' {
-            items.extend(self.members(node).map(|(key, value)| Item {
+            pending.extend(self.members(node).map(|(key, value)| PendingValue {
                 key: Some(key),
                 prefix: prefix(&self.string(key)),
                 value,
             }));
-            if self.flags(node).has_any(Flags::REPEATED) {
-                self.keep_last(items, first);
+            if self.flags(node).has_any(Flags::REPEATED_KEY) {
+                self.keep_last(pending, first);
             }
-            if form.order == Order::Sorted {
-                let members = items.get_mut(first..).unwrap_or_default();
-                // UTF-8 sorts as its code points do.
+            if form.order == KeyOrder::Sorted {
+                let members = pending.get_mut(first..).unwrap_or_default();
+                // The order of UTF-8 bytes is the order of code points.
                 members.sort_unstable_by(|one, other| {
                     let by_prefix = one.prefix.cmp(&other.prefix);
                     by_prefix.then_with(|| self.name(one).cmp(&self.name(other)))
                 });
             }
         } else {
-            items.extend(self.items(node).map(|value| Item {
+            pending.extend(self.items(node).map(|value| PendingValue {
                 key: None,
                 prefix: 0,
                 value,
             }));
         }
-        open.push(Open {
-            items: first,
+        containers.push(ContainerCursor {
+            first,
             next: first,
             close,
         });
     }
 
-    fn name(&self, item: &Item) -> Cow<'a, str> {
-        item.key.map_or_else(Cow::default, |key| self.string(key))
+    fn name(&self, member: &PendingValue) -> Cow<'a, str> {
+        member.key.map_or_else(Cow::default, |key| self.string(key))
     }
 
-    /// Of a key that stands more than once, its last value counts, in its first place: what JavaScript's and
-    /// Python's parsers make of it, and so what servers signed.
-    fn keep_last(&self, items: &mut Vec<Item>, first: usize) {
-        let mut kept: Vec<Item> = Vec::new();
-        let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
-        for item in items.drain(first..) {
-            match places.entry(self.name(&item)) {
-                Entry::Occupied(place) => {
-                    if let Some(before) = kept.get_mut(*place.get()) {
-                        before.value = item.value;
+    /// Keeps the last value of each repeated key, at the position of its first occurrence:
+    /// `b:1 a:2 b:3` becomes `b:3 a:2`. JavaScript's and Python's parsers do the same, and servers
+    /// sign the result.
+    fn keep_last(&self, pending: &mut Vec<PendingValue>, first: usize) {
+        let mut kept: Vec<PendingValue> = Vec::new();
+        let mut positions: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        for member in pending.drain(first..) {
+            match positions.entry(self.name(&member)) {
+                Entry::Occupied(position) => {
+                    if let Some(before) = kept.get_mut(*position.get()) {
+                        before.value = member.value;
                     }
                 }
-                Entry::Vacant(place) => {
-                    place.insert(kept.len());
-                    kept.push(item);
+                Entry::Vacant(position) => {
+                    position.insert(kept.len());
+                    kept.push(member);
                 }
             }
         }
-        items.append(&mut kept);
+        pending.append(&mut kept);
     }
 }
 
@@ -186,16 +202,16 @@ mod tests {
     use super::*;
 
     const CANONICAL: Form = Form {
-        order: Order::Sorted,
+        order: KeyOrder::Sorted,
         spelling: Spelling::AsWritten,
     };
     const SIGNED: Form = Form {
-        order: Order::Received,
+        order: KeyOrder::Received,
         spelling: Spelling::AsWritten,
     };
 
     fn written(form: Form, json: &str) -> String {
-        Tape::of(json).to_string_in(form, Tape::ROOT)
+        Tape::parse(json).to_string_in(form, Tape::ROOT)
     }
 
     #[test]
@@ -250,12 +266,12 @@ mod tests {
         let json = r#"{"b":1,"a":{"x":1,"\u0078":2},"b":3}"#;
         assert_eq!(written(SIGNED, json), r#"{"b":3,"a":{"x":2}}"#);
         assert_eq!(written(CANONICAL, json), r#"{"a":{"x":2},"b":3}"#);
-        let tape = Tape::of(json);
-        assert!(tape.flags(Tape::ROOT).has_any(Flags::REPEATED));
+        let tape = Tape::parse(json);
+        assert!(tape.flags(Tape::ROOT).has_any(Flags::REPEATED_KEY));
         assert!(
-            !Tape::of(r#"{"b":1,"a":{"b":1}}"#)
+            !Tape::parse(r#"{"b":1,"a":{"b":1}}"#)
                 .flags(Tape::ROOT)
-                .has_any(Flags::REPEATED)
+                .has_any(Flags::REPEATED_KEY)
         );
     }
 
@@ -269,7 +285,7 @@ mod tests {
             (r#"{"a":1,"a":2}"#, false, false),
             (r#"[{"b":1,"a":2}]"#, false, true),
         ] {
-            let tape = Tape::of(json);
+            let tape = Tape::parse(json);
             for (form, stays) in [(CANONICAL, sorted), (SIGNED, received)] {
                 assert_eq!(tape.text_in(form, Tape::ROOT).is_some(), stays, "{json}");
                 assert_eq!(tape.to_string_in(form, Tape::ROOT) == json, stays, "{json}");

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use tokio::time::timeout;
 
-use super::pages::{self, Paged};
-use super::transport::describe;
+use super::message::scrub_failure;
+use super::pages::{self, PagedFilter};
 use super::{Client, failure};
 use crate::Error;
 use crate::audit::{BundleError, BundleReport, BundleVerifier, Event, SignedHead, TrustedKeys};
@@ -18,7 +18,7 @@ use crate::error::{Code, Failure};
 use crate::json::object::Object;
 use crate::wire::RateLimit;
 
-/// Which events are asked for. Without any of these, all.
+/// Selects events of the audit trail. The default selects all events.
 ///
 /// Each method narrows the list further. A second call of the same method replaces the first.
 ///
@@ -42,7 +42,7 @@ pub struct EventFilter {
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
-    // Pages are for listing alone: an export is one piece.
+    // Not sent with an export, which has no pages.
     #[serde(skip)]
     limit: Option<u32>,
     #[serde(skip)]
@@ -50,8 +50,8 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Only events of these types, such as `evaluate.deny`. A second call replaces them, and an
-    /// empty list asks for all.
+    /// Selects events of these types, such as `evaluate.deny`. An empty list selects all types. A
+    /// second call replaces the first.
     pub fn types<T: AsRef<str>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         let types: Vec<_> = types.into_iter().collect();
         let types: Vec<_> = types.iter().map(AsRef::as_ref).collect();
@@ -59,33 +59,33 @@ impl EventFilter {
         self
     }
 
-    /// Only events of this agent. A second call replaces the first.
+    /// Selects events of this agent. A second call replaces the first.
     pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
         self.actor_id = Some(agent.into());
         self
     }
 
-    /// Only events at or after this time (ISO 8601). A second call replaces the first.
+    /// Selects events at or after this time (ISO 8601). A second call replaces the first.
     pub fn since(mut self, time: impl Into<String>) -> Self {
         self.from = Some(time.into());
         self
     }
 
-    /// Only events at or before this time (ISO 8601). A second call replaces the first.
+    /// Selects events at or before this time (ISO 8601). A second call replaces the first.
     pub fn until(mut self, time: impl Into<String>) -> Self {
         self.to = Some(time.into());
         self
     }
 
-    /// How many events a page holds. A server gives 50 unasked, and 500 at the most. An export has
-    /// no pages. A second call replaces the first.
+    /// Sets the number of events on a page: 50 by default, 500 at most. Exports have no pages and
+    /// ignore it. A second call replaces the first.
     pub fn limit(mut self, events: u32) -> Self {
         self.limit = Some(events);
         self
     }
 
-    /// The page that [`EventPage::next_cursor`] points to. An export has no pages. A second call
-    /// replaces the first.
+    /// Selects the page at this cursor, taken from [`EventPage::next_cursor`]. Exports have no
+    /// pages and ignore it. A second call replaces the first.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
         self
@@ -107,35 +107,36 @@ impl EventFilter {
     }
 }
 
-/// One page of the audit trail.
+/// A page of the audit trail.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EventPage {
     /// The events.
     pub events: Vec<Event>,
-    /// How many events there are on all pages.
+    /// The number of events on all pages.
     pub total: u64,
-    /// Where the next page starts; none on the last one.
+    /// The cursor of the next page. `None` on the last page.
     pub next_cursor: Option<String>,
-    /// How much of the rate limit is left.
+    /// The rate limit after this call. `None` if the server sent none.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// An export of the audit trail, byte for byte as it came, so that its signature can be checked.
+/// An export of the audit trail. The bundle is kept byte for byte, so that its signature can be
+/// checked.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditExport {
     /// The export's id.
     pub export_id: String,
-    /// The hash of its last event.
+    /// The hash of the last event.
     pub chain_head_hash: String,
-    /// The bundle. Nothing in it is believed before it is verified.
+    /// The bundle. It is not verified yet: see [`verify`](Self::verify).
     pub bundle: Vec<u8>,
-    /// How much of the rate limit is left.
+    /// The rate limit after this call. `None` if the server sent none.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// Prints how large the bundle is, and nothing of it.
+/// Prints the size of the bundle instead of its content.
 impl fmt::Debug for AuditExport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuditExport")
@@ -148,11 +149,12 @@ impl fmt::Debug for AuditExport {
 }
 
 impl AuditExport {
-    /// Checks the chain of its events, and its signature.
+    /// Checks the chain of the events, and the signature.
     ///
     /// # Errors
     ///
-    /// [`BundleError`] when it is not a bundle. One that does not hold is an answer.
+    /// [`BundleError`] when the export is not a bundle. A broken chain or an invalid signature is
+    /// returned as a [`BundleReport`], not as an error.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::EventFilter};
@@ -170,11 +172,11 @@ impl AuditExport {
 }
 
 impl Client {
-    /// One page of the audit trail: `GET /v1-audit/events`.
+    /// Fetches a page of the audit trail: `GET /v1-audit/events`.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::EventFilter};
@@ -195,22 +197,22 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.get("/v1-audit/events", &filter.query())?;
-        let (Object(page), about) = transport.fetch::<Object<Wire>>(&call).await?;
+        let (Object(page), metadata) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(EventPage {
             events: page.events,
             total: page.total,
-            // Servers say "no more" in either way.
+            // On the last page, servers send `null` or an empty cursor.
             next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()),
-            rate_limit: about.rate_limit,
+            rate_limit: metadata.rate_limit,
         })
     }
 
-    /// The signed head of the audit trail: `GET /v1/audit/head`, which `atlasent serve` answers.
-    /// Keep it where the server cannot write, and check later exports against it.
+    /// Fetches the signed head of the audit trail: `GET /v1/audit/head`. Only `atlasent serve` has
+    /// this call. Keep the head where the server cannot write, and check later exports against it.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     ///
     /// ```no_run
     /// # async fn f(client: atlasent::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -225,29 +227,31 @@ impl Client {
         Ok(head)
     }
 
-    /// A copy of the server's whole store, written to `out` as it comes: `POST /v1/store/backup`,
-    /// which `atlasent serve` answers for a store in a file. Returns how many bytes there are.
+    /// Writes a copy of the server's store to `out`, and returns its size in bytes:
+    /// `POST /v1/store/backup`. Only `atlasent serve` with a store in a file has this call.
     ///
-    /// Each piece has to come within the [timeout](super::ClientBuilder::timeout). What was written
-    /// before an error is no store.
+    /// Each part of the copy must arrive within the [timeout](super::ClientBuilder::timeout). After
+    /// an error, `out` holds an incomplete copy: discard it.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer, it broke off, or `out` does not take it.
+    /// [`Error::Failed`] when the server gave no usable answer, the answer broke off, or `out`
+    /// failed to write.
     pub async fn store_backup(&self, out: &mut (impl Write + Send)) -> Result<u64, Error> {
         let transport = &self.shared.transport;
         let call = transport.post("/v1/store/backup", &serde_json::json!({}))?;
         let call = call.accept("application/octet-stream");
-        let (mut response, about, secrets) = transport.open(&call).await?;
+        let (mut response, metadata, secrets) = transport.open(&call).await?;
         let expected = response.content_length();
         let limit = transport.limits.timeout;
         let copied = async {
             let mut received = 0;
             loop {
                 let chunk = timeout(limit, response.chunk()).await.map_err(|_| {
-                    Failure::new(Code::Timeout, format!("nothing came for {limit:?}"))
+                    let text = format!("the server sent nothing for {limit:?}");
+                    Failure::new(Code::Timeout, text)
                 })?;
-                let chunk = chunk.map_err(|error| *failure::of_transport(error).failure)?;
+                let chunk = chunk.map_err(|error| *failure::from_transport(error).failure)?;
                 let Some(chunk) = chunk else { break };
                 received += chunk.len() as u64;
                 out.write_all(&chunk).map_err(|error| {
@@ -256,20 +260,20 @@ impl Client {
                 })?;
             }
             if expected != Some(received) {
-                let text = "the backup has another length than the server named";
+                let text = "the length of the backup differs from the length that the server named";
                 return Err(Failure::new(Code::BadResponse, text));
             }
             Ok(received)
         };
         let copied = copied.await;
-        copied.map_err(|failure| describe(failure, &about.request_id, &secrets).into())
+        copied.map_err(|failure| scrub_failure(failure, &metadata.request_id, &secrets).into())
     }
 
-    /// All events from the page that the filter starts at to the last one, fetched as they are
-    /// taken.
+    /// Streams all events, from the filter's page to the last one. Each page is fetched when its
+    /// first event is needed.
     ///
-    /// The stream ends with the first error. A cursor that comes back is one, since the server
-    /// leads in a circle, and so are more than 100 pages in a row without an event.
+    /// The stream ends with the first error. Two mistakes of a server are errors: a repeated
+    /// cursor, which would make the stream endless, and more than 100 empty pages in a row.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::EventFilter};
@@ -287,15 +291,15 @@ impl Client {
         &self,
         filter: EventFilter,
     ) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        pages::items(self, filter)
+        pages::item_stream(self, filter)
     }
 
-    /// A signed export of the audit trail: `POST /v1-audit/exports`. A filter's page settings do
-    /// not count.
+    /// Fetches a signed export of the audit trail: `POST /v1-audit/exports`. The page settings of
+    /// the filter are ignored.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer, or it is larger than the
+    /// [`Error::Failed`] when the server gave no usable answer, or the export is larger than the
     /// [limit](super::ClientBuilder::export_limit).
     pub async fn audit_export(&self, filter: &EventFilter) -> Result<AuditExport, Error> {
         #[derive(Deserialize)]
@@ -310,19 +314,19 @@ impl Client {
         let answer = transport
             .fetch_bytes(&call, self.shared.export_limit)
             .await?;
-        // The bundle is kept byte for byte, or its signature would not hold.
+        // The bundle is kept byte for byte: any change would invalidate its signature.
         let Object(export) = answer.read_unchanged::<Object<Wire>>()?;
         let scrub = |text: &str| answer.secrets.scrub(text).into_owned();
         Ok(AuditExport {
             export_id: scrub(&export.export_id),
             chain_head_hash: scrub(&export.chain_head_hash),
             bundle: answer.body,
-            rate_limit: answer.about.rate_limit,
+            rate_limit: answer.metadata.rate_limit,
         })
     }
 }
 
-impl Paged for EventFilter {
+impl PagedFilter for EventFilter {
     type Item = Event;
     const ITEMS: &'static str = "events";
 
@@ -349,7 +353,7 @@ mod tests {
             .since("s")
             .limit(7)
             .cursor("c");
-        let said = [
+        let expected = [
             ("types", "a,b"),
             ("from", "s"),
             ("limit", "7"),
@@ -357,7 +361,7 @@ mod tests {
         ];
         assert_eq!(
             filter.query(),
-            said.map(|(name, value)| (name, value.to_owned()))
+            expected.map(|(name, value)| (name, value.to_owned()))
         );
     }
 
@@ -376,8 +380,8 @@ mod tests {
             .until("b")
             .limit(2)
             .cursor("b");
-        let said: Vec<_> = filter.query().into_iter().map(|(_, value)| value).collect();
-        assert_eq!(said, ["c", "b", "b", "b", "2", "b"]);
+        let values: Vec<_> = filter.query().into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["c", "b", "b", "b", "2", "b"]);
         assert!(filter.types([""; 0]).types.is_none());
     }
 

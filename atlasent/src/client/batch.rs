@@ -5,7 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Client;
-use super::failure::code_of_word;
+use super::failure::code_from_name;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};
 use crate::text::redact::excerpt;
@@ -14,10 +14,10 @@ use crate::wire::evaluate::ShadowEvaluation;
 use crate::wire::{EvaluateRequest, Evaluation, RateLimit};
 use crate::{Decision, Error};
 
-/// The most requests in one batch (contract, part D).
-const MOST: usize = 100;
+/// The maximum number of requests in a batch (contract, part D).
+const MAX_REQUESTS: usize = 100;
 
-/// 1 to 100 requests that are evaluated in one call, each on its own.
+/// 1 to 100 requests that are evaluated in one call, independently of each other.
 ///
 /// ```
 /// use atlasent::client::Batch;
@@ -40,17 +40,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of these requests.
+    /// Creates a batch of these requests.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] without requests, or with more than 100.
+    /// [`Error::Invalid`] when there are no requests, or more than 100.
     pub fn new(requests: impl IntoIterator<Item = EvaluateRequest>) -> Result<Self, Error> {
-        // One more is enough to see that there are too many.
-        let items: Vec<_> = requests.into_iter().take(MOST + 1).collect();
-        if items.is_empty() || items.len() > MOST {
+        // One request above the limit is enough to detect too many, even in an endless iterator.
+        let items: Vec<_> = requests.into_iter().take(MAX_REQUESTS + 1).collect();
+        if items.is_empty() || items.len() > MAX_REQUESTS {
             return Err(Error::invalid(format!(
-                "a batch has 1 to {MOST} requests: split it"
+                "a batch has 1 to {MAX_REQUESTS} requests: split it"
             )));
         }
         Ok(Self {
@@ -59,12 +59,12 @@ impl Batch {
         })
     }
 
-    /// Names the batch by a UUID: a server that gets the same name again repeats its answer. A
+    /// Sets the id of the batch, a UUID. A server that gets the same id again repeats its answer. A
     /// second call replaces the first.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when it is not a UUID.
+    /// [`Error::Invalid`] when `id` is not a UUID.
     pub fn batch_id(mut self, id: impl AsRef<str>) -> Result<Self, Error> {
         let id = id.as_ref();
         let uuid = Uuid::try_parse(id)
@@ -78,14 +78,14 @@ impl Batch {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BatchAnswer {
-    /// The name of the batch, the server's own where the request had none.
+    /// The id of the batch. The server chooses one if the request had none.
     pub batch_id: String,
-    /// One answer for each request, in their order. A request that could not be decided is an error
-    /// of its own.
+    /// One result for each request, in the order of the requests. `Err` if the server could not
+    /// decide that request.
     pub items: Vec<Result<Evaluation, Error>>,
-    /// Whether the server says that some requests could not be decided.
+    /// Whether the server reports that it could not decide some requests.
     pub partial: bool,
-    /// How much of the rate limit is left.
+    /// The rate limit after this call. `None` if the server sent none.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -111,16 +111,16 @@ struct WireItem {
 }
 
 impl Client {
-    /// Asks for many decisions in one call: `POST /v1/evaluate/batch`. It opens nothing, and reads
-    /// no cache.
+    /// Asks for up to 100 decisions in one call, without verifying permits and without the cache:
+    /// `POST /v1/evaluate/batch`.
     ///
-    /// Each item is an answer of its own, or an error of its own. A decision that is not known is a
-    /// refusal. A server that does not have batches answers with [status](Failure::status) 404.
+    /// Each request has its own result. An unknown decision is a refusal. Servers without batches
+    /// answer with [status](Failure::status) 404.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer as a whole. An answer with items missing,
-    /// too many or out of order is not usable.
+    /// [`Error::Failed`] when the server gave no usable answer. An answer with missing, additional
+    /// or reordered items is not usable.
     ///
     /// ```no_run
     /// use atlasent::{Client, client::Batch};
@@ -145,46 +145,46 @@ impl Client {
         };
         let transport = &self.shared.transport;
         let call = transport.post("/v1/evaluate/batch", &body)?;
-        let mut said = transport.fetch_answer(&call).await?;
-        let Object(answer) = said.read::<Object<WireAnswer>>()?;
-        let fail = |text: &str| Err(said.fail(Failure::new(Code::BadResponse, text)));
+        let mut response = transport.fetch_response(&call).await?;
+        let Object(answer) = response.read::<Object<WireAnswer>>()?;
+        let fail = |text: &str| Err(response.fail(Failure::new(Code::BadResponse, text)));
         let expected = batch.batch_id.as_deref();
         if expected.is_some_and(|id| !id.eq_ignore_ascii_case(&answer.batch_id)) {
             return fail("the answer is about another batch");
         }
         let indices = answer.items.iter().map(|item| item.known.index);
         if !indices.eq(0..batch.items.len()) {
-            return fail("the answers are not one for each request, in their order");
+            return fail("the answer does not have one item for each request, in their order");
         }
         let items = answer.items.into_iter().zip(&batch.items);
         let items = items.map(|(item, request)| {
-            let mut evaluation =
-                read(item, request.shadow == Some(true)).map_err(|failure| said.fail(failure))?;
-            evaluation.sent_request_id = SentRequestId(Some(said.about.request_id.clone()));
+            let mut evaluation = read(item, request.shadow == Some(true))
+                .map_err(|failure| response.fail(failure))?;
+            evaluation.sent_request_id = SentRequestId(Some(response.metadata.request_id.clone()));
             Ok(evaluation)
         });
         Ok(BatchAnswer {
             batch_id: answer.batch_id,
             items: items.collect(),
             partial: answer.partial,
-            rate_limit: said.about.rate_limit,
+            rate_limit: response.metadata.rate_limit,
         })
     }
 }
 
-/// What the server says of one request.
+/// Reads the result of one request.
 fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, Failure> {
     let ObjectAndOthers {
         known: item,
         other: evaluation,
     } = item;
-    // Where both are there, the request was not decided.
+    // An item with an error and a decision counts as an error.
     if item.error_code.is_some() || item.error_message.is_some() {
         let code = item.error_code.unwrap_or_default();
         let message = item.error_message.unwrap_or_default();
         let text = format!("{} {}", excerpt(&code), excerpt(&message));
         return Err(Failure::new(
-            code_of_word(&code.to_ascii_lowercase()),
+            code_from_name(&code.to_ascii_lowercase()),
             text.trim(),
         ));
     }
@@ -192,7 +192,7 @@ fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, 
     if let Some(decision) = decision.filter(|decision| !decision.is_null())
         && Decision::deserialize(decision).is_err()
     {
-        let text = "the authority's decision is not a known one";
+        let text = "the authority's decision is unknown";
         return Ok(Evaluation::refuse(Decision::Deny, text));
     }
     let evaluation = Value::Object(evaluation);
@@ -200,7 +200,7 @@ fn read(item: ObjectAndOthers<WireItem>, is_shadow: bool) -> Result<Evaluation, 
         true => serde_json::from_value(evaluation).map(|ShadowEvaluation(answer)| answer),
         false => serde_json::from_value(evaluation),
     };
-    // Its text may repeat what it found.
+    // The error's text is left out, because it may repeat a secret from the answer.
     read.map_err(|_| Failure::new(Code::BadResponse, "the item's answer cannot be read"))
 }
 

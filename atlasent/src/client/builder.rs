@@ -1,4 +1,4 @@
-//! How a client is set up: from the program, else from the environment, else by default.
+//! The settings of a client: from the program, else from the environment, else the default.
 
 use std::env;
 use std::fmt;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 
-use super::cache::Allows;
+use super::cache::AllowCache;
 use super::endpoint::{self, Endpoint};
 use super::http::Http;
 use super::key::ApiKey;
-use super::retry::{LONGEST_BACKOFF, Limits};
-use super::time::Time;
+use super::retry::{CallLimits, MAX_BACKOFF};
+use super::time::Clock;
 use super::transport::Transport;
 use super::{Client, DecisionCache, Shared};
 use crate::Error;
@@ -25,12 +25,12 @@ use crate::text::redact::excerpt;
 const USER_AGENT: &str = concat!("atlasent-rust/", env!("CARGO_PKG_VERSION"));
 const KEY_VARIABLE: &str = "ATLASENT_API_KEY";
 const URL_VARIABLE: &str = "ATLASENT_BASE_URL";
-/// More than this many retries are a mistake.
-const MOST_RETRIES: u32 = 100;
-/// Limits longer than this are rejected.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The maximum number of retries.
+const MAX_RETRIES: u32 = 100;
+/// The maximum timeout and deadline.
+const MAX_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Sets up a [`Client`]. What is not set comes from the environment or has a default.
+/// Builds a [`Client`]. Settings that are not set come from the environment or have a default.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,10 +48,10 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Ok::<(), atlasent::Error>(())
 /// ```
 ///
-/// A second call of a method replaces what the first one set; no method adds to another call of
-/// itself. `Debug` shows neither the key nor what a URL or an HTTP client may hold of passwords.
+/// A second call of a method replaces the value of the first. `Debug` prints neither the key nor
+/// passwords in a URL or an HTTP client.
 #[derive(Default)]
-#[must_use = "a builder does nothing before `build`"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     api_key: Option<SecretString>,
     base_url: Option<String>,
@@ -65,21 +65,21 @@ pub struct ClientBuilder {
     http_client: Option<reqwest::ClientBuilder>,
     export_limit: Option<usize>,
     stream_limit: Option<usize>,
-    time: Time,
+    time: Clock,
 }
 
 impl ClientBuilder {
-    /// Sets the API key: `ask_live_…` or `ask_test_…`. By default that of `ATLASENT_API_KEY`. A
-    /// second call replaces it.
+    /// Sets the API key: `ask_live_…` or `ask_test_…`. The default is the value of
+    /// `ATLASENT_API_KEY`. A second call replaces the key.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(SecretString::from(key.into()));
         self
     }
 
-    /// Sets where the API is. By default where `ATLASENT_BASE_URL` says, else the hosted service. A
-    /// second call replaces it.
+    /// Sets the base URL of the API. The default is the value of `ATLASENT_BASE_URL`, else the
+    /// hosted service. A second call replaces the URL.
     ///
-    /// Plain `http` is accepted for this machine only, unless `ATLASENT_ALLOW_INSECURE_HTTP` is
+    /// Plain `http` is accepted only for this machine, unless `ATLASENT_ALLOW_INSECURE_HTTP` is
     /// `1`. A URL with a user or a password is rejected: the API key is the only credential that is
     /// sent.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
@@ -87,28 +87,28 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long one attempt may take, its answer included: 10 seconds by default. A second
-    /// call replaces it.
+    /// Sets the timeout of one attempt, from sending the request to the end of the answer: 10
+    /// seconds by default. A second call replaces the timeout.
     ///
-    /// A timeout that needs a longer [`deadline`](Self::deadline) than the default raises the
-    /// default. One that exceeds a deadline which was set, too, is rejected by
-    /// [`build`](Self::build).
+    /// If all attempts together may take longer than the default [`deadline`](Self::deadline), the
+    /// default deadline grows. [`build`](Self::build) rejects a timeout above a deadline that is
+    /// set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sets how long a call may take, with all its attempts and the waits between them. A second
-    /// call replaces it.
+    /// Sets the deadline of a call, with all its attempts and the waits between them. A second call
+    /// replaces the deadline.
     ///
-    /// By default it is 30 seconds. Where [`timeout`](Self::timeout),
-    /// [`max_retries`](Self::max_retries) or [`retry_backoff`](Self::retry_backoff) is set and
-    /// needs more, the default is as long as all attempts and the longest waits between them may
-    /// take. A deadline below the default timeout shortens every attempt to itself. A server that
-    /// asks for a wait beyond the deadline (`Retry-After`) ends the call at once; the error says
-    /// how long it [asks](crate::error::Failure::retry_after).
+    /// The default is 30 seconds. If [`timeout`](Self::timeout), [`max_retries`](Self::max_retries)
+    /// or [`retry_backoff`](Self::retry_backoff) is set, and all attempts with the longest waits
+    /// take more than that, the default is their sum. A deadline below the default timeout shortens
+    /// every attempt to the deadline. If a server asks for a wait beyond the deadline
+    /// (`Retry-After`), the call ends at once, and the error holds the
+    /// [requested wait](crate::error::Failure::retry_after).
     ///
-    /// `protect` makes two calls.
+    /// `protect` makes two calls, each with its own deadline.
     ///
     /// ```
     /// use std::time::Duration;
@@ -124,8 +124,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how often a call is tried again when the server fails or does not answer: twice by
-    /// default, 100 times at most. A second call replaces it.
+    /// Sets the maximum number of retries of a call when the server fails or does not answer: 2 by
+    /// default, 100 at most. A second call replaces the number.
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.max_retries = Some(retries);
         self
@@ -134,52 +134,52 @@ impl ClientBuilder {
     /// Sets the longest wait before the first retry: half a second by default, 16 seconds at most.
     /// A second call replaces it.
     ///
-    /// It doubles with each retry, up to 16 seconds, and the wait is drawn at random below it. Zero
-    /// retries at once.
+    /// The longest wait doubles with each retry, up to 16 seconds; the actual wait is random below
+    /// it. With zero, retries do not wait.
     pub fn retry_backoff(mut self, backoff: Duration) -> Self {
         self.backoff = Some(backoff);
         self
     }
 
-    /// Remembers allows for [`Client::evaluate`]. Off by default. No permit ever comes out of it. A
-    /// second call replaces the cache.
+    /// Caches allows for [`Client::evaluate`]. Off by default. Functions that return a
+    /// [`Permit`](crate::Permit) never read the cache. A second call replaces the cache.
     pub fn cache(mut self, cache: DecisionCache) -> Self {
         self.cache = Some(cache);
         self
     }
 
-    /// Stands in where a request has no `state_snapshot`: `{"source": …, "complete": true}`. Hosted
-    /// policies refuse most actions without a snapshot (`SNAPSHOT_REQUIRED`). A second call
+    /// Sends `{"source": …, "complete": true}` as the `state_snapshot` of requests without one.
+    /// Hosted policies refuse most actions without a snapshot (`SNAPSHOT_REQUIRED`). A second call
     /// replaces the source.
     pub fn snapshot_source(mut self, source: impl Into<String>) -> Self {
         self.snapshot_source = Some(source.into());
         self
     }
 
-    /// Is appended to the `User-Agent`, to tell programs apart: `my-service/1.2`. A second call
-    /// replaces the suffix.
+    /// Appends a suffix to the `User-Agent` header that identifies the program: `my-service/1.2`. A
+    /// second call replaces the suffix.
     pub fn user_agent_suffix(mut self, suffix: impl Into<String>) -> Self {
         self.user_agent_suffix = Some(suffix.into());
         self
     }
 
-    /// Sends requests with an HTTP client of these settings: for proxies and certificates of your
-    /// own. A second call replaces all of them.
+    /// Sends requests with an HTTP client of these settings, for instance with a proxy or own
+    /// certificates. A second call replaces the settings.
     ///
-    /// It takes settings and not a finished `reqwest::Client`, because three of them are not the
-    /// caller's to choose. [`build`](Self::build) sets them last, whatever was set before:
+    /// The method takes settings and not a finished `reqwest::Client`, because
+    /// [`build`](Self::build) overrides three of them:
     ///
-    /// - No redirect is followed. A client that follows one sends key and token on before anything
-    ///   can be checked.
-    /// - `reqwest` retries nothing by itself. A permit is used up by its verification, so only this
-    ///   client, which tells when an attempt may have been heard, sends a call again.
-    /// - Nothing of the connection is logged: `connection_verbose` writes the key into the log.
+    /// - Redirects are not followed. A followed redirect would send key and token to another
+    ///   server.
+    /// - `reqwest` does not retry. A verification uses the permit up, so only this client, which
+    ///   knows when the server may have processed a request, retries a call.
+    /// - The connection is not logged: `connection_verbose` would write the key into the log.
     ///
-    /// Timeouts of the settings count beside those of this builder: the shorter one ends an
-    /// attempt. A base URL on this machine is never reached through a proxy. Which servers the
-    /// connection trusts stays the caller's choice: settings that `reqwest` calls `danger…`, or a
-    /// TLS configuration of your own, count as they are. Its connections belong to the runtime that
-    /// opens them, so use one client in one runtime.
+    /// A timeout in the settings applies in addition to those of this builder: the shorter one ends
+    /// an attempt. A base URL on this machine is never reached through a proxy. The caller chooses
+    /// which servers the connection trusts: settings that `reqwest` calls `danger…`, and an own TLS
+    /// configuration, apply unchanged. The connections belong to the runtime that opens them, so
+    /// use the client in one runtime.
     ///
     /// ```
     /// use atlasent::Client;
@@ -192,32 +192,32 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// This method does not, but `build` does where `reqwest` panics: where the settings name no
-    /// TLS, `reqwest` was built without a provider of its own, and none is installed for the
-    /// process (`rustls::crypto::CryptoProvider::install_default`).
+    /// This method does not panic, but `build` does if `reqwest` panics: if the settings configure
+    /// no TLS, `reqwest` was built without a crypto provider, and the process has not installed one
+    /// (`rustls::crypto::CryptoProvider::install_default`).
     pub fn http_client(mut self, settings: reqwest::ClientBuilder) -> Self {
         self.http_client = Some(settings);
         self
     }
 
-    /// Sets the size of the largest audit export that is accepted, in bytes: 64 MiB by default. A
-    /// second call replaces it.
+    /// Sets the maximum size of an audit export in bytes: 64 MiB by default. A second call replaces
+    /// it.
     pub fn export_limit(mut self, bytes: usize) -> Self {
         self.export_limit = Some(bytes);
         self
     }
 
-    /// Sets how much a stream may send in all, in bytes: 16 MiB by default, of which one event may
+    /// Sets the maximum size of an evaluation stream in bytes: 16 MiB by default. One event may
     /// have 1 MiB. A second call replaces it.
     pub fn stream_limit(mut self, bytes: usize) -> Self {
         self.stream_limit = Some(bytes);
         self
     }
 
-    /// Waits between attempts in a test's own time. A second call replaces it.
+    /// Uses a test's clock for the waits between attempts. A second call replaces the clock.
     #[cfg(feature = "testing")]
     pub fn virtual_time(mut self, time: &VirtualTime) -> Self {
-        self.time = Time::Virtual(time.clone());
+        self.time = Clock::Virtual(time.clone());
         self
     }
 
@@ -225,28 +225,30 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when there is no key, a setting is wrong, or two of them contradict each
-    /// other. The key is not repeated, and of a wrong URL nothing that may be a password.
+    /// [`Error::Config`] when the key is missing, a setting is invalid, or two settings contradict
+    /// each other. The error does not repeat the key, nor parts of a URL that may be a password.
     pub fn build(self) -> Result<Client, Error> {
         let limits = self.limits()?;
         let api_key = match self.api_key {
             Some(key) => key,
             None => SecretString::from(variable(KEY_VARIABLE)?.ok_or_else(|| {
                 Error::config(format!(
-                    "there is no API key: set `{KEY_VARIABLE}`, or name one with `api_key`"
+                    "the API key is missing: set `{KEY_VARIABLE}`, or pass a key to `api_key`"
                 ))
             })?),
         };
         let base_url = match self.base_url {
             Some(url) => url,
-            None => variable(URL_VARIABLE)?.unwrap_or_else(|| endpoint::DEFAULT.to_owned()),
+            None => {
+                variable(URL_VARIABLE)?.unwrap_or_else(|| endpoint::DEFAULT_BASE_URL.to_owned())
+            }
         };
         let endpoint = Endpoint::new(&base_url)?;
         let http = match self.http_client {
-            Some(settings) => Http::given(settings, &endpoint)?,
+            Some(settings) => Http::custom(settings, &endpoint)?,
             None => Http::pooled(&endpoint)?,
         };
-        let cache = self.cache.as_ref().map(Allows::new).transpose()?;
+        let cache = self.cache.as_ref().map(AllowCache::new).transpose()?;
         Ok(Client {
             shared: Shared {
                 transport: Transport {
@@ -267,32 +269,32 @@ impl ClientBuilder {
         })
     }
 
-    /// The limits of a call. What cannot hold beside the rest is an error: a limit that is cut
-    /// without a word is found when it is needed.
-    fn limits(&self) -> Result<Limits, Error> {
+    /// Returns the limits of a call. CallLimits that contradict each other are an error, because a
+    /// silently shortened limit would surprise the caller in an outage.
+    fn limits(&self) -> Result<CallLimits, Error> {
         let refuse = |why: String| Err(Error::config(why));
         for (name, limit) in [("timeout", self.timeout), ("deadline", self.deadline)] {
-            if let Some(limit) = limit.filter(|limit| limit.is_zero() || *limit > LONGEST) {
+            if let Some(limit) = limit.filter(|limit| limit.is_zero() || *limit > MAX_LIMIT) {
                 return refuse(format!(
-                    "a {name} of {limit:?} makes no sense: choose one above zero and up to a day"
+                    "a {name} of {limit:?} is invalid: choose one above zero and up to a day"
                 ));
             }
         }
-        let defaults = Limits::default();
+        let defaults = CallLimits::default();
         let timeout = self.timeout.unwrap_or(defaults.timeout);
         let max_retries = self.max_retries.unwrap_or(defaults.max_retries);
         let backoff = self.backoff.unwrap_or(defaults.backoff);
-        if max_retries > MOST_RETRIES {
+        if max_retries > MAX_RETRIES {
             return refuse(format!(
-                "{max_retries} retries are too many: choose at most {MOST_RETRIES}"
+                "{max_retries} retries are too many: choose at most {MAX_RETRIES}"
             ));
         }
-        if backoff > LONGEST_BACKOFF {
+        if backoff > MAX_BACKOFF {
             return refuse(format!(
-                "a first retry after {backoff:?} is too late: choose at most {LONGEST_BACKOFF:?}"
+                "a first retry after {backoff:?} is too late: choose at most {MAX_BACKOFF:?}"
             ));
         }
-        let mut limits = Limits {
+        let mut limits = CallLimits {
             timeout,
             max_retries,
             backoff,
@@ -302,8 +304,8 @@ impl ClientBuilder {
         match self.deadline {
             Some(deadline) if self.timeout.is_some_and(|timeout| timeout > deadline) => {
                 return refuse(format!(
-                    "an attempt of {timeout:?} does not fit into a deadline of {deadline:?}: raise the deadline, or \
-                     leave it out, and it is as long as a call may take"
+                    "a timeout of {timeout:?} exceeds the deadline of {deadline:?}: raise the deadline, or leave it \
+                     out, and it is long enough for all attempts"
                 ));
             }
             Some(deadline) => limits.deadline = deadline,
@@ -338,7 +340,7 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-/// Stands for something that is set and not shown.
+/// Replaces the value of a secret setting in `Debug`.
 struct Hidden;
 
 impl fmt::Debug for Hidden {
@@ -347,14 +349,14 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// A variable of the environment. An empty one is as good as none.
+/// Reads an environment variable. An empty variable counts as unset.
 fn variable(name: &str) -> Result<Option<String>, Error> {
     match env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
         Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => {
-            Err(Error::config(format!("`{name}` is not UTF-8: set it anew")))
-        }
+        Err(env::VarError::NotUnicode(_)) => Err(Error::config(format!(
+            "`{name}` is not UTF-8: set it to a valid value"
+        ))),
     }
 }
 
@@ -364,7 +366,7 @@ fn user_agent(suffix: Option<&str>) -> Result<HeaderValue, Error> {
     };
     HeaderValue::try_from(format!("{USER_AGENT} {suffix}")).map_err(|error| {
         let message = format!(
-            "the user agent suffix `{}` cannot stand in a header: use visible ASCII",
+            "the user agent suffix `{}` is not a valid header value: use visible ASCII",
             excerpt(suffix)
         );
         ConfigError::new(message).with_source(error).into()

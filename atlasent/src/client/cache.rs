@@ -1,4 +1,4 @@
-//! The decision cache of `evaluate()`. Nothing that leads to a permit reads it.
+//! The decision cache of `Client::evaluate`. Functions that return a permit never read it.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use crate::Error;
 use crate::canonical::sha256_hex;
 use crate::wire::{EvaluateRequest, Evaluation};
 
-/// Remembers allows for a while, for [`Client::evaluate`](crate::Client::evaluate) alone.
+/// The settings of the cache of allows that [`Client::evaluate`](crate::Client::evaluate) reads.
 ///
-/// The key is the whole request. A refusal is asked for anew each time, so that it ends as soon as
-/// its cause does.
+/// The cache key is the whole request. Refusals are not cached, so that a refused action is allowed
+/// as soon as the cause of the refusal ends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,28 +31,28 @@ pub struct DecisionCache {
 }
 
 impl DecisionCache {
-    /// A cache for at most `entries` allows, each good for `ttl`. Neither may be zero: such a cache
-    /// would keep nothing, and [`build`](crate::client::ClientBuilder::build) rejects it.
+    /// Creates a cache for at most `entries` allows, each kept for `ttl`.
+    /// [`build`](crate::client::ClientBuilder::build) rejects zero for either.
     #[must_use]
     pub fn new(ttl: Duration, entries: u64) -> Self {
         Self { ttl, entries }
     }
 }
 
-/// Half a minute, 1,024 entries.
+/// 1,024 entries, each kept for 30 seconds.
 impl Default for DecisionCache {
     fn default() -> Self {
         Self::new(Duration::from_secs(30), 1024)
     }
 }
 
-/// The allows that one client remembers, by the digest of the whole request.
-pub(super) struct Allows {
+/// The cached allows of one client, by the digest of the whole request.
+pub(super) struct AllowCache {
     cache: Cache<String, (Instant, Evaluation)>,
     ttl: Duration,
 }
 
-impl Allows {
+impl AllowCache {
     pub(super) fn new(settings: &DecisionCache) -> Result<Self, Error> {
         if settings.entries == 0 || settings.ttl.is_zero() {
             return Err(Error::config(format!(
@@ -68,26 +68,26 @@ impl Allows {
 
     pub(super) fn key(request: &EvaluateRequest) -> Result<String, Error> {
         let text = serde_json::to_vec(request)
-            .map_err(|error| Error::invalid(format!("it does not serialize: {error}")))?;
+            .map_err(|error| Error::invalid(format!("the request does not serialize: {error}")))?;
         Ok(sha256_hex(&[&text]))
     }
 
     pub(super) fn get(&self, key: &str, now: Instant) -> Option<Evaluation> {
-        let (asked, allow) = self.cache.get(key)?;
-        (now.saturating_duration_since(asked) < self.ttl).then_some(allow)
+        let (asked_at, allow) = self.cache.get(key)?;
+        (now.saturating_duration_since(asked_at) < self.ttl).then_some(allow)
     }
 
-    pub(super) fn keep(&self, key: String, evaluation: &Evaluation, asked: Instant) {
+    pub(super) fn insert(&self, key: String, evaluation: &Evaluation, asked_at: Instant) {
         if evaluation.decision.is_allow() {
-            self.cache.insert(key, (asked, evaluation.clone()));
+            self.cache.insert(key, (asked_at, evaluation.clone()));
         }
     }
 }
 
-/// Prints none of its permits.
-impl fmt::Debug for Allows {
+/// Prints no permit.
+impl fmt::Debug for AllowCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Allows")
+        f.debug_struct("AllowCache")
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
     }
@@ -101,10 +101,10 @@ mod tests {
 
     #[test]
     fn an_allow_is_kept_for_its_time() {
-        let cache = Allows::new(&DecisionCache::default()).unwrap();
+        let cache = AllowCache::new(&DecisionCache::default()).unwrap();
         let allow = Evaluation::allow(PermitToken::new("p").unwrap());
         let now = Instant::now();
-        cache.keep("a".to_owned(), &allow, now);
+        cache.insert("a".to_owned(), &allow, now);
         assert_eq!(cache.get("a", now + Duration::from_secs(29)), Some(allow));
         assert_eq!(cache.get("a", now + Duration::from_secs(30)), None);
         assert_eq!(cache.get("b", now), None);
@@ -112,20 +112,20 @@ mod tests {
 
     #[test]
     fn a_refusal_is_not_kept() {
-        let cache = Allows::new(&DecisionCache::default()).unwrap();
+        let cache = AllowCache::new(&DecisionCache::default()).unwrap();
         for decision in [Decision::Deny, Decision::Hold, Decision::Escalate] {
             let now = Instant::now();
-            cache.keep("a".to_owned(), &Evaluation::refuse(decision, "no"), now);
+            cache.insert("a".to_owned(), &Evaluation::refuse(decision, "no"), now);
             assert_eq!(cache.get("a", now), None);
         }
     }
 
     #[test]
     fn the_cache_is_bounded() {
-        let cache = Allows::new(&DecisionCache::new(Duration::from_secs(30), 8)).unwrap();
+        let cache = AllowCache::new(&DecisionCache::new(Duration::from_secs(30), 8)).unwrap();
         let allow = Evaluation::allow(PermitToken::new("p").unwrap());
         for n in 0..1000 {
-            cache.keep(n.to_string(), &allow, Instant::now());
+            cache.insert(n.to_string(), &allow, Instant::now());
         }
         cache.cache.run_pending_tasks();
         assert!(cache.cache.entry_count() <= 8);
@@ -151,7 +151,7 @@ mod tests {
         ];
         let keys: std::collections::HashSet<_> = requests
             .iter()
-            .map(|request| Allows::key(request).unwrap())
+            .map(|request| AllowCache::key(request).unwrap())
             .collect();
         assert_eq!(keys.len(), requests.len());
     }

@@ -1,4 +1,4 @@
-//! Where the API is: the base URL, checked when it is taken.
+//! The base URL of the API, checked when a client is built.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use crate::Error;
 use crate::error::ConfigError;
 use crate::text::redact::excerpt;
 
-/// Where the hosted service is.
-pub(crate) const DEFAULT: &str = "https://api.atlasent.io";
-/// Set to `1`, it allows plain `http` to any host.
+/// The base URL of the hosted service.
+pub(crate) const DEFAULT_BASE_URL: &str = "https://api.atlasent.io";
+/// The environment variable that allows plain `http` to any host if its value is `1`.
 const ALLOW_HTTP: &str = "ATLASENT_ALLOW_INSECURE_HTTP";
 
-/// The base URL, without a slash at its end.
+/// A base URL without trailing slashes.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     base: String,
@@ -41,12 +41,10 @@ impl Endpoint {
             return refuse("names no host: write it as `https://host`");
         };
         if has_userinfo(&url, base) {
-            return refuse(
-                "holds a user or password: take them out, the API key is all that is sent",
-            );
+            return refuse("holds a user or password: remove them, since only the API key is sent");
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return refuse("has a query or a fragment: take it out");
+            return refuse("has a query or a fragment: remove it");
         }
         match url.scheme() {
             "https" => {}
@@ -65,20 +63,23 @@ impl Endpoint {
         })
     }
 
-    /// Whether TLS is needed.
+    /// Whether connections use TLS.
     pub(crate) fn is_https(&self) -> bool {
         self.base.starts_with("https:")
     }
 
-    /// Whether it is on this machine, where no proxy has any business.
+    /// Whether the host is this machine, which is never reached through a proxy.
     pub(crate) fn is_local(&self) -> bool {
         self.is_local
     }
 
-    /// The URL of one of the API's paths.
+    /// Returns the URL of a path of the API.
     pub(crate) fn url(&self, path: &str, query: &[(&str, String)]) -> Result<Url, Error> {
         let mut url = Url::parse(&format!("{}{path}", self.base)).map_err(|error| {
-            let message = format!("the base URL `{}` takes no path: set another", self.base);
+            let message = format!(
+                "the base URL `{}` cannot be joined with a path: set another",
+                self.base
+            );
             Error::from(ConfigError::new(message).with_source(error))
         })?;
         if !query.is_empty() {
@@ -88,7 +89,7 @@ impl Endpoint {
     }
 }
 
-/// Hosts that do not leave this machine.
+/// Whether a host is this machine: `localhost` or a loopback address.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
@@ -97,7 +98,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a URL has a user or a password, be they empty: `https://@host` is meant as one that has.
+/// Whether a URL has a user or a password, even if they are empty, as in `https://@host`.
 fn has_userinfo(url: &Url, text: &str) -> bool {
     if !url.username().is_empty() || url.password().is_some() {
         return true;
@@ -111,8 +112,8 @@ fn has_userinfo(url: &Url, text: &str) -> bool {
     authority.contains('@')
 }
 
-/// What may be shown of a URL: scheme, host, port and path. Of what is not a plain URL, any part
-/// may be a password, and nothing is shown.
+/// Returns the scheme, host, port and path of a URL. For any other text the result is `…`, because
+/// each part of it may be a password.
 pub(super) fn without_secrets(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut plain) if plain.has_host() && !has_userinfo(&plain, url) => {
@@ -215,7 +216,7 @@ mod tests {
             assert!(!without_secrets(base).contains("hunter2"), "{base}");
         }
         assert!(Endpoint::check("https://@host", true).is_err());
-        // No user information: a path may hold the character.
+        // An `@` in the path is not user information.
         assert!(Endpoint::check("https://host/a@b", true).is_ok());
     }
 

@@ -1,4 +1,5 @@
-//! What went wrong on the wire, as the contract's table of errors has it.
+//! Maps statuses, error bodies and connection errors to a [`Failure`], by the contract's table of
+//! errors.
 
 use std::error::Error as StdError;
 use std::io;
@@ -6,20 +7,21 @@ use std::io;
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
-use super::retry::Attempt;
+use super::retry::FailedAttempt;
 use super::secrets::Secrets;
 use crate::error::{Code, Failure};
 use crate::text::escape::escaped;
 use crate::text::json_error;
 
-/// How much of an answer a message repeats, in characters (contract, part A, "Errors"). Stricter
-/// than the contract: only of JSON, whose secrets can be found.
-const EXCERPT: usize = 500;
-/// A longer media type is not repeated.
-const LONGEST_MEDIA_TYPE: usize = 64;
+/// The maximum length of the part of an answer that a message repeats, in characters (contract,
+/// part A, "Errors"). Unlike in the contract, only JSON is repeated, because its secrets can be
+/// found.
+const MAX_MESSAGE_CHARS: usize = 500;
+/// The maximum length of a media type that is repeated.
+const MAX_MEDIA_TYPE_LEN: usize = 64;
 
-/// An answer whose status is no success, and what its body says.
-pub(super) fn of_status(status: StatusCode, said: Said) -> Attempt {
+/// Returns the failure of an answer whose status is not a success.
+pub(super) fn from_status(status: StatusCode, message: ErrorMessage) -> FailedAttempt {
     let code = match status.as_u16() {
         401 => Code::InvalidApiKey,
         403 => Code::Forbidden,
@@ -29,25 +31,25 @@ pub(super) fn of_status(status: StatusCode, said: Said) -> Attempt {
         _ => Code::BadResponse,
     };
     let line = match code {
-        Code::BadResponse => format!("status {status} is neither an answer nor an error"),
+        Code::BadResponse => format!("status {status} is neither a success nor an error"),
         _ => format!("status {status}"),
     };
-    let message = match said {
-        Said::Text(text) => text,
-        Said::Unreadable(body) => format!("{line}, and its body is not JSON: {body}"),
-        Said::Nothing if code == Code::BadResponse => line,
-        Said::Nothing => format!("{line}, and no word why"),
+    let message = match message {
+        ErrorMessage::Text(text) => text,
+        ErrorMessage::NotJson(body) => format!("{line}, and its body is not JSON: {body}"),
+        ErrorMessage::Missing if code == Code::BadResponse => line,
+        ErrorMessage::Missing => format!("{line}, without an explanation"),
     };
     let failure = Failure::new(code, message).with_status(status.as_u16());
     match code {
-        Code::ServerError => Attempt::again(failure),
-        _ => Attempt::last(failure),
+        Code::ServerError => FailedAttempt::retryable(failure),
+        _ => FailedAttempt::permanent(failure),
     }
 }
 
-/// The code that goes by this word of the SDKs. Any other word says that the authority failed, for
-/// a reason that this version does not know.
-pub(super) fn code_of_word(word: &str) -> Code {
+/// Returns the code with this name in the SDKs. Any other name becomes [`Code::ServerError`]: the
+/// authority failed for a reason that this version does not know.
+pub(super) fn code_from_name(name: &str) -> Code {
     [
         Code::InvalidApiKey,
         Code::Forbidden,
@@ -58,95 +60,99 @@ pub(super) fn code_of_word(word: &str) -> Code {
         Code::BadResponse,
     ]
     .into_iter()
-    .find(|code| code.as_str() == word)
+    .find(|code| code.as_str() == name)
     .unwrap_or(Code::ServerError)
 }
 
-/// A request or an answer that did not make it through.
-pub(super) fn of_transport(error: reqwest::Error) -> Attempt {
-    // Text and URL are the client's own here, and the URL says nothing that the caller does not
-    // know.
+/// Returns the failure of a request or an answer that was not transmitted.
+pub(super) fn from_transport(error: reqwest::Error) -> FailedAttempt {
+    // The caller knows the URL; it would only lengthen the message.
     let error = error.without_url();
-    let text = chain(&error);
+    let text = error_chain(&error);
     let is_tls = sources(&error).any(is_tls_error);
     let is_timeout = error.is_timeout();
     let is_connect = error.is_connect();
-    let attempt = |code, text: String| Failure::new(code, text).with_source(error);
+    let failure = |code, text: String| Failure::new(code, text).with_source(error);
     if is_timeout {
-        Attempt::again(attempt(Code::Timeout, text))
+        FailedAttempt::retryable(failure(Code::Timeout, text))
     } else if is_tls {
-        Attempt::last(attempt(
+        FailedAttempt::permanent(failure(
             Code::Network,
             format!("no secure connection: {text}"),
         ))
     } else if is_connect {
-        Attempt::again(attempt(Code::Network, format!("no connection: {text}")))
+        FailedAttempt::retryable(failure(Code::Network, format!("no connection: {text}")))
     } else {
-        Attempt::last(attempt(
+        FailedAttempt::permanent(failure(
             Code::Network,
             format!("the connection broke: {text}"),
         ))
     }
 }
 
-/// A success whose body cannot be read.
-pub(super) fn of_json(error: &serde_json::Error) -> Failure {
+/// Returns the failure of a success whose body cannot be read. The message does not repeat values
+/// of the body.
+pub(super) fn from_json(error: &serde_json::Error) -> Failure {
     Failure::new(
         Code::BadResponse,
         format!("the answer cannot be read: {}", json_error(error)),
     )
 }
 
-/// What the body of an error says.
+/// The message in the body of an error.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// Words, without secrets and safe to print.
+pub(super) enum ErrorMessage {
+    /// The message, without secrets and safe to print.
     Text(String),
-    /// Not a word.
-    Nothing,
-    /// Something that is not JSON. Any part of it may be a secret, so it is described and not
-    /// repeated.
-    Unreadable(String),
+    /// The body is empty.
+    Missing,
+    /// The body is not JSON, and this describes its size and type. The body is not repeated,
+    /// because any part of it may be a secret.
+    NotJson(String),
 }
 
-/// The body's `message`, else `error`, else `reason`, else its beginning; without the secrets of
-/// the call, which are those of this body, too.
-pub(super) fn said_in(body: &[u8], content_type: Option<&str>, secrets: &mut Secrets) -> Said {
+/// Returns the body's `message`, else `error`, else `reason`, else the beginning of the body,
+/// without the secrets of the call and of the body.
+pub(super) fn error_message(
+    body: &[u8],
+    content_type: Option<&str>,
+    secrets: &mut Secrets,
+) -> ErrorMessage {
     if body.trim_ascii().is_empty() {
-        return Said::Nothing;
+        return ErrorMessage::Missing;
     }
-    let unreadable = || {
+    let not_json = || {
         let bytes = body.len();
-        Said::Unreadable(match content_type.and_then(media_type) {
+        ErrorMessage::NotJson(match content_type.and_then(media_type) {
             Some(media_type) => format!("{bytes} bytes of `{media_type}`"),
             None => format!("{bytes} bytes"),
         })
     };
-    let Some(json) = secrets.refusal(body) else {
-        return unreadable();
+    let Some(json) = secrets.scrub_error_body(body) else {
+        return not_json();
     };
     let fields = match serde_json::from_str(&json) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) => Map::new(),
-        // Too deep to be read.
-        Err(_) => return unreadable(),
+        // JSON that nests too deeply for `serde_json`.
+        Err(_) => return not_json(),
     };
-    // Read leniently: what is not a text is as good as absent.
+    // A member that is not a string counts as absent.
     let text = ["message", "error", "reason"]
         .into_iter()
         .filter_map(|name| fields.get(name)?.as_str())
         .find(|text| !text.trim().is_empty())
         .unwrap_or(&json);
-    // Digits of a secret may stand in a number, or be one.
+    // `scrub_error_body` works on single values. A secret may also span the beginning of the body.
     let text = secrets.scrub(text.trim());
-    Said::Text(escaped(&text).chars().take(EXCERPT).collect())
+    ErrorMessage::Text(escaped(&text).chars().take(MAX_MESSAGE_CHARS).collect())
 }
 
-/// The media type without its parameters, if it looks like one.
+/// Returns the media type without its parameters. `None` if the text is not a media type.
 fn media_type(content_type: &str) -> Option<&str> {
     let name = content_type.split(';').next().unwrap_or_default().trim();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "/+.-".contains(c);
-    (name.contains('/') && name.len() <= LONGEST_MEDIA_TYPE && name.chars().all(is_part))
+    (name.contains('/') && name.len() <= MAX_MEDIA_TYPE_LEN && name.chars().all(is_part))
         .then_some(name)
 }
 
@@ -156,24 +162,24 @@ fn sources<'a>(
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
-/// The error and what is underneath, in one line.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+/// Returns the texts of an error and of its sources in one line.
+pub(super) fn error_chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     for source in sources(error) {
-        let said = source.to_string();
-        // Many wrappers only repeat what they wrap.
-        if !text.ends_with(&said) {
+        let message = source.to_string();
+        // Many errors end with the text of their source.
+        if !text.ends_with(&message) {
             if !text.is_empty() {
                 text.push_str(": ");
             }
-            text.push_str(&said);
+            text.push_str(&message);
         }
     }
     text
 }
 
-/// An I/O error hides the error that it wraps from its sources, and TLS errors come wrapped in one
-/// or two.
+/// Whether an error is a TLS error. An I/O error does not list the error that it wraps among its
+/// sources, and TLS errors are wrapped in one or two I/O errors.
 fn is_tls_error(error: &(dyn StdError + 'static)) -> bool {
     let wrapped = error
         .downcast_ref::<io::Error>()
@@ -201,19 +207,19 @@ mod tests {
             (302, Code::BadResponse, false),
             (600, Code::BadResponse, false),
         ] {
-            let attempt = of_status(StatusCode::from_u16(status).unwrap(), Said::Nothing);
+            let attempt = from_status(StatusCode::from_u16(status).unwrap(), ErrorMessage::Missing);
             assert_eq!(attempt.failure.code(), code, "{status}");
             assert_eq!(attempt.failure.status(), Some(status));
-            assert_eq!(attempt.retried, retried, "{status}");
+            assert_eq!(attempt.is_retryable, retried, "{status}");
         }
     }
 
-    fn said(body: impl AsRef<[u8]>) -> Said {
-        said_in(body.as_ref(), None, &mut Secrets::default())
+    fn message_of(body: impl AsRef<[u8]>) -> ErrorMessage {
+        error_message(body.as_ref(), None, &mut Secrets::default())
     }
 
-    fn text(text: impl Into<String>) -> Said {
-        Said::Text(text.into())
+    fn text(text: impl Into<String>) -> ErrorMessage {
+        ErrorMessage::Text(text.into())
     }
 
     #[test]
@@ -226,11 +232,11 @@ mod tests {
             (" [\"message\"]\n", "[\"message\"]"),
             (r#"{"message":"a\nb\u001b[1m"}"#, "a\\nb\\u{1b}[1m"),
         ] {
-            assert_eq!(said(body), text(message));
+            assert_eq!(message_of(body), text(message));
         }
-        assert_eq!(said(b" \n"), Said::Nothing);
+        assert_eq!(message_of(b" \n"), ErrorMessage::Missing);
         let long = format!("{{\"message\":\"{}\"}}", "é".repeat(501));
-        assert_eq!(said(long), text("é".repeat(500)));
+        assert_eq!(message_of(long), text("é".repeat(500)));
     }
 
     #[test]
@@ -245,7 +251,7 @@ mod tests {
             deep.as_bytes(),
         ] {
             let described = format!("{} bytes", body.len());
-            assert_eq!(said(body), Said::Unreadable(described));
+            assert_eq!(message_of(body), ErrorMessage::NotJson(described));
         }
         for (content_type, shown) in [
             ("text/html; charset=utf-8", "2 bytes of `text/html`"),
@@ -253,8 +259,8 @@ mod tests {
             ("text/\u{1b}", "2 bytes"),
             (&format!("text/{}", "x".repeat(100)), "2 bytes"),
         ] {
-            let said = said_in(b"no", Some(content_type), &mut Secrets::default());
-            assert_eq!(said, Said::Unreadable(shown.to_owned()));
+            let message = error_message(b"no", Some(content_type), &mut Secrets::default());
+            assert_eq!(message, ErrorMessage::NotJson(shown.to_owned()));
         }
     }
 
@@ -274,7 +280,7 @@ mod tests {
                 r#"{"permit_token":"…472839"}"#,
             ),
         ] {
-            assert_eq!(said(body), text(message));
+            assert_eq!(message_of(body), text(message));
         }
     }
 
@@ -298,7 +304,7 @@ mod tests {
         ] {
             let json = format!(r#"{{"valid":{value}}}"#);
             let error = serde_json::from_str::<crate::wire::Verification>(&json);
-            let failure = of_json(&error.unwrap_err());
+            let failure = from_json(&error.unwrap_err());
             assert_eq!(failure.code(), Code::BadResponse);
             let message = failure.message();
             assert!(!message.contains("4711"), "{message}");

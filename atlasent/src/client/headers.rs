@@ -1,5 +1,5 @@
-//! What the headers of an answer say: the rate limit, and how long to wait. A header that cannot be
-//! read is the same as one that is not there, never an error.
+//! Reads the rate limit and the requested wait from the headers of an answer. A header that cannot
+//! be read counts as missing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,46 +8,50 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use crate::permit::expiry::iso_8601;
 use crate::wire::RateLimit;
 
-/// The longest wait that is reported, 136 years. Adding it to a clock does not overflow.
-const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
+/// The longest wait that is reported: 136 years. Adding it to a clock does not overflow.
+const MAX_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// The rate limit, when all three of its headers are there and can be read (contract, part A,
-/// Reading answers).
+/// Returns the rate limit. `None` unless all three of its headers can be read (contract, part A,
+/// "Reading answers").
 pub(crate) fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
     Some(RateLimit {
-        limit: only(headers, "x-ratelimit-limit")?.parse().ok()?,
-        remaining: only(headers, "x-ratelimit-remaining")?.parse().ok()?,
-        reset_at: reset_at(only(headers, "x-ratelimit-reset")?)?,
+        limit: single_value(headers, "x-ratelimit-limit")?.parse().ok()?,
+        remaining: single_value(headers, "x-ratelimit-remaining")?
+            .parse()
+            .ok()?,
+        reset_at: reset_at(single_value(headers, "x-ratelimit-reset")?)?,
     })
 }
 
-/// How long the authority asks us to wait from `now`: seconds or an HTTP date (RFC 9110, 10.2.3),
-/// which is no wait when it is past. The contract (part A, Errors) takes fractions of seconds, too.
+/// Returns the wait that the `Retry-After` header requests: seconds, or the time from `now` to an
+/// HTTP date (RFC 9110, 10.2.3). A past date is a wait of zero. The contract (part A, "Errors")
+/// also allows fractions of seconds.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = only(headers, RETRY_AFTER.as_str())?;
+    let value = single_value(headers, RETRY_AFTER.as_str())?;
     let wait = match value.parse::<f64>() {
-        Ok(seconds) if seconds >= LONGEST_WAIT.as_secs_f64() => {
-            seconds.is_finite().then_some(LONGEST_WAIT)?
+        Ok(seconds) if seconds >= MAX_WAIT.as_secs_f64() => {
+            seconds.is_finite().then_some(MAX_WAIT)?
         }
-        // Errs for what is negative or not a number.
+        // `try_from_secs_f64` rejects negative numbers and NaN.
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
         Err(_) => {
             let date = httpdate::parse_http_date(value).ok()?;
             date.duration_since(now).unwrap_or_default()
         }
     };
-    Some(wait.min(LONGEST_WAIT))
+    Some(wait.min(MAX_WAIT))
 }
 
-/// The value of a header. None when it says two things at once, or holds more than visible ASCII.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// Returns the value of a header. `None` if the header occurs with two different values, or holds
+/// other characters than visible ASCII.
+fn single_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     let agreed = values.all(|other| other == value);
     agreed.then(|| value.to_str().ok())?.map(str::trim)
 }
 
-/// A time from the epoch on, as Unix seconds or in ISO 8601.
+/// Reads a time as Unix seconds or in ISO 8601. `None` for times before the epoch.
 fn reset_at(value: &str) -> Option<SystemTime> {
     let since_epoch = match value.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
@@ -196,9 +200,9 @@ mod tests {
     #[test]
     fn an_absurd_wait_is_capped() {
         for value in ["4294967295", "1e30", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-            assert_eq!(wait(value), Some(LONGEST_WAIT), "{value}");
+            assert_eq!(wait(value), Some(MAX_WAIT), "{value}");
         }
-        assert!(now().checked_add(LONGEST_WAIT).is_some());
+        assert!(now().checked_add(MAX_WAIT).is_some());
     }
 
     #[test]
@@ -267,7 +271,7 @@ mod tests {
                 let pairs: Vec<_> = values.iter().map(|value| (name, value)).collect();
                 let mut headers = headers(&pairs);
                 if let Some(wait) = retry_after(&headers, now()) {
-                    prop_assert!(wait <= LONGEST_WAIT);
+                    prop_assert!(wait <= MAX_WAIT);
                 }
                 for other in [LIMIT, REMAINING, RESET] {
                     headers.entry(other).or_insert(HeaderValue::from_static("1"));

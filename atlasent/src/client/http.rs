@@ -1,8 +1,17 @@
-//! The connections: one pool for each runtime that the client is used in.
+//! The connections of a client: one pool for each tokio runtime in which the client is used.
 //!
-//! A connection is driven by a task of the runtime that opened it. Used from another one, it would
-//! hang when the first is blocked (a blocking call inside of it is enough), and break when the
-//! first has ended.
+//! A task of the runtime that opened a connection drives it. Used from another runtime, the
+//! connection would hang while the first runtime is blocked, and break when the first runtime ends.
+//! For example:
+//!
+//! ```text
+//! runtime A: client.evaluate()           no pool for A: builds pool 1; its connection is driven by a task of A
+//! runtime A: client.evaluate()           finds pool 1, reuses the connection
+//! runtime A: blocking::protect(&client)  polls in the driver's runtime, D, while A's thread is blocked.
+//!                                        Pool 1 would wait for A's task forever; builds pool 2 for D
+//! runtime A ends                         pool 1 stays in the list, unused
+//! runtimes C1, …, C7 use the client      the list has 8 pools already with C6; with C7, pool 1 is dropped
+//! ```
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,24 +28,25 @@ use super::endpoint::Endpoint;
 use crate::Error;
 use crate::error::ConfigError;
 
-/// How many runtimes may use a client at the same time before the oldest pool is given up.
-const POOLS: usize = 8;
-/// Below the minute after which many servers and balancers close a quiet connection.
-const IDLE: Duration = Duration::from_secs(50);
+/// The maximum number of pools. The next runtime drops the oldest pool.
+const MAX_POOLS: usize = 8;
+/// The time after which an idle connection is closed. Many servers and load balancers close theirs
+/// after a minute.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How long an HTTP/2 connection with calls under way may be quiet before it is asked whether it
-/// lives, and how long it may take to answer: without it, a retry would go out on a connection that
-/// is long lost.
-const PING: Duration = Duration::from_secs(4);
+/// The time after which a silent HTTP/2 connection with open requests is pinged, and the time that
+/// the server has to answer the ping. Without pings, a retry could use a dead connection.
+const PING_INTERVAL: Duration = Duration::from_secs(4);
 
-/// Where requests go out.
+/// The HTTP clients that send requests.
 pub(super) enum Http {
-    /// One of the caller's settings, with whatever pool they make.
-    Given(reqwest::Client),
-    /// Ours.
+    /// A client with the caller's settings and its own pool.
+    Custom(reqwest::Client),
+    /// A client with default settings for each runtime.
     Pooled(Pools),
 }
 
+/// One client, and so one pool of connections, for each runtime; the oldest first.
 pub(super) struct Pools {
     tls: Arc<ClientConfig>,
     is_local: bool,
@@ -44,16 +54,17 @@ pub(super) struct Pools {
 }
 
 impl Http {
-    /// Builds a client of the caller's settings. Those that could send a secret on, or write it
-    /// down, are set last, so the caller's do not count.
-    pub(super) fn given(
+    /// Builds a client with the caller's settings. Settings that could send a secret to another
+    /// server, or log it, are overridden.
+    pub(super) fn custom(
         settings: reqwest::ClientBuilder,
         endpoint: &Endpoint,
     ) -> Result<Self, Error> {
         let settings = settings.retry(never()).connection_verbose(false);
-        build(settings, endpoint.is_local()).map(Self::Given)
+        build(settings, endpoint.is_local()).map(Self::Custom)
     }
 
+    /// Creates an empty list of pools.
     pub(super) fn pooled(endpoint: &Endpoint) -> Result<Self, Error> {
         Ok(Self::Pooled(Pools {
             tls: tls(endpoint)?.into(),
@@ -62,23 +73,24 @@ impl Http {
         }))
     }
 
-    /// The client of the runtime that this is called in.
+    /// Returns the client of the current runtime.
     pub(super) fn client(&self) -> Result<reqwest::Client, Error> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::config(
-                "the client needs a tokio runtime to connect in: call it from one, \
+                "the client needs a tokio runtime for its connections: call it from one, \
                  or use `atlasent::blocking`, which brings its own",
             )
         })?;
         match self {
-            Self::Given(client) => Ok(client.clone()),
-            Self::Pooled(pools) => pools.of(runtime.id()),
+            Self::Custom(client) => Ok(client.clone()),
+            Self::Pooled(pools) => pools.client(runtime.id()),
         }
     }
 }
 
 impl Pools {
-    fn of(&self, runtime: Id) -> Result<reqwest::Client, Error> {
+    /// Returns the client of a runtime, and builds it at the first call.
+    fn client(&self, runtime: Id) -> Result<reqwest::Client, Error> {
         let find = |pools: &[(Id, reqwest::Client)]| {
             let found = pools.iter().find(|(id, _)| *id == runtime);
             found.map(|(_, client)| client.clone())
@@ -93,7 +105,7 @@ impl Pools {
             return Ok(client);
         }
         let client = self.build()?;
-        if pools.len() >= POOLS {
+        if pools.len() >= MAX_POOLS {
             pools.remove(0);
         }
         pools.push((runtime, client.clone()));
@@ -103,16 +115,15 @@ impl Pools {
     fn build(&self) -> Result<reqwest::Client, Error> {
         let settings = reqwest::Client::builder()
             .tcp_nodelay(true)
-            .pool_idle_timeout(IDLE)
-            .http2_keep_alive_interval(PING)
-            .http2_keep_alive_timeout(PING)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_INTERVAL)
             .tls_backend_preconfigured(ClientConfig::clone(&self.tls));
         build(settings, self.is_local)
     }
 }
 
-/// A client that goes where it is sent and nowhere else: no redirect leads it on, and to this
-/// machine no proxy does.
+/// Builds a client that follows no redirect, and uses no proxy if the server is on this machine.
 fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Client, Error> {
     let mut settings = settings.redirect(Policy::none());
     if is_local {
@@ -127,8 +138,9 @@ fn build(settings: reqwest::ClientBuilder, is_local: bool) -> Result<reqwest::Cl
     })
 }
 
-/// The system's certificates, and HTTP/2 where the server offers it. Where there is nothing to
-/// secure, nobody is trusted: plain HTTP works on machines without certificates, too.
+/// Returns a TLS configuration with the system's certificates, and HTTP/2 if the server offers it.
+/// For plain HTTP it trusts no certificate, so that machines without certificates can use plain
+/// HTTP.
 fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
     let refuse = |error| {
         ConfigError::new(
@@ -152,7 +164,7 @@ fn tls(endpoint: &Endpoint) -> Result<ClientConfig, Error> {
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Given(_) => "Given",
+            Self::Custom(_) => "Custom",
             Self::Pooled(_) => "Pooled",
         })
     }
@@ -172,14 +184,14 @@ mod tests {
     fn pools(http: &Http) -> usize {
         match http {
             Http::Pooled(pools) => pools.pools.read().unwrap().len(),
-            Http::Given(_) => 0,
+            Http::Custom(_) => 0,
         }
     }
 
     #[test]
     fn each_runtime_has_one_pool_and_the_oldest_goes() {
         let http = http();
-        let runtimes: Vec<_> = (0..=POOLS)
+        let runtimes: Vec<_> = (0..=MAX_POOLS)
             .map(|_| Builder::new_current_thread().build().unwrap())
             .collect();
         for (before, runtime) in runtimes.iter().enumerate() {
@@ -187,7 +199,7 @@ mod tests {
                 assert!(http.client().is_ok());
                 assert!(http.client().is_ok());
             });
-            assert_eq!(pools(&http), POOLS.min(before + 1));
+            assert_eq!(pools(&http), MAX_POOLS.min(before + 1));
         }
     }
 

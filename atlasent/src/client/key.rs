@@ -1,4 +1,4 @@
-//! The API key: checked when it is taken, and never shown.
+//! The API key: checked when a client is built, and never printed.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use crate::Error;
 use crate::text::redact::excerpt;
 
 const PREFIXES: [&str; 2] = ["ask_live_", "ask_test_"];
-/// How many characters of something that is not a key an error shows (contract, part A).
+/// The number of characters of an invalid key that an error shows (contract, part A).
 const SHOWN: usize = 8;
-/// What takes the place of the key in a text.
+/// The text that replaces the key.
 const HIDDEN: &str = "[api key]";
 
-/// `ask_live_…` or `ask_test_…`, zeroized when it is dropped.
+/// An API key, `ask_live_…` or `ask_test_…`. Its memory is zeroed when it is dropped.
 #[derive(Clone)]
 pub(crate) struct ApiKey(SecretString);
 
@@ -32,8 +32,8 @@ impl ApiKey {
         }
         let shown: String = text.chars().take(SHOWN).collect();
         Err(Error::config(format!(
-            "the API key that starts with `{}` is none: a key is `ask_live_…` or `ask_test_…`, the rest of it \
-             letters, digits, `_` and `-`; look for white space, quotes or a cut end",
+            "the API key that starts with `{}` is invalid: a key is `ask_live_…` or `ask_test_…`, followed by \
+             letters, digits, `_` and `-`; check for white space, quotes or a missing end",
             excerpt(&shown)
         )))
     }
@@ -42,7 +42,7 @@ impl ApiKey {
         self.0.expose_secret()
     }
 
-    /// The key without its prefix, which every key has.
+    /// Returns the key without its prefix, which is not secret.
     pub(crate) fn secret_part(&self) -> &str {
         let key = self.expose();
         PREFIXES
@@ -51,7 +51,8 @@ impl ApiKey {
             .unwrap_or(key)
     }
 
-    /// `text` without the key in it, if it was: a server may echo what it was sent.
+    /// Replaces the key in a text, since a server may echo it. `None` if the text does not contain
+    /// the key.
     pub(crate) fn scrubbed(&self, text: &str) -> Option<String> {
         text.contains(self.expose())
             .then(|| text.replace(self.expose(), HIDDEN))

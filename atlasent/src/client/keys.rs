@@ -1,4 +1,4 @@
-//! What the API says of keys: the one that is used, and those that sign exports.
+//! Calls about keys: the client's API key, and the public keys of signed exports.
 
 use serde::Deserialize;
 
@@ -8,28 +8,28 @@ use crate::audit::{KeyError, TrustedKeys};
 use crate::json::object::Object;
 use crate::wire::{PublicKey, RateLimit};
 
-/// What the server knows of the API key that asks. The key itself is not in it.
+/// The server's record of the client's API key, without the key itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Object<WireKey>")]
 #[non_exhaustive]
 pub struct ApiKeyInfo {
     /// The key's id.
     pub key_id: String,
-    /// The organization that it belongs to.
+    /// The organization that the key belongs to.
     pub organization_id: String,
-    /// `live`, `test` or another environment.
+    /// The key's environment: `live`, `test` or another one.
     pub environment: String,
-    /// What it may be used for.
+    /// The scopes that the key grants.
     pub scopes: Vec<String>,
-    /// The networks that it may be used from; none when it may be used from anywhere.
+    /// The networks from which the key may be used. `None` if it may be used from anywhere.
     pub allowed_cidrs: Option<Vec<String>>,
-    /// How many calls a minute it is good for.
+    /// The maximum number of calls a minute.
     pub rate_limit_per_minute: u64,
-    /// The address that the server saw.
+    /// The client's address, as the server sees it.
     pub client_ip: Option<String>,
-    /// When its time is over (ISO 8601); none when it never is.
+    /// The time at which the key expires (ISO 8601). `None` if it does not expire.
     pub expires_at: Option<String>,
-    /// How much of the rate limit is left.
+    /// The rate limit after this call. `None` if the server sent none.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -56,7 +56,7 @@ impl TryFrom<Object<WireKey>> for ApiKeyInfo {
             organization_id: wire
                 .organization_id
                 .or(wire.org_id)
-                .ok_or("there is neither an `organization_id` nor an `org_id`")?,
+                .ok_or("`organization_id` and `org_id` are both missing")?,
             environment: wire.environment,
             scopes: wire.scopes.unwrap_or_default(),
             allowed_cidrs: wire.allowed_cidrs,
@@ -68,24 +68,25 @@ impl TryFrom<Object<WireKey>> for ApiKeyInfo {
     }
 }
 
-/// The public keys that exports are signed with.
+/// The public keys of the server's signed exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SigningKeys {
-    /// The keys, active and retired ones.
+    /// The active and retired keys.
     pub keys: Vec<PublicKey>,
-    /// How much of the rate limit is left.
+    /// The rate limit after this call. `None` if the server sent none.
     pub rate_limit: Option<RateLimit>,
 }
 
 impl SigningKeys {
-    /// The keys to verify bundles with, each under its id.
+    /// Returns the keys for a [`BundleVerifier`](crate::audit::BundleVerifier), each with its id.
     ///
-    /// Whoever forges an export may forge these, too: where much depends on it, take keys that came another way.
+    /// A server that forges an export can also forge these keys. To detect that, obtain the keys in
+    /// another way.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when one of them is not an Ed25519 public key.
+    /// [`KeyError`] when a key is not an Ed25519 public key.
     pub fn trusted(&self) -> Result<TrustedKeys, KeyError> {
         self.keys.iter().try_fold(TrustedKeys::new(), |keys, key| {
             keys.pem(&key.key_id, &key.public_key_pem)
@@ -94,24 +95,24 @@ impl SigningKeys {
 }
 
 impl Client {
-    /// What the server knows of this client's API key: `GET /v1-api-key-self`.
+    /// Fetches the server's record of this client's API key: `GET /v1-api-key-self`.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn key_self(&self) -> Result<ApiKeyInfo, Error> {
         let transport = &self.shared.transport;
         let call = transport.get("/v1-api-key-self", &[])?;
-        let (mut info, about) = transport.fetch::<ApiKeyInfo>(&call).await?;
-        info.rate_limit = about.rate_limit;
+        let (mut info, metadata) = transport.fetch::<ApiKeyInfo>(&call).await?;
+        info.rate_limit = metadata.rate_limit;
         Ok(info)
     }
 
-    /// The public keys that exports are signed with: `GET /v1-signing-keys`.
+    /// Fetches the public keys of signed exports: `GET /v1-signing-keys`.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn signing_keys(&self) -> Result<SigningKeys, Error> {
         #[derive(Deserialize)]
         struct Wire {
@@ -119,10 +120,10 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.get("/v1-signing-keys", &[])?;
-        let (Object(Wire { keys }), about) = transport.fetch(&call).await?;
+        let (Object(Wire { keys }), metadata) = transport.fetch(&call).await?;
         Ok(SigningKeys {
             keys,
-            rate_limit: about.rate_limit,
+            rate_limit: metadata.rate_limit,
         })
     }
 }

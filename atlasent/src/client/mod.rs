@@ -9,18 +9,19 @@
 //! # drop(permit); Ok(()) }
 //! ```
 //!
-//! Every call is sent again when the server fails or does not answer in time, with growing random
-//! waits, until the [deadline](ClientBuilder::deadline) is over. Nothing else is: a connection that
-//! broke after the request went out may have been heard. Redirects are not followed. An answer that
-//! is anything but a readable success is an [`Error`], and so opens nothing.
+//! The client retries a call when it cannot connect (except for TLS errors), the server fails, or
+//! no answer arrives in time, with growing random waits, until the
+//! [deadline](ClientBuilder::deadline). It does not retry after a connection broke during a
+//! request, because the server may have processed that request. It follows no redirects. Any answer
+//! other than a readable success is an [`Error`], so it opens nothing.
 //!
-//! An error repeats what the server says of it, without any secret that the call has sent or
-//! received: the key, tokens, approvals, and what the body itself names as a secret. Nothing is
-//! repeated of a body that is not JSON, since no secret can be told from the rest of it. A secret
+//! An error repeats the server's message without the secrets that the call has sent or received:
+//! the key, tokens, approvals, and members of the body whose names mark them as secrets. A body
+//! that is not JSON is not repeated, because its secrets cannot be told from the rest. A secret
 //! that a server has encoded as base64 or hex is not recognized.
 //!
-//! From code that is not async, use [`blocking::Client`](crate::blocking::Client), which has the
-//! same calls.
+//! Code that is not async uses [`blocking::Client`](crate::blocking::Client), which has the same
+//! calls.
 
 mod audit;
 mod batch;
@@ -32,6 +33,7 @@ pub(crate) mod headers;
 mod http;
 mod key;
 mod keys;
+mod message;
 mod pages;
 mod permits;
 mod retry;
@@ -55,7 +57,7 @@ pub use permits::{PermitFilter, PermitInspection, PermitPage};
 pub use stops::StopInfo;
 pub use stream::{StreamDecision, StreamEvent, StreamProgress};
 
-use cache::Allows;
+use cache::AllowCache;
 use transport::Transport;
 
 use crate::authority::{Issuer, IssuerId};
@@ -70,8 +72,9 @@ use crate::{Authority, AuthorityExt, Error};
 
 /// A client of the AtlaSent HTTP API.
 ///
-/// It is an [`Authority`], so `#[protect]`, [`protect`](fn@crate::protect) and everything else
-/// takes it. Cloning is cheap and shares connections. `Debug` shows no key.
+/// The client is an [`Authority`], so `#[protect]`, [`protect`](fn@crate::protect) and all other
+/// functions that take one accept it. Cloning is cheap and shares connections. `Debug` does not
+/// print the key.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -92,7 +95,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     transport: Transport,
-    cache: Option<Allows>,
+    cache: Option<AllowCache>,
     snapshot_source: Option<String>,
     export_limit: usize,
     stream_limit: usize,
@@ -100,38 +103,39 @@ struct Shared {
 }
 
 impl Client {
-    /// A client with this key and the defaults.
+    /// Creates a client with this API key and default settings.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the key is none, or `ATLASENT_BASE_URL` is wrong.
+    /// [`Error::Config`] when the key or `ATLASENT_BASE_URL` is invalid.
     pub fn new(api_key: impl Into<String>) -> Result<Self, Error> {
         Self::builder().api_key(api_key).build()
     }
 
-    /// A client from `ATLASENT_API_KEY` and, where it is set, `ATLASENT_BASE_URL`.
+    /// Creates a client from `ATLASENT_API_KEY` and, if set, `ATLASENT_BASE_URL`.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the first is not set, or either is wrong.
+    /// [`Error::Config`] when `ATLASENT_API_KEY` is not set, or either variable is invalid.
     pub fn from_env() -> Result<Self, Error> {
         Self::builder().build()
     }
 
-    /// A client with settings of its own.
+    /// Returns a builder for a client with other settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// Asks for a decision, and leaves it at that: `POST /v1-evaluate`.
+    /// Asks for a decision, without verifying the permit: `POST /v1-evaluate`.
     ///
-    /// A refusal is an answer here, and no error: [`require_allow`](Self::require_allow) makes it
-    /// one. With a [cache](ClientBuilder::cache), an allow may be an earlier one, whose permit may
-    /// be used by now; `protect` and its kin never read the cache.
+    /// A refusal is returned as an [`Evaluation`], not as an error;
+    /// [`require_allow`](Self::require_allow) returns it as an error. With a
+    /// [cache](ClientBuilder::cache), an allow may be an earlier one, whose permit may be used up.
+    /// `protect` and the other functions that return a permit never read the cache.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     ///
     /// ```no_run
     /// use atlasent::wire::EvaluateRequest;
@@ -151,22 +155,23 @@ impl Client {
             return Authority::evaluate(self, request).await;
         };
         let request = self.with_snapshot(request);
-        let key = Allows::key(&request)?;
+        let key = AllowCache::key(&request)?;
         let now = self.shared.transport.time.now();
         if let Some(allow) = cache.get(&key, now) {
             return Ok(allow);
         }
         let evaluation = self.ask(&request, "/v1-evaluate").await?;
-        cache.keep(key, &evaluation, now);
+        cache.insert(key, &evaluation, now);
         Ok(evaluation)
     }
 
-    /// Asks for a decision, and returns the allow; a refusal is an error:
-    /// [`AuthorityExt::require_allow`]. It never reads the cache.
+    /// Asks for a decision, and returns it if it is an allow: see [`AuthorityExt::require_allow`].
+    /// It never reads the cache.
     ///
     /// # Errors
     ///
-    /// [`Error::Denied`] for every refusal, another [`Error`] when there was no usable answer.
+    /// [`Error::Denied`] for every refusal. Another [`Error`] when the server gave no usable
+    /// answer.
     ///
     /// ```no_run
     /// use atlasent::wire::EvaluateRequest;
@@ -181,8 +186,8 @@ impl Client {
         AuthorityExt::require_allow(self, request).await
     }
 
-    /// Asks for a decision and for how it came about: [`Evaluation::constraint_trace`]. A server
-    /// that does not know how to tell leaves that out.
+    /// Asks for a decision and its [trace](Evaluation::constraint_trace). Servers without traces
+    /// leave it out.
     ///
     /// # Errors
     ///
@@ -195,30 +200,31 @@ impl Client {
 
     /// Verifies a permit, and uses it up: `POST /v1-verify-permit`.
     ///
-    /// It sends what it is given and nothing more. `protect` restates agent and action, and refuses
-    /// an answer that contradicts them; here that is up to the caller.
+    /// The call sends only the fields of `request`. The caller must name agent and action in it,
+    /// and compare the answer with them; `protect` does both.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer. A permit that is not good is an answer.
+    /// [`Error::Failed`] when the server gave no usable answer. An invalid permit is returned as a
+    /// [`Verification`], not as an error.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         let transport = &self.shared.transport;
         let call = transport
             .post("/v1-verify-permit", request)?
             .with_permit(&request.permit_token);
-        let (mut verification, about) = transport.fetch::<Verification>(&call).await?;
-        verification.rate_limit = about.rate_limit;
-        verification.retried = about.retried;
-        verification.sent_request_id = SentRequestId(Some(about.request_id));
+        let (mut verification, metadata) = transport.fetch::<Verification>(&call).await?;
+        verification.rate_limit = metadata.rate_limit;
+        verification.retried = metadata.retried;
+        verification.sent_request_id = SentRequestId(Some(metadata.request_id));
         Ok(verification)
     }
 
-    /// Takes a permit back before it is used, by its token: `POST /v1-revoke-permit`. By its public
-    /// id, [`revoke_permit_by_id`](Self::revoke_permit_by_id) does.
+    /// Revokes an unused permit by its token: `POST /v1-revoke-permit`. To revoke it by its public
+    /// id, use [`revoke_permit_by_id`](Self::revoke_permit_by_id).
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn revoke_permit(
         &self,
         token: &PermitToken,
@@ -233,30 +239,30 @@ impl Client {
         let call = transport
             .post("/v1-revoke-permit", &body)?
             .with_permit(token);
-        let (mut revocation, about) = transport.fetch::<Revocation>(&call).await?;
-        revocation.rate_limit = about.rate_limit;
+        let (mut revocation, metadata) = transport.fetch::<Revocation>(&call).await?;
+        revocation.rate_limit = metadata.rate_limit;
         Ok(revocation)
     }
 
     async fn ask(&self, request: &EvaluateRequest, path: &str) -> Result<Evaluation, Error> {
         let transport = &self.shared.transport;
         let call = transport.post(path, request)?;
-        let (mut evaluation, about) = match request.shadow {
+        let (mut evaluation, metadata) = match request.shadow {
             Some(true) => {
-                let (ShadowEvaluation(evaluation), about) = transport.fetch(&call).await?;
-                (evaluation, about)
+                let (ShadowEvaluation(evaluation), metadata) = transport.fetch(&call).await?;
+                (evaluation, metadata)
             }
             _ => transport.fetch::<Evaluation>(&call).await?,
         };
-        evaluation.rate_limit = about.rate_limit;
-        evaluation.sent_request_id = SentRequestId(Some(about.request_id));
+        evaluation.rate_limit = metadata.rate_limit;
+        evaluation.sent_request_id = SentRequestId(Some(metadata.request_id));
         if !evaluation.decision.is_allow() {
-            evaluation.retry_after = about.retry_after;
+            evaluation.retry_after = metadata.retry_after;
         }
         Ok(evaluation.scrubbed())
     }
 
-    /// The request with the snapshot that stands in where it has none: hosted policies ask for one.
+    /// Adds the configured snapshot to a request without one, because hosted policies require one.
     fn with_snapshot<'a>(&self, request: &'a EvaluateRequest) -> Cow<'a, EvaluateRequest> {
         match &self.shared.snapshot_source {
             Some(source) if request.options.state_snapshot.is_none() => {
@@ -269,7 +275,7 @@ impl Client {
     }
 }
 
-/// Every question goes over the wire: what decides over a permit is never read from a cache.
+/// Sends every request to the server. Nothing that leads to a permit is read from the cache.
 impl Authority for Client {
     async fn evaluate(&self, request: &EvaluateRequest) -> Result<Evaluation, Error> {
         self.ask(&self.with_snapshot(request), "/v1-evaluate").await
@@ -284,7 +290,7 @@ impl Authority for Client {
         if !is_public_id(&permit.id) {
             return Err(Error::config(
                 "the service sent no public id (`pt_…`) with this permit, so it cannot be looked up: \
-                 do without `recheck`",
+                 do not use `recheck` with this service",
             ));
         }
         let found = self.get_permit(&permit.id).await?;
@@ -295,8 +301,8 @@ impl Authority for Client {
         })
     }
 
-    /// The issuer of this client and its clones. Another client is another authority, although it
-    /// may ask the same service.
+    /// Returns the issuer of this client and its clones. Another client is another authority, even
+    /// if it uses the same service.
     fn issuer(&self) -> Option<IssuerId> {
         Some(self.shared.issuer.id())
     }

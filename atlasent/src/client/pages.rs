@@ -1,4 +1,4 @@
-//! Lists that come page by page, read one item after the other.
+//! Streams the items of a list that the server sends page by page.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -8,57 +8,59 @@ use super::Client;
 use crate::Error;
 use crate::error::{Code, Failure};
 
-/// How many pages without an item may follow each other: a filter may leave some empty.
-const EMPTY_PAGES: u32 = 100;
+/// The maximum number of consecutive pages without items. A filter may leave some pages empty.
+const MAX_EMPTY_PAGES: u32 = 100;
 
-/// What a list is asked for with.
-pub(super) trait Paged: Send + 'static {
+/// A filter that selects the items of a list, and its first page.
+pub(super) trait PagedFilter: Send + 'static {
     type Item: Send + 'static;
 
-    /// What the items are called in an error.
+    /// The plural name of the items, for errors.
     const ITEMS: &'static str;
 
-    /// Fetches one page, and where the next one starts.
+    /// Fetches one page. Returns its items and the cursor of the next page.
     fn fetch(
         &self,
         client: &Client,
     ) -> impl Future<Output = Result<(Vec<Self::Item>, Option<String>), Error>> + Send;
 
-    /// The same list from another page on.
+    /// Returns the same filter, starting at the page of this cursor.
     fn starting_at(self, cursor: String) -> Self;
 }
 
-/// All items from the page that `list` starts at to the last one, fetched as they are taken.
+/// Streams all items, from the filter's page to the last one. Each page is fetched when its first
+/// item is needed.
 ///
-/// It ends with the first error. A cursor that comes back is one, since the server leads in a
-/// circle, and so are more than 100 pages in a row without an item.
-pub(super) fn items<L: Paged>(
+/// The stream ends with the first error. A repeated cursor, and more than 100 empty pages in a row,
+/// are errors.
+pub(super) fn item_stream<L: PagedFilter>(
     client: &Client,
     list: L,
 ) -> impl Stream<Item = Result<L::Item, Error>> + Send + use<L> {
-    let pages = Pages {
+    let pages = PageReader {
         client: client.clone(),
         next: Some(list),
         fetched: VecDeque::new(),
         empty: 0,
         cursors: HashSet::new(),
     };
-    stream::try_unfold(pages, async |mut pages: Pages<L>| {
+    stream::try_unfold(pages, async |mut pages: PageReader<L>| {
         Ok(pages.next().await?.map(|item| (item, pages)))
     })
 }
 
-struct Pages<L: Paged> {
+struct PageReader<L: PagedFilter> {
     client: Client,
     /// The page to fetch next.
     next: Option<L>,
     fetched: VecDeque<L::Item>,
-    /// How many pages without an item came one after the other.
+    /// The number of pages without items since the last item.
     empty: u32,
+    /// The cursors of all pages so far.
     cursors: HashSet<String>,
 }
 
-impl<L: Paged> Pages<L> {
+impl<L: PagedFilter> PageReader<L> {
     async fn next(&mut self) -> Result<Option<L::Item>, Error> {
         while self.fetched.is_empty() {
             let Some(list) = self.next.take() else {
@@ -74,13 +76,13 @@ impl<L: Paged> Pages<L> {
                 };
                 let what = L::ITEMS;
                 if !self.cursors.insert(cursor.clone()) {
-                    return Err(lost(format!(
-                        "the pages of {what} lead in a circle: a cursor came twice"
+                    return Err(bad_pages(format!(
+                        "the pages of {what} form a cycle: the server sent a cursor twice"
                     )));
                 }
-                if self.empty > EMPTY_PAGES {
-                    return Err(lost(format!(
-                        "the pages of {what} lead on and on, and there are no {what} on them"
+                if self.empty > MAX_EMPTY_PAGES {
+                    return Err(bad_pages(format!(
+                        "more than {MAX_EMPTY_PAGES} pages in a row have no {what}"
                     )));
                 }
                 self.next = Some(list.starting_at(cursor));
@@ -90,6 +92,6 @@ impl<L: Paged> Pages<L> {
     }
 }
 
-fn lost(text: String) -> Error {
+fn bad_pages(text: String) -> Error {
     Failure::new(Code::BadResponse, text).into()
 }

@@ -1,12 +1,12 @@
-//! Permits by their public ids: what the server has on record of them, and how they are taken back.
+//! Calls about permits by their public ids: lookup, list, inspection and revocation.
 
 use futures_util::stream::Stream;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Client;
-use super::pages::{self, Paged};
-use super::transport::{Answer, Call};
+use super::message::{ApiRequest, ApiResponse};
+use super::pages::{self, PagedFilter};
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};
@@ -14,7 +14,7 @@ use crate::json::unique;
 use crate::text::redact::excerpt;
 use crate::wire::{OtherFields, PermitInfo, PermitStatus, RateLimit};
 
-/// Which permits are asked for. Without any of these, all.
+/// Selects permits. The default selects all permits.
 ///
 /// Each method narrows the list further. A second call of the same method replaces the first.
 ///
@@ -41,46 +41,47 @@ pub struct PermitFilter {
 }
 
 impl PermitFilter {
-    /// Only permits that stand here. A second call replaces the first.
+    /// Selects permits with this status. A second call replaces the first.
     pub fn status(mut self, status: PermitStatus) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Only permits of this agent. A second call replaces the first.
+    /// Selects permits of this agent. A second call replaces the first.
     pub fn actor_id(mut self, agent: impl Into<String>) -> Self {
         self.actor_id = Some(agent.into());
         self
     }
 
-    /// Only permits for this action. A second call replaces the first.
+    /// Selects permits for this action. A second call replaces the first.
     pub fn action_type(mut self, action: impl Into<String>) -> Self {
         self.action_type = Some(action.into());
         self
     }
 
-    /// Only permits that were granted at or after this time (ISO 8601). A second call replaces the
-    /// first.
+    /// Selects permits that were granted at or after this time (ISO 8601). A second call replaces
+    /// the first.
     pub fn since(mut self, time: impl Into<String>) -> Self {
         self.from = Some(time.into());
         self
     }
 
-    /// Only permits that were granted at or before this time (ISO 8601). A second call replaces the
-    /// first.
+    /// Selects permits that were granted at or before this time (ISO 8601). A second call replaces
+    /// the first.
     pub fn until(mut self, time: impl Into<String>) -> Self {
         self.to = Some(time.into());
         self
     }
 
-    /// How many permits a page holds: 50 by default, and 500 at the most. A second call replaces
-    /// the first.
+    /// Sets the number of permits on a page: 50 by default, 500 at most. A second call replaces the
+    /// first.
     pub fn limit(mut self, permits: u32) -> Self {
         self.limit = Some(permits);
         self
     }
 
-    /// The page that [`PermitPage::next_cursor`] points to. A second call replaces the first.
+    /// Selects the page at this cursor, taken from [`PermitPage::next_cursor`]. A second call
+    /// replaces the first.
     pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
         self.cursor = Some(cursor.into());
         self
@@ -107,45 +108,45 @@ impl PermitFilter {
     }
 }
 
-/// One page of permits, the newest first.
+/// A page of permits, the newest first.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PermitPage {
     /// The permits.
     pub permits: Vec<PermitInfo>,
-    /// How many permits there are on all pages.
+    /// The number of permits on all pages.
     pub total: u64,
-    /// Where the next page starts; none on the last one.
+    /// The cursor of the next page. `None` on the last page.
     pub next_cursor: Option<String>,
-    /// How much of the rate limit is left.
+    /// The rate limit after this call. `None` if the server sent none.
     pub rate_limit: Option<RateLimit>,
 }
 
-/// What the server said of a permit when it was asked to look at it. Looking consumes nothing, so
-/// it opens nothing either.
+/// The result of [`Client::inspect_permit`]. Inspecting does not consume the permit, and does not
+/// authorize the action.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PermitInspection {
-    /// Whether the permit was good at that moment.
+    /// Whether the permit was valid at the time of the inspection.
     pub valid: bool,
-    /// Why it was not.
+    /// The reason why the permit was not valid.
     pub reason: Option<String>,
-    /// When the server looked (ISO 8601).
+    /// The time of the inspection (ISO 8601).
     pub verified_at: String,
-    /// What the server's verdict rests on, as JSON: `permit_id`, `status`, `actor_id` and others of
-    /// the permit's fields.
+    /// The fields of the permit that led to the result, as JSON: `permit_id`, `status`, `actor_id`
+    /// and others.
     pub evidence: OtherFields,
     /// The permit.
     pub permit: PermitInfo,
 }
 
 impl Client {
-    /// Looks a permit up by its public id: `GET /v1/permits/{id}`.
+    /// Fetches the server's record of a permit by its public id: `GET /v1/permits/{id}`.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `id` cannot be an id. [`Error::Failed`] when there was no usable
-    /// answer: one with [status](Failure::status) 404 when the server does not know the permit.
+    /// [`Error::Invalid`] when `id` is not a valid id. [`Error::Failed`] when the server gave no
+    /// usable answer; with [status](Failure::status) 404 when it does not know the permit.
     ///
     /// ```no_run
     /// use atlasent::wire::PermitStatus;
@@ -154,7 +155,7 @@ impl Client {
     /// # async fn f(client: Client, id: &str) -> Result<(), atlasent::Error> {
     /// let permit = client.get_permit(id).await?;
     /// if permit.status == PermitStatus::Revoked {
-    ///     println!("taken back by {:?}: {:?}", permit.revoked_by, permit.revoke_reason);
+    ///     println!("revoked by {:?}: {:?}", permit.revoked_by, permit.revoke_reason);
     /// }
     /// # Ok(()) }
     /// ```
@@ -163,11 +164,11 @@ impl Client {
         self.fetch_permit(id, &call).await.map(|(permit, _)| permit)
     }
 
-    /// One page of permits, the newest first: `GET /v1/permits`.
+    /// Fetches a page of permits, the newest first: `GET /v1/permits`.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when there was no usable answer.
+    /// [`Error::Failed`] when the server gave no usable answer.
     pub async fn list_permits(&self, filter: &PermitFilter) -> Result<PermitPage, Error> {
         #[derive(Deserialize)]
         struct Wire {
@@ -177,39 +178,38 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.get("/v1/permits", &filter.query())?;
-        let (Object(page), about) = transport.fetch::<Object<Wire>>(&call).await?;
+        let (Object(page), metadata) = transport.fetch::<Object<Wire>>(&call).await?;
         Ok(PermitPage {
             permits: page.permits,
             total: page.total,
-            // Servers say "no more" in either way.
+            // On the last page, servers send `null` or an empty cursor.
             next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()),
-            rate_limit: about.rate_limit,
+            rate_limit: metadata.rate_limit,
         })
     }
 
-    /// All permits from the page that the filter starts at to the last one, fetched as they are
-    /// taken.
+    /// Streams all permits, from the filter's page to the last one. Each page is fetched when its
+    /// first permit is needed.
     ///
-    /// The stream ends with the first error. A cursor that comes back is one, since the server
-    /// leads in a circle, and so are more than 100 pages in a row without a permit.
+    /// The stream ends with the first error. Two mistakes of a server are errors: a repeated
+    /// cursor, which would make the stream endless, and more than 100 empty pages in a row.
     pub fn permit_stream(
         &self,
         filter: PermitFilter,
     ) -> impl Stream<Item = Result<PermitInfo, Error>> + Send + use<> {
-        pages::items(self, filter)
+        pages::item_stream(self, filter)
     }
 
-    /// Asks the server whether a permit is good, and leaves it as it is:
+    /// Asks the server whether a permit is valid, without consuming it:
     /// `POST /v1/permits/{id}/verify`.
     ///
-    /// It uses nothing up, so it opens nothing: the answer may be out of date as soon as it is
-    /// there. The verification that consumes, and leads to a [`Permit`](crate::Permit), is
-    /// [`verify`](Self::verify) with the permit's token.
+    /// The result does not authorize the action, because it may be out of date when it arrives. To
+    /// consume a permit, call [`verify`](Self::verify) with its token.
     ///
     /// # Errors
     ///
-    /// As [`get_permit`](Self::get_permit). A permit that is not good is an answer. A verdict that
-    /// contradicts the permit's status is an error.
+    /// As [`get_permit`](Self::get_permit), and [`Error::Failed`] when the answer contradicts the
+    /// permit's status. An invalid permit is returned as a [`PermitInspection`], not as an error.
     pub async fn inspect_permit(&self, id: &str) -> Result<PermitInspection, Error> {
         #[derive(Deserialize)]
         struct Wire {
@@ -222,22 +222,23 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.post(&path(id, "/verify")?, &json!({}))?;
-        let mut said = transport.fetch_answer(&call).await?;
-        let answer = said.read::<ObjectAndOthers<Wire>>()?;
-        // What is not of the verdict is of the permit, whose errors may repeat what they found.
+        let mut response = transport.fetch_response(&call).await?;
+        let answer = response.read::<ObjectAndOthers<Wire>>()?;
+        // The other fields are those of the permit. The error's text is left out, because it may
+        // repeat a secret from the answer.
         let permit = serde_json::from_value(Value::Object(answer.other))
-            .map_err(|_| bad_answer("the permit in the answer cannot be read", &said))?;
-        let (wire, permit) = (answer.known, permit_asked_for(id, permit, &said)?);
-        let says = |name, expected: &str| {
-            let said = wire.evidence.get(name).filter(|said| !said.is_null());
-            said.is_none_or(|said| said.as_str() == Some(expected))
+            .map_err(|_| bad_answer("the permit in the answer cannot be read", &response))?;
+        let (wire, permit) = (answer.known, requested_permit(id, permit, &response)?);
+        let confirms = |name, expected: &str| {
+            let value = wire.evidence.get(name).filter(|value| !value.is_null());
+            value.is_none_or(|value| value.as_str() == Some(expected))
         };
-        let agrees = says("permit_id", id)
-            && says("status", permit.status.as_str())
+        let agrees = confirms("permit_id", id)
+            && confirms("status", permit.status.as_str())
             && (!wire.valid || permit.status.is_open())
             && wire.verification_type.is_none_or(|kind| kind == "permit");
         if !agrees {
-            return Err(bad_answer("the answer contradicts itself", &said));
+            return Err(bad_answer("the answer contradicts itself", &response));
         }
         Ok(PermitInspection {
             valid: wire.valid,
@@ -248,14 +249,14 @@ impl Client {
         })
     }
 
-    /// Takes a permit back before it is used, by its public id: `POST /v1/permits/{id}/revoke`. A
-    /// permit that is taken back already stays so, and is no error.
+    /// Revokes an unused permit by its public id: `POST /v1/permits/{id}/revoke`. Revoking a
+    /// revoked permit succeeds and changes nothing.
     ///
     /// # Errors
     ///
     /// As [`get_permit`](Self::get_permit), and [`Error::Failed`] with [status](Failure::status)
-    /// 409 when the permit is used up, 410 when it has expired. An answer that does not say
-    /// `revoked` is an error: the permit may still be good.
+    /// 409 when the permit is used up, 410 when it has expired. An answer with another status than
+    /// `revoked` is an error: the permit may still be valid.
     pub async fn revoke_permit_by_id(
         &self,
         id: &str,
@@ -274,31 +275,35 @@ impl Client {
         Ok(permit)
     }
 
-    async fn fetch_permit(&self, id: &str, call: &Call) -> Result<(PermitInfo, Answer), Error> {
-        let mut answer = self.shared.transport.fetch_answer(call).await?;
-        let permit = permit_asked_for(id, answer.read()?, &answer)?;
+    async fn fetch_permit(
+        &self,
+        id: &str,
+        call: &ApiRequest,
+    ) -> Result<(PermitInfo, ApiResponse), Error> {
+        let mut answer = self.shared.transport.fetch_response(call).await?;
+        let permit = requested_permit(id, answer.read()?, &answer)?;
         Ok((permit, answer))
     }
 }
 
-/// The permit, unless it is another one.
-fn permit_asked_for(
+/// Returns the permit, or an error if its id differs from the requested one.
+fn requested_permit(
     id: &str,
     mut permit: PermitInfo,
-    answer: &Answer,
+    answer: &ApiResponse,
 ) -> Result<PermitInfo, Error> {
     if permit.id != id {
         return Err(bad_answer("the answer is about another permit", answer));
     }
-    permit.rate_limit = answer.about.rate_limit;
+    permit.rate_limit = answer.metadata.rate_limit;
     Ok(permit)
 }
 
-fn bad_answer(text: impl Into<String>, answer: &Answer) -> Error {
+fn bad_answer(text: impl Into<String>, answer: &ApiResponse) -> Error {
     answer.fail(Failure::new(Code::BadResponse, text))
 }
 
-impl Paged for PermitFilter {
+impl PagedFilter for PermitFilter {
     type Item = PermitInfo;
     const ITEMS: &'static str = "permits";
 
@@ -312,8 +317,8 @@ impl Paged for PermitFilter {
     }
 }
 
-/// The path of a permit. Its id is checked, since another text could be another path, or a secret
-/// that would be logged.
+/// Returns the path of an operation on a permit. The id is checked, because another text could lead
+/// to another path, or be a secret that would be logged.
 fn path(id: &str, operation: &str) -> Result<String, Error> {
     let is_good = (1..=256).contains(&id.len())
         && (id.bytes()).all(|byte| byte.is_ascii_alphanumeric() || b"_-.:~".contains(&byte))
@@ -343,7 +348,7 @@ mod tests {
             .until("u")
             .limit(7)
             .cursor("c");
-        let said = [
+        let expected = [
             ("status", "revoked"),
             ("actor_id", "a"),
             ("action_type", "b"),
@@ -354,7 +359,7 @@ mod tests {
         ];
         assert_eq!(
             filter.query(),
-            said.map(|(name, value)| (name, value.to_owned()))
+            expected.map(|(name, value)| (name, value.to_owned()))
         );
     }
 

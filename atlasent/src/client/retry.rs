@@ -1,27 +1,26 @@
-//! When a call is tried again, and for how long all of it may take. Pure: the clock is somebody
-//! else's.
+//! Decides whether and when a call is retried. The functions get the time as an argument and read
+//! no clock.
 
 use std::time::{Duration, Instant};
 
 use crate::error::Failure;
 
-/// However often a call has failed, the next attempt is no further away than this, unless the
-/// server asks for more.
-pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(16);
+/// The longest wait before a retry, unless the server asks for a longer one.
+pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(16);
 
 /// The limits of one call (contract, part A, "Construction").
 #[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// For one attempt.
+pub(crate) struct CallLimits {
+    /// The time limit of one attempt.
     pub(crate) timeout: Duration,
-    /// For all attempts and the waits between them.
+    /// The time limit of all attempts and the waits between them.
     pub(crate) deadline: Duration,
     pub(crate) max_retries: u32,
-    /// The most that is waited before the first retry. It doubles from then on.
+    /// The longest wait before the first retry. It doubles with each retry.
     pub(crate) backoff: Duration,
 }
 
-impl Default for Limits {
+impl Default for CallLimits {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
@@ -32,15 +31,16 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// The most that is waited before the next attempt, once so many have failed.
+impl CallLimits {
+    /// Returns the longest wait before the next attempt, after this many failed attempts before the
+    /// last one.
     fn longest_wait(&self, failed: u32) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << failed.min(16));
-        doubled.min(LONGEST_BACKOFF)
+        doubled.min(MAX_BACKOFF)
     }
 
-    /// How long all attempts may take, and the waits between them, unless the server asks for
-    /// longer ones.
+    /// Returns the longest duration of a call: all attempts, and the longest waits between them.
+    /// Waits that the server asks for are not included.
     pub(crate) fn longest_call(&self) -> Duration {
         let waits: Duration = (0..self.max_retries)
             .map(|failed| self.longest_wait(failed))
@@ -54,38 +54,40 @@ impl Limits {
 
 /// An attempt that brought no usable answer.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct FailedAttempt {
     pub(crate) failure: Box<Failure>,
-    /// Whether the contract's table has it tried again.
-    pub(crate) retried: bool,
+    /// Whether the contract's table of errors allows a retry.
+    pub(crate) is_retryable: bool,
 }
 
-impl Attempt {
-    pub(crate) fn last(failure: Failure) -> Self {
+impl FailedAttempt {
+    /// Creates a failed attempt that is not retried.
+    pub(crate) fn permanent(failure: Failure) -> Self {
         Self {
             failure: failure.into(),
-            retried: false,
+            is_retryable: false,
         }
     }
 
-    pub(crate) fn again(failure: Failure) -> Self {
+    /// Creates a failed attempt that is retried.
+    pub(crate) fn retryable(failure: Failure) -> Self {
         Self {
             failure: failure.into(),
-            retried: true,
+            is_retryable: true,
         }
     }
 }
 
-/// One call's way through its limits.
+/// The state of one call: its deadline, and the number of failed attempts.
 #[derive(Debug)]
-pub(crate) struct Schedule<'a> {
-    limits: &'a Limits,
+pub(crate) struct RetrySchedule<'a> {
+    limits: &'a CallLimits,
     deadline: Instant,
     failed: u32,
 }
 
-impl<'a> Schedule<'a> {
-    pub(crate) fn start(limits: &'a Limits, now: Instant) -> Self {
+impl<'a> RetrySchedule<'a> {
+    pub(crate) fn start(limits: &'a CallLimits, now: Instant) -> Self {
         Self {
             limits,
             deadline: now + limits.deadline,
@@ -93,35 +95,35 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Whether an attempt has failed before.
+    /// Whether an earlier attempt has failed.
     pub(crate) fn is_retry(&self) -> bool {
         self.failed > 0
     }
 
-    /// How long the next attempt may take.
+    /// Returns the time limit of the next attempt.
     pub(crate) fn time_left(&self, now: Instant) -> Duration {
         self.limits
             .timeout
             .min(self.deadline.saturating_duration_since(now))
     }
 
-    /// How long to wait before the next attempt; none when this one was the last.
+    /// Returns the wait before the next attempt. `None` if the call ends with this attempt.
     ///
-    /// A server that says when to come back (`Retry-After`) is not called before that. When it asks
-    /// for more time than there is, the call ends at once.
+    /// The wait is at least the one that the server asks for (`Retry-After`). If that is longer
+    /// than the time that is left, the call ends at once.
     pub(crate) fn next_wait(
         &mut self,
-        attempt: &Attempt,
+        attempt: &FailedAttempt,
         now: Instant,
         jitter: impl FnOnce(Duration) -> Duration,
     ) -> Option<Duration> {
-        if !attempt.retried || self.failed >= self.limits.max_retries {
+        if !attempt.is_retryable || self.failed >= self.limits.max_retries {
             return None;
         }
         let longest = self.limits.longest_wait(self.failed);
         self.failed += 1;
-        let asked = attempt.failure.retry_after().unwrap_or_default();
-        let wait = jitter(longest).max(asked);
+        let requested = attempt.failure.retry_after().unwrap_or_default();
+        let wait = jitter(longest).max(requested);
         (wait < self.deadline.saturating_duration_since(now)).then_some(wait)
     }
 }
@@ -135,41 +137,43 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn again() -> Attempt {
-        Attempt::again(Failure::new(Code::ServerError, ""))
+    fn server_error() -> FailedAttempt {
+        FailedAttempt::retryable(Failure::new(Code::ServerError, ""))
     }
 
     #[test]
     fn waits_double_up_to_a_cap_and_end_with_the_retries() {
-        let limits = Limits {
+        let limits = CallLimits {
             max_retries: 8,
             deadline: ms(600_000),
-            ..Limits::default()
+            ..CallLimits::default()
         };
         let now = Instant::now();
-        let mut schedule = Schedule::start(&limits, now);
-        let waits: Vec<_> = std::iter::from_fn(|| schedule.next_wait(&again(), now, |most| most))
-            .map(|wait| wait.as_millis())
-            .collect();
+        let mut schedule = RetrySchedule::start(&limits, now);
+        let waits: Vec<_> =
+            std::iter::from_fn(|| schedule.next_wait(&server_error(), now, |most| most))
+                .map(|wait| wait.as_millis())
+                .collect();
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 16_000, 16_000]);
     }
 
     #[test]
     fn what_is_not_to_be_retried_is_not() {
-        let limits = Limits::default();
-        let mut schedule = Schedule::start(&limits, Instant::now());
-        let last = Attempt::last(Failure::new(Code::Network, ""));
+        let limits = CallLimits::default();
+        let mut schedule = RetrySchedule::start(&limits, Instant::now());
+        let last = FailedAttempt::permanent(Failure::new(Code::Network, ""));
         assert_eq!(schedule.next_wait(&last, Instant::now(), |most| most), None);
         assert!(!schedule.is_retry());
     }
 
     #[test]
     fn the_server_may_ask_for_more_time_but_not_past_the_deadline() {
-        let limits = Limits::default();
+        let limits = CallLimits::default();
         let now = Instant::now();
-        let asking =
-            |wait| Attempt::again(Failure::new(Code::ServerError, "").with_retry_after(ms(wait)));
-        let mut schedule = Schedule::start(&limits, now);
+        let asking = |wait| {
+            FailedAttempt::retryable(Failure::new(Code::ServerError, "").with_retry_after(ms(wait)))
+        };
+        let mut schedule = RetrySchedule::start(&limits, now);
         assert_eq!(
             schedule.next_wait(&asking(7000), now, |_| ms(0)),
             Some(ms(7000))
@@ -178,15 +182,15 @@ mod tests {
             schedule.next_wait(&asking(1), now, |most| most),
             Some(ms(1000))
         );
-        let mut schedule = Schedule::start(&limits, now);
+        let mut schedule = RetrySchedule::start(&limits, now);
         assert_eq!(schedule.next_wait(&asking(30_000), now, |most| most), None);
     }
 
     #[test]
     fn an_attempt_never_outlives_the_deadline() {
-        let limits = Limits::default();
+        let limits = CallLimits::default();
         let start = Instant::now();
-        let schedule = Schedule::start(&limits, start);
+        let schedule = RetrySchedule::start(&limits, start);
         assert_eq!(schedule.time_left(start), ms(10_000));
         assert_eq!(schedule.time_left(start + ms(25_000)), ms(5000));
         assert_eq!(schedule.time_left(start + ms(31_000)), ms(0));

@@ -1,10 +1,11 @@
-//! Stops: switches on the server that deny what they cover, permits that are out included.
+//! Calls about stops. A stop makes the server deny the requests that it covers, and invalidates
+//! their unused permits.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Client;
-use super::transport::Answer;
+use super::message::ApiResponse;
 use crate::Error;
 use crate::error::{Code, Failure};
 use crate::json::object::{Object, ObjectAndOthers};
@@ -12,23 +13,23 @@ use crate::text::redact::excerpt;
 use crate::wire::stop_scope::WireScope;
 use crate::wire::{OtherFields, StopScope};
 
-/// A stop, as the server has it.
+/// The server's record of a stop.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StopInfo {
-    /// Its id.
+    /// The stop's id.
     pub id: String,
-    /// What it covers.
+    /// The agents or actions that the stop covers.
     pub scope: StopScope,
-    /// Why it was set.
+    /// The reason for the stop.
     pub reason: String,
-    /// When it was set (ISO 8601).
+    /// The time at which the stop was set (ISO 8601).
     pub created_at: Option<String>,
-    /// The API key that set it.
+    /// The id of the API key that set the stop.
     pub created_by: Option<String>,
-    /// When it ends by itself (ISO 8601), if it does.
+    /// The time at which the stop expires (ISO 8601). `None` if it does not expire.
     pub expires_at: Option<String>,
-    /// Everything else in the answer.
+    /// The fields of the answer that this version does not know.
     pub other: OtherFields,
 }
 
@@ -69,16 +70,16 @@ impl StopInfo {
 }
 
 impl Client {
-    /// Sets a stop: `POST /v1/stops`. From the answer on, the server denies everything that the
-    /// stop covers, permits that are already out included. It holds until it is
+    /// Sets a stop: `POST /v1/stops`. As soon as the server has answered, it denies the requests
+    /// that the stop covers, and rejects their unused permits. The stop lasts until it is
     /// [lifted](Self::lift_stop), or until `expires_at` (ISO 8601).
     ///
-    /// This is a call of `atlasent serve`; the hosted service does not have it.
+    /// Only `atlasent serve` has this call; the hosted service does not.
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the server gave no usable answer. Then the stop may hold or not:
-    /// [`stops`](Self::stops) tells.
+    /// [`Error::Failed`] when the server gave no usable answer. The stop may be set nevertheless:
+    /// [`stops`](Self::stops) lists it then.
     ///
     /// ```no_run
     /// use atlasent::wire::StopScope;
@@ -111,7 +112,7 @@ impl Client {
         };
         let transport = &self.shared.transport;
         let call = transport.post("/v1/stops", &body)?;
-        let mut answer = transport.fetch_answer(&call).await?;
+        let mut answer = transport.fetch_response(&call).await?;
         let stop = read(&mut answer)?;
         if stop.scope != *scope {
             let text = "the answer is about another stop";
@@ -120,7 +121,7 @@ impl Client {
         Ok(stop)
     }
 
-    /// The stops that hold now, the oldest first: `GET /v1/stops`.
+    /// Fetches the active stops, the oldest first: `GET /v1/stops`.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.get("/v1/stops", &[])?;
-        let mut answer = transport.fetch_answer(&call).await?;
+        let mut answer = transport.fetch_response(&call).await?;
         let Object(wire) = answer.read::<Object<Wire>>()?;
         let stops = wire.stops.into_iter().map(StopInfo::read);
         stops
@@ -140,13 +141,13 @@ impl Client {
             .map_err(|failure| answer.fail(failure))
     }
 
-    /// Lifts a stop: `DELETE /v1/stops/{id}`. What it killed stays dead; new questions are decided
-    /// by the policies again.
+    /// Lifts a stop: `DELETE /v1/stops/{id}`. Permits that the stop invalidated stay invalid; the
+    /// policies decide new requests again.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when `id` cannot be an id. [`Error::Failed`] when the server gave no
-    /// usable answer: one with [status](Failure::status) 404 when no such stop holds.
+    /// [`Error::Invalid`] when `id` is not a valid id. [`Error::Failed`] when the server gave no
+    /// usable answer; with [status](Failure::status) 404 when no such stop is active.
     pub async fn lift_stop(&self, id: &str, reason: &str) -> Result<StopInfo, Error> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if id.is_empty() || id.len() > 128 || !id.bytes().all(fits) {
@@ -157,7 +158,7 @@ impl Client {
         }
         let transport = &self.shared.transport;
         let call = transport.delete(&format!("/v1/stops/{id}"), &json!({ "reason": reason }))?;
-        let mut answer = transport.fetch_answer(&call).await?;
+        let mut answer = transport.fetch_response(&call).await?;
         let stop = read(&mut answer)?;
         if stop.id != id {
             let text = "the answer is about another stop";
@@ -167,7 +168,7 @@ impl Client {
     }
 }
 
-fn read(answer: &mut Answer) -> Result<StopInfo, Error> {
+fn read(answer: &mut ApiResponse) -> Result<StopInfo, Error> {
     let wire = answer.read::<ObjectAndOthers<WireStop>>()?;
     StopInfo::read(wire).map_err(|failure| answer.fail(failure))
 }

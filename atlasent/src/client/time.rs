@@ -1,20 +1,20 @@
-//! The clock of retries: the real one, or a test's.
+//! The clock of a client: the real one, or a test's.
 
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "testing")]
 use crate::testing::VirtualTime;
 
-/// Where waits between attempts are spent, and deadlines read.
+/// The clock that measures deadlines and waits between attempts.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Time {
+pub(crate) enum Clock {
     #[default]
     Real,
     #[cfg(feature = "testing")]
     Virtual(VirtualTime),
 }
 
-impl Time {
+impl Clock {
     pub(crate) fn now(&self) -> Instant {
         match self {
             Self::Real => Instant::now(),
@@ -31,7 +31,8 @@ impl Time {
         }
     }
 
-    /// Somewhere between nothing and `most`, so that clients that failed together do not come back together.
+    /// Returns a random wait below `most`, so that clients that failed together do not retry
+    /// together. A test's clock returns `most`.
     pub(crate) fn jitter(&self, most: Duration) -> Duration {
         match self {
             Self::Real => most.mul_f64(fastrand::f64()),

@@ -1,9 +1,9 @@
-//! Scripted authorities, a default authority for one test, and time that does not pass, for tests
-//! (feature `testing`).
+//! Scripted authorities, a default authority for one test, and a clock for tests (feature
+//! `testing`).
 //!
-//! A [`MockAuthority`] answers what its script says and remembers what it was asked. It weakens
-//! nothing: its answers go through the same checks as any other authority's. [`with_authority`]
-//! makes one the default for a future.
+//! A [`MockAuthority`] returns scripted answers and records its calls. Its answers go through the
+//! same checks as those of any other authority. [`with_authority`] makes an authority the default
+//! while one future runs.
 
 mod scope;
 #[cfg(feature = "client")]
@@ -30,9 +30,9 @@ pub use scope::{with_authority, with_authority_blocking};
 #[cfg(feature = "client")]
 pub use time::VirtualTime;
 
-/// An authority that answers by script, action by action, and records its calls.
+/// An authority that returns scripted answers for each action, and records its calls.
 ///
-/// What is not scripted is denied.
+/// Actions without a script are denied.
 ///
 /// ```
 /// use atlasent::testing::{Call, MockAuthority};
@@ -56,7 +56,8 @@ pub struct MockAuthority {
     issuer: Issuer,
 }
 
-/// What is said of one action. Where nothing is said, a new permit is minted, and verifies.
+/// The scripted answers for one action. Without an answer for `evaluate` or `verify`, the action is
+/// allowed with a new permit, and the permit is valid.
 #[derive(Debug, Default)]
 struct Script {
     evaluate: Option<Reply<Evaluation>>,
@@ -64,42 +65,42 @@ struct Script {
     status: Option<Reply<PermitStatus>>,
 }
 
-/// One call that a [`MockAuthority`] received.
+/// A call that a [`MockAuthority`] received.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "a test matches on it; a box would be in its way"
+    reason = "tests match on the variants, which a box would prevent"
 )]
 pub enum Call {
-    /// It was asked to decide.
+    /// A request for a decision.
     Evaluate(EvaluateRequest),
-    /// It was asked to verify a permit.
+    /// A request to verify a permit.
     Verify(VerifyRequest),
 }
 
-/// What a [`MockAuthority`] does when it is called.
+/// The scripted reaction of a [`MockAuthority`] to a call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Reply<T> {
-    /// It answers.
+    /// Returns this answer.
     Answer(T),
-    /// It fails with this code.
+    /// Fails with this code.
     Fail(Code),
-    /// It panics.
+    /// Panics.
     Panic,
-    /// It never answers.
+    /// Never returns.
     Never,
 }
 
 impl MockAuthority {
-    /// An authority that denies everything.
+    /// Creates an authority that denies every action.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Allows an action, each time with a new permit, and verifies it unless
-    /// [`on_verify`](Self::on_verify) scripts that. Replaces what was scripted of the action's
+    /// Allows an action, each time with a new permit. The permits are valid unless
+    /// [`on_verify`](Self::on_verify) scripts their verification. Replaces the action's scripted
     /// evaluation.
     #[must_use]
     pub fn allow(mut self, action: &str) -> Self {
@@ -107,19 +108,19 @@ impl MockAuthority {
         self
     }
 
-    /// Denies an action. Replaces what was scripted of its evaluation.
+    /// Denies an action. Replaces its scripted evaluation.
     #[must_use]
     pub fn deny(self, action: &str, reason: &str) -> Self {
         self.refuse(action, Decision::Deny, reason)
     }
 
-    /// Puts an action on hold. Replaces what was scripted of its evaluation.
+    /// Puts an action on hold. Replaces its scripted evaluation.
     #[must_use]
     pub fn hold(self, action: &str, reason: &str) -> Self {
         self.refuse(action, Decision::Hold, reason)
     }
 
-    /// Escalates an action. Replaces what was scripted of its evaluation.
+    /// Escalates an action. Replaces its scripted evaluation.
     #[must_use]
     pub fn escalate(self, action: &str, reason: &str) -> Self {
         self.refuse(action, Decision::Escalate, reason)
@@ -129,24 +130,24 @@ impl MockAuthority {
         self.on_evaluate(action, Reply::Answer(Evaluation::refuse(decision, reason)))
     }
 
-    /// Scripts the evaluation of an action. Replaces what was scripted of its evaluation.
+    /// Scripts the evaluation of an action. Replaces its scripted evaluation.
     #[must_use]
     pub fn on_evaluate(mut self, action: &str, reply: Reply<Evaluation>) -> Self {
         self.script(action).evaluate = Some(reply);
         self
     }
 
-    /// Scripts the verification of an action's permits. Unless scripted, the evaluation allows. A
-    /// second call for the action replaces the first.
+    /// Scripts the verification of an action's permits. Without a scripted evaluation, the action
+    /// is allowed. A second call for the same action replaces the first.
     #[must_use]
     pub fn on_verify(mut self, action: &str, reply: Reply<Verification>) -> Self {
         self.script(action).verify = Some(reply);
         self
     }
 
-    /// Scripts what an action's permits are found to be when they are looked up again, after their
-    /// verification. Unless scripted, they are [`Consumed`](PermitStatus::Consumed), which is as it
-    /// should be.
+    /// Scripts the status of an action's permits after their verification, as `recheck` reads it.
+    /// Without a script, the status is [`Consumed`](PermitStatus::Consumed), which `recheck`
+    /// accepts. A second call for the same action replaces the first.
     #[must_use]
     pub fn on_permit_status(mut self, action: &str, reply: Reply<PermitStatus>) -> Self {
         self.script(action).status = Some(reply);
@@ -157,7 +158,7 @@ impl MockAuthority {
         self.scripts.entry(action.to_owned()).or_default()
     }
 
-    /// The calls so far, in their order.
+    /// Returns the calls so far, in their order.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.calls
@@ -181,13 +182,13 @@ impl MockAuthority {
 }
 
 impl<T: Clone> Reply<T> {
-    async fn give(&self) -> Result<T, Error> {
+    async fn produce(&self) -> Result<T, Error> {
         match self {
             Self::Answer(answer) => Ok(answer.clone()),
             Self::Fail(code) => Err(Failure::new(*code, "scripted").into()),
             #[expect(
                 clippy::panic,
-                reason = "the script says so, and only a test has a script"
+                reason = "the script requests a panic, and only tests have scripts"
             )]
             Self::Panic => panic!("scripted"),
             Self::Never => pending().await,
@@ -204,7 +205,7 @@ impl Authority for MockAuthority {
             Some(Script {
                 evaluate: Some(reply),
                 ..
-            }) => reply.give().await,
+            }) => reply.produce().await,
         }
     }
 
@@ -217,7 +218,7 @@ impl Authority for MockAuthority {
             Some(Script {
                 verify: Some(reply),
                 ..
-            }) => reply.give().await?,
+            }) => reply.produce().await?,
         };
         Ok(self.issuer.vouch(request, answer))
     }
@@ -229,7 +230,7 @@ impl Authority for MockAuthority {
             Some(Script {
                 status: Some(reply),
                 ..
-            }) => reply.give().await,
+            }) => reply.produce().await,
         }
     }
 
@@ -238,13 +239,13 @@ impl Authority for MockAuthority {
     }
 }
 
-/// A permit for unit tests of functions that take one. It comes from a [`MockAuthority`], by the
-/// usual path.
+/// Returns a permit for unit tests of functions that take one. A new [`MockAuthority`] grants it,
+/// with the usual checks.
 ///
-/// It is that mock's permit and so opens no [`Guarded`](crate::Guarded), whatever features a build
-/// has: a guarded value takes the permits of one authority. To test code that opens one, make the
-/// value with [`Guarded::granted_by`](crate::Guarded::granted_by) a mock, or
-/// [`configure`](crate::configure) a mock as the default of the test's process.
+/// The permit opens no [`Guarded`](crate::Guarded) of another authority, whatever features a build
+/// has. To test code that opens a `Guarded`, create the value with
+/// [`Guarded::granted_by`](crate::Guarded::granted_by) a mock, or [`configure`](crate::configure) a
+/// mock as the default of the test's process.
 ///
 /// ```
 /// # use atlasent::{Action, Permit};
@@ -253,7 +254,8 @@ impl Authority for MockAuthority {
 /// struct DropTable { table: String }
 ///
 /// fn drop_table(permit: Permit<DropTable>) -> String {
-///     format!("dropped {}", permit.table)
+///     let DropTable { table } = permit.into_action(); // uses the permit up
+///     format!("dropped {table}")
 /// }
 ///
 /// let permit = atlasent::testing::permit(DropTable { table: "old".into() })?;
@@ -263,7 +265,7 @@ impl Authority for MockAuthority {
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] when the action's name or context breaks a rule.
+/// [`Error::Invalid`] when the action's name or context is invalid.
 pub fn permit<A: Action>(action: A) -> Result<Permit<A>, Error> {
     let authority = MockAuthority::new().allow(action.name());
     blocking::protect(&authority, "test-agent", action)

@@ -1,14 +1,14 @@
-//! An authority for one test: the default of one future or closure, and of nothing else.
+//! The default authority of one test: it applies to one future or closure only.
 //!
-//! A future moves between threads, and a thread polls many futures. So the scoped authority is in a
-//! thread-local only while its future is polled:
+//! A future moves between threads, and a thread polls many futures. So a thread-local holds the
+//! scoped authority only while its future is polled:
 //!
 //! ```text
 //! thread 1:  … ├─ poll of test A: A's mock ─┤├─ poll of test B: B's mock ─┤ …
 //! thread 2:  … ├─ poll of test C: C's mock ─┤├─ poll of test A: A's mock ─┤ …
 //! ```
 //!
-//! What keeps a scope from opening anything in production is in `config.rs`.
+//! `authority/config.rs` makes sure that a scope opens nothing in production.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -26,8 +26,8 @@ thread_local! {
     static SCOPED: RefCell<Option<Arc<dyn DynAuthority>>> = const { RefCell::new(None) };
 }
 
-/// Runs a future with `authority` as the default authority, so that tests of functions that name no
-/// authority can run in parallel in one process.
+/// Runs a future with `authority` as the default authority. With it, tests of functions that use
+/// the default authority can run in parallel in one process.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,25 +49,26 @@ thread_local! {
 /// # Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
-/// # What is in the scope
+/// # Scope
 ///
-/// Whatever the future runs while it is polled, [`blocking`](crate::blocking) calls included, and
-/// its destructors. An inner scope replaces the authority of an outer one until it ends. A spawned
-/// task or thread does **not** inherit the scope: wrap the future that is spawned, too. A protected
-/// call outside of every scope is refused.
+/// The scope contains everything that the future runs while it is polled, including
+/// [`blocking`](crate::blocking) calls and destructors. An inner scope replaces the authority of an
+/// outer one until it ends. A spawned task or thread does **not** inherit the scope: wrap the
+/// spawned future, too. A protected call outside of every scope is refused.
 ///
-/// A [`Guarded::new`](crate::Guarded::new) opens, inside the scope, to the permits of this scope's
-/// authority. It does not matter where the `Guarded` was made.
+/// Inside the scope, a [`Guarded::new`](crate::Guarded::new) opens to permits of the scope's
+/// authority, even if the `Guarded` was created elsewhere.
 ///
-/// # What holds in production
+/// # In production
 ///
-/// Cargo unifies features, so a dependency can turn this one on and call this function. It gains
-/// nothing by that which it cannot have by calling [`configure`](crate::configure) first:
+/// Cargo unifies features, so a dependency can enable this feature and call this function. The
+/// dependency gains nothing that it could not have by calling [`configure`](crate::configure)
+/// first:
 ///
-/// - A process either has a default authority or tests with scopes, and whichever comes first
-///   stays. Where [`configure`](crate::configure) was called, or a default was taken from the
-///   environment, every call on the default authority inside a scope is refused, and no
-///   [`Guarded`](crate::Guarded) opens to a permit of the scope's authority.
+/// - A process has either a default authority or test scopes; the first one wins. After a call of
+///   [`configure`](crate::configure), or after a default was taken from the environment, every call
+///   on the default authority inside a scope is refused, and no [`Guarded`](crate::Guarded) opens
+///   to a permit of the scope's authority.
 /// - After the first scope, `configure` returns an error, and no default is taken from the
 ///   environment. So a service that calls `configure` at start-up, and stops when it fails, never
 ///   runs a body that another authority has allowed.
@@ -78,13 +79,13 @@ where
     P: Authority + 'static,
     F: Future,
 {
-    Scoped {
+    ScopedFuture {
         authority: with_issuer(authority),
         future: Some(future),
     }
 }
 
-/// Calls a closure with `authority` as the default authority of this thread:
+/// Calls a closure with `authority` as the default authority of this thread. It is
 /// [`with_authority`] for code that is not async.
 ///
 /// ```
@@ -106,25 +107,25 @@ pub fn with_authority_blocking<P, T>(authority: P, body: impl FnOnce() -> T) -> 
 where
     P: Authority + 'static,
 {
-    let _scope = Scope::enter(with_issuer(authority));
+    let _scope = ScopeGuard::enter(with_issuer(authority));
     body()
 }
 
-/// Returns the authority of the scope that this thread is in.
+/// Returns the authority of this thread's current scope. `None` outside of a scope.
 pub(crate) fn scoped_authority() -> Option<Arc<dyn DynAuthority>> {
-    // A thread that ends has no scope any more.
+    // `try_with` fails in destructors of a thread that ends, where no scope exists any more.
     SCOPED
         .try_with(|scoped| scoped.borrow().clone())
         .ok()
         .flatten()
 }
 
-/// Ends the scope when it is dropped, also by a panic.
-struct Scope {
+/// Ends a scope when it is dropped, also during a panic.
+struct ScopeGuard {
     outer: Option<Arc<dyn DynAuthority>>,
 }
 
-impl Scope {
+impl ScopeGuard {
     fn enter(authority: Arc<dyn DynAuthority>) -> Self {
         enter_test_scopes();
         Self {
@@ -133,9 +134,10 @@ impl Scope {
     }
 }
 
-impl Drop for Scope {
+impl Drop for ScopeGuard {
     fn drop(&mut self) {
-        // The destructor of an authority runs here, when nothing is borrowed.
+        // The authority is dropped after the borrow of the thread-local has ended, since its
+        // destructor may use the thread-local.
         drop(replace(self.outer.take()));
     }
 }
@@ -148,30 +150,30 @@ fn replace(authority: Option<Arc<dyn DynAuthority>>) -> Option<Arc<dyn DynAuthor
 }
 
 pin_project! {
-    /// A future that is polled, and dropped, in a scope.
-    struct Scoped<F> {
+    /// A future that is polled and dropped inside a scope.
+    struct ScopedFuture<F> {
         authority: Arc<dyn DynAuthority>,
         #[pin]
         future: Option<F>,
     }
 
-    impl<F> PinnedDrop for Scoped<F> {
+    impl<F> PinnedDrop for ScopedFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.future.is_some() {
-                let _scope = Scope::enter(Arc::clone(this.authority));
+                let _scope = ScopeGuard::enter(Arc::clone(this.authority));
                 this.future.set(None);
             }
         }
     }
 }
 
-impl<F: Future> Future for Scoped<F> {
+impl<F: Future> Future for ScopedFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let _scope = Scope::enter(Arc::clone(this.authority));
+        let _scope = ScopeGuard::enter(Arc::clone(this.authority));
         match this.future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),
             None => Poll::Pending,

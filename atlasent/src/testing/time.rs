@@ -1,11 +1,12 @@
-//! Time that a test controls, for the waits of a client between its attempts.
+//! A clock for tests, which replaces the waits of a client between its attempts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A clock on which waits take no time at all: each is recorded, and moves the clock.
+/// A clock on which waits take no time. Each wait is recorded, and moves the clock forward.
 ///
-/// A client with one (`ClientBuilder::virtual_time`) waits as long as it ever may: nothing is left to chance.
+/// A client with this clock (`ClientBuilder::virtual_time`) always chooses the longest possible
+/// wait instead of a random one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,13 +21,13 @@ pub struct VirtualTime {
 }
 
 impl VirtualTime {
-    /// A clock on which nobody has waited yet.
+    /// Creates a clock without waits.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The waits so far, in their order.
+    /// Returns the waits so far, in their order.
     #[must_use]
     pub fn waits(&self) -> Vec<Duration> {
         self.waits
@@ -39,7 +40,7 @@ impl VirtualTime {
         Instant::now() + self.waits().into_iter().sum::<Duration>()
     }
 
-    /// Takes no time, but lets others run.
+    /// Records a wait, and yields once to other tasks.
     pub(crate) async fn sleep(&self, wait: Duration) {
         self.waits
             .lock()

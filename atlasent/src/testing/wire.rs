@@ -1,5 +1,4 @@
-//! What the client reads off the wire, one part at a time: for `fuzz/`, which stands outside the
-//! crate.
+//! The client's parsers, one by one, for `fuzz/`, which is a crate of its own.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,17 +8,17 @@ use crate::client::StreamEvent;
 use crate::client::headers;
 use crate::client::secrets::Secrets;
 use crate::client::stream::reader::StreamReader;
-use crate::client::stream::sse::Decoder;
+use crate::client::stream::sse::SseDecoder;
 use crate::error::Failure;
 use crate::wire::RateLimit;
 
-/// The names and data of the server-sent events in a body that arrives in pieces, and whether they
-/// end because one exceeds `limit`.
+/// Returns the names and data of the server-sent events in a body that arrives in pieces, and
+/// whether decoding stopped because an event exceeded `limit`.
 pub fn sse<'a>(
     limit: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<(String, String)>, bool) {
-    let mut decoder = Decoder::new(limit);
+    let mut decoder = SseDecoder::new(limit);
     let mut events = Vec::new();
     for piece in pieces {
         decoder.push(piece);
@@ -34,7 +33,8 @@ pub fn sse<'a>(
     (events, false)
 }
 
-/// The typed events of an evaluation stream that arrives in pieces, and how it ends.
+/// Returns the typed events of an evaluation stream that arrives in pieces, and the result of its
+/// end.
 pub fn stream<'a>(
     limit: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -55,15 +55,16 @@ pub fn stream<'a>(
     (events, end)
 }
 
-/// What an answer with these `Retry-After` headers asks for. None also when they are not fit for
-/// HTTP.
+/// Returns the wait that an answer with these `Retry-After` headers requests. `None` also if a
+/// value is not a valid HTTP header.
 #[must_use]
 pub fn retry_after(values: &[&[u8]], now: SystemTime) -> Option<Duration> {
     let pairs = values.iter().map(|value| (RETRY_AFTER, *value));
     headers::retry_after(&header_map(pairs)?, now)
 }
 
-/// The rate limit of an answer with these headers. None also when they are not fit for HTTP.
+/// Returns the rate limit of an answer with these headers. `None` also if a value is not a valid
+/// HTTP header.
 #[must_use]
 pub fn rate_limit(limit: &[u8], remaining: &[u8], reset: &[u8]) -> Option<RateLimit> {
     let pairs = [

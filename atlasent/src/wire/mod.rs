@@ -18,6 +18,7 @@
 
 mod constraint;
 pub(crate) mod evaluate;
+mod execution_hash;
 mod options;
 mod other;
 mod permit_info;
@@ -31,10 +32,10 @@ mod token;
 mod verification;
 mod verify;
 
-pub use crate::canonical::{execution_hash, execution_hash_of_text};
 pub use crate::written::WrittenNumbers;
 pub use constraint::{ConstraintTrace, PolicyTrace, StageTrace};
 pub use evaluate::Evaluation;
+pub use execution_hash::{execution_hash, execution_hash_of_text};
 pub use options::RequestOptions;
 pub use other::OtherFields;
 pub use permit_info::{PermitInfo, PermitStatus};

@@ -285,9 +285,7 @@ async fn all_pages_are_read_one_after_the_other_and_a_circle_ends() {
     let permits = client.permit_stream(PermitFilter::default());
     let error = permits.try_collect::<Vec<_>>().await.unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("pages of permits lead in a circle"),
+        error.to_string().contains("pages of permits form a cycle"),
         "{error}"
     );
 }

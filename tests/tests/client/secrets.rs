@@ -185,7 +185,7 @@ fn a_secret_of_one_attempt_is_one_of_the_next() {
         Reply::json(503, body)
     });
     let shown = shown(client_of(&server).evaluate(&question()));
-    assert!(shown.iter().any(|text| text == "trying again"), "{shown:?}");
+    assert!(shown.iter().any(|text| text == "retrying"), "{shown:?}");
     assert_hidden(token, &shown, "attempts");
 }
 

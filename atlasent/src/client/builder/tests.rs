@@ -18,8 +18,8 @@ fn settings_that_cannot_hold_are_refused() {
         builder().deadline(Duration::MAX),
         builder().timeout(secs(31)).deadline(secs(30)),
         builder().deadline(secs(30)).timeout(secs(31)),
-        builder().max_retries(MOST_RETRIES + 1),
-        builder().retry_backoff(LONGEST_BACKOFF + Duration::from_nanos(1)),
+        builder().max_retries(MAX_RETRIES + 1),
+        builder().retry_backoff(MAX_BACKOFF + Duration::from_nanos(1)),
         builder().cache(DecisionCache::new(secs(30), 0)),
         builder().cache(DecisionCache::new(Duration::ZERO, 8)),
         builder().user_agent_suffix("a\nb"),
@@ -46,7 +46,7 @@ fn a_deadline_that_is_not_set_has_room_for_all_attempts_and_waits() {
         (builder().timeout(secs(60)), 181_500),
         (builder().timeout(secs(60)).max_retries(0), 60_000),
         (builder().max_retries(5), 60_000 + 15_500),
-        (builder().retry_backoff(LONGEST_BACKOFF), 62_000),
+        (builder().retry_backoff(MAX_BACKOFF), 62_000),
         (builder().deadline(secs(5)), 5_000),
         (builder().deadline(secs(5)).max_retries(100), 5_000),
         (builder().timeout(secs(60)).deadline(secs(60)), 60_000),
@@ -55,7 +55,13 @@ fn a_deadline_that_is_not_set_has_room_for_all_attempts_and_waits() {
         let expected = Duration::from_millis(expected);
         assert_eq!(deadline(builder), expected, "{shown}");
     }
-    assert!(builder().timeout(LONGEST).max_retries(100).build().is_ok());
+    assert!(
+        builder()
+            .timeout(MAX_LIMIT)
+            .max_retries(100)
+            .build()
+            .is_ok()
+    );
 }
 
 #[test]

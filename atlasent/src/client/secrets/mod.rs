@@ -1,11 +1,32 @@
-//! The secrets of one call, sent and received, and texts without them.
+//! Removes the secrets of a call from the texts that leave it.
 //!
-//! A call knows its API key, the tokens and approvals that it sends, and each token that comes
-//! back, whatever became of the call. What leaves it as an error, a refusal or a log line is
-//! scrubbed of all of them, decoded first: a server may spell a secret `\u0070…`, put it into JSON
-//! inside of a string, or repeat a part of it.
+//! A call remembers its API key, the tokens and approvals that it sends, and each token that it
+//! receives. Errors, refusals and log lines are decoded and then scrubbed of all of them, because a
+//! server may escape a secret (`\u0070…`), put it into JSON inside a string, or repeat a part of
+//! it.
 //!
-//! Not recognized: a secret that the server has encoded as base64 or hex, encrypted or hashed.
+//! Secrets that the server has encoded as base64 or hex, encrypted or hashed are not recognized.
+//!
+//! # Example
+//!
+//! The call sends the token `permit_2f9d4c8b7a6e5f10`. The server answers with status 403:
+//!
+//! ```text
+//! {"message":"no permit_2f9d4c8b7a6e5f10","jwt":"eyJhbGciOi","detail":"{\"key\":\"k-1\"}"}
+//! ```
+//!
+//! ```text
+//! step              remembers, or replaces
+//! add_permit        permit_2f9d4c8b7a6e5f10
+//! scrub_error_body
+//!   collect         eyJhbGciOi, since `jwt` names a secret; k-1, from the JSON inside `detail`
+//!   rewrite         "no permit_2f9d4c8b7a6e5f10"  becomes  "no …6e5f10": holds a known secret
+//!                   "eyJhbGciOi"                  becomes  "…": short secrets show nothing
+//!                   "{\"key\":\"k-1\"}"           becomes  "{\"key\":\"…\"}": the JSON inside is rewritten
+//! ```
+//!
+//! A text that repeats only a part, such as `permit_2f9d4c8b7 is unknown`, becomes `… is unknown`:
+//! all 8 characters that stand together in a token are looked for.
 
 mod scalars;
 
@@ -20,80 +41,91 @@ use super::key::ApiKey;
 use crate::text::redact::Redacted;
 use crate::text::unescape::holds;
 use crate::wire::PermitToken;
-use scalars::{Place, Scalar, Scalars, Source, is_plain};
+use scalars::{BodyKind, Scalar, Scalars, Sensitivity, is_snake_case};
 
-/// How many characters of a secret may stand together in a text. Anything shorter is not looked for
-/// inside of texts, or the token `p` would leave no word whole.
-const PIECE: usize = 8;
-/// How deep JSON is followed into the strings of JSON.
-const NESTED: usize = 3;
-/// How many tokens of a server a call remembers, and how many bytes of them: more than a batch of
-/// evaluations brings. One that sends more is not repeated at all.
-const MOST_TOKENS: usize = 256;
-const MOST_BYTES: usize = 1024 * 1024;
-/// Takes the place of what cannot be shown.
+/// The length of the parts of a secret that are removed from texts, in characters. Shorter parts
+/// stay: otherwise the token `p` would change every word with a `p`.
+const PIECE_CHARS: usize = 8;
+/// How many levels of JSON inside strings of JSON are decoded.
+const MAX_NESTING: usize = 3;
+/// The maximum number of received tokens that a call remembers; a batch of evaluations has fewer.
+/// If a server sends more, none of its texts are shown.
+const MAX_TOKENS: usize = 256;
+/// The maximum size of all received tokens together, in bytes.
+const MAX_TOKEN_BYTES: usize = 1024 * 1024;
+/// Replaces a text that must not be shown.
 const HIDDEN: &str = "…";
 
-/// What one call must not repeat.
+/// The secrets of one call.
 #[derive(Default)]
 pub(crate) struct Secrets {
     key: Option<ApiKey>,
-    /// Not shown whole, nor in part. The longest comes first, since one may hold another.
+    /// Tokens, which are removed whole and in parts. The longest comes first, since a token may
+    /// contain another.
     tokens: Vec<String>,
-    /// Approvals that were sent: not shown whole. The longest comes first.
+    /// Values of approvals that were sent, which are removed whole. The longest comes first.
     evidence: Vec<String>,
-    /// How many tokens came back, and how many bytes they have.
+    /// The number of received tokens, and their size in bytes.
     received: (usize, usize),
+    /// Whether the server sent more tokens than are remembered. No text is shown then.
     is_full: bool,
-    pieces: OnceLock<HashSet<[char; PIECE]>>,
+    /// All parts of the key and the tokens with [`PIECE_CHARS`] characters, computed at the first
+    /// use.
+    pieces: OnceLock<HashSet<[char; PIECE_CHARS]>>,
 }
 
 impl Secrets {
-    pub(super) fn of(key: &ApiKey) -> Self {
+    /// Creates the secrets of a call that uses this key.
+    pub(super) fn new(key: &ApiKey) -> Self {
         Self {
             key: Some(key.clone()),
             ..Self::default()
         }
     }
 
-    pub(super) fn add(&mut self, permit: &PermitToken) {
-        self.add_token(permit.expose(), Source::Request);
+    /// Remembers a permit token that is sent.
+    pub(super) fn add_permit(&mut self, permit: &PermitToken) {
+        self.add_token(permit.expose(), BodyKind::Request);
     }
 
     /// Remembers the secrets in the body of a request.
-    pub(super) fn of_request(&mut self, json: &str) {
-        let evidence = self.collect(json, Source::Request, NESTED);
+    pub(super) fn add_request(&mut self, json: &str) {
+        let evidence = self.collect(json, BodyKind::Request, MAX_NESTING);
         for text in evidence {
-            // What the request also says in the open, such as the action's name, is no secret.
-            let mut scalars = Scalars::new(json, Source::Request);
-            let is_known = scalars.any(|scalar| {
-                scalar.place == Place::Open && scalar.text.is_some_and(|other| other == text)
+            // An approval repeats public values of the request, such as the action's name.
+            let mut scalars = Scalars::new(json, BodyKind::Request);
+            let is_public = scalars.any(|scalar| {
+                scalar.sensitivity == Sensitivity::Public
+                    && scalar.text.is_some_and(|other| other == text)
             });
-            if !is_known && is_long(&text) && !self.evidence.contains(&text) {
+            if !is_public && is_long(&text) && !self.evidence.contains(&text) {
                 insert(&mut self.evidence, text);
             }
         }
     }
 
-    /// Remembers the secrets of a success, and returns it without what it repeats of them. Tokens
-    /// stay where they belong: in the members that are named so.
-    pub(crate) fn answer<'t>(&mut self, json: &'t str) -> Cow<'t, str> {
-        self.collect(json, Source::Answer, 0);
-        self.rewrite(json, Source::Answer, 0)
+    /// Remembers the tokens in the body of a success, and removes secrets from its other members. A
+    /// token stays in the member that is named as one.
+    pub(crate) fn scrub_answer<'t>(&mut self, json: &'t str) -> Cow<'t, str> {
+        self.collect(json, BodyKind::Success, 0);
+        self.rewrite(json, BodyKind::Success, 0)
     }
 
-    /// Remembers the secrets in the body of an error, and returns it without them; none when it is
-    /// not JSON.
-    pub(crate) fn refusal(&mut self, body: &[u8]) -> Option<String> {
+    /// Remembers the secrets in the body of an error, and returns the body without them. `None` if
+    /// the body is not JSON.
+    pub(crate) fn scrub_error_body(&mut self, body: &[u8]) -> Option<String> {
         let json = str::from_utf8(body).ok().filter(|json| is_json(json))?;
-        self.collect(json, Source::Refusal, NESTED);
-        Some(self.rewrite(json, Source::Refusal, NESTED).into_owned())
+        self.collect(json, BodyKind::Error, MAX_NESTING);
+        Some(
+            self.rewrite(json, BodyKind::Error, MAX_NESTING)
+                .into_owned(),
+        )
     }
 
-    /// A text without any secret, and without any eight characters of a token or the key that stand
-    /// together.
+    /// Returns a text without secrets, and without parts of tokens or the key that have 8 or more
+    /// characters.
     pub(crate) fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match self.without_whole(text) {
+        match self.without_secrets(text) {
             Cow::Borrowed(text) => self.without_pieces(text),
             Cow::Owned(text) => match self.without_pieces(&text) {
                 Cow::Owned(scrubbed) => Cow::Owned(scrubbed),
@@ -102,63 +134,66 @@ impl Secrets {
         }
     }
 
-    /// Whether a text holds a secret, or a part of one.
-    pub(super) fn are_in(&self, text: &str) -> bool {
+    /// Whether a text contains a secret, or a part of one.
+    pub(super) fn occur_in(&self, text: &str) -> bool {
         matches!(self.scrub(text), Cow::Owned(_))
     }
 
-    /// Adds all that stands in places for secrets, and returns what is evidence.
-    fn collect(&mut self, json: &str, source: Source, nested: usize) -> Vec<String> {
+    /// Remembers the values of members that hold secrets, and returns those of approvals.
+    fn collect(&mut self, json: &str, kind: BodyKind, nested: usize) -> Vec<String> {
         let mut evidence = Vec::new();
-        for Scalar { place, text, .. } in Scalars::new(json, source) {
+        for Scalar {
+            sensitivity, text, ..
+        } in Scalars::new(json, kind)
+        {
             let Some(text) = text else { continue };
-            match place {
-                Place::Secret => self.add_token(&text, source),
-                Place::Evidence => evidence.push(text.clone().into_owned()),
-                Place::Open | Place::Name | Place::Id => {}
+            match sensitivity {
+                Sensitivity::Secret => self.add_token(&text, kind),
+                Sensitivity::Evidence => evidence.push(text.clone().into_owned()),
+                Sensitivity::Public | Sensitivity::Name | Sensitivity::DecisionId => {}
             }
             if let Some(nested) = nested.checked_sub(1)
                 && holds_json(&text)
             {
-                evidence.extend(self.collect(&text, source, nested));
+                evidence.extend(self.collect(&text, kind, nested));
             }
         }
         evidence
     }
 
-    fn add_token(&mut self, token: &str, source: Source) {
+    fn add_token(&mut self, token: &str, kind: BodyKind) {
         if token.is_empty() || self.tokens.iter().any(|known| known == token) {
             return;
         }
-        if source != Source::Request && !self.has_room(token) {
+        if kind != BodyKind::Request && !self.has_room(token) {
             return;
         }
         insert(&mut self.tokens, token.to_owned());
         self.pieces = OnceLock::new();
     }
 
-    /// Whether one more can be remembered. Once one could not, no text is shown.
+    /// Counts a received token, and returns whether it can be remembered.
     fn has_room(&mut self, token: &str) -> bool {
         let (tokens, bytes) = &mut self.received;
         *tokens = tokens.saturating_add(1);
         *bytes = bytes.saturating_add(token.len());
-        self.is_full |= *tokens > MOST_TOKENS || *bytes > MOST_BYTES;
+        self.is_full |= *tokens > MAX_TOKENS || *bytes > MAX_TOKEN_BYTES;
         !self.is_full
     }
 
-    /// Rewrites the scalars that hold a secret. The rest stays byte for byte.
-    fn rewrite<'t>(&self, json: &'t str, source: Source, nested: usize) -> Cow<'t, str> {
+    /// Replaces the strings and numbers that contain a secret. The rest stays byte for byte.
+    fn rewrite<'t>(&self, json: &'t str, kind: BodyKind, nested: usize) -> Cow<'t, str> {
         let mut rewritten = String::new();
         let mut done = 0;
-        for scalar in Scalars::new(json, source) {
-            let Some(text) = self.replacement(&scalar, source, nested) else {
+        for scalar in Scalars::new(json, kind) {
+            let Some(text) = self.replacement(&scalar, kind, nested) else {
                 continue;
             };
             rewritten.push_str(json.get(done..scalar.range.start).unwrap_or_default());
             rewritten.push_str(&serde_json::Value::from(text).to_string());
             done = scalar.range.end;
         }
-        // A text that is not JSON is not made into one.
+        // A text that is not JSON stays as it is.
         if done == 0 || !is_json(json) {
             return Cow::Borrowed(json);
         }
@@ -166,28 +201,31 @@ impl Secrets {
         Cow::Owned(rewritten)
     }
 
-    /// What is to stand in the place of a scalar; none when it may stay.
-    fn replacement(&self, scalar: &Scalar<'_>, source: Source, nested: usize) -> Option<String> {
-        let is_refusal = source == Source::Refusal;
+    /// Returns the text that replaces a scalar. `None` if the scalar stays.
+    fn replacement(&self, scalar: &Scalar<'_>, kind: BodyKind, nested: usize) -> Option<String> {
+        let is_error = kind == BodyKind::Error;
         let Some(text) = &scalar.text else {
-            return is_refusal.then(|| HIDDEN.to_owned());
+            return is_error.then(|| HIDDEN.to_owned());
         };
-        if matches!(scalar.place, Place::Id | Place::Secret) {
+        if matches!(
+            scalar.sensitivity,
+            Sensitivity::DecisionId | Sensitivity::Secret
+        ) {
             let without_key = self.key.as_ref().and_then(|key| key.scrubbed(text));
-            let is_shown = is_refusal && !text.is_empty();
+            let is_shown = is_error && !text.is_empty();
             return without_key.or_else(|| is_shown.then(|| Redacted(text).to_string()));
         }
-        // An answer is read by its names, and no token is one.
-        if scalar.place == Place::Name && !is_refusal && is_plain(text) {
+        // Reading an answer needs the names of its members, and no token is a plain name.
+        if scalar.sensitivity == Sensitivity::Name && !is_error && is_snake_case(text) {
             return None;
         }
-        let scrubbed = match is_refusal {
+        let scrubbed = match is_error {
             true => self.scrub(text),
-            false => self.without_whole(text),
+            false => self.without_secrets(text),
         };
         if let Some(nested) = nested.checked_sub(1)
             && holds_json(text)
-            && let Cow::Owned(inside) = self.rewrite(text, source, nested)
+            && let Cow::Owned(inside) = self.rewrite(text, kind, nested)
         {
             return Some(self.scrub(&inside).into_owned());
         }
@@ -197,7 +235,9 @@ impl Secrets {
         }
     }
 
-    fn without_whole<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    /// Replaces each secret that occurs whole in a text. Hides the text if a secret occurs in it
+    /// behind escapes.
+    fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.is_full {
             return Cow::Owned(HIDDEN.to_owned());
         }
@@ -224,8 +264,13 @@ impl Secrets {
         scrubbed
     }
 
-    /// Replaces each part of a text that is part of a secret and at least [`PIECE`] characters
-    /// long.
+    /// Replaces each part of a text that is a part of a token or the key, with at least
+    /// [`PIECE_CHARS`] characters.
+    ///
+    /// With `PIECE_CHARS` 4 and the token `abcdefg`, the pieces are `abcd`, `bcde`, `cdef` and
+    /// `defg`. In the text `x bcdef y`, the windows at bytes 2 (`bcde`) and 3 (`cdef`) are pieces.
+    /// The first one writes `x ` and `…`; the second one overlaps it and only moves `end` to 7. The
+    /// rest, ` y`, follows.
     fn without_pieces<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let pieces = self.pieces.get_or_init(|| {
             let key = self.key.as_ref().map(ApiKey::secret_part);
@@ -233,7 +278,7 @@ impl Secrets {
             secrets.flat_map(windows).map(|(_, piece)| piece).collect()
         });
         let mut scrubbed = String::new();
-        // Where the part that was replaced last ends.
+        // The end of the last replaced part.
         let mut end = 0;
         for (at, piece) in windows(text) {
             if !pieces.contains(&piece) {
@@ -253,23 +298,23 @@ impl Secrets {
     }
 }
 
-/// Prints none of them.
+/// Prints no secret.
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secrets").finish_non_exhaustive()
     }
 }
 
-/// Inserts a secret behind all that are longer.
+/// Inserts a secret behind all longer ones.
 fn insert(secrets: &mut Vec<String>, secret: String) {
-    let place = secrets.partition_point(|known| known.len() > secret.len());
-    secrets.insert(place, secret);
+    let index = secrets.partition_point(|known| known.len() > secret.len());
+    secrets.insert(index, secret);
 }
 
-/// All [`PIECE`] characters that stand together, with the byte that they begin at.
-fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
+/// Returns all runs of [`PIECE_CHARS`] consecutive characters, each with its position in bytes.
+fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE_CHARS])> {
     let mut characters = text.char_indices();
-    let mut window = [(0, '\0'); PIECE];
+    let mut window = [(0, '\0'); PIECE_CHARS];
     let mut filled = 0;
     std::iter::from_fn(move || {
         loop {
@@ -279,7 +324,7 @@ fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
                 *last = next;
             }
             filled += 1;
-            if filled >= PIECE {
+            if filled >= PIECE_CHARS {
                 let start = window.first().map_or(0, |(at, _)| *at);
                 return Some((start, window.map(|(_, character)| character)));
             }
@@ -288,14 +333,14 @@ fn windows(text: &str) -> impl Iterator<Item = (usize, [char; PIECE])> {
 }
 
 fn is_long(secret: &str) -> bool {
-    secret.chars().nth(PIECE - 1).is_some()
+    secret.chars().nth(PIECE_CHARS - 1).is_some()
 }
 
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// Whether a string holds an object or an array, written as JSON.
+/// Whether a string contains JSON: an object, an array or a string.
 fn holds_json(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[', '"']) && is_json(text)
 }

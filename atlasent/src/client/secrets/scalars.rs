@@ -1,76 +1,104 @@
-//! The strings and numbers of a JSON text, each where it stands, and whether its place is one for
-//! secrets.
+//! Lists the strings and numbers of a JSON text, each with its position and its sensitivity.
 //!
-//! A text that is rewritten string by string keeps everything else byte for byte: numbers as they
-//! were spelled, members that stand twice, any depth. In
-//! `{"result":{"permit_token":"p"},"ids":[7]}` there are six scalars: the three names, `"p"` in a
-//! place for secrets, and `7`.
+//! Replacing single scalars in a text keeps everything else byte for byte: the spelling of numbers,
+//! repeated members, any depth.
+//!
+//! # Example
+//!
+//! `{"result":{"permit_token":"p"},"ids":[7]}` has five scalars. `containers` is the stack of the
+//! unclosed objects and arrays, each with the sensitivity of its values; `member` is the
+//! sensitivity that the last name gives to its value:
+//!
+//! ```text
+//! reads           containers      member  yields
+//! {               Public          Public
+//! "result"        Public          Public  range 1..9, Name
+//! {               Public Public   Public
+//! "permit_token"  Public Public   Secret  range 11..25, Name
+//! "p"             Public Public   Secret  range 26..29, Secret: the higher of `member` and the container
+//! }               Public          Public
+//! ,               Public          Public
+//! "ids"           Public          Public  range 31..36, Name
+//! [               Public Public   Public
+//! 7               Public Public   Public  range 38..39, Public
+//! ] }                             Public
+//! ```
+//!
+//! In `{"tokens":[["a"]]}`, `member` is Secret when the outer array begins. So both arrays are
+//! pushed as Secret, and `"a"` is Secret.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Which side a JSON text came from, and so what its members' names say about their values.
+/// The origin of a JSON text, which decides which names of members mark a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// The body of a request of ours.
+pub(super) enum BodyKind {
+    /// The body of a request.
     Request,
-    /// A success. Its members are data, so only names that end in `token` tell a secret.
-    Answer,
-    /// The body of an error. It is shown to people, so any name that sounds like a secret makes
+    /// The body of a success. The program reads its members, so only names of tokens mark a secret.
+    Success,
+    /// The body of an error. It is shown to people, so any name that sounds like a secret marks
     /// one.
-    Refusal,
+    Error,
 }
 
-/// Where a scalar stands.
+/// The sensitivity of a scalar, from the lowest to the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// The value of a member that holds no secret.
-    Open,
+pub(super) enum Sensitivity {
+    /// A value that is not a secret.
+    Public,
     /// The name of a member.
     Name,
-    /// `decision_id` of a success: the token on an allow, and an id for everybody on a refusal.
-    Id,
-    /// A value inside an approval that goes with a request. Much of it may be known to all.
+    /// The `decision_id` of a success: the token of an allow, or the public id of a refusal.
+    DecisionId,
+    /// A value inside an approval that is sent with a request. Some of these values are public.
     Evidence,
-    /// The value of a member that holds a secret, or anything below it.
+    /// The value of a member that holds a secret, or a value inside it.
     Secret,
 }
 
-/// One string, with its quotes, or one number.
+/// A string, with its quotes, or a number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Scalar<'a> {
     pub(super) range: Range<usize>,
-    pub(super) place: Place,
-    /// What it says; none when it holds half a surrogate pair, which no text can.
+    pub(super) sensitivity: Sensitivity,
+    /// The decoded text. `None` if it contains half a surrogate pair, which no Rust string can
+    /// hold.
     pub(super) text: Option<Cow<'a, str>>,
 }
 
-/// All scalars of a JSON text, in their order. Of a text that is not JSON, any.
+/// Iterates over the scalars of a JSON text, in its order. Any other text yields arbitrary scalars.
 pub(super) struct Scalars<'a> {
     json: &'a str,
-    source: Source,
+    kind: BodyKind,
+    /// The position of the next byte.
     at: usize,
-    /// The places of the values in the objects and arrays that are open.
-    open: Vec<Place>,
-    /// What the name before the next value says of it.
-    named: Place,
+    /// The sensitivity of the values in each unclosed object and array, outermost first.
+    containers: Vec<Sensitivity>,
+    /// The sensitivity that the name of the current member gives to its value.
+    member: Sensitivity,
 }
 
 impl<'a> Scalars<'a> {
-    pub(super) fn new(json: &'a str, source: Source) -> Self {
+    pub(super) fn new(json: &'a str, kind: BodyKind) -> Self {
         Self {
             json,
-            source,
+            kind,
             at: 0,
-            open: Vec::new(),
-            named: Place::Open,
+            containers: Vec::new(),
+            member: Sensitivity::Public,
         }
     }
 
-    /// The place of the next value: its own name's, or that of what it stands in.
-    fn place(&self) -> Place {
-        let around = self.open.last().copied().unwrap_or(Place::Open);
-        self.named.max(around)
+    /// Returns the sensitivity of the next value: the higher one of its member's and its
+    /// container's.
+    fn sensitivity(&self) -> Sensitivity {
+        let container = self
+            .containers
+            .last()
+            .copied()
+            .unwrap_or(Sensitivity::Public);
+        self.member.max(container)
     }
 
     fn string(&mut self, start: usize) -> Scalar<'a> {
@@ -99,18 +127,22 @@ impl<'a> Scalars<'a> {
         };
         let rest = bytes.get(range.end..).unwrap_or_default();
         let next = rest.iter().find(|byte| !byte.is_ascii_whitespace());
-        let place = match next {
+        let sensitivity = match next {
             Some(b':') => {
-                // A name that is no text may be any.
-                self.named = match &text {
-                    Some(name) => place_of(name, self.source),
-                    None => Place::Secret,
+                // A name that cannot be decoded may be the name of a secret.
+                self.member = match &text {
+                    Some(name) => sensitivity_of_member(name, self.kind),
+                    None => Sensitivity::Secret,
                 };
-                Place::Name
+                Sensitivity::Name
             }
-            _ => self.place(),
+            _ => self.sensitivity(),
         };
-        Scalar { range, place, text }
+        Scalar {
+            range,
+            sensitivity,
+            text,
+        }
     }
 
     fn number(&mut self, start: usize) -> Scalar<'a> {
@@ -120,7 +152,7 @@ impl<'a> Scalars<'a> {
         self.at = start + length;
         Scalar {
             range: start..self.at,
-            place: self.place(),
+            sensitivity: self.sensitivity(),
             text: rest.get(..length).map(Cow::Borrowed),
         }
     }
@@ -138,25 +170,25 @@ impl<'a> Iterator for Scalars<'a> {
                 b'"' => return Some(self.string(start)),
                 b'-' | b'0'..=b'9' => return Some(self.number(start)),
                 b'{' | b'[' => {
-                    let place = self.place();
-                    self.open.push(place);
-                    self.named = Place::Open;
+                    let sensitivity = self.sensitivity();
+                    self.containers.push(sensitivity);
+                    self.member = Sensitivity::Public;
                 }
                 b'}' | b']' => {
-                    self.open.pop();
-                    self.named = Place::Open;
+                    self.containers.pop();
+                    self.member = Sensitivity::Public;
                 }
-                b',' => self.named = Place::Open,
+                b',' => self.member = Sensitivity::Public,
                 _ => {}
             }
         }
     }
 }
 
-/// What the name of a member says about its value. Case and separators do not matter: `apiKey` is
-/// `api_key`.
-fn place_of(name: &str, source: Source) -> Place {
-    let word = match is_plain(name) {
+/// Returns the sensitivity that the name of a member gives to its value. Case and separators are
+/// ignored: `apiKey` is `api_key`.
+fn sensitivity_of_member(name: &str, kind: BodyKind) -> Sensitivity {
+    let word = match is_snake_case(name) {
         true => Cow::Borrowed(name),
         false => {
             let letters = name.chars().filter(|c| c.is_alphanumeric());
@@ -165,41 +197,41 @@ fn place_of(name: &str, source: Source) -> Place {
     };
     let word = word.as_ref();
     let is_token = word.ends_with("token") || word.ends_with("tokens") || word.contains("jwt");
-    let is_secret = match source {
-        Source::Answer => is_token,
-        Source::Request | Source::Refusal => {
+    let is_secret = match kind {
+        BodyKind::Success => is_token,
+        BodyKind::Request | BodyKind::Error => {
             is_token
                 || SECRETS.contains(&word)
                 || DECISION_ID.contains(&word)
                 || PARTS_OF_SECRETS.iter().any(|part| word.contains(part))
         }
     };
-    let is_evidence = source == Source::Request
+    let is_evidence = kind == BodyKind::Request
         && ["approval", "proof", "override", "artifact"]
             .iter()
             .any(|part| word.contains(part));
     match (is_secret, is_evidence) {
-        (true, _) => Place::Secret,
-        (false, true) => Place::Evidence,
-        (false, false) if DECISION_ID.contains(&word) => Place::Id,
-        (false, false) => Place::Open,
+        (true, _) => Sensitivity::Secret,
+        (false, true) => Sensitivity::Evidence,
+        (false, false) if DECISION_ID.contains(&word) => Sensitivity::DecisionId,
+        (false, false) => Sensitivity::Public,
     }
 }
 
-/// Whether a name is written as nearly all on the wire are, `permit_token`. It is compared as it is
-/// then, without an allocation.
-pub(super) fn is_plain(name: &str) -> bool {
+/// Whether a name has only lower-case letters and `_`, as nearly all on the wire do. Such a name is
+/// compared without an allocation.
+pub(super) fn is_snake_case(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// The name that older servers give to the token of an allow, with its separators and without.
+/// The name that older servers give to the token of an allow, with and without separators.
 const DECISION_ID: [&str; 2] = ["decision_id", "decisionid"];
 
-/// Names whose values are secrets.
+/// Names of members that hold secrets.
 const SECRETS: [&str; 3] = ["key", "permit", "auth"];
 
-/// What the names of secrets hold, with their separators and without.
+/// Parts of the names of members that hold secrets, with and without separators.
 const PARTS_OF_SECRETS: [&str; 19] = [
     "token",
     "secret",
@@ -229,15 +261,20 @@ mod tests {
 
     use super::*;
 
-    fn scalars(json: &str, source: Source) -> Vec<(Place, String)> {
-        Scalars::new(json, source)
-            .map(|scalar| (scalar.place, scalar.text.unwrap_or_default().into_owned()))
+    fn scalars(json: &str, kind: BodyKind) -> Vec<(Sensitivity, String)> {
+        Scalars::new(json, kind)
+            .map(|scalar| {
+                (
+                    scalar.sensitivity,
+                    scalar.text.unwrap_or_default().into_owned(),
+                )
+            })
             .collect()
     }
 
-    fn secrets(json: &str, source: Source) -> Vec<String> {
-        let all = scalars(json, source).into_iter();
-        all.filter(|(place, _)| *place == Place::Secret)
+    fn secrets(json: &str, kind: BodyKind) -> Vec<String> {
+        let all = scalars(json, kind).into_iter();
+        all.filter(|(sensitivity, _)| *sensitivity == Sensitivity::Secret)
             .map(|(_, text)| text)
             .collect()
     }
@@ -245,12 +282,12 @@ mod tests {
     #[test]
     fn every_scalar_is_found_where_it_stands() {
         let json = r#" {"result" : {"permit_token":"p\"1"},"ids":[7, -1.5e3],"t":true,"":null} "#;
-        let found: Vec<_> = Scalars::new(json, Source::Refusal).collect();
+        let found: Vec<_> = Scalars::new(json, BodyKind::Error).collect();
         let texts: Vec<_> = found
             .iter()
-            .map(|scalar| (scalar.place, json.get(scalar.range.clone()).unwrap()))
+            .map(|scalar| (scalar.sensitivity, json.get(scalar.range.clone()).unwrap()))
             .collect();
-        use Place::{Name, Open, Secret};
+        use Sensitivity::{Name, Public, Secret};
         assert_eq!(
             texts,
             [
@@ -258,8 +295,8 @@ mod tests {
                 (Name, "\"permit_token\""),
                 (Secret, r#""p\"1""#),
                 (Name, "\"ids\""),
-                (Open, "7"),
-                (Open, "-1.5e3"),
+                (Public, "7"),
+                (Public, "-1.5e3"),
                 (Name, "\"t\""),
                 (Name, "\"\""),
             ]
@@ -270,7 +307,7 @@ mod tests {
     #[test]
     fn a_name_covers_all_that_stands_below_it_and_nothing_beside_it() {
         let json = r#"{"tokens":["a",{"x":["b"]}],"y":"c","apiKey":{"v":1},"z":"d","per\u006dit_token":"e"}"#;
-        assert_eq!(secrets(json, Source::Refusal), ["a", "b", "1", "e"]);
+        assert_eq!(secrets(json, BodyKind::Error), ["a", "b", "1", "e"]);
     }
 
     #[test]
@@ -293,7 +330,11 @@ mod tests {
             "key",
             "permit",
         ] {
-            assert_eq!(place_of(name, Source::Refusal), Place::Secret, "{name}");
+            assert_eq!(
+                sensitivity_of_member(name, BodyKind::Error),
+                Sensitivity::Secret,
+                "{name}"
+            );
         }
         for name in [
             "message",
@@ -305,39 +346,46 @@ mod tests {
             "",
             "monkey",
         ] {
-            assert_eq!(place_of(name, Source::Refusal), Place::Open, "{name}");
+            assert_eq!(
+                sensitivity_of_member(name, BodyKind::Error),
+                Sensitivity::Public,
+                "{name}"
+            );
         }
-        assert_eq!(place_of("decisionId", Source::Answer), Place::Id);
+        assert_eq!(
+            sensitivity_of_member("decisionId", BodyKind::Success),
+            Sensitivity::DecisionId
+        );
     }
 
     #[test]
     fn an_answer_s_members_are_data_unless_they_are_tokens() {
         let json = r#"{"permit_token":"a","key_id":"b","signature":"c","token_type":"d","decision_id":"e","jwt":"f"}"#;
-        assert_eq!(secrets(json, Source::Answer), ["a", "f"]);
-        assert_eq!(secrets(json, Source::Refusal), ["a", "c", "d", "e", "f"]);
+        assert_eq!(secrets(json, BodyKind::Success), ["a", "f"]);
+        assert_eq!(secrets(json, BodyKind::Error), ["a", "c", "d", "e", "f"]);
     }
 
     #[test]
     fn an_approval_of_a_request_is_evidence_and_its_signature_a_secret() {
         let json = r#"{"action_type":"a","approval":{"approval_id":"b","artifact":{"nonce":"c"}}}"#;
-        let found = scalars(json, Source::Request);
-        assert!(found.contains(&(Place::Evidence, "b".to_owned())));
-        assert!(found.contains(&(Place::Secret, "c".to_owned())));
-        assert!(found.contains(&(Place::Open, "a".to_owned())));
+        let found = scalars(json, BodyKind::Request);
+        assert!(found.contains(&(Sensitivity::Evidence, "b".to_owned())));
+        assert!(found.contains(&(Sensitivity::Secret, "c".to_owned())));
+        assert!(found.contains(&(Sensitivity::Public, "a".to_owned())));
     }
 
     #[test]
     fn half_a_surrogate_pair_is_no_text() {
-        let half: Vec<_> = Scalars::new(r#"{"\ud800":"x"}"#, Source::Answer).collect();
+        let half: Vec<_> = Scalars::new(r#"{"\ud800":"x"}"#, BodyKind::Success).collect();
         assert_eq!(half[0].text, None);
-        assert_eq!(half[1].place, Place::Secret);
+        assert_eq!(half[1].sensitivity, Sensitivity::Secret);
     }
 
     proptest! {
         #[test]
         fn any_text_is_walked_without_panic(text in any::<String>(), soup in r#"["\\\{\}\[\]:,u0a -]{0,40}"#) {
             for json in [text, soup] {
-                for scalar in Scalars::new(&json, Source::Request) {
+                for scalar in Scalars::new(&json, BodyKind::Request) {
                     prop_assert!(json.get(scalar.range).is_some());
                 }
             }
@@ -346,7 +394,7 @@ mod tests {
         #[test]
         fn any_string_of_any_json_is_found(texts in prop::collection::vec(any::<String>(), 0..8)) {
             let json = Value::from(texts.clone()).to_string();
-            let found: Vec<_> = Scalars::new(&json, Source::Answer).map(|scalar| scalar.text.unwrap().into_owned()).collect();
+            let found: Vec<_> = Scalars::new(&json, BodyKind::Success).map(|scalar| scalar.text.unwrap().into_owned()).collect();
             prop_assert_eq!(found, texts);
         }
     }

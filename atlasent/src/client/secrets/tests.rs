@@ -10,8 +10,8 @@ const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
 
 fn secrets() -> Secrets {
     let key = ApiKey::new(SecretString::from(KEY)).unwrap();
-    let mut secrets = Secrets::of(&key);
-    secrets.add(&PermitToken::new(TOKEN).unwrap());
+    let mut secrets = Secrets::new(&key);
+    secrets.add_permit(&PermitToken::new(TOKEN).unwrap());
     secrets
 }
 
@@ -22,7 +22,7 @@ fn a_text_is_scrubbed_of_what_was_sent() {
         ("nothing", "nothing"),
         (&format!("no {KEY}."), "no [api key]."),
         (&format!("{TOKEN}{TOKEN}"), "…6e5f10…6e5f10"),
-        // The server has cut it.
+        // The server repeats only a part.
         ("permit_2f9d4c8b7 is unknown", "… is unknown"),
         ("… 8b7a6e5f10", "… …"),
         ("Qm7xV2pLz", "…"),
@@ -31,7 +31,7 @@ fn a_text_is_scrubbed_of_what_was_sent() {
             "use a key such as ask_test_…",
         ),
         ("4c8b7a6", "4c8b7a6"),
-        // Behind escapes that stand in the text itself.
+        // The text itself contains the escapes.
         (
             r"got {\u0022t\u0022:\u0022permit_2f9d4c8b7a6e5f1\u0030",
             "…",
@@ -45,8 +45,8 @@ fn a_text_is_scrubbed_of_what_was_sent() {
 #[test]
 fn a_short_secret_is_hidden_where_it_stands_alone() {
     let mut secrets = Secrets::default();
-    secrets.add(&PermitToken::new("p").unwrap());
-    secrets.add(&PermitToken::new("").unwrap());
+    secrets.add_permit(&PermitToken::new("p").unwrap());
+    secrets.add_permit(&PermitToken::new("").unwrap());
     assert_eq!(secrets.scrub("p"), "…");
     assert_eq!(secrets.scrub("a pump"), "a pump");
     assert_eq!(secrets.scrub(""), "");
@@ -56,7 +56,7 @@ fn a_short_secret_is_hidden_where_it_stands_alone() {
 fn a_secret_that_holds_another_goes_first() {
     let mut secrets = Secrets::default();
     for token in ["abcdefgh12", "abcdefgh12-abcdefgh34"] {
-        secrets.add(&PermitToken::new(token).unwrap());
+        secrets.add_permit(&PermitToken::new(token).unwrap());
     }
     assert_eq!(secrets.scrub("abcdefgh12-abcdefgh34"), "…efgh34");
 }
@@ -72,7 +72,7 @@ fn a_request_s_tokens_and_approvals_are_secrets_and_what_it_says_in_the_open_is_
         "context": {"db_password": "hunter2-hunter2", "replicas": "three of them"},
     });
     let mut secrets = Secrets::default();
-    secrets.of_request(&request.to_string());
+    secrets.add_request(&request.to_string());
     for hidden in [
         "apr-20261128-77",
         "c2lnbmF0dXJlLW9mLWFkYQ",
@@ -94,15 +94,15 @@ fn an_answer_keeps_its_tokens_where_they_belong_and_nowhere_else() {
         r#"{{"decision":"allow","permit_token":"{token}","decision_id":"{token}","reason":"for {KEY} and {token}","n":1.50}}"#
     );
     assert_eq!(
-        secrets().answer(&body),
+        secrets().scrub_answer(&body),
         r#"{"decision":"allow","permit_token":"permit_new_0123456789","decision_id":"permit_new_0123456789","reason":"for [api key] and …456789","n":1.50}"#
     );
     let clean = r#"{"decision":"allow","permit_token":"permit_new_0123456789","reason":"fine"}"#;
-    assert!(matches!(secrets().answer(clean), Cow::Borrowed(_)));
-    // The id of a refusal is for everybody.
+    assert!(matches!(secrets().scrub_answer(clean), Cow::Borrowed(_)));
+    // The id of a refusal is public.
     let refused =
         r#"{"decision":"deny","decision_id":"4711-4711-4711","reason":"see 4711-4711-4711"}"#;
-    assert!(matches!(secrets().answer(refused), Cow::Borrowed(_)));
+    assert!(matches!(secrets().scrub_answer(refused), Cow::Borrowed(_)));
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn what_is_not_json_is_neither_repeated_nor_made_into_json() {
         format!("{{\"x\":\"{TOKEN}\""),
         format!("data: {{\"x\":\"{TOKEN}\"}}"),
     ] {
-        assert_eq!(secrets().refusal(text.as_bytes()), None);
-        assert_eq!(secrets().answer(&text), text);
+        assert_eq!(secrets().scrub_error_body(text.as_bytes()), None);
+        assert_eq!(secrets().scrub_answer(&text), text);
     }
 }
 
@@ -123,7 +123,7 @@ fn a_server_that_sends_more_secrets_than_are_remembered_is_not_repeated() {
         .collect();
     let body = json!({"message": "00019999 and some", "all": many}).to_string();
     let mut secrets = secrets();
-    let shown = secrets.refusal(body.as_bytes()).unwrap();
+    let shown = secrets.scrub_error_body(body.as_bytes()).unwrap();
     assert!(
         !shown.contains("00019999") && !shown.contains("some"),
         "{shown}"
@@ -136,7 +136,7 @@ fn a_batch_of_tokens_is_remembered_whole() {
         .map(|n| json!({"permit_token": format!("{n:03}-").repeat(2000), "reason": "fine"}))
         .collect();
     let body = json!({"items": items}).to_string();
-    assert!(matches!(secrets().answer(&body), Cow::Borrowed(_)));
+    assert!(matches!(secrets().scrub_answer(&body), Cow::Borrowed(_)));
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn however_many_approvals_were_sent_the_answer_is_read() {
         .map(|n| json!({"signature": format!("signature-{n}"), "nonce": format!("nonce-{n:04}"), "kid": format!("kid-number-{n}")}))
         .collect();
     let mut secrets = secrets();
-    secrets.of_request(&json!({"approval_quorum": {"approvals": approvals}}).to_string());
+    secrets.add_request(&json!({"approval_quorum": {"approvals": approvals}}).to_string());
     let body = r#"{"decision":"deny","reason":"signature-150 is not good, nor is kid-number-7"}"#;
     assert_eq!(
-        secrets.answer(body),
+        secrets.scrub_answer(body),
         r#"{"decision":"deny","reason":"…re-150 is not good, nor is …"}"#
     );
 }
@@ -157,19 +157,21 @@ fn however_many_approvals_were_sent_the_answer_is_read() {
 #[test]
 fn the_names_of_an_answer_stay() {
     let body = r#"{"decision":"deny","permitted":true,"permit_token":"decision"}"#;
-    assert_eq!(secrets().answer(body), body);
+    assert_eq!(secrets().scrub_answer(body), body);
     let body = format!(r#"{{"permit_token":"{TOKEN}","{TOKEN}":1}}"#);
-    assert!(secrets().answer(&body).contains("\"…6e5f10\":1"));
+    assert!(secrets().scrub_answer(&body).contains("\"…6e5f10\":1"));
 }
 
 #[test]
 fn of_the_key_nothing_is_shown_in_any_place() {
     let body =
         json!({"message": KEY, "api_key": KEY, "x": {"authorization": format!("Bearer {KEY}")}});
-    let shown = secrets().refusal(body.to_string().as_bytes()).unwrap();
+    let shown = secrets()
+        .scrub_error_body(body.to_string().as_bytes())
+        .unwrap();
     assert!(!shown.contains("Lz9"), "{shown}");
     let answer = json!({"decision": "deny", "token": KEY, "decision_id": KEY, "reason": KEY});
-    assert!(!secrets().answer(&answer.to_string()).contains("Lz9"));
+    assert!(!secrets().scrub_answer(&answer.to_string()).contains("Lz9"));
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn spelled(text: &str, ways: &[u8]) -> String {
 fn around(literal: &str, places: &[u8], text: &str) -> String {
     places
         .iter()
-        .fold(literal.to_owned(), |json, place| match place % 8 {
+        .fold(literal.to_owned(), |json, wrapping| match wrapping % 8 {
             0 => format!(r#"{{"message":{json}}}"#),
             1 => format!(r#"[1.5,{json},null]"#),
             2 => format!(r#"{{"permit_token":{json},"message":{json}}}"#),
@@ -232,7 +234,7 @@ fn around(literal: &str, places: &[u8], text: &str) -> String {
 }
 
 fn holds_a_piece(shown: &str, secret: &str) -> Option<String> {
-    let found: Option<(usize, [char; PIECE])> =
+    let found: Option<(usize, [char; PIECE_CHARS])> =
         windows(secret).find(|(_, piece)| shown.contains(&piece.iter().collect::<String>()));
     found.map(|(_, piece)| piece.iter().collect())
 }
@@ -247,13 +249,13 @@ proptest! {
         let literal = spelled(&secret, &ways);
         prop_assert_eq!(&serde_json::from_str::<String>(&literal).unwrap(), &secret);
         let body = around(&literal, &places, &secret);
-        // Where the call does not know it, the body says that it is one.
+        // The call does not know this secret; the name of its member marks it.
         let body = if known { body } else { format!(r#"{{"all":{body},"{name}":{literal}}}"#) };
         let mut secrets = Secrets::default();
         if known {
-            secrets.add(&PermitToken::new(secret.clone()).unwrap());
+            secrets.add_permit(&PermitToken::new(secret.clone()).unwrap());
         }
-        let shown = secrets.refusal(body.as_bytes()).unwrap();
+        let shown = secrets.scrub_error_body(body.as_bytes()).unwrap();
         let value: Value = serde_json::from_str(&shown).unwrap();
         for text in [shown.clone(), value.to_string(), format!("{value:?}")] {
             prop_assert_eq!(holds_a_piece(&text, &secret), None, "{} of {}", text, body);

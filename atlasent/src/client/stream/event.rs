@@ -7,55 +7,56 @@ use serde_json::{Map, Value};
 
 use super::sse::SseEvent;
 use crate::Decision;
-use crate::client::failure::{self, Said};
+use crate::client::failure::{self, ErrorMessage};
 use crate::client::secrets::Secrets;
 use crate::error::{Code, Failure};
 use crate::json::object::Object;
 use crate::text::redact::excerpt;
 use crate::wire::PermitToken;
 
-/// What an authority says while it decides.
+/// An event of an evaluation stream.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEvent {
-    /// A decision, the final one or one on the way to it.
+    /// A decision: the final one, or an interim one before it.
     Decision(StreamDecision),
-    /// How far it has come.
+    /// The progress of the evaluation.
     Progress(StreamProgress),
 }
 
-/// A decision that arrived in a stream. It is data: an allow opens nothing before its token is
+/// A decision in an evaluation stream. An allow does not authorize the action before its token is
 /// verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamDecision {
-    /// What was decided.
+    /// The decision.
     pub decision: Decision,
-    /// The token to verify. A final allow has one, an earlier allow may, and a refusal has none.
+    /// The permit token. A final allow has one, an interim allow may have one, a refusal never has
+    /// one.
     pub permit_token: Option<PermitToken>,
-    /// The authority's id of a refused evaluation. On an allow the token takes its place.
+    /// The authority's id of a refusal. `None` for an allow.
     pub decision_id: Option<String>,
-    /// Why.
+    /// The reason for the decision.
     pub reason: Option<String>,
     /// The hash of the audit event that recorded the decision.
     pub audit_hash: Option<String>,
-    /// When the decision was made (ISO 8601).
+    /// The time of the decision (ISO 8601).
     pub timestamp: Option<String>,
-    /// Whether no other decision follows.
+    /// Whether this is the last decision of the stream.
     pub is_final: bool,
 }
 
-/// A hint before the decision. Nothing follows from it.
+/// A progress report before the decision. It has no effect on the decision.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamProgress {
-    /// What the authority is at. Empty when it does not say.
+    /// The authority's current stage. Empty if the authority names none.
     pub stage: String,
-    /// What else it says.
+    /// The other fields of the report.
     pub fields: Map<String, Value>,
 }
 
-/// Prints the names of the fields only, as a context does: their values may be anything.
+/// Prints only the names of the fields, because their values may be confidential.
 impl fmt::Debug for StreamProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamProgress")
@@ -65,32 +66,35 @@ impl fmt::Debug for StreamProgress {
     }
 }
 
-/// What one event means for the stream.
+/// A server-sent event, read as a part of an evaluation stream.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// The caller gets it.
+pub(super) enum EventMeaning {
+    /// An event for the caller.
     Event(StreamEvent),
-    /// Nothing follows.
+    /// The end of the stream.
     Done,
-    /// It has no meaning to us.
+    /// An event with an unknown name.
     Skip,
 }
 
-/// Reads one event, without what it repeats of the secrets of the call. What it does not know by
-/// name, it skips.
+/// Reads an event, without the secrets of the call that it repeats.
 ///
 /// # Errors
 ///
-/// When the event is an `error`, or cannot be read.
-pub(super) fn read(event: &SseEvent, secrets: &mut Secrets) -> Result<Step, Failure> {
+/// [`Failure`] when the event is named `error`, or cannot be read.
+pub(super) fn read(event: &SseEvent, secrets: &mut Secrets) -> Result<EventMeaning, Failure> {
     match event.name.as_str() {
-        "decision" => StreamDecision::read(&secrets.answer(&event.data)).map(StreamEvent::Decision),
-        "progress" => StreamProgress::read(&secrets.answer(&event.data)).map(StreamEvent::Progress),
-        "error" => Err(of_error(&event.data, secrets)),
-        "done" => return Ok(Step::Done),
-        _ => return Ok(Step::Skip),
+        "decision" => {
+            StreamDecision::read(&secrets.scrub_answer(&event.data)).map(StreamEvent::Decision)
+        }
+        "progress" => {
+            StreamProgress::read(&secrets.scrub_answer(&event.data)).map(StreamEvent::Progress)
+        }
+        "error" => Err(from_error_event(&event.data, secrets)),
+        "done" => return Ok(EventMeaning::Done),
+        _ => return Ok(EventMeaning::Skip),
     }
-    .map(Step::Event)
+    .map(EventMeaning::Event)
 }
 
 impl StreamEvent {
@@ -99,7 +103,7 @@ impl StreamEvent {
     }
 }
 
-/// A decision as it stands on the wire.
+/// The data of a `decision` event.
 #[derive(Deserialize)]
 struct WireDecision {
     decision: Option<Decision>,
@@ -113,10 +117,10 @@ struct WireDecision {
 }
 
 impl StreamDecision {
-    /// As strict about the verdict as the reading of an [`Evaluation`](crate::wire::Evaluation).
+    /// Reads a decision. The checks are those of an [`Evaluation`](crate::wire::Evaluation).
     fn read(data: &str) -> Result<Self, Failure> {
         let Object(wire) = serde_json::from_str::<Object<WireDecision>>(data)
-            .map_err(|error| failure::of_json(&error))?;
+            .map_err(|error| failure::from_json(&error))?;
         let decision = Decision::from_answer(wire.decision, wire.permitted)
             .map_err(|why| bad_response(format!("a `decision` event cannot be read: {why}")))?;
         let is_final = wire.is_final.unwrap_or_default();
@@ -150,34 +154,34 @@ impl StreamDecision {
 
 impl StreamProgress {
     fn read(data: &str) -> Result<Self, Failure> {
-        let mut fields = object(data).map_err(|error| failure::of_json(&error))?;
+        let mut fields = object(data).map_err(|error| failure::from_json(&error))?;
         let stage = match fields.remove("stage") {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(stage)) => stage,
             Some(_) => {
                 return Err(bad_response(
-                    "a `progress` event whose `stage` is no string",
+                    "a `progress` event whose `stage` is not a string",
                 ));
             }
         };
-        // The SDKs' name for the kind of event, not part of what it says.
+        // The SDKs repeat the event's name here.
         fields.remove("type");
         Ok(Self { stage, fields })
     }
 }
 
-/// What an `error` event says. It is an error however little of it can be read.
-fn of_error(data: &str, secrets: &mut Secrets) -> Failure {
+/// Returns the failure of an `error` event. An event whose data cannot be read is a failure, too.
+fn from_error_event(data: &str, secrets: &mut Secrets) -> Failure {
     let fields = object(data).ok();
     let text = |name| fields.as_ref()?.get(name)?.as_str();
     let code = match &fields {
-        Some(_) => text("code").map_or(Code::ServerError, failure::code_of_word),
+        Some(_) => text("code").map_or(Code::ServerError, failure::code_from_name),
         None => Code::BadResponse,
     };
-    let message = match failure::said_in(data.as_bytes(), None, secrets) {
-        Said::Text(text) => text,
-        Said::Nothing => "an `error` event, and no word why".to_owned(),
-        Said::Unreadable(data) => format!("an `error` event whose data is not JSON: {data}"),
+    let message = match failure::error_message(data.as_bytes(), None, secrets) {
+        ErrorMessage::Text(text) => text,
+        ErrorMessage::Missing => "an `error` event without an explanation".to_owned(),
+        ErrorMessage::NotJson(data) => format!("an `error` event whose data is not JSON: {data}"),
     };
     let failure = Failure::new(code, message);
     match text("request_id") {
@@ -307,7 +311,7 @@ mod tests {
             (
                 " ",
                 Code::BadResponse,
-                "an `error` event, and no word why",
+                "an `error` event without an explanation",
                 None,
             ),
             ("[]", Code::BadResponse, "[]", None),
@@ -335,14 +339,14 @@ mod tests {
             Code::Timeout,
             Code::Network,
         ] {
-            assert_eq!(failure::code_of_word(word.as_str()), word);
+            assert_eq!(failure::code_from_name(word.as_str()), word);
         }
     }
 
     #[test]
     fn an_error_repeats_a_long_id_shortened_and_on_one_line() {
         let data = json!({"request_id": "r\n".repeat(1000)}).to_string();
-        let failure = of_error(&data, &mut Secrets::default());
+        let failure = from_error_event(&data, &mut Secrets::default());
         let id = failure.request_id().unwrap();
         assert!(id.starts_with("r\\nr") && id.len() < 200, "{id}");
     }

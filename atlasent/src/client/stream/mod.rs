@@ -1,4 +1,4 @@
-//! A decision as it comes about: server-sent events of `POST /v1-evaluate-stream`.
+//! Evaluation streams: the server-sent events of `POST /v1-evaluate-stream`.
 
 mod event;
 pub(crate) mod reader;
@@ -12,7 +12,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::Error;
-use crate::client::transport::{BODY_LIMIT, Call, describe};
+use crate::client::message::{ApiRequest, scrub_failure};
+use crate::client::transport::BODY_LIMIT;
 use crate::client::{Client, failure};
 use crate::error::{Code, Failure};
 use crate::wire::EvaluateRequest;
@@ -20,14 +21,14 @@ use event::bad_response;
 use reader::StreamReader;
 
 impl Client {
-    /// Asks for a decision, and follows how it comes about: `POST /v1-evaluate-stream`.
+    /// Asks for a decision, and streams its progress: `POST /v1-evaluate-stream`.
     ///
-    /// The stream ends after the final decision, or with its first error: one that breaks off
-    /// without a final decision ends with an error. Each piece has to come within the
-    /// [timeout](crate::client::ClientBuilder::timeout). The call sends agent, action and context; the
-    /// other fields of the request are not part of it.
+    /// The stream ends after the final decision, or with its first error; ending without a final
+    /// decision is an error. Each part must arrive within the
+    /// [timeout](crate::client::ClientBuilder::timeout). The call sends only the agent, action and
+    /// context of the request.
     ///
-    /// What comes is data, and opens nothing: `protect` asks in one piece.
+    /// A decision in a stream does not authorize the action: use `protect` for that.
     ///
     /// ```no_run
     /// use atlasent::client::StreamEvent;
@@ -60,18 +61,19 @@ impl Client {
         let call = transport
             .post("/v1-evaluate-stream", &body)
             .map(|call| call.accept("text/event-stream"));
-        let state = State::Unasked(self.clone(), call);
-        stream::try_unfold(state, async |state: State| state.next().await)
+        let state = StreamState::Unsent(self.clone(), call);
+        stream::try_unfold(state, async |state: StreamState| state.next().await)
     }
 }
 
-enum State {
-    Unasked(Client, Result<Call, Error>),
-    Open(Box<Open>),
+/// The state of an evaluation stream. The request is sent when the first event is needed.
+enum StreamState {
+    Unsent(Client, Result<ApiRequest, Error>),
+    Open(Box<OpenStream>),
 }
 
-/// A stream whose end has not come.
-struct Open {
+/// A stream whose answer is being received.
+struct OpenStream {
     client: Client,
     response: Response,
     request_id: String,
@@ -79,30 +81,30 @@ struct Open {
     received: usize,
 }
 
-impl State {
+impl StreamState {
     async fn next(self) -> Result<Option<(StreamEvent, Self)>, Error> {
         let mut open = match self {
             Self::Open(open) => open,
-            Self::Unasked(client, call) => {
-                let (response, about, secrets) = client.shared.transport.open(&call?).await?;
-                Box::new(Open {
+            Self::Unsent(client, call) => {
+                let (response, metadata, secrets) = client.shared.transport.open(&call?).await?;
+                Box::new(OpenStream {
                     client,
                     response,
-                    request_id: about.request_id,
+                    request_id: metadata.request_id,
                     reader: StreamReader::new(BODY_LIMIT, secrets),
                     received: 0,
                 })
             }
         };
         let next = open.next().await;
-        let next =
-            next.map_err(|failure| describe(failure, &open.request_id, open.reader.secrets()))?;
+        let next = next
+            .map_err(|failure| scrub_failure(failure, &open.request_id, open.reader.secrets()))?;
         Ok(next.map(|event| (event, Self::Open(open))))
     }
 }
 
-impl Open {
-    /// The next event; none when the answer is complete.
+impl OpenStream {
+    /// Returns the next event. `None` if the answer is complete.
     async fn next(&mut self) -> Result<Option<StreamEvent>, Failure> {
         loop {
             let event = self.reader.next_event()?;
@@ -118,14 +120,20 @@ impl Open {
         let limit = shared.transport.limits.timeout;
         let chunk = timeout(limit, self.response.chunk())
             .await
-            .map_err(|_| Failure::new(Code::Timeout, format!("nothing came for {limit:?}")))?
-            .map_err(|error| *failure::of_transport(error).failure)?;
+            .map_err(|_| {
+                let text = format!("the server sent nothing for {limit:?}");
+                Failure::new(Code::Timeout, text)
+            })?
+            .map_err(|error| *failure::from_transport(error).failure)?;
         let Some(chunk) = chunk else {
             return self.reader.end();
         };
         self.received += chunk.len();
         if self.received > shared.stream_limit {
-            return Err(bad_response("the stream has more bytes than it may"));
+            let limit = shared.stream_limit;
+            return Err(bad_response(format!(
+                "the stream has more than {limit} bytes (raise `stream_limit` if it should)"
+            )));
         }
         self.reader.push(&chunk);
         Ok(())

@@ -1,47 +1,47 @@
-//! Reads the answer to `POST /v1-evaluate-stream` from its bytes to its typed events, and knows
-//! when it may end.
+//! Reads the bytes of an evaluation stream as typed events, and checks that the stream is complete.
 
-use super::event::{Step, StreamEvent, bad_response, read};
-use super::sse::Decoder;
+use super::event::{EventMeaning, StreamEvent, bad_response, read};
+use super::sse::SseDecoder;
 use crate::client::secrets::Secrets;
 use crate::error::Failure;
 
-/// Reads one answer, from its bytes to its typed events, and knows when it is complete: after
-/// `done` or a final decision. An answer that ends before is an error (contract, part A, Stream).
+/// Reads the bytes of an evaluation stream as typed events. The stream is complete after `done` or
+/// a final decision; ending before is an error (contract, part A, "Stream").
 #[derive(Debug)]
 pub(crate) struct StreamReader {
-    decoder: Decoder,
+    decoder: SseDecoder,
     complete: bool,
-    /// What was sent, and what came back with the events so far.
+    /// The secrets that were sent, and those received with the events so far.
     secrets: Secrets,
 }
 
 impl StreamReader {
-    /// A reader of lines and events of at most `limit` bytes each, for a call with these secrets.
+    /// Creates a reader that accepts lines and events of at most `limit` bytes each, for a call
+    /// with these secrets.
     pub(crate) fn new(limit: usize, secrets: Secrets) -> Self {
         Self {
-            decoder: Decoder::new(limit),
+            decoder: SseDecoder::new(limit),
             complete: false,
             secrets,
         }
     }
 
-    /// What no error of the stream may show.
+    /// Returns the secrets that errors of the stream must not contain.
     pub(super) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Takes the next bytes of the body, cut off anywhere.
+    /// Adds the next bytes of the body. They may end anywhere, also inside a character.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.decoder.push(bytes);
     }
 
-    /// The next event; none until more bytes have come, and none when the answer is complete.
+    /// Returns the next event. `None` if more bytes are needed, or the stream is complete.
     ///
     /// # Errors
     ///
-    /// When the authority says `error`, or something that cannot be read. The answer has failed
-    /// then, and the reader is to be dropped.
+    /// [`Failure`] when the authority sends an `error` event, or an event that cannot be read. Drop
+    /// the reader after an error.
     pub(crate) fn next_event(&mut self) -> Result<Option<StreamEvent>, Failure> {
         while !self.complete {
             let event = self.decoder.next_event();
@@ -50,9 +50,9 @@ impl StreamReader {
                 return Ok(None);
             };
             match read(&event, &mut self.secrets)? {
-                Step::Skip => {}
-                Step::Done => self.complete = true,
-                Step::Event(event) => {
+                EventMeaning::Skip => {}
+                EventMeaning::Done => self.complete = true,
+                EventMeaning::Event(event) => {
                     self.complete = event.is_final();
                     return Ok(Some(event));
                 }
@@ -61,16 +61,17 @@ impl StreamReader {
         Ok(None)
     }
 
-    /// Whether nothing follows that matters.
+    /// Whether the stream is complete. Further events are ignored.
     pub(crate) fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// To be asked when the body has ended and all its events are out.
+    /// Checks that the stream is complete. Call it when the body has ended and all events are
+    /// taken.
     ///
     /// # Errors
     ///
-    /// When the body ended too early.
+    /// [`Failure`] when the body ended too early.
     pub(crate) fn end(&self) -> Result<(), Failure> {
         if self.complete {
             return Ok(());

@@ -1,66 +1,83 @@
-//! Server-sent events, decoded piece by piece as they arrive, in bounded memory.
+//! Decodes server-sent events piece by piece as they arrive, in bounded memory.
 //!
-//! The rules are those of the WHATWG (HTML Standard, 9.2.6, Interpreting an event stream), without what serves
-//! reconnecting: `id` and `retry` are passed over. An event without data is none, whatever its name, to the standard
-//! and the AtlaSent SDKs alike: a bare `event: done` ends nothing.
+//! The rules are those of the WHATWG (HTML Standard, 9.2.6, "Interpreting an event stream"),
+//! without reconnecting: the fields `id` and `retry` are ignored. In the standard and in the
+//! AtlaSent SDKs, an event without data is ignored: a bare `event: done` does not end a stream.
+//!
+//! # Example
+//!
+//! A stream arrives in three pieces. The buffer is shown with `start` (`^`), where the next line
+//! begins, and `scanned` (`!`), up to which no line ends:
+//!
+//! ```text
+//! piece                  buffer afterwards       name      data    what happens
+//! "event: progr"         ^event: progr!          ""        None    no line end: waits
+//! "ess\r"                event: progress\r^!     progress  None    a line ends at \r; `after_cr` is set
+//! "\ndata: {}\n\n"       \ndata: {}\n\n^!        ""        None    \n belongs to the \r before: skipped.
+//!                                                                  data: {} sets the data, the blank line
+//!                                                                  yields (progress, {}) and clears both
+//! ```
 
-/// Decodes one stream of events: [`push`](Self::push) what arrives, and take out the events that it completes.
+/// Decodes one stream of events: [`push`](Self::push) the bytes that arrive, then take the complete
+/// events.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub(crate) struct SseDecoder {
     limit: usize,
-    lines: Lines,
+    lines: LineBuffer,
     name: String,
-    /// The data lines of the event so far, joined by LF; none before the first of them.
+    /// The data lines of the current event, joined by LF. `None` before the first data line.
     data: Option<String>,
 }
 
-/// One event.
+/// A server-sent event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SseEvent {
-    /// `message` where the stream gives it no name.
+    /// The event's name. `message` if the stream gives it no name.
     pub(crate) name: String,
     pub(crate) data: String,
 }
 
-/// A line, or the data of one event, exceeds the limit. The stream cannot be read on.
+/// The error when a line, or the data of one event, exceeds the limit. The decoder cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a server-sent event has more than {limit} bytes")]
-pub(crate) struct TooLong {
+pub(crate) struct EventTooLong {
     limit: usize,
 }
 
-impl Decoder {
-    /// A decoder that takes at most `limit` bytes for each line, and for the data of each event.
+impl SseDecoder {
+    /// Creates a decoder that accepts at most `limit` bytes for each line, and for the data of each
+    /// event.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
-            lines: Lines::default(),
+            lines: LineBuffer::default(),
             name: String::new(),
             data: None,
         }
     }
 
-    /// Takes the next bytes of the stream, cut off anywhere. When all events are taken out before the next bytes come
-    /// in, what is kept is bounded by the limit and the longest piece.
+    /// Adds the next bytes of the stream. They may end anywhere. If all events are taken before the
+    /// next bytes are added, memory is bounded by the limit and the longest piece.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.lines.push(bytes);
     }
 
-    /// The next event; none until more bytes have come. What is unfinished at the end of the stream is no event.
+    /// Returns the next event. `None` if more bytes are needed. An unfinished event at the end of
+    /// the stream is ignored.
     ///
     /// # Errors
     ///
-    /// [`TooLong`], and the same again on every further call.
-    pub(crate) fn next_event(&mut self) -> Result<Option<SseEvent>, TooLong> {
+    /// [`EventTooLong`] when the limit is exceeded. Every further call returns the same error.
+    pub(crate) fn next_event(&mut self) -> Result<Option<SseEvent>, EventTooLong> {
         let limit = self.limit;
         loop {
             if self.data.as_ref().is_some_and(|data| data.len() > limit) {
-                return Err(TooLong { limit });
+                return Err(EventTooLong { limit });
             }
             let Some(line) = self.lines.next_line(limit)? else {
                 return Ok(None);
             };
-            if let Some(field) = Field::read(line) {
+            if let Some(field) = SseField::read(line) {
                 field.add_to(&mut self.name, &mut self.data);
             } else if line.is_empty()
                 && let Some(event) = self.dispatch()
@@ -70,7 +87,7 @@ impl Decoder {
         }
     }
 
-    /// The event whose blank line has come, if it is one. Either way, the next one begins.
+    /// Ends the current event, and returns it if it has data.
     fn dispatch(&mut self) -> Option<SseEvent> {
         let mut name = std::mem::take(&mut self.name);
         let data = self.data.take()?;
@@ -81,14 +98,15 @@ impl Decoder {
     }
 }
 
-/// What a line says that matters here.
-enum Field<'a> {
+/// A field of an event, read from one line.
+enum SseField<'a> {
     Event(&'a [u8]),
     Data(&'a [u8]),
 }
 
-impl<'a> Field<'a> {
-    /// None for a comment, which has no name, and for a field of another name.
+impl<'a> SseField<'a> {
+    /// Reads a line. `None` for a comment, which has an empty name, and for a field with another
+    /// name.
     fn read(line: &'a [u8]) -> Option<Self> {
         let mut parts = line.splitn(2, |byte| *byte == b':');
         let name = parts.next()?;
@@ -101,7 +119,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    // Names, colons and line ends are ASCII, so decoding a value alone gives what decoding the whole stream would.
+    /// Adds the field to the current event. Names, colons and line ends are ASCII, so decoding each
+    /// value as UTF-8 has the same result as decoding the whole stream.
     fn add_to(self, name: &mut String, data: &mut Option<String>) {
         match self {
             Self::Event(value) => {
@@ -122,23 +141,25 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Cuts bytes into lines, which end in LF, CR or both.
+/// Splits bytes into lines, which end with LF, CR or CR LF.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineBuffer {
     buffer: Vec<u8>,
-    /// Where the next line begins; what stands before it is done with.
+    /// The beginning of the next line. Bytes before it were returned already.
     start: usize,
-    /// No line ends between `start` and here.
+    /// The position up to which the next line was searched for its end, so that no byte is searched
+    /// twice.
     scanned: usize,
-    /// The last line ended in CR: an LF that comes now belongs to it.
+    /// Whether the last line ended with CR. A following LF belongs to the same line end.
     after_cr: bool,
-    /// The first line has been cut, and with it a byte order mark.
-    begun: bool,
+    /// Whether the first line was returned. Only the first line may begin with a byte order mark.
+    has_first_line: bool,
 }
 
-impl Lines {
+impl LineBuffer {
     fn push(&mut self, bytes: &[u8]) {
-        // Moving the rest to the front when it is the smaller part keeps the work for each byte constant.
+        // The rest moves to the front only if it is the smaller half, so that the work for each
+        // byte stays constant.
         if self.start >= self.buffer.len().div_ceil(2) {
             self.buffer.drain(..self.start);
             self.scanned -= self.start;
@@ -147,7 +168,7 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    fn next_line(&mut self, limit: usize) -> Result<Option<&[u8]>, TooLong> {
+    fn next_line(&mut self, limit: usize) -> Result<Option<&[u8]>, EventTooLong> {
         if self.after_cr
             && let Some(first) = self.buffer.get(self.start)
         {
@@ -162,7 +183,7 @@ impl Lines {
         self.scanned += end.unwrap_or(unscanned.len());
         let line = self.start..self.scanned;
         if line.len() > limit {
-            return Err(TooLong { limit });
+            return Err(EventTooLong { limit });
         }
         if end.is_none() {
             return Ok(None);
@@ -170,7 +191,7 @@ impl Lines {
         self.after_cr = self.buffer.get(line.end) == Some(&b'\r');
         self.start = line.end + 1;
         self.scanned = self.start;
-        let first = !std::mem::replace(&mut self.begun, true);
+        let first = !std::mem::replace(&mut self.has_first_line, true);
         let line = self.buffer.get(line).unwrap_or_default();
         Ok(Some(match line.strip_prefix(b"\xef\xbb\xbf") {
             Some(rest) if first => rest,
@@ -196,8 +217,8 @@ mod tests {
     fn decode<'a>(
         limit: usize,
         pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> (Vec<SseEvent>, Option<TooLong>) {
-        let mut decoder = Decoder::new(limit);
+    ) -> (Vec<SseEvent>, Option<EventTooLong>) {
+        let mut decoder = SseDecoder::new(limit);
         let mut events = Vec::new();
         for piece in pieces {
             decoder.push(piece);
@@ -335,7 +356,7 @@ mod tests {
             let exceeds = line(21) + end;
             assert_eq!(
                 decode(20, [exceeds.as_bytes()]).1,
-                Some(TooLong { limit: 20 })
+                Some(EventTooLong { limit: 20 })
             );
         }
         // So may a comment.
@@ -351,7 +372,7 @@ mod tests {
         let exceeds = b"data:x\n\ndata:abcd\ndata:efgh\ndata\n\n";
         assert_eq!(
             decode(9, [exceeds.as_slice()]),
-            (vec![event("message", "x")], Some(TooLong { limit: 9 }))
+            (vec![event("message", "x")], Some(EventTooLong { limit: 9 }))
         );
     }
 
@@ -361,7 +382,7 @@ mod tests {
         let streams: [&[u8]; 5] = [b"data: x\n\n", b"data\n", b":\n", b"event: a\n", b"\xff"];
         for stream in streams {
             let piece = stream.repeat(100);
-            let mut decoder = Decoder::new(limit);
+            let mut decoder = SseDecoder::new(limit);
             for _ in 0..200 {
                 decoder.push(&piece);
                 let end = loop {

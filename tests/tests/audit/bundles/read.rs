@@ -188,26 +188,23 @@ fn an_error_says_where_and_what() {
     for (text, says) in [
         (
             "[]".to_owned(),
-            "`[` stands where `{` should, at byte 0".to_owned(),
+            "expected `{`, found `[` at byte 0".to_owned(),
         ),
         (
             "\u{feff}{}".to_owned(),
-            r"`\xef` stands where `{` should, at byte 0".to_owned(),
+            r"expected `{`, found `\xef` at byte 0".to_owned(),
         ),
         (
             String::new(),
-            "it ends where a `{` is missing, at byte 0".to_owned(),
+            "expected `{`, found the end of the text at byte 0".to_owned(),
         ),
         (
             format!("{good} x"),
-            format!(
-                "something stands behind the bundle at byte {}",
-                good.len() + 1
-            ),
+            format!("more text follows the bundle at byte {}", good.len() + 1),
         ),
         (
             good.replace(r#"{"id":"evt-1""#, "[\"evt-1\"],{\"id\":1"),
-            format!("an event is no object at byte {second}, in the event at index 1"),
+            format!("an event is not an object at byte {second}, in the event at index 1"),
         ),
         (
             good.replace("evt-1", "evt\t1"),
@@ -216,7 +213,7 @@ fn an_error_says_where_and_what() {
         (good.replace("]}", ",]}"), String::new()),
         (
             good.replacen("},{", "}{", 1),
-            "stands where `]` should".to_owned(),
+            "expected `]`, found `{` at byte".to_owned(),
         ),
     ] {
         let error = verify(&text).unwrap_err().to_string();

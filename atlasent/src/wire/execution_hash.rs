@@ -1,0 +1,175 @@
+//! The hash that binds a permit to its action, agent and context.
+
+use serde::Serialize;
+use serde::de::IgnoredAny;
+
+use crate::canonical::{Spelling, Tape, canonical, canonical_json, sha256_hex, to_string};
+use crate::{Context, Error};
+
+/// Returns the hash that binds a permit to its action, agent and context, sent as `execution_hash`:
+/// lower-case hex SHA-256 of the canonical JSON of `{action_type, actor_id, context}`.
+///
+/// The hash equals the Python SDK's hash of the same values: floats are spelled as Python's `repr`
+/// spells them (`1e-05`, `1e+16`), and [`Client`](crate::Client) sends them in that spelling.
+/// Integers beyond 64 bits are the exception: Python keeps them, and a [`Context`] that is read
+/// from JSON text holds the nearest float.
+///
+/// ```
+/// let mut context = atlasent::Context::new();
+/// context.insert("environment", "production")?;
+/// context.insert("approved", &true)?;
+/// assert_eq!(
+///     atlasent::wire::execution_hash("deploy.production", "deploy-bot", &context),
+///     "494db7d7ba0b473840927d1febf48edd770e831178d2bd1ff7a3b80afbeddd7a",
+/// );
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+#[must_use]
+pub fn execution_hash(action: &str, agent: &str, context: &Context) -> String {
+    #[derive(Serialize)]
+    struct Execution<'a> {
+        action_type: &'a str,
+        actor_id: &'a str,
+        context: &'a Context,
+    }
+    let execution = Execution {
+        action_type: action,
+        actor_id: agent,
+        context,
+    };
+    // With an empty context, the keys are in order and no number occurs: the text is canonical.
+    let canonical = match context.is_empty() {
+        true => to_string(&execution),
+        false => canonical_json(&execution, context.spelling()),
+    };
+    sha256_hex(&[canonical.as_bytes()])
+}
+
+/// Returns the [`execution_hash`] over a context's JSON text, with numbers as they were written.
+///
+/// Authorities use it: programs in different languages spell numbers differently, and the hash is
+/// over the spelling of the client.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] when the text is not a JSON object, or repeats a key; the error names the
+/// key.
+///
+/// ```
+/// let hash = |context| atlasent::wire::execution_hash_of_text("deploy.production", "deploy-bot", context);
+/// assert_ne!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load": 1e16}"#)?);
+/// assert_eq!(hash(r#"{"load": 1e+16}"#)?, hash(r#"{"load":1e+16}"#)?);
+/// assert!(hash(r#"{"load": 1, "load": 2}"#).is_err());
+/// # Ok::<(), atlasent::Error>(())
+/// ```
+pub fn execution_hash_of_text(action: &str, agent: &str, context: &str) -> Result<String, Error> {
+    let unreadable = |error| Error::invalid(format!("the context cannot be read: {error}"));
+    // `IgnoredAny` checks the syntax without recursion, so any depth is accepted.
+    serde_json::from_str::<IgnoredAny>(context).map_err(unreadable)?;
+    if !context.trim_start().starts_with('{') {
+        return Err(Error::invalid("the context is not a JSON object"));
+    }
+    let (action, agent) = (to_string(action), to_string(agent));
+    let execution = format!(r#"{{"action_type":{action},"actor_id":{agent},"context":{context}}}"#);
+    let tape = Tape::parse(&execution);
+    if tape.has_repeated_keys() {
+        let read = Context::parse(context).err();
+        return Err(read.unwrap_or_else(|| Error::invalid("a key is repeated")));
+    }
+    Ok(sha256_hex(&[
+        canonical(&tape, Spelling::AsWritten).as_bytes()
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_request_without_a_context_is_canonical_as_it_is_written(
+            action in proptest::arbitrary::any::<String>(),
+            agent in proptest::arbitrary::any::<String>(),
+        ) {
+            let fields = [("action_type", action.as_str()), ("actor_id", agent.as_str())];
+            let mut object: Map<String, Value> =
+                fields.map(|(key, text)| (key.to_owned(), text.into())).into_iter().collect();
+            object.insert("context".to_owned(), Value::Object(Map::new()));
+            let hash = sha256_hex(&[Context::from(object).canonical_json().as_bytes()]);
+            proptest::prop_assert_eq!(execution_hash(&action, &agent, &Context::new()), hash);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_text_of_a_context_has_the_hash_of_the_context(
+            floats in proptest::collection::vec(proptest::num::f64::NORMAL, 1..5),
+            text in ".{0,8}",
+        ) {
+            let mut context = Context::new();
+            context.insert("floats", &floats).unwrap();
+            context.insert(text.clone(), &text).unwrap();
+            let hash = execution_hash_of_text("a", "b", &context.canonical_json()).unwrap();
+            proptest::prop_assert_eq!(execution_hash("a", "b", &context), hash);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_one_of_the_python_sdk() {
+        // `_compute_execution_hash` of `atlasent` 2.18.0.
+        let mut context = Context::new();
+        let floats = [
+            1e-5,
+            0.00012,
+            1.0,
+            -0.0,
+            1e16,
+            1.5e-7,
+            123456789.125,
+            5e-324,
+        ];
+        context.insert("load", &floats).unwrap();
+        assert_eq!(
+            context.canonical_json(),
+            r#"{"load":[1e-05,0.00012,1.0,-0.0,1e+16,1.5e-07,123456789.125,5e-324]}"#
+        );
+        assert_eq!(
+            execution_hash("deploy.production", "deploy-bot", &context),
+            "0867241a2abfbd8c5a415c6bbbaeca0676dd869d3092dd9ac1919fa1a608d0ff"
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_no_context_has_no_hash() {
+        for (text, why) in [
+            (
+                r#"{"a":{"amount":1,"amount":1}}"#,
+                "the key `amount` is repeated",
+            ),
+            (r#"[{"amount":1}]"#, "not a JSON object"),
+            ("{} {}", "trailing characters"),
+            ("", "EOF"),
+            (r#"{"a":1},"context":{"b":2}"#, "trailing characters"),
+        ] {
+            let error = execution_hash_of_text("a", "b", text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+        assert!(execution_hash_of_text("a", "b", &deep).is_ok());
+    }
+
+    #[test]
+    fn an_object_is_sorted_whatever_order_its_map_keeps() {
+        let fields: Map<String, Value> =
+            serde_json::from_str(r#"{"b":[{"z":1,"a":2}],"Z":{"y":null,"x":true},"a":-3}"#)
+                .unwrap();
+        assert_eq!(
+            Context::from(fields).canonical_json(),
+            r#"{"Z":{"x":true,"y":null},"a":-3,"b":[{"a":2,"z":1}]}"#
+        );
+    }
+}
