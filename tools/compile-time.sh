@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
 #
-# What an annotation costs the compiler: milliseconds per function for `#[atlasent::protect]`, for
-# `#[tracing::instrument]` and for `protect-axum`'s `#[protect]`.
+# Measures the compile time of an annotation, in milliseconds per function, for `#[atlasent::protect]`,
+# `#[tracing::instrument]` and `protect-axum`'s `#[protect]`.
 #
 # usage: tools/compile-time.sh [check|build] [functions] [runs]
 #
-# For each annotation it generates a crate of 500 small async functions that carry it, and one crate of the same
-# functions without any. Dependencies are built first and not measured. Then each crate alone goes through
-# `cargo check` (or `cargo build`), without incremental compilation, in turns, so that whatever else the machine does
-# falls on all of them; the best of 10 runs counts, since noise only ever adds. What a crate takes longer than the one
-# without annotations, divided by the number of functions, is the annotation's cost. It includes loading the crate
-# that the annotation comes from, once.
+# Generates a crate of 500 small async functions for each annotation, and one crate of the same functions without an
+# annotation. Builds the dependencies first, unmeasured. Then runs `cargo check` (or `cargo build`) on each crate, without
+# incremental compilation, in turns, so that other load on the machine affects all crates. The best of 10 runs counts,
+# since noise only adds time. The cost of an annotation is the time of its crate minus the time of the crate without
+# annotations, divided by the number of functions. It includes loading the crate of the annotation once.
 #
-# Needs bash 5, cargo, and the crates.io registry. Everything it writes is in a temporary directory.
+# Needs bash 5, cargo, and the crates.io registry. Writes to a temporary directory only.
 
 set -euo pipefail
 

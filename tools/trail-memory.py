@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures the memory of a server whose audit trail has big events.
+"""Measures the memory of a server whose audit trail has large events.
 
     cargo build --release -p atlasent-cli
     python3 tools/trail-memory.py target/release/atlasent
 
 Starts the server on a new redb store that records contexts, sends it 240 requests with a field of
-1 MB, reads three pages of them at once, and prints the most memory that the server had.
+1 MB, reads three pages of events at once, and prints the peak memory of the server.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 
 
 class Server:
-    """A server on a free port, whose data is in a folder of its own."""
+    """A server on a free port, with its data in a temporary folder."""
 
     def __init__(self, program, *arguments):
         self.folder = tempfile.TemporaryDirectory()
