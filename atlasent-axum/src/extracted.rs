@@ -1,16 +1,16 @@
-//! Any extractor, whose rejections the responder of a router answers.
+//! Wraps an extractor, so that the responder of a router builds the responses of its rejections.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::rejected::Rejected;
+use crate::rejected::RejectionMark;
 
-/// Extracts with `E`. Where `E` rejects the request, the responder that a
-/// [`ProtectedRouter`](crate::ProtectedRouter) was given builds the response, with
+/// Extracts with `E`. If `E` rejects the request, the responder of the
+/// [`ProtectedRouter`](crate::ProtectedRouter) builds the response, with
 /// [`respond_to_rejection`](crate::Respond::respond_to_rejection).
 ///
-/// [`Authorized`](crate::Authorized) does this for the extractor of its action. In any other router
+/// [`Authorized`](crate::Authorized) does this for the extractor of its action. In other routers,
 /// the response is that of `E`.
 ///
 /// ```
@@ -30,7 +30,7 @@ use crate::rejected::Rejected;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extracted<E>(pub E);
 
-/// The rejection of an [`Extracted`], with that of its extractor.
+/// The rejection of an [`Extracted`], which holds the rejection of its extractor.
 #[derive(Clone, Copy, Debug)]
 pub struct ExtractedRejection<R>(pub R);
 
@@ -54,6 +54,6 @@ impl<E: FromRequestParts<S>, S: Send + Sync> FromRequestParts<S> for Extracted<E
 
 impl<R: IntoResponse> IntoResponse for ExtractedRejection<R> {
     fn into_response(self) -> Response {
-        Rejected::Extraction.mark(self.0.into_response())
+        RejectionMark::Extraction.mark(self.0.into_response())
     }
 }

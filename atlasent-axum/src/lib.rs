@@ -100,7 +100,7 @@ pub use router::{
 pub use take_permit::TakePermit;
 pub use target::TargetExt;
 
-/// The example of the README, compiled.
+/// Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -25,7 +25,7 @@ const PROBLEMS: [(&str, &str); 4] = [
         "The agent may not do this, or not yet: `decision` and `reason` say why. Or its token does not grant the scope.",
     ),
     ("429", "The agent calls more often than its token allows."),
-    ("503", "The authority could not decide."),
+    ("503", "The authorization could not be decided."),
 ];
 
 impl<S> ProtectedRouter<S>
@@ -70,7 +70,7 @@ where
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
             .description(Some(
-                "An ATI token: who the agent is, and which tools it may use.",
+                "An ATI token, which names the agent and the tools that it may use.",
             ));
         let schemes = &mut components.security_schemes;
         schemes.insert(
@@ -146,7 +146,7 @@ fn problem() -> utoipa::openapi::schema::Object {
         .description(Some("The HTTP status."));
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some("Why a request was not let through (RFC 9457)."))
+        .description(Some("Why a request was refused (RFC 9457)."))
         .property("status", status)
         .required("status")
         .property("title", text("The name of the status."))
@@ -179,7 +179,7 @@ mod tests {
     use crate::{Access, SharedAuthority, get};
 
     #[test]
-    fn an_operation_shows_every_scope_and_head_is_none_of_its_own() {
+    fn an_operation_shows_every_scope_and_head_is_no_operation_of_its_own() {
         let access = Access::action("read").scope("tool:a").scope("tool:b");
         let router: ProtectedRouter<SharedAuthority> =
             ProtectedRouter::new().route("/a", get(access, async || "a"));

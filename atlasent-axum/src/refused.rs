@@ -8,11 +8,12 @@ use atlasent_tower::{Refusal, Unauthenticated};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 
-use crate::rejected::Rejected;
+use crate::rejected::RejectionMark;
 
-/// A [`Refusal`] that is a response: problem details (RFC 9457) with the refusal's status.
+/// A [`Refusal`] as a response of axum: problem details (RFC 9457) with the status of the refusal.
+/// A `Refusal` says why a request was refused; a `Refused` is what extractors and handlers return.
 ///
-/// The extractors of this crate reject with it, and handlers return it with `?`:
+/// The extractors of this crate reject with a `Refused`, and handlers return it with `?`:
 ///
 /// ```
 /// use ati_client::Claims;
@@ -26,8 +27,8 @@ use crate::rejected::Rejected;
 /// # axum::Router::<()>::new().route("/", axum::routing::post(deploy));
 /// ```
 ///
-/// An error type of your own can hold a `Refused`, or convert an [`atlasent::Error`] into one, and
-/// return its response.
+/// Your own error type can hold a `Refused`, or convert an [`atlasent::Error`] into one, and return
+/// its response.
 pub struct Refused(Box<Refusal>);
 
 impl Refused {
@@ -41,7 +42,7 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let response = self.0.to_problem().map(Body::from);
-        Rejected::Refused(Arc::from(self.0)).mark(response)
+        RejectionMark::Refused(Arc::from(self.0)).mark(response)
     }
 }
 

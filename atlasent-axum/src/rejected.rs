@@ -1,5 +1,4 @@
-//! Marks the responses that an extractor, and not the handler, gave, so that the responder of a
-//! router finds them.
+//! Marks the responses of extractors, so that the responder of a router can replace them.
 
 use std::sync::Arc;
 
@@ -8,42 +7,47 @@ use axum::body::{Body, HttpBody, to_bytes};
 use axum::response::Response;
 use http::request::Parts;
 
-/// The longest rejection that is read for a responder, in bytes. Those of axum are a line of text.
-const LONGEST: usize = 64 * 1024;
+/// The longest rejection that is read for a responder, in bytes. The rejections of axum are one
+/// line of text.
+const MAX_REJECTION_BYTES: usize = 64 * 1024;
 
-/// The mark, in the extensions of a response.
+/// The mark of a rejection, in the extensions of its response.
 #[derive(Clone)]
-pub(crate) enum Rejected {
-    /// A refusal, as problem details.
+pub(crate) enum RejectionMark {
+    /// The response is the problem details of this refusal.
     Refused(Arc<Refusal>),
-    /// The response of an extractor that found no values.
+    /// The response is the rejection of an extractor, which found no valid values.
     Extraction,
 }
 
-impl Rejected {
+impl RejectionMark {
     pub(crate) fn mark(self, mut response: Response) -> Response {
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Lets a responder answer instead, where a response is marked.
-pub(crate) async fn answer(
+/// Replaces a marked response by that of `responder`. Other responses stay unchanged.
+pub(crate) async fn replace_marked(
     mut response: Response,
     responder: &dyn Respond,
     request: &Parts,
 ) -> Response {
-    match response.extensions_mut().remove::<Rejected>() {
+    match response.extensions_mut().remove::<RejectionMark>() {
         None => response,
-        // It is logged already.
-        Some(Rejected::Refused(refusal)) => responder.respond(&refusal, request).map(Body::from),
-        Some(Rejected::Extraction) => {
+        // The refusal is already logged.
+        Some(RejectionMark::Refused(refusal)) => {
+            responder.respond(&refusal, request).map(Body::from)
+        }
+        Some(RejectionMark::Extraction) => {
             let (head, body) = response.into_parts();
             let longest = body.size_hint().upper();
-            if longest.is_none_or(|longest| longest > LONGEST as u64) {
+            if longest.is_none_or(|longest| longest > MAX_REJECTION_BYTES as u64) {
                 return Response::from_parts(head, body);
             }
-            let text = to_bytes(body, LONGEST).await.unwrap_or_default();
+            let text = to_bytes(body, MAX_REJECTION_BYTES)
+                .await
+                .unwrap_or_default();
             let rejection = Response::from_parts(head, text);
             responder
                 .respond_to_rejection(rejection, request)

@@ -1,4 +1,4 @@
-//! Adds axum's knowledge of a request, such as its route, to targets.
+//! Extends request targets by what axum knows of a request, such as its route.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use atlasent_tower::{Refusal, RequestTarget, whole_path};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
 
-/// Builds a [`RequestTarget`] from what axum knows of a request: route, whole path, client address.
+/// Extends a [`RequestTarget`] by the route, the whole path and the client address of a request.
 ///
 /// ```
 /// use atlasent_axum::{RequestTarget, TargetExt};
@@ -70,7 +70,7 @@ fn route(request: &Parts) -> Result<&str, Refusal> {
     let matched = request.extensions.get::<MatchedPath>();
     matched.map(MatchedPath::as_str).ok_or_else(|| {
         Refusal::misconfigured(
-            "no route has been matched: add the layer to the router that declares the route, after the route, and not to a fallback",
+            "the request matched no route: add the layer to the router that declares the route, after the route, and not to a fallback",
         )
     })
 }

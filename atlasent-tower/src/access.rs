@@ -1,4 +1,4 @@
-//! What a route requires of its callers, declared with the route.
+//! Declares what a route requires of its callers, and enforces it.
 
 use std::fmt;
 use std::future::Future;
@@ -8,13 +8,12 @@ use std::sync::Arc;
 use ati_client::RateStore;
 use atlasent::authority::DynAuthority;
 use atlasent::permit::Execution;
+use http::Response;
 use http::request::Parts;
 
-use http::Response;
-
-use crate::challenge::Protection;
+use crate::challenge::ChallengeParameters;
 use crate::protect::slot;
-use crate::{AtiLayer, Refusal, RequestTarget, Target, admit, check_request_path, claims};
+use crate::{AtiLayer, Refusal, RequestTarget, Target, check_request_path, claims, obtain_permit};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
@@ -31,20 +30,22 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send +
 #[derive(Clone)]
 #[must_use]
 pub struct Access {
-    kind: Kind,
+    requirement: Requirement,
     scopes: Vec<Arc<str>>,
 }
 
+/// What a route requires besides scopes.
 #[derive(Clone)]
-enum Kind {
+enum Requirement {
     Public,
-    Permit(Arc<dyn AnyTarget>),
+    Permit(Arc<dyn DynTarget>),
+    /// The handler obtains a permit for this action.
     Handler(Arc<str>),
 }
 
-/// A target of any action.
-trait AnyTarget: Send + Sync {
-    fn admit<'a>(
+/// A [`Target`] whose type of action is erased.
+trait DynTarget: Send + Sync {
+    fn obtain_permit<'a>(
         &'a self,
         authority: &'a dyn DynAuthority,
         request: &'a mut Parts,
@@ -53,13 +54,13 @@ trait AnyTarget: Send + Sync {
     fn action(&self) -> Option<&str>;
 }
 
-impl<T: Target> AnyTarget for T {
-    fn admit<'a>(
+impl<T: Target> DynTarget for T {
+    fn obtain_permit<'a>(
         &'a self,
         authority: &'a dyn DynAuthority,
         request: &'a mut Parts,
     ) -> BoxFuture<'a, Execution> {
-        Box::pin(admit(authority, self, request))
+        Box::pin(obtain_permit(authority, self, request))
     }
 
     fn action(&self) -> Option<&str> {
@@ -68,64 +69,65 @@ impl<T: Target> AnyTarget for T {
 }
 
 impl Access {
-    /// Requires nothing: the authority is not asked, and no token is looked at. With a
-    /// [`scope`](Self::scope), a token that grants it is required, and sufficient.
+    /// Requires nothing: the authority is not asked and no token is read. With a
+    /// [`scope`](Self::scope), a token that grants the scope is required, and is enough.
     pub fn public() -> Self {
-        Self::new(Kind::Public)
+        Self::new(Requirement::Public)
     }
 
-    /// Requires a permit for this action. Verified ATI claims name the agent.
+    /// Requires a permit for this action. The agent is the subject of the verified ATI claims.
     pub fn action(name: &'static str) -> Self {
         Self::target(RequestTarget::action(name))
     }
 
-    /// Requires a permit for what `target` reads from the request.
+    /// Requires a permit for the action that `target` reads from the request.
     pub fn target(target: impl Target) -> Self {
-        Self::new(Kind::Permit(Arc::new(target)))
+        Self::new(Requirement::Permit(Arc::new(target)))
     }
 
-    /// Leaves the permit to the handler, which asks for it by `#[protect]`, because the action has
-    /// values that stand in the body.
+    /// Requires that the handler itself obtains a permit, by `#[protect]`, because the action has
+    /// values from the body.
     ///
-    /// The caller has to be known from an ATI token, and the table of routes shows `action`. That
-    /// the handler does ask, nothing here can see: have it tested. (In axum, a handler that takes
+    /// The caller needs an ATI token, and the table of routes shows `action`. Nothing here checks
+    /// that the handler obtains the permit: test the handler. (In axum, a handler that takes
     /// `Authorized` shows it in its signature.)
     pub fn in_handler(action: impl Into<Arc<str>>) -> Self {
-        Self::new(Kind::Handler(action.into()))
+        Self::new(Requirement::Handler(action.into()))
     }
 
-    fn new(kind: Kind) -> Self {
+    fn new(requirement: Requirement) -> Self {
         Self {
-            kind,
+            requirement,
             scopes: Vec::new(),
         }
     }
 
-    /// Requires an ATI scope, such as `tool:github:search`, before the authority is asked. A second
-    /// call adds: all scopes are required, beside those of the [`AtiLayer`] that authenticates the
-    /// route, and the call is counted for the token's rates for [each of them](AtiLayer#rates).
+    /// Requires an ATI scope, such as `tool:github:search`, which is checked before the authority
+    /// is asked. A second call adds a scope: all of them are required, together with those of the
+    /// [`AtiLayer`] that authenticates the route. The call is counted for the rates of [each
+    /// scope](AtiLayer#rates).
     pub fn scope(mut self, required: impl Into<Arc<str>>) -> Self {
         self.scopes.push(required.into());
         self
     }
 
-    /// Whether anybody may call it. A public route that requires a scope is public no more.
+    /// Whether the route requires nothing. A public route with a required scope is not public.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        matches!(self.kind, Kind::Public) && self.scopes.is_empty()
+        matches!(self.requirement, Requirement::Public) && self.scopes.is_empty()
     }
 
-    /// The name of the action, where it is the same for all requests.
+    /// Returns the name of the action, if it is the same for all requests.
     #[must_use]
     pub fn action_name(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Public => None,
-            Kind::Permit(target) => target.action(),
-            Kind::Handler(action) => Some(action),
+        match &self.requirement {
+            Requirement::Public => None,
+            Requirement::Permit(target) => target.action(),
+            Requirement::Handler(action) => Some(action),
         }
     }
 
-    /// The scopes that are required, in the order in which they were added.
+    /// Returns the required scopes, in the order in which they were added.
     pub fn required_scopes(&self) -> impl Iterator<Item = &str> {
         self.scopes.iter().map(|scope| &**scope)
     }
@@ -133,39 +135,40 @@ impl Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.kind {
-            Kind::Public => "public",
-            Kind::Permit(_) => "permit",
-            Kind::Handler(_) => "in the handler",
+        let requirement = match &self.requirement {
+            Requirement::Public => "public",
+            Requirement::Permit(_) => "permit",
+            Requirement::Handler(_) => "in the handler",
         };
         f.debug_struct("Access")
-            .field("kind", &kind)
+            .field("requirement", &requirement)
             .field("action", &self.action_name())
             .field("scopes", &self.scopes)
             .finish()
     }
 }
 
-/// How callers are authenticated: by an [`AtiLayer`], whatever counts its rates, or by several.
+/// How callers are authenticated: by one or more [`AtiLayer`]s, with any rate stores.
 #[derive(Clone)]
 pub struct Authentication {
-    /// Those that a request has to pass before the last one.
-    first: Vec<Arc<dyn AnyAti>>,
-    last: Arc<dyn AnyAti>,
+    /// The layers that a request has to pass before the last one.
+    first: Vec<Arc<dyn DynAtiLayer>>,
+    last: Arc<dyn DynAtiLayer>,
 }
 
-trait AnyAti: Send + Sync {
-    fn admit<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, ()>;
-    fn with_scopes(&self, required: &[Arc<str>]) -> Arc<dyn AnyAti>;
-    fn protection(&self) -> &Protection;
+/// An [`AtiLayer`] whose type of rate store is erased.
+trait DynAtiLayer: Send + Sync {
+    fn authenticate<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, ()>;
+    fn with_scopes(&self, required: &[Arc<str>]) -> Arc<dyn DynAtiLayer>;
+    fn challenge_parameters(&self) -> &ChallengeParameters;
 }
 
-impl<S: RateStore> AnyAti for AtiLayer<S> {
-    fn admit<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, ()> {
-        Box::pin(AtiLayer::admit(self, request))
+impl<S: RateStore> DynAtiLayer for AtiLayer<S> {
+    fn authenticate<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, ()> {
+        Box::pin(AtiLayer::authenticate(self, request))
     }
 
-    fn with_scopes(&self, required: &[Arc<str>]) -> Arc<dyn AnyAti> {
+    fn with_scopes(&self, required: &[Arc<str>]) -> Arc<dyn DynAtiLayer> {
         Arc::new(
             required
                 .iter()
@@ -173,8 +176,8 @@ impl<S: RateStore> AnyAti for AtiLayer<S> {
         )
     }
 
-    fn protection(&self) -> &Protection {
-        AtiLayer::protection(self)
+    fn challenge_parameters(&self) -> &ChallengeParameters {
+        AtiLayer::challenge_parameters(self)
     }
 }
 
@@ -188,8 +191,8 @@ impl<S: RateStore> From<AtiLayer<S>> for Authentication {
 }
 
 impl Authentication {
-    /// Adds a layer that a request has to pass as well. Its claims are those that are seen further
-    /// in.
+    /// Adds a layer that a request also has to pass. Inner services see the claims of the layer
+    /// that was added last.
     #[must_use]
     pub fn and<S: RateStore>(mut self, layer: AtiLayer<S>) -> Self {
         self.first.push(self.last);
@@ -199,8 +202,7 @@ impl Authentication {
         }
     }
 
-    /// Adds scopes to what the last layer requires, so that it counts the call once for all of
-    /// them.
+    /// Adds required scopes to the last layer, so that it counts the call once for all of them.
     fn with_scopes(&self, required: &[Arc<str>]) -> Self {
         match required {
             [] => self.clone(),
@@ -211,11 +213,11 @@ impl Authentication {
         }
     }
 
-    async fn admit(&self, request: &mut Parts) -> Result<(), Refusal> {
+    async fn authenticate(&self, request: &mut Parts) -> Result<(), Refusal> {
         for layer in &self.first {
-            layer.admit(request).await?;
+            layer.authenticate(request).await?;
         }
-        self.last.admit(request).await
+        self.last.authenticate(request).await
     }
 }
 
@@ -227,19 +229,19 @@ impl fmt::Debug for Authentication {
 
 /// Authenticates and authorizes the requests of one route.
 ///
-/// Routers are made of these; `atlasent_axum::ProtectedRouter` is.
+/// `atlasent_axum::ProtectedRouter` has one for each route; use it to build routers for other
+/// frameworks.
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct RouteGuard {
     authentication: Option<Authentication>,
     access: Access,
 }
 
-impl Guard {
-    /// The guard of a route with this access. A public one looks at no token. Without
-    /// `authentication`, a layer outside has to authenticate the caller.
+impl RouteGuard {
+    /// Creates the guard of a route with this access. The guard of a public route reads no token.
+    /// Without `authentication`, an outer layer has to authenticate the caller.
     ///
-    /// Scopes that `access` requires without `authentication` to check them cannot be granted:
-    /// every request is refused then.
+    /// Required scopes without `authentication` are a misconfiguration: every request gets 500.
     #[must_use]
     pub fn new(authentication: Option<&Authentication>, access: Access) -> Self {
         Self {
@@ -255,19 +257,19 @@ impl Guard {
         self.access.is_public()
     }
 
-    /// Does what has to happen before the route's handler is called. On the way the verified
-    /// claims, and the permit in a [`PermitSlot`](crate::PermitSlot), are put into the request's
-    /// extensions. Where the permit is obtained here, its execution has started, and is finished
-    /// when the handler has answered.
+    /// Checks a request before the handler of the route is called. Puts the verified claims, and
+    /// the permit in a [`PermitSlot`](crate::PermitSlot), into the extensions of the request.
+    /// Returns the execution of the permit, which has started; finish it when the handler has
+    /// answered. Returns `None` for a route whose permit is not obtained here.
     ///
-    /// The path is [checked](check_request_path), of public routes too. The permits of outer layers
-    /// are taken out of the request: they were granted for what those layers asked, and the handler
-    /// gets one for what this route declares, or none.
+    /// The path is [checked](check_request_path), also that of public routes. Permits of outer
+    /// layers are removed from the request, since they were granted for other targets: the handler
+    /// sees only the permit for the action that this route declares.
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] if the handler may not be called.
-    pub async fn pass(
+    /// Returns the [`Refusal`] if the handler must not be called.
+    pub async fn authorize(
         &self,
         authority: &dyn DynAuthority,
         request: &mut Parts,
@@ -278,23 +280,23 @@ impl Guard {
             return Ok(None);
         }
         match &self.authentication {
-            Some(authentication) => authentication.admit(request).await?,
+            Some(authentication) => authentication.authenticate(request).await?,
             None if !self.access.scopes.is_empty() => {
                 return Err(Refusal::misconfigured(
-                    "a scope is required, and nothing authenticates: give the router an `AtiLayer`",
+                    "the route requires a scope and has no authentication: give the router an `AtiLayer`",
                 ));
             }
             None => {}
         }
-        match &self.access.kind {
-            Kind::Public => Ok(None),
-            Kind::Handler(_) => claims(request).map(|_| None),
-            Kind::Permit(target) => target.admit(authority, request).await.map(Some),
+        match &self.access.requirement {
+            Requirement::Public => Ok(None),
+            Requirement::Handler(_) => claims(request).map(|_| None),
+            Requirement::Permit(target) => target.obtain_permit(authority, request).await.map(Some),
         }
     }
 
     /// Adds the [realm](AtiLayer::realm) and the [URL of the metadata](AtiLayer::resource_metadata)
-    /// of this guard's layers to the challenge of a response, if it has one.
+    /// of the layers of this guard to the challenge of a response, if it has one.
     #[must_use]
     pub fn complete_challenge<B>(&self, response: Response<B>) -> Response<B> {
         let Some(Authentication { first, last }) = &self.authentication else {
@@ -302,7 +304,7 @@ impl Guard {
         };
         let layers = first.iter().chain([last]).rev();
         layers.fold(response, |response, layer| {
-            layer.protection().completed(response)
+            layer.challenge_parameters().complete(response)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The token in a request's header `Authorization` (RFC 6750 §2.1).
+//! Reads the token in the header `Authorization` of a request (RFC 6750 §2.1).
 
 use atlasent::text::{BearerError, bearer_token};
 use http::HeaderMap;
@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 
 use crate::{Unauthenticated, header};
 
-/// The token, if there is a header at all. One that can be read in two ways is none.
+/// Returns the token, or `None` without an `Authorization` header. An ambiguous header is an error.
 pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Unauthenticated> {
     let value = header::single(headers, AUTHORIZATION).map_err(Unauthenticated::BadHeader)?;
     let Some(value) = value else {

@@ -1,4 +1,4 @@
-//! The body of a response: the inner service's, as it streams, or that of a refusal.
+//! The body of a response: the stream of the inner service, or the bytes of a refusal.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,19 +9,19 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of the inner service's response, frame by frame as it comes, trailers included; or
-    /// that of a refusal.
+    /// The body of a response. It streams the frames and trailers of the inner service unchanged,
+    /// or holds the body of a refusal.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
-        kind: Kind<B>,
+        content: Content<B>,
     }
 }
 
 pin_project! {
-    #[project = KindProject]
+    #[project = ContentProject]
     #[derive(Debug)]
-    enum Kind<B> {
+    enum Content<B> {
         Inner { #[pin] body: B },
         Refusal { body: Option<Bytes> },
     }
@@ -30,25 +30,25 @@ pin_project! {
 impl<B> ResponseBody<B> {
     pub(crate) fn inner(response: Response<B>) -> Response<Self> {
         response.map(|body| Self {
-            kind: Kind::Inner { body },
+            content: Content::Inner { body },
         })
     }
 
     pub(crate) fn refusal(response: Response<Bytes>) -> Response<Self> {
         response.map(|body| Self {
-            kind: Kind::Refusal {
+            content: Content::Refusal {
                 body: (!body.is_empty()).then_some(body),
             },
         })
     }
 }
 
-/// An empty body, which layers outside answer with, such as `tower_http::cors::CorsLayer` a
+/// An empty body, with which outer layers answer, as `tower_http::cors::CorsLayer` does a
 /// preflight.
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
         Self {
-            kind: Kind::Refusal { body: None },
+            content: Content::Refusal { body: None },
         }
     }
 }
@@ -61,23 +61,23 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().kind.project() {
-            KindProject::Inner { body } => body.poll_frame(context),
-            KindProject::Refusal { body } => Poll::Ready(body.take().map(Frame::data).map(Ok)),
+        match self.project().content.project() {
+            ContentProject::Inner { body } => body.poll_frame(context),
+            ContentProject::Refusal { body } => Poll::Ready(body.take().map(Frame::data).map(Ok)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            Kind::Refusal { body } => body.is_none(),
+        match &self.content {
+            Content::Inner { body } => body.is_end_stream(),
+            Content::Refusal { body } => body.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
-            Kind::Refusal { body } => {
+        match &self.content {
+            Content::Inner { body } => body.size_hint(),
+            Content::Refusal { body } => {
                 SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
             }
         }

@@ -1,5 +1,5 @@
-//! Challenges: what a refused caller is asked to send, in `WWW-Authenticate` (RFC 6750 §3, RFC 9728
-//! §5.1).
+//! Challenges in `WWW-Authenticate`, which tell a refused caller what to send (RFC 6750 §3, RFC
+//! 9728 §5.1).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use http::{HeaderValue, Response, Uri};
 
 use crate::{Refusal, Unauthenticated};
 
-/// The challenge of a refusal. It travels in the response's extensions, so that the layer that
-/// knows the realm can add it.
+/// The challenge of a refusal. It is kept in the extensions of the response, so that an outer layer
+/// can add its realm.
 #[derive(Clone, Debug)]
 pub(crate) struct Challenge {
     error: Option<&'static str>,
@@ -18,11 +18,11 @@ pub(crate) struct Challenge {
 }
 
 impl Challenge {
-    /// The challenge of a 401, or of a 403 for want of a scope. No other refusal has one: another
-    /// token would not help.
+    /// Creates the challenge of a 401, or of a 403 because of a missing scope. Other refusals have
+    /// no challenge, since another token would not help.
     pub(crate) fn new(refusal: &Refusal) -> Option<Self> {
         let (error, scope) = match refusal {
-            // RFC 6750 §3.1: a caller that sent no token is told of no error.
+            // RFC 6750 §3.1: the challenge names no error if the request had no token.
             Refusal::Unauthenticated(
                 Unauthenticated::NoToken
                 | Unauthenticated::OtherScheme
@@ -35,8 +35,8 @@ impl Challenge {
         Some(Self { error, scope })
     }
 
-    /// The value of `WWW-Authenticate`.
-    pub(crate) fn header(&self, protection: &Protection) -> Option<HeaderValue> {
+    /// Returns the value of `WWW-Authenticate`.
+    pub(crate) fn header(&self, parameters: &ChallengeParameters) -> Option<HeaderValue> {
         let mut value = String::from("Bearer");
         let mut separator = " ";
         let mut add = |name: &str, text: Option<&str>| {
@@ -46,23 +46,23 @@ impl Challenge {
                 separator = ", ";
             }
         };
-        add("realm", protection.realm());
+        add("realm", parameters.realm());
         add("error", self.error);
-        // What a scope-token may hold (RFC 6749 §3.3) needs no escape in a quoted string.
+        // The characters of a scope-token (RFC 6749 §3.3) need no escape in a quoted string.
         let scope = self.scope.as_deref();
         add(
             "scope",
             scope.filter(|scope| scope.bytes().all(is_scope_character)),
         );
-        add("resource_metadata", protection.resource_metadata());
+        add("resource_metadata", parameters.resource_metadata());
         HeaderValue::try_from(value).ok()
     }
 }
 
-/// What a layer says of itself in its challenges: nothing, unless it is given a realm or the URL of
-/// its metadata. Cheap to clone.
+/// The parameters that a layer adds to challenges: its realm and the URL of its metadata, both
+/// optional. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Protection(Option<Arc<Parameters>>);
+pub(crate) struct ChallengeParameters(Option<Arc<Parameters>>);
 
 #[derive(Clone, Debug, Default)]
 struct Parameters {
@@ -70,22 +70,22 @@ struct Parameters {
     resource_metadata: Option<Parameter>,
 }
 
-/// The text of a parameter as it stands between the quotation marks, or why it cannot stand there.
+/// The content of a quoted string, or the reason why the parameter is invalid.
 type Parameter = Result<Arc<str>, &'static str>;
 
-impl Protection {
+impl ChallengeParameters {
     pub(crate) fn set_realm(&mut self, realm: &str) {
-        self.parameters().realm = Some(quoted(realm).ok_or("a realm is printable ASCII"));
+        self.parameters().realm = Some(quoted(realm).ok_or("the realm has to be printable ASCII"));
     }
 
     pub(crate) fn set_resource_metadata(&mut self, url: &str) {
         let url = is_metadata_url(url).then(|| quoted(url)).flatten();
         self.parameters().resource_metadata = Some(url.ok_or(
-            "the URL of the resource metadata is absolute, of `https` or `http`, without user and fragment",
+            "the URL of the resource metadata has to be absolute, start with `https` or `http`, and have no user and no fragment",
         ));
     }
 
-    /// Fails when a parameter cannot stand in a header: the layer was told to send it.
+    /// Returns a misconfiguration if a parameter cannot be sent in a header.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         let Some(parameters) = &self.0 else {
             return Ok(());
@@ -93,16 +93,16 @@ impl Protection {
         for parameter in [&parameters.realm, &parameters.resource_metadata] {
             if let Some(Err(why)) = parameter {
                 return Err(Refusal::misconfigured(format!(
-                    "a challenge cannot be written: {why}"
+                    "the challenge cannot be built: {why}"
                 )));
             }
         }
         Ok(())
     }
 
-    /// Adds the parameters to the challenge of a response, unless a layer further in has, or a
-    /// responder wrote a challenge of its own.
-    pub(crate) fn completed<B>(&self, mut response: Response<B>) -> Response<B> {
+    /// Adds the parameters to the challenge of a response, unless an inner layer already added its
+    /// own or the responder wrote another challenge.
+    pub(crate) fn complete<B>(&self, mut response: Response<B>) -> Response<B> {
         if self.0.is_some()
             && let Some(challenge) = response.extensions_mut().remove::<Challenge>()
             && let Some(value) = response.headers_mut().get_mut(WWW_AUTHENTICATE)
@@ -129,8 +129,9 @@ impl Protection {
     }
 }
 
-/// A text as the content of a quoted string (RFC 9110 §5.6.4): `"` and `\` get a `\` in front. None
-/// for a text that is not printable ASCII, which readers disagree on.
+/// Returns the content of a quoted string (RFC 9110 §5.6.4) with this text: `"` and `\` get a `\`
+/// in front. Returns `None` for a text that is not printable ASCII, which readers parse
+/// differently.
 fn quoted(text: &str) -> Option<Arc<str>> {
     let mut content = String::with_capacity(text.len());
     for character in text.chars() {
@@ -149,8 +150,8 @@ fn is_metadata_url(url: &str) -> bool {
     };
     let is_http = matches!(uri.scheme_str(), Some("https" | "http"));
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    // `Uri` drops a fragment without a word, and takes more characters than a URL may hold (RFC
-    // 3986 §2).
+    // `Uri` silently drops a fragment, and accepts more characters than a URL may hold (RFC 3986
+    // §2).
     is_http && has_host && !url.contains(['#', '@', '"', '\\', '<', '>', '`', '{', '|', '}', '^'])
 }
 
@@ -163,11 +164,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn protection(realm: &str, url: &str) -> Protection {
-        let mut protection = Protection::default();
-        protection.set_realm(realm);
-        protection.set_resource_metadata(url);
-        protection
+    fn parameters(realm: &str, url: &str) -> ChallengeParameters {
+        let mut parameters = ChallengeParameters::default();
+        parameters.set_realm(realm);
+        parameters.set_resource_metadata(url);
+        parameters
     }
 
     const URL: &str = "https://api.example.com/.well-known/oauth-protected-resource";
@@ -178,7 +179,7 @@ mod tests {
             error: Some("invalid_token"),
             scope: None,
         };
-        let header = challenge.header(&protection(r#"a "b" \c"#, URL)).unwrap();
+        let header = challenge.header(&parameters(r#"a "b" \c"#, URL)).unwrap();
         assert_eq!(
             header,
             format!(
@@ -189,13 +190,16 @@ mod tests {
             error: None,
             scope: None,
         };
-        assert_eq!(bare.header(&Protection::default()).unwrap(), "Bearer");
+        assert_eq!(
+            bare.header(&ChallengeParameters::default()).unwrap(),
+            "Bearer"
+        );
     }
 
     #[test]
     fn a_parameter_that_cannot_stand_in_a_header_is_refused() {
         for realm in ["a\r\nb", "\u{e9}", "\t", "\0", "a\u{7f}"] {
-            assert!(protection(realm, URL).check().is_err(), "{realm:?}");
+            assert!(parameters(realm, URL).check().is_err(), "{realm:?}");
         }
         for url in [
             "",
@@ -210,11 +214,11 @@ mod tests {
             "https://example.com/\u{e9}",
             "https://example.com/\"a\"",
         ] {
-            assert!(protection("a", url).check().is_err(), "{url:?}");
+            assert!(parameters("a", url).check().is_err(), "{url:?}");
         }
-        assert!(protection("", URL).check().is_ok());
+        assert!(parameters("", URL).check().is_ok());
         assert!(
-            protection("a", "http://localhost:8080/m?x=y")
+            parameters("a", "http://localhost:8080/m?x=y")
                 .check()
                 .is_ok()
         );
@@ -223,9 +227,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_realm_reads_as_it_was_written_or_is_refused(realm in any::<String>()) {
-            let protection = protection(&realm, URL);
-            let Some(content) = protection.realm() else {
-                prop_assert!(protection.check().is_err());
+            let parameters = parameters(&realm, URL);
+            let Some(content) = parameters.realm() else {
+                prop_assert!(parameters.check().is_err());
                 return Ok(());
             };
             let mut read = String::new();

@@ -1,4 +1,5 @@
-//! Refusals as gRPC statuses, in a response of trailers only (gRPC over HTTP/2, "Responses").
+//! Builds gRPC statuses from refusals, as responses of trailers only (gRPC over HTTP/2,
+//! "Responses").
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -15,23 +16,22 @@ const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-
 const DECISION: HeaderName = HeaderName::from_static("atlasent-decision");
 const EVALUATION_ID: HeaderName = HeaderName::from_static("atlasent-evaluation-id");
 
-/// The most bytes of a text that a status tells.
+/// The longest text in a status, in bytes.
 const MAX_TEXT: usize = 2048;
 
-/// What `grpc-message` cannot hold as it is: everything but printable ASCII, and the escape's own
-/// sign.
+/// The characters that `grpc-message` has to escape: all but printable ASCII, and `%` itself.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
-/// The media types of gRPC over HTTP/2 whose messages these services speak.
+/// The media types of gRPC over HTTP/2 that count as gRPC calls.
 const MEDIA_TYPES: [&str; 3] = [
     "application/grpc",
     "application/grpc+proto",
     "application/grpc+json",
 ];
 
-/// Whether a request is a gRPC call: a POST of exactly one content type, which is one of gRPC's, in
-/// any case and with any parameters (RFC 9110 §8.3.1). A status in an answer of 200 misleads every
-/// other client, and a cache would keep the answer to a GET.
+/// Whether a request is a gRPC call: a POST with exactly one content type, which is one of gRPC's,
+/// in any case and with any parameters (RFC 9110 §8.3.1). Other clients must not get a gRPC status:
+/// its HTTP status of 200 would mislead them, and a cache would keep the response to a GET.
 pub(crate) fn is_call(request: &Parts) -> bool {
     let Ok(Some(content_type)) = header::single(&request.headers, CONTENT_TYPE) else {
         return false;
@@ -57,8 +57,8 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
     response
 }
 
-/// What the caller is told, cut where a client would no longer take it: headers of more than 16 KiB
-/// end the call, and an escape takes three bytes for one.
+/// Returns the message for the caller, at most [`MAX_TEXT`] bytes and an ellipsis. Clients end a
+/// call with more than 16 KiB of headers, and an escape takes three bytes for one.
 pub(crate) fn message(refusal: &Refusal) -> String {
     let mut message = refusal.detail().into_owned();
     if message.len() > MAX_TEXT {
@@ -68,7 +68,7 @@ pub(crate) fn message(refusal: &Refusal) -> String {
     message
 }
 
-/// What a status says beside its code and message.
+/// Returns the metadata of the status, beside its code and message.
 pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
     let mut metadata = HeaderMap::new();
     if let Some(wait) = refusal.retry_after() {
@@ -86,14 +86,14 @@ pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
     metadata
 }
 
-/// A text of the authority's as a header. One that is not plain ASCII is left out, since readers
-/// disagree on what it says, and so is one that is too long to be an id.
+/// Returns a text of the authority as a header value. A text that is not plain ASCII is left out,
+/// since readers decode it differently, and so is a text that is too long to be an id.
 pub(crate) fn header_value(text: &str) -> Option<HeaderValue> {
     let fits = text.is_ascii() && text.len() <= MAX_TEXT;
     HeaderValue::from_str(text).ok().filter(|_| fits)
 }
 
-/// `package.Service` and `Method` of a gRPC request's path.
+/// Returns `package.Service` and `Method` from the path of a gRPC request.
 pub(crate) fn method(request: &Parts) -> Result<(&str, &str), Refusal> {
     let path = request.uri.path();
     path.strip_prefix('/')
@@ -102,8 +102,22 @@ pub(crate) fn method(request: &Parts) -> Result<(&str, &str), Refusal> {
             !service.is_empty() && !method.is_empty() && !method.contains('/')
         })
         .ok_or_else(|| {
-            Refusal::bad_request("its path is not that of a gRPC method: `/package.Service/Method`")
+            Refusal::bad_request("its path is not a gRPC method: send `/package.Service/Method`")
         })
+}
+
+#[cfg(feature = "tonic")]
+impl From<Refusal> for tonic::Status {
+    /// Logs the refusal and converts it to a status, for methods that return it with `?`.
+    fn from(refusal: Refusal) -> Self {
+        refusal.log();
+        let headers = metadata(&refusal);
+        Self::with_metadata(
+            tonic::Code::from_i32(refusal.grpc_code()),
+            message(&refusal),
+            tonic::metadata::MetadataMap::from_headers(headers),
+        )
+    }
 }
 
 #[cfg(test)]
@@ -129,10 +143,10 @@ mod tests {
             "%".repeat(20_000),
         ] {
             let refusal = Refusal::bad_request(text);
-            let told = response(&refusal);
-            let message = told.headers().get(GRPC_MESSAGE).unwrap();
+            let status = response(&refusal);
+            let message = status.headers().get(GRPC_MESSAGE).unwrap();
             assert!(message.len() < 8 * 1024, "{}", message.len());
-            assert_eq!(told.headers().get(GRPC_STATUS).unwrap(), "3");
+            assert_eq!(status.headers().get(GRPC_STATUS).unwrap(), "3");
         }
         assert_eq!(header_value(&"x".repeat(MAX_TEXT + 1)), None);
     }

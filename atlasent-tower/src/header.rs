@@ -1,10 +1,10 @@
-//! Headers that can be read in one way only.
+//! Reads headers that must not be ambiguous.
 
 use http::HeaderMap;
 use http::header::AsHeaderName;
 
-/// The value of a header, if it is there. One that stands there twice has none, and neither has one that is not plain ASCII: what
-/// is wrong reads on behind the header's name.
+/// Returns the value of a header, or `None` if it is absent. Fails if the header is repeated or not
+/// plain ASCII; the error text continues a sentence that starts with the name of the header.
 pub(crate) fn single(
     headers: &HeaderMap,
     name: impl AsHeaderName,
@@ -14,7 +14,7 @@ pub(crate) fn single(
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err("stands there more than once");
+        return Err("appears more than once");
     }
     let value = value.to_str().map_err(|_| "is not plain ASCII")?;
     Ok(Some(value))

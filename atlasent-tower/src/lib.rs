@@ -1,9 +1,9 @@
-//! Middleware for [tower] services, whatever serves them: axum, tonic, hyper. No request reaches
-//! the inner service without a verified permit.
+//! Middleware for [tower] services (axum, tonic, hyper): no request reaches the inner service
+//! without a verified permit.
 //!
-//! Two layers, from the outside in. [`AtiLayer`] finds out who asks: an ATI token says it.
-//! [`ProtectLayer`] asks an [`Authority`](atlasent::Authority) whether that agent may do what the
-//! request is about, and calls the inner service with a permit, or not at all.
+//! [`AtiLayer`] authenticates the agent by its ATI token. [`ProtectLayer`], inside it, asks an
+//! [`Authority`](atlasent::Authority) for a permit for the action of the request, and calls the
+//! inner service only with it.
 //!
 //! ```
 //! # use ati_client::{Claims, SigningKey, Verifier, issue};
@@ -29,34 +29,35 @@
 //! let request = Request::post("/deploy").header("authorization", format!("Bearer {token}"));
 //! assert_eq!(service.clone().oneshot(request.body(Full::default())?).await?.status(), 200);
 //!
-//! let nobody = Request::post("/deploy").body(Full::default())?;
-//! assert_eq!(service.oneshot(nobody).await?.status(), 401);
+//! let anonymous = Request::post("/deploy").body(Full::default())?;
+//! assert_eq!(service.oneshot(anonymous).await?.status(), 401);
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - The inner service is called after an allow whose permit was verified, and so consumed; every
-//!   other outcome is a [`Refusal`].
-//! - The agent comes from something authenticated. A header that any client can send names no agent,
-//!   unless the target [says so](RequestTarget::trusted_header).
-//! - A path that normalization would change is refused before anything is decided on it: the whole
-//!   of it, inside of axum's `nest` as well (feature `axum`, which is on by default).
-//! - Bodies stream through as they are, and so do trailers and upgrades. Readiness is the inner
-//!   service's. A request that is dropped leaves nothing behind.
+//! - The inner service is called only after the authority allowed the action and the permit was
+//!   verified, which consumes it. Every other outcome is a [`Refusal`].
+//! - The agent is authenticated. A header that any client can send does not name the agent, unless
+//!   the target [says so](RequestTarget::trusted_header).
+//! - A path that normalization would change is refused before anything is decided. The whole path
+//!   is checked, also inside `nest` of axum (feature `axum`, enabled by default).
+//! - Bodies, trailers and upgrades pass through unchanged. Readiness is that of the inner service.
+//!   Dropping a request cancels it.
 //!
-//! # Where to go
+//! # Where to look
 //!
-//! | you want to | see |
+//! | to | see |
 //! |---|---|
-//! | know who asks | [`AtiLayer`] |
-//! | let nothing through without a permit | [`ProtectLayer`], with a [`RequestTarget`] or a [`Target`] of your own |
-//! | protect a gRPC server, method by method | [`ProtectedMethods`] |
-//! | use the permit further in | [`PermitSlot`] |
-//! | be sure that one permit is one call, whatever stands in between | [`TakePermitLayer`] |
-//! | answer refusals in your own way | [`Respond`], [`Refusal`] |
+//! | authenticate agents, check scopes, enforce rates | [`AtiLayer`] |
+//! | require a permit for every request | [`ProtectLayer`], with a [`RequestTarget`] or your own [`Target`] |
+//! | declare the access of each method of a gRPC server | [`ProtectedMethods`] |
+//! | use the permit in an inner service | [`PermitSlot`] |
+//! | enforce one call for each permit, whatever layers are in between | [`TakePermitLayer`] |
+//! | build your own responses to refused requests | [`Respond`], [`Refusal`] |
 //! | answer refusals as gRPC statuses | [`GrpcStatus`] |
-//! | extractors and routers for axum | the crate `atlasent-axum` |
+//! | build a router for another framework | [`RouteGuard`], [`Access`] |
+//! | use extractors and routers for axum | the crate `atlasent-axum` |
 //!
 //! [tower]: https://docs.rs/tower
 
@@ -79,21 +80,21 @@ mod respond;
 mod table;
 mod target;
 
-pub use access::{Access, Authentication, Guard};
+pub use access::{Access, Authentication, RouteGuard};
 pub use ati::{AtiFuture, AtiLayer, AtiService};
 pub use body::ResponseBody;
 pub use methods::{ProtectedMethods, ProtectedMethodsService};
 pub use path::{check_path, check_request_path, whole_path};
 pub use protect::{
     PermitSlot, ProtectFuture, ProtectLayer, ProtectService, TakePermitFuture, TakePermitLayer,
-    TakePermitService,
+    TakePermitService, obtain_permit,
 };
 pub use refusal::{Misconfiguration, Refusal, Unauthenticated};
 pub use respond::{GrpcStatus, ProblemDetails, Respond};
 pub use table::{Route, RouteTable};
-pub use target::{Asked, RequestTarget, Target, admit, claims, subject};
+pub use target::{PermitRequest, RequestTarget, Target, claims, subject};
 
-/// The example of the README, compiled.
+/// Compiles the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

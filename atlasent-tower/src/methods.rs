@@ -1,4 +1,4 @@
-//! gRPC servers in which every method says what it asks for, and any other is refused.
+//! Protects gRPC servers in which every method declares its access. Undeclared methods are refused.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,15 +13,15 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::protect::{Answers, ProtectFuture, repeat};
+use crate::protect::{ProtectFuture, Responder, repeat};
 use crate::{
-    Access, AtiLayer, Authentication, GrpcStatus, Guard, Refusal, Respond, Route, RouteTable,
+    Access, AtiLayer, Authentication, GrpcStatus, Refusal, Respond, Route, RouteGuard, RouteTable,
     check_request_path, ready,
 };
 
-/// A layer for gRPC servers. Every method names its action, or says that it is public; a method
-/// that is not named is refused as if it did not exist. Refusals are gRPC statuses, and problem
-/// details for requests that are no gRPC calls: see [`GrpcStatus`].
+/// A layer for gRPC servers. Every method declares its action, or that it is public. An undeclared
+/// method is refused as if it did not exist. A refused gRPC call gets a gRPC status, and any other
+/// refused request problem details: see [`GrpcStatus`].
 ///
 /// ```
 /// # use ati_client::{SigningKey, Verifier};
@@ -48,27 +48,27 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ProtectedMethods {
-    /// More than one access of a method cannot be told apart: such a method is refused.
+    /// A method with more than one access is refused.
     methods: HashMap<String, Vec<Access>>,
     authentication: Option<Authentication>,
     authority: Arc<dyn DynAuthority>,
-    answers: Answers,
+    responder: Responder,
 }
 
 impl ProtectedMethods {
-    /// A layer without any method, so that all are refused.
+    /// Creates a layer without methods, which refuses all calls.
     #[must_use]
     pub fn new(authority: impl Authority + 'static) -> Self {
         Self {
             methods: HashMap::new(),
             authentication: None,
             authority: Arc::new(authority),
-            answers: Answers::new(Arc::new(GrpcStatus)),
+            responder: Responder::new(GrpcStatus),
         }
     }
 
-    /// Authenticates the callers of all methods that are not public, in whatever order they are
-    /// named. A second call adds: a request has to pass both layers.
+    /// Authenticates the callers of all methods that are not public, whether they are declared
+    /// before or after this call. A second call adds a layer: a request has to pass both.
     #[must_use]
     pub fn authenticate<S: RateStore>(mut self, layer: AtiLayer<S>) -> Self {
         self.authentication = Some(match self.authentication {
@@ -78,12 +78,11 @@ impl ProtectedMethods {
         self
     }
 
-    /// Declares what a method requires, which is named like `package.Service/Method`. A second call
-    /// adds another method.
+    /// Declares what a method requires. The name has the form `package.Service/Method`. A second
+    /// call adds another method.
     ///
-    /// A method that is declared twice is a misconfiguration, since one declaration would drop what
-    /// the other requires: each of its calls is refused with 13 `INTERNAL`, and the table shows
-    /// both.
+    /// A method that is declared twice is a misconfiguration, since it is not clear which access
+    /// applies: each of its calls gets 13 `INTERNAL`, and the table shows both.
     #[must_use]
     pub fn method(mut self, name: &str, access: Access) -> Self {
         let name = name.strip_prefix('/').unwrap_or(name);
@@ -94,14 +93,15 @@ impl ProtectedMethods {
         self
     }
 
-    /// Answers refusals by another responder than [`GrpcStatus`]. A second call replaces it.
+    /// Sets the responder that builds the responses to refused calls. The default is
+    /// [`GrpcStatus`]. A second call replaces the responder.
     #[must_use]
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
-        self.answers = Answers::new(Arc::new(responder));
+        self.responder = Responder::new(responder);
         self
     }
 
-    /// All methods and what they require.
+    /// Returns a table of all methods and what they require.
     #[must_use]
     pub fn table(&self) -> RouteTable {
         let methods = self.methods.iter();
@@ -126,7 +126,7 @@ impl<I> Layer<I> for ProtectedMethods {
     type Service = ProtectedMethodsService<I>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        let guard = |access: &Access| Guard::new(self.authentication.as_ref(), access.clone());
+        let guard = |access: &Access| RouteGuard::new(self.authentication.as_ref(), access.clone());
         let guards = self.methods.iter().map(|(name, accesses)| {
             let guards = accesses.iter().map(guard);
             (name.clone(), guards.collect())
@@ -136,14 +136,15 @@ impl<I> Layer<I> for ProtectedMethods {
             shared: Arc::new(Shared {
                 guards: guards.collect(),
                 authority: Arc::clone(&self.authority),
-                answers: self.answers.clone(),
+                responder: self.responder.clone(),
                 repeats: repeat::repeats::<I>(),
             }),
         }
     }
 }
 
-/// A gRPC server behind the guards of its methods. It comes from [`ProtectedMethods`].
+/// A gRPC server that calls only declared methods, each behind its guard, made by
+/// [`ProtectedMethods`].
 #[derive(Clone)]
 pub struct ProtectedMethodsService<I> {
     inner: I,
@@ -151,15 +152,15 @@ pub struct ProtectedMethodsService<I> {
 }
 
 struct Shared {
-    guards: HashMap<String, Vec<Guard>>,
+    guards: HashMap<String, Vec<RouteGuard>>,
     authority: Arc<dyn DynAuthority>,
-    answers: Answers,
-    /// Whether the inner service is known to call on more than once.
+    responder: Responder,
+    /// Whether the inner service repeats calls.
     repeats: bool,
 }
 
 impl Shared {
-    fn guard(&self, request: &mut Parts) -> Result<&Guard, Refusal> {
+    fn guard(&self, request: &mut Parts) -> Result<&RouteGuard, Refusal> {
         if self.repeats {
             return Err(repeat::refusal());
         }
@@ -200,14 +201,14 @@ where
             let (mut parts, body) = request.into_parts();
             let guard = match shared.guard(&mut parts) {
                 Ok(guard) => guard,
-                Err(refusal) => return Ok(shared.answers.refuse(&refusal, &parts)),
+                Err(refusal) => return Ok(shared.responder.refuse(&refusal, &parts)),
             };
-            let response = match guard.pass(&*shared.authority, &mut parts).await {
+            let response = match guard.authorize(&*shared.authority, &mut parts).await {
                 Ok(execution) => {
                     let request = Request::from_parts(parts, body);
-                    shared.answers.execute(execution, inner, request).await?
+                    shared.responder.execute(execution, inner, request).await?
                 }
-                Err(refusal) => shared.answers.refuse(&refusal, &parts),
+                Err(refusal) => shared.responder.refuse(&refusal, &parts),
             };
             Ok(guard.complete_challenge(response))
         })

@@ -1,9 +1,9 @@
-//! Paths that can be read in one way only.
+//! Refuses paths that are not in normal form.
 //!
-//! A decision about `/patients/7` must not be one about `/patients/./7`, `/patients//7` or
-//! `/patients/%37`, which some part of a system takes for the same and another does not. So a path
-//! that normalization would change (RFC 3986 §6.2.2) is refused, and so is one that hides a
-//! separator in an escape.
+//! A decision about `/patients/7` must not apply to `/patients/./7`, `/patients//7` or
+//! `/patients/%37`, which some components treat as the same path and others do not. So a path that
+//! normalization would change (RFC 3986 §6.2.2) is refused, and so is a path with an escaped
+//! separator.
 
 use http::Uri;
 use http::request::Parts;
@@ -11,17 +11,17 @@ use http::uri::PathAndQuery;
 
 use crate::Refusal;
 
-/// The path of a request that was found to be in normal form. Only this module makes one, and it is
-/// good for this very path: a request whose path is another by now is checked again.
+/// A path that was checked and is in normal form. Only this module creates it. It vouches for this
+/// path only: a request whose path has changed since is checked again.
 #[derive(Clone)]
 struct CheckedPath(PathAndQuery);
 
-/// Refuses a request whose whole path is not in normal form, and remembers in its extensions that
-/// it is. Every way to a handler begins with it: the layers, the guards of routes, and the
-/// extractors of `atlasent-axum`.
+/// Refuses a request whose whole path is not in normal form. A path that passes is recorded in the
+/// extensions, so that it is checked once. The layers, the guards of routes, and the extractors of
+/// `atlasent-axum` all start with this check.
 ///
-/// Inside of `axum::Router::nest` a request's own path is the rest of the [whole](whole_path), and
-/// both have to pass. A path that a middleware has rewritten since it was checked is checked again.
+/// Inside `axum::Router::nest`, the path of a request is the rest of the [whole path](whole_path),
+/// and both are checked. A path that a middleware rewrote after the check is checked again.
 ///
 /// ```
 /// use atlasent_tower::check_request_path;
@@ -32,7 +32,7 @@ struct CheckedPath(PathAndQuery);
 ///
 /// # Errors
 ///
-/// As [`check_path`].
+/// Returns the errors of [`check_path`].
 pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
     let whole = whole_uri(request);
     let (whole_path, path) = (whole.path(), request.uri.path());
@@ -41,7 +41,7 @@ pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
     if !checked {
         check_path(whole_path)?;
     }
-    // Routers strip whole segments from the front, and what is left of a path in normal form is in
+    // Routers strip whole segments from the front, and the rest of a path in normal form is in
     // normal form.
     if !(path.starts_with('/') && whole_path.ends_with(path)) {
         check_path(path)?;
@@ -52,11 +52,11 @@ pub fn check_request_path(request: &mut Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The path of a request as the service got it: inside of `axum::Router::nest` as well, where the
-/// request itself has the rest of it.
+/// Returns the path of a request as the service received it, also inside `axum::Router::nest`,
+/// where the request itself has only the rest of it.
 ///
-/// Without the feature `axum`, which is on by default, this crate does not know what axum has
-/// stripped.
+/// Without the feature `axum`, which is enabled by default, this function returns the path of the
+/// request itself.
 #[must_use]
 pub fn whole_path(request: &Parts) -> &str {
     whole_uri(request).path()
@@ -70,8 +70,8 @@ fn whole_uri(request: &Parts) -> &Uri {
     &request.uri
 }
 
-/// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that hides a separator or a
-/// control character in an escape.
+/// Refuses a path that normalization would change (RFC 3986 §6.2.2), or that has an escaped
+/// separator or control character.
 ///
 /// ```
 /// use atlasent_tower::check_path;
@@ -83,7 +83,7 @@ fn whole_uri(request: &Parts) -> &Uri {
 ///
 /// # Errors
 ///
-/// [`Refusal::BadRequest`] with what is wrong with it.
+/// Returns [`Refusal::BadRequest`] with the reason.
 pub fn check_path(path: &str) -> Result<(), Refusal> {
     match why_not_normal(path) {
         None => Ok(()),
@@ -103,7 +103,7 @@ fn why_not_normal(path: &str) -> Option<&'static str> {
         if segment == "." || segment == ".." {
             return Some("has a dot segment");
         }
-        // The last one is empty behind a slash at the end.
+        // The last segment is empty if the path ends with a slash.
         if segment.is_empty() && segments.peek().is_some() {
             return Some("has an empty segment");
         }
@@ -127,10 +127,10 @@ fn why_not_normal_segment(segment: &str) -> Option<&'static str> {
                     return Some("has a `%` without two hex digits");
                 };
                 match high_value << 4 | low_value {
-                    b'/' | b'\\' => return Some("hides a separator in an escape"),
-                    0..=0x1f | 0x7f => return Some("hides a control character in an escape"),
+                    b'/' | b'\\' => return Some("has an escaped separator"),
+                    0..=0x1f | 0x7f => return Some("has an escaped control character"),
                     decoded if is_unreserved(decoded) => {
-                        return Some("escapes a character that needs none");
+                        return Some("escapes a character that needs no escape");
                     }
                     _ => {}
                 }
@@ -186,14 +186,14 @@ mod tests {
             ("/a/../b", "dot segment"),
             ("/a/.", "dot segment"),
             ("/..", "dot segment"),
-            ("/a/%2e%2e/b", "needs none"),
-            ("/a/%2E/b", "needs none"),
-            ("/a/.%2E/b", "needs none"),
+            ("/a/%2e%2e/b", "needs no escape"),
+            ("/a/%2E/b", "needs no escape"),
+            ("/a/.%2E/b", "needs no escape"),
             ("//a", "empty segment"),
             ("/a//b", "empty segment"),
             ("/a//", "empty segment"),
-            ("/p%61tients", "needs none"),
-            ("/p%7Etients", "needs none"),
+            ("/p%61tients", "needs no escape"),
+            ("/p%7Etients", "needs no escape"),
             ("/a%2Fb", "separator"),
             ("/a%2fb", "separator"),
             ("/a%5Cb", "separator"),
@@ -249,7 +249,7 @@ mod tests {
 
     #[cfg(feature = "axum")]
     #[test]
-    fn of_a_path_that_is_stripped_both_ends_are_checked() {
+    fn the_whole_path_and_the_stripped_path_are_both_checked() {
         use axum::extract::OriginalUri;
 
         for (whole, rest, passes) in [
@@ -257,7 +257,7 @@ mod tests {
             ("/acme/deep", "/", true),
             ("/acme/deep/", "/", true),
             ("/acme/deep/x", "/acme/deep/x", true),
-            // Whatever it was rewritten to, it is in normal form.
+            // The rewritten path is in normal form.
             ("/acme/deep/x", "/other", true),
             ("/%61cme/deep/x", "/x", false),
             ("/../deep/x", "/x", false),
@@ -293,7 +293,7 @@ mod tests {
         #[test]
         fn no_two_paths_that_pass_decode_to_the_same(text in "/[a-z0-9%2-7A-F./~ -]{0,12}") {
             if why_not_normal(&text).is_none() {
-                // Everything but the separators, escaped as normalization would.
+                // All characters but the separators, escaped as normalization does it.
                 let decoded = percent_decode_str(&text).collect::<Vec<u8>>();
                 let again: String = decoded
                     .split(|byte| *byte == b'/')

@@ -1,4 +1,4 @@
-//! Refusals as problem details (RFC 9457).
+//! Builds problem details from refusals (RFC 9457).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,10 +9,9 @@ use http::{HeaderValue, Response};
 use serde::Serialize;
 
 use crate::Refusal;
-use crate::challenge::{Challenge, Protection};
+use crate::challenge::{Challenge, ChallengeParameters};
 
-/// The body. Its `type` is `about:blank`, which is what leaving it out means, so its title is that
-/// of the status.
+/// The body. It has no `type`, which means `about:blank`, so its title is that of the status.
 #[derive(Serialize)]
 struct Problem<'a> {
     status: u16,
@@ -31,7 +30,7 @@ struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn of(refusal: &'a Refusal) -> Self {
+    fn new(refusal: &'a Refusal) -> Self {
         let status = refusal.status();
         let denied = refusal.denied();
         Self {
@@ -51,8 +50,8 @@ impl<'a> Problem<'a> {
 }
 
 pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
-    // A struct of texts and a number always has its JSON.
-    let body = serde_json::to_vec(&Problem::of(refusal)).unwrap_or_default();
+    // Serializing a struct of texts and a number does not fail.
+    let body = serde_json::to_vec(&Problem::new(refusal)).unwrap_or_default();
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
@@ -60,13 +59,13 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
         CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
     );
-    // What was refused now may be allowed in a minute.
+    // A request that is refused now may be allowed in a minute.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(wait) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, whole_seconds(wait).into());
     }
     if let Some(challenge) = Challenge::new(refusal) {
-        if let Some(value) = challenge.header(&Protection::default()) {
+        if let Some(value) = challenge.header(&ChallengeParameters::default()) {
             headers.insert(WWW_AUTHENTICATE, value);
         }
         response.extensions_mut().insert(challenge);
@@ -74,7 +73,7 @@ pub(crate) fn response(refusal: &Refusal) -> Response<Bytes> {
     response
 }
 
-/// Rounded up: who comes back then comes late enough.
+/// Returns the duration in seconds, rounded up so that a caller does not retry too early.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs()
         .saturating_add(u64::from(wait.subsec_nanos() > 0))

@@ -1,4 +1,4 @@
-//! Why a request was not let through, and what that is in HTTP and in gRPC.
+//! Says why a request was refused, and maps that to HTTP and gRPC.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -9,13 +9,9 @@ use ati_client::Error as AtiError;
 use atlasent::error::{Code, Failure};
 use atlasent::text::Escaped;
 use atlasent::{Denied, Error};
-use bytes::Bytes;
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::StatusCode;
 
-use crate::{Respond, problem};
-
-/// Why a request was not let through. None of the variants ever means that it may be, after all.
+/// Why a request was refused. A variant never means that the request may pass after all.
 ///
 /// | variant | HTTP | gRPC |
 /// |---|---|---|
@@ -29,15 +25,15 @@ use crate::{Respond, problem};
 /// | [`NotFound`](Self::NotFound) | 404 | 12 `UNIMPLEMENTED` |
 /// | [`MethodNotAllowed`](Self::MethodNotAllowed) | 405 | 12 `UNIMPLEMENTED` |
 ///
-/// Its `Display` is for logs and says everything, on one line whatever a request, a token or an
-/// authority put into it; what the caller is told is [`detail`](Self::detail).
+/// `Display` is for logs and includes all details, on one line whatever a request, a token or an
+/// authority sent. [`detail`](Self::detail) is the text for the caller.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Nobody knows who is asking.
-    #[error("the agent is not known: {0}")]
+    /// The caller is not authenticated.
+    #[error("the caller is not authenticated: {0}")]
     Unauthenticated(#[from] Unauthenticated),
-    /// The agent's token does not grant a scope.
+    /// The token of the agent does not grant a required scope.
     #[error("the agent's token does not grant the scope `{scope}`")]
     MissingScope {
         /// The scope.
@@ -46,40 +42,40 @@ pub enum Refusal {
     /// The agent calls more often than its token allows.
     #[error("{}", Escaped::new(reason))]
     RateExceeded {
-        /// Which rate is used up.
+        /// Says which rate is exceeded.
         reason: String,
-        /// When to come back. `None` if that will never help.
+        /// When to retry. `None` if a retry cannot succeed.
         retry_after: Option<Duration>,
     },
-    /// The authority said no, or not yet.
+    /// The authority refused the action: `deny`, `hold` or `escalate`.
     #[error(transparent)]
     Denied(Box<Denied>),
-    /// Nobody could decide: the authority, or what counts calls and tokens, gave no usable answer.
-    #[error("nobody could decide: {}", Escaped::new(&cause.to_string()))]
+    /// The authority, the rate store or the replay guard failed, so the request was not decided.
+    #[error("the authorization could not be decided: {}", Escaped::new(&cause.to_string()))]
     Unavailable {
-        /// What happened.
+        /// The error that caused it.
         cause: Box<dyn StdError + Send + Sync>,
-        /// When to come back, where that is known.
+        /// When to retry, if known.
         retry_after: Option<Duration>,
     },
-    /// The service is not set up to decide. What is wrong is logged and never sent.
+    /// The service is misconfigured. The cause is logged and never sent.
     #[error(transparent)]
     Misconfigured(Misconfiguration),
-    /// Nothing can be decided about a request such as this one.
-    #[error("nothing can be decided about this request: {}", Escaped::new(.0))]
+    /// The request is invalid.
+    #[error("the request is invalid: {}", Escaped::new(.0))]
     BadRequest(String),
-    /// No route of this path was declared.
-    #[error("no such route was declared")]
+    /// The path matches no declared route.
+    #[error("no such route is declared")]
     NotFound,
-    /// The route was declared, and not for this method.
-    #[error("the route was not declared for this method")]
+    /// The route does not declare this method.
+    #[error("the route does not declare this method")]
     MethodNotAllowed,
 }
 
-/// Says why a service cannot decide. It is logged and never sent.
+/// The reason why a service cannot authorize requests. It is logged and never sent.
 ///
 /// `Display` includes the [`cause`](Self::cause), on one line. The [`source`](StdError::source) is
-/// what caused the cause, such as an error of TLS.
+/// the source of the cause, such as a TLS error.
 ///
 /// ```
 /// use atlasent::error::ConfigError;
@@ -87,7 +83,7 @@ pub enum Refusal {
 ///
 /// let refusal = Refusal::from(atlasent::Error::from(ConfigError::new("no authority")));
 /// let Refusal::Misconfigured(why) = &refusal else { unreachable!() };
-/// assert_eq!(why.to_string(), "the service is not set up to decide: no authority");
+/// assert_eq!(why.to_string(), "the service is misconfigured: no authority");
 /// assert!(why.cause().is::<atlasent::Error>());
 /// ```
 #[derive(Debug)]
@@ -96,7 +92,7 @@ pub struct Misconfiguration {
 }
 
 impl Misconfiguration {
-    /// Returns the error that says what is wrong, such as an [`atlasent::Error`] or an
+    /// Returns the error that describes the misconfiguration, such as an [`atlasent::Error`] or an
     /// [`ati_client::Error`].
     #[must_use]
     pub fn cause(&self) -> &(dyn StdError + Send + Sync + 'static) {
@@ -107,56 +103,53 @@ impl Misconfiguration {
 impl fmt::Display for Misconfiguration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cause = self.cause.to_string();
-        write!(
-            f,
-            "the service is not set up to decide: {}",
-            Escaped::new(&cause)
-        )
+        write!(f, "the service is misconfigured: {}", Escaped::new(&cause))
     }
 }
 
 impl StdError for Misconfiguration {
-    /// The text of the cause is in this error's own, so the next error is the cause's source.
+    /// Returns the source of the cause, since the text of the cause is part of this error's own
+    /// text.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.cause.source()
     }
 }
 
-/// What was wrong with who asked.
+/// Why a caller was not authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unauthenticated {
-    /// There is no token.
+    /// The request has no token.
     #[error("the request has no token: send it as `Authorization: Bearer <token>`")]
     NoToken,
-    /// The header `Authorization` cannot be read, or can be read in two ways.
+    /// The header `Authorization` is invalid or ambiguous.
     #[error("the header `Authorization` {0}: send one, as `Authorization: Bearer <token>`")]
     BadHeader(&'static str),
-    /// The header `Authorization` is of another scheme than `Bearer`.
+    /// The header `Authorization` has another scheme than `Bearer`.
     #[error(
-        "the header `Authorization` is not of the scheme `Bearer`: send one, as `Authorization: Bearer <token>`"
+        "the header `Authorization` has another scheme than `Bearer`: send it as `Authorization: Bearer <token>`"
     )]
     OtherScheme,
-    /// The token may not be believed.
+    /// The token is invalid.
     #[error(transparent)]
     BadToken(AtiError),
-    /// The token is genuine, and its `sub` cannot be an agent's name.
-    #[error("the token's `sub` names no agent: {}", Escaped::new(.0))]
+    /// The token is valid, but its `sub` is not a valid name of an agent.
+    #[error("the token's `sub` is not a valid agent: {}", Escaped::new(.0))]
     BadSubject(String),
-    /// What should name the agent, such as a trusted header, does not.
+    /// The agent is missing or invalid where it is read from, such as a trusted header.
     #[error("{}", Escaped::new(.0))]
     NoAgent(String),
 }
 
 impl Refusal {
-    /// Nothing can be decided about a request, for a reason that its sender is told.
+    /// Creates a refusal of an invalid request. The caller gets the reason.
     #[must_use]
     pub fn bad_request(why: impl Into<String>) -> Self {
         Self::BadRequest(why.into())
     }
 
-    /// The service is not set up to decide, for a reason that is logged and never sent: a text, or
-    /// the error that says so.
+    /// Creates a refusal because of a misconfiguration. The reason, a text or an error, is logged
+    /// and never sent.
     #[must_use]
     pub fn misconfigured(why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Misconfigured(Misconfiguration { cause: why.into() })
@@ -172,7 +165,7 @@ impl Refusal {
         }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -187,7 +180,7 @@ impl Refusal {
         }
     }
 
-    /// The gRPC status code.
+    /// Returns the gRPC status code.
     #[must_use]
     pub fn grpc_code(&self) -> i32 {
         match self {
@@ -201,7 +194,7 @@ impl Refusal {
         }
     }
 
-    /// When to come back, where that is known.
+    /// Returns when to retry, if known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -213,7 +206,7 @@ impl Refusal {
         }
     }
 
-    /// The refusal, where the authority said no.
+    /// Returns the decision of the authority, if the authority refused the action.
     #[must_use]
     pub fn denied(&self) -> Option<&Denied> {
         match self {
@@ -222,47 +215,33 @@ impl Refusal {
         }
     }
 
-    /// What the caller is told: for its own mistakes what they are, and of ours only that there was
-    /// one.
+    /// Returns the text for the caller. It describes mistakes of the caller, and hides the details
+    /// of failures and misconfigurations of the service.
     #[must_use]
     pub fn detail(&self) -> Cow<'static, str> {
         match self {
             Self::Unavailable { .. } => {
-                "whether this may be done could not be decided: try again later".into()
+                "the request could not be authorized: try again later".into()
             }
-            Self::Misconfigured(_) => "the service cannot decide whether this may be done".into(),
+            Self::Misconfigured(_) => "the service cannot authorize requests".into(),
             Self::Unauthenticated(why) => why.to_string().into(),
             other => other.to_string().into(),
         }
     }
 
-    /// Puts it to the caller, as `responder` does it, and tells `tracing`: what the caller is not
-    /// told stands only there.
-    pub fn answer(&self, responder: &dyn Respond, request: &Parts) -> Response<Bytes> {
-        self.log();
-        responder.respond(self, request)
-    }
-
-    fn log(&self) {
+    /// Logs the refusal, with the details that the caller does not get.
+    pub(crate) fn log(&self) {
         let status = self.status().as_u16();
         match self {
-            // The path to a permit has told of it.
+            // The decision is already logged.
             Self::Denied(_) => {}
             Self::Misconfigured(_) | Self::Unavailable { .. } => {
                 let causes = causes(self);
                 let causes = causes.as_deref();
-                tracing::error!(target: "atlasent", status, error = %self, causes, "not let through");
+                tracing::error!(target: "atlasent", status, error = %self, causes, "request refused");
             }
-            _ => tracing::info!(target: "atlasent", status, reason = %self, "not let through"),
+            _ => tracing::info!(target: "atlasent", status, reason = %self, "request refused"),
         }
-    }
-
-    /// The refusal as problem details (RFC 9457), as [`ProblemDetails`](crate::ProblemDetails)
-    /// describes them; for where no layer answers.
-    #[must_use]
-    pub fn to_problem(&self) -> Response<Bytes> {
-        self.log();
-        problem::response(self)
     }
 }
 
@@ -275,7 +254,7 @@ impl From<Error> for Refusal {
                 },
                 None => Self::Denied(denied),
             },
-            Error::Failed(failure) if is_ours(&failure) => {
+            Error::Failed(failure) if is_misconfiguration(&failure) => {
                 Self::misconfigured(Error::Failed(failure))
             }
             Error::Failed(failure) => {
@@ -287,8 +266,8 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Joins the texts of the errors that caused a wrong set-up. Those of a failed call are in its
-/// message, without secrets.
+/// Joins the texts of the errors that caused a misconfiguration. The causes of a failed call are
+/// already in its message, without secrets.
 fn causes(refusal: &Refusal) -> Option<String> {
     let Refusal::Misconfigured(why) = refusal else {
         return None;
@@ -305,9 +284,8 @@ fn causes(refusal: &Refusal) -> Option<String> {
     Some(text)
 }
 
-/// Whether the authority does not take our questions as we ask them. Asking again does not help
-/// then.
-fn is_ours(failure: &Failure) -> bool {
+/// Whether the authority rejected the request of the service itself, so that a retry does not help.
+fn is_misconfiguration(failure: &Failure) -> bool {
     matches!(
         failure.code(),
         Code::InvalidApiKey | Code::Forbidden | Code::BadRequest
@@ -341,22 +319,8 @@ impl From<AtiError> for Refusal {
             | AtiError::WrongType { .. }
             | AtiError::Replayed
             | AtiError::BadRate { .. } => Unauthenticated::BadToken(error).into(),
-            // The rest is about keys and settings, which are the service's.
+            // The other errors are about keys and settings of the service.
             other => Self::misconfigured(other),
         }
-    }
-}
-
-#[cfg(feature = "tonic")]
-impl From<Refusal> for tonic::Status {
-    /// The status of the table, with what the caller is told; for methods that return it with `?`.
-    fn from(refusal: Refusal) -> Self {
-        refusal.log();
-        let headers = crate::grpc::metadata(&refusal);
-        Self::with_metadata(
-            tonic::Code::from_i32(refusal.grpc_code()),
-            crate::grpc::message(&refusal),
-            tonic::metadata::MetadataMap::from_headers(headers),
-        )
     }
 }

@@ -1,4 +1,4 @@
-//! How a refusal is put to the caller.
+//! Builds the responses to refused requests.
 
 use bytes::Bytes;
 use http::Response;
@@ -6,14 +6,14 @@ use http::request::Parts;
 
 use crate::{Refusal, grpc, problem};
 
-/// How a refusal is put to the caller. Whatever it answers, the request goes no further.
+/// Builds the responses to refused requests. The request stays refused, whatever the response.
 ///
 /// ```
 /// use atlasent_tower::{ProblemDetails, Refusal, Respond};
 /// use bytes::Bytes;
 /// use http::{Response, request::Parts};
 ///
-/// /// The usual answers, and a page that says whom to ask.
+/// /// Adds a link to a help page to the default responses.
 /// struct WithHelp;
 ///
 /// impl Respond for WithHelp {
@@ -26,11 +26,12 @@ use crate::{Refusal, grpc, problem};
 /// }
 /// ```
 pub trait Respond: Send + Sync + 'static {
-    /// The answer to a request that is not let through.
+    /// Builds the response to a refused request.
     fn respond(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes>;
 
-    /// Builds the response to a request whose values an extractor of the handler rejected, such as
-    /// a body that is not JSON. `rejection` is the extractor's own response, which is the default.
+    /// Builds the response to a request that an extractor of the handler rejected, such as one with
+    /// invalid JSON. `rejection` is the response of the extractor, which the default implementation
+    /// returns.
     ///
     /// `atlasent_axum::ProtectedRouter` calls it. A tower layer does not see extractors.
     ///
@@ -39,7 +40,7 @@ pub trait Respond: Send + Sync + 'static {
     /// use bytes::Bytes;
     /// use http::{Response, request::Parts};
     ///
-    /// /// Problem details for refusals, and the service's own form for what is wrong with a request.
+    /// /// Problem details for refusals, and an error format of the service for bad requests.
     /// struct Envelope;
     ///
     /// impl Respond for Envelope {
@@ -62,17 +63,34 @@ pub trait Respond: Send + Sync + 'static {
     }
 }
 
-/// The default responder: problem details (RFC 9457), with the status of the refusal.
+impl Refusal {
+    /// Logs the refusal and builds the response with `responder`. The log has the details that the
+    /// caller does not get.
+    pub fn answer(&self, responder: &dyn Respond, request: &Parts) -> Response<Bytes> {
+        self.log();
+        responder.respond(self, request)
+    }
+
+    /// Logs the refusal and builds its problem details (RFC 9457), as [`ProblemDetails`] does, for
+    /// services without a layer that answers.
+    #[must_use]
+    pub fn to_problem(&self) -> Response<Bytes> {
+        self.log();
+        problem::response(self)
+    }
+}
+
+/// The default responder: problem details (RFC 9457) with the status of the refusal.
 ///
-/// A problem has the members `status`, `title` and `detail`; a refusal by the authority also
-/// `decision`, `reason`, `code` and `evaluation_id`, as far as they are known, and a missing scope
-/// `scope`. `Retry-After` says when to come back, where that is known.
+/// A problem has the members `status`, `title` and `detail`. A refusal by the authority adds
+/// `decision`, `reason`, `code` and `evaluation_id`, as far as they are known; a missing scope adds
+/// `scope`. `Retry-After` says when to retry, if known.
 ///
 /// # Challenges
 ///
-/// A 401 has `WWW-Authenticate: Bearer` (RFC 6750 §3). A caller that sent no token, or another
-/// scheme, is told of no error; one whose token is not accepted gets `error="invalid_token"`. A 403
-/// for want of a scope has `error="insufficient_scope"` and the scope.
+/// A 401 has `WWW-Authenticate: Bearer` (RFC 6750 §3). The challenge has no error if the request
+/// had no token or another scheme, and `error="invalid_token"` if the token is invalid. A 403
+/// because of a missing scope has `error="insufficient_scope"` and the scope.
 /// [`AtiLayer::realm`](crate::AtiLayer::realm) and
 /// [`AtiLayer::resource_metadata`](crate::AtiLayer::resource_metadata) add their parameters to the
 /// challenges of everything inside the layer.
@@ -85,14 +103,14 @@ impl Respond for ProblemDetails {
     }
 }
 
-/// The responder for gRPC servers: a gRPC status to a gRPC call, and [`ProblemDetails`] to any
-/// other request.
+/// The responder for gRPC servers: answers gRPC calls with a gRPC status, and other requests as
+/// [`ProblemDetails`] does.
 ///
 /// A gRPC call is a POST whose only content type is `application/grpc`, `application/grpc+proto` or
 /// `application/grpc+json`, in any case and with any parameters (RFC 9110 §8.3.1).
-/// [`ProtectedMethods`](crate::ProtectedMethods) answers in this way; a layer does when it is told
-/// to, because elsewhere the caller chooses the content type, and an HTTP status of 200 would hide
-/// the refusal:
+/// [`ProtectedMethods`](crate::ProtectedMethods) uses this responder by default. Set it on other
+/// layers only around a gRPC server: elsewhere the caller chooses the content type, and the HTTP
+/// status of 200 would hide the refusal.
 ///
 /// ```
 /// # use ati_client::Verifier;
@@ -104,8 +122,8 @@ impl Respond for ProblemDetails {
 /// ```
 ///
 /// The status is sent in trailers only (gRPC over HTTP/2, "Responses"). A refusal by the authority
-/// has the metadata `atlasent-decision` and `atlasent-evaluation-id`, and `grpc-retry-pushback-ms`
-/// says when to come back, where that is known.
+/// has the metadata `atlasent-decision` and `atlasent-evaluation-id`. `grpc-retry-pushback-ms` says
+/// when to retry, if known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 

@@ -1,28 +1,28 @@
-//! The routes of a service, what they ask for, and how that is printed.
+//! Lists the routes of a service and what they require.
 
 use std::fmt;
 
 use crate::Access;
 
-/// One route, as its table shows it.
+/// A route in a [`RouteTable`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {
-    /// The HTTP method; `gRPC` for a gRPC method.
+    /// The HTTP method, or `gRPC` for a gRPC method.
     pub method: String,
-    /// The path, as it was declared.
+    /// The declared path.
     pub path: String,
-    /// Whether it requires nothing.
+    /// Whether the route requires nothing.
     pub public: bool,
-    /// The action that a permit is required for. Absent where it depends on the request, and where
-    /// scopes are all that is required.
+    /// The action that needs a permit. `None` if the action depends on the request, or the route
+    /// requires only scopes.
     pub action: Option<String>,
-    /// The ATI scopes that a token has to grant, separated by spaces (RFC 6749 §3.3).
+    /// The required ATI scopes, separated by spaces (RFC 6749 §3.3).
     pub scope: Option<String>,
 }
 
 impl Route {
-    /// The route of this method and path, with this access.
+    /// Creates the route of this method and path, with this access.
     #[must_use]
     pub fn new(method: impl Into<String>, path: impl Into<String>, access: &Access) -> Self {
         let scopes: Vec<&str> = access.required_scopes().collect();
@@ -36,8 +36,8 @@ impl Route {
     }
 }
 
-/// The routes of a service, ordered by path and method. It prints as a table, which a test can hold
-/// on to:
+/// The routes of a service, ordered by path and method. `Display` prints a table, which a test can
+/// compare:
 ///
 /// ```text
 /// METHOD  PATH            ACTION                 SCOPE
@@ -48,23 +48,23 @@ impl Route {
 /// PUT     /patients/{id}  modify_patient_record  tool:ehr:write
 /// ```
 ///
-/// What is not in it is refused.
+/// Requests to other routes are refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable(Vec<Route>);
 
 impl RouteTable {
-    /// The routes, in order.
+    /// Returns the routes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of routes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the table has no routes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_prints_what_each_route_asks_for() {
+    fn a_table_prints_what_each_route_requires() {
         let table: RouteTable = [
             Route::new(
                 "PUT",

@@ -1,10 +1,10 @@
-//! A handler that runs after its guard has accepted the request.
+//! Calls a handler after its guard has accepted the request.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use atlasent_tower::{Guard, ProblemDetails, Refusal, Respond};
+use atlasent_tower::{ProblemDetails, Refusal, Respond, RouteGuard};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::handler::Handler;
@@ -12,18 +12,18 @@ use axum::response::Response;
 use http::request::Parts;
 
 use crate::HasAuthority;
-use crate::rejected::answer;
+use crate::rejected::replace_marked;
 
 /// A handler that is called after its guard has accepted the request.
 #[derive(Clone)]
-pub(super) struct Guarded<H> {
+pub(super) struct GuardedHandler<H> {
     handler: H,
-    guard: Arc<Guard>,
+    guard: Arc<RouteGuard>,
     responder: Responder,
 }
 
-impl<H> Guarded<H> {
-    pub(super) fn new(handler: H, guard: Guard, responder: Responder) -> Self {
+impl<H> GuardedHandler<H> {
+    pub(super) fn new(handler: H, guard: RouteGuard, responder: Responder) -> Self {
         Self {
             handler,
             guard: Arc::new(guard),
@@ -32,10 +32,10 @@ impl<H> Guarded<H> {
     }
 }
 
-/// The marker type for `Guarded`'s signature, which must differ from those of functions.
-pub(super) struct Behind<T>(T);
+/// The marker type for `GuardedHandler`'s signature, which must differ from those of functions.
+pub(super) struct GuardedSignature<T>(T);
 
-impl<H, T, S> Handler<Behind<T>, S> for Guarded<H>
+impl<H, T, S> Handler<GuardedSignature<T>, S> for GuardedHandler<H>
 where
     H: Handler<T, S>,
     S: HasAuthority + Clone + Send + Sync + 'static,
@@ -46,14 +46,14 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let authority = state.authority();
-            let passed = self.guard.pass(authority.as_dyn(), &mut parts).await;
-            let response = match passed {
+            let authorized = self.guard.authorize(authority.as_dyn(), &mut parts).await;
+            let response = match authorized {
                 Ok(execution) => {
-                    let custom = self.responder.custom(&parts);
+                    let custom = self.responder.custom_responder(&parts);
                     let request = Request::from_parts(parts, body);
                     let mut response = self.handler.call(request, state).await;
                     if let Some((responder, parts)) = custom {
-                        response = answer(response, responder, &parts).await;
+                        response = replace_marked(response, responder, &parts).await;
                     }
                     if let Some(execution) = execution {
                         let record = execution.finish(response.status().is_server_error());
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// Builds the responses of a router to what is not let through.
+/// Builds the responses of a router to refused requests.
 #[derive(Clone)]
 pub(super) struct Responder {
     respond: Arc<dyn Respond>,
@@ -84,14 +84,15 @@ impl Responder {
         }
     }
 
+    /// Logs the refusal and builds its response.
     pub(super) fn refuse(&self, refusal: &Refusal, request: &Parts) -> Response {
         refusal.answer(&*self.respond, request).map(Body::from)
     }
 
-    /// The service's own responder, with a copy of the request for it: the handler consumes the
-    /// request. The default responder answers extractors as they answer themselves, so no copy is
-    /// made for it.
-    fn custom(&self, request: &Parts) -> Option<(&dyn Respond, Parts)> {
+    /// Returns the responder that was set, with a copy of the request for it, since the handler
+    /// consumes the request. The default responder leaves the responses of extractors unchanged and
+    /// needs no copy.
+    fn custom_responder(&self, request: &Parts) -> Option<(&dyn Respond, Parts)> {
         self.is_custom.then(|| (&*self.respond, request.clone()))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use atlasent_tower::{Access, Guard};
+use atlasent_tower::{Access, RouteGuard};
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::handler::{Guarded, Responder};
+use super::handler::{GuardedHandler, Responder};
 use crate::HasAuthority;
 
 /// The methods of one path, created by [`get`], [`post`] and the other functions of this kind.
@@ -24,7 +24,7 @@ pub(super) struct Method<S> {
     pub(super) handler: Box<MakeHandler<S>>,
 }
 
-type MakeHandler<S> = dyn FnOnce(Guard, Responder) -> MethodRouter<S> + Send;
+type MakeHandler<S> = dyn FnOnce(RouteGuard, Responder) -> MethodRouter<S> + Send;
 
 impl<S> ProtectedMethodRouter<S> {
     pub(super) fn into_iter(self) -> impl Iterator<Item = Method<S>> {
@@ -100,7 +100,7 @@ macro_rules! methods {
                     name,
                     access,
                     handler: Box::new(move |guard, responder| {
-                        on(filter, Guarded::new(handler, guard, responder))
+                        on(filter, GuardedHandler::new(handler, guard, responder))
                     }),
                 });
                 self

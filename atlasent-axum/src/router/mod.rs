@@ -12,7 +12,7 @@ mod signature;
 use std::fmt;
 
 use ati_client::RateStore;
-use atlasent_tower::{AtiLayer, Authentication, Guard, Refusal, Respond, Route, RouteTable};
+use atlasent_tower::{AtiLayer, Authentication, Refusal, Respond, Route, RouteGuard, RouteTable};
 use axum::Router;
 use axum::extract::Request;
 
@@ -53,11 +53,11 @@ use methods::Method;
 pub struct ProtectedRouter<S = crate::SharedAuthority> {
     authentication: Option<Authentication>,
     responder: Responder,
-    routes: Vec<Declared<S>>,
+    routes: Vec<DeclaredRoute<S>>,
 }
 
 /// One method of one path.
-struct Declared<S> {
+struct DeclaredRoute<S> {
     path: String,
     /// The authentication of the nested or merged router that the route came from.
     authentication: Option<Authentication>,
@@ -109,7 +109,7 @@ impl<S> ProtectedRouter<S> {
     /// added twice has the methods of both calls.
     pub fn route(mut self, path: &str, methods: ProtectedMethodRouter<S>) -> Self {
         self.routes
-            .extend(methods.into_iter().map(|method| Declared {
+            .extend(methods.into_iter().map(|method| DeclaredRoute {
                 path: path.to_owned(),
                 authentication: None,
                 method,
@@ -122,7 +122,7 @@ impl<S> ProtectedRouter<S> {
     /// whole path.
     pub fn nest(mut self, prefix: &str, router: Self) -> Self {
         let prefix = prefix.trim_end_matches('/');
-        self.take_in(router, |path| match path {
+        self.add_routes(router, |path| match path {
             "/" if !prefix.is_empty() => prefix.to_owned(),
             path => format!("{prefix}{path}"),
         });
@@ -131,14 +131,14 @@ impl<S> ProtectedRouter<S> {
 
     /// Adds the routes of another router, as [`nest`](Self::nest) does, without a prefix.
     pub fn merge(mut self, router: Self) -> Self {
-        self.take_in(router, str::to_owned);
+        self.add_routes(router, str::to_owned);
         self
     }
 
-    fn take_in(&mut self, router: Self, path: impl Fn(&str) -> String) {
+    fn add_routes(&mut self, router: Self, path: impl Fn(&str) -> String) {
         let authentication = router.authentication;
         self.routes
-            .extend(router.routes.into_iter().map(|route| Declared {
+            .extend(router.routes.into_iter().map(|route| DeclaredRoute {
                 path: path(&route.path),
                 authentication: route.authentication.or_else(|| authentication.clone()),
                 method: route.method,
@@ -157,11 +157,12 @@ impl<S> ProtectedRouter<S> {
     /// Returns the routes as they were declared.
     pub(crate) fn declared(&self) -> impl Iterator<Item = Route> {
         let routes = self.routes.iter();
-        routes.map(|Declared { path, method, .. }| Route::new(method.name, path, &method.access))
+        routes
+            .map(|DeclaredRoute { path, method, .. }| Route::new(method.name, path, &method.access))
     }
 
     /// Whether the route is a `GET` that also answers `HEAD`, because its path declares no `HEAD`.
-    fn answers_head(&self, route: &Declared<S>) -> bool {
+    fn answers_head(&self, route: &DeclaredRoute<S>) -> bool {
         let mut others = self.routes.iter();
         route.method.name == "GET"
             && !others.any(|other| other.method.name == "HEAD" && other.path == route.path)
@@ -181,7 +182,7 @@ impl<S> ProtectedRouter<S> {
         let mut router = Router::new();
         for route in self.routes {
             let authentication = route.authentication.or_else(|| self.authentication.clone());
-            let guard = Guard::new(authentication.as_ref(), route.method.access);
+            let guard = RouteGuard::new(authentication.as_ref(), route.method.access);
             let handler = (route.method.handler)(guard, responder.clone());
             router = router.route(&route.path, handler);
         }

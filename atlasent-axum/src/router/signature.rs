@@ -3,7 +3,7 @@
 use atlasent::NamedAction;
 use atlasent_tower::Access;
 
-use super::RouteAccess;
+use super::methods::RouteAccess;
 use crate::{ActionSource, Authorized};
 
 /// Declares a route whose handler obtains its own permit: its last parameter is an [`Authorized`].

@@ -12,12 +12,11 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Config;
-use crate::challenge::Protection;
+use super::check::Config;
+use crate::challenge::ChallengeParameters;
 use crate::{Refusal, ResponseBody, ready};
 
-/// A service whose requests have to come from a known agent. It comes from
-/// [`AtiLayer`](crate::AtiLayer).
+/// A service that authenticates its requests, made by [`AtiLayer`](crate::AtiLayer).
 pub struct AtiService<I, S = MemoryRates> {
     inner: I,
     config: Arc<Config<S>>,
@@ -46,29 +45,29 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let state = match self.config.identify(&mut parts) {
+        let state = match self.config.authenticate(&mut parts) {
             Err(refusal) => {
-                // What the inner service has reserved by being ready, such as a place under a
-                // limit, is given back.
+                // Gives back what the ready inner service has reserved, such as a place under a
+                // limit.
                 drop(ready::take(&mut self.inner));
                 State::Refused {
                     response: Some(self.config.refuse(&refusal, &parts)),
                 }
             }
-            // The usual case: nothing to wait for, so nothing to put on the heap.
+            // The usual case: nothing to wait for, so no allocation.
             Ok(None) => State::Inner {
                 future: self.inner.call(Request::from_parts(parts, body)),
-                protection: self.config.protection.clone(),
+                challenge: self.config.challenge.clone(),
             },
-            Ok(Some(count)) => {
+            Ok(Some(call)) => {
                 let mut inner = ready::take(&mut self.inner);
                 let config = Arc::clone(&self.config);
                 let future = Box::pin(async move {
-                    if let Err(refusal) = count.take(&config.rates).await {
+                    if let Err(refusal) = call.count(&config.rates).await {
                         return Ok(config.refuse(&refusal, &parts));
                     }
                     let response = inner.call(Request::from_parts(parts, body)).await?;
-                    Ok(ResponseBody::inner(config.protection.completed(response)))
+                    Ok(ResponseBody::inner(config.challenge.complete(response)))
                 });
                 State::Counting { future }
             }
@@ -80,7 +79,7 @@ where
 impl<S> Config<S> {
     fn refuse<R>(&self, refusal: &Refusal, request: &Parts) -> Response<ResponseBody<R>> {
         let response = refusal.answer(&*self.responder, request);
-        ResponseBody::refusal(self.protection.completed(response))
+        ResponseBody::refusal(self.challenge.complete(response))
     }
 }
 
@@ -102,7 +101,7 @@ impl<I, S> fmt::Debug for AtiService<I, S> {
 type Counting<R, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<R>>, E>> + Send>>;
 
 pin_project! {
-    /// The response to come.
+    /// The future of an [`AtiService`]. Dropping it drops the call.
     pub struct AtiFuture<F, R, E> {
         #[pin]
         state: State<F, R, E>,
@@ -112,7 +111,7 @@ pin_project! {
 pin_project! {
     #[project = StateProject]
     enum State<F, R, E> {
-        Inner { #[pin] future: F, protection: Protection },
+        Inner { #[pin] future: F, challenge: ChallengeParameters },
         Counting { future: Counting<R, E> },
         Refused { response: Option<Response<ResponseBody<R>>> },
     }
@@ -126,12 +125,12 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProject::Inner { future, protection } => future.poll(context).map(|result| {
-                let response = protection.completed(result?);
+            StateProject::Inner { future, challenge } => future.poll(context).map(|result| {
+                let response = challenge.complete(result?);
                 Ok(ResponseBody::inner(response))
             }),
             StateProject::Counting { future } => future.as_mut().poll(context),
-            // Polled after it ended, it stays pending, as a future may.
+            // Polled again after completion, it stays pending, as futures may.
             StateProject::Refused { response } => response
                 .take()
                 .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),

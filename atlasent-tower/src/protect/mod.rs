@@ -1,7 +1,9 @@
-//! The permit at the door: [`ProtectLayer`], the service that it makes, the slot that the permit
-//! travels in, and [`TakePermitLayer`] at the other end.
+//! Obtains permits for requests: [`ProtectLayer`] obtains a permit, [`PermitSlot`] carries it in
+//! the request, and [`TakePermitLayer`] takes it.
 
+mod permit;
 pub(crate) mod repeat;
+mod responder;
 mod service;
 pub(crate) mod slot;
 mod take;
@@ -12,18 +14,22 @@ use std::sync::Arc;
 use atlasent::Authority;
 use tower_layer::Layer;
 
+pub use permit::obtain_permit;
+pub(crate) use responder::Responder;
 pub use service::{ProtectFuture, ProtectService};
 pub use slot::PermitSlot;
 pub use take::{TakePermitFuture, TakePermitLayer, TakePermitService};
 
 use crate::{ProblemDetails, Respond, Target};
+use service::PermitSource;
 
-/// Lets a request through with a permit, and calls nothing without one.
+/// Obtains a permit for each request, and calls the inner service only with it.
 ///
-/// The authority is asked about what the [`Target`] reads from the request. The permit then travels
-/// in the request's extensions, in a [`PermitSlot`] that it can be taken from once, and its
-/// [`PermitRecord`](atlasent::permit::PermitRecord) in the response's. An execution is told to `tracing` as
-/// of every protected body: completed, failed (an error, or a 5xx) or cancelled.
+/// The [`Target`] reads the agent and the action from the request, and the authority decides. The
+/// permit is put into the extensions of the request, in a [`PermitSlot`] from which it can be taken
+/// once. Its [`PermitRecord`](atlasent::permit::PermitRecord) is put into the extensions of the
+/// response. The execution is logged as that of every protected function: completed, failed (an
+/// error, or a 5xx) or cancelled.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -46,65 +52,52 @@ use crate::{ProblemDetails, Respond, Target};
 ///
 /// # One permit, one call
 ///
-/// The layer calls its inner service once for each permit. A layer further in can call on more than
-/// once, as those of `tower::retry` and `tower::hedge` do, and no permit was obtained for the
-/// second call. So a retry stands **outside**, where each attempt gets a permit of its own:
+/// The layer calls its inner service once for each permit. An inner layer that repeats calls, as
+/// those of `tower::retry` and `tower::hedge` do, would execute twice under one permit. So put a
+/// retry **outside**, where each attempt gets its own permit:
 ///
 /// ```text
 /// Retry → ProtectLayer → service        each attempt is decided
 /// ProtectLayer → Retry → service        refused
 /// ```
 ///
-/// Where `tower`'s `Retry` or `Hedge`, or the `FollowRedirect` of `tower-http`, stands directly
-/// inside, or below other layers of these crates, every request is refused with 500. Behind a boxed
-/// service, such as an axum route, or a layer of another crate, the order is not visible from here.
-/// There
+/// If `Retry` or `Hedge` of `tower`, or `FollowRedirect` of `tower-http`, is directly inside, or
+/// below other layers of these crates, every request gets 500. A boxed service, such as an axum
+/// route, or a layer of another crate hides the order from this check. In that case:
 ///
-/// - a service that takes its permit from the [`PermitSlot`] runs once: a clone of the request
-///   shares the slot, and a second call finds it empty;
-/// - a service that takes no permit has to stand behind a [`TakePermitLayer`], which refuses the
-///   second call.
+/// - A service that takes its permit from the [`PermitSlot`] runs once: a clone of the request
+///   shares the slot, and a second call finds it empty.
+/// - A service that takes no permit needs a [`TakePermitLayer`] around it, which refuses the second
+///   call.
 pub struct ProtectLayer<P, T> {
-    question: Arc<Question<P, T>>,
-    answers: Answers,
-}
-
-/// What is asked of whom.
-struct Question<P, T> {
-    authority: P,
-    target: T,
-}
-
-/// What callers are told.
-#[derive(Clone)]
-pub(crate) struct Answers {
-    permit_headers: bool,
-    responder: Arc<dyn Respond>,
+    source: Arc<PermitSource<P, T>>,
+    responder: Responder,
 }
 
 impl<P: Authority, T: Target> ProtectLayer<P, T> {
-    /// A layer that asks `authority` about what `target` reads. Layers share an authority behind an
-    /// `Arc`.
+    /// Creates a layer that asks `authority` for permits for the actions that `target` reads. To
+    /// share an authority among layers, pass it in an `Arc`.
     #[must_use]
     pub fn new(authority: P, target: T) -> Self {
         Self {
-            question: Arc::new(Question { authority, target }),
-            answers: Answers::new(Arc::new(ProblemDetails)),
+            source: Arc::new(PermitSource { authority, target }),
+            responder: Responder::new(ProblemDetails),
         }
     }
 
-    /// Also tells the caller of the permit, in the response's headers `x-atlasent-permit-id` and
-    /// `x-atlasent-audit-hash`. The permit is used up by then. A second call changes nothing.
+    /// Adds the headers `x-atlasent-permit-id` and `x-atlasent-audit-hash` to responses. The permit
+    /// is already used up then. A second call changes nothing.
     #[must_use]
     pub fn permit_headers(mut self) -> Self {
-        self.answers.permit_headers = true;
+        self.responder.permit_headers = true;
         self
     }
 
-    /// Answers refusals by another responder than [`ProblemDetails`]. A second call replaces it.
+    /// Sets the responder that builds the responses to refused requests. The default is
+    /// [`ProblemDetails`]. A second call replaces the responder.
     #[must_use]
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
-        self.answers.responder = Arc::new(responder);
+        self.responder.respond = Arc::new(responder);
         self
     }
 }
@@ -113,15 +106,15 @@ impl<I, P, T> Layer<I> for ProtectLayer<P, T> {
     type Service = ProtectService<I, P, T>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        ProtectService::new(inner, Arc::clone(&self.question), self.answers.clone())
+        ProtectService::new(inner, Arc::clone(&self.source), self.responder.clone())
     }
 }
 
 impl<P, T> Clone for ProtectLayer<P, T> {
     fn clone(&self) -> Self {
         Self {
-            question: Arc::clone(&self.question),
-            answers: self.answers.clone(),
+            source: Arc::clone(&self.source),
+            responder: self.responder.clone(),
         }
     }
 }
@@ -129,8 +122,8 @@ impl<P, T> Clone for ProtectLayer<P, T> {
 impl<P, T: fmt::Debug> fmt::Debug for ProtectLayer<P, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProtectLayer")
-            .field("target", &self.question.target)
-            .field("permit_headers", &self.answers.permit_headers)
+            .field("target", &self.source.target)
+            .field("permit_headers", &self.responder.permit_headers)
             .finish_non_exhaustive()
     }
 }

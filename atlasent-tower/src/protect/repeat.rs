@@ -1,10 +1,10 @@
-//! Inner services that call on more than once: a permit is for one call.
+//! Detects inner services that repeat calls, because a permit is for one call.
 
 use std::any::type_name;
 
 use crate::Refusal;
 
-/// The services of `tower` and `tower-http` that call their inner service again for the same
+/// The services of `tower` and `tower-http` that may call their inner service more than once for a
 /// request.
 const REPEATING: [&str; 3] = [
     "tower::retry::Retry",
@@ -12,16 +12,15 @@ const REPEATING: [&str; 3] = [
     "tower_http::follow_redirect::FollowRedirect",
 ];
 
-/// Crates whose services stand around one inner service, which is the first argument of their
-/// types.
+/// Crates whose services wrap one inner service, which is the first argument of their types.
 const WRAPPING: [&str; 3] = ["tower::", "tower_http::", "atlasent_tower::"];
 
-/// Whether `I` is a service that repeats calls, or is wrapped around one: `Timeout<Retry<P, S>>`.
+/// Whether `I` repeats calls, or wraps a service that does: `Timeout<Retry<P, S>>`.
 ///
-/// The name of a type is all that can be known of a type parameter. The standard library promises
-/// nothing of its text, and a box hides it, so this is a second line of defence: the first is
-/// [`TakePermitLayer`](crate::TakePermitLayer). A test with `tower`'s own types notices when the
-/// names change.
+/// A type parameter shows only the name of its type. The standard library does not guarantee its
+/// text, and a box hides it, so this is a second line of defence: the first is
+/// [`TakePermitLayer`](crate::TakePermitLayer). A test with the types of `tower` fails if the names
+/// change.
 pub(crate) fn repeats<I>() -> bool {
     is_repeating(type_name::<I>())
 }
@@ -41,7 +40,7 @@ fn is_repeating(mut name: &str) -> bool {
 
 pub(crate) fn refusal() -> Refusal {
     Refusal::misconfigured(
-        "a `Retry`, `Hedge` or `FollowRedirect` stands inside of the layer that obtains the permit, and one permit is for one call: put it outside of the layer",
+        "a `Retry`, `Hedge` or `FollowRedirect` is inside the layer that obtains the permit, and one permit is for one call: put it outside the layer",
     )
 }
 
@@ -50,7 +49,7 @@ mod tests {
     use super::is_repeating;
 
     #[test]
-    fn only_what_stands_around_the_service_is_looked_at() {
+    fn only_layers_that_wrap_the_service_count_as_repeating() {
         for repeating in [
             "tower::retry::Retry<my::Policy, my::Service>",
             "tower::hedge::Hedge<my::Service, my::Policy>",
@@ -63,7 +62,7 @@ mod tests {
         for other in [
             "my::Service",
             "tower::timeout::Timeout<my::Service>",
-            // A proxy whose own requests are repeated is called once.
+            // A proxy that repeats its own requests is itself called once.
             "my::Proxy<tower::retry::Retry<my::Policy, my::Client>>",
             "tower::timeout::Timeout<my::Proxy<tower::retry::Retry<P, C>>>",
             "my::tower::retry::Retry<P, S>",

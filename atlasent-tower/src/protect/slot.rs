@@ -1,4 +1,4 @@
-//! Where a permit waits for the one who executes the action.
+//! Carries a permit in the extensions of a request.
 
 use std::any::type_name;
 use std::fmt;
@@ -9,7 +9,7 @@ use http::Extensions;
 
 use crate::Refusal;
 
-/// A permit in a request's extensions, from which it can be taken once.
+/// A permit in the extensions of a request, from which it can be taken once.
 ///
 /// ```
 /// use atlasent::Permit;
@@ -21,36 +21,36 @@ use crate::Refusal;
 /// }
 /// ```
 ///
-/// Extensions can be cloned, and permits cannot: clones of a slot share the one permit. A permit
-/// that is not taken is dropped with the request. The route guards of
-/// [`ProtectedMethods`](crate::ProtectedMethods) and of `atlasent_axum::ProtectedRouter` take the
-/// slots of outer layers away: below a guard there is the permit for what the route declares, and
-/// no other.
+/// Clones of a slot share the one permit, since extensions can be cloned and permits cannot. A
+/// permit that is not taken is dropped with the request. The route guards of
+/// [`ProtectedMethods`](crate::ProtectedMethods) and `atlasent_axum::ProtectedRouter` remove the
+/// slots of outer layers: inside a guard, a request holds only the permit for the action that the
+/// route declares.
 pub struct PermitSlot<A = AnyAction>(Arc<Mutex<Option<Permit<A>>>>);
 
 /// Puts a permit into a slot in the extensions.
 pub(crate) fn put<A: Action>(permit: Permit<A>, extensions: &mut Extensions) {
     extensions.insert(PermitSlot::new(permit));
-    let outer = extensions.remove::<Slots>().map(Box::new);
+    let outer = extensions.remove::<SlotChain>().map(Box::new);
     let remove = |extensions: &mut Extensions| drop(extensions.remove::<PermitSlot<A>>());
-    extensions.insert(Slots { remove, outer });
+    extensions.insert(SlotChain { remove, outer });
 }
 
-/// Takes all slots out of the extensions. Their permits are no longer to be had from this request.
+/// Removes all slots from the extensions. Their permits can no longer be taken from this request.
 pub(crate) fn remove_all(extensions: &mut Extensions) {
-    let mut next = extensions.remove::<Slots>().map(Box::new);
+    let mut next = extensions.remove::<SlotChain>().map(Box::new);
     while let Some(slots) = next {
         (slots.remove)(extensions);
         next = slots.outer;
     }
 }
 
-/// Every slot in the extensions, of whatever type, innermost first: extensions themselves are found
-/// by type only.
+/// The slots in the extensions, of all types, innermost first. It makes them removable, since
+/// extensions are accessed by type only.
 #[derive(Clone)]
-struct Slots {
+struct SlotChain {
     remove: fn(&mut Extensions),
-    outer: Option<Box<Slots>>,
+    outer: Option<Box<SlotChain>>,
 }
 
 impl<A> PermitSlot<A> {
@@ -58,12 +58,13 @@ impl<A> PermitSlot<A> {
         Self(Arc::new(Mutex::new(Some(permit))))
     }
 
-    /// Takes the permit out of the slot in a request's extensions, to use it now.
+    /// Takes the permit out of the slot in the extensions of a request, for immediate use.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Misconfigured`] when there is no slot for a permit of this type, or it is empty.
-    /// [`Refusal::Denied`] when the permit is not [active](Permit::is_active) any more.
+    /// Returns [`Refusal::Misconfigured`] if the request has no permit for this type of action, or
+    /// the permit was already taken. Returns [`Refusal::Denied`] if the permit is no longer
+    /// [active](Permit::is_active).
     pub fn take_from(extensions: &Extensions) -> Result<Permit<A>, Refusal>
     where
         A: Action,
@@ -71,22 +72,22 @@ impl<A> PermitSlot<A> {
         let name = type_name::<A>();
         let slot = extensions.get::<Self>().ok_or_else(|| {
             Refusal::misconfigured(format!(
-                "no `Permit<{name}>` was obtained for this request: put a `ProtectLayer` whose target is of that \
-                 action outside"
+                "the request has no `Permit<{name}>`: put a `ProtectLayer` with a target for this type of action \
+                 outside"
             ))
         })?;
         let permit = slot.take().ok_or_else(|| {
             Refusal::misconfigured(format!(
-                "the `Permit<{name}>` of this request was used by another call: put what repeats calls outside of the \
-                 `ProtectLayer`"
+                "the `Permit<{name}>` of this request was already taken by another call: put layers that repeat calls \
+                 outside the `ProtectLayer`"
             ))
         })?;
         permit.require_active()?;
         Ok(permit)
     }
 
-    /// The permit, unless it was taken before. It may have [expired](Permit::is_active) while it
-    /// waited.
+    /// Takes the permit, or returns `None` if it was taken before. The permit may have
+    /// [expired](Permit::is_active) in the meantime.
     #[must_use]
     pub fn take(&self) -> Option<Permit<A>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -122,8 +123,8 @@ mod tests {
 
     #[test]
     fn slots_of_all_types_are_removed_at_once() {
-        struct Typed;
-        impl Action for Typed {
+        struct TypedAction;
+        impl Action for TypedAction {
             fn name(&self) -> &str {
                 "typed"
             }
@@ -132,15 +133,15 @@ mod tests {
         for _ in 0..2 {
             let any = AnyAction::new("deploy").unwrap();
             put(testing::permit(any).unwrap(), &mut extensions);
-            put(testing::permit(Typed).unwrap(), &mut extensions);
+            put(testing::permit(TypedAction).unwrap(), &mut extensions);
         }
         extensions.insert(7_u8);
         let kept = extensions.get::<PermitSlot>().unwrap().clone();
         remove_all(&mut extensions);
         assert!(extensions.get::<PermitSlot>().is_none());
-        assert!(extensions.get::<PermitSlot<Typed>>().is_none());
+        assert!(extensions.get::<PermitSlot<TypedAction>>().is_none());
         assert_eq!((extensions.len(), extensions.get()), (1, Some(&7_u8)));
-        // A slot that was taken out of the request before is its owner's.
+        // A slot that was cloned out of the request before keeps its permit.
         assert!(kept.take().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! The other end of a permit's way: [`TakePermitLayer`] calls its service once for each permit.
+//! Takes the permit of a request: [`TakePermitLayer`] calls its service once for each permit.
 
 use std::fmt;
 use std::future::Future;
@@ -18,14 +18,13 @@ use tower_service::Service;
 use super::{repeat, slot};
 use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 
-/// Calls its service only with a permit that no other call has used: the innermost layer, for
-/// services that take no permit by themselves.
+/// Calls its inner service only with a permit that no other call has taken. It is the innermost
+/// layer, for services that take no permit themselves.
 ///
-/// It takes the permit out of the [`PermitSlot`] that a [`ProtectLayer`](crate::ProtectLayer) has
-/// put it in, and gives the service a request with a slot of its own. A second call with a clone of
-/// the request finds the slot empty, and one with a request that was put together anew finds none:
-/// both are refused with 500, and so is every request where no permit was obtained. A permit that
-/// [expired](atlasent::Permit::is_active) on the way is refused with 403.
+/// It takes the permit out of the [`PermitSlot`] of a [`ProtectLayer`](crate::ProtectLayer), and
+/// puts it into a new slot for this call. A second call with a clone of the request finds the slot
+/// empty; a rebuilt request has no slot. Both get 500, as does every request without a permit. A
+/// permit that [expired](atlasent::Permit::is_active) on the way gets 403.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;
@@ -43,7 +42,7 @@ use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 /// # });
 /// let service = ServiceBuilder::new()
 ///     .layer(ProtectLayer::new(authority, target))
-///     // … layers of which one may call on more than once …
+///     // … layers, one of which may repeat calls …
 ///     .layer(TakePermitLayer::new()) // `TakePermitLayer::<ModifyPatientRecord>::typed()` for a typed action
 ///     .service(deploy);
 /// let response = service.oneshot(Request::new(Full::default())).await?;
@@ -51,8 +50,8 @@ use crate::{PermitSlot, ProblemDetails, Refusal, Respond, ResponseBody, ready};
 /// # Ok::<(), std::convert::Infallible>(()) }).unwrap();
 /// ```
 ///
-/// Handlers that take the permit themselves, as `atlasent_axum::TakePermit` does, have no need of
-/// it.
+/// Handlers that take the permit themselves, as by `atlasent_axum::TakePermit`, do not need this
+/// layer.
 pub struct TakePermitLayer<A = AnyAction> {
     issuer: Option<IssuerId>,
     responder: Arc<dyn Respond>,
@@ -60,7 +59,7 @@ pub struct TakePermitLayer<A = AnyAction> {
 }
 
 impl TakePermitLayer {
-    /// A layer that takes permits for actions of the type [`AnyAction`].
+    /// Creates a layer that takes permits for actions of the type [`AnyAction`].
     #[must_use]
     pub fn new() -> Self {
         Self::typed()
@@ -68,7 +67,7 @@ impl TakePermitLayer {
 }
 
 impl<A: Action> TakePermitLayer<A> {
-    /// A layer that takes permits for actions of the type `A`.
+    /// Creates a layer that takes permits for actions of the type `A`.
     #[must_use]
     pub fn typed() -> Self {
         Self {
@@ -78,12 +77,12 @@ impl<A: Action> TakePermitLayer<A> {
         }
     }
 
-    /// Takes the permits of `authority` only. By default those of whatever `ProtectLayer` stands
-    /// innermost. A second call replaces the authority.
+    /// Requires permits of `authority`. By default, the permit of the innermost `ProtectLayer` is
+    /// taken, whatever its authority. A second call replaces the authority.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when the authority has no [issuer](Authority::issuer).
+    /// Returns [`Error::Config`] if the authority has no [issuer](Authority::issuer).
     pub fn granted_by<P: Authority + ?Sized>(self, authority: &P) -> Result<Self, Error> {
         Ok(Self {
             issuer: Some(atlasent::authority::issuer_of(authority)?),
@@ -91,7 +90,8 @@ impl<A: Action> TakePermitLayer<A> {
         })
     }
 
-    /// Answers refusals by another responder than [`ProblemDetails`]. A second call replaces it.
+    /// Sets the responder that builds the responses to refused requests. The default is
+    /// [`ProblemDetails`]. A second call replaces the responder.
     #[must_use]
     pub fn respond_with(self, responder: impl Respond) -> Self {
         Self {
@@ -121,12 +121,12 @@ impl<I, A> Layer<I> for TakePermitLayer<A> {
     }
 }
 
-/// A service that is called once for each permit. It comes from [`TakePermitLayer`].
+/// A service that is called once for each permit, made by [`TakePermitLayer`].
 pub struct TakePermitService<I, A = AnyAction> {
     inner: I,
     issuer: Option<IssuerId>,
     responder: Arc<dyn Respond>,
-    /// Whether the inner service is known to call on more than once.
+    /// Whether the inner service repeats calls.
     repeats: bool,
     action: PhantomData<fn() -> A>,
 }
@@ -155,11 +155,11 @@ where
                 future: self.inner.call(Request::from_parts(parts, body)),
             },
             Err(refusal) => {
-                // What the inner service has reserved by being ready is given back.
+                // Gives back what the ready inner service has reserved.
                 drop(ready::take(&mut self.inner));
-                let answer = refusal.answer(&*self.responder, &parts);
+                let response = refusal.answer(&*self.responder, &parts);
                 State::Refused {
-                    response: Some(ResponseBody::refusal(answer)),
+                    response: Some(ResponseBody::refusal(response)),
                 }
             }
         };
@@ -167,8 +167,7 @@ where
     }
 }
 
-/// Moves the permit from the slot that clones of the request share into one that only this call
-/// has.
+/// Moves the permit from the slot that clones of the request share into a new slot for this call.
 fn take<A: Action>(issuer: Option<IssuerId>, request: &mut Parts) -> Result<(), Refusal> {
     let permit = PermitSlot::<A>::take_from(&request.extensions)?;
     if let Some(issuer) = issuer {
@@ -179,7 +178,7 @@ fn take<A: Action>(issuer: Option<IssuerId>, request: &mut Parts) -> Result<(), 
 }
 
 pin_project! {
-    /// The response to come.
+    /// The future of a [`TakePermitService`]. Dropping it drops the call.
     pub struct TakePermitFuture<F, R> {
         #[pin]
         state: State<F, R>,
@@ -205,7 +204,7 @@ where
             StateProject::Inner { future } => future
                 .poll(context)
                 .map(|result| result.map(ResponseBody::inner)),
-            // Polled after it ended, it stays pending, as a future may.
+            // Polled again after completion, it stays pending, as futures may.
             StateProject::Refused { response } => response
                 .take()
                 .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),

@@ -1,4 +1,4 @@
-//! Who asks, as a request shows it.
+//! Reads the agent from a request.
 
 use std::sync::Arc;
 
@@ -10,37 +10,37 @@ use http::request::Parts;
 use crate::ati::Anonymous;
 use crate::{Refusal, Unauthenticated, header};
 
-/// Where the name of the agent is read from.
+/// Where the agent is read from.
 #[derive(Clone)]
 pub(super) enum AgentSource {
     Claims,
     Fixed(Agent),
     TrustedHeader(HeaderName),
-    Function(Arc<AgentOf>),
-    /// The name that was to be fixed is none, or the header's.
-    Unusable(Arc<str>),
+    Function(Arc<AgentFn>),
+    /// The fixed name is invalid, for this reason.
+    Invalid(Arc<str>),
 }
 
-pub(super) type AgentOf = dyn Fn(&Parts) -> Result<Agent, Refusal> + Send + Sync;
+pub(super) type AgentFn = dyn Fn(&Parts) -> Result<Agent, Refusal> + Send + Sync;
 
 impl AgentSource {
     pub(super) fn read(&self, request: &Parts) -> Result<Agent, Refusal> {
         match self {
             Self::Claims => subject(request),
             Self::Fixed(agent) => Ok(agent.clone()),
-            Self::TrustedHeader(name) => named_by_header(request, name),
+            Self::TrustedHeader(name) => agent_from_header(request, name),
             Self::Function(read) => read(request),
-            Self::Unusable(why) => Err(Refusal::misconfigured(why.as_ref())),
+            Self::Invalid(why) => Err(Refusal::misconfigured(why.as_ref())),
         }
     }
 }
 
-/// The claims that an [`AtiLayer`](crate::AtiLayer) has verified.
+/// Returns the claims that an [`AtiLayer`](crate::AtiLayer) has verified.
 ///
 /// # Errors
 ///
-/// [`Refusal::Unauthenticated`] when the request is nobody's, and [`Refusal::Misconfigured`] when
-/// there is no such layer outside: that is our mistake, not the caller's.
+/// Returns [`Refusal::Unauthenticated`] for an anonymous request, and [`Refusal::Misconfigured`] if
+/// no `AtiLayer` is outside, which is a mistake of the service and not of the caller.
 pub fn claims(request: &Parts) -> Result<&Claims, Refusal> {
     if let Some(claims) = request.extensions.get::<Claims>() {
         return Ok(claims);
@@ -48,23 +48,23 @@ pub fn claims(request: &Parts) -> Result<&Claims, Refusal> {
     Err(match request.extensions.get::<Anonymous>() {
         Some(Anonymous) => Unauthenticated::NoToken.into(),
         None => Refusal::misconfigured(
-            "the request has no `ati_client::Claims`: put an `AtiLayer` around this service, outside of whatever reads them",
+            "the request has no `ati_client::Claims`: put an `AtiLayer` around this service",
         ),
     })
 }
 
-/// The agent that a request's verified claims name.
+/// Returns the agent that the verified claims of a request name.
 ///
 /// # Errors
 ///
-/// As [`claims`], and [`Refusal::Unauthenticated`] when the token's `sub` cannot be an agent's
-/// name.
+/// Returns the errors of [`claims`], and [`Refusal::Unauthenticated`] if the `sub` of the token is
+/// not a valid name of an agent.
 pub fn subject(request: &Parts) -> Result<Agent, Refusal> {
     let agent = claims(request)?.sub().to_agent();
     Ok(agent.map_err(|error| Unauthenticated::BadSubject(error.to_string()))?)
 }
 
-fn named_by_header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal> {
+fn agent_from_header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal> {
     let no_agent = |why: &str| Unauthenticated::NoAgent(format!("the header `{name}` {why}"));
     let value = header::single(&request.headers, name).map_err(no_agent)?;
     let value = value.ok_or_else(|| no_agent("is missing"))?;
@@ -76,5 +76,5 @@ fn named_by_header(request: &Parts, name: &HeaderName) -> Result<Agent, Refusal>
         return Err(no_agent("is empty").into());
     }
     let agent = value.to_agent();
-    Ok(agent.map_err(|error| no_agent(&format!("names no agent: {error}")))?)
+    Ok(agent.map_err(|error| no_agent(&format!("is not a valid agent: {error}")))?)
 }

@@ -1,4 +1,4 @@
-//! A target put together from parts, for the common cases.
+//! Builds a target from parts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,19 +11,18 @@ use http::HeaderName;
 use http::request::Parts;
 
 use super::agent::AgentSource;
-use super::{Asked, Target};
+use super::{PermitRequest, Target};
 use crate::{Refusal, Unauthenticated, grpc, header};
 
-/// What requests ask for, put together from parts.
+/// A [`Target`] that is built from parts.
 ///
-/// By default the agent is the one whom verified ATI claims name, so an
-/// [`AtiLayer`](crate::AtiLayer) has to stand outside.
+/// The default agent is the subject of the verified ATI claims, so an [`AtiLayer`](crate::AtiLayer)
+/// has to be outside.
 ///
-/// What is said of the action and of the request adds up, in the order of the calls, and any of it
-/// can refuse the request. A field of the context, or the resource, that is said twice has its last
-/// value. The agent is named once: of [`agent`](Self::agent),
-/// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from), the last call
-/// replaces the ones before.
+/// Calls add to the action and to the request, in their order, and each function can refuse the
+/// request. A context field or a resource that is set twice has its last value. Of
+/// [`agent`](Self::agent), [`trusted_header`](Self::trusted_header) and
+/// [`agent_from`](Self::agent_from), the last call replaces the earlier ones.
 ///
 /// ```
 /// use atlasent_tower::RequestTarget;
@@ -35,7 +34,7 @@ use crate::{Refusal, Unauthenticated, grpc, header};
 ///     .options(|_, options| options.environment("production"));
 /// ```
 ///
-/// A typed action brings its resource and its context along, and its permits carry its values:
+/// A typed action has its own resource and context, and its permits carry its values:
 ///
 /// ```
 /// # use atlasent::Action;
@@ -55,17 +54,17 @@ use crate::{Refusal, Unauthenticated, grpc, header};
 /// ```
 #[must_use]
 pub struct RequestTarget<A = AnyAction> {
-    action: Arc<ActionOf<A>>,
+    action: Arc<ActionFn<A>>,
     name: Option<Cow<'static, str>>,
     agent: AgentSource,
-    options: Option<Arc<OptionsOf>>,
+    options: Option<Arc<OptionsFn>>,
 }
 
-type ActionOf<A> = dyn Fn(&Parts) -> Result<A, Refusal> + Send + Sync;
-type OptionsOf = dyn Fn(&Parts, RequestOptions) -> RequestOptions + Send + Sync;
+type ActionFn<A> = dyn Fn(&Parts) -> Result<A, Refusal> + Send + Sync;
+type OptionsFn = dyn Fn(&Parts, RequestOptions) -> RequestOptions + Send + Sync;
 
 impl RequestTarget {
-    /// The same action for every request.
+    /// Creates a target with the same action for every request.
     pub fn action(name: impl Into<Cow<'static, str>>) -> Self {
         let name = name.into();
         let action = AnyAction::new(name.clone()).map_err(|error| error.to_string());
@@ -76,7 +75,7 @@ impl RequestTarget {
         }
     }
 
-    /// The action is called as the gRPC method: `package.Service/Method`.
+    /// Creates a target whose action is the name of the gRPC method: `package.Service/Method`.
     pub fn grpc_method() -> Self {
         Self::action_from(|request| {
             let (service, method) = grpc::method(request)?;
@@ -85,22 +84,22 @@ impl RequestTarget {
         })
     }
 
-    /// Reads what the action is done to. A second call replaces the resource; both functions are
-    /// asked, and each can refuse the request.
+    /// Sets the function that reads the resource of the action. A second call replaces the
+    /// resource; both functions are called, and each can refuse the request.
     pub fn resource(
         self,
         resource: impl Fn(&Parts) -> Result<String, Refusal> + Send + Sync + 'static,
     ) -> Self {
-        self.extended(move |request, action| Ok(action.with_resource(resource(request)?)))
+        self.extend_action(move |request, action| Ok(action.with_resource(resource(request)?)))
     }
 
-    /// Adds fields to the context that policies decide on. A second call adds its fields, and
-    /// replaces those of the same name.
+    /// Adds fields to the context that policies read. A second call adds its fields, and replaces
+    /// fields of the same name.
     pub fn context(
         self,
         context: impl Fn(&Parts) -> Result<Context, Refusal> + Send + Sync + 'static,
     ) -> Self {
-        self.extended(move |request, mut action| {
+        self.extend_action(move |request, mut action| {
             for (key, value) in context(request)?.as_object() {
                 action = action.with_field(key, value)?;
             }
@@ -110,32 +109,35 @@ impl RequestTarget {
 
     /// Adds the HTTP method, as the field `method`. A second call changes nothing.
     pub fn method(self) -> Self {
-        self.extended(|request, action| Ok(action.with_field("method", request.method.as_str())?))
+        self.extend_action(|request, action| {
+            Ok(action.with_field("method", request.method.as_str())?)
+        })
     }
 
     /// Adds the path, as the field `path`. It is in normal form (RFC 3986 §6.2.2), and otherwise as
-    /// it was sent.
+    /// sent.
     ///
-    /// Inside of `axum::Router::nest` that is the rest of the path. `atlasent_axum::TargetExt` has
-    /// the whole. A second call changes nothing.
+    /// Inside `axum::Router::nest` this is the rest of the path; `original_path` of
+    /// `atlasent_axum::TargetExt` adds the whole path. A second call changes nothing.
     pub fn path(self) -> Self {
-        self.extended(|request, action| Ok(action.with_field("path", request.uri.path())?))
+        self.extend_action(|request, action| Ok(action.with_field("path", request.uri.path())?))
     }
 
-    /// Adds the value of a header, if the request has it, as the field `field`. A header that
-    /// stands there more than once, or is not plain ASCII, is refused.
+    /// Adds the value of a header, if the request has it, as the field `field`. A repeated header,
+    /// or one that is not plain ASCII, is refused.
     ///
-    /// A second call adds; into the same field, the last of the headers that the request has.
+    /// A second call adds another header. If both set the same field, the last header that the
+    /// request has wins.
     ///
-    /// Anybody can send any header: a policy should allow nothing because of one unless a proxy
-    /// vouches for it.
+    /// Any client can send any header: do not let a policy allow an action because of a header
+    /// unless a trusted proxy sets it.
     ///
     /// # Panics
     ///
-    /// When `name` cannot be a header's: it has to be in lower case.
+    /// Panics if `name` is not a valid header name in lower case.
     pub fn header(self, name: &'static str, field: &'static str) -> Self {
         let name = HeaderName::from_static(name);
-        self.extended(move |request, action| {
+        self.extend_action(move |request, action| {
             let value = header::single(&request.headers, &name).map_err(|why| {
                 Refusal::bad_request(format!("its header `{name}` {why}: send one"))
             })?;
@@ -147,10 +149,11 @@ impl RequestTarget {
     }
 
     /// Adds the address of the connected peer, without the port, as the field `client_address`.
-    /// Behind a proxy that is the proxy's. A second call replaces it.
+    /// Behind a proxy, this is the address of the proxy. A second call replaces it.
     ///
-    /// `address` finds it in the request's extensions, where servers put it; that it does not is a
-    /// misconfiguration. For axum, `atlasent_axum::TargetExt` has it ready. With tonic it is
+    /// `address` reads the address from the extensions of the request, where servers put it; a
+    /// missing address is a misconfiguration. For axum, use `connected_address` of
+    /// `atlasent_axum::TargetExt`. For tonic:
     ///
     /// ```
     /// # #[cfg(any())] // tonic is not among the dependencies
@@ -161,17 +164,17 @@ impl RequestTarget {
         self,
         address: impl Fn(&Parts) -> Option<SocketAddr> + Send + Sync + 'static,
     ) -> Self {
-        self.extended(move |request, action| {
+        self.extend_action(move |request, action| {
             let address = address(request).ok_or_else(|| {
                 Refusal::misconfigured(
-                    "the client's address is not known: serve with connection info",
+                    "the request has no client address: serve with connection info",
                 )
             })?;
             Ok(action.with_field("client_address", &address.ip().to_canonical())?)
         })
     }
 
-    fn extended(
+    fn extend_action(
         self,
         extend: impl Fn(&Parts, AnyAction) -> Result<AnyAction, Refusal> + Send + Sync + 'static,
     ) -> Self {
@@ -184,10 +187,10 @@ impl RequestTarget {
 }
 
 impl<A: Action> RequestTarget<A> {
-    /// The action that a request itself describes.
+    /// Creates a target whose action a function reads from the request.
     ///
-    /// Of the body nothing is known here: an action with values out of it is a matter for an
-    /// extractor or for `#[protect]`.
+    /// The function does not see the body: for an action with values from the body, use an
+    /// extractor or `#[protect]`.
     pub fn action_from(
         action: impl Fn(&Parts) -> Result<A, Refusal> + Send + Sync + 'static,
     ) -> Self {
@@ -199,26 +202,26 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Names the agent of every request. A second call replaces it, as do
+    /// Sets the agent of every request. A second call replaces it, as do
     /// [`trusted_header`](Self::trusted_header) and [`agent_from`](Self::agent_from).
     pub fn agent(self, agent: impl ToAgent) -> Self {
         let agent = match agent.to_agent() {
             Ok(agent) => AgentSource::Fixed(agent),
-            Err(error) => AgentSource::Unusable(error.to_string().into()),
+            Err(error) => AgentSource::Invalid(error.to_string().into()),
         };
         Self { agent, ..self }
     }
 
-    /// Reads the agent from a header, such as `x-agent-id`. There must be exactly one. A second
-    /// call replaces it, as do [`agent`](Self::agent) and [`agent_from`](Self::agent_from).
+    /// Reads the agent from a header, such as `x-agent-id`, which must appear exactly once. A
+    /// second call replaces it, as do [`agent`](Self::agent) and [`agent_from`](Self::agent_from).
     ///
-    /// **Anybody can send any header.** This is safe only where nobody can reach the service but
-    /// through a proxy or a mesh that authenticates the agent, sets this header, and removes the
-    /// one that came from outside. Everywhere else, use tokens.
+    /// **Any client can send any header.** This is safe only if all requests come through a proxy
+    /// or a mesh that authenticates the agent, sets this header, and removes it from incoming
+    /// requests. Otherwise use tokens.
     ///
     /// # Panics
     ///
-    /// When `name` cannot be a header's: it has to be in lower case.
+    /// Panics if `name` is not a valid header name in lower case.
     pub fn trusted_header(self, name: &'static str) -> Self {
         Self {
             agent: AgentSource::TrustedHeader(HeaderName::from_static(name)),
@@ -226,8 +229,8 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Reads the agent by a function, such as from what another layer has put into the extensions.
-    /// A second call replaces it, as do [`agent`](Self::agent) and
+    /// Reads the agent by a function, for example from the extensions that another layer set. A
+    /// second call replaces it, as do [`agent`](Self::agent) and
     /// [`trusted_header`](Self::trusted_header).
     pub fn agent_from<N: ToAgent>(
         self,
@@ -243,13 +246,13 @@ impl<A: Action> RequestTarget<A> {
         }
     }
 
-    /// Sets optional fields of the request to the authority. A second call adds: it gets what the
-    /// first one has set.
+    /// Sets optional fields of the request to the authority. A second call receives the options of
+    /// the first.
     pub fn options(
         self,
         set: impl Fn(&Parts, RequestOptions) -> RequestOptions + Send + Sync + 'static,
     ) -> Self {
-        let options: Arc<OptionsOf> = match self.options {
+        let options: Arc<OptionsFn> = match self.options {
             Some(first) => Arc::new(move |request, options| set(request, first(request, options))),
             None => Arc::new(set),
         };
@@ -263,13 +266,13 @@ impl<A: Action> RequestTarget<A> {
 impl<A: Action> Target for RequestTarget<A> {
     type Action = A;
 
-    async fn ask(&self, request: &Parts) -> Result<Asked<A>, Refusal> {
-        // Who asks comes first: a stranger is not told what is wrong with the rest.
+    async fn permit_request(&self, request: &Parts) -> Result<PermitRequest<A>, Refusal> {
+        // The agent is read first, so that an anonymous caller does not learn what else is invalid.
         let agent = self.agent.read(request)?;
-        let asked = Asked::new(agent, (self.action)(request)?)?;
+        let permit_request = PermitRequest::new(agent, (self.action)(request)?)?;
         Ok(match &self.options {
-            Some(set) => asked.options(|options| set(request, options)),
-            None => asked,
+            Some(set) => permit_request.options(|options| set(request, options)),
+            None => permit_request,
         })
     }
 
@@ -294,7 +297,7 @@ impl<A> fmt::Debug for RequestTarget<A> {
         f.debug_struct("RequestTarget")
             .field(
                 "action",
-                &self.name.as_deref().unwrap_or("as the request says"),
+                &self.name.as_deref().unwrap_or("from the request"),
             )
             .finish_non_exhaustive()
     }

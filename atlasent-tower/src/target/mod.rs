@@ -1,4 +1,4 @@
-//! What a request asks for: who wants to do what.
+//! Reads from a request which agent wants to do which action.
 
 mod agent;
 mod builder;
@@ -6,24 +6,22 @@ mod builder;
 use std::fmt;
 use std::future::Future;
 
-use atlasent::permit::Execution;
 use atlasent::wire::RequestOptions;
-use atlasent::{Action, Agent, Authority, AuthorityExt, Error, ToAgent};
+use atlasent::{Action, Agent, Error, ToAgent};
 use http::request::Parts;
 
 pub use agent::{claims, subject};
 pub use builder::RequestTarget;
 
-use crate::protect::slot;
-use crate::{Refusal, check_request_path};
+use crate::Refusal;
 
-/// Reads from a request who wants to do what.
+/// Reads from a request which agent wants to do which action.
 ///
-/// [`RequestTarget`] is one for the common cases. This one asks a directory on the way:
+/// [`RequestTarget`] covers the common cases. This target looks up a directory:
 ///
 /// ```
 /// use atlasent::AnyAction;
-/// use atlasent_tower::{Asked, Refusal, Target, claims};
+/// use atlasent_tower::{PermitRequest, Refusal, Target, claims};
 /// use http::request::Parts;
 ///
 /// struct Transfers {
@@ -33,58 +31,61 @@ use crate::{Refusal, check_request_path};
 /// impl Target for Transfers {
 ///     type Action = AnyAction;
 ///
-///     async fn ask(&self, request: &Parts) -> Result<Asked<AnyAction>, Refusal> {
-///         // Claims that an `AtiLayer` has verified. Never a header that anybody can send.
+///     async fn permit_request(&self, request: &Parts) -> Result<PermitRequest<AnyAction>, Refusal> {
+///         // The claims that an `AtiLayer` verified, not a header that any client can send.
 ///         let claims = claims(request)?;
 ///         let department = self.directory.department_of(claims.sub()).await;
 ///         let action = AnyAction::new("wire.transfer")?.with_field("department", &department)?;
-///         Ok(Asked::new(claims.sub(), action)?)
+///         Ok(PermitRequest::new(claims.sub(), action)?)
 ///     }
 /// }
 /// # struct Directory;
 /// # impl Directory { async fn department_of(&self, _: &str) -> String { String::new() } }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say what a request asks for",
-    label = "this is not an `atlasent_tower::Target`",
+    message = "`{Self}` is not a target: it does not read an action from a request",
+    label = "this does not implement `atlasent_tower::Target`",
     note = "name the action: `RequestTarget::action(\"deploy.production\")`, or \
             `RequestTarget::action_from(|request| …)` where it depends on the request"
 )]
 pub trait Target: Send + Sync + 'static {
-    /// The action that its permits are for.
+    /// The type of the action.
     type Action: Action;
 
-    /// Who wants to do what. The request's path is in normal form (RFC 3986 §6.2.2).
+    /// Returns the agent and the action of a request. The path of the request is in normal form
+    /// (RFC 3986 §6.2.2).
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] if that cannot be told. The request goes no further.
-    fn ask(
+    /// Returns a [`Refusal`] if the request is invalid or has no agent. The request is refused with
+    /// it.
+    fn permit_request(
         &self,
         request: &Parts,
-    ) -> impl Future<Output = Result<Asked<Self::Action>, Refusal>> + Send;
+    ) -> impl Future<Output = Result<PermitRequest<Self::Action>, Refusal>> + Send;
 
-    /// The name of the action, where all requests have the same, for tables.
+    /// Returns the name of the action, if it is the same for all requests. Tables of routes show
+    /// it.
     fn action_name(&self) -> Option<&str> {
         None
     }
 }
 
-/// Who wants to do what.
+/// A request for a permit: the agent, the action, and optional fields.
 #[must_use]
-pub struct Asked<A> {
-    agent: Agent,
-    action: A,
-    // Most requests have none.
-    options: Option<Box<RequestOptions>>,
+pub struct PermitRequest<A> {
+    pub(crate) agent: Agent,
+    pub(crate) action: A,
+    // Boxed, since most requests have no options.
+    pub(crate) options: Option<Box<RequestOptions>>,
 }
 
-impl<A: Action> Asked<A> {
-    /// `agent` wants to do `action`.
+impl<A: Action> PermitRequest<A> {
+    /// Creates a request of `agent` to do `action`.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when the agent's name is empty or longer than 256 characters.
+    /// Returns [`Error::Invalid`] if the name of the agent is empty or longer than 256 characters.
     pub fn new(agent: impl ToAgent, action: A) -> Result<Self, Error> {
         Ok(Self {
             agent: agent.to_agent()?,
@@ -93,8 +94,8 @@ impl<A: Action> Asked<A> {
         })
     }
 
-    /// Sets optional fields of the request to the authority. A second call adds: it gets what the
-    /// first one has set.
+    /// Sets optional fields of the request to the authority. A second call receives the options of
+    /// the first.
     pub fn options(mut self, set: impl FnOnce(RequestOptions) -> RequestOptions) -> Self {
         let options = self.options.take().map(|options| *options);
         self.options = Some(Box::new(set(options.unwrap_or_default())));
@@ -102,46 +103,14 @@ impl<A: Action> Asked<A> {
     }
 }
 
-/// Prints who asks, for which action, and not its values, which may be anything.
-impl<A: Action> fmt::Debug for Asked<A> {
+/// Prints the agent and the name of the action, but not the values of the action, which may be
+/// secret.
+impl<A: Action> fmt::Debug for PermitRequest<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asked")
+        f.debug_struct("PermitRequest")
             .field("agent", &self.agent)
             .field("action", &self.action.name())
             .field("options", &self.options)
             .finish()
     }
-}
-
-/// Obtains the permit for what a request asks for, as a [`ProtectLayer`](crate::ProtectLayer) does
-/// before it calls the inner service, and puts it into a [`PermitSlot`](crate::PermitSlot) in the
-/// request's extensions. The permit's execution has started then: the caller of the inner service
-/// finishes it, and calls that service once.
-///
-/// # Errors
-///
-/// The [`Refusal`] if there is no permit. There is no third outcome.
-pub async fn admit<P, T>(
-    authority: &P,
-    target: &T,
-    request: &mut Parts,
-) -> Result<Execution, Refusal>
-where
-    P: Authority + ?Sized,
-    T: Target,
-{
-    check_request_path(request)?;
-    let Asked {
-        agent,
-        action,
-        options,
-    } = target.ask(request).await?;
-    let mut ask = authority.ask(agent, action);
-    if let Some(options) = options {
-        ask = ask.options(|_| *options);
-    }
-    let permit = ask.protect().await?;
-    let execution = permit.execution();
-    slot::put(permit, &mut request.extensions);
-    Ok(execution)
 }

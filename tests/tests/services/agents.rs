@@ -1,4 +1,4 @@
-//! Agents with their tokens, and the layer that knows them.
+//! Builds tokens of agents, and the layer that verifies them.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// The scope that every way asks for.
+/// The scope that all ways require.
 pub(crate) const SCOPE: &str = "tool:deploy";
 
 const SECRET: [u8; 32] = *b"the secret of the service tests!";
@@ -26,16 +26,16 @@ pub(crate) fn another_key() -> SigningKey {
         .unwrap()
 }
 
-/// Knows the agents whose tokens this key signs.
-pub(crate) fn knowing(key: &SigningKey) -> AtiLayer {
+/// Returns a layer that accepts tokens signed by this key.
+pub(crate) fn accepting(key: &SigningKey) -> AtiLayer {
     AtiLayer::new(Verifier::builder(key.verifying_key()).build().unwrap())
 }
 
 pub(crate) fn ati() -> AtiLayer {
-    knowing(&key())
+    accepting(&key())
 }
 
-/// The claims of the agent that the cases are about, with the scope.
+/// Returns the claims of the agent of the cases, with the scope.
 pub(crate) fn agent() -> ClaimsBuilder {
     Claims::builder(AGENT).scope(SCOPE)
 }
@@ -48,15 +48,16 @@ pub(crate) fn token(claims: ClaimsBuilder) -> String {
     signed(claims, &key())
 }
 
-/// A token that is good for every way.
+/// Returns a token that every way accepts.
 pub(crate) fn good_token() -> &'static str {
-    // The longest that there may be: the slowest test is shorter.
+    // The longest allowed life: the slowest test is shorter.
     static TOKEN: LazyLock<String> =
         LazyLock::new(|| token(agent().ttl(Duration::from_secs(3600))));
     &TOKEN
 }
 
-/// A token whose id is as long as this, signed as it should be. `issue` makes none that is too long.
+/// Returns a valid signature over a token with this id. `issue` refuses an id that makes the token
+/// too long.
 pub(crate) fn token_with_id(id: &str) -> String {
     let claims = agent().build().unwrap();
     let mut claims: Value = serde_json::from_str(claims.to_json()).unwrap();
@@ -70,7 +71,7 @@ pub(crate) fn token_with_id(id: &str) -> String {
     format!("{message}.{signature}")
 }
 
-/// Tokens that may not be believed.
+/// Returns invalid tokens.
 pub(crate) fn bad_tokens() -> Vec<(&'static str, String)> {
     let expired = agent().issued_at(1_000_000_000).expires_at(1_000_000_060);
     let mut forged = good_token().to_owned();

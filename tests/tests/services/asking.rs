@@ -1,4 +1,4 @@
-//! Clients, their requests, and what comes back.
+//! Sends requests of clients and reads the responses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use reqwest::Client;
 use reqwest::retry::never;
 use serde_json::Value;
 
-/// Both versions, by the names that failures show.
+/// Both versions of HTTP, with their names in failures.
 pub(crate) const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
-/// A client that speaks this version, and sends what it is given once.
+/// Builds a client that speaks this version and sends each request once.
 pub(crate) fn client(version: Version) -> Client {
     let client = plain().retry(never()).timeout(Duration::from_secs(20));
     let client = match version {
@@ -23,7 +23,7 @@ pub(crate) fn client(version: Version) -> Client {
     client.build().unwrap()
 }
 
-/// A request without a body, and with this token.
+/// Creates a request without a body, with this token.
 pub(crate) fn asking(method: Method, path: &str, token: Option<&str>) -> Request<Bytes> {
     let request = Request::builder().method(method).uri(path);
     let request = match token {
@@ -61,7 +61,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// A header that stands there once, or not at all.
+    /// Returns the value of a header, which must not be repeated.
     pub(crate) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
@@ -69,7 +69,8 @@ impl Answer {
         Some(value.to_str().unwrap())
     }
 
-    /// The members of the problem details, which must be well-formed (RFC 9457) and of this status.
+    /// Returns the members of the problem details, which must be well-formed (RFC 9457) and have
+    /// this status.
     pub(crate) fn problem(&self, status: u16, case: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{case}: {self:?}");
         let kind = self.header(header::CONTENT_TYPE);

@@ -1,4 +1,4 @@
-//! A served app, asked by both versions of HTTP: they have to be answered alike.
+//! A served app that is called over both versions of HTTP, which must answer alike.
 
 use atlasent_axum::ProtectedRouter;
 use http::{Method, Version, header};
@@ -14,7 +14,7 @@ pub(crate) struct Door {
     served: Served,
 }
 
-/// Handlers that run are counted twice here: once for each version.
+/// How often a handler runs for one call: once for each version.
 const BOTH: usize = VERSIONS.len();
 
 impl Door {
@@ -25,11 +25,11 @@ impl Door {
         }
     }
 
-    pub(crate) async fn of(app: &App, router: ProtectedRouter<App>) -> Self {
+    pub(crate) async fn with_router(app: &App, router: ProtectedRouter<App>) -> Self {
         Self::new(app, router.with_state(app.clone()).into_make_service()).await
     }
 
-    /// Asks, and sees to it that the handler ran.
+    /// Sends a request, and asserts that the handler ran.
     pub(crate) async fn opens(&self, method: &str, path: &str, token: Option<&str>) -> Answer {
         let before = self.app.ran.count();
         let answer = self.ask(method, path, token).await;
@@ -42,7 +42,7 @@ impl Door {
         answer
     }
 
-    /// Asks, and sees to it that the handler did not run.
+    /// Sends a request, and asserts that the handler did not run.
     pub(crate) async fn refuses(
         &self,
         status: u16,
@@ -62,7 +62,7 @@ impl Door {
         answer
     }
 
-    /// The path goes out as it is.
+    /// Sends a request with an unchanged path.
     pub(crate) async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> Answer {
         let [one, two] = VERSIONS;
         let one = self.ask_by(one, method, path, token).await;

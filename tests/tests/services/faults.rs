@@ -1,4 +1,4 @@
-//! A fault stays with its own request: others of the same service, and of the same connection, go on.
+//! Tests that a fault affects its own request only, not others of the same service and connection.
 
 use atlasent::testing::{MockAuthority, Reply};
 use atlasent_tests::cases::ACTION;
@@ -21,7 +21,7 @@ fn never_answers() -> MockAuthority {
     MockAuthority::new().on_verify(ACTION, Reply::Never)
 }
 
-/// A request that waits for the authority.
+/// Sends a request that waits for the authority.
 async fn waiting(stage: &Stage, wire: &mut Wire) -> Responding {
     stage.authority.follow(never_answers());
     let response = wire.send(stage.request_on(wire));
@@ -78,7 +78,7 @@ async fn streams_of_one_connection_do_not_share_a_fault() {
         }
         runs(stage, &mut wire).await;
         assert!(poll!(&mut first).is_pending(), "{}", stage.case);
-        // Taken back by its client, the question is dropped, and the connection stays.
+        // If the client resets the stream, the call is dropped and the connection stays.
         drop(first);
         stage.authority.until_open(0).await;
         assert_eq!(stage.ran.count(), 1, "{}", stage.case);

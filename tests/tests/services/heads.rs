@@ -1,4 +1,4 @@
-//! Requests whose body is not there yet, or never: `HEAD`, and `Expect: 100-continue`.
+//! Tests requests whose body arrives late or never: `HEAD`, and `Expect: 100-continue`.
 
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ async fn a_stranger_is_refused_before_its_body_is_sent() {
     }
 }
 
-/// Where the action is known without the body, nobody is told to send one that is refused anyway.
+/// If the action does not depend on the body, a denied client is not told to send the body.
 #[tokio::test]
 async fn what_is_denied_is_denied_before_its_body_is_sent() {
     let app = App::new();
@@ -130,7 +130,7 @@ async fn what_is_denied_is_denied_before_its_body_is_sent() {
         let (head, _) = raw.response().await.unwrap();
         let ran: &Arc<Ran> = &app.ran;
         assert_eq!((head.status, ran.count()), (403, 0), "{name}");
-        // What follows on this connection would be taken for the body: it takes no more.
+        // Following bytes would be read as the body, so the connection accepts no more requests.
         raw.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert_eq!(raw.rest().await, b"", "{name}");
     }

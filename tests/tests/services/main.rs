@@ -1,5 +1,5 @@
-//! `atlasent-tower` and `atlasent-axum` as services on sockets, with the clients that they will
-//! have: nothing gets past them, and what may pass goes through as it is.
+//! Tests `atlasent-tower` and `atlasent-axum` as services on sockets, with real clients: no request
+//! passes without a permit, and admitted requests pass unchanged.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

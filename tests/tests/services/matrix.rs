@@ -1,4 +1,5 @@
-//! Every fault of the authority, by every way to a handler, over sockets: no handler runs, and the next request is as good as any.
+//! Tests every fault of the authority, by every way to a handler, over sockets: no handler runs,
+//! and the next request succeeds.
 
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use crate::agents::good_token;
 use crate::asking::Answer;
 use crate::stage::{Stage, by_every_way};
 
-/// One script, and what it means by the contract.
+/// A script, and its meaning by the contract.
 struct Fault {
     name: String,
     script: MockAuthority,
     says: Says,
 }
 
-/// Each answer to one question, with a good one to the other. The crates' own tests have all the pairs, without sockets.
+/// Returns scripts with each answer to one call, and a good answer to the other. The tests of the
+/// crates have all pairs, without sockets.
 fn scripts() -> Vec<Fault> {
     let script = MockAuthority::new;
     let first = evaluations().into_iter().map(|case| Fault {
@@ -35,7 +37,7 @@ fn scripts() -> Vec<Fault> {
     first.chain(second).collect()
 }
 
-fn is_told(answer: &Answer, refusal: &Refusal, case: &str) {
+fn expect_denied(answer: &Answer, refusal: &Refusal, case: &str) {
     let problem = answer.problem(403, case);
     assert_eq!(problem["decision"], refusal.decision.as_str(), "{case}");
     let reason = problem["reason"].as_str().unwrap();
@@ -43,7 +45,7 @@ fn is_told(answer: &Answer, refusal: &Refusal, case: &str) {
     assert_eq!(problem["code"].as_str(), refusal.code.as_deref(), "{case}");
 }
 
-/// Whether asking again may help.
+/// Returns the status for a failure: 503 if a retry may help, otherwise 500.
 fn status_of(code: Code) -> u16 {
     match code {
         Code::InvalidApiKey | Code::Forbidden | Code::BadRequest => 500,
@@ -51,7 +53,7 @@ fn status_of(code: Code) -> u16 {
     }
 }
 
-/// Asks, and compares what happens with what the script means.
+/// Sends a request, and compares the result with the meaning of the script.
 async fn check(stage: &Stage, fault: Fault, case: &str) {
     let before = stage.ran.count();
     stage.authority.follow(fault.script);
@@ -62,7 +64,7 @@ async fn check(stage: &Stage, fault: Fault, case: &str) {
             assert_eq!(stage.ran.count(), before + 1, "{case}");
             return;
         }
-        Says::No(refusal) => is_told(&stage.ask(token).await, refusal, case),
+        Says::No(refusal) => expect_denied(&stage.ask(token).await, refusal, case),
         Says::Fails(code) => {
             stage.ask(token).await.problem(status_of(*code), case);
         }
@@ -72,7 +74,7 @@ async fn check(stage: &Stage, fault: Fault, case: &str) {
         }
         Says::Never => {
             {
-                // Whoever waits goes away as soon as the question is on its way.
+                // The waiting client disconnects once the call is in progress.
                 let asking = stage.try_ask(token);
                 tokio::select! {
                     answer = asking => panic!("{case}: {answer:?}"),

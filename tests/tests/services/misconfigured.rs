@@ -1,4 +1,5 @@
-//! Services that are put together wrongly: a 500 that tells the caller nothing, never a handler, and never a 401 that blames the caller.
+//! Tests misconfigured services: each request gets 500 without details, never 401, and no handler
+//! runs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::passing::allowing;
 use crate::router::count;
 use crate::ways::{App, Deploy};
 
-/// That good tokens are refused, and told no more than that it is not their fault.
+/// Asserts that requests with valid tokens get 500, and a detail that does not blame the caller.
 async fn refuses_all(app: &App, router: Router) {
     let door = Door::new(app, router.into_make_service()).await;
     let answer = door
@@ -30,7 +31,7 @@ async fn refuses_all(app: &App, router: Router) {
         .await;
     let problem = answer.problem(500, "");
     assert_eq!(problem.as_object().unwrap().len(), 3, "{problem}");
-    let detail = "the service cannot decide whether this may be done";
+    let detail = "the service cannot authorize requests";
     assert_eq!(problem["detail"], detail);
 }
 
@@ -51,7 +52,7 @@ async fn take(State(app): State<App>, TakePermit(permit): TakePermit) {
 }
 
 #[tokio::test]
-async fn where_nobody_finds_out_who_asks_nothing_runs() {
+async fn without_authentication_nothing_runs() {
     let app = allowing();
     refuses_all(
         &app,
@@ -61,7 +62,7 @@ async fn where_nobody_finds_out_who_asks_nothing_runs() {
     refuses_all(&app, routed(by_path).with_state(app.clone())).await;
     let who = async |State(app): State<App>, Ati(_): Ati| app.ran.hit();
     refuses_all(&app, routed(who).with_state(app.clone())).await;
-    // The layer that finds out stands inside of the one that wants to know.
+    // The authenticating layer is inside the layer that needs the agent.
     let inside_out = routed(take).layer((protect(&app), ati()));
     refuses_all(&app, inside_out.with_state(app.clone())).await;
 
@@ -79,23 +80,23 @@ async fn where_nobody_finds_out_who_asks_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a_handler_that_takes_a_permit_that_nobody_obtained_does_not_run() {
+async fn a_handler_that_takes_a_permit_that_was_not_obtained_does_not_run() {
     let app = allowing();
     refuses_all(&app, routed(take).layer(ati()).with_state(app.clone())).await;
 
-    // Of another type of action.
+    // A permit for another type of action.
     let typed = async |State(app): State<App>, TakePermit(permit): TakePermit<Deploy>| {
         app.run(&permit);
     };
     let layered = routed(typed).layer((ati(), protect(&app)));
     refuses_all(&app, layered.with_state(app.clone())).await;
 
-    // Twice the one permit.
+    // Two extractors of one permit.
     let twice = async |State(app): State<App>, _: TakePermit, _: TakePermit| app.ran.hit();
     let layered = routed(twice).layer((ati(), protect(&app)));
     refuses_all(&app, layered.with_state(app.clone())).await;
 
-    // Where the handler was to ask by itself.
+    // A route whose handler obtains the permit.
     let router = ProtectedRouter::new().authenticate(ati());
     let router = router.route("/{cluster}", get(Access::in_handler(ACTION), take));
     refuses_all(
@@ -106,7 +107,7 @@ async fn a_handler_that_takes_a_permit_that_nobody_obtained_does_not_run() {
 }
 
 #[tokio::test]
-async fn an_action_without_a_name_is_nobodys_action() {
+async fn an_action_without_a_name_is_a_misconfiguration() {
     let app = allowing();
     for name in [String::new(), "x".repeat(257)] {
         let access = Access::target(RequestTarget::action(name));
@@ -118,7 +119,7 @@ async fn an_action_without_a_name_is_nobodys_action() {
     }
 }
 
-/// A target that wants to know the client's address, which only some services know.
+/// A target that needs the address of the client, which only some services know.
 fn addressed(app: &App) -> atlasent_axum::ProtectedApp {
     let target = RequestTarget::action(ACTION).connected_address();
     let router = ProtectedRouter::new().authenticate(ati());

@@ -1,5 +1,5 @@
-//! A path inside of `axum::Router::nest`: the whole of it is checked, by every way in, and what a
-//! flat router refuses is refused nested.
+//! Tests paths inside `axum::Router::nest`: every way in checks the whole path, and refuses nested
+//! what it refuses in a flat router.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use atlasent_axum::{
     Access, Ati, Authorized, ProtectLayer, ProtectedRouter, RequestTarget, TakePermit, get,
 };
 use atlasent_tests::cases::{ACTION, AGENT};
-use atlasent_tower::{PermitSlot, ProtectedMethods, admit, check_path};
+use atlasent_tower::{PermitSlot, ProtectedMethods, check_path, obtain_permit};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
@@ -24,7 +24,7 @@ use crate::passing::allowing;
 use crate::router::count;
 use crate::ways::{App, Deploy};
 
-/// A way in: a router that is to be nested, with a handler for `/{cluster}`.
+/// A router to nest, with a handler for `/{cluster}`.
 type Way = (&'static str, fn(App) -> Router);
 
 fn ways() -> Vec<Way> {
@@ -94,23 +94,26 @@ fn protected(app: App) -> atlasent_axum::ProtectedApp {
     router.with_state(app)
 }
 
-/// Claims that no layer of ours has put there, so that nothing but the extractor looks at the path.
+/// Adds claims without a layer, so that only the extractor checks the path.
 fn known() -> Extension<Claims> {
     Extension(agent().build().unwrap())
 }
 
-/// A permit that was obtained for another request, so that nothing but the extractor looks at the
-/// path.
+/// Adds a permit of another request, so that only the extractor checks the path.
 async fn slotted(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let target = RequestTarget::action(ACTION).agent(AGENT);
     let (mut other, ()) = http::Request::get("/").body(()).unwrap().into_parts();
-    drop(admit(&app.scripted, &target, &mut other).await.unwrap());
+    drop(
+        obtain_permit(&app.scripted, &target, &mut other)
+            .await
+            .unwrap(),
+    );
     let slot = other.extensions.remove::<PermitSlot>().unwrap();
     request.extensions_mut().insert(slot);
     next.run(request).await
 }
 
-/// How axum puts a router below `/{tenant}/deep`.
+/// A way in which axum nests a router below `/{tenant}/deep`.
 type Nesting = (&'static str, fn(Router) -> Router);
 
 fn nestings() -> Vec<Nesting> {
@@ -144,8 +147,8 @@ async fn ask(app: Router, uri: &Uri) -> StatusCode {
     app.oneshot(request).await.unwrap().status()
 }
 
-/// What axum takes for a path below `/{tenant}/deep`, and what somebody else might take for
-/// another.
+/// Paths that axum routes below `/{tenant}/deep`, and that other components may read as another
+/// path.
 const TWISTED: [&str; 15] = [
     "/%61cme/deep/prod-1",
     "/../deep/prod-1",
@@ -215,7 +218,7 @@ async fn a_fallback_is_guarded_as_a_route_is() {
         router.with_state(app.clone())
     };
     let app = allowing();
-    // axum takes no capture in the prefix of a router with a fallback of its own.
+    // axum accepts no capture in the prefix of a router with its own fallback.
     let nested = Router::new().nest("/acme/deep", layered(&app));
     let outermost = Router::new().nest("/acme/deep", handled().with_state(app.clone()));
     let outermost = outermost.fallback_service(layered(&app));
@@ -254,7 +257,7 @@ async fn a_fallback_is_guarded_as_a_route_is() {
 async fn an_empty_segment_is_refused_before_the_prefix_is_stripped() {
     for (way, inner) in ways() {
         let app = allowing();
-        // For a service, axum strips both slashes.
+        // For a nested service, axum strips both slashes.
         let router = Router::new().nest_service("/{tenant}/deep", inner(app.clone()));
         for path in ["/acme/deep//prod-1", "/acme/deep//"] {
             let status = ask(router.clone(), &path.parse().unwrap()).await;
@@ -273,7 +276,7 @@ async fn a_path_that_is_rewritten_after_it_was_checked_is_checked_again() {
     for (way, inner) in ways() {
         let app = allowing();
         let rewritten = inner(app.clone()).layer(map_request(rewrite));
-        // Checked outside, where it is in normal form.
+        // The outer layer checks the path before it is rewritten.
         let router = Router::new().fallback_service(rewritten).layer(ati());
         let status = ask(router, &"/prod-1".parse().unwrap()).await;
         assert_eq!((status.as_u16(), app.ran.count()), (400, 0), "{way}");
@@ -285,7 +288,7 @@ async fn a_path_is_checked_by_the_innermost_way_though_an_outer_one_saw_another(
     async fn rewrite(mut request: Request, next: Next) -> Response {
         let checked = request.uri().clone();
         *request.uri_mut() = "/%61cme/deep/prod-1".parse().unwrap();
-        // An original that axum noted of the first is of no use for the second.
+        // The original URI that axum recorded for the first path does not vouch for the second.
         assert_ne!(&checked, request.uri());
         next.run(request).await
     }
@@ -305,7 +308,7 @@ async fn a_path_is_checked_by_the_innermost_way_though_an_outer_one_saw_another(
     }
 }
 
-/// Pieces of segments, and attacks on them.
+/// Pieces of segments, and of attacks on them.
 fn segment() -> impl Strategy<Value = String> {
     let piece = select(vec![
         "a", "Z", "7", ".", "..", "%2e", "%2E", "%2f", "%2F", "%5c", "%5C", "%", "%4", "%41",

@@ -1,4 +1,4 @@
-//! Routers that are put together: no route loses its guard on the way, whatever the order.
+//! Tests combined routers: no route loses its guard, whatever the order.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use atlasent_axum::{Access, ProtectLayer, ProtectedRouter, RequestTarget, get};
 use atlasent_tests::cases::ACTION;
 use axum::{Router, routing};
 
-use crate::agents::{SCOPE, agent, another_key, ati, good_token, knowing, signed};
+use crate::agents::{SCOPE, accepting, agent, another_key, ati, good_token, signed};
 use crate::door::Door;
 use crate::passing::allowing;
 use crate::router::count;
@@ -17,7 +17,7 @@ fn action() -> Access {
     Access::action(ACTION)
 }
 
-/// A router whose route `path` asks for the action, and `open` for nothing.
+/// Returns a router whose route `path` requires the action, and whose route `open` is public.
 fn with(path: &str, open: &str) -> ProtectedRouter<App> {
     ProtectedRouter::new()
         .route(path, get(action(), count))
@@ -26,7 +26,7 @@ fn with(path: &str, open: &str) -> ProtectedRouter<App> {
 
 type Step = fn(ProtectedRouter<App>) -> ProtectedRouter<App>;
 
-/// Each order of the steps.
+/// Returns all orders of the steps.
 fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     if steps.is_empty() {
         return vec![Vec::new()];
@@ -62,7 +62,7 @@ async fn the_order_in_which_a_router_is_put_together_does_not_matter() {
             .fold(ProtectedRouter::new(), |router, step| step(router));
         tables.push(router.table().to_string());
         let app = allowing();
-        let door = Door::of(&app, router).await;
+        let door = Door::with_router(&app, router).await;
         for place in ["", "/nested", "/merged"] {
             door.refuses(401, "GET", &format!("{place}/a"), None).await;
             door.opens("GET", &format!("{place}/a"), Some(good_token()))
@@ -85,7 +85,7 @@ async fn a_guard_goes_along_through_every_level() {
     );
     let inner = ProtectedRouter::new().nest("/{tenant}/", innermost);
     let outer = ProtectedRouter::new().merge(ProtectedRouter::new().nest("/tenants", inner));
-    let door = Door::of(&app, outer.authenticate(ati())).await;
+    let door = Door::with_router(&app, outer.authenticate(ati())).await;
     let path = "/tenants/acme";
     for method in ["GET", "HEAD", "POST"] {
         door.refuses(401, method, path, None).await;
@@ -93,7 +93,7 @@ async fn a_guard_goes_along_through_every_level() {
     door.refuses(403, "GET", path, Some(good_token())).await;
     app.scripted.follow(MockAuthority::new().allow(ACTION));
     door.opens("GET", path, Some(good_token())).await;
-    // Of another scope than the token grants.
+    // The route requires another scope than the token grants.
     door.refuses(403, "POST", path, Some(good_token())).await;
     door.refuses(404, "GET", "/tenants/acme/", Some(good_token()))
         .await;
@@ -102,13 +102,13 @@ async fn a_guard_goes_along_through_every_level() {
 #[tokio::test]
 async fn a_router_that_authenticates_by_itself_keeps_that() {
     let app = allowing();
-    let child = || with("/a", "/b").authenticate(knowing(&another_key()));
+    let child = || with("/a", "/b").authenticate(accepting(&another_key()));
     let router = with("/a", "/b")
         .nest("/nested", child())
         .merge(ProtectedRouter::new().nest("/deep", child()))
         .nest("/theirs", with("/a", "/b"))
         .authenticate(ati());
-    let door = Door::of(&app, router).await;
+    let door = Door::with_router(&app, router).await;
     let (ours, theirs) = (good_token(), signed(agent(), &another_key()));
     for path in ["/a", "/theirs/a"] {
         door.opens("GET", path, Some(ours)).await;
@@ -172,13 +172,13 @@ async fn a_router_may_leave_it_to_a_layer_outside_to_know_who_asks() {
     let inner = with("/a", "/b").with_state(app.clone()).layer(ati());
     let door = Door::new(&app, inner.into_make_service()).await;
     door.opens("GET", "/a", Some(good_token())).await;
-    // The layer stands around everything, so nothing is public any more.
+    // The layer wraps all routes, so no route is public.
     for path in ["/a", "/b", "/c"] {
         door.refuses(401, "GET", path, None).await;
     }
 }
 
-/// The reason for all of this.
+/// Shows why `ProtectedRouter` exists.
 #[tokio::test]
 async fn a_route_that_is_added_after_the_layer_is_open_in_axum_and_guarded_here() {
     let app = allowing();
@@ -190,7 +190,7 @@ async fn a_route_that_is_added_after_the_layer_is_open_in_axum_and_guarded_here(
         .with_state(app.clone());
     let theirs = Door::new(&app, theirs.into_make_service()).await;
     theirs.refuses(401, "GET", "/before", None).await;
-    // Nobody has a token, nobody is asked, and the handler runs.
+    // The handler runs without a token, and without asking the authority.
     theirs.opens("GET", "/after", None).await;
     assert_eq!(app.scripted.calls(), []);
 
@@ -198,7 +198,7 @@ async fn a_route_that_is_added_after_the_layer_is_open_in_axum_and_guarded_here(
         .route("/before", get(action(), count))
         .authenticate(ati())
         .route("/after", get(action(), count));
-    let ours = Door::of(&app, ours).await;
+    let ours = Door::with_router(&app, ours).await;
     ours.refuses(401, "GET", "/before", None).await;
     ours.refuses(401, "GET", "/after", None).await;
 }

@@ -1,4 +1,4 @@
-//! Every way in axum around a handler that takes the request as it is.
+//! All ways in axum around a handler that receives the request unchanged.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::agents::ati;
 use crate::serving::Serve;
 use crate::ways::App;
 
-/// Where the handler stands, for `GET` and `POST`.
+/// The path of the handler, for `GET` and `POST`.
 pub(crate) const PATH: &str = "/api/thing";
 
-/// Around a handler that runs with a permit for the action of the cases.
+/// Serves a handler that runs with a permit for the action of the cases.
 pub(crate) fn guarded<H, T>(app: &App, handler: H) -> Vec<(&'static str, Serve)>
 where
     H: Handler<T, App>,
@@ -44,7 +44,7 @@ where
     ]
 }
 
-/// The same, and a route that is public.
+/// Does the same, and adds a public route.
 pub(crate) fn all<H, T>(app: &App, handler: H) -> Vec<(&'static str, Serve)>
 where
     H: Handler<T, App>,
@@ -60,7 +60,7 @@ where
     apps
 }
 
-/// A state whose authority allows the action.
+/// Returns a state whose authority allows the action.
 pub(crate) fn allowing() -> App {
     let app = App::new();
     app.scripted.follow(MockAuthority::new().allow(ACTION));

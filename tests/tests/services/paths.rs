@@ -1,4 +1,5 @@
-//! Inside of an open router of axum, where what is asked sees only the rest of its path: the whole has to be in normal form.
+//! Tests apps nested in an open router of axum, where they see only the rest of the path: the whole
+//! path must be in normal form.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::ways::{App, Deploy};
 
 const PREFIX: &str = "/{tenant}/deep";
 
-/// What axum takes for `/acme/deep/prod-1`, or nearly so.
+/// Paths that axum routes as `/acme/deep/prod-1`, or similar ones.
 const TWO_WAYS: [&str; 5] = [
     "/%61cme/deep/prod-1",
     "/../deep/prod-1",
@@ -44,7 +45,7 @@ async fn a_protected_app_refuses_a_path_whose_beginning_can_be_read_in_two_ways(
     let inner = inner.authenticate(ati()).with_state(app.clone());
     let outer = Router::new().nest_service(PREFIX, inner);
     refuses_all_but_the_normal_one(&app, outer.clone()).await;
-    // For a service, axum strips both slashes.
+    // For a nested service, axum strips both slashes.
     let door = Door::new(&app, outer.into_make_service()).await;
     door.refuses(400, "GET", "/acme/deep//prod-1", Some(good_token()))
         .await;

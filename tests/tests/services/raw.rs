@@ -1,4 +1,4 @@
-//! HTTP/1.1 byte by byte: no client corrects what a test sends.
+//! Sends HTTP/1.1 byte by byte, so that no client corrects a test.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use tokio::net::TcpStream;
 
 use crate::wire::soon;
 
-/// A connection. Dropped, it is closed.
+/// A connection, which dropping closes.
 pub(crate) struct Raw(BufReader<TcpStream>);
 
 /// The head of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: u16,
-    /// The names are in lower case.
+    /// The headers, with names in lower case.
     headers: Vec<(String, String)>,
 }
 
@@ -43,12 +43,12 @@ impl Raw {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// When it is dropped, the other side is told at once, and in the middle of whatever it does.
+    /// Makes dropping reset the connection, which the other side notices at once.
     pub(crate) fn reset(&self) {
         self.0.get_ref().set_zero_linger().unwrap();
     }
 
-    /// The next head; none when the connection ends before it.
+    /// Reads the next head. Returns `None` if the connection ends before it.
     pub(crate) async fn head(&mut self) -> Option<Head> {
         soon(self.read_head()).await
     }
@@ -84,15 +84,16 @@ impl Raw {
         bytes
     }
 
-    /// Everything until the other side closes the connection.
+    /// Reads until the other side closes the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is an end as well.
+        // A reset ends the connection as well.
         let _ = soon(self.0.read_to_end(&mut rest)).await;
         rest
     }
 
-    /// The next response with its body, whose length has to be known; none when the connection ends before it.
+    /// Reads the next response with its body, whose length must be known. Returns `None` if the
+    /// connection ends before it.
     pub(crate) async fn response(&mut self) -> Option<(Head, String)> {
         let head = self.head().await?;
         let body = self.read(head.length()).await;

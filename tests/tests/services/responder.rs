@@ -1,5 +1,5 @@
-//! A responder of the service's own answers whatever its router does not let through, what
-//! extractors reject included.
+//! Tests a custom responder of a router, which builds the responses of refusals and of rejections
+//! by extractors.
 
 use atlasent::{AnyAction, Error, protect};
 use atlasent_axum::{
@@ -22,7 +22,7 @@ use crate::agents::{ati, good_token};
 use crate::passing::allowing;
 use crate::ways::{App, Deploy};
 
-/// Answers in the service's own form, with the path that was asked.
+/// A responder with an error format of the service, which includes the path.
 struct Envelope;
 
 impl Envelope {
@@ -60,7 +60,7 @@ impl Respond for Envelope {
     }
 }
 
-/// Answers refusals only.
+/// A responder for refusals only.
 struct RefusalsOnly;
 
 impl Respond for RefusalsOnly {
@@ -111,7 +111,7 @@ async fn annotated(State(app): State<App>) -> Result<&'static str, Refused> {
     Ok("ran")
 }
 
-/// Rejects every request with a body that streams.
+/// An extractor that rejects every request, with a body that streams.
 struct Streams;
 
 impl<S: Sync> FromRequest<S> for Streams {
@@ -145,7 +145,7 @@ fn router() -> ProtectedRouter<App> {
         .route("/streams", post(Access::in_handler(ACTION), streams))
 }
 
-/// What a router of these answers, and its body.
+/// Returns the response of this router, and its body.
 async fn ask(
     app: &App,
     router: ProtectedRouter<App>,
@@ -174,7 +174,7 @@ async fn ask(
     )
 }
 
-/// The answer of the service's own form.
+/// Asserts that the response has the error format of the service, and returns it.
 async fn envelope(app: &App, asked: (&str, &str, Option<&str>), status: u16) -> Value {
     let (head, body) = ask(app, router().respond_with(Envelope), asked).await;
     assert_eq!(head.status(), status, "{asked:?}: {body}");
@@ -225,7 +225,7 @@ async fn what_extractors_reject_is_answered_by_the_responder() {
 #[tokio::test]
 async fn what_extractors_and_handlers_refuse_is_answered_by_the_responder() {
     let app = allowing();
-    // The router itself, an extractor, a handler.
+    // Refusals by the router, an extractor and a handler.
     for (asked, status) in [
         (("/nowhere", "", None), 404),
         (("/counted", NO_COUNT, None), 401),
@@ -281,7 +281,7 @@ async fn what_is_let_through_and_what_axum_rejects_by_itself_stay_as_they_are() 
         body.starts_with("Failed to deserialize the JSON body"),
         "{body}"
     );
-    // A rejection that streams is not read.
+    // A streaming rejection is not read.
     let (head, body) = ask(
         &app,
         router().respond_with(Envelope),

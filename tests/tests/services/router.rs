@@ -1,4 +1,5 @@
-//! `ProtectedRouter`: what is declared needs what it says, and what is not declared is not there.
+//! Tests `ProtectedRouter`: declared routes require what they declare, and undeclared requests are
+//! refused.
 
 use std::sync::Arc;
 
@@ -42,10 +43,10 @@ async fn an_undeclared_method_is_refused_and_told_the_declared_ones() {
     let app = allowing();
     let door = router()
         .route("/a", get(action(), count).put(action(), count))
-        // What is declared in two places is one route.
+        // Two declarations of a path are one route.
         .route("/b", post(action(), count))
         .route("/b", get(Access::public(), count));
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     for (path, declared) in [
         ("/a", ["GET", "HEAD", "PUT"]),
         ("/b", ["GET", "HEAD", "POST"]),
@@ -69,7 +70,7 @@ async fn a_path_that_nobody_declared_is_not_there() {
     let door = router()
         .route("/a", get(action(), count))
         .route("/a/{id}/b", get(Access::public(), count));
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     for path in [
         "/", "/b", "/a/", "/a/7", "/a/7/b/", "/A", "/a/7/b/c", "//a", "/./a", "/x/../a",
     ] {
@@ -80,7 +81,7 @@ async fn a_path_that_nobody_declared_is_not_there() {
     }
     assert_eq!(app.scripted.calls(), []);
 
-    let nothing = Door::of(&app, ProtectedRouter::new()).await;
+    let nothing = Door::with_router(&app, ProtectedRouter::new()).await;
     nothing.refuses(404, "GET", "/", Some(good_token())).await;
 }
 
@@ -98,7 +99,7 @@ async fn every_method_is_guarded() {
             .put(action(), count)
             .trace(action(), count),
     );
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     let methods = [
         "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
     ];
@@ -118,7 +119,7 @@ async fn a_public_route_needs_no_token_and_asks_nobody() {
     let door = router()
         .route("/a", get(Access::public(), count).post(action(), count))
         .route("/b/{id}", get(Access::public(), count));
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     let bad = bad_tokens();
     let bad = bad.iter().map(|(_, token)| Some(&**token));
     for token in bad.chain([None, Some(good_token())]) {
@@ -127,7 +128,7 @@ async fn a_public_route_needs_no_token_and_asks_nobody() {
         door.opens("GET", "/b/7", token).await;
     }
     assert_eq!(app.scripted.calls(), []);
-    // And that is said of one method, not of the path.
+    // The declaration is for one method, not for the path.
     door.refuses(401, "POST", "/a", None).await;
 }
 
@@ -137,7 +138,7 @@ async fn a_head_of_its_own_has_an_access_of_its_own() {
     let door = router()
         .route("/a", get(action(), count).head(Access::public(), count))
         .route("/b", head(action(), count).get(Access::public(), count));
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     door.opens("HEAD", "/a", None).await;
     door.refuses(401, "GET", "/a", None).await;
     door.opens("GET", "/b", None).await;
@@ -150,7 +151,7 @@ async fn a_path_that_can_be_read_in_two_ways_is_refused() {
     let door = router()
         .route("/patients/{id}", get(action(), count))
         .route("/files/{*rest}", get(action(), count));
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     for path in [
         "/patients/..",
         "/patients/.",
@@ -191,11 +192,11 @@ async fn a_wildcard_is_guarded_for_all_that_it_matches() {
     let app = allowing();
     let target = RequestTarget::action(ACTION).path();
     let door = router().route("/files/{*rest}", get(Access::target(target), rest));
-    let door = Door::of(&app, door).await;
+    let door = Door::with_router(&app, door).await;
     for path in ["/files/a", "/files/a/b/c", "/files/a/", "/files/a%20b/..c"] {
         door.refuses(401, "GET", path, None).await;
         door.opens("GET", path, Some(good_token())).await;
-        // The decision was about the very path that was asked for.
+        // The decision was about the requested path.
         let calls = app.scripted.calls();
         let asked = calls.iter().rev().find_map(|call| match call {
             Call::Evaluate(request) => request.context.as_object().get("path").cloned(),
@@ -220,7 +221,7 @@ async fn a_permit_of_an_outer_layer_is_not_to_be_had_inside_of_a_router() {
     let app = App::new();
     app.scripted
         .follow(MockAuthority::new().allow(ACTION).allow("outer"));
-    let typed = RequestTarget::action_from(|_| Ok(Deploy::of("prod-1")));
+    let typed = RequestTarget::action_from(|_| Ok(Deploy::new("prod-1")));
     let router = router()
         .route("/public", get(Access::public(), take))
         .route("/in-handler", get(Access::in_handler(ACTION), take))
@@ -228,10 +229,10 @@ async fn a_permit_of_an_outer_layer_is_not_to_be_had_inside_of_a_router() {
         .route("/typed", get(Access::target(typed), take))
         .route("/other", get(action(), take_typed))
         .route("/own", get(action(), take));
-    // Two layers, of both types of action.
+    // Two layers, with an untyped and a typed action.
     let outer = |target| ProtectLayer::new(Arc::clone(&app.scripted), target);
     let any = outer(RequestTarget::action("outer"));
-    let typed = RequestTarget::action_from(|_| Ok(Deploy::of("prod-2")));
+    let typed = RequestTarget::action_from(|_| Ok(Deploy::new("prod-2")));
     let typed = ProtectLayer::new(Arc::clone(&app.scripted), typed);
     let layers = (ati(), any, typed);
     let inner = router.with_state(app.clone());
@@ -264,7 +265,7 @@ async fn every_scope_of_a_route_is_required() {
             "/nested",
             ProtectedRouter::new().route("/a", get(access(), count)),
         );
-    let door = Door::of(&app, router).await;
+    let door = Door::with_router(&app, router).await;
     let asked = [
         ("GET", "/a"),
         ("POST", "/a?cluster=prod-1"),
@@ -288,8 +289,8 @@ async fn every_rate_of_every_scope_of_a_route_is_counted() {
         let router = ProtectedRouter::new()
             .authenticate(ati().scope(SCOPE))
             .route("/a", get(access, count));
-        let door = Door::of(&app, router).await;
-        // One for each version of HTTP.
+        let door = Door::with_router(&app, router).await;
+        // One call for each version of HTTP.
         let rate = RateSpec::new(2, RateUnit::Day);
         let token = token(Claims::builder(AGENT).scope("*").rate(pattern, rate));
         door.opens("GET", "/a", Some(&token)).await;
@@ -311,7 +312,7 @@ async fn a_request_has_to_pass_every_layer_that_authenticates() {
         .authenticate(ati().scope("tool:a"))
         .route("/a", get(action(), count))
         .authenticate(ati().scope("tool:b"));
-    let door = Door::of(&app, router).await;
+    let door = Door::with_router(&app, router).await;
     for scopes in [&["tool:a"][..], &["tool:b"], &[]] {
         let token = token(Claims::builder(AGENT).scopes(scopes.iter().copied()));
         door.refuses(403, "GET", "/a", Some(&token)).await;
@@ -328,7 +329,7 @@ async fn the_challenges_of_a_router_name_its_realm() {
         .authenticate(ati().realm("clinic"))
         .route("/a", get(action().scope("tool:x"), count))
         .route("/b", get(Access::public(), count));
-    let door = Door::of(&app, router).await;
+    let door = Door::with_router(&app, router).await;
     let answer = door.refuses(401, "GET", "/a", None).await;
     let challenge = answer.header(WWW_AUTHENTICATE);
     assert_eq!(challenge, Some(r#"Bearer realm="clinic""#));

@@ -1,4 +1,4 @@
-//! The authority of these tests: its script changes from case to case while the service runs.
+//! Provides an authority whose script can be replaced while the service runs.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use atlasent::{Authority, Error};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// Answers by the script that it was given last, and knows how many questions are open.
+/// An authority that answers by its current script, and counts the calls in progress.
 pub(crate) struct Scripted {
     script: Mutex<Arc<MockAuthority>>,
     failure: Mutex<Option<(Code, Option<Duration>)>>,
@@ -18,7 +18,7 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// Denies everything.
+    /// Creates an authority that denies everything.
     pub(crate) fn new() -> Self {
         Self {
             script: Mutex::default(),
@@ -27,22 +27,23 @@ impl Scripted {
         }
     }
 
-    /// Answers by another script from now on.
+    /// Replaces the script.
     pub(crate) fn follow(&self, script: MockAuthority) {
         *self.lock() = Arc::new(script);
     }
 
-    /// Fails from now on whatever its script says, and says when to come back, which no script can.
+    /// Makes all further calls fail, with an optional time to retry after, which a script cannot
+    /// set.
     pub(crate) fn fail(&self, code: Code, wait: Option<Duration>) {
         *self.failure.lock().unwrap() = Some((code, wait));
     }
 
-    /// What it was asked since it was given its script.
+    /// Returns the calls since the script was set.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.script().calls()
     }
 
-    /// Waits until so many questions are asked and not yet answered.
+    /// Waits until this many calls are in progress.
     pub(crate) async fn until_open(&self, questions: usize) {
         let mut open = self.open.subscribe();
         let reached = open.wait_for(|open| *open == questions);
@@ -53,10 +54,10 @@ impl Scripted {
         );
     }
 
-    /// Waits until it was asked what its script never answers.
+    /// Waits until a call is in progress that the script never answers.
     pub(crate) async fn until_asked_for_good(&self) {
         self.until_open(1).await;
-        // One that is answered is closed by then.
+        // A call that is answered has ended by then.
         sleep(Duration::from_millis(5)).await;
         self.until_open(1).await;
     }
@@ -75,7 +76,7 @@ impl Scripted {
     }
 }
 
-/// A question on its way: answered, or dropped together with the request that it is about.
+/// A call in progress, until it is answered or dropped with its request.
 struct Open<'a>(&'a watch::Sender<usize>);
 
 impl Drop for Open<'_> {

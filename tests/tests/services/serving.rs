@@ -1,4 +1,4 @@
-//! Apps on sockets of this machine.
+//! Serves apps on local sockets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,10 +8,10 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-/// What is served: an open router, or a protected one, by `into_make_service`.
+/// A service to serve: an open router or a protected one, by `into_make_service`.
 pub(crate) type Serve = IntoMakeService<Router>;
 
-/// An app that takes connections until this is dropped, and speaks HTTP/1.1 and HTTP/2.
+/// An app that is served over HTTP/1.1 and HTTP/2 until this is dropped.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     accepting: AbortHandle,
@@ -21,7 +21,7 @@ impl Served {
     pub(crate) async fn new(app: Serve) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        // What is sent in two pieces is not to wait for an acknowledgment.
+        // Two small writes must not wait for an acknowledgment.
         let listener = listener.tap_io(|socket| socket.set_nodelay(true).unwrap());
         let accepting = tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
         Self {

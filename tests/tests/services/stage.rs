@@ -1,4 +1,4 @@
-//! One way to a protected handler, served, and a client that asks by one version of HTTP.
+//! A served way to a protected handler, and a client for one version of HTTP.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::ways::{App, PATH, Way, ways};
 use crate::wire::{Body, Wire, full};
 
 pub(crate) struct Stage {
-    /// What failures show.
+    /// The name in failures.
     pub(crate) case: String,
     pub(crate) authority: Arc<Scripted>,
     pub(crate) ran: Arc<Ran>,
@@ -23,7 +23,7 @@ pub(crate) struct Stage {
     client: reqwest::Client,
 }
 
-/// Checks each way by each version, on a service of its own.
+/// Checks each way over each version, each on its own service.
 pub(crate) async fn by_every_way(check: impl AsyncFn(&Stage)) {
     for way in ways() {
         for version in VERSIONS {
@@ -46,7 +46,7 @@ impl Stage {
         }
     }
 
-    /// The request that this way is for.
+    /// Creates the request of this way.
     pub(crate) fn request(&self, token: Option<&str>) -> Request<Bytes> {
         let mut request = asking(Method::POST, PATH, token);
         let (kind, body) = self.way.body;
@@ -56,7 +56,7 @@ impl Stage {
         request
     }
 
-    /// Asks, and fails if the connection does.
+    /// Sends the request, and panics if the connection fails.
     pub(crate) async fn ask(&self, token: Option<&str>) -> Answer {
         self.try_ask(token)
             .await
@@ -69,12 +69,12 @@ impl Stage {
         Ok(answer)
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     pub(crate) async fn connect(&self) -> Wire {
         Wire::connect(self.served.address, self.version).await
     }
 
-    /// The request that this way is for, as it goes over this connection.
+    /// Creates the request of this way for this connection.
     pub(crate) fn request_on(&self, wire: &Wire) -> Request<Body> {
         let (kind, body) = self.way.body;
         let mut request = wire.request(Method::POST, PATH, full(body));

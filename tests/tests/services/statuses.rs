@@ -1,5 +1,4 @@
-//! What a client is told of each way in which there was no permit: the table of statuses, on the
-//! wire.
+//! Tests the response to each kind of missing permit: the table of statuses, over sockets.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ fn evaluating(evaluation: Evaluation) -> MockAuthority {
     MockAuthority::new().on_evaluate(ACTION, Reply::Answer(evaluation))
 }
 
-/// Asks with a good token, and sees to it that no handler runs.
+/// Sends a request with a valid token, and asserts that no handler runs.
 async fn refused(stage: &Stage) -> Answer {
     let before = stage.ran.count();
     let answer = stage.ask(Some(good_token())).await;
@@ -28,7 +27,7 @@ async fn refused(stage: &Stage) -> Answer {
     answer
 }
 
-/// Once it is allowed, the same service answers the same request.
+/// Asserts that the same service then allows the same request.
 async fn runs_when_allowed(stage: &Stage) {
     stage.authority.follow(MockAuthority::new().allow(ACTION));
     let before = stage.ran.count();
@@ -56,7 +55,7 @@ async fn who_has_no_good_token_is_challenged_for_one() {
             let challenge = answer.header(WWW_AUTHENTICATE);
             assert_eq!(challenge, Some(expected), "{case}");
             assert_eq!(answer.header(RETRY_AFTER), None, "{case}");
-            // A stranger has the authority asked nothing.
+            // An anonymous request does not reach the authority.
             let asked = stage.authority.calls().len();
             assert_eq!((asked, stage.ran.count()), (0, 0), "{case}");
         }
@@ -101,7 +100,7 @@ async fn a_token_whose_rate_is_used_up_is_told_when_to_come_back() {
             stage.case
         );
         assert_eq!(answer.header(WWW_AUTHENTICATE), None, "{}", stage.case);
-        // The first of the two asked twice, and ran.
+        // The first of the two versions sent two requests, of which one ran.
         let asked = stage.authority.calls().len();
         assert_eq!((asked, stage.ran.count()), (2, 1), "{}", stage.case);
     })
@@ -125,7 +124,7 @@ async fn a_refusal_says_what_was_decided_and_whom_to_ask_about() {
             });
             assert_eq!(problem, expected, "{}", stage.case);
             assert_eq!(answer.header(RETRY_AFTER), None, "{}", stage.case);
-            // Another token would not help.
+            // No challenge: another token would not help.
             assert_eq!(answer.header(WWW_AUTHENTICATE), None, "{}", stage.case);
         }
         runs_when_allowed(stage).await;
@@ -179,7 +178,7 @@ async fn an_authority_that_cannot_answer_is_a_503_and_says_nothing_of_itself() {
             (Code::Timeout, 503),
             (Code::Network, 503),
             (Code::BadResponse, 503),
-            // These are about how we ask, and no reason for the client to come back.
+            // These failures are mistakes of the service, so the client is not told to retry.
             (Code::InvalidApiKey, 500),
             (Code::Forbidden, 500),
             (Code::BadRequest, 500),
@@ -189,7 +188,7 @@ async fn an_authority_that_cannot_answer_is_a_503_and_says_nothing_of_itself() {
                 let answer = refused(stage).await;
                 let case = format!("{}, {code}", stage.case);
                 let problem = answer.problem(status, &case);
-                // Status, title and detail, and nothing of whose fault it is.
+                // Only status, title and detail: the cause is not sent.
                 assert_eq!(problem.as_object().unwrap().len(), 3, "{case}: {problem}");
                 assert!(
                     !problem.to_string().contains("internal"),

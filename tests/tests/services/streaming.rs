@@ -1,4 +1,4 @@
-//! Bodies go through frame by frame, in both directions, with their trailers and their lengths.
+//! Tests that bodies pass frame by frame in both directions, with their trailers and lengths.
 
 use axum::body::Body as AxumBody;
 use axum::extract::Request;
@@ -17,16 +17,16 @@ use crate::wire::{Body, Wire, empty, next, soon};
 
 const SUM: HeaderName = HeaderName::from_static("x-sum");
 
-/// Sends back what comes, as it comes.
+/// Sends each frame back as it arrives.
 async fn echo(request: Request) -> Response {
     let mut response = Response::new(request.into_body());
-    // HTTP/1.1 sends no trailers that were not announced (RFC 9110 §6.6.2).
+    // HTTP/1.1 sends only announced trailers (RFC 9110 §6.6.2).
     let announced = HeaderValue::from_static("x-sum");
     response.headers_mut().insert(header::TRAILER, announced);
     response
 }
 
-/// Checks each service that `handler` stands in, by each version.
+/// Checks each service with `handler`, over each version of HTTP.
 async fn by_every_service(check: impl AsyncFn(&str, &Served, Version)) {
     for version in VERSIONS {
         let app = allowing();
@@ -34,12 +34,12 @@ async fn by_every_service(check: impl AsyncFn(&str, &Served, Version)) {
             let case = format!("{name}, {version:?}");
             check(&case, &Served::new(serve).await, version).await;
         }
-        // All but the public one asked for a permit, which was verified.
+        // Each request but the public one obtained a permit.
         assert_eq!(app.scripted.calls().len(), 3 * 2, "{version:?}");
     }
 }
 
-/// Announces trailers, and that they are welcome.
+/// Announces trailers, and accepts them.
 fn with_trailers(headers: &mut HeaderMap) {
     headers.insert(header::TRAILER, HeaderValue::from_static("x-sum"));
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -89,7 +89,7 @@ async fn trailers_go_through_in_both_directions() {
     .await;
 }
 
-/// Bytes that do not repeat, so that one that is lost or twice is noticed.
+/// Returns bytes that do not repeat, so that a lost or repeated byte is found.
 fn many(count: u32) -> Bytes {
     let words = (0..count / 4).flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes());
     words.collect()
@@ -105,7 +105,7 @@ async fn a_large_body_is_the_same_at_the_other_end() {
             .await
             .unwrap();
         assert!(answer.body == large, "{case}: it is another body");
-        // Of a body whose length was known, it still is.
+        // A body of known length keeps it.
         let length = answer.header(header::CONTENT_LENGTH);
         assert_eq!(length, Some(&*large.len().to_string()), "{case}");
     })
@@ -117,7 +117,7 @@ async fn a_large_body_of_unknown_length_is_the_same_at_the_other_end() {
     let large = many(4 << 20);
     by_every_service(async |case, served, version| {
         let mut wire = Wire::connect(served.address, version).await;
-        // Pieces of odd sizes: none of the frames fits into a buffer of the usual sizes.
+        // Pieces of odd sizes, which fit no buffer of a usual size.
         let pieces = large.chunks(65_521).map(Bytes::copy_from_slice);
         let frames: Vec<_> = pieces.map(|piece| Ok(Frame::data(piece))).collect();
         let body: Body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
@@ -148,7 +148,7 @@ async fn a_body_that_breaks_off_does_not_end_as_if_it_were_whole() {
             let served = Served::new(serve).await;
             let mut wire = Wire::connect(served.address, version).await;
             let request = wire.request(Method::GET, PATH, empty());
-            // The head may not have been sent before it broke.
+            // The head may not have been sent before the body broke off.
             if let Ok(response) = soon(wire.send(request)).await {
                 let body = soon(response.into_body().collect()).await;
                 assert!(body.is_err(), "{name}, {version:?}: {body:?}");
@@ -181,7 +181,7 @@ async fn a_body_that_nobody_reads_any_more_is_dropped() {
             assert!(next(&mut body).await.unwrap().is_ok(), "{name}");
             drop((body, wire));
         }
-        // When the last stream is gone, and the last service with its handler.
+        // Dropped with the last stream, and with the last service and its handler.
         assert_eq!(soon(noticed.recv()).await, None);
     }
 }

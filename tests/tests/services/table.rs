@@ -1,4 +1,4 @@
-//! The table of a service's routes, as a test would hold on to it.
+//! Tests the table of the routes of a service.
 
 use atlasent::AnyAction;
 use atlasent_axum::{

@@ -1,4 +1,4 @@
-//! WebSockets behind a permit: with one they are opened, and without they are not.
+//! Tests WebSockets behind a permit: they open only with one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ async fn echo(mut socket: WebSocket) {
     }
 }
 
-/// The example of RFC 6455 §1.3: to this key, that is the answer.
+/// The example of RFC 6455 §1.3: a key, and the answer to it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -51,7 +51,7 @@ fn opening(token: Option<&str>) -> String {
     )
 }
 
-/// A short text as a frame of a client (RFC 6455 §5.2), whose mask changes nothing.
+/// Returns a short text as a frame of a client (RFC 6455 §5.2), with a mask that changes nothing.
 fn frame(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap();
     assert!(length < 126);
@@ -82,7 +82,7 @@ async fn a_socket_is_opened_with_a_permit_and_carries_messages_both_ways() {
         }
         assert_eq!(app.ran.count(), before + 1, "{name}");
     }
-    // The permit was for opening it: three of the four asked, once.
+    // The permit was for opening: three of the four requests obtained one.
     assert_eq!(app.scripted.calls().len(), 3 * 2);
 }
 
@@ -103,7 +103,7 @@ async fn no_socket_is_opened_without_a_permit() {
             assert_eq!(head.status, status, "{name}: {head:?}");
             assert_eq!(head.header("upgrade"), None, "{name}");
             assert!(body.contains("\"detail\""), "{name}: {body}");
-            // The connection still speaks HTTP, and what looks like a message is no request.
+            // The connection still speaks HTTP, and a message is not a valid request.
             raw.write(frame("one")).await;
             let answer = raw.response().await;
             assert!(answer.is_none_or(|(head, _)| head.status == 400), "{name}");
@@ -112,7 +112,7 @@ async fn no_socket_is_opened_without_a_permit() {
     }
 }
 
-/// Opens a socket over HTTP/2 (RFC 8441), and returns what was answered, and the stream for messages.
+/// Opens a socket over HTTP/2 (RFC 8441), and returns the response and the stream for messages.
 async fn open_over_http2(
     address: SocketAddr,
     token: Option<&str>,
@@ -121,7 +121,7 @@ async fn open_over_http2(
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
     let mut client = client.ready().await.unwrap();
-    // That it may be asked for stands in the server's settings.
+    // The settings of the server announce that it supports this.
     let settled = async {
         while !client.is_extended_connect_protocol_enabled() {
             sleep(Duration::from_millis(1)).await;
@@ -142,7 +142,8 @@ async fn open_over_http2(
     (soon(response).await.unwrap(), stream)
 }
 
-/// Its method is `CONNECT`, so it is for a layer. A `ProtectedRouter` declares no such method, and so refuses it.
+/// The method is `CONNECT`, so a layer is tested: a `ProtectedRouter` that does not declare it
+/// refuses it.
 #[tokio::test]
 async fn over_http_2_a_socket_needs_its_permit_as_well() {
     let app = App::new();

@@ -1,5 +1,5 @@
-//! Every way in axum to a protected handler. All of them ask the authority about one agent and one
-//! action, want one scope, and count their handler when, and only when, it runs.
+//! All ways in axum to a protected handler. Each way asks the authority about the same agent and
+//! action, requires the same scope, and counts exactly if the handler runs.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::agents::{SCOPE, ati};
 use crate::scripted::Scripted;
 use crate::serving::Serve;
 
-/// Where all ways are asked. The cluster stands in the path, in the query and in the body.
+/// The route of all ways. The cluster is in the path, the query and the body.
 pub(crate) const PATH: &str = "/deploy/prod-1?cluster=prod-1";
 const ROUTE: &str = "/deploy/{cluster}";
 
@@ -56,7 +56,7 @@ impl App {
         }
     }
 
-    /// The handler of this permit runs.
+    /// Counts a run of the handler with this permit.
     pub(crate) fn run<A: Action>(&self, permit: &Permit<A>) -> &'static str {
         assert_eq!(
             (permit.action().name(), permit.agent().as_str()),
@@ -147,7 +147,7 @@ fn routers() -> Vec<Way> {
     ]
 }
 
-/// Behind both layers.
+/// Serves a handler behind both layers.
 fn layered<H, T>(handler: H, app: App) -> Serve
 where
     H: Handler<T, App>,
@@ -159,7 +159,7 @@ where
     router.with_state(app).into_make_service()
 }
 
-/// Behind nothing but the layer that knows who asks.
+/// Serves a handler behind the authenticating layer only.
 fn open<H, T>(handler: H, app: App) -> Serve
 where
     H: Handler<T, App>,
@@ -195,7 +195,7 @@ pub(crate) struct Deploy {
 }
 
 impl Deploy {
-    pub(crate) fn of(cluster: &str) -> Self {
+    pub(crate) fn new(cluster: &str) -> Self {
         Self {
             cluster: cluster.to_owned(),
         }

@@ -1,4 +1,4 @@
-//! One connection, whose requests and responses are seen frame by frame.
+//! A connection on which requests and responses are seen frame by frame.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,11 +28,11 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
 }
 
-/// A response on its way.
+/// A pending response.
 pub(crate) type Responding =
     Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
 
-/// A connection. Dropped, it is closed.
+/// A connection, which dropping closes.
 pub(crate) struct Wire {
     address: SocketAddr,
     sender: Sender,
@@ -62,7 +62,7 @@ impl Wire {
         Self { address, sender }
     }
 
-    /// A request with a good token, as this version writes it.
+    /// Creates a request with a valid token, as this version writes it.
     pub(crate) fn request(&self, method: Method, path: &str, body: Body) -> Request<Body> {
         let request = Request::builder()
             .method(method)
@@ -76,7 +76,7 @@ impl Wire {
         request.body(body).unwrap()
     }
 
-    /// Sends a request. The response is there as soon as its headers are.
+    /// Sends a request. The response is ready once its headers have arrived.
     pub(crate) fn send(&mut self, request: Request<Body>) -> Responding {
         match &mut self.sender {
             Sender::Http1(sender) => Box::pin(sender.send_request(request)),
@@ -85,12 +85,12 @@ impl Wire {
     }
 }
 
-/// The next frame of a body. It is there soon, or something holds it back.
+/// Returns the next frame of a body. Fails if it does not arrive soon.
 pub(crate) async fn next(body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
     soon(body.frame()).await
 }
 
-/// What has to come without anything else happening first.
+/// Returns the output of a future that must be ready soon, without any further event.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     let came = timeout(Duration::from_secs(20), future).await;
     came.unwrap_or_else(|_| panic!("it never came"))

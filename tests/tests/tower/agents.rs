@@ -1,4 +1,4 @@
-//! Agents with their tokens, and the requests that they send.
+//! Builds tokens of agents, and requests that carry them.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! Sending a request through a service, and what comes back.
+//! Sends requests through a service and reads the responses.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -48,7 +48,7 @@ where
 }
 
 impl Answer {
-    /// A header that stands there once, or not at all.
+    /// Returns the value of a header, which must not be repeated.
     pub(crate) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;
@@ -56,7 +56,7 @@ impl Answer {
         Some(value.to_str().unwrap())
     }
 
-    /// The members of the problem details, which must be well-formed (RFC 9457).
+    /// Returns the members of the problem details, which must be well-formed (RFC 9457).
     pub(crate) fn problem(&self) -> Value {
         assert_eq!(
             self.header(header::CONTENT_TYPE),
@@ -70,7 +70,7 @@ impl Answer {
         problem
     }
 
-    /// That it is a refusal of this status, whose detail says so much.
+    /// Asserts that this is a refusal with this status, whose detail contains `detail`.
     pub(crate) fn expect_refusal(&self, status: u16, detail: &str, case: &str) {
         assert_eq!(self.status.as_u16(), status, "{case}: {self:?}");
         let problem = self.problem();

@@ -1,4 +1,5 @@
-//! gRPC answers: from `ProtectedMethods`, or where a layer is told to, and only to gRPC calls.
+//! Tests gRPC statuses: `ProtectedMethods` and layers with `GrpcStatus` send them, and only to gRPC
+//! calls.
 
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::ACTION;
@@ -33,7 +34,11 @@ const OTHERS: [&str; 9] = [
     "application/json",
 ];
 
-fn of(method: Method, content_type: &str, mut request: Request<Body>) -> Request<Body> {
+fn with_content_type(
+    method: Method,
+    content_type: &str,
+    mut request: Request<Body>,
+) -> Request<Body> {
     *request.method_mut() = method;
     let content_type = HeaderValue::from_str(content_type).unwrap();
     request.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -47,7 +52,7 @@ fn a_layer_answers_whatever_the_caller_calls_it_with_a_status_of_http() {
     for content_type in CALLS.into_iter().chain(OTHERS) {
         for method in [Method::POST, Method::GET, Method::PUT] {
             let inner = Inner::new();
-            let asking = of(method.clone(), content_type, request(PATH));
+            let asking = with_content_type(method.clone(), content_type, request(PATH));
             let answer = send(ati.layer(inner.clone()), asking.clone());
             answer.expect_refusal(401, "has no token", content_type);
             let answer = send(protect.clone().layer(inner.clone()), asking);
@@ -64,7 +69,10 @@ fn no_way_answers_with_a_success_what_is_no_call_of_grpc() {
         for content_type in OTHERS {
             let inner = Inner::new();
             let service = (way.around)(std::sync::Arc::default(), inner.clone());
-            let answer = send(service, of(Method::POST, content_type, (way.request)()));
+            let answer = send(
+                service,
+                with_content_type(Method::POST, content_type, (way.request)()),
+            );
             answer.expect_refusal(403, "", way.name);
             assert_eq!(inner.count(), 0, "{}", way.name);
         }
@@ -78,7 +86,7 @@ fn methods_and_layers_that_are_told_to_answer_calls_of_grpc_with_its_status() {
     let protect = ProtectLayer::new(MockAuthority::new(), RequestTarget::action(ACTION));
     let protect = (AtiLayer::new(verifier()), protect.respond_with(GrpcStatus));
     for content_type in CALLS {
-        let call = |request| of(Method::POST, content_type, request);
+        let call = |request| with_content_type(Method::POST, content_type, request);
         let inner = Inner::new();
         for (answer, status) in [
             (
@@ -110,13 +118,13 @@ fn methods_and_layers_that_are_told_to_answer_anything_else_with_a_problem() {
     let posts = OTHERS.map(|content_type| (Method::POST, content_type));
     let gets = CALLS.map(|content_type| (Method::GET, content_type));
     for (method, content_type) in posts.into_iter().chain(gets) {
-        let asking = of(method, content_type, request(PATH));
+        let asking = with_content_type(method, content_type, request(PATH));
         let answer = send(methods.layer(Inner::new()), asking.clone());
         answer.expect_refusal(404, "no such route", content_type);
         let answer = send(ati.layer(Inner::new()), asking);
         answer.expect_refusal(401, "has no token", content_type);
     }
-    let mut twice = of(Method::POST, CALLS[0], request(PATH));
+    let mut twice = with_content_type(Method::POST, CALLS[0], request(PATH));
     let second = HeaderValue::from_static("text/html");
     twice.headers_mut().append(CONTENT_TYPE, second);
     let answer = send(methods.layer(Inner::new()), twice);

@@ -1,4 +1,5 @@
-//! The service behind the layers: it keeps what it was called with, and notices a call that comes before it was ready.
+//! The inner service of the layers under test. It records its requests and panics on a call before
+//! it was ready.
 
 use std::mem;
 use std::pin::Pin;
@@ -15,7 +16,7 @@ pub(crate) type Body = Full<Bytes>;
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Broken>> + Send>>;
 type Handler = dyn Fn(Request<Body>) -> Answering + Send + Sync;
 
-/// What an inner service fails with.
+/// The error of an inner service.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
@@ -27,8 +28,9 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// As strict as a service that reserves something in `poll_ready`: it may be called once for each time that it was ready, and a clone is
-/// not ready because its original is (tower-service, "Be careful when cloning inner services").
+/// An inner service that is as strict as one that reserves something in `poll_ready`: it accepts
+/// one call each time that it was ready, and a clone is not ready because its original is
+/// (tower-service, "Be careful when cloning inner services").
 pub(crate) struct Inner {
     seen: Arc<Mutex<Vec<Parts>>>,
     handler: Arc<Handler>,
@@ -36,12 +38,12 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Answers with 200 and `ran`.
+    /// Returns a service that answers with 200 and `ran`.
     pub(crate) fn new() -> Self {
         Self::answering(|_| Ok(Response::new("ran".into())))
     }
 
-    /// Answers with this status.
+    /// Returns a service that answers with this status.
     pub(crate) fn with_status(status: StatusCode) -> Self {
         Self::answering(move |_| {
             let mut response = Response::new(Body::default());
@@ -50,7 +52,7 @@ impl Inner {
         })
     }
 
-    /// Answers at once.
+    /// Returns a service whose responses are ready at once.
     pub(crate) fn answering(
         answer: impl Fn(Request<Body>) -> Result<Response<Body>, Broken> + Send + Sync + 'static,
     ) -> Self {
@@ -60,7 +62,7 @@ impl Inner {
         })
     }
 
-    /// Answers when it has run.
+    /// Returns a service that answers when the future of the handler ends.
     pub(crate) fn running(
         handler: impl Fn(Request<Body>) -> Answering + Send + Sync + 'static,
     ) -> Self {
@@ -71,17 +73,17 @@ impl Inner {
         }
     }
 
-    /// What it was called with, in its order; its clones included.
+    /// Returns the requests of all calls, in order, including calls of clones.
     pub(crate) fn seen(&self) -> Vec<Parts> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How often it was called.
+    /// Returns the number of calls.
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 
-    /// How many clones of it there are, itself included.
+    /// Returns the number of clones, including this one.
     pub(crate) fn clones(&self) -> usize {
         Arc::strong_count(&self.seen)
     }

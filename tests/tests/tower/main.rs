@@ -1,6 +1,6 @@
-//! `atlasent-tower` as the tower services that it is made of: nothing gets through without a
-//! permit, nobody is asked about what can be read in two ways, and readiness, cancellation and
-//! secrets are kept.
+//! Tests the tower services of `atlasent-tower`: no request passes without a permit, ambiguous
+//! requests are refused before the authority is asked, and readiness, cancellation and secrets are
+//! respected.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

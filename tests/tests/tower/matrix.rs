@@ -1,4 +1,4 @@
-//! Every evaluation with every verification, by every way to an inner service.
+//! Tests every evaluation with every verification, on every way to an inner service.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::answer::{Answer, ask};
 use crate::inner::{Broken, Inner};
 use crate::ways::ways;
 
-/// How often to poll what may never end. Nothing here needs more than two polls.
+/// The most polls of a future that may never end. The other futures need at most two polls.
 const POLLS: usize = 3;
 
 type Happened = Driven<Result<Answer, Broken>>;
 
-/// Compares what came back with what the two answers mean.
+/// Compares the result with the meaning of the two answers.
 fn agrees(happened: &Happened, says: &Says) -> Result<(), String> {
-    let as_told = match (happened, says) {
+    let agrees = match (happened, says) {
         (Driven::Done(Ok(answer)), Says::Yes) => answer.status == 200 && answer.body == "ran",
         (Driven::Done(Ok(answer)), Says::No(refusal)) => {
             let problem = answer.problem();
@@ -37,13 +37,13 @@ fn agrees(happened: &Happened, says: &Says) -> Result<(), String> {
         (Driven::Panicked, Says::Panics) | (Driven::Pending, Says::Never) => true,
         _ => false,
     };
-    match as_told {
+    match agrees {
         true => Ok(()),
         false => Err(format!("expected {says:?}, got {happened:?}")),
     }
 }
 
-/// Whether asking again may help.
+/// Returns the status for a failure: 503 if a retry may help, otherwise 500.
 fn status_of(code: Code) -> u16 {
     match code {
         Code::InvalidApiKey | Code::Forbidden | Code::BadRequest => 500,
@@ -51,8 +51,8 @@ fn status_of(code: Code) -> u16 {
     }
 }
 
-/// A record goes with the answer of the inner service, and with no other.
-fn recorded(happened: &Happened) -> bool {
+/// Whether the response has a permit record.
+fn has_record(happened: &Happened) -> bool {
     match happened {
         Driven::Done(Ok(answer)) => answer.extensions.get::<PermitRecord>().is_some(),
         _ => false,
@@ -80,14 +80,14 @@ fn check(evaluation: &Case<Evaluation>, verification: &Case<Verification>) -> us
             panic!("{case}: {why}");
         }
         assert_eq!(inner.count(), expected, "{case}");
-        assert_eq!(recorded(&happened), expected == 1, "{case}");
-        asked_as_it_should(&authority.calls(), &evaluation.says, &case);
+        assert_eq!(has_record(&happened), expected == 1, "{case}");
+        check_calls(&authority.calls(), &evaluation.says, &case);
     }
     ways.len()
 }
 
-/// One evaluation, and one verification exactly when that was a yes.
-fn asked_as_it_should(calls: &[Call], evaluated: &Says, case: &str) {
+/// Asserts one evaluation, and one verification exactly if the evaluation allowed.
+fn check_calls(calls: &[Call], evaluated: &Says, case: &str) {
     match (calls, evaluated) {
         ([Call::Evaluate(first), Call::Verify(second)], Says::Yes) => {
             assert_eq!(

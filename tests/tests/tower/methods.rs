@@ -1,5 +1,4 @@
-//! `ProtectedMethods` and the guards that it is made of: every method says what it asks for, and
-//! that is what is asked.
+//! Tests `ProtectedMethods` and its guards: each method requires what it declares.
 
 use std::sync::Arc;
 
@@ -8,8 +7,8 @@ use atlasent::Action;
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tower::{
-    Access, AtiLayer, Authentication, Guard, PermitSlot, ProtectLayer, ProtectedMethods, Refusal,
-    RequestTarget, Respond,
+    Access, AtiLayer, Authentication, PermitSlot, ProtectLayer, ProtectedMethods, Refusal,
+    RequestTarget, Respond, RouteGuard,
 };
 use bytes::Bytes;
 use http::request::Parts;
@@ -21,8 +20,8 @@ use crate::answer::{Answer, send};
 use crate::inner::{Body, Inner};
 use crate::ways::{fixed, typed};
 
-/// What came of a request: the answer, how often the authority was asked, and how often the inner
-/// service was called.
+/// The result of a request: the response, the number of evaluations, and the number of calls of the
+/// inner service.
 struct Outcome {
     answer: Answer,
     asked: usize,
@@ -130,9 +129,9 @@ fn a_method_that_is_declared_twice_is_refused_whatever_is_declared() {
         };
         let layer = twice(ProtectedMethods::new(MockAuthority::new()));
         assert_eq!(layer.table().len(), 2);
-        call(twice, bearing(PATH, any_token())).expect_refusal(500, "cannot decide");
+        call(twice, bearing(PATH, any_token())).expect_refusal(500, "cannot authorize requests");
     }
-    // Every other method is what it was declared to be.
+    // The other methods are not affected.
     let others = |methods: ProtectedMethods| {
         let methods = methods.method("a.B/X", target()).method("a.B/X", target());
         methods.method("a.B/C", target())
@@ -186,7 +185,7 @@ fn a_request_has_to_pass_every_layer_that_authenticates() {
     let outcome = call(both, bearing(PATH, &token(agent().scopes(all))));
     assert_eq!(outcome.answer.status, 200);
     call(both, request(PATH)).expect_refusal(401, "has no token");
-    // One that takes anonymous requests opens nothing that the other keeps.
+    // An optional layer does not weaken the other layer.
     let optional = |methods: ProtectedMethods| {
         let methods = methods.authenticate(ati()).authenticate(ati().optional());
         methods.method("a.B/C", Access::target(fixed()))
@@ -249,7 +248,7 @@ fn a_scope_that_nothing_checks_is_not_granted() {
         methods.method("a.B/C", Access::target(fixed()).scope("tool:x"))
     };
     for request in [request(PATH), bearing(PATH, any_token())] {
-        call(methods, request).expect_refusal(500, "cannot decide");
+        call(methods, request).expect_refusal(500, "cannot authorize requests");
     }
 }
 
@@ -321,7 +320,7 @@ fn a_handler_that_asks_by_itself_is_not_called_for_nobody() {
 #[test]
 fn a_handler_that_asks_by_itself_is_not_called_where_nothing_finds_out_who_calls() {
     let nothing = |methods: ProtectedMethods| methods.method("a.B/C", Access::in_handler(ACTION));
-    call(nothing, bearing(PATH, any_token())).expect_refusal(500, "cannot decide");
+    call(nothing, bearing(PATH, any_token())).expect_refusal(500, "cannot authorize requests");
 }
 
 #[test]
@@ -336,7 +335,7 @@ fn without_an_ati_layer_of_its_own_the_one_outside_counts() {
     );
     send(service, request(PATH)).expect_refusal(401, "has no token", "optional outside");
     let answer = send(methods.layer(inner.clone()), bearing(PATH, any_token()));
-    answer.expect_refusal(500, "cannot decide", "nothing outside");
+    answer.expect_refusal(500, "cannot authorize requests", "nothing outside");
     assert_eq!(inner.count(), 1);
 }
 
@@ -345,9 +344,9 @@ fn a_guard_does_by_hand_what_the_layer_does() {
     let authentication = Authentication::from(ati());
     let authority = MockAuthority::new().allow(ACTION);
     let pass = |access: Access, request: Request<Body>| {
-        let guard = Guard::new(Some(&authentication), access);
+        let guard = RouteGuard::new(Some(&authentication), access);
         let (mut parts, _) = request.into_parts();
-        let passed = futures_executor::block_on(guard.pass(&authority, &mut parts));
+        let passed = futures_executor::block_on(guard.authorize(&authority, &mut parts));
         (
             passed
                 .map(|execution| execution.is_some())

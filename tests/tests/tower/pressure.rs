@@ -1,4 +1,5 @@
-//! Back-pressure: a service behind the layers is as ready as the inner one, and what was reserved for a request is given back with it.
+//! Tests back-pressure: a service is ready when its inner service is, and reservations for a
+//! request are released with it.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -41,12 +42,13 @@ fn good() -> Request<Body> {
     bearing(PATH, any_token())
 }
 
-/// Refused by every layer.
+/// A request that every layer refuses.
 fn bad() -> Request<Body> {
     bearing(&format!("{PATH}/../x"), "not.a.token")
 }
 
-/// The output of what has nothing to wait for. What waits is a failure, and no reason to hang.
+/// Returns the output of a future that must be ready at the first poll. A pending future panics, so
+/// that the test does not hang.
 #[track_caller]
 fn at_once<F: Future>(future: F) -> F::Output {
     future.now_or_never().unwrap()
@@ -66,7 +68,7 @@ where
     assert!(service.is_woken());
     assert!(service.poll_ready().is_ready());
 
-    // A refused request does not arrive, and the next one does.
+    // A refused request does not reach the inner service, and the next request does.
     let refused = at_once(service.call(bad()));
     assert!(refused.is_ok() && handle.poll_request().is_pending());
     assert!(service.poll_ready().is_ready());
@@ -92,12 +94,12 @@ fn a_service_is_as_ready_as_the_inner_one() {
     passes_readiness_on(methods());
 }
 
-/// Whether there is room for a request right now, in a clone of the service.
+/// Whether a clone of the service is ready now.
 async fn has_room<S: Service<Request<Body>> + Clone>(service: &S) -> bool {
     poll_immediate(service.clone().ready()).await.is_some()
 }
 
-/// Of a limit of one inside, what remains after requests of each kind.
+/// Asserts that each kind of request releases its place in an inner limit of one.
 async fn gives_its_place_back<L>(layer: L, good: fn() -> Request<Body>, bad: fn() -> Request<Body>)
 where
     L: Layer<ConcurrencyLimit<Inner>>,
@@ -107,17 +109,17 @@ where
     let inner = Inner::new();
     let mut service = layer.layer(ConcurrencyLimit::new(inner.clone(), 1));
 
-    // One that is let through, and waits for its turn to be polled.
+    // A request that is admitted and waits to be polled.
     let on_its_way = service.ready().await.unwrap().call(good());
     assert!(!has_room(&service).await, "two at a time");
     on_its_way.await.unwrap();
     assert!(has_room(&service).await, "after an answer");
 
-    // One that is dropped.
+    // A request that is dropped.
     drop(service.ready().await.unwrap().call(good()));
     assert!(has_room(&service).await, "after a client that went away");
 
-    // One that is refused. Its connection may stay, and ask for nothing more.
+    // A refused request, whose connection may stay open.
     let before = inner.count();
     service.ready().await.unwrap().call(bad()).await.unwrap();
     assert_eq!(inner.count(), before);
@@ -185,7 +187,7 @@ async fn a_buffer_inside_and_one_outside_take_turns() {
 
 #[tokio::test]
 async fn a_full_buffer_is_full_for_those_outside() {
-    // Nothing is worked off: the buffer's worker does not run.
+    // The worker of the buffer does not run, so the buffer stays full.
     let (buffer, _worker) = Buffer::pair(Inner::new(), 1);
     let mut service = protect().layer(buffer);
     let refused = at_once(service.ready().await.unwrap().call(bad()));
@@ -197,7 +199,7 @@ async fn a_full_buffer_is_full_for_those_outside() {
 }
 
 #[test]
-fn who_is_sent_away_outside_has_asked_nobody() {
+fn a_request_that_is_shed_outside_does_not_reach_the_authority() {
     at_once(async {
         let authority = allowing();
         let layer = ProtectLayer::new(Arc::clone(&authority), fixed());

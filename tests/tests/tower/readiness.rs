@@ -1,4 +1,4 @@
-//! The inner service is called where it was ready, and nowhere else.
+//! Tests that the inner service is called only when it is ready.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,7 +16,8 @@ use crate::ways::{Boxed, PATH, boxed, fixed, ways};
 
 type Around = fn(Inner) -> Boxed;
 
-/// Every way, and what never asks: an `AtiLayer` alone, and a method that is public.
+/// Every way, and two services that never ask the authority: an `AtiLayer` alone, and a public
+/// method.
 fn services(inner: &Inner) -> Vec<(&'static str, Boxed, Request<Body>)> {
     let mut services: Vec<_> = ways::<MockAuthority>()
         .into_iter()
@@ -79,7 +80,7 @@ fn calls_on_their_way_at_the_same_time_each_have_their_own_readiness() {
             let second = ready_call(&mut service, request.clone()).await;
             let mut clone = service.clone();
             let third = ready_call(&mut clone, request).await;
-            // The last one first: none leans on another.
+            // In reverse order: no future depends on another.
             for future in [third, second, first] {
                 assert_eq!(future.await.unwrap().status(), 200, "{name}");
             }
@@ -122,8 +123,8 @@ fn a_call_without_readiness_is_noticed_behind_a_permit() {
     let _ = futures_executor::block_on(service.call(request(PATH)));
 }
 
-/// A layer as it is often written by mistake.
-struct Wrong {
+/// A layer with a common mistake.
+struct MistakenService {
     inner: Inner,
     mistake: Mistake,
 }
@@ -135,7 +136,7 @@ enum Mistake {
     CallsTwice,
 }
 
-impl Service<Request<Body>> for Wrong {
+impl Service<Request<Body>> for MistakenService {
     type Response = Response<Body>;
     type Error = Broken;
     type Future = Answering;
@@ -163,10 +164,10 @@ impl Service<Request<Body>> for Wrong {
     }
 }
 
-/// What the tests above would see of a layer with this mistake.
-fn wrong(mistake: Mistake) {
+/// Calls a service whose layer has this mistake.
+fn call_mistaken(mistake: Mistake) {
     send(
-        Wrong {
+        MistakenService {
             inner: Inner::new(),
             mistake,
         },
@@ -177,17 +178,17 @@ fn wrong(mistake: Mistake) {
 #[test]
 #[should_panic(expected = "called before it was ready")]
 fn a_layer_that_calls_a_fresh_clone_is_noticed() {
-    wrong(Mistake::CallsAFreshClone);
+    call_mistaken(Mistake::CallsAFreshClone);
 }
 
 #[test]
 #[should_panic(expected = "called before it was ready")]
 fn a_layer_that_is_always_ready_is_noticed() {
-    wrong(Mistake::IsAlwaysReady);
+    call_mistaken(Mistake::IsAlwaysReady);
 }
 
 #[test]
 #[should_panic(expected = "called before it was ready")]
 fn a_layer_that_calls_twice_is_noticed() {
-    wrong(Mistake::CallsTwice);
+    call_mistaken(Mistake::CallsTwice);
 }

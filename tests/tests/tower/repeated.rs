@@ -20,24 +20,24 @@ use crate::answer::{Answer, send};
 use crate::inner::{Body, Broken, Inner};
 use crate::ways::{Deploy, PATH, fixed, typed};
 
-/// How often a request is sent again.
+/// How often a request is retried.
 const AGAIN: usize = 2;
 
-/// Sends a request again, and its extensions with it if it is told to.
+/// A retry policy that repeats a request, optionally with its extensions.
 #[derive(Clone)]
-struct Again {
+struct RepeatPolicy {
     left: usize,
     extensions: bool,
 }
 
-fn again(extensions: bool) -> RetryLayer<Again> {
-    RetryLayer::new(Again {
+fn again(extensions: bool) -> RetryLayer<RepeatPolicy> {
+    RetryLayer::new(RepeatPolicy {
         left: AGAIN,
         extensions,
     })
 }
 
-impl<R, E> Policy<Request<Body>, Response<R>, E> for Again {
+impl<R, E> Policy<Request<Body>, Response<R>, E> for RepeatPolicy {
     type Future = Ready<()>;
 
     fn retry(
@@ -62,12 +62,12 @@ impl<R, E> Policy<Request<Body>, Response<R>, E> for Again {
     }
 }
 
-/// Fails each time.
+/// An inner service that always fails.
 fn failing() -> Inner {
     Inner::answering(|_| Err(Broken))
 }
 
-/// Runs only with a permit, and fails each time that it does.
+/// An inner service that takes the permit, and always fails.
 fn taking() -> Inner {
     Inner::answering(|request: Request<Body>| {
         let slot = request.extensions().get::<PermitSlot>();
@@ -98,7 +98,7 @@ fn protect(
 }
 
 fn refused(answer: &Answer, inner: &Inner, authority: &MockAuthority) {
-    answer.expect_refusal(500, "cannot decide", "a retry inside");
+    answer.expect_refusal(500, "cannot authorize requests", "a retry inside");
     assert_eq!((inner.count(), permits(authority)), (0, 0));
 }
 
@@ -125,7 +125,7 @@ fn a_retry_directly_inside_is_refused_before_anything_is_asked() {
             &inner,
             &authority,
         );
-        // And below other layers of `tower`.
+        // Also below other layers of `tower`.
         let service = ServiceBuilder::new()
             .layer(protect(&authority))
             .layer(MapErrLayer::new(|_: tower::BoxError| Broken))
@@ -160,12 +160,12 @@ fn a_retry_directly_inside_is_refused_before_anything_is_asked() {
         );
         let service = service.layer(inner.clone());
         let answer = send(service, bearing(PATH, any_token()));
-        answer.expect_refusal(500, "cannot decide", "below the one that takes");
+        answer.expect_refusal(500, "cannot authorize requests", "below the one that takes");
         assert_eq!(inner.count(), 0);
     }
 }
 
-/// Hides what is inside.
+/// Hides the type of the service.
 fn boxed<R: 'static>(
     service: impl tower::Service<Request<Body>, Response = Response<R>, Error = Broken, Future: Send>
     + Clone
@@ -184,7 +184,7 @@ fn a_service_that_takes_its_permit_runs_once_whatever_repeats_the_call() {
             protect(&authority).layer(repeated),
             bearing(PATH, any_token()),
         );
-        // It is called again, and has no permit then.
+        // The second call finds no permit.
         assert_eq!(
             (answer.status.as_u16(), &*answer.body),
             (500, b"no permit".as_slice())
@@ -200,9 +200,9 @@ fn behind_the_layer_that_takes_the_permit_a_service_is_called_once() {
         let repeated = (again(extensions), TakePermitLayer::new()).layer(inner.clone());
         let service = protect(&authority).layer(boxed(repeated));
         let answer = send(service.clone(), bearing(PATH, any_token()));
-        answer.expect_refusal(500, "cannot decide", "the second call");
+        answer.expect_refusal(500, "cannot authorize requests", "the second call");
         assert_eq!((inner.count(), permits(&authority)), (1, 1));
-        // Another request has a permit of its own.
+        // Another request gets its own permit.
         send(service, bearing(PATH, any_token()));
         assert_eq!((inner.count(), permits(&authority)), (2, 2));
 
@@ -211,7 +211,11 @@ fn behind_the_layer_that_takes_the_permit_a_service_is_called_once() {
         let taking = TakePermitLayer::<Deploy>::typed();
         let repeated = (again(extensions), taking).layer(inner.clone());
         let answer = send(methods.layer(boxed(repeated)), bearing(PATH, any_token()));
-        answer.expect_refusal(500, "cannot decide", "the second call of a method");
+        answer.expect_refusal(
+            500,
+            "cannot authorize requests",
+            "the second call of a method",
+        );
         assert_eq!((inner.count(), permits(&authority)), (3, 3));
     }
 }
@@ -228,12 +232,12 @@ fn the_layer_that_takes_the_permit_passes_it_on_and_lets_nothing_through_without
     let answer = send(both.layer(inner.clone()), bearing(PATH, any_token()));
     assert_eq!((answer.status.as_u16(), inner.count()), (200, 1));
 
-    // Nothing outside has obtained a permit, or one for another type of action.
+    // No outer layer has obtained a permit, or only one for another type of action.
     let alone = TakePermitLayer::new().layer(inner.clone());
     let answer = send(alone, bearing(PATH, any_token()));
-    answer.expect_refusal(500, "cannot decide", "no layer outside");
+    answer.expect_refusal(500, "cannot authorize requests", "no layer outside");
     let other = (protect(&authority), TakePermitLayer::<Deploy>::typed());
     let answer = send(other.layer(inner.clone()), bearing(PATH, any_token()));
-    answer.expect_refusal(500, "cannot decide", "of another action");
+    answer.expect_refusal(500, "cannot authorize requests", "of another action");
     assert_eq!(inner.count(), 1);
 }

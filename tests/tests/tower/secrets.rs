@@ -1,4 +1,4 @@
-//! No token and none of our own details is told to a caller, and no token to `tracing`.
+//! Tests that responses contain no token and no internal details, and that logs contain no token.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,10 +17,10 @@ use crate::answer::{Answer, send};
 use crate::inner::Inner;
 use crate::ways::{PATH, boxed, fixed, ways};
 
-/// What only we may know, as it may stand in the text of an error.
+/// An internal detail that an error text may contain.
 const DETAIL: &str = "postgres://svc:hunter2@db.internal/permits";
 
-/// Answers as carelessly as it can.
+/// An authority that repeats the token in all its texts.
 #[derive(Clone)]
 struct Careless {
     decision: Decision,
@@ -75,7 +75,7 @@ fn careless() -> Vec<Careless> {
     careless
 }
 
-/// All that a caller gets to see.
+/// Returns all that a caller receives, as text.
 fn told(answer: &Answer) -> String {
     format!(
         "{:?} {:?}",
@@ -84,7 +84,7 @@ fn told(answer: &Answer) -> String {
     )
 }
 
-/// The parts of an ATI token: not even one of them is told.
+/// Returns the parts of an ATI token. No part may be sent.
 fn parts(token: &str) -> impl Iterator<Item = &str> {
     token.split('.').skip(1)
 }
@@ -144,7 +144,7 @@ fn a_token_that_is_refused_is_not_repeated() {
     }
 }
 
-/// Cannot count.
+/// A rate store that fails.
 struct Down;
 
 impl RateStore for Down {
@@ -206,8 +206,8 @@ fn our_own_details_are_for_the_log_and_not_for_the_caller() {
         let members = answer.problem();
         assert_eq!(members.as_object().unwrap().len(), 3, "{members}");
         assert!(!told(&answer).contains("hunter2"), "{}", told(&answer));
-        // Whoever runs the service has to find it.
-        let logged = seen.iter().filter(|seen| seen.name == "not let through");
+        // The operator needs it in the log.
+        let logged = seen.iter().filter(|seen| seen.name == "request refused");
         let logged: Vec<_> = logged.filter_map(|seen| seen.field("error")).collect();
         assert_eq!(logged.len(), 1, "{seen:?}");
         assert!(logged[0].contains("hunter2"), "{logged:?}");

@@ -1,4 +1,4 @@
-//! What goes on with a request that was let through, and what comes back with its response.
+//! Tests what an admitted request and its response carry: permit slots, records and headers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn allowing() -> MockAuthority {
     MockAuthority::new().allow(ACTION)
 }
 
-/// Allows with this token and audit hash.
+/// An authority that allows, with this token and audit hash.
 fn allowing_with(token: &str, audit_hash: &str) -> MockAuthority {
     let mut evaluation = Evaluation::allow(PermitToken::new(token).unwrap());
     evaluation.audit_hash = Some(audit_hash.into());
@@ -46,7 +46,7 @@ fn a_permit_can_be_taken_once() {
             (ACTION, AGENT)
         );
         assert!(slot.take().is_none() && clone.take().is_none());
-        // Extensions are cloned with their request, and that brings nothing back.
+        // Cloning the extensions with the request does not bring the permit back.
         assert!(
             request
                 .extensions()
@@ -133,7 +133,7 @@ fn a_response_has_the_record_of_its_permit() {
         (record.hash.as_deref(), record.audit_hash.as_deref()),
         (Some("f0"), Some("a0"))
     );
-    // The caller is not told of it unless that is said.
+    // Without `permit_headers`, the response has no headers about the permit.
     assert!(
         !answer
             .headers
@@ -172,7 +172,7 @@ fn permit_headers_name_the_permit_whatever_the_inner_service_wrote_there() {
     let layer = ProtectLayer::new(allowing_with(TOKEN, "a0"), fixed()).permit_headers();
     let answer = send(layer.clone().layer(inner), request(PATH));
     assert_eq!(permit_headers(&answer), (Some(TOKEN), Some("a0")));
-    // They go with a failure of the inner service, too: the permit is used up.
+    // Failures of the inner service have the headers, too, since the permit is used up.
     let broken = Inner::with_status(StatusCode::BAD_GATEWAY);
     let answer = send(layer.layer(broken), request(PATH));
     assert_eq!(permit_headers(&answer), (Some(TOKEN), Some("a0")));
@@ -214,7 +214,7 @@ fn a_permit_that_nobody_takes_goes_with_its_request() {
     let authority = Arc::new(allowing());
     let service = ProtectLayer::new(Arc::clone(&authority), fixed()).layer(Inner::new());
     for calls in [2, 4, 6] {
-        // Each request needs one of its own.
+        // Each request needs its own permit.
         assert_eq!(send(service.clone(), request(PATH)).status, 200);
         assert_eq!(authority.calls().len(), calls);
     }

@@ -1,4 +1,4 @@
-//! What a caller is told of each way in which there was no permit.
+//! Tests the response to each kind of missing permit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::answer::{Answer, send};
 use crate::inner::Inner;
 use crate::ways::{Way, ways};
 
-/// Fails at one of the two questions.
+/// An authority that fails either the evaluation or the verification.
 struct Failing {
     code: Code,
     wait: Option<Duration>,
@@ -83,7 +83,7 @@ fn a_failure_of_the_authority_is_a_503_and_one_of_our_asking_a_500() {
             by_every_way(&authority, |answer, way| {
                 answer.expect_refusal(status, "", &format!("{code}, {way}"));
                 assert_eq!(answer.header(RETRY_AFTER), None, "{code}, {way}");
-                // Nothing but the three members that every problem has: whose fault it is stays here.
+                // Only the three members that every problem has: the cause is not sent.
                 let members = answer.problem();
                 assert_eq!(members.as_object().unwrap().len(), 3, "{members}");
                 assert!(!members.to_string().contains("authority.internal"));
@@ -123,7 +123,7 @@ fn what_is_our_own_mistake_never_says_when_to_come_back() {
         at_verify: false,
     });
     by_every_way(&authority, |answer, way| {
-        answer.expect_refusal(500, "cannot decide", way);
+        answer.expect_refusal(500, "cannot authorize requests", way);
         assert_eq!(answer.header(RETRY_AFTER), None, "{way}");
     });
 }
@@ -154,7 +154,7 @@ fn a_refusal_says_what_was_decided_and_whom_to_ask_about() {
                 );
                 let seconds = wait.map(|_| "300");
                 assert_eq!(answer.header(RETRY_AFTER), seconds, "{way}");
-                // Not a matter of who asks: another token would not help.
+                // No challenge: another token would not help.
                 assert!(!answer.headers.contains_key("www-authenticate"), "{way}");
             });
         }

@@ -1,5 +1,5 @@
-//! Every way through `atlasent-tower` to an inner service. Each asks the authority about one agent
-//! and one action.
+//! All ways through `atlasent-tower` to an inner service. Each way asks the authority about the
+//! same agent and action.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use atlasent::{Action, AnyAction, Authority, Permit};
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tests::yields;
 use atlasent_tower::{
-    Access, Asked, AtiLayer, Authentication, Guard, PermitSlot, ProblemDetails, ProtectLayer,
-    ProtectedMethods, Refusal, RequestTarget, Respond, TakePermitLayer, Target, admit,
+    Access, AtiLayer, Authentication, PermitRequest, PermitSlot, ProblemDetails, ProtectLayer,
+    ProtectedMethods, Refusal, RequestTarget, Respond, RouteGuard, TakePermitLayer, Target,
+    obtain_permit,
 };
 use bytes::Bytes;
 use http::request::Parts;
@@ -29,17 +30,17 @@ use crate::inner::{Body, Broken, Inner};
 pub(crate) type Boxed =
     BoxCloneService<Request<Body>, Response<BoxBody<Bytes, Infallible>>, Broken>;
 
-/// The path that all ways are asked by. It is also a gRPC method.
+/// The path of all requests. It is also a gRPC method.
 pub(crate) const PATH: &str = "/cluster.v1.Clusters/Deploy";
 
 /// One way to an inner service.
 pub(crate) struct Way<P> {
     pub(crate) name: &'static str,
-    /// Puts what is in the way around an inner service.
+    /// Wraps an inner service.
     pub(crate) around: fn(Arc<P>, Inner) -> Boxed,
-    /// The request that is let through if the authority says so.
+    /// Creates a request that passes if the authority allows it.
     pub(crate) request: fn() -> Request<Body>,
-    /// How often it is pending before the authority is asked.
+    /// How often the future is pending before the authority is asked.
     pub(crate) waits: usize,
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn ways<P: Authority + 'static>() -> Vec<Way<P>> {
             boxed(methods(authority, Access::target(typed())).layer(inner))
         }),
         way("a guard", by_guard),
-        way("admit", by_admit),
+        way("obtain_permit", by_obtain_permit),
     ]
 }
 
@@ -146,19 +147,19 @@ pub(crate) fn typed() -> RequestTarget<Deploy> {
     .agent(AGENT)
 }
 
-/// Has to look something up.
+/// A target that waits for a lookup.
 struct Directory;
 
 impl Target for Directory {
     type Action = AnyAction;
 
-    async fn ask(&self, _: &Parts) -> Result<Asked<AnyAction>, Refusal> {
+    async fn permit_request(&self, _: &Parts) -> Result<PermitRequest<AnyAction>, Refusal> {
         yields(1).await;
-        Ok(Asked::new(AGENT, AnyAction::new(ACTION)?)?)
+        Ok(PermitRequest::new(AGENT, AnyAction::new(ACTION)?)?)
     }
 }
 
-/// Room for every call, after a while.
+/// A rate store that admits every call, after some polls.
 struct SlowRates;
 
 impl RateStore for SlowRates {
@@ -181,39 +182,39 @@ fn methods<P: Authority + 'static>(authority: Arc<P>, access: Access) -> Protect
 
 fn by_guard<P: Authority + 'static>(authority: Arc<P>, inner: Inner) -> Boxed {
     let authentication = Authentication::from(AtiLayer::new(verifier()));
-    let guard = Guard::new(Some(&authentication), Access::action(ACTION));
+    let guard = RouteGuard::new(Some(&authentication), Access::action(ACTION));
     boxed(service_fn(move |request: Request<Body>| {
         let (authority, guard, inner) = (Arc::clone(&authority), guard.clone(), inner.clone());
         async move {
             let (mut parts, body) = request.into_parts();
-            let passed = guard.pass(&*authority, &mut parts).await;
+            let passed = guard.authorize(&*authority, &mut parts).await;
             let passed = passed.map(|execution| execution.unwrap());
             finish(passed, inner, parts, body).await
         }
     }))
 }
 
-fn by_admit<P: Authority + 'static>(authority: Arc<P>, inner: Inner) -> Boxed {
+fn by_obtain_permit<P: Authority + 'static>(authority: Arc<P>, inner: Inner) -> Boxed {
     boxed(service_fn(move |request: Request<Body>| {
         let (authority, inner) = (Arc::clone(&authority), inner.clone());
         async move {
             let (mut parts, body) = request.into_parts();
-            let admitted = admit(&authority, &fixed(), &mut parts).await;
+            let permitted = obtain_permit(&authority, &fixed(), &mut parts).await;
             let slot = parts.extensions.get::<PermitSlot>();
             let permit: Option<Permit> = slot.and_then(PermitSlot::take);
-            assert_eq!(permit.is_some(), admitted.is_ok());
-            finish(admitted, inner, parts, body).await
+            assert_eq!(permit.is_some(), permitted.is_ok());
+            finish(permitted, inner, parts, body).await
         }
     }))
 }
 
 async fn finish(
-    admitted: Result<Execution, Refusal>,
+    permitted: Result<Execution, Refusal>,
     inner: Inner,
     parts: Parts,
     body: Body,
 ) -> Result<Response<Body>, Broken> {
-    match admitted {
+    match permitted {
         Ok(execution) => {
             let result = inner.oneshot(Request::from_parts(parts, body)).await;
             let record = execution.finish(result.is_err());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ati_client::Claims;
 use atlasent::authority::DynAuthority;
 use atlasent::{Action, NamedAction, Permit, protect};
-use atlasent_tower::{Asked, PermitSlot, Refusal, Target, subject};
+use atlasent_tower::{PermitRequest, PermitSlot, Refusal, Target, subject};
 use http::request::Parts;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -132,10 +132,10 @@ pub(super) struct ReadByMetadata;
 impl Target for ReadByMetadata {
     type Action = ReadPatientRecord;
 
-    async fn ask(&self, request: &Parts) -> Result<Asked<ReadPatientRecord>, Refusal> {
+    async fn permit_request(&self, request: &Parts) -> Result<PermitRequest<ReadPatientRecord>, Refusal> {
         let agent = subject(request)?;
         let patient_id = patient_id(request)?;
-        Ok(Asked::new(agent, ReadPatientRecord { patient_id })?)
+        Ok(PermitRequest::new(agent, ReadPatientRecord { patient_id })?)
     }
 
     fn action_name(&self) -> Option<&str> {

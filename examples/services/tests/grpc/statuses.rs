@@ -16,8 +16,8 @@ use crate::methods::{METHODS, Method, allowing, evaluating, verifying};
 use crate::raw::{Raw, anonymous_call, call, call_with_token, send};
 use crate::stage::{AGENT, Stage, soon, token, token_of, token_with};
 
-const UNDECIDED: &str = "whether this may be done could not be decided: try again later";
-const UNABLE: &str = "the service cannot decide whether this may be done";
+const UNDECIDED: &str = "the request could not be authorized: try again later";
+const UNABLE: &str = "the service cannot authorize requests";
 
 /// The expected status, which holds nothing else.
 #[derive(Clone, Copy)]
@@ -150,7 +150,7 @@ async fn who_has_a_bad_token_is_unauthenticated() {
         request.headers_mut().append("authorization", second);
         request
     });
-    let message = "the header `Authorization` stands there more than once: send one, as \
+    let message = "the header `Authorization` appears more than once: send one, as \
                    `Authorization: Bearer <token>`";
     check_unasked(twice, unauthenticated(message), "twice").await;
 }

@@ -1,4 +1,4 @@
-//! The authority under load: it counts what it said, and keeps nothing of it.
+//! The authority of the load test, which counts its answers in constant memory.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use atlasent::{Authority, Decision, Error};
 
-/// Who allows, refuses, and keeps waiting, by the name of who asks.
+/// An authority that allows, refuses or stalls, by the name of the agent.
 #[derive(Clone, Default)]
 pub(super) struct Judge(pub(super) Arc<Counts>);
 
@@ -15,7 +15,8 @@ pub(super) struct Judge(pub(super) Arc<Counts>);
 pub(super) struct Counts {
     issued: AtomicU64,
     pub(super) verified: AtomicU64,
-    /// The numbers of these permits, added up: that the right ones ran, in no memory at all.
+    /// The sum of the numbers of these permits, which shows in constant memory that the right ones
+    /// ran.
     pub(super) verified_sum: AtomicU64,
     pub(super) denied: AtomicU64,
     pub(super) abandoned: AtomicU64,
@@ -23,13 +24,13 @@ pub(super) struct Counts {
 
 pub(super) const ALLOWED: &str = "allowed-bot";
 pub(super) const DENIED: &str = "denied-bot";
-/// Waits for the decision.
+/// The agent whose evaluation stalls.
 pub(super) const PATIENT: &str = "patient-bot";
-/// Waits for the verification.
+/// The agent whose verification stalls.
 pub(super) const HOPEFUL: &str = "hopeful-bot";
 
 impl Judge {
-    /// Never answers, and notices when nobody waits any more.
+    /// Stalls, and counts the calls that are dropped.
     async fn keep_waiting(&self) {
         struct Waiting<'a>(&'a AtomicU64);
         impl Drop for Waiting<'_> {
@@ -42,7 +43,7 @@ impl Judge {
     }
 }
 
-/// The number of a permit, by its id.
+/// Returns the number of a permit, from its id.
 pub(super) fn number_of(permit: &str) -> u64 {
     permit
         .strip_prefix("permit_load_")

@@ -1,15 +1,15 @@
-//! The resident memory of this process, where the system tells it: Linux.
+//! Measures the resident memory of this process, on Linux.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// The resident memory at regular times, in KiB.
+/// Samples of the resident memory, in KiB.
 #[derive(Debug)]
 pub(super) struct Memory(Vec<u64>);
 
 impl Memory {
-    /// The means of the middle and of the last third.
+    /// Returns the means of the middle third and of the last third.
     pub(super) fn thirds(&self) -> [u64; 2] {
         let third = self.0.len() / 3;
         [1, 2].map(|number| {
@@ -19,7 +19,7 @@ impl Memory {
     }
 }
 
-/// Samples it until then.
+/// Samples the memory until this time.
 pub(super) async fn memory_until(until: Instant) -> Memory {
     let mut samples = Vec::new();
     while Instant::now() < until {
@@ -29,9 +29,9 @@ pub(super) async fn memory_until(until: Instant) -> Memory {
     Memory(samples)
 }
 
-/// Zero where it is not known.
+/// Returns the resident memory in KiB, or zero if unknown.
 fn resident() -> u64 {
-    // Unlike `statm`, it says its unit.
+    // Unlike `statm`, this file names its unit.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.map_or(0, |line| {

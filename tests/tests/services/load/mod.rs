@@ -1,6 +1,7 @@
-//! Many connections at once, of which some are refused and some go away: no handler runs without a permit, and nothing is left.
+//! Tests many connections at once, some of them refused or dropped: no handler runs without a
+//! permit, and nothing leaks.
 //!
-//! Usually this takes 3 s. The long run, with its numbers:
+//! The test takes 3 s. The long run prints its numbers:
 //!
 //! ```sh
 //! ATLASENT_LOAD_SECONDS=30 cargo test -p atlasent-tests --all-features --test services load -- --nocapture
@@ -35,11 +36,11 @@ use crate::serving::Served;
 
 const CONNECTIONS: usize = 256;
 
-/// Set where this process has nothing else to do.
+/// The variable that marks the child process of this test.
 const ALONE: &str = "ATLASENT_LOAD_ALONE";
 
-/// What the last third of the run may hold more than the middle one, in KiB. A leak of a kilobyte a request is more, in
-/// the short run as well.
+/// How much more memory the last third of the run may use than the middle third, in KiB. A leak of
+/// a kilobyte for each request exceeds it, also in the short run.
 const TOLERANCE: u64 = 4 << 10;
 
 #[test]
@@ -52,7 +53,7 @@ fn under_load_no_handler_runs_without_a_permit_and_nothing_is_left() {
     runtime.unwrap().block_on(run(Duration::from_secs(seconds)));
 }
 
-/// Memory and tasks are those of a whole process, and other tests use both.
+/// Runs the test in its own process, because other tests use memory and tasks.
 fn in_a_process_of_its_own() {
     let name = "load::under_load_no_handler_runs_without_a_permit_and_nothing_is_left";
     let output = Command::new(env::current_exe().unwrap())
@@ -111,13 +112,13 @@ async fn run(time: Duration) {
         "not the same permits"
     );
     assert_eq!(seen.denied, counts.denied.load(SeqCst));
-    // Of those that went away, some had not yet been read.
+    // Some dropped requests had not been read.
     assert!(counts.abandoned.load(SeqCst) <= seen.cancelled);
     assert!(counts.abandoned.load(SeqCst) > 0 && seen.denied > 0 && seen.allowed > 0);
     assert!(last <= middle + TOLERANCE, "memory grows: {memory:?}");
 }
 
-/// When all connections are closed, no task of them is left.
+/// Waits until all connections are closed and their tasks have ended.
 async fn until_only_left(base: usize) {
     let started = Instant::now();
     loop {
@@ -168,7 +169,7 @@ async fn routed(load: &Load) -> Served {
     Served::new(router.into_make_service()).await
 }
 
-/// What clients have seen.
+/// The responses that clients received.
 #[derive(Debug, Default)]
 struct Seen {
     allowed: u64,
@@ -189,7 +190,7 @@ fn request_of(agent: &str) -> String {
     format!("GET /work HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n")
 }
 
-/// Asks again and again on one connection. A tenth is denied, and of another tenth the connection is dropped.
+/// Sends requests on one connection. A tenth is denied, and another tenth drops the connection.
 async fn client(number: usize, address: SocketAddr, until: Instant) -> Seen {
     let [allowed, denied, patient, hopeful] = [ALLOWED, DENIED, PATIENT, HOPEFUL].map(request_of);
     let mut seen = Seen::default();
@@ -207,7 +208,7 @@ async fn client(number: usize, address: SocketAddr, until: Instant) -> Seen {
             7 => {
                 raw.write(if turn % 20 == 7 { &patient } else { &hopeful })
                     .await;
-                // From before it is read to when it is waited for.
+                // At a time between sending and the stalled call.
                 sleep(Duration::from_millis(turn as u64 / 10 % 6)).await;
                 if turn % 3 == 0 {
                     raw.reset();

@@ -1,4 +1,4 @@
-//! Where one request ends and the next one begins.
+//! Tests the boundaries between requests on a connection.
 
 use super::{good_line, targets};
 use crate::raw::Raw;
@@ -52,7 +52,7 @@ async fn a_request_that_hides_in_the_body_of_another_does_not_share_its_token() 
             let mut good = 0;
             while let Some((head, _)) = raw.response().await {
                 good += usize::from(head.status == 200);
-                // Nothing more comes after the one that was hidden, or after one that was not understood.
+                // No further response follows the hidden request, or an invalid one.
                 if head.status != 200 {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! Who asks, said in ways that not everybody reads alike.
+//! Tests headers that name an agent ambiguously.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::serving::Served;
 use crate::ways::PATH;
 use crate::wire::{Wire, full, soon};
 
-/// Lines that name nobody, or more than one.
+/// Returns header lines that name no agent, or more than one.
 fn misleading() -> Vec<Vec<u8>> {
     let good = good_token();
     let other = token(Claims::builder("other-bot").scope(SCOPE));
     let bytes = |text: String| text.into_bytes();
     vec![
-        // Two headers, whichever of them a proxy has looked at.
+        // Two headers: a proxy may have checked either one.
         bytes(format!(
             "authorization: Bearer {good}\r\nauthorization: Bearer {good}\r\n"
         )),
@@ -44,23 +44,23 @@ fn misleading() -> Vec<Vec<u8>> {
         bytes(format!(
             "authorization: Bearer {good}\r\nauthorization:\r\n"
         )),
-        // Two in one, as a proxy may join them.
+        // Two values in one header, as a proxy may join them.
         bytes(format!("authorization: Bearer {good}, Bearer {other}\r\n")),
         bytes(format!("authorization: Bearer {good},{other}\r\n")),
         bytes(format!("authorization: Bearer {good} {other}\r\n")),
         bytes(format!("authorization: Bearer {good},\r\n")),
-        // Another scheme, or none.
+        // Another scheme, or no scheme.
         bytes(format!("authorization: {good}\r\n")),
         bytes(format!("authorization: Token {good}\r\n")),
         bytes(format!("authorization: Bearer\t{good}\r\n")),
         bytes(format!("authorization: Bearer{good}\r\n")),
         b"authorization: Bearer\r\n".to_vec(),
         b"authorization: Bearer \xe2\x80\x8b\r\n".to_vec(),
-        // Another place.
+        // A token in another header.
         bytes(format!("proxy-authorization: Bearer {good}\r\n")),
         bytes(format!("x-authorization: Bearer {good}\r\n")),
         bytes(format!("cookie: authorization=Bearer {good}\r\n")),
-        // Somebody who says who it is.
+        // An agent that names itself.
         bytes(format!("x-agent-id: {AGENT}\r\n")),
         bytes(format!(
             "x-forwarded-user: {AGENT}\r\nx-atlasent-permit-id: p\r\n"
@@ -68,7 +68,7 @@ fn misleading() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Lines that HTTP itself does not allow.
+/// Returns header lines that HTTP does not allow.
 fn malformed() -> Vec<Vec<u8>> {
     let good = good_token();
     let bytes = |text: String| text.into_bytes();
@@ -114,7 +114,7 @@ async fn a_token_that_is_too_long_names_nobody() {
                 .refuses(&target.request(PATH, line.as_bytes()), &[401])
                 .await;
         }
-        // It was for nothing but its length.
+        // The token is refused only because of its length.
         let line = format!("authorization: Bearer {}\r\n", token_with_id("x"));
         let head = target
             .send(&target.request(PATH, line.as_bytes()))

@@ -1,4 +1,5 @@
-//! Requests that are meant to be read differently by two who read them, byte by byte: whoever they name, no handler runs.
+//! Tests requests that two readers may parse differently, byte by byte: none of them reaches a
+//! handler.
 
 mod framing;
 mod headers;
@@ -10,7 +11,7 @@ use crate::raw::{Head, Raw};
 use crate::serving::Served;
 use crate::ways::{App, Way, ways};
 
-/// One way to a handler, served, with an authority that would allow everything.
+/// A served way to a handler, with an authority that allows everything.
 struct Target {
     way: Way,
     app: App,
@@ -28,7 +29,7 @@ async fn targets() -> Vec<Target> {
 }
 
 impl Target {
-    /// The bytes of a request; `headers` are lines.
+    /// Returns the bytes of a request; `headers` are lines.
     fn request(&self, target: &str, headers: &[u8]) -> Vec<u8> {
         let (kind, body) = self.way.body;
         let start = format!("POST {target} HTTP/1.1\r\nhost: x\r\n").into_bytes();
@@ -43,7 +44,8 @@ impl Target {
         raw.response().await.map(|(head, _)| head)
     }
 
-    /// Refused by us, or by whoever reads HTTP, and nobody is asked.
+    /// Asserts that the service or the HTTP parser refuses the request, and that the authority is
+    /// not asked.
     async fn refuses(&self, bytes: &[u8], statuses: &[u16]) {
         let head = self.send(bytes).await;
         let case = format!(
@@ -60,7 +62,7 @@ impl Target {
     }
 }
 
-/// The line of a good token.
+/// Returns the header line of a valid token.
 fn good_line() -> String {
     format!("authorization: Bearer {}\r\n", good_token())
 }

@@ -1,4 +1,4 @@
-//! What is asked for, said in ways that not everybody reads alike.
+//! Tests request targets that can be read in different ways.
 
 use super::{good_line, targets};
 use crate::ways::PATH;
@@ -25,7 +25,7 @@ async fn a_target_that_leads_elsewhere_when_it_is_normalized_leads_nowhere() {
             let request = target.request(path, good_line().as_bytes());
             target.refuses(&request, &[400, 404]).await;
         }
-        // `#[protect]` decides on the values that axum has decoded, and not on the path.
+        // `#[protect]` decides on the values that axum decoded, not on the path.
         if target.way.name.starts_with("#[protect]") {
             continue;
         }
@@ -42,7 +42,7 @@ async fn a_target_that_leads_elsewhere_when_it_is_normalized_leads_nowhere() {
     }
 }
 
-/// A server has to take it (RFC 9112 §3.2.2), and it needs no less than any other.
+/// A server has to accept an absolute form (RFC 9112 §3.2.2), which needs the same permit.
 #[tokio::test]
 async fn a_target_in_absolute_form_is_guarded_as_any_other() {
     for target in targets().await {

@@ -1,4 +1,5 @@
-//! Challenges (RFC 6750 §3, RFC 9728 §5.1): what a refused caller is told to send.
+//! Tests challenges: what `WWW-Authenticate` tells a refused caller to send (RFC 6750 §3, RFC 9728
+//! §5.1).
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ fn named() -> AtiLayer {
 }
 
 fn refused(
-    layer: impl Layer<Inner, Service: Asked>,
+    layer: impl Layer<Inner, Service: AskOnce>,
     request: Request<Body>,
     status: u16,
 ) -> Answer {
@@ -41,12 +42,12 @@ fn refused(
     answer
 }
 
-/// Any service that can be asked.
-trait Asked {
+/// A service of any type that requests can be sent to.
+trait AskOnce {
     fn ask(self, request: Request<Body>) -> Answer;
 }
 
-impl<S, R> Asked for S
+impl<S, R> AskOnce for S
 where
     S: tower::Service<Request<Body>, Response = Response<R>, Error = crate::inner::Broken>,
     R: http_body_util::BodyExt<Data = Bytes, Error = std::convert::Infallible>,
@@ -130,7 +131,7 @@ fn what_cannot_stand_in_a_header_is_our_mistake_and_opens_nothing() {
             let answer = refused(layer.clone(), request, 500);
             assert_eq!(answer.header(WWW_AUTHENTICATE), None);
         }
-        // A second call replaces the first.
+        // A second call replaces the first value.
         let mended = layer.realm("a").resource_metadata(METADATA);
         let answer = send(mended.layer(Inner::new()), bearing(PATH, any_token()));
         assert_eq!(answer.status, 200);
@@ -146,7 +147,7 @@ fn the_realm_is_that_of_the_layer_around_whatever_refuses() {
     let answer = refused(anonymous, request(PATH), 401);
     assert_eq!(answer.header(WWW_AUTHENTICATE), Some(&*challenge));
 
-    // Of two, the one nearest to what refuses.
+    // Of two layers, the one nearest to the refusal.
     let nested = (ati().realm("outer"), ati().realm("inner").scope("tool:x"));
     let answer = refused(nested.clone(), bearing(PATH, &token(agent())), 403);
     let inner = r#"Bearer realm="inner", error="insufficient_scope", scope="tool:x""#;
@@ -162,7 +163,7 @@ fn the_realm_is_that_of_the_layer_around_whatever_refuses() {
     assert_eq!(answer.header(WWW_AUTHENTICATE), Some(&*challenge));
 }
 
-/// Challenges in its own way.
+/// A responder that writes its own challenge.
 struct Own;
 
 impl Respond for Own {
@@ -178,7 +179,7 @@ impl Respond for Own {
 fn a_challenge_of_a_responders_own_stays_as_it_is() {
     let answer = refused(named().respond_with(Own), request(PATH), 401);
     assert_eq!(answer.header(WWW_AUTHENTICATE), Some("DPoP"));
-    // And so does that of the service inside.
+    // The same holds for a challenge of the inner service.
     let inner = Inner::answering(|_| {
         let mut response = Response::new(Body::default());
         let own = HeaderValue::from_static("Bearer");

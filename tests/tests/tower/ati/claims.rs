@@ -1,4 +1,4 @@
-//! The claims that go on with a request are those that this layer has verified, and no others.
+//! Tests that a request carries only claims that this layer has verified.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn optional() -> AtiLayer {
     AtiLayer::new(verifier()).optional()
 }
 
-/// Claims that nobody has verified, as something outside might have put them there.
+/// Adds claims that no layer has verified, as an outer service might.
 fn foreign(mut request: Request<Body>) -> Request<Body> {
     let claims = Claims::builder("root").scope("*").build().unwrap();
     request.extensions_mut().insert(claims);
@@ -89,7 +89,7 @@ fn of_two_layers_the_inner_one_decides_whether_a_token_is_needed() {
     assert_eq!(inner.count(), 1);
 }
 
-/// Answers in its own way.
+/// A responder with its own status.
 struct Teapot(u16);
 
 impl Respond for Teapot {

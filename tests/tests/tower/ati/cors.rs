@@ -1,4 +1,4 @@
-//! A CORS layer beside `AtiLayer`: a browser's preflight has no token.
+//! Tests a CORS layer with `AtiLayer`: a preflight of a browser has no token.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn cors() -> CorsLayer {
         .expose_headers([WWW_AUTHENTICATE])
 }
 
-/// What a browser asks first.
+/// Creates the preflight of a browser.
 fn preflight() -> Request<Body> {
     let mut request = from_page(request(PATH));
     *request.method_mut() = Method::OPTIONS;
@@ -81,7 +81,7 @@ fn a_cors_layer_inside_never_sees_a_preflight() {
     let answer = send(service.clone(), preflight());
     answer.expect_refusal(401, "has no token", "a preflight");
     assert_eq!(answer.header(ACCESS_CONTROL_ALLOW_ORIGIN), None);
-    // A page cannot read why it was refused, either.
+    // A page cannot read the reason of the refusal, either.
     let answer = send(service.clone(), from_page(request(PATH)));
     answer.expect_refusal(401, "has no token", "from a page");
     assert_eq!(answer.header(ACCESS_CONTROL_ALLOW_ORIGIN), None);

@@ -1,4 +1,4 @@
-//! The header `Authorization`: what can be read in two ways is refused.
+//! Tests that an ambiguous header `Authorization` is refused.
 
 use atlasent_tower::AtiLayer;
 use http::header::AUTHORIZATION;
@@ -10,7 +10,7 @@ use crate::answer::send;
 use crate::inner::{Body, Inner};
 use crate::ways::PATH;
 
-/// With the headers in this order.
+/// Creates a request with these headers, in this order.
 fn with_headers(values: &[&str]) -> Request<Body> {
     let mut request = request(PATH);
     for value in values {
@@ -56,12 +56,12 @@ fn another_scheme_holds_no_token() {
             "{value}"
         );
     }
-    // Neither does the token alone.
+    // A token without a scheme is refused, too.
     assert_eq!(status_of(authorized(PATH, any_token().as_bytes())), 401);
 }
 
 #[test]
-fn two_headers_are_none_whatever_is_in_them() {
+fn two_headers_are_refused_whatever_is_in_them() {
     let good = format!("Bearer {}", any_token());
     let other = format!("Bearer {}", token(agent().scope("help")));
     for values in [
@@ -79,7 +79,7 @@ fn two_headers_are_none_whatever_is_in_them() {
 }
 
 #[test]
-fn headers_that_a_proxy_has_joined_are_none() {
+fn headers_that_a_proxy_has_joined_are_refused() {
     let good = any_token();
     for value in [
         format!("Bearer {good}, Bearer {good}"),
@@ -125,7 +125,7 @@ fn what_is_not_ascii_is_refused() {
 }
 
 #[test]
-fn a_token_anywhere_else_is_none() {
+fn a_token_anywhere_else_is_ignored() {
     let mut elsewhere = request(&format!("{PATH}?access_token={}", any_token()));
     let value = HeaderValue::from_str(&format!("Bearer {}", any_token())).unwrap();
     for name in ["proxy-authorization", "x-authorization", "cookie"] {

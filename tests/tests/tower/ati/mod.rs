@@ -1,4 +1,4 @@
-//! `AtiLayer`: who asks, what that agent may use, and how often.
+//! Tests `AtiLayer`: authentication by token, scopes and rates.
 
 mod challenges;
 mod claims;

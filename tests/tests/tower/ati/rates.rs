@@ -1,4 +1,4 @@
-//! Rates: how often an agent may call, counted for the scope that is required.
+//! Tests rates: how often an agent may call, counted for the required scope.
 
 use std::future::ready;
 use std::sync::{Arc, Mutex};
@@ -62,7 +62,7 @@ fn a_rate_of_zero_allows_nothing_and_never_will() {
     let answer = through(&layer, &token(limited("tool:search", 0)));
     answer.expect_refusal(429, "it allows no call", "zero");
     assert_eq!(answer.header(RETRY_AFTER), None);
-    // It is a rate of this tool, and of no other.
+    // The rate is for this tool only.
     assert_eq!(statuses(&layer, limited("tool:read", 0), 3), [200; 3]);
 }
 
@@ -74,9 +74,9 @@ fn calls_are_counted_for_the_scope_that_is_required_wherever_it_is() {
     let claims = || limited("tool:search", 1).rate("tool:read", RateSpec::new(1, RateUnit::Hour));
     assert_eq!(statuses(&search, claims(), 2), [200, 429]);
     assert_eq!(statuses(&read, claims(), 2), [200, 429]);
-    // The same scope on another route is the same tool.
+    // The same scope on another route shares the rate.
     assert_eq!(statuses(&with("tool:search"), claims(), 1), [429]);
-    // A rate over both is used up by both.
+    // A rate that covers both is used up by both.
     let over_both = || agent_named("other").rate("tool:*", RateSpec::new(2, RateUnit::Hour));
     assert_eq!(statuses(&search, over_both(), 1), [200]);
     assert_eq!(statuses(&read, over_both(), 2), [200, 429]);
@@ -107,7 +107,7 @@ fn a_rate_that_covers_several_required_scopes_counts_a_call_once() {
         statuses(&layer(), limited("tool:*", 3), 4),
         [200, 200, 200, 429]
     );
-    // One that has no room takes nothing from the others.
+    // A call that one rate refuses is not counted for the others.
     let rates = Arc::new(RateLimiter::new(100));
     let claims = limited("tool:x", 1).rate("tool:y", RateSpec::new(2, RateUnit::Hour));
     let both = layer().rates(Arc::clone(&rates));
@@ -180,7 +180,7 @@ fn a_token_whose_rates_nobody_can_read_is_not_believed() {
         json!({"tool:search": "-1/hour"}),
         json!({"tool:search": "10/fortnight"}),
         json!({"tool:search": 10}),
-        // Of another tool: one that cannot be read is one too many.
+        // The rate is for another tool, but an unreadable rate invalidates the token.
         json!({"tool:search": "10/hour", "tool:other": "10/"}),
     ] {
         for layer in [layer(), layer().scope("tool:search"), layer().optional()] {
@@ -193,7 +193,7 @@ fn a_token_whose_rates_nobody_can_read_is_not_believed() {
     assert_eq!(through(&layer().scope("tool:search"), &good).status, 200);
 }
 
-/// Remembers what it was asked to count, and does as it is told.
+/// A rate store that records its calls and returns a scripted result.
 #[derive(Clone)]
 struct Scripted {
     windows: Arc<Mutex<Vec<(String, String)>>>,

@@ -1,4 +1,4 @@
-//! Verifiers that remember tokens: those to be used once, and those that need not be verified again.
+//! Tests verifiers with a replay guard or a cache.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ fn through(layer: &AtiLayer, token: &str) -> Answer {
 }
 
 #[test]
-fn a_token_that_is_good_once_is_good_once() {
+fn a_token_that_is_good_once_is_accepted_once() {
     let layer = AtiLayer::new(once(10));
     let first = token(agent());
     assert_eq!(through(&layer, &first).status, 200);
@@ -58,7 +58,7 @@ fn a_guard_without_room_is_a_503() {
     answer.expect_refusal(503, "try again later", "full");
     assert_eq!(answer.header(RETRY_AFTER), None);
     assert!(!answer.headers.contains_key(WWW_AUTHENTICATE));
-    // What it remembers, it still knows.
+    // A full guard still knows the tokens that it has seen.
     assert_eq!(through(&layer, &first).status, 401);
 }
 
@@ -75,11 +75,11 @@ fn a_token_that_is_remembered_is_still_looked_at() {
         assert_eq!(through(&layer, any_token()).status, 200);
     }
     assert_eq!(verifier.cache().unwrap().len(), 1);
-    // Nothing that only looks like it.
+    // A token that is only similar is not found in the cache.
     for token in [format!("{}A", any_token()), any_token().to_lowercase()] {
         assert_eq!(through(&layer, &token).status, 401);
     }
-    // And not for longer than it lives.
+    // A cached token is refused after it expired.
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()

@@ -1,4 +1,4 @@
-//! Scopes: fixed, and as the request says.
+//! Tests required scopes: fixed ones, and those that a request names.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::answer::{Answer, send};
 use crate::inner::Inner;
 use crate::ways::PATH;
 
-/// Requires the scope in the header `x-tool`, prefix and all.
-fn as_asked() -> AtiLayer {
+/// Requires the scope that the header `x-tool` names, including the prefix.
+fn scope_from_header() -> AtiLayer {
     AtiLayer::new(verifier()).scope_from(|request| {
         let tool = request.headers.get("x-tool");
         let tool = tool.ok_or_else(|| Refusal::bad_request("it names no tool"))?;
@@ -51,7 +51,7 @@ fn a_scope_that_is_granted_lets_through() {
             200,
             "{granted}"
         );
-        let answer = through(&as_asked(), claims, Some("tool:github:search"));
+        let answer = through(&scope_from_header(), claims, Some("tool:github:search"));
         assert_eq!(answer.status, 200, "{granted}");
     }
 }
@@ -69,7 +69,7 @@ fn a_scope_that_is_not_granted_is_a_403_that_names_it() {
         let claims = agent().scope(granted);
         for answer in [
             through(&fixed, claims.clone(), None),
-            through(&as_asked(), claims, Some("tool:github:search")),
+            through(&scope_from_header(), claims, Some("tool:github:search")),
         ] {
             answer.expect_refusal(403, "`tool:github:search`", granted);
             assert_eq!(answer.problem()["scope"], "tool:github:search");
@@ -79,7 +79,7 @@ fn a_scope_that_is_not_granted_is_a_403_that_names_it() {
             );
         }
     }
-    // A token may grant nothing at all.
+    // A token without any scope is refused.
     through(&fixed, agent(), None).expect_refusal(403, "does not grant", "no scope");
 }
 
@@ -92,7 +92,7 @@ fn a_scope_that_a_quoted_string_cannot_hold_does_not_end_it() {
         "tool:jos\u{e9}",
     ] {
         let scope = scope.replace(' ', "");
-        let answer = through(&as_asked(), agent().scope("help"), Some(&scope));
+        let answer = through(&scope_from_header(), agent().scope("help"), Some(&scope));
         answer.expect_refusal(403, "does not grant", &scope);
         let challenge = r#"Bearer error="insufficient_scope""#;
         assert_eq!(answer.header(WWW_AUTHENTICATE), Some(challenge), "{scope}");
@@ -100,25 +100,25 @@ fn a_scope_that_a_quoted_string_cannot_hold_does_not_end_it() {
 }
 
 #[test]
-fn a_scope_that_is_none_is_the_callers_mistake_where_the_caller_names_it() {
+fn an_invalid_scope_is_the_callers_mistake_where_the_caller_names_it() {
     for scope in ["", "tool:a tool:b", "tool:a\ttool:b", "tool:a\u{2003}b"] {
-        // Even where everything is granted.
-        let answer = through(&as_asked(), agent().scope("*"), Some(scope));
+        // Even for a token that grants all scopes.
+        let answer = through(&scope_from_header(), agent().scope("*"), Some(scope));
         answer.expect_refusal(400, "is not a scope", scope);
     }
-    let answer = through(&as_asked(), agent().scope("*"), None);
+    let answer = through(&scope_from_header(), agent().scope("*"), None);
     answer.expect_refusal(400, "it names no tool", "a refusal of its own");
 }
 
 #[test]
-fn a_scope_that_is_none_is_our_mistake_where_we_name_it() {
+fn an_invalid_scope_is_our_mistake_where_we_name_it() {
     for scope in ["", "tool:a tool:b"] {
         let answer = through(
             &AtiLayer::new(verifier()).scope(scope),
             agent().scope("*"),
             None,
         );
-        answer.expect_refusal(500, "cannot decide", scope);
+        answer.expect_refusal(500, "cannot authorize requests", scope);
         assert_eq!(answer.problem().as_object().unwrap().len(), 3);
         let body = String::from_utf8_lossy(&answer.body);
         assert!(!body.contains("scope") && !body.contains("tool:"), "{body}");
@@ -128,7 +128,10 @@ fn a_scope_that_is_none_is_our_mistake_where_we_name_it() {
 
 #[test]
 fn a_stranger_is_not_told_which_scope_is_missing() {
-    for layer in [as_asked(), AtiLayer::new(verifier()).scope("tool:secret")] {
+    for layer in [
+        scope_from_header(),
+        AtiLayer::new(verifier()).scope("tool:secret"),
+    ] {
         for request in [request(PATH), bearing(PATH, "not.a.token")] {
             let answer = send(layer.layer(Inner::new()), request);
             answer.expect_refusal(401, "token", "a stranger");

@@ -1,4 +1,5 @@
-//! Tokens that may not be believed: a 401 that says what is wrong, and nothing is called.
+//! Tests that invalid tokens get a 401 that says what is wrong, and that the inner service is not
+//! called.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +24,7 @@ fn now() -> u64 {
     now.as_secs()
 }
 
-/// Raw claims with one of them changed, or removed.
+/// Returns raw claims, with one of them changed or removed.
 fn changed(claim: &str, value: Value) -> Value {
     let mut claims = raw_claims();
     match value {
@@ -38,7 +39,7 @@ fn signed_by_another() -> String {
     issue(&agent().scope("*").build().unwrap(), &other).unwrap()
 }
 
-/// The token with the character in the middle of one of its three parts replaced.
+/// Returns the token with the middle character of one of its three parts replaced.
 fn tampered(part: usize) -> String {
     let mut parts: Vec<String> = any_token().split('.').map(str::to_owned).collect();
     let middle = parts[part].len() / 2;
@@ -51,7 +52,7 @@ fn tampered(part: usize) -> String {
     parts.join(".")
 }
 
-/// Tokens, and what their bearer is told of them.
+/// Returns invalid tokens, with a part of the detail that the caller gets.
 fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
     let with = |claim: &str, value: Value| raw_token(&hs256(), &changed(claim, value));
     let header = |alg: &str| raw_token(&json!({"alg": alg, "typ": "JWT"}), &raw_claims());
@@ -130,12 +131,12 @@ fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
-/// Refuses a request, as one with a token that is not accepted.
+/// Asserts that a request is refused because its token is not accepted.
 fn refused(layer: &AtiLayer, request: Request<Body>, detail: &str, case: &str) -> Answer {
     challenged(layer, request, detail, case, CHALLENGE)
 }
 
-/// Refuses a request, with this challenge.
+/// Asserts that a request is refused with this challenge.
 fn challenged(
     layer: &AtiLayer,
     request: Request<Body>,
@@ -153,7 +154,7 @@ fn challenged(
 
 #[test]
 fn a_token_that_may_not_be_believed_is_a_401_that_says_why() {
-    // A token is not needed by the second, and a bad one is refused all the same.
+    // The second layer needs no token, and still refuses an invalid one.
     let layers = [
         AtiLayer::new(verifier()),
         AtiLayer::new(verifier()).optional(),
@@ -202,7 +203,7 @@ fn a_header_that_holds_no_token_is_not_the_same_as_none() {
         let request = authorized(PATH, value.as_bytes());
         refused(&layer, request, "`Authorization`", value);
     }
-    // RFC 6750 §3.1: another scheme is no error.
+    // RFC 6750 §3.1: another scheme is not an error of the token.
     for value in ["", " ", "Basic YTpi", "bearer\t"] {
         let request = authorized(PATH, value.as_bytes());
         challenged(&layer, request, "`Authorization`", value, "Bearer");

@@ -1,4 +1,5 @@
-//! Who asks. What anybody can send names nobody, unless the target says that it does.
+//! Tests how a target finds the agent. A header that any client can send names no agent, unless the
+//! target trusts it.
 
 use ati_client::Claims;
 use atlasent_tests::cases::{ACTION, AGENT};
@@ -12,7 +13,7 @@ use crate::agents::{any_token, bearing, hs256, raw_claims, raw_token, request};
 use crate::inner::Body;
 use crate::ways::PATH;
 
-/// With the header `x-agent-id` for each of the values.
+/// Adds a header `x-agent-id` for each value.
 fn naming(mut request: Request<Body>, values: &[&[u8]]) -> Request<Body> {
     for value in values {
         let value = HeaderValue::from_bytes(value).unwrap();
@@ -43,7 +44,7 @@ fn a_header_from_outside_names_nobody_where_claims_do() {
             ask_with_token(by_claims(), naming(bearing(PATH, any_token()), values));
         assert_eq!(answer.status, 200);
         assert_eq!(heard.unwrap().actor_id.as_str(), AGENT);
-        // Nor does it stand in for a token.
+        // The header does not replace a token, either.
         let result = ask_with_token(by_claims(), naming(request(PATH), values));
         expect_refusal(&result, 401, "has no token", "no token");
     }
@@ -94,7 +95,8 @@ fn a_trusted_header_that_names_nobody_for_sure_names_nobody() {
 
 #[test]
 fn a_name_that_only_looks_alike_is_another_agents() {
-    // HTTP servers trim values. Whoever does not, must not make `deploy-bot` out of these.
+    // HTTP servers trim header values. A layer that sees untrimmed values must not read them as
+    // `deploy-bot`.
     for name in [
         " deploy-bot",
         "deploy-bot ",
@@ -135,7 +137,7 @@ fn a_subject_that_names_no_agent_is_a_401() {
         ("x".repeat(257), "more than 256"),
     ] {
         let result = ask_with_token(by_claims(), with_sub(&sub));
-        expect_refusal(&result, 401, "`sub` names no agent", why);
+        expect_refusal(&result, 401, "`sub` is not a valid agent", why);
         let challenge = result.0.header(WWW_AUTHENTICATE);
         assert_eq!(challenge, Some(r#"Bearer error="invalid_token""#));
         assert!(result.0.problem()["detail"].as_str().unwrap().contains(why));
@@ -155,7 +157,7 @@ fn a_subject_that_names_no_agent_is_a_401() {
 fn an_agent_that_cannot_be_one_is_our_mistake_where_we_name_it() {
     for name in [String::new(), "x".repeat(257)] {
         let result = ask(by_claims().agent(name), request(PATH));
-        expect_refusal(&result, 500, "cannot decide", "fixed");
+        expect_refusal(&result, 500, "cannot authorize requests", "fixed");
         assert_eq!(result.0.header(WWW_AUTHENTICATE), None);
     }
 }
@@ -164,7 +166,7 @@ fn an_agent_that_cannot_be_one_is_our_mistake_where_we_name_it() {
 fn without_an_ati_layer_outside_it_is_our_mistake_and_not_the_callers() {
     for request in [request(PATH), bearing(PATH, any_token())] {
         let result = ask(by_claims(), request);
-        expect_refusal(&result, 500, "cannot decide", "no layer");
+        expect_refusal(&result, 500, "cannot authorize requests", "no layer");
         let told = String::from_utf8_lossy(&result.0.body).into_owned();
         assert!(
             !told.contains("AtiLayer") && !told.contains("Claims"),
@@ -221,7 +223,7 @@ fn a_function_finds_the_agent_or_refuses() {
     expect_refusal(
         &ask(by_job(), request(PATH)),
         500,
-        "cannot decide",
+        "cannot authorize requests",
         "no layer",
     );
 }

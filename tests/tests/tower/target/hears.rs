@@ -1,11 +1,11 @@
-//! What the authority hears of a request: all that the target says, and nothing else.
+//! Tests that the authority receives all that the target adds, and nothing else.
 
 use std::net::SocketAddr;
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};
 use atlasent::{Action, AnyAction, Context, Error};
 use atlasent_tests::cases::{ACTION, AGENT};
-use atlasent_tower::{Asked, Refusal, RequestTarget};
+use atlasent_tower::{PermitRequest, Refusal, RequestTarget};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::{ask, ask_with_token, expect_refusal};
 use crate::agents::{any_token, bearing, request};
 use crate::ways::{PATH, fixed};
 
-/// The question as it goes over the wire.
+/// Returns the evaluation request as JSON, as it is sent.
 fn on_the_wire(heard: Option<EvaluateRequest>) -> Value {
     serde_json::to_value(heard.unwrap()).unwrap()
 }
@@ -121,9 +121,9 @@ fn a_typed_action_brings_its_resource_and_context() {
 fn an_action_that_cannot_be_read_from_the_request_asks_nobody() {
     let result = ask(of_a_patient(0.5), request("/doctors/7"));
     expect_refusal(&result, 400, "it names no patient", "another path");
-    // A value that has no JSON is one that we have put there.
+    // A value without JSON comes from the service, not from the caller.
     let result = ask(of_a_patient(f64::NAN), request("/patients/7"));
-    expect_refusal(&result, 500, "cannot decide", "no number");
+    expect_refusal(&result, 500, "cannot authorize requests", "no number");
 }
 
 #[test]
@@ -142,10 +142,15 @@ fn a_refusal_by_any_part_asks_nobody() {
 fn an_error_of_the_contract_is_our_mistake() {
     let invalid = || Error::Invalid("secret detail".into());
     let target = fixed().context(move |_| Err(invalid().into()));
-    expect_refusal(&ask(target, request("/")), 500, "cannot decide", "invalid");
+    expect_refusal(
+        &ask(target, request("/")),
+        500,
+        "cannot authorize requests",
+        "invalid",
+    );
     for name in [String::new(), "x".repeat(257)] {
         let result = ask(RequestTarget::action(name).agent(AGENT), request("/"));
-        expect_refusal(&result, 500, "cannot decide", "a name");
+        expect_refusal(&result, 500, "cannot authorize requests", "a name");
     }
 }
 
@@ -187,7 +192,7 @@ fn a_header_is_heard_where_there_is_one_and_asks_nobody_where_there_are_two() {
     };
     assert_eq!(context(with(&[]).1), json!({}));
     assert_eq!(context(with(&[b""]).1), json!({"ticket": ""}));
-    // One header, and no list: what a comma means is for policies to say.
+    // A single header with a comma is not a list: its meaning is up to the policies.
     assert_eq!(
         context(with(&[b"T-1, T-2"]).1),
         json!({"ticket": "T-1, T-2"})
@@ -211,7 +216,7 @@ fn an_address_is_heard_without_its_port_and_in_one_form() {
         let mut request = request("/");
         let address: SocketAddr = address.parse().unwrap();
         request.extensions_mut().insert(address);
-        // What a client says of itself is not looked at.
+        // Headers that claim an address are ignored.
         request
             .headers_mut()
             .insert("x-forwarded-for", HeaderValue::from_static("10.0.0.1"));
@@ -223,7 +228,7 @@ fn an_address_is_heard_without_its_port_and_in_one_form() {
     expect_refusal(
         &ask(target(), request("/")),
         500,
-        "cannot decide",
+        "cannot authorize requests",
         "no address",
     );
 }
@@ -250,7 +255,7 @@ fn a_grpc_method_is_an_action_by_its_name() {
         "256 characters",
         "long",
     );
-    // Another case is another method, and this one nobody has allowed.
+    // Another case is another method, which no policy allows.
     let (answer, heard) = ask(target(), request("/clinic.v1.patients/read"));
     assert_eq!(answer.status, 403);
     assert_eq!(heard.unwrap().action_type, "clinic.v1.patients/read");
@@ -283,7 +288,7 @@ fn options_that_are_set_twice_are_both_set() {
     assert_eq!(heard["require_approval"], true, "{heard}");
     assert_eq!(heard["request_id"], PATH, "{heard}");
 
-    let asked = Asked::new(AGENT, AnyAction::new("drop").unwrap()).unwrap();
+    let asked = PermitRequest::new(AGENT, AnyAction::new("drop").unwrap()).unwrap();
     let asked = asked
         .options(|options| options.environment("production"))
         .options(|options| options.request_id("r-1"));

@@ -1,4 +1,5 @@
-//! `RequestTarget`: what the authority hears, and what nobody is asked about.
+//! Tests `RequestTarget`: what the authority receives, and which requests are refused before it is
+//! asked.
 
 mod agents;
 mod hears;
@@ -18,7 +19,7 @@ use crate::agents::verifier;
 use crate::answer::{Answer, send};
 use crate::inner::{Body, Inner};
 
-/// An authority that allows what the tests ask for.
+/// An authority that allows the actions of these tests.
 fn authority() -> Arc<MockAuthority> {
     let authority = MockAuthority::new()
         .allow(ACTION)
@@ -26,7 +27,7 @@ fn authority() -> Arc<MockAuthority> {
     Arc::new(authority.allow("clinic.v1.Patients/Read"))
 }
 
-/// Sends a request through a layer with this target, and says what the authority was asked.
+/// Sends a request through a layer with this target, and returns what the authority was asked.
 fn ask<A: Action>(
     target: RequestTarget<A>,
     request: Request<Body>,
@@ -37,7 +38,7 @@ fn ask<A: Action>(
     (answer, heard(&authority, &inner))
 }
 
-/// The same behind an `AtiLayer`.
+/// Does the same behind an `AtiLayer`.
 fn ask_with_token<A: Action>(
     target: RequestTarget<A>,
     request: Request<Body>,
@@ -66,7 +67,7 @@ fn heard(authority: &MockAuthority, inner: &Inner) -> Option<EvaluateRequest> {
     }
 }
 
-/// Refused, and nobody was asked.
+/// Asserts a refusal before the authority is asked.
 fn expect_refusal(
     (answer, heard): &(Answer, Option<EvaluateRequest>),
     status: u16,

@@ -1,11 +1,11 @@
-//! Paths that can be read in two ways: a 400, and nobody is asked.
+//! Tests that ambiguous paths get 400, before the authority is asked.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use atlasent::testing::MockAuthority;
 use atlasent_tests::cases::{ACTION, AGENT};
-use atlasent_tower::{Access, AtiLayer, Guard, ProtectedMethods};
+use atlasent_tower::{Access, AtiLayer, ProtectedMethods, RouteGuard};
 use http::{Method, Request, Uri};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -17,7 +17,8 @@ use crate::answer::{Answer, send};
 use crate::inner::{Body, Inner};
 use crate::ways::{fixed, ways};
 
-/// What some part of a system takes for `/cluster.v1.Clusters/Deploy` or for what is below it, and another does not.
+/// Paths that some components treat as `/cluster.v1.Clusters/Deploy` or a path below it, and others
+/// do not.
 const TWISTED: [&str; 26] = [
     "/cluster.v1.Clusters/./Deploy",
     "/cluster.v1.Clusters/../cluster.v1.Clusters/Deploy",
@@ -47,7 +48,7 @@ const TWISTED: [&str; 26] = [
     "/cluster.v1.Clusters/{Deploy}",
 ];
 
-/// What `http` itself does not take for a path arrives nowhere.
+/// Returns the paths that the crate `http` accepts.
 fn uris() -> Vec<(&'static str, Uri)> {
     let uris = TWISTED.map(|path| Some((path, path.parse().ok()?)));
     let uris: Vec<_> = uris.into_iter().flatten().collect();
@@ -110,7 +111,7 @@ fn no_agent_goes_on_to_a_path_that_can_be_read_in_two_ways() {
     assert_eq!(inner.count(), 0);
 }
 
-/// Of a method that anybody may call, too: the one that is called may be another.
+/// Calls a public method: an ambiguous path could call another one.
 fn methods(inner: &Inner, path: &Uri) -> Answer {
     let methods = ProtectedMethods::new(MockAuthority::new())
         .method("grpc.health.v1.Health/Check", Access::public());
@@ -155,14 +156,14 @@ fn a_method_that_is_not_declared_is_not_there_whoever_asks() {
 
 #[test]
 fn a_path_is_looked_at_before_a_handler_that_asks_by_itself() {
-    // Whether the guard finds out who calls, or a layer outside has.
+    // Both if the guard authenticates and if an outer layer does.
     let authentication = AtiLayer::new(verifier()).into();
     for authentication in [Some(&authentication), None] {
-        let guard = Guard::new(authentication, Access::in_handler(ACTION));
+        let guard = RouteGuard::new(authentication, Access::in_handler(ACTION));
         let pass = |uri: &Uri| {
             let (mut parts, _) = at(uri).into_parts();
             parts.extensions.insert(agent().build().unwrap());
-            futures_executor::block_on(guard.pass(&MockAuthority::new(), &mut parts))
+            futures_executor::block_on(guard.authorize(&MockAuthority::new(), &mut parts))
         };
         for (path, uri) in uris() {
             assert_eq!(pass(&uri).unwrap_err().status(), 400, "{path}");
@@ -194,7 +195,7 @@ fn requests_without_a_path_are_decided_on_all_the_same() {
     expect_refusal(&result, 400, "empty segment", "absolute");
 }
 
-/// Pieces that paths are made of, and attacks on them.
+/// Pieces of paths, and of attacks on paths.
 fn piece() -> impl Strategy<Value = String> {
     let pieces = select(vec![
         "/", "/", "/", "a", "Z", "7", ".", "..", "%2e", "%2E", "%2f", "%2F", "%5c", "\\", "%",
@@ -214,7 +215,7 @@ proptest! {
 
     #[test]
     fn the_authority_hears_a_path_as_it_was_sent_or_nothing(text in path()) {
-        // What `http` does not take for a request's target arrives nowhere.
+        // The crate `http` rejects other request targets.
         if let Ok(uri) = text.parse::<Uri>() {
             let (answer, heard) = ask(fixed().path(), at(&uri));
             // The path ends where the query begins; a fragment is never sent (RFC 9110 §7.1).
@@ -248,7 +249,7 @@ proptest! {
                 Some(seen) => prop_assert_eq!((answer.status.as_u16(), &**seen), (200, sent)),
                 None => prop_assert_eq!(answer.status, 400),
             }
-            // Nobody rewrites the request for what comes behind.
+            // The layer does not rewrite the request for the inner service.
             for parts in inner.seen() {
                 prop_assert_eq!(&parts.uri, &uri);
             }
