@@ -1,4 +1,4 @@
-//! What the code under test tells `tracing`, thread by thread.
+//! Captures the spans and events of the code under test, for each thread.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ thread_local! {
     static SEEN: RefCell<Option<Vec<Seen>>> = const { RefCell::new(None) };
 }
 
-/// Runs `body`, and returns with its result what this thread told `tracing` meanwhile, in order.
+/// Runs `body`, and returns its result with the spans and events of this thread, in order.
 pub fn capture<T>(body: impl FnOnce() -> T) -> (T, Vec<Seen>) {
-    // One subscriber for the whole process: with one for each thread, a callsite that is first met on a thread
-    // without one may stay off for all.
+    // One subscriber serves the whole process. With a subscriber for each thread, a callsite that
+    // is first reached on a thread without one may stay disabled everywhere.
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(Capture);
@@ -33,9 +33,9 @@ pub fn capture<T>(body: impl FnOnce() -> T) -> (T, Vec<Seen>) {
 /// A span that was opened or added to, or an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Which of them.
+    /// The kind of entry.
     pub kind: Kind,
-    /// The span's name, or the event's message.
+    /// The name of the span, or the message of the event.
     pub name: String,
     /// The target.
     pub target: String,
@@ -43,11 +43,11 @@ pub struct Seen {
     pub level: Level,
     /// The fields as text, without the message.
     pub fields: BTreeMap<String, String>,
-    /// The fields of the span that the event stands in.
+    /// The fields of the span around the event.
     pub span: Option<BTreeMap<String, String>>,
 }
 
-/// What was seen.
+/// The kind of a captured entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A span was opened.
@@ -59,7 +59,7 @@ pub enum Kind {
 }
 
 impl Seen {
-    /// The text of a field.
+    /// Returns the text of a field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)

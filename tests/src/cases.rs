@@ -1,4 +1,4 @@
-//! Everything that an authority can answer, and what each answer alone means.
+//! Lists the answers of an authority, and what each answer means.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,11 +10,11 @@ use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::Reply;
 use atlasent::wire::{Evaluation, PermitToken, Verification};
 
-/// The action that the answers are about.
+/// The action of the answers.
 pub const ACTION: &str = "deploy.production";
-/// The agent that they are about.
+/// The agent of the answers.
 pub const AGENT: &str = "deploy-bot";
-/// The token of the permits in them.
+/// The token of the permits in the answers.
 pub const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
 
 const CODES: [Code; 8] = [
@@ -38,7 +38,7 @@ const OUTCOMES: [PermitOutcome; 4] = [
 /// One reply, and what it means.
 #[derive(Debug)]
 pub struct Case<T> {
-    /// What it is called where a test fails.
+    /// The name of the case in failures.
     pub name: String,
     /// The reply.
     pub reply: Reply<T>,
@@ -46,36 +46,36 @@ pub struct Case<T> {
     pub says: Says,
 }
 
-/// What a reply means by the contract. Written down here case by case, and never computed by the
-/// code under test.
+/// The meaning of a reply by the contract. It is written down for each case, and never computed by
+/// the code under test.
 #[derive(Clone, Debug)]
 pub enum Says {
-    /// Go on.
+    /// The answer allows.
     Yes,
-    /// A refusal.
+    /// The answer refuses.
     No(Refusal),
-    /// No usable answer.
+    /// The call fails with this code.
     Fails(Code),
     /// The authority panics.
     Panics,
-    /// There is no answer at all.
+    /// The authority never answers.
     Never,
 }
 
-/// What a refusal has to say.
+/// The parts that a refusal must have.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The decision.
     pub decision: Decision,
-    /// How the reason begins.
+    /// The beginning of the reason.
     pub reason: String,
     /// The code for programs.
     pub code: Option<String>,
-    /// What was wrong with the permit.
+    /// The outcome of the permit.
     pub outcome: Option<PermitOutcome>,
 }
 
-/// Both answers must be a yes. The first one that is not is what the caller hears.
+/// Returns the meaning of two answers together: the first one that does not allow, if any.
 #[must_use]
 pub fn both<'a>(evaluate: &'a Says, verify: &'a Says) -> &'a Says {
     match evaluate {
@@ -88,7 +88,7 @@ fn token(text: &str) -> Option<PermitToken> {
     Some(PermitToken::new(text).unwrap())
 }
 
-/// Failures of any call.
+/// Failures that any call can have.
 fn no_answers<T>() -> Vec<Case<T>> {
     let mut cases: Vec<Case<T>> = CODES
         .into_iter()
@@ -111,7 +111,7 @@ fn no_answers<T>() -> Vec<Case<T>> {
     cases
 }
 
-/// The answers to the first question.
+/// Returns the answers to an evaluation.
 #[must_use]
 pub fn evaluations() -> Vec<Case<Evaluation>> {
     let mut cases = no_answers();
@@ -160,7 +160,7 @@ pub fn evaluations() -> Vec<Case<Evaluation>> {
     cases
 }
 
-/// The answers to the second.
+/// Returns the answers to a verification.
 #[must_use]
 pub fn verifications() -> Vec<Case<Verification>> {
     let mut cases = no_answers();
@@ -203,7 +203,7 @@ pub fn verifications() -> Vec<Case<Verification>> {
     cases
 }
 
-/// Valid, and nothing in them says otherwise.
+/// Valid answers without contradictions.
 fn genuine() -> Vec<Verification> {
     let mut answers = Vec::new();
     for outcome in [None, Some("allow"), Some("verified")] {
@@ -222,7 +222,7 @@ fn genuine() -> Vec<Verification> {
     answers
 }
 
-/// Not valid, or valid and in contradiction to itself or to the question.
+/// Answers that are not valid, or contradict themselves or the request.
 fn refusing() -> Vec<Verification> {
     let mut answers = Vec::new();
     let words = [
@@ -247,7 +247,7 @@ fn refusing() -> Vec<Verification> {
         std::iter::once(None).chain(words).collect()
     };
 
-    // Not valid, whatever else it says.
+    // Not valid, with any other fields.
     for outcome in some(&[&words[..], &["allow", "verified"]].concat()) {
         for code in some(&codes) {
             let mut answer = Verification::default();
@@ -257,13 +257,13 @@ fn refusing() -> Vec<Verification> {
             answers.push(answer);
         }
     }
-    // Valid, with an outcome that says otherwise.
+    // Valid, with a contradicting outcome.
     for word in words.into_iter().chain(twisted("allow")).chain(["verify"]) {
         let mut answer = valid();
         answer.outcome = Some(word.into());
         answers.push(answer);
     }
-    // Valid, and not used up.
+    // Valid, but not consumed.
     for outcome in [None, Some("allow"), Some("verified")] {
         let mut answer = valid();
         answer.outcome = outcome.map(str::to_owned);
@@ -304,7 +304,7 @@ fn valid() -> Verification {
     answer
 }
 
-/// What is nearly `word`.
+/// Texts that are similar to `word`.
 fn twisted(word: &'static str) -> impl Iterator<Item = &'static str> {
     let twisted: [&'static str; 9] = match word {
         "allow" => [

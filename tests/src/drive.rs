@@ -1,4 +1,4 @@
-//! Driving futures by hand, and counting the bodies that run.
+//! Drives futures by hand, and counts the protected bodies that run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::pin::pin;
@@ -11,32 +11,32 @@ use std::task::{Context, Poll, Waker};
 pub struct Ran(AtomicUsize);
 
 impl Ran {
-    /// A count of zero.
+    /// Creates a count of zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The body runs.
+    /// Counts a run of the body.
     pub fn hit(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How often it ran.
+    /// Returns how often the body ran.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// What became of a future that was polled a few times, and then dropped.
+/// The result of a future that was polled a few times and then dropped.
 #[derive(Debug)]
 pub enum Driven<T> {
-    /// It ended.
+    /// The future ended.
     Done(T),
-    /// It panicked while it was polled.
+    /// The future panicked.
     Panicked,
-    /// It was still pending when it was dropped.
+    /// The future was pending when it was dropped.
     Pending,
 }
 
@@ -54,7 +54,7 @@ pub fn drive<F: Future>(future: F, polls: usize) -> Driven<F::Output> {
     Driven::Pending
 }
 
-/// Is pending `times` times.
+/// Is pending for `times` polls.
 pub async fn yields(times: usize) {
     let mut left = times;
     std::future::poll_fn(|context| {
@@ -68,7 +68,7 @@ pub async fn yields(times: usize) {
     .await;
 }
 
-/// Keeps panics with the message `scripted` off the test's output. All others are printed as ever.
+/// Hides panics with the message `scripted` from the output of the test. Other panics are printed.
 pub fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,4 +1,4 @@
-//! An HTTP client that does what a test says, and no more.
+//! Builds an HTTP client without redirects, proxies and trusted certificates.
 
 #![allow(clippy::unwrap_used, reason = "what tests call may panic as tests do")]
 
@@ -9,7 +9,8 @@ use reqwest::redirect::Policy;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
-/// A client that follows nothing and trusts nobody. `reqwest` wants a TLS even for plain HTTP.
+/// Builds a client that follows no redirect and trusts no certificate. `reqwest` needs a TLS
+/// configuration even for plain HTTP.
 pub fn plain() -> ClientBuilder {
     static TLS: LazyLock<ClientConfig> = LazyLock::new(|| {
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -1,4 +1,4 @@
-//! What the tests of several crates share.
+//! Shares helpers among the tests of several crates.
 
 mod capture;
 pub mod cases;

@@ -1,4 +1,5 @@
-//! A PostgreSQL server of the tests' own: started once, gone with the process that started it, however that ends.
+//! A PostgreSQL server for tests. It starts once, and stops with the process that started it, also
+//! after a crash.
 
 #![allow(
     clippy::expect_used,
@@ -18,51 +19,54 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-/// A server, reached through a socket in its own folder.
+/// A server that is reached through a socket in its own folder.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     bin: PathBuf,
     folder: PathBuf,
     owner: Option<(u32, u32)>,
     databases: AtomicUsize,
-    /// Stops the server when the pipe to it is closed, by us or by our end.
+    /// Stops the server when the pipe to it closes, also at the end of this process.
     guard: Option<Child>,
 }
 
 impl PrivatePostgres {
-    /// The server that all tests of this process share; None where no server is installed.
+    /// Returns the server that all tests of this process share, or `None` if no server is
+    /// installed.
     ///
     /// # Panics
     ///
-    /// When it does not start, and when there is none although `ATLASENT_REQUIRE_POSTGRES` is 1.
+    /// Panics if the server does not start, or if no server is installed and
+    /// `ATLASENT_REQUIRE_POSTGRES` is 1.
     #[must_use]
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<PrivatePostgres>> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[], &[])).as_ref()
     }
 
-    /// Starts a server with settings of its own, which may name `files` in the folder above its data.
+    /// Starts a server with these settings, which may name `files` in the folder above its data.
     ///
     /// # Panics
     ///
-    /// When it does not start, and when there is none although `ATLASENT_REQUIRE_POSTGRES` is 1.
+    /// Panics if the server does not start, or if no server is installed and
+    /// `ATLASENT_REQUIRE_POSTGRES` is 1.
     #[must_use]
     pub fn start(settings: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let Some(bin) = binaries() else {
             let skipped = "no PostgreSQL server found (install the package `postgresql`)";
             let required = std::env::var_os("ATLASENT_REQUIRE_POSTGRES").is_some_and(|v| v == "1");
             assert!(!required, "{skipped}");
-            // Past the test harness, which shows what is printed of failures only.
+            // Written directly, because the test harness shows the output of failures only.
             let _ = writeln!(std::io::stderr(), "skipped: {skipped}");
             return None;
         };
-        // Short, because it becomes a part of the path to a socket.
+        // Short, because the name is a part of the path of a socket.
         let folder = TempDir::with_prefix_in("pg", "/tmp").expect("a temporary folder");
         let owner = owner();
         if let Some((user, group)) = owner {
             chown(folder.path(), Some(user), Some(group)).expect("root may");
         }
-        // From here on the guard removes it.
+        // From here on, dropping the guard removes the folder.
         let mut server = Self {
             bin,
             folder: folder.keep(),
@@ -105,15 +109,15 @@ impl PrivatePostgres {
             .expect("initdb made it");
         file.write_all(conf.as_bytes())
             .expect("room for the settings");
-        server.go_on();
+        server.restart();
         Some(server)
     }
 
-    /// Stops the server as a crash would, without writing anything down.
+    /// Stops the server as a crash does, without flushing.
     ///
     /// # Panics
     ///
-    /// When it does not stop.
+    /// Panics if the server does not stop.
     pub fn crash(&self) {
         self.run(
             "pg_ctl",
@@ -125,17 +129,17 @@ impl PrivatePostgres {
     ///
     /// # Panics
     ///
-    /// When it does not start.
-    pub fn go_on(&self) {
+    /// Panics if the server does not start.
+    pub fn restart(&self) {
         let log = self.folder.join("log").display().to_string();
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "start"]);
     }
 
-    /// The url of a new database.
+    /// Creates a database and returns its URL.
     ///
     /// # Panics
     ///
-    /// When it cannot be made.
+    /// Panics if the database cannot be created.
     pub async fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::SeqCst));
         self.sql(&self.url("postgres"), &format!("CREATE DATABASE {name}"))
@@ -143,7 +147,7 @@ impl PrivatePostgres {
         self.url(&name)
     }
 
-    /// The url of a database, whether it is there or not.
+    /// Returns the URL of a database, which need not exist.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let host = self.folder.display().to_string().replace('/', "%2F");
@@ -154,7 +158,7 @@ impl PrivatePostgres {
     ///
     /// # Panics
     ///
-    /// When they fail.
+    /// Panics if the statements fail.
     pub async fn sql(&self, url: &str, statements: &str) -> Vec<String> {
         let (client, connection) = tokio_postgres::connect(url, NoTls)
             .await
@@ -169,7 +173,7 @@ impl PrivatePostgres {
         rows.collect()
     }
 
-    /// A file that only the server reads, as it wants its keys to be.
+    /// Writes a file that only the server can read, as it requires for keys.
     fn write(&self, name: &str, content: &str) {
         let path = self.folder.join(name);
         std::fs::write(&path, content).expect("room for a file");
@@ -204,7 +208,8 @@ impl PrivatePostgres {
         }
     }
 
-    /// A shell that waits for the end of this process, and does not take the signals that may be that end.
+    /// Starts a shell that stops the server when this process ends. The shell ignores signals that
+    /// may end this process.
     fn guarded(&self) -> Child {
         let script =
             "trap '' HUP INT TERM; cat; \"$1\" -D \"$2/data\" -m immediate -w stop; rm -rf \"$2\"";
@@ -232,7 +237,7 @@ impl Drop for PrivatePostgres {
     }
 }
 
-/// Where the newest server is, or the one that `ATLASENT_TEST_PG_BIN` names.
+/// Returns the folder of the newest server, or of the one that `ATLASENT_TEST_PG_BIN` names.
 fn binaries() -> Option<PathBuf> {
     let programs = ["initdb", "pg_ctl", "postgres"];
     let is_whole = |folder: &PathBuf| programs.iter().all(|name| folder.join(name).exists());
@@ -252,7 +257,8 @@ fn binaries() -> Option<PathBuf> {
     packaged.chain(std::env::split_paths(&path)).find(is_whole)
 }
 
-/// Who runs the server when we are root, as whom it does not run.
+/// Returns the user that runs the server if this process runs as root, since the server refuses to
+/// run as root.
 fn owner() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().ok()?;

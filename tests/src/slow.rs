@@ -1,4 +1,4 @@
-//! An authority that takes its time.
+//! Provides an authority that answers slowly.
 
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
 use atlasent::{Authority, Error};
@@ -6,10 +6,10 @@ use atlasent::{Authority, Error};
 use crate::cases::TOKEN;
 use crate::yields;
 
-/// Allows everything, after a few polls for each answer.
+/// An authority that allows everything, after a few polls for each answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Slow {
-    /// How often each answer is pending.
+    /// How many polls each answer is pending for.
     pub yields: usize,
 }
 

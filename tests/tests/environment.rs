@@ -1,4 +1,5 @@
-//! What a program that configures nothing gets: a client from the environment, or a refusal that says what is missing.
+//! Tests a program that configures no authority: it gets a client from the environment, or a
+//! refusal that names what is missing.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -18,7 +19,8 @@ const NAMES: [&str; 3] = [
     "ATLASENT_ALLOW_INSECURE_HTTP",
 ];
 
-/// The default authority can be set once in a process, so each case is a process of its own: this test again.
+/// The default authority can be set once in a process, so each case runs this test again in its own
+/// process.
 const CHILD: &str = "ATLASENT_TEST_CHILD";
 const RAN: &str = "the body ran";
 
@@ -28,7 +30,7 @@ fn deploy() -> Result<(), Error> {
     Ok(())
 }
 
-/// What a program with this environment prints.
+/// Returns the output of a program with this environment.
 fn program(test: &str, environment: &[(&str, &str)]) -> String {
     let mut program = Command::new(env::current_exe().unwrap());
     program
@@ -112,7 +114,7 @@ fn plain_http_elsewhere_takes_a_word_of_its_own() {
         return;
     }
     let test = "plain_http_elsewhere_takes_a_word_of_its_own";
-    // A name that leads nowhere: the client is made, and asks in vain.
+    // The name does not resolve: the client is created, and its request fails.
     let environment = |allow| {
         [
             ("ATLASENT_API_KEY", KEY),

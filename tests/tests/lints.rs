@@ -1,9 +1,9 @@
-//! An expansion breaks no lint that its user has on: every shape of function and of action, under
-//! every lint of clippy and of the compiler that is off by default. `cargo clippy --all-targets` is
-//! what checks it, as a part of `.ci/run`.
+//! Tests that expansions break no lint that users may enable: every shape of function and action,
+//! under every lint of clippy and the compiler that is off by default. `cargo clippy
+//! --all-targets`, a part of `.ci/run`, checks it.
 
-// Everything, and below what is not about an expansion: lints that contradict each other or another
-// tool, and those that the code of this file breaks by itself, as it would without the macros.
+// All lints are enabled. The exceptions below are lints that contradict another lint or tool, and
+// lints that the code of this file breaks without the macros.
 #![deny(
     warnings,
     clippy::all,
@@ -84,7 +84,7 @@
 mod tails {
     use super::{Error, MockAuthority, Permit, Pin, identity, protect};
 
-    /// Items stand first in a body, as the lints want them.
+    /// Items come first in a body, as the lints require.
     #[protect(action = "deploy", agent = "bot", context = { commit }, authority = authority)]
     pub(crate) async fn asynchronous(
         authority: &MockAuthority,
@@ -99,7 +99,7 @@ mod tails {
         )
     }
 
-    /// Nothing but a value.
+    /// Returns a value.
     #[protect(action = "deploy", agent = "bot", authority = authority)]
     pub(crate) fn synchronous(authority: &MockAuthority, permit: Permit) -> Result<String, Error> {
         Ok(permit.agent().to_string())
@@ -163,17 +163,17 @@ trait Deploy {
     }
 }
 
-/// A trait that a macro makes futures of.
+/// A trait whose methods a macro turns into futures.
 #[async_trait]
 trait Boxed {
     /// Async.
     async fn deploy(&self, commit: &str) -> Result<String, Error>;
 }
 
-/// Something with methods.
+/// A type with methods.
 #[derive(Debug)]
 struct Cluster {
-    /// Who is asked.
+    /// The authority.
     authority: MockAuthority,
 }
 
@@ -193,13 +193,13 @@ impl Boxed for Cluster {
 }
 
 impl Cluster {
-    /// Consumes.
+    /// Consumes `self`.
     #[protect(action = Flush, agent = "bot", authority = self.authority)]
     async fn flush(self, _permit: Permit<Flush>) -> Result<Self, Error> {
         return Ok(self);
     }
 
-    /// Changes.
+    /// Changes `self`.
     #[protect(action = "deploy", agent = "bot", authority = self.authority)]
     fn change(&mut self, authority: MockAuthority) -> Result<(), Error> {
         self.authority = authority;
@@ -207,7 +207,7 @@ impl Cluster {
     }
 }
 
-/// Every argument, an early return, and a question mark.
+/// Has every argument, an early return, and a question mark.
 #[protect(
     action = "deploy",
     agent = "bot",
@@ -228,13 +228,13 @@ async fn asynchronous(
     return Ok(format!("{flushed} {}", permit.agent()));
 }
 
-/// No permit to name.
+/// Has no parameter for the permit.
 #[protect(action = "deploy", agent = "bot", authority = authority)]
 async fn without_permit(authority: &MockAuthority) -> Result<u8, Error> {
     return Ok(7);
 }
 
-/// Generic, and with a typed action.
+/// Is generic, with a typed action.
 #[protect(action = Transfer { account, amount, note: String::new() }, agent = "bot", authority = authority)]
 fn synchronous<T: Send + Sync + Serialize + Display + 'static>(
     authority: &MockAuthority,
@@ -249,13 +249,13 @@ fn synchronous<T: Send + Sync + Serialize + Display + 'static>(
     return Ok(permit.into_action().amount);
 }
 
-/// Nothing else.
+/// Has only the required arguments.
 #[protect(action = "deploy", agent = "bot", authority = authority)]
 fn synchronous_without_permit(authority: &MockAuthority) -> Result<u8, Error> {
     return Ok(7);
 }
 
-/// Never comes back.
+/// Never returns.
 #[expect(clippy::infinite_loop, reason = "the shape of a body that diverges")]
 #[protect(action = "deploy", agent = "bot", authority = authority)]
 async fn diverging(authority: &MockAuthority) -> Result<u8, Error> {
@@ -264,7 +264,7 @@ async fn diverging(authority: &MockAuthority) -> Result<u8, Error> {
     }
 }
 
-/// A boxed future.
+/// Returns a boxed future.
 #[protect(action = "deploy", agent = "bot", authority = authority)]
 fn boxed(authority: &MockAuthority) -> Pin<Box<dyn Future<Output = Result<u8, Error>> + '_>> {
     return Box::pin(async move {
@@ -272,7 +272,7 @@ fn boxed(authority: &MockAuthority) -> Pin<Box<dyn Future<Output = Result<u8, Er
     });
 }
 
-/// A future.
+/// Returns a future.
 #[protect(action = "deploy", agent = "bot", authority = authority)]
 fn implied(
     authority: &MockAuthority,

@@ -1,4 +1,4 @@
-//! Protected functions that call each other: what each level adds to the future, and to the stack.
+//! Tests nested protected functions: what each level adds to the future and to the stack.
 
 use std::mem::size_of_val;
 use std::thread;
@@ -8,15 +8,15 @@ use atlasent::testing::MockAuthority;
 use atlasent::{AnyAction, AuthorityExt as _, Error, Permit, protect};
 use futures_executor::block_on;
 
-/// What one level may add to the future below it, in bytes.
+/// The most bytes that one level may add to the future below it.
 const PER_LEVEL: usize = 1024;
 
-/// The worker threads of `tokio` have as much.
+/// The stack of a worker thread of `tokio`.
 const WORKER_STACK: usize = 2 << 20;
 
 const LEAF: usize = 4096;
 
-/// The innermost body: it keeps 4 KB while it waits.
+/// The innermost body, which keeps 4 KB while it waits.
 async fn leaf() -> Result<u64, Error> {
     let kept = std::hint::black_box([1_u8; LEAF]);
     std::future::ready(()).await;
@@ -27,7 +27,7 @@ async fn depth_0(_: &MockAuthority) -> Result<u64, Error> {
     leaf().await
 }
 
-/// One function for each level, each calling the one before it.
+/// Declares a function for each level, which calls the level below.
 macro_rules! nested {
     ($(#[$protect:meta] $level:ident($mock:ident $(, $permit:ident)?) calls $inner:ident;)*) => {
         $(
@@ -38,7 +38,7 @@ macro_rules! nested {
             }
         )*
 
-        /// The size of the future of each level, from the leaf's up.
+        /// Returns the size of the future of each level, from the leaf up.
         fn sizes(mock: &MockAuthority) -> Vec<usize> {
             vec![size_of_val(&depth_0(mock)), $(size_of_val(&$level(mock))),*]
         }
@@ -117,8 +117,8 @@ fn a_future_that_a_body_captures_is_kept_once() {
     let second = ask().with_permit(|_| first);
     let future = ask().with_permit(|_| second);
     let size = size_of_val(&future);
-    // Beside it there is, at each level, the question to the authority. Kept twice, it would be
-    // doubled at each level.
+    // Each level also has its request to the authority. If the captured future were kept twice, its
+    // size would double at each level.
     assert!(size < 2 * size_of_val(&leaf()) + 3 * PER_LEVEL, "{size}");
     assert_eq!(block_on(future).unwrap(), LEAF as u64);
 }

@@ -1,4 +1,4 @@
-//! The README's first program runs as pasted.
+//! Tests that the first program of the README runs as pasted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The fenced blocks of the README that follow a line beginning with a file name in backticks.
+/// Returns the fenced blocks of the README that follow a line beginning with a file name in
+/// backticks.
 fn files_in_readme() -> BTreeMap<String, String> {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let mut files = BTreeMap::new();
@@ -59,7 +60,7 @@ fn the_first_program_prints_what_the_readme_says() {
         .split_once("`cargo run` prints:\n\n```text\n")
         .unwrap();
     let (printed, _) = printed.split_once("```").unwrap();
-    // As `cargo run --example quickstart` does, so that both share what they build.
+    // Built like `cargo run --example quickstart`, so that both share build artifacts.
     let run = Command::new(env!("CARGO"))
         .args([
             "run",

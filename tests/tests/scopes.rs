@@ -1,4 +1,4 @@
-//! A scope that has to be granted first: without it nobody is asked, and nothing runs.
+//! Tests required scopes: without a scope, the authority is not asked and the body does not run.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::sync::Arc;
@@ -58,8 +58,7 @@ fn claims(scope: &str) -> Claims {
     Claims::builder("agent-7").scope(scope).build().unwrap()
 }
 
-/// What came of it: the scope that was missing, and how often the body ran and the authority was
-/// asked.
+/// Returns the missing scope, and how often the body ran and the authority was asked.
 fn outcome(tools: &Tools, result: Result<(), Error>) -> (Option<String>, usize, usize) {
     let missing = result.err().map(|error| {
         let denied = error.denied().unwrap();
@@ -159,7 +158,7 @@ fn the_claims_of_another_agent_grant_nothing() {
 }
 
 #[test]
-fn a_scope_that_is_none_is_a_mistake_and_opens_nothing() {
+fn an_invalid_scope_is_a_mistake_and_opens_nothing() {
     let tools = Tools::granting("*");
     for scope in ["", "tool:a tool:b"] {
         let result = futures_executor::block_on(tools.typed(scope.to_owned()));
@@ -210,7 +209,7 @@ fn each_scope_that_is_asked_for_has_to_be_granted() {
             );
         }
     }
-    // The scopes of two agents' claims are looked at each by itself.
+    // The scopes of the claims of two agents are checked separately.
     let (one, other) = (claims("tool:a"), claims("tool:b"));
     let both = authority.ask("agent-7", AnyAction::new(ACTION).unwrap());
     let both = both.scope("tool:a", &one).scope("tool:a", &other);

@@ -1,4 +1,4 @@
-//! HTTP/1.1, byte by byte: nothing between the script and the socket corrects it.
+//! Answers HTTP/1.1 byte by byte, so that no library corrects the script.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::reply::{At, Fault, Framing, Reply};
 use super::{Request, Socket, State};
 
-/// Answers one request after the other until the connection ends, or the script ends it.
+/// Answers requests until the connection ends or the script ends it.
 pub(super) async fn serve(socket: impl Socket, state: Arc<State>, number: usize) -> io::Result<()> {
     let mut socket = BufReader::new(socket);
     while let Some(request) = receive(&mut socket, number).await? {
@@ -21,7 +21,7 @@ pub(super) async fn serve(socket: impl Socket, state: Arc<State>, number: usize)
             Some(Fault::Stall) => return gone(&mut socket).await,
             Some(Fault::Reset) => return socket.get_ref().reset_on_drop(),
             None | Some(Fault::Close | Fault::Refuse | Fault::GoAway) => {
-                // Until the client has noticed, the connection counts as open.
+                // The connection counts as open until the client has noticed.
                 socket.get_mut().shutdown().await?;
                 return gone(&mut socket).await;
             }
@@ -36,7 +36,7 @@ async fn gone(socket: &mut BufReader<impl Socket>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next request; none when the connection ends before it.
+/// Reads the next request. Returns `None` if the connection ends before it.
 async fn receive(
     socket: &mut BufReader<impl Socket>,
     connection: usize,
@@ -106,7 +106,7 @@ impl Written {
         let version = if reply.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         bytes.extend(format!("{version} {} Scripted\r\n", reply.status).into_bytes());
         let framing = match reply.framing {
-            // These have no body, and so no length.
+            // These statuses have no body and no length.
             _ if matches!(reply.status, 100..=199 | 204 | 304) => None,
             Framing::Length => Some(format!("content-length: {}\r\n", reply.body.len())),
             Framing::Claimed(length) => Some(format!("content-length: {length}\r\n")),

@@ -1,4 +1,4 @@
-//! HTTP/2, for clients that know or have negotiated it.
+//! Answers HTTP/2, to clients with prior knowledge or by negotiation.
 
 use std::future::poll_fn;
 use std::io::{self, Cursor};
@@ -18,21 +18,21 @@ use super::{Request, Socket, State};
 type Body = Cursor<Vec<u8>>;
 type Ends = mpsc::UnboundedSender<End>;
 
-/// What the fault of a stream does to its whole connection.
+/// The effect of the fault of a stream on its whole connection.
 enum End {
-    /// It is dropped.
+    /// The connection is dropped.
     Drop,
-    /// It is ended with an error.
+    /// The connection ends with an error.
     GoAway,
-    /// It takes no more streams, and ends with the last.
+    /// The connection accepts no more streams and ends after the last.
     Last,
 }
 
-/// Answers the streams of a connection until it ends, or the script ends it.
+/// Answers the streams of a connection until it ends or the script ends it.
 pub(super) async fn serve(socket: impl Socket, state: Arc<State>, number: usize) -> io::Result<()> {
     let handshake = Builder::new().handshake::<_, Body>(socket);
     let mut connection = handshake.await.map_err(io::Error::other)?;
-    // Held here too, so that the channel never closes.
+    // This sender keeps the channel open.
     let (ends, mut ended) = mpsc::unbounded_channel();
     loop {
         tokio::select! {
@@ -92,7 +92,7 @@ async fn answer(
         None | Some((Fault::Stall, At::End)) => stream.send_data(Body::default(), true),
         Some((_, At::End)) => {
             stream.send_data(Body::default(), true)?;
-            // The answer is whole, so the end must not overtake it.
+            // The answer must be sent before the connection ends.
             tell(ends, End::Last);
             Ok(())
         }
@@ -100,7 +100,7 @@ async fn answer(
     }
 }
 
-/// A stream that has a fault.
+/// A stream that can be given a fault.
 trait Faulty {
     fn reset(&mut self, reason: Reason);
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>>;
@@ -135,14 +135,14 @@ async fn befall(fault: Fault, mut stream: impl Faulty, ends: &Ends) -> Result<()
         Fault::GoAway => tell(ends, End::GoAway),
     }
     if matches!(fault, Fault::Stall | Fault::Close | Fault::GoAway) {
-        // A stream that is dropped is reset, and that would be another fault.
+        // Dropping the stream would reset it, which is another fault.
         poll_fn(|context| stream.poll_gone(context)).await?;
     }
     Ok(())
 }
 
 fn tell(ends: &Ends, end: End) {
-    // A connection that is gone already has ended.
+    // If the connection has already ended, there is no receiver.
     let _ = ends.send(end);
 }
 
@@ -183,7 +183,7 @@ fn head(reply: &Reply) -> Response<()> {
         head.headers_mut().insert("content-length", length.into());
     }
     for (name, value) in &reply.headers {
-        // What HTTP/2 cannot carry is left out.
+        // Headers that HTTP/2 cannot carry are left out.
         if name == b"connection" || name == b"upgrade" {
             continue;
         }

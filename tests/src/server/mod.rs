@@ -1,7 +1,7 @@
-//! A server on real sockets that answers by script, faults included, and remembers what it heard.
+//! A server on real sockets that answers by script, faults included, and records its requests.
 //!
-//! It runs on a thread and a runtime of its own, so that the code under test may block, or end its runtime, as it
-//! likes.
+//! The server runs on its own thread and runtime, so that the code under test may block or end its
+//! runtime.
 //!
 //! ```
 //! use atlasent_tests::server::{At, Fault, Reply, Request, Server};
@@ -46,13 +46,13 @@ pub use script::{Script, in_order, unscripted};
 
 use tls::Tls;
 
-/// How many requests are remembered: the latest.
+/// The most requests that are recorded: the latest ones.
 const REMEMBERED: usize = 10_000;
 
-/// How long to wait for what has to happen. Only a test that fails waits so long.
+/// The longest wait for a condition. Only failing tests wait this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server, until it is dropped.
+/// A server that runs until it is dropped.
 pub struct Server {
     url: String,
     certificate: Vec<u8>,
@@ -68,7 +68,7 @@ impl Server {
         Self::run(Speaks::Http1, script)
     }
 
-    /// Starts a server that speaks HTTP/2 to clients who know that it does.
+    /// Starts a server that speaks HTTP/2 to clients with prior knowledge.
     #[must_use]
     pub fn start_http2(script: impl Script) -> Self {
         Self::run(Speaks::Http2, script)
@@ -120,43 +120,44 @@ impl Server {
         }
     }
 
-    /// Its base URL, without a slash at the end.
+    /// Returns the base URL, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its certificate in DER; nothing without TLS.
+    /// Returns the certificate in DER, which is empty without TLS.
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// The requests so far, in their order; the latest 10,000.
+    /// Returns the latest 10,000 requests, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.state.heard().requests.iter().cloned().collect()
     }
 
-    /// How many connections were accepted.
+    /// Returns the number of accepted connections.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections the client has not yet closed.
+    /// Returns the number of connections that the client has not yet closed.
     #[must_use]
     pub fn open(&self) -> usize {
         self.state.open.get()
     }
 
-    /// How many requests are being answered, or stall.
+    /// Returns the number of requests that are being answered or stalled.
     #[must_use]
     pub fn busy(&self) -> usize {
         self.state.busy.get()
     }
 
-    /// Waits, on this thread, until the server is as it should be. Whether it came to that.
+    /// Blocks this thread until the condition holds or the wait ends. Returns whether the condition
+    /// holds.
     #[must_use]
     pub fn comes_to(&self, condition: impl Fn(&Self) -> bool) -> bool {
         let start = Instant::now();
@@ -174,7 +175,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in a script has been printed, and what it should have answered is missed by the test.
+            // A panic in a script is already printed, and the test fails for want of the answer.
             let _ = thread.join();
         }
     }
@@ -197,7 +198,7 @@ enum Speaks {
     Tls(Tls),
 }
 
-/// What the server knows and all its connections share.
+/// The state that all connections share.
 struct State {
     script: Box<dyn Script>,
     heard: Mutex<Heard>,
@@ -217,7 +218,8 @@ impl State {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers a request and asks the script for its answer. The server is busy until the second is dropped.
+    /// Records a request and asks the script for the answer. The server counts as busy until the
+    /// second value is dropped.
     fn answer(&self, mut request: Request) -> (Reply, Counted) {
         let busy = self.busy.one_more();
         let mut heard = self.heard();
@@ -233,11 +235,11 @@ impl State {
     }
 }
 
-/// How many of something there are now.
+/// A shared count.
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicUsize>);
 
-/// One of them, until it is dropped.
+/// A unit of a [`Count`], until it is dropped.
 struct Counted(Count);
 
 impl Count {
@@ -260,7 +262,7 @@ impl Drop for Counted {
 async fn accept(listener: tokio::net::TcpListener, speaks: Arc<Speaks>, state: Arc<State>) {
     loop {
         let Ok((socket, _)) = listener.accept().await else {
-            // The system is out of sockets for the moment: the next ones to close make room.
+            // The system is out of sockets: closing ones make room.
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         };
@@ -297,7 +299,7 @@ async fn serve(
 
 /// A connection, with TLS or without.
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Has it end with RST instead of FIN.
+    /// Makes the connection end with RST instead of FIN.
     fn reset_on_drop(&self) -> io::Result<()>;
 }
 

@@ -1,10 +1,10 @@
-//! What the server says, and what becomes of it on the way.
+//! Describes scripted answers and their faults.
 
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One scripted answer: its parts, how they are framed and paced, and the [`Fault`] that befalls it.
+/// A scripted answer: its parts, its framing and pace, and its [`Fault`].
 ///
 /// ```
 /// use atlasent_tests::server::{At, Fault, Reply};
@@ -28,12 +28,12 @@ pub struct Reply {
     pub(super) fault: Option<(Fault, At)>,
 }
 
-/// How the end of a body is told.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// By its length.
+    /// By the length of the body.
     Length,
-    /// By a length that is not its own.
+    /// By a wrong length.
     Claimed(usize),
     /// In chunks of this size; as a body without a length in HTTP/2.
     Chunked(usize),
@@ -41,27 +41,28 @@ pub(super) enum Framing {
     Closed,
 }
 
-/// What goes wrong.
+/// A fault of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing more is said until the client goes away.
+    /// The answer stalls until the client closes the connection.
     Stall,
     /// HTTP/1.1: the connection is reset (RST). HTTP/2: the stream is reset with `INTERNAL_ERROR`.
     Reset,
-    /// The connection ends (FIN), in HTTP/2 without a word.
+    /// The connection ends (FIN), in HTTP/2 without `GOAWAY`.
     Close,
-    /// HTTP/2: the stream is reset with `REFUSED_STREAM`. HTTP/1.1 has no such word, and the connection ends.
+    /// HTTP/2: the stream is reset with `REFUSED_STREAM`. HTTP/1.1 has no equivalent, and the
+    /// connection ends.
     Refuse,
     /// HTTP/2: the connection ends with `GOAWAY` and an error. HTTP/1.1: the connection ends.
     GoAway,
 }
 
-/// Where it goes wrong.
+/// The place of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// Before the first byte of the answer.
     Start,
-    /// Halfway through the head. HTTP/2 has no such place: it is before the head there.
+    /// Halfway through the head; in HTTP/2, before the head.
     InHead,
     /// Between head and body.
     Body,
@@ -72,13 +73,14 @@ pub enum At {
 }
 
 impl Reply {
-    /// A JSON body under a status.
+    /// Creates an answer with this status and a JSON body.
     #[must_use]
     pub fn json(status: u16, body: impl Display) -> Self {
         Self::bytes(status, "application/json", body.to_string())
     }
 
-    /// A body of some type under a status. An empty type is not sent.
+    /// Creates an answer with this status, and a body of this content type. An empty content type
+    /// is not sent.
     #[must_use]
     pub fn bytes(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let reply = Self {
@@ -99,14 +101,14 @@ impl Reply {
         }
     }
 
-    /// A status and nothing else.
+    /// Creates an answer with this status and no body.
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self::bytes(status, "", "")
     }
 
-    /// These bytes instead of an answer; then the connection ends. HTTP/1.1 only: over HTTP/2 the stream is reset
-    /// instead.
+    /// Sends these bytes instead of an answer and ends the connection. HTTP/1.1 only: over HTTP/2
+    /// the stream is reset instead.
     #[must_use]
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -115,7 +117,7 @@ impl Reply {
         }
     }
 
-    /// Adds a header, beside others of its name. The value may be any bytes.
+    /// Adds a header, also if the answer has one of this name. The value may be any bytes.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref().to_vec();
@@ -137,7 +139,7 @@ impl Reply {
         self
     }
 
-    /// Claims this `Content-Length`, whatever the body's is.
+    /// Sends this `Content-Length`, even if it is wrong.
     #[must_use]
     pub fn claims(mut self, length: usize) -> Self {
         self.framing = Framing::Claimed(length);
@@ -151,14 +153,14 @@ impl Reply {
         self
     }
 
-    /// Tells no length: the end of the connection is the end of the body.
+    /// Sends no length: the end of the connection ends the body.
     #[must_use]
     pub fn until_closed(mut self) -> Self {
         self.framing = Framing::Closed;
         self
     }
 
-    /// Sends bytes after the answer that nobody asked for. HTTP/1.1 only.
+    /// Sends unexpected bytes after the answer. HTTP/1.1 only.
     #[must_use]
     pub fn followed_by(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.followed_by = bytes.into();
@@ -178,7 +180,7 @@ impl Reply {
         self
     }
 
-    /// Goes wrong at this place.
+    /// Adds a fault at this place.
     #[must_use]
     pub fn fault(mut self, fault: Fault, at: At) -> Self {
         self.fault = Some((fault, at));

@@ -1,26 +1,26 @@
-//! What the server heard.
+//! Describes a recorded request.
 
-/// One request, as it was received.
+/// A request, as it was received.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: String,
-    /// The path and the query, as they were written.
+    /// The path and the query, as sent.
     pub target: String,
     /// `HTTP/1.1` or `HTTP/2`.
     pub version: &'static str,
-    /// The headers in their order, as they were written. HTTP/2 writes them in lower case.
+    /// The headers, in order and as sent. HTTP/2 sends names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
-    /// How many requests for this target there have been, this one included.
+    /// The number of requests for this target so far, including this one.
     pub attempt: usize,
-    /// Which of the server's connections it came by, from 0.
+    /// The number of the connection, from 0.
     pub connection: usize,
 }
 
 impl Request {
-    /// The target without its query.
+    /// Returns the target without its query.
     #[must_use]
     pub fn path(&self) -> &str {
         self.target
@@ -28,13 +28,13 @@ impl Request {
             .map_or(self.target.as_str(), |(path, _)| path)
     }
 
-    /// The query without its question mark.
+    /// Returns the query without the question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.target.split_once('?').map(|(_, query)| query)
     }
 
-    /// All values of a header, in their order.
+    /// Returns all values of a header, in order.
     #[must_use]
     pub fn values(&self, name: &str) -> Vec<&[u8]> {
         (self.headers.iter())
@@ -43,7 +43,7 @@ impl Request {
             .collect()
     }
 
-    /// The value of a header that stands there once, and is text.
+    /// Returns the value of a header that appears once and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         match *self.values(name) {
@@ -52,7 +52,7 @@ impl Request {
         }
     }
 
-    /// The body as text; nothing when it is none.
+    /// Returns the body as text, or an empty text if it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap_or_default()

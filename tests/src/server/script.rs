@@ -1,13 +1,14 @@
-//! Who decides what the server says.
+//! Defines scripts, which decide the answers of the server.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::{Reply, Request};
 
-/// Decides what is answered to each request. A closure does, and so does [`in_order`].
+/// Decides the answer to each request. Closures implement it, and so does the result of
+/// [`in_order`].
 pub trait Script: Send + Sync + 'static {
-    /// The answer to this request.
+    /// Returns the answer to this request.
     fn reply(&self, request: &Request) -> Reply;
 }
 
@@ -17,7 +18,7 @@ impl<F: Fn(&Request) -> Reply + Send + Sync + 'static> Script for F {
     }
 }
 
-/// These answers, one for each request as they come, and then the answer that nothing is left to say (418).
+/// Creates a script with one answer for each request, in order, and 418 afterwards.
 pub fn in_order(replies: impl IntoIterator<Item = Reply>) -> impl Script {
     let left: Mutex<VecDeque<Reply>> = Mutex::new(replies.into_iter().collect());
     move |_: &Request| {
@@ -26,7 +27,7 @@ pub fn in_order(replies: impl IntoIterator<Item = Reply>) -> impl Script {
     }
 }
 
-/// The answer to what no script foresaw. No client takes it for a success, or asks again.
+/// Returns the answer to an unexpected request. Clients neither accept nor retry it.
 #[must_use]
 pub fn unscripted() -> Reply {
     Reply::json(418, r#"{"message":"the script has no answer to this"}"#)

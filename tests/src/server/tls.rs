@@ -1,4 +1,4 @@
-//! A certificate for the loopback, and TLS with it.
+//! Creates a certificate for the loopback address, and a TLS configuration with it.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// Accepts TLS, and offers these protocols (ALPN).
+/// A TLS configuration that offers these protocols (ALPN).
 pub(super) struct Tls {
     pub(super) acceptor: TlsAcceptor,
-    /// In DER. Nobody trusts it who is not told to.
+    /// The certificate in DER. Only clients that are given it trust it.
     pub(super) certificate: Vec<u8>,
 }
 

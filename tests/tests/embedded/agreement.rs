@@ -1,5 +1,5 @@
-//! What the embedded authority decides is what Cedar decides over the same text, except that a
-//! policy that cannot be evaluated denies.
+//! Tests that the embedded authority decides as Cedar does on the same text, except that a policy
+//! that fails to evaluate denies the request.
 
 use std::cell::Cell;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::now;
 
-/// Agents and resources with parents, attributes and without, and actions in a group.
+/// Agents and resources with parents, with and without attributes, and actions in a group.
 const ENTITIES: &str = r#"[
     { "uid": { "type": "Agent", "id": "ann" }, "attrs": { "level": 7 },
       "parents": [{ "type": "Group", "id": "ops" }] },
@@ -96,7 +96,7 @@ fn condition() -> impl Strategy<Value = String> {
     (word, expression).prop_map(|(word, expression)| format!("\n  {word} {{ {expression} }}"))
 }
 
-/// What is asked: agent, action, resource, context.
+/// A request: agent, action, resource, context.
 type Question = (
     &'static str,
     &'static str,
@@ -128,7 +128,7 @@ fn question() -> impl Strategy<Value = Question> {
     (agent, action, select(&RESOURCES[..]), context)
 }
 
-/// Cedar's own answer, over all policies at once.
+/// The answer of Cedar, over all policies.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Allow(Vec<String>),
@@ -165,7 +165,7 @@ impl Direct {
         let mut reasons: Vec<String> = response
             .diagnostics()
             .reason()
-            // Cedar counts from 0 where the authority counts from 1.
+            // Cedar counts from 0, and the authority from 1.
             .map(|id| {
                 let id = id.to_string();
                 let number: usize = id.trim_start_matches("policy").parse().unwrap();
@@ -180,7 +180,7 @@ impl Direct {
     }
 }
 
-/// What happened to a body that asked, in the same words.
+/// Returns the result of a protected body in the same form.
 fn happened(authority: &LocalAuthority, question: &Question) -> Answer {
     let (agent, action, resource, context) = question;
     let mut request = AnyAction::new(*action).unwrap();
@@ -199,7 +199,7 @@ fn happened(authority: &LocalAuthority, question: &Question) -> Answer {
         other => panic!("{other:?}"),
     };
 
-    // The newest decision, with the policies that made it.
+    // The newest decision, with the policies that determined it.
     let events = now(authority.trail()).events;
     let decided = events
         .iter()

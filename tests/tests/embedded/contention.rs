@@ -1,4 +1,4 @@
-//! Many at once: of those who hold the same permit, one gets through.
+//! Tests concurrent use: only one holder of a permit can use it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
@@ -33,7 +33,7 @@ fn one_passed(answers: &[Verification]) {
     assert_eq!((valid, used), (1, CONTENDERS - 1));
 }
 
-/// Runs `call` on as many threads at once, and returns what each made of it.
+/// Runs `call` on several threads at once, and returns the results.
 fn on_threads<T: Send>(call: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(CONTENDERS);
     thread::scope(|scope| {

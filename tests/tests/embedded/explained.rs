@@ -1,4 +1,4 @@
-//! What the operator is told of a policy that could not be evaluated.
+//! Tests the explanation of a policy that fails to evaluate.
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};
 use atlasent::{Agent, AnyAction, Authority, AuthorityExt, blocking};

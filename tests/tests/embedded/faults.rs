@@ -1,4 +1,4 @@
-//! A store that fails, hangs or panics at any of its calls opens no body, and stays usable.
+//! Tests that a store that fails, hangs or panics at any call opens no body and stays usable.
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ enum When {
     AfterCommit,
 }
 
-/// A store in memory with one fault, at its nth call.
+/// A store in memory with a fault at its nth call.
 struct Faulty {
     store: MemoryStore,
     calls: AtomicUsize,
@@ -42,7 +42,7 @@ struct Faulty {
 }
 
 impl Faulty {
-    async fn maybe(&self, call: usize, when: When) -> Result<(), StoreError> {
+    async fn inject_fault(&self, call: usize, when: When) -> Result<(), StoreError> {
         if (call, when) != (self.nth, self.when) {
             return Ok(());
         }
@@ -62,9 +62,9 @@ impl Store for Faulty {
         change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        self.maybe(call, When::BeforeCommit).await?;
+        self.inject_fault(call, When::BeforeCommit).await?;
         let committed = self.store.commit(now, reads, change).await?;
-        self.maybe(call, When::AfterCommit).await?;
+        self.inject_fault(call, When::AfterCommit).await?;
         Ok(committed)
     }
 
@@ -101,8 +101,8 @@ impl Store for Faulty {
 const FAULTS: [Fault; 3] = [Fault::Fails, Fault::Hangs, Fault::Panics];
 const TIMES: [When; 2] = [When::BeforeCommit, When::AfterCommit];
 
-/// The calls of a store: the authority's start, then for each body an evaluation and a
-/// verification.
+/// The calls of a store: the start of the authority, then an evaluation and a verification for each
+/// body.
 const START: usize = 1;
 const EVALUATE: usize = 2;
 const VERIFY: usize = 3;
@@ -122,7 +122,7 @@ fn build(
     LocalAuthority::builder(permit_all()).store(store).build()
 }
 
-fn as_faulty(happened: &Driven<Result<(), Error>>, fault: Fault) -> bool {
+fn matches_fault(happened: &Driven<Result<(), Error>>, fault: Fault) -> bool {
     match (happened, fault) {
         (Driven::Done(Err(error)), Fault::Fails) => error.code() == Some(Code::ServerError),
         (Driven::Pending, Fault::Hangs) | (Driven::Panicked, Fault::Panics) => true,
@@ -155,7 +155,7 @@ fn calls() -> [(&'static str, Call); 4] {
             };
             drive(call, 3)
         }),
-        // Last: it cannot be asked of a store that hangs.
+        // Last, since this call would block on a store that hangs.
         ("fn", |authority, ran| done(|| deploy_sync(authority, ran))),
     ]
 }
@@ -175,7 +175,7 @@ fn a_store_that_fails_at_any_call_opens_no_body() {
                     let ran = Ran::new();
                     let happened = call(&authority, &ran);
                     if nth <= VERIFY {
-                        assert!(as_faulty(&happened, fault), "{case}: {happened:?}");
+                        assert!(matches_fault(&happened, fault), "{case}: {happened:?}");
                         assert_eq!(ran.count(), 0, "{case}");
                     } else {
                         assert!(matches!(happened, Driven::Done(Ok(()))), "{case}");
@@ -188,10 +188,10 @@ fn a_store_that_fails_at_any_call_opens_no_body() {
     }
 }
 
-/// After its fault, the authority answers, and its trail has no crack.
+/// Asserts that the authority answers after its fault and that its trail is intact.
 fn stays_usable(authority: &LocalAuthority<Faulty>, nth: usize, case: &str) {
     let ran = Ran::new();
-    // The fault may still lie ahead, once.
+    // The fault may still come, once.
     let attempts = if nth > VERIFY { 2 } else { 1 };
     let passed = (0..attempts)
         .filter(|_| matches!(drive(deploy(authority, &ran), 1), Driven::Done(Ok(()))))
@@ -211,7 +211,7 @@ fn an_authority_that_cannot_record_its_start_does_not_start() {
                 Driven::Pending => Driven::Pending,
                 Driven::Panicked => Driven::Panicked,
             };
-            assert!(as_faulty(&happened, fault), "{fault:?} {when:?}");
+            assert!(matches_fault(&happened, fault), "{fault:?} {when:?}");
         }
     }
 }

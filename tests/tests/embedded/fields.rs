@@ -1,4 +1,4 @@
-//! The fields of a request beside its context: the policies see them, and the permit is bound to
+//! Tests the fields of a request beside its context: policies see them, and the permit is bound to
 //! the request as it was sent.
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};

@@ -1,4 +1,4 @@
-//! What makes a permit no good, end to end: the body does not run.
+//! Tests invalid permits end to end: the body does not run.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn authority() -> LocalAuthority {
     LocalAuthority::in_memory(permit_all()).unwrap()
 }
 
-/// Asks for the body in both ways; returns why it did not run.
+/// Calls the async and the sync body, and returns why they did not run.
 fn refused_twice(authority: &impl Authority) -> [Error; 2] {
     let ran = Ran::new();
     let errors = [
@@ -40,7 +40,7 @@ fn a_permit_of_its_own_opens_each_body_once() {
 
 #[test]
 fn a_permit_that_expires_between_the_answers_opens_nothing() {
-    // The clock goes on by `step` seconds between the answers, and permits live for 60.
+    // The clock advances by `step` seconds between the answers, and permits live for 60 seconds.
     for (step, runs) in [(59, true), (60, false), (61, false), (86_400, false)] {
         let authority = now(LocalAuthority::builder(permit_all())
             .permit_ttl(Duration::from_secs(60))
@@ -150,7 +150,7 @@ fn a_token_is_taken_whole_and_exactly() {
         let near = PermitToken::new(change(token.expose())).unwrap();
         let answer = now(authority.verify(&VerifyRequest::restating(&request(), near)));
         assert_eq!(answer.permit_outcome(), Some(PermitOutcome::NotFound));
-        // A guess does not burn the permit that it is near to.
+        // A wrong guess does not use up the permit.
         assert!(now(authority.verify(&VerifyRequest::restating(&request(), token))).valid);
     }
 }

@@ -1,5 +1,5 @@
-//! The embedded authority from end to end: what its policies decide, what its ledger lets pass, and
-//! what a store that fails does to a protected body.
+//! Tests the embedded authority end to end: its decisions, its ledger, and protected bodies under a
+//! failing store.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Every example of `docs/policies.md` is what it says.
+//! Tests every example of `docs/policies.md`.
 
 use atlasent::wire::{EvaluateRequest, RequestOptions};
 use atlasent::{Agent, AnyAction, Context, Decision};
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 const PAGE: &str = include_str!("../../../docs/policies.md");
 
-/// A question of the page, and the answer that it promises.
+/// A request of the page, and its expected answer.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case<'a> {
@@ -21,7 +21,7 @@ struct Case<'a> {
     code: Option<String>,
 }
 
-/// The blocks of code, with the language that each names.
+/// Returns the blocks of code, with their languages.
 fn blocks() -> Vec<(&'static str, &'static str)> {
     let fenced = PAGE.split("\n```").skip(1).step_by(2);
     fenced
@@ -29,7 +29,7 @@ fn blocks() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// The first two cells of each row whose cells are code, under this heading.
+/// Returns the first two cells of each row below this heading whose cells are code.
 fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -99,7 +99,7 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
                     count += 1;
                 }
             }
-            // Compiled and run with the documentation of the tests' crate.
+            // This block is compiled and run with the documentation of this crate.
             "rust" => {}
             other => panic!("a block of `{other}`, which nothing runs"),
         }

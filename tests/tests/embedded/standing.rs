@@ -1,4 +1,4 @@
-//! A decision that is not true any more when it is used opens no body.
+//! Tests that an outdated decision opens no body.
 
 use atlasent::wire::StopScope;
 use atlasent::{AuthorityExt, Error};
@@ -18,7 +18,7 @@ fn stop(authority: &LocalAuthority, scope: StopScope) {
     now(authority.stop(scope, "an alarm", None));
 }
 
-/// What happens between the two answers, and the code that the refusal has.
+/// Changes between the two answers, and the code of the refusal.
 const BETWEEN: [(Between, &str); 7] = [
     (
         |authority| policies(authority, "forbid (principal, action, resource);"),
@@ -57,7 +57,7 @@ const BETWEEN: [(Between, &str); 7] = [
     ),
 ];
 
-/// What happens between the two answers and does not concern the permit.
+/// Changes between the two answers that do not affect the permit.
 const BESIDE: [Between; 4] = [
     |authority| {
         policies(

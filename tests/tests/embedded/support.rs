@@ -1,4 +1,5 @@
-//! An authority that permits everything, a protected body, and somebody who meddles between the two answers.
+//! Provides an authority that permits everything, a protected body, and an authority that changes
+//! requests in transit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,7 +26,7 @@ pub(crate) fn request() -> EvaluateRequest {
     EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action()).unwrap()
 }
 
-/// What an authority that answers at once answers.
+/// Returns the answer of an authority that answers at once.
 pub(crate) fn now<T>(call: impl Future<Output = Result<T, Error>>) -> T {
     match drive(call, 1) {
         Driven::Done(Ok(answer)) => answer,
@@ -34,7 +35,7 @@ pub(crate) fn now<T>(call: impl Future<Output = Result<T, Error>>) -> T {
     }
 }
 
-/// Why a call was refused.
+/// Returns the error of a refused call.
 pub(crate) fn refusal<T>(call: impl Future<Output = Result<T, Error>>) -> Error {
     match drive(call, 1) {
         Driven::Done(Err(error)) => error,
@@ -74,14 +75,14 @@ impl Time {
         self.0.store(seconds, Ordering::SeqCst);
     }
 
-    /// The time, which goes on by `step` seconds after each look at it.
+    /// Returns a clock that advances by `step` seconds after each reading.
     pub(crate) fn stepping(&self, step: i64) -> impl Fn() -> Timestamp + Send + Sync + 'static {
         let time = self.clone();
         move || Timestamp::from_second(time.0.fetch_add(step, Ordering::SeqCst)).unwrap()
     }
 }
 
-/// The embedded authority with somebody on the line who changes the questions.
+/// The embedded authority behind functions that change the requests.
 pub(crate) struct Meddled<E, V> {
     pub(crate) authority: LocalAuthority,
     pub(crate) evaluate: E,

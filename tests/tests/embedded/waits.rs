@@ -1,4 +1,4 @@
-//! When a refusal says that asking again makes sense, end to end.
+//! Tests when a refusal says that a retry may help, end to end.
 
 use std::time::Duration;
 

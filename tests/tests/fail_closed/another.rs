@@ -1,4 +1,4 @@
-//! A guarded value takes the permits of its authority, and of no other that says yes.
+//! Tests that a guarded value accepts only the permits of its own authority.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,8 @@ fn allowing() -> LocalAuthority {
     LocalAuthority::in_memory(policies).unwrap()
 }
 
-/// Tries the permit on each way to reach a guarded value. Returns whether all agreed, and how.
+/// Tries the permit on each way to reach a guarded value, and returns whether they opened it.
+/// Asserts that all ways agree.
 fn opens(authority: &impl Authority, mut permit: impl FnMut() -> Permit<Deploy>) -> bool {
     let ran = Ran::new();
     let guarded = Guarded::granted_by(authority, &ran).unwrap();
@@ -40,7 +41,7 @@ fn permit_of(authority: &impl Authority) -> Permit<Deploy> {
     wait(authority.protect(AGENT, Deploy)).unwrap()
 }
 
-/// Answers yes to everything, in one of the ways that a dependency could try.
+/// An authority that allows everything, in one of the ways that a malicious dependency could try.
 struct Meddler<V> {
     verify: V,
     claims: Option<IssuerId>,
@@ -65,7 +66,7 @@ where
     }
 }
 
-/// A verification that the real authority gives to a question of its own.
+/// Returns a verification that the real authority gave to another request.
 fn genuine(real: &LocalAuthority, agent: &str) -> (VerifyRequest, Verification) {
     let request = EvaluateRequest::new(atlasent::Agent::new(agent).unwrap(), &Deploy).unwrap();
     let token = wait(real.evaluate(&request)).unwrap().permit_token.unwrap();
@@ -125,7 +126,7 @@ fn an_authority_that_passes_answers_on_is_the_one_that_it_wraps() {
     let logged = Logged(&real, Mutex::default());
     assert!(opens(&real, || permit_of(&logged)));
     assert_eq!(logged.1.lock().unwrap().len(), 4);
-    // It does not say whose permits it grants, so nothing can be locked with it.
+    // The wrapper has no issuer, so it cannot guard a value.
     let error = Guarded::<_, Deploy>::granted_by(&logged, ()).unwrap_err();
     assert!(
         matches!(&error, Error::Config(why) if why.message().contains("WithIssuer")),
@@ -145,17 +146,17 @@ fn an_authority_that_claims_to_be_another_opens_nothing() {
 #[test]
 fn a_genuine_answer_to_another_question_opens_nothing() {
     let real = allowing();
-    // Kept from an earlier question, moved, so that its mark is still on it.
+    // An answer that is kept from an earlier request and moved, so that it still carries its mark.
     let kept = Mutex::new(Vec::new());
     for _ in 0..4 {
         kept.lock().unwrap().push(genuine(&real, AGENT).1);
     }
     let replayer = meddler(real.issuer(), |_| kept.lock().unwrap().pop().unwrap());
     assert!(!opens(&real, || permit_of(&replayer)));
-    // Asked about a question of the meddler's own while ours waits.
+    // The meddler verifies its own request while ours waits.
     let asker = meddler(real.issuer(), |_| genuine(&real, "somebody-privileged").1);
     assert!(!opens(&real, || permit_of(&asker)));
-    // Asked with a copy of our question, under a token that the real authority knows.
+    // The meddler verifies a copy of our request, with a token that the real authority knows.
     let copier = meddler(real.issuer(), |ours| {
         let (theirs, _) = genuine(&real, AGENT);
         let request = EvaluateRequest::new(atlasent::Agent::new(AGENT).unwrap(), &Deploy).unwrap();

@@ -1,4 +1,5 @@
-//! A call that is dropped at any of its await points runs no body, and a body that is dropped says so.
+//! Tests that a call that is dropped at any await point runs no body, and that a dropped body is
+//! logged.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use atlasent_tests::{Driven, Kind, Ran, Seen, Slow, capture, drive, yields};
 
 use crate::paths::{AsyncPath, Boxed, action, async_paths};
 
-/// The outcomes of the executions that were closed.
+/// Returns the logged outcomes of the executions.
 fn closed(seen: &[Seen]) -> Vec<&str> {
     seen.iter()
         .filter(|seen| seen.kind == Kind::Event && seen.name == "executed")
@@ -87,7 +88,7 @@ fn a_body_dropped_on_its_way_closes_as_cancelled_once() {
         long_with_permit,
     ];
     for ask in paths {
-        // Polls 1 to 4 are the answers', 5 to 7 end inside the body, and 8 ends it.
+        // Polls 1 to 4 end in the answers, 5 to 7 inside the body, and 8 completes the call.
         for polls in 0..=8 {
             let ran = Ran::new();
             let (happened, seen) = capture(|| drive(ask(&slow, &ran), polls));

@@ -1,5 +1,5 @@
-//! In a process that has a default authority, a test's scope opens nothing. A default can be set
-//! once in a process, so each case is a process of its own: this test again.
+//! Tests that a test's scope opens nothing in a process with a default authority. A default can be
+//! set once in a process, so each case runs this test again in its own process.
 
 use std::env;
 use std::process::Command;
@@ -35,7 +35,7 @@ fn deploy_blocking(ran: &Ran) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs `case` in a process of its own, with this environment.
+/// Runs `case` in its own process, with this environment.
 fn in_own_process(test: &str, environment: &[(&str, &str)], case: fn()) {
     if env::var(CHILD).is_ok_and(|child| child == test) {
         return case();
@@ -68,7 +68,7 @@ fn permit_of_mock() -> Permit<Deploy> {
     block_on(mock().protect(AGENT, Deploy)).unwrap()
 }
 
-/// Tries each door with a scope of a mock that allows everything.
+/// Tries each kind of call with a scope of a mock that allows everything.
 fn assert_scopes_open_nothing() {
     let ran = Ran::new();
     let before = Guarded::<_, Deploy>::new(&ran);
@@ -87,7 +87,7 @@ fn assert_scopes_open_nothing() {
         for guarded in [&before, &inside] {
             let error = guarded.with(permit_of_mock(), |ran| ran.hit()).unwrap_err();
             assert!(matches!(error, Error::Denied(_)), "{error:?}");
-            // A permit of the very authority of the scope.
+            // A permit of the authority of the scope.
             let mock = std::sync::Arc::new(mock());
             let permit = block_on(mock.protect(AGENT, Deploy)).unwrap();
             with_authority_blocking(mock, || assert!(guarded.open(permit).is_err()));
@@ -119,7 +119,7 @@ fn a_scope_opens_nothing_where_an_authority_that_allows_is_configured() {
         || {
             configure(local(ALLOWS)).unwrap();
             assert_scopes_open_nothing();
-            // The configured authority is what it was.
+            // The configured authority is unchanged.
             let ran = Ran::new();
             deploy_blocking(&ran).unwrap();
             let default = default_authority().unwrap();
@@ -159,7 +159,7 @@ fn after_a_scope_no_default_is_configured_or_taken_from_the_environment() {
         || {
             let ran = Ran::new();
             with_authority_blocking(mock(), || deploy_blocking(&ran)).unwrap();
-            // A service that starts now finds out, and stops.
+            // A service that starts now gets an error.
             assert!(configure(local(ALLOWS)).is_err());
             assert!(matches!(default_authority(), Err(Error::Config(_))));
             assert!(matches!(deploy_blocking(&ran), Err(Error::Config(_))));

@@ -1,4 +1,4 @@
-//! Every way to reach a guarded value. Each counts when, and only when, it is reached.
+//! Lists the ways to reach a guarded value. Each way counts exactly if it reaches the value.
 
 use atlasent::{Action, Authority, AuthorityExt, Guarded, blocking};
 use atlasent_tests::cases::AGENT;

@@ -1,4 +1,4 @@
-//! A permit that is used late, and an action that changes after it was decided on.
+//! Tests permits that are used late, and actions that change after the decision.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,7 +162,7 @@ fn an_authority_that_cannot_look_a_permit_up_refuses() {
     assert!(matches!(error, Error::Config(_)), "{error}");
 }
 
-/// An action whose values somebody else can change.
+/// An action with values that can change concurrently.
 struct Transfer {
     amount: Arc<AtomicU64>,
     changes: Changes,
@@ -199,7 +199,7 @@ impl Action for Transfer {
     }
 }
 
-/// Changes the amount while one of its answers is on the way.
+/// An authority that changes the amount before one of its answers.
 struct Slow {
     real: LocalAuthority,
     amount: Arc<AtomicU64>,

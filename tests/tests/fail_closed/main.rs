@@ -1,5 +1,5 @@
-//! A protected body runs exactly when both answers of the authority are genuine: every pair of
-//! answers, by every way to ask.
+//! Tests that a protected body runs exactly if both answers of the authority are genuine, for every
+//! pair of answers and every way to ask.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Every evaluation with every verification, by every way to ask.
+//! Tests every evaluation with every verification, by every way to ask.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use atlasent_tests::{Driven, Ran, drive, quiet_panics};
 use crate::guarded;
 use crate::paths::{async_paths, sync_paths};
 
-/// How often to poll what may never end. Nothing here needs more than one poll.
+/// The most polls of a future that may never end. The other futures need one poll.
 const POLLS: usize = 3;
 
 type Pair<'a> = (&'a Case<Evaluation>, &'a Case<Verification>);
@@ -33,7 +33,7 @@ fn every_pair(mut check: impl FnMut(Pair<'_>, &Arc<MockAuthority>)) {
     }
 }
 
-/// Compares what happened with what the two answers mean.
+/// Compares the result with the meaning of the two answers.
 fn agrees(happened: &Driven<Result<(), Error>>, ran: &Ran, says: &Says) -> Result<(), String> {
     let as_told = match (happened, says) {
         (Driven::Done(Ok(())), Says::Yes) => return expect_count(ran, 1),
@@ -62,7 +62,7 @@ fn expect_count(ran: &Ran, expected: usize) -> Result<(), String> {
     }
 }
 
-/// The verification is asked for exactly when the evaluation is a yes, and it restates agent and
+/// Asserts that the permit is verified exactly if the evaluation allowed, with the same agent and
 /// action.
 fn verifies_only_after_a_yes(authority: &MockAuthority, says: &Says, asked: usize, name: &str) {
     let calls = authority.calls();
@@ -101,8 +101,8 @@ fn check_async<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
 fn check_sync<P: Authority>(pair: Pair<'_>, authority: &P) -> usize {
     let says = both(&pair.0.says, &pair.1.says);
     if matches!(says, Says::Never) {
-        // It would block this thread for good. `waiting.rs` drives these with an authority that
-        // lets go.
+        // This would block the thread forever. `waiting.rs` tests these cases with an authority
+        // that can be released.
         return 0;
     }
     let mut paths = sync_paths::<P>();

@@ -1,4 +1,4 @@
-//! Every way to ask for a permit. Each counts its body when, and only when, it runs.
+//! Lists the ways to ask for a permit. Each way counts exactly if its body runs.
 
 use std::pin::Pin;
 
@@ -96,14 +96,14 @@ struct Deploy {
     cluster: String,
 }
 
-/// The body, where the caller itself writes it after the permit.
+/// The body of callers that obtain the permit first.
 fn open(permit: &Permit, ran: &Ran) {
     assert_eq!(permit.action().name(), ACTION);
     assert_eq!(permit.agent().as_str(), AGENT);
     ran.hit();
 }
 
-/// The body of those who read the outcome as data.
+/// The body of callers that read the outcome as data.
 fn count(authorization: &Authorization, ran: &Ran) -> Result<(), Error> {
     assert_eq!(
         authorization.permitted(),

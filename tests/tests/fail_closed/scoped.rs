@@ -1,5 +1,5 @@
-//! A test's scope is the default authority of one future or closure, and of nothing else. This
-//! process configures no authority; `configured.rs` has those that do.
+//! Tests that a test's scope is the default authority of one future or closure only. This process
+//! configures no authority; `configured.rs` tests processes that do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -45,12 +45,12 @@ fn no() -> MockAuthority {
     MockAuthority::new().deny(ACTION, "frozen")
 }
 
-/// A permit of the default authority.
+/// Obtains a permit of the default authority.
 fn permit() -> Permit<Deploy> {
     block_on(default_authority().unwrap().protect(AGENT, Deploy)).unwrap()
 }
 
-/// Requires that a call on the default authority is outside of every scope.
+/// Asserts that a call on the default authority is outside every scope.
 fn assert_outside() {
     let ran = Ran::new();
     for error in [
@@ -146,7 +146,7 @@ fn a_scope_ends_with_its_future_its_closure_or_a_panic() {
     catch_unwind(panics).unwrap_err();
     assert_outside();
 
-    // Made inside, and polled outside.
+    // Created inside the scope, and polled outside.
     let escaped = with_authority_blocking(yes(), || deploy(&ran));
     assert_eq!(block_on(escaped).unwrap_err().to_string(), OUTSIDE);
     assert_eq!(ran.count(), 2);
@@ -210,7 +210,7 @@ fn a_destructor_of_a_future_that_is_dropped_runs_in_its_scope() {
     assert_eq!(ran.count(), 2);
 }
 
-/// Needs a timer for each of its answers, and has no issuer.
+/// An authority that needs a timer for each answer, and has no issuer.
 struct Slow;
 
 impl Authority for Slow {
@@ -286,7 +286,7 @@ fn a_guarded_value_does_not_open_to_the_permits_of_another_scope_or_outside_of_i
         blocking::protect(&default_authority()?, AGENT, Deploy)
     });
     with_authority_blocking(Slow, || assert!(guarded.open(slow.unwrap()).is_err()));
-    // Of an authority that the scope's own does not name.
+    // A permit of an authority other than the one of the scope.
     with_authority_blocking(Slow, || {
         let unmarked = blocking::protect(&Slow, AGENT, Deploy).unwrap();
         assert!(guarded.open(unmarked).is_err());
@@ -306,7 +306,7 @@ fn no_scope_opens_what_the_real_authority_guards() {
         assert!(block_on(guarded.with_async(permit(), async |ran| ran.hit())).is_err());
         assert!(guarded.open(permit()).is_err());
         assert_eq!(ran.count(), 0);
-        // The real one's permits are good in a scope, too.
+        // Permits of the real authority are valid inside a scope, too.
         let permit = block_on(real.protect(AGENT, Deploy)).unwrap();
         guarded.with(permit, |ran| ran.hit()).unwrap();
     });

@@ -1,4 +1,4 @@
-//! What the features of a build add opens nothing: this package enables all of them.
+//! Tests that the features of a build open nothing: this package enables all of them.
 
 use atlasent::authority::WithIssuer;
 use atlasent::testing::{self, MockAuthority};
@@ -12,7 +12,7 @@ use futures_executor::block_on;
 #[action("deploy.production")]
 struct Deploy;
 
-/// The service's own authority, which denies.
+/// Returns the authority of the service, which denies.
 fn production() -> LocalAuthority {
     LocalAuthority::in_memory(Policies::parse("forbid (principal, action, resource);").unwrap())
         .unwrap()

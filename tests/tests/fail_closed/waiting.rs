@@ -1,4 +1,4 @@
-//! Sync code that waits for an answer which does not come.
+//! Tests sync code that waits for an answer that does not come.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -21,14 +21,14 @@ enum Step {
     Verify,
 }
 
-/// What the test hears first.
+/// The first event that the test receives.
 #[derive(Debug, PartialEq)]
 enum News {
     Asked,
     Returned,
 }
 
-/// Does not answer at one of the two steps, until it is let go; then it fails there.
+/// An authority that stalls at one of the two steps until it is released, and then fails there.
 struct Silent {
     at: Step,
     news: Mutex<Sender<News>>,
@@ -47,11 +47,11 @@ impl Silent {
     }
 
     fn tell(&self, news: News) {
-        // Nobody listens once the test has heard what it wanted.
+        // The receiver is gone once the test has received its event.
         let _ = self.news.lock().unwrap().send(news);
     }
 
-    fn let_go(&self) {
+    fn release(&self) {
         let mut state = self.state.lock().unwrap();
         state.0 = true;
         if let Some(waker) = state.1.take() {
@@ -105,11 +105,11 @@ fn a_sync_body_waits_for_both_answers_and_does_not_run_without() {
                     result
                 }
             });
-            // The limit is for a test that fails: without it, it would never end.
+            // The limit ends a failing test, which would never end without it.
             let first = news.recv_timeout(Duration::from_secs(60));
             assert_eq!(first, Ok(News::Asked), "{path} {at:?}");
             assert_eq!(ran.count(), 0, "{path} {at:?}");
-            silent.let_go();
+            silent.release();
             let error = caller.join().unwrap().unwrap_err();
             assert_eq!(error.code(), Some(Code::Timeout), "{path} {at:?}");
             assert_eq!(ran.count(), 0, "{path} {at:?}");

@@ -1,4 +1,4 @@
-//! Arbitrary JSON in both answers, read as a client reads it.
+//! Tests arbitrary JSON in both answers, parsed as a client parses it.
 
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::paths::{action, async_paths, sync_paths};
 
-/// Answers with texts, as a server does.
+/// An authority that answers with JSON texts, as a server does.
 struct Wire {
     evaluate: String,
     verify: String,
@@ -42,7 +42,7 @@ fn unreadable(error: serde_json::Error) -> Error {
     Failure::new(Code::BadResponse, error.to_string()).into()
 }
 
-/// An object as it is written: keys can be missing, and can stand there twice.
+/// An object as sent: keys can be missing or repeated.
 type Fields = Vec<(&'static str, Value)>;
 
 fn text(fields: &Fields) -> String {
@@ -52,12 +52,11 @@ fn text(fields: &Fields) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// A key with the values that belong there, `null` being one that may stand anywhere. Most of them
-/// say yes.
+/// A key with its plausible values, including `null`. Most of the values allow.
 type Pool = (&'static str, Vec<Value>);
 
-/// An object of plausible fields, some of them missing, in any order, with up to two things that do
-/// not belong.
+/// An object of plausible fields in any order, some of them missing, with up to two unexpected
+/// fields.
 fn object(pools: Vec<Pool>) -> impl Strategy<Value = Fields> {
     let keys: Vec<&'static str> = pools.iter().map(|(key, _)| *key).collect();
     let plausible: Vec<_> = pools
@@ -171,12 +170,12 @@ fn verification() -> impl Strategy<Value = Fields> {
     ]
 }
 
-/// The contract once more, over the fields as they are written. `None`: the answer cannot be read.
+/// Evaluates the contract again, on the fields as sent. `Err`: the answer is unreadable.
 struct Read<'a>(&'a Fields);
 
 impl Read<'_> {
-    /// The field, null being the same as absent. `Err`: it stands there twice, or is of another
-    /// kind.
+    /// Returns the field; `null` counts as absent. `Err`: the field is repeated or has the wrong
+    /// type.
     fn get<T>(&self, key: &str, of: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, ()> {
         let mut found = self.0.iter().filter(|(k, _)| *k == key);
         match (found.next(), found.next()) {
@@ -213,7 +212,7 @@ impl Read<'_> {
             self.text(key)?;
         }
         self.get("risk_score", Value::as_f64)?;
-        // It is for people only, so it may be anything, once.
+        // It is only for people, so it may have any value, once.
         self.get("denial", |_| Some(()))?;
         let allows = match (decision, permitted) {
             (Some(a), Some(b)) if a != b => return Err(()),
@@ -257,7 +256,7 @@ impl Read<'_> {
     }
 }
 
-/// Whether the body runs, and if not, whether that is a refusal (else it is an unreadable answer).
+/// Returns whether the body runs. `Ok(false)` is a refusal, `Err` an unreadable answer.
 fn oracle(evaluate: &Fields, verify: &Fields) -> Result<bool, ()> {
     Ok(Read(evaluate).evaluation_allows()? && Read(verify).verification_passes()?)
 }

@@ -73,7 +73,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server() {
         assert!(stores[0].status().await.is_err());
         assert!(stores[0].count_call("a", 1).await.is_err());
         let back = Arc::clone(&server);
-        tokio::task::spawn_blocking(move || back.go_on())
+        tokio::task::spawn_blocking(move || back.restart())
             .await
             .unwrap();
 

@@ -1,4 +1,4 @@
-//! The same protected body behind every face that closes an execution.
+//! Runs the same protected body by every API that closes an execution.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,18 +9,18 @@ use atlasent_tests::{Driven, drive, yields};
 pub(crate) const ACTION: &str = "record.read";
 pub(crate) const AGENT: &str = "chart-bot";
 pub(crate) const TOKEN: &str = "permit_5ecret-0123456789-abcdef";
-/// How a redacted [`TOKEN`] is shown.
+/// The text of a redacted [`TOKEN`].
 pub(crate) const REDACTED: &str = "…abcdef";
 /// A value of the context.
 pub(crate) const PATIENT: &str = "Jane Doe, born 1980";
 
-/// What the body does.
+/// The behaviour of the body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Body {
     Completes,
     Fails,
     Panics,
-    /// Is pending for good. Async only.
+    /// Stays pending forever. Async only.
     Hangs,
 }
 

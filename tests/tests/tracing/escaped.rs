@@ -1,5 +1,5 @@
-//! Text from outside cannot end a line, drive a terminal, turn the reading direction or hide,
-//! wherever it is displayed.
+//! Tests that displayed text of others cannot end a line, control a terminal, change the reading
+//! direction or hide.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +17,8 @@ use atlasent_tower::{Refusal, Unauthenticated};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A line break of every kind, a terminal's escape, a bell, bidirectional controls, and what does
-/// not show.
+/// Every kind of line break, a terminal escape, a bell, bidirectional controls, and invisible
+/// characters.
 const HOSTILE: &str = "x\n2026-01-01 INFO permitted\r\u{85}\u{2028}\u{2029}\u{1b}[2J\u{9b}1m\u{7}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}y";
 
 fn is_hostile(character: char) -> bool {
@@ -34,7 +34,8 @@ fn action() -> AnyAction {
     AnyAction::new(HOSTILE).unwrap().with_resource(HOSTILE)
 }
 
-/// An authority that refuses in its first answer or its second, or has a permit with hostile texts.
+/// Returns authorities that refuse the evaluation or the verification, or return a permit, with
+/// hostile texts.
 fn authorities() -> Vec<MockAuthority> {
     let mut refusal = Evaluation::refuse(Decision::Hold, HOSTILE);
     refusal.code = Some(HOSTILE.into());
@@ -64,7 +65,7 @@ fn a_refusal_is_one_line_and_keeps_its_texts_for_programs() {
         assert_harmless(&error.to_string());
         assert_harmless(&denied.to_string());
         assert_harmless(&format!("{denied:?}"));
-        // Programs get what came.
+        // Programs get the original text.
         assert_eq!(denied.action(), HOSTILE);
         assert_eq!(denied.agent().as_str(), HOSTILE);
         assert!(denied.reason().contains(HOSTILE));
@@ -89,7 +90,7 @@ fn every_error_is_one_line() {
     }
 }
 
-/// What the layers and the stores log is one line, too.
+/// Logs of the layers and the stores have one line, too.
 #[test]
 fn every_refusal_of_a_layer_and_every_failure_of_a_store_is_one_line() {
     for refusal in [
@@ -162,7 +163,7 @@ fn a_plain_log_has_one_line_for_each_event() {
         .with_writer(lines.clone())
         .with_ansi(false)
         .finish();
-    // Other tests of this process may have met an event while nothing listened to it.
+    // Other tests of this process may have reached an event while no subscriber was installed.
     let ((), _) = capture(|| ());
     tracing::subscriber::with_default(log, || {
         tracing::callsite::rebuild_interest_cache();

@@ -1,4 +1,4 @@
-//! What a call tells: everything an operator needs, and no secret.
+//! Tests the spans and events of calls: everything that an operator needs, and no secret.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! No token and no value of a context is told or printed, whatever an authority says.
+//! Tests that no token and no context value is logged or printed, whatever an authority answers.
 
 use std::error::Error as _;
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::calls::{ACTION, AGENT, Body, PATIENT, TOKEN, action, async_calls, sync_calls};
 
-/// Everything printed about one thing.
+/// All texts that are printed of a value.
 #[derive(Default)]
 struct Printed(Vec<String>);
 
@@ -58,7 +58,7 @@ fn allow() -> Evaluation {
     Evaluation::allow(token())
 }
 
-/// Answers with what a test wrote, errors included.
+/// An authority with scripted answers and errors.
 struct Scripted {
     evaluation: Evaluation,
     verification: Result<Verification, String>,
@@ -75,7 +75,7 @@ impl Authority for Scripted {
     }
 }
 
-/// A trace that repeats the token wherever it has a text.
+/// Returns a trace that repeats the token in all texts.
 fn trace() -> ConstraintTrace {
     let stage = StageTrace::new(TOKEN, true)
         .with_rule(TOKEN)
@@ -84,7 +84,7 @@ fn trace() -> ConstraintTrace {
     ConstraintTrace::new(vec![policy], Some(TOKEN.to_owned()))
 }
 
-/// Answers that are as careless with the token as they can be.
+/// Returns authorities that repeat the token in all their texts.
 fn careless() -> Vec<Scripted> {
     let said = || Some(format!("about {TOKEN}: this"));
     let mut scripted = Vec::new();
@@ -212,11 +212,11 @@ fn nothing_that_can_be_printed_shows_a_secret() {
     printed.debug(&permit.record());
     let secrets = [TOKEN, PATIENT];
     printed.holds_no(&secrets, "printed");
-    // The record is what a database keeps, so it does have the id.
+    // The record is for databases, so it has the id.
     assert_eq!(permit.record().id, TOKEN);
 }
 
-/// What may hold a token, a key, a password or the value of a context, each printed by itself.
+/// Prints each type that may hold a token, a key, a password or a context value.
 #[test]
 fn no_public_type_prints_what_it_holds_of_secrets() {
     const KEY: &str = "ask_test_Qm7xV2pLz9";
@@ -273,9 +273,9 @@ fn no_public_type_prints_what_it_holds_of_secrets() {
     printed.holds_no(&[TOKEN, PATIENT, KEY, PASSWORD], "public types");
 }
 
-/// An authority's error may wrap another one, which nothing can rewrite.
+/// The error of an authority may wrap another error, which cannot be rewritten.
 #[test]
-fn an_error_underneath_that_repeats_the_token_is_dropped() {
+fn a_wrapped_error_that_repeats_the_token_is_dropped() {
     struct Wrapping(bool);
 
     impl Authority for Wrapping {

@@ -1,4 +1,4 @@
-//! What is told of each call: one span, one outcome, and one closing event when a body was started.
+//! Tests the log of each call: one span, one outcome, and one closing event if a body started.
 
 use atlasent::error::{Code, PermitOutcome};
 use atlasent::testing::{MockAuthority, Reply};
@@ -25,7 +25,7 @@ fn events<'a>(seen: &'a [Seen], name: &str) -> Vec<&'a Seen> {
         .collect()
 }
 
-/// The one span of a call, which names what was asked for.
+/// Asserts the single span of a call, which names the agent and the action.
 fn check_span(seen: &[Seen]) {
     let spans: Vec<_> = seen.iter().filter(|s| s.kind == Kind::Span).collect();
     assert_eq!(spans.len(), 1, "{seen:?}");
@@ -43,7 +43,7 @@ fn check_span(seen: &[Seen]) {
     }
 }
 
-/// The one event of an outcome, inside the span.
+/// Returns the single event of an outcome, inside the span.
 fn outcome<'a>(seen: &'a [Seen], name: &str) -> &'a Seen {
     check_span(seen);
     let found = events(seen, name);
