@@ -1,21 +1,23 @@
-//! What a request costs more behind a layer than without it: one `oneshot` through an axum router with one route, which was given its
-//! state, as all are that are served. (Without it, axum builds the route and its layers anew for each request.)
+//! Measures how much a layer adds to the time of a request: one `oneshot` through an axum router
+//! with one route. The router has its state, as served routers do. (Without its state, axum
+//! rebuilds the route and its layers for each request.)
 //!
-//! Everything is compared with `bare`, the same router without any layer (`bare_json` where the handler reads a body), in the same
-//! run:
+//! Each benchmark is compared with `bare`, the same router without layers (`bare_json` if the
+//! handler reads a body), in the same run:
 //!
 //! - `ati`, `ati_cached`: `AtiLayer` with HS256, without and with a cache of verified tokens.
-//! - `protect`: `ProtectLayer` under an authority that says yes at once, for an agent that is always the same. `protect_outside` is the
-//!   same layer around the whole router, without what axum adds for a layer inside.
-//! - `ati_cached_protect`: both layers; the agent is the token's.
-//! - `protect_embedded`: `ProtectLayer` under the embedded authority, on ten policies.
+//! - `protect`: `ProtectLayer` with an authority that allows at once, for a fixed agent.
+//!   `protect_outside` is the same layer around the whole router, without the cost of a layer
+//!   inside axum.
+//! - `ati_cached_protect`: both layers; the token names the agent.
+//! - `protect_embedded`: `ProtectLayer` with the embedded authority, on ten policies.
 //! - `authorized`: `Authorized<Json<_>>` behind a cached `AtiLayer`.
 //! - `router`: the same route in a `ProtectedRouter`.
-//! - `tower_http`: `AsyncRequireAuthorizationLayer`, which lets everybody through.
+//! - `tower_http`: `AsyncRequireAuthorizationLayer` that accepts all requests.
 //! - `protect_axum`: its `GrantsLayer`, and its `#[protect("ROLE")]` on the same handler.
 //!
-//! The aim: `protect` adds at most half of the time that `protect_axum` adds, and at most 6 allocations. `ARCHITECTURE.md` says how far
-//! that is, and where the time goes.
+//! The goal: `protect` adds at most half of the time that `protect_axum` adds, and at most 6
+//! allocations. `ARCHITECTURE.md` has the results, and where the time goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -57,10 +59,10 @@ static TOKEN: LazyLock<String> = LazyLock::new(|| {
     format!("Bearer {}", issue(&claims.unwrap(), &KEY).unwrap())
 });
 
-/// Says yes, and nothing more.
-struct Yes;
+/// An authority that allows everything.
+struct AllowAll;
 
-impl Authority for Yes {
+impl Authority for AllowAll {
     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
         Ok(Evaluation::allow(PermitToken::new("permit_0123456789")?))
     }
@@ -117,14 +119,14 @@ fn measure(bencher: Bencher<'_, '_>, app: Router) {
 fn measure_service<S>(bencher: Bencher<'_, '_>, service: S)
 where
     S: Service<Request, Error = Infallible> + Clone,
-    S::Response: Answer,
+    S::Response: StatusOf,
 {
     bencher
         .with_inputs(|| (service.clone(), request()))
         .bench_local_values(|inputs| {
             let (service, request) = black_box(inputs);
             let response = block_on(service.oneshot(request)).unwrap();
-            // One that is refused might be cheaper than one that is not.
+            // A refused request might be cheaper.
             assert_eq!(response.status(), 200);
             response
         });
@@ -138,12 +140,12 @@ fn request() -> Request {
         .unwrap()
 }
 
-/// A response with whatever body.
-trait Answer {
+/// A response with any body.
+trait StatusOf {
     fn status(&self) -> u16;
 }
 
-impl<B> Answer for http::Response<B> {
+impl<B> StatusOf for http::Response<B> {
     fn status(&self) -> u16 {
         self.status().as_u16()
     }
@@ -171,19 +173,19 @@ fn ati_cached(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn protect(bencher: Bencher<'_, '_>) {
-    let layer = ProtectLayer::new(Yes, target().agent("deploy-bot"));
+    let layer = ProtectLayer::new(AllowAll, target().agent("deploy-bot"));
     measure(bencher, routes().route_layer(layer));
 }
 
 #[divan::bench]
 fn protect_outside(bencher: Bencher<'_, '_>) {
-    let layer = ProtectLayer::new(Yes, target().agent("deploy-bot"));
+    let layer = ProtectLayer::new(AllowAll, target().agent("deploy-bot"));
     measure_service(bencher, layer.layer(routes().with_state(())));
 }
 
 #[divan::bench]
 fn ati_cached_protect(bencher: Bencher<'_, '_>) {
-    let app = routes().route_layer(ProtectLayer::new(Yes, target()));
+    let app = routes().route_layer(ProtectLayer::new(AllowAll, target()));
     measure(bencher, app.route_layer(cached()));
 }
 
@@ -206,7 +208,7 @@ fn authorized(bencher: Bencher<'_, '_>) {
     let app = Router::new().route("/deploy", post(authorized_handler));
     let app = app
         .route_layer(cached())
-        .with_state(SharedAuthority::new(Yes));
+        .with_state(SharedAuthority::new(AllowAll));
     measure(bencher, app);
 }
 
@@ -214,7 +216,7 @@ fn authorized(bencher: Bencher<'_, '_>) {
 fn router(bencher: Bencher<'_, '_>) {
     let access = Access::target(target().agent("deploy-bot"));
     let router = ProtectedRouter::new().route("/deploy", protected_post(access, handler));
-    measure_service(bencher, router.with_state(SharedAuthority::new(Yes)));
+    measure_service(bencher, router.with_state(SharedAuthority::new(AllowAll)));
 }
 
 #[divan::bench]
@@ -236,7 +238,7 @@ fn protect_axum(bencher: Bencher<'_, '_>) {
 }
 
 fn main() {
-    // One request is too short for the clock.
+    // One request is too short to measure.
     let divan = divan::Divan::default().sample_count(500).sample_size(50);
     divan.config_with_args().main();
 }

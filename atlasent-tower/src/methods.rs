@@ -81,8 +81,9 @@ impl ProtectedMethods {
     /// Declares what a method requires. The name has the form `package.Service/Method`. A second
     /// call adds another method.
     ///
-    /// A method that is declared twice is a misconfiguration, since it is not clear which access
-    /// applies: each of its calls gets 13 `INTERNAL`, and the table shows both.
+    /// A method that is declared twice is a misconfiguration, since either declaration would drop
+    /// the requirements of the other: each of its calls gets 13 `INTERNAL`, and the table shows
+    /// both.
     #[must_use]
     pub fn method(mut self, name: &str, access: Access) -> Self {
         let name = name.strip_prefix('/').unwrap_or(name);

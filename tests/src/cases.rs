@@ -42,7 +42,7 @@ pub struct Case<T> {
     pub name: String,
     /// The reply.
     pub reply: Reply<T>,
-    /// What it means.
+    /// The meaning of the reply.
     pub says: Says,
 }
 

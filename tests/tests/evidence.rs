@@ -1,8 +1,8 @@
 //! Checks the tables of `docs/security/`: each row names code and tests that exist.
 //!
 //! A row ends in two cells. `Code` holds paths from the root of the repository. `Test` holds tests
-//! as `path::function`, where the function is a test of that file and is not ignored. So a test that
-//! is renamed, or a file that moves, fails here until the page says so.
+//! as `path::function`, where the function is a test of that file and is not ignored. A renamed
+//! test or a moved file fails here until the page is updated.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -152,7 +152,7 @@ trait Deploy {
     /// Async.
     fn deploy(&self, commit: &str) -> impl Future<Output = Result<String, Error>>;
 
-    /// Sync, with a body of its own.
+    /// Sync, with a default body.
     ///
     /// # Errors
     ///

@@ -7,10 +7,11 @@ use http::request::Parts;
 use super::slot;
 use crate::{PermitRequest, Refusal, Target, check_request_path};
 
-/// Obtains the permit that `target` reads from the request, as a
-/// [`ProtectLayer`](crate::ProtectLayer) does before it calls the inner service, and puts it into a
-/// [`PermitSlot`](crate::PermitSlot) in the extensions of the request. Returns the execution of the
-/// permit, which has started. Call the inner service once, and finish the execution afterwards.
+/// Obtains a permit for the action that `target` reads from the request, as a
+/// [`ProtectLayer`](crate::ProtectLayer) does before it calls the inner service, and puts the
+/// permit into a [`PermitSlot`](crate::PermitSlot) in the extensions of the request. Returns the
+/// execution of the permit, which has started. Call the inner service once, and finish the
+/// execution afterwards.
 ///
 /// # Errors
 ///

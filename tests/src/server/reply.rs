@@ -167,7 +167,7 @@ impl Reply {
         self
     }
 
-    /// Sends pieces of this many bytes, each in a packet of its own.
+    /// Sends pieces of this many bytes, each in its own packet.
     #[must_use]
     pub fn pieces(self, size: usize) -> Self {
         self.slowly(size, Duration::ZERO)

@@ -1,4 +1,5 @@
-//! A client that goes away: nothing is called before the last answer, nothing is left behind, and what was running says so.
+//! Tests clients that disconnect: the inner service is not called before the last answer, nothing
+//! leaks, and a running execution is logged as cancelled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

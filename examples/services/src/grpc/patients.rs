@@ -132,7 +132,10 @@ pub(super) struct ReadByMetadata;
 impl Target for ReadByMetadata {
     type Action = ReadPatientRecord;
 
-    async fn permit_request(&self, request: &Parts) -> Result<PermitRequest<ReadPatientRecord>, Refusal> {
+    async fn permit_request(
+        &self,
+        request: &Parts,
+    ) -> Result<PermitRequest<ReadPatientRecord>, Refusal> {
         let agent = subject(request)?;
         let patient_id = patient_id(request)?;
         Ok(PermitRequest::new(agent, ReadPatientRecord { patient_id })?)
