@@ -13,7 +13,8 @@ use crate::{Refusal, grpc, problem};
 /// use bytes::Bytes;
 /// use http::{Response, request::Parts};
 ///
-/// Adds a link to a help page to the default responses.
+/// /// Adds a link to a help page to the default responses.
+/// struct WithHelp;
 ///
 /// impl Respond for WithHelp {
 ///     fn respond(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes> {
@@ -39,7 +40,8 @@ pub trait Respond: Send + Sync + 'static {
     /// use bytes::Bytes;
     /// use http::{Response, request::Parts};
     ///
-    /// Problem details for refusals, and an error format of the service for bad requests.
+    /// /// Problem details for refusals, and an error format of the service for bad requests.
+    /// struct Envelope;
     ///
     /// impl Respond for Envelope {
     ///     fn respond(&self, refusal: &Refusal, request: &Parts) -> Response<Bytes> {

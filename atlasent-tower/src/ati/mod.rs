@@ -40,7 +40,9 @@ const DEFAULT_WINDOWS: usize = 10_000;
 /// let any_agent = AtiLayer::new(verifier.clone());
 /// let search = AtiLayer::new(verifier).scope("tool:github:search");
 ///
-/// Accepts each token once: for calls that must not be repeated.
+/// // Accepts each token once: for calls that must not be repeated.
+/// let strict = Verifier::builder(key.verifying_key()).replay_guard(ReplayGuard::new(10_000)).build()?;
+/// let once = AtiLayer::new(strict);
 /// # Ok::<(), ati_client::Error>(())
 /// ```
 ///

@@ -31,7 +31,14 @@ use crate::Refusal;
 /// impl Target for Transfers {
 ///     type Action = AnyAction;
 ///
-/// The claims that an `AtiLayer` verified. Do not read them from a header that any client can send.
+///     async fn permit_request(&self, request: &Parts) -> Result<PermitRequest<AnyAction>, Refusal> {
+///         // The claims that an `AtiLayer` verified, not a header that any client can send.
+///         let claims = claims(request)?;
+///         let department = self.directory.department_of(claims.sub()).await;
+///         let action = AnyAction::new("wire.transfer")?.with_field("department", &department)?;
+///         Ok(PermitRequest::new(claims.sub(), action)?)
+///     }
+/// }
 /// # struct Directory;
 /// # impl Directory { async fn department_of(&self, _: &str) -> String { String::new() } }
 /// ```
