@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use crate::output::{self, Output};
 
-/// The reason of an exit code other than 0. Scripts tell a negative result (1) from a command that
-/// could not do its work (2).
+/// The reason of an exit code other than 0. Scripts distinguish a negative result (1) from a
+/// command that could not do its work (2).
 #[derive(Debug, PartialEq)]
 pub(crate) enum Failure {
     /// A refused token, bundle or request, with the reason for standard error: exit code 1.

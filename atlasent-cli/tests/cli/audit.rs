@@ -375,7 +375,8 @@ fn an_extract_is_not_verified_however_good_its_signature() {
         text.contains("signature: valid, by the key `pem_0`"),
         "{text}"
     );
-    // 49 events that do not follow, do not fit and leave a gap; and the exporter says so.
+    // Each of 49 events breaks the link, the hash and the sequence; the last finding is the
+    // exporter's.
     let (_, findings) = text.split_once("findings:  148\n").expect(&text);
     assert_eq!(findings.lines().count(), 21);
     assert!(findings.ends_with("    and 128 more\n"), "{text}");

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::atlasent;
 
 /// Returns bash's completions of the last word, with the script loaded.
-fn offered(words: &[&str]) -> Vec<String> {
+fn completions(words: &[&str]) -> Vec<String> {
     let script = atlasent(["completions", "bash"]).prints();
     let ask = format!(
         "{script}\nCOMP_WORDS=({}) COMP_CWORD={}; _atlasent atlasent \"${{COMP_WORDS[COMP_CWORD]}}\" ''; echo \"${{COMPREPLY[@]}}\"",
@@ -24,13 +24,16 @@ fn offered(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn bash_completes_commands_and_options() {
-    assert_eq!(offered(&["atlasent", "tok"]), ["token"]);
-    assert_eq!(offered(&["atlasent", "token", "i"]), ["issue", "inspect"]);
+    assert_eq!(completions(&["atlasent", "tok"]), ["token"]);
     assert_eq!(
-        offered(&["atlasent", "token", "issue", "--sc"]),
+        completions(&["atlasent", "token", "i"]),
+        ["issue", "inspect"]
+    );
+    assert_eq!(
+        completions(&["atlasent", "token", "issue", "--sc"]),
         ["--scope"]
     );
-    assert_eq!(offered(&["atlasent", "completions", "z"]), ["zsh"]);
+    assert_eq!(completions(&["atlasent", "completions", "z"]), ["zsh"]);
 }
 
 #[test]

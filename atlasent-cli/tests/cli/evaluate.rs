@@ -72,7 +72,7 @@ fn any_other_decision_ends_with_1_and_says_why() {
 }
 
 #[test]
-fn a_misspelt_name_is_told_with_the_one_that_was_meant() {
+fn a_misspelled_name_is_reported_with_a_suggestion() {
     let policies = directory(&[(
         "p.cedar",
         r#"permit (principal == Agent::"deploy-agent", action == Action::"wire.transfer", resource);"#,

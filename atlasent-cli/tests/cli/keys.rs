@@ -32,13 +32,13 @@ fn validate(token: &str) -> Atlasent {
 }
 
 /// Returns each command that needs a key. `validate` gets a valid token.
-fn each() -> [Atlasent; 3] {
+fn commands_with_keys() -> [Atlasent; 3] {
     [issue(), provision(), validate(&token())]
 }
 
 #[test]
 fn without_a_key_nothing_is_issued_or_validated() {
-    for run in each() {
+    for run in commands_with_keys() {
         let line = run.misuse();
         assert!(line.contains(SHARED), "{line}");
     }
@@ -53,7 +53,7 @@ fn a_secret_that_cannot_be_used_is_an_error_and_is_not_repeated() {
     let short = &SECRET[..62];
     let no_hex = SECRET.replace('f', "g");
     for secret in ["", " ", odd, &spaced, &lined, &prefixed, short, &no_hex] {
-        for run in each() {
+        for run in commands_with_keys() {
             let line = run.env(SHARED, secret).misuse();
             assert!(!line.contains(&SECRET[..20]), "{line}");
         }
@@ -171,10 +171,10 @@ fn the_key_says_how_a_token_is_signed_and_the_token_does_not() {
 #[test]
 fn a_variable_that_is_not_utf_8_is_an_error() {
     let noise = OsStr::from_bytes(b"\xff");
-    for run in each() {
+    for run in commands_with_keys() {
         run.env(SHARED, noise).misuse();
     }
-    for run in each() {
+    for run in commands_with_keys() {
         run.keyed().env("ATI_JWT_ISSUER", noise).misuse();
     }
     let run = validate(&token()).keyed();
@@ -183,7 +183,7 @@ fn a_variable_that_is_not_utf_8_is_an_error() {
 
 #[test]
 fn an_empty_issuer_is_an_error() {
-    for run in each() {
+    for run in commands_with_keys() {
         let line = run.keyed().env("ATI_JWT_ISSUER", "").misuse();
         assert!(line.contains("`ATI_JWT_ISSUER`"), "{line}");
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{atlasent, directory};
 
 #[test]
-fn a_key_that_cannot_be_shown_is_not_good() {
+fn a_key_that_cannot_be_printed_is_revoked() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().to_str().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -107,7 +107,7 @@ fn an_unknown_event_type_is_refused_with_a_suggestion() {
 }
 
 #[test]
-fn the_contract_s_names_are_understood() {
+fn the_contract_s_option_names_are_accepted_as_aliases() {
     for name in ["--agent", "--sub"] {
         atlasent(["token", "issue", name, "a", "--scope", "help"])
             .keyed()

@@ -1,4 +1,4 @@
-//! `atlasent policy test`: every expectation is compared, and none is overlooked.
+//! `atlasent policy test`: every expectation in a test file is compared.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,7 +32,7 @@ fn deploy(replicas: i64, expect: &str) -> Value {
 }
 
 #[test]
-fn answers_as_expected_pass() {
+fn cases_with_the_expected_decisions_pass() {
     let directory = suite(&json!({ "policies": ".", "cases": [
         deploy(3, "allow"),
         { "name": "big", "agent": "bot", "action": "deploy", "context": { "replicas": 51 }, "expect": "hold",

@@ -107,8 +107,8 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Returns the reason of a failure. Asserts the exit code, one line on standard error that starts
-    /// with the label, and an empty standard output.
+    /// Returns the reason of a failure. Asserts the exit code, one line on standard error that
+    /// starts with the label, and an empty standard output.
     pub(crate) fn failure(self, code: i32, kind: &str) -> String {
         assert_eq!(
             (self.code, self.stdout.as_str()),
@@ -167,7 +167,8 @@ pub(crate) fn sign_text(claims: &str) -> String {
     mac(r#"{"alg":"HS256","typ":"JWT"}"#, claims, &key)
 }
 
-/// Returns a token with this header and an HMAC-SHA-256 signature, whatever algorithm the header names.
+/// Returns a token with this header and an HMAC-SHA-256 signature, whatever algorithm the header
+/// names.
 pub(crate) fn mac(header: &str, claims: &str, key: &[u8]) -> String {
     let header = Base64UrlUnpadded::encode_string(header.as_bytes());
     let signed = format!(

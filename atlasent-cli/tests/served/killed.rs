@@ -1,4 +1,5 @@
-//! A server that is killed with SIGKILL under load starts again with everything that it acknowledged.
+//! A server that is killed with SIGKILL under load starts again with everything that it
+//! acknowledged.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -149,8 +150,8 @@ impl Trail {
     }
 }
 
-/// Verifies used permits again, which must fail. A permit whose answer was lost is either used, or can
-/// be used once.
+/// Verifies used permits again, which must fail. A permit whose answer was lost is either used, or
+/// can be used once.
 fn present_again(server: &mut Connection, acknowledged: &Mutex<Acknowledged>) {
     let mut acknowledged = acknowledged.lock().unwrap();
     let newest = acknowledged.used.len().saturating_sub(5);
