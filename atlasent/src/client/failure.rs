@@ -38,7 +38,7 @@ pub(super) fn from_status(status: StatusCode, message: ErrorMessage) -> FailedAt
         ErrorMessage::Text(text) => text,
         ErrorMessage::NotJson(body) => format!("{line}, and its body is not JSON: {body}"),
         ErrorMessage::Missing if code == Code::BadResponse => line,
-        ErrorMessage::Missing => format!("{line}, without an explanation"),
+        ErrorMessage::Missing => format!("{line}, without a message"),
     };
     let failure = Failure::new(code, message).with_status(status.as_u16());
     match code {

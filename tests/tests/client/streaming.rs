@@ -205,7 +205,12 @@ async fn a_stream_is_bounded() {
     let results: Vec<_> = client.evaluate_stream(&question()).collect().await;
     let error = results[0].as_ref().unwrap_err();
     assert_eq!(error.code(), Some(Code::BadResponse));
-    assert!(error.to_string().contains("more bytes"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the stream has more than 9999 bytes"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

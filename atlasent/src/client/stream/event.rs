@@ -180,7 +180,7 @@ fn from_error_event(data: &str, secrets: &mut Secrets) -> Failure {
     };
     let message = match failure::error_message(data.as_bytes(), None, secrets) {
         ErrorMessage::Text(text) => text,
-        ErrorMessage::Missing => "an `error` event without an explanation".to_owned(),
+        ErrorMessage::Missing => "an `error` event without a message".to_owned(),
         ErrorMessage::NotJson(data) => format!("an `error` event whose data is not JSON: {data}"),
     };
     let failure = Failure::new(code, message);
@@ -311,7 +311,7 @@ mod tests {
             (
                 " ",
                 Code::BadResponse,
-                "an `error` event without an explanation",
+                "an `error` event without a message",
                 None,
             ),
             ("[]", Code::BadResponse, "[]", None),
