@@ -1,5 +1,5 @@
-//! What no event holds: tokens, values of contexts, and kinds of JSON that encoders write
-//! differently.
+//! Content that no event has: tokens, values of contexts, and JSON that encoders write in
+//! different ways.
 
 use atlasent::wire::{EvaluateRequest, VerifyRequest};
 use atlasent::{Agent, AnyAction, Context};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::story::{PATIENT, Story, export, fields, payload, request};
 
-/// Strings, booleans, integers, and arrays of them.
+/// Returns whether a value consists only of strings, booleans, integers, and arrays of these.
 fn is_portable(value: &Value) -> bool {
     match value {
         Value::String(_) | Value::Bool(_) => true,
@@ -112,7 +112,7 @@ fn a_context_that_breaks_the_schema_is_not_on_record_either() {
     assert!(!exported.contains("Jane"), "{exported}");
 }
 
-/// JSON of any kind, with strings and numbers that occur nowhere else.
+/// Generates JSON of any kind, with strings and numbers that occur only here.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,4 +1,4 @@
-//! A call that is dropped, at whatever stage, runs nothing and leaves nothing behind.
+//! A call that is dropped, at any stage, runs nothing and leaves nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn deploy(authority: &Client, ran: &Ran) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answers well, but where the `stage` says how not.
+/// Returns valid responses, except for the fault of the `stage`.
 fn server(
     http2: bool,
     stage: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
@@ -110,7 +110,8 @@ async fn a_call_that_is_dropped_between_its_attempts_asks_no_more() {
     }
 }
 
-/// Polls a call a number of times and drops it, for every number up to the one that ends it.
+/// Polls a call a number of times and drops it, for every number up to the one that completes the
+/// call.
 #[tokio::test]
 async fn a_call_may_be_dropped_at_any_of_its_polls() {
     let server = server(false, |request| {

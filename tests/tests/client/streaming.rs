@@ -1,4 +1,4 @@
-//! Evaluations that are streamed: however the bytes are cut, and wherever they end.
+//! Streamed evaluations, split into chunks anywhere and ending anywhere.
 
 use atlasent::client::StreamEvent;
 use atlasent::error::Code;
@@ -12,7 +12,7 @@ use crate::cases::TOKEN;
 use crate::genuine;
 use crate::support::{client, ms, question, token};
 
-/// What a stream of these bytes tells.
+/// Returns the events of a stream of these bytes.
 async fn streamed(reply: Reply) -> (Vec<StreamEvent>, Option<Error>) {
     let server = Server::start(move |_: &Request| reply.clone());
     let client = client(server.url())

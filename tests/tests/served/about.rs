@@ -1,5 +1,5 @@
-//! What the server says of keys and of itself; the ids of requests; and what it says where there is
-//! nothing.
+//! What the server reports about keys and about itself; request ids; and the answers to unknown
+//! paths and methods.
 
 use atlasent::Client;
 use atlasent_authority::LocalAuthority;
@@ -213,7 +213,7 @@ async fn a_request_keeps_its_id_if_it_can_be_one() {
                 .unwrap_or_else(|| panic!("{target}: {answer:?}"));
             assert_ne!(new.as_bytes(), id);
             assert_eq!(new.len(), 36, "{new}");
-            // In the body, it is the same.
+            // The body has the same id.
             assert_eq!(answer.json()["request_id"], new, "{target}");
         }
     }

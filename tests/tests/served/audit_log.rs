@@ -1,5 +1,5 @@
-//! The audit trail as a log: what is on the chain is in the file, and a file that fails stops
-//! nothing.
+//! The audit trail as a log: the file contains each event of the chain, and a failing file stops no
+//! decision.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("{what}");
 }
 
-/// Records so many decisions.
+/// Records a number of decisions.
 pub(crate) async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize) {
     let request = EvaluateRequest::new(
         Agent::new("bot").unwrap(),
@@ -57,7 +57,7 @@ pub(crate) async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize
     }
 }
 
-/// Tells this process to read its files again.
+/// Sends `SIGHUP` to this process, so that it reloads its files.
 fn hang_up() {
     let kill = format!("kill -HUP {}", std::process::id());
     let sent = Command::new("sh").args(["-c", &kill]).status();

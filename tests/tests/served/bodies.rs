@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, or are not to be read at all.
+//! Bodies that are not JSON, or that the server must not read.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -109,7 +109,7 @@ async fn a_context_is_no_place_to_hide_something() {
     token_of(&ask(r#"{"a":"\ud83d\ude00"}"#.to_owned()).await);
 }
 
-/// A request of exactly so many bytes.
+/// Returns a request body of exactly this many bytes.
 fn of_length(length: usize) -> String {
     let body =
         json!({"action_type": "deploy", "actor_id": AGENT, "context": {"x": ""}}).to_string();
@@ -126,7 +126,7 @@ async fn a_body_has_a_mebibyte_and_not_a_byte_more() {
         let answer = served.post_text(target, of_length(MIB + 1)).await;
         answer.is_problem(413, "BODY_TOO_LARGE");
     }
-    // In pieces, and so without a length.
+    // Sends the body in chunks, and therefore without a length.
     let chunked = |length: usize| {
         let pieces = of_length(length).into_bytes();
         let pieces: Vec<_> = pieces

@@ -1,4 +1,4 @@
-//! Our own client against our own server, from a question to the export that has it on record.
+//! Our own client against our own server, from a request to the export that contains it.
 
 use atlasent::client::EventFilter;
 use atlasent::error::{Code, PermitOutcome};

@@ -1,4 +1,4 @@
-//! What `POST /v1-evaluate` answers: each decision with exactly its fields, shadows, traces, and
+//! The answers of `POST /v1-evaluate`: each decision with exactly its fields, shadows, traces, and
 //! repeated requests.
 
 use std::collections::HashSet;
@@ -242,7 +242,7 @@ async fn a_refused_request_is_decided_anew_under_the_same_id() {
         let again = served.evaluate(&body).await.json();
         assert_eq!(first["decision"], again["decision"]);
         assert_ne!(first["audit_hash"], again["audit_hash"], "{action}");
-        // Another body is another question, since nothing was allowed under this id.
+        // Another body is another request, since no request with this id was allowed.
         let other = with(body.clone(), &json!({"context": {"more": true}}));
         assert_eq!(served.evaluate(&other).await.status, 200, "{action}");
     }
@@ -305,7 +305,7 @@ async fn a_repetition_does_not_bring_a_used_permit_back() {
         served.verify(&json!({"permit_token": token})).await.json()["valid"],
         true
     );
-    // It is decided anew, and gets a permit of its own.
+    // The request is decided again, and gets a new permit.
     assert_ne!(token_of(&served.evaluate(&body).await), token);
     let again = served.verify(&json!({"permit_token": token})).await.json();
     assert_eq!(
@@ -345,7 +345,7 @@ async fn a_request_is_read_with_all_that_newer_clients_send() {
     );
     let last = served.events().await;
     assert_eq!(last[1]["resource_id"], "api");
-    // An id of the connection, for a client that has none for the request.
+    // An id of the connection, for a client that sends no request id.
     let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
     let request = request
         .header("x-request-id", "abcdef-0123")

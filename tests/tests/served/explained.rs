@@ -1,4 +1,4 @@
-//! How a refusal came about is told to a caller that asks for it, and to no other.
+//! The server explains a refusal to callers that ask for it, and to no other.
 
 use atlasent::{AnyAction, AuthorityExt};
 use atlasent_authority::{LocalAuthority, Policies};

@@ -1,5 +1,5 @@
-//! Signed exports, checked with the keys that the server tells, by the verifier that its callers
-//! have.
+//! Signed exports, verified with the keys that the server publishes, by the client's
+//! verifier.
 
 use atlasent::audit::{BundleReport, BundleVerifier, TrustedKeys};
 use atlasent::client::EventFilter;
@@ -70,7 +70,7 @@ async fn a_whole_export_verifies() {
     );
     assert_eq!(json["events"], Value::from(served.events().await));
     assert_eq!(json["chain_head_hash"], json["events"][3]["hash"]);
-    // Not under another key, and not with another byte.
+    // Another key or a changed byte fails the verification.
     let other = Served::start().await;
     assert!(!check(&bundle, &keys(&other).await).signature_valid);
     let forged = bundle.replacen("deploy", "destroy", 1);
@@ -175,7 +175,7 @@ async fn our_client_fetches_exports_and_checks_them() {
     assert!(export.rate_limit.is_some());
 }
 
-/// Asks for an export, and reads of its answer only the status line.
+/// Requests an export, and reads only the status line of the answer.
 async fn unread(served: &Served) -> (TcpStream, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();
@@ -199,7 +199,7 @@ async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
         settings.export_timeout = ms(12_000);
     });
     let served = Served::of(server(authority).settings(limits)).await;
-    // More than the sockets on both sides take.
+    // More bytes than the socket buffers on both sides can hold.
     let text = "x".repeat(900_000);
     for _ in 0..7 {
         let context = json!({"environment": "production", "text": text});
@@ -213,14 +213,14 @@ async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
     let refused = served.post("/v1-audit/exports", &json!({})).await;
     refused.is_problem(503, "OVERLOADED");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    // Deciding and pages go on meanwhile.
+    // Decisions and pages work meanwhile.
     served.token().await;
     assert_eq!(served.get("/v1-audit/events?limit=1").await.status, 200);
 
     tokio::time::sleep(ms(13_000)).await;
     let bundle = export(&served, &json!({})).await;
     assert!(check(&bundle, &keys(&served).await).is_intact());
-    // The connection was closed before all was sent.
+    // The connection was closed before the whole export was sent.
     let mut rest = Vec::new();
     let closed = tokio::time::timeout(ms(20_000), first.read_to_end(&mut rest)).await;
     drop(closed.expect("the connection is still open"));

@@ -1,5 +1,5 @@
-//! A store that fails, hangs or panics: no allow leaves without its event, no body runs, and then
-//! all is well again.
+//! A store that fails, hangs or panics: no allow is answered without its event, no body runs, and
+//! the server recovers.
 
 use atlasent::audit::BundleVerifier;
 use atlasent::error::Code;
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::store::{CALLS, Call, FAULTS, Fault, TIMES, Trouble, When, faulty};
 use crate::support::{AGENT, Answer, Served, asks, deploy, impatient, ms, server, token_of, with};
 
-/// A server that does not wait long.
+/// Starts a server with short timeouts.
 async fn start() -> (Served, Trouble) {
     quiet_panics();
     let (authority, trouble) = faulty().await;
@@ -21,7 +21,7 @@ async fn start() -> (Served, Trouble) {
     )
 }
 
-/// The chain has no crack, and the server answers.
+/// Asserts that the chain is intact and the server answers.
 async fn is_well(served: &Served, case: &str) {
     let token = token_of(&served.evaluate(&deploy()).await);
     let verified = served.verify(&json!({"permit_token": token})).await;
@@ -144,7 +144,7 @@ async fn each_endpoint_says_that_the_store_is_in_trouble() {
             }
         }
     }
-    // The counters matter just then.
+    // The counters are needed most during such a fault.
     for fault in FAULTS {
         trouble.lies_ahead(Call::Status, fault, When::Before, 0);
         let metrics = served.get("/metrics").await;
@@ -209,7 +209,8 @@ async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
         let token = token_of(&served.evaluate(&body).await);
         assert_eq!(served.count("evaluate.allow").await, 1);
 
-        // A verification that is lost has used the permit up; one that was never kept has not.
+        // A verification whose answer was lost has used the permit up. One that was never stored
+        // has not.
         trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
         let question = json!({"permit_token": token, "actor_id": AGENT});
         is_trouble(&served.verify(&question).await, fault, "verify");
@@ -312,7 +313,8 @@ async fn a_refusal_has_an_id_that_opens_nothing() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 12, "each is fresh");
-    // A question about an allow mints nothing, and so has no id that could be taken for a token.
+    // A request for the decision alone mints no permit, so it has no id that could pass for a
+    // token.
     let shadow = with(deploy(), &json!({"shadow": true}));
     assert!(
         served

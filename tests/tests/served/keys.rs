@@ -1,4 +1,4 @@
-//! API keys: whom the server lets in, for what and from where.
+//! API keys: which callers the server accepts, for which endpoints, and from which networks.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn server(keys: impl IntoIterator<Item = ApiKey>) -> Server<atlasent_authority::
     Server::new(memory(), ApiKeys::new(keys), KeyRing::in_memory().unwrap())
 }
 
-/// [`KEY`] with a change.
+/// Returns [`KEY`] with a change.
 fn changed(change: impl FnOnce(&mut ApiKey)) -> ApiKey {
     let mut key = stored(KEY);
     change(&mut key);
@@ -37,7 +37,7 @@ async fn evaluate_with(served: &Served, authorization: &[&str], target: &str) ->
     Answer::of(request.body(deploy().to_string())).await
 }
 
-/// Each endpoint that asks for a scope, with a body that it takes.
+/// Each endpoint that needs a scope, with a valid body.
 fn scoped() -> [(ApiScope, Method, &'static str); 6] {
     [
         (ApiScope::Evaluate, Method::POST, "/v1-evaluate"),
@@ -88,7 +88,7 @@ async fn without_a_good_key_nobody_gets_in() {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         assert_eq!(answer.header("x-ratelimit-limit"), None);
     }
-    // Neither the query nor the body opens the door.
+    // A key in the query or in the body is not accepted.
     let target = format!("/v1-evaluate?api_key={KEY}&authorization=Bearer%20{KEY}");
     evaluate_with(&served, &[], &target)
         .await
@@ -133,7 +133,7 @@ async fn a_key_is_good_for_its_scopes_alone() {
                 assert!(answer.text.contains(wanted.as_str()), "{}", answer.text);
             }
         }
-        // These two anybody may ask who has a key at all.
+        // Every caller with an API key may call these two endpoints.
         for target in ["/v1-api-key-self", "/v1-signing-keys"] {
             assert_eq!(served.get(target).await.status, 200);
         }
@@ -171,17 +171,17 @@ async fn wrong_keys_are_throttled_and_the_right_one_is_not() {
             let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=60).contains(&wait), "{wait}");
             assert!(!answer.text.contains("guess"));
-            // The right key is answered in between.
+            // A valid key works in between.
             token_of(&served.evaluate(&deploy()).await);
         } else {
             answer.is_problem(401, "INVALID_API_KEY");
         }
         statuses.push(answer.status);
     }
-    // At most one minute ends meanwhile.
+    // At most one minute boundary passes meanwhile.
     let throttled = statuses.iter().filter(|status| **status == 429).count();
     assert!((80..=140).contains(&throttled), "{throttled}");
-    // Requests without a key guess nothing.
+    // Requests without a key do not count as guesses.
     let missing = evaluate_with(&served, &[], "/v1-evaluate").await;
     missing.is_problem(401, "MISSING_API_KEY");
 }
@@ -204,7 +204,7 @@ async fn a_key_is_good_from_its_networks_alone() {
         let served = Served::of(from(networks)).await;
         let answer = served.evaluate(&deploy()).await;
         answer.is_problem(403, "IP_NOT_ALLOWED");
-        // Whoever stole it does not use up its rate, either.
+        // A thief cannot use up the key's rate from elsewhere either.
         assert_eq!(answer.header("x-ratelimit-remaining"), None);
     }
     for networks in [
@@ -218,7 +218,7 @@ async fn a_key_is_good_from_its_networks_alone() {
 
 #[tokio::test]
 async fn a_client_whose_address_is_unknown_is_in_no_network() {
-    // Mounted elsewhere, without a socket that reports its peer.
+    // In another server, without a socket that reports its peer.
     let ask = async |key: ApiKey, method: &str, target: &str| {
         let request = http::Request::builder().method(method).uri(target);
         let request = request
@@ -273,7 +273,7 @@ async fn a_proxy_is_believed_if_it_is_trusted() {
             .await
             .is_problem(403, "IP_NOT_ALLOWED");
     }
-    // What the client forged in a line of its own does not count because the next line is damaged.
+    // A forged line of the client is not trusted when the proxy's next line is damaged.
     let request = crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"))
         .header("x-forwarded-for", "10.1.2.3")
         .header(
@@ -340,7 +340,7 @@ async fn a_key_file_that_changes_is_read_while_the_server_runs() {
         .await
         .is_problem(401, "INVALID_API_KEY");
 
-    // One that cannot be read changes nothing.
+    // An unreadable key file changes nothing.
     fs::write(file.path(), "[{").unwrap();
     tokio::time::sleep(ms(1_500)).await;
     token_of(&served.evaluate(&deploy()).await);

@@ -159,7 +159,7 @@ fn a_batch_is_sent_again_until_the_collector_takes_it() {
     let page = || Reply::bytes(200, "text/html", "<!doctype html><html></html>");
     let cut = || Reply::bytes(200, "", "xx").fault(Fault::Reset, At::InHead);
     let seen = with_log(async {
-        // Two at a time, as the pauses double.
+        // Two faults at a time, as the pauses double.
         for faults in [
             [Reply::status(503).header("retry-after", "1"), stall()],
             [page(), Reply::status(401)],
@@ -186,7 +186,7 @@ fn a_batch_is_sent_again_until_the_collector_takes_it() {
 async fn the_position_waits_for_a_collector_that_is_down() {
     let folder = tempfile::tempdir().unwrap();
     let position = folder.path().join("otlp-position.json");
-    // A port on which nobody listens any more.
+    // A port without a listener.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused = format!("http://{}", free.local_addr().unwrap());
     drop(free);
@@ -238,7 +238,7 @@ fn rejected_events_are_counted_and_named() {
         wait_until_metric(&served, SEQUENCE, told.len() as u64).await;
         assert_eq!(metric(&served, FAILURES).await, 0);
         served.stop().await.unwrap().unwrap();
-        // The protocol forbids to send a batch again of which a part was taken.
+        // The protocol forbids repeating a partly accepted batch.
         assert_eq!(collector.events(), told[told.len() - 1..]);
     });
     let line = seen

@@ -1,4 +1,4 @@
-//! Permits by their public ids, over HTTP: data that opens nothing.
+//! Permits by their public ids, over HTTP: the ids give access to data only.
 
 use atlasent::Error;
 use atlasent::client::PermitFilter;
@@ -17,7 +17,7 @@ use crate::support::{
 
 const LIVE: &str = "ask_live_0123456789";
 
-/// An answer to the holder of another key than [`KEY`].
+/// Sends a request with this key.
 async fn ask(served: &Served, key: &str, method: Method, target: &str, body: &Value) -> Answer {
     let request = served
         .bare(method, target)
@@ -64,10 +64,10 @@ async fn a_permit_is_found_by_its_id_and_has_exactly_its_fields() {
     assert_eq!(permit["status"], "issued");
     let token = granted["permit_token"].as_str().unwrap();
     assert!(!permit.to_string().contains(token));
-    // The id opens nothing.
+    // The id does not work as a token.
     let opened = served.verify(&json!({"permit_token": id})).await.json();
     assert_eq!(opened["outcome"], "permit_not_found");
-    // The permit's hash, as the trail has it, begins with what the id says.
+    // The hash of the permit in the trail begins with the id's digits.
     let events = served.events().await;
     let hash = events[1]["payload"]["permit_hash"].as_str().unwrap();
     assert!(hash.starts_with(&id[3..]));
@@ -104,7 +104,7 @@ async fn our_client_reads_lists_and_revokes_what_the_server_has() {
     assert_eq!(revoked.revoked_by, Some(stored(KEY).key_id));
     let looked = client.inspect_permit(&ids[0]).await.unwrap();
     assert!(!looked.valid && looked.reason.is_some());
-    // Once more changes nothing and is no error.
+    // A second revocation changes nothing and is not an error.
     client.revoke_permit_by_id(&ids[0], None).await.unwrap();
     assert_eq!(served.count("permit.revoked").await, 1);
     let open = PermitFilter::default().status(PermitStatus::Issued);
@@ -220,7 +220,7 @@ async fn a_test_key_and_a_live_key_know_nothing_of_each_others_permits() {
         assert_eq!(page["total"], 1);
         assert_ne!(page["permits"][0]["id"], id);
     }
-    // None of that has used anything up.
+    // None of these requests used a permit up.
     for (key, granted) in [(LIVE, &live), (KEY, &test)] {
         let token = json!({"permit_token": granted["permit_token"]});
         let verified = ask(&served, key, Method::POST, "/v1-verify-permit", &token).await;

@@ -1,4 +1,4 @@
-//! How often a key may call, and what every answer says of that.
+//! The call rate of an API key, and its headers on every answer.
 
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
@@ -35,7 +35,7 @@ fn rate(answer: &Answer) -> Option<[i64; 3]> {
     Some([limit, remaining, reset])
 }
 
-/// What so many calls get, all within one minute.
+/// Returns the answers to a number of calls, all within one minute.
 async fn calls(limit: u64, count: usize) -> (Served, Vec<Answer>) {
     loop {
         let served = Served::of(limited(limit)).await;
@@ -66,7 +66,7 @@ async fn a_key_is_good_for_so_many_calls_a_minute() {
         let wait: i64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
     }
-    // Another key is another count.
+    // Another key has another count.
     let request = served
         .bare(Method::POST, "/v1-evaluate")
         .header("content-type", "application/json");
@@ -106,7 +106,7 @@ async fn every_answer_to_a_known_key_tells_its_rate() {
             "{answer:?}"
         );
     }
-    // Whoever is not known has none.
+    // An unauthenticated caller has no rate.
     let unknown = served.bare(Method::POST, "/v1-evaluate").body("{}");
     assert_eq!(rate(&Answer::of(unknown).await), None);
     for open in ["/healthz", "/readyz", "/metrics", "/nowhere"] {

@@ -1,4 +1,4 @@
-//! What must not be told: no API key and no token stands in a log line, an error, the metrics or the chain.
+//! No API key and no token is in a log line, an error, the metrics or the chain.
 
 use atlasent_tests::{Seen, capture, quiet_panics};
 use reqwest::Method;
@@ -13,7 +13,7 @@ use crate::support::{
 const UNKNOWN: &str = "ask_live_this-is-nobodys-key";
 const PATIENT: &str = "patient-4711";
 
-/// Everything that can be asked, well and badly. Returns the tokens, and every text that must not hold a secret.
+/// Sends valid and invalid requests to every endpoint. Returns the tokens and all observed texts.
 async fn talk() -> (Vec<String>, Vec<String>) {
     quiet_panics();
     let (authority, trouble) = faulty().await;

@@ -1,4 +1,4 @@
-//! Stops over HTTP: what they cover is denied from the answer on, permits that are out included.
+//! Stops over HTTP: from the answer on, covered requests and permits are refused.
 
 use atlasent::Error;
 use atlasent::wire::StopScope;

@@ -1,4 +1,4 @@
-//! A store in memory that fails, hangs or panics once, when a test wants it to.
+//! A store in memory that fails, hangs or panics once, when a test asks for it.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::support::policies;
 
-/// What a store can be asked.
+/// The calls of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Call {
     Commit,
@@ -47,7 +47,7 @@ pub(crate) const CALLS: [Call; 5] = [
 pub(crate) const FAULTS: [Fault; 3] = [Fault::Fails, Fault::Hangs, Fault::Panics];
 pub(crate) const TIMES: [When; 2] = [When::Before, When::After];
 
-/// The fault that lies ahead: at which call, after how many of them that go well.
+/// The planned fault: at which call, and after how many successful calls.
 #[derive(Clone, Copy, Debug)]
 struct Ahead {
     call: Call,
@@ -56,12 +56,12 @@ struct Ahead {
     spared: usize,
 }
 
-/// The end of a [`Faulty`] store that a test holds.
+/// The test's handle of a [`Faulty`] store.
 #[derive(Clone, Default)]
 pub(crate) struct Trouble(Arc<Mutex<Option<Ahead>>>);
 
 impl Trouble {
-    /// The store will fail so at this call, once, after `spared` calls of the kind.
+    /// Plans one fault at this call, after `spared` successful calls of the same kind.
     pub(crate) fn lies_ahead(&self, call: Call, fault: Fault, when: When, spared: usize) {
         *self.0.lock().unwrap() = Some(Ahead {
             call,
@@ -71,7 +71,7 @@ impl Trouble {
         });
     }
 
-    /// Whether it is over.
+    /// Returns whether the fault has happened.
     pub(crate) fn is_over(&self) -> bool {
         self.0.lock().unwrap().is_none()
     }
@@ -104,7 +104,7 @@ pub(crate) struct Faulty {
     trouble: Trouble,
 }
 
-/// An authority whose store can be troubled.
+/// Returns an authority whose store can fail on demand.
 pub(crate) async fn faulty() -> (LocalAuthority<Faulty>, Trouble) {
     let trouble = Trouble::default();
     let store = Faulty {

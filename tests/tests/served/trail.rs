@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Served, Time, asks, policies, server, with};
 
-/// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a
-/// second apart.
+/// Starts a server whose chain has 1 event of its policies, then alternating denials and allows,
+/// `count` in all, a second apart.
 async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies())
@@ -100,7 +100,7 @@ async fn a_page_has_50_events_unless_it_is_told() {
 #[tokio::test]
 async fn a_filter_passes_what_it_says() {
     let served = eventful(atlasent_authority::MemoryStore::new(), 6).await;
-    // The policies at 12:00:00; a denial at :01, an allow at :02, and so on.
+    // The policies' event is of 12:00:00, then a denial of :01, an allow of :02, and so on.
     for (query, expected) in [
         ("types=evaluate.deny", &[2, 4, 6][..]),
         ("types=evaluate.deny,policy.loaded", &[1, 2, 4, 6]),
@@ -200,7 +200,7 @@ async fn lists_and_names_have_their_limits() {
     }
 }
 
-/// Events of almost 2 MiB: JSON within JSON has twice as many quotes.
+/// Events of almost 2 MiB: JSON within JSON escapes each quote.
 async fn big_events(served: &Served, count: usize) {
     let text = "\"".repeat(500_000);
     for _ in 0..count {

@@ -1,5 +1,5 @@
-//! What `POST /v1-verify-permit` and `POST /v1-revoke-permit` answer: a permit is good once, for
-//! one thing, for a while.
+//! The answers of `POST /v1-verify-permit` and `POST /v1-revoke-permit`: a permit is valid once,
+//! for one action, until it expires.
 
 use std::time::Duration;
 
@@ -263,7 +263,7 @@ async fn a_permit_that_was_taken_back_is_not_good() {
             (&json!("permit_revoked"), &json!("PERMIT_REVOKED"))
         );
     }
-    // What is used cannot be taken back, and what never was, neither.
+    // A used permit and an unknown permit cannot be revoked.
     let token = served.token().await;
     assert!(is_good(&served, &token).await);
     for gone in [&*token, "x"] {
@@ -291,7 +291,7 @@ async fn permits_and_answers_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let open = async || {
         loop {
-            // The last connection may still be letting go of it.
+            // The last connection may still hold the store.
             match RedbStore::open(folder.path().join("store")) {
                 Ok(store) => return store,
                 Err(_) => tokio::time::sleep(ms(10)).await,
@@ -354,7 +354,7 @@ async fn a_context_is_hashed_as_it_was_written() {
             r#"{"ü": "\u00e9\ud83d\ude00", "z": "\u007f\/", "é": "\n\u001f"}"#,
             "{\"z\":\"\u{7f}/\",\"é\":\"\\n\\u001f\",\"ü\":\"é😀\"}",
         ),
-        // By code point, not by UTF-16 unit.
+        // Sorted by code point, not by UTF-16 unit.
         (
             "{\"\u{1f600}\": 1, \"\u{ffff}\": 2}",
             "{\"\u{ffff}\":2,\"\u{1f600}\":1}",
