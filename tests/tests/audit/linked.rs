@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::story::Story;
 
 fn trail() -> Trail {
-    Story::told(false).trail()
+    Story::with_all_operations(false).trail()
 }
 
 fn problems(trail: &Trail) -> Vec<Problem> {

@@ -266,7 +266,7 @@ fn a_protected_body_can_name_the_events_that_it_rests_on() {
 
 #[test]
 fn the_trail_is_read_in_pages() {
-    let story = Story::told(false);
+    let story = Story::with_all_operations(false);
     let whole = story.trail().events;
     for limit in [1, 4, 100] {
         let (mut pages, mut after) = (Vec::new(), 0);

@@ -91,7 +91,7 @@ impl Story {
     }
 
     /// Performs one operation of each kind: 15 events with the authority's start.
-    pub(crate) fn told(record_context: bool) -> Self {
+    pub(crate) fn with_all_operations(record_context: bool) -> Self {
         let mut story = Self::begin(record_context);
         let allowed = request("bot", "deploy", Some("staging"));
         let token = story.evaluate(&allowed).permit_token.unwrap();

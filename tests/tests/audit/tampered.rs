@@ -36,7 +36,7 @@ fn replacements(byte: u8) -> impl Iterator<Item = u8> {
 /// The first three events, which contain all kinds of fields: the start, an allow, its
 /// verification.
 fn beginning() -> (Trail, Vec<u8>) {
-    let story = Story::told(false);
+    let story = Story::with_all_operations(false);
     let trail = Trail::new(answer(story.authority.events(
         0,
         3,
@@ -88,7 +88,7 @@ proptest! {
     ) {
         thread_local! {
             static TRAILS: [(Trail, Vec<u8>); 2] = [false, true].map(|record_context| {
-                let trail = Story::told(record_context).trail();
+                let trail = Story::with_all_operations(record_context).trail();
                 let exported = export(&trail);
                 (trail, exported)
             });

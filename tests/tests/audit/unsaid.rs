@@ -29,7 +29,7 @@ fn check_payloads(story: &Story) {
 
 #[test]
 fn no_event_holds_a_token_or_a_context() {
-    let story = Story::told(false);
+    let story = Story::with_all_operations(false);
     check_payloads(&story);
     let exported = String::from_utf8(export(&story.trail())).unwrap();
     assert_eq!(story.tokens.len(), 3);
@@ -66,7 +66,7 @@ fn why_a_policy_could_not_be_evaluated_is_always_on_record_and_quotes_no_value()
 
 #[test]
 fn a_context_is_on_record_only_when_that_is_asked_for() {
-    let story = Story::told(true);
+    let story = Story::with_all_operations(true);
     check_payloads(&story);
     let exported = String::from_utf8(export(&story.trail())).unwrap();
     for token in &story.tokens {

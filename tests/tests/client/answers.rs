@@ -171,9 +171,9 @@ async fn a_preflight_tells_its_trace_and_a_refusal_is_no_error() {
             saying_json(&json!({"decision": decision, "reason": "r", "constraint_trace": trace}));
         let evaluation = client.evaluate_preflight(&question()).await.unwrap();
         assert_eq!(evaluation.decision, expected);
-        let told = evaluation.constraint_trace.unwrap();
-        assert_eq!(serde_json::to_value(&told).unwrap(), trace);
-        assert_eq!(told.matching_policy_id.as_deref(), Some("p"));
+        let read = evaluation.constraint_trace.unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), trace);
+        assert_eq!(read.matching_policy_id.as_deref(), Some("p"));
     }
 }
 

@@ -117,7 +117,7 @@ impl Encounter {
             Ok(()) => Must::Run,
             Err(Error::Denied(_)) => Must::Refuse,
             Err(Error::Failed(_)) => Must::Fail,
-            Err(other) => return Err(format!("{}, by {path}: {other}", self.told())),
+            Err(other) => return Err(format!("{}, by {path}: {other}", self.description())),
         };
         let late = self.stalls() && did == Must::Fail;
         let agrees = ran.count() == usize::from(did == Must::Run)
@@ -128,14 +128,14 @@ impl Encounter {
             true => Ok(did),
             false => Err(format!(
                 "{}, by {path}: had to {must:?} after {asked:?} requests, ran the body {} times after {:?}: {happened:?}",
-                self.told(),
+                self.description(),
                 ran.count(),
                 set.asked(),
             )),
         }
     }
 
-    fn told(&self) -> String {
+    fn description(&self) -> String {
         let names = |cases: &[Case]| {
             cases
                 .iter()

@@ -97,9 +97,9 @@ async fn a_stream_without_an_end_is_an_error() {
         ),
         (format!("{done}{open}"), 0, None),
     ] {
-        let (told, error) = streamed(sse(&*text)).await;
+        let (read, error) = streamed(sse(&*text)).await;
         assert_eq!(
-            (told.len(), error.and_then(|error| error.code())),
+            (read.len(), error.and_then(|error| error.code())),
             (events, code),
             "{text:?}"
         );

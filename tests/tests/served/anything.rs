@@ -230,7 +230,7 @@ fn no_bytes_upset_the_server() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let ring = atlasent_authority::signing::KeyRing::in_memory().unwrap();
     let server = Server::new(crate::support::memory(), ApiKeys::new([stored(KEY)]), ring);
-    let served = runtime.block_on(Served::of(server));
+    let served = runtime.block_on(Served::run(server));
     let mut runner = TestRunner::new(ProptestConfig {
         cases: CASES,
         failure_persistence: None,

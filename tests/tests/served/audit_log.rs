@@ -76,13 +76,13 @@ async fn a_restart_neither_loses_nor_repeats_an_event() {
     let path = folder.path().join("audit.jsonl");
     for _ in 0..3 {
         let log = AuditLog::open(&path).unwrap();
-        let served = Served::of(server(on_disk(folder.path()).await).audit_log(log)).await;
+        let served = Served::run(server(on_disk(folder.path()).await).audit_log(log)).await;
         for _ in 0..7 {
             assert_eq!(served.evaluate(&deploy()).await.status, 200);
         }
-        let told = served.events().await;
+        let listed = served.events().await;
         served.stop().await.unwrap().unwrap();
-        assert_eq!(lines(&path), told);
+        assert_eq!(lines(&path), listed);
     }
 }
 
@@ -93,7 +93,7 @@ async fn a_page_is_not_the_end_of_a_long_trail() {
     let authority = memory();
     decide(&authority, 1_201).await;
     let log = AuditLog::open(&path).unwrap();
-    let served = Served::of(server(authority).audit_log(log)).await;
+    let served = Served::run(server(authority).audit_log(log)).await;
     served.evaluate(&deploy()).await;
     served.stop().await.unwrap().unwrap();
     let written = sequences(&lines(&path));
@@ -105,17 +105,17 @@ async fn a_page_is_not_the_end_of_a_long_trail() {
 async fn the_trail_of_another_store_is_written_from_its_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     for decisions in [5, 2, 9] {
         let log = AuditLog::open(&path).unwrap();
-        let served = Served::of(server(memory()).audit_log(log)).await;
+        let served = Served::run(server(memory()).audit_log(log)).await;
         for _ in 0..decisions {
             served.evaluate(&deploy()).await;
         }
-        told.extend(served.events().await);
+        listed.extend(served.events().await);
         served.stop().await.unwrap().unwrap();
     }
-    assert_eq!(lines(&path), told);
+    assert_eq!(lines(&path), listed);
 }
 
 #[cfg(unix)]
@@ -127,11 +127,11 @@ async fn a_file_is_rotated_and_a_link_in_its_place_is_not_followed() {
     let victim = folder.path().join("victim");
     fs::write(&victim, "").unwrap();
     let log = AuditLog::open(&path).unwrap();
-    let served = Served::of(server(memory()).audit_log(log)).await;
+    let served = Served::run(server(memory()).audit_log(log)).await;
     served.evaluate(&deploy()).await;
-    let told = served.events().await;
-    wait_until("it is written", || lines(&path) == told).await;
-    let last = told.len() as u64;
+    let listed = served.events().await;
+    wait_until("it is written", || lines(&path) == listed).await;
+    let last = listed.len() as u64;
     assert_eq!(metric(&served, "atlasent_audit_log_sequence").await, last);
     assert_eq!(
         metric(&served, "atlasent_audit_log_failures_total").await,
@@ -154,9 +154,9 @@ async fn a_file_is_rotated_and_a_link_in_its_place_is_not_followed() {
     assert_eq!(fs::read(&victim).unwrap(), b"");
 
     fs::remove_file(&path).unwrap();
-    let told = served.events().await;
+    let listed = served.events().await;
     wait_until("it goes on", || {
-        [lines(&rotated), lines(&path)].concat() == told
+        [lines(&rotated), lines(&path)].concat() == listed
     })
     .await;
     served.stop().await.unwrap().unwrap();
@@ -194,13 +194,13 @@ async fn a_store_that_fails_or_panics_is_read_again() {
         let path = folder.path().join("audit.jsonl");
         let (authority, trouble) = faulty().await;
         let log = AuditLog::open(&path).unwrap();
-        let served = Served::of(server(authority).audit_log(log)).await;
+        let served = Served::run(server(authority).audit_log(log)).await;
         trouble.lies_ahead(Call::Events, fault, When::Before, 0);
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
         wait_until("the log reads", || trouble.is_over()).await;
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
-        let told = served.events().await;
-        wait_until("it is written", || lines(&path) == told).await;
+        let listed = served.events().await;
+        wait_until("it is written", || lines(&path) == listed).await;
         assert_eq!(
             metric(&served, "atlasent_audit_log_failures_total").await,
             1
@@ -244,7 +244,7 @@ async fn leave_early() {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive,
     };
-    let served = Served::of(server(authority).retain(retention)).await;
+    let served = Served::run(server(authority).retain(retention)).await;
     for n in 0.. {
         assert!(n < 300, "nothing is archived");
         if served.count("audit.archived").await == 1 {
@@ -258,9 +258,9 @@ async fn leave_early() {
     let store = RedbStore::open(folder.path().join("store.redb")).unwrap();
     let authority = LocalAuthority::builder(policies()).store(store).build();
     let log = AuditLog::open(&path).unwrap();
-    let served = Served::of(server(authority.await.unwrap()).audit_log(log)).await;
-    let told = served.events().await;
+    let served = Served::run(server(authority.await.unwrap()).audit_log(log)).await;
+    let listed = served.events().await;
     served.stop().await.unwrap().unwrap();
-    assert_eq!(lines(&path), told);
-    assert_eq!(sequences(&told)[0], 6);
+    assert_eq!(lines(&path), listed);
+    assert_eq!(sequences(&listed)[0], 6);
 }

@@ -5,7 +5,7 @@ use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Decision};
 use serde_json::{Value, json};
 
-use crate::support::{AGENT, Served, asks, deploy, with};
+use crate::support::{AGENT, Served, deploy, evaluate_body, with};
 
 async fn batch(served: &Served, items: &Value) -> Value {
     let answer = served
@@ -20,8 +20,8 @@ async fn items_are_answered_in_order_each_by_itself() {
     let served = Served::start().await;
     let items = json!([
         deploy(),
-        asks("release"),
-        asks("drop"),
+        evaluate_body("release"),
+        evaluate_body("drop"),
         with(deploy(), &json!({"shadow": true})),
         {"action_type": "deploy"},
         7,

@@ -139,8 +139,8 @@ async fn a_body_has_a_mebibyte_and_not_a_byte_more() {
         let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
         keyed(served.bare(Method::POST, "/v1-evaluate")).body(reqwest::Body::wrap(stream))
     };
-    token_of(&Answer::of(chunked(MIB)).await);
-    Answer::of(chunked(MIB + 1))
+    token_of(&Answer::receive(chunked(MIB)).await);
+    Answer::receive(chunked(MIB + 1))
         .await
         .is_problem(413, "BODY_TOO_LARGE");
 }
@@ -167,7 +167,7 @@ async fn a_body_that_is_compressed_is_refused() {
         for encoding in ["gzip", "br", "identity, gzip", "GZIP", "x"] {
             let request = keyed(served.bare(Method::POST, target));
             let request = request.header(CONTENT_ENCODING, encoding);
-            let answer = Answer::of(request.body(deploy().to_string())).await;
+            let answer = Answer::receive(request.body(deploy().to_string())).await;
             answer.is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
             assert!(
                 answer.text.contains("`Content-Encoding`"),
@@ -179,11 +179,11 @@ async fn a_body_that_is_compressed_is_refused() {
     for encoding in ["identity", "Identity", ""] {
         let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
         let request = request.header(CONTENT_ENCODING, encoding);
-        token_of(&Answer::of(request.body(deploy().to_string())).await);
+        token_of(&Answer::receive(request.body(deploy().to_string())).await);
     }
     let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
     let twice = request.header(CONTENT_TYPE, "application/json");
-    Answer::of(twice.body(deploy().to_string()))
+    Answer::receive(twice.body(deploy().to_string()))
         .await
         .is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
 }
@@ -197,7 +197,7 @@ async fn a_body_has_to_say_that_it_is_json() {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind);
         }
-        Answer::of(request.body(deploy().to_string()))
+        Answer::receive(request.body(deploy().to_string()))
     };
     for kind in [
         "application/json",

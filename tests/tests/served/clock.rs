@@ -13,7 +13,7 @@ const TTL: i64 = 60;
 async fn start(time: &Time) -> Served {
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let authority = authority.permit_ttl(ms(60_000)).build().await.unwrap();
-    Served::of(server(authority)).await
+    Served::run(server(authority)).await
 }
 
 #[tokio::test]

@@ -9,14 +9,16 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::store::{CALLS, Call, FAULTS, Fault, TIMES, Trouble, When, faulty};
-use crate::support::{AGENT, Answer, Served, asks, deploy, impatient, ms, server, token_of, with};
+use crate::support::{
+    AGENT, Answer, Served, deploy, evaluate_body, impatient, ms, server, token_of, with,
+};
 
 /// Starts a server with short timeouts.
 async fn start() -> (Served, Trouble) {
     quiet_panics();
     let (authority, trouble) = faulty().await;
     (
-        Served::of(server(authority).settings(impatient(ms(150)))).await,
+        Served::run(server(authority).settings(impatient(ms(150)))).await,
         trouble,
     )
 }
@@ -65,7 +67,7 @@ async fn whatever_the_store_does_the_answer_is_no_allow() {
             ] {
                 for body in [
                     deploy(),
-                    asks("drop"),
+                    evaluate_body("drop"),
                     with(deploy(), &json!({"shadow": true})),
                     with(deploy(), &json!({"request_id": target})),
                 ] {
@@ -132,7 +134,7 @@ async fn each_endpoint_says_that_the_store_is_in_trouble() {
                 let case = format!("{target}: {call:?} {fault:?}");
                 trouble.lies_ahead(call, fault, When::Before, 0);
                 let request = crate::support::keyed(served.bare(method.clone(), target));
-                let answer = Answer::of(request.body(body.clone())).await;
+                let answer = Answer::receive(request.body(body.clone())).await;
                 assert_eq!(trouble.is_over(), uses.contains(&call), "{case}");
                 if !uses.contains(&call) {
                     assert_eq!(answer.status, 200, "{case}: {}", answer.text);
@@ -280,7 +282,7 @@ async fn an_answer_that_is_missing_names_the_operation_that_failed() {
     ] {
         trouble.lies_ahead(call, Fault::Fails, When::Before, 0);
         let request = crate::support::keyed(served.bare(method, target));
-        let answer = Answer::of(request.body(body.to_string())).await;
+        let answer = Answer::receive(request.body(body.to_string())).await;
         is_trouble(&answer, Fault::Fails, target);
         let said = answer.json()["message"].as_str().unwrap().to_owned();
         assert!(said.starts_with(message), "{target}: {said}");
@@ -293,11 +295,14 @@ async fn a_refusal_has_an_id_that_opens_nothing() {
     let mut ids = Vec::new();
     for action in ["release", "migrate", "drop", "unheard-of"] {
         for _ in 0..2 {
-            let refused = served.evaluate(&asks(action)).await.json();
+            let refused = served.evaluate(&evaluate_body(action)).await.json();
             assert!(refused.get("permit_token").is_none(), "{refused}");
             ids.push(refused["decision_id"].as_str().unwrap().to_owned());
         }
-        let stream = served.post("/v1-evaluate-stream", &asks(action)).await.text;
+        let stream = served
+            .post("/v1-evaluate-stream", &evaluate_body(action))
+            .await
+            .text;
         let data = stream.lines().find_map(|line| line.strip_prefix("data: "));
         let refused: serde_json::Value = serde_json::from_str(data.unwrap()).unwrap();
         assert!(refused.get("permit_token").is_none(), "{refused}");

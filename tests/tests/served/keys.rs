@@ -34,7 +34,7 @@ async fn evaluate_with(served: &Served, authorization: &[&str], target: &str) ->
     for value in authorization {
         request = request.header(AUTHORIZATION, *value);
     }
-    Answer::of(request.body(deploy().to_string())).await
+    Answer::receive(request.body(deploy().to_string())).await
 }
 
 /// Each endpoint that needs a scope, with a valid body.
@@ -97,7 +97,9 @@ async fn without_a_good_key_nobody_gets_in() {
         .bare(Method::POST, "/v1-evaluate")
         .header(CONTENT_TYPE, "application/json");
     let request = request.body(with(deploy(), &json!({"api_key": KEY})).to_string());
-    Answer::of(request).await.is_problem(401, "MISSING_API_KEY");
+    Answer::receive(request)
+        .await
+        .is_problem(401, "MISSING_API_KEY");
     token_of(&evaluate_with(&served, &[&format!("bearer {KEY}")], "/v1-evaluate").await);
     assert_eq!(served.count("evaluate.allow").await, 1);
 }
@@ -113,7 +115,7 @@ async fn each_endpoint_wants_a_key() {
         let request = served
             .bare(method, target)
             .header(CONTENT_TYPE, "application/json");
-        Answer::of(request.body(all_fields()))
+        Answer::receive(request.body(all_fields()))
             .await
             .is_problem(401, "MISSING_API_KEY");
     }
@@ -122,10 +124,10 @@ async fn each_endpoint_wants_a_key() {
 #[tokio::test]
 async fn a_key_is_good_for_its_scopes_alone() {
     for scope in ApiScope::ALL {
-        let served = Served::of(server([changed(|key| key.scopes = vec![scope])])).await;
+        let served = Served::run(server([changed(|key| key.scopes = vec![scope])])).await;
         for (wanted, method, target) in scoped() {
             let request = crate::support::keyed(served.bare(method, target));
-            let answer = Answer::of(request.body(all_fields())).await;
+            let answer = Answer::receive(request.body(all_fields())).await;
             if wanted == scope {
                 assert_eq!(answer.status, 200, "{scope} {target}: {}", answer.text);
             } else {
@@ -149,13 +151,13 @@ async fn a_key_that_was_taken_back_or_is_over_is_no_key() {
         changed(|key| key.expires_at = Some(now)),
         changed(|key| key.expires_at = Some(now - hour)),
     ] {
-        let served = Served::of(server([bad])).await;
+        let served = Served::run(server([bad])).await;
         served
             .evaluate(&deploy())
             .await
             .is_problem(401, "INVALID_API_KEY");
     }
-    let served = Served::of(server([changed(|key| key.expires_at = Some(now + hour))])).await;
+    let served = Served::run(server([changed(|key| key.expires_at = Some(now + hour))])).await;
     token_of(&served.evaluate(&deploy()).await);
 }
 
@@ -201,7 +203,7 @@ async fn a_key_is_good_from_its_networks_alone() {
         &["::/0"],
         &["::ffff:10.0.0.0/104"],
     ] {
-        let served = Served::of(from(networks)).await;
+        let served = Served::run(from(networks)).await;
         let answer = served.evaluate(&deploy()).await;
         answer.is_problem(403, "IP_NOT_ALLOWED");
         // A thief cannot use up the key's rate from elsewhere either.
@@ -211,7 +213,7 @@ async fn a_key_is_good_from_its_networks_alone() {
         &["10.0.0.0/8", "127.0.0.0/8"][..],
         &["::ffff:127.0.0.0/104"],
     ] {
-        let served = Served::of(from(networks)).await;
+        let served = Served::run(from(networks)).await;
         token_of(&served.evaluate(&deploy()).await);
     }
 }
@@ -248,17 +250,17 @@ async fn a_proxy_is_believed_if_it_is_trusted() {
     let ask = async |served: &Served, forwarded: &str| {
         let request = crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"));
         let request = request.header("x-forwarded-for", forwarded);
-        Answer::of(request.body(deploy().to_string())).await
+        Answer::receive(request.body(deploy().to_string())).await
     };
     let inside = || changed(|key| key.allowed_cidrs = vec!["10.0.0.0/8".parse().unwrap()]);
-    let served = Served::of(server([inside()])).await;
+    let served = Served::run(server([inside()])).await;
     ask(&served, "10.1.2.3")
         .await
         .is_problem(403, "IP_NOT_ALLOWED");
 
     let trusting =
         settings(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]);
-    let served = Served::of(server([inside()]).settings(trusting)).await;
+    let served = Served::run(server([inside()]).settings(trusting)).await;
     token_of(&ask(&served, "10.1.2.3").await);
     token_of(&ask(&served, "192.0.2.1, 10.1.2.3, 127.0.0.9").await);
     for forwarded in [
@@ -280,13 +282,13 @@ async fn a_proxy_is_believed_if_it_is_trusted() {
             "x-forwarded-for",
             HeaderValue::from_bytes(b"caf\xe9").unwrap(),
         );
-    let answer = Answer::of(request.body(deploy().to_string())).await;
+    let answer = Answer::receive(request.body(deploy().to_string())).await;
     answer.is_problem(403, "IP_NOT_ALLOWED");
 }
 
 #[tokio::test]
 async fn a_key_in_a_body_has_to_be_the_one_of_the_header() {
-    let served = Served::of(server([stored(KEY), stored(OTHER)])).await;
+    let served = Served::run(server([stored(KEY), stored(OTHER)])).await;
     for target in [
         "/v1-evaluate",
         "/v1-evaluate-stream",
@@ -314,7 +316,7 @@ async fn a_key_file_that_changes_is_read_while_the_server_runs() {
     let file = KeyFile::new(folder.path().join("keys.json"));
     file.add(stored(OTHER)).unwrap();
     let book = ApiKeys::default().with_file(file.clone()).await.unwrap();
-    let served = Served::of(Server::new(memory(), book, KeyRing::in_memory().unwrap())).await;
+    let served = Served::run(Server::new(memory(), book, KeyRing::in_memory().unwrap())).await;
     let other = format!("Bearer {OTHER}");
     assert_eq!(
         evaluate_with(&served, &[&other], "/v1-evaluate")

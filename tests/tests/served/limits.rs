@@ -16,7 +16,7 @@ use crate::support::{Answer, KEY, Served, deploy, memory, ms, server, settings, 
 const PATIENCE: Duration = ms(20_000);
 
 async fn start(set: impl FnOnce(&mut Settings)) -> Served {
-    Served::of(server(memory()).settings(settings(set))).await
+    Served::run(server(memory()).settings(settings(set))).await
 }
 
 /// Returns the head of a request to deploy.
@@ -80,7 +80,10 @@ async fn who_comes_beyond_the_places_is_told_to_come_again() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     // `/healthz` and `/metrics` still answer.
     for open in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(Answer::of(served.bare(Method::GET, open)).await.status, 200);
+        assert_eq!(
+            Answer::receive(served.bare(Method::GET, open)).await.status,
+            200
+        );
     }
     first
         .write_all(deploy().to_string().as_bytes())
@@ -126,7 +129,7 @@ async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
     const OTHER: &str = "ask_test_another";
     let keys = ApiKeys::new([stored(KEY), stored(OTHER)]);
     let server = Server::new(memory(), keys, KeyRing::in_memory().unwrap());
-    let served = Served::of(server.settings(settings(|settings| settings.concurrency = 64))).await;
+    let served = Served::run(server.settings(settings(|settings| settings.concurrency = 64))).await;
     let mut sockets = Vec::new();
     let refused = loop {
         let mut socket = TcpStream::connect(served.address).await.unwrap();
@@ -147,7 +150,7 @@ async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
         let request = request
             .header("authorization", format!("Bearer {OTHER}"))
             .header("content-type", "application/json");
-        let answer = Answer::of(request.body(deploy().to_string())).await;
+        let answer = Answer::receive(request.body(deploy().to_string())).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     served

@@ -13,7 +13,7 @@ async fn with_scope(scope: ApiScope) -> Served {
     let mut key = stored(KEY);
     key.scopes = vec![scope];
     let ring = KeyRing::in_memory().unwrap();
-    Served::of(Server::new(memory(), ApiKeys::new([key]), ring)).await
+    Served::run(Server::new(memory(), ApiKeys::new([key]), ring)).await
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn heads_and_backups_take_their_scopes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_is_a_store_of_one_moment() {
     let folder = tempfile::tempdir().unwrap();
-    let served = Served::of(server(on_disk(folder.path()).await)).await;
+    let served = Served::run(server(on_disk(folder.path()).await)).await;
     let client = served.client().build().unwrap();
     let asking = async {
         for _ in 0..50 {

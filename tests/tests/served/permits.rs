@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, KEY, Served, Time, asks, deploy, memory, names, policies, stored, with,
+    Answer, KEY, Served, Time, deploy, evaluate_body, memory, names, policies, stored, with,
 };
 
 const LIVE: &str = "ask_live_0123456789";
@@ -24,12 +24,12 @@ async fn ask(served: &Served, key: &str, method: Method, target: &str, body: &Va
         .header("authorization", format!("Bearer {key}"))
         .header("content-type", "application/json")
         .body(body.to_string());
-    Answer::of(request).await
+    Answer::receive(request).await
 }
 
 async fn with_keys(keys: impl IntoIterator<Item = ApiKey>) -> Served {
     let ring = KeyRing::in_memory().unwrap();
-    Served::of(Server::new(memory(), ApiKeys::new(keys), ring)).await
+    Served::run(Server::new(memory(), ApiKeys::new(keys), ring)).await
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn what_is_used_or_expired_cannot_be_revoked() {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let authority = authority.build().await.unwrap();
-    let served = Served::of(crate::support::server(authority)).await;
+    let served = Served::run(crate::support::server(authority)).await;
     let granted = served.evaluate(&deploy()).await.json();
     let late = served.evaluate(&deploy()).await.json();
     let target = |granted: &Value| {
@@ -289,7 +289,7 @@ async fn every_event_of_a_request_names_key_address_and_request() {
     let served = Served::start().await;
     let granted = served.evaluate(&deploy()).await.json();
     let id = granted["permit_id"].as_str().unwrap();
-    served.evaluate(&asks("drop")).await;
+    served.evaluate(&evaluate_body("drop")).await;
     let question = json!({"permit_token": granted["permit_token"]});
     served.verify(&question).await;
     served.verify(&question).await;
@@ -309,7 +309,7 @@ async fn every_event_of_a_request_names_key_address_and_request() {
         .header("content-type", "application/json")
         .header("x-request-id", "0123456789abcdef")
         .body(json!({"reason": "over"}).to_string());
-    assert_eq!(Answer::of(lift).await.status, 200);
+    assert_eq!(Answer::receive(lift).await.status, 200);
     let events = served.events().await;
     assert_eq!(events.len(), 1 + 8);
     for event in &events[1..] {

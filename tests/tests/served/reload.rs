@@ -81,7 +81,7 @@ async fn policies_change_under_load_and_every_answer_is_by_one_set() {
     // The clients do not use their permits.
     let authority = LocalAuthority::builder(policies).permits_per_agent(NonZeroU64::MAX);
     let authority = authority.build().await.unwrap();
-    let served = Arc::new(Served::of(server(authority).watch(watched)).await);
+    let served = Arc::new(Served::run(server(authority).watch(watched)).await);
 
     let over = Arc::new(AtomicBool::new(false));
     let seen = Arc::new([const { Seen::none() }; 16]);
@@ -168,7 +168,7 @@ async fn policies_that_cannot_be_recorded_are_tried_again() {
         let server = server(authority)
             .settings(impatient(ms(200)))
             .watch(watched);
-        let served = Served::of(server).await;
+        let served = Served::run(server).await;
         trouble.lies_ahead(Call::Commit, fault, When::Before, 0);
         put(folder.path(), CLOSED);
         until(&served, "policy.loaded", 3).await;
@@ -211,7 +211,7 @@ fn a_folder_that_blocks_holds_up_nothing_else() {
             let book = ApiKeys::default().with_file(file.clone()).await.unwrap();
             let authority = LocalAuthority::in_memory(policies).unwrap();
             let server = Server::new(authority, book, KeyRing::in_memory().unwrap());
-            let served = Served::of(server.watch(watched)).await;
+            let served = Served::run(server.watch(watched)).await;
             pipe(&policy_folder.join("pipe.cedar"));
             tokio::time::sleep(ms(2_500)).await;
             file.add(stored(KEY)).unwrap();

@@ -54,7 +54,7 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });
-    let served = Served::of(server).await;
+    let served = Served::run(server).await;
     for n in 0.. {
         assert!(n < 300, "nothing is archived");
         if served.count("audit.archived").await == 1 {
@@ -134,7 +134,7 @@ async fn a_bundle_whose_events_were_not_dropped_is_taken_up_again() {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });
-    let served = Served::of(server).await;
+    let served = Served::run(server).await;
     for n in 0.. {
         assert!(n < 300, "not all is archived");
         if served.count("audit.archived").await == 2 {

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 
 use crate::store::{CALLS, FAULTS, When, faulty};
 use crate::support::{
-    Answer, KEY, Served, asks, deploy, impatient, keyed, ms, server, token_of, with,
+    Answer, KEY, Served, deploy, evaluate_body, impatient, keyed, ms, server, token_of, with,
 };
 
 const UNKNOWN: &str = "ask_live_this-is-nobodys-key";
@@ -17,7 +17,7 @@ const PATIENT: &str = "patient-4711";
 async fn talk() -> (Vec<String>, Vec<String>) {
     quiet_panics();
     let (authority, trouble) = faulty().await;
-    let served = Served::of(server(authority).settings(impatient(ms(100)))).await;
+    let served = Served::run(server(authority).settings(impatient(ms(100)))).await;
     let mut tokens = Vec::new();
     let mut texts = Vec::new();
 
@@ -88,7 +88,8 @@ async fn talk() -> (Vec<String>, Vec<String>) {
                 };
                 let body = with(sensitive.clone(), &json!({"permit_token": tokens[0]}));
                 let answer =
-                    Answer::of(keyed(served.bare(method, target)).body(body.to_string())).await;
+                    Answer::receive(keyed(served.bare(method, target)).body(body.to_string()))
+                        .await;
                 if answer.status != 200 {
                     texts.push(answer.text);
                 }
@@ -105,9 +106,13 @@ async fn talk() -> (Vec<String>, Vec<String>) {
         let request = served
             .bare(Method::POST, "/v1-evaluate")
             .header("authorization", authorization);
-        texts.push(Answer::of(request.body(sensitive.to_string())).await.text);
+        texts.push(
+            Answer::receive(request.body(sensitive.to_string()))
+                .await
+                .text,
+        );
     }
-    let other = with(asks("drop"), &json!({"api_key": UNKNOWN}));
+    let other = with(evaluate_body("drop"), &json!({"api_key": UNKNOWN}));
     texts.push(served.evaluate(&other).await.text);
     texts.push(served.get("/v1-api-key-self").await.text);
     texts.push(served.get("/metrics").await.text);
@@ -152,7 +157,7 @@ fn each_request_is_in_the_access_log_with_its_id() {
             ] {
                 let request =
                     keyed(served.bare(Method::POST, "/v1-evaluate")).header("x-request-id", id);
-                Answer::of(request.body(body)).await;
+                Answer::receive(request.body(body)).await;
             }
         });
     });

@@ -106,10 +106,11 @@ pub(crate) struct Served {
 impl Served {
     /// Starts a server with all its defaults.
     pub(crate) async fn start() -> Self {
-        Self::of(server(memory())).await
+        Self::run(server(memory())).await
     }
 
-    pub(crate) async fn of<S: Store + RateCounter>(server: Server<S>) -> Self {
+    /// Runs a server on a free port.
+    pub(crate) async fn run<S: Store + RateCounter>(server: Server<S>) -> Self {
         let listening = server.listen("127.0.0.1:0".parse().unwrap(), None);
         let listening = listening.await.unwrap();
         let address = listening.address();
@@ -138,13 +139,13 @@ impl Served {
         format!("http://{}", self.address)
     }
 
-    /// Sends a request without adding any header.
+    /// Builds a request without any of our headers.
     pub(crate) fn bare(&self, method: Method, target: &str) -> RequestBuilder {
         self.http.request(method, self.url() + target)
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answer {
-        Answer::of(keyed(self.bare(Method::GET, target))).await
+        Answer::receive(keyed(self.bare(Method::GET, target))).await
     }
 
     pub(crate) async fn post(&self, target: &str, body: &Value) -> Answer {
@@ -153,7 +154,7 @@ impl Served {
 
     pub(crate) async fn post_text(&self, target: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = keyed(self.bare(Method::POST, target)).body(body.into());
-        Answer::of(request).await
+        Answer::receive(request).await
     }
 
     pub(crate) async fn evaluate(&self, body: &Value) -> Answer {
@@ -193,10 +194,11 @@ impl Served {
 
 /// Returns a request to deploy.
 pub(crate) fn deploy() -> Value {
-    asks("deploy")
+    evaluate_body("deploy")
 }
 
-pub(crate) fn asks(action: &str) -> Value {
+/// Returns the body of an evaluate request for this action.
+pub(crate) fn evaluate_body(action: &str) -> Value {
     json!({"action_type": action, "actor_id": AGENT, "context": {"environment": "production"}})
 }
 
@@ -231,11 +233,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn of(request: RequestBuilder) -> Self {
-        Self::try_of(request).await.unwrap()
+    pub(crate) async fn receive(request: RequestBuilder) -> Self {
+        Self::try_receive(request).await.unwrap()
     }
 
-    pub(crate) async fn try_of(request: RequestBuilder) -> reqwest::Result<Self> {
+    pub(crate) async fn try_receive(request: RequestBuilder) -> reqwest::Result<Self> {
         let response = request.send().await?;
         Ok(Self {
             status: response.status().as_u16(),

@@ -6,7 +6,7 @@ use atlasent_authority::{LocalAuthority, RedbStore};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{Served, Time, asks, policies, server, with};
+use crate::support::{Served, Time, evaluate_body, policies, server, with};
 
 /// Starts a server whose chain has 1 event of its policies, then alternating denials and allows,
 /// `count` in all, a second apart.
@@ -15,13 +15,16 @@ async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
     let authority = LocalAuthority::builder(policies())
         .store(store)
         .clock(time.clock());
-    let served = Served::of(server(authority.build().await.unwrap())).await;
+    let served = Served::run(server(authority.build().await.unwrap())).await;
     for (second, n) in (1..).zip(0..count) {
         time.set(second);
         let action = if n % 2 == 0 { "drop" } else { "deploy" };
         let agent = json!({"actor_id": format!("bot {}", n % 3)});
         assert_eq!(
-            served.evaluate(&with(asks(action), &agent)).await.status,
+            served
+                .evaluate(&with(evaluate_body(action), &agent))
+                .await
+                .status,
             200
         );
     }
@@ -207,7 +210,7 @@ async fn big_events(served: &Served, count: usize) {
         let context = json!({"context": {"environment": "production", "text": text}});
         assert_eq!(
             served
-                .evaluate(&with(asks("deploy"), &context))
+                .evaluate(&with(evaluate_body("deploy"), &context))
                 .await
                 .status,
             200
@@ -221,7 +224,7 @@ async fn a_page_holds_8_mb_and_the_cursor_leads_to_the_rest() {
     let authority = LocalAuthority::builder(policies())
         .store(RedbStore::open(folder.path().join("store")).unwrap())
         .record_context(true);
-    let served = Served::of(server(authority.build().await.unwrap())).await;
+    let served = Served::run(server(authority.build().await.unwrap())).await;
     big_events(&served, 12).await;
     let (mut target, mut all, mut count) = ("/v1-audit/events".to_owned(), Vec::new(), 0);
     loop {

@@ -28,13 +28,13 @@ const SCHEMA: &str = r#"
 
 async fn start() -> Served {
     let policies = Policies::parse(POLICIES).unwrap();
-    Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await
+    Served::run(server(LocalAuthority::in_memory(policies).unwrap())).await
 }
 
 async fn with_schema(policy: &str) -> Served {
     let builder = Policies::builder().schema("s.cedarschema", SCHEMA);
     let policies = builder.source("p.cedar", policy).build().unwrap();
-    Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await
+    Served::run(server(LocalAuthority::in_memory(policies).unwrap())).await
 }
 
 /// Sends a context and further fields, exactly as written.

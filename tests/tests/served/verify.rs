@@ -84,7 +84,7 @@ async fn a_good_permit_is_good_once() {
 }
 
 async fn race<S: Store + RateCounter>(authority: LocalAuthority<S>) {
-    let served = Served::of(server(authority)).await;
+    let served = Served::run(server(authority)).await;
     let token = served.token().await;
     let question = json!({"permit_token": token, "action_type": "deploy", "actor_id": AGENT});
     let answers = join_all((0..64).map(|_| served.verify(&question))).await;
@@ -216,7 +216,7 @@ async fn a_permit_that_waited_too_long_is_over() {
     };
     for (wait, valid) in [(59, true), (60, false), (1_000_000, false)] {
         time.set(0);
-        let served = Served::of(server(build().await.unwrap())).await;
+        let served = Served::run(server(build().await.unwrap())).await;
         let token = served.token().await;
         time.set(wait);
         let json = served.verify(&json!({"permit_token": token})).await.json();
@@ -301,7 +301,7 @@ async fn permits_and_answers_outlive_the_server() {
     let start = async || {
         let store = timeout(ms(20_000), open()).await.unwrap();
         let authority = LocalAuthority::builder(policies()).store(store);
-        Served::of(server(authority.build().await.unwrap())).await
+        Served::run(server(authority.build().await.unwrap())).await
     };
     let served = start().await;
     let body = with(deploy(), &json!({"request_id": "before"}));

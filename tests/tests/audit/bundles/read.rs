@@ -103,17 +103,17 @@ fn a_value_that_two_windows_share_is_one_value() {
 #[test]
 fn progress_is_told_and_never_runs_backwards() {
     let bundle = large();
-    let told = RefCell::new(Vec::<Progress>::new());
+    let reported = RefCell::new(Vec::<Progress>::new());
     let keys = keys();
     let report = BundleVerifier::new(&keys)
-        .on_progress(|progress| told.borrow_mut().push(progress))
+        .on_progress(|progress| reported.borrow_mut().push(progress))
         .verify_bytes(&bundle)
         .unwrap();
     assert!(report.verified());
-    let told = told.into_inner();
+    let reported = reported.into_inner();
     let total = Some(bundle.len() as u64);
     for phase in [Phase::Chain, Phase::Signature] {
-        let of_phase: Vec<_> = told.iter().filter(|p| p.phase == phase).collect();
+        let of_phase: Vec<_> = reported.iter().filter(|p| p.phase == phase).collect();
         assert!(of_phase.len() > 10, "{}", of_phase.len());
         assert!(of_phase.is_sorted_by_key(|p| (p.bytes, p.events)));
         assert!(
@@ -122,8 +122,8 @@ fn progress_is_told_and_never_runs_backwards() {
                 .all(|p| p.total_bytes == total && Some(p.bytes) <= total)
         );
     }
-    assert!(told.is_sorted_by_key(|p| (p.phase, p.events)));
-    assert_eq!(told.last().map(|p| p.events), Some(2_000));
+    assert!(reported.is_sorted_by_key(|p| (p.phase, p.events)));
+    assert_eq!(reported.last().map(|p| p.events), Some(2_000));
 
     let mut last = None;
     let pieces = Pieces {

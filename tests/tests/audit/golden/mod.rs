@@ -130,7 +130,7 @@ fn sealing_makes_the_golden_event() {
 
 #[test]
 fn an_exported_trail_is_checked_without_this_crate() {
-    let exported = export(&Story::told(true).trail());
+    let exported = export(&Story::with_all_operations(true).trail());
     let trail: Value = serde_json::from_slice(&exported).unwrap();
     let mut previous = "0".repeat(64);
     let events = trail["events"].as_array().unwrap();
@@ -146,7 +146,7 @@ fn an_exported_trail_is_checked_without_this_crate() {
 
 #[test]
 fn an_exported_trail_verifies_event_by_event() {
-    let exported = export(&Story::told(false).trail());
+    let exported = export(&Story::with_all_operations(false).trail());
     let trail: Trail = serde_json::from_slice(&exported).unwrap();
     assert_eq!(trail.events.len(), 15);
     assert!(trail.verify().is_intact());
