@@ -1,4 +1,4 @@
-//! Stores from which events were cut: nothing of them is signed as a whole trail.
+//! Stores that lost events: the server does not sign the rest as a whole trail.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ fn second(second: u64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + i64::try_from(second).unwrap()).unwrap()
 }
 
-/// Ten events, one a second, of two types in turn, without some of them.
+/// Returns ten events, one a second, of two alternating types, without the removed ones.
 async fn ten_without(lost: RangeInclusive<u64>) -> Cut {
     let store = MemoryStore::new();
     for number in 1..=10 {
@@ -100,7 +100,7 @@ async fn a_trail_that_lacks_events_is_not_signed() {
         (1..=3, &all, "events 1 to 3 are missing"),
         (4..=6, &all, "events 4 to 6 are missing"),
         (1..=10, &all, "event 1 is missing"),
-        // The stretch itself, and what is next to it.
+        // The removed stretch itself, and the events next to it.
         (5..=5, &from_to(4, 6), "event 5 is missing"),
         (4..=4, &from_to(4, 6), "event 4 is missing"),
         (6..=6, &from_to(4, 6), "event 6 is missing"),
@@ -115,7 +115,7 @@ async fn a_trail_that_lacks_events_is_not_signed() {
             &all.clone().until(second(4)),
             "events 1 to 2 are missing",
         ),
-        // An extract has gaps of its own; the ends of the chain have to be there.
+        // A filtered export has gaps. The ends of the chain must be present.
         (9..=10, &deny, "event 10 is missing"),
         (1..=1, &deny, "event 1 is missing"),
     ];

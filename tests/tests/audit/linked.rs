@@ -1,4 +1,4 @@
-//! Events that were dropped, repeated, swapped, cut off or sealed anew: each is found, for what it is.
+//! Dropped, repeated, swapped, cut off and resealed events: each gets its own finding.
 
 use atlasent::audit::{
     Envelope, Event, Finding, GENESIS_HASH, Payload, Problem, Trail, chain_hash,
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::story::Story;
 
 fn trail() -> Trail {
-    Story::told(false).trail()
+    Story::with_all_operations(false).trail()
 }
 
 fn problems(trail: &Trail) -> Vec<Problem> {
@@ -16,7 +16,7 @@ fn problems(trail: &Trail) -> Vec<Problem> {
     findings.iter().map(|finding| finding.problem).collect()
 }
 
-/// What is found about one event.
+/// Returns the findings about one event.
 fn about(findings: &[Finding], sequence: u64) -> Vec<Problem> {
     (findings.iter())
         .filter(|finding| finding.sequence == Some(sequence))
@@ -24,13 +24,13 @@ fn about(findings: &[Finding], sequence: u64) -> Vec<Problem> {
         .collect()
 }
 
-/// The trail with its head and its count as its events are: the most that a forger without the last hash's
-/// keeper can do.
+/// Returns the trail with a head and a count that match its events: the best forgery without
+/// access to the original head.
 fn recounted(events: Vec<Event>) -> Trail {
     Trail::new(events)
 }
 
-/// The event with its envelope repeated in its payload, and the hash that fits.
+/// Repeats the event's envelope in its payload, and sets the matching hash.
 fn sealed(mut event: Event) -> Event {
     if let Value::Object(envelope) = json!(event.envelope) {
         event.payload = with(&event, envelope);
@@ -39,7 +39,7 @@ fn sealed(mut event: Event) -> Event {
     event
 }
 
-/// The payload with some of its fields replaced.
+/// Returns the payload with some fields replaced.
 fn with(event: &Event, fields: Map<String, Value>) -> Payload {
     let mut all: Map<String, Value> = event.payload.parse().unwrap();
     all.extend(fields);
@@ -52,7 +52,7 @@ fn excused(event: &Event) -> Payload {
     with(event, reason.into_iter().collect())
 }
 
-/// The same events with `change` made to one of them, and everything from there on sealed anew.
+/// Applies `change` to one event, and seals it and all later events again.
 fn resealed(mut trail: Trail, at: usize, change: impl FnOnce(&mut Event)) -> Trail {
     change(&mut trail.events[at]);
     for index in at..trail.events.len() {
@@ -92,7 +92,7 @@ fn a_dropped_event_is_found() {
         let mut trail = whole.clone();
         trail.events.remove(at);
         let mut expected = match at {
-            // A trail may begin anywhere, but it says how long it is.
+            // A trail may begin at any event, but its count must match.
             0 => vec![],
             _ if at == last => vec![Problem::WrongHead],
             _ => vec![
@@ -240,7 +240,7 @@ fn an_envelope_that_was_changed_is_found() {
     let whole = trail();
     for at in 0..whole.events.len() {
         for change in optional.into_iter().chain(required) {
-            // Changed, taken away, and added where there was none.
+            // A changed member, a removed one, and one added where the original has none.
             for text in [Some("something-else".to_owned()), Some(String::new()), None] {
                 let mut trail = whole.clone();
                 change(&mut trail.events[at].envelope, text);
@@ -293,7 +293,7 @@ fn a_trail_sealed_anew_still_has_to_make_sense() {
         problems(&resealed(trail(), 5, wrapped)),
         [Problem::SequenceGap, Problem::SequenceGap]
     );
-    // And whoever keeps the old head sees any of it.
+    // A verifier with the old head notices each of these.
     let mut changed = resealed(trail(), 5, |event| {
         event.payload = excused(event);
     });

@@ -1,5 +1,5 @@
-//! The audit chain: everything that is done is on record, nothing secret is, and no change to the
-//! record goes unnoticed.
+//! The audit chain: it records every operation and no secret, and verification finds every change
+//! to it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Whatever is done, there is one event of it, and it says what the contract wants.
+//! Each operation leaves one event with the fields of the contract.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn hex(text: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The newest event is number `sequence`, of this kind, and says at least this.
+/// Asserts that the newest event has this number and type, and at least these fields.
 #[track_caller]
 fn newest(story: &Story, sequence: u64, kind: &str, says: Value) {
     let event = story.newest();
@@ -28,7 +28,7 @@ fn newest(story: &Story, sequence: u64, kind: &str, says: Value) {
     for (key, value) in says.as_object().unwrap() {
         assert_eq!(said.get(key), Some(value), "{key} of {event:?}");
     }
-    // What is said of who and what is said in the envelope too.
+    // The payload repeats agent and type of the envelope.
     let envelope = serde_json::to_value(&event.envelope).unwrap();
     for (key, value) in envelope.as_object().unwrap() {
         assert_eq!(said.get(key), Some(value), "{key} of {event:?}");
@@ -266,7 +266,7 @@ fn a_protected_body_can_name_the_events_that_it_rests_on() {
 
 #[test]
 fn the_trail_is_read_in_pages() {
-    let story = Story::told(false);
+    let story = Story::with_all_operations(false);
     let whole = story.trail().events;
     for limit in [1, 4, 100] {
         let (mut pages, mut after) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! A morning in the life of the embedded authority, with one of everything.
+//! A session of the embedded authority that contains one operation of each kind.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,10 +22,10 @@ const POLICIES: &str = r#"
     @id("typo") forbid (principal, action == Action::"read", resource) when { context.patient > 5 };
 "#;
 
-/// A value of every context.
+/// A value that occurs in every context.
 pub(crate) const PATIENT: &str = "Jane Doe, born 1980";
 
-/// The authority, and every token that it ever handed out.
+/// The authority, and every token that it has issued.
 pub(crate) struct Story {
     pub(crate) authority: LocalAuthority,
     pub(crate) tokens: Vec<String>,
@@ -39,7 +39,7 @@ pub(crate) fn answer<T>(call: impl Future<Output = Result<T, Error>>) -> T {
     }
 }
 
-/// 9 o'clock, and one second more at each look.
+/// A clock that starts at 9 o'clock and advances by one second at each reading.
 fn clock() -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let seconds = AtomicI64::new(1_767_258_000);
     move || Timestamp::from_second(seconds.fetch_add(1, Ordering::SeqCst)).unwrap()
@@ -90,8 +90,8 @@ impl Story {
         self.trail().events.pop().unwrap()
     }
 
-    /// One of everything: 15 events with the authority's start.
-    pub(crate) fn told(record_context: bool) -> Self {
+    /// Performs one operation of each kind: 15 events with the authority's start.
+    pub(crate) fn with_all_operations(record_context: bool) -> Self {
         let mut story = Self::begin(record_context);
         let allowed = request("bot", "deploy", Some("staging"));
         let token = story.evaluate(&allowed).permit_token.unwrap();
@@ -124,7 +124,7 @@ impl Story {
     }
 }
 
-/// What the trail is exported as.
+/// The exported form of the trail.
 pub(crate) fn export(trail: &Trail) -> Vec<u8> {
     serde_json::to_vec(trail).unwrap()
 }
@@ -133,7 +133,7 @@ pub(crate) fn payload(event: &Event, key: &str) -> Option<String> {
     event.payload.text(key).map(Cow::into_owned)
 }
 
-/// What an event says, as values.
+/// The fields of an event, as values.
 pub(crate) fn fields(event: &Event) -> Map<String, Value> {
     event.payload.parse().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Any byte of an exported trail that is changed, added or taken away is noticed.
+//! Verification notices each changed, added or removed byte of an exported trail.
 
 use atlasent::audit::Trail;
 use atlasent_authority::trail::EventFilter;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::story::{Story, answer, export};
 
-/// Noticed: it cannot be read, or is not intact, or else it says what it said before.
+/// Returns whether a changed trail is unreadable, not intact, or equal to the original.
 fn is_noticed(original: &Trail, changed: &[u8]) -> bool {
     match serde_json::from_slice::<Trail>(changed) {
         Err(_) => true,
@@ -14,7 +14,7 @@ fn is_noticed(original: &Trail, changed: &[u8]) -> bool {
     }
 }
 
-/// What a byte is replaced with: neighbours in the alphabet, the other case, and what JSON is made of.
+/// Returns replacements for a byte: its neighbours, its other case, and JSON's punctuation.
 fn replacements(byte: u8) -> impl Iterator<Item = u8> {
     let mut bytes = vec![
         byte ^ 1,
@@ -33,9 +33,10 @@ fn replacements(byte: u8) -> impl Iterator<Item = u8> {
     bytes.into_iter().filter(move |new| *new != byte)
 }
 
-/// The first three events: the start, an allow and its verification. All kinds of fields are in them.
+/// The first three events, which contain all kinds of fields: the start, an allow, its
+/// verification.
 fn beginning() -> (Trail, Vec<u8>) {
-    let story = Story::told(false);
+    let story = Story::with_all_operations(false);
     let trail = Trail::new(answer(story.authority.events(
         0,
         3,
@@ -87,7 +88,7 @@ proptest! {
     ) {
         thread_local! {
             static TRAILS: [(Trail, Vec<u8>); 2] = [false, true].map(|record_context| {
-                let trail = Story::told(record_context).trail();
+                let trail = Story::with_all_operations(record_context).trail();
                 let exported = export(&trail);
                 (trail, exported)
             });

@@ -1,5 +1,5 @@
-//! What no event holds: tokens, values of contexts, and kinds of JSON that encoders write
-//! differently.
+//! Content that no event has: tokens, values of contexts, and JSON that encoders write in
+//! different ways.
 
 use atlasent::wire::{EvaluateRequest, VerifyRequest};
 use atlasent::{Agent, AnyAction, Context};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::story::{PATIENT, Story, export, fields, payload, request};
 
-/// Strings, booleans, integers, and arrays of them.
+/// Returns whether a value consists only of strings, booleans, integers, and arrays of these.
 fn is_portable(value: &Value) -> bool {
     match value {
         Value::String(_) | Value::Bool(_) => true,
@@ -29,7 +29,7 @@ fn check_payloads(story: &Story) {
 
 #[test]
 fn no_event_holds_a_token_or_a_context() {
-    let story = Story::told(false);
+    let story = Story::with_all_operations(false);
     check_payloads(&story);
     let exported = String::from_utf8(export(&story.trail())).unwrap();
     assert_eq!(story.tokens.len(), 3);
@@ -66,7 +66,7 @@ fn why_a_policy_could_not_be_evaluated_is_always_on_record_and_quotes_no_value()
 
 #[test]
 fn a_context_is_on_record_only_when_that_is_asked_for() {
-    let story = Story::told(true);
+    let story = Story::with_all_operations(true);
     check_payloads(&story);
     let exported = String::from_utf8(export(&story.trail())).unwrap();
     for token in &story.tokens {
@@ -112,7 +112,7 @@ fn a_context_that_breaks_the_schema_is_not_on_record_either() {
     assert!(!exported.contains("Jane"), "{exported}");
 }
 
-/// JSON of any kind, with strings and numbers that occur nowhere else.
+/// Generates JSON of any kind, with strings and numbers that occur only here.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

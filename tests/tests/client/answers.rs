@@ -1,4 +1,4 @@
-//! What the client makes of answers: each call's result, and what is no answer.
+//! The client's result for each answer of each call, and which answers are invalid.
 
 use atlasent::client::EventFilter;
 use atlasent::error::{Code, PermitOutcome};
@@ -17,7 +17,7 @@ fn saying_json(body: &Value) -> (Client, Server) {
     saying([Reply::json(200, body)])
 }
 
-/// What each call makes of its answers: the code of the error, or none.
+/// Returns the error code of each call for these answers, or `None` for a success.
 async fn codes_of_all_calls(reply: &Reply) -> Vec<(&'static str, Option<Code>)> {
     let reply = reply.clone();
     let server = Server::start(move |_: &Request| reply.clone());
@@ -82,7 +82,7 @@ async fn what_is_no_object_is_an_answer_to_no_call() {
     ] {
         let codes = codes_of_all_calls(&Reply::json(200, body)).await;
         for (call, code) in codes {
-            // An export may be larger than other answers, and then it is unreadable all the same.
+            // An export may be larger than other answers, but this one is unreadable as well.
             assert_eq!(
                 code,
                 Some(Code::BadResponse),
@@ -171,9 +171,9 @@ async fn a_preflight_tells_its_trace_and_a_refusal_is_no_error() {
             saying_json(&json!({"decision": decision, "reason": "r", "constraint_trace": trace}));
         let evaluation = client.evaluate_preflight(&question()).await.unwrap();
         assert_eq!(evaluation.decision, expected);
-        let told = evaluation.constraint_trace.unwrap();
-        assert_eq!(serde_json::to_value(&told).unwrap(), trace);
-        assert_eq!(told.matching_policy_id.as_deref(), Some("p"));
+        let read = evaluation.constraint_trace.unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), trace);
+        assert_eq!(read.matching_policy_id.as_deref(), Some("p"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Any bytes at all: as a body, as headers, as a head, as events. No panic, and nothing that the body runs for.
+//! Any bytes as a body, headers, a response head or stream events: no panic, and no body runs.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -21,11 +21,11 @@ use crate::support::{client, question};
 
 const CASES: u32 = 256;
 
-/// A server that says the same to all until it is told something else.
+/// A server that repeats one response until it gets another.
 struct Parrot {
     server: Server,
     says: Arc<Mutex<Reply>>,
-    /// The calls that are answered well all the same.
+    /// The calls that still get valid responses.
     spared: Arc<Mutex<Option<Call>>>,
     runtime: Runtime,
 }
@@ -60,7 +60,8 @@ impl Parrot {
             .unwrap()
     }
 
-    /// Protects a body, one call being answered well and the other with what was taught. How often the body ran.
+    /// Protects a body, with a valid response to one call and the set response to the other.
+    /// Returns how often the body ran.
     fn protect(&self, well: Option<Call>) -> (usize, Result<(), Error>) {
         *self.spared.lock().unwrap() = well;
         let (client, ran) = (self.client(), Ran::new());
@@ -75,7 +76,7 @@ impl Parrot {
         (ran.count(), result)
     }
 
-    /// Makes every other call. None of them may panic, and only a few know how to fail.
+    /// Makes every other call. None of the calls may panic, and most must not succeed.
     fn every_call(&self) -> Vec<Result<(), Error>> {
         let client = self.client();
         let token = PermitToken::new(TOKEN).unwrap();
@@ -106,7 +107,7 @@ impl Parrot {
     }
 }
 
-/// Whether these bytes say yes to this call, read without any of the code under test.
+/// Returns whether these bytes allow this call, checked independently of the code under test.
 fn says_yes(call: Call, body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     let Ok(serde_json::Value::Object(said)) = serde_json::from_str(&text) else {
@@ -129,7 +130,7 @@ fn runner() -> TestRunner {
     })
 }
 
-/// Any bytes, JSON of any kind, and good answers with a few bytes changed.
+/// Generates bytes, JSON of any kind, and valid responses with a few changed bytes.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let good = select(vec![
         Call::Evaluate.yes().to_string(),
@@ -231,7 +232,7 @@ fn any_body_is_an_error_or_an_answer_and_no_body_runs_for_what_says_no() {
     );
 }
 
-/// What may stand in a header, and what may not.
+/// Generates valid and invalid header values.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let any = prop::collection::vec(
         any::<u8>().prop_filter("no line end", |byte| !b"\r\n".contains(byte)),
@@ -290,7 +291,7 @@ fn any_headers_are_no_panic_and_no_yes() {
                 .fold(Reply::json(status, body), |reply, (name, value)| {
                     reply.header(name, value)
                 });
-            // Whoever waits for more than there is, hears that nothing comes.
+            // A client that waits for more bytes sees the end of the connection.
             parrot.teach(reply.fault(Fault::Close, At::End));
             let (count, _) = parrot.protect(Some(Call::Verify));
             prop_assert!(count == 0 || (status == 200 && says), "{:?}", headers);
@@ -304,7 +305,7 @@ fn any_headers_are_no_panic_and_no_yes() {
 #[test]
 fn any_bytes_instead_of_http_are_an_error() {
     let parrot = Parrot::new();
-    // The brace at the end is missing, so that none of them is whole, wherever it is taken to end.
+    // Every response lacks its last brace, so it is incomplete wherever it is taken to end.
     let yes = Call::Evaluate.yes().to_string();
     let whole = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}",

@@ -1,5 +1,5 @@
-//! Batches: each request gets an answer of its own, in its place; otherwise the whole answer is
-//! refused.
+//! Batches: each request gets its own answer at its own position. Otherwise the client refuses the
+//! whole response.
 
 use atlasent::client::{Batch, BatchAnswer};
 use atlasent::error::Code;

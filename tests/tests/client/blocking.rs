@@ -1,4 +1,4 @@
-//! The client without async: on plain threads, inside of runtimes, across them, and dropped anywhere.
+//! The blocking client: on plain threads, inside runtimes, across them, and dropped anywhere.
 
 use std::sync::Arc;
 use std::thread;
@@ -37,7 +37,7 @@ fn deploy(authority: &Client, ran: &Ran) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks in every way that blocks.
+/// Makes every blocking call.
 fn ask_all(client: &Client) {
     let (ran, own) = (Ran::new(), blocking::Client::from(client.clone()));
     let body = |_permit| {
@@ -70,7 +70,7 @@ fn every_call_works_on_a_plain_thread() {
     assert_eq!(client.evaluate_stream(&question()).count(), 2);
     assert_eq!(client.audit_event_stream(filter).count(), 2);
     assert_eq!(server.requests().len(), 10);
-    // A stream that is dropped at its last event may take its connection with it.
+    // Dropping a stream at its last event may close its connection.
     assert!(
         server.accepted() <= 2,
         "connections are used again: {server:?}"
@@ -139,8 +139,8 @@ fn it_may_be_nested() {
     .unwrap();
 }
 
-/// The connections of an async client are driven by its runtime. A blocking call on that runtime's only thread would
-/// wait for them forever, if it used them.
+/// The connections of an async client are driven by its runtime. A blocking call on that runtime's
+/// only thread would wait for them forever, if it used them.
 #[test]
 fn a_client_that_was_used_in_a_runtime_may_block_that_runtimes_thread() {
     let server = genuine::server();
@@ -190,7 +190,7 @@ fn two_runtimes_may_use_a_client_at_the_same_time() {
     });
 }
 
-/// More runtimes than a client keeps connections for.
+/// More runtimes than the number for which a client keeps connections.
 #[test]
 fn many_runtimes_in_turn_do_not_wear_a_client_out() {
     let server = genuine::server();
@@ -229,7 +229,7 @@ fn it_may_be_dropped_anywhere() {
         last.evaluate(&question()).unwrap();
         drop(last);
     });
-    // A stream is dropped halfway, in async code and out of it.
+    // Drops a stream halfway, in async and in blocking code.
     let client = new();
     client.evaluate_stream(&question()).next().unwrap().unwrap();
     client
@@ -282,7 +282,7 @@ fn it_waits_between_attempts_as_the_async_one_does() {
     let client = client(server.url()).virtual_time(&time).build().unwrap();
     ask_all(&client);
     assert_eq!(time.waits().len(), 2);
-    // The same with a clock that is real.
+    // The same with a real clock.
     let server = Server::start(|request: &Request| match request.attempt {
         1 => Reply::status(503),
         _ => genuine::reply(request),

@@ -1,4 +1,4 @@
-//! A call that is dropped, at whatever stage, runs nothing and leaves nothing behind.
+//! A call that is dropped, at any stage, runs nothing and leaves nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn deploy(authority: &Client, ran: &Ran) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answers well, but where the `stage` says how not.
+/// Returns valid responses, except for the fault of the `stage`.
 fn server(
     http2: bool,
     stage: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
@@ -32,7 +32,7 @@ fn server(
     }
 }
 
-fn of(server: &Server, http2: bool) -> Client {
+fn client_of(server: &Server, http2: bool) -> Client {
     match http2 {
         true => http2_client(server.url()),
         false => client(server.url()),
@@ -51,7 +51,7 @@ async fn a_call_that_is_dropped_while_it_waits_for_bytes_runs_nothing_and_ends_a
                         let stalls = request.path() == call.path() && request.attempt == 1;
                         stalls.then(|| genuine::reply(request).fault(Fault::Stall, at))
                     });
-                    let (client, ran) = (of(&server, http2), Arc::new(Ran::new()));
+                    let (client, ran) = (client_of(&server, http2), Arc::new(Ran::new()));
                     let task = tokio::spawn({
                         let (client, ran) = (client.clone(), Arc::clone(&ran));
                         async move { ask(&client, &ran).await }
@@ -110,13 +110,14 @@ async fn a_call_that_is_dropped_between_its_attempts_asks_no_more() {
     }
 }
 
-/// Polls a call a number of times and drops it, for every number up to the one that ends it.
+/// Polls a call a number of times and drops it, for every number up to the one that completes the
+/// call.
 #[tokio::test]
 async fn a_call_may_be_dropped_at_any_of_its_polls() {
     let server = server(false, |request| {
         Some(genuine::reply(request).chunked(5).pieces(11))
     });
-    let client = of(&server, false);
+    let client = client_of(&server, false);
     let mut dropped = 0;
     loop {
         let ran = Ran::new();
@@ -154,7 +155,7 @@ async fn streams_may_be_dropped_halfway() {
         "/v1-evaluate-stream" => Some(genuine::reply(request).fault(Fault::Stall, At::InBody)),
         _ => None,
     });
-    let client = of(&server, false);
+    let client = client_of(&server, false);
     for _ in 0..3 {
         let mut events = Box::pin(client.evaluate_stream(&question()));
         events.next().await.unwrap().unwrap();
@@ -175,7 +176,7 @@ async fn many_calls_that_are_dropped_leave_no_connection_behind() {
         true => Some(Reply::status(200).fault(Fault::Stall, At::Start)),
         false => None,
     });
-    let client = of(&server, false);
+    let client = client_of(&server, false);
     let ran = Ran::new();
     for _ in 0..5 {
         let calls = futures_util::future::join_all((0..20).map(|_| deploy(&client, &ran)));

@@ -1,5 +1,5 @@
-//! Everything that a server can do to one call, and what each of it means by construction: nothing here asks the
-//! code under test.
+//! Every response and fault of a server for one call, each with its meaning by construction,
+//! independently of the code under test.
 
 use std::fmt::Display;
 use std::sync::LazyLock;
@@ -13,15 +13,15 @@ pub(crate) const ACTION: &str = "deploy.production";
 pub(crate) const AGENT: &str = "deploy-bot";
 pub(crate) const TOKEN: &str = "permit_2f9d4c8b7a6e5f10";
 
-/// One reply, and what it means.
+/// One response, and its meaning.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) reply: Reply,
     pub(crate) says: Says,
-    /// The client has to run into its timeout.
+    /// The client must reach its timeout.
     pub(crate) stalls: bool,
-    /// There is no such thing in HTTP/2.
+    /// HTTP/2 has no such fault.
     pub(crate) http1_only: bool,
 }
 
@@ -39,20 +39,20 @@ impl Case {
     }
 }
 
-/// What a reply means by the contract.
+/// The meaning of a response by the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Says {
-    /// A genuine yes.
+    /// A genuine allow.
     Yes,
-    /// An answer, and it is no.
+    /// A usable answer that refuses.
     No,
     /// No usable answer, and no reason to ask again.
     Fails,
-    /// No usable answer, and the question is asked again.
+    /// No usable answer; the client retries.
     Again,
 }
 
-/// Which of the two calls.
+/// One of the two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Evaluate,
@@ -69,7 +69,7 @@ impl Call {
         }
     }
 
-    /// A yes without frills.
+    /// Returns a minimal allow.
     pub(crate) fn yes(self) -> Value {
         match self {
             Self::Evaluate => json!({"decision": "allow", "permit_token": TOKEN}),
@@ -77,7 +77,7 @@ impl Call {
         }
     }
 
-    /// All that it can be answered with.
+    /// Returns all possible responses.
     pub(crate) fn cases(self) -> &'static [Case] {
         static CASES: LazyLock<[Vec<Case>; 2]> = LazyLock::new(|| Call::BOTH.map(Call::all));
         &CASES[self as usize]
@@ -199,7 +199,7 @@ fn verifications() -> Vec<(String, Says)> {
         json!({"valid": true, "outcome": "Allow"}),
         json!({"valid": true, "verify_error_code": "PERMIT_REVOKED"}),
         json!({"valid": true, "verify_error_code": ""}),
-        // An allow for somebody else.
+        // An allow for another agent.
         json!({"valid": true, "outcome": "allow", "actor_id": "deploy-bot-2"}),
         json!({"valid": true, "outcome": "allow", "agent": "Deploy-bot"}),
         json!({"valid": true, "outcome": "allow", "actor_id": ""}),

@@ -1,5 +1,5 @@
-//! Connections: used again, made anew when they have ended, over HTTP/2 where the server offers it,
-//! and never to somebody who cannot say who he is.
+//! Connections: reused, replaced when they have ended, over HTTP/2 if the server offers it,
+//! and only to servers whose certificate is trusted.
 
 use atlasent::error::Code;
 use atlasent::testing::VirtualTime;
@@ -19,7 +19,7 @@ fn action() -> AnyAction {
     AnyAction::new(ACTION).unwrap()
 }
 
-/// Settings of an HTTP client that trusts this server alone.
+/// Settings of an HTTP client that trusts only this server.
 fn trusting(server: &Server) -> reqwest::ClientBuilder {
     let mut roots = RootCertStore::empty();
     roots
@@ -52,7 +52,7 @@ async fn http2_is_used_where_it_is_offered_and_http1_otherwise() {
             .unwrap();
         drop(client.protect(AGENT, action()).await.unwrap());
         for request in server.requests() {
-            // Whose preference counts is the server's business.
+            // The server decides whose preference counts.
             let either = offered.len() == 2;
             assert!(
                 request.version == version || either,
@@ -128,7 +128,7 @@ async fn connections_are_used_again() {
             drop(client.clone().protect(AGENT, action()).await.unwrap());
         }
         assert_eq!(server.requests().len(), 100);
-        // A call may come before the connection of the one before is back in its place.
+        // A call may start before the former call has returned its connection to the pool.
         assert!(server.accepted() <= if http2 { 1 } else { 5 }, "{server:?}");
         let many = futures_util::future::join_all((0..64).map(|_| client.protect(AGENT, action())));
         assert!(many.await.iter().all(Result::is_ok));
@@ -136,7 +136,7 @@ async fn connections_are_used_again() {
     }
 }
 
-/// The client has noticed the end of the connection before it asks again.
+/// The client notices the end of the connection before the next call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_the_server_closed_between_two_calls_is_made_anew() {
     let closing = |request: &Request| genuine::reply(request).fault(Fault::Close, At::End);
@@ -160,7 +160,7 @@ async fn a_connection_that_the_server_closed_between_two_calls_is_made_anew() {
     }
 }
 
-/// What comes behind an answer is not the answer to the next question.
+/// Bytes after a response are not the response to the next request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_nobody_asked_for_is_not_taken_for_the_next() {
     let forged = format!(
@@ -222,7 +222,7 @@ async fn no_redirect_leads_to_an_answer() {
                     "{status} {call:?}"
                 );
 
-                // Settings that were brought along have no say in it.
+                // The caller's settings cannot change this.
                 let follows = plain().redirect(Policy::limited(5));
                 let given = client(server.url()).http_client(follows).build().unwrap();
                 let error = given.protect(AGENT, action()).await.unwrap_err();
@@ -237,8 +237,8 @@ async fn no_redirect_leads_to_an_answer() {
     }
 }
 
-/// A stream that the server refused was not heard (RFC 9113, 8.7), and so may be asked again
-/// without harm; but not forever.
+/// A stream that the server refused was not processed (RFC 9113, 8.7), so a retry is
+/// safe; but the number of retries is limited.
 #[tokio::test]
 async fn a_refused_stream_is_not_asked_again_without_end() {
     for fault in [Fault::Refuse, Fault::GoAway] {

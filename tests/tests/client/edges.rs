@@ -1,5 +1,5 @@
-//! Promises at the edges: encodings in lists, secrets that come back, messages that are cut,
-//! proxies, pages without end, refusals that stall.
+//! Edge cases: lists of encodings, secrets in responses, truncated messages,
+//! proxies, endless pages, refusals that stall.
 
 use std::env;
 use std::process::Command;
@@ -60,7 +60,7 @@ async fn a_refusal_that_repeats_the_key_does_not_have_it_shown() {
     }
 }
 
-/// Cutting a message may not leave the greater part of a secret at its end.
+/// Truncating a message must not leave most of a secret at its end.
 #[tokio::test]
 async fn a_message_that_is_cut_within_a_secret_shows_nothing_of_it() {
     for secret in [KEY, TOKEN] {
@@ -78,7 +78,7 @@ async fn a_message_that_is_cut_within_a_secret_shows_nothing_of_it() {
     }
 }
 
-/// The key is sent in the clear to a host of this machine only because it does not leave it.
+/// The key is sent in plain text to a local host only because it does not leave the machine.
 #[test]
 fn plain_http_to_this_machine_does_not_go_through_a_proxy() {
     const URL: &str = "ATLASENT_TEST_PROXIED_URL";
@@ -113,7 +113,7 @@ fn plain_http_to_this_machine_does_not_go_through_a_proxy() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// New cursors without end, and no events: the caller gets neither an event nor an error.
+/// An endless series of new cursors without events: the caller gets neither an event nor an error.
 #[tokio::test]
 async fn pages_without_events_come_to_an_end() {
     let next = AtomicU64::new(0);
@@ -135,8 +135,8 @@ async fn pages_without_events_come_to_an_end() {
     );
 }
 
-/// The table has 401, 403, 429 and other 4xx as they are, and not tried again; what their bodies do
-/// is no part of it.
+/// By the table, 401, 403, 429 and other 4xx are reported as they are and not retried, whatever
+/// their bodies are.
 #[tokio::test]
 async fn a_status_counts_even_where_its_body_stalls() {
     let statuses = [
@@ -165,7 +165,7 @@ async fn a_status_counts_even_where_its_body_stalls() {
     .await;
 }
 
-/// JSON is UTF-8 (RFC 8259, 8.1), also where nobody reads it.
+/// JSON is UTF-8 (RFC 8259, 8.1), also in parts that the client does not read.
 #[tokio::test]
 async fn what_is_not_utf8_is_no_json_even_in_a_field_that_nobody_reads() {
     for call in Call::BOTH {
@@ -191,7 +191,7 @@ async fn what_is_not_utf8_is_no_json_even_in_a_field_that_nobody_reads() {
     }
 }
 
-/// A key may be spelled with escapes, and is the same key.
+/// A key that is written with escapes is the same key.
 #[tokio::test]
 async fn a_key_that_is_repeated_in_escapes_is_not_shown() {
     let spelled = KEY.replace('_', "\\u005f");

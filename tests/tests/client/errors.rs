@@ -1,4 +1,4 @@
-//! What an error says, and what it does not: the contract's table (part A, "Errors").
+//! The content of errors, by the contract's table (part A, "Errors").
 
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +35,7 @@ async fn a_retry_after_is_reported_in_either_form() {
             (Code::RateLimited, 1),
             "{value}"
         );
-        // A date has whole seconds, and the clock goes on.
+        // A date has whole seconds, and the clock advances.
         let close = |wait: Duration, secs: u64| {
             wait <= Duration::from_secs(secs) && wait + ms(60_000) >= Duration::from_secs(secs)
         };
@@ -79,7 +79,7 @@ async fn the_message_is_the_servers_own() {
     }
 }
 
-/// Secrets are found in JSON alone, so nothing else is repeated. Stricter than the contract.
+/// Secrets are found in JSON only, so other bodies are not repeated. Stricter than the contract.
 #[tokio::test]
 async fn a_body_that_is_not_json_is_described_and_not_repeated() {
     for status in [400, 401, 403, 404, 429, 500, 302] {
@@ -116,7 +116,7 @@ async fn a_status_counts_even_where_its_body_does_not_come() {
     }
 }
 
-/// All that an error can be made to show.
+/// Returns every text form of an error.
 fn shown(error: &Error) -> String {
     let mut shown = format!("{error} {error:?} {error:#?}");
     let mut source = std::error::Error::source(error);
@@ -166,7 +166,7 @@ async fn a_server_that_repeats_secrets_does_not_have_them_shown() {
                     !shown.contains("0123456789"),
                     "{n} {status} {body}: {shown}"
                 );
-                // Only what was asked with the token knows what not to show.
+                // Only a call that sent the token knows that it must hide it.
                 assert!(
                     n == 2 || !shown.contains("2f9d4c8b7a6e5f10"),
                     "{n} {status} {body}: {shown}"
@@ -186,7 +186,7 @@ async fn a_permit_that_an_earlier_attempt_may_have_used_up_says_so() {
         (Some(Reply::status(502)), &expired, false),
     ] {
         let yes = Reply::json(200, Call::Evaluate.yes());
-        // An evaluation that is tried again consumes nothing.
+        // An evaluation that is retried consumes nothing.
         let replies = [Reply::status(500), yes]
             .into_iter()
             .chain(first)

@@ -1,4 +1,4 @@
-//! A yes that comes in odd ways, and one that does not come through.
+//! An allow in unusual but valid forms, and an allow that does not arrive intact.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 
 use crate::cases::{Case, Says};
 
-/// A yes that comes in ways that are allowed, if odd.
+/// An allow in valid, but unusual forms.
 pub(crate) fn unusual(yes: &str) -> Vec<Case> {
     let json = || Reply::json(200, yes);
     let bytes = |kind| Reply::bytes(200, kind, yes);
@@ -89,7 +89,7 @@ pub(crate) fn unusual(yes: &str) -> Vec<Case> {
     .into()
 }
 
-/// A yes under a status that is none.
+/// An allow under an invalid status.
 pub(crate) fn statuses(yes: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for status in [301, 302, 303, 307, 308] {
@@ -134,7 +134,7 @@ fn http1(mut case: Case) -> Case {
     case
 }
 
-/// A yes that does not come through.
+/// An allow that does not arrive completely.
 pub(crate) fn faults(yes: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for at in [At::Start, At::InHead, At::Body, At::InBody] {
@@ -167,7 +167,7 @@ pub(crate) fn faults(yes: &str) -> Vec<Case> {
     cases
 }
 
-/// A yes whose body is longer, shorter or other than it should be.
+/// An allow whose body is longer or shorter than announced, or of another kind.
 pub(crate) fn bodies_gone_wrong(yes: &str) -> Vec<Case> {
     let limit = 1024 * 1024;
     let padded = format!("{yes}{}", " ".repeat(limit));
@@ -257,7 +257,7 @@ pub(crate) fn bodies_gone_wrong(yes: &str) -> Vec<Case> {
     .into()
 }
 
-/// A yes in what is not HTTP.
+/// An allow in bytes that are not HTTP.
 pub(crate) fn broken_http(yes: &str) -> Vec<Case> {
     let length = yes.len();
     let ok = "HTTP/1.1 200 OK\r\n";

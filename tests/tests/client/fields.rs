@@ -1,4 +1,4 @@
-//! The fields of each request: there exactly when they are set, as the contract names them (part A).
+//! The fields of each request: present exactly if set, with the contract's names (part A).
 
 use atlasent::client::{DecisionCache, EventFilter};
 use atlasent::protected_action::{ProtectedAction, require_permit};
@@ -92,7 +92,7 @@ async fn each_optional_field_of_an_evaluation_is_sent_exactly_when_it_is_set() {
         expected
     );
     for text in sent {
-        // Compact, and UTF-8 as it is.
+        // Compact, with UTF-8 unescaped.
         assert!(
             !text.contains(' ') && !text.contains('\n') && !text.contains("\\u"),
             "{text}"

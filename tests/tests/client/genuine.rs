@@ -1,4 +1,4 @@
-//! A server that answers every call of the contract as it should be answered.
+//! A server with a valid response to every call of the contract.
 
 use atlasent_tests::server::{Reply, Request, Server, unscripted};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub(crate) fn event(sequence: u64) -> Value {
         "occurred_at": "2026-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z", "new": 1})
 }
 
-/// A page of these events, and where the next one starts.
+/// Returns a page of these events, with the cursor of the next page.
 pub(crate) fn page(sequences: &[u64], next: Option<&str>) -> Value {
     let events: Vec<_> = sequences.iter().map(|sequence| event(*sequence)).collect();
     json!({"events": events, "total": 5, "next_cursor": next})

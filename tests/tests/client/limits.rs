@@ -1,4 +1,4 @@
-//! The rate limit that every answer states, and the sizes that answers are held to.
+//! The rate limit in every response, and the size limits of responses.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -139,7 +139,7 @@ async fn a_body_is_bounded() {
         let (client, _server) = saying([
             shape(Reply::json(200, padded(limit))),
             shape(Reply::json(200, padded(limit + 1))),
-            // The end never comes, and is not waited for.
+            // The end never comes, and the client does not wait for it.
             shape(Reply::json(200, padded(4 * limit))).fault(Fault::Stall, At::InBody),
         ]);
         assert!(client.evaluate(&question()).await.is_ok());

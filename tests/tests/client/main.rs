@@ -1,5 +1,5 @@
-//! The HTTP client against a server on real sockets: what it sends, what it makes of every answer
-//! and of every fault, and that no fault opens a body.
+//! The HTTP client against a server on real sockets: its requests, its results for every response
+//! and every fault, and that no fault runs a protected body.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,5 +1,5 @@
-//! The fail-closed matrix over real sockets: whatever a server does to either call, by every way to ask, the body runs
-//! exactly when both answers were genuine.
+//! The fail-closed matrix over real sockets: for every response to either call, by every way to
+//! ask, the body runs exactly if both answers are genuine.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -23,15 +23,15 @@ use crate::paths::{AsyncPath, SyncPath, action, async_paths, sync_paths};
 use crate::stage::{Set, Stage};
 use crate::support::{client, http2_client, ms};
 
-/// How many retries the clients of these tests have.
+/// The number of retries of these clients.
 const RETRIES: usize = 2;
-/// The cases that are drawn at random, unless `ATLASENT_MATRIX_CASES` says how many.
+/// The number of random cases, unless `ATLASENT_MATRIX_CASES` sets another.
 const RANDOM: usize = 20_000;
 const SEED: [u8; 32] = *b"a body runs when both say yes ok";
-/// How many cases run at once, for each of the two faces.
+/// The number of concurrent cases, for async and for blocking calls each.
 const AT_ONCE: usize = 16;
 
-/// What the two calls of one case meet: all their attempts.
+/// The responses to all attempts of the two calls of one case.
 #[derive(Clone, Debug)]
 struct Encounter {
     evaluate: Vec<Case>,
@@ -41,7 +41,7 @@ struct Encounter {
     path: usize,
 }
 
-/// What has to come of it.
+/// The expected result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Must {
     Run,
@@ -49,7 +49,7 @@ enum Must {
     Fail,
 }
 
-/// What comes of the attempts of one call, and how many there are.
+/// Returns the result of the attempts of one call, and their number.
 fn meaning(attempts: &[Case]) -> (Says, usize) {
     let within = attempts.get(..=RETRIES).unwrap_or(attempts);
     match within.iter().position(|case| case.says != Says::Again) {
@@ -86,7 +86,7 @@ impl Encounter {
         let builder = builder
             .max_retries(RETRIES as u32)
             .virtual_time(&VirtualTime::new());
-        // An answer that comes is never to be late, so time is short only where one does not.
+        // A response must never be late, so the timeout is short only for cases without a response.
         match self.stalls() {
             true => builder.timeout(ms(60)),
             false => builder,
@@ -104,7 +104,7 @@ impl Encounter {
         stage.set(replies(&self.evaluate), replies(&self.verify))
     }
 
-    /// Compares what happened with what had to.
+    /// Compares the result with the expected one.
     fn check(
         &self,
         path: &str,
@@ -117,25 +117,25 @@ impl Encounter {
             Ok(()) => Must::Run,
             Err(Error::Denied(_)) => Must::Refuse,
             Err(Error::Failed(_)) => Must::Fail,
-            Err(other) => return Err(format!("{}, by {path}: {other}", self.told())),
+            Err(other) => return Err(format!("{}, by {path}: {other}", self.description())),
         };
         let late = self.stalls() && did == Must::Fail;
         let agrees = ran.count() == usize::from(did == Must::Run)
-            // Where time is short, a good answer may come late.
+            // With a short timeout, a valid response may be late.
             && (did == must || late)
             && (self.stalls() || set.asked() == asked);
         match agrees {
             true => Ok(did),
             false => Err(format!(
                 "{}, by {path}: had to {must:?} after {asked:?} requests, ran the body {} times after {:?}: {happened:?}",
-                self.told(),
+                self.description(),
                 ran.count(),
                 set.asked(),
             )),
         }
     }
 
-    fn told(&self) -> String {
+    fn description(&self) -> String {
         let names = |cases: &[Case]| {
             cases
                 .iter()
@@ -152,7 +152,8 @@ impl Encounter {
 }
 
 struct Stages {
-    // A client takes a new port for nearly every case, and one server alone would run out of them.
+    // A client uses a new port for nearly every case, and the ports to a single server would run
+    // out.
     http1: [Stage; 2],
     http2: Stage,
 }
@@ -171,7 +172,7 @@ impl Stages {
     }
 }
 
-/// All the ways to ask that are async: those of every authority, and one that has its own action.
+/// All async ways to ask: those of every authority, and one with its own action.
 fn all_async_paths() -> Vec<(&'static str, AsyncPath<Client>)> {
     let mut paths = async_paths::<Client>();
     paths.push(("require_permit", |client, ran| {
@@ -185,7 +186,7 @@ fn all_async_paths() -> Vec<(&'static str, AsyncPath<Client>)> {
 
 type Asks = fn(&Client, &Ran) -> Result<(), Error>;
 
-/// All the ways to ask that are not: those of every authority, and the blocking client's own.
+/// All blocking ways to ask: those of every authority, and the blocking client's own.
 fn all_sync_paths() -> Vec<(&'static str, SyncPath<Client>)> {
     let own: [(&'static str, Asks); 5] = [
         ("blocking::Client::protect", |client, ran| {
@@ -228,7 +229,7 @@ fn protected() -> ProtectedAction {
     ProtectedAction::new(ACTION, AGENT, "cluster-7", "production").unwrap()
 }
 
-/// What came of all encounters, or what should not have.
+/// Counts the results of all encounters, and collects the mismatches.
 #[derive(Default)]
 struct Tally {
     counts: Mutex<BTreeMap<Must, usize>>,
@@ -244,7 +245,7 @@ impl Tally {
     }
 }
 
-/// Meets all of these: those whose way to ask is async in one runtime, the others on plain threads.
+/// Runs all encounters: the async ones in one runtime, the blocking ones on plain threads.
 fn meet_all(encounters: &[Encounter]) -> BTreeMap<Must, usize> {
     let stages = &Stages::new();
     let tally = &Tally::default();
@@ -296,7 +297,7 @@ fn meet_all(encounters: &[Encounter]) -> BTreeMap<Must, usize> {
     tally.counts.lock().unwrap().clone()
 }
 
-/// A yes without frills to this call.
+/// Returns a minimal allow of this call.
 fn plain_yes(call: Call) -> Case {
     Case::new("yes", Reply::json(200, call.yes()), Says::Yes)
 }
@@ -311,13 +312,14 @@ fn each_fault_of_each_call_is_met_by_every_way_to_ask() {
                 if http2 && case.http1_only {
                     continue;
                 }
-                // What is tried again, is so until nothing is left to try.
+                // A retried response is repeated until the attempts are used up.
                 let attempts = vec![case.clone(); RETRIES + 1];
                 let (evaluate, verify) = match call {
                     Call::Evaluate => (attempts, vec![plain_yes(Call::Verify)]),
                     Call::Verify => (vec![plain_yes(Call::Evaluate)], attempts),
                 };
-                // Every way over HTTP/1.1; over HTTP/2, where the ways are the same, some of each face.
+                // Every way over HTTP/1.1; over HTTP/2, whose code is the same for all ways, some
+                // async and some blocking ones.
                 for path in (0..ways).step_by(if http2 { 5 } else { 1 }) {
                     encounters.push(Encounter {
                         evaluate: evaluate.clone(),
@@ -337,7 +339,7 @@ fn each_fault_of_each_call_is_met_by_every_way_to_ask() {
     );
 }
 
-/// The attempts of one call: some that are repeated, and one that is not.
+/// Generates the attempts of one call: some that are retried, and a final one.
 fn attempts(call: Call, http2: bool) -> impl Strategy<Value = Vec<Case>> {
     let mut cases = call.cases().to_vec();
     cases.retain(|case| !(http2 && case.http1_only));

@@ -1,4 +1,4 @@
-//! The audit trail: its pages, all of them in turn, and exports.
+//! The audit trail: single pages, all pages in turn, and exports.
 
 use atlasent::client::EventFilter;
 use atlasent::error::Code;
@@ -45,7 +45,7 @@ async fn an_export_is_kept_byte_for_byte_and_has_a_limit_of_its_own() {
     }
 }
 
-/// A client of a server whose pages are these, each with the cursor of the next.
+/// Returns a client of a server with these pages, each with the cursor of the next.
 fn pages(
     script: impl Fn(&str) -> (Vec<u64>, Option<String>) + Send + Sync + 'static,
 ) -> (Client, Server) {

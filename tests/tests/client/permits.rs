@@ -1,5 +1,5 @@
-//! Permits by their public ids: what is asked, what is made of the answers, and that no fault makes
-//! a good permit.
+//! Permits by their public ids: the requests, the results, and that no fault results in a
+//! valid permit.
 
 use atlasent::client::PermitFilter;
 use atlasent::error::Code;
@@ -30,7 +30,7 @@ fn look(status: &str, valid: bool) -> Value {
     look
 }
 
-/// What a server that has the permit says to each of the four calls.
+/// The responses to the four calls, for a permit that exists.
 fn genuine(request: &Request) -> Reply {
     match (&*request.method, request.path()) {
         ("GET", "/v1/permits") => Reply::json(
@@ -43,7 +43,7 @@ fn genuine(request: &Request) -> Reply {
     }
 }
 
-/// Makes the call of this number.
+/// Makes the call with this number.
 async fn call(client: &Client, number: usize) -> Result<(), Error> {
     match number {
         0 => client.get_permit(ID).await.map(drop),
@@ -326,7 +326,7 @@ async fn no_fault_makes_an_answer() {
         cases.extend(statuses(&yes));
         cases.extend(bodies_gone_wrong(&yes));
         cases.extend(broken_http(&yes));
-        // A fault that stalls costs the whole timeout, so one of them stands for all.
+        // Each fault that stalls costs the whole timeout, so one represents all of them.
         let (stalling, faults): (Vec<_>, Vec<_>) =
             faults(&yes).into_iter().partition(|case| case.stalls);
         cases.extend(faults);

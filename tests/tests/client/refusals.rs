@@ -1,4 +1,4 @@
-//! A refusal as an error, by which request it can be found, and what an answer may not say twice.
+//! A refusal as an error, the ids of its request, and which fields must not be repeated.
 
 use atlasent::client::DecisionCache;
 use atlasent::error::Code;
@@ -117,8 +117,8 @@ async fn a_refusal_names_the_request_that_was_refused() {
             json!({"valid": false, "outcome": "permit_consumed", "request_id": id}),
         )
     };
-    // The replies, and the answer's own id, else the number of the request whose X-Request-ID it
-    // is.
+    // The responses, with the expected id: the answer's own, else the number of the request whose
+    // X-Request-ID is expected.
     for (replies, own, sent) in [
         (vec![deny(json!("r-1"))], Some("r-1"), 0),
         (vec![deny(Value::Null)], None, 0),
@@ -140,7 +140,7 @@ async fn a_refusal_names_the_request_that_was_refused() {
         assert!(expected.is_some());
         assert_eq!(denied.request_id(), expected);
     }
-    // What the client made up is no id of the authority's.
+    // An id that the client generated is no id of the authority.
     let (client, _server) = saying([deny(Value::Null), deny(Value::Null)]);
     let error = client.require_allow(&question()).await.unwrap_err();
     assert_eq!(error.denied().unwrap().evaluation_id(), None);

@@ -1,5 +1,5 @@
-//! What goes over the wire, byte by byte, is what the contract says (part A, "Every request"), and what is remembered
-//! is not asked for.
+//! The bytes of each request, as the contract defines them (part A, "Every request"), and that
+//! cached answers need no request.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ async fn every_call(client: &Client) {
     assert_eq!(events.len(), 2);
 }
 
-/// The method, target and body of every call without anything optional.
+/// The method, target and body of every call without optional fields.
 fn table() -> Vec<(&'static str, &'static str, String)> {
     let question = format!(r#"{{"action_type":"{ACTION}","actor_id":"{AGENT}","context":{{}}}}"#);
     vec![
@@ -92,7 +92,7 @@ fn headers_are_those_of_the_contract(request: &Request, agent: &str) {
                 .all(|byte| byte.is_ascii_hexdigit() || byte == b'-'),
         "{id}"
     );
-    // The key is where the table has it, and nowhere else.
+    // The key is only where the table has it.
     let others =
         (request.headers.iter()).filter(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
     for (name, value) in others {
@@ -121,7 +121,7 @@ async fn every_call_is_the_one_of_the_table() {
         assert_eq!(requests.len(), table().len());
         for (request, (method, target, body)) in requests.iter().zip(table()) {
             assert_eq!((&*request.method, &*request.target), (method, target));
-            // Compact, and the same fields. Their order says nothing.
+            // Compact, with the same fields in any order.
             assert_eq!(json_of(request.text()), json_of(&body), "{target}");
             assert_eq!(
                 request.text().len(),
@@ -270,7 +270,7 @@ async fn a_remembered_allow_is_not_asked_for_again_and_protect_always_asks() {
         client.evaluate(&other("denied", AGENT, "f")).await.unwrap();
         assert_eq!(asked(), before + n, "a refusal is asked for anew");
     }
-    // A clone remembers what its original does; a client without a cache remembers nothing.
+    // A clone shares the cache of its original. A client without a cache caches nothing.
     client.clone().evaluate(&question()).await.unwrap();
     assert_eq!(asked(), before + 3);
 }

@@ -1,4 +1,4 @@
-//! What is tried again, and when: the contract's table (part A, "Errors"), row by row.
+//! Which calls are retried, and when: the contract's table (part A, "Errors"), row by row.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -175,7 +175,7 @@ async fn a_stall_and_then_a_good_answer_is_a_good_answer() {
 
 #[tokio::test]
 async fn a_connection_that_cannot_be_made_is_tried_again() {
-    // A port that was free a moment ago, and where nobody listens.
+    // A port that was free a moment ago, without a listener.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -245,7 +245,7 @@ async fn an_answer_that_cannot_be_read_is_not_tried_again() {
     }
 }
 
-/// A client of a server that always fails, and the waits between its attempts.
+/// Returns a client of a server that always fails, and the waits between its attempts.
 async fn waits(
     set: impl FnOnce(atlasent::client::ClientBuilder) -> atlasent::client::ClientBuilder,
     reply: Reply,
@@ -294,7 +294,7 @@ async fn the_server_may_ask_for_a_longer_wait() {
         waits(|builder| builder, later("nonsense")).await,
         (vec![ms(500), ms(1000)], 3)
     );
-    // It is not asked before its time; where there is no time left for that, it is not asked again
+    // The client does not retry before `Retry-After`. If the deadline is earlier, it does not retry
     // at all.
     assert_eq!(
         waits(
@@ -321,7 +321,7 @@ async fn the_deadline_is_for_all_attempts_together() {
         Reply::status(500),
     )
     .await;
-    // 500 + 1000 + 2000 ms, and 4000 more do not fit.
+    // 500 + 1000 + 2000 ms fit; 4000 ms more do not.
     assert_eq!(cut, (vec![ms(500), ms(1000), ms(2000)], 4));
 }
 
@@ -365,7 +365,7 @@ async fn each_call_has_a_deadline_of_its_own() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However the limits are set, a call ends within them and asks no more often than it may.
+    /// With any limits, a call ends within them and makes no more attempts than they allow.
     #[test]
     fn no_limits_are_overstepped(
         retries in 0_u32..6, backoff in 0_u64..5000, deadline in 1_u64..20_000, after in prop::option::of(0_u64..10),
@@ -387,7 +387,7 @@ proptest! {
             .unwrap();
         let error = runtime.block_on(client.evaluate(&question())).unwrap_err();
         let waits = time.waits();
-        // A deadline of few milliseconds may be over before the first answer comes.
+        // A deadline of a few milliseconds may pass before the first response.
         prop_assert!(matches!(error.code(), Some(Code::ServerError | Code::Timeout)), "{}", error);
         prop_assert!(waits.len() <= retries as usize);
         prop_assert!(server.requests().len() <= waits.len() + 1);

@@ -1,4 +1,4 @@
-//! The scripted server itself does what its script says: what these tests see, the others rely on.
+//! Tests of the scripted server, which the other tests rely on: it does what its script says.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -12,11 +12,11 @@ use reqwest::{StatusCode, Version};
 const ASK: &[u8] =
     b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 2\r\n\r\n{}";
 
-/// Sends the request on a new connection, and hears all that comes.
+/// Sends the request on a new connection, and reads the whole response.
 fn ask(server: &Server) -> (Vec<u8>, Option<ErrorKind>) {
     let mut socket = TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
     socket.write_all(ASK).unwrap();
-    // A server that has reset the connection by now has not left anything to shut down.
+    // If the server has already reset the connection, the shutdown fails.
     let _ = socket.shutdown(Shutdown::Write);
     let mut heard = Vec::new();
     let error = socket.read_to_end(&mut heard).err();

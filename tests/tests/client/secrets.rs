@@ -1,5 +1,5 @@
-//! No secret that a call has sent or received is shown by its error or its refusal, or told to
-//! `tracing`, however the server spells it and wherever it puts it.
+//! No error, refusal or `tracing` event shows a secret that a call has sent or
+//! received, whatever spelling the server uses and wherever it puts it.
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
@@ -41,7 +41,7 @@ fn action() -> AnyAction {
     AnyAction::new(ACTION).unwrap()
 }
 
-/// Runs a call, and returns all that it shows: its error in every form, and what it told meanwhile.
+/// Runs a call. Returns all of its output: its error in every form, and its log lines.
 fn shown<T: Debug>(call: impl Future<Output = Result<T, Error>>) -> Vec<String> {
     let (result, seen) = capture(|| runtime().block_on(call));
     let mut shown: Vec<_> = seen
@@ -71,7 +71,7 @@ fn shown<T: Debug>(call: impl Future<Output = Result<T, Error>>) -> Vec<String> 
     shown
 }
 
-/// Eight characters of the secret that stand together in a text; redacted, six are shown.
+/// Returns eight consecutive characters of the secret that a text contains. Redaction shows six.
 fn piece_of<'s>(secret: &'s str, shown: &[String]) -> Option<&'s str> {
     let secret = secret.trim_start_matches("ask_test_");
     let starts: Vec<_> = secret.char_indices().map(|(at, _)| at).collect();
@@ -85,7 +85,7 @@ fn assert_hidden(secret: &str, shown: &[String], case: &str) {
     assert_eq!(piece, None, "{case}: {shown:#?}");
 }
 
-/// A server whose evaluation allows with this token, and that says something else to all other
+/// A server whose evaluation allows with this token, and that returns another response to all other
 /// calls.
 fn allowing(token: &str, other: Reply) -> Server {
     let allow = Reply::json(200, json!({"decision": "allow", "permit_token": token}));
@@ -116,7 +116,7 @@ fn no_way_to_repeat_a_token_gets_it_into_an_error_or_a_log() {
         r#"{"message":"see /v1?token=permit_%222f9d%2F4c8b%22%C3%BC7a6e-5f10-9c3d"}"#.to_owned(),
         r#"{"message":"cut: permit_\"2f9d/4c8b"}"#.to_owned(),
         format!(r#"{{"message":"{}{}"#, "x".repeat(490), &literal[1..]) + "}",
-        // None of these is JSON.
+        // None of these bodies is JSON.
         format!(r#"{{"permit_token":{literal}"#),
         format!(r#"{{"message":"no {}"#, &literal[1..20]),
         format!("data: {{\"permit_token\":{literal}}}\n\n"),
@@ -173,7 +173,7 @@ fn what_only_the_body_has_is_a_secret_too() {
     }
 }
 
-/// The second attempt repeats what only the first one's body named.
+/// The response to the second attempt repeats a secret of the first response.
 #[test]
 fn a_secret_of_one_attempt_is_one_of_the_next() {
     let token = "permit_2f9d4c8b7a6e5f10";
@@ -277,7 +277,7 @@ fn an_approval_that_was_sent_does_not_come_back_in_an_error() {
             for secret in [id, nonce, signature] {
                 assert!(!shown.iter().any(|text| text.contains(secret)), "{shown:?}");
             }
-            // What is known to all is not hidden.
+            // Public values are not hidden.
             assert!(shown.iter().any(|text| text.contains(ACTION)), "{shown:?}");
         }
     }
@@ -351,7 +351,7 @@ fn the_last_words_of_a_connection_show_no_secret() {
         socket
             .write_all(&[frame(4, &[]), frame(7, &goaway)].concat())
             .unwrap();
-        // The client hears it before the connection is reset.
+        // The client receives it before the connection is reset.
         while socket.read(&mut heard).is_ok_and(|read| read > 0) {}
     });
     let client = client(&url)
@@ -369,7 +369,7 @@ fn the_last_words_of_a_connection_show_no_secret() {
     server.join().unwrap();
 }
 
-/// A token that JSON, URLs and Rust's `Debug` spell in ways of their own.
+/// A token that JSON, URLs and Rust's `Debug` each escape differently.
 fn secret() -> impl Strategy<Value = String> {
     prop_oneof![
         "permit_[A-Za-z0-9_-]{12,40}",
@@ -380,7 +380,7 @@ fn secret() -> impl Strategy<Value = String> {
 
 const HERE: &str = "@here@";
 
-/// Any JSON, with the secret's place held by [`HERE`]: as a value, as a name, or within other text.
+/// Any JSON with [`HERE`] in the secret's place: as a value, as a name, or within other text.
 fn any_json() -> impl Strategy<Value = Value> {
     let names = || {
         select(vec![
@@ -418,7 +418,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A text inside of a string of JSON, each character in one of its spellings (RFC 8259, 7).
+/// Writes a text into a JSON string, each character in one of its spellings (RFC 8259, 7).
 fn spelled(text: &str, ways: &[u8]) -> String {
     let mut literal = String::new();
     for (character, way) in text.chars().zip(ways.iter().cycle()) {
@@ -440,8 +440,8 @@ fn spelled(text: &str, ways: &[u8]) -> String {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// JSON inside of a string of JSON has the secret in two layers of escapes, which is not this
-    /// test's matter: there it stands as it would inside of any text.
+    /// JSON inside a JSON string has the secret in two layers of escapes, which this test
+    /// does not cover: there the secret is inserted as in any other text.
     #[test]
     fn any_json_that_repeats_a_secret_is_shown_without_it(
         json in any_json(), token in secret(), ways in prop::collection::vec(any::<u8>(), 1..16),

@@ -1,5 +1,5 @@
-//! The settings of a client hold as they are stated, or the client is not built; and none of them
-//! sends a secret on.
+//! The settings of a client apply as documented, or the client is not built. No setting
+//! forwards a secret.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn action() -> AnyAction {
     AnyAction::new(ACTION).unwrap()
 }
 
-/// How long a client waits for a server that asks to be asked again after this many seconds.
+/// Returns how long a client waits after a `Retry-After` of this many seconds.
 async fn waits(after: u64, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Vec<Duration> {
     let server = Server::start(move |_: &Request| {
         Reply::status(503).header("retry-after", after.to_string())
@@ -43,7 +43,7 @@ async fn waits(after: u64, set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> 
         .await
         .unwrap();
     let waits = time.waits();
-    // The client that is not async has the same limits.
+    // The async client has the same limits.
     let (first, second) = waits.split_at(waits.len() / 2);
     assert_eq!(first, second);
     first.to_vec()
@@ -78,7 +78,7 @@ async fn retries_and_waits_that_are_asked_for_all_have_their_time() {
         },
     ];
     for set in sets {
-        // Virtual time waits for as long as real time may at most.
+        // Virtual time waits at most as long as real time may.
         assert_eq!(waits(0, set).await.len(), 9);
     }
 }
@@ -105,7 +105,7 @@ fn limits_that_contradict_each_other_are_an_error_in_either_order() {
     assert!(builder().deadline(secs(1)).build().is_ok());
 }
 
-/// A status, and where it leads: elsewhere with the method and the body (307, 308), or on as GET.
+/// A redirect status: it keeps the method and the body (307, 308), or continues as GET.
 #[tokio::test]
 async fn settings_that_follow_redirects_send_no_secret_on() {
     for status in [301, 302, 303, 307, 308] {

@@ -1,4 +1,5 @@
-//! One server for many cases at once: each case has a base URL of its own, and a reply for each of its requests.
+//! One server for many concurrent cases: each case has its own base URL, and a response for each of
+//! its requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,18 +10,18 @@ use serde_json::json;
 
 use crate::cases::{Call, TOKEN};
 
-/// A server and what it has to say in each case.
+/// A server, and its responses in each case.
 pub(crate) struct Stage {
     server: Server,
     scenes: Scenes,
     next: AtomicUsize,
-    /// How often something was asked for that no case is about, such as where a redirect leads.
+    /// The number of requests outside of any case, such as to the target of a redirect.
     strayed: Arc<AtomicUsize>,
 }
 
 type Scenes = Arc<Mutex<HashMap<String, Scene>>>;
 
-/// What is left to say to the two calls, and how often each was made.
+/// The remaining responses to the two calls, and the number of requests of each.
 #[derive(Debug, Default)]
 struct Scene {
     replies: [VecDeque<Reply>; 2],
@@ -45,7 +46,7 @@ impl Stage {
                 reply(&scenes, request).unwrap_or_else(|| match is_late(request) {
                     true => unscripted(),
                     false => {
-                        // Who strays is not stopped: a body that runs for it shows.
+                        // A stray request gets an allow: a body that runs for it shows the fault.
                         strayed.fetch_add(1, Ordering::SeqCst);
                         let all =
                             json!({"decision": "allow", "permit_token": TOKEN, "valid": true});
@@ -62,7 +63,7 @@ impl Stage {
         }
     }
 
-    /// Prepares a case. What is asked beyond these replies gets none that helps.
+    /// Prepares a case. Requests beyond these responses get no useful answer.
     pub(crate) fn set(&self, evaluate: Vec<Reply>, verify: Vec<Reply>) -> Set<'_> {
         let name = format!("/{}", self.next.fetch_add(1, Ordering::SeqCst));
         let url = format!("{}{name}", self.server.url());
@@ -91,7 +92,7 @@ fn reply(scenes: &Scenes, request: &Request) -> Option<Reply> {
     Some(scene.replies[which].pop_front().unwrap_or_else(unscripted))
 }
 
-/// The name of the case, and which of the two calls it is.
+/// Returns the name of the case, and the call.
 fn scene_of(request: &Request) -> Option<(&str, usize)> {
     let target = request.target.as_str();
     let which = |call: &Call| target.ends_with(call.path());
@@ -99,13 +100,13 @@ fn scene_of(request: &Request) -> Option<(&str, usize)> {
     Some((target.strip_suffix(Call::BOTH[which].path())?, which))
 }
 
-/// Whether it belongs to a case that is over: whoever ran out of time may be heard after it has gone.
+/// Returns whether the case is over: the request of a client that timed out may arrive later.
 fn is_late(request: &Request) -> bool {
     let number = |name: &str| name.strip_prefix('/')?.parse::<usize>().ok();
     scene_of(request).is_some_and(|(name, _)| number(name).is_some())
 }
 
-/// One case on the stage, until it is dropped.
+/// One case on the stage. It ends when it is dropped.
 pub(crate) struct Set<'a> {
     stage: &'a Stage,
     name: String,
@@ -113,7 +114,7 @@ pub(crate) struct Set<'a> {
 }
 
 impl Set<'_> {
-    /// How often each of the two calls was made.
+    /// Returns the number of requests of each of the two calls.
     pub(crate) fn asked(&self) -> [usize; 2] {
         self.stage.scenes.lock().unwrap()[&self.name].asked
     }

@@ -1,4 +1,4 @@
-//! Evaluations that are streamed: however the bytes are cut, and wherever they end.
+//! Streamed evaluations, split into chunks anywhere and ending anywhere.
 
 use atlasent::client::StreamEvent;
 use atlasent::error::Code;
@@ -12,7 +12,7 @@ use crate::cases::TOKEN;
 use crate::genuine;
 use crate::support::{client, ms, question, token};
 
-/// What a stream of these bytes tells.
+/// Returns the events of a stream of these bytes.
 async fn streamed(reply: Reply) -> (Vec<StreamEvent>, Option<Error>) {
     let server = Server::start(move |_: &Request| reply.clone());
     let client = client(server.url())
@@ -97,9 +97,9 @@ async fn a_stream_without_an_end_is_an_error() {
         ),
         (format!("{done}{open}"), 0, None),
     ] {
-        let (told, error) = streamed(sse(&*text)).await;
+        let (read, error) = streamed(sse(&*text)).await;
         assert_eq!(
-            (told.len(), error.and_then(|error| error.code())),
+            (read.len(), error.and_then(|error| error.code())),
             (events, code),
             "{text:?}"
         );

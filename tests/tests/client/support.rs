@@ -19,7 +19,7 @@ pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A client of this server that waits for as long as a loaded machine may take.
+/// Returns a client of this server, with timeouts for a loaded machine.
 pub(crate) fn client(url: &str) -> ClientBuilder {
     Client::builder()
         .api_key(KEY)
@@ -28,18 +28,18 @@ pub(crate) fn client(url: &str) -> ClientBuilder {
         .deadline(ms(600_000))
 }
 
-/// A client of a server that speaks HTTP/2.
+/// Returns a client of a server that uses HTTP/2.
 pub(crate) fn http2_client(url: &str) -> ClientBuilder {
     client(url).http_client(plain().http2_prior_knowledge())
 }
 
-/// The smallest question.
+/// The smallest evaluate request.
 pub(crate) fn question() -> EvaluateRequest {
     let action = AnyAction::new(ACTION).unwrap();
     EvaluateRequest::new(Agent::new(AGENT).unwrap(), &action).unwrap()
 }
 
-/// A client of a server that says these in order, and the server.
+/// Starts a server with these responses in order. Returns a client of it, and the server.
 pub(crate) fn saying(replies: impl IntoIterator<Item = Reply>) -> (Client, Server) {
     let server = Server::start(in_order(replies.into_iter().collect::<Vec<_>>()));
     let client = client(server.url())
@@ -53,7 +53,7 @@ pub(crate) fn token() -> PermitToken {
     PermitToken::new(TOKEN).unwrap()
 }
 
-/// The bodies of the requests for this path, in their order.
+/// Returns the bodies of the requests for this path, in their order.
 pub(crate) fn bodies(server: &Server, path: &str) -> Vec<String> {
     let requests = server.requests().into_iter();
     requests
@@ -66,7 +66,7 @@ pub(crate) fn failure(error: &Error) -> &Failure {
     error.failure().unwrap_or_else(|| panic!("{error:?}"))
 }
 
-/// Asks one question; every attempt is answered so.
+/// Sends one evaluate request, whose attempts all get this response.
 pub(crate) async fn always(reply: Reply) -> (Error, Vec<Request>, VirtualTime) {
     let server = Server::start(move |_: &Request| reply.clone());
     let time = VirtualTime::new();
@@ -75,7 +75,7 @@ pub(crate) async fn always(reply: Reply) -> (Error, Vec<Request>, VirtualTime) {
     (error, server.requests(), time)
 }
 
-/// A body as JSON, null where there is none.
+/// Returns a body as JSON, or null for an empty one.
 pub(crate) fn json_of(text: &str) -> Value {
     match text {
         "" => Value::Null,

@@ -1,4 +1,4 @@
-//! What a refusal says of when to come back: the `Retry-After` of a readable answer.
+//! The wait that a refusal states: the `Retry-After` of a readable answer.
 
 use std::time::{Duration, SystemTime};
 
@@ -51,7 +51,7 @@ async fn every_refusal_says_when_to_come_back_and_is_not_asked_for_again() {
 async fn a_wait_may_be_a_date() {
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
     let wait = denied([refusal("hold", date)]).await.retry_after().unwrap();
-    // A date has whole seconds, and the clock goes on.
+    // A date has whole seconds, and the clock advances.
     assert!(wait <= Duration::from_secs(3600), "{wait:?}");
     assert!(wait + ms(60_000) >= Duration::from_secs(3600), "{wait:?}");
 }

@@ -1,5 +1,5 @@
-//! What the server says of keys and of itself; the ids of requests; and what it says where there is
-//! nothing.
+//! What the server reports about keys and about itself; request ids; and the answers to unknown
+//! paths and methods.
 
 use atlasent::Client;
 use atlasent_authority::LocalAuthority;
@@ -12,7 +12,8 @@ use reqwest::header::HeaderValue;
 use serde_json::json;
 
 use crate::support::{
-    Answer, KEY, Served, asks, deploy, keyed, memory, names, policies, server, settings, stored,
+    Answer, KEY, Served, deploy, evaluate_body, keyed, memory, names, policies, server, settings,
+    stored,
 };
 
 #[tokio::test]
@@ -31,7 +32,7 @@ async fn a_key_is_told_what_it_is() {
     let over = Timestamp::from_second(4_000_000_000).unwrap();
     (key.scopes, key.expires_at) = (vec![ApiScope::Verify], Some(over));
     key.allowed_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
-    let served = Served::of(Server::new(
+    let served = Served::run(Server::new(
         memory(),
         ApiKeys::new([key]),
         KeyRing::in_memory().unwrap(),
@@ -89,7 +90,7 @@ async fn the_keys_that_sign_are_told() {
 async fn a_server_that_is_well_says_so_to_anybody() {
     let served = Served::start().await;
     served.token().await;
-    let get = |target| Answer::of(served.bare(Method::GET, target));
+    let get = |target| Answer::receive(served.bare(Method::GET, target));
     for (target, text) in [
         ("/healthz", "ok\n"),
         (
@@ -99,7 +100,7 @@ async fn a_server_that_is_well_says_so_to_anybody() {
     ] {
         let answer = get(target).await;
         assert_eq!((answer.status, &*answer.text), (200, text));
-        let head = Answer::of(served.bare(Method::HEAD, target)).await;
+        let head = Answer::receive(served.bare(Method::HEAD, target)).await;
         assert_eq!((head.status, &*head.text), (200, ""));
     }
     let metrics = get("/metrics").await;
@@ -119,8 +120,8 @@ async fn a_server_that_is_well_says_so_to_anybody() {
         assert!(metrics.text.contains(line), "{line}: {}", metrics.text);
     }
     let closed = server(memory()).settings(settings(|settings| settings.metrics = false));
-    let served = Served::of(closed).await;
-    Answer::of(served.bare(Method::GET, "/metrics"))
+    let served = Served::run(closed).await;
+    Answer::receive(served.bare(Method::GET, "/metrics"))
         .await
         .is_problem(404, "NOT_FOUND");
 }
@@ -129,14 +130,16 @@ async fn a_server_that_is_well_says_so_to_anybody() {
 async fn callers_write_nothing_into_the_metrics() {
     let served = Served::start().await;
     for n in 0..250 {
-        served.evaluate(&asks(&format!("junk-{n}"))).await;
+        served.evaluate(&evaluate_body(&format!("junk-{n}"))).await;
     }
     let forged = "x\"} 1\natlasent_forged 7\n#";
-    served.evaluate(&asks(forged)).await;
+    served.evaluate(&evaluate_body(forged)).await;
     served.verify(&json!({"permit_token": forged})).await;
     served.get("/v1-audit/events%0aatlasent_forged").await;
     served.evaluate(&deploy()).await;
-    let metrics = Answer::of(served.bare(Method::GET, "/metrics")).await.text;
+    let metrics = Answer::receive(served.bare(Method::GET, "/metrics"))
+        .await
+        .text;
     assert!(!metrics.contains("forged") && !metrics.contains("junk"));
     for line in [
         r#"atlasent_decisions_total{action="deploy",decision="allow"} 1"#,
@@ -150,9 +153,11 @@ async fn callers_write_nothing_into_the_metrics() {
 async fn an_action_with_quotes_and_line_breaks_stays_one_label() {
     let policies = r#"permit (principal, action == Action::"a\"b\n\\c", resource);"#;
     let policies = atlasent_authority::Policies::parse(policies).unwrap();
-    let served = Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await;
-    served.evaluate(&asks("a\"b\n\\c")).await;
-    let metrics = Answer::of(served.bare(Method::GET, "/metrics")).await.text;
+    let served = Served::run(server(LocalAuthority::in_memory(policies).unwrap())).await;
+    served.evaluate(&evaluate_body("a\"b\n\\c")).await;
+    let metrics = Answer::receive(served.bare(Method::GET, "/metrics"))
+        .await
+        .text;
     let line = r#"atlasent_decisions_total{action="a\"b\n\\c",decision="allow"} 1"#;
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
 }
@@ -163,7 +168,7 @@ async fn a_request_keeps_its_id_if_it_can_be_one() {
     let ask = async |id: &[u8], target: &str, body: &str| {
         let request = keyed(served.bare(Method::POST, target));
         let request = request.header("x-request-id", HeaderValue::from_bytes(id).unwrap());
-        Answer::of(request.body(body.to_owned())).await
+        Answer::receive(request.body(body.to_owned())).await
     };
     let long = "a".repeat(128);
     for id in [
@@ -213,7 +218,7 @@ async fn a_request_keeps_its_id_if_it_can_be_one() {
                 .unwrap_or_else(|| panic!("{target}: {answer:?}"));
             assert_ne!(new.as_bytes(), id);
             assert_eq!(new.len(), 36, "{new}");
-            // In the body, it is the same.
+            // The body has the same id.
             assert_eq!(answer.json()["request_id"], new, "{target}");
         }
     }
@@ -242,7 +247,7 @@ async fn where_there_is_nothing_the_answer_is_json_too() {
     ] {
         for method in [Method::GET, Method::POST, Method::DELETE] {
             let request = keyed(served.bare(method, target)).body(deploy().to_string());
-            Answer::of(request).await.is_problem(404, "NOT_FOUND");
+            Answer::receive(request).await.is_problem(404, "NOT_FOUND");
         }
     }
     for (target, right, wrong) in [
@@ -271,7 +276,8 @@ async fn where_there_is_nothing_the_answer_is_json_too() {
     ] {
         for method in wrong {
             let answer =
-                Answer::of(keyed(served.bare(method, target)).body(deploy().to_string())).await;
+                Answer::receive(keyed(served.bare(method, target)).body(deploy().to_string()))
+                    .await;
             answer.is_problem(405, "METHOD_NOT_ALLOWED");
             let allow = answer
                 .header("allow")
@@ -279,9 +285,9 @@ async fn where_there_is_nothing_the_answer_is_json_too() {
             assert!(allow.contains(right), "{allow}");
         }
     }
-    let head = Answer::of(keyed(served.bare(Method::HEAD, "/v1-evaluate"))).await;
+    let head = Answer::receive(keyed(served.bare(Method::HEAD, "/v1-evaluate"))).await;
     assert_eq!((head.status, &*head.text), (405, ""));
-    let head = Answer::of(keyed(served.bare(Method::HEAD, "/v1-api-key-self"))).await;
+    let head = Answer::receive(keyed(served.bare(Method::HEAD, "/v1-api-key-self"))).await;
     assert_eq!((head.status, &*head.text), (200, ""));
     assert_eq!(served.events().await.len(), 1);
     let client: Client = served

@@ -1,4 +1,4 @@
-//! Any JSON at all, to each endpoint: no panic and no 5xx, and a 200 for what is valid alone.
+//! Any JSON, to each endpoint: no panic and no 5xx, and a 200 only for valid requests.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -60,7 +60,7 @@ fn json_values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Anything, or an object with fields of ours in which anything stands.
+/// Generates any JSON, or an object with known fields and any values.
 fn bodies() -> impl Strategy<Value = Value> {
     let fields = prop::collection::vec((select(&NAMES[..]), json_values()), 0..5);
     let fields = fields.prop_map(|fields| {
@@ -80,7 +80,7 @@ fn bodies() -> impl Strategy<Value = Value> {
     prop_oneof![1 => json_values(), 5 => ours]
 }
 
-/// The rules for bodies, read from the contract without any of the code under test.
+/// The rules for bodies, implemented from the contract, independently of the code under test.
 struct Rules<'a>(&'a Map<String, Value>);
 
 impl Rules<'_> {
@@ -94,7 +94,7 @@ impl Rules<'_> {
             .all(|name| self.field(name).is_null() || is(self.field(name)))
     }
 
-    /// One thing under two names: none, or the same.
+    /// A field under two names must be absent, present once, or equal under both.
     fn either(&self, name: &str, older: &str) -> Result<Option<&str>, ()> {
         match (self.field(name), self.field(older)) {
             (Value::Null, Value::Null) => Ok(None),
@@ -148,7 +148,7 @@ impl Rules<'_> {
     }
 
     fn export(&self) -> bool {
-        // Of all types, the texts here hold this one.
+        // The generated texts contain this event type only.
         let known = |kind: &str| ["", "evaluate.allow"].contains(&kind.trim());
         let types = |types: &Value| match types {
             Value::Array(types) => types.iter().all(|kind| kind.as_str().is_some_and(known)),
@@ -177,7 +177,7 @@ impl Rules<'_> {
     }
 }
 
-/// A string of at most so many characters.
+/// Returns whether the value is a string of at most `most` characters.
 fn is_text(value: &Value, most: usize) -> bool {
     value
         .as_str()
@@ -202,7 +202,7 @@ fn no_body_upsets_the_server_and_only_valid_ones_are_answered() {
                 let valid = body
                     .as_object()
                     .is_some_and(|fields| Rules(fields).hold(target));
-                // Another request may have had this id before.
+                // An earlier request may have had this id.
                 let reused = target.starts_with("/v1-evaluate") && answer.status == 409;
                 prop_assert!(answer.status < 500, "{target}: {}", answer.text);
                 prop_assert_eq!(
@@ -230,7 +230,7 @@ fn no_bytes_upset_the_server() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let ring = atlasent_authority::signing::KeyRing::in_memory().unwrap();
     let server = Server::new(crate::support::memory(), ApiKeys::new([stored(KEY)]), ring);
-    let served = runtime.block_on(Served::of(server));
+    let served = runtime.block_on(Served::run(server));
     let mut runner = TestRunner::new(ProptestConfig {
         cases: CASES,
         failure_persistence: None,

@@ -1,5 +1,5 @@
-//! The audit trail as a log: what is on the chain is in the file, and a file that fails stops
-//! nothing.
+//! The audit trail as a log: the file contains each event of the chain, and a failing file stops no
+//! decision.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("{what}");
 }
 
-/// Records so many decisions.
+/// Records a number of decisions.
 pub(crate) async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize) {
     let request = EvaluateRequest::new(
         Agent::new("bot").unwrap(),
@@ -58,7 +58,7 @@ pub(crate) async fn decide<S: Store>(authority: &LocalAuthority<S>, count: usize
     }
 }
 
-/// Tells this process to read its files again.
+/// Sends `SIGHUP` to this process, so that it reloads its files.
 fn hang_up() {
     let kill = format!("kill -HUP {}", std::process::id());
     let sent = Command::new("sh").args(["-c", &kill]).status();
@@ -77,13 +77,13 @@ async fn a_restart_neither_loses_nor_repeats_an_event() {
     let path = folder.path().join("audit.jsonl");
     for _ in 0..3 {
         let log = AuditLog::open(&path).unwrap();
-        let served = Served::of(server(on_disk(folder.path()).await).audit_log(log)).await;
+        let served = Served::run(server(on_disk(folder.path()).await).audit_log(log)).await;
         for _ in 0..7 {
             assert_eq!(served.evaluate(&deploy()).await.status, 200);
         }
-        let told = served.events().await;
+        let listed = served.events().await;
         served.stop().await.unwrap().unwrap();
-        assert_eq!(lines(&path), told);
+        assert_eq!(lines(&path), listed);
     }
 }
 
@@ -94,7 +94,7 @@ async fn a_page_is_not_the_end_of_a_long_trail() {
     let authority = memory();
     decide(&authority, 1_201).await;
     let log = AuditLog::open(&path).unwrap();
-    let served = Served::of(server(authority).audit_log(log)).await;
+    let served = Served::run(server(authority).audit_log(log)).await;
     served.evaluate(&deploy()).await;
     served.stop().await.unwrap().unwrap();
     let written = sequences(&lines(&path));
@@ -106,17 +106,17 @@ async fn a_page_is_not_the_end_of_a_long_trail() {
 async fn the_trail_of_another_store_is_written_from_its_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     for decisions in [5, 2, 9] {
         let log = AuditLog::open(&path).unwrap();
-        let served = Served::of(server(memory()).audit_log(log)).await;
+        let served = Served::run(server(memory()).audit_log(log)).await;
         for _ in 0..decisions {
             served.evaluate(&deploy()).await;
         }
-        told.extend(served.events().await);
+        listed.extend(served.events().await);
         served.stop().await.unwrap().unwrap();
     }
-    assert_eq!(lines(&path), told);
+    assert_eq!(lines(&path), listed);
 }
 
 #[cfg(unix)]
@@ -128,11 +128,11 @@ async fn a_file_is_rotated_and_a_link_in_its_place_is_not_followed() {
     let victim = folder.path().join("victim");
     fs::write(&victim, "").unwrap();
     let log = AuditLog::open(&path).unwrap();
-    let served = Served::of(server(memory()).audit_log(log)).await;
+    let served = Served::run(server(memory()).audit_log(log)).await;
     served.evaluate(&deploy()).await;
-    let told = served.events().await;
-    wait_until("it is written", || lines(&path) == told).await;
-    let last = told.len() as u64;
+    let listed = served.events().await;
+    wait_until("it is written", || lines(&path) == listed).await;
+    let last = listed.len() as u64;
     assert_eq!(metric(&served, "atlasent_audit_log_sequence").await, last);
     assert_eq!(
         metric(&served, "atlasent_audit_log_failures_total").await,
@@ -155,9 +155,9 @@ async fn a_file_is_rotated_and_a_link_in_its_place_is_not_followed() {
     assert_eq!(fs::read(&victim).unwrap(), b"");
 
     fs::remove_file(&path).unwrap();
-    let told = served.events().await;
+    let listed = served.events().await;
     wait_until("it goes on", || {
-        [lines(&rotated), lines(&path)].concat() == told
+        [lines(&rotated), lines(&path)].concat() == listed
     })
     .await;
     served.stop().await.unwrap().unwrap();
@@ -195,13 +195,13 @@ async fn a_store_that_fails_or_panics_is_read_again() {
         let path = folder.path().join("audit.jsonl");
         let (authority, faults) = faulty().await;
         let log = AuditLog::open(&path).unwrap();
-        let served = Served::of(server(authority).audit_log(log)).await;
+        let served = Served::run(server(authority).audit_log(log)).await;
         faults.plan(Call::Events, fault, When::Before, 0);
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
         wait_until("the log reads", || faults.have_happened()).await;
         assert_eq!(served.evaluate(&deploy()).await.json()["decision"], "allow");
-        let told = served.events().await;
-        wait_until("it is written", || lines(&path) == told).await;
+        let listed = served.events().await;
+        wait_until("it is written", || lines(&path) == listed).await;
         assert_eq!(
             metric(&served, "atlasent_audit_log_failures_total").await,
             1
@@ -245,7 +245,7 @@ async fn leave_early() {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive,
     };
-    let served = Served::of(server(authority).retain(retention)).await;
+    let served = Served::run(server(authority).retain(retention)).await;
     for n in 0.. {
         assert!(n < 300, "nothing is archived");
         if served.count("audit.archived").await == 1 {
@@ -259,9 +259,9 @@ async fn leave_early() {
     let store = RedbStore::open(folder.path().join("store.redb")).unwrap();
     let authority = LocalAuthority::builder(policies()).store(store).build();
     let log = AuditLog::open(&path).unwrap();
-    let served = Served::of(server(authority.await.unwrap()).audit_log(log)).await;
-    let told = served.events().await;
+    let served = Served::run(server(authority.await.unwrap()).audit_log(log)).await;
+    let listed = served.events().await;
     served.stop().await.unwrap().unwrap();
-    assert_eq!(lines(&path), told);
-    assert_eq!(sequences(&told)[0], 6);
+    assert_eq!(lines(&path), listed);
+    assert_eq!(sequences(&listed)[0], 6);
 }

@@ -1,11 +1,11 @@
-//! Many questions in one request, each decided and audited by itself.
+//! Many requests in one batch, each decided and recorded separately.
 
 use atlasent::client::Batch;
 use atlasent::wire::EvaluateRequest;
 use atlasent::{Agent, AnyAction, Decision};
 use serde_json::{Value, json};
 
-use crate::support::{AGENT, Served, asks, deploy, with};
+use crate::support::{AGENT, Served, deploy, evaluate_body, with};
 
 async fn batch(served: &Served, items: &Value) -> Value {
     let answer = served
@@ -20,8 +20,8 @@ async fn items_are_answered_in_order_each_by_itself() {
     let served = Served::start().await;
     let items = json!([
         deploy(),
-        asks("release"),
-        asks("drop"),
+        evaluate_body("release"),
+        evaluate_body("drop"),
         with(deploy(), &json!({"shadow": true})),
         {"action_type": "deploy"},
         7,
@@ -55,7 +55,7 @@ async fn items_are_answered_in_order_each_by_itself() {
     assert_eq!(items[5]["error_code"], "INVALID_JSON");
     assert!(items[0].get("error_code").is_none());
     assert_ne!(items[0]["permit_token"], items[6]["permit_token"]);
-    // What was not decided is not on the chain.
+    // The chain contains only the decided requests.
     assert_eq!(served.count("evaluate.allow").await, 3);
     assert_eq!(served.events().await.len(), 1 + 5);
     let whole = batch(&served, &json!([deploy()])).await;

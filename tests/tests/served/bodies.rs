@@ -1,4 +1,4 @@
-//! Bodies that are no JSON, or are not to be read at all.
+//! Bodies that are not JSON, or that the server must not read.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -109,7 +109,7 @@ async fn a_context_is_no_place_to_hide_something() {
     token_of(&ask(r#"{"a":"\ud83d\ude00"}"#.to_owned()).await);
 }
 
-/// A request of exactly so many bytes.
+/// Returns a request body of exactly this many bytes.
 fn of_length(length: usize) -> String {
     let body =
         json!({"action_type": "deploy", "actor_id": AGENT, "context": {"x": ""}}).to_string();
@@ -126,7 +126,7 @@ async fn a_body_has_a_mebibyte_and_not_a_byte_more() {
         let answer = served.post_text(target, of_length(MIB + 1)).await;
         answer.is_problem(413, "BODY_TOO_LARGE");
     }
-    // In pieces, and so without a length.
+    // Sends the body in chunks, and therefore without a length.
     let chunked = |length: usize| {
         let pieces = of_length(length).into_bytes();
         let pieces: Vec<_> = pieces
@@ -139,8 +139,8 @@ async fn a_body_has_a_mebibyte_and_not_a_byte_more() {
         let stream = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
         keyed(served.bare(Method::POST, "/v1-evaluate")).body(reqwest::Body::wrap(stream))
     };
-    token_of(&Answer::of(chunked(MIB)).await);
-    Answer::of(chunked(MIB + 1))
+    token_of(&Answer::receive(chunked(MIB)).await);
+    Answer::receive(chunked(MIB + 1))
         .await
         .is_problem(413, "BODY_TOO_LARGE");
 }
@@ -167,7 +167,7 @@ async fn a_body_that_is_compressed_is_refused() {
         for encoding in ["gzip", "br", "identity, gzip", "GZIP", "x"] {
             let request = keyed(served.bare(Method::POST, target));
             let request = request.header(CONTENT_ENCODING, encoding);
-            let answer = Answer::of(request.body(deploy().to_string())).await;
+            let answer = Answer::receive(request.body(deploy().to_string())).await;
             answer.is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
             assert!(
                 answer.text.contains("`Content-Encoding`"),
@@ -179,11 +179,11 @@ async fn a_body_that_is_compressed_is_refused() {
     for encoding in ["identity", "Identity", ""] {
         let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
         let request = request.header(CONTENT_ENCODING, encoding);
-        token_of(&Answer::of(request.body(deploy().to_string())).await);
+        token_of(&Answer::receive(request.body(deploy().to_string())).await);
     }
     let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
     let twice = request.header(CONTENT_TYPE, "application/json");
-    Answer::of(twice.body(deploy().to_string()))
+    Answer::receive(twice.body(deploy().to_string()))
         .await
         .is_problem(415, "UNSUPPORTED_MEDIA_TYPE");
 }
@@ -197,7 +197,7 @@ async fn a_body_has_to_say_that_it_is_json() {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind);
         }
-        Answer::of(request.body(deploy().to_string()))
+        Answer::receive(request.body(deploy().to_string()))
     };
     for kind in [
         "application/json",

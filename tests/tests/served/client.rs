@@ -1,4 +1,4 @@
-//! Our own client against our own server, from a question to the export that has it on record.
+//! Our own client against our own server, from a request to the export that contains it.
 
 use atlasent::client::EventFilter;
 use atlasent::error::{Code, PermitOutcome};
@@ -28,7 +28,7 @@ fn request(name: &'static str) -> EvaluateRequest {
 }
 
 async fn from_a_question_to_its_record<S: Store + RateCounter>(authority: LocalAuthority<S>) {
-    let served = Served::of(server(authority)).await;
+    let served = Served::run(server(authority)).await;
     let client = served.client().build().unwrap();
 
     let ran = Ran::new();

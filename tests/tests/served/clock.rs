@@ -1,4 +1,5 @@
-//! Clocks that jump: in the chain's time, which never runs backwards, no permit outlives its hour.
+//! Clocks that jump: in the chain's time, which never runs backwards, no permit outlives its
+//! lifetime.
 
 use atlasent::audit::BundleVerifier;
 use atlasent_authority::LocalAuthority;
@@ -12,14 +13,14 @@ const TTL: i64 = 60;
 async fn start(time: &Time) -> Served {
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let authority = authority.permit_ttl(ms(60_000)).build().await.unwrap();
-    Served::of(server(authority)).await
+    Served::run(server(authority)).await
 }
 
 #[tokio::test]
 async fn no_permit_lives_longer_than_its_time() {
     let time = Time::new();
     let served = start(&time).await;
-    // When a permit is asked for, what the clock shows meanwhile, and when it is used.
+    // The time of the request for a permit, the clock's reading in between, and the time of use.
     for (asked, meanwhile, used, good) in [
         (0, 0, 59, true),
         (0, 0, 0, true),
@@ -27,7 +28,7 @@ async fn no_permit_lives_longer_than_its_time() {
         (200, 100, 259, true),
         (300, 200, 360, false),
         (400, 1_000, 400, false),
-        // The chain's time is 1000 now, whatever the clock says.
+        // The chain's time is now 1000, whatever the clock reads.
         (0, 0, 1_059, true),
         (0, 2_000, 0, false),
         (-1_000_000, 0, 2_059, true),

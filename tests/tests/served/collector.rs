@@ -1,4 +1,4 @@
-//! A collector of OTLP logs, by script, and what it has.
+//! A scripted collector of OTLP logs, and the records that it received.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Starts one that takes what `answer` has no other answer to.
+    /// Starts a collector that accepts each request, unless `answer` returns another response.
     pub(crate) fn start(
         answer: impl Fn(&Request, &[LogRecord]) -> Option<Reply> + Send + Sync + 'static,
     ) -> Self {
@@ -41,7 +41,7 @@ impl Collector {
         self.taken.lock().unwrap().clone()
     }
 
-    /// The events of the records that it has, as the bodies have them.
+    /// Returns the events in the bodies of the received records.
     pub(crate) fn events(&self) -> Vec<Value> {
         let events = self.taken().into_iter().map(|record| body(&record));
         events.collect()

@@ -1,4 +1,4 @@
-//! What `POST /v1-evaluate` answers: each decision with exactly its fields, shadows, traces, and
+//! The answers of `POST /v1-evaluate`: each decision with exactly its fields, shadows, traces, and
 //! repeated requests.
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, KEY, Served, asks, deploy, keyed, memory, names, stored, token_of, with,
+    Answer, KEY, Served, deploy, evaluate_body, keyed, memory, names, stored, token_of, with,
 };
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_refusal_has_exactly_its_fields_and_no_token() {
         ("unheard-of", "deny", None, "", None),
     ];
     for (action, decision, code, reason, wait) in cases {
-        let answer = served.evaluate(&asks(action)).await;
+        let answer = served.evaluate(&evaluate_body(action)).await;
         assert_eq!(answer.status, 200, "{action}");
         assert_eq!(answer.header("retry-after"), wait, "{action}");
         let json = answer.json();
@@ -141,7 +141,7 @@ async fn no_form_of_answer_holds_a_null() {
             json!({"shadow": true}),
             json!({"request_id": format!("id-{action}")}),
         ] {
-            answers.push(served.evaluate(&with(asks(action), &more)).await);
+            answers.push(served.evaluate(&with(evaluate_body(action), &more)).await);
         }
     }
     let token = served.token().await;
@@ -186,7 +186,7 @@ async fn a_shadow_is_recorded_and_mints_nothing() {
 async fn a_trace_names_the_policies_that_were_considered() {
     let served = Served::start().await;
     let target = "/v1-evaluate?include=constraint_trace";
-    let answer = served.post(target, &asks("drop")).await.json();
+    let answer = served.post(target, &evaluate_body("drop")).await.json();
     let trace = &answer["constraint_trace"];
     assert_eq!(trace["matching_policy_id"], "never");
     let considered = trace["rules_evaluated"].as_array().unwrap();
@@ -237,12 +237,15 @@ async fn a_repeated_request_gets_the_same_permit_and_the_trail_says_so() {
 async fn a_refused_request_is_decided_anew_under_the_same_id() {
     let served = Served::start().await;
     for action in ["release", "migrate", "drop", "unheard-of"] {
-        let body = with(asks(action), &json!({"request_id": format!("id-{action}")}));
+        let body = with(
+            evaluate_body(action),
+            &json!({"request_id": format!("id-{action}")}),
+        );
         let first = served.evaluate(&body).await.json();
         let again = served.evaluate(&body).await.json();
         assert_eq!(first["decision"], again["decision"]);
         assert_ne!(first["audit_hash"], again["audit_hash"], "{action}");
-        // Another body is another question, since nothing was allowed under this id.
+        // Another body is another request, since no request with this id was allowed.
         let other = with(body.clone(), &json!({"context": {"more": true}}));
         assert_eq!(served.evaluate(&other).await.status, 200, "{action}");
     }
@@ -277,7 +280,7 @@ async fn a_request_id_is_good_for_one_request() {
 async fn the_request_ids_of_another_key_are_other_ids() {
     let another = "ask_test_another";
     let keys = ApiKeys::new([stored(KEY), stored(another)]);
-    let served = Served::of(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
+    let served = Served::run(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
     let body = with(deploy(), &json!({"request_id": "the-first"}));
     let theirs = with(
         body.clone(),
@@ -287,7 +290,7 @@ async fn the_request_ids_of_another_key_are_other_ids() {
         let request = served.bare(Method::POST, "/v1-evaluate");
         let request = request.header("authorization", format!("Bearer {another}"));
         let request = request.header("content-type", "application/json");
-        token_of(&Answer::of(request.body(body.to_string())).await)
+        token_of(&Answer::receive(request.body(body.to_string())).await)
     };
     let ours = token_of(&served.evaluate(&body).await);
     let first = ask(&theirs).await;
@@ -305,7 +308,7 @@ async fn a_repetition_does_not_bring_a_used_permit_back() {
         served.verify(&json!({"permit_token": token})).await.json()["valid"],
         true
     );
-    // It is decided anew, and gets a permit of its own.
+    // The request is decided again, and gets a new permit.
     assert_ne!(token_of(&served.evaluate(&body).await), token);
     let again = served.verify(&json!({"permit_token": token})).await.json();
     assert_eq!(
@@ -345,11 +348,11 @@ async fn a_request_is_read_with_all_that_newer_clients_send() {
     );
     let last = served.events().await;
     assert_eq!(last[1]["resource_id"], "api");
-    // An id of the connection, for a client that has none for the request.
+    // An id of the connection, for a client that sends no request id.
     let request = keyed(served.bare(Method::POST, "/v1-evaluate"));
     let request = request
         .header("x-request-id", "abcdef-0123")
         .body(deploy().to_string());
-    let answer = Answer::of(request).await;
+    let answer = Answer::receive(request).await;
     assert_eq!(answer.json()["request_id"], "abcdef-0123");
 }

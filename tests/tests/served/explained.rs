@@ -1,10 +1,10 @@
-//! How a refusal came about is told to a caller that asks for it, and to no other.
+//! The server explains a refusal to callers that ask for it, and to no other.
 
 use atlasent::{AnyAction, AuthorityExt};
 use atlasent_authority::{LocalAuthority, Policies};
 use serde_json::{Value, json};
 
-use crate::support::{Served, asks, names, server, with};
+use crate::support::{Served, evaluate_body, names, server, with};
 
 const POLICIES: &str = r#"
     @id("deployers") permit (principal, action == Action::"deploy", resource);
@@ -17,11 +17,14 @@ const LINE: &str =
 
 async fn served() -> Served {
     let policies = Policies::parse(POLICIES).unwrap();
-    Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await
+    Served::run(server(LocalAuthority::in_memory(policies).unwrap())).await
 }
 
 fn deploy() -> Value {
-    with(asks("deploy"), &json!({"context": {"replicas": "SECRET"}}))
+    with(
+        evaluate_body("deploy"),
+        &json!({"context": {"replicas": "SECRET"}}),
+    )
 }
 
 #[tokio::test]
@@ -46,7 +49,7 @@ async fn a_refusal_is_explained_when_that_is_asked_for_only() {
     assert!(!answer.text.contains("SECRET"), "{}", answer.text);
 
     let answer = served
-        .evaluate(&with(asks("drop"), &json!({"explain": true})))
+        .evaluate(&with(evaluate_body("drop"), &json!({"explain": true})))
         .await;
     assert_eq!(
         answer.json()["explanation"],
@@ -57,14 +60,14 @@ async fn a_refusal_is_explained_when_that_is_asked_for_only() {
 #[tokio::test]
 async fn a_stream_explains_alike() {
     let served = served().await;
-    let told = |explain: bool| with(deploy(), &json!({"explain": explain}));
-    let answer = served.post("/v1-evaluate-stream", &told(true)).await;
+    let request = |explain: bool| with(deploy(), &json!({"explain": explain}));
+    let answer = served.post("/v1-evaluate-stream", &request(true)).await;
     assert!(
         answer.text.contains("\"explanation\":[\""),
         "{}",
         answer.text
     );
-    let answer = served.post("/v1-evaluate-stream", &told(false)).await;
+    let answer = served.post("/v1-evaluate-stream", &request(false)).await;
     assert!(!answer.text.contains("explanation"), "{}", answer.text);
 }
 

@@ -1,5 +1,5 @@
-//! Signed exports, checked with the keys that the server tells, by the verifier that its callers
-//! have.
+//! Signed exports, verified with the keys that the server publishes, by the client's
+//! verifier.
 
 use atlasent::audit::{BundleReport, BundleVerifier, TrustedKeys};
 use atlasent::client::EventFilter;
@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{
-    KEY, Served, Time, asks, memory, ms, names, on_disk, policies, server, settings, stored, with,
+    KEY, Served, Time, evaluate_body, memory, ms, names, on_disk, policies, server, settings,
+    stored, with,
 };
 
 async fn keys(served: &Served) -> TrustedKeys {
@@ -38,7 +39,7 @@ async fn export(served: &Served, wanted: &Value) -> String {
 async fn a_whole_export_verifies() {
     let served = Served::start().await;
     for action in ["deploy", "drop", "release"] {
-        served.evaluate(&asks(action)).await;
+        served.evaluate(&evaluate_body(action)).await;
     }
     let bundle = export(&served, &json!({})).await;
     let report = check(&bundle, &keys(&served).await);
@@ -70,7 +71,7 @@ async fn a_whole_export_verifies() {
     );
     assert_eq!(json["events"], Value::from(served.events().await));
     assert_eq!(json["chain_head_hash"], json["events"][3]["hash"]);
-    // Not under another key, and not with another byte.
+    // Another key or a changed byte fails the verification.
     let other = Served::start().await;
     assert!(!check(&bundle, &keys(&other).await).signature_valid);
     let forged = bundle.replacen("deploy", "destroy", 1);
@@ -81,10 +82,12 @@ async fn a_whole_export_verifies() {
 async fn an_export_of_a_stretch_verifies_and_one_of_a_kind_is_signed() {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
-    let served = Served::of(server(authority.build().await.unwrap())).await;
+    let served = Served::run(server(authority.build().await.unwrap())).await;
     for (second, n) in (1..).zip(0..10) {
         time.set(second);
-        served.evaluate(&asks(["deploy", "drop"][n % 2])).await;
+        served
+            .evaluate(&evaluate_body(["deploy", "drop"][n % 2]))
+            .await;
     }
     let keys = keys(&served).await;
     let stretch = json!({"from": "2026-01-01T12:00:03Z", "to": "2026-01-01T12:00:06Z", "limit": 1, "cursor": 7, "unknown": null});
@@ -118,7 +121,7 @@ async fn an_export_of_a_stretch_verifies_and_one_of_a_kind_is_signed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_verifies_while_events_are_appended() {
     let folder = tempfile::tempdir().unwrap();
-    let served = Served::of(server(on_disk(folder.path()).await)).await;
+    let served = Served::run(server(on_disk(folder.path()).await)).await;
     let keys = keys(&served).await;
     let appending = join_all((0..8).map(async |_| {
         for _ in 0..20 {
@@ -139,7 +142,7 @@ async fn an_export_verifies_while_events_are_appended() {
 #[tokio::test]
 async fn an_export_of_a_former_key_still_verifies() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |ring| Served::of(Server::new(memory(), ApiKeys::new([stored(KEY)]), ring));
+    let start = |ring| Served::run(Server::new(memory(), ApiKeys::new([stored(KEY)]), ring));
     let ring = KeyRing::open(folder.path()).unwrap();
     let former = start(ring).await;
     former.token().await;
@@ -175,7 +178,7 @@ async fn our_client_fetches_exports_and_checks_them() {
     assert!(export.rate_limit.is_some());
 }
 
-/// Asks for an export, and reads of its answer only the status line.
+/// Requests an export, and reads only the status line of the answer.
 async fn unread(served: &Served) -> (TcpStream, String) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();
@@ -198,12 +201,12 @@ async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
         settings.concurrency = 2;
         settings.export_timeout = ms(12_000);
     });
-    let served = Served::of(server(authority).settings(limits)).await;
-    // More than the sockets on both sides take.
+    let served = Served::run(server(authority).settings(limits)).await;
+    // More bytes than the socket buffers on both sides can hold.
     let text = "x".repeat(900_000);
     for _ in 0..7 {
         let context = json!({"environment": "production", "text": text});
-        let asks = with(asks("deploy"), &json!({"context": context}));
+        let asks = with(evaluate_body("deploy"), &json!({"context": context}));
         assert_eq!(served.evaluate(&asks).await.status, 200);
     }
     let (mut first, status) = unread(&served).await;
@@ -213,14 +216,14 @@ async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
     let refused = served.post("/v1-audit/exports", &json!({})).await;
     refused.is_problem(503, "OVERLOADED");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    // Deciding and pages go on meanwhile.
+    // Decisions and pages work meanwhile.
     served.token().await;
     assert_eq!(served.get("/v1-audit/events?limit=1").await.status, 200);
 
     tokio::time::sleep(ms(13_000)).await;
     let bundle = export(&served, &json!({})).await;
     assert!(check(&bundle, &keys(&served).await).is_intact());
-    // The connection was closed before all was sent.
+    // The connection was closed before the whole export was sent.
     let mut rest = Vec::new();
     let closed = tokio::time::timeout(ms(20_000), first.read_to_end(&mut rest)).await;
     drop(closed.expect("the connection is still open"));

@@ -1,5 +1,5 @@
-//! A store that fails, hangs or panics: no allow leaves without its event, no body runs, and then
-//! all is well again.
+//! A store that fails, hangs or panics: no allow is answered without its event, no body runs, and
+//! the server recovers.
 
 use atlasent::audit::BundleVerifier;
 use atlasent::error::Code;
@@ -10,19 +10,21 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::store::faulty;
-use crate::support::{AGENT, Answer, Served, asks, deploy, impatient, ms, server, token_of, with};
+use crate::support::{
+    AGENT, Answer, Served, deploy, evaluate_body, impatient, ms, server, token_of, with,
+};
 
-/// A server that does not wait long.
+/// Starts a server with short timeouts.
 async fn start() -> (Served, StoreFaults) {
     quiet_panics();
     let (authority, faults) = faulty().await;
     (
-        Served::of(server(authority).settings(impatient(ms(150)))).await,
+        Served::run(server(authority).settings(impatient(ms(150)))).await,
         faults,
     )
 }
 
-/// The chain has no crack, and the server answers.
+/// Asserts that the chain is intact and the server answers.
 async fn is_well(served: &Served, case: &str) {
     let token = token_of(&served.evaluate(&deploy()).await);
     let verified = served.verify(&json!({"permit_token": token})).await;
@@ -66,7 +68,7 @@ async fn whatever_the_store_does_the_answer_is_no_allow() {
             ] {
                 for body in [
                     deploy(),
-                    asks("drop"),
+                    evaluate_body("drop"),
                     with(deploy(), &json!({"shadow": true})),
                     with(deploy(), &json!({"request_id": target})),
                 ] {
@@ -133,7 +135,7 @@ async fn each_endpoint_says_that_the_store_is_in_trouble() {
                 let case = format!("{target}: {call:?} {fault:?}");
                 faults.plan(call, fault, When::Before, 0);
                 let request = crate::support::keyed(served.bare(method.clone(), target));
-                let answer = Answer::of(request.body(body.clone())).await;
+                let answer = Answer::receive(request.body(body.clone())).await;
                 assert_eq!(faults.have_happened(), uses.contains(&call), "{case}");
                 if !uses.contains(&call) {
                     assert_eq!(answer.status, 200, "{case}: {}", answer.text);
@@ -145,7 +147,7 @@ async fn each_endpoint_says_that_the_store_is_in_trouble() {
             }
         }
     }
-    // The counters matter just then.
+    // The counters are needed most during such a fault.
     for fault in FAULTS {
         faults.plan(Call::Status, fault, When::Before, 0);
         let metrics = served.get("/metrics").await;
@@ -210,7 +212,8 @@ async fn what_is_lost_on_its_way_out_is_on_record_and_can_be_had_again() {
         let token = token_of(&served.evaluate(&body).await);
         assert_eq!(served.count("evaluate.allow").await, 1);
 
-        // A verification that is lost has used the permit up; one that was never kept has not.
+        // A verification whose answer was lost has used the permit up. One that was never stored
+        // has not.
         faults.plan(Call::Commit, fault, When::Before, 0);
         let question = json!({"permit_token": token, "actor_id": AGENT});
         is_trouble(&served.verify(&question).await, fault, "verify");
@@ -280,7 +283,7 @@ async fn an_answer_that_is_missing_names_the_operation_that_failed() {
     ] {
         faults.plan(call, Fault::Fails, When::Before, 0);
         let request = crate::support::keyed(served.bare(method, target));
-        let answer = Answer::of(request.body(body.to_string())).await;
+        let answer = Answer::receive(request.body(body.to_string())).await;
         is_trouble(&answer, Fault::Fails, target);
         let said = answer.json()["message"].as_str().unwrap().to_owned();
         assert!(said.starts_with(message), "{target}: {said}");
@@ -293,11 +296,14 @@ async fn a_refusal_has_an_id_that_opens_nothing() {
     let mut ids = Vec::new();
     for action in ["release", "migrate", "drop", "unheard-of"] {
         for _ in 0..2 {
-            let refused = served.evaluate(&asks(action)).await.json();
+            let refused = served.evaluate(&evaluate_body(action)).await.json();
             assert!(refused.get("permit_token").is_none(), "{refused}");
             ids.push(refused["decision_id"].as_str().unwrap().to_owned());
         }
-        let stream = served.post("/v1-evaluate-stream", &asks(action)).await.text;
+        let stream = served
+            .post("/v1-evaluate-stream", &evaluate_body(action))
+            .await
+            .text;
         let data = stream.lines().find_map(|line| line.strip_prefix("data: "));
         let refused: serde_json::Value = serde_json::from_str(data.unwrap()).unwrap();
         assert!(refused.get("permit_token").is_none(), "{refused}");
@@ -313,7 +319,8 @@ async fn a_refusal_has_an_id_that_opens_nothing() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 12, "each is fresh");
-    // A question about an allow mints nothing, and so has no id that could be taken for a token.
+    // A request for the decision alone mints no permit, so it has no id that could pass for a
+    // token.
     let shadow = with(deploy(), &json!({"shadow": true}));
     assert!(
         served

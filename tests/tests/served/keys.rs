@@ -1,4 +1,4 @@
-//! API keys: whom the server lets in, for what and from where.
+//! API keys: which callers the server accepts, for which endpoints, and from which networks.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn server(keys: impl IntoIterator<Item = ApiKey>) -> Server<atlasent_authority::
     Server::new(memory(), ApiKeys::new(keys), KeyRing::in_memory().unwrap())
 }
 
-/// [`KEY`] with a change.
+/// Returns [`KEY`] with a change.
 fn changed(change: impl FnOnce(&mut ApiKey)) -> ApiKey {
     let mut key = stored(KEY);
     change(&mut key);
@@ -34,10 +34,10 @@ async fn evaluate_with(served: &Served, authorization: &[&str], target: &str) ->
     for value in authorization {
         request = request.header(AUTHORIZATION, *value);
     }
-    Answer::of(request.body(deploy().to_string())).await
+    Answer::receive(request.body(deploy().to_string())).await
 }
 
-/// Each endpoint that asks for a scope, with a body that it takes.
+/// Each endpoint that needs a scope, with a valid body.
 fn scoped() -> [(ApiScope, Method, &'static str); 6] {
     [
         (ApiScope::Evaluate, Method::POST, "/v1-evaluate"),
@@ -88,7 +88,7 @@ async fn without_a_good_key_nobody_gets_in() {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         assert_eq!(answer.header("x-ratelimit-limit"), None);
     }
-    // Neither the query nor the body opens the door.
+    // A key in the query or in the body is not accepted.
     let target = format!("/v1-evaluate?api_key={KEY}&authorization=Bearer%20{KEY}");
     evaluate_with(&served, &[], &target)
         .await
@@ -97,7 +97,9 @@ async fn without_a_good_key_nobody_gets_in() {
         .bare(Method::POST, "/v1-evaluate")
         .header(CONTENT_TYPE, "application/json");
     let request = request.body(with(deploy(), &json!({"api_key": KEY})).to_string());
-    Answer::of(request).await.is_problem(401, "MISSING_API_KEY");
+    Answer::receive(request)
+        .await
+        .is_problem(401, "MISSING_API_KEY");
     token_of(&evaluate_with(&served, &[&format!("bearer {KEY}")], "/v1-evaluate").await);
     assert_eq!(served.count("evaluate.allow").await, 1);
 }
@@ -113,7 +115,7 @@ async fn each_endpoint_wants_a_key() {
         let request = served
             .bare(method, target)
             .header(CONTENT_TYPE, "application/json");
-        Answer::of(request.body(all_fields()))
+        Answer::receive(request.body(all_fields()))
             .await
             .is_problem(401, "MISSING_API_KEY");
     }
@@ -122,10 +124,10 @@ async fn each_endpoint_wants_a_key() {
 #[tokio::test]
 async fn a_key_is_good_for_its_scopes_alone() {
     for scope in ApiScope::ALL {
-        let served = Served::of(server([changed(|key| key.scopes = vec![scope])])).await;
+        let served = Served::run(server([changed(|key| key.scopes = vec![scope])])).await;
         for (wanted, method, target) in scoped() {
             let request = crate::support::keyed(served.bare(method, target));
-            let answer = Answer::of(request.body(all_fields())).await;
+            let answer = Answer::receive(request.body(all_fields())).await;
             if wanted == scope {
                 assert_eq!(answer.status, 200, "{scope} {target}: {}", answer.text);
             } else {
@@ -133,7 +135,7 @@ async fn a_key_is_good_for_its_scopes_alone() {
                 assert!(answer.text.contains(wanted.as_str()), "{}", answer.text);
             }
         }
-        // These two anybody may ask who has a key at all.
+        // Every caller with an API key may call these two endpoints.
         for target in ["/v1-api-key-self", "/v1-signing-keys"] {
             assert_eq!(served.get(target).await.status, 200);
         }
@@ -149,13 +151,13 @@ async fn a_key_that_was_taken_back_or_is_over_is_no_key() {
         changed(|key| key.expires_at = Some(now)),
         changed(|key| key.expires_at = Some(now - hour)),
     ] {
-        let served = Served::of(server([bad])).await;
+        let served = Served::run(server([bad])).await;
         served
             .evaluate(&deploy())
             .await
             .is_problem(401, "INVALID_API_KEY");
     }
-    let served = Served::of(server([changed(|key| key.expires_at = Some(now + hour))])).await;
+    let served = Served::run(server([changed(|key| key.expires_at = Some(now + hour))])).await;
     token_of(&served.evaluate(&deploy()).await);
 }
 
@@ -171,17 +173,17 @@ async fn wrong_keys_are_throttled_and_the_right_one_is_not() {
             let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=60).contains(&wait), "{wait}");
             assert!(!answer.text.contains("guess"));
-            // The right key is answered in between.
+            // A valid key works in between.
             token_of(&served.evaluate(&deploy()).await);
         } else {
             answer.is_problem(401, "INVALID_API_KEY");
         }
         statuses.push(answer.status);
     }
-    // At most one minute ends meanwhile.
+    // At most one minute boundary passes meanwhile.
     let throttled = statuses.iter().filter(|status| **status == 429).count();
     assert!((80..=140).contains(&throttled), "{throttled}");
-    // Requests without a key guess nothing.
+    // Requests without a key do not count as guesses.
     let missing = evaluate_with(&served, &[], "/v1-evaluate").await;
     missing.is_problem(401, "MISSING_API_KEY");
 }
@@ -201,24 +203,24 @@ async fn a_key_is_good_from_its_networks_alone() {
         &["::/0"],
         &["::ffff:10.0.0.0/104"],
     ] {
-        let served = Served::of(from(networks)).await;
+        let served = Served::run(from(networks)).await;
         let answer = served.evaluate(&deploy()).await;
         answer.is_problem(403, "IP_NOT_ALLOWED");
-        // Whoever stole it does not use up its rate, either.
+        // A thief cannot use up the key's rate from elsewhere either.
         assert_eq!(answer.header("x-ratelimit-remaining"), None);
     }
     for networks in [
         &["10.0.0.0/8", "127.0.0.0/8"][..],
         &["::ffff:127.0.0.0/104"],
     ] {
-        let served = Served::of(from(networks)).await;
+        let served = Served::run(from(networks)).await;
         token_of(&served.evaluate(&deploy()).await);
     }
 }
 
 #[tokio::test]
 async fn a_client_whose_address_is_unknown_is_in_no_network() {
-    // Mounted elsewhere, without a socket that reports its peer.
+    // In another server, without a socket that reports its peer.
     let ask = async |key: ApiKey, method: &str, target: &str| {
         let request = http::Request::builder().method(method).uri(target);
         let request = request
@@ -248,17 +250,17 @@ async fn a_proxy_is_believed_if_it_is_trusted() {
     let ask = async |served: &Served, forwarded: &str| {
         let request = crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"));
         let request = request.header("x-forwarded-for", forwarded);
-        Answer::of(request.body(deploy().to_string())).await
+        Answer::receive(request.body(deploy().to_string())).await
     };
     let inside = || changed(|key| key.allowed_cidrs = vec!["10.0.0.0/8".parse().unwrap()]);
-    let served = Served::of(server([inside()])).await;
+    let served = Served::run(server([inside()])).await;
     ask(&served, "10.1.2.3")
         .await
         .is_problem(403, "IP_NOT_ALLOWED");
 
     let trusting =
         settings(|settings| settings.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]);
-    let served = Served::of(server([inside()]).settings(trusting)).await;
+    let served = Served::run(server([inside()]).settings(trusting)).await;
     token_of(&ask(&served, "10.1.2.3").await);
     token_of(&ask(&served, "192.0.2.1, 10.1.2.3, 127.0.0.9").await);
     for forwarded in [
@@ -273,20 +275,20 @@ async fn a_proxy_is_believed_if_it_is_trusted() {
             .await
             .is_problem(403, "IP_NOT_ALLOWED");
     }
-    // What the client forged in a line of its own does not count because the next line is damaged.
+    // A forged line of the client is not trusted when the proxy's next line is damaged.
     let request = crate::support::keyed(served.bare(Method::POST, "/v1-evaluate"))
         .header("x-forwarded-for", "10.1.2.3")
         .header(
             "x-forwarded-for",
             HeaderValue::from_bytes(b"caf\xe9").unwrap(),
         );
-    let answer = Answer::of(request.body(deploy().to_string())).await;
+    let answer = Answer::receive(request.body(deploy().to_string())).await;
     answer.is_problem(403, "IP_NOT_ALLOWED");
 }
 
 #[tokio::test]
 async fn a_key_in_a_body_has_to_be_the_one_of_the_header() {
-    let served = Served::of(server([stored(KEY), stored(OTHER)])).await;
+    let served = Served::run(server([stored(KEY), stored(OTHER)])).await;
     for target in [
         "/v1-evaluate",
         "/v1-evaluate-stream",
@@ -314,7 +316,7 @@ async fn a_key_file_that_changes_is_read_while_the_server_runs() {
     let file = KeyFile::new(folder.path().join("keys.json"));
     file.add(stored(OTHER)).unwrap();
     let book = ApiKeys::default().with_file(file.clone()).await.unwrap();
-    let served = Served::of(Server::new(memory(), book, KeyRing::in_memory().unwrap())).await;
+    let served = Served::run(Server::new(memory(), book, KeyRing::in_memory().unwrap())).await;
     let other = format!("Bearer {OTHER}");
     assert_eq!(
         evaluate_with(&served, &[&other], "/v1-evaluate")
@@ -340,7 +342,7 @@ async fn a_key_file_that_changes_is_read_while_the_server_runs() {
         .await
         .is_problem(401, "INVALID_API_KEY");
 
-    // One that cannot be read changes nothing.
+    // An unreadable key file changes nothing.
     fs::write(file.path(), "[{").unwrap();
     tokio::time::sleep(ms(1_500)).await;
     token_of(&served.evaluate(&deploy()).await);

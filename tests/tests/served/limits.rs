@@ -1,4 +1,4 @@
-//! Whoever is slow, and whoever is too many: the server stays there for the others.
+//! Slow clients and floods: the server stays available to other clients.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use tokio::time::timeout;
 
 use crate::support::{Answer, KEY, Served, deploy, memory, ms, server, settings, stored};
 
-/// As long as a loaded machine may take.
+/// The longest time that a loaded machine may take.
 const PATIENCE: Duration = ms(20_000);
 
 async fn start(set: impl FnOnce(&mut Settings)) -> Served {
-    Served::of(server(memory()).settings(settings(set))).await
+    Served::run(server(memory()).settings(settings(set))).await
 }
 
-/// The head of a request to deploy.
+/// Returns the head of a request to deploy.
 fn head(key: &str) -> String {
     let length = deploy().to_string().len();
     format!(
@@ -28,8 +28,7 @@ fn head(key: &str) -> String {
     )
 }
 
-/// A request whose body is yet to come. It is being answered already: the server has asked for the
-/// body.
+/// Sends the head of a request. The server has accepted it and waits for the body.
 async fn waiting(served: &Served) -> TcpStream {
     let mut socket = TcpStream::connect(served.address).await.unwrap();
     socket.write_all(head(KEY).as_bytes()).await.unwrap();
@@ -42,10 +41,10 @@ async fn waiting(served: &Served) -> TcpStream {
     socket
 }
 
-/// Everything until the server closes the connection.
+/// Reads everything until the server closes the connection.
 async fn rest(mut socket: TcpStream) -> String {
     let mut text = Vec::new();
-    // Closed with a reset, it is closed, too.
+    // A reset also closes the connection.
     let _ = timeout(PATIENCE, socket.read_to_end(&mut text))
         .await
         .unwrap();
@@ -66,7 +65,7 @@ async fn a_body_that_does_not_come_gets_no_permit() {
         );
         assert!(answer.contains("retry-after: "), "{answer}");
     }
-    // One that breaks off gets none either.
+    // A client that breaks off gets no answer either.
     drop(waiting(&served).await);
     assert_eq!(served.events().await.len(), 1);
 }
@@ -79,9 +78,12 @@ async fn who_comes_beyond_the_places_is_told_to_come_again() {
     let refused = served.evaluate(&deploy()).await;
     refused.is_problem(503, "OVERLOADED");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    // Whether it is alive and what it counts is told all the same.
+    // `/healthz` and `/metrics` still answer.
     for open in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(Answer::of(served.bare(Method::GET, open)).await.status, 200);
+        assert_eq!(
+            Answer::receive(served.bare(Method::GET, open)).await.status,
+            200
+        );
     }
     first
         .write_all(deploy().to_string().as_bytes())
@@ -106,7 +108,7 @@ async fn a_slow_body_is_given_up_before_the_request_is() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains("\"BODY_TOO_SLOW\""), "{answer}");
     }
-    // One that trickles in is slow, too.
+    // A body that trickles in is slow, too.
     let mut socket = waiting(&served).await;
     for byte in deploy().to_string().bytes() {
         if socket.write_all(&[byte]).await.is_err() {
@@ -127,7 +129,7 @@ async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
     const OTHER: &str = "ask_test_another";
     let keys = ApiKeys::new([stored(KEY), stored(OTHER)]);
     let server = Server::new(memory(), keys, KeyRing::in_memory().unwrap());
-    let served = Served::of(server.settings(settings(|settings| settings.concurrency = 64))).await;
+    let served = Served::run(server.settings(settings(|settings| settings.concurrency = 64))).await;
     let mut sockets = Vec::new();
     let refused = loop {
         let mut socket = TcpStream::connect(served.address).await.unwrap();
@@ -148,14 +150,14 @@ async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
         let request = request
             .header("authorization", format!("Bearer {OTHER}"))
             .header("content-type", "application/json");
-        let answer = Answer::of(request.body(deploy().to_string())).await;
+        let answer = Answer::receive(request.body(deploy().to_string())).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     served
         .evaluate(&deploy())
         .await
         .is_problem(503, "OVERLOADED");
-    // What a flood held is given back.
+    // The slots that the flood held are free again.
     drop(sockets);
     let again = async { while served.evaluate(&deploy()).await.status != 200 {} };
     timeout(PATIENCE, again).await.unwrap();
@@ -164,13 +166,13 @@ async fn a_key_that_floods_with_slow_bodies_keeps_no_other_key_out() {
 #[tokio::test]
 async fn a_flood_of_slow_heads_keeps_nobody_out() {
     let served = start(|settings| settings.connections = 40).await;
-    // A request that is under way survives the flood.
+    // An open request survives the flood.
     let mut under_way = waiting(&served).await;
     let mut silent = Vec::new();
     for n in 0..200 {
         let mut socket = TcpStream::connect(served.address).await.unwrap();
         let begun = "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\nx-slow: ";
-        // One that was closed meanwhile cannot be written to.
+        // A connection that was closed meanwhile cannot be written to.
         let _ = socket.write_all(begun.as_bytes()).await;
         silent.push(socket);
         if n % 10 == 0 {
@@ -178,7 +180,7 @@ async fn a_flood_of_slow_heads_keeps_nobody_out() {
             assert_eq!(answer.unwrap().status, 200);
         }
     }
-    // The first of them made room long before the time of a head is over.
+    // The first connections make room long before the time limit for a head.
     let mut oldest = silent.swap_remove(0);
     let closed = timeout(ms(5_000), oldest.read(&mut [0; 8])).await.unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
@@ -228,7 +230,7 @@ async fn a_head_has_its_limits() {
         "POST /v1-evaluate HTTP/1.1\r\nhost: x\r\ncontent-length: x\r\n\r\n".to_owned(),
     ] {
         let mut socket = TcpStream::connect(served.address).await.unwrap();
-        // It may hang up before all is sent.
+        // The server may close the connection before the whole request is sent.
         let _ = socket.write_all(head.as_bytes()).await;
         let answer = rest(socket).await;
         assert!(

@@ -1,5 +1,5 @@
-//! The contract over real HTTP: the server in this process, behind a socket, asked by raw requests
-//! and by our own client.
+//! The contract over real HTTP: the server runs in this process, and answers raw requests
+//! and our own client.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

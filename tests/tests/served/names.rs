@@ -1,4 +1,4 @@
-//! Who asks, and for what: under the names of all generations, and within their limits.
+//! Agent and action of a request: the field names of all versions, and their limits.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ async fn the_first_clients_are_understood() {
     let token = token_of(&served.evaluate(&body).await);
     let question = json!({"decision_id": "ignored", "permit_token": token, "action": "deploy", "agent": AGENT, "api_key": KEY});
     assert_eq!(served.verify(&question).await.json()["valid"], true);
-    // Version 1.4.1 of the Python SDK and the one for Go know the token by one name.
+    // Version 1.4.1 of the Python SDK and the Go SDK send the token under one name.
     let token = token_of(&served.evaluate(&body).await);
     let question = json!({"decision_id": token, "action": "deploy", "agent": AGENT, "context": {}, "api_key": KEY});
     let verified = served.verify(&question).await.json();
@@ -46,7 +46,7 @@ async fn two_names_for_one_thing_must_agree() {
             .verify(&with(question, &other))
             .await
             .is_problem(422, "INVALID_FIELD");
-        // It was no verification, so the permit is as good as before.
+        // The request was no verification, so the permit is still valid.
         assert_eq!(
             served.verify(&json!({"permit_token": token})).await.json()["valid"],
             true
@@ -115,7 +115,7 @@ async fn a_verification_that_restates_no_name_is_refused_and_consumes_nothing() 
                 .await
                 .is_problem(422, "INVALID_FIELD");
         }
-        // The permit is still unused; a name that is only another one burns it.
+        // The permit is unused so far. A request with another name uses it up.
         let longest = with(question.clone(), &json!({name: "x".repeat(256)}));
         let answer = served.verify(&longest).await.json();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What an operator asks a server for: the signed head of its chain, and a copy of its store.
+//! The endpoints for operators: the signed head of the chain, and a copy of the store.
 
 use atlasent_authority::RedbStore;
 use atlasent_authority::keys::ApiScope;
@@ -8,12 +8,12 @@ use serde_json::json;
 
 use crate::support::{KEY, Served, deploy, memory, on_disk, server, stored};
 
-/// A server whose key has one scope.
+/// Starts a server whose key has one scope.
 async fn with_scope(scope: ApiScope) -> Served {
     let mut key = stored(KEY);
     key.scopes = vec![scope];
     let ring = KeyRing::in_memory().unwrap();
-    Served::of(Server::new(memory(), ApiKeys::new([key]), ring)).await
+    Served::run(Server::new(memory(), ApiKeys::new([key]), ring)).await
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn heads_and_backups_take_their_scopes() {
     let served = with_scope(ApiScope::AuditExport).await;
     let refused = served.get("/v1/audit/head").await;
     refused.is_problem(403, "INSUFFICIENT_SCOPE");
-    // Nothing in memory can be copied, and the answer says so.
+    // A store in memory cannot be copied, and the answer says so.
     let answer = served.post("/v1/store/backup", &json!({})).await;
     answer.is_problem(501, "BACKUP_UNSUPPORTED");
     let served = with_scope(ApiScope::AuditRead).await;
@@ -63,7 +63,7 @@ async fn heads_and_backups_take_their_scopes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_is_a_store_of_one_moment() {
     let folder = tempfile::tempdir().unwrap();
-    let served = Served::of(server(on_disk(folder.path()).await)).await;
+    let served = Served::run(server(on_disk(folder.path()).await)).await;
     let client = served.client().build().unwrap();
     let asking = async {
         for _ in 0..50 {

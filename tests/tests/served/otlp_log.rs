@@ -20,14 +20,16 @@ use serde_json::json;
 
 use crate::audit_log::{decide, metric};
 use crate::collector::{Collector, attributes, body, log};
-use crate::support::{KEY, Served, asks, deploy, memory, ms, on_disk, server, token_of, with};
+use crate::support::{
+    KEY, Served, deploy, evaluate_body, memory, ms, on_disk, server, token_of, with,
+};
 
 const FAILURES: &str = "atlasent_audit_log_otlp_failures_total";
 const REJECTED: &str = "atlasent_audit_log_otlp_rejected_total";
 const SEQUENCE: &str = "atlasent_audit_log_otlp_sequence";
 
 async fn served<S: Store + RateCounter>(authority: LocalAuthority<S>, log: OtlpLog) -> Served {
-    Served::of(server(authority).otlp_log(log)).await
+    Served::run(server(authority).otlp_log(log)).await
 }
 
 async fn wait_until_metric(served: &Served, name: &str, least: u64) {
@@ -59,15 +61,15 @@ async fn each_event_is_a_record_with_its_line_and_attributes() {
     let collector = Collector::start(|_, _| None);
     let served = served(memory(), collector.log(folder.path())).await;
     let token = token_of(&served.evaluate(&deploy()).await);
-    served.evaluate(&asks("unheard-of")).await;
+    served.evaluate(&evaluate_body("unheard-of")).await;
     let verify = json!({"permit_token": token, "actor_id": "deploy-bot", "action_type": "deploy"});
     assert_eq!(served.verify(&verify).await.status, 200);
     assert_eq!(served.verify(&verify).await.status, 200);
-    let told = served.events().await;
-    wait_until_metric(&served, SEQUENCE, told.len() as u64).await;
+    let listed = served.events().await;
+    wait_until_metric(&served, SEQUENCE, listed.len() as u64).await;
     assert_eq!(metric(&served, FAILURES).await, 0);
     served.stop().await.unwrap().unwrap();
-    assert_eq!(collector.events(), told);
+    assert_eq!(collector.events(), listed);
 
     let requests = collector.server.requests();
     let first = &requests[0];
@@ -80,14 +82,14 @@ async fn each_event_is_a_record_with_its_line_and_attributes() {
     let resource = decoded.resource_logs[0].resource.as_ref().unwrap();
     assert_eq!(attributes(&resource.attributes)["service.name"], "atlasent");
 
-    for (record, event) in collector.taken().iter().zip(&told) {
-        let told = attributes(&record.attributes);
+    for (record, event) in collector.taken().iter().zip(&listed) {
+        let attributes = attributes(&record.attributes);
         let kind = event["type"].as_str().unwrap();
-        assert_eq!(told["atlasent.event.type"], kind);
+        assert_eq!(attributes["atlasent.event.type"], kind);
         assert_eq!(record.event_name, format!("atlasent.{kind}"));
-        assert_eq!(told["log.record.uid"], event["id"]);
+        assert_eq!(attributes["log.record.uid"], event["id"]);
         assert_eq!(
-            told["atlasent.event.sequence"],
+            attributes["atlasent.event.sequence"],
             event["sequence"].to_string()
         );
         let occurred: jiff::Timestamp = event["occurred_at"].as_str().unwrap().parse().unwrap();
@@ -102,7 +104,7 @@ async fn each_event_is_a_record_with_its_line_and_attributes() {
             ("atlasent.key.id", &payload["key_id"]),
             ("client.address", &payload["client"]),
         ] {
-            assert_eq!(told[name], *value, "{name} of {kind}");
+            assert_eq!(attributes[name], *value, "{name} of {kind}");
         }
         let refused = ["evaluate.deny", "permit.verify_failed"].contains(&kind);
         let severity = if refused { (13, "WARN") } else { (9, "INFO") };
@@ -112,7 +114,7 @@ async fn each_event_is_a_record_with_its_line_and_attributes() {
             "{kind}"
         );
     }
-    let kinds: Vec<_> = told
+    let kinds: Vec<_> = listed
         .iter()
         .map(|event| event["type"].as_str().unwrap())
         .collect();
@@ -128,9 +130,9 @@ async fn a_restart_neither_loses_nor_repeats_an_event() {
         for _ in 0..7 {
             assert_eq!(served.evaluate(&deploy()).await.status, 200);
         }
-        let told = served.events().await;
+        let listed = served.events().await;
         served.stop().await.unwrap().unwrap();
-        assert_eq!(collector.events(), told);
+        assert_eq!(collector.events(), listed);
     }
 }
 
@@ -159,7 +161,7 @@ fn a_batch_is_sent_again_until_the_collector_takes_it() {
     let page = || Reply::bytes(200, "text/html", "<!doctype html><html></html>");
     let cut = || Reply::bytes(200, "", "xx").fault(Fault::Reset, At::InHead);
     let seen = with_log(async {
-        // Two at a time, as the pauses double.
+        // Two faults at a time, as the pauses double.
         for faults in [
             [Reply::status(503).header("retry-after", "1"), stall()],
             [page(), Reply::status(401)],
@@ -170,11 +172,11 @@ fn a_batch_is_sent_again_until_the_collector_takes_it() {
             let collector = Collector::start(move |_, _| faults.lock().unwrap().next());
             let served = served(memory(), collector.log(folder.path())).await;
             served.evaluate(&deploy()).await;
-            let told = served.events().await;
-            wait_until_metric(&served, SEQUENCE, told.len() as u64).await;
+            let listed = served.events().await;
+            wait_until_metric(&served, SEQUENCE, listed.len() as u64).await;
             assert_eq!(metric(&served, FAILURES).await, 2);
             served.stop().await.unwrap().unwrap();
-            assert_eq!(collector.events(), told);
+            assert_eq!(collector.events(), listed);
         }
     });
     // One line for each outage, and one for its end.
@@ -186,7 +188,7 @@ fn a_batch_is_sent_again_until_the_collector_takes_it() {
 async fn the_position_waits_for_a_collector_that_is_down() {
     let folder = tempfile::tempdir().unwrap();
     let position = folder.path().join("otlp-position.json");
-    // A port on which nobody listens any more.
+    // A port without a listener.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused = format!("http://{}", free.local_addr().unwrap());
     drop(free);
@@ -203,13 +205,13 @@ async fn the_position_waits_for_a_collector_that_is_down() {
 
     let collector = Collector::start(|_, _| None);
     let served = served(on_disk(folder.path()).await, collector.log(folder.path())).await;
-    let told = served.events().await;
+    let listed = served.events().await;
     served.stop().await.unwrap().unwrap();
-    assert_eq!(collector.events(), told);
-    assert!(told.len() > 3);
+    assert_eq!(collector.events(), listed);
+    assert!(listed.len() > 3);
     let saved = fs::read_to_string(&position).unwrap();
     assert!(
-        saved.contains(&format!("\"sequence\":{}", told.len())),
+        saved.contains(&format!("\"sequence\":{}", listed.len())),
         "{saved}"
     );
 }
@@ -234,12 +236,12 @@ fn rejected_events_are_counted_and_named() {
         let served = served(authority, collector.log(folder.path())).await;
         wait_until_metric(&served, REJECTED, 2).await;
         served.evaluate(&deploy()).await;
-        let told = served.events().await;
-        wait_until_metric(&served, SEQUENCE, told.len() as u64).await;
+        let listed = served.events().await;
+        wait_until_metric(&served, SEQUENCE, listed.len() as u64).await;
         assert_eq!(metric(&served, FAILURES).await, 0);
         served.stop().await.unwrap().unwrap();
-        // The protocol forbids to send a batch again of which a part was taken.
-        assert_eq!(collector.events(), told[told.len() - 1..]);
+        // The protocol forbids repeating a partly accepted batch.
+        assert_eq!(collector.events(), listed[listed.len() - 1..]);
     });
     let line = seen
         .iter()
@@ -262,9 +264,9 @@ async fn a_batch_that_is_too_large_is_sent_in_parts() {
     let served = served(authority, collector.log(folder.path())).await;
     wait_until_metric(&served, SEQUENCE, 300).await;
     assert_eq!(metric(&served, FAILURES).await, 0);
-    let told = served.events().await;
+    let listed = served.events().await;
     served.stop().await.unwrap().unwrap();
-    assert_eq!(collector.events(), told);
+    assert_eq!(collector.events(), listed);
 }
 
 #[test]
@@ -321,16 +323,16 @@ fn a_collector_that_hangs_stops_neither_decisions_nor_the_end() {
 async fn the_trail_of_another_store_is_sent_from_its_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start(|_, _| None);
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     for decisions in [5, 2] {
         let served = served(memory(), collector.log(folder.path())).await;
         for _ in 0..decisions {
             served.evaluate(&deploy()).await;
         }
-        told.extend(served.events().await);
+        listed.extend(served.events().await);
         served.stop().await.unwrap().unwrap();
     }
-    assert_eq!(collector.events(), told);
+    assert_eq!(collector.events(), listed);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Permits by their public ids, over HTTP: data that opens nothing.
+//! Permits by their public ids, over HTTP: the ids give access to data only.
 
 use atlasent::Error;
 use atlasent::client::PermitFilter;
@@ -12,24 +12,24 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, KEY, Served, Time, asks, deploy, memory, names, policies, stored, with,
+    Answer, KEY, Served, Time, deploy, evaluate_body, memory, names, policies, stored, with,
 };
 
 const LIVE: &str = "ask_live_0123456789";
 
-/// An answer to the holder of another key than [`KEY`].
+/// Sends a request with this key.
 async fn ask(served: &Served, key: &str, method: Method, target: &str, body: &Value) -> Answer {
     let request = served
         .bare(method, target)
         .header("authorization", format!("Bearer {key}"))
         .header("content-type", "application/json")
         .body(body.to_string());
-    Answer::of(request).await
+    Answer::receive(request).await
 }
 
 async fn with_keys(keys: impl IntoIterator<Item = ApiKey>) -> Served {
     let ring = KeyRing::in_memory().unwrap();
-    Served::of(Server::new(memory(), ApiKeys::new(keys), ring)).await
+    Served::run(Server::new(memory(), ApiKeys::new(keys), ring)).await
 }
 
 #[tokio::test]
@@ -64,10 +64,10 @@ async fn a_permit_is_found_by_its_id_and_has_exactly_its_fields() {
     assert_eq!(permit["status"], "issued");
     let token = granted["permit_token"].as_str().unwrap();
     assert!(!permit.to_string().contains(token));
-    // The id opens nothing.
+    // The id does not work as a token.
     let opened = served.verify(&json!({"permit_token": id})).await.json();
     assert_eq!(opened["outcome"], "permit_not_found");
-    // The permit's hash, as the trail has it, begins with what the id says.
+    // The hash of the permit in the trail begins with the id's digits.
     let events = served.events().await;
     let hash = events[1]["payload"]["permit_hash"].as_str().unwrap();
     assert!(hash.starts_with(&id[3..]));
@@ -104,7 +104,7 @@ async fn our_client_reads_lists_and_revokes_what_the_server_has() {
     assert_eq!(revoked.revoked_by, Some(stored(KEY).key_id));
     let looked = client.inspect_permit(&ids[0]).await.unwrap();
     assert!(!looked.valid && looked.reason.is_some());
-    // Once more changes nothing and is no error.
+    // A second revocation changes nothing and is not an error.
     client.revoke_permit_by_id(&ids[0], None).await.unwrap();
     assert_eq!(served.count("permit.revoked").await, 1);
     let open = PermitFilter::default().status(PermitStatus::Issued);
@@ -120,7 +120,7 @@ async fn what_is_used_or_expired_cannot_be_revoked() {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies()).clock(time.clock());
     let authority = authority.build().await.unwrap();
-    let served = Served::of(crate::support::server(authority)).await;
+    let served = Served::run(crate::support::server(authority)).await;
     let granted = served.evaluate(&deploy()).await.json();
     let late = served.evaluate(&deploy()).await.json();
     let target = |granted: &Value| {
@@ -220,7 +220,7 @@ async fn a_test_key_and_a_live_key_know_nothing_of_each_others_permits() {
         assert_eq!(page["total"], 1);
         assert_ne!(page["permits"][0]["id"], id);
     }
-    // None of that has used anything up.
+    // None of these requests used a permit up.
     for (key, granted) in [(LIVE, &live), (KEY, &test)] {
         let token = json!({"permit_token": granted["permit_token"]});
         let verified = ask(&served, key, Method::POST, "/v1-verify-permit", &token).await;
@@ -289,7 +289,7 @@ async fn every_event_of_a_request_names_key_address_and_request() {
     let served = Served::start().await;
     let granted = served.evaluate(&deploy()).await.json();
     let id = granted["permit_id"].as_str().unwrap();
-    served.evaluate(&asks("drop")).await;
+    served.evaluate(&evaluate_body("drop")).await;
     let question = json!({"permit_token": granted["permit_token"]});
     served.verify(&question).await;
     served.verify(&question).await;
@@ -309,7 +309,7 @@ async fn every_event_of_a_request_names_key_address_and_request() {
         .header("content-type", "application/json")
         .header("x-request-id", "0123456789abcdef")
         .body(json!({"reason": "over"}).to_string());
-    assert_eq!(Answer::of(lift).await.status, 200);
+    assert_eq!(Answer::receive(lift).await.status, 200);
     let events = served.events().await;
     assert_eq!(events.len(), 1 + 8);
     for event in &events[1..] {

@@ -1,4 +1,4 @@
-//! How often a key may call, and what every answer says of that.
+//! The call rate of an API key, and its headers on every answer.
 
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, KEY, Served, Time, asks, deploy, keyed, memory, policies, stored};
+use crate::support::{
+    Answer, KEY, Served, Time, deploy, evaluate_body, keyed, memory, policies, stored,
+};
 
 const OTHER: &str = "ask_test_the-other";
 
@@ -35,10 +37,10 @@ fn rate(answer: &Answer) -> Option<[i64; 3]> {
     Some([limit, remaining, reset])
 }
 
-/// What so many calls get, all within one minute.
+/// Returns the answers to a number of calls, all within one minute.
 async fn calls(limit: u64, count: usize) -> (Served, Vec<Answer>) {
     loop {
-        let served = Served::of(limited(limit)).await;
+        let served = Served::run(limited(limit)).await;
         let mut answers = Vec::new();
         for _ in 0..count {
             answers.push(served.evaluate(&deploy()).await);
@@ -66,24 +68,26 @@ async fn a_key_is_good_for_so_many_calls_a_minute() {
         let wait: i64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
     }
-    // Another key is another count.
+    // Another key has another count.
     let request = served
         .bare(Method::POST, "/v1-evaluate")
         .header("content-type", "application/json");
     let request = request.header("authorization", format!("Bearer {OTHER}"));
     assert_eq!(
-        Answer::of(request.body(deploy().to_string())).await.status,
+        Answer::receive(request.body(deploy().to_string()))
+            .await
+            .status,
         200
     );
 }
 
 #[tokio::test]
 async fn every_answer_to_a_known_key_tells_its_rate() {
-    let served = Served::of(limited(1_000)).await;
+    let served = Served::run(limited(1_000)).await;
     let token = json!({"permit_token": "x", "decision_id": "x"});
     let answers = [
         served.evaluate(&deploy()).await,
-        served.evaluate(&asks("drop")).await,
+        served.evaluate(&evaluate_body("drop")).await,
         served.evaluate(&json!({})).await,
         served.post_text("/v1-evaluate", "{").await,
         served
@@ -106,12 +110,12 @@ async fn every_answer_to_a_known_key_tells_its_rate() {
             "{answer:?}"
         );
     }
-    // Whoever is not known has none.
+    // An unauthenticated caller has no rate.
     let unknown = served.bare(Method::POST, "/v1-evaluate").body("{}");
-    assert_eq!(rate(&Answer::of(unknown).await), None);
+    assert_eq!(rate(&Answer::receive(unknown).await), None);
     for open in ["/healthz", "/readyz", "/metrics", "/nowhere"] {
         assert_eq!(
-            rate(&Answer::of(keyed(served.bare(Method::GET, open))).await),
+            rate(&Answer::receive(keyed(served.bare(Method::GET, open))).await),
             None
         );
     }
@@ -126,7 +130,7 @@ async fn rates_and_the_ends_of_keys_go_by_the_clock_of_the_authority() {
     key.rate_limit_per_minute = 2;
     key.expires_at = Some(Timestamp::from_second(Time::NOON + 3_600).unwrap());
     let ring = KeyRing::in_memory().unwrap();
-    let served = Served::of(Server::new(authority, ApiKeys::new([key]), ring)).await;
+    let served = Served::run(Server::new(authority, ApiKeys::new([key]), ring)).await;
     let ask = async |second| {
         time.set(second);
         served.evaluate(&deploy()).await

@@ -1,5 +1,5 @@
-//! Policies that change under load: each answer is by the former or by the new ones, and none is
-//! missing.
+//! Policies that change under load: each answer is by the former or by the new set, and no answer
+//! is missing.
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::store::faulty;
 use crate::support::{KEY, Served, deploy, impatient, ms, server, stored};
 
-/// As long as a loaded machine may take.
+/// The longest time that a loaded machine may take.
 const PATIENCE: Duration = ms(20_000);
 
 const OPEN: &str = r#"@id("open") permit (principal, action, resource);"#;
@@ -31,7 +31,7 @@ const CLOSED: &str =
 const BROKEN: &str =
     "permit (principal, action, resource);\n  forbid (principal, action resource);";
 
-/// Which decisions a client has seen.
+/// The decisions that a client has seen.
 struct Seen {
     allow: AtomicBool,
     deny: AtomicBool,
@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// A file that is whole as soon as it is there.
+/// Creates a file that is complete as soon as it exists.
 fn put(folder: &Path, text: &str) {
     let draft = folder.join("draft.txt");
     fs::write(&draft, text).unwrap();
@@ -79,10 +79,10 @@ async fn policies_change_under_load_and_every_answer_is_by_one_set() {
     put(folder.path(), OPEN);
     let (policies, watched) = PolicyFolder::load(folder.path()).unwrap();
     let watched = watched.settle(Duration::ZERO);
-    // The clients use none of their permits.
+    // The clients do not use their permits.
     let authority = LocalAuthority::builder(policies).permits_per_agent(NonZeroU64::MAX);
     let authority = authority.build().await.unwrap();
-    let served = Arc::new(Served::of(server(authority).watch(watched)).await);
+    let served = Arc::new(Served::run(server(authority).watch(watched)).await);
 
     let over = Arc::new(AtomicBool::new(false));
     let seen = Arc::new([const { Seen::none() }; 16]);
@@ -135,10 +135,10 @@ async fn policies_change_under_load_and_every_answer_is_by_one_set() {
     settled(&served, "allow").await;
     over.store(true, Ordering::SeqCst);
     clients.join_all().await;
-    // Told once, though it was looked at again and again.
+    // The error is reported once, although the folder was read repeatedly.
     assert_eq!(served.count("policy.error").await, 1);
     let counted = async {
-        // It is counted a moment after it decides.
+        // The metric follows a moment after the new policies decide.
         while !metrics_say(&served).await {
             tokio::time::sleep(ms(5)).await;
         }
@@ -169,7 +169,7 @@ async fn policies_that_cannot_be_recorded_are_tried_again() {
         let server = server(authority)
             .settings(impatient(ms(200)))
             .watch(watched);
-        let served = Served::of(server).await;
+        let served = Served::run(server).await;
         faults.plan(Call::Commit, fault, When::Before, 0);
         put(folder.path(), CLOSED);
         until(&served, "policy.loaded", 3).await;
@@ -179,7 +179,7 @@ async fn policies_that_cannot_be_recorded_are_tried_again() {
     .await;
 }
 
-/// What is on record decides from then on, at the latest a moment later.
+/// Recorded policies decide from then on, or a moment later.
 async fn settled(served: &Served, decision: &str) {
     let wait = async { while served.evaluate(&deploy()).await.json()["decision"] != decision {} };
     timeout(PATIENCE, wait).await.unwrap();
@@ -189,13 +189,13 @@ async fn settled(served: &Served, decision: &str) {
     );
 }
 
-/// A pipe, whose readers wait for ever.
+/// Creates a pipe, whose readers block forever.
 fn pipe(path: &Path) {
     let made = std::process::Command::new("mkfifo").arg(path).status();
     assert!(made.unwrap().success());
 }
 
-/// A folder of policies that blocks holds up neither the keys nor the end of the process.
+/// A blocking policy folder delays neither the keys nor the end of the process.
 #[test]
 fn a_folder_that_blocks_holds_up_nothing_else() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -212,7 +212,7 @@ fn a_folder_that_blocks_holds_up_nothing_else() {
             let book = ApiKeys::default().with_file(file.clone()).await.unwrap();
             let authority = LocalAuthority::in_memory(policies).unwrap();
             let server = Server::new(authority, book, KeyRing::in_memory().unwrap());
-            let served = Served::of(server.watch(watched)).await;
+            let served = Served::run(server.watch(watched)).await;
             pipe(&policy_folder.join("pipe.cedar"));
             tokio::time::sleep(ms(2_500)).await;
             file.add(stored(KEY)).unwrap();
@@ -224,7 +224,7 @@ fn a_folder_that_blocks_holds_up_nothing_else() {
             timeout(PATIENCE, until_status(200)).await.unwrap();
             file.revoke(&stored(KEY).key_id).unwrap();
             timeout(PATIENCE, until_status(401)).await.unwrap();
-            // A key file that is no file blocks nothing, and lets nobody in.
+            // A key file that is a pipe blocks nothing and authenticates no caller.
             fs::remove_file(file.path()).unwrap();
             pipe(file.path());
             tokio::time::sleep(ms(1_200)).await;

@@ -1,4 +1,4 @@
-//! Old events: archived in signed bundles, dropped from the store, and the rest still verifies.
+//! Old events move into signed bundles and leave the store, and the remaining chain verifies.
 
 use std::fs;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const DAY: i64 = 24 * 3600;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head() {
     let folder = tempfile::tempdir().unwrap();
-    // Five events of three days ago, and those of today.
+    // Five events of three days ago, and the events of today.
     let ago = Arc::new(AtomicI64::new(3 * DAY));
     let clock = Arc::clone(&ago);
     let authority = LocalAuthority::builder(policies())
@@ -54,7 +54,7 @@ async fn what_is_old_goes_into_a_signed_bundle_and_the_rest_starts_from_its_head
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });
-    let served = Served::of(server).await;
+    let served = Served::run(server).await;
     for n in 0.. {
         assert!(n < 300, "nothing is archived");
         if served.count("audit.archived").await == 1 {
@@ -96,7 +96,7 @@ async fn what_could_not_be_kept_elsewhere_stays() {
     });
     assert!(full.await.is_err());
     assert_eq!(authority.trail().await.unwrap().events.len(), 1);
-    // Nothing that is old is nothing to do.
+    // Without old events, retention does nothing.
     let none = authority.archive("2000-01-01T00:00:00Z".parse().unwrap(), &keys, |_, _, _| {
         Ok(())
     });
@@ -122,7 +122,7 @@ async fn a_bundle_whose_events_were_not_dropped_is_taken_up_again() {
     ago.store(0, Ordering::SeqCst);
     let archive = folder.path().join("archive");
     fs::create_dir(&archive).unwrap();
-    // A process was stopped after it had written three of the seven old events, or a part of them.
+    // A process was stopped after it had written all or a part of three of the seven old events.
     fs::write(archive.join("events-000000000001-000000000003.json"), "{").unwrap();
     fs::write(archive.join("events-x-000000000005.json"), "").unwrap();
 
@@ -134,7 +134,7 @@ async fn a_bundle_whose_events_were_not_dropped_is_taken_up_again() {
         keep: Duration::from_secs(2 * 24 * 3600),
         folder: archive.clone(),
     });
-    let served = Served::of(server).await;
+    let served = Served::run(server).await;
     for n in 0.. {
         assert!(n < 300, "not all is archived");
         if served.count("audit.archived").await == 2 {

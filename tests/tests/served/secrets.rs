@@ -1,4 +1,4 @@
-//! What must not be told: no API key and no token stands in a log line, an error, the metrics or the chain.
+//! No API key and no token is in a log line, an error, the metrics or the chain.
 
 use atlasent_tests::faulty::{CALLS, FAULTS, When};
 use atlasent_tests::{Seen, capture, quiet_panics};
@@ -8,17 +8,17 @@ use tokio::runtime::Builder;
 
 use crate::store::faulty;
 use crate::support::{
-    Answer, KEY, Served, asks, deploy, impatient, keyed, ms, server, token_of, with,
+    Answer, KEY, Served, deploy, evaluate_body, impatient, keyed, ms, server, token_of, with,
 };
 
 const UNKNOWN: &str = "ask_live_this-is-nobodys-key";
 const PATIENT: &str = "patient-4711";
 
-/// Everything that can be asked, well and badly. Returns the tokens, and every text that must not hold a secret.
+/// Sends valid and invalid requests to every endpoint. Returns the tokens and all observed texts.
 async fn talk() -> (Vec<String>, Vec<String>) {
     quiet_panics();
     let (authority, faults) = faulty().await;
-    let served = Served::of(server(authority).settings(impatient(ms(100)))).await;
+    let served = Served::run(server(authority).settings(impatient(ms(100)))).await;
     let mut tokens = Vec::new();
     let mut texts = Vec::new();
 
@@ -89,7 +89,8 @@ async fn talk() -> (Vec<String>, Vec<String>) {
                 };
                 let body = with(sensitive.clone(), &json!({"permit_token": tokens[0]}));
                 let answer =
-                    Answer::of(keyed(served.bare(method, target)).body(body.to_string())).await;
+                    Answer::receive(keyed(served.bare(method, target)).body(body.to_string()))
+                        .await;
                 if answer.status != 200 {
                     texts.push(answer.text);
                 }
@@ -106,9 +107,13 @@ async fn talk() -> (Vec<String>, Vec<String>) {
         let request = served
             .bare(Method::POST, "/v1-evaluate")
             .header("authorization", authorization);
-        texts.push(Answer::of(request.body(sensitive.to_string())).await.text);
+        texts.push(
+            Answer::receive(request.body(sensitive.to_string()))
+                .await
+                .text,
+        );
     }
-    let other = with(asks("drop"), &json!({"api_key": UNKNOWN}));
+    let other = with(evaluate_body("drop"), &json!({"api_key": UNKNOWN}));
     texts.push(served.evaluate(&other).await.text);
     texts.push(served.get("/v1-api-key-self").await.text);
     texts.push(served.get("/metrics").await.text);
@@ -153,7 +158,7 @@ fn each_request_is_in_the_access_log_with_its_id() {
             ] {
                 let request =
                     keyed(served.bare(Method::POST, "/v1-evaluate")).header("x-request-id", id);
-                Answer::of(request.body(body)).await;
+                Answer::receive(request.body(body)).await;
             }
         });
     });

@@ -1,4 +1,4 @@
-//! Stops over HTTP: what they cover is denied from the answer on, permits that are out included.
+//! Stops over HTTP: from the answer on, covered requests and permits are refused.
 
 use atlasent::Error;
 use atlasent::wire::StopScope;
@@ -18,7 +18,7 @@ async fn ask(served: &Served, key: &str, method: Method, target: &str, body: &Va
         .header("authorization", format!("Bearer {key}"))
         .header("content-type", "application/json")
         .body(body.to_string());
-    Answer::of(request).await
+    Answer::receive(request).await
 }
 
 async fn lift(served: &Served, id: &str) -> Answer {
@@ -157,7 +157,7 @@ async fn only_a_key_with_the_scope_sets_and_lifts_stops() {
     let mut key = stored(KEY);
     key.scopes = vec![ApiScope::Evaluate, ApiScope::Verify, ApiScope::Revoke];
     let server = Server::new(memory(), ApiKeys::new([key]), KeyRing::in_memory().unwrap());
-    let served = Served::of(server).await;
+    let served = Served::run(server).await;
     let body = json!({"all": true, "reason": "why"});
     let answer = served.post("/v1/stops", &body).await;
     answer.is_problem(403, "INSUFFICIENT_SCOPE");
@@ -172,7 +172,7 @@ async fn only_a_key_with_the_scope_sets_and_lifts_stops() {
 #[tokio::test]
 async fn what_a_test_key_stops_goes_on_for_live_keys_and_not_the_other_way_round() {
     let keys = ApiKeys::new([stored(KEY), stored(LIVE)]);
-    let served = Served::of(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
+    let served = Served::run(Server::new(memory(), keys, KeyRing::in_memory().unwrap())).await;
     let evaluate = async |key: &str| {
         let answer = ask(&served, key, Method::POST, "/v1-evaluate", &deploy()).await;
         answer.json()["decision"].clone()
@@ -234,7 +234,7 @@ async fn a_call_that_is_sent_again_sets_no_second_stop() {
             .header("content-type", "application/json")
             .header("x-request-id", id)
             .body(json!({"all": true, "reason": reason}).to_string());
-        Answer::of(request).await.json()["id"].clone()
+        Answer::receive(request).await.json()["id"].clone()
     };
     let first = set("0123456789abcdef", "an alarm").await;
     assert_eq!(set("0123456789abcdef", "an alarm").await, first);

@@ -7,7 +7,7 @@ use atlasent_authority::{LocalAuthority, Policies};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{AGENT, KEY, Served, asks, deploy, server};
+use crate::support::{AGENT, KEY, Served, deploy, evaluate_body, server};
 
 const TARGET: &str = "/v1-evaluate-stream";
 
@@ -68,7 +68,7 @@ async fn a_refusal_is_a_decision_too() {
         ("migrate", "escalate"),
         ("unheard-of", "deny"),
     ] {
-        let answer = served.post(TARGET, &asks(action)).await;
+        let answer = served.post(TARGET, &evaluate_body(action)).await;
         let said = events(&answer.text).remove(0).1;
         assert_eq!(
             (&said["permitted"], &said["decision"]),
@@ -121,7 +121,7 @@ async fn no_line_of_a_stream_breaks_where_readers_break_lines() {
     let policies = r#"@reason("a\u{85}b\u{2028}c\u{2029}d\u{b}e\u{c}f\ng\r\nevent: done")
         forbid (principal, action, resource);"#;
     let authority = LocalAuthority::in_memory(Policies::parse(policies).unwrap()).unwrap();
-    let served = Served::of(server(authority)).await;
+    let served = Served::run(server(authority)).await;
     let answer = served.post(TARGET, &deploy()).await;
     assert!(
         !answer

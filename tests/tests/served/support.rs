@@ -1,4 +1,4 @@
-//! A server on a socket of its own, and requests to it as anybody could make them.
+//! A server on its own socket, and raw requests to it.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 pub(crate) const KEY: &str = "ask_test_0123456789";
 pub(crate) const AGENT: &str = "deploy-bot";
 
-/// What takes a body.
+/// The endpoints that read a body.
 pub(crate) const TARGETS: [&str; 5] = [
     "/v1-evaluate",
     "/v1-evaluate-stream",
@@ -36,7 +36,7 @@ pub(crate) const TARGETS: [&str; 5] = [
     "/v1-audit/exports",
 ];
 
-/// One policy for each decision. What none of them names is denied.
+/// One policy for each decision. An action that no policy names is denied.
 pub(crate) const POLICIES: &str = r#"
     @id("may-deploy") permit (principal, action == Action::"deploy", resource);
 
@@ -58,7 +58,7 @@ pub(crate) fn policies() -> Policies {
     Policies::parse(POLICIES).unwrap()
 }
 
-/// The stored form of a key, for everything.
+/// Returns the stored form of a key with all scopes.
 pub(crate) fn stored(key: &str) -> ApiKey {
     ApiKey::parse_allow_weak(&SecretString::from(key.to_owned())).unwrap()
 }
@@ -67,14 +67,14 @@ pub(crate) fn memory() -> LocalAuthority {
     LocalAuthority::in_memory(policies()).unwrap()
 }
 
-/// One whose store is in this folder.
+/// Builds an authority whose store is in this folder.
 pub(crate) async fn on_disk(folder: &Path) -> LocalAuthority<RedbStore> {
     let store = RedbStore::open(folder.join("store")).unwrap();
     let authority = LocalAuthority::builder(policies()).store(store).build();
     authority.await.unwrap()
 }
 
-/// A server of an authority for the holder of [`KEY`].
+/// Builds a server of an authority for the holder of [`KEY`].
 pub(crate) fn server<S: Store + RateCounter>(authority: LocalAuthority<S>) -> Server<S> {
     let ring = KeyRing::in_memory().unwrap();
     Server::new(authority, ApiKeys::new([stored(KEY)]), ring)
@@ -87,7 +87,7 @@ pub(crate) fn settings(set: impl FnOnce(&mut Settings)) -> Settings {
     settings
 }
 
-/// Settings by which nothing takes longer than this.
+/// Returns settings with this time limit for every step.
 pub(crate) fn impatient(limit: Duration) -> Settings {
     settings(|settings| {
         settings.request_timeout = limit;
@@ -95,7 +95,7 @@ pub(crate) fn impatient(limit: Duration) -> Settings {
     })
 }
 
-/// A server that is running.
+/// A running server.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     http: reqwest::Client,
@@ -104,18 +104,19 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// With all its defaults.
+    /// Starts a server with all its defaults.
     pub(crate) async fn start() -> Self {
-        Self::of(server(memory())).await
+        Self::run(server(memory())).await
     }
 
-    pub(crate) async fn of<S: Store + RateCounter>(server: Server<S>) -> Self {
+    /// Runs a server on a free port.
+    pub(crate) async fn run<S: Store + RateCounter>(server: Server<S>) -> Self {
         let listening = server.listen("127.0.0.1:0".parse().unwrap(), None);
         let listening = listening.await.unwrap();
         let address = listening.address();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(listening.run_until(async {
-            // Dropped, it goes on until the test is over.
+            // Without a stop, the server runs until the test ends.
             if stopped.await.is_err() {
                 pending::<()>().await;
             }
@@ -128,7 +129,7 @@ impl Served {
         }
     }
 
-    /// Tells the server to stop, without waiting for it.
+    /// Tells the server to stop, without waiting.
     pub(crate) fn stop(self) -> JoinHandle<Result<(), ServeError>> {
         self.stop.send(()).unwrap();
         self.task
@@ -138,13 +139,13 @@ impl Served {
         format!("http://{}", self.address)
     }
 
-    /// A request without any header of ours.
+    /// Builds a request without any of our headers.
     pub(crate) fn bare(&self, method: Method, target: &str) -> RequestBuilder {
         self.http.request(method, self.url() + target)
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answer {
-        Answer::of(keyed(self.bare(Method::GET, target))).await
+        Answer::receive(keyed(self.bare(Method::GET, target))).await
     }
 
     pub(crate) async fn post(&self, target: &str, body: &Value) -> Answer {
@@ -153,7 +154,7 @@ impl Served {
 
     pub(crate) async fn post_text(&self, target: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = keyed(self.bare(Method::POST, target)).body(body.into());
-        Answer::of(request).await
+        Answer::receive(request).await
     }
 
     pub(crate) async fn evaluate(&self, body: &Value) -> Answer {
@@ -164,24 +165,24 @@ impl Served {
         self.post("/v1-verify-permit", body).await
     }
 
-    /// The token of a permit to deploy.
+    /// Returns the token of a permit to deploy.
     pub(crate) async fn token(&self) -> String {
         token_of(&self.evaluate(&deploy()).await)
     }
 
-    /// All events of the chain, as the server lists them.
+    /// Returns all events of the chain, as the server lists them.
     pub(crate) async fn events(&self) -> Vec<Value> {
         let page = self.get("/v1-audit/events?limit=500").await.json();
         page["events"].as_array().unwrap().clone()
     }
 
-    /// How many events of this type there are.
+    /// Counts the events of this type.
     pub(crate) async fn count(&self, kind: &str) -> u64 {
         let page = self.get(&format!("/v1-audit/events?types={kind}")).await;
         page.json()["total"].as_u64().unwrap()
     }
 
-    /// Our own client, with the patience that a loaded machine needs.
+    /// Returns our own client, with timeouts for a loaded machine.
     pub(crate) fn client(&self) -> ClientBuilder {
         Client::builder()
             .api_key(KEY)
@@ -191,16 +192,17 @@ impl Served {
     }
 }
 
-/// A request to deploy.
+/// Returns a request to deploy.
 pub(crate) fn deploy() -> Value {
-    asks("deploy")
+    evaluate_body("deploy")
 }
 
-pub(crate) fn asks(action: &str) -> Value {
+/// Returns the body of an evaluate request for this action.
+pub(crate) fn evaluate_body(action: &str) -> Value {
     json!({"action_type": action, "actor_id": AGENT, "context": {"environment": "production"}})
 }
 
-/// `body` with these fields set.
+/// Returns `body` with these fields set.
 pub(crate) fn with(mut body: Value, fields: &Value) -> Value {
     let fields = fields.as_object().unwrap().clone();
     body.as_object_mut().unwrap().extend(fields);
@@ -215,14 +217,14 @@ pub(crate) fn token_of(answer: &Answer) -> String {
         .to_owned()
 }
 
-/// A request with the headers that every client sends.
+/// Builds a request with the headers that every client sends.
 pub(crate) fn keyed(request: RequestBuilder) -> RequestBuilder {
     request
         .header(AUTHORIZATION, format!("Bearer {KEY}"))
         .header(CONTENT_TYPE, "application/json")
 }
 
-/// What came back, whole.
+/// A whole response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -231,11 +233,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn of(request: RequestBuilder) -> Self {
-        Self::try_of(request).await.unwrap()
+    pub(crate) async fn receive(request: RequestBuilder) -> Self {
+        Self::try_receive(request).await.unwrap()
     }
 
-    pub(crate) async fn try_of(request: RequestBuilder) -> reqwest::Result<Self> {
+    pub(crate) async fn try_receive(request: RequestBuilder) -> reqwest::Result<Self> {
         let response = request.send().await?;
         Ok(Self {
             status: response.status().as_u16(),
@@ -252,7 +254,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A problem is told by exactly three strings, and its id is the one of the header.
+    /// Asserts that a problem has exactly three strings, and the id of the header.
     #[track_caller]
     pub(crate) fn is_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.text);
@@ -267,7 +269,7 @@ impl Answer {
     }
 }
 
-/// The names of the fields of an object, sorted.
+/// Returns the sorted field names of an object.
 pub(crate) fn names(json: &Value) -> Vec<&str> {
     let mut names: Vec<_> = json
         .as_object()
@@ -284,14 +286,14 @@ pub(crate) fn names(json: &Value) -> Vec<&str> {
 pub(crate) struct Time(Arc<AtomicI64>);
 
 impl Time {
-    /// Noon of a day.
+    /// Creates a clock that reads noon of a day.
     pub(crate) const NOON: i64 = 1_767_268_800;
 
     pub(crate) fn new() -> Self {
         Self(Arc::new(AtomicI64::new(Self::NOON)))
     }
 
-    /// Sets it to so many seconds after noon.
+    /// Sets the clock to this many seconds after noon.
     pub(crate) fn set(&self, seconds: i64) {
         self.0.store(Self::NOON + seconds, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! The same over TLS, with a certificate that changes while the server runs.
+//! The contract over TLS, with a certificate that changes while the server runs.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::support::{KEY, memory, server};
 
-/// A certificate for this machine in the two files, and what a client has to trust.
+/// Writes a certificate for this machine to the two files. Returns the CA for a client.
 fn certify(folder: &Path) -> (TlsFiles, String) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -24,7 +24,7 @@ fn certify(folder: &Path) -> (TlsFiles, String) {
 
 fn trusting(pem: &str) -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    // The builder asks for one before it hears of ours. Whoever comes second finds it done.
+    // The builder needs a default provider. A second installation has no effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = rustls::RootCertStore::empty();
     let certificate = rustls::pki_types::pem::PemObject::from_pem_slice(pem.as_bytes()).unwrap();
@@ -76,7 +76,7 @@ async fn it_is_served_over_tls_and_takes_a_new_certificate_while_it_runs() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert!(ask(&trusting(&first)).await.is_err());
-    // Plain HTTP is not answered there.
+    // The server does not answer plain HTTP there.
     let plain = url.replace("https", "http");
     assert!(
         reqwest::Client::builder()

@@ -6,22 +6,25 @@ use atlasent_authority::{LocalAuthority, RedbStore};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::support::{Served, Time, asks, policies, server, with};
+use crate::support::{Served, Time, evaluate_body, policies, server, with};
 
-/// A server whose chain has 1 event of its policies, then `count` denials and allows in turn, a
-/// second apart.
+/// Starts a server whose chain has 1 event of its policies, then alternating denials and allows,
+/// `count` in all, a second apart.
 async fn eventful<S: Store + RateCounter>(store: S, count: usize) -> Served {
     let time = Time::new();
     let authority = LocalAuthority::builder(policies())
         .store(store)
         .clock(time.clock());
-    let served = Served::of(server(authority.build().await.unwrap())).await;
+    let served = Served::run(server(authority.build().await.unwrap())).await;
     for (second, n) in (1..).zip(0..count) {
         time.set(second);
         let action = if n % 2 == 0 { "drop" } else { "deploy" };
         let agent = json!({"actor_id": format!("bot {}", n % 3)});
         assert_eq!(
-            served.evaluate(&with(asks(action), &agent)).await.status,
+            served
+                .evaluate(&with(evaluate_body(action), &agent))
+                .await
+                .status,
             200
         );
     }
@@ -100,7 +103,7 @@ async fn a_page_has_50_events_unless_it_is_told() {
 #[tokio::test]
 async fn a_filter_passes_what_it_says() {
     let served = eventful(atlasent_authority::MemoryStore::new(), 6).await;
-    // The policies at 12:00:00; a denial at :01, an allow at :02, and so on.
+    // The policies' event is of 12:00:00, then a denial of :01, an allow of :02, and so on.
     for (query, expected) in [
         ("types=evaluate.deny", &[2, 4, 6][..]),
         ("types=evaluate.deny,policy.loaded", &[1, 2, 4, 6]),
@@ -200,14 +203,14 @@ async fn lists_and_names_have_their_limits() {
     }
 }
 
-/// Events of almost 2 MiB: JSON within JSON has twice as many quotes.
+/// Events of almost 2 MiB: JSON within JSON escapes each quote.
 async fn big_events(served: &Served, count: usize) {
     let text = "\"".repeat(500_000);
     for _ in 0..count {
         let context = json!({"context": {"environment": "production", "text": text}});
         assert_eq!(
             served
-                .evaluate(&with(asks("deploy"), &context))
+                .evaluate(&with(evaluate_body("deploy"), &context))
                 .await
                 .status,
             200
@@ -221,7 +224,7 @@ async fn a_page_holds_8_mb_and_the_cursor_leads_to_the_rest() {
     let authority = LocalAuthority::builder(policies())
         .store(RedbStore::open(folder.path().join("store")).unwrap())
         .record_context(true);
-    let served = Served::of(server(authority.build().await.unwrap())).await;
+    let served = Served::run(server(authority.build().await.unwrap())).await;
     big_events(&served, 12).await;
     let (mut target, mut all, mut count) = ("/v1-audit/events".to_owned(), Vec::new(), 0);
     loop {

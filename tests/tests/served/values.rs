@@ -1,5 +1,5 @@
-//! What the policies of a server see of a request: each number by its value, and each field that
-//! stands beside the context.
+//! What the policies of a server see of a request: each number by its value, and the fields
+//! beside the context.
 
 use atlasent::{AnyAction, AuthorityExt, Context, Error};
 use atlasent_authority::{LocalAuthority, Policies};
@@ -28,23 +28,23 @@ const SCHEMA: &str = r#"
 
 async fn start() -> Served {
     let policies = Policies::parse(POLICIES).unwrap();
-    Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await
+    Served::run(server(LocalAuthority::in_memory(policies).unwrap())).await
 }
 
 async fn with_schema(policy: &str) -> Served {
     let builder = Policies::builder().schema("s.cedarschema", SCHEMA);
     let policies = builder.source("p.cedar", policy).build().unwrap();
-    Served::of(server(LocalAuthority::in_memory(policies).unwrap())).await
+    Served::run(server(LocalAuthority::in_memory(policies).unwrap())).await
 }
 
-/// Asks with a context, and with fields after it, as they stand here.
+/// Sends a context and further fields, exactly as written.
 async fn ask(served: &Served, action: &str, context: &str, fields: &str) -> Answer {
     let body =
         format!(r#"{{"action_type":"{action}","actor_id":"{AGENT}","context":{context}{fields}}}"#);
     served.post_text("/v1-evaluate", body).await
 }
 
-/// The decision and its code.
+/// Returns the decision and its code.
 async fn decided(served: &Served, action: &str, context: &str, fields: &str) -> (Value, Value) {
     let answer = ask(served, action, context, fields).await;
     assert_eq!(answer.status, 200, "{context} {fields}: {}", answer.text);

@@ -1,5 +1,5 @@
-//! What `POST /v1-verify-permit` and `POST /v1-revoke-permit` answer: a permit is good once, for
-//! one thing, for a while.
+//! The answers of `POST /v1-verify-permit` and `POST /v1-revoke-permit`: a permit is valid once,
+//! for one action, until it expires.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn a_good_permit_is_good_once() {
 }
 
 async fn race<S: Store + RateCounter>(authority: LocalAuthority<S>) {
-    let served = Served::of(server(authority)).await;
+    let served = Served::run(server(authority)).await;
     let token = served.token().await;
     let question = json!({"permit_token": token, "action_type": "deploy", "actor_id": AGENT});
     let answers = join_all((0..64).map(|_| served.verify(&question))).await;
@@ -216,7 +216,7 @@ async fn a_permit_that_waited_too_long_is_over() {
     };
     for (wait, valid) in [(59, true), (60, false), (1_000_000, false)] {
         time.set(0);
-        let served = Served::of(server(build().await.unwrap())).await;
+        let served = Served::run(server(build().await.unwrap())).await;
         let token = served.token().await;
         time.set(wait);
         let json = served.verify(&json!({"permit_token": token})).await.json();
@@ -263,7 +263,7 @@ async fn a_permit_that_was_taken_back_is_not_good() {
             (&json!("permit_revoked"), &json!("PERMIT_REVOKED"))
         );
     }
-    // What is used cannot be taken back, and what never was, neither.
+    // A used permit and an unknown permit cannot be revoked.
     let token = served.token().await;
     assert!(is_good(&served, &token).await);
     for gone in [&*token, "x"] {
@@ -291,7 +291,7 @@ async fn permits_and_answers_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let open = async || {
         loop {
-            // The last connection may still be letting go of it.
+            // The last connection may still hold the store.
             match RedbStore::open(folder.path().join("store")) {
                 Ok(store) => return store,
                 Err(_) => tokio::time::sleep(ms(10)).await,
@@ -301,7 +301,7 @@ async fn permits_and_answers_outlive_the_server() {
     let start = async || {
         let store = timeout(ms(20_000), open()).await.unwrap();
         let authority = LocalAuthority::builder(policies()).store(store);
-        Served::of(server(authority.build().await.unwrap())).await
+        Served::run(server(authority.build().await.unwrap())).await
     };
     let served = start().await;
     let body = with(deploy(), &json!({"request_id": "before"}));
@@ -354,7 +354,7 @@ async fn a_context_is_hashed_as_it_was_written() {
             r#"{"ü": "\u00e9\ud83d\ude00", "z": "\u007f\/", "é": "\n\u001f"}"#,
             "{\"z\":\"\u{7f}/\",\"é\":\"\\n\\u001f\",\"ü\":\"é😀\"}",
         ),
-        // By code point, not by UTF-16 unit.
+        // Sorted by code point, not by UTF-16 unit.
         (
             "{\"\u{1f600}\": 1, \"\u{ffff}\": 2}",
             "{\"\u{ffff}\":2,\"\u{1f600}\":1}",

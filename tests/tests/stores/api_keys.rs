@@ -1,4 +1,4 @@
-//! API keys in PostgreSQL: each change counts at once, whatever else the database does.
+//! API keys in PostgreSQL: each change applies at once, whatever else the database does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ async fn every_change_to_a_key_changes_the_version() {
     assert!(!changed().await);
     assert!(store.revoke_api_key(&key.key_id).await.unwrap());
     assert!(changed().await);
-    // A change past the store counts as well.
+    // A change that bypasses the store applies as well.
     medium.sql("DELETE FROM atlasent_api_keys").await;
     assert!(changed().await);
 }
@@ -67,7 +67,7 @@ async fn of_many_who_revoke_a_key_one_does() {
     assert!(!stores[1].revoke_api_key("key_unknown").await.unwrap());
 }
 
-/// A server on the database, and its address.
+/// Starts a server on the database. Returns it with its address.
 async fn serve(store: PostgresStore) -> String {
     let book = ApiKeys::default().with_database(store.clone());
     let authority = LocalAuthority::builder(permit_all()).store(store).build();
@@ -111,10 +111,10 @@ async fn a_revoked_key_is_refused_while_many_read_the_audit_trail() {
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!(status().await, 200);
-    // The readers are under way.
+    // The readers have started.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let started = Instant::now();
-    // The command line is another process.
+    // The command line runs in another process.
     assert!(
         medium
             .open()

@@ -1,4 +1,4 @@
-//! The check of a store in PostgreSQL, also while events are dropped.
+//! The check of a store in PostgreSQL, also while retention drops events.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ async fn events_that_are_dropped_meanwhile_are_not_missing() {
     let Some((medium, store)) = filled().await else {
         return;
     };
-    // The check has read what was dropped, and waits for the events meanwhile.
+    // The check has read the dropped events, and meanwhile waits for the others.
     let dropping = medium.sql(
         "BEGIN; LOCK TABLE atlasent_events; SELECT pg_sleep(2); \
          UPDATE atlasent_head SET dropped = 4; DELETE FROM atlasent_events WHERE sequence <= 4; COMMIT",

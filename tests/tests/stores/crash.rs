@@ -1,5 +1,5 @@
-//! A PostgreSQL server that is killed, restarted, or loses connections: what was acknowledged is
-//! there.
+//! A PostgreSQL server that is killed, restarted, or loses connections keeps every acknowledged
+//! change.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use atlasent_tests::postgres::PrivatePostgres;
 use crate::media::{Medium, Postgres};
 use crate::support::{CROWD, at, crowd, intact, issue, record, state};
 
-/// Does it until it succeeds, for at most half a minute.
+/// Repeats an operation until it succeeds, for at most half a minute.
 async fn until_kept(store: &PostgresStore, name: &str) {
     for _ in 0..300 {
         if issue(store, name, at(0)).await.is_ok() {
@@ -25,7 +25,7 @@ async fn until_kept(store: &PostgresStore, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_acknowledged_survives_a_crash_of_the_server() {
-    // The server's own default would lose the last changes.
+    // With the default setting, the server would lose the last changes.
     let start = || PrivatePostgres::start(&["synchronous_commit = off"], &[]);
     let server = tokio::task::spawn_blocking(start).await.unwrap();
     let Some(server) = server.map(Arc::new) else {
@@ -47,7 +47,7 @@ async fn what_was_acknowledged_survives_a_crash_of_the_server() {
                 server.crash();
             })
         };
-        // Each goes on until it is refused.
+        // Each task continues until a change is refused.
         let kept = crowd(|number| {
             let (store, acknowledged) =
                 (Arc::clone(&stores[number % 2]), Arc::clone(&acknowledged));
@@ -104,7 +104,7 @@ async fn a_connection_that_was_lost_between_two_changes_costs_no_error() {
         medium
             .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
             .await;
-        // Until the news is here.
+        // Waits for the notification.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(intact(&store).await, 5);
@@ -158,7 +158,7 @@ async fn a_process_that_stalls_in_a_change_does_not_stop_the_others_for_good() {
     };
     let store = Arc::new(medium.open().await);
     record(&*store, "policy.loaded", None, at(0)).await;
-    // Another client holds the head for a while: whoever waits is refused, and not left waiting.
+    // Another client holds the head for a while: waiting changes are refused and do not hang.
     let holder = {
         let medium = Arc::new(medium);
         tokio::spawn(async move {

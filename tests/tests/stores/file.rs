@@ -1,5 +1,5 @@
-//! Files that cannot be used: each is refused with a text that says why; a disk that is full
-//! answers nothing, and the store goes on when there is room.
+//! Unusable files are refused with a text that says why. With a full disk, the store
+//! refuses changes, and it recovers when there is room.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ async fn a_file_that_is_in_use_is_refused_until_it_is_not() {
     let store = RedbStore::open(&path).unwrap();
     let text = refused(&path);
     assert!(text.contains("another process has it open"), "{text}");
-    // The one that has it is none the worse for it.
+    // The store that has the file open still works.
     record(&store, "policy.loaded", None, at(0)).await;
     assert_eq!(intact(&store).await, 1);
 }
@@ -117,7 +117,7 @@ fn a_store_that_was_cut_off_is_refused_or_whole() {
     ] {
         let cut = folder.path().join(format!("{keep}.redb"));
         std::fs::write(&cut, &whole[..keep]).unwrap();
-        // A panic of the library would end the writer, too.
+        // A panic of the library would also end the writer.
         if let Ok(store) = RedbStore::open(&cut) {
             let status = runtime.block_on(store.status());
             assert!(
@@ -136,14 +136,14 @@ fn a_file_that_may_not_be_written_is_refused() {
     let mut permissions = std::fs::metadata(&path).unwrap().permissions();
     permissions.set_readonly(true);
     std::fs::set_permissions(&path, permissions).unwrap();
-    // Root may write to it all the same.
+    // Root can write to it in spite of its mode.
     if std::fs::File::options().write(true).open(&path).is_err() {
         let text = refused(&path);
         assert!(text.contains("let this process write to it"), "{text}");
     }
 }
 
-/// A file that the release before the index wrote: 700 events, of which the first 50 were dropped,
+/// A file of the release before the index: 700 events, of which the first 50 were dropped,
 /// and 7 permits.
 #[tokio::test]
 async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
@@ -152,8 +152,8 @@ async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
     let old = &include_bytes!("old/format-1.redb.gz")[..];
     let mut file = std::fs::File::create(&path).unwrap();
     std::io::copy(&mut flate2::read::GzDecoder::new(old), &mut file).unwrap();
-    // At once, when the index has begun at most; and again when it is there, in a store that was
-    // opened anew.
+    // Checks at once, while the index is at most partly built, and again with the whole index, in a
+    // store that was opened again.
     for round in 0..2 {
         let store = RedbStore::open(&path).unwrap();
         for _ in 0..3 {
@@ -166,7 +166,7 @@ async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
     }
 }
 
-/// The disk of a process that may write so many bytes to a file.
+/// A disk that limits the bytes that a process can write to a file.
 const DISK: &str = "8388608";
 const IN_CHILD: &str = "ATLASENT_TEST_FULL_DISK";
 
@@ -178,7 +178,7 @@ fn a_full_disk_answers_nothing_and_the_store_goes_on_when_there_is_room() {
         return runtime.block_on(fill(Path::new(&folder)));
     }
     let folder = tempfile::tempdir().unwrap();
-    // A process that ignores the signal (`SIGXFSZ`) is told by the error of the call.
+    // A process that ignores the signal (`SIGXFSZ`) gets an error from the call.
     let mut command = Command::new("prlimit");
     command
         .arg(format!("--fsize={DISK}:unlimited"))
@@ -228,7 +228,7 @@ async fn fill(folder: &Path) {
     assert_eq!(intact(&store).await, kept.len() as u64 + 1);
 }
 
-/// Keeps a permit and an event of 100 KB.
+/// Stores a permit and an event of 100 KB.
 async fn issue_big(store: &RedbStore, name: &str) -> Result<(), StoreError> {
     let key = key(name);
     let change = move |changeset: &mut Changeset<'_>| {

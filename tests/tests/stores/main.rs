@@ -1,4 +1,4 @@
-//! What every store promises, kept by each of them: in memory, in one file, and in PostgreSQL.
+//! The promises of every store, tested in memory, in one file, and in PostgreSQL.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! What the stores are on: one medium a test, which can be opened more than once where the store
+//! The media of the stores. Each test has its own medium, which can be opened more than once if the
 //! allows it.
 
 use std::time::Duration;
@@ -10,20 +10,20 @@ use tempfile::TempDir;
 
 use crate::support::{Time, permit_all};
 
-/// A medium that nothing else uses.
+/// A medium that only one test uses.
 pub(crate) trait Medium: Sized + Send + Sync + 'static {
     type Store: Store + RateCounter;
 
-    /// Whether cells whose time is over are forgotten before room is needed.
+    /// Whether expired cells are removed before the store needs room.
     const TIDIES: bool = true;
 
-    /// A new one; None where there cannot be one.
+    /// Creates a medium. Returns `None` if this machine cannot provide one.
     async fn new() -> Option<Self>;
 
-    /// The store on it.
+    /// Opens the store on the medium.
     async fn open(&self) -> Self::Store;
 
-    /// An authority on it, whose permits live for a minute.
+    /// Creates an authority on the medium, whose permits live for a minute.
     async fn authority(&self, time: &Time) -> LocalAuthority<Self::Store> {
         LocalAuthority::builder(permit_all())
             .permit_ttl(Duration::from_secs(60))
@@ -61,7 +61,7 @@ impl Medium for Redb {
     }
 
     async fn open(&self) -> RedbStore {
-        // The store that was just dropped may still be about to close the file.
+        // The store that was just dropped may still be closing the file.
         for _ in 0..500 {
             match RedbStore::open(self.0.path().join("store.redb")) {
                 Err(error) if error.to_string().contains("another process") => {
@@ -77,12 +77,12 @@ impl Medium for Redb {
 pub(crate) struct Postgres(String);
 
 impl Postgres {
-    /// The url of the database.
+    /// The URL of the database.
     pub(crate) fn url(&self) -> &str {
         &self.0
     }
 
-    /// Runs statements on the database, past the store.
+    /// Runs statements on the database directly, without the store.
     pub(crate) async fn sql(&self, statements: &str) -> Vec<String> {
         PrivatePostgres::shared()
             .unwrap()
@@ -95,8 +95,8 @@ impl Medium for Postgres {
     type Store = PostgresStore;
 
     async fn new() -> Option<Self> {
-        // Starting it takes a second, in which the other tests have no use for a runtime that
-        // stands still.
+        // Starting it takes a second, and must not block the runtime of the other tests
+        // meanwhile.
         let server = tokio::task::spawn_blocking(PrivatePostgres::shared)
             .await
             .unwrap()?;

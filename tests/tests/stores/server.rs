@@ -1,5 +1,5 @@
-//! Databases that cannot be used: each is refused with a text that says why, names the database,
-//! and not the password.
+//! Unusable databases are refused with a text that says why and names the database, without
+//! the password.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -154,7 +154,8 @@ async fn a_database_that_is_not_in_utf8_is_refused() {
     assert!(text.contains("`LATIN1`"), "{text}");
 }
 
-/// What is in the tables is no text for errors: it may hold whatever a caller has sent.
+/// Error texts do not repeat content of the tables, which may contain anything that a caller has
+/// sent.
 #[tokio::test]
 async fn a_head_that_cannot_be_read_is_an_error_and_no_new_chain() {
     let Some(medium) = Postgres::new().await else {

@@ -1,4 +1,4 @@
-//! Two processes on one PostgreSQL database: one ledger, one chain, one count.
+//! Two processes on one PostgreSQL database share one ledger, one chain and one count.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn what_two_stores_append_at_once_is_one_chain() {
             let store = authority.store();
             let mut places = Vec::new();
             for round in 0..10 {
-                // The clocks of the two are a minute apart.
+                // The clocks of the two processes are a minute apart.
                 let now = at(60 * i64::try_from(number % 2).unwrap() + round);
                 issue(store, &format!("{number} {round}"), now)
                     .await
@@ -137,14 +137,14 @@ async fn rows_of_dropped_events_are_deleted_by_whoever_comes_next() {
         .await;
     let drop_most = |changeset: &mut Changeset<'_>| changeset.drop_events(3_490);
     store.commit(at(1), Vec::new(), drop_most).await.unwrap();
-    // Nobody sees them any more, whether they are there or not.
+    // No reader sees the dropped events any more, whether they still exist or not.
     let first = store.events(0, 1, &EventFilter::default()).await.unwrap();
     assert_eq!(first[0].sequence, 3_491);
     let typed = EventFilter::default().types(["policy.loaded"]);
     assert_eq!(store.count_events(&typed).await.unwrap(), 10);
     until(&medium, "SELECT count(*) FROM atlasent_events", "10").await;
 
-    // The process was stopped before it got to it.
+    // As if the process had stopped before it removed the dropped events.
     medium.sql("UPDATE atlasent_head SET dropped = 3495").await;
     drop(store);
     record(&medium.open().await, "policy.loaded", None, at(2)).await;
@@ -167,7 +167,7 @@ async fn a_store_that_is_dropped_leaves_no_connection() {
     until(&medium, count, "0").await;
 }
 
-/// Waits until a query says so.
+/// Waits until a query returns true.
 async fn until(medium: &Postgres, query: &str, expected: &str) {
     for _ in 0..200 {
         if medium.sql(query).await == [expected] {

@@ -1,4 +1,4 @@
-//! What the promises are told with: permits, events and a clock that is set.
+//! Permits, events and a settable clock for the tests of the stores.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use atlasent_authority::{LocalAuthority, Policies};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
-/// So many at once.
+/// The number of concurrent tasks.
 pub(crate) const CROWD: usize = 64;
 
 pub(crate) fn permit_all() -> Policies {
@@ -44,7 +44,7 @@ pub(crate) fn cell(name: &str) -> Vec<CellKey> {
     vec![CellKey::Permit(key(name))]
 }
 
-/// Seconds after a moment in 2026.
+/// Returns the time this many seconds after a moment in 2026.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + seconds).unwrap()
 }
@@ -63,7 +63,7 @@ impl Time {
     }
 }
 
-/// A permit that is good for 10 seconds, and that the next event issues.
+/// Returns a permit that lives for 10 seconds and is issued by the next event.
 pub(crate) fn entry(changeset: &Changeset<'_>) -> PermitEntry {
     let grant = PermitGrant::new(&request(), None, permit_all().action_digest("deploy"));
     let event = ("event", changeset.head().sequence + 1);
@@ -71,7 +71,7 @@ pub(crate) fn entry(changeset: &Changeset<'_>) -> PermitEntry {
     PermitEntry::issue(grant, event, changeset.time(), end)
 }
 
-/// Keeps a permit and an event.
+/// Stores a permit and an event.
 pub(crate) async fn issue(
     store: &impl Store,
     name: &str,
@@ -85,14 +85,14 @@ pub(crate) async fn issue(
     store.commit(now, cell(name), change).await
 }
 
-/// What the store knows of a permit.
+/// Reads the stored state of a permit.
 pub(crate) async fn state(store: &impl Store, name: &str) -> Option<PermitState> {
     let key = key(name);
     let look = move |changeset: &mut Changeset<'_>| changeset.permit(key).map(|entry| entry.state);
     store.commit(at(0), cell(name), look).await.unwrap()
 }
 
-/// Records an event of a kind, of an agent.
+/// Records an event of a type and an agent.
 pub(crate) async fn record(
     store: &impl Store,
     kind: &'static str,
@@ -105,7 +105,7 @@ pub(crate) async fn record(
     store.commit(now, Vec::new(), change).await.unwrap()
 }
 
-/// The numbers of the events that pass.
+/// Returns the numbers of the events that pass the filter.
 pub(crate) async fn numbers(
     store: &impl Store,
     after: u64,
@@ -116,7 +116,7 @@ pub(crate) async fn numbers(
     events.iter().map(|event| event.sequence).collect()
 }
 
-/// The whole chain verifies, ends where the head says, and has no gap. Returns its length.
+/// Asserts that the whole chain verifies, ends at the head, and has no gap. Returns its length.
 pub(crate) async fn intact(store: &impl Store) -> u64 {
     let events = store
         .events(0, usize::MAX, &EventFilter::default())
@@ -143,7 +143,7 @@ pub(crate) async fn intact(store: &impl Store) -> u64 {
     count
 }
 
-/// Each filter finds and counts exactly the events that pass it.
+/// Asserts that each filter finds and counts exactly the events that pass it.
 pub(crate) async fn agrees_with_every_filter(store: &impl Store) {
     let all = EventFilter::default();
     let events = store.events(0, usize::MAX, &all).await.unwrap();
@@ -199,7 +199,7 @@ pub(crate) async fn token<S: Store>(authority: &LocalAuthority<S>) -> PermitToke
         .unwrap()
 }
 
-/// Runs as many at once, each as a task of its own.
+/// Runs many tasks at once.
 pub(crate) async fn crowd<T, F>(call: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
@@ -210,7 +210,7 @@ where
     ended.into_iter().map(Result::unwrap).collect()
 }
 
-/// Runs one test of this program again, in a process that the command leads to.
+/// Runs one test of this program again, in the process of a given command.
 pub(crate) fn passes_in_child(command: &mut Command, test: &str) {
     let output = command.args(["--exact", "--nocapture", test]).output();
     let output = output.unwrap();
@@ -223,7 +223,7 @@ pub(crate) fn passes_in_child(command: &mut Command, test: &str) {
     assert!(said.contains("1 passed"), "{said}");
 }
 
-/// Of many who hold one permit, at any of these authorities, one passes.
+/// Asserts that one of many holders of a permit can use it, at any of these authorities.
 pub(crate) async fn one_passes<S: Store>(
     authorities: &[Arc<LocalAuthority<S>>],
     token: PermitToken,

@@ -1,4 +1,4 @@
-//! TLS to the database: it is verified, or there is none.
+//! TLS to the database: the certificate is verified, or the connection fails.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -10,10 +10,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use crate::support::{at, intact, passes_in_child, record};
 
-/// The url of a server whose certificate is trusted, in the process that trusts it.
+/// The URL of a server, for the process that trusts its certificate.
 const TRUSTING: &str = "ATLASENT_TEST_TRUSTED_DATABASE";
 
-/// A server with a certificate for `localhost`, its port, and the certificate of the authority that signed it.
+/// Returns a server with a certificate for `localhost`, its port, and the certificate of the CA.
 fn server(tls: bool) -> Option<(PrivatePostgres, u16, String)> {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

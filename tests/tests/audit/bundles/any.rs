@@ -1,4 +1,4 @@
-//! Whatever is put in, there is no panic, and nothing is verified that was not signed.
+//! No input makes the verifier panic, and only signed bundles verify.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -59,7 +59,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// With no key that an envelope has.
+/// Generates a payload without the keys of an envelope.
 fn payload() -> impl Strategy<Value = Map<String, Value>> {
     prop::collection::hash_map("[A-Z\u{e9}\"]{0,6}", json(), 0..6)
         .prop_map(|fields| fields.into_iter().collect())
@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn any_pieces_of_bundles_are_no_verified_bundle(pieces in prop::collection::vec(piece(), 0..24)) {
         let text = pieces.concat();
-        // Unless they happen to be one, perhaps in white space or beside others.
+        // The pieces may happen to form a bundle, with white space or other text around it.
         prop_assert!(!is_verified(text.as_bytes()) || text.contains(&bundle()));
     }
 

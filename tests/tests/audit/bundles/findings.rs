@@ -1,10 +1,10 @@
-//! What is found beyond what the SDKs look at, beside their verdict.
+//! Findings beyond the checks of the other SDKs, reported beside their verdict.
 
 use atlasent::audit::{GENESIS_HASH, Problem};
 
 use super::{chain, event, problems, signed, unsigned, verify};
 
-/// Signed anew after a change, so that only the finding is left.
+/// Signs the bundle again after a change, so that only the finding remains.
 #[track_caller]
 fn found(unsigned: &str) -> Vec<Problem> {
     let report = verify(signed(unsigned)).unwrap();
@@ -79,7 +79,7 @@ fn what_contradicts_itself_is_found_and_does_not_change_the_verdict() {
     for (from, to, expected) in cases {
         let changed = good().replacen(from, to, 1);
         assert_ne!(changed, good(), "{from}");
-        // What is signed has neither repeated keys nor members that are not part of it.
+        // The signed text has no repeated keys and no unsigned members.
         let meant = match expected {
             [Problem::ExporterDisagrees] => good(),
             [Problem::RepeatedKey] => good(),

@@ -1,4 +1,4 @@
-//! Signed bundles: every change to one is noticed, whatever way it is read.
+//! Signed bundles: the verifier notices every change, whichever way it reads the bundle.
 
 use atlasent::audit::{
     BundleError, BundleReport, BundleVerifier, GENESIS_HASH, Problem, TrustedKeys,
@@ -32,7 +32,7 @@ pub(crate) fn problems(report: &BundleReport) -> Vec<Problem> {
     findings.map(|finding| finding.problem).collect()
 }
 
-/// The members of an envelope, the same as in its payload.
+/// Returns the members of an envelope, equal to those in its payload.
 pub(crate) fn envelope(index: usize) -> String {
     format!(
         r#""id":"evt-{index}","org_id":"org-1","sequence":{},"type":"evaluate.allow","occurred_at":"2026-01-01T00:00:0{}Z","created_at":"2026-01-01T00:00:00Z""#,
@@ -41,7 +41,7 @@ pub(crate) fn envelope(index: usize) -> String {
     )
 }
 
-/// One event: its payload as it is to be sent, and in canonical form.
+/// One event: its payload as it is sent, and in canonical form.
 pub(crate) fn event(
     index: usize,
     previous: &str,
@@ -56,7 +56,7 @@ pub(crate) fn event(
     (text, hash)
 }
 
-/// A chain of events with payloads that are canonical, and its head.
+/// Builds a chain of events with canonical payloads, and its head.
 pub(crate) fn chain<T: AsRef<str>>(payloads: &[T]) -> (Vec<String>, String) {
     let mut head = GENESIS_HASH.to_owned();
     let mut events = Vec::new();
@@ -68,7 +68,7 @@ pub(crate) fn chain<T: AsRef<str>>(payloads: &[T]) -> (Vec<String>, String) {
     (events, head)
 }
 
-/// The bundle of these events, up to its signature.
+/// Writes the bundle of these events, up to its signature.
 pub(crate) fn unsigned(events: &[String], head: &str) -> String {
     format!(
         r#"{{"export_id":"exp-1","org_id":"org-1","chain_head_hash":"{head}","event_count":{},"signed_at":"2026-01-02T00:00:00Z","events":[{}]"#,
@@ -77,18 +77,18 @@ pub(crate) fn unsigned(events: &[String], head: &str) -> String {
     )
 }
 
-/// The signature over a text.
+/// Signs a text.
 pub(crate) fn sign(text: &str) -> String {
     Base64UrlUnpadded::encode_string(&signer().sign(text.as_bytes()).to_bytes())
 }
 
-/// The bundle, signed as it stands.
+/// Writes the bundle and signs it as it is.
 pub(crate) fn signed(unsigned: &str) -> String {
     let signature = sign(&format!("{unsigned}}}"));
     format!(r#"{unsigned},"signature":"{signature}","signing_key_id":"key-2026"}}"#)
 }
 
-/// A bundle of three events.
+/// Returns a bundle of three events.
 pub(crate) fn bundle() -> String {
     let (events, head) = chain(&[
         r#"{"big":123456789012345678901234567890,"reason":"é🦀\n"}"#,

@@ -1,4 +1,4 @@
-//! A bundle is read as a stream, in pieces of any size, and an error is no verdict.
+//! A bundle is read as a stream, in pieces of any size. A read error is not a verdict.
 
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use atlasent::audit::{BundleError, BundleVerifier, Phase, Progress, TrustedKeys}
 
 use super::{bundle, chain, keys, signed, unsigned, verify};
 
-/// Gives at most so many bytes at once, and then ends or fails.
+/// A reader that returns at most a given number of bytes at once, and then ends or fails.
 struct Pieces<'a> {
     rest: &'a [u8],
     size: usize,
@@ -27,7 +27,8 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// A bundle of 5 MB: more than one window and more than is kept in memory, with small events and large ones.
+/// Returns a bundle of 5 MB, with small and large events. It exceeds one window and the verifier's
+/// memory.
 fn large() -> String {
     let payloads: Vec<String> = (0..2_000)
         .map(|n| {
@@ -75,7 +76,7 @@ fn a_large_bundle_is_verified_from_wherever_it_comes() {
         let report = report.unwrap();
         assert!(report.verified() && report.chain.events == 2_000);
     }
-    // In another formatting the events are written anew for the signature.
+    // In another formatting, the verifier rewrites the events for the signature.
     let spaced = bundle.replace("},{", "},\n{");
     assert!(verifier.verify_bytes(&spaced).unwrap().verified());
     let changed = spaced.replacen('é', "e", 1);
@@ -88,7 +89,7 @@ fn a_value_that_two_windows_share_is_one_value() {
         unsigned(&[], &"0".repeat(64)).replace(r#""event_count":0"#, r#""event_count":123456"#);
     let good = signed(&unsigned);
     let number = good.find("123456").unwrap();
-    // So that each byte around the number is once the last one of the first 256 KiB.
+    // Each byte around the number is in turn the last byte of the first 256 KiB.
     for last in number - 2..number + 8 {
         let padding = "x".repeat(256 * 1024 - last - r#""pad":"","#.len());
         let padded = good.replacen('{', &format!(r#"{{"pad":"{padding}","#), 1);
@@ -102,17 +103,17 @@ fn a_value_that_two_windows_share_is_one_value() {
 #[test]
 fn progress_is_told_and_never_runs_backwards() {
     let bundle = large();
-    let told = RefCell::new(Vec::<Progress>::new());
+    let reported = RefCell::new(Vec::<Progress>::new());
     let keys = keys();
     let report = BundleVerifier::new(&keys)
-        .on_progress(|progress| told.borrow_mut().push(progress))
+        .on_progress(|progress| reported.borrow_mut().push(progress))
         .verify_bytes(&bundle)
         .unwrap();
     assert!(report.verified());
-    let told = told.into_inner();
+    let reported = reported.into_inner();
     let total = Some(bundle.len() as u64);
     for phase in [Phase::Chain, Phase::Signature] {
-        let of_phase: Vec<_> = told.iter().filter(|p| p.phase == phase).collect();
+        let of_phase: Vec<_> = reported.iter().filter(|p| p.phase == phase).collect();
         assert!(of_phase.len() > 10, "{}", of_phase.len());
         assert!(of_phase.is_sorted_by_key(|p| (p.bytes, p.events)));
         assert!(
@@ -121,8 +122,8 @@ fn progress_is_told_and_never_runs_backwards() {
                 .all(|p| p.total_bytes == total && Some(p.bytes) <= total)
         );
     }
-    assert!(told.is_sorted_by_key(|p| (p.phase, p.events)));
-    assert_eq!(told.last().map(|p| p.events), Some(2_000));
+    assert!(reported.is_sorted_by_key(|p| (p.phase, p.events)));
+    assert_eq!(reported.last().map(|p| p.events), Some(2_000));
 
     let mut last = None;
     let pieces = Pieces {

@@ -1,10 +1,10 @@
-//! The same values in other texts: what may differ, and what may not.
+//! The same values in other spellings: which differences are accepted, and which are not.
 
 use atlasent::audit::{GENESIS_HASH, MAX_DEPTH};
 
 use super::{chain, event, sign, signed, unsigned, verify};
 
-/// A bundle of one event: its payload as it was sealed and signed, and as it arrives.
+/// Returns a bundle of one event, whose payload arrives in another spelling than the signed one.
 fn arrives(sealed: &str, received: &str) -> bool {
     let (event, head) = event(0, GENESIS_HASH, sealed, sealed);
     let bundle = signed(&unsigned(&[event], &head));
@@ -141,7 +141,7 @@ fn a_bundle_without_events_ends_where_it_begins() {
 
 #[test]
 fn depth_is_bounded_but_not_by_the_stack() {
-    // The event and its payload are two levels themselves.
+    // The event and its payload are two levels of nesting.
     let nested = |depth: usize| {
         format!(
             "{{\"a\":{}{}}}",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{bundle, chain, keys, problems, sign, signed, unsigned, verify};
 
-/// The bundle, changed by somebody who cannot sign.
+/// Changes the bundle without signing it again.
 fn changed(change: impl FnOnce(&mut Value)) -> String {
     let mut bundle: Value = serde_json::from_str(&bundle()).unwrap();
     change(&mut bundle);
@@ -163,7 +163,7 @@ fn the_key_that_is_named_is_tried_first_and_any_trusted_one_counts() {
     assert_eq!(matched(&several(["a", "b", "c"]), &bundle()), "a");
     let unnamed = bundle().replace(r#","signing_key_id":"key-2026""#, "");
     assert_eq!(matched(&several(["a", "key-2026", "b"]), &unnamed), "a");
-    // The one that is named does not fit, another does.
+    // The named key does not match, but another key does.
     let other = SigningKey::from_bytes(&[8; 32]).verifying_key();
     let keys = keys().raw("other", other.as_bytes()).unwrap();
     let misnamed = bundle().replace(
@@ -181,7 +181,7 @@ fn a_signature_over_another_order_of_members_is_none() {
         r#""export_id":"exp-1","org_id":"org-1""#,
         r#""org_id":"org-1","export_id":"exp-1""#,
     );
-    // The order in the file does not matter, that of what was signed does.
+    // The order of members in the file does not matter. The order in the signed text does.
     let by_contract = sign(&format!("{unsigned}}}"));
     let by_file = sign(&format!("{swapped}}}"));
     for (signature, verified) in [(by_contract, true), (by_file, false)] {

@@ -1,9 +1,10 @@
-//! Bundles that the Python SDK's functions sealed, and what its `verify_bundle` says of each.
+//! Bundles sealed by the Python SDK, and the result of its `verify_bundle` for each.
 //!
-//! To make another one: in an environment with `atlasent` 2.0.0 and `cryptography`, chain the events with
-//! `audit_bundle.canonical_json` and SHA-256, sign `audit_bundle.signed_bytes_for(bundle)`, write the file in any
-//! formatting, and put the fields that `audit_bundle.verify_bundle(path, pems)` answers into `expected.json`, with
-//! the PEMs. Version 2.18.0 answers the same.
+//! To add a bundle: in an environment with `atlasent` 2.0.0 and `cryptography`, chain the events
+//! with `audit_bundle.canonical_json` and SHA-256, sign `audit_bundle.signed_bytes_for(bundle)`,
+//! write the file in any formatting, and put the fields that
+//! `audit_bundle.verify_bundle(path, pems)` returns into `expected.json`, with the PEMs. Version
+//! 2.18.0 answers the same.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! The hash of an event, computed a second time by hand and compared with fixed ones, so that a trail of today
-//! verifies tomorrow and elsewhere.
+//! Computes the hash of an event a second time by hand, and compares it with fixed hashes, so that
+//! a trail of today verifies later and with other SDKs.
 
 use atlasent::Agent;
 use atlasent::audit::{ChainVerifier, Event, GENESIS_HASH, Trail, chain_hash};
@@ -12,7 +12,7 @@ use crate::story::{Story, export};
 
 mod bundles;
 
-/// Two events as somebody else's server wrote them: keys in another order, characters escaped that need not be.
+/// Two events as another server wrote them, with another order of keys and unneeded escapes.
 const FIRST: &str = r#"{
     "type": "policy.loaded", "sequence": 1, "id": "evt-1", "org_id": "org-1", "unknown": null,
     "payload": {
@@ -49,7 +49,8 @@ const SECOND: &str = r#"{
     "occurred_at": "2026-01-01T00:00:01.000000Z", "created_at": "2026-01-01T00:00:01.000000Z"
 }"#;
 
-/// Canonical JSON once more: compact, keys in the order of their code points, the rest as `serde_json` has it.
+/// Writes canonical JSON independently: compact, with keys in code point order, the rest as
+/// `serde_json` does.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -129,7 +130,7 @@ fn sealing_makes_the_golden_event() {
 
 #[test]
 fn an_exported_trail_is_checked_without_this_crate() {
-    let exported = export(&Story::told(true).trail());
+    let exported = export(&Story::with_all_operations(true).trail());
     let trail: Value = serde_json::from_slice(&exported).unwrap();
     let mut previous = "0".repeat(64);
     let events = trail["events"].as_array().unwrap();
@@ -145,7 +146,7 @@ fn an_exported_trail_is_checked_without_this_crate() {
 
 #[test]
 fn an_exported_trail_verifies_event_by_event() {
-    let exported = export(&Story::told(false).trail());
+    let exported = export(&Story::with_all_operations(false).trail());
     let trail: Trail = serde_json::from_slice(&exported).unwrap();
     assert_eq!(trail.events.len(), 15);
     assert!(trail.verify().is_intact());

@@ -1,4 +1,4 @@
-//! Whatever is done in whatever order, a store holds what a simple model of it holds.
+//! After any operations in any order, a store has the same content as a simple model.
 
 use std::collections::BTreeMap;
 
@@ -11,40 +11,41 @@ use proptest::test_runner::TestRunner;
 use crate::media::Medium;
 use crate::support::{at, cell, entry, intact, key, numbers, state};
 
-/// One thing that is done to one of a few permits.
+/// One operation on one of a few permits.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Issue(u8),
     Use(u8),
     Revoke(u8),
-    /// Uses one permit and issues another one, or neither, if the first one is no good.
+    /// Uses one permit and issues another. Does neither if the first is invalid.
     Swap(u8, u8),
     Record,
     Drop(u64),
-    /// Sets the clock, perhaps back.
+    /// Sets the clock, possibly back.
     Time(i64),
 }
 
-/// What a store should hold.
+/// The expected content of a store.
 #[derive(Debug, Default)]
 struct Model {
     permits: BTreeMap<u8, (PermitState, i64)>,
     sequence: u64,
     dropped: u64,
-    /// That of the last event.
+    /// The time of the last event.
     time: i64,
     clock: i64,
 }
 
 impl Model {
-    /// Uses a permit up, if it is good.
+    /// Uses a permit up if it is valid.
     fn end(&mut self, permit: u8, as_state: PermitState, now: i64) -> bool {
         let good = (self.permits.get_mut(&permit))
             .filter(|(state, expires)| *state == PermitState::Issued && now < *expires);
         good.map(|(state, _)| *state = as_state).is_some()
     }
 
-    /// Whether the change succeeds. One that does leaves an event, and with it the time.
+    /// Returns whether the change succeeds. A successful change records an event, and with it the
+    /// time.
     fn apply(&mut self, step: Step) -> bool {
         let now = self.time.max(self.clock);
         let issued = (PermitState::Issued, now + 10);

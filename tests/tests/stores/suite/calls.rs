@@ -1,4 +1,4 @@
-//! Calls are counted, minute by minute.
+//! The store counts calls by the minute.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use atlasent_authority::store::{RateCounter, Store};
 use crate::media::Medium;
 use crate::support::{CROWD, crowd};
 
-/// Counts in a crowd, ten times each, and returns all numbers in order.
+/// Counts from many tasks at once, ten times each. Returns all numbers in order.
 pub(crate) async fn count<S: Store + RateCounter>(
     stores: &[Arc<S>],
     counter: &'static str,
@@ -51,7 +51,7 @@ pub(crate) async fn a_clock_that_is_behind_gives_nothing_back(medium: impl Mediu
     for (minute, number) in [(9, 4), (-1, 5), (10, 6), (i64::MIN, 7)] {
         assert_eq!(store.count_call("a", minute).await.unwrap(), number);
     }
-    // Nor does it when others have gone on meanwhile.
+    // The count also stays when other callers have moved on to the next minute.
     assert_eq!(store.count_call("b", 11).await.unwrap(), 1);
     assert_eq!(store.count_call("a", 11).await.unwrap(), 1);
     assert_eq!(store.count_call("b", 10).await.unwrap(), 2);

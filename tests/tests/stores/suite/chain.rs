@@ -1,4 +1,4 @@
-//! The chain: one after the other, without gaps, and found again.
+//! The chain: events follow one another without gaps, and can be found again.
 
 use std::sync::Arc;
 
@@ -195,12 +195,12 @@ pub(crate) async fn what_is_dropped_is_gone_and_the_rest_verifies(medium: impl M
     assert_eq!(store.count_events(&filter).await.unwrap(), 13);
     assert_eq!(intact(&store).await, 13);
 
-    // What is gone stays gone.
+    // Dropped events stay dropped.
     drop_through(3).await;
     assert_eq!(store.status().await.unwrap().dropped, 7);
     assert_eq!(intact(&store).await, 13);
 
-    // Nothing can be dropped that is not there yet.
+    // Future events cannot be dropped.
     drop_through(1_000).await;
     assert_eq!(store.status().await.unwrap().dropped, 20);
     assert_eq!(intact(&store).await, 0);

@@ -1,4 +1,4 @@
-//! A change is kept whole or not at all.
+//! A change is stored completely or not at all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ pub(crate) async fn a_change_that_panics_keeps_nothing_and_harms_nobody_after(me
     let store = Arc::new(medium.open().await);
     issue(&*store, "before", at(0)).await.unwrap();
     let panics = Arc::clone(&store);
-    // In memory the caller's own thread panics; elsewhere it is not hers.
+    // In memory, the caller's own thread panics. In the other stores, the writer's thread panics.
     let happened = tokio::spawn(async move {
         let change = |changeset: &mut Changeset<'_>| {
             changeset.keep_permit(key("half"), entry(changeset));
@@ -53,7 +53,7 @@ pub(crate) async fn a_change_that_panics_keeps_nothing_and_harms_nobody_after(me
 pub(crate) async fn a_change_sees_what_the_one_before_it_left(medium: impl Medium) {
     let store = Arc::new(medium.open().await);
     issue(&*store, "permit", at(0)).await.unwrap();
-    // Each adds one second to the life of the permit: none is lost.
+    // Each change adds one second to the life of the permit. The sum shows that all were applied.
     crowd(|_| {
         let store = Arc::clone(&store);
         async move {
@@ -95,7 +95,7 @@ pub(crate) async fn a_caller_who_stops_waiting_takes_half_of_nothing_back(medium
                 finished.fetch_add(1, Ordering::SeqCst);
                 return;
             }
-            // None of these waits longer than a few polls; some may have been kept by then.
+            // Each of these is dropped after a few polls; some may have been stored by then.
             if let Driven::Done(done) = drive(issue(&*store, &name, at(0)), number % 5) {
                 done.unwrap();
                 finished.fetch_add(1, Ordering::SeqCst);
@@ -103,7 +103,7 @@ pub(crate) async fn a_caller_who_stops_waiting_takes_half_of_nothing_back(medium
         }
     })
     .await;
-    // Whatever was handed in before this is decided when this is.
+    // Every earlier change is decided by the time this one is.
     record(&*store, "policy.loaded", None, at(1)).await;
     let mut kept = 0;
     for number in 0..64 {
@@ -112,7 +112,7 @@ pub(crate) async fn a_caller_who_stops_waiting_takes_half_of_nothing_back(medium
         kept += u64::from(known);
     }
     assert!(kept >= finished.load(Ordering::SeqCst) as u64);
-    // A permit and an event each, and the one at the end.
+    // One permit and one event for each change, and those of the last change.
     assert_eq!(intact(&*store).await, kept + 1);
 }
 

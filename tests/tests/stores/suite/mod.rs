@@ -1,4 +1,4 @@
-//! The promises themselves, each for any store.
+//! The promises that each store is tested for.
 
 pub(crate) mod any;
 pub(crate) mod calls;

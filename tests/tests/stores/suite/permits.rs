@@ -1,4 +1,4 @@
-//! Of those who hold the same permit, one gets through.
+//! A permit can be used once, by one of its holders.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(crate) async fn a_permit_is_known_as_expired_and_not_forgotten_before_its_ti
     let authority = medium.authority(&time).await;
     let (used, late) = (token(&authority).await, token(&authority).await);
     assert!(authority.verify(&question(&used)).await.unwrap().valid);
-    // Half an hour after its time, and with others about.
+    // Half an hour after its expiry, and beside other permits.
     time.set(60 + 1_800);
     for _ in 0..50 {
         token(&authority).await;
@@ -71,7 +71,7 @@ pub(crate) async fn cells_whose_time_is_long_over_are_forgotten<M: Medium>(mediu
     for number in 0..100 {
         issue(&store, &number.to_string(), at(0)).await.unwrap();
     }
-    // Kept anew, so it is over later than the others.
+    // This permit was stored again, so it expires later than the others.
     issue(&store, "0", at(3_000)).await.unwrap();
     issue(&store, "at the hour", at(3_609)).await.unwrap();
     assert_eq!(store.status().await.unwrap().cells, 101);

@@ -1,4 +1,4 @@
-//! What was acknowledged is there when the store is opened again.
+//! A store that is opened again has every acknowledged change.
 
 use atlasent::Authority;
 use atlasent_authority::store::{Changeset, PermitState, Store};
@@ -30,7 +30,7 @@ pub(crate) async fn everything_is_found_again(medium: impl Medium) {
             Some(PermitState::Issued)
         );
     }
-    // The chain's time goes on where it was.
+    // The chain's time continues where it was.
     let next = record(&store, "policy.loaded", None, at(0)).await;
     assert_eq!(next.sequence, 21);
     assert_eq!(intact(&store).await, 16);

@@ -1,4 +1,4 @@
-//! The same request of the same caller gets the same permit, while that waits to be used.
+//! A repeated request of the same caller gets the same permit until the permit is used.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) fn named(action: &'static str, id: &str) -> EvaluateRequest {
     request_of(action).with_options(RequestOptions::default().request_id(id))
 }
 
-/// The answer, and whether it was given before.
+/// Returns the answer, and whether it is a repeated one.
 pub(crate) async fn ask<S: Store>(
     authority: &LocalAuthority<S>,
     caller: Caller<'_>,

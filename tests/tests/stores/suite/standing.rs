@@ -1,4 +1,4 @@
-//! A decision is still true when it is used: policies, stops, recalls and the cap per agent.
+//! A permit is checked again when it is used: policies, stops, revocations and the limit per agent.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::support::{Time, at, crowd, intact, permit_all, question, request_of, 
 const OPEN: &str = r#"permit (principal, action, resource);"#;
 const SHUT: &str = r#"permit (principal, action, resource);
     forbid (principal, action == Action::"deploy", resource);"#;
-/// It says nothing of `deploy`.
+/// Policies without a rule for `deploy`.
 const ELSEWHERE: &str = r#"permit (principal, action, resource);
     forbid (principal, action == Action::"drop", resource);"#;
 
@@ -32,14 +32,14 @@ async fn verified<S: Store>(authority: &LocalAuthority<S>, token: &PermitToken) 
     authority.verify(&question(token)).await.unwrap()
 }
 
-/// The code of a refusal; none when the permit was good.
+/// Returns the code of the refusal, or `None` if the permit was valid.
 async fn refusal<S: Store>(authority: &LocalAuthority<S>, token: &PermitToken) -> Option<String> {
     let verification = verified(authority, token).await;
     assert_eq!(verification.valid, verification.verify_error_code.is_none());
     verification.verify_error_code
 }
 
-/// The code of the decision on `deploy`; none when it was allowed.
+/// Returns the code of the decision on `deploy`, or `None` if it was an allow.
 async fn denial<S: Store>(authority: &LocalAuthority<S>) -> Option<String> {
     let evaluation = authority.evaluate(&request_of("deploy")).await.unwrap();
     assert_eq!(evaluation.decision.is_allow(), evaluation.code.is_none());
@@ -60,7 +60,7 @@ pub(crate) async fn a_permit_does_not_outlive_the_policies_that_granted_it(mediu
     let permit = token(&authority).await;
     policies(&authority, SHUT).await;
     assert_eq!(refusal(&authority, &permit).await, code("POLICY_CHANGED"));
-    // It does not come back with the policies.
+    // The permit does not become valid again with the former policies.
     policies(&authority, OPEN).await;
     assert_eq!(refusal(&authority, &permit).await, code("PERMIT_REVOKED"));
 
@@ -79,8 +79,8 @@ pub(crate) async fn an_answer_does_not_outlive_the_policies_that_gave_it(medium:
     assert!(!repeated && !again.decision.is_allow());
     policies(&authority, ELSEWHERE).await;
     let (again, repeated) = ask(&authority, ALICE, &request).await.unwrap();
-    // The first permit was not presented meanwhile, and the policies of its action are as they
-    // were.
+    // The first permit was not presented meanwhile, and the policies of its action are
+    // unchanged.
     assert!(repeated);
     assert_eq!(again.permit_token, first.permit_token);
 }
@@ -125,7 +125,7 @@ pub(crate) async fn a_permit_that_was_out_stays_dead_after_the_stop(medium: impl
         code("PERMIT_REVOKED")
     );
     assert_eq!(refusal(&authority, &kept).await, code("STOPPED"));
-    // Nor does the answer to a repeated request bring it back.
+    // The answer to a repeated request does not make it valid again either.
     let (again, repeated) = ask(&authority, ALICE, &request).await.unwrap();
     assert!(!repeated && again.permit_token != first.permit_token);
     let token = again.permit_token.unwrap();
@@ -204,7 +204,7 @@ pub(crate) async fn what_is_out_can_be_taken_back_by_agent_and_by_event(medium: 
     let all = PermitFilter::default();
     let page = authority.permits(&all, u64::MAX, 1).await.unwrap();
     assert_eq!(page.permits[0].status, PermitStatus::Issued);
-    // The event that issued the second of the two is the newest but for none.
+    // The event that issued the second permit is the newest event.
     let newest = authority.store().status().await.unwrap().head.sequence;
     assert!(newest > event);
     authority
@@ -246,7 +246,7 @@ pub(crate) async fn an_agent_with_too_many_permits_gets_no_more_and_others_do(me
             .is_allow()
     );
 
-    // Using one makes room, and so do revoking one and a verification that is for another agent.
+    // Using a permit, revoking one, and a failed verification for another agent each make room.
     assert_eq!(refusal(&authority, &permits[0]).await, None);
     assert_eq!(denial(&authority).await, None);
     assert_eq!(denial(&authority).await, code("AGENT_PERMIT_LIMIT"));
@@ -257,7 +257,7 @@ pub(crate) async fn an_agent_with_too_many_permits_gets_no_more_and_others_do(me
     assert!(!authority.verify(&burnt).await.unwrap().valid);
     assert_eq!(denial(&authority).await, None);
     assert_eq!(denial(&authority).await, code("AGENT_PERMIT_LIMIT"));
-    // So does time.
+    // So does the expiry of a permit.
     time.set(62);
     for _ in 0..3 {
         assert_eq!(denial(&authority).await, None);
@@ -343,7 +343,7 @@ pub(crate) async fn stops_and_counts_outlive_the_process<M: Medium>(medium: M) {
         verified(&authority, &permit).await.permit_outcome(),
         Some(PermitOutcome::Revoked)
     );
-    // The medium's permits are good for a minute: after that the lifted stop is forgotten.
+    // The permits of this medium live for a minute. After that, the lifted stop is removed.
     time.set(SignedDuration::from_mins(10).as_secs());
     assert_eq!(denial(&authority).await, None);
 }
