@@ -1,5 +1,6 @@
 //! `atlasent audit`: the audit trail, exported, watched and verified, and its signed head.
 
+pub(crate) mod checked_trail;
 mod export;
 mod filter;
 mod head;
