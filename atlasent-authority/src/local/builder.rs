@@ -78,9 +78,10 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
-    /// Sets whether events record the full context of a request instead of its hash alone: off by
-    /// default. The audit trail then contains every value that callers put into their contexts. A
-    /// second call replaces the first.
+    /// Sets whether events record the full context of a request, and its amount, instead of the
+    /// context's hash alone: off by default. The audit trail then contains every value that callers
+    /// put into their contexts, and its decisions can be replayed by other policies (`atlasent
+    /// policy replay`). A second call replaces the first.
     pub fn record_context(mut self, record: bool) -> Self {
         self.record_context = record;
         self

@@ -286,12 +286,17 @@ impl Policies {
 
     /// Decides one request. It cannot fail: a request that cannot be evaluated is denied.
     pub(crate) fn decide(&self, input: PolicyInput<'_>) -> Verdict {
-        let verdict = match self.cedar_request(input) {
-            Ok(cedar_request) => self.verdict(&cedar_request, input),
-            Err(refusal) => refusal,
-        };
+        let verdict = self.decide_unlogged(input);
         verdict.log_errors(input);
         verdict
+    }
+
+    /// Decides one request as [`decide`](Self::decide) does, and logs no evaluation error.
+    pub(crate) fn decide_unlogged(&self, input: PolicyInput<'_>) -> Verdict {
+        match self.cedar_request(input) {
+            Ok(cedar_request) => self.verdict(&cedar_request, input),
+            Err(refusal) => refusal,
+        }
     }
 
     /// Returns the Cedar request, or the refusal of an input that has none.

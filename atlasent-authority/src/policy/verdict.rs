@@ -143,6 +143,12 @@ impl Verdict {
 }
 
 impl Verdict {
+    /// Returns the rank of the decision: see [`strength`].
+    #[cfg(feature = "server")]
+    pub(crate) fn strength(&self) -> u8 {
+        strength(self.decision)
+    }
+
     /// Warns the operator of each policy that failed to evaluate. The caller gets their ids only,
     /// unless it asks for an explanation.
     pub(super) fn log_errors(&self, input: PolicyInput<'_>) {

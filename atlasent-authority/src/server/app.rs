@@ -7,6 +7,7 @@ use super::listen::connections::max_connections;
 use super::metrics::Metrics;
 use super::read_pool::ReadPools;
 use super::settings::Settings;
+use super::shadow::Shadow;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 
@@ -20,6 +21,7 @@ pub(crate) struct App<S> {
     pub(super) slots: ConcurrencySlots,
     pub(super) wrong_keys: WrongKeys,
     pub(super) read_pools: ReadPools,
+    pub(super) shadow: Option<Shadow>,
 }
 
 impl<S> App<S> {
@@ -33,6 +35,7 @@ impl<S> App<S> {
             slots: slots(&settings),
             wrong_keys: WrongKeys::new(),
             read_pools: ReadPools::new(settings.concurrency),
+            shadow: None,
             settings,
         }
     }

@@ -20,10 +20,13 @@ mod read_pool;
 mod response;
 mod routes;
 mod settings;
+mod shadow;
 mod tasks;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 
@@ -34,6 +37,7 @@ pub use audit_log::AuditLog;
 pub use audit_log::OtlpLog;
 pub use listen::{Listening, ServeError, TlsFiles};
 pub use settings::Settings;
+use shadow::Shadow;
 pub use tasks::{PolicyFolder, Retention};
 
 use crate::local::LocalAuthority;
@@ -62,6 +66,7 @@ use crate::trail::head_file::HeadFile;
 pub struct Server<S: Store> {
     app: App<S>,
     policies: Option<PolicyFolder>,
+    shadow: Option<PolicyFolder>,
     retention: Option<Retention>,
     head: Option<HeadFile>,
     audit_log: Option<AuditLog>,
@@ -76,6 +81,7 @@ impl<S: Store + RateCounter> Server<S> {
         Self {
             app: App::new(authority, keys, signing),
             policies: None,
+            shadow: None,
             retention: None,
             head: None,
             audit_log: None,
@@ -94,6 +100,25 @@ impl<S: Store + RateCounter> Server<S> {
     /// A second call replaces the folder, since an authority decides by one set of policies.
     pub fn watch(mut self, policies: PolicyFolder) -> Self {
         self.policies = Some(policies);
+        self
+    }
+
+    /// Compares the decisions with those of a candidate: a second folder of policies, which decides
+    /// each evaluation too and enforces nothing. A second call replaces the folder.
+    ///
+    /// The candidate decides on a thread of its own, after the answer is recorded. A request that
+    /// does not fit its bounded queue is not compared, and counted as dropped. Answers, permits and
+    /// the audit trail stay as they are without it. The metric `atlasent_shadow_decisions_total`
+    /// counts how the decisions compare, and the log target `atlasent::shadow` has a line for
+    /// differences, at most one a second. Answers that do not come from the policies, such as
+    /// those of stops, limits and repeated requests, are not compared.
+    ///
+    /// The folder is read when the server starts to serve and when it has changed and been
+    /// unchanged for the `settle` time, as with [`watch`](Self::watch). A candidate that does not
+    /// load is logged and counted in `atlasent_shadow_reloads_total`, and the former one stays.
+    pub fn shadow_policies(mut self, folder: impl Into<PathBuf>, settle: Duration) -> Self {
+        self.shadow = Some(PolicyFolder::unread(folder.into()).settle(settle));
+        self.app.shadow = Some(Shadow::new());
         self
     }
 
@@ -127,7 +152,8 @@ impl<S: Store + RateCounter> Server<S> {
     }
 
     /// Returns the service alone, to be mounted elsewhere. Nothing runs beside its requests: it
-    /// does not read keys or policies again, archives nothing, and writes no audit log.
+    /// does not read keys or policies again, archives nothing, writes no audit log, and compares no
+    /// shadow policies.
     pub fn into_router(self) -> Router {
         routes::router(Arc::new(self.app))
     }

@@ -28,12 +28,15 @@ pub(crate) fn evaluation(
     let errors = Some(errors).filter(|errors| !errors.is_empty());
     let context = request.context.canonical_json();
     let options = &request.options;
+    // The amount is a value of the caller's, as those of the context are.
+    let amount = options.amount.as_ref().filter(|_| with_context);
     let mut event = NewEvent::new(kind)
         .with("action_type", request.action_type.clone())
         .with("reason", Arc::clone(&verdict.reason))
         .with("policies", verdict.determining.clone())
         .with("context_hash", sha256_hex(&context))
         .with_some("context", with_context.then_some(context))
+        .with_some("amount", amount.map(ToString::to_string))
         .with_some("errors", errors)
         .with_some("code", verdict.code.clone())
         .with_some("permit_hash", permit.map(PermitKey::to_hex))

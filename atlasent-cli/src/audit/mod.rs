@@ -1,5 +1,6 @@
 //! `atlasent audit`: exports, verifies and follows the audit trail, and prints its signed head.
 
+pub(crate) mod checked_trail;
 mod export;
 mod filter;
 mod head;

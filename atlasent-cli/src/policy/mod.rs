@@ -2,6 +2,7 @@
 
 mod check;
 mod init;
+mod replay;
 mod suite;
 mod test;
 
@@ -26,6 +27,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Replay(replay::Replay),
 }
 
 const START: &str = "\
@@ -33,6 +35,7 @@ Before policies are deployed:
   atlasent policy init policies
   atlasent policy check policies --strict
   atlasent policy test policies/tests.json
+  atlasent policy replay --trail bundle.json --key keys.json --policies policies
   atlasent evaluate --policies policies --agent deploy-bot --action deploy.production
 
 A directory of policies holds `*.cedar` files and, optionally, `schema.cedarschema` and `entities.json`.";
@@ -43,6 +46,7 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
         Command::Init(arguments) => init::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Test(arguments) => test::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
     }
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
+    /// A folder of policies to compare with those in force; they enforce nothing
+    #[arg(long, value_name = "DIR")]
+    shadow_policies: Option<PathBuf>,
+
     /// The time without changes before changed policies are loaded; with a matching manifest, at
     /// once
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
@@ -175,6 +179,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
         .watch(setup.folder.settle(arguments.policy_settle));
+    if let Some(folder) = arguments.shadow_folder()? {
+        server = server.shadow_policies(folder, arguments.policy_settle);
+    }
     if let Some(retention) = arguments.retention(&data)? {
         server = server.retain(retention);
     }
@@ -219,6 +226,18 @@ impl Serve {
         settings.trusted_proxies.clone_from(&self.trusted_proxies);
         settings.metrics = !self.no_metrics;
         settings
+    }
+
+    /// Returns the folder of the shadow policies. A broken set in it stops no start, but a folder
+    /// that does not exist is a misspelt option.
+    fn shadow_folder(&self) -> Result<Option<&Path>, Failure> {
+        match self.shadow_policies.as_deref() {
+            Some(folder) if !folder.is_dir() => Err(Failure::misuse(format!(
+                "`--shadow-policies`: `{}` is not a directory: name one that holds `*.cedar` files",
+                folder.display()
+            ))),
+            folder => Ok(folder),
+        }
     }
 
     fn retention(&self, data: &Path) -> Result<Option<Retention>, Failure> {

@@ -18,6 +18,7 @@ mod keys;
 mod operating;
 mod policy_check;
 mod policy_init;
+mod policy_replay;
 mod policy_test;
 mod provision;
 mod rotation;

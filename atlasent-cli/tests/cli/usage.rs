@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -21,6 +21,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["policy"],
     &["policy", "check"],
     &["policy", "init"],
+    &["policy", "replay"],
     &["policy", "test"],
     &["serve"],
     &["signing-key"],

@@ -17,6 +17,7 @@ mod otlp_log;
 mod process;
 mod replaced;
 mod replicas;
+mod shadow;
 mod soak;
 mod start;
 mod stops;

@@ -30,6 +30,7 @@ mod rates;
 mod reload;
 mod retention;
 mod secrets;
+mod shadow;
 mod stops;
 mod store;
 mod stream;

@@ -22,6 +22,7 @@ use super::{ApiKeysError, Server};
 use crate::server::audit_log::Writing;
 use crate::server::routes::router;
 use crate::server::settings::Settings;
+use crate::server::shadow;
 use crate::server::tasks::{self, chain_head};
 use crate::store::{RateCounter, Store};
 use connections::{Connections, Tracked, TrackedService};
@@ -90,6 +91,7 @@ impl<S: Store + RateCounter> Listening<S> {
         let Server {
             app,
             policies,
+            shadow,
             retention,
             head,
             audit_log,
@@ -97,6 +99,7 @@ impl<S: Store + RateCounter> Listening<S> {
             otlp_log,
         } = self.server;
         let app = Arc::new(app);
+        shadow::start(&app)?;
         let mut logs = Vec::new();
         if let Some(log) = audit_log {
             logs.push(log.start(&app).await);
@@ -113,7 +116,7 @@ impl<S: Store + RateCounter> Listening<S> {
         );
         // The tasks run until the last request has its answer, so that a key that is revoked
         // during the shutdown is refused.
-        let mut tasks = tasks::start(&app, policies, self.certificate.clone());
+        let mut tasks = tasks::start(&app, policies, shadow, self.certificate.clone());
         if let Some(retention) = retention {
             tasks.spawn(retention.run(Arc::clone(&app)));
         }

@@ -3,6 +3,7 @@
 mod labels;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod shadow;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -68,6 +69,7 @@ pub(crate) struct Metrics {
     audit_log_failures: Counter,
     #[cfg(feature = "otlp")]
     pub(super) otlp: otlp::OtlpMetrics,
+    shadow: shadow::ShadowMetrics,
     actions: Mutex<HashSet<String>>,
 }
 
@@ -176,6 +178,7 @@ impl Metrics {
             ),
             #[cfg(feature = "otlp")]
             otlp: otlp::OtlpMetrics::new(&mut registry),
+            shadow: shadow::ShadowMetrics::new(&mut registry),
             actions: Mutex::default(),
             registry,
         };

@@ -16,6 +16,7 @@ use crate::server::entry::caller::ApiCaller;
 use crate::server::entry::deadline::Deadline;
 use crate::server::log_limit::log_outage;
 use crate::server::response::JsonBody;
+use crate::server::shadow::Shadow;
 use crate::store::Store;
 use crate::trail::chain::format_time;
 
@@ -106,7 +107,12 @@ pub(crate) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response 
         Ok(Ok(())) => {
             // The digest lets operators compare servers.
             let policies = app.authority.policies();
-            return format!("ready\npolicies {}\n", policies.digest()).into_response();
+            let mut text = format!("ready\npolicies {}\n", policies.digest());
+            let shadow = app.shadow.as_ref().and_then(Shadow::candidate);
+            if let Some(shadow) = shadow {
+                text.push_str(&format!("shadow {}\n", shadow.digest()));
+            }
+            return text.into_response();
         }
         Ok(Err(error)) => Some(error),
         Err(_) => None,

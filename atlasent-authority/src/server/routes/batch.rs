@@ -78,7 +78,8 @@ async fn evaluate_item<S: Store>(
     item: &RawValue,
 ) -> Result<Evaluation, ApiError> {
     let input = EvaluateInput::read(item.get().as_bytes(), &caller.key)?;
-    decide(app, caller, &input).await
+    let decided = decide(app, caller, &input).await?;
+    Ok(decided.into_answer(app, input, item.get().len()))
 }
 
 #[derive(Serialize)]

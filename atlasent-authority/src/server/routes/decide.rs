@@ -113,12 +113,35 @@ async fn read_and_decide<S: Store>(
     caller.require_scope(ApiScope::Evaluate)?;
     let bytes = body::read(request).await?;
     let input = EvaluateInput::read(&bytes, &caller.key)?;
-    let mut evaluation = decide(app, caller, &input).await?;
-    if with_trace {
-        let policies = app.authority.policies();
-        evaluation.constraint_trace = Some(policies.explain(&input.request).trace);
-    }
+    let decided = decide(app, caller, &input).await?;
+    let trace = || app.authority.policies().explain(&input.request).trace;
+    let constraint_trace = with_trace.then(trace);
+    let mut evaluation = decided.into_answer(app, input, bytes.len());
+    evaluation.constraint_trace = constraint_trace;
     Ok(evaluation)
+}
+
+/// A recorded decision.
+pub(super) struct Decided {
+    evaluation: Evaluation,
+    /// Whether the request was decided now, and is no repetition.
+    is_first: bool,
+}
+
+impl Decided {
+    /// Returns the answer, and has the shadow policies decide the request, too. `bytes` is the
+    /// length of the request as it was sent.
+    pub(super) fn into_answer<S: Store>(
+        self,
+        app: &App<S>,
+        input: EvaluateInput,
+        bytes: usize,
+    ) -> Evaluation {
+        if self.is_first {
+            app.shadow(input.request, &self.evaluation, bytes);
+        }
+        self.evaluation
+    }
 }
 
 /// Evaluates a request and records the decision.
@@ -126,21 +149,21 @@ pub(super) async fn decide<S: Store>(
     app: &App<S>,
     caller: &ApiCaller,
     input: &EvaluateInput,
-) -> Result<Evaluation, ApiError> {
+) -> Result<Decided, ApiError> {
     let request = &input.request;
     let hash = Some(input.execution_hash.clone());
     let outcome = app
         .authority
         .evaluate_for(caller.for_authority(), request, hash)
         .await?;
-    let mut evaluation = match outcome {
+    let (mut evaluation, is_first) = match outcome {
         EvaluateOutcome::First(evaluation) => {
             let action = &request.action_type;
             let is_named = app.authority.policies().names_action(action);
             (app.metrics).count_decision(action, is_named, evaluation.decision);
-            evaluation
+            (evaluation, true)
         }
-        EvaluateOutcome::Repeated(evaluation) => evaluation,
+        EvaluateOutcome::Repeated(evaluation) => (evaluation, false),
         EvaluateOutcome::Conflict => {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
@@ -161,7 +184,10 @@ pub(super) async fn decide<S: Store>(
     if request.options.explain != Some(true) {
         evaluation.explanation.clear();
     }
-    Ok(evaluation)
+    Ok(Decided {
+        evaluation,
+        is_first,
+    })
 }
 
 fn wants_trace(query: Option<&str>) -> bool {

@@ -11,6 +11,7 @@ mod policies;
 mod policy_folder;
 mod retention;
 mod rounds;
+mod shadow;
 
 use std::sync::Arc;
 
@@ -25,17 +26,22 @@ use policies::refresh_policies;
 pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
 pub(crate) use rounds::Rounds;
+use shadow::refresh_shadow;
 
 /// Starts the tasks that read keys, policies and the certificate. Dropping the set stops them.
 pub(crate) fn start<S: Store>(
     app: &Arc<App<S>>,
     policies: Option<PolicyFolder>,
+    shadow: Option<PolicyFolder>,
     certificate: Option<Certificate>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(refresh_keys(Arc::clone(app)));
     if let Some(policies) = policies {
         tasks.spawn(refresh_policies(Arc::clone(app), policies));
+    }
+    if let Some(shadow) = shadow {
+        tasks.spawn(refresh_shadow(Arc::clone(app), shadow));
     }
     if let Some(certificate) = certificate {
         tasks.spawn(refresh_certificate(certificate));

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::policy_folder::{FolderState, PolicyFolder, list};
+use super::policy_folder::{FolderState, Listing, PolicyFolder, list};
 use super::rounds::{FILES, Rounds, watched};
-use crate::policy::Policies;
+use crate::policy::{Policies, PolicyError};
 use crate::server::app::App;
 use crate::server::entry::deadline::Deadline;
 use crate::server::off_thread::off_thread;
@@ -22,29 +22,37 @@ pub(super) async fn refresh_policies<S: Store>(app: Arc<App<S>>, mut policies: P
     }
 }
 
+/// The policies of a folder, and the listing with which they were read.
+pub(super) struct ReadPolicies {
+    pub(super) policies: Result<Policies, PolicyError>,
+    pub(super) listing: Option<Listing>,
+}
+
 impl PolicyFolder {
-    /// Reads the policies again if they have changed, or if a signal asks for it.
-    async fn refresh<S: Store>(&mut self, app: &App<S>, asked: bool) {
+    /// Reads the folder if it has changed and is complete, or if `asked`. Returns `None` if it is
+    /// not due, or if it changed while it was read.
+    pub(super) async fn read_if_due(&mut self, asked: bool) -> Option<ReadPolicies> {
         let (path, last_read) = (self.path.clone(), self.last_read.clone());
         let examining = move || FolderState::read(&path, last_read.as_ref());
-        let Ok(state) = off_thread(THREAD, examining).await else {
-            return;
-        };
+        let state = off_thread(THREAD, examining).await.ok()?;
         if !self.is_due(&state, asked, std::time::Instant::now()) {
-            return;
+            return None;
         }
         let listing = state.listing;
         let path = self.path.clone();
         let reading = move || (Policies::from_dir(&path), list(&path).ok());
-        let Ok((read, after)) = off_thread(THREAD, reading).await else {
+        let (policies, after) = off_thread(THREAD, reading).await.ok()?;
+        // The folder changed while it was read: an incomplete set must not decide.
+        (after == listing).then_some(ReadPolicies { policies, listing })
+    }
+
+    /// Reads the policies again if they have changed, or if a signal asks for it.
+    async fn refresh<S: Store>(&mut self, app: &App<S>, asked: bool) {
+        let Some(ReadPolicies { policies, listing }) = self.read_if_due(asked).await else {
             return;
         };
-        // The folder changed while it was read: an incomplete set must not decide.
-        if after != listing {
-            return;
-        }
         let deadline = Deadline::after(app.settings.request_timeout);
-        let recorded = match read {
+        let recorded = match policies {
             Ok(policies) => {
                 let count = policies.len();
                 let replacing = app.authority.replace_policies(policies);

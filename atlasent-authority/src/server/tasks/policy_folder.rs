@@ -61,6 +61,16 @@ impl PolicyFolder {
         Ok((policies, folder))
     }
 
+    /// Creates a folder that is not read yet.
+    pub(crate) fn unread(path: PathBuf) -> Self {
+        Self {
+            path,
+            last_read: None,
+            pending: None,
+            settle: SETTLE,
+        }
+    }
+
     /// Sets the settle time: how long a changed folder has to stay unchanged before it is read. The
     /// folder is listed once a second.
     #[must_use]
