@@ -9,6 +9,7 @@
 
 mod action;
 mod action_name;
+mod boundary;
 mod errors;
 mod protect;
 mod runtime;
@@ -237,6 +238,125 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
     protect::expand(arguments.into(), item.into()).into()
+}
+
+/// Requires that each method of an `impl` or a `trait` is protected, or says why it is not. Any other
+/// method is a compile error.
+///
+/// ```
+/// use atlasent::{Error, boundary, protect, testing::MockAuthority};
+///
+/// struct Bank {
+///     authority: MockAuthority,
+/// }
+///
+/// #[boundary(authority = self.authority, agent = "teller")]
+/// impl Bank {
+///     #[protect(action = "wire.transfer", context = { amount })]
+///     pub fn transfer(&self, amount: u64) -> Result<u64, Error> {
+///         Ok(amount)
+///     }
+///
+///     #[open("the name of the bank is public")]
+///     pub fn name(&self) -> &'static str {
+///         "Bank"
+///     }
+/// }
+///
+/// let bank = Bank { authority: MockAuthority::new().allow("wire.transfer") };
+/// assert_eq!(bank.transfer(5)?, 5);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Methods
+///
+/// | the method | is |
+/// |---|---|
+/// | has [`#[protect(…)]`](macro@protect) | protected: the attribute obtains the permit |
+/// | takes a `Permit<A>` by value, where `A` is one action | protected: its callers pass the permit |
+/// | has `#[open("reason")]` | open; the reason is required |
+///
+/// The boundary is every method of a trait, every method of a trait's implementation, and every
+/// method of another `impl` that is `pub`, `pub(crate)` or `pub(in path)`. Constants and types pass.
+/// A macro inside the block is an error, because it could expand to a method.
+///
+/// ```compile_fail
+/// # use atlasent::boundary;
+/// # struct Bank;
+/// #[boundary]
+/// impl Bank {
+///     pub fn refund(&self) {} // neither protected nor open
+/// }
+/// ```
+///
+/// # Arguments
+///
+/// | argument | value |
+/// |---|---|
+/// | `authority`, `agent`, `request`, `scope` | the default of that argument of each `#[protect]` inside |
+/// | `claims` | the default of that argument of each `#[protect]` inside that has a scope |
+/// | `all` | no value: private methods belong to the boundary, too |
+/// | `front` | on a trait: the name of the trait to which the protected methods move |
+/// | `crate` | the path of the `atlasent` crate, as in [`macro@protect`] |
+///
+/// A `#[protect]` that sets an argument itself does not take the default. Each method evaluates the
+/// defaults that it takes.
+///
+/// # Traits
+///
+/// An implementation of a trait can override each default method of the trait, and drop its
+/// protection. So a boundary moves the protected methods to the trait that `front` names. That trait
+/// is implemented for every type that implements the first one, and a second implementation does not
+/// compile. The methods that stay are open or take a permit:
+///
+/// ```
+/// use atlasent::{Action, Error, Permit, boundary, protect, testing::MockAuthority};
+///
+/// #[derive(Action)]
+/// #[action("wire.transfer")]
+/// struct Transfer {
+///     amount: u64,
+/// }
+///
+/// #[boundary(front = Bank, authority = self.authority(), agent = "teller")]
+/// trait BankBackend {
+///     #[open("names the authority that decides")]
+///     fn authority(&self) -> &MockAuthority;
+///
+///     /// Implementations write this method. It cannot be called without a permit.
+///     fn execute(&self, permit: Permit<Transfer>) -> Result<u64, Error>;
+///
+///     /// Callers call this method.
+///     #[protect(action = Transfer { amount })]
+///     fn transfer(&self, amount: u64, permit: Permit<Transfer>) -> Result<u64, Error> {
+///         self.execute(permit)
+///     }
+/// }
+///
+/// struct Branch(MockAuthority);
+///
+/// impl BankBackend for Branch {
+///     fn authority(&self) -> &MockAuthority {
+///         &self.0
+///     }
+///
+///     fn execute(&self, permit: Permit<Transfer>) -> Result<u64, Error> {
+///         Ok(permit.into_action().amount)
+///     }
+/// }
+///
+/// // `transfer` is a method of the trait `Bank`.
+/// assert_eq!(Branch(MockAuthority::new().allow("wire.transfer")).transfer(5)?, 5);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Other attributes
+///
+/// `#[async_trait]` may be above `#[boundary]` or below it. An attribute macro that adds methods has
+/// to be above it: those below expand later. A `#[protect]` inside `#[cfg_attr]` does not count.
+#[proc_macro_attribute]
+pub fn boundary(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    boundary::expand(arguments.into(), item.into()).into()
 }
 
 /// Implements `Action` and `NamedAction` for a struct: its fields are the context that policies

@@ -55,6 +55,7 @@
 //! | to | use |
 //! |---|---|
 //! | protect a function | [`macro@protect`], [`derive@Action`] |
+//! | leave no method of a type unprotected | [`macro@boundary`] |
 //! | obtain a permit in code | [`AuthorityExt`]: `protect`, `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
 //! | protect code that is not async | `#[protect]` on a plain `fn`, or [`blocking`] |
 //! | ask the AtlaSent service, or a server with the same API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
@@ -150,6 +151,34 @@ pub use protect::protect;
 /// # Ok::<(), atlasent::Error>(())
 /// ```
 pub use atlasent_macros::Action;
+
+/// Requires that each method of an `impl` or a `trait` is protected, or says why it is not.
+///
+/// ```
+/// use atlasent::{Error, boundary, protect, testing::MockAuthority};
+///
+/// struct Bank {
+///     authority: MockAuthority,
+/// }
+///
+/// #[boundary(authority = self.authority, agent = "teller")]
+/// impl Bank {
+///     #[protect(action = "wire.transfer", context = { amount })]
+///     pub fn transfer(&self, amount: u64) -> Result<u64, Error> {
+///         Ok(amount)
+///     }
+///
+///     #[open("the name of the bank is public")]
+///     pub fn name(&self) -> &'static str {
+///         "Bank"
+///     }
+/// }
+///
+/// let bank = Bank { authority: MockAuthority::new() };
+/// assert_eq!(bank.name(), "Bank");
+/// assert!(bank.transfer(5).is_err());
+/// ```
+pub use atlasent_macros::boundary;
 
 /// Runs the body of a function only with a permit, and returns the refusal otherwise.
 ///

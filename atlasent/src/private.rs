@@ -199,6 +199,19 @@ pub fn resource<T: ResourceName + ?Sized>(value: &T) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(value.to_string()))
 }
 
+/// Checks that a type called `Permit` is a permit of this crate.
+pub const fn is_permit<P: IsPermit>() {}
+
+/// A permit of this crate. It is a trait so that the compiler's error can say what to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a permit of `atlasent`",
+    label = "`#[boundary]` accepts an `atlasent::Permit` in place of `#[protect]`",
+    note = "write `#[protect]` or `#[open]` above the method"
+)]
+pub trait IsPermit {}
+
+impl<A> IsPermit for Permit<A> {}
+
 /// A value that can be part of a context: every `Serialize` type. It is a trait so that the
 /// compiler's error can say what to do.
 #[diagnostic::on_unimplemented(

@@ -20,6 +20,8 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../../docs/guide/code.md")]
     struct Code;
+    #[doc = include_str!("../../docs/guide/boundaries.md")]
+    struct Boundaries;
     #[doc = include_str!("../../docs/guide/authorities.md")]
     struct Authorities;
     #[doc = include_str!("../../docs/guide/agents.md")]

@@ -10,8 +10,12 @@ use super::output::{future_output, replace_impl_trait};
 use crate::errors::Errors;
 
 /// Returns the errors, and a function of the same signature that never returns.
-pub(crate) fn stub(error: &Error, function: &Function, permit: Option<&PatType>) -> TokenStream {
-    let error = error.to_compile_error();
+pub(crate) fn stub(
+    error: Option<&Error>,
+    function: &Function,
+    permit: Option<&PatType>,
+) -> TokenStream {
+    let error = error.map(Error::to_compile_error);
     if function.body.is_none() {
         let declaration = function.before_body();
         return quote!(#error #declaration;);

@@ -66,7 +66,8 @@ pub(crate) fn parse(tokens: TokenStream) -> Item {
 }
 
 impl Function {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+    /// Parses one function. The input may go on behind it.
+    pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let defaultness = input.parse()?;

@@ -4,14 +4,14 @@ mod args;
 mod async_trait;
 mod context;
 mod expand;
-mod fallback;
+pub(crate) mod fallback;
 mod future;
-mod item;
+pub(crate) mod item;
 mod output;
-mod permit;
+pub(crate) mod permit;
 mod scope;
 mod valid;
-mod written_args;
+pub(crate) mod written_args;
 
 use proc_macro2::TokenStream;
 
@@ -38,7 +38,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
             let runtime = Runtime::new(arguments.path.clone(), &[&attribute, &item]);
             expand::expand(&function, plan, &arguments, permit, &runtime)
         }
-        (Err(error), ..) => fallback::stub(&error, &function, permit.as_ref()),
+        (Err(error), ..) => fallback::stub(Some(&error), &function, permit.as_ref()),
         // Not reached: a missing part has left an error. The empty expansion runs nothing
         // unprotected.
         (Ok(()), ..) => TokenStream::new(),

@@ -73,6 +73,22 @@ impl WrittenArgs {
         Ok(())
     }
 
+    /// Whether the user wrote this argument, or one that was meant to be it.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let written = match key {
+            "action" => self.action.is_some(),
+            "agent" => self.agent.is_some(),
+            "context" => self.context.is_some(),
+            "resource" => self.resource.is_some(),
+            "authority" => self.authority.is_some(),
+            "request" => self.request.is_some(),
+            "scope" => self.scope.is_some(),
+            "claims" => self.claims.is_some(),
+            _ => self.path.is_some(),
+        };
+        written || self.misspelt.contains(&key)
+    }
+
     /// Parses one argument. An error that leaves the next argument readable goes to `errors`.
     fn parse_one(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<()> {
         let Ok(key) = input.call(Ident::parse_any) else {

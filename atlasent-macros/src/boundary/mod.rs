@@ -1,0 +1,321 @@
+//! `#[boundary]`: parses an `impl` or a `trait`, validates each method, and expands.
+
+mod args;
+mod expand;
+mod item;
+mod valid;
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens as _, quote};
+use syn::{Error, Path, Type};
+
+use crate::errors::Errors;
+use crate::protect::item::Function;
+use crate::protect::{fallback, permit};
+use args::Args;
+use item::{Item, Kind, Member};
+use valid::Access;
+
+/// Returns the item with the defaults in each `#[protect]`, or the errors and the item with a stub
+/// in place of each method that has one.
+pub(crate) fn expand(attribute: TokenStream, tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let args = Args::parse(attribute, &mut errors);
+    let mut item = match Item::parse(tokens, &mut errors) {
+        Ok(item) => item,
+        Err(error) => {
+            errors.push(error);
+            return fallback::stub_of_other(errors, &TokenStream::new());
+        }
+    };
+    if let (Some(front), Kind::InherentImpl | Kind::TraitImpl) = (&args.front, &item.kind) {
+        errors.push(Error::new(
+            front.span(),
+            "`front` is for a trait, whose protected methods it holds: remove it here",
+        ));
+    }
+    // Without the defaults, a method could be protected in another way than it says.
+    let has_defaults = errors.is_empty();
+    let mut boundary = Boundary::default();
+    for member in std::mem::take(&mut item.members) {
+        match member {
+            Member::Function(function) => boundary.add(*function, &item, &args, has_defaults),
+            Member::Other(tokens) => boundary.members.extend(tokens),
+        }
+    }
+    let error = errors.finish().err().map(|error| error.to_compile_error());
+    let Boundary {
+        members,
+        front,
+        written,
+        declared,
+    } = boundary;
+    let mut expanded = quote!(#error);
+    expanded.extend(expand::item(&item, members));
+    expanded.extend(expand::uses(&written));
+    if let Kind::Trait(item) = &item.kind {
+        if let Some(name) = &args.front {
+            expanded.extend(expand::front(item, name, &front));
+        }
+        expanded.extend(expand::check_declared_permits(item, &declared, &args));
+    }
+    expanded
+}
+
+/// The methods of a boundary, as they expand.
+#[derive(Default)]
+struct Boundary {
+    members: TokenStream,
+    /// The methods that move to the front of a trait.
+    front: TokenStream,
+    /// The paths by which the user wrote `#[protect]`.
+    written: Vec<Path>,
+    /// The methods without a body to which callers pass a permit.
+    declared: Vec<(Function, Type)>,
+}
+
+impl Boundary {
+    /// Adds a method, or its errors and a stub.
+    fn add(&mut self, mut function: Function, item: &Item, args: &Args, has_defaults: bool) {
+        let access = valid::validate(&mut function, item, args);
+        let is_protected = function.attrs.iter().any(valid::is_protect);
+        let moves = is_protected && args.front.is_some() && matches!(item.kind, Kind::Trait(_));
+        expand::record_paths(&function, &mut self.written);
+        let tokens = match access {
+            Ok(Access::Protected) if !has_defaults => stub(None, function),
+            Err(error) => stub(Some(&error), function),
+            Ok(Access::Protected) => {
+                expand::merge_defaults(&mut function, args);
+                written_again(&function)
+            }
+            Ok(Access::Permitted(ty)) => {
+                expand::check_permit(&mut function, &ty, args);
+                let tokens = written_again(&function);
+                if function.body.is_none() {
+                    self.declared.push((function, *ty));
+                }
+                tokens
+            }
+            Ok(Access::Open) => written_again(&function),
+        };
+        if moves {
+            self.front.extend(tokens);
+        } else {
+            self.members.extend(tokens);
+        }
+    }
+}
+
+/// Returns a function as the user wrote it.
+fn written_again(function: &Function) -> TokenStream {
+    let head = function.before_body();
+    let Some(body) = &function.body else {
+        return quote!(#head;);
+    };
+    let (attrs, code) = (&body.inner_attrs, &body.tokens);
+    let mut tokens = head;
+    body.brace.surround(&mut tokens, |inside| {
+        for attr in attrs {
+            attr.to_tokens(inside);
+        }
+        code.to_tokens(inside);
+    });
+    tokens
+}
+
+/// Returns the error, and a method of the same signature that never returns.
+fn stub(error: Option<&Error>, mut function: Function) -> TokenStream {
+    let is_protected = function.attrs.iter().any(valid::is_protect);
+    function
+        .attrs
+        .retain(|attr| !valid::is_protect(attr) && !valid::is_conditional(attr));
+    // The parameter stays where callers pass it.
+    let permit = is_protected
+        .then(|| permit::take_from(&mut function.sig, &mut Errors::default()))
+        .flatten();
+    fallback::stub(error, &function, permit.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(attribute: TokenStream, item: TokenStream) -> String {
+        expand(attribute, item).to_string()
+    }
+
+    fn text(tokens: &TokenStream) -> String {
+        tokens.to_string()
+    }
+
+    #[test]
+    fn each_default_that_a_method_does_not_set_is_added() {
+        let text = expanded(
+            quote!(
+                authority = self.a,
+                agent = self.b(),
+                claims = self.c,
+                crate = facade::guard
+            ),
+            quote!(impl Bank {
+                #[protect(action = "pay", agent = "own",)]
+                pub fn pay(&self) -> R {}
+                #[x::protect(action = "scoped", scope = "s", crate = own)]
+                fn scoped(&self) -> R {}
+                #[protect]
+                fn bare(&self) -> R {}
+            }),
+        );
+        for part in [
+            quote!(#[facade::guard::protect(action = "pay", agent = "own", authority = self.a, crate = facade::guard)]),
+            quote!(#[own::protect(action = "scoped", scope = "s", crate = own, authority = self.a, agent = self.b(), claims = self.c)]),
+            quote!(#[facade::guard::protect(authority = self.a, agent = self.b(), crate = facade::guard)]),
+            quote!(
+                use protect as _;
+            ),
+            quote!(
+                use x::protect as _;
+            ),
+        ] {
+            let part = part.to_string();
+            assert!(text.contains(&part), "no `{part}` in {text}");
+        }
+        assert!(!text.contains("compile_error"), "{text}");
+    }
+
+    #[test]
+    fn an_argument_with_an_error_is_left_to_protect() {
+        for own in [
+            quote!(action = "pay", agnet = "a"),
+            quote!(action = "pay", agent),
+            quote!(action = "pay" agent = "a"),
+        ] {
+            let item = quote!(impl Bank { #[protect(#own)] pub fn pay(&self) {} });
+            let text = expanded(quote!(agent = "default"), item);
+            assert!(text.contains(&own.to_string()), "{text}");
+            assert!(!text.contains("default"), "{text}");
+        }
+    }
+
+    #[test]
+    fn after_an_error_no_protected_or_unprotected_body_remains() {
+        for attribute in [
+            quote!(agnet = "a"),
+            quote!(=),
+            quote!(agent),
+            quote!(agent = "a" authority = b),
+            quote!(action = "pay"),
+            quote!(agent = "a", agent = "b"),
+            quote!(front = Front),
+            quote!(crate = "atlasent"),
+        ] {
+            let text = expanded(
+                attribute.clone(),
+                quote!(impl Bank {
+                    #[protect(action = "pay", agent = "a")]
+                    pub fn pay(&self, permit: Permit) -> R { launch() }
+                    pub(crate) fn refund(&self) -> R { launch() }
+                }),
+            );
+            assert!(text.contains("compile_error"), "{attribute}: {text}");
+            assert!(!text.contains("launch"), "{attribute}: {text}");
+            assert!(
+                text.contains("pub fn pay (& self ,)"),
+                "{attribute}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_member_that_does_not_parse_is_left_out() {
+        for member in [
+            quote!(pub fn pay(x: ) { launch() }),
+            quote!(launch! { launch() }),
+            quote!(some::launch!(launch());),
+            quote!(crate::launch!(launch());),
+            quote!(
+                pub struct Launch;
+            ),
+            quote!(launch()),
+        ] {
+            let text = expanded(
+                quote!(),
+                quote!(impl Bank { const A: fn() = { fn a() {} a }; #member }),
+            );
+            assert!(text.contains("compile_error"), "{member}: {text}");
+            assert!(text.contains("const A"), "{member}: {text}");
+            assert!(!text.contains("launch"), "{member}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_item_passes_unchanged() {
+        let item = quote! {
+            #[doc = "d"]
+            unsafe impl<const N: usize> Bank<{ N }> for A<{ N + 1 }> where [u8; N]: B {
+                #![allow(a)]
+                const A: u8 = { 1 };
+                type B<'a> = &'a u8 where Self: 'a;
+                default const C: u8 = 1;
+                #[open("reads")]
+                default unsafe extern "C" fn f<T>(x: T) -> R where T: X { #![allow(b)] claims. }
+                const fn g(permit: Permit) {}
+            }
+        };
+        let unmarked = text(&item).replace("# [open (\"reads\")] ", "");
+        let expected = unmarked.replace("const fn g (permit : Permit) { }", "");
+        let found = expanded(quote!(), item);
+        let (error, rest) = found.split_at(found.find("# [doc").unwrap());
+        assert!(error.is_empty(), "{error}");
+        assert!(rest.contains("`g` is neither protected nor open"), "{rest}");
+        let kept = expected.trim_end_matches([' ', '}']);
+        assert!(rest.starts_with(kept), "{rest}\nis not\n{kept}");
+    }
+
+    #[test]
+    fn the_visibility_decides_in_an_inherent_impl() {
+        for (visibility, is_error) in [
+            (quote!(pub), true),
+            (quote!(pub(crate)), true),
+            (quote!(pub(super)), true),
+            (quote!(pub(in crate::a)), true),
+            (quote!(pub(self)), false),
+            (quote!(), false),
+        ] {
+            let item = quote!(impl Bank { #visibility fn pay(&self) {} });
+            let found = expanded(quote!(), item.clone()).contains("compile_error");
+            assert_eq!(found, is_error, "{visibility}");
+            assert!(expanded(quote!(all), item).contains("compile_error"));
+        }
+    }
+
+    #[test]
+    fn the_protected_methods_of_a_trait_move_to_its_front() {
+        let text = expanded(
+            quote!(front = Front, agent = "a"),
+            quote! {
+                #[doc = "d"]
+                #[async_trait]
+                pub unsafe trait Bank<'a, T: X = u8>: Y where T: Z {
+                    #[open("reads")]
+                    fn name(&self);
+                    #[protect(action = "pay")]
+                    fn pay(&self) -> R { launch() }
+                }
+            },
+        );
+        let (bank, front) = text.split_once("The protected methods").unwrap();
+        assert!(
+            bank.contains("fn name") && !bank.contains("launch"),
+            "{bank}"
+        );
+        for part in [
+            quote!(#[async_trait] pub trait Front<'a, T: X = u8>: Bank<'a, T> where T: Z),
+            quote!(#[async_trait] impl<'a, T: X, __Implementation: Bank<'a, T> + ?::core::marker::Sized> Front<'a, T> for __Implementation where T: Z),
+        ] {
+            let part = part.to_string();
+            assert!(front.contains(&part), "no `{part}` in {front}");
+        }
+        assert!(front.contains("launch"), "{front}");
+    }
+}

@@ -1,0 +1,192 @@
+//! Decides what each method of a boundary is: protected, open, or outside. A method that is none of
+//! them is an error at its name.
+
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Meta, PathArguments, Type, Visibility,
+};
+
+use super::args::Args;
+use super::item::{Item, Kind};
+use crate::errors::Errors;
+use crate::protect::item::Function;
+use crate::runtime::mentions;
+
+/// What a method of a boundary is.
+pub(crate) enum Access {
+    /// `#[protect]` obtains the permit.
+    Protected,
+    /// Callers pass the permit, in a parameter of this type.
+    Permitted(Box<Type>),
+    /// `#[open]` with a reason, or a private method that the boundary leaves out.
+    Open,
+}
+
+/// Validates a method, and removes its `#[open]`.
+pub(crate) fn validate(function: &mut Function, item: &Item, args: &Args) -> syn::Result<Access> {
+    let mut errors = Errors::default();
+    let is_open = take_open(&mut function.attrs, &mut errors);
+    let protect = function.attrs.iter().find(|attr| is_protect(attr));
+    let name = &function.sig.ident;
+    let access = match (protect, is_open) {
+        (Some(protect), true) => {
+            errors.push(Error::new_spanned(
+                protect.path(),
+                format!("`{name}` is protected and open: remove `#[protect]` or `#[open]`"),
+            ));
+            Access::Protected
+        }
+        (Some(_), false) => {
+            if let Kind::Trait(item) = &item.kind {
+                errors.take(check_in_trait(function, &item.ident, args));
+            }
+            Access::Protected
+        }
+        (None, true) => Access::Open,
+        (None, false) => {
+            if let Some(ty) = permit_type(function) {
+                Access::Permitted(Box::new(ty.clone()))
+            } else {
+                if errors.is_empty() && is_in_boundary(function, item, args) {
+                    errors.push(unprotected(function, item));
+                }
+                Access::Open
+            }
+        }
+    };
+    errors.finish()?;
+    Ok(access)
+}
+
+/// Whether an attribute is `#[protect]`, by whatever path.
+pub(crate) fn is_protect(attr: &Attribute) -> bool {
+    let last = attr.path().segments.last();
+    last.is_some_and(|last| last.ident == "protect")
+}
+
+/// Whether an attribute is `#[cfg_attr(…, protect(…))]` or `#[cfg_attr(…, open(…))]`.
+pub(crate) fn is_conditional(attr: &Attribute) -> bool {
+    match &attr.meta {
+        Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            mentions(&list.tokens, "protect") || mentions(&list.tokens, "open")
+        }
+        _ => false,
+    }
+}
+
+/// Whether a method has to be protected or open.
+fn is_in_boundary(function: &Function, item: &Item, args: &Args) -> bool {
+    let is_public = match &function.vis {
+        Visibility::Public(_) => true,
+        Visibility::Restricted(restricted) => !restricted.path.is_ident("self"),
+        Visibility::Inherited => false,
+    };
+    args.all || is_public || !matches!(item.kind, Kind::InherentImpl)
+}
+
+/// Builds the error for a method that is neither protected nor open.
+fn unprotected(function: &Function, item: &Item) -> Error {
+    let name = &function.sig.ident;
+    let message = if function.attrs.iter().any(is_conditional) {
+        format!(
+            "`{name}` is protected under a condition only: write `#[protect]` without `cfg_attr`, or two methods, \
+             each with a `#[cfg]`"
+        )
+    } else if matches!(item.kind, Kind::Trait(_)) && function.body.is_none() {
+        format!(
+            "an implementation of `{name}` could do its work without a permit: add a parameter \
+             `permit: Permit<A>`, where `A` is the action, or write `#[open(\"why it needs no permit\")]`"
+        )
+    } else {
+        format!(
+            "`{name}` is neither protected nor open: write `#[protect(action = \"...\")]` above it, or \
+             `#[open(\"why it needs no permit\")]`"
+        )
+    };
+    Error::new(name.span(), message)
+}
+
+/// Checks a `#[protect]` method of a trait, which implementations must not be able to override.
+fn check_in_trait(function: &Function, item: &Ident, args: &Args) -> syn::Result<()> {
+    let name = &function.sig.ident;
+    if function.body.is_none() {
+        return Err(Error::new(
+            name.span(),
+            format!(
+                "`{name}` has no body to protect: remove `#[protect]`, and add a parameter `permit: Permit<A>`, \
+                 where `A` is the action, so that no implementation runs without a permit"
+            ),
+        ));
+    }
+    if args.front.is_none() {
+        return Err(Error::new(
+            name.span(),
+            format!(
+                "an implementation of `{item}` could override `{name}` without protection: write \
+                 `#[boundary(front = Protected{item})]`, which moves `{name}` to a trait of that name, where no \
+                 implementation can override it"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Removes every `#[open]`, and returns whether there was one. One without a reason is an error.
+fn take_open(attrs: &mut Vec<Attribute>, errors: &mut Errors) -> bool {
+    let mut found = false;
+    attrs.retain(|attr| {
+        if !attr.path().is_ident("open") {
+            return true;
+        }
+        if found {
+            errors.push(Error::new_spanned(
+                &attr.meta,
+                "`#[open]` is given twice: keep one",
+            ));
+        }
+        found = true;
+        let reason = attr.parse_args::<LitStr>();
+        if !reason.is_ok_and(|reason| !reason.value().trim().is_empty()) {
+            errors.push(Error::new_spanned(
+                &attr.meta,
+                "`#[open]` needs a reason: write `#[open(\"why it needs no permit\")]`",
+            ));
+        }
+        false
+    });
+    found
+}
+
+/// Returns the type of the parameter by which callers pass a permit: `Permit<A>`, by value.
+///
+/// A permit for any action, as in `Permit`, `Permit<AnyAction>`, `Permit<impl Action>`, or
+/// `Permit<A>` where `A` is a parameter of the method, protects nothing.
+fn permit_type(function: &Function) -> Option<&Type> {
+    let is_generic = |ident: &Ident| {
+        let mut own = function.sig.generics.type_params();
+        own.any(|parameter| parameter.ident == *ident)
+    };
+    function.sig.inputs.iter().find_map(|input| {
+        let FnArg::Typed(parameter) = input else {
+            return None;
+        };
+        let Type::Path(path) = &*parameter.ty else {
+            return None;
+        };
+        let last = path.path.segments.last()?;
+        let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+            return None;
+        };
+        let Some(GenericArgument::Type(action)) = arguments.args.first() else {
+            return None;
+        };
+        let is_any = match action {
+            Type::Path(action) => {
+                let last = action.path.segments.last();
+                last.is_some_and(|last| last.ident == "AnyAction")
+                    || action.path.get_ident().is_some_and(is_generic)
+            }
+            _ => true,
+        };
+        (last.ident == "Permit" && !is_any).then_some(&*parameter.ty)
+    })
+}
