@@ -106,6 +106,10 @@ pub fn replace_file(
 /// # Errors
 ///
 /// When the place holds a link, a file with a second name, or anything but a regular file.
+#[cfg_attr(
+    not(any(feature = "redb", feature = "server")),
+    allow(dead_code, reason = "the store and the log of the server call it")
+)]
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     let (folder, name) = place(path)?;
     // Another process may create or remove the file between the two attempts.

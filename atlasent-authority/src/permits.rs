@@ -257,6 +257,10 @@ impl<S: Store> LocalAuthority<S> {
 
     /// Returns why the permit would be refused, if it were verified now for the request that it was
     /// issued for.
+    #[cfg_attr(
+        not(feature = "server"),
+        allow(dead_code, reason = "a route of the server calls it")
+    )]
     pub(crate) fn verify_refusal(
         &self,
         context: &StatusContext,

@@ -11,6 +11,7 @@ mod action;
 mod action_name;
 mod boundary;
 mod errors;
+mod policy_index;
 mod protect;
 mod runtime;
 mod suggest;
@@ -75,6 +76,7 @@ use proc_macro::TokenStream;
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
 /// | `claims` | an expression for the verified `ati_client::Claims` that have to grant the scope; it is borrowed. Claims whose `sub` is not `agent` grant nothing | with `scope` |
 /// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | default: `::atlasent` |
+/// | `unchecked_policy` | no value: [skips the check](#policies) against the package's policies | with a literal action |
 ///
 /// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`.
 /// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
@@ -197,6 +199,15 @@ use proc_macro::TokenStream;
 ///   `Location::caller()` is not the caller. It has no effect on an `async fn`, nor on the
 ///   declaration in a trait if the implementation is protected.
 ///
+/// # Policies
+///
+/// In a package whose build script calls `atlasent_build::policies`, a literal action is checked
+/// against the schema of the policies: the action has to be declared, the context has to have its
+/// required keys and no undeclared one, and each value has to have the declared type
+/// (`atlasent::schema` lists the Rust types). A `context` that is one expression is unchecked,
+/// because only a run knows its keys. `unchecked_policy` skips all of these checks. In a package
+/// without that build script, nothing is checked.
+///
 /// # Where the crate is
 ///
 /// The expansion calls into `::atlasent`. Pass the path in `crate` where the crate has another
@@ -220,8 +231,9 @@ use proc_macro::TokenStream;
 /// # fn main() { flush(&MockAuthority::new().allow("cache.flush")).unwrap() }
 /// ```
 ///
-/// The expansion binds no variable. It introduces one name, that of an import, which does not occur
-/// in the function and its attribute. So the caller's constants, modules and variables never
+/// The expansion binds no variable. It introduces the name of an import, and in a package with
+/// policies, of a trait for each context key. These names do not occur in the function and its
+/// attribute. So the caller's constants, modules and variables never
 /// conflict with it.
 ///
 /// # Errors
@@ -364,7 +376,9 @@ pub fn boundary(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// `#[action("name")]` above the struct names the action, with 1 to 256 characters.
 /// `#[action("name", crate = path)]` also sets the path of the `atlasent` crate, as in
-/// [`macro@protect`].
+/// [`macro@protect`]. In a package whose build script calls `atlasent_build::policies`, the name,
+/// the keys and the types of the fields are checked as those of [`macro@protect`] are;
+/// `#[action("name", unchecked_policy)]` skips the check.
 ///
 /// # Fields
 ///

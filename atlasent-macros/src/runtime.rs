@@ -1,5 +1,5 @@
-//! Builds the calls that expansions make into the hidden module of the `atlasent` crate, and locates
-//! them for the compiler's messages.
+//! Builds the calls that expansions make into the hidden module of the `atlasent` crate, and
+//! locates them for the compiler's messages.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -10,8 +10,8 @@ use syn::parse::ParseStream;
 ///
 /// Where the crate is not in scope, one import is one error. The import's name does not occur in
 /// the user's tokens, so it hides nothing of theirs. It is the only name that an expansion
-/// introduces, because `let agent = …` is a comparison, not a binding, where the user has a
-/// constant `agent`.
+/// introduces, beside the traits of `policy_index/types.rs`, because `let agent = …` is a
+/// comparison, not a binding, where the user has a constant `agent`.
 pub(crate) struct Runtime {
     /// The path of the `atlasent` crate, if the user wrote `crate = path`.
     path: Option<Path>,
@@ -24,7 +24,11 @@ impl Runtime {
     ///
     /// The name is `__atlasent`, or `__atlasent_` where the code mentions `__atlasent`, and so on.
     pub(crate) fn new(path: Option<Path>, written: &[&TokenStream]) -> Self {
-        let is_free = |name: &String| !written.iter().any(|tokens| mentions(tokens, name));
+        let is_free = |name: &String| {
+            let local = format!("{name}_Value");
+            let clashes = |ident: &str| ident == name || ident.starts_with(&local);
+            !written.iter().any(|tokens| contains(tokens, &clashes))
+        };
         let mut name = "__atlasent".to_owned();
         while !is_free(&name) {
             name.push('_');
@@ -45,6 +49,12 @@ impl Runtime {
     /// Returns the import's name, located at `span`.
     pub(crate) fn name(&self, span: Span) -> Ident {
         Ident::new(&self.name, span)
+    }
+
+    /// Returns the name of an item of the expansion, which the user's tokens do not contain if it
+    /// starts with `Value`.
+    pub(crate) fn local(&self, name: &str, span: Span) -> Ident {
+        Ident::new(&format!("{}_{name}", self.name), span)
     }
 
     /// Returns a call of a function of the hidden module. `function` may be a path, such as
@@ -104,9 +114,13 @@ pub(crate) fn parse_crate(input: ParseStream<'_>) -> syn::Result<Path> {
 
 /// Whether an identifier occurs in `tokens`, at any depth.
 pub(crate) fn mentions(tokens: &TokenStream, name: &str) -> bool {
+    contains(tokens, &|ident| ident == name)
+}
+
+fn contains(tokens: &TokenStream, matches: &impl Fn(&str) -> bool) -> bool {
     tokens.clone().into_iter().any(|tree| match tree {
-        TokenTree::Ident(ident) => ident == name,
-        TokenTree::Group(group) => mentions(&group.stream(), name),
+        TokenTree::Ident(ident) => matches(&ident.to_string()),
+        TokenTree::Group(group) => contains(&group.stream(), matches),
         _ => false,
     })
 }
@@ -205,6 +219,7 @@ mod tests {
         assert_eq!(name(quote!(f(atlasent))), "__atlasent");
         assert_eq!(name(quote!(f({ __atlasent }))), "__atlasent_");
         assert_eq!(name(quote!(__atlasent::__atlasent_!())), "__atlasent__");
+        assert_eq!(name(quote!(__atlasent_Value7)), "__atlasent_");
     }
 
     #[test]

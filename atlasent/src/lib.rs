@@ -87,6 +87,7 @@ pub mod client;
 pub mod error;
 pub mod permit;
 pub mod protected_action;
+pub mod schema;
 #[cfg(feature = "ati")]
 pub mod scope;
 #[cfg(feature = "testing")]

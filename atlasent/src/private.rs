@@ -20,6 +20,7 @@ pub use crate::protect::Conditions;
 pub use crate::protect::run::{
     Fallible, Obtained, PermitParameter, Refusable, Returns, returns, run, run_blocking,
 };
+pub use crate::schema;
 
 use crate::blocking::wait;
 use crate::wire::RequestOptions;

@@ -45,6 +45,7 @@ type Failure = Box<dyn std::error::Error>;
 #[derive(Debug)]
 pub(super) struct Digests {
     whole: Arc<str>,
+    schema: Option<Arc<str>>,
     /// The digest for every action that no policy names.
     unnamed: Arc<str>,
     by_action: HashMap<String, Arc<str>>,
@@ -59,6 +60,8 @@ impl Digests {
         slices: &Slices,
     ) -> Result<Self, Failure> {
         let schema = schema.map(schema_json).transpose()?;
+        let schema_digest = (schema.as_ref())
+            .map(|schema| of_parts([MEANING.as_bytes(), &of_json(schema, Arrays::Sets)]));
         let world = of_parts([
             MEANING.as_bytes(),
             &of_json(&schema.unwrap_or_default(), Arrays::Sets),
@@ -85,6 +88,7 @@ impl Digests {
             (action.to_owned(), text(digest))
         });
         Ok(Self {
+            schema: schema_digest.map(text),
             by_action: by_action.collect(),
             unnamed: text(of_parts([&world[..], &any, &of_set([].into_iter())])),
             whole: text(of_parts([&world[..], &of_set(each.values())])),
@@ -94,6 +98,11 @@ impl Digests {
     /// Returns the digest of the whole set.
     pub(super) fn whole(&self) -> &Arc<str> {
         &self.whole
+    }
+
+    /// Returns the digest of the schema, if the set has one.
+    pub(super) fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
     }
 
     /// Returns the digest of what decides about an action.

@@ -1,11 +1,13 @@
 //! Cedar policies: loading a set ([`Policies`], [`PoliciesBuilder`]), its errors ([`PolicyError`]),
-//! explaining its decisions ([`Explanation`]), and checking the fields of requests
+//! explaining its decisions ([`Explanation`]), describing the actions of its schema
+//! ([`ActionDescription`]), and checking the fields of requests
 //! ([`check_fields`], [`parse_amount`]). Permits and the audit trail are elsewhere.
 
 mod annotations;
 mod context;
 mod convert;
 mod depth;
+mod describe;
 mod digest;
 mod error;
 mod explain;
@@ -38,6 +40,9 @@ use cedar_policy::{
 use crate::policy::fields::Fields;
 use context::ContextError;
 use convert::ConvertError;
+pub use describe::{
+    ActionDescription, AttributeDescription, AttributeType, RecordDescription, SetDescription,
+};
 use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};
 pub use explain::Explanation;

@@ -31,6 +31,18 @@ pub(super) type Record = Arc<BTreeMap<String, Attribute>>;
 pub(super) struct Attribute {
     pub(super) kind: Type,
     pub(super) is_required: bool,
+    pub(super) annotations: Annotations,
+}
+
+/// The annotations of an action or an attribute: texts by name.
+pub(super) type Annotations = BTreeMap<String, String>;
+
+/// An action that requests can name.
+#[derive(Debug)]
+pub(super) struct DeclaredAction {
+    /// The type of its context.
+    pub(super) context: Record,
+    pub(super) annotations: Annotations,
 }
 
 impl fmt::Display for Type {
@@ -52,7 +64,7 @@ impl fmt::Display for Type {
 
 /// The type of the context of each action that requests can name.
 #[derive(Debug, Default)]
-pub(super) struct ContextTypes(HashMap<String, Record>);
+pub(super) struct ContextTypes(BTreeMap<String, DeclaredAction>);
 
 impl ContextTypes {
     /// Reads the types from a valid schema in Cedar's syntax.
@@ -73,15 +85,20 @@ impl ContextTypes {
             // An action that only groups others applies to nothing.
             let applies = |key: &str| applies_to.get(key)?.as_array().filter(|t| !t.is_empty());
             applies("principalTypes").and(applies("resourceTypes"))?;
-            Some((name, applies_to.get("context")))
+            Some((name, action, applies_to.get("context")))
         });
-        let types = applicable.map(|(name, context)| {
-            let record = match context.map(|context| resolver.kind(context)).transpose()? {
+        let types = applicable.map(|(name, action, context)| {
+            let context = match context.map(|context| resolver.kind(context)).transpose()? {
                 Some(Type::Record(record)) => record,
                 Some(_) => return Err(format!("the context of action `{name}` is no record")),
                 None => Record::default(),
             };
-            Ok((name.clone(), record))
+            let annotations = annotations(action);
+            let declared = DeclaredAction {
+                context,
+                annotations,
+            };
+            Ok((name.clone(), declared))
         });
         types.collect::<Result<_, _>>().map(Self)
     }
@@ -89,8 +106,23 @@ impl ContextTypes {
     /// Returns the type of an action's context; `None` for an action that the schema does not
     /// declare.
     pub(super) fn of_action(&self, action: &str) -> Option<&Record> {
-        self.0.get(action)
+        self.0.get(action).map(|declared| &declared.context)
     }
+
+    /// Returns the actions that requests can name, by name.
+    pub(super) fn actions(&self) -> impl Iterator<Item = (&str, &DeclaredAction)> {
+        self.0.iter().map(|(name, action)| (&**name, action))
+    }
+}
+
+/// Returns the annotations of a declaration. An annotation without a value has an empty text.
+fn annotations(json: &Value) -> Annotations {
+    let annotations = json.get("annotations").and_then(Value::as_object);
+    let texts = annotations.into_iter().flatten().map(|(name, text)| {
+        let text = text.as_str().unwrap_or_default();
+        (name.clone(), text.to_owned())
+    });
+    texts.collect()
 }
 
 /// Resolves the names of types. Each common type is resolved once and shared, since types that are
@@ -132,6 +164,7 @@ impl<'a> Resolver<'a> {
             let attribute = Attribute {
                 kind: self.kind(json)?,
                 is_required: json.get("required") != Some(&Value::Bool(false)),
+                annotations: annotations(json),
             };
             Ok((name.clone(), attribute))
         });

@@ -15,6 +15,8 @@ pub(crate) struct StructAttrs {
     pub(crate) name: Option<LitStr>,
     /// The path of the `atlasent` crate.
     pub(crate) path: Option<Path>,
+    /// Whether the struct is not checked against the policy index.
+    pub(crate) is_unchecked: bool,
 }
 
 const SHAPE: &str =
@@ -26,6 +28,7 @@ impl StructAttrs {
         let mut parsed = Self {
             name: None,
             path: None,
+            is_unchecked: false,
         };
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("action")) {
             let result = parsed.parse_one(attr, errors);
@@ -52,7 +55,7 @@ impl StructAttrs {
                 self.parse_part(input, attr, errors)?;
                 if !input.is_empty() && input.parse::<Token![,]>().is_err() {
                     return Err(input.error(
-                        "unexpected token: above the struct, `#[action(...)]` takes the name and `crate = path`",
+                        "unexpected token: above the struct, `#[action(...)]` takes the name, `crate = path` and `unchecked_policy`",
                     ));
                 }
             }
@@ -61,7 +64,7 @@ impl StructAttrs {
         parse.parse2(list.tokens.clone())
     }
 
-    /// Parses the name or `crate = path`.
+    /// Parses the name, `crate = path` or `unchecked_policy`.
     fn parse_part(
         &mut self,
         input: ParseStream<'_>,
@@ -83,6 +86,10 @@ impl StructAttrs {
             return Err(input.error(format!("expected a string literal: {SHAPE}")));
         };
         let written = key.unraw().to_string();
+        if written == "unchecked_policy" {
+            self.is_unchecked = true;
+            return Ok(());
+        }
         if FIELD_KEYS.contains(&written.as_str()) {
             return Err(Error::new(
                 key.span(),
@@ -93,8 +100,8 @@ impl StructAttrs {
             return Err(Error::new(
                 key.span(),
                 format!(
-                    "unexpected `{key}`: above the struct, `#[action(...)]` takes the name, as a string literal, and \
-                     `crate = path`"
+                    "unexpected `{key}`: above the struct, `#[action(...)]` takes the name, as a string literal, \
+                     `crate = path` and `unchecked_policy`"
                 ),
             ));
         }
@@ -226,7 +233,7 @@ mod tests {
     fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
         let mut errors = Errors::default();
         let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
-        ActionStruct::validate(item, attrs.name, errors)
+        ActionStruct::validate(item, attrs.name, attrs.is_unchecked, errors)
     }
 
     fn errors(tokens: TokenStream) -> Vec<String> {

@@ -20,16 +20,22 @@ use quote::quote_spanned;
 use syn::{Type, WhereClause, parse_quote};
 
 use super::valid::{ActionStruct, Field};
+use crate::policy_index::TypeChecks;
 use crate::runtime::{Runtime, SourceSpan};
 
 /// Returns the implementation for a struct.
 pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
     let (impl_generics, ty_generics, _) = input.generics.split_for_impl();
-    let where_clause = where_clause(input, runtime);
+    let checks = TypeChecks {
+        action: input.declared.as_ref(),
+        runtime,
+    };
+    let check_items = checks.items(input.fields.iter().filter_map(|field| field.key.as_ref()));
+    let where_clause = where_clause(input, runtime, checks);
     let name = &input.name;
     let atlasent = runtime.name(site);
-    let context = context_method(&input.fields, runtime);
+    let context = context_method(&input.fields, runtime, checks);
     let resource = input
         .fields
         .iter()
@@ -46,6 +52,7 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
     in_a_scope(
         runtime,
         &quote_spanned! {site=>
+            #check_items
             #deprecated
             #[automatically_derived]
             impl #impl_generics #atlasent::DerivedAction for #ident #ty_generics #where_clause {
@@ -88,7 +95,7 @@ fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
 }
 
 /// Returns the method that puts the fields into the context.
-fn context_method(fields: &[Field<'_>], runtime: &Runtime) -> TokenStream {
+fn context_method(fields: &[Field<'_>], runtime: &Runtime, checks: TypeChecks<'_>) -> TokenStream {
     let site = Span::mixed_site();
     let atlasent = runtime.name(site);
     let inserts = fields.iter().filter_map(|field| {
@@ -96,7 +103,7 @@ fn context_method(fields: &[Field<'_>], runtime: &Runtime) -> TokenStream {
         let span = SourceSpan::from_tokens(field.ty);
         // An inherent method by value comes before a method of any trait that the user imports.
         let method = Ident::new("field", span.last);
-        let value = value(field);
+        let value = checks.checked(key, span, value(field));
         let arguments = span.parenthesized(quote_spanned!(site=> #key, #value));
         Some(quote_spanned!(span.first=> .#method #arguments))
     });
@@ -117,7 +124,11 @@ fn value(field: &Field<'_>) -> TokenStream {
 }
 
 /// Returns the `where` clause, with the bounds that the fields of a generic struct need.
-fn where_clause(input: &ActionStruct<'_>, runtime: &Runtime) -> Option<WhereClause> {
+fn where_clause(
+    input: &ActionStruct<'_>,
+    runtime: &Runtime,
+    checks: TypeChecks<'_>,
+) -> Option<WhereClause> {
     let atlasent = runtime.name(Span::mixed_site());
     let mut clause = input.generics.where_clause.clone();
     if input.generics.type_params().next().is_none() {
@@ -129,10 +140,13 @@ fn where_clause(input: &ActionStruct<'_>, runtime: &Runtime) -> Option<WhereClau
     });
     for field in input.fields.iter().filter(|field| field.is_generic) {
         let ty: &Type = field.ty;
-        if field.key.is_some() {
+        if let Some(key) = &field.key {
             clause
                 .predicates
                 .push(parse_quote!(#ty: #atlasent::Serialize));
+            if let Some(bound) = checks.bound(key) {
+                clause.predicates.push(parse_quote!(#ty: #bound));
+            }
         }
         if field.resource.is_some() {
             clause

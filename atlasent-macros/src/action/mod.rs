@@ -22,7 +22,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
     let runtime = Runtime::new(attrs.path, &[&tokens]);
-    match ActionStruct::validate(&item, attrs.name, errors) {
+    match ActionStruct::validate(&item, attrs.name, attrs.is_unchecked, errors) {
         Ok(input) => expand::expand(&input, &runtime),
         Err(error) => fallback::stub(&error, &item, &runtime),
     }

@@ -9,6 +9,7 @@ use syn::{
 
 use super::attr::FieldAttrs;
 use crate::errors::Errors;
+use crate::policy_index::{self, DeclaredAction, Subject};
 
 /// A struct that passed every check.
 pub(crate) struct ActionStruct<'a> {
@@ -16,6 +17,8 @@ pub(crate) struct ActionStruct<'a> {
     pub(crate) generics: &'a Generics,
     pub(crate) name: LitStr,
     pub(crate) fields: Vec<Field<'a>>,
+    /// The declaration in the schema, if the package has a policy index.
+    pub(crate) declared: Option<DeclaredAction>,
 }
 
 /// One field of an [`ActionStruct`].
@@ -37,6 +40,7 @@ impl<'a> ActionStruct<'a> {
     pub(crate) fn validate(
         item: &'a DeriveInput,
         name: Option<LitStr>,
+        is_unchecked: bool,
         mut errors: Errors,
     ) -> syn::Result<Self> {
         check_lifetimes(&item.generics, &mut errors);
@@ -58,6 +62,10 @@ impl<'a> ActionStruct<'a> {
             }
         };
         check_unique(&fields, &mut errors);
+        let declared = match &name {
+            Some(name) if !is_unchecked => declared(name, &fields, &mut errors),
+            _ => None,
+        };
         errors.finish()?;
         Ok(Self {
             ident: &item.ident,
@@ -65,8 +73,25 @@ impl<'a> ActionStruct<'a> {
             // Not reached: a missing name has left an error.
             name: name.ok_or_else(|| Error::new(item.ident.span(), "this action has no name"))?,
             fields,
+            declared,
         })
     }
+}
+
+/// Checks the name and the keys against the policy index.
+fn declared(name: &LitStr, fields: &[Field<'_>], errors: &mut Errors) -> Option<DeclaredAction> {
+    let subject = Subject {
+        action: name,
+        keys: Some(
+            fields
+                .iter()
+                .filter_map(|field| field.key.as_ref())
+                .collect(),
+        ),
+        context: name.span(),
+        may_have_fields: true,
+    };
+    policy_index::check(&subject, errors)
 }
 
 /// Rejects lifetimes: an action outlives the call, so it owns its values.
@@ -192,7 +217,7 @@ mod tests {
     fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
         let mut errors = Errors::default();
         let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
-        ActionStruct::validate(item, attrs.name, errors)
+        ActionStruct::validate(item, attrs.name, attrs.is_unchecked, errors)
     }
 
     fn errors(tokens: TokenStream) -> Vec<String> {

@@ -2,13 +2,14 @@
 
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, Expr, Lit, LitStr, Path};
+use syn::{Error, Expr, Ident, Lit, LitStr, Path};
 
 use super::context::Context;
 use super::scope::Scope;
 use super::written_args::WrittenArgs;
 use crate::action_name;
 use crate::errors::Errors;
+use crate::policy_index::{self, DeclaredAction, Subject};
 
 /// The arguments of `#[protect]`, after every check.
 pub(crate) struct Args {
@@ -28,6 +29,8 @@ pub(crate) enum Action {
         name: LitStr,
         context: Option<Context>,
         resource: Option<Expr>,
+        /// The declaration in the schema, if the package has a policy index.
+        declared: Option<DeclaredAction>,
     },
     /// An expression whose type implements `Action`.
     Typed(Expr),
@@ -56,7 +59,17 @@ impl Args {
         let action = written.action.map(|(_, action)| match literal(action) {
             Ok(name) => {
                 errors.take(action_name::check(&name));
+                let declared = match written.unchecked {
+                    Some(_) => None,
+                    None => {
+                        let (context, request) = (written.context.as_ref(), written.request.as_ref());
+                        let request = request.map(|(_, request)| request);
+                        let subject = subject(&name, context, missing("context"), request);
+                        policy_index::check(&subject, errors)
+                    }
+                };
                 Action::Literal {
+                    declared,
                     name,
                     context: written.context.map(|(_, context)| context),
                     resource: written.resource.map(|(_, resource)| resource),
@@ -76,6 +89,13 @@ impl Args {
                          `#[action(resource)]`, and remove `resource` here",
                     ));
                 }
+                if let Some((key, ())) = written.unchecked {
+                    errors.push(Error::new(
+                        key.span(),
+                        "`unchecked_policy` needs a literal action: a typed action is checked where it is derived, so \
+                         write `#[action(\"...\", unchecked_policy)]` on the struct",
+                    ));
+                }
                 Action::Typed(*typed)
             }
         });
@@ -87,6 +107,27 @@ impl Args {
             scope,
             path: written.path.map(|(_, path)| path),
         })
+    }
+}
+
+/// Returns what is checked against the policy index. `is_known` is false where the context may
+/// follow after a syntax error.
+fn subject<'a>(
+    action: &'a LitStr,
+    context: Option<&'a (Ident, Context)>,
+    is_known: bool,
+    request: Option<&Expr>,
+) -> Subject<'a> {
+    let keys = match context {
+        Some((_, Context::Fields(fields))) => Some(fields.iter().map(|field| &field.key).collect()),
+        Some((_, Context::Value(_))) => None,
+        None => is_known.then(Vec::new),
+    };
+    Subject {
+        action,
+        keys,
+        context: context.map_or_else(|| action.span(), |(key, _)| key.span()),
+        may_have_fields: request.is_some(),
     }
 }
 
@@ -164,6 +205,7 @@ mod tests {
             name,
             context: Some(Context::Fields(fields)),
             resource: Some(_),
+            declared: None,
         } = args.action
         else {
             panic!("not a literal action with fields and a resource");

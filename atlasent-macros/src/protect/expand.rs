@@ -21,7 +21,8 @@
 //! }
 //! ```
 //!
-//! The expansion is one expression and binds no variable: where the user has a constant, a static
+//! The expansion is one expression, with the traits that check types before it
+//! (`policy_index/types.rs`), and binds no variable: where the user has a constant, a static
 //! or a unit struct called `agent`, the `agent` of `let agent = …` is that item, whatever the
 //! hygiene.
 //!
@@ -42,6 +43,7 @@ use super::item::{Body, Function};
 use super::permit::name_of;
 use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
+use crate::policy_index::TypeChecks;
 use crate::runtime::{Runtime, SourceSpan};
 
 /// Returns the function with its body behind the permit.
@@ -61,7 +63,7 @@ pub(crate) fn expand(
         body,
         runtime,
     };
-    let import = runtime.import();
+    let import = expansion.import();
     let protected = match plan.kind {
         BodyKind::Async => {
             let run = expansion.run(permit.as_ref(), &body.tokens, identity);
@@ -94,6 +96,29 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
+    /// Returns the import of the runtime, and the items that check the types of the context.
+    fn import(&self) -> TokenStream {
+        let mut import = self.runtime.import();
+        if let Action::Literal {
+            context: Some(Context::Fields(fields)),
+            ..
+        } = &self.arguments.action
+        {
+            import.extend(self.checks().items(fields.iter().map(|field| &field.key)));
+        }
+        import
+    }
+
+    fn checks(&self) -> TypeChecks<'_> {
+        TypeChecks {
+            action: match &self.arguments.action {
+                Action::Literal { declared, .. } => declared.as_ref(),
+                Action::Typed(_) => None,
+            },
+            runtime: self.runtime,
+        }
+    }
+
     /// Returns a body that is a future, with the permit obtained inside.
     fn future(&self, mut future: FutureBody, permit: Option<PatType>) -> TokenStream {
         let renames_self = future.renames_self();
@@ -182,6 +207,7 @@ impl Expansion<'_> {
                 name,
                 context,
                 resource,
+                ..
             } => {
                 let span = arguments
                     .authority
@@ -251,7 +277,10 @@ impl Expansion<'_> {
     ) -> TokenStream {
         let span = SourceSpan::from_tokens(value);
         let comma = key.map(|_| quote_spanned!(site()=> ,));
-        let value = span.borrowed(value);
+        let mut value = span.borrowed(value);
+        if let Some(key) = key {
+            value = self.checks().checked(key, span, value);
+        }
         let all = quote_spanned!(site()=> #action, #key #comma #value);
         span.block(self.runtime.call(span, function, None, all))
     }

@@ -10,7 +10,7 @@ use crate::errors::Errors;
 use crate::runtime::parse_crate;
 use crate::suggest;
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "action",
     "agent",
     "context",
@@ -20,7 +20,11 @@ const KEYS: [&str; 9] = [
     "scope",
     "claims",
     "crate",
+    UNCHECKED,
 ];
+
+/// The argument without a value that skips the check against the policy index.
+const UNCHECKED: &str = "unchecked_policy";
 
 /// The names of our keys in the contract, in other SDKs and in neighbouring crates.
 const SYNONYMS: [(&str, &str); 10] = [
@@ -51,6 +55,7 @@ pub(crate) struct WrittenArgs {
     pub(crate) scope: Keyed<Expr>,
     pub(crate) claims: Keyed<Expr>,
     pub(crate) path: Keyed<Path>,
+    pub(crate) unchecked: Keyed<()>,
     /// Keys with an error that has been reported, so that they do not count as missing.
     pub(crate) misspelt: Vec<&'static str>,
     /// Whether a syntax error ended the list early.
@@ -106,6 +111,17 @@ impl WrittenArgs {
             errors.push(suggest::unknown(&key, meant, &KEYS, "`#[protect]`"));
             return skip_value(input);
         };
+        if known == UNCHECKED {
+            errors.take(put(&mut self.unchecked, key.clone(), ()));
+            return match input.is_empty() || input.peek(Token![,]) {
+                true => Ok(()),
+                false => {
+                    let message = format!("`{key}` takes no value: write `{key}` alone");
+                    errors.push(Error::new(key.span(), message));
+                    skip_value(input)
+                }
+            };
+        }
         if !input.peek(Token![=]) || input.peek(Token![==]) {
             errors.push(needs_value(&key));
             self.misspelt.push(known);
@@ -242,6 +258,20 @@ mod tests {
     fn the_crate_is_a_path() {
         let error = one_error(quote!(action = "a", agent = "a", crate = "facade"));
         assert!(error.contains("write `crate = facade`"), "{error}");
+    }
+
+    #[test]
+    fn the_unchecked_site_takes_no_value() {
+        assert!(errors(quote!(action = "a", agent = "a", unchecked_policy)).is_empty());
+        let error = one_error(quote!(action = "a", agent = "a", unchecked_policy = true));
+        assert!(error.contains("takes no value"), "{error}");
+        let error = one_error(quote!(action = "a", agent = "a", unchecked));
+        assert!(
+            error.contains("did you mean `unchecked_policy`?"),
+            "{error}"
+        );
+        let error = one_error(quote!(action = X { a }, agent = "a", unchecked_policy));
+        assert!(error.contains("on the struct"), "{error}");
     }
 
     #[test]

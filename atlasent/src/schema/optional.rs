@@ -1,0 +1,29 @@
+//! Which types fit an optional attribute: what fits a required one, and `Option` of it.
+
+use serde::Serialize;
+
+use super::{
+    Bool, Datetime, Decimal, Duration, Entity, Ipaddr, Long, PolicyValue, Record, Set, String,
+};
+
+/// A value that fits an optional attribute. The absent value is `None`, which policies read as an
+/// absent key.
+pub trait OptionalValue<T: ?Sized> {}
+
+/// One implementation for all declared types would overlap with that of `Option`, since another
+/// crate could make its own `Option<…>` fit a type of its own.
+macro_rules! optional {
+    ($($declared:ty $(, $element:ident)?;)+) => {
+        $(
+            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> OptionalValue<$declared> for V {}
+            impl<$($element,)? V: PolicyValue<$declared>> OptionalValue<$declared> for Option<V> {}
+            impl<$($element,)? V: PolicyValue<$declared>> OptionalValue<$declared> for &Option<V> {}
+        )+
+    };
+}
+
+optional! {
+    Bool; Long; String; Decimal; Ipaddr; Datetime; Duration; Entity; Set<T>, T;
+}
+
+impl<V: Serialize + ?Sized> OptionalValue<Record> for V {}
