@@ -13,6 +13,7 @@ mod boundary;
 mod errors;
 mod protect;
 mod runtime;
+mod site;
 mod suggest;
 
 use proc_macro::TokenStream;

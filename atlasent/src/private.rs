@@ -12,6 +12,7 @@
 pub use std::borrow::Cow;
 use std::fmt::Display;
 
+pub use inventory;
 pub use serde::Serialize;
 
 pub use crate::action::DerivedAction;
@@ -20,6 +21,7 @@ pub use crate::protect::Conditions;
 pub use crate::protect::run::{
     Fallible, Obtained, PermitParameter, Refusable, Returns, returns, run, run_blocking,
 };
+pub use crate::sites::SiteData;
 
 use crate::blocking::wait;
 use crate::wire::RequestOptions;
