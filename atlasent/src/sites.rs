@@ -150,6 +150,9 @@ pub struct Site {
 impl Site {
     /// The action's name. `None` for a typed action that is not a struct with `#[derive(Action)]`,
     /// or that shares its type's name with another one.
+    ///
+    /// The name of a typed action is that of the derived struct with the same name, preferably in
+    /// the same crate. An `Action` that is implemented by hand should have a type name of its own.
     #[must_use]
     pub fn action(&self) -> Option<&str> {
         self.action
