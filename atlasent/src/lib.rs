@@ -56,6 +56,7 @@
 //! |---|---|
 //! | protect a function | [`macro@protect`], [`derive@Action`] |
 //! | leave no method of a type unprotected | [`macro@boundary`] |
+//! | check the code against the policies when it compiles | the crate `atlasent-build`, [`schema`] |
 //! | obtain a permit in code | [`AuthorityExt`]: `protect`, `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
 //! | protect code that is not async | `#[protect]` on a plain `fn`, or [`blocking`] |
 //! | ask the AtlaSent service, or a server with the same API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
