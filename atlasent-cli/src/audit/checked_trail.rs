@@ -9,8 +9,8 @@ use atlasent::audit::{BundleReport, BundleVerifier, ChainVerifier, Event};
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::keys::Keys;
-use super::progress::Bar;
+use super::keys::VerificationKeys;
+use super::progress::VerifyProgress;
 use crate::exit::Failure;
 
 /// How much of a file is read at a time.
@@ -36,15 +36,16 @@ impl CheckedTrail {
     ) -> Result<Self, Failure> {
         let shown = path.display();
         let failed = |why: &dyn fmt::Display| Failure::misuse(format!("`{shown}`: {why}"));
-        let keys = Keys::read(keys)?;
+        let keys = VerificationKeys::read(keys)?;
         let metadata = fs::metadata(path).map_err(|error| failed(&error))?;
         if !metadata.is_file() {
             return Err(failed(
                 &"is not a regular file; it is read twice, so save the trail in one first",
             ));
         }
-        let mut bar = Bar::on_stderr();
-        let mut verifier = BundleVerifier::new(&keys.trusted).on_progress(|now| bar.show(now));
+        let mut progress = VerifyProgress::on_stderr();
+        let mut verifier =
+            BundleVerifier::new(&keys.trusted).on_progress(|now| progress.update(now));
         let report = verifier.verify_path(path).map_err(|error| failed(&error))?;
         drop(verifier);
         let is_good = match allow_unsigned {

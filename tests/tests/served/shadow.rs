@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::{
-    POLICIES, Served, asks, deploy, memory, ms, policies, server, token_of, with,
+    POLICIES, Served, deploy, evaluate_body, memory, ms, policies, server, token_of, with,
 };
 
 /// As long as a loaded machine may take.
@@ -41,7 +41,7 @@ fn put(folder: &Path, text: &str) {
 /// A server with these shadow policies, once they are read.
 async fn shadowed(text: &str) -> (Served, TempDir) {
     let folder = folder(text);
-    let served = Served::of(server(memory()).shadow_policies(folder.path(), Duration::ZERO)).await;
+    let served = Served::run(server(memory()).shadow_policies(folder.path(), Duration::ZERO)).await;
     ready_with(&served, text).await;
     (served, folder)
 }
@@ -125,10 +125,10 @@ async fn a_shadow_that_denies_everything_changes_no_answer() {
     let plain = Served::start().await;
     for action in ["deploy", "release", "migrate", "drop", "unknown"] {
         for served in [&shadowed, &plain] {
-            assert_eq!(served.evaluate(&asks(action)).await.status, 200);
+            assert_eq!(served.evaluate(&evaluate_body(action)).await.status, 200);
         }
         let [one, other] = [&shadowed, &plain].map(async |served| {
-            let explained = with(asks(action), &json!({"explain": true}));
+            let explained = with(evaluate_body(action), &json!({"explain": true}));
             lasting(served.evaluate(&explained).await.json())
         });
         assert_eq!(one.await, other.await, "{action}");
@@ -171,12 +171,12 @@ async fn a_shadow_that_allows_everything_opens_nothing() {
         ("unknown", "deny"),
     ] {
         for target in ["/v1-evaluate", "/v1-evaluate?include=constraint_trace"] {
-            let answer = served.post(target, &asks(action)).await.json();
+            let answer = served.post(target, &evaluate_body(action)).await.json();
             assert_eq!(answer["decision"], decision, "{answer}");
             assert_eq!(answer["permit_token"], Value::Null, "{answer}");
             assert_eq!(answer["permit_id"], Value::Null, "{answer}");
         }
-        let batch = json!({"items": [asks(action)]});
+        let batch = json!({"items": [evaluate_body(action)]});
         let answer = served.post("/v1/evaluate/batch", &batch).await.json();
         assert_eq!(answer["items"][0]["decision"], decision, "{answer}");
         assert_eq!(answer["items"][0]["permit_token"], Value::Null, "{answer}");
@@ -209,7 +209,7 @@ async fn each_decision_is_counted_once_and_repetitions_are_not() {
         served.evaluate(&repeated).await,
     ];
     assert_eq!(token_of(&first), token_of(&second));
-    served.evaluate(&asks("release")).await;
+    served.evaluate(&evaluate_body("release")).await;
     let expected = [("deploy", "same", 201), ("release", "same", 1)];
     counted(&served, &expected).await;
 }
@@ -234,7 +234,7 @@ async fn an_answer_that_no_policy_gave_is_not_compared() {
     assert_eq!(set.status, 200, "{}", set.text);
     let stopped = served.evaluate(&deploy()).await.json();
     assert_eq!(stopped["deny_code"], "STOPPED", "{stopped}");
-    served.evaluate(&asks("drop")).await;
+    served.evaluate(&evaluate_body("drop")).await;
     counted(&served, &[("drop", "looser", 1)]).await;
 }
 
@@ -242,7 +242,7 @@ async fn an_answer_that_no_policy_gave_is_not_compared() {
 async fn a_candidate_that_does_not_load_leaves_the_former_one_and_the_server_as_they_are() {
     let folder = folder(BROKEN);
     let with_shadow = server(memory()).shadow_policies(folder.path(), Duration::ZERO);
-    let served = Served::of(with_shadow).await;
+    let served = Served::run(with_shadow).await;
     reloaded(&served, "refused", 1).await;
     served.token().await;
     let ready = served.get("/readyz").await;
@@ -276,7 +276,7 @@ async fn a_candidate_that_does_not_load_leaves_the_former_one_and_the_server_as_
 async fn a_shadow_folder_that_is_missing_stops_no_server() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
-    let served = Served::of(server(memory()).shadow_policies(missing, Duration::ZERO)).await;
+    let served = Served::run(server(memory()).shadow_policies(missing, Duration::ZERO)).await;
     reloaded(&served, "refused", 1).await;
     served.token().await;
     counted(&served, &[]).await;

@@ -89,6 +89,6 @@ pub(crate) fn run(arguments: &Replay) -> Result<Output, Failure> {
     });
     match tally.changed {
         0 => Ok(output),
-        _ => Err(Failure::Negative(output)),
+        _ => Err(Failure::NegativeResult(output)),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::tally::{Example, Tally, Verdict};
 use crate::audit::checked_trail::CheckedTrail;
 use crate::json;
-use crate::output::harmless;
+use crate::output::escaped;
 
 /// How many policies the table names for a decision. JSON has all.
 const MAX_NAMED: usize = 3;
@@ -55,7 +55,7 @@ impl Report<'_> {
             lines.push(String::new());
         }
         lines.extend(self.remarks());
-        lines.iter().map(|line| harmless(line) + "\n").collect()
+        lines.iter().map(|line| escaped(line) + "\n").collect()
     }
 
     /// Returns the lines below the table.
@@ -133,9 +133,9 @@ impl Report<'_> {
             "changed_beyond_list": tally.beyond,
             "same_for_other_reason": tally.other_reason,
             "context_not_recorded": tally.without_context,
-            "request_not_rebuilt": json::with(not_rebuilt, "example", first),
+            "request_not_rebuilt": json::with_member(not_rebuilt, "example", first),
             "not_by_policies": tally.not_by_policies,
-            "trail": json::with(trail, "matched_key_id", self.trail.key_id()),
+            "trail": json::with_member(trail, "matched_key_id", self.trail.key_id()),
             "policies": { "count": self.policies.len(), "digest": self.policies.digest() },
         })
     }
@@ -143,7 +143,7 @@ impl Report<'_> {
 
 fn verdict(verdict: &Verdict) -> Value {
     let json = json!({ "decision": verdict.decision, "policies": verdict.policies });
-    json::with(json, "code", verdict.code.as_deref())
+    json::with_member(json, "code", verdict.code.as_deref())
 }
 
 fn event(example: &Example) -> Value {
@@ -182,7 +182,7 @@ fn table(rows: Vec<[String; 6]>) -> Vec<String> {
     let mut rows = rows;
     rows.insert(0, HEADER.map(str::to_owned));
     let rows: Vec<[String; 6]> = (rows.into_iter())
-        .map(|row| row.map(|cell| harmless(&cell)))
+        .map(|row| row.map(|cell| escaped(&cell)))
         .collect();
     let mut widths = [0; 6];
     for row in &rows {
