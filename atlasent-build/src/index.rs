@@ -56,11 +56,11 @@ fn type_text(kind: &AttributeType<'_>) -> String {
     match kind {
         AttributeType::Bool => "Bool".to_owned(),
         AttributeType::Long => "Long".to_owned(),
-        AttributeType::String => "String".to_owned(),
+        AttributeType::Text => "String".to_owned(),
         AttributeType::Decimal => "decimal".to_owned(),
         AttributeType::Ipaddr => "ipaddr".to_owned(),
         AttributeType::Datetime => "datetime".to_owned(),
-        AttributeType::Duration => "duration".to_owned(),
+        AttributeType::TimeSpan => "duration".to_owned(),
         AttributeType::Set(set) => format!("Set<{}>", type_text(&set.element())),
         AttributeType::Entity(name) => format!("Entity<{name}>"),
         _ => "Record".to_owned(),

@@ -14,6 +14,7 @@ mod errors;
 mod policy_index;
 mod protect;
 mod runtime;
+mod site;
 mod suggest;
 
 use proc_macro::TokenStream;

@@ -56,6 +56,7 @@
 //! |---|---|
 //! | protect a function | [`macro@protect`], [`derive@Action`] |
 //! | leave no method of a type unprotected | [`macro@boundary`] |
+//! | check the code against the policies when it compiles | the crate `atlasent-build`, [`schema`] |
 //! | obtain a permit in code | [`AuthorityExt`]: `protect`, `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
 //! | protect code that is not async | `#[protect]` on a plain `fn`, or [`blocking`] |
 //! | ask the AtlaSent service, or a server with the same API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
@@ -64,6 +65,7 @@
 //! | make a database or a client unreachable without a permit | [`Guarded`] |
 //! | use a permit later, from a queue or a spawned task | [`Permit::require_active`], [`Permit::recheck`] |
 //! | require an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
+//! | list the protected functions of a program | [`sites()`](fn@sites), `atlasent::testing::coverage` (feature `testing`) |
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
 //! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
 //!
@@ -103,6 +105,7 @@ mod decision;
 mod json;
 mod private;
 mod protect;
+mod sites;
 mod trace;
 mod written;
 
@@ -116,6 +119,7 @@ pub use decision::Decision;
 pub use error::{Denied, Error};
 pub use permit::{Guarded, Permit};
 pub use protect::protect;
+pub use sites::{Site, Sites, sites};
 
 /// Implements [`Action`](trait@Action) and [`NamedAction`] for a struct.
 ///

@@ -12,6 +12,7 @@
 pub use std::borrow::Cow;
 use std::fmt::Display;
 
+pub use inventory;
 pub use serde::Serialize;
 
 pub use crate::action::DerivedAction;
@@ -21,6 +22,7 @@ pub use crate::protect::run::{
     Fallible, Obtained, PermitParameter, Refusable, Returns, returns, run, run_blocking,
 };
 pub use crate::schema;
+pub use crate::sites::SiteData;
 
 use crate::blocking::wait;
 use crate::wire::RequestOptions;

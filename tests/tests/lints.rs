@@ -121,7 +121,7 @@ use core::pin::Pin;
 
 use async_trait::async_trait;
 use atlasent::testing::MockAuthority;
-use atlasent::{Action, Error, Permit, protect};
+use atlasent::{Action, Error, Permit, boundary, protect};
 use futures_executor::block_on;
 use serde::Serialize;
 
@@ -204,6 +204,69 @@ impl Cluster {
     fn change(&mut self, authority: MockAuthority) -> Result<(), Error> {
         self.authority = authority;
         return Ok(());
+    }
+}
+
+/// Something with a boundary.
+#[derive(Debug)]
+struct Bank {
+    /// Who is asked.
+    authority: MockAuthority,
+}
+
+#[boundary(authority = self.authority, agent = "bot")]
+impl Bank {
+    /// Sync.
+    #[protect(action = "deploy", context = { amount })]
+    pub(crate) fn pay(&self, amount: u64) -> Result<u64, Error> {
+        return Ok(amount);
+    }
+
+    /// Behind the permit of the caller.
+    #[inline]
+    pub(crate) fn execute(&self, permit: Permit<Flush>) -> bool {
+        drop(permit);
+        return self.is_open();
+    }
+
+    /// Open.
+    #[open("has no effect")]
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        return self.authority.calls().is_empty();
+    }
+}
+
+/// A trait with a boundary.
+#[boundary(front = Branch, authority = self.authority(), agent = "bot")]
+trait BranchBackend {
+    /// Open.
+    #[open("names the authority that decides")]
+    fn authority(&self) -> &MockAuthority;
+
+    /// Declared.
+    fn execute_flush(&self, permit: Permit<Flush>) -> bool;
+
+    /// Protected.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    #[protect(action = Flush)]
+    fn flush_all(&self, permit: Permit<Flush>) -> Result<bool, Error> {
+        return Ok(self.execute_flush(permit));
+    }
+}
+
+#[boundary]
+impl BranchBackend for Bank {
+    #[open("names the authority that decides")]
+    fn authority(&self) -> &MockAuthority {
+        return &self.authority;
+    }
+
+    fn execute_flush(&self, permit: Permit<Flush>) -> bool {
+        return self.execute(permit);
     }
 }
 
@@ -318,6 +381,14 @@ fn functions_under_every_lint_run() {
     assert!(
         block_on(diverging(&MockAuthority::new())).is_err(),
         "an empty authority allows nothing"
+    );
+    let bank = Bank {
+        authority: MockAuthority::new().allow("deploy").allow("flush"),
+    };
+    assert!(bank.pay(5).is_ok(), "an allow runs a method of a boundary");
+    assert!(
+        bank.flush_all().is_ok(),
+        "an allow runs a method of a front"
     );
     let flushed = block_on(cluster.flush());
     assert!(flushed.is_ok(), "an allow runs a method that consumes");

@@ -147,16 +147,17 @@ pub enum AttributeType<'p> {
     Bool,
     /// `Long`
     Long,
-    /// `String`
-    String,
+    /// `String`. The variant has another name, so that compilers keep printing `String` for the
+    /// standard library's type.
+    Text,
     /// `decimal`
     Decimal,
     /// `ipaddr`
     Ipaddr,
     /// `datetime`
     Datetime,
-    /// `duration`
-    Duration,
+    /// `duration`. The variant has another name for the same reason as `Text`.
+    TimeSpan,
     /// `Set<…>`
     Set(SetDescription<'p>),
     /// A record.
@@ -170,11 +171,11 @@ impl<'p> AttributeType<'p> {
         match kind {
             Type::Bool => Self::Bool,
             Type::Long => Self::Long,
-            Type::String => Self::String,
+            Type::String => Self::Text,
             Type::Decimal => Self::Decimal,
             Type::Ipaddr => Self::Ipaddr,
             Type::Datetime => Self::Datetime,
-            Type::Duration => Self::Duration,
+            Type::Duration => Self::TimeSpan,
             Type::Set(element) => Self::Set(SetDescription(element)),
             Type::Record(record) => Self::Record(RecordDescription(record)),
             Type::Entity(name, _) => Self::Entity(name.to_string()),

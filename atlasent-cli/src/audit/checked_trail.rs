@@ -43,9 +43,8 @@ impl CheckedTrail {
                 &"is not a regular file; it is read twice, so save the trail in one first",
             ));
         }
-        let mut progress = VerifyProgress::on_stderr();
-        let mut verifier =
-            BundleVerifier::new(&keys.trusted).on_progress(|now| progress.update(now));
+        let mut bar = VerifyProgress::on_stderr();
+        let mut verifier = BundleVerifier::new(&keys.trusted).on_progress(|now| bar.update(now));
         let report = verifier.verify_path(path).map_err(|error| failed(&error))?;
         drop(verifier);
         let is_good = match allow_unsigned {

@@ -17,11 +17,13 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
+use syn::ext::IdentExt as _;
 use syn::{Type, WhereClause, parse_quote};
 
 use super::valid::{ActionStruct, Field};
 use crate::policy_index::TypeChecks;
 use crate::runtime::{Runtime, SourceSpan};
+use crate::site::Site;
 
 /// Returns the implementation for a struct.
 pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream {
@@ -49,10 +51,18 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
         .iter()
         .any(|field| field.is_deprecated)
         .then(|| quote_spanned!(site=> #[allow(deprecated)]));
+    let registered = Site {
+        action: Some(name.value()),
+        type_name: Some(input.ident.unraw().to_string()),
+        function: None,
+        scope: None,
+    }
+    .register(runtime);
     in_a_scope(
         runtime,
         &quote_spanned! {site=>
             #check_items
+            #registered
             #deprecated
             #[automatically_derived]
             impl #impl_generics #atlasent::DerivedAction for #ident #ty_generics #where_clause {

@@ -6,7 +6,7 @@
 //! #[diagnostic::on_unimplemented(message = "`{Self}` where the schema says `replicas: Long`", …)]
 //! trait __atlasent_Value0 { fn value(&self) -> &Self { self } }
 //! #[diagnostic::do_not_recommend]
-//! impl<T: schema::PolicyValue<schema::Long> + ?Sized> __atlasent_Value0 for T {}
+//! impl<T: schema::PolicyValue<schema::LongType> + ?Sized> __atlasent_Value0 for T {}
 //! ```
 //!
 //! and the value `__atlasent_Value0::value(&(n))` in place of `&(n)`. Each key has a trait of its
@@ -109,22 +109,22 @@ impl Kind {
     /// Returns the name of the type in the module `atlasent::schema`.
     fn marker(&self) -> &'static str {
         match self {
-            Self::Bool => "Bool",
-            Self::Long => "Long",
-            Self::String => "String",
-            Self::Decimal => "Decimal",
-            Self::Ipaddr => "Ipaddr",
-            Self::Datetime => "Datetime",
-            Self::Duration => "Duration",
-            Self::Set(_) => "Set",
-            Self::Record => "Record",
-            Self::Entity(_) => "Entity",
+            Self::Bool => "BoolType",
+            Self::Long => "LongType",
+            Self::String => "StringType",
+            Self::Decimal => "DecimalType",
+            Self::Ipaddr => "IpaddrType",
+            Self::Datetime => "DatetimeType",
+            Self::Duration => "DurationType",
+            Self::Set(_) => "SetType",
+            Self::Record => "RecordType",
+            Self::Entity(_) => "EntityType",
         }
     }
 
     fn path(&self, module: &str) -> String {
         match self {
-            Self::Set(element) => format!("{module}Set<{}>", element.path(module)),
+            Self::Set(element) => format!("{module}SetType<{}>", element.path(module)),
             other => format!("{module}{}", other.marker()),
         }
     }

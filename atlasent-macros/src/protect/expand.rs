@@ -3,6 +3,7 @@
 //! ```text
 //! async fn deploy(commit: &str, permit: Permit) -> Result<Release, DeployError> {
 //!     use ::atlasent::__private_X_Y_Z as __atlasent;
+//!     __atlasent::inventory::submit! { the site }
 //!     run(
 //!         {
 //!             obtain(literal_request(
@@ -34,6 +35,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::{Attribute, Expr, LitStr, Meta, PatType, Type};
 
 use super::args::{Action, Args};
@@ -45,6 +47,7 @@ use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
 use crate::policy_index::TypeChecks;
 use crate::runtime::{Runtime, SourceSpan};
+use crate::site::{self, Site};
 
 /// Returns the function with its body behind the permit.
 pub(crate) fn expand(
@@ -63,7 +66,8 @@ pub(crate) fn expand(
         body,
         runtime,
     };
-    let import = expansion.import();
+    let mut import = expansion.import();
+    import.extend(site_of(function, arguments).register(runtime));
     let protected = match plan.kind {
         BodyKind::Async => {
             let run = expansion.run(permit.as_ref(), &body.tokens, identity);
@@ -85,6 +89,23 @@ pub(crate) fn expand(
         .braced(quote_spanned!(site()=> #(#attrs)* #protected))
         .to_tokens(&mut item);
     item
+}
+
+/// Returns what `atlasent::sites()` lists for the function.
+fn site_of(function: &Function, arguments: &Args) -> Site {
+    let (action, type_name) = match &arguments.action {
+        Action::Literal { name, .. } => (Some(name.value()), None),
+        Action::Typed(action) => (None, Some(site::type_name(action))),
+    };
+    Site {
+        action,
+        type_name,
+        function: Some(function.sig.ident.unraw().to_string()),
+        scope: arguments
+            .scope
+            .as_ref()
+            .map(|scope| site::text(&scope.required)),
+    }
 }
 
 /// The parts of one expansion.

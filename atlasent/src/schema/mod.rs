@@ -28,7 +28,7 @@
 //! #[derive(serde::Serialize)]
 //! struct Replicas(u32); // serializes as an integer
 //!
-//! impl PolicyValue<schema::Long> for Replicas {}
+//! impl PolicyValue<schema::LongType> for Replicas {}
 //! ```
 
 mod optional;
@@ -48,40 +48,40 @@ pub trait PolicyValue<T: ?Sized> {}
 
 /// `Bool`: true or false.
 #[derive(Debug)]
-pub enum Bool {}
+pub enum BoolType {}
 
 /// `Long`: an integer of 64 bits with sign.
 #[derive(Debug)]
-pub enum Long {}
+pub enum LongType {}
 
 /// `String`: a text.
 #[derive(Debug)]
-pub enum String {}
+pub enum StringType {}
 
 /// `decimal`: a number with at most four digits after the point.
 #[derive(Debug)]
-pub enum Decimal {}
+pub enum DecimalType {}
 
 /// `ipaddr`: an IP address or a range of addresses.
 #[derive(Debug)]
-pub enum Ipaddr {}
+pub enum IpaddrType {}
 
 /// `datetime`: an instant.
 #[derive(Debug)]
-pub enum Datetime {}
+pub enum DatetimeType {}
 
 /// `duration`: a length of time.
 #[derive(Debug)]
-pub enum Duration {}
+pub enum DurationType {}
 
 /// A record: a JSON object.
 #[derive(Debug)]
-pub enum Record {}
+pub enum RecordType {}
 
 /// An entity of any type, written as its id.
 #[derive(Debug)]
-pub enum Entity {}
+pub enum EntityType {}
 
 /// `Set<T>`: a JSON array.
 #[derive(Debug)]
-pub struct Set<T>(PhantomData<T>);
+pub struct SetType<T>(PhantomData<T>);

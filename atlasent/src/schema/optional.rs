@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    Bool, Datetime, Decimal, Duration, Entity, Ipaddr, Long, PolicyValue, Record, Set, String,
+    BoolType, DatetimeType, DecimalType, DurationType, EntityType, IpaddrType, LongType,
+    PolicyValue, RecordType, SetType, StringType,
 };
 
 /// A value that fits an optional attribute. The absent value is `None`, which policies read as an
@@ -23,7 +24,7 @@ macro_rules! optional {
 }
 
 optional! {
-    Bool; Long; String; Decimal; Ipaddr; Datetime; Duration; Entity; Set<T>, T;
+    BoolType; LongType; StringType; DecimalType; IpaddrType; DatetimeType; DurationType; EntityType; SetType<T>, T;
 }
 
-impl<V: Serialize + ?Sized> OptionalValue<Record> for V {}
+impl<V: Serialize + ?Sized> OptionalValue<RecordType> for V {}

@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::{Number, Value};
 
 use super::{
-    Bool, Datetime, Decimal, Duration, Entity, Ipaddr, Long, PolicyValue, Record, Set, String,
+    BoolType, DatetimeType, DecimalType, DurationType, EntityType, IpaddrType, LongType,
+    PolicyValue, RecordType, SetType, StringType,
 };
 
 /// Types that fit each of some declared types.
@@ -45,22 +46,22 @@ macro_rules! pointers {
 }
 
 pointers! {
-    Bool; Long; String; Decimal; Ipaddr; Datetime; Duration; Entity; Set<T>, T;
+    BoolType; LongType; StringType; DecimalType; IpaddrType; DatetimeType; DurationType; EntityType; SetType<T>, T;
 }
 
-fit!([Bool]: bool, Value);
-fit!([Long, Decimal]: i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, Number, Value);
-fit!([Decimal]: f32, f64);
-fit!([String, Decimal, Ipaddr, Datetime, Duration, Entity]: str, std::string::String);
-fit!([String]: char, Path, PathBuf);
-fit!([String, Ipaddr]: IpAddr, Ipv4Addr, Ipv6Addr);
-fit!([String, Ipaddr, Datetime, Duration, Entity]: Value);
+fit!([BoolType]: bool, Value);
+fit!([LongType, DecimalType]: i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, Number, Value);
+fit!([DecimalType]: f32, f64);
+fit!([StringType, DecimalType, IpaddrType, DatetimeType, DurationType, EntityType]: str, String);
+fit!([StringType]: char, Path, PathBuf);
+fit!([StringType, IpaddrType]: IpAddr, Ipv4Addr, Ipv6Addr);
+fit!([StringType, IpaddrType, DatetimeType, DurationType, EntityType]: Value);
 
 macro_rules! nonzero {
     ($($integer:ty),+) => {
         $(
-            impl PolicyValue<Long> for NonZero<$integer> {}
-            impl PolicyValue<Decimal> for NonZero<$integer> {}
+            impl PolicyValue<LongType> for NonZero<$integer> {}
+            impl PolicyValue<DecimalType> for NonZero<$integer> {}
         )+
     };
 }
@@ -69,12 +70,12 @@ nonzero!(
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
 );
 
-impl<V: Serialize + ?Sized> PolicyValue<Record> for V {}
+impl<V: Serialize + ?Sized> PolicyValue<RecordType> for V {}
 
-impl<T> PolicyValue<Set<T>> for Value {}
-impl<T, V: PolicyValue<T>> PolicyValue<Set<T>> for [V] {}
-impl<T, V: PolicyValue<T>, const N: usize> PolicyValue<Set<T>> for [V; N] {}
-impl<T, V: PolicyValue<T>> PolicyValue<Set<T>> for Vec<V> {}
-impl<T, V: PolicyValue<T>> PolicyValue<Set<T>> for VecDeque<V> {}
-impl<T, V: PolicyValue<T>> PolicyValue<Set<T>> for BTreeSet<V> {}
-impl<T, V: PolicyValue<T>, S> PolicyValue<Set<T>> for HashSet<V, S> {}
+impl<T> PolicyValue<SetType<T>> for Value {}
+impl<T, V: PolicyValue<T>> PolicyValue<SetType<T>> for [V] {}
+impl<T, V: PolicyValue<T>, const N: usize> PolicyValue<SetType<T>> for [V; N] {}
+impl<T, V: PolicyValue<T>> PolicyValue<SetType<T>> for Vec<V> {}
+impl<T, V: PolicyValue<T>> PolicyValue<SetType<T>> for VecDeque<V> {}
+impl<T, V: PolicyValue<T>> PolicyValue<SetType<T>> for BTreeSet<V> {}
+impl<T, V: PolicyValue<T>, S> PolicyValue<SetType<T>> for HashSet<V, S> {}

@@ -5,6 +5,7 @@
 //! same checks as those of any other authority. [`with_authority`] makes an authority the default
 //! while one future runs.
 
+mod coverage;
 mod scope;
 #[cfg(feature = "client")]
 mod time;
@@ -25,6 +26,7 @@ use crate::wire::{
 };
 use crate::{Action, Authority, Decision, Error, Permit, blocking};
 
+pub use coverage::{Coverage, coverage};
 pub(crate) use scope::scoped_authority;
 pub use scope::{with_authority, with_authority_blocking};
 #[cfg(feature = "client")]

@@ -22,4 +22,19 @@ pub mod inner {
     pub use guard as atlasent;
 }
 
+/// An action of this crate.
+#[derive(Debug, guard::Action)]
+#[action("renamed.flush", crate = guard)]
+pub struct Flush;
+
+/// Flushes.
+///
+/// # Errors
+///
+/// The refusal.
+#[guard::protect(action = Flush, agent = "janitor", authority = authority, crate = guard)]
+pub fn flush(authority: &MockAuthority) -> Result<(), Error> {
+    Ok(())
+}
+
 pub use guard::{Action, Error, Permit, protect, testing::MockAuthority};

@@ -11,7 +11,7 @@ macro_rules! define_with_path {
             use std::pin::Pin;
 
             use guard::testing::MockAuthority;
-            use guard::{Action, Error, Permit, protect};
+            use guard::{Action, Error, Permit, boundary, protect};
 
             #[derive(Action)]
             #[action("transfer", crate = $($path)+)]
@@ -54,6 +54,21 @@ macro_rules! define_with_path {
             ) -> Pin<Box<dyn Future<Output = Result<u8, Error>> + '_>> {
                 Box::pin(async move { Ok(7) })
             }
+
+            pub(crate) struct Bank<'a>(pub(crate) &'a MockAuthority);
+
+            #[boundary(authority = self.0, agent = "bot", crate = $($path)+)]
+            impl Bank<'_> {
+                #[protect(action = "deploy")]
+                pub(crate) fn deploy(&self) -> Result<u8, Error> {
+                    Ok(3)
+                }
+
+                pub(crate) fn execute(&self, permit: Permit<Flush>) -> &'static str {
+                    drop(permit);
+                    "flushed"
+                }
+            }
         }
     };
 }
@@ -79,6 +94,10 @@ macro_rules! assert_protected {
         assert!(refused($module::synchronous(denying, 2).err()));
         assert_eq!(block_on($module::boxed(allowing)).unwrap(), 7);
         assert!(refused(block_on($module::boxed(denying)).err()));
+        assert_eq!($module::Bank(allowing).deploy().unwrap(), 3);
+        assert!(refused($module::Bank(denying).deploy().err()));
+        let permit = guard::blocking::protect(allowing, "bot", $module::Flush).unwrap();
+        assert_eq!($module::Bank(denying).execute(permit), "flushed");
         assert_eq!($module::Transfer::<u8>::NAME, "transfer");
         assert_eq!($module::Flush::NAME, "flush");
     )*};

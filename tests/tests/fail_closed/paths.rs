@@ -4,7 +4,9 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use atlasent::authority::Authorization;
-use atlasent::{Action, AnyAction, Authority, AuthorityExt, Error, Permit, blocking, protect};
+use atlasent::{
+    Action, AnyAction, Authority, AuthorityExt, Error, Permit, blocking, boundary, protect,
+};
 use atlasent_tests::Ran;
 use atlasent_tests::cases::{ACTION, AGENT};
 
@@ -23,6 +25,9 @@ pub(crate) fn async_paths<P: Authority>() -> Vec<(&'static str, AsyncPath<P>)> {
         }),
         ("async_trait method", |p, ran| {
             Box::pin(async move { Deployer(p).roll_out(ran).await })
+        }),
+        ("async method of a boundary", |p, ran| {
+            Box::pin(async move { Bounded(p).deploy(ran).await })
         }),
         ("fn that returns a future", boxed),
         ("protect", |p, ran| {
@@ -65,6 +70,10 @@ pub(crate) fn sync_paths<P: Authority>() -> Vec<(&'static str, SyncPath<P>)> {
             annotated_sync_typed(p, "prod-1".into(), ran)
         }),
         ("method", |p, ran| Deployer(p).deploy_sync(ran)),
+        ("method of a boundary", |p, ran| Bounded(p).deploy_sync(ran)),
+        ("front of a boundary", |p, ran| {
+            Bounded(p).deploy_by_front(ran)
+        }),
         ("blocking::protect", |p, ran| {
             open(&blocking::protect(p, AGENT, action())?, ran);
             Ok(())
@@ -191,6 +200,54 @@ trait RollOut {
 impl<P: Authority> RollOut for Deployer<'_, P> {
     #[protect(action = "deploy.production", agent = "deploy-bot", authority = self.0)]
     async fn roll_out(&self, ran: &Ran) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+}
+
+struct Bounded<'a, P>(&'a P);
+
+#[boundary(authority = self.0, agent = "deploy-bot")]
+impl<P: Authority> Bounded<'_, P> {
+    #[protect(action = "deploy.production")]
+    pub(crate) async fn deploy(&self, ran: &Ran) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+
+    #[protect(action = "deploy.production")]
+    pub(crate) fn deploy_sync(&self, ran: &Ran) -> Result<(), Error> {
+        ran.hit();
+        Ok(())
+    }
+}
+
+#[boundary(front = Front, authority = self.authority(), agent = "deploy-bot")]
+trait Backend {
+    type Authority: Authority;
+
+    #[open("names the authority that decides")]
+    fn authority(&self) -> &Self::Authority;
+
+    fn execute(&self, ran: &Ran, permit: Permit<Deploy>) -> Result<(), Error>;
+
+    #[protect(action = Deploy { cluster: "prod-1".into() })]
+    fn deploy_by_front(&self, ran: &Ran, permit: Permit<Deploy>) -> Result<(), Error> {
+        self.execute(ran, permit)
+    }
+}
+
+#[boundary]
+impl<P: Authority> Backend for Bounded<'_, P> {
+    type Authority = P;
+
+    #[open("names the authority that decides")]
+    fn authority(&self) -> &P {
+        self.0
+    }
+
+    fn execute(&self, ran: &Ran, permit: Permit<Deploy>) -> Result<(), Error> {
+        assert_eq!(permit.cluster, "prod-1");
         ran.hit();
         Ok(())
     }
