@@ -15,6 +15,8 @@ pub(crate) struct Site {
     /// The function with `#[protect]`.
     pub(crate) function: Option<String>,
     pub(crate) scope: Option<String>,
+    /// Whether the action was checked against a policy index.
+    pub(crate) is_checked: bool,
 }
 
 impl Site {
@@ -22,6 +24,7 @@ impl Site {
     pub(crate) fn register(&self, runtime: &Runtime) -> TokenStream {
         let site = Span::mixed_site();
         let runtime = runtime.name(site);
+        let checked = self.is_checked;
         let [action, type_name, function, scope] =
             [&self.action, &self.type_name, &self.function, &self.scope].map(|text| match text {
                 Some(text) => quote_spanned!(site=> ::core::option::Option::Some(#text)),
@@ -37,7 +40,7 @@ impl Site {
                     file: ::core::file!(),
                     line: ::core::line!(),
                     scope: #scope,
-                    checked: false,
+                    checked: #checked,
                 }
             }
         }

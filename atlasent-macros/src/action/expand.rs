@@ -56,6 +56,7 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
         type_name: Some(input.ident.unraw().to_string()),
         function: None,
         scope: None,
+        is_checked: input.declared.is_some(),
     }
     .register(runtime);
     in_a_scope(

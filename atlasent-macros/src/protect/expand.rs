@@ -93,9 +93,10 @@ pub(crate) fn expand(
 
 /// Returns what `atlasent::sites()` lists for the function.
 fn site_of(function: &Function, arguments: &Args) -> Site {
-    let (action, type_name) = match &arguments.action {
-        Action::Literal { name, .. } => (Some(name.value()), None),
-        Action::Typed(action) => (None, Some(site::type_name(action))),
+    let (action, type_name, is_checked) = match &arguments.action {
+        Action::Literal { name, declared, .. } => (Some(name.value()), None, declared.is_some()),
+        // Where the action is derived, it is a site of its own.
+        Action::Typed(action) => (None, Some(site::type_name(action)), false),
     };
     Site {
         action,
@@ -105,6 +106,7 @@ fn site_of(function: &Function, arguments: &Args) -> Site {
             .scope
             .as_ref()
             .map(|scope| site::text(&scope.required)),
+        is_checked,
     }
 }
 
