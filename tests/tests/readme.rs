@@ -59,13 +59,12 @@ fn the_first_program_prints_what_the_readme_says() {
         .split_once("`cargo run` prints:\n\n```text\n")
         .unwrap();
     let (printed, _) = printed.split_once("```").unwrap();
-    // As `cargo run --example quickstart` does, so that both share what they build.
     let run = Command::new(env!("CARGO"))
         .args([
             "run",
             "--quiet",
             "--locked",
-            "--example",
+            "--bin",
             "first",
             "--manifest-path",
         ])
