@@ -60,13 +60,12 @@ fn the_first_program_prints_what_the_readme_says() {
         .split_once("`cargo run` prints:\n\n```text\n")
         .unwrap();
     let (printed, _) = printed.split_once("```").unwrap();
-    // Built like `cargo run --example quickstart`, so that both share build artifacts.
     let run = Command::new(env!("CARGO"))
         .args([
             "run",
             "--quiet",
             "--locked",
-            "--example",
+            "--bin",
             "first",
             "--manifest-path",
         ])
