@@ -19,7 +19,10 @@
 //! loads its policies when it runs.
 //!
 //! [`Builder`] sets whether the findings of [`Policies::lint`] are warnings or errors.
-
+#![allow(
+    clippy::needless_doctest_main,
+    reason = "the examples are build scripts, which are their `main`"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod index;

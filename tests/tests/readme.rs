@@ -1,4 +1,10 @@
 //! Tests that the first program of the README runs as pasted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
