@@ -55,6 +55,7 @@ impl<S: Store + RateCounter> Server<S> {
         let bound = tokio::net::TcpListener::bind(address).await;
         let bound = bound.map_err(|source| ServeError::Bind { address, source })?;
         let address = bound.local_addr()?;
+        tasks::keep_running_on_hangup();
         Ok(Listening {
             server: self,
             listener: bound.into_std()?,

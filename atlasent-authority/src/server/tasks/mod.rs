@@ -25,7 +25,7 @@ use keys::refresh_keys;
 use policies::refresh_policies;
 pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
-pub(crate) use rounds::Rounds;
+pub(crate) use rounds::{Rounds, keep_running_on_hangup};
 use shadow::refresh_shadow;
 
 /// Starts the tasks that read keys, policies and the certificate. Dropping the set stops them.

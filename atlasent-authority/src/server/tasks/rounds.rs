@@ -32,6 +32,18 @@ pub(super) async fn watched<T>(what: &str, round: impl Future<Output = T>) -> Op
     }
 }
 
+/// Replaces the default action of `SIGHUP`, which ends the process, for the rest of the process's
+/// life. Each [`Rounds`] does so as well, but later: its task starts after the server has announced
+/// its address.
+pub(crate) fn keep_running_on_hangup() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // A process without signal handlers still serves: it reads changed files in each period.
+        let _handler = signal(SignalKind::hangup());
+    }
+}
+
 /// The rounds of a task: one in each period, and one for each `SIGHUP`.
 pub(crate) struct Rounds {
     tick: Interval,
