@@ -1,7 +1,7 @@
-//! The audit trail as a log: each event of the chain as one line of JSON.
+//! Logs of the audit trail: each event as one line of JSON, or as one OTLP record.
 //!
-//! Events are read from the store after their commit, so that each line is on the chain. A log that
-//! cannot be written stops no decision: the chain keeps the events, and the log catches up.
+//! Events are read from the store after their commit, so each logged event is on the chain. A log
+//! that cannot be written delays no decision: the chain keeps the events, and the log catches up.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -30,21 +30,21 @@ use output::{Lines, Output, Target};
 use position::Position;
 use trail::{PAGE, Page, Trail};
 
-/// How often new events are looked for.
+/// The period in which the store is read for new events.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// How long a write may take before the log says that it hangs.
+/// The time after which a write is reported as hanging.
 const OVERDUE: Duration = Duration::from_secs(10);
 
-/// How long the last lines may take when the server ends.
+/// The time limit for the last lines during a shutdown.
 const LAST: Duration = Duration::from_secs(5);
 
-/// A log that gets each event of the chain as one line of JSON, in order, as
-/// `GET /v1-audit/events` has it.
+/// A log with one line of JSON for each event of the chain, in order. A line has the members of an
+/// event of `GET /v1-audit/events`.
 ///
-/// Each line is written after the event's commit, at least once. A failure stops no decision: it
-/// goes to the log of the process and to the metrics `atlasent_audit_log_failures_total` and
-/// `atlasent_audit_log_sequence`, and the lines follow when the log can be written again.
+/// Each line is written after the event's commit, at least once. A failed write delays no decision.
+/// The log of the process and the metrics `atlasent_audit_log_failures_total` and
+/// `atlasent_audit_log_sequence` report it, and the missing lines follow once writing works again.
 ///
 /// ```no_run
 /// use atlasent_authority::server::{AuditLog, ApiKeys, Server};
@@ -63,30 +63,31 @@ const LAST: Duration = Duration::from_secs(5);
 #[must_use = "a log is written by the server that it is given to"]
 pub struct AuditLog {
     output: Output,
-    /// The last event that a file has.
+    /// The last event in the file.
     last: Option<Position>,
 }
 
 impl AuditLog {
-    /// Appends to a file, which its owner alone may read when it is new. The log goes on behind the
-    /// event of the file's last whole line; an empty file gets every event that the store has.
+    /// Appends to a file. A new file is readable by its owner only. The log continues after the
+    /// event of the file's last whole line; an empty file gets every event in the store.
     ///
-    /// On `SIGHUP` the file is opened again by its name, so that it can be rotated. While a new
-    /// file is empty, `FILE.position` says which event the former file ended with.
+    /// `SIGHUP` opens the file again by its name, so that it can be rotated. While the new file is
+    /// empty, `FILE.position` names the last event of the former file.
     ///
     /// # Errors
     ///
-    /// When the place holds a link, anything but a regular file, a file that another process
-    /// writes, or a file whose last line is no event; when the file cannot be opened.
+    /// Fails when the path is a link or not a regular file, when another process writes the file,
+    /// when its last line is not an event, or when it cannot be opened.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let mut output = Output::new(Target::File(path.into()));
         let last = output.open()?;
         Ok(Self { output, last })
     }
 
-    /// Writes to standard output, from the first event after the start of the server on.
+    /// Writes to standard output, beginning with the first event after the start of the server.
     ///
-    /// What a process that is killed has not written yet, the next one does not write either.
+    /// Events that a killed process did not write are missing from the log: the next process starts
+    /// with its own first event.
     pub fn stdout() -> Self {
         Self {
             output: Output::new(Target::Stdout),
@@ -94,7 +95,7 @@ impl AuditLog {
         }
     }
 
-    /// Starts writing. The position is looked up first, so that no later event is left out.
+    /// Starts writing. It reads the position first, so that no later event is left out.
     pub(super) async fn start<S: Store>(self, app: &Arc<App<S>>) -> Writing {
         let rounds = Rounds::new(PERIOD);
         let mut writer = Writer {
@@ -123,7 +124,7 @@ impl AuditLog {
     }
 }
 
-/// A log that is being written, until it is dropped.
+/// A running log. Dropping it stops the log.
 pub(super) struct Writing {
     task: JoinSet<()>,
     stop: oneshot::Sender<()>,
@@ -132,7 +133,7 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    /// Writes what is on the chain by now, and ends.
+    /// Writes the events that are on the chain now, and ends.
     pub(super) async fn finish(mut self) {
         drop(self.stop);
         if timeout(LAST, self.task.join_next()).await.is_err() {
@@ -144,9 +145,9 @@ impl Writing {
 struct Writer<S> {
     trail: Trail<S>,
     output: Output,
-    /// The last event of the file as it was opened.
+    /// The last event of the file when it was opened.
     last: Option<Position>,
-    /// The last event that was written; unknown until the store was asked once.
+    /// The last written event; unset until the store was read once.
     position: Option<Position>,
     has_failed: bool,
 }
@@ -167,7 +168,8 @@ impl<S: Store> Writer<S> {
         self.round().await;
     }
 
-    /// Writes all new events. One line of the process's log tells of an outage, and one of its end.
+    /// Writes all new events. The log of the process has one line for an outage, and one for its
+    /// end.
     async fn round(&mut self) {
         match self.write_new().await {
             Ok(()) if self.has_failed => {
@@ -205,7 +207,7 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// The event behind which the log goes on.
+    /// Returns the event after which the log continues.
     async fn position(&mut self) -> io::Result<Position> {
         if let Some(position) = &self.position {
             return Ok(position.clone());
@@ -219,7 +221,7 @@ impl<S: Store> Writer<S> {
         Ok(position)
     }
 
-    /// Writes a page behind a position, and returns the new position.
+    /// Writes the page after a position, and returns the new position.
     async fn write(&mut self, page: Page<Vec<u8>>, after: Position) -> io::Result<Position> {
         let lines = Lines::new(page.entries);
         let closed = Output::new(self.output.target().clone());

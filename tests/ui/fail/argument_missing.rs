@@ -1,4 +1,4 @@
-//! What is asked for and who asks have to be said.
+//! A missing `action` or `agent` argument.
 
 use atlasent::{Error, protect};
 

@@ -1,4 +1,4 @@
-//! A new public method was added, and nobody thought of its protection.
+//! A new public method without protection.
 
 use atlasent::testing::MockAuthority;
 use atlasent::{Error, boundary, protect};

@@ -1,4 +1,4 @@
-//! Whoever reads an open method wants to know why it is one.
+//! An open method needs a reason.
 
 use atlasent::boundary;
 

@@ -1,4 +1,4 @@
-//! A type that is called `Permit` and is none.
+//! A type of another crate that is called `Permit`.
 
 use atlasent::boundary;
 

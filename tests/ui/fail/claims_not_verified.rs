@@ -1,4 +1,4 @@
-//! Claims that nobody vouches for, and things that are no claims, grant nothing.
+//! Unverified claims and other types do not grant a scope.
 
 use ati_client::Unverified;
 use atlasent::{Error, protect};

@@ -1,4 +1,4 @@
-//! A permit that nobody uses is most likely a forgotten action.
+//! An unused permit is most likely a forgotten action.
 #![deny(unused_must_use)]
 
 use atlasent::testing::MockAuthority;

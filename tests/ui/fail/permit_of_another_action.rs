@@ -1,4 +1,4 @@
-//! A permit for one action is none for another.
+//! A permit for one action does not fit another action.
 
 use atlasent::{Action, Permit};
 

@@ -1,4 +1,4 @@
-//! A protected function obtains its own permit: nobody hands one in.
+//! A caller cannot pass a permit to a protected function.
 
 use atlasent::{Error, Permit, protect};
 

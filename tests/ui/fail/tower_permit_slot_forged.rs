@@ -1,4 +1,4 @@
-//! A slot with a permit in it that nobody granted.
+//! A slot cannot be filled with a permit by hand.
 
 use atlasent::Permit;
 use atlasent_tower::PermitSlot;

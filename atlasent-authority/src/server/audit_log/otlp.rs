@@ -41,9 +41,9 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// protobuf.
 ///
 /// Each record is sent after the event's commit, at least once: a batch is sent again, with growing
-/// pauses, until the collector takes it. The attribute `log.record.uid` is the event's id, so that a
-/// repeated record is found. A collector that is slow or down stops no decision. Failures go to the
-/// log of the process and to the metrics `atlasent_audit_log_otlp_failures_total`,
+/// pauses, until the collector takes it. The attribute `log.record.uid` is the event's id, so that
+/// a repeated record is found. A collector that is slow or down stops no decision. Failures go to
+/// the log of the process and to the metrics `atlasent_audit_log_otlp_failures_total`,
 /// `atlasent_audit_log_otlp_rejected_total` and `atlasent_audit_log_otlp_sequence`.
 ///
 /// ```no_run

@@ -1,4 +1,4 @@
-//! The file or standard output that the lines go to, and how far it got.
+//! The target of the lines, a file or standard output, and the last event in it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -9,14 +9,14 @@ use serde::de::IgnoredAny;
 use super::position::{Position, named};
 use crate::files;
 
-/// How much of a file's end is read to find its last whole line. An event has less than 3 MiB, so
-/// that a whole line and a torn one fit.
+/// The number of bytes at a file's end that are read to find its last whole line. An event has less
+/// than 3 MiB, so a whole line and a torn one fit.
 const TAIL: u64 = 8 * 1024 * 1024;
 
-/// How each line begins.
+/// The beginning of each line.
 const BEGINNING: &[u8] = b"{\"id\":\"";
 
-/// Where the lines go.
+/// The target of the lines.
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Stdout,
@@ -27,12 +27,12 @@ pub(super) enum Target {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     pub(super) text: Vec<u8>,
-    /// Where the line of each event ends.
+    /// The end of each event's line.
     pub(super) ends: Vec<(usize, Position)>,
 }
 
 impl Lines {
-    /// The lines of events, of which those that cannot be read have none.
+    /// Joins the lines of events. An event that cannot be read has no line.
     pub(super) fn new(entries: Vec<(Position, Option<Vec<u8>>)>) -> Self {
         let mut lines = Self::default();
         for (position, line) in entries {
@@ -46,12 +46,12 @@ impl Lines {
     }
 }
 
-/// A target, open or not.
+/// A target that is open or closed.
 #[derive(Debug)]
 pub(super) struct Output {
     target: Target,
     file: Option<File>,
-    /// Whether standard output ends within a line.
+    /// Whether standard output ends in the middle of a line.
     is_torn: bool,
 }
 
@@ -72,13 +72,13 @@ impl Output {
         self.file.is_some()
     }
 
-    /// Closes the file, so that the next write opens what has its name then.
+    /// Closes the file. The next write opens the file that has its name at that time.
     pub(super) fn close(&mut self) {
         self.file = None;
     }
 
-    /// Opens the target, and returns the last event that a file has. A torn line at a file's end,
-    /// as a crash or a full disk leaves it, is cut off.
+    /// Opens the target, and returns the last event of a file. A torn line at the file's end, left
+    /// by a crash or a full disk, is cut off.
     pub(super) fn open(&mut self) -> io::Result<Option<Position>> {
         match &self.target {
             Target::Stdout => {
@@ -98,8 +98,8 @@ impl Output {
         }
     }
 
-    /// Writes lines behind the event `after`. Returns the last event whose line is whole, if one
-    /// is.
+    /// Writes the lines after the event `after`. Returns the last event whose line is complete, if
+    /// any.
     pub(super) fn write(
         &mut self,
         lines: &Lines,
@@ -144,8 +144,8 @@ impl Output {
         Ok(())
     }
 
-    /// Opens the target behind the event `after`. A file that is new does not name that event, so
-    /// that another file has to, until the first line is written.
+    /// Opens the target to continue after the event `after`. A new file does not name that event,
+    /// so the position file names it until the first line is written.
     fn reopen(&mut self, after: &Position) -> io::Result<()> {
         match &self.target {
             Target::Stdout => self.file = Some(stdout()?),
@@ -160,8 +160,8 @@ impl Output {
         Ok(())
     }
 
-    /// Closes the target after a failed write. A torn line leaves the file, which a next write
-    /// would go on with under another name if the file is rotated meanwhile.
+    /// Closes the target after a failed write, and removes a torn line. Otherwise the line would be
+    /// completed in another file if the file is rotated meanwhile.
     fn give_up(&mut self, done: usize, whole: usize) {
         let torn = done.saturating_sub(whole);
         let Some(mut file) = self.file.take() else {
@@ -169,7 +169,7 @@ impl Output {
         };
         match self.target {
             Target::Stdout => self.is_torn |= torn > 0,
-            // What cannot be cut now is cut when the file is opened again.
+            // A torn line that cannot be removed now is removed when the file is opened again.
             Target::File(_) => {
                 if let Ok(length) = file.seek(SeekFrom::End(0)) {
                     let _ = file.set_len(length.saturating_sub(torn as u64));
@@ -179,8 +179,8 @@ impl Output {
     }
 }
 
-/// Standard output past the lock and the buffer of this process: a reader that takes nothing must
-/// not keep others from the lock.
+/// Standard output without the lock and the buffer of this process: a reader that reads nothing
+/// must not block other writers.
 fn stdout() -> io::Result<File> {
     #[cfg(unix)]
     let stdout = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
@@ -191,7 +191,7 @@ fn stdout() -> io::Result<File> {
 
 fn open_file(path: &Path) -> io::Result<(File, Option<Position>)> {
     let mut file = files::open_or_create(path)?;
-    // On other systems a lock keeps readers out, too.
+    // On other systems a lock blocks readers as well.
     #[cfg(unix)]
     file.try_lock().map_err(|error| match error {
         std::fs::TryLockError::WouldBlock => io::Error::new(
@@ -204,7 +204,7 @@ fn open_file(path: &Path) -> io::Result<(File, Option<Position>)> {
     Ok((file, last))
 }
 
-/// The event of the last whole line. A torn line behind it is cut off.
+/// Returns the event of the last whole line. A torn line after it is cut off.
 fn last_whole_line(file: &mut File) -> io::Result<Option<Position>> {
     let length = file.metadata()?.len();
     let from = length.saturating_sub(TAIL);
@@ -231,9 +231,10 @@ fn last_whole_line(file: &mut File) -> io::Result<Option<Position>> {
     Ok(last)
 }
 
-/// Whether the text is the beginning of an event's line. What is another's is not cut off.
+/// Returns whether the text is the beginning of an event's line. Text from other programs is not
+/// cut off.
 fn is_torn_line(text: &[u8]) -> bool {
-    // After a crash of the machine, some file systems have zeros where bytes were to be.
+    // After a crash of the machine, some file systems leave zeros in place of the bytes.
     if text.iter().all(|byte| *byte == 0) {
         return true;
     }
@@ -250,7 +251,7 @@ fn foreign() -> io::Error {
     )
 }
 
-/// Where the position of a new file is.
+/// Returns the path of the position file.
 fn position_file(path: &Path) -> PathBuf {
     path.with_added_extension("position")
 }

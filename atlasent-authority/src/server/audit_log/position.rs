@@ -11,7 +11,7 @@ use crate::files::{self, Publish};
 /// The limit on the length of a position file, in bytes.
 const LONGEST: u64 = 1_024;
 
-/// An event that a log has: the position from which the log goes on.
+/// The last event in a log, after which the log continues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     pub(super) sequence: u64,

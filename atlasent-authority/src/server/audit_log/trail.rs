@@ -1,4 +1,5 @@
-//! Reading the trail for a log: where the log goes on, and what follows, page by page.
+//! Reads the trail for a log: the position after which the log continues, and the events after it,
+//! page by page.
 
 use std::future::Future;
 use std::io;
@@ -23,16 +24,16 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How long a read may take before it counts as failed.
 const OVERDUE: Duration = Duration::from_secs(10);
 
-/// What follows a position in the store.
+/// The events after a position in the store.
 pub(super) struct Page<T> {
-    /// Each event as the log needs it, or `None` for an event that cannot be read.
+    /// Each converted event, or `None` for an event that cannot be read.
     pub(super) entries: Vec<(Position, Option<T>)>,
     pub(super) gaps: Gaps,
 }
 
-/// Events that a log will not get.
+/// Events that are missing from a log.
 pub(super) struct Gaps {
-    /// The first and the last event that the store does not have any more.
+    /// The first and the last event that the store no longer has.
     missing: Option<(u64, u64)>,
     /// Events whose payload is not the one that was sealed.
     unreadable: Vec<u64>,
@@ -55,19 +56,20 @@ impl Gaps {
     }
 }
 
-/// The trail of a server, as a log reads it: beside the exports, away from the threads that decide.
+/// The trail of a server. A log reads it in the pool of the exports, not on the threads that
+/// decide.
 pub(super) struct Trail<S>(pub(super) Arc<App<S>>);
 
 impl<S: Store> Trail<S> {
-    /// The position behind which a log goes on whose last event is `last`. The trail of another
-    /// store is read from its beginning.
+    /// Returns the position after which a log with the last event `last` continues. The trail of
+    /// another store is read from its beginning.
     pub(super) async fn after(&self, last: Position) -> io::Result<Position> {
         let app = Arc::clone(&self.0);
         self.read(async move { continued(app.authority.store(), last).await })
             .await
     }
 
-    /// The position of the newest event.
+    /// Returns the position of the newest event.
     pub(super) async fn end(&self) -> io::Result<Position> {
         let app = Arc::clone(&self.0);
         self.read(async move {
@@ -80,7 +82,7 @@ impl<S: Store> Trail<S> {
         .await
     }
 
-    /// At most `limit` events behind a sequence number, each turned into what the log needs.
+    /// Returns at most `limit` events after a sequence number, each converted for the log.
     pub(super) async fn page<T: Send + 'static>(
         &self,
         after: u64,

@@ -210,8 +210,8 @@ fn is_json(response: &Response) -> bool {
     media_type.is_some_and(|text| text.trim_start().starts_with("application/json"))
 }
 
-/// Reads what an answer says of rejected records. Returns `None` for an answer outside the protocol,
-/// such as that of a web server which answers 200 to everything.
+/// Reads what an answer says of rejected records. Returns `None` for an answer outside the
+/// protocol, such as that of a web server which answers 200 to everything.
 fn partial_success(body: &[u8]) -> Option<ExportLogsPartialSuccess> {
     let answer = ExportLogsServiceResponse::decode(body).ok()?;
     Some(answer.partial_success.unwrap_or_default())

@@ -137,7 +137,8 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
         let Some((variable, text)) = self.option("HEADERS")? else {
             return Ok(headers);
         };
-        // The error repeats no part of the variable: in a malformed one, the secret may be anywhere.
+        // The error repeats no part of the variable: in a malformed one, the secret may be
+        // anywhere.
         let wrong = |why: &str| invalid(format!("`{variable}` {why}"));
         for (name, value) in pairs(&text).ok_or_else(|| wrong(MALFORMED))? {
             let name = HeaderName::try_from(name).map_err(|_| wrong("holds an invalid name"))?;
