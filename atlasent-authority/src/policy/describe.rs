@@ -222,7 +222,7 @@ mod tests {
                 client: { "the ip": ipaddr },
             } };
             action look appliesTo { principal: Agent, resource: Resource };
-            namespace Bank { action pay appliesTo { principal: Agent, resource: Resource }; }"#,
+            namespace Bank { action transfer appliesTo { principal: Agent, resource: Resource }; }"#,
         );
         let names: Vec<_> = policies.actions().map(ActionDescription::name).collect();
         assert_eq!(names, ["look", "pay"]);
