@@ -106,6 +106,12 @@ impl Rules<'_> {
         }
     }
 
+    /// A field beside the context must not contradict the field of the context with this name.
+    fn agrees_with_context(&self, name: &str) -> bool {
+        let (beside, inside) = (self.field(name), self.field("context").get(name));
+        beside.is_null() || inside.is_none_or(|inside| inside.is_null() || inside == beside)
+    }
+
     fn key(&self) -> bool {
         self.all(&["api_key"], |key| key == KEY || key == "")
     }
@@ -127,6 +133,8 @@ impl Rules<'_> {
                 Value::is_boolean,
             )
             && self.all(&["amount"], Value::is_number)
+            && self.agrees_with_context("environment")
+            && self.agrees_with_context("amount")
             && self.key()
     }
 
