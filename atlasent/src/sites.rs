@@ -9,7 +9,7 @@ use std::fmt;
 /// Each `#[protect]` and each `#[derive(Action)]` that is compiled in is a site, once. Generic
 /// functions are one site, whatever they are instantiated with.
 ///
-/// ```
+/// ```standalone_crate
 /// use atlasent::{Error, protect};
 ///
 /// #[protect(action = "deploy.production", agent = "deploy-bot")]

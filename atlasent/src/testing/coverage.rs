@@ -9,7 +9,7 @@ use crate::sites::{Site, Sites, sites};
 ///
 /// Call it in a test of the binary, with the names that the policies or their schema declare:
 ///
-/// ```
+/// ```standalone_crate
 /// use atlasent::{Error, protect, testing::coverage};
 ///
 /// #[protect(action = "deploy.production", agent = "deploy-bot")]

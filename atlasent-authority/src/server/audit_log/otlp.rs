@@ -48,7 +48,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 ///
 /// ```no_run
 /// use atlasent_authority::server::{ApiKeys, OtlpLog, Server};
-/// use atlasent_authority::keys::{ApiKey, Environment};
+/// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
 /// use atlasent_authority::signing::KeyRing;
 /// use atlasent_authority::{LocalAuthority, Policies};
 ///
