@@ -8,8 +8,9 @@
 //! - `verify` is the use of a permit, on disk; `page` is a page of 50 events from the middle, with
 //!   the count of all events. Both are medians.
 //!
-//! A second table has what the index of the events costs a change: the median of a transaction that appends one event to
-//! the file, `durable` on the disk, without the index and with it. `in memory` is the same without waiting for the disk.
+//! A second table has what the index of the events costs a change: the median of a transaction that
+//! appends one event to the file, `durable` on the disk, without the index and with it. `in memory`
+//! is the same without waiting for the disk.
 //!
 //! Without `--bench`, as in `cargo test --benches`, the chain has a thousand events.
 

@@ -1,14 +1,16 @@
 //! The cost of a permit beside that of the decision.
 //!
-//! - `protect` is the whole allow path of a `#[protect]` function on a [`LocalAuthority`]: decide, record, mint,
-//!   verify, consume, record, run the body, close.
-//! - `cedar` is the decision alone: a bare [`cedar_policy::Authorizer`] on the same policies, request built in the loop.
-//! - `cedar_and_two_digests` adds what the two audit events cannot do without: SHA-256 over 600 bytes, twice.
+//! - `protect` is the whole allow path of a `#[protect]` function on a [`LocalAuthority`]: decide,
+//!   record, mint, verify, consume, record, run the body, close.
+//! - `cedar` is the decision alone: a bare [`cedar_policy::Authorizer`] on the same policies,
+//!   request built in the loop.
+//! - `cedar_and_two_digests` adds what the two audit events cannot do without: SHA-256 over 600
+//!   bytes, twice.
 //!
-//! Each runs on ten policies for one action, and on a thousand for a hundred actions, ten of them for the one
-//! that is asked for. What we add is `protect` less `cedar_and_two_digests` on ten policies; it should be less
-//! than `cedar` there. On a thousand, `cedar` reads them all and `protect` reads ten: it should cost at most 1.3
-//! times what it costs on ten.
+//! Each runs on ten policies for one action, and on a thousand for a hundred actions, ten of them
+//! for the one that is asked for. What we add is `protect` less `cedar_and_two_digests` on ten
+//! policies; it should be less than `cedar` there. On a thousand, `cedar` reads them all and
+//! `protect` reads ten: it should cost at most 1.3 times what it costs on ten.
 
 #![allow(
     clippy::unwrap_used,

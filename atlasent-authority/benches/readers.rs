@@ -1,9 +1,9 @@
 //! What reading the audit trail costs decisions, and what archiving costs them.
 //!
-//! A server on a `RedbStore` with a million events answers evaluations over loopback, one after the other: alone, beside
-//! 64 clients that read filtered pages as fast as they are answered, while 300,000 events are archived, and while these
-//! leave the file, which begins when their bundle is complete. Each row has the median and the 99th percentile of an
-//! evaluation.
+//! A server on a `RedbStore` with a million events answers evaluations over loopback, one after the
+//! other: alone, beside 64 clients that read filtered pages as fast as they are answered, while
+//! 300,000 events are archived, and while these leave the file, which begins when their bundle is
+//! complete. Each row has the median and the 99th percentile of an evaluation.
 //!
 //! Without `--bench`, as in `cargo test --benches`, the chain has a thousand events.
 

@@ -253,8 +253,8 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
     protect::expand(arguments.into(), item.into()).into()
 }
 
-/// Requires that each method of an `impl` or a `trait` is protected, or says why it is not. Any other
-/// method is a compile error.
+/// Requires that each method of an `impl` or a `trait` is protected, or says why it is not. Any
+/// other method is a compile error.
 ///
 /// ```
 /// use atlasent::{Error, boundary, protect, testing::MockAuthority};
@@ -290,8 +290,8 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | has `#[open("reason")]` | open; the reason is required |
 ///
 /// The boundary is every method of a trait, every method of a trait's implementation, and every
-/// method of another `impl` that is `pub`, `pub(crate)` or `pub(in path)`. Constants and types pass.
-/// A macro inside the block is an error, because it could expand to a method.
+/// method of another `impl` that is `pub`, `pub(crate)` or `pub(in path)`. Constants and types
+/// pass. A macro inside the block is an error, because it could expand to a method.
 ///
 /// ```compile_fail
 /// # use atlasent::boundary;
@@ -318,9 +318,9 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Traits
 ///
 /// An implementation of a trait can override each default method of the trait, and drop its
-/// protection. So a boundary moves the protected methods to the trait that `front` names. That trait
-/// is implemented for every type that implements the first one, and a second implementation does not
-/// compile. The methods that stay are open or take a permit:
+/// protection. So a boundary moves the protected methods to the trait that `front` names. That
+/// trait is implemented for every type that implements the first one, and a second implementation
+/// does not compile. The methods that stay are open or take a permit:
 ///
 /// ```
 /// use atlasent::{Action, Error, Permit, boundary, protect, testing::MockAuthority};
@@ -365,8 +365,9 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Other attributes
 ///
-/// `#[async_trait]` may be above `#[boundary]` or below it. An attribute macro that adds methods has
-/// to be above it: those below expand later. A `#[protect]` inside `#[cfg_attr]` does not count.
+/// `#[async_trait]` may be above `#[boundary]` or below it. An attribute macro that adds methods
+/// has to be above it: those below expand later. A `#[protect]` inside `#[cfg_attr]` does not
+/// count.
 #[proc_macro_attribute]
 pub fn boundary(arguments: TokenStream, item: TokenStream) -> TokenStream {
     boundary::expand(arguments.into(), item.into()).into()

@@ -35,12 +35,12 @@ use std::fmt;
 /// # Platforms
 ///
 /// The list is made by constructors that run before `main`, with the crate `inventory`: on Linux,
-/// Android, the BSDs, illumos, macOS, iOS, Windows and WebAssembly. A WebAssembly host that does not
-/// treat the module as a command has to call `__wasm_call_ctors` first. Where constructors do not
-/// run, the list is empty, and everything else works.
+/// Android, the BSDs, illumos, macOS, iOS, Windows and WebAssembly. A WebAssembly host that does
+/// not treat the module as a command has to call `__wasm_call_ctors` first. Where constructors do
+/// not run, the list is empty, and everything else works.
 ///
-/// A linker may leave out a dependency that the program does not refer to. Its sites cannot run, and
-/// are not listed.
+/// A linker may leave out a dependency that the program does not refer to. Its sites cannot run,
+/// and are not listed.
 #[must_use]
 pub fn sites() -> Sites {
     let registered: Vec<&'static SiteData> = inventory::iter::<SiteData>.into_iter().collect();

@@ -43,8 +43,8 @@ fn pages() -> Vec<(String, String)> {
     pages
 }
 
-/// The file at a path from the root of the repository. `None` if it is missing, or if the path leads
-/// out of the repository.
+/// The file at a path from the root of the repository. `None` if it is missing, or if the path
+/// leads out of the repository.
 fn source(path: &str) -> Option<String> {
     exists(path)
         .then(|| fs::read_to_string(repository().join(path)).ok())

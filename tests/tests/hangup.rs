@@ -1,5 +1,5 @@
-//! Tests that `SIGHUP` does not end a server that listens and does not serve yet. The signal goes to
-//! the whole process, so the test has a process of its own.
+//! Tests that `SIGHUP` does not end a server that listens and does not serve yet. The signal goes
+//! to the whole process, so the test has a process of its own.
 #![cfg(unix)]
 
 use std::process::Command;

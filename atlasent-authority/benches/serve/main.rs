@@ -1,16 +1,19 @@
 //! The cost of the server: pairs of evaluate and verify per second, and the duration of a pair.
 //!
-//! Each server runs in a process of its own, which is this executable again, on a runtime with as many threads as there
-//! are processors; the client has one thread here. So they share processors, and nothing else. Each measurement has a
-//! fresh server, and those that are compared take turns.
+//! Each server runs in a process of its own, which is this executable again, on a runtime with as
+//! many threads as there are processors; the client has one thread here. So they share processors,
+//! and nothing else. Each measurement has a fresh server, and those that are compared take turns.
 //!
-//! - `floor` answers the same two requests from constants, by the same libraries: what HTTP alone costs.
-//! - `memory` and `redb` are the server on its stores, `redb` on a real disk, each answer after its `fsync`.
-//! - `postgres` is the server on a database, and `replicas` two of them on the same one; where there is a database.
+//! - `floor` answers the same two requests from constants, by the same libraries: what HTTP alone
+//!   costs.
+//! - `memory` and `redb` are the server on its stores, `redb` on a real disk, each answer after its
+//!   `fsync`.
+//! - `postgres` is the server on a database, and `replicas` two of them on the same one; where
+//!   there is a database.
 //! - `cedar` is the bare decision on the same policies, in one thread: no pair takes less.
 //!
-//! `of floor` is the share of the floor's pairs per second. Over many runs it holds still where the numbers do not. `CPU`
-//! is what the server has computed for a pair (on Linux).
+//! `of floor` is the share of the floor's pairs per second. Over many runs it holds still where the
+//! numbers do not. `CPU` is what the server has computed for a pair (on Linux).
 //!
 //! | variable | default | |
 //! |---|---|---|
@@ -20,7 +23,8 @@
 //! | `ATLASENT_BENCH_SERVERS` | all there can be | which servers are measured |
 //! | `ATLASENT_BENCH_ROUNDS` | 1 | how often; the median by pairs per second is told |
 //!
-//! Without `--bench`, as in `cargo test --benches`, all is run for a moment only, to see that it runs.
+//! Without `--bench`, as in `cargo test --benches`, all is run for a moment only, to see that it
+//! runs.
 
 #![allow(
     clippy::unwrap_used,

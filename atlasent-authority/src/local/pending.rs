@@ -1,5 +1,5 @@
-//! A decided request in its transaction: checks that nothing stands against the decision, and records
-//! it.
+//! A decided request in its transaction: checks that nothing stands against the decision, and
+//! records it.
 
 use std::sync::Arc;
 

@@ -237,7 +237,8 @@ impl Policies {
         ids.into_iter()
     }
 
-    /// Returns the digest of the whole set: policies, schema and entities, in lower-cedar_request hex.
+    /// Returns the digest of the whole set: policies, schema and entities, in lower-cedar_request
+    /// hex.
     ///
     /// Two servers with the same digest decide alike. It does not depend on comments, on white
     /// space, on the order of policies or on the names of files.

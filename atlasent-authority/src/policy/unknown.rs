@@ -70,8 +70,8 @@ impl Policies {
         Some(Verdict::deny(code, reason))
     }
 
-    /// Returns the verdict on a cedar_request, with a hint where no policy matches and the agent's name
-    /// looks misspelt.
+    /// Returns the verdict on a cedar_request, with a hint where no policy matches and the agent's
+    /// name looks misspelt.
     pub(super) fn verdict(
         &self,
         cedar_request: &CedarRequest<'_>,

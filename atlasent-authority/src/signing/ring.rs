@@ -124,8 +124,8 @@ impl KeyRing {
     }
 
     /// Returns the public keys of a folder, the active one last, without creating or changing
-    /// anything. The active key is the folder's, or the one in the file `active_file`. Returns an empty
-    /// list when neither exists.
+    /// anything. The active key is the folder's, or the one in the file `active_file`. Returns an
+    /// empty list when neither exists.
     ///
     /// ```
     /// use atlasent_authority::signing::KeyRing;

@@ -98,8 +98,8 @@ impl<S> ProtectedRouter<S> {
     ///
     /// The responder also builds the response where a handler or an extractor of this crate returns
     /// [`Refused`](crate::Refused), and, by [`Respond::respond_to_rejection`], where the extractor
-    /// inside an [`Authorized`](crate::Authorized) or an [`Extracted`](crate::Extracted) rejects the
-    /// request. Other extractors of axum send their own response.
+    /// inside an [`Authorized`](crate::Authorized) or an [`Extracted`](crate::Extracted) rejects
+    /// the request. Other extractors of axum send their own response.
     pub fn respond_with(mut self, responder: impl Respond) -> Self {
         self.responder = Responder::new(responder);
         self

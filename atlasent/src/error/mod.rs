@@ -45,7 +45,8 @@ pub enum Error {
     /// This program is not set up to ask an authority.
     #[error(transparent)]
     Config(Box<ConfigError>),
-    /// The request was not sent: its action, agent, context or options break a rule of the contract.
+    /// The request was not sent: its action, agent, context or options break a rule of the
+    /// contract.
     #[error("the request cannot be made: {}", Escaped::new(.0))]
     Invalid(String),
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A public key that verifies signed exports, as `GET /v1-signing-keys` sends it (contract, part B).
+/// A public key that verifies signed exports, as `GET /v1-signing-keys` sends it (contract, part
+/// B).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PublicKey {

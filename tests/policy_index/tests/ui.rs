@@ -1,6 +1,8 @@
-//! What does not compile beside the policies of this package. Every `.stderr` is what its author reads.
+//! What does not compile beside the policies of this package. Every `.stderr` is what its author
+//! reads.
 //!
-//! After a deliberate change of a message: `TRYBUILD=overwrite cargo test -p atlasent-tests-policy-index --test ui`.
+//! After a deliberate change of a message:
+//! `TRYBUILD=overwrite cargo test -p atlasent-tests-policy-index --test ui`.
 
 use std::env;
 

@@ -275,7 +275,8 @@ fn a_guarded_value_does_not_open_to_the_permits_of_another_scope_or_outside_of_i
     let ours = || with_authority_blocking(yes(), permit);
     // Outside of the scope of the permit.
     assert!(matches!(guarded.open(ours()), Err(Error::Config(_))));
-    // In the scope of another authority, in an inner one, in one of the same type without an issuer.
+    // In the scope of another authority, in an inner one, in one of the same type without an
+    // issuer.
     with_authority_blocking(yes(), || {
         let outer = permit();
         assert!(guarded.open(ours()).is_err());

@@ -29,8 +29,8 @@ pub(crate) struct CellRow {
 }
 
 impl PostgresStore {
-    /// Verifies the chain up to the present head: every event with its hash and its connector, and the
-    /// head. Checks also that each cell is readable and filed under its own times.
+    /// Verifies the chain up to the present head: every event with its hash and its connector, and
+    /// the head. Checks also that each cell is readable and filed under its own times.
     ///
     /// Changes may continue meanwhile. Events that are dropped meanwhile are not reported as
     /// missing.

@@ -1,5 +1,5 @@
-//! CallTotals calls for all processes that share the database. CallTotals are exact while the database
-//! runs, and may be lost when it crashes.
+//! CallTotals calls for all processes that share the database. CallTotals are exact while the
+//! database runs, and may be lost when it crashes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
