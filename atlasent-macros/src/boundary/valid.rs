@@ -1,5 +1,5 @@
-//! Decides what each method of a boundary is: protected, open, or outside. A method that is none of
-//! them is an error at its name.
+//! Decides what each method of a boundary is: protected, open, or outside. Any other method is an
+//! error at its name.
 
 use syn::{
     Attribute, Error, FnArg, GenericArgument, Ident, LitStr, Meta, PathArguments, Type, Visibility,
