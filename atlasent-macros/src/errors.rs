@@ -28,3 +28,22 @@ impl Errors {
         self.0.map_or(Ok(()), Err)
     }
 }
+
+/// What the unit tests of the parsers share.
+#[cfg(test)]
+pub(crate) mod testing {
+    /// Returns the texts of all errors, or an empty list for a valid input.
+    pub(crate) fn texts<T>(result: syn::Result<T>) -> Vec<String> {
+        match result {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
+        }
+    }
+
+    /// Returns the text of the only error.
+    pub(crate) fn one_text<T>(result: syn::Result<T>) -> String {
+        let mut texts = texts(result);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        texts.remove(0)
+    }
+}

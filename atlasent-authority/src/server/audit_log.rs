@@ -108,19 +108,15 @@ impl AuditLog {
         if let Err(error) = writer.position().await {
             writer.fail(&error);
         }
-        let (stop, stopped) = oneshot::channel();
-        let mut task = JoinSet::new();
-        task.spawn(writer.run(rounds, stopped));
-        Writing {
-            task,
-            stop,
-            on_timeout: || {
+        Writing::spawn(
+            |stopped| writer.run(rounds, stopped),
+            || {
                 tracing::error!(
                     target: "atlasent",
                     "the audit log lacks the last events: a file gets them at the next start"
                 );
             },
-        }
+        )
     }
 }
 
@@ -133,6 +129,21 @@ pub(super) struct Writing {
 }
 
 impl Writing {
+    /// Starts a task that ends when its channel closes.
+    fn spawn<T>(run: impl FnOnce(oneshot::Receiver<()>) -> T, on_timeout: fn()) -> Self
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let mut task = JoinSet::new();
+        task.spawn(run(stopped));
+        Self {
+            task,
+            stop,
+            on_timeout,
+        }
+    }
+
     /// Writes the events that are on the chain now, and ends.
     pub(super) async fn finish(mut self) {
         drop(self.stop);

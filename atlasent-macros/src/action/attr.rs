@@ -221,33 +221,9 @@ fn put<T>(slot: &mut Option<T>, value: T, key: &Ident) -> syn::Result<()> {
 mod tests {
     use proc_macro2::TokenStream;
     use quote::{ToTokens as _, quote};
-    use syn::DeriveInput;
 
     use super::*;
-    use crate::action::valid::ActionStruct;
-
-    fn item(tokens: TokenStream) -> DeriveInput {
-        syn::parse2(tokens).unwrap()
-    }
-
-    fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
-        let mut errors = Errors::default();
-        let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
-        ActionStruct::validate(item, attrs.name, attrs.is_unchecked, errors)
-    }
-
-    fn errors(tokens: TokenStream) -> Vec<String> {
-        match read(&item(tokens)) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
-    }
-
-    fn one_error(tokens: TokenStream) -> String {
-        let mut errors = errors(tokens);
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        errors.remove(0)
-    }
+    use crate::action::testing::{errors, item, one_error, read};
 
     fn field_error(attrs: TokenStream) -> String {
         one_error(quote!(#[action("a")] struct A { #attrs field: u8 }))

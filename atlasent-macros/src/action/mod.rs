@@ -28,6 +28,30 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     }
 }
 
+/// What the unit tests of this module's parsers share.
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    pub(super) fn item(tokens: TokenStream) -> DeriveInput {
+        syn::parse2(tokens).unwrap()
+    }
+
+    pub(super) fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
+        let mut errors = Errors::default();
+        let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
+        ActionStruct::validate(item, attrs.name, attrs.is_unchecked, errors)
+    }
+
+    pub(super) fn errors(tokens: TokenStream) -> Vec<String> {
+        crate::errors::testing::texts(read(&item(tokens)))
+    }
+
+    pub(super) fn one_error(tokens: TokenStream) -> String {
+        crate::errors::testing::one_text(read(&item(tokens)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

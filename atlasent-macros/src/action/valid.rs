@@ -206,32 +206,9 @@ fn is_deprecated(attr: &Attribute) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::attr::StructAttrs;
     use super::*;
+    use crate::action::testing::{errors, item, one_error, read};
     use quote::quote;
-
-    fn item(tokens: TokenStream) -> DeriveInput {
-        syn::parse2(tokens).unwrap()
-    }
-
-    fn read(item: &DeriveInput) -> syn::Result<ActionStruct<'_>> {
-        let mut errors = Errors::default();
-        let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
-        ActionStruct::validate(item, attrs.name, attrs.is_unchecked, errors)
-    }
-
-    fn errors(tokens: TokenStream) -> Vec<String> {
-        match read(&item(tokens)) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
-    }
-
-    fn one_error(tokens: TokenStream) -> String {
-        let mut errors = errors(tokens);
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        errors.remove(0)
-    }
 
     #[test]
     fn every_field_is_context_unless_skipped() {

@@ -135,6 +135,7 @@ fn listed(names: &[&str], none: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::testing;
 
     const INDEX: &str = "atlasent-policy-index 1\nschema 5e0c\nfolder policies\n\
         action deploy.production\nrequired String commit\nrequired Long replicas\noptional Set<String> tags\n\
@@ -152,10 +153,7 @@ mod tests {
             may_have_fields,
         };
         Index::parse(INDEX).unwrap().check(&subject, &mut errors);
-        match errors.finish() {
-            Ok(()) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
+        testing::texts(errors.finish())
     }
 
     #[test]

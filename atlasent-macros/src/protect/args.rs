@@ -175,19 +175,15 @@ fn literal(action: Expr) -> Result<LitStr, Box<Expr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::testing;
     use quote::{ToTokens as _, quote};
 
     fn errors(tokens: TokenStream) -> Vec<String> {
-        match Args::parse(tokens) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
+        testing::texts(Args::parse(tokens))
     }
 
     fn one_error(tokens: TokenStream) -> String {
-        let mut errors = errors(tokens);
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        errors.remove(0)
+        testing::one_text(Args::parse(tokens))
     }
 
     #[test]

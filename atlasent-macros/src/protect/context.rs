@@ -134,19 +134,11 @@ mod tests {
     use quote::quote;
 
     use super::*;
+    use crate::errors::testing;
     use crate::protect::args::Args;
 
-    fn errors(tokens: TokenStream) -> Vec<String> {
-        match Args::parse(tokens) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
-    }
-
     fn one_error(tokens: TokenStream) -> String {
-        let mut errors = errors(tokens);
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        errors.remove(0)
+        testing::one_text(Args::parse(tokens))
     }
 
     #[test]

@@ -79,14 +79,11 @@ fn check_scope(required: &Expr) -> syn::Result<()> {
 mod tests {
     use quote::quote;
 
+    use crate::errors::testing;
     use crate::protect::args::Args;
 
     fn errors(tokens: proc_macro2::TokenStream) -> Vec<String> {
-        let tokens = quote!(action = "deploy", agent = "a", #tokens);
-        match Args::parse(tokens) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
+        testing::texts(Args::parse(quote!(action = "deploy", agent = "a", #tokens)))
     }
 
     #[test]

@@ -206,19 +206,15 @@ mod tests {
     use proc_macro2::TokenStream;
     use quote::quote;
 
+    use crate::errors::testing;
     use crate::protect::args::Args;
 
     fn errors(tokens: TokenStream) -> Vec<String> {
-        match Args::parse(tokens) {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
-        }
+        testing::texts(Args::parse(tokens))
     }
 
     fn one_error(tokens: TokenStream) -> String {
-        let mut errors = errors(tokens);
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        errors.remove(0)
+        testing::one_text(Args::parse(tokens))
     }
 
     #[test]

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::position::Position;
@@ -121,19 +120,15 @@ impl OtlpLog {
             failures: 0,
             has_failed: false,
         };
-        let (stop, stopped) = oneshot::channel();
-        let mut task = JoinSet::new();
-        task.spawn(sender.run(stopped));
-        Writing {
-            task,
-            stop,
-            on_timeout: || {
+        Writing::spawn(
+            |stopped| sender.run(stopped),
+            || {
                 tracing::error!(
                     target: "atlasent",
                     "the collector lacks the last events: it gets them after the next start"
                 );
             },
-        }
+        )
     }
 }
 

@@ -8,8 +8,9 @@ use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::ApiScope;
-use crate::ledger::permit_key::PermitId;
-use crate::permits::PermitFilter;
+use crate::ledger::PermitEntry;
+use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::permits::{PermitFilter, StatusContext};
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
@@ -90,12 +91,7 @@ pub(super) async fn get<S: Store>(
     Extension(caller): Extension<ApiCaller>,
     Path(id): Path<String>,
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
-    caller.require_scope(ApiScope::PermitsRead)?;
-    let found = app
-        .authority
-        .find_permit(&caller.for_authority(), parse_id(&id)?)
-        .await?;
-    let (look, key, entry) = found.ok_or_else(not_found)?;
+    let (look, key, entry) = find(&app, &caller, &id).await?;
     Ok(JsonBody(look.info(key, &entry)))
 }
 
@@ -168,12 +164,7 @@ pub(super) async fn inspect<S: Store>(
     Extension(caller): Extension<ApiCaller>,
     Path(id): Path<String>,
 ) -> Result<JsonBody<Inspection>, ApiError> {
-    caller.require_scope(ApiScope::PermitsRead)?;
-    let found = app
-        .authority
-        .find_permit(&caller.for_authority(), parse_id(&id)?)
-        .await?;
-    let (look, key, entry) = found.ok_or_else(not_found)?;
+    let (look, key, entry) = find(&app, &caller, &id).await?;
     let permit = look.info(key, &entry);
     let refusal = app.authority.verify_refusal(&look, &entry);
     Ok(JsonBody(Inspection {
@@ -226,6 +217,20 @@ pub(super) async fn recall<S: Store>(
         )
         .await?;
     Ok(JsonBody(RecallResponse { sequence }))
+}
+
+/// Returns the permit with a public id, if the caller may see it.
+async fn find<S: Store>(
+    app: &App<S>,
+    caller: &ApiCaller,
+    id: &str,
+) -> Result<(StatusContext, PermitKey, PermitEntry), ApiError> {
+    caller.require_scope(ApiScope::PermitsRead)?;
+    let found = app
+        .authority
+        .find_permit(&caller.for_authority(), parse_id(id)?)
+        .await?;
+    found.ok_or_else(not_found)
 }
 
 /// Parses a public id. A malformed id names no permit.
