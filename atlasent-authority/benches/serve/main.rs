@@ -39,6 +39,7 @@ mod bare_cedar;
 mod cedar;
 mod floor;
 mod load;
+mod process;
 mod question;
 mod server;
 
@@ -46,7 +47,8 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use load::{Load, Pairs};
-use server::{DATABASE, Kind, Running};
+use process::{DATABASE, Running};
+use server::Kind;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -124,7 +126,7 @@ impl Row {
 
     fn measure(kind: Kind, load: Load) -> Self {
         let running: Vec<_> = (0..kind.processes())
-            .map(|_| Running::start(kind))
+            .map(|_| Running::start(kind.name(), None))
             .collect();
         let addresses: Vec<_> = running.iter().map(|server| server.address).collect();
         let computed = || {

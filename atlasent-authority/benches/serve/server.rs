@@ -1,24 +1,11 @@
-//! The measured servers, each in a process of its own: this executable again, told which server to
-//! be.
+//! The measured servers.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
-use atlasent_authority::keys::ApiKey;
-use atlasent_authority::server::{ApiKeys, Server};
-use atlasent_authority::signing::KeyRing;
-use atlasent_authority::store::{RateCounter, Store};
-use atlasent_authority::{LocalAuthority, MemoryStore, Policies, PostgresStore, RedbStore};
+use atlasent_authority::{MemoryStore, PostgresStore, RedbStore};
 
 use super::floor;
-use super::question::{API_KEY, POLICIES};
-
-/// The variable that holds the address of a database.
-pub(super) const DATABASE: &str = "ATLASENT_BENCH_POSTGRES";
+use super::process::{DATABASE, closed, serve, tell};
 
 /// The kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,76 +71,5 @@ impl Kind {
                 }
             }
         });
-    }
-}
-
-async fn serve(store: impl Store + RateCounter) {
-    let policies = Policies::parse(POLICIES).unwrap();
-    let authority = LocalAuthority::builder(policies).store(store);
-    let mut key = ApiKey::parse_allow_weak(&API_KEY.to_owned().into()).unwrap();
-    key.rate_limit_per_minute = u64::MAX;
-    let server = Server::new(
-        authority.build().await.unwrap(),
-        ApiKeys::new([key]),
-        KeyRing::in_memory().unwrap(),
-    );
-    let any = "127.0.0.1:0".parse().unwrap();
-    let listening = server.listen(any, None).await.unwrap();
-    tell(listening.address());
-    listening.run_until(closed()).await.unwrap();
-}
-
-fn tell(address: SocketAddr) {
-    println!("{address}");
-}
-
-async fn closed() {
-    let wait = || io::stdin().read_to_end(&mut Vec::new());
-    drop(tokio::task::spawn_blocking(wait).await);
-}
-
-/// A running server, which is stopped when it is dropped.
-#[derive(Debug)]
-pub(super) struct Running {
-    child: Child,
-    input: Option<ChildStdin>,
-    pub(super) address: SocketAddr,
-}
-
-impl Running {
-    pub(super) fn start(kind: Kind) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--serve", kind.name()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        let output = child.stdout.take().unwrap();
-        BufReader::new(output).read_line(&mut address).unwrap();
-        Self {
-            input: child.stdin.take(),
-            child,
-            address: address.trim().parse().unwrap(),
-        }
-    }
-
-    /// Returns the processor time of the server's threads, where the system reports it.
-    pub(super) fn computed(&self) -> Option<Duration> {
-        let stat = Path::new("/proc")
-            .join(self.child.id().to_string())
-            .join("stat");
-        let stat = std::fs::read_to_string(stat).ok()?;
-        // After the name, which may contain anything: the 12th and 13th field are ticks of 10 ms.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let mut ticks = || fields.next()?.parse::<u64>().ok();
-        Some(Duration::from_millis(10 * (ticks()? + ticks()?)))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.child.wait();
     }
 }

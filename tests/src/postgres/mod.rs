@@ -7,6 +7,8 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod standby;
+
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -94,21 +96,16 @@ impl PrivatePostgres {
                 "--no-sync",
             ],
         );
-        let mut conf = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = on\nmax_connections = 300\n\
-             shared_buffers = 32MB\nlog_min_messages = error\n",
-            server.folder.display()
-        );
-        for setting in settings {
-            conf.push_str(setting);
-            conf.push('\n');
-        }
-        let mut file = std::fs::File::options()
-            .append(true)
-            .open(Path::new(&data).join("postgresql.conf"))
-            .expect("initdb made it");
-        file.write_all(conf.as_bytes())
-            .expect("room for the settings");
+        let sockets = format!("unix_socket_directories = '{}'", server.folder.display());
+        let base = [
+            "listen_addresses = ''",
+            &sockets,
+            "fsync = on",
+            "max_connections = 300",
+            "shared_buffers = 32MB",
+            "log_min_messages = error",
+        ];
+        configure(&data, base.iter().chain(settings));
         server.restart();
         Some(server)
     }
@@ -133,6 +130,12 @@ impl PrivatePostgres {
     pub fn restart(&self) {
         let log = self.folder.join("log").display().to_string();
         self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "start"]);
+    }
+
+    /// Returns the folder of the server's socket and data.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Creates a database and returns its URL.
@@ -211,8 +214,8 @@ impl PrivatePostgres {
     /// Starts a shell that stops the server when this process ends. The shell ignores signals that
     /// may end this process.
     fn guarded(&self) -> Child {
-        let script =
-            "trap '' HUP INT TERM; cat; \"$1\" -D \"$2/data\" -m immediate -w stop; rm -rf \"$2\"";
+        let script = "trap '' HUP INT TERM; cat; for pid in \"$2\"/*/postmaster.pid; do \
+             \"$1\" -D \"${pid%/*}\" -m immediate -w stop; done; rm -rf \"$2\"";
         let mut command = Command::new("sh");
         command.args(["-c", script, "guard"]);
         command.arg(self.bin.join("pg_ctl")).arg(&self.folder);
@@ -234,6 +237,17 @@ impl Drop for PrivatePostgres {
             drop(guard.stdin.take());
             let _ = guard.wait();
         }
+    }
+}
+
+/// Adds settings to those of a server's data.
+fn configure<'a>(data: &str, settings: impl IntoIterator<Item = &'a &'a str>) {
+    let mut file = std::fs::File::options()
+        .append(true)
+        .open(Path::new(data).join("postgresql.conf"))
+        .expect("initdb made it");
+    for setting in settings {
+        writeln!(file, "{setting}").expect("room for the settings");
     }
 }
 
