@@ -29,7 +29,7 @@ pub(crate) struct CellRow {
 }
 
 impl PostgresStore {
-    /// Verifies the chain up to the present head: every event with its hash and its connector, and
+    /// Verifies the chain up to the present head: every event with its hash and its link, and
     /// the head. Checks also that each cell is readable and filed under its own times.
     ///
     /// Changes may continue meanwhile. Events that are dropped meanwhile are not reported as

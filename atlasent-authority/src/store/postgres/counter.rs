@@ -1,4 +1,4 @@
-//! CallTotals calls for all processes that share the database. CallTotals are exact while the
+//! Counts calls for all processes that share the database. Counts are exact while the
 //! database runs, and may be lost when it crashes.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub(super) const PURPOSE: Purpose = Purpose {
     answer: Duration::from_secs(5),
 };
 
-/// CallTotals calls in the newest minute of any process, since a clock that is behind must not give
+/// Counts calls in the newest minute of any process, since a clock that is behind must not give
 /// calls back. Rows are locked in the order of their keys, so two processes never deadlock.
 const COUNT: &str = "\
     WITH newest AS (SELECT greatest($3::bigint, max(minute)) AS minute FROM atlasent_calls) \
@@ -86,7 +86,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// CallTotals calls until all their senders are dropped.
+    /// Counts calls until all their senders are dropped.
     pub(super) async fn count(mut self, calls: &mut mpsc::Receiver<CountedCall>) {
         let mut group = Vec::new();
         while calls.recv_many(&mut group, MOST).await > 0 {
@@ -95,7 +95,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// CallTotals a group of calls. Returns the number of calls under each counter.
+    /// Counts a group of calls. Returns the number of calls under each counter.
     async fn count_all(&mut self, group: &[CountedCall]) -> Result<CallTotals, StoreError> {
         let open = match self.open.take() {
             Some(open) if !open.session.client.is_closed() => open,

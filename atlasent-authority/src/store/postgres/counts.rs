@@ -28,7 +28,7 @@ struct CachedCount {
 }
 
 impl CountCache {
-    /// CountCache the events that pass the filter.
+    /// Counts the events that pass the filter.
     pub(super) async fn count(
         counts: &std::sync::Mutex<Self>,
         session: &Session,

@@ -268,7 +268,7 @@ struct BatchRows<'a> {
     cells: CellColumns,
     head: &'a ChainHead,
     dropped: i64,
-    /// CellColumns that expired before this time, in microseconds since 1970, are deleted.
+    /// Cells that expired before this time, in microseconds since 1970, are deleted.
     over: i64,
     /// How many expired cells are deleted at most: more than are added, so that a backlog shrinks.
     most: i64,

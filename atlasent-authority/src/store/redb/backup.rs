@@ -10,7 +10,8 @@ use redb::{
     WriteTransaction,
 };
 
-use super::tables::{CELLS, EVENTS, EXPIRY, META};
+use super::index::INDEX;
+use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS};
 
 /// How much of the copy is in memory at most, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
@@ -28,7 +29,9 @@ pub(super) fn copy(database: &Database, folder: &Path) -> Result<File, redb::Err
     copy_table(&from, &to, META)?;
     copy_table(&from, &to, CELLS)?;
     copy_table(&from, &to, EXPIRY)?;
+    copy_table(&from, &to, PERMITS)?;
     copy_table(&from, &to, EVENTS)?;
+    copy_table(&from, &to, INDEX)?;
     to.commit()?;
     copy.close()?;
     file.seek(SeekFrom::Start(0))?;
@@ -47,4 +50,102 @@ fn copy_table<K: Key + 'static, V: Value + 'static>(
         to.insert(key.value(), value.value())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use atlasent::wire::EvaluateRequest;
+    use atlasent::{Agent, AnyAction, Authority};
+    use futures_executor::block_on;
+    use redb::{Database, ReadableDatabase, TableHandle};
+
+    use super::{INDEX, PERMITS};
+    use crate::store::{RedbStore, Store};
+    use crate::trail::EventFilter;
+    use crate::{LocalAuthority, Policies};
+
+    /// Returns what a store finds by its indexes: events by type and by agent, and permits.
+    fn found(path: &Path) -> (Vec<u64>, u64, usize) {
+        let store = RedbStore::open_existing(path).unwrap();
+        let of_type = EventFilter::default().types(["evaluate.allow"]);
+        let of_agent = EventFilter::default().actor_id("bot");
+        let events = block_on(store.events(0, usize::MAX, &of_type)).unwrap();
+        (
+            events.iter().map(|event| event.sequence).collect(),
+            block_on(store.count_events(&of_agent)).unwrap(),
+            block_on(store.permits(u64::MAX, usize::MAX)).unwrap().len(),
+        )
+    }
+
+    fn tables(path: &Path) -> Vec<String> {
+        let database = Database::create(path).unwrap();
+        let transaction = database.begin_read().unwrap();
+        let tables = transaction.list_tables().unwrap();
+        tables.map(|table| table.name().to_owned()).collect()
+    }
+
+    fn backup(from: &Path, to: &Path) {
+        let store = RedbStore::open_existing(from).unwrap();
+        let mut copy = block_on(store.backup()).unwrap();
+        std::io::copy(&mut copy, &mut std::fs::File::create(to).unwrap()).unwrap();
+    }
+
+    async fn evaluate(path: &Path) {
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let store = RedbStore::open(path).unwrap();
+        let authority = LocalAuthority::builder(policies).store(store);
+        let authority = authority.build().await.unwrap();
+        let deploy = AnyAction::new("deploy").unwrap();
+        let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &deploy).unwrap();
+        authority.evaluate(&request).await.unwrap();
+    }
+
+    /// Removes what the backups of the first releases lacked.
+    fn without_indexes(path: &Path) {
+        let database = Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        assert!(transaction.delete_table(INDEX).unwrap());
+        assert!(transaction.delete_table(PERMITS).unwrap());
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn a_file_without_its_indexes_gets_them_when_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        block_on(evaluate(&path));
+        block_on(evaluate(&path));
+        let before = found(&path);
+        without_indexes(&path);
+        let report = RedbStore::check(&path).unwrap();
+        assert!(
+            report.problems[0].contains("open the store once"),
+            "{report:?}"
+        );
+        assert_eq!(found(&path), before);
+        without_indexes(&path);
+        block_on(evaluate(&path));
+        let after = found(&path);
+        assert_eq!((after.0.len(), after.1, after.2), (3, 3, 3));
+        assert!(RedbStore::check(&path).unwrap().is_good());
+    }
+
+    #[test]
+    fn a_restored_backup_finds_the_events_and_permits_that_the_store_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, restored) = (folder.path().join("store"), folder.path().join("restored"));
+        block_on(evaluate(&path));
+        block_on(evaluate(&path));
+        let before = found(&path);
+        assert_eq!((before.0.len(), before.1, before.2), (2, 2, 2));
+        backup(&path, &restored);
+        assert_eq!(tables(&restored), tables(&path));
+        assert_eq!(found(&restored), before);
+        assert!(RedbStore::check(&restored).unwrap().is_good());
+        block_on(evaluate(&restored));
+        let after = found(&restored);
+        assert_eq!((after.0.len(), after.1, after.2), (3, 3, 3));
+    }
 }

@@ -6,11 +6,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle,
+};
 
 use super::RedbStore;
 use super::file::{CACHE, explain, folder_of};
-use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, dropped, head, parse, sealed};
+use super::index::{self, INDEX};
+use super::tables::{
+    CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, dropped, head, indexed, parse, sealed,
+};
 use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, StoreError, StoreStatus};
 
@@ -80,6 +85,11 @@ fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
     if format.as_deref() != Some(FORMAT) {
         return Err(redb::Error::UpgradeRequired(0));
     }
+    let names: Vec<_> = transaction
+        .list_tables()?
+        .map(|table| table.name().to_owned())
+        .collect();
+    let missing = |name: &str| !names.iter().any(|table| table == name);
     let mut check = StoreCheck::new(StoreStatus {
         head: head(&meta)?,
         dropped: dropped(&meta)?,
@@ -89,17 +99,78 @@ fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
         let (sequence, event) = entry?;
         check.push(&sealed(sequence.value(), event.value()));
     }
-    read_cells(transaction, &mut check)?;
+    if missing(INDEX.name()) || missing(PERMITS.name()) {
+        check.find("its indexes are missing: open the store once, which makes them".to_owned());
+    } else {
+        read_index(transaction, indexed(&meta)?, &mut check)?;
+        read_cells(transaction, &mut check)?;
+    }
     Ok(check.finish())
+}
+
+/// Checks that the index has exactly the entries of the events that it reaches to. Events that were
+/// dropped a moment ago may still be in both.
+fn read_index(
+    transaction: &ReadTransaction,
+    indexed: Option<u64>,
+    report: &mut StoreCheck,
+) -> Result<(), redb::Error> {
+    let index = transaction.open_table(INDEX)?;
+    let mut entries = 0;
+    for entry in transaction
+        .open_table(EVENTS)?
+        .range(..=indexed.unwrap_or(u64::MAX))?
+    {
+        let (sequence, event) = entry?;
+        let (sequence, (kind, actor, ..)) = (sequence.value(), event.value());
+        let mut is_found = true;
+        for (kind, actor) in index::keys(kind, actor) {
+            entries += 1;
+            is_found &= index.get((kind, actor, sequence))?.is_some();
+        }
+        if !is_found {
+            report.find(format!("the index of events lacks event {sequence}"));
+        }
+    }
+    let kept = index.len()?;
+    if kept > entries {
+        report.find(format!(
+            "the index of events has {kept} entries, and the events have {entries}"
+        ));
+    }
+    Ok(())
 }
 
 fn read_cells(transaction: &ReadTransaction, report: &mut StoreCheck) -> Result<(), redb::Error> {
     let cells = transaction.open_table(CELLS)?;
+    let permits = transaction.open_table(PERMITS)?;
     for entry in cells.iter()? {
         let (key, cell) = entry?;
-        if parse::<Cell>(cell.value()).is_err() {
-            let name = base16ct::lower::encode_string(key.value());
-            report.find(format!("the entry {name} of the ledger cannot be read"));
+        let name = || base16ct::lower::encode_string(key.value());
+        let Ok(cell) = parse::<Cell>(cell.value()) else {
+            report.find(format!("the entry {} of the ledger cannot be read", name()));
+            continue;
+        };
+        if let Some(permit) = cell.permit() {
+            let listed = permits.get(permit.sequence)?;
+            if listed.is_none_or(|listed| listed.value() != key.value()) {
+                report.find(format!("the list of permits lacks the entry {}", name()));
+            }
+        }
+    }
+    for entry in permits.iter()? {
+        let (sequence, key) = entry?;
+        let (sequence, cell) = (sequence.value(), cells.get(key.value())?);
+        let cell = cell.map(|cell| parse::<Cell>(cell.value())).transpose();
+        // An unreadable cell is reported above.
+        let is_missing = cell.is_ok_and(|cell| {
+            let permit = cell.as_ref().and_then(Cell::permit);
+            permit.is_none_or(|permit| permit.sequence != sequence)
+        });
+        if is_missing {
+            report.find(format!(
+                "the list of permits names one of event {sequence} that is missing"
+            ));
         }
     }
     let expiry = transaction.open_table(EXPIRY)?;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadableTable};
+use redb::{Database, ReadableTable, TableHandle, WriteTransaction};
 
 use super::index::INDEX;
-use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, WITHOUT_INDEX, json};
+use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, WITHOUT_INDEX, json, parse};
 use crate::files::{open_existing, open_or_create};
-use crate::store::StoreError;
+use crate::store::{Cell, StoreError};
 use crate::trail::chain::ChainHead;
 
 /// How much of the file is in memory at most, in bytes.
@@ -207,12 +207,17 @@ fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
         let mut meta = transaction.open_table(META)?;
         let format = meta.get("format")?.map(|format| format.value().to_owned());
         match format.as_deref() {
-            Some(FORMAT) => {}
-            Some(WITHOUT_INDEX) => {
-                // The writer makes the index, a few events at a time.
-                meta.insert("format", FORMAT)?;
-                meta.insert("indexed", "0")?;
-                transaction.open_table(INDEX)?;
+            // A backup of this format may lack the index.
+            Some(FORMAT | WITHOUT_INDEX) => {
+                if !has_table(&transaction, INDEX.name())? {
+                    // The writer makes the index, a few events at a time.
+                    meta.insert("format", FORMAT)?;
+                    meta.insert("indexed", "0")?;
+                    transaction.open_table(INDEX)?;
+                }
+                if !has_table(&transaction, PERMITS.name())? {
+                    list_permits(&transaction)?;
+                }
             }
             Some(_) => return Err(redb::Error::UpgradeRequired(0)),
             None if !may_create => return Err(redb::Error::Corrupted(EMPTY.to_owned())),
@@ -221,13 +226,29 @@ fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
                 meta.insert("head", &*json(&ChainHead::genesis("local"))?)?;
                 transaction.open_table(CELLS)?;
                 transaction.open_table(EXPIRY)?;
+                transaction.open_table(PERMITS)?;
                 transaction.open_table(EVENTS)?;
                 transaction.open_table(INDEX)?;
             }
         }
     }
-    // Files of earlier releases lack this table.
-    transaction.open_table(PERMITS)?;
     transaction.commit()?;
+    Ok(())
+}
+
+fn has_table(transaction: &WriteTransaction, name: &str) -> Result<bool, redb::Error> {
+    let mut tables = transaction.list_tables()?;
+    Ok(tables.any(|table| table.name() == name))
+}
+
+/// Creates the list of permits from the cells, in a file of an earlier release.
+fn list_permits(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut permits = transaction.open_table(PERMITS)?;
+    for entry in transaction.open_table(CELLS)?.iter()? {
+        let (key, cell) = entry?;
+        if let Some(entry) = parse::<Cell>(cell.value())?.permit() {
+            permits.insert(entry.sequence, key.value())?;
+        }
+    }
     Ok(())
 }

@@ -32,7 +32,7 @@ type IndexTable<'a> = Table<'a, (&'static str, &'static str, u64), u64>;
 pub(super) type Indexed<'a> = (u64, &'a str, &'a str);
 
 /// Returns the keys that an event is filed under.
-fn keys<'a>(kind: &'a str, actor: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+pub(super) fn keys<'a>(kind: &'a str, actor: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let of_actor = (!actor.is_empty()).then_some([("", actor), (kind, actor)]);
     std::iter::once((kind, "")).chain(of_actor.into_iter().flatten())
 }

@@ -292,7 +292,7 @@ mod tests {
         }
         drop(store);
         assert!(RedbStore::check(&whole).unwrap().is_good());
-        let changes: [(Change, &str); 6] = [
+        let changes: [(Change, &str); 9] = [
             (
                 |to| drop(to.open_table(EVENTS).unwrap().remove(5).unwrap()),
                 "event 5 is missing",
@@ -325,6 +325,27 @@ mod tests {
                     expiry.insert((7, &[b'p'; 33]), ()).unwrap();
                 },
                 "the index of times names an entry that is missing",
+            ),
+            (
+                |to| {
+                    let mut index = to.open_table(index::INDEX).unwrap();
+                    index.remove(("policy.loaded", "", 3)).unwrap();
+                },
+                "the index of events lacks event 3",
+            ),
+            (
+                |to| {
+                    let mut index = to.open_table(index::INDEX).unwrap();
+                    index.insert(("evaluate.deny", "", 3), 1).unwrap();
+                },
+                "the index of events has 6 entries, and the events have 5",
+            ),
+            (
+                |to| {
+                    let mut permits = to.open_table(tables::PERMITS).unwrap();
+                    permits.insert(3, &[b'p'; 33]).unwrap();
+                },
+                "the list of permits names one of event 3 that is missing",
             ),
         ];
         for (change, expected) in changes {
