@@ -1,8 +1,10 @@
 //! The report of a store's offline check, and the check of the chain, which all stores share.
 
+use std::collections::BTreeMap;
+
 use atlasent::audit::{ChainReport, ChainVerifier, GENESIS_HASH};
 
-use super::StoreStatus;
+use super::{OrgId, StoreStatus};
 use crate::trail::chain::{ChainHead, SealedEvent};
 
 /// How many problems a report lists. Further ones are counted only.
@@ -25,13 +27,15 @@ pub struct StoreReport {
     pub problems: Vec<String>,
     /// The number of all problems beside those of the chain.
     pub found: u64,
+    /// The reports of the organizations beside `local`, which the other fields are about.
+    pub others: BTreeMap<OrgId, StoreReport>,
 }
 
 impl StoreReport {
-    /// Returns whether the check found no problem.
+    /// Returns whether the check found no problem, in any organization.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.found == 0 && self.chain.is_intact()
+        self.found == 0 && self.chain.is_intact() && self.others.values().all(Self::is_good)
     }
 }
 
@@ -54,6 +58,7 @@ impl StoreCheck {
                 chain: ChainReport::default(),
                 problems: Vec::new(),
                 found: 0,
+                others: BTreeMap::new(),
             },
             chain: ChainVerifier::new(),
         }

@@ -11,6 +11,8 @@ mod event_list;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod group;
 mod memory;
+pub(crate) mod org_id;
+mod organizations;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redb")]
@@ -32,6 +34,8 @@ pub use calls::RateCounter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 pub use check::StoreReport;
 pub use memory::MemoryStore;
+pub use org_id::{InvalidOrgId, OrgId};
+pub use organizations::Organizations;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 #[cfg(all(feature = "postgres", feature = "server"))]
@@ -171,6 +175,9 @@ pub enum StoreError {
         it with earlier exports (`atlasent audit verify NEW --after OLD`), and restore a backup"
     )]
     Incomplete(String),
+    /// The store has no such organization.
+    #[error("there is no organization `{0}`")]
+    UnknownOrganization(OrgId),
     /// The store does not support the operation. The text names the alternative.
     #[error("{0}")]
     Unsupported(&'static str),

@@ -80,31 +80,24 @@ fn report_result(name: &str, report: &StoreReport) -> Result<Output, Failure> {
 }
 
 fn report_text(name: &str, report: &StoreReport) -> String {
-    let (head, chain) = (&report.head, &report.chain);
     let verdict = match report.is_good() {
         true => "is intact",
         false => "is damaged",
     };
-    let mut lines = vec![
-        format!("{name} {verdict}"),
-        format!(
-            "  chain:     {} events of the organization `{}`",
-            chain.events, head.org_id
-        ),
-        format!("  archived:  {} events", report.dropped),
-        format!("  head:      event {}, hash {}", head.sequence, head.hash),
-        format!("  ledger:    {} entries", report.cells),
-    ];
+    let mut lines = vec![format!("{name} {verdict}")];
+    push_organization(&mut lines, report);
+    let (intact, damaged): (Vec<_>, Vec<_>) =
+        report.others.values().partition(|other| other.is_good());
+    for other in &damaged {
+        push_organization(&mut lines, other);
+    }
+    if !intact.is_empty() {
+        lines.push(format!(
+            "  others:    {} organizations, intact",
+            intact.len()
+        ));
+    }
     if !report.is_good() {
-        let found = report.found + chain.found;
-        lines.push(format!("  findings:  {found}"));
-        let problems = report
-            .problems
-            .iter()
-            .map(|problem| format!("    {problem}"));
-        lines.extend(problems);
-        let findings = chain.findings.iter().take(MAX_SHOWN_FINDINGS);
-        lines.extend(findings.map(|finding| format!("    {finding}")));
         lines.push(
             "  next:      keep a copy of the damaged store, restore the newest backup that passes this check (see \
              `serve --accept-older-store`), and compare later exports with earlier ones (`audit verify --after`)"
@@ -116,4 +109,28 @@ fn report_text(name: &str, report: &StoreReport) -> String {
         let _ = writeln!(text, "{}", escaped(line));
         text
     })
+}
+
+fn push_organization(lines: &mut Vec<String>, report: &StoreReport) {
+    let (head, chain) = (&report.head, &report.chain);
+    lines.extend([
+        format!(
+            "  chain:     {} events of the organization `{}`",
+            chain.events, head.org_id
+        ),
+        format!("  archived:  {} events", report.dropped),
+        format!("  head:      event {}, hash {}", head.sequence, head.hash),
+        format!("  ledger:    {} entries", report.cells),
+    ]);
+    let found = report.found + chain.found;
+    if found > 0 || !chain.is_intact() {
+        lines.push(format!("  findings:  {found}"));
+        let problems = report
+            .problems
+            .iter()
+            .map(|problem| format!("    {problem}"));
+        lines.extend(problems);
+        let findings = chain.findings.iter().take(MAX_SHOWN_FINDINGS);
+        lines.extend(findings.map(|finding| format!("    {finding}")));
+    }
 }

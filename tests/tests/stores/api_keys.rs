@@ -92,7 +92,7 @@ async fn a_revoked_key_is_refused_while_many_read_the_audit_trail() {
     medium
         .sql(
             "INSERT INTO atlasent_events SELECT g, 'evaluate.allow', 'bot', '2026', 'x', 'x', \
-             '{\"id\":\"' || repeat('x', 400) || '\"}' FROM generate_series(1000, 51000) g",
+             '{\"id\":\"' || repeat('x', 400) || '\"}', 'local' FROM generate_series(1000, 51000) g",
         )
         .await;
     let mut readers = JoinSet::new();

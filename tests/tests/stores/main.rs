@@ -17,7 +17,7 @@ mod suite;
 mod support;
 mod tls;
 
-use media::{Medium, Memory, Postgres, Redb};
+use media::{Medium, Memory, Organization, Postgres, Redb};
 
 /// One test for each promise, on one medium.
 macro_rules! keeps {
@@ -42,6 +42,9 @@ macro_rules! every_store_keeps {
         keeps!(memory, Memory: $($promises)+);
         keeps!(redb, Redb: $($promises)+);
         keeps!(postgres, Postgres: $($promises)+);
+        keeps!(memory_organization, Organization<Memory>: $($promises)+);
+        keeps!(redb_organization, Organization<Redb>: $($promises)+);
+        keeps!(postgres_organization, Organization<Postgres>: $($promises)+);
     };
 }
 
@@ -49,6 +52,8 @@ macro_rules! durable_stores_keep {
     ($($promises:tt)+) => {
         keeps!(redb_reopened, Redb: $($promises)+);
         keeps!(postgres_reopened, Postgres: $($promises)+);
+        keeps!(redb_organization_reopened, Organization<Redb>: $($promises)+);
+        keeps!(postgres_organization_reopened, Organization<Postgres>: $($promises)+);
     };
 }
 
@@ -93,6 +98,12 @@ every_store_keeps! {
     calls:
         calls_are_counted_one_by_one,
         a_clock_that_is_behind_gives_nothing_back;
+    organizations:
+        an_organization_sees_nothing_of_another,
+        an_unknown_organization_is_refused_and_not_created,
+        organizations_are_listed_in_the_order_of_their_ids,
+        changes_of_many_organizations_make_a_chain_of_each,
+        a_change_that_panics_harms_no_other_organization;
     any:
         any_series_of_changes_leaves_what_a_model_of_it_has;
 }
@@ -104,4 +115,6 @@ durable_stores_keep! {
         a_permit_that_was_used_stays_used;
     standing:
         stops_and_counts_outlive_the_process;
+    organizations:
+        organizations_are_found_again;
 }

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::store::{OrgId, Organizations, RateCounter, Store};
 use atlasent_authority::{LocalAuthority, MemoryStore, PostgresStore, RedbStore};
 use atlasent_tests::postgres::PrivatePostgres;
 use tempfile::TempDir;
 
-use crate::support::{Time, permit_all};
+use crate::support::{Time, at, issue, permit_all, record};
 
 /// A medium that only one test uses.
 pub(crate) trait Medium: Sized + Send + Sync + 'static {
-    type Store: Store + RateCounter;
+    type Store: Store + RateCounter + Organizations<Store = Self::Store>;
 
     /// Whether expired cells are removed before the store needs room.
     const TIDIES: bool = true;
@@ -32,6 +32,36 @@ pub(crate) trait Medium: Sized + Send + Sync + 'static {
             .build()
             .await
             .unwrap()
+    }
+}
+
+/// One organization of a medium, beside one that uses the same names.
+pub(crate) struct Organization<M>(M);
+
+impl<M: Medium> Medium for Organization<M> {
+    type Store = M::Store;
+
+    const TIDIES: bool = M::TIDIES;
+
+    async fn new() -> Option<Self> {
+        Some(Self(M::new().await?))
+    }
+
+    async fn open(&self) -> M::Store {
+        let store = self.0.open().await;
+        let [own, neighbour] = ["acme", "neighbour"].map(|id| id.parse::<OrgId>().unwrap());
+        for id in [&own, &neighbour] {
+            store.create_organization(id).await.unwrap();
+        }
+        for beside in [OrgId::local(), neighbour] {
+            let beside = store.organization(&beside);
+            for name in ["a", "b", "0", "1", "permit"] {
+                issue(&beside, name, at(0)).await.unwrap();
+                record(&beside, "evaluate.deny", Some("bot 1"), at(1)).await;
+                beside.count_call(name, 1).await.unwrap();
+            }
+        }
+        store.organization(&own)
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use atlasent_authority::PostgresStore;
+use atlasent_authority::store::Store;
 use atlasent_tests::postgres::PrivatePostgres;
+use jiff::Timestamp;
 
 use crate::media::{Medium, Postgres};
 use crate::support::{agrees_with_every_filter, at, intact, issue, record};
@@ -113,32 +115,41 @@ async fn tables_of_a_newer_version_are_refused() {
     );
 }
 
+/// Tables of version 2 as they were written before there were organizations: three permits and five
+/// events.
+const VERSION_2: &str = include_str!("old/schema-2.sql");
+
+/// Turns tables of version 2 into those of version 1.
+const TO_VERSION_1: &str = "\
+    DELETE FROM atlasent_schema WHERE version = 2; \
+    ALTER TABLE atlasent_cells DROP COLUMN issued; \
+    DROP TABLE atlasent_api_keys_version; \
+    DROP TRIGGER atlasent_api_keys_changed ON atlasent_api_keys; \
+    DROP FUNCTION atlasent_api_keys_changed; \
+    DROP INDEX atlasent_events_kind_actor; DROP INDEX atlasent_events_moment; \
+    CREATE INDEX atlasent_events_time ON atlasent_events (occurred_at)";
+
 #[tokio::test]
 async fn tables_of_an_older_version_become_those_of_this_one() {
-    let Some(medium) = Postgres::new().await else {
-        return;
-    };
-    let store = medium.open().await;
-    for second in 0..9 {
-        record(&store, "evaluate.deny", Some("bot 1"), at(second)).await;
+    for (undo, permits) in [("", 3), (TO_VERSION_1, 0)] {
+        let Some(medium) = Postgres::new().await else {
+            return;
+        };
+        medium.sql(VERSION_2).await;
+        medium.sql(undo).await;
+        let store = medium.open().await;
+        assert_eq!(intact(&store).await, 5);
+        assert_eq!(store.status().await.unwrap().head.org_id, "local");
+        assert_eq!(store.status().await.unwrap().cells, 5);
+        // Version 1 did not keep what lists of permits need.
+        assert_eq!(store.permits(u64::MAX, 9).await.unwrap().len(), permits);
+        let next = record(&store, "evaluate.deny", Some("bot 1"), Timestamp::now()).await;
+        assert_eq!(next.sequence, 6);
+        agrees_with_every_filter(&store).await;
+        assert!(store.check().await.unwrap().is_good());
+        let versions = medium.sql("SELECT max(version) FROM atlasent_schema").await;
+        assert_eq!(versions, ["3"]);
     }
-    drop(store);
-    medium
-        .sql(
-            "DELETE FROM atlasent_schema WHERE version = 2; \
-             ALTER TABLE atlasent_cells DROP COLUMN issued; \
-             DROP TABLE atlasent_api_keys_version; \
-             DROP TRIGGER atlasent_api_keys_changed ON atlasent_api_keys; \
-             DROP FUNCTION atlasent_api_keys_changed; \
-             DROP INDEX atlasent_events_kind_actor; DROP INDEX atlasent_events_moment; \
-             CREATE INDEX atlasent_events_time ON atlasent_events (occurred_at)",
-        )
-        .await;
-    let store = medium.open().await;
-    assert_eq!(intact(&store).await, 9);
-    agrees_with_every_filter(&store).await;
-    let versions = medium.sql("SELECT max(version) FROM atlasent_schema").await;
-    assert_eq!(versions, ["2"]);
 }
 
 #[tokio::test]

@@ -6,14 +6,18 @@
 
 mod ledger;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
 use self::ledger::Ledger;
 use super::calls::Calls;
 use super::event_list::EventList;
-use super::{Batch, CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
+use super::{
+    Batch, CellKey, Changeset, OrgId, Organizations, RateCounter, Store, StoreError, StoreStatus,
+};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
@@ -21,10 +25,27 @@ use crate::trail::chain::{ChainHead, SealedEvent};
 use crate::trail::filter::EventCollector;
 
 /// A store in memory, whose permits and events end with the process.
-#[derive(Debug)]
+///
+/// A store is that of one organization: `local`, unless [`organization`](Organizations::organization)
+/// returned it. Clones share the store.
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
+    org: OrgId,
+    memory: Arc<Memory>,
+}
+
+/// What all organizations share.
+#[derive(Debug)]
+struct Memory {
     cell_limit: usize,
     event_limit: usize,
+    local: OrgMemory,
+    others: RwLock<BTreeMap<OrgId, Arc<OrgMemory>>>,
+}
+
+/// The permits, events and counters of one organization.
+#[derive(Debug)]
+struct OrgMemory {
     inner: Mutex<Inner>,
     calls: Calls,
 }
@@ -48,13 +69,40 @@ impl MemoryStore {
     /// the newest `events` events.
     #[must_use]
     pub fn with_limits(permits: usize, events: usize) -> Self {
-        Self {
+        let memory = Memory {
             cell_limit: permits,
             event_limit: events.max(1),
+            local: OrgMemory::new(&OrgId::local()),
+            others: RwLock::default(),
+        };
+        Self {
+            org: OrgId::local(),
+            memory: Arc::new(memory),
+        }
+    }
+
+    /// Runs `look` on the permits, events and counters of the organization.
+    fn look<T>(&self, look: impl FnOnce(&OrgMemory) -> T) -> Result<T, StoreError> {
+        if self.org.is_local() {
+            return Ok(look(&self.memory.local));
+        }
+        let others = self.memory.others.read();
+        let found = others
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&self.org)
+            .map(Arc::clone);
+        let found = found.ok_or_else(|| StoreError::UnknownOrganization(self.org.clone()))?;
+        Ok(look(&found))
+    }
+}
+
+impl OrgMemory {
+    fn new(org: &OrgId) -> Self {
+        Self {
             inner: Mutex::new(Inner {
                 ledger: Ledger::default(),
                 events: EventList::default(),
-                head: ChainHead::genesis("local"),
+                head: ChainHead::genesis(org.as_str()),
                 dropped: 0,
             }),
             calls: Calls::default(),
@@ -81,14 +129,18 @@ impl Store for MemoryStore {
         reads: Vec<CellKey>,
         change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let mut inner = self.lock();
-        let read = (reads.iter()).filter_map(|key| Some((*key, inner.ledger.get(*key)?.clone())));
-        let mut batch = Batch::new(inner.head.clone(), read);
-        let result = change(&mut batch.changeset(now));
-        inner.ledger.make_room(&batch, self.cell_limit)?;
-        inner.ledger.keep(&batch, self.cell_limit);
-        inner.append_all(batch, self.event_limit);
-        Ok(result)
+        let (cells, events) = (self.memory.cell_limit, self.memory.event_limit);
+        self.look(|org| {
+            let mut inner = org.lock();
+            let read =
+                (reads.iter()).filter_map(|key| Some((*key, inner.ledger.get(*key)?.clone())));
+            let mut batch = Batch::new(inner.head.clone(), read);
+            let result = change(&mut batch.changeset(now));
+            inner.ledger.make_room(&batch, cells)?;
+            inner.ledger.keep(&batch, cells);
+            inner.append_all(batch, events);
+            Ok(result)
+        })?
     }
 
     async fn events(
@@ -98,12 +150,12 @@ impl Store for MemoryStore {
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
         let mut found = EventCollector::new(limit, filter);
-        self.lock().events.find(after, &mut found, filter);
+        self.look(|org| org.lock().events.find(after, &mut found, filter))?;
         Ok(found.into_events())
     }
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
-        Ok(self.lock().events.count(filter) as u64)
+        self.look(|org| org.lock().events.count(filter) as u64)
     }
 
     async fn permits(
@@ -111,28 +163,73 @@ impl Store for MemoryStore {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        let inner = self.lock();
-        let older = inner.ledger.permits(before).take(limit);
-        Ok(older.map(|(key, entry)| (key, entry.clone())).collect())
+        self.look(|org| {
+            let inner = org.lock();
+            let older = inner.ledger.permits(before).take(limit);
+            older.map(|(key, entry)| (key, entry.clone())).collect()
+        })
     }
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        Ok(self.lock().ledger.key_of(id))
+        self.look(|org| org.lock().ledger.key_of(id))
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        let inner = self.lock();
-        Ok(StoreStatus {
-            head: inner.head.clone(),
-            dropped: inner.dropped,
-            cells: inner.ledger.cells() as u64,
+        self.look(|org| {
+            let inner = org.lock();
+            StoreStatus {
+                head: inner.head.clone(),
+                dropped: inner.dropped,
+                cells: inner.ledger.cells() as u64,
+            }
         })
     }
 }
 
 impl RateCounter for MemoryStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
+        self.look(|org| org.calls.count(counter, minute))
+    }
+}
+
+impl Organizations for MemoryStore {
+    type Store = Self;
+
+    fn organization(&self, id: &OrgId) -> Self {
+        Self {
+            org: id.clone(),
+            memory: Arc::clone(&self.memory),
+        }
+    }
+
+    async fn create_organization(&self, id: &OrgId) -> Result<bool, StoreError> {
+        let mut others = self
+            .memory
+            .others
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if id.is_local() || others.contains_key(id) {
+            return Ok(false);
+        }
+        others.insert(id.clone(), Arc::new(OrgMemory::new(id)));
+        Ok(true)
+    }
+
+    async fn organizations(
+        &self,
+        after: Option<&OrgId>,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        let others = self
+            .memory
+            .others
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = others
+            .range::<OrgId, _>((after, Bound::Unbounded))
+            .take(limit);
+        Ok(ids.map(|(id, _)| id.clone()).collect())
     }
 }
 
@@ -226,12 +323,16 @@ mod tests {
         let store = MemoryStore::with_limits(2, 100);
         issue(&store, "first", 0).unwrap();
         issue(&store, "second", 1).unwrap();
-        let head = store.lock().head.clone();
+        let head = store.memory.local.lock().head.clone();
         assert!(matches!(
             issue(&store, "third", 2),
             Err(StoreError::Full { permits: 2 })
         ));
-        assert_eq!(store.lock().head, head, "a refused change leaves no event");
+        assert_eq!(
+            store.memory.local.lock().head,
+            head,
+            "a refused change leaves no event"
+        );
         issue(&store, "third", 10).unwrap();
         assert!(!knows(&store, "first"));
         assert!(knows(&store, "second") && knows(&store, "third"));
@@ -256,7 +357,7 @@ mod tests {
         for n in 0..5_000 {
             keep(&store, &n.to_string(), 0, PermitState::Consumed).unwrap();
         }
-        let inner = store.lock();
+        let inner = store.memory.local.lock();
         assert!(inner.ledger.remembered() <= 1_021);
         assert_eq!(inner.ledger.cells(), 10);
     }
@@ -282,7 +383,7 @@ mod tests {
             );
         }
         // Four of them, and the stops.
-        assert_eq!(authority.store().lock().ledger.cells(), 4 + 1);
+        assert_eq!(authority.store().memory.local.lock().ledger.cells(), 4 + 1);
     }
 
     #[test]

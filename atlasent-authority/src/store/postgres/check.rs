@@ -7,7 +7,7 @@ use super::connector::Session;
 use super::reader::ReadCall;
 use super::rows::signed;
 use crate::store::check::{StoreCheck, StoreReport};
-use crate::store::{Cell, Store, StoreError, StoreStatus};
+use crate::store::{Cell, OrgId, Organizations, Store, StoreError, StoreStatus};
 use crate::trail::EventFilter;
 
 /// How many events or cells are in memory at a time.
@@ -17,8 +17,8 @@ const AT_ONCE: usize = 1_000;
 const ATTEMPTS: usize = 5;
 
 const CELLS: &str = "\
-    SELECT key, value, expires_at, issued FROM atlasent_cells WHERE key > $1::bytea \
-    ORDER BY key LIMIT $2::bigint";
+    SELECT key, value, expires_at, issued FROM atlasent_cells WHERE org = $1 AND key > $2::bytea \
+    ORDER BY key LIMIT $3::bigint";
 
 /// A row of the table of cells.
 pub(crate) struct CellRow {
@@ -29,8 +29,9 @@ pub(crate) struct CellRow {
 }
 
 impl PostgresStore {
-    /// Verifies the chain up to the present head: every event with its hash and its link, and
-    /// the head. Checks also that each cell is readable and filed under its own times.
+    /// Verifies the chain of each organization up to the present head: every event with its hash
+    /// and its link, and the head. Checks also that each cell is readable and filed under its own
+    /// times.
     ///
     /// Changes may continue meanwhile. Events that are dropped meanwhile are not reported as
     /// missing.
@@ -40,6 +41,19 @@ impl PostgresStore {
     /// [`StoreError`] when the events or the cells cannot be read, or when events were dropped
     /// during each of 5 attempts.
     pub async fn check(&self) -> Result<StoreReport, StoreError> {
+        let mut report = self.organization(&OrgId::local()).check_one().await?;
+        loop {
+            let last = report.others.last_key_value().map(|(id, _)| id);
+            let next = self.organizations(last, 1).await?;
+            let Some(id) = next.into_iter().next() else {
+                return Ok(report);
+            };
+            let other = self.organization(&id).check_one().await?;
+            report.others.insert(id, other);
+        }
+    }
+
+    async fn check_one(&self) -> Result<StoreReport, StoreError> {
         for _ in 0..ATTEMPTS {
             let status = self.status().await?;
             let dropped = status.dropped;
@@ -73,8 +87,9 @@ impl PostgresStore {
     async fn check_cells(&self, check: &mut StoreCheck) -> Result<(), StoreError> {
         let mut after = Vec::new();
         loop {
+            let org = self.group.org().clone();
             let cells = self
-                .read(|done| ReadCall::Cells(after, AT_ONCE, done))
+                .read(|done| ReadCall::Cells(org, after, AT_ONCE, done))
                 .await?;
             for problem in cells.iter().filter_map(CellRow::problem) {
                 check.find(problem);
@@ -109,11 +124,15 @@ impl CellRow {
 /// Reads at most `limit` cells behind a key.
 pub(super) async fn cells(
     session: &Session,
+    org: &OrgId,
     after: &[u8],
     limit: usize,
 ) -> Result<Vec<CellRow>, Error> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = session.client.query(CELLS, &[&after, &limit]).await?;
+    let rows = session
+        .client
+        .query(CELLS, &[&org.as_str(), &after, &limit])
+        .await?;
     let cells = rows.iter().map(|row| {
         Ok(CellRow {
             key: row.try_get(0)?,

@@ -8,6 +8,7 @@ use tokio_postgres::Error;
 use super::connector::Session;
 use super::query;
 use super::rows::unsigned;
+use crate::store::OrgId;
 use crate::trail::EventFilter;
 
 /// How many counts are cached.
@@ -19,6 +20,7 @@ pub(super) struct CountCache(VecDeque<CachedCount>);
 
 #[derive(Clone, Debug)]
 struct CachedCount {
+    org: OrgId,
     filter: EventFilter,
     count: u64,
     /// The sequence number of the last event that was counted.
@@ -32,21 +34,25 @@ impl CountCache {
     pub(super) async fn count(
         counts: &std::sync::Mutex<Self>,
         session: &Session,
+        org: &OrgId,
         filter: &EventFilter,
     ) -> Result<u64, Error> {
-        let head = "SELECT sequence, dropped FROM atlasent_head";
-        let head = session.client.query_one(head, &[]).await?;
+        let head = "SELECT sequence, dropped FROM atlasent_head WHERE org = $1";
+        let Some(head) = session.client.query_opt(head, &[&org.as_str()]).await? else {
+            return Ok(0);
+        };
         let (head, dropped) = (unsigned(head.try_get(0)?), unsigned(head.try_get(1)?));
         if filter.is_all() {
             // The chain has no gaps.
             return Ok(head.saturating_sub(dropped));
         }
-        let cached = lock(counts).take(filter);
+        let cached = lock(counts).take(org, filter);
         let cached = cached.filter(|cached| cached.dropped == dropped && cached.through <= head);
         let (before, after) = cached.map_or((0, 0), |cached| (cached.count, cached.through));
         let through = filter.clone().through(head);
-        let count = before + query::count(session, after, &through).await?;
+        let count = before + query::count(session, org, after, &through).await?;
         lock(counts).keep(CachedCount {
+            org: org.clone(),
             filter: filter.clone(),
             count,
             through: head,
@@ -55,8 +61,9 @@ impl CountCache {
         Ok(count)
     }
 
-    fn take(&mut self, filter: &EventFilter) -> Option<CachedCount> {
-        let place = self.0.iter().position(|cached| cached.filter == *filter)?;
+    fn take(&mut self, org: &OrgId, filter: &EventFilter) -> Option<CachedCount> {
+        let is_it = |cached: &CachedCount| cached.org == *org && cached.filter == *filter;
+        let place = self.0.iter().position(is_it)?;
         self.0.remove(place)
     }
 

@@ -1,4 +1,4 @@
-//! API keys, on a connection of their own, so that a revoked key is refused within moments even
+//! API keys and new organizations, on a connection of their own, so that a revoked key is refused within moments even
 //! while long reads of the audit trail are running.
 #![cfg_attr(
     not(feature = "server"),
@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Error;
 
 use super::connector::{Connector, Purpose, QueryError, Session};
-use crate::store::StoreError;
+use super::organizations;
+use crate::store::{OrgId, StoreError};
 
 /// Keys are few, so a server that takes longer is overloaded or unreachable.
 const PURPOSE: Purpose = Purpose {
@@ -32,6 +33,8 @@ pub(crate) enum KeyCall {
     All(ResultSender<Vec<String>>),
     /// Keeps a key, in place of the key with the same id.
     Put(KeptKey, ResultSender<()>),
+    /// Creates an organization. Returns `false` if it exists.
+    CreateOrganization(OrgId, ResultSender<bool>),
     /// Rewrites the key with an id in one transaction. Returns whether it was rewritten.
     Rewrite(String, Rewrite, ResultSender<bool>),
 }
@@ -74,6 +77,12 @@ impl<'a> Keys<'a> {
                 KeyCall::Put(key, done) => {
                     let put = self.change(async |session| key.put(session).await).await;
                     let _ = done.send(put);
+                }
+                KeyCall::CreateOrganization(id, done) => {
+                    let created = self
+                        .change(async |session| organizations::create(session, &id).await)
+                        .await;
+                    let _ = done.send(created);
                 }
                 KeyCall::Rewrite(id, rewritten, done) => {
                     let changed = self

@@ -1,7 +1,7 @@
 //! The store in PostgreSQL, for several processes that share one ledger and one chain.
 //!
 //! All connections belong to a thread of the store's own, so that the store works in any async
-//! runtime and without one. One connection writes, one counts calls, one serves the API keys, two
+//! runtime and without one. Four connections write, one counts calls, one serves the API keys, two
 //! read events, and one serves all other reads.
 
 mod check;
@@ -9,6 +9,7 @@ mod connector;
 mod counter;
 mod counts;
 mod keys;
+mod organizations;
 mod permits;
 mod query;
 mod reader;
@@ -21,7 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join_all, join3};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TrySendError;
@@ -39,11 +40,16 @@ use self::query::Page;
 use self::reader::{ReadCall, Reader};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
-use super::{CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
+use super::{
+    CellKey, Changeset, OrgId, Organizations, RateCounter, Store, StoreError, StoreStatus,
+};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
+
+/// How many connections write, each for other organizations.
+const WRITERS: usize = 4;
 
 /// How many calls are queued at most. Further callers wait until the queue has room.
 const WAITING: usize = 4_096;
@@ -64,8 +70,9 @@ const READS: usize = 256;
 /// ```
 ///
 /// It creates its tables by itself; their names start with `atlasent_`. The changes of all
-/// processes run one after the other, and each is on the server's disk before it is answered,
-/// whatever `synchronous_commit` says. A pooler in between must keep a session together (PgBouncer:
+/// processes to one organization run one after the other, and each is on the server's disk before it
+/// is answered, whatever `synchronous_commit` says. A store is that of one organization: `local`,
+/// unless [`organization`](Organizations::organization) returned it. A pooler in between must keep a session together (PgBouncer:
 /// `pool_mode = session`). Clones share their connections.
 ///
 /// # TLS
@@ -89,10 +96,6 @@ pub struct PostgresStore {
     /// Reads of the status and of permits, which long reads do not delay.
     status: mpsc::Sender<ReadCall>,
     calls: mpsc::Sender<CountedCall>,
-    #[cfg_attr(
-        not(feature = "server"),
-        allow(dead_code, reason = "API keys belong to the server")
-    )]
     keys: mpsc::Sender<KeyCall>,
     name: String,
 }
@@ -139,7 +142,6 @@ impl PostgresStore {
         })
     }
 
-    #[cfg(feature = "server")]
     pub(crate) async fn key_call<T>(
         &self,
         call: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> KeyCall,
@@ -160,7 +162,9 @@ impl PostgresStore {
             | ReadCall::Count(..)
             | ReadCall::Permits(..)
             | ReadCall::Cells(..) => &self.reads,
-            ReadCall::Status(_) | ReadCall::PermitKey(..) => &self.status,
+            ReadCall::Status(..) | ReadCall::PermitKey(..) | ReadCall::Organizations(..) => {
+                &self.status
+            }
         };
         queue.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
@@ -188,12 +192,15 @@ async fn serve(
     // A caller that has stopped waiting has dropped the store's queues as well.
     let _ = ready.send(migrated);
     if goes_on {
-        let (jobs, calls, keys) = (Mutex::new(jobs), Mutex::new(calls), Mutex::new(keys));
+        let (calls, keys) = (Mutex::new(calls), Mutex::new(keys));
         let (reads, status) = (Mutex::new(reads), Mutex::new(status));
         let counts = std::sync::Mutex::default();
         join(
             join3(
-                restarted(async || Writer::new(connector).write(&mut *jobs.lock().await).await),
+                join_all(
+                    (0..WRITERS)
+                        .map(|_| restarted(async || Writer::new(connector).write(&jobs).await)),
+                ),
                 restarted(async || {
                     let calls = &mut *calls.lock().await;
                     Counter::new(connector).count(calls).await;
@@ -244,6 +251,7 @@ impl Store for PostgresStore {
         filter: &EventFilter,
     ) -> Result<Vec<Arc<SealedEvent>>, StoreError> {
         let page = Page {
+            org: self.group.org().clone(),
             after,
             limit,
             filter: filter.clone(),
@@ -253,7 +261,8 @@ impl Store for PostgresStore {
 
     async fn count_events(&self, filter: &EventFilter) -> Result<u64, StoreError> {
         let filter = filter.clone();
-        self.read(|done| ReadCall::Count(filter, done)).await
+        self.read(|done| ReadCall::Count(self.group.org().clone(), filter, done))
+            .await
     }
 
     async fn permits(
@@ -261,12 +270,14 @@ impl Store for PostgresStore {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        self.read(|done| ReadCall::Permits(before, limit, done))
+        let org = self.group.org().clone();
+        self.read(|done| ReadCall::Permits(org, before, limit, done))
             .await
     }
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        self.read(|done| ReadCall::PermitKey(id, done)).await
+        let org = self.group.org().clone();
+        self.read(|done| ReadCall::PermitKey(org, id, done)).await
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {
@@ -276,16 +287,45 @@ impl Store for PostgresStore {
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.read(ReadCall::Status).await
+        let org = self.group.org().clone();
+        self.read(|done| ReadCall::Status(org, done)).await
     }
 }
 
 impl RateCounter for PostgresStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
         let (done, number) = oneshot::channel();
-        let call = CountedCall::new(counter, minute, done);
+        let counter = self.group.org().counter(counter);
+        let call = CountedCall::new(&counter, minute, done);
         self.calls.send(call).await.map_err(|_| closed())?;
         number.await.map_err(|_| unanswered())?
+    }
+}
+
+impl Organizations for PostgresStore {
+    type Store = Self;
+
+    fn organization(&self, id: &OrgId) -> Self {
+        Self {
+            group: self.group.organization(id),
+            ..self.clone()
+        }
+    }
+
+    async fn create_organization(&self, id: &OrgId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.key_call(|done| KeyCall::CreateOrganization(id, done))
+            .await
+    }
+
+    async fn organizations(
+        &self,
+        after: Option<&OrgId>,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        let after = after.cloned();
+        self.read(|done| ReadCall::Organizations(after, limit, done))
+            .await
     }
 }
 
@@ -304,16 +344,15 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_panics_begins_anew_and_its_change_is_answered() {
         let (group, jobs) = group::queue();
-        let (jobs, rounds) = (Mutex::new(jobs), AtomicUsize::new(0));
+        let rounds = AtomicUsize::new(0);
         let part = restarted(async || {
-            let mut jobs = jobs.lock().await;
             while let Some(taken) = jobs.next().await {
                 // The panic loses the first two changes.
                 assert!(
                     rounds.fetch_add(1, Ordering::SeqCst) > 1,
                     "a fault that a test injected"
                 );
-                group::answer(taken, &Err(StoreError::failed("answered")));
+                taken.answer(&Err(StoreError::failed("answered")));
             }
         });
         let changes = async move {

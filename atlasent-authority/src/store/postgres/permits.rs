@@ -6,23 +6,27 @@ use super::connector::{Connector, Session};
 use super::rows::signed;
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
-use crate::store::{Cell, CellKey, StoreError};
+use crate::store::{Cell, CellKey, OrgId, StoreError};
 
 const BEFORE: &str = "\
-    SELECT key, value FROM atlasent_cells WHERE issued IS NOT NULL AND issued < $1::bigint \
-    ORDER BY issued DESC LIMIT $2::bigint";
-const BY_KEY: &str =
-    "SELECT key FROM atlasent_cells WHERE key BETWEEN $1::bytea AND $2::bytea LIMIT 1";
+    SELECT key, value FROM atlasent_cells \
+    WHERE org = $1 AND issued IS NOT NULL AND issued < $2::bigint \
+    ORDER BY issued DESC LIMIT $3::bigint";
+const BY_KEY: &str = "\
+    SELECT key FROM atlasent_cells WHERE org = $1 AND key BETWEEN $2::bytea AND $3::bytea LIMIT 1";
 
 /// Returns the rows of at most `limit` permits that were issued before an event.
 pub(super) async fn before(
     session: &Session,
+    org: &OrgId,
     before: u64,
     limit: usize,
 ) -> Result<Vec<Row>, Error> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let client = &session.client;
-    client.query(BEFORE, &[&signed(before), &limit]).await
+    client
+        .query(BEFORE, &[&org.as_str(), &signed(before), &limit])
+        .await
 }
 
 /// Returns the permits in rows of [`before`].
@@ -45,12 +49,19 @@ pub(super) fn read(
 }
 
 /// Returns the key of the permit with a public id, which determines the first half of the key.
-pub(super) async fn key_of(session: &Session, id: PermitId) -> Result<Option<PermitKey>, Error> {
+pub(super) async fn key_of(
+    session: &Session,
+    org: &OrgId,
+    id: PermitId,
+) -> Result<Option<PermitKey>, Error> {
     let (first, last) = id.keys();
     let [first, last] = [first, last].map(|key| CellKey::Permit(key).to_bytes());
     let client = &session.client;
     let found = client
-        .query_opt(BY_KEY, &[&first.as_slice(), &last.as_slice()])
+        .query_opt(
+            BY_KEY,
+            &[&org.as_str(), &first.as_slice(), &last.as_slice()],
+        )
         .await?;
     found.map_or(Ok(None), |row| row.try_get(0).map(key_in))
 }

@@ -10,12 +10,14 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::connector::Session;
 use super::rows::{EVENT, sealed, signed, to_text, unsigned};
+use crate::store::OrgId;
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
 use crate::trail::filter::EventCollector;
 
 /// A request for a page of events.
 pub(crate) struct Page {
+    pub(super) org: OrgId,
     pub(super) after: u64,
     pub(super) limit: usize,
     pub(super) filter: EventFilter,
@@ -23,7 +25,7 @@ pub(crate) struct Page {
 
 impl Page {
     pub(super) async fn events(&self, session: &Session) -> Result<Vec<Arc<SealedEvent>>, Error> {
-        let mut query = Query::new();
+        let mut query = Query::new(&self.org);
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         query.of_events(EVENT, self.after, &self.filter, Some(limit));
         if let Some(bytes) = self.filter.most_bytes {
@@ -52,10 +54,11 @@ impl Page {
 /// Counts the events above `after` that pass the filter.
 pub(super) async fn count(
     session: &Session,
+    org: &OrgId,
     after: u64,
     filter: &EventFilter,
 ) -> Result<u64, Error> {
-    let mut query = Query::new();
+    let mut query = Query::new(org);
     query.of_events("sequence", after, filter, None);
     let text = format!("SELECT count(*) FROM ({}) passing", query.text);
     let rows = session
@@ -67,7 +70,8 @@ pub(super) async fn count(
     Ok(unsigned(count))
 }
 
-/// The text of a query, with its parameters. A condition that a filter does not set is left out, so
+/// The text of a query on one organization, with its parameters: the first one is the organization.
+/// A condition that a filter does not set is left out, so
 /// that the server picks the right index.
 struct Query {
     text: String,
@@ -75,11 +79,13 @@ struct Query {
 }
 
 impl Query {
-    fn new() -> Self {
-        Self {
+    fn new(org: &OrgId) -> Self {
+        let mut query = Self {
             text: String::new(),
             parameters: Vec::new(),
-        }
+        };
+        query.parameter(org.as_str().to_owned(), Type::TEXT);
+        query
     }
 
     /// Appends the query for the events that pass, in their order if `limit` is set. Each type has
@@ -107,7 +113,8 @@ impl Query {
     }
 
     fn conditions(&mut self, after: u64, filter: &EventFilter) -> String {
-        let mut text = "sequence > (SELECT dropped FROM atlasent_head)".to_owned();
+        let mut text =
+            "org = $1 AND sequence > (SELECT dropped FROM atlasent_head WHERE org = $1)".to_owned();
         let mut add = |condition: &str, parameter: String| {
             let _ = write!(text, " AND {}", condition.replace('?', &parameter));
         };
@@ -122,12 +129,12 @@ impl Query {
         // that late, the position is NULL, which no event passes.
         if let Some(since) = &filter.since {
             let first = "sequence >= (SELECT sequence FROM atlasent_events \
-                 WHERE occurred_at >= ? ORDER BY occurred_at, sequence LIMIT 1)";
+                 WHERE org = $1 AND occurred_at >= ? ORDER BY occurred_at, sequence LIMIT 1)";
             add(first, self.parameter(since.clone(), Type::TEXT));
         }
         if let Some(until) = &filter.until {
             let last = "sequence <= (SELECT sequence FROM atlasent_events \
-                 WHERE occurred_at <= ? ORDER BY occurred_at DESC, sequence DESC LIMIT 1)";
+                 WHERE org = $1 AND occurred_at <= ? ORDER BY occurred_at DESC, sequence DESC LIMIT 1)";
             add(last, self.parameter(until.clone(), Type::TEXT));
         }
         text

@@ -5,19 +5,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, select, try_join};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::Error;
 
 use super::check::{self, CellRow};
 use super::connector::{Connector, Purpose, Session};
 use super::counts::CountCache;
-use super::permits;
 use super::query::Page;
 use super::rows::{head_of, unsigned};
+use super::{organizations, permits};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
-use crate::store::{StoreError, StoreStatus};
+use crate::store::{OrgId, StoreError, StoreStatus};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
 
@@ -29,17 +29,24 @@ pub(super) const PURPOSE: Purpose = Purpose {
 
 type ResultSender<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A read, with the channel for its result.
+/// A read, with the channel for its result. All but the last one read one organization.
 pub(crate) enum ReadCall {
     Events(Page, ResultSender<Vec<Arc<SealedEvent>>>),
-    Count(EventFilter, ResultSender<u64>),
-    Status(ResultSender<StoreStatus>),
+    Count(OrgId, EventFilter, ResultSender<u64>),
+    Status(OrgId, ResultSender<StoreStatus>),
     /// Returns at most so many permits that were issued before an event, the newest first.
-    Permits(u64, usize, ResultSender<Vec<(PermitKey, PermitEntry)>>),
+    Permits(
+        OrgId,
+        u64,
+        usize,
+        ResultSender<Vec<(PermitKey, PermitEntry)>>,
+    ),
     /// Returns at most so many cells behind a key, in the order of their keys.
-    Cells(Vec<u8>, usize, ResultSender<Vec<CellRow>>),
+    Cells(OrgId, Vec<u8>, usize, ResultSender<Vec<CellRow>>),
     /// Returns the key of the permit with a public id.
-    PermitKey(PermitId, ResultSender<Option<PermitKey>>),
+    PermitKey(OrgId, PermitId, ResultSender<Option<PermitKey>>),
+    /// Returns at most so many organizations with greater ids, in the order of their ids.
+    Organizations(Option<OrgId>, usize, ResultSender<Vec<OrgId>>),
 }
 
 /// One of the connections that read.
@@ -67,28 +74,36 @@ impl<'a> Reader<'a> {
             let next = reads.lock().await.recv().await;
             match next {
                 Some(ReadCall::Events(page, done)) => {
-                    self.answer(done, async |session| page.events(session).await)
+                    self.answer(&page.org, done, async |session| page.events(session).await)
                         .await;
                 }
-                Some(ReadCall::Count(filter, done)) => {
-                    let count =
-                        async |session: &Session| CountCache::count(counts, session, &filter).await;
-                    self.answer(done, count).await;
+                Some(ReadCall::Count(org, filter, done)) => {
+                    let count = async |session: &Session| {
+                        CountCache::count(counts, session, &org, &filter).await
+                    };
+                    self.answer(&org, done, count).await;
                 }
-                Some(ReadCall::Status(done)) => {
-                    let _ = done.send(self.status().await);
+                Some(ReadCall::Status(org, done)) => {
+                    let _ = done.send(self.status(&org).await);
                 }
-                Some(ReadCall::Permits(before, limit, done)) => {
+                Some(ReadCall::Permits(org, before, limit, done)) => {
                     // The caller may have dropped its future.
-                    let _ = done.send(self.permits(before, limit).await);
+                    let _ = done.send(self.permits(&org, before, limit).await);
                 }
-                Some(ReadCall::Cells(after, limit, done)) => {
-                    let ask = async |session: &Session| check::cells(session, &after, limit).await;
-                    self.answer(done, ask).await;
+                Some(ReadCall::Cells(org, after, limit, done)) => {
+                    let ask =
+                        async |session: &Session| check::cells(session, &org, &after, limit).await;
+                    self.answer(&org, done, ask).await;
                 }
-                Some(ReadCall::PermitKey(id, done)) => {
-                    let ask = async |session: &Session| permits::key_of(session, id).await;
-                    self.answer(done, ask).await;
+                Some(ReadCall::PermitKey(org, id, done)) => {
+                    let ask = async |session: &Session| permits::key_of(session, &org, id).await;
+                    self.answer(&org, done, ask).await;
+                }
+                Some(ReadCall::Organizations(after, limit, done)) => {
+                    let ask = async |session: &Session| {
+                        organizations::after(session, after.as_ref(), limit).await
+                    };
+                    self.answer(&OrgId::local(), done, ask).await;
                 }
                 None => return,
             }
@@ -97,11 +112,14 @@ impl<'a> Reader<'a> {
 
     async fn permits(
         &mut self,
+        org: &OrgId,
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
         let rows = self
-            .ask(async |session| permits::before(session, before, limit).await)
+            .ask(org, async |session| {
+                permits::before(session, org, before, limit).await
+            })
             .await?;
         permits::read(self.connector, &rows)
     }
@@ -109,6 +127,7 @@ impl<'a> Reader<'a> {
     /// Runs a read and sends its result. A read whose caller has gone is skipped or cancelled.
     async fn answer<T>(
         &mut self,
+        org: &OrgId,
         mut done: ResultSender<T>,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) {
@@ -116,7 +135,7 @@ impl<'a> Reader<'a> {
             return;
         }
         let answer = {
-            let ask = pin!(self.ask(question));
+            let ask = pin!(self.ask(org, question));
             let gone = pin!(done.closed());
             match select(ask, gone).await {
                 Either::Left((answer, _)) => Some(answer),
@@ -129,12 +148,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn status(&mut self) -> Result<StoreStatus, StoreError> {
+    async fn status(&mut self, org: &OrgId) -> Result<StoreStatus, StoreError> {
         let query = "\
-            SELECT org_id, sequence, hash, time, dropped, (SELECT count(*) FROM atlasent_cells) \
-            FROM atlasent_head";
-        let ask = async |session: &Session| session.client.query_one(query, &[]).await;
-        let row = self.ask(ask).await?;
+            SELECT org_id, sequence, hash, time, dropped, \
+                (SELECT count(*) FROM atlasent_cells WHERE org = $1) \
+            FROM atlasent_head WHERE org = $1";
+        let ask = async |session: &Session| session.client.query_opt(query, &[&org.as_str()]).await;
+        let row = self.ask(org, ask).await?;
+        let row = row.ok_or_else(|| StoreError::UnknownOrganization(org.clone()))?;
         let number = |column: usize| {
             let number = row.try_get(column).map(unsigned);
             number.map_err(|error| self.connector.failed(&error))
@@ -146,8 +167,26 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Runs a read, and tries once more if the connection was lost since the last one.
+    /// Runs a read of an organization that exists.
     async fn ask<T>(
+        &mut self,
+        org: &OrgId,
+        question: impl AsyncFn(&Session) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
+        if org.is_local() {
+            return self.ask_any(question).await;
+        }
+        let checked = async |session: &Session| {
+            try_join(organizations::exists(session, org), question(session)).await
+        };
+        match self.ask_any(checked).await? {
+            (true, answer) => Ok(answer),
+            (false, _) => Err(StoreError::UnknownOrganization(org.clone())),
+        }
+    }
+
+    /// Runs a read, and tries once more if the connection was lost since the last one.
+    async fn ask_any<T>(
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) -> Result<T, StoreError> {

@@ -7,7 +7,11 @@ use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
 /// The migration from each version to the next one. Released ones never change.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// Indexing a long trail takes a while.
 pub(super) const PURPOSE: Purpose = Purpose {

@@ -1,6 +1,7 @@
 //! Group commit in PostgreSQL: one transaction for all queued changes, in two round trips.
 //!
-//! The head's row is locked first, so that the changes of all processes run one after the other. A
+//! The head's row is locked first, so that the changes of all processes to one organization run one
+//! after the other. Those of different organizations run side by side, on a few connections. A
 //! worked example, in which servers X and Y commit at the same time (`→` is one round trip):
 //!
 //! ```text
@@ -17,7 +18,7 @@
 //! the wait for the lock, see what X committed. A statement that fails aborts the transaction on
 //! the server, and turns the `COMMIT` behind it into a `ROLLBACK`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::{try_join3, try_join5};
@@ -25,9 +26,8 @@ use tokio_postgres::{Error, Row, Statement};
 
 use super::connector::{Connector, Purpose, Session};
 use super::rows::{head_of, signed, to_text};
-use crate::store::group::{self, Job, Jobs};
-use crate::store::{Batch, Cell, CellKey, REMEMBERED, StoreError};
-use crate::trail::chain::ChainHead;
+use crate::store::group::{Jobs, OrgJobs, Round};
+use crate::store::{Batch, Cell, CellKey, OrgId, REMEMBERED, StoreError};
 
 /// The answer to a change implies that it is on disk, whatever the server's own settings are: see
 /// also [`BEGIN`].
@@ -40,33 +40,51 @@ pub(super) const PURPOSE: Purpose = Purpose {
 const BEGIN: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on";
 
-const HEAD: &str = "SELECT org_id, sequence, hash, time FROM atlasent_head FOR UPDATE";
-const CELLS: &str = "SELECT key, value FROM atlasent_cells WHERE key = ANY($1::bytea[])";
+const HEADS: &str = "\
+    SELECT org_id, sequence, hash, time, org FROM atlasent_head WHERE org = ANY($1::text[]) \
+    ORDER BY org FOR UPDATE";
+
+/// The cells by their keys. The limit keeps the planner from reading the whole table.
+const CELLS: &str = "\
+    SELECT wanted.org, wanted.key, found.value \
+    FROM unnest($1::text[], $2::bytea[]) AS wanted (org, key), LATERAL ( \
+        SELECT value FROM atlasent_cells WHERE org = wanted.org AND key = wanted.key LIMIT 1) AS found";
 
 const APPEND: &str = "\
-    INSERT INTO atlasent_events (sequence, kind, actor_id, occurred_at, previous_hash, hash, payload) \
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])";
+    INSERT INTO atlasent_events (org, sequence, kind, actor_id, occurred_at, previous_hash, hash, payload) \
+    SELECT * FROM unnest( \
+        $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])";
 const KEEP: &str = "\
-    INSERT INTO atlasent_cells (key, value, expires_at, issued) \
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[]) \
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+    INSERT INTO atlasent_cells (org, key, value, expires_at, issued) \
+    SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[]) \
+    ON CONFLICT (org, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+
+/// Deletes expired cells of the organizations whose heads are locked: no other process writes these.
 const FORGET: &str = "\
-    DELETE FROM atlasent_cells WHERE key IN ( \
-        SELECT key FROM atlasent_cells WHERE expires_at <= $1::bigint ORDER BY expires_at LIMIT $2::bigint)";
+    DELETE FROM atlasent_cells WHERE ctid = ANY (ARRAY( \
+        SELECT old.ctid FROM unnest($1::text[], $2::bigint[]) AS past (org, time), LATERAL ( \
+            SELECT ctid FROM atlasent_cells WHERE org = past.org AND expires_at <= past.time \
+            ORDER BY expires_at LIMIT $3::bigint) AS old))";
 const ADVANCE: &str = "\
-    UPDATE atlasent_head SET sequence = $1::bigint, hash = $2, time = $3, \
-        dropped = greatest(dropped, least($4::bigint, $1::bigint))";
+    UPDATE atlasent_head AS head SET sequence = new.sequence, hash = new.hash, time = new.time, \
+        dropped = greatest(head.dropped, least(new.dropped, new.sequence)) \
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[]) \
+        AS new (org, sequence, hash, time, dropped) \
+    WHERE head.org = new.org";
 
 /// Deletes rows of dropped events: few at a time, so that no change waits long.
 const SWEEP: &str = "\
-    DELETE FROM atlasent_events WHERE sequence IN ( \
-        SELECT sequence FROM atlasent_events WHERE sequence <= (SELECT dropped FROM atlasent_head) \
-        ORDER BY sequence LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+    DELETE FROM atlasent_events WHERE (org, sequence) IN ( \
+        SELECT event.org, event.sequence FROM atlasent_head AS head, LATERAL ( \
+            SELECT org, sequence FROM atlasent_events \
+            WHERE org = head.org AND sequence <= head.dropped \
+            ORDER BY sequence LIMIT 1000 FOR UPDATE SKIP LOCKED) AS event \
+        WHERE head.dropped > 0 LIMIT 1000)";
 
 /// The cells to read, by their keys in the table.
 type Keys = BTreeMap<[u8; 33], CellKey>;
 
-/// The one connection that writes.
+/// A connection that writes.
 pub(super) struct Writer<'a> {
     connector: &'a Connector,
     open: Option<PreparedSession>,
@@ -77,13 +95,16 @@ pub(super) struct Writer<'a> {
 /// A connection with its statements.
 struct PreparedSession {
     session: Session,
-    head: Statement,
+    heads: Statement,
     cells: Statement,
     append: Statement,
     keep: Statement,
     forget: Statement,
     advance: Statement,
 }
+
+/// What a transaction loads: the heads, and the cells that the changes read.
+type Loaded = (Vec<Row>, Vec<Row>);
 
 impl<'a> Writer<'a> {
     /// Creates a writer without a connection.
@@ -97,49 +118,61 @@ impl<'a> Writer<'a> {
     }
 
     /// Keeps queued changes until every sender is dropped.
-    pub(super) async fn write(mut self, jobs: &mut Jobs) {
+    pub(super) async fn write(mut self, jobs: &Jobs) {
         while let Some(mut next) = jobs.next().await {
             let result = self.keep(&mut next).await;
-            group::answer(next, &result);
+            next.answer(&result);
             while self.sweep().await && jobs.is_empty() {}
         }
     }
 
-    async fn keep(&mut self, jobs: &mut [Job]) -> Result<(), StoreError> {
-        let keys = group::reads(jobs)
-            .map(|key| (key.to_bytes(), key))
-            .collect();
+    /// Runs the changes, and keeps them in one transaction. Changes of an organization that cannot
+    /// be run are answered here, and do not affect those of another.
+    async fn keep(&mut self, round: &mut Round) -> Result<(), StoreError> {
+        // Rows are locked in the order of the organizations, so that two processes never wait for
+        // each other.
+        round.orgs().sort_unstable_by(|a, b| a.org.cmp(&b.org));
+        let wanted = Wanted::by(round.orgs());
         // After an error the connection is dropped. It is put back at the end when all went well.
-        let (open, mut batch) = self.begin(&keys).await?;
-        let ran = group::run(jobs, &mut batch);
-        if ran.is_err() || batch.is_empty() {
+        let (open, loaded) = self.begin(&wanted).await?;
+        let mut batches = Vec::new();
+        for jobs in round.orgs() {
+            let Some(mut batch) = self.batch(&loaded, jobs)? else {
+                jobs.answer(&Err(StoreError::UnknownOrganization(jobs.org.clone())));
+                continue;
+            };
+            match jobs.run(&mut batch) {
+                Ok(()) if batch.is_empty() => {}
+                Ok(()) => batches.push((jobs.org.clone(), batch)),
+                Err(error) => jobs.answer(&Err(error)),
+            }
+        }
+        if batches.is_empty() {
             let rollback = open.session.client.batch_execute("ROLLBACK");
             self.connector.within(&PURPOSE, rollback).await?;
         } else {
-            let changes = BatchRows::from_batch(&batch, jobs.len()).map_err(StoreError::failed)?;
-            self.connector
-                .within(&PURPOSE, open.commit(&changes))
-                .await?;
-            self.sweeps |= batch.dropped().is_some();
+            let changes = round.len();
+            let rows = BatchRows::from_batches(&batches, changes).map_err(StoreError::failed)?;
+            self.connector.within(&PURPOSE, open.commit(&rows)).await?;
+            self.sweeps |= batches.iter().any(|(_, batch)| batch.dropped().is_some());
         }
         self.open = Some(open);
-        ran
+        Ok(())
     }
 
-    /// Begins a transaction, and loads the cells that the changes read. A connection that was lost
-    /// since the last transaction is replaced without an error, since nothing was written on it.
-    async fn begin(&mut self, keys: &Keys) -> Result<(PreparedSession, Batch), StoreError> {
+    /// Begins a transaction, and loads the heads and cells. A connection that was lost since the
+    /// last transaction is replaced without an error, since nothing was written on it.
+    async fn begin(&mut self, wanted: &Wanted) -> Result<(PreparedSession, Loaded), StoreError> {
         if let Some(open) = self.open.take() {
-            match self.connector.within(&PURPOSE, open.load(keys)).await {
-                Ok(loaded) => return Ok((open, self.batch(&loaded, keys)?)),
+            match self.connector.within(&PURPOSE, open.load(wanted)).await {
+                Ok(loaded) => return Ok((open, loaded)),
                 Err(error) if error.is_lost => {}
                 Err(error) => return Err(error.into()),
             }
         }
         let open = self.connect().await?;
-        let loaded = self.connector.within(&PURPOSE, open.load(keys)).await?;
-        let batch = self.batch(&loaded, keys)?;
-        Ok((open, batch))
+        let loaded = self.connector.within(&PURPOSE, open.load(wanted)).await?;
+        Ok((open, loaded))
     }
 
     async fn connect(&self) -> Result<PreparedSession, StoreError> {
@@ -150,13 +183,27 @@ impl<'a> Writer<'a> {
             .await?)
     }
 
-    fn batch(&self, loaded: &(Row, Vec<Row>), keys: &Keys) -> Result<Batch, StoreError> {
-        let (head, cells) = loaded;
-        let head = head_of(self.connector, head)?;
-        let mut known = Vec::with_capacity(cells.len());
+    /// Returns the batch of an organization, or `None` for an unknown one.
+    fn batch(&self, loaded: &Loaded, jobs: &OrgJobs) -> Result<Option<Batch>, StoreError> {
+        let (heads, cells) = loaded;
+        let failed = |error: Error| self.connector.failed(&error);
+        let mut head = None;
+        for row in heads {
+            if row.try_get::<_, &str>(4).map_err(failed)? == jobs.org.as_str() {
+                head = Some(head_of(self.connector, row)?);
+            }
+        }
+        let Some(head) = head else {
+            return Ok(None);
+        };
+        let keys: Keys = jobs.reads().map(|key| (key.to_bytes(), key)).collect();
+        let mut known = Vec::with_capacity(keys.len());
         for row in cells {
-            let text = || Ok((row.try_get::<_, &[u8]>(0)?, row.try_get::<_, &str>(1)?));
-            let (key, value) = text().map_err(|error| self.connector.failed(&error))?;
+            if row.try_get::<_, &str>(0).map_err(failed)? != jobs.org.as_str() {
+                continue;
+            }
+            let (key, value) = (row.try_get(1), row.try_get(2));
+            let (key, value): (&[u8], &str) = (key.map_err(failed)?, value.map_err(failed)?);
             let cell: Cell = serde_json::from_str(value).map_err(|error| {
                 // Without the error's text, which may contain a caller's values.
                 let (line, column) = (error.line(), error.column());
@@ -165,7 +212,7 @@ impl<'a> Writer<'a> {
             })?;
             known.extend(keys.get(key).map(|key| (*key, cell)));
         }
-        Ok(Batch::new(head, known))
+        Ok(Some(Batch::new(head, known)))
     }
 
     /// Deletes rows of dropped events. Returns whether more may be left.
@@ -182,11 +229,30 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The heads and cells that a transaction loads, column by column.
+struct Wanted {
+    orgs: Vec<OrgId>,
+    cells: Vec<(OrgId, [u8; 33])>,
+}
+
+impl Wanted {
+    fn by(orgs: &[OrgJobs]) -> Self {
+        let cells: BTreeSet<_> = orgs
+            .iter()
+            .flat_map(|jobs| jobs.reads().map(|key| (jobs.org.clone(), key.to_bytes())))
+            .collect();
+        Self {
+            orgs: orgs.iter().map(|jobs| jobs.org.clone()).collect(),
+            cells: cells.into_iter().collect(),
+        }
+    }
+}
+
 impl PreparedSession {
     async fn prepare(session: Session) -> Result<Self, Error> {
         let client = &session.client;
-        let (head, cells, append) = try_join3(
-            client.prepare(HEAD),
+        let (heads, cells, append) = try_join3(
+            client.prepare(HEADS),
             client.prepare(CELLS),
             client.prepare(APPEND),
         )
@@ -199,7 +265,7 @@ impl PreparedSession {
         .await?;
         Ok(Self {
             session,
-            head,
+            heads,
             cells,
             append,
             keep,
@@ -208,35 +274,36 @@ impl PreparedSession {
         })
     }
 
-    /// The first round trip: locks the head, and then reads the cells as they are under the lock.
-    async fn load(&self, keys: &Keys) -> Result<(Row, Vec<Row>), Error> {
+    /// The first round trip: locks the heads, and then reads the cells as they are under the lock.
+    async fn load(&self, wanted: &Wanted) -> Result<Loaded, Error> {
         let client = &self.session.client;
-        let keys: Vec<&[u8]> = keys.keys().map(<[u8; 33]>::as_slice).collect();
-        let ((), head, cells) = try_join3(
+        let heads: Vec<&str> = wanted.orgs.iter().map(OrgId::as_str).collect();
+        let orgs: Vec<&str> = wanted.cells.iter().map(|(org, _)| org.as_str()).collect();
+        let keys: Vec<&[u8]> = wanted.cells.iter().map(|(_, key)| key.as_slice()).collect();
+        let ((), heads, cells) = try_join3(
             client.batch_execute(BEGIN),
-            client.query_one(&self.head, &[]),
-            client.query(&self.cells, &[&keys]),
+            client.query(&self.heads, &[&heads]),
+            client.query(&self.cells, &[&orgs, &keys]),
         )
         .await?;
-        Ok((head, cells))
+        Ok((heads, cells))
     }
 
     /// The second round trip. A statement that fails aborts the transaction, so the `COMMIT` that
     /// was sent behind it acts as a `ROLLBACK`.
-    async fn commit(&self, changes: &BatchRows<'_>) -> Result<(), Error> {
+    async fn commit(&self, rows: &BatchRows<'_>) -> Result<(), Error> {
         let client = &self.session.client;
         let BatchRows {
             events,
             cells,
-            head,
-            ..
-        } = changes;
-        let sequence = signed(head.sequence);
-        let time = head.time.to_string();
+            heads,
+            most,
+        } = rows;
         try_join5(
             client.execute(
                 &self.append,
                 &[
+                    &events.org,
                     &events.sequence,
                     &events.kind,
                     &events.actor_id,
@@ -248,12 +315,24 @@ impl PreparedSession {
             ),
             client.execute(
                 &self.keep,
-                &[&cells.key, &cells.value, &cells.expires_at, &cells.issued],
+                &[
+                    &cells.org,
+                    &cells.key,
+                    &cells.value,
+                    &cells.expires_at,
+                    &cells.issued,
+                ],
             ),
-            client.execute(&self.forget, &[&changes.over, &changes.most]),
+            client.execute(&self.forget, &[&heads.org, &heads.over, most]),
             client.execute(
                 &self.advance,
-                &[&sequence, &head.hash, &time, &changes.dropped],
+                &[
+                    &heads.org,
+                    &heads.sequence,
+                    &heads.hash,
+                    &heads.time,
+                    &heads.dropped,
+                ],
             ),
             client.batch_execute("COMMIT"),
         )
@@ -262,20 +341,20 @@ impl PreparedSession {
     }
 }
 
-/// The rows that a batch leaves, column by column.
+/// The rows that batches leave, column by column.
+#[derive(Default)]
 struct BatchRows<'a> {
     events: EventColumns<'a>,
-    cells: CellColumns,
-    head: &'a ChainHead,
-    dropped: i64,
-    /// Cells that expired before this time, in microseconds since 1970, are deleted.
-    over: i64,
-    /// How many expired cells are deleted at most: more than are added, so that a backlog shrinks.
+    cells: CellColumns<'a>,
+    heads: HeadColumns<'a>,
+    /// How many expired cells of an organization are deleted at most: more than are added, so that
+    /// a backlog shrinks.
     most: i64,
 }
 
 #[derive(Default)]
 struct EventColumns<'a> {
+    org: Vec<&'a str>,
     sequence: Vec<i64>,
     kind: Vec<String>,
     actor_id: Vec<Option<String>>,
@@ -286,17 +365,49 @@ struct EventColumns<'a> {
 }
 
 #[derive(Default)]
-struct CellColumns {
+struct CellColumns<'a> {
+    org: Vec<&'a str>,
     key: Vec<Vec<u8>>,
     value: Vec<String>,
     expires_at: Vec<i64>,
     issued: Vec<Option<i64>>,
 }
 
+#[derive(Default)]
+struct HeadColumns<'a> {
+    org: Vec<&'a str>,
+    sequence: Vec<i64>,
+    hash: Vec<&'a str>,
+    time: Vec<String>,
+    dropped: Vec<i64>,
+    /// Cells that expired before this time, in microseconds since 1970, are deleted.
+    over: Vec<i64>,
+}
+
 impl<'a> BatchRows<'a> {
-    fn from_batch(batch: &'a Batch, changes: usize) -> Result<Self, serde_json::Error> {
-        let mut events = EventColumns::default();
+    fn from_batches(
+        batches: &'a [(OrgId, Batch)],
+        changes: usize,
+    ) -> Result<Self, serde_json::Error> {
+        let mut rows = Self {
+            most: i64::try_from(2 * changes + 16).unwrap_or(i64::MAX),
+            ..Self::default()
+        };
+        for (org, batch) in batches {
+            rows.push(org.as_str(), batch)?;
+        }
+        Ok(rows)
+    }
+
+    fn push(&mut self, org: &'a str, batch: &'a Batch) -> Result<(), serde_json::Error> {
+        let Self {
+            events,
+            cells,
+            heads,
+            ..
+        } = self;
         for event in batch.events() {
+            events.org.push(org);
             events.sequence.push(signed(event.sequence));
             events.kind.push(to_text(&event.kind));
             events.actor_id.push(event.actor_id.as_deref().map(to_text));
@@ -305,8 +416,8 @@ impl<'a> BatchRows<'a> {
             events.hash.push(&event.hash);
             events.payload.push(&event.payload);
         }
-        let mut cells = CellColumns::default();
         for (key, cell) in batch.cells() {
+            cells.org.push(org);
             cells.key.push(key.to_bytes().to_vec());
             cells.value.push(serde_json::to_string(cell)?);
             cells.expires_at.push(cell.expires_at().as_microsecond());
@@ -317,13 +428,14 @@ impl<'a> BatchRows<'a> {
         }
         let head = batch.head();
         let over = head.time.checked_sub(REMEMBERED);
-        Ok(Self {
-            events,
-            cells,
-            head,
-            dropped: batch.dropped().map_or(0, signed),
-            over: over.map_or(i64::MIN, |over| over.as_microsecond()),
-            most: i64::try_from(2 * changes + 16).unwrap_or(i64::MAX),
-        })
+        heads.org.push(org);
+        heads.sequence.push(signed(head.sequence));
+        heads.hash.push(&head.hash);
+        heads.time.push(head.time.to_string());
+        heads.dropped.push(batch.dropped().map_or(0, signed));
+        heads
+            .over
+            .push(over.map_or(i64::MIN, |over| over.as_microsecond()));
+        Ok(())
     }
 }

@@ -10,8 +10,7 @@ use redb::{
     WriteTransaction,
 };
 
-use super::index::INDEX;
-use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS};
+use super::tables::{ORGANIZATIONS, Tables, organizations};
 
 /// How much of the copy is in memory at most, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
@@ -26,12 +25,18 @@ pub(super) fn copy(database: &Database, folder: &Path) -> Result<File, redb::Err
     let mut builder = Database::builder();
     let copy = builder.set_cache_size(CACHE).create_with_backend(backend)?;
     let (from, to) = (database.begin_read()?, copy.begin_write()?);
-    copy_table(&from, &to, META)?;
-    copy_table(&from, &to, CELLS)?;
-    copy_table(&from, &to, EXPIRY)?;
-    copy_table(&from, &to, PERMITS)?;
-    copy_table(&from, &to, EVENTS)?;
-    copy_table(&from, &to, INDEX)?;
+    for org in organizations(&from)? {
+        let tables = Tables::new(&org);
+        copy_table(&from, &to, tables.meta())?;
+        copy_table(&from, &to, tables.cells())?;
+        copy_table(&from, &to, tables.expiry())?;
+        copy_table(&from, &to, tables.permits())?;
+        copy_table(&from, &to, tables.events())?;
+        copy_table(&from, &to, tables.index())?;
+        if !org.is_local() {
+            to.open_table(ORGANIZATIONS)?.insert(org.as_str(), ())?;
+        }
+    }
     to.commit()?;
     copy.close()?;
     file.seek(SeekFrom::Start(0))?;
@@ -61,8 +66,8 @@ mod tests {
     use futures_executor::block_on;
     use redb::{Database, ReadableDatabase, TableHandle};
 
-    use super::{INDEX, PERMITS};
-    use crate::store::{RedbStore, Store};
+    use super::Tables;
+    use crate::store::{OrgId, RedbStore, Store};
     use crate::trail::EventFilter;
     use crate::{LocalAuthority, Policies};
 
@@ -106,8 +111,9 @@ mod tests {
     fn without_indexes(path: &Path) {
         let database = Database::create(path).unwrap();
         let transaction = database.begin_write().unwrap();
-        assert!(transaction.delete_table(INDEX).unwrap());
-        assert!(transaction.delete_table(PERMITS).unwrap());
+        let tables = Tables::new(&OrgId::local());
+        assert!(transaction.delete_table(tables.index()).unwrap());
+        assert!(transaction.delete_table(tables.permits()).unwrap());
         transaction.commit().unwrap();
     }
 

@@ -12,16 +12,16 @@ use redb::{
 
 use super::RedbStore;
 use super::file::{CACHE, explain, folder_of};
-use super::index::{self, INDEX};
+use super::index;
 use super::tables::{
-    CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, dropped, head, indexed, parse, sealed,
+    self, FORMAT, Tables, WITH_ORGANIZATIONS, dropped, head, indexed, parse, sealed,
 };
 use crate::store::check::{StoreCheck, StoreReport};
-use crate::store::{Cell, StoreError, StoreStatus};
+use crate::store::{Cell, OrgId, StoreError, StoreStatus};
 
 impl RedbStore {
-    /// Checks the store in a file, without changing it: every page of the file, every event with
-    /// its hash and its link, the head, the cells and the index of their expiry.
+    /// Checks the store in a file, without changing it: every page of the file, and of each
+    /// organization every event with its hash and its link, the head, the cells and all indexes.
     ///
     /// It works on a temporary copy in the file's folder, which needs as much disk space as the
     /// file. It blocks.
@@ -80,11 +80,23 @@ fn copy_of(path: &Path) -> Result<File, redb::Error> {
 }
 
 fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
-    let meta = transaction.open_table(META)?;
+    let local = Tables::new(&OrgId::local());
+    let meta = transaction.open_table(local.meta())?;
     let format = meta.get("format")?.map(|format| format.value().to_owned());
-    if format.as_deref() != Some(FORMAT) {
+    if !matches!(format.as_deref(), Some(FORMAT | WITH_ORGANIZATIONS)) {
         return Err(redb::Error::UpgradeRequired(0));
     }
+    let mut report = read_one(transaction, &local)?;
+    for org in tables::after(transaction, None, usize::MAX)? {
+        let other = read_one(transaction, &Tables::new(&org))?;
+        report.others.insert(org, other);
+    }
+    Ok(report)
+}
+
+/// Checks one organization.
+fn read_one(transaction: &ReadTransaction, tables: &Tables) -> Result<StoreReport, redb::Error> {
+    let meta = transaction.open_table(tables.meta())?;
     let names: Vec<_> = transaction
         .list_tables()?
         .map(|table| table.name().to_owned())
@@ -93,17 +105,17 @@ fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
     let mut check = StoreCheck::new(StoreStatus {
         head: head(&meta)?,
         dropped: dropped(&meta)?,
-        cells: transaction.open_table(CELLS)?.len()?,
+        cells: transaction.open_table(tables.cells())?.len()?,
     });
-    for entry in transaction.open_table(EVENTS)?.iter()? {
+    for entry in transaction.open_table(tables.events())?.iter()? {
         let (sequence, event) = entry?;
         check.push(&sealed(sequence.value(), event.value()));
     }
-    if missing(INDEX.name()) || missing(PERMITS.name()) {
+    if missing(tables.index().name()) || missing(tables.permits().name()) {
         check.find("its indexes are missing: open the store once, which makes them".to_owned());
     } else {
-        read_index(transaction, indexed(&meta)?, &mut check)?;
-        read_cells(transaction, &mut check)?;
+        read_index(transaction, tables, indexed(&meta)?, &mut check)?;
+        read_cells(transaction, tables, &mut check)?;
     }
     Ok(check.finish())
 }
@@ -112,13 +124,14 @@ fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
 /// dropped a moment ago may still be in both.
 fn read_index(
     transaction: &ReadTransaction,
+    tables: &Tables,
     indexed: Option<u64>,
     report: &mut StoreCheck,
 ) -> Result<(), redb::Error> {
-    let index = transaction.open_table(INDEX)?;
+    let index = transaction.open_table(tables.index())?;
     let mut entries = 0;
     for entry in transaction
-        .open_table(EVENTS)?
+        .open_table(tables.events())?
         .range(..=indexed.unwrap_or(u64::MAX))?
     {
         let (sequence, event) = entry?;
@@ -141,9 +154,13 @@ fn read_index(
     Ok(())
 }
 
-fn read_cells(transaction: &ReadTransaction, report: &mut StoreCheck) -> Result<(), redb::Error> {
-    let cells = transaction.open_table(CELLS)?;
-    let permits = transaction.open_table(PERMITS)?;
+fn read_cells(
+    transaction: &ReadTransaction,
+    tables: &Tables,
+    report: &mut StoreCheck,
+) -> Result<(), redb::Error> {
+    let cells = transaction.open_table(tables.cells())?;
+    let permits = transaction.open_table(tables.permits())?;
     for entry in cells.iter()? {
         let (key, cell) = entry?;
         let name = || base16ct::lower::encode_string(key.value());
@@ -173,7 +190,7 @@ fn read_cells(transaction: &ReadTransaction, report: &mut StoreCheck) -> Result<
             ));
         }
     }
-    let expiry = transaction.open_table(EXPIRY)?;
+    let expiry = transaction.open_table(tables.expiry())?;
     for entry in expiry.iter()? {
         let (key, _) = entry?;
         let (_, key) = key.value();

@@ -5,17 +5,18 @@
 
 use redb::{Database, Durability, ReadableTable};
 
-use super::index::{self, INDEX};
-use super::tables::{EVENTS, META, dropped, head, indexed};
+use super::index;
+use super::tables::{Tables, dropped, head, indexed};
 
-/// Does a part of the background work, for at most `most` events. Returns whether more may be left.
-pub(super) fn some(database: &Database, most: usize) -> Result<bool, redb::Error> {
+/// Does a part of an organization's background work, for at most `most` events. Returns whether
+/// more may be left.
+pub(super) fn some(database: &Database, tables: &Tables, most: usize) -> Result<bool, redb::Error> {
     let mut transaction = database.begin_write()?;
     let left = {
-        let mut meta = transaction.open_table(META)?;
+        let mut meta = transaction.open_table(tables.meta())?;
         match indexed(&meta)? {
-            Some(through) => extend(&transaction, &mut meta, through, most)?,
-            None => sweep(&transaction, dropped(&meta)?, most)?,
+            Some(through) => extend(&transaction, tables, &mut meta, through, most)?,
+            None => sweep(&transaction, tables, dropped(&meta)?, most)?,
         }
     };
     match left {
@@ -44,13 +45,14 @@ enum WorkLeft {
 /// Adds the next events to an index that is being made.
 fn extend(
     transaction: &redb::WriteTransaction,
+    tables: &Tables,
     meta: &mut redb::Table<'_, &'static str, &'static str>,
     through: u64,
     most: usize,
 ) -> Result<WorkLeft, redb::Error> {
     let head = head(meta)?.sequence;
     let through = through.max(dropped(meta)?);
-    let events = transaction.open_table(EVENTS)?;
+    let events = transaction.open_table(tables.events())?;
     let mut some = Vec::new();
     for entry in events.range(through.saturating_add(1)..)?.take(most) {
         let (sequence, event) = entry?;
@@ -61,7 +63,7 @@ fn extend(
     let some = some
         .iter()
         .map(|(sequence, kind, actor)| (*sequence, &**kind, &**actor));
-    index::add(&mut transaction.open_table(INDEX)?, some)?;
+    index::add(&mut transaction.open_table(tables.index())?, some)?;
     if through >= head {
         meta.remove("indexed")?;
     } else {
@@ -74,17 +76,18 @@ fn extend(
 /// Removes events that were dropped.
 fn sweep(
     transaction: &redb::WriteTransaction,
+    tables: &Tables,
     dropped: u64,
     most: usize,
 ) -> Result<WorkLeft, redb::Error> {
-    let mut events = transaction.open_table(EVENTS)?;
+    let mut events = transaction.open_table(tables.events())?;
     let mut some = Vec::new();
     for entry in events.range(..=dropped)?.take(most) {
         let (sequence, event) = entry?;
         let (kind, actor, ..) = event.value();
         some.push((sequence.value(), kind.to_owned(), actor.to_owned()));
     }
-    let mut index = transaction.open_table(INDEX)?;
+    let mut index = transaction.open_table(tables.index())?;
     for (sequence, kind, actor) in &some {
         index::remove(&mut index, (*sequence, kind, actor))?;
         events.remove(sequence)?;

@@ -8,11 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redb::backends::FileBackend;
 use redb::{Database, ReadableTable, TableHandle, WriteTransaction};
 
-use super::index::INDEX;
-use super::tables::{CELLS, EVENTS, EXPIRY, FORMAT, META, PERMITS, WITHOUT_INDEX, json, parse};
+use super::tables::{FORMAT, Tables, WITH_ORGANIZATIONS, WITHOUT_INDEX, parse};
 use crate::files::{open_existing, open_or_create};
-use crate::store::{Cell, StoreError};
-use crate::trail::chain::ChainHead;
+use crate::store::{Cell, OrgId, StoreError};
 
 /// How much of the file is in memory at most, in bytes.
 pub(super) const CACHE: usize = 64 * 1024 * 1024;
@@ -203,32 +201,31 @@ fn open_file(
 /// Compares the format. Creates the tables of a new store if `may_create` is set.
 fn prepare(database: &Database, may_create: bool) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
+    let tables = Tables::new(&OrgId::local());
     {
-        let mut meta = transaction.open_table(META)?;
+        let mut meta = transaction.open_table(tables.meta())?;
         let format = meta.get("format")?.map(|format| format.value().to_owned());
         match format.as_deref() {
             // A backup of this format may lack the index.
-            Some(FORMAT | WITHOUT_INDEX) => {
-                if !has_table(&transaction, INDEX.name())? {
+            Some(WITH_ORGANIZATIONS | FORMAT | WITHOUT_INDEX) => {
+                if !has_table(&transaction, tables.index().name())? {
                     // The writer makes the index, a few events at a time.
-                    meta.insert("format", FORMAT)?;
+                    if format.as_deref() == Some(WITHOUT_INDEX) {
+                        meta.insert("format", FORMAT)?;
+                    }
                     meta.insert("indexed", "0")?;
-                    transaction.open_table(INDEX)?;
+                    transaction.open_table(tables.index())?;
                 }
-                if !has_table(&transaction, PERMITS.name())? {
-                    list_permits(&transaction)?;
+                if !has_table(&transaction, tables.permits().name())? {
+                    list_permits(&transaction, &tables)?;
                 }
             }
             Some(_) => return Err(redb::Error::UpgradeRequired(0)),
             None if !may_create => return Err(redb::Error::Corrupted(EMPTY.to_owned())),
             None => {
                 meta.insert("format", FORMAT)?;
-                meta.insert("head", &*json(&ChainHead::genesis("local"))?)?;
-                transaction.open_table(CELLS)?;
-                transaction.open_table(EXPIRY)?;
-                transaction.open_table(PERMITS)?;
-                transaction.open_table(EVENTS)?;
-                transaction.open_table(INDEX)?;
+                drop(meta);
+                tables.create(&transaction)?;
             }
         }
     }
@@ -242,9 +239,9 @@ fn has_table(transaction: &WriteTransaction, name: &str) -> Result<bool, redb::E
 }
 
 /// Creates the list of permits from the cells, in a file of an earlier release.
-fn list_permits(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    let mut permits = transaction.open_table(PERMITS)?;
-    for entry in transaction.open_table(CELLS)?.iter()? {
+fn list_permits(transaction: &WriteTransaction, tables: &Tables) -> Result<(), redb::Error> {
+    let mut permits = transaction.open_table(tables.permits())?;
+    for entry in transaction.open_table(tables.cells())?.iter()? {
         let (key, cell) = entry?;
         if let Some(entry) = parse::<Cell>(cell.value())?.permit() {
             permits.insert(entry.sequence, key.value())?;

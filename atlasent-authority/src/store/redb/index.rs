@@ -22,9 +22,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use redb::{ReadableTable, Table, TableDefinition};
-
-pub(super) const INDEX: TableDefinition<'_, (&str, &str, u64), u64> = TableDefinition::new("index");
+use redb::{ReadableTable, Table};
 
 type IndexTable<'a> = Table<'a, (&'static str, &'static str, u64), u64>;
 

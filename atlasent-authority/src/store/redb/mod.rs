@@ -19,13 +19,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use jiff::Timestamp;
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 
 use self::file::File;
 use self::readers::Readers;
+use self::tables::Tables;
 use super::calls::Calls;
 use super::group::{self, Group};
-use super::{CellKey, Changeset, RateCounter, Store, StoreError, StoreStatus};
+use super::{
+    CellKey, Changeset, OrgId, Organizations, RateCounter, Store, StoreError, StoreStatus,
+};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::trail::EventFilter;
@@ -49,9 +52,20 @@ use crate::trail::filter::EventCollector;
 ///
 /// When the disk is full or goes away, changes are refused. Each new change tries again, so the
 /// store recovers by itself.
-#[derive(Debug)]
+///
+/// A store is that of one organization: `local`, unless [`organization`](Organizations::organization)
+/// returned it. Organizations share the file and its transactions. Clones share the store.
+#[derive(Clone, Debug)]
 pub struct RedbStore {
     group: Group,
+    tables: Arc<Tables>,
+    /// Dropped last: the writer ends when all groups are dropped.
+    file: Arc<OpenFile>,
+}
+
+/// What all organizations of a file share.
+#[derive(Debug)]
+struct OpenFile {
     readers: Readers,
     /// The thread that reports the store's status, so that long reads do not delay it.
     status: Readers,
@@ -60,7 +74,7 @@ pub struct RedbStore {
     folder: std::path::PathBuf,
     /// Held while a backup is made.
     backups: Arc<tokio::sync::Mutex<()>>,
-    /// Dropped last: the writer ends when the other fields are dropped.
+    /// Dropped last.
     _writer: Writer,
 }
 
@@ -117,17 +131,35 @@ impl RedbStore {
         let (group, jobs) = group::queue();
         let writer = std::thread::Builder::new()
             .name("atlasent-store".to_owned())
-            .spawn(move || write::write(&file, jobs))
+            .spawn(move || write::write(&file, &jobs))
             .map_err(StoreError::failed)?;
         Ok(Self {
             group,
-            readers,
-            status,
-            calls: Calls::default(),
-            folder,
-            backups: Arc::default(),
-            _writer: Writer(Some(writer)),
+            tables: Arc::new(Tables::new(&OrgId::local())),
+            file: Arc::new(OpenFile {
+                readers,
+                status,
+                calls: Calls::default(),
+                folder,
+                backups: Arc::default(),
+                _writer: Writer(Some(writer)),
+            }),
         })
+    }
+
+    /// Reads the organization's tables in a turn of these readers.
+    async fn read<T: Send + 'static>(
+        &self,
+        readers: &Readers,
+        read: impl FnOnce(&Database, &Tables) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let tables = Arc::clone(&self.tables);
+        let read = move |database: &Database| match tables.exist(&database.begin_read()?)? {
+            true => read(database, &tables).map(Some),
+            false => Ok(None),
+        };
+        let found = readers.turn(read).await?;
+        found.ok_or_else(|| StoreError::UnknownOrganization(self.tables.org().clone()))
     }
 }
 
@@ -158,11 +190,11 @@ impl Store for RedbStore {
         let mut next = Some(after);
         while let Some(after) = next {
             let filter = filter.clone();
-            let read = move |database: &Database| {
-                let next = read::events(database, after, &mut found, &filter)?;
+            let read = move |database: &Database, tables: &Tables| {
+                let next = read::events(database, tables, after, &mut found, &filter)?;
                 Ok((found, next))
             };
-            (found, next) = self.readers.turn(read).await?;
+            (found, next) = self.read(&self.file.readers, read).await?;
         }
         Ok(found.into_events())
     }
@@ -172,8 +204,10 @@ impl Store for RedbStore {
         let mut next = Some(0);
         while let Some(after) = next {
             let filter = filter.clone();
-            let read = move |database: &Database| read::count(database, after, &filter);
-            let (here, following) = self.readers.turn(read).await?;
+            let read = move |database: &Database, tables: &Tables| {
+                read::count(database, tables, after, &filter)
+            };
+            let (here, following) = self.read(&self.file.readers, read).await?;
             count += here;
             next = following;
         }
@@ -185,43 +219,81 @@ impl Store for RedbStore {
         before: u64,
         limit: usize,
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
-        let read = move |database: &Database| permits::before(database, before, limit);
-        self.readers.turn(read).await
+        let read = move |database: &Database, tables: &Tables| {
+            permits::before(database, tables, before, limit)
+        };
+        self.read(&self.file.readers, read).await
     }
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
-        let read = move |database: &Database| permits::key_of(database, id);
-        self.status.turn(read).await
+        let read =
+            move |database: &Database, tables: &Tables| permits::key_of(database, tables, id);
+        self.read(&self.file.status, read).await
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {
+        if !self.group.org().is_local() {
+            return Err(StoreError::Unsupported(
+                "an organization cannot be backed up by itself: back up the whole store",
+            ));
+        }
         // A copy needs as much disk space as the store, so backups are made one at a time.
-        let only = Arc::clone(&self.backups).try_lock_owned();
+        let only = Arc::clone(&self.file.backups).try_lock_owned();
         let only =
             only.map_err(|_| StoreError::failed("another backup is in progress: wait for it"))?;
-        let folder = self.folder.clone();
+        let folder = self.file.folder.clone();
         let copy = move |database: &Database| {
             let copy = backup::copy(database, &folder);
             drop(only);
             copy
         };
-        self.readers.turn(copy).await
+        self.file.readers.turn(copy).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.status.turn(read::status).await
+        self.read(&self.file.status, read::status).await
     }
 }
 
 impl RateCounter for RedbStore {
     async fn count_call(&self, counter: &str, minute: i64) -> Result<u64, StoreError> {
-        Ok(self.calls.count(counter, minute))
+        let counter = self.group.org().counter(counter);
+        Ok(self.file.calls.count(&counter, minute))
+    }
+}
+
+impl Organizations for RedbStore {
+    type Store = Self;
+
+    fn organization(&self, id: &OrgId) -> Self {
+        Self {
+            group: self.group.organization(id),
+            tables: Arc::new(Tables::new(id)),
+            file: Arc::clone(&self.file),
+        }
+    }
+
+    async fn create_organization(&self, id: &OrgId) -> Result<bool, StoreError> {
+        let tables = Tables::new(id);
+        let create = move |database: &Database| tables::create(database, &tables);
+        self.file.status.turn(create).await
+    }
+
+    async fn organizations(
+        &self,
+        after: Option<&OrgId>,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        let after = after.cloned();
+        let list = move |database: &Database| {
+            tables::after(&database.begin_read()?, after.as_ref(), limit)
+        };
+        self.file.status.turn(list).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::tables::{CELLS, EVENTS, META};
     use super::*;
     use crate::store::NewEvent;
 
@@ -266,23 +338,29 @@ mod tests {
         let store = RedbStore::open(folder.path().join("store.redb")).unwrap();
         let fault =
             |_: &Database| -> Result<(), redb::Error> { panic!("a fault that a test injected") };
-        let text = store.readers.turn(fault).await.unwrap_err().to_string();
+        let text = store
+            .file
+            .readers
+            .turn(fault)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("reading the store panicked"), "{text}");
         assert_eq!(record(&store).await.unwrap(), 1);
         assert_eq!(store.status().await.unwrap().head.sequence, 1);
     }
 
     /// Writes to a closed store's file as somebody might who knows its format.
-    fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction, &Tables)) {
         let database = Database::create(path).unwrap();
         let transaction = database.begin_write().unwrap();
-        change(&transaction);
+        change(&transaction, &Tables::new(&OrgId::local()));
         transaction.commit().unwrap();
     }
 
     #[test]
     fn a_check_names_what_was_cut_out_changed_or_left_behind() {
-        type Change = fn(&redb::WriteTransaction);
+        type Change = fn(&redb::WriteTransaction, &Tables);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.redb");
         let whole = folder.path().join("whole.redb");
@@ -294,55 +372,62 @@ mod tests {
         assert!(RedbStore::check(&whole).unwrap().is_good());
         let changes: [(Change, &str); 9] = [
             (
-                |to| drop(to.open_table(EVENTS).unwrap().remove(5).unwrap()),
+                |to, of| drop(to.open_table(of.events()).unwrap().remove(5).unwrap()),
                 "event 5 is missing",
             ),
             (
-                |to| drop(to.open_table(EVENTS).unwrap().remove(1).unwrap()),
+                |to, of| drop(to.open_table(of.events()).unwrap().remove(1).unwrap()),
                 "event 1 is missing",
             ),
             (
-                |to| {
-                    let mut events = to.open_table(EVENTS).unwrap();
+                |to, of| {
+                    let mut events = to.open_table(of.events()).unwrap();
                     events.retain_in(2..=3, |_, _| false).unwrap();
                 },
                 "events 2 to 3 are missing",
             ),
             (
-                |to| drop(to.open_table(META).unwrap().insert("dropped", "1").unwrap()),
+                |to, of| {
+                    drop(
+                        to.open_table(of.meta())
+                            .unwrap()
+                            .insert("dropped", "1")
+                            .unwrap(),
+                    )
+                },
                 "event 1 is",
             ),
             (
-                |to| {
-                    let mut cells = to.open_table(CELLS).unwrap();
+                |to, of| {
+                    let mut cells = to.open_table(of.cells()).unwrap();
                     cells.insert(&[b'p'; 33], &b"nonsense"[..]).unwrap();
                 },
                 "of the ledger cannot be read",
             ),
             (
-                |to| {
-                    let mut expiry = to.open_table(tables::EXPIRY).unwrap();
+                |to, of| {
+                    let mut expiry = to.open_table(of.expiry()).unwrap();
                     expiry.insert((7, &[b'p'; 33]), ()).unwrap();
                 },
                 "the index of times names an entry that is missing",
             ),
             (
-                |to| {
-                    let mut index = to.open_table(index::INDEX).unwrap();
+                |to, of| {
+                    let mut index = to.open_table(of.index()).unwrap();
                     index.remove(("policy.loaded", "", 3)).unwrap();
                 },
                 "the index of events lacks event 3",
             ),
             (
-                |to| {
-                    let mut index = to.open_table(index::INDEX).unwrap();
+                |to, of| {
+                    let mut index = to.open_table(of.index()).unwrap();
                     index.insert(("evaluate.deny", "", 3), 1).unwrap();
                 },
                 "the index of events has 6 entries, and the events have 5",
             ),
             (
-                |to| {
-                    let mut permits = to.open_table(tables::PERMITS).unwrap();
+                |to, of| {
+                    let mut permits = to.open_table(of.permits()).unwrap();
                     permits.insert(3, &[b'p'; 33]).unwrap();
                 },
                 "the list of permits names one of event 3 that is missing",
@@ -356,6 +441,51 @@ mod tests {
             let said = report.problems.join("; ");
             assert!(said.contains(expected), "{expected}: {said}");
         }
+    }
+
+    #[test]
+    fn backups_and_checks_cover_every_organization() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("store"), folder.path().join("copy"));
+        let acme: OrgId = "acme".parse().unwrap();
+        futures_executor::block_on(async {
+            let store = RedbStore::open(&path).unwrap();
+            assert!(store.create_organization(&acme).await.unwrap());
+            let acme = store.organization(&acme);
+            assert_eq!(record(&acme).await.unwrap(), 1);
+            assert!(acme.backup().await.is_err(), "a copy of the others, too");
+            let mut backup = store.backup().await.unwrap();
+            std::io::copy(&mut backup, &mut std::fs::File::create(&copy).unwrap()).unwrap();
+        });
+        let report = RedbStore::check(&copy).unwrap();
+        assert!(report.is_good() && report.others[&acme].head.sequence == 1);
+        let database = Database::create(&copy).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let tables = Tables::new(&acme);
+        drop(transaction.open_table(tables.events()).unwrap().remove(1));
+        transaction.commit().unwrap();
+        drop(database);
+        let report = RedbStore::check(&copy).unwrap();
+        assert!(!report.is_good() && report.found == 0);
+        let problems = report.others[&acme].problems.join("; ");
+        assert!(problems.contains("event 1 is missing"), "{problems}");
+    }
+
+    #[test]
+    fn a_file_with_organizations_is_refused_by_releases_that_know_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = RedbStore::open(&path).unwrap();
+        let acme: OrgId = "acme".parse().unwrap();
+        futures_executor::block_on(store.create_organization(&acme)).unwrap();
+        drop(store);
+        let database = Database::create(&path).unwrap();
+        let meta = database.begin_read().unwrap();
+        let meta = meta
+            .open_table(Tables::new(&OrgId::local()).meta())
+            .unwrap();
+        // Those releases accept the formats 1 and 2.
+        assert_eq!(meta.get("format").unwrap().unwrap().value(), "3");
     }
 
     #[test]

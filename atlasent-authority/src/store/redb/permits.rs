@@ -2,7 +2,7 @@
 
 use redb::{Database, ReadableDatabase};
 
-use super::tables::{CELLS, PERMITS, parse};
+use super::tables::{Tables, parse};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::store::{Cell, CellKey};
@@ -10,13 +10,18 @@ use crate::store::{Cell, CellKey};
 /// Returns at most `limit` permits that were issued before an event, the newest first.
 pub(super) fn before(
     database: &Database,
+    tables: &Tables,
     before: u64,
     limit: usize,
 ) -> Result<Vec<(PermitKey, PermitEntry)>, redb::Error> {
     let transaction = database.begin_read()?;
-    let cells = transaction.open_table(CELLS)?;
+    let cells = transaction.open_table(tables.cells())?;
     let mut permits = Vec::new();
-    for entry in transaction.open_table(PERMITS)?.range(..before)?.rev() {
+    for entry in transaction
+        .open_table(tables.permits())?
+        .range(..before)?
+        .rev()
+    {
         if permits.len() == limit {
             break;
         }
@@ -32,8 +37,12 @@ pub(super) fn before(
 }
 
 /// Returns the key of the permit with a public id, which determines the first half of the key.
-pub(super) fn key_of(database: &Database, id: PermitId) -> Result<Option<PermitKey>, redb::Error> {
-    let cells = database.begin_read()?.open_table(CELLS)?;
+pub(super) fn key_of(
+    database: &Database,
+    tables: &Tables,
+    id: PermitId,
+) -> Result<Option<PermitKey>, redb::Error> {
+    let cells = database.begin_read()?.open_table(tables.cells())?;
     let (first, last) = id.keys();
     let (first, last) = (CellKey::Permit(first), CellKey::Permit(last));
     let mut found = cells.range::<&[u8; 33]>(&first.to_bytes()..=&last.to_bytes())?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTableMetadata};
 
-use super::index::{self, INDEX};
-use super::tables::{CELLS, EVENTS, META, StoredEvent, dropped, head, indexed, passes, sealed};
+use super::index;
+use super::tables::{StoredEvent, Tables, dropped, head, indexed, passes, sealed};
 use crate::store::StoreStatus;
 use crate::trail::EventFilter;
 use crate::trail::filter::EventCollector;
@@ -17,13 +17,13 @@ use crate::trail::filter::EventCollector;
 const TURN: usize = 1_000;
 
 /// Returns the head of the chain and the number of cells.
-pub(super) fn status(database: &Database) -> Result<StoreStatus, redb::Error> {
+pub(super) fn status(database: &Database, tables: &Tables) -> Result<StoreStatus, redb::Error> {
     let transaction = database.begin_read()?;
-    let meta = transaction.open_table(META)?;
+    let meta = transaction.open_table(tables.meta())?;
     Ok(StoreStatus {
         head: head(&meta)?,
         dropped: dropped(&meta)?,
-        cells: transaction.open_table(CELLS)?.len()?,
+        cells: transaction.open_table(tables.cells())?.len()?,
     })
 }
 
@@ -31,11 +31,12 @@ pub(super) fn status(database: &Database) -> Result<StoreStatus, redb::Error> {
 /// one.
 pub(super) fn events(
     database: &Database,
+    tables: &Tables,
     mut after: u64,
     found: &mut EventCollector,
     filter: &EventFilter,
 ) -> Result<Option<u64>, redb::Error> {
-    let snapshot = Snapshot::new(database)?;
+    let snapshot = Snapshot::new(database, tables)?;
     let (first, last) = snapshot.range(after, filter)?;
     let known = snapshot.indexed.min(last);
     let mut left = TURN;
@@ -80,10 +81,11 @@ pub(super) fn events(
 /// needs one.
 pub(super) fn count(
     database: &Database,
+    tables: &Tables,
     after: u64,
     filter: &EventFilter,
 ) -> Result<(u64, Option<u64>), redb::Error> {
-    let snapshot = Snapshot::new(database)?;
+    let snapshot = Snapshot::new(database, tables)?;
     let (first, last) = snapshot.range(after, filter)?;
     if first > last {
         return Ok((0, None));
@@ -120,13 +122,13 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(database: &Database) -> Result<Self, redb::Error> {
+    fn new(database: &Database, tables: &Tables) -> Result<Self, redb::Error> {
         let transaction = database.begin_read()?;
-        let meta = transaction.open_table(META)?;
+        let meta = transaction.open_table(tables.meta())?;
         let head = head(&meta)?.sequence;
         Ok(Self {
-            events: transaction.open_table(EVENTS)?,
-            index: transaction.open_table(INDEX)?,
+            events: transaction.open_table(tables.events())?,
+            index: transaction.open_table(tables.index())?,
             head,
             dropped: dropped(&meta)?,
             indexed: indexed(&meta)?.unwrap_or(head),

@@ -1,25 +1,183 @@
 //! The tables of the file, and how their entries are read and written.
 
-use redb::{ReadableTable, TableDefinition};
+use std::borrow::Cow;
+use std::ops::Bound;
+
+use redb::{
+    Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::store::OrgId;
+use crate::store::org_id::InvalidOrgId;
 use crate::trail::EventFilter;
 use crate::trail::chain::{ChainHead, SealedEvent};
 
 /// The format of the tables, for later versions to compare.
 pub(super) const FORMAT: &str = "2";
 
+/// The format with several organizations.
+pub(super) const WITH_ORGANIZATIONS: &str = "3";
+
 /// The format without an index of the events, which the writer makes after the file is opened.
 pub(super) const WITHOUT_INDEX: &str = "1";
 
-pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
-pub(super) const CELLS: TableDefinition<'_, &[u8; 33], &[u8]> = TableDefinition::new("cells");
-/// The cells by their expiry, in microseconds since 1970.
-pub(super) const EXPIRY: TableDefinition<'_, (i64, &[u8; 33]), ()> = TableDefinition::new("expiry");
-/// The permits by the sequence numbers of the events that issued them.
-pub(super) const PERMITS: TableDefinition<'_, u64, &[u8; 33]> = TableDefinition::new("permits");
-pub(super) const EVENTS: TableDefinition<'_, u64, StoredEvent<'_>> = TableDefinition::new("events");
+/// The organizations beside `local`, by their ids.
+pub(super) const ORGANIZATIONS: TableDefinition<'_, &str, ()> =
+    TableDefinition::new("organizations");
+
+/// The names of an organization's tables. Those of `local` have no suffix, as in a file that holds
+/// no other organization.
+///
+/// Each organization has tables of its own, so a read finds no entry of another one.
+#[derive(Debug)]
+pub(super) struct Tables {
+    org: OrgId,
+    meta: Name,
+    cells: Name,
+    expiry: Name,
+    permits: Name,
+    events: Name,
+    index: Name,
+}
+
+type Name = Cow<'static, str>;
+
+impl Tables {
+    pub(super) fn new(org: &OrgId) -> Self {
+        let name = |base: &'static str| match org.is_local() {
+            true => Cow::Borrowed(base),
+            false => Cow::Owned(format!("{base}/{org}")),
+        };
+        Self {
+            org: org.clone(),
+            meta: name("meta"),
+            cells: name("cells"),
+            expiry: name("expiry"),
+            permits: name("permits"),
+            events: name("events"),
+            index: name("index"),
+        }
+    }
+
+    pub(super) fn org(&self) -> &OrgId {
+        &self.org
+    }
+
+    /// The head of the chain, and how far background work has come.
+    pub(super) fn meta(&self) -> TableDefinition<'_, &'static str, &'static str> {
+        TableDefinition::new(&self.meta)
+    }
+
+    pub(super) fn cells(&self) -> TableDefinition<'_, &'static [u8; 33], &'static [u8]> {
+        TableDefinition::new(&self.cells)
+    }
+
+    /// The cells by their expiry, in microseconds since 1970.
+    pub(super) fn expiry(&self) -> TableDefinition<'_, (i64, &'static [u8; 33]), ()> {
+        TableDefinition::new(&self.expiry)
+    }
+
+    /// The permits by the sequence numbers of the events that issued them.
+    pub(super) fn permits(&self) -> TableDefinition<'_, u64, &'static [u8; 33]> {
+        TableDefinition::new(&self.permits)
+    }
+
+    pub(super) fn events(&self) -> TableDefinition<'_, u64, StoredEvent<'static>> {
+        TableDefinition::new(&self.events)
+    }
+
+    /// The events by type and agent: see [`index`](super::index).
+    pub(super) fn index(&self) -> TableDefinition<'_, (&'static str, &'static str, u64), u64> {
+        TableDefinition::new(&self.index)
+    }
+
+    /// Creates the tables, with a chain that has no events.
+    pub(super) fn create(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+        let head = json(&ChainHead::genesis(self.org.as_str()))?;
+        transaction
+            .open_table(self.meta())?
+            .insert("head", &*head)?;
+        transaction.open_table(self.cells())?;
+        transaction.open_table(self.expiry())?;
+        transaction.open_table(self.permits())?;
+        transaction.open_table(self.events())?;
+        transaction.open_table(self.index())?;
+        Ok(())
+    }
+
+    /// Returns whether the organization exists in a snapshot of the file.
+    pub(super) fn exist(&self, transaction: &ReadTransaction) -> Result<bool, redb::Error> {
+        if self.org.is_local() {
+            return Ok(true);
+        }
+        match transaction.open_table(ORGANIZATIONS) {
+            Ok(table) => Ok(table.get(self.org.as_str())?.is_some()),
+            Err(TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns whether the organization exists, for a change that is about to open its tables:
+    /// opening a table for writing creates it.
+    pub(super) fn exist_for(&self, transaction: &WriteTransaction) -> Result<bool, redb::Error> {
+        let is_local = self.org.is_local();
+        Ok(is_local
+            || transaction
+                .open_table(ORGANIZATIONS)?
+                .get(self.org.as_str())?
+                .is_some())
+    }
+}
+
+/// Returns all organizations of a file: `local`, and the others in the order of their ids.
+pub(super) fn organizations(transaction: &ReadTransaction) -> Result<Vec<OrgId>, redb::Error> {
+    let others = after(transaction, None, usize::MAX)?;
+    Ok(std::iter::once(OrgId::local()).chain(others).collect())
+}
+
+/// Returns the organizations beside `local` whose ids are greater than `after`, in their order.
+pub(super) fn after(
+    transaction: &ReadTransaction,
+    after: Option<&OrgId>,
+    limit: usize,
+) -> Result<Vec<OrgId>, redb::Error> {
+    let table = match transaction.open_table(ORGANIZATIONS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let after = after.map_or("", OrgId::as_str);
+    let range = (Bound::Excluded(after), Bound::Unbounded);
+    let mut all = Vec::new();
+    for entry in table.range::<&str>(range)?.take(limit) {
+        let id = entry?.0.value().parse();
+        all.push(id.map_err(|error: InvalidOrgId| redb::Error::Corrupted(error.to_string()))?);
+    }
+    Ok(all)
+}
+
+/// Creates an organization. Returns `false` if it exists.
+pub(super) fn create(database: &Database, tables: &Tables) -> Result<bool, redb::Error> {
+    let transaction = database.begin_write()?;
+    if tables.exist_for(&transaction)? {
+        transaction.abort()?;
+        return Ok(false);
+    }
+    tables.create(&transaction)?;
+    transaction
+        .open_table(ORGANIZATIONS)?
+        .insert(tables.org().as_str(), ())?;
+    // Releases that know one organization only must not open the file: they would take the keys
+    // of another organization for their own.
+    let local = Tables::new(&OrgId::local());
+    transaction
+        .open_table(local.meta())?
+        .insert("format", WITH_ORGANIZATIONS)?;
+    transaction.commit()?;
+    Ok(true)
+}
 
 /// The type, the agent or an empty text, the time, the previous hash, the hash and the payload.
 pub(super) type StoredEvent<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a str);

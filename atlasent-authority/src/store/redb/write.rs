@@ -1,32 +1,33 @@
 //! The writer's thread: it runs queued changes, and keeps them in one transaction.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
-use redb::{Database, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::chore;
 use super::file::File;
-use super::index::{self, INDEX};
-use super::tables::{CELLS, EVENTS, EXPIRY, META, PERMITS, dropped, head, indexed, json, parse};
-use crate::store::group::{self, Job, Jobs};
-use crate::store::{Batch, Cell, REMEMBERED, StoreError};
+use super::index;
+use super::tables::{Tables, dropped, head, indexed, json, organizations, parse};
+use crate::store::group::{self, Jobs, OrgJobs, Round};
+use crate::store::{Batch, Cell, OrgId, REMEMBERED, StoreError};
 
 /// How many events one part of the background work covers at least: few enough that a change hardly
 /// waits for it.
 const FEW: usize = 128;
 
-/// Runs until the queue is closed and empty.
-pub(super) fn write(file: &File, mut jobs: Jobs) {
+/// Runs until the queues are closed and empty.
+pub(super) fn write(file: &File, jobs: &Jobs) {
     // A process that was stopped may have left background work.
-    let mut chores = true;
+    let mut chores = Chores::new(file);
     loop {
-        let next = match chores {
-            true => jobs.try_next(),
-            false => jobs.blocking_next(),
+        let next = match chores.is_empty() {
+            false => jobs.try_next(),
+            true => jobs.blocking_next(),
         };
         // Twice as many as are added, so that a backlog shrinks.
-        let most = FEW + 2 * next.as_ref().map_or(0, Vec::len);
+        let most = FEW + 2 * next.as_ref().map_or(0, Round::len);
         match next {
             Some(mut next) => {
                 let kept = || {
@@ -39,51 +40,102 @@ pub(super) fn write(file: &File, mut jobs: Jobs) {
                     file.close();
                     Err(group::panicked())
                 });
-                chores |= matches!(result, Ok(true));
-                group::answer(next, &result.map(drop));
+                chores.extend(result.iter().flatten().cloned());
+                next.answer(&result.map(drop));
             }
             None if jobs.is_closed() => return,
             None => {}
         }
         // A part after each transaction, so that the work also ends under constant load.
-        if chores {
-            chores = file.database().is_ok_and(|database| {
-                let done = chore::some(&database, most).map_err(|error| file.failed(error));
-                done.is_ok_and(|more| more)
-            });
+        chores.work(file, most);
+    }
+}
+
+/// The organizations with background work, in the order of their turns.
+struct Chores(VecDeque<OrgId>);
+
+impl Chores {
+    /// All organizations of a file may have work.
+    fn new(file: &File) -> Self {
+        let all = file.database().and_then(|database| {
+            let all = || organizations(&database.begin_read()?);
+            all().map_err(|error| file.failed(error))
+        });
+        Self(all.unwrap_or_else(|_| vec![OrgId::local()]).into())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn extend(&mut self, orgs: impl Iterator<Item = OrgId>) {
+        for org in orgs {
+            if !self.0.contains(&org) {
+                self.0.push_back(org);
+            }
+        }
+    }
+
+    /// Does a part of the work of the next organization.
+    fn work(&mut self, file: &File, most: usize) {
+        let Some(org) = self.0.pop_front() else {
+            return;
+        };
+        let is_more = file.database().is_ok_and(|database| {
+            let done = chore::some(&database, &Tables::new(&org), most);
+            done.map_err(|error| file.failed(error))
+                .is_ok_and(|more| more)
+        });
+        if is_more {
+            self.0.push_back(org);
         }
     }
 }
 
-/// Runs the changes, and keeps them in one transaction. Returns whether that left background work.
-pub(super) fn keep(file: &File, database: &Database, jobs: &mut [Job]) -> Result<bool, StoreError> {
+/// Runs the changes, and keeps them in one transaction. Changes of an organization that cannot be
+/// run are answered here, and do not affect those of another. Returns the organizations that have
+/// background work now.
+fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId>, StoreError> {
     let failed = |error: redb::Error| file.failed(error);
     let transaction = database
         .begin_write()
         .map_err(|error| failed(error.into()))?;
-    let mut batch = load(&transaction, jobs).map_err(failed)?;
-    group::run(jobs, &mut batch)?;
-    if batch.is_empty() {
-        return transaction
-            .abort()
-            .map(|()| false)
-            .map_err(|error| failed(error.into()));
+    let (mut chores, mut is_changed) = (Vec::new(), false);
+    for jobs in round.orgs() {
+        let tables = Tables::new(&jobs.org);
+        if !tables.exist_for(&transaction).map_err(failed)? {
+            jobs.answer(&Err(StoreError::UnknownOrganization(jobs.org.clone())));
+            continue;
+        }
+        let mut batch = load(&transaction, &tables, jobs).map_err(failed)?;
+        if let Err(error) = jobs.run(&mut batch) {
+            jobs.answer(&Err(error));
+        } else if !batch.is_empty() {
+            is_changed = true;
+            if save(&transaction, &tables, &batch, jobs.len()).map_err(failed)? {
+                chores.push(jobs.org.clone());
+            }
+        }
     }
-    let chores = save(&transaction, &batch, jobs.len()).map_err(failed)?;
+    if !is_changed {
+        transaction.abort().map_err(|error| failed(error.into()))?;
+        return Ok(chores);
+    }
     #[cfg(test)]
     faults::strike();
     transaction.commit().map_err(|error| failed(error.into()))?;
     Ok(chores)
 }
 
-pub(super) fn load(
+fn load(
     transaction: &redb::WriteTransaction,
-    jobs: &[Job],
+    tables: &Tables,
+    jobs: &OrgJobs,
 ) -> Result<Batch, redb::Error> {
-    let head = head(&transaction.open_table(META)?)?;
-    let table = transaction.open_table(CELLS)?;
+    let head = head(&transaction.open_table(tables.meta())?)?;
+    let table = transaction.open_table(tables.cells())?;
     let mut cells = Vec::new();
-    for key in group::reads(jobs) {
+    for key in jobs.reads() {
         if let Some(cell) = table.get(&key.to_bytes())? {
             cells.push((key, parse(cell.value())?));
         }
@@ -92,16 +144,17 @@ pub(super) fn load(
 }
 
 /// Saves the events and cells of a batch. Returns whether that left background work.
-pub(super) fn save(
+fn save(
     transaction: &redb::WriteTransaction,
+    tables: &Tables,
     batch: &Batch,
     changes: usize,
 ) -> Result<bool, redb::Error> {
-    let mut meta = transaction.open_table(META)?;
-    let mut cells = transaction.open_table(CELLS)?;
-    let mut expiry = transaction.open_table(EXPIRY)?;
-    let mut events = transaction.open_table(EVENTS)?;
-    let mut permits = transaction.open_table(PERMITS)?;
+    let mut meta = transaction.open_table(tables.meta())?;
+    let mut cells = transaction.open_table(tables.cells())?;
+    let mut expiry = transaction.open_table(tables.expiry())?;
+    let mut events = transaction.open_table(tables.events())?;
+    let mut permits = transaction.open_table(tables.permits())?;
     for (key, cell) in batch.cells() {
         let key = key.to_bytes();
         if cells.insert(&key, json(cell)?.as_bytes())?.is_none() {
@@ -130,7 +183,7 @@ pub(super) fn save(
             let actor = event.actor_id.as_deref().unwrap_or_default();
             (event.sequence, &*event.kind, actor)
         });
-        index::add(&mut transaction.open_table(INDEX)?, events)?;
+        index::add(&mut transaction.open_table(tables.index())?, events)?;
     }
     if let Some(through) = batch.dropped() {
         // From here on the events are invisible; the background work removes them. The number never
@@ -146,7 +199,7 @@ pub(super) fn save(
 }
 
 /// Deletes cells that expired more than [`REMEMBERED`] ago.
-pub(super) fn forget(
+fn forget(
     cells: &mut redb::Table<'_, &[u8; 33], &[u8]>,
     expiry: &mut redb::Table<'_, (i64, &[u8; 33]), ()>,
     permits: &mut redb::Table<'_, u64, &[u8; 33]>,
