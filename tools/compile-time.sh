@@ -113,7 +113,7 @@ for count in "${policy_counts[@]}"; do
     : >"$scratch/policies-$count/src/lib.rs"
 done
 for name in "${programs[@]}"; do
-    manifest "$name" "$atlasent"
+    manifest "$name" "${atlasent/%\}/, default-features = false \}}"
     source_file "$name" main.rs "$protect" "$permit" "$refusal
 fn main() {}" "${name#sites-}"
 done
