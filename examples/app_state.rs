@@ -4,8 +4,8 @@
 //! cargo run --bin app_state [ADDRESS]      # default: 127.0.0.1:3000
 //! ```
 //!
-//! It prints calls that are ready to paste. Every error has one form, whether the handler, the
-//! router or the authority refused:
+//! Its policies are in `services/policies/orders.cedar`. It prints calls that are ready to paste.
+//! Every error has one form, whether the handler, the router or the authority refused:
 //!
 //! ```text
 //! {"error":{"code":"denied","message":"…"}}
@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ati_client::Claims;
 use atlasent::{Action, Decision, NamedAction, Permit, protect};
-use atlasent_authority::{LocalAuthority, Policies};
 use atlasent_axum::{
     Access, Ati, AtiLayer, ProblemDetails, ProtectedRouter, Refusal, Respond, SharedAuthority, get,
     post,
@@ -40,22 +39,6 @@ use clinic::Tokens;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
-
-const POLICIES: &str = r#"
-@id("support-reads-and-refunds")
-permit (
-  principal == Agent::"support-bot",
-  action in [Action::"read_order", Action::"refund_order"],
-  resource
-);
-
-@id("large-refunds-wait")
-@decision("hold")
-@reason("a person agrees to refunds of more than 100")
-@retry_after("600")
-forbid (principal, action == Action::"refund_order", resource)
-when { context.amount > 100 };
-"#;
 
 /// The state of the service. `FromRef` gives the router the authority.
 #[derive(Clone, FromRef)]
@@ -253,7 +236,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address: SocketAddr = address.as_deref().unwrap_or("127.0.0.1:3000").parse()?;
     let tokens = Tokens::from_env()?;
     let state = AppState {
-        authority: SharedAuthority::new(LocalAuthority::in_memory(Policies::parse(POLICIES)?)?),
+        authority: SharedAuthority::new(clinic::authority()?),
         orders: Arc::new(Orders::sample()),
     };
 

@@ -10,7 +10,7 @@
 //!
 //! The model reads a result, or an error that it can act on:
 //! `hold: a person has to agree before a table is dropped. Ask again in 300 s.` A request without a
-//! token gets HTTP 401, and no tool runs.
+//! token gets HTTP 401, and no tool runs. The policies are in `services/policies/tables.cedar`.
 #![allow(clippy::print_stdout, reason = "it prints how to call it")]
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ati_client::{Claims, SigningKey, Verifier, issue};
 use atlasent::{Action, Decision, Denied, Permit, protect};
-use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_authority::LocalAuthority;
 use atlasent_tower::AtiLayer;
 use axum::Router;
 use axum::http::request::Parts;
@@ -35,29 +35,6 @@ use rmcp::{ErrorData, tool, tool_router};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use uuid::Uuid;
-
-const POLICIES: &str = r#"
-@id("everybody-lists")
-permit (principal, action == Action::"list_tables", resource);
-
-@id("analysts-query-and-drop")
-permit (
-  principal == Agent::"analyst-bot",
-  action in [Action::"run_query", Action::"drop_table"],
-  resource
-);
-
-@id("salaries-are-private")
-@reason("no agent touches salaries")
-forbid (principal, action, resource == Resource::"salaries");
-
-@id("drops-wait")
-@decision("hold")
-@reason("a person has to agree before a table is dropped")
-@retry_after("300")
-forbid (principal, action == Action::"drop_table", resource)
-unless { context.table like "tmp_*" };
-"#;
 
 /// The arguments of the tool `run_query`. They are the action that is decided on, and come back in
 /// the permit, so that nothing else can run.
@@ -214,12 +191,12 @@ impl Database {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = env::args().nth(1).unwrap_or("127.0.0.1:8808".into());
     let listener = TcpListener::bind(address).await?;
     let key = signing_key()?;
     let tools = Arc::new(Tools {
-        authority: LocalAuthority::in_memory(Policies::parse(POLICIES)?)?,
+        authority: clinic::authority()?,
         database: Database::new(),
     });
     let mcp = StreamableHttpService::new(

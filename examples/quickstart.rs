@@ -192,3 +192,15 @@ fn report(report: &ChainReport) -> Result<(), Box<dyn Error>> {
     }
     Err("the trail was tampered with".into())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_action_is_checked_against_the_policies() {
+        for site in atlasent::sites() {
+            // A typed action is checked where it is derived.
+            let is_typed = site.function().is_some() && site.type_name().is_some();
+            assert!(site.is_checked() || is_typed, "{site:?}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::audit::{self, Audit};
+use crate::boundary::{self, Boundary};
 use crate::completions::{self, Completions};
 use crate::evaluate::{self, Evaluate};
 use crate::exit::Failure;
@@ -43,6 +44,7 @@ enum Command {
     Serve(Box<Serve>),
     Policy(Policy),
     Evaluate(Evaluate),
+    Boundary(Boundary),
     Audit(Audit),
     Key(Key),
     SigningKey(SigningKey),
@@ -71,6 +73,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Boundary(arguments) => boundary::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::SigningKey(arguments) => signing_key::run(&arguments),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod boundary;
 mod cli;
 mod completions;
 mod data_dir;

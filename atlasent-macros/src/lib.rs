@@ -200,6 +200,12 @@ use proc_macro::TokenStream;
 ///   `Location::caller()` is not the caller. It has no effect on an `async fn`, nor on the
 ///   declaration in a trait if the implementation is protected.
 ///
+/// # Dangerous calls
+///
+/// The body, unlike the arguments, may call the methods that clippy's lint `disallowed_methods`
+/// refuses elsewhere. `atlasent boundary clippy` writes a `clippy.toml` with such methods. The lint
+/// cannot be lifted where `#![forbid(clippy::disallowed_methods)]` is in force: use `deny`.
+///
 /// # Policies
 ///
 /// In a package whose build script calls `atlasent_build::policies`, a literal action is checked

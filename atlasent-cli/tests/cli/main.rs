@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod boundary;
 mod completions;
 mod evaluate;
 mod hostile;

@@ -6,12 +6,14 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 33] = [
     &[],
     &["audit"],
     &["audit", "export"],
     &["audit", "tail"],
     &["audit", "verify"],
+    &["boundary"],
+    &["boundary", "clippy"],
     &["completions"],
     &["evaluate"],
     &["key"],
@@ -153,7 +155,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "missing command, one of `serve`, `policy`, `evaluate`, `audit`, `key`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `audit`, `key`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -16,7 +16,10 @@
 //!         }
 //!         .receive::<Permit>(),
 //!         returns::<Result<Release, DeployError>>(),
-//!         move |permit: Permit| async move { the body as written },
+//!         move |permit: Permit| async move {
+//!             #[allow(clippy::disallowed_methods)]
+//!             { the body as written }
+//!         },
 //!     )
 //!     .await
 //! }
@@ -32,6 +35,9 @@
 //! block, because it stays borrowed until it has answered.
 //!
 //! `obtain` completes before `run` is called, so the two futures share their memory.
+//!
+//! The attribute above the body's block has the block for its scope: a method that the user's
+//! `clippy.toml` disallows can be called there, and not in the arguments.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
@@ -181,8 +187,8 @@ impl Expansion<'_> {
                 }
             }
         });
-        // Braces separate the user's first statement from the hint.
-        let code = self.braced(code.clone());
+        // Its braces separate the user's first statement from the hint.
+        let code = self.lifted(code.clone());
         let block = self.braced(quote_spanned!(site()=> #hint #code));
         let returns = self.returns();
         let run = self.runtime.call(
@@ -200,7 +206,7 @@ impl Expansion<'_> {
         let obtained = self.runtime.call(span, "obtain_blocking", None, request);
         let (obtained, parameter) = self.parameter(permit, span.block(obtained));
         let ty = &self.output.ty;
-        let block = self.braced(self.body.tokens.clone());
+        let block = self.braced(self.lifted(self.body.tokens.clone()));
         let returns = self.returns();
         self.runtime.call(
             self.output.span,
@@ -385,6 +391,13 @@ impl Expansion<'_> {
             Some(generics),
             TokenStream::new(),
         )
+    }
+
+    /// Puts the body between braces, in which the methods that `clippy.toml` disallows may be called:
+    /// the body runs with a permit.
+    fn lifted(&self, body: TokenStream) -> TokenStream {
+        let block = self.braced(body);
+        quote_spanned!(site()=> #[allow(clippy::disallowed_methods)] #block)
     }
 
     /// Puts code between braces at the location of the user's braces, where the compiler reports

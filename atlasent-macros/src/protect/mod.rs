@@ -88,7 +88,7 @@ mod tests {
                 ") . await } . receive :: < Permit > () ,",
                 ":: returns :: < Result < u8 , E > > () ,",
                 "move | mut permit : Permit | async move {",
-                "{ body () } }) . await }",
+                "# [allow (clippy :: disallowed_methods)] { body () } }) . await }",
             ],
         );
         assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());
@@ -121,7 +121,7 @@ mod tests {
                 "{ Act { id } }",
                 ". hold () ,",
                 ":: returns :: < Result < _ , E > > () ,",
-                "move | () | -> Result < _ , E > { body () }",
+                "move | () | -> Result < _ , E > { # [allow (clippy :: disallowed_methods)] { body () } }) }",
             ],
         );
         assert!(syn::parse2::<syn::ItemFn>(expanded).is_ok());

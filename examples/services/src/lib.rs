@@ -7,6 +7,9 @@
 //! | `billing-bot` | read records |
 //!
 //! A discharge is on hold until a doctor agrees. The record of `patient-1` is closed to agents.
+//!
+//! The policies are those of all services, since the build script checks the whole package against
+//! one folder: the service with orders and the MCP server have their policies there, too.
 
 mod actions;
 pub mod grpc;
@@ -22,8 +25,8 @@ pub use actions::{ModifyPatientRecord, ReadPatientRecord};
 pub use records::{Record, Records};
 pub use tokens::Tokens;
 
-/// Returns the clinic's authority, with the policies in `examples/services/policies`. Permits and
-/// audit trail are in memory.
+/// Returns an authority with the policies of all services, which are in `examples/services/policies`.
+/// Permits and audit trail are in memory.
 ///
 /// # Errors
 ///

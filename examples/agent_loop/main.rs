@@ -1,7 +1,7 @@
 //! An agent's loop with three tools. One of them deletes, and waits for a person.
 //!
 //! ```text
-//! cargo run --example agent_loop
+//! cargo run --bin agent_loop
 //! ```
 //!
 //! The model's tool calls arrive as JSON. Each tool is a `#[protect]` function, so that its body
@@ -17,24 +17,8 @@ use atlasent_authority::{LocalAuthority, Policies};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const POLICIES: &str = r#"
-@id("tidy-bot-works-with-files")
-permit (
-  principal == Agent::"tidy-bot",
-  action in [Action::"list_files", Action::"write_file", Action::"delete_folder"],
-  resource
-);
-
-@id("reports-only")
-@reason("agents write below reports/ only")
-forbid (principal, action == Action::"write_file", resource)
-unless { context.path like "reports/*" };
-
-@id("deletes-wait")
-@decision("hold")
-@reason("a person decides what is deleted")
-forbid (principal, action == Action::"delete_folder", resource);
-"#;
+/// The folder that the build script checks the code against.
+const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
 
 /// The arguments of the tool `list_files`. A tool's arguments are the action that is decided on,
 /// and come back in the permit, so that nothing else can run.
@@ -79,7 +63,7 @@ impl Tools {
         ];
         Ok(Self {
             agent: "tidy-bot".into(),
-            authority: LocalAuthority::in_memory(Policies::parse(POLICIES)?)?,
+            authority: LocalAuthority::in_memory(Policies::from_dir(POLICIES)?)?,
             files: files.map(|(path, text)| (path.into(), text.into())).into(),
         })
     }
@@ -352,5 +336,13 @@ mod tests {
             .iter()
             .filter_map(|event| event.payload.text("action_type"));
         assert!(actions.next().is_none());
+    }
+    #[test]
+    fn every_action_is_checked_against_the_policies() {
+        for site in atlasent::sites() {
+            // A typed action is checked where it is derived.
+            let is_typed = site.function().is_some() && site.type_name().is_some();
+            assert!(site.is_checked() || is_typed, "{site:?}");
+        }
     }
 }
