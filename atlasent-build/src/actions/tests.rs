@@ -190,12 +190,13 @@ fn the_resource_is_one_required_text() {
 
 #[test]
 fn records_that_are_made_of_each_other_are_written_once() {
-    let levels: String = (1..60)
+    // Written out, these would be 4,096 records.
+    let levels: String = (1..13)
         .map(|n| format!("type T{n} = Set<{{ a: T{0}, b: T{0} }}>;\n", n - 1))
         .collect();
     let text = written(&format!(
         "type T0 = Long;\n{levels}{}",
-        action("a", "a: T59, b: T59")
+        action("a", "a: T12, b: T12")
     ));
-    assert_eq!(text.matches("__policy_record!").count(), 59);
+    assert_eq!(text.matches("__policy_record!").count(), 12);
 }
