@@ -222,8 +222,8 @@ fn deploy(
 
 #[test]
 fn a_protected_function_takes_an_included_action() {
-    assert_eq!(deploy(&*AUTHORITY, "4f2a").unwrap(), "4f2a");
-    assert!(deploy(&*AUTHORITY, "frozen").is_err());
+    assert_eq!(deploy(&AUTHORITY, "4f2a").unwrap(), "4f2a");
+    assert!(deploy(&AUTHORITY, "frozen").is_err());
 }
 
 #[test]

@@ -56,13 +56,7 @@ async fn drive_all(client: &Client) -> (usize, Vec<Error>) {
 
 #[tokio::test]
 async fn a_body_runs_only_if_both_answers_state_the_required_schema() {
-    let wrong: [Stated; 5] = [
-        &[],
-        &[OTHER],
-        &[""],
-        &[DIGEST, OTHER],
-        &["9C41B7E2"],
-    ];
+    let wrong: [Stated; 5] = [&[], &[OTHER], &[""], &[DIGEST, OTHER], &["9C41B7E2"]];
     let right: Stated = &[DIGEST];
     let pairs = wrong
         .iter()
