@@ -65,7 +65,7 @@ mod local;
 
 pub use clock::{Clock, SystemClock};
 pub use ledger::Stop;
-pub use local::{Caller, EvaluateOutcome, LocalAuthority, LocalAuthorityBuilder};
+pub use local::{Caller, EvaluateOutcome, LocalAuthority, LocalAuthorityBuilder, SchemaMismatch};
 pub use policy::Policies;
 pub use store::MemoryStore;
 #[cfg(feature = "postgres")]

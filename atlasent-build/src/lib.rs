@@ -13,10 +13,13 @@
 //! - each error of the policies is an error of the build, with file, line and column;
 //! - `#[protect(action = "name", …)]` and `#[derive(Action)]` have to name an action that the
 //!   schema declares, with the context keys and the types that it declares;
-//! - changing a policy runs the build script and checks the code again.
+//! - changing a policy runs the build script and checks the code again;
+//! - `atlasent::include_actions!()` brings in a struct for each action of the schema;
+//! - `atlasent::include_policies!()` puts the policies into the program, and
+//!   `atlasent::schema_digest!()` is the digest of their schema.
 //!
-//! The folder is read as [`Policies::from_dir`] reads it, at compile time only. The program still
-//! loads its policies when it runs.
+//! The folder is read as [`Policies::from_dir`] reads it, at compile time only. A program without
+//! `include_policies!` loads its policies when it runs.
 //!
 //! [`Builder`] sets whether the findings of [`Policies::lint`] are warnings or errors.
 #![allow(
@@ -25,6 +28,8 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod actions;
+mod embed;
 mod index;
 
 use std::ffi::OsStr;
@@ -33,10 +38,16 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, iter};
 
 use atlasent_authority::Policies;
-use atlasent_authority::policy::PolicyProblem;
+use atlasent_authority::policy::{PoliciesBuilder, PolicyError, PolicyProblem};
 
 /// The variable by which the macros find the index.
 const INDEX_VARIABLE: &str = "ATLASENT_POLICY_INDEX";
+
+/// The variables by which `include_actions!`, `include_policies!` and `schema_digest!` find what
+/// the build script wrote.
+const ACTIONS_VARIABLE: &str = "ATLASENT_ACTIONS";
+const POLICIES_VARIABLE: &str = "ATLASENT_POLICIES";
+const DIGEST_VARIABLE: &str = "ATLASENT_SCHEMA_DIGEST";
 
 /// How to write a schema, for a folder without one.
 const SCHEMA_NEEDED: &str = "no `schema.cedarschema`: the compiler checks actions and contexts against a schema, so write \
@@ -50,6 +61,9 @@ const SCHEMA_NEEDED: &str = "no `schema.cedarschema`: the compiler checks action
 pub fn policies(folder: impl AsRef<Path>) {
     Builder::new(folder).emit();
 }
+
+/// The name and the text of a file.
+type Text = (String, String);
 
 /// What a finding does to the build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,8 +107,9 @@ impl Builder {
         self
     }
 
-    /// Checks the policies, writes the index into `OUT_DIR`, and prints Cargo's instructions: the
-    /// errors and warnings, the files to watch, and the variable that names the index.
+    /// Checks the policies, writes the index, the actions and the policies into `OUT_DIR`, and prints
+    /// Cargo's instructions: the errors and warnings, the files to watch, and the variables that
+    /// name the written files.
     ///
     /// After an error, Cargo fails the build when the build script has ended.
     #[allow(
@@ -110,8 +125,8 @@ impl Builder {
     fn instructions(&self, out: Option<&Path>) -> String {
         let mut lines = Instructions::default();
         self.watch(&mut lines);
-        let policies = match Policies::from_dir(&self.folder) {
-            Ok(policies) => policies,
+        let (policies, texts) = match self.read() {
+            Ok(read) => read,
             Err(error) => {
                 for problem in error.problems() {
                     lines.add("error", self.located(problem));
@@ -144,18 +159,28 @@ impl Builder {
             );
             return lines.0;
         };
-        let path = out.join("atlasent-policy-index");
-        match fs::write(&path, index) {
-            Ok(()) => {
-                let path = path.display();
-                lines.add("rustc-env", format_args!("{INDEX_VARIABLE}={path}"));
-            }
-            Err(error) => {
-                let message = format_args!("{} cannot be written: {error}", path.display());
-                lines.add("error", message);
-            }
+        lines.write(INDEX_VARIABLE, &out.join("atlasent-policy-index"), &index);
+        lines.write(
+            ACTIONS_VARIABLE,
+            &out.join("actions.rs"),
+            &actions::write(&policies),
+        );
+        match embed::write(&policies, &texts, out) {
+            Ok(expression) => lines.write(POLICIES_VARIABLE, &out.join("policies.rs"), &expression),
+            Err(problem) => lines.add("error", problem),
         }
+        let digest = policies.schema_digest().unwrap_or_default();
+        lines.add("rustc-env", format_args!("{DIGEST_VARIABLE}={digest}"));
         lines.0
+    }
+
+    /// Reads the folder once: the policies that were checked, and their texts.
+    fn read(&self) -> Result<(Policies, Vec<Text>), PolicyError> {
+        let builder = PoliciesBuilder::from_dir(&self.folder)?;
+        let texts = builder.texts().into_iter();
+        let texts = texts.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let texts = texts.collect();
+        Ok((builder.build()?, texts))
     }
 
     /// Has Cargo run the build script again after a change of the folder or of a file in it.
@@ -187,6 +212,15 @@ impl Instructions {
         // A second line would be another instruction.
         let value = value.to_string().replace(['\n', '\r'], " ");
         let _ = writeln!(self.0, "cargo::{name}={value}");
+    }
+
+    /// Writes a file, and names it to the compiler in a variable.
+    fn write(&mut self, variable: &str, path: &Path, text: &str) {
+        let shown = path.display();
+        match fs::write(path, text) {
+            Ok(()) => self.add("rustc-env", format_args!("{variable}={shown}")),
+            Err(error) => self.add("error", format_args!("{shown} cannot be written: {error}")),
+        }
     }
 }
 

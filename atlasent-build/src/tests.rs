@@ -41,6 +41,11 @@ impl Stage {
         self.0.path()
     }
 
+    fn schema_digest(&self) -> String {
+        let policies = Policies::from_dir(self.path()).unwrap();
+        policies.schema_digest().unwrap().to_owned()
+    }
+
     /// The instructions to Cargo, without the path of the folder, and without the files to watch.
     fn instructions(&self, level: Level) -> Vec<String> {
         let text = Builder::new(self.path())
@@ -58,7 +63,15 @@ fn the_index_has_each_action_key_and_type() {
     let stage = Stage::new(&[("schema.cedarschema", SCHEMA), ("deploy.cedar", POLICY)]);
     assert_eq!(
         stage.instructions(Level::Deny),
-        ["cargo::rustc-env=ATLASENT_POLICY_INDEX=policies/out/atlasent-policy-index"]
+        [
+            "cargo::rustc-env=ATLASENT_POLICY_INDEX=policies/out/atlasent-policy-index".to_owned(),
+            "cargo::rustc-env=ATLASENT_ACTIONS=policies/out/actions.rs".to_owned(),
+            "cargo::rustc-env=ATLASENT_POLICIES=policies/out/policies.rs".to_owned(),
+            format!(
+                "cargo::rustc-env=ATLASENT_SCHEMA_DIGEST={}",
+                stage.schema_digest()
+            ),
+        ]
     );
     let index = fs::read_to_string(stage.path().join("out/atlasent-policy-index")).unwrap();
     let (head, actions) = index.split_once("action ").unwrap();
@@ -163,7 +176,30 @@ fn the_level_of_the_lints_decides_about_findings() {
         errors[0].starts_with(&expected.replace("warning", "error")),
         "{errors:#?}"
     );
-    assert_eq!(stage.instructions(Level::Allow).len(), 1);
+    assert!(stage.instructions(Level::Allow)[0].starts_with("cargo::rustc-env="));
+}
+
+#[test]
+fn the_policies_are_copied_as_they_were_checked() {
+    let stage = Stage::new(&[("schema.cedarschema", SCHEMA), ("all.cedar", POLICY)]);
+    stage.instructions(Level::Allow);
+    let policies = Policies::from_dir(stage.path()).unwrap();
+    let out = stage.path().join("out");
+    let expected = format!(
+        "(\n    {:?},\n    {:?},\n    &[\n\
+         \x20       (\"all.cedar\", ::core::include_str!({:?})),\n\
+         \x20       (\"schema.cedarschema\", ::core::include_str!({:?})),\n    ],\n)\n",
+        policies.digest(),
+        stage.schema_digest(),
+        out.join("policies/all.cedar"),
+        out.join("policies/schema.cedarschema"),
+    );
+    assert_eq!(
+        fs::read_to_string(out.join("policies.rs")).unwrap(),
+        expected
+    );
+    let copy = fs::read_to_string(out.join("policies/all.cedar")).unwrap();
+    assert_eq!(copy, POLICY);
 }
 
 #[test]

@@ -57,6 +57,7 @@
 //! | protect a function | [`macro@protect`], [`derive@Action`] |
 //! | leave no method of a type unprotected | [`macro@boundary`] |
 //! | check the code against the policies when it compiles | the crate `atlasent-build`, [`schema`] |
+//! | have a struct for each action of the policies, or the policies in the program | [`include_actions!`], [`include_policies!`], [`schema_digest!`] |
 //! | obtain a permit in code | [`AuthorityExt`]: `protect`, `with_permit`, `gate`, `authorize`; [`require_permit`](protected_action::require_permit) |
 //! | protect code that is not async | `#[protect]` on a plain `fn`, or [`blocking`] |
 //! | ask the AtlaSent service, or a server with the same API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
@@ -102,6 +103,7 @@ mod agent;
 mod canonical;
 mod context;
 mod decision;
+mod embedded;
 mod json;
 mod private;
 mod protect;
@@ -116,6 +118,7 @@ pub use authority::{Authority, AuthorityExt, configure};
 pub use client::Client;
 pub use context::Context;
 pub use decision::Decision;
+pub use embedded::EmbeddedPolicies;
 pub use error::{Denied, Error};
 pub use permit::{Guarded, Permit};
 pub use protect::protect;

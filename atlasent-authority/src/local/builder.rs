@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::replay;
 use crate::local::current::CurrentPolicies;
+use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
 use crate::store::{Changeset, MemoryStore, Store};
@@ -44,6 +45,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     permits_per_agent: u64,
     record_context: bool,
     org_id: String,
+    required_schema: Option<String>,
 }
 
 impl LocalAuthorityBuilder {
@@ -56,6 +58,7 @@ impl LocalAuthorityBuilder {
             permits_per_agent: DEFAULT_PERMITS_PER_AGENT,
             record_context: false,
             org_id: "local".to_owned(),
+            required_schema: None,
         }
     }
 }
@@ -94,6 +97,29 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
+    /// Refuses policies whose schema is not the one that this program was compiled with, when the
+    /// authority is built and whenever policies replace others. By default, every schema is
+    /// accepted. A second call replaces the digest.
+    ///
+    /// `digest` is a [`Policies::schema_digest`], which `atlasent::schema_digest!()` returns in a
+    /// package whose build script calls `atlasent_build::policies`. A refused replacement is
+    /// recorded, and the former policies stay in force.
+    ///
+    /// ```
+    /// use atlasent_authority::{LocalAuthority, Policies};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let compiled_with = "5e0c…"; // atlasent::schema_digest!()
+    /// let refused = LocalAuthority::builder(policies).require_schema(compiled_with).build().await;
+    /// assert!(refused.unwrap_err().to_string().starts_with("the policies have no schema"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn require_schema(mut self, digest: impl Into<String>) -> Self {
+        self.required_schema = Some(digest.into());
+        self
+    }
+
     /// Sets the clock: the system's clock by default. A second call replaces the first.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -111,6 +137,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             permits_per_agent: self.permits_per_agent,
             record_context: self.record_context,
             org_id: self.org_id,
+            required_schema: self.required_schema,
         }
     }
 
@@ -119,7 +146,11 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// # Errors
     ///
     /// [`Error::Failed`] when the start cannot be recorded, or when the system has no randomness.
+    /// [`Error::Config`] when the policies have another schema than the
+    /// [required one](Self::require_schema).
     pub async fn build(self) -> Result<LocalAuthority<S>, Error> {
+        SchemaMismatch::check(&self.policies, self.required_schema.as_deref())
+            .map_err(SchemaMismatch::into_config_error)?;
         let loaded = record::policies_loaded(&self.policies);
         let authority = LocalAuthority {
             policies: Arc::new(CurrentPolicies::new(self.policies)),
@@ -128,6 +159,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             permit_ttl: self.permit_ttl,
             permits_per_agent: self.permits_per_agent,
             record_context: self.record_context,
+            required_schema: self.required_schema,
             secret: replay::random_bits()?,
             issuer: Issuer::new(),
         };
@@ -167,10 +199,13 @@ mod tests {
             .record_context(false)
             .org_id("one")
             .org_id("two")
+            .require_schema("5e0c")
+            .require_schema("77aa")
             .store(MemoryStore::with_limits(1, 1))
             .store(MemoryStore::new());
         assert_eq!(builder.permit_ttl, SignedDuration::from_secs(2));
         assert_eq!(builder.permits_per_agent, u64::MAX);
         assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
+        assert_eq!(builder.required_schema.as_deref(), Some("77aa"));
     }
 }

@@ -24,6 +24,7 @@ pub struct Caller<'a> {
     environment: Option<&'a str>,
     address: Option<IpAddr>,
     request_id: Option<&'a str>,
+    required_schema: Option<&'a str>,
     is_embedded: bool,
 }
 
@@ -38,6 +39,7 @@ impl<'a> Caller<'a> {
             environment: None,
             address: None,
             request_id: None,
+            required_schema: None,
             is_embedded: false,
         }
     }
@@ -73,6 +75,24 @@ impl<'a> Caller<'a> {
     pub const fn request_id(mut self, request_id: &'a str) -> Self {
         self.request_id = Some(request_id);
         self
+    }
+
+    /// Refuses to evaluate and to verify by policies whose schema is not the one that the caller was
+    /// compiled with. `digest` is a
+    /// [`Policies::schema_digest`](crate::Policies::schema_digest). A second call replaces the
+    /// first.
+    ///
+    /// Such a call fails with [`Error::Failed`](atlasent::Error::Failed), whose source is a
+    /// [`SchemaMismatch`](crate::SchemaMismatch). It records nothing, and uses no permit up.
+    #[must_use]
+    pub const fn require_schema(mut self, digest: &'a str) -> Self {
+        self.required_schema = Some(digest);
+        self
+    }
+
+    /// Returns the digest of the schema that the caller requires.
+    pub(crate) fn required_schema(&self) -> Option<&'a str> {
+        self.required_schema
     }
 
     /// Returns the caller's id.

@@ -27,6 +27,7 @@ use crate::ledger::outstanding::AgentKey;
 use crate::ledger::replay::{self, ReplayKey};
 use crate::local::caller::Caller;
 use crate::local::pending::{Attempt, NewPermit, PendingDecision, RepeatableRequest};
+use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::fields;
 use crate::policy::{Policies, Verdict};
@@ -82,7 +83,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// [`Error::Invalid`] when the `environment` or `amount` of the context contradicts the
     /// request's: nothing is decided or recorded then. [`Error::Failed`] when the decision cannot
-    /// be recorded: no permit is issued then.
+    /// be recorded, or the policies have another schema than the
+    /// [caller requires](Caller::require_schema): no permit is issued then.
     pub async fn evaluate_for(
         &self,
         caller: Caller<'_>,
@@ -135,6 +137,8 @@ impl<S: Store> LocalAuthority<S> {
         execution_hash: Option<&str>,
     ) -> Result<PendingDecision, Error> {
         let policies = self.policies();
+        SchemaMismatch::check(&policies, caller.required_schema())
+            .map_err(SchemaMismatch::into_failure)?;
         let verdict = decide(&policies, request)?;
         let attribution = caller.attribution();
         let new_permit = if verdict.decision.is_allow() && request.shadow != Some(true) {

@@ -6,12 +6,14 @@ pub(crate) mod current;
 pub(crate) mod evaluate;
 mod pending;
 mod revoke;
+pub(crate) mod schema;
 mod stop;
 mod verify;
 
 pub use builder::LocalAuthorityBuilder;
 pub use caller::Caller;
 pub use evaluate::EvaluateOutcome;
+pub use schema::SchemaMismatch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) permit_ttl: SignedDuration,
     pub(crate) permits_per_agent: u64,
     pub(crate) record_context: bool,
+    /// The digest of the schema that every set of policies has to have.
+    required_schema: Option<String>,
     /// The secret that permit tokens are derived from for callers without a secret of their own.
     pub(crate) secret: [u8; 32],
     pub(crate) issuer: Issuer,
@@ -152,9 +156,16 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the replacement cannot be recorded; the former policies stay in force
-    /// then.
+    /// [`Error::Config`] when the policies have another schema than the
+    /// [required one](LocalAuthorityBuilder::require_schema); the refusal is recorded.
+    /// [`Error::Failed`] when the replacement or the refusal cannot be recorded. The former
+    /// policies stay in force after each error.
     pub async fn replace_policies(&self, policies: Policies) -> Result<(), Error> {
+        let required = self.required_schema.as_deref();
+        if let Err(mismatch) = SchemaMismatch::check(&policies, required) {
+            self.policies_refused(&PolicyError::from(&mismatch)).await?;
+            return Err(mismatch.into_config_error());
+        }
         let event = record::policies_loaded(&policies);
         let (current, new) = (Arc::clone(&self.policies), Arc::new(policies));
         let replaced = Arc::clone(&new);

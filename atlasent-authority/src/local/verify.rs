@@ -15,7 +15,9 @@ use crate::ledger::{PermitEntry, VerifyRefusal};
 use crate::local::caller::{Attribution, Caller};
 use crate::local::current::CurrentPolicies;
 use crate::local::evaluate::EvaluateOutcome;
+use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
+use crate::policy::Policies;
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::chain::SealedEvent;
 use crate::trail::record;
@@ -55,7 +57,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Failed`] when the verification cannot be recorded; the permit is not used up then.
+    /// [`Error::Failed`] when the verification cannot be recorded, or the policies have another
+    /// schema than the [caller requires](Caller::require_schema); the permit is not used up then.
     pub async fn verify_for(
         &self,
         caller: Caller<'_>,
@@ -73,6 +76,7 @@ impl<S: Store> LocalAuthority<S> {
                 current: Arc::clone(&self.policies),
                 request: request.clone(),
                 attribution: attribution.clone(),
+                required_schema: caller.required_schema().map(str::to_owned),
                 key,
                 agent,
             };
@@ -85,6 +89,7 @@ impl<S: Store> LocalAuthority<S> {
                 .await?
             {
                 Attempt::NeedsAgent(needed) => agent = Some(needed),
+                Attempt::OtherSchema(mismatch) => return Err(mismatch.into_failure()),
                 Attempt::Answered(event, result) => {
                     let mut verification = answer(result);
                     verification.permit_hash = Some(key.to_hex());
@@ -101,6 +106,8 @@ struct PendingVerification {
     current: Arc<CurrentPolicies>,
     request: VerifyRequest,
     attribution: Attribution,
+    /// The digest of the schema that the caller requires.
+    required_schema: Option<String>,
     key: PermitKey,
     /// The agent whose count the transaction reads.
     agent: Option<AgentKey>,
@@ -110,10 +117,16 @@ enum Attempt {
     Answered(Arc<SealedEvent>, Result<(), VerifyRefusal>),
     /// The permit belongs to another agent, whose count the transaction has to read: try again.
     NeedsAgent(AgentKey),
+    OtherSchema(SchemaMismatch),
 }
 
 impl PendingVerification {
     fn run(self, changeset: &mut Changeset<'_>) -> Attempt {
+        let policies = self.current.get();
+        let required = self.required_schema.as_deref();
+        if let Err(mismatch) = SchemaMismatch::check(&policies, required) {
+            return Attempt::OtherSchema(mismatch);
+        }
         let environment = self.attribution.environment.as_deref();
         let known = changeset.permit(self.key).cloned();
         let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
@@ -124,7 +137,7 @@ impl PendingVerification {
             return Attempt::NeedsAgent(agent);
         }
         let before = entry.as_ref().map(|entry| entry.state);
-        let result = self.judge(entry.as_mut(), changeset);
+        let result = self.judge(entry.as_mut(), &policies, changeset);
         let event = record::verification(self.request, self.key, entry.as_ref(), result);
         let event = changeset.record(self.attribution.sign(event));
         if let Some(entry) = entry.filter(|entry| Some(entry.state) != before) {
@@ -137,6 +150,7 @@ impl PendingVerification {
     fn judge(
         &self,
         entry: Option<&mut PermitEntry>,
+        policies: &Policies,
         changeset: &Changeset<'_>,
     ) -> Result<(), VerifyRefusal> {
         if self.request.permit_token.is_empty() {
@@ -144,7 +158,7 @@ impl PendingVerification {
         }
         let now = changeset.time();
         let entry = entry.ok_or(VerifyRefusal::Permit(PermitOutcome::NotFound))?;
-        if let Err(invalid) = validity::check(entry, &changeset.stops(), &self.current.get(), now) {
+        if let Err(invalid) = validity::check(entry, &changeset.stops(), policies, now) {
             let refusal = invalid.refusal();
             match invalid {
                 InvalidPermit::Closed(_) => {}

@@ -1,6 +1,13 @@
 //! Describing what a schema declares: the actions that requests can name, and the types of their
 //! contexts. For tools that compare code with policies, such as `atlasent-build`.
 
+use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use cedar_policy::EntityTypeName;
+
 use super::Policies;
 use super::types::{Annotations, Attribute, DeclaredAction, Record, Type};
 
@@ -82,15 +89,37 @@ impl<'p> ActionDescription<'p> {
     }
 }
 
-/// The type of a context, or of a record inside of one.
+/// The type of a context, or of a record inside of one. Two are equal if they are the same
+/// declaration of the schema.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordDescription<'p>(&'p Record);
 
 impl<'p> RecordDescription<'p> {
+    /// Returns the name of the common type that is declared as this record, such as `Client` for
+    /// `type Client = { ip: ipaddr };`, with its namespace.
+    #[must_use]
+    pub fn name(self) -> Option<&'p str> {
+        self.0.name.as_deref()
+    }
+
     /// Returns the attributes, sorted by name.
     pub fn attributes(self) -> impl Iterator<Item = AttributeDescription<'p>> {
         let attributes = self.0.iter();
         attributes.map(|(name, attribute)| AttributeDescription { name, attribute })
+    }
+}
+
+impl PartialEq for RecordDescription<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for RecordDescription<'_> {}
+
+impl Hash for RecordDescription<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(self.0).hash(state);
     }
 }
 
@@ -162,8 +191,8 @@ pub enum AttributeType<'p> {
     Set(SetDescription<'p>),
     /// A record.
     Record(RecordDescription<'p>),
-    /// An entity, with the name of its type.
-    Entity(String),
+    /// An entity.
+    Entity(EntityDescription<'p>),
 }
 
 impl<'p> AttributeType<'p> {
@@ -178,8 +207,37 @@ impl<'p> AttributeType<'p> {
             Type::Duration => Self::TimeSpan,
             Type::Set(element) => Self::Set(SetDescription(element)),
             Type::Record(record) => Self::Record(RecordDescription(record)),
-            Type::Entity(name, _) => Self::Entity(name.to_string()),
+            Type::Entity(name, ids) => Self::Entity(EntityDescription { name, ids }),
         }
+    }
+}
+
+/// The type of an entity. `Display` prints its name.
+#[derive(Clone, Copy, Debug)]
+pub struct EntityDescription<'p> {
+    name: &'p EntityTypeName,
+    ids: &'p Option<Arc<BTreeSet<String>>>,
+}
+
+impl<'p> EntityDescription<'p> {
+    /// Returns the name of the type, with its namespace.
+    #[must_use]
+    pub fn name(self) -> String {
+        self.name.to_string()
+    }
+
+    /// Returns the ids that entities of the type can have, sorted, if the schema lists them
+    /// (`entity Color enum ["red", "blue"];`).
+    #[must_use]
+    pub fn ids(self) -> Option<impl Iterator<Item = &'p str>> {
+        let ids = self.ids.as_ref()?;
+        Some(ids.iter().map(String::as_str))
+    }
+}
+
+impl fmt::Display for EntityDescription<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
     }
 }
 
@@ -250,8 +308,47 @@ mod tests {
         let AttributeType::Set(set) = teams.attribute_type() else {
             panic!("{teams:?}");
         };
-        assert!(matches!(set.element(), AttributeType::Entity(name) if name == "Team"));
+        assert!(matches!(set.element(), AttributeType::Entity(team) if team.name() == "Team"));
         assert!(!teams.is_required());
+    }
+
+    #[test]
+    fn a_record_has_the_name_of_its_common_type_and_is_equal_to_itself() {
+        let policies = policies(
+            r#"
+            entity Agent, Resource;
+            entity Color enum ["red", "blue"];
+            type Client = { ip: ipaddr };
+            type Alias = Client;
+            namespace Net { type Port = { number: Long }; }
+            action a appliesTo { principal: Agent, resource: Resource, context: {
+                a: Client, b: Set<Alias>, c: { ip: ipaddr }, d: { ip: ipaddr }, e: Net::Port, f: Color,
+            } };"#,
+        );
+        let action = policies.actions().next().unwrap();
+        let types: Vec<_> = action
+            .context()
+            .attributes()
+            .map(|a| a.attribute_type())
+            .collect();
+        let [
+            AttributeType::Record(a),
+            AttributeType::Set(b),
+            AttributeType::Record(c),
+            AttributeType::Record(d),
+            AttributeType::Record(e),
+            AttributeType::Entity(f),
+        ] = &types[..]
+        else {
+            panic!("{types:?}");
+        };
+        let AttributeType::Record(b) = b.element() else {
+            panic!("{b:?}");
+        };
+        assert_eq!((a.name(), c.name()), (Some("Client"), None));
+        assert_eq!(e.name(), Some("Net::Port"));
+        assert!(*a == b && a != c && c != d);
+        assert_eq!(f.ids().unwrap().collect::<Vec<_>>(), ["blue", "red"]);
     }
 
     #[test]

@@ -60,14 +60,8 @@ fn read_files(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
         // Policy ids contain the file's name. Two names that differ only in bytes that are not
         // UTF-8 are rejected as a repeated name.
         let name = name.to_string_lossy();
-        builder = match &*name {
-            SCHEMA_FILE => builder.schema(&name, text),
-            ENTITIES_FILE => builder.entities(&name, text),
-            _ => {
-                has_policies = true;
-                builder.source(&name, text)
-            }
-        };
+        has_policies |= name != SCHEMA_FILE && name != ENTITIES_FILE;
+        builder = with_file(builder, &name, text);
     }
     if problems.is_empty() && !has_policies {
         let message = "no `*.cedar` file in this directory itself: there are no policies to load";
@@ -77,6 +71,15 @@ fn read_files(path: &Path) -> Result<PoliciesBuilder, PolicyError> {
         Ok(builder)
     } else {
         Err(PolicyError::new(problems))
+    }
+}
+
+/// Adds a file of a set. Its name says whether it has policies, the schema or the entities.
+pub(super) fn with_file(builder: PoliciesBuilder, name: &str, text: String) -> PoliciesBuilder {
+    match name {
+        SCHEMA_FILE => builder.schema(name, text),
+        ENTITIES_FILE => builder.entities(name, text),
+        _ => builder.source(name, text),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::iter;
+use std::path::Path;
 use std::sync::Arc;
 
 use cedar_policy::{
@@ -16,6 +17,7 @@ use super::annotations::{AnnotatedPolicy, Statement};
 use super::depth;
 use super::digest::Digests;
 use super::error::{PolicyError, PolicyProblem, Source};
+use super::folder;
 use super::limits;
 use super::slice::Slices;
 use super::types::ContextTypes;
@@ -48,6 +50,27 @@ pub struct PoliciesBuilder {
 }
 
 impl PoliciesBuilder {
+    /// Reads the files of a directory, as [`Policies::from_dir`] does, for a program that needs
+    /// their texts.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Policies::from_dir`] about the directory and its files.
+    pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
+        folder::read_dir(path.as_ref())
+    }
+
+    /// Returns the name and the text of each source, of the schema and of the entities, sorted by
+    /// name.
+    #[must_use]
+    pub fn texts(&self) -> Vec<(&str, &str)> {
+        let sources = self.sources.iter().map(|source| &**source);
+        let all = sources.chain(&self.schemas).chain(&self.entities);
+        let mut texts: Vec<_> = all.map(|source| (&*source.name, &*source.text)).collect();
+        texts.sort_unstable();
+        texts
+    }
+
     /// Adds policies in Cedar's syntax. `name` appears in errors and in the ids of policies without
     /// an `@id`, and must be unique. Each call adds to those before.
     pub fn source(mut self, name: &str, text: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ mod convert;
 mod depth;
 mod describe;
 mod digest;
+mod embedded;
 mod error;
 mod explain;
 mod failure;
@@ -41,7 +42,8 @@ use crate::policy::fields::Fields;
 use context::ContextError;
 use convert::ConvertError;
 pub use describe::{
-    ActionDescription, AttributeDescription, AttributeType, RecordDescription, SetDescription,
+    ActionDescription, AttributeDescription, AttributeType, EntityDescription, RecordDescription,
+    SetDescription,
 };
 use digest::Digests;
 pub use error::{PolicyError, PolicyProblem};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cedar_policy::EntityTypeName;
@@ -23,8 +24,24 @@ pub(super) enum Type {
     Entity(EntityTypeName, Option<Arc<BTreeSet<String>>>),
 }
 
+/// The type of a record, which all of its uses share.
+pub(super) type Record = Arc<RecordType>;
+
 /// The attributes of a record, by name.
-pub(super) type Record = Arc<BTreeMap<String, Attribute>>;
+#[derive(Debug, Default)]
+pub(super) struct RecordType {
+    /// The name of the common type that is declared as this record.
+    pub(super) name: Option<String>,
+    attributes: BTreeMap<String, Attribute>,
+}
+
+impl Deref for RecordType {
+    type Target = BTreeMap<String, Attribute>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.attributes
+    }
+}
 
 /// One attribute of a record.
 #[derive(Clone, Debug)]
@@ -168,7 +185,10 @@ impl<'a> Resolver<'a> {
             };
             Ok((name.clone(), attribute))
         });
-        attributes.collect::<Result<_, String>>().map(Arc::new)
+        Ok(Arc::new(RecordType {
+            name: None,
+            attributes: attributes.collect::<Result<_, String>>()?,
+        }))
     }
 
     fn named(&mut self, name: &'a str) -> Result<Option<Type>, String> {
@@ -179,7 +199,13 @@ impl<'a> Resolver<'a> {
             return Ok(built_in(name));
         };
         // Cedar has rejected types that contain themselves.
-        let kind = self.kind(common)?;
+        let mut kind = self.kind(common)?;
+        // A record of another name is shared with that name.
+        if let Type::Record(record) = &mut kind
+            && let Some(record) = Arc::get_mut(record)
+        {
+            record.name.get_or_insert_with(|| name.to_owned());
+        }
         self.resolved.insert(name, kind.clone());
         Ok(Some(kind))
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::entry::request_id::{REQUEST_ID, RequestId};
 use super::log_limit::log_outage;
+use crate::local::schema::SchemaMismatch;
 use crate::store::StoreError;
 
 /// Why a request was refused or failed.
@@ -126,6 +127,10 @@ impl From<Error> for ApiError {
                 let operation = failure.message().to_owned();
                 let source = std::error::Error::source(&error);
                 let cause = source.map(ToString::to_string);
+                if source.is_some_and(|source| source.is::<SchemaMismatch>()) {
+                    let status = StatusCode::PRECONDITION_FAILED;
+                    return Self::new(status, "SCHEMA_MISMATCH", operation);
+                }
                 log_outage("the authority's store fails", &operation, cause.as_deref());
                 if let Some(StoreError::Incomplete(_)) =
                     source.and_then(|source| source.downcast_ref())

@@ -144,7 +144,7 @@ impl Client {
             batch_id: batch.batch_id.as_deref(),
         };
         let transport = &self.shared.transport;
-        let call = transport.post("/v1/evaluate/batch", &body)?;
+        let call = transport.post("/v1/evaluate/batch", &body)?.deciding();
         let mut response = transport.fetch_response(&call).await?;
         let Object(answer) = response.read::<Object<WireAnswer>>()?;
         let fail = |text: &str| Err(response.fail(Failure::new(Code::BadResponse, text)));

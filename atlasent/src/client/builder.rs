@@ -12,6 +12,7 @@ use super::endpoint::{self, Endpoint};
 use super::http::Http;
 use super::key::ApiKey;
 use super::retry::{CallLimits, MAX_BACKOFF};
+use super::schema::RequiredSchema;
 use super::time::Clock;
 use super::transport::Transport;
 use super::{Client, DecisionCache, Shared};
@@ -62,6 +63,7 @@ pub struct ClientBuilder {
     cache: Option<DecisionCache>,
     snapshot_source: Option<String>,
     user_agent_suffix: Option<String>,
+    required_schema: Option<String>,
     http_client: Option<reqwest::ClientBuilder>,
     export_limit: Option<usize>,
     stream_limit: Option<usize>,
@@ -163,6 +165,35 @@ impl ClientBuilder {
         self
     }
 
+    /// Accepts only answers by policies whose schema is the one that this program was compiled
+    /// with. By default, every schema is accepted. A second call replaces the digest.
+    ///
+    /// `digest` is that of the policies' schema, which
+    /// [`schema_digest!`](crate::schema_digest) returns in a package whose build script calls
+    /// `atlasent_build::policies`. Evaluations and verifications send it in the header
+    /// `X-AtlaSent-Schema-Digest`. `atlasent serve` refuses them where its policies have another
+    /// schema, and states the schema in its answers.
+    ///
+    /// An answer that states another schema, or no schema, is [`Error::Failed`]: then nothing is
+    /// permitted. The hosted service and older servers state no schema, so a client that requires
+    /// one cannot use them.
+    ///
+    /// ```
+    /// use atlasent::Client;
+    ///
+    /// # let digest = "5e0c".repeat(16);
+    /// let client = Client::builder()
+    ///     .api_key("ask_test_0123456789")
+    ///     .base_url("https://atlasent.example.com")
+    ///     .require_schema(digest) // atlasent::schema_digest!()
+    ///     .build()?;
+    /// # Ok::<(), atlasent::Error>(())
+    /// ```
+    pub fn require_schema(mut self, digest: impl Into<String>) -> Self {
+        self.required_schema = Some(digest.into());
+        self
+    }
+
     /// Sends requests with an HTTP client of these settings, for instance with a proxy or own
     /// certificates. A second call replaces the settings.
     ///
@@ -248,6 +279,7 @@ impl ClientBuilder {
             Some(settings) => Http::custom(settings, &endpoint)?,
             None => Http::pooled(&endpoint)?,
         };
+        let required_schema = self.required_schema.map(RequiredSchema::new).transpose()?;
         let cache = self.cache.as_ref().map(AllowCache::new).transpose()?;
         Ok(Client {
             shared: Shared {
@@ -258,6 +290,7 @@ impl ClientBuilder {
                     http,
                     limits,
                     time: self.time,
+                    required_schema,
                 },
                 cache,
                 snapshot_source: self.snapshot_source,
@@ -332,6 +365,7 @@ impl fmt::Debug for ClientBuilder {
             .field("cache", &self.cache)
             .field("snapshot_source", &self.snapshot_source)
             .field("user_agent_suffix", &self.user_agent_suffix)
+            .field("required_schema", &self.required_schema)
             .field("http_client", &self.http_client.as_ref().map(|_| Hidden))
             .field("export_limit", &self.export_limit)
             .field("stream_limit", &self.stream_limit)

@@ -18,6 +18,8 @@ pub(super) struct ApiRequest {
     pub(super) url: Url,
     pub(super) body: Option<Vec<u8>>,
     pub(super) accept: &'static str,
+    /// Whether the policies decide about the call, so that their schema matters.
+    pub(super) decides: bool,
     /// A permit token in the body, in a member whose name may not mark it as a token.
     pub(super) permit: Option<PermitToken>,
 }
@@ -25,6 +27,12 @@ pub(super) struct ApiRequest {
 impl ApiRequest {
     pub(super) fn accept(self, accept: &'static str) -> Self {
         Self { accept, ..self }
+    }
+
+    /// Marks a call that the policies decide about.
+    pub(super) fn deciding(self) -> Self {
+        let decides = true;
+        Self { decides, ..self }
     }
 
     pub(super) fn with_permit(self, permit: &PermitToken) -> Self {

@@ -37,6 +37,7 @@ mod message;
 mod pages;
 mod permits;
 mod retry;
+mod schema;
 pub(crate) mod secrets;
 mod stops;
 pub(crate) mod stream;
@@ -211,6 +212,7 @@ impl Client {
         let transport = &self.shared.transport;
         let call = transport
             .post("/v1-verify-permit", request)?
+            .deciding()
             .with_permit(&request.permit_token);
         let (mut verification, metadata) = transport.fetch::<Verification>(&call).await?;
         verification.rate_limit = metadata.rate_limit;
@@ -246,7 +248,7 @@ impl Client {
 
     async fn ask(&self, request: &EvaluateRequest, path: &str) -> Result<Evaluation, Error> {
         let transport = &self.shared.transport;
-        let call = transport.post(path, request)?;
+        let call = transport.post(path, request)?.deciding();
         let (mut evaluation, metadata) = match request.shadow {
             Some(true) => {
                 let (ShadowEvaluation(evaluation), metadata) = transport.fetch(&call).await?;

@@ -21,6 +21,7 @@ use super::http::Http;
 use super::key::ApiKey;
 use super::message::{ApiRequest, ApiResponse, ResponseMetadata, scrub_failure};
 use super::retry::{CallLimits, FailedAttempt, RetrySchedule};
+use super::schema::{self, RequiredSchema};
 use super::secrets::Secrets;
 use super::time::Clock;
 use crate::Error;
@@ -44,6 +45,7 @@ pub(super) struct Transport {
     pub(super) http: Http,
     pub(super) limits: CallLimits,
     pub(super) time: Clock,
+    pub(super) required_schema: Option<RequiredSchema>,
 }
 
 impl Transport {
@@ -57,6 +59,7 @@ impl Transport {
             url: self.endpoint.url(path, query)?,
             body: None,
             accept: "application/json",
+            decides: false,
             permit: None,
         })
     }
@@ -83,6 +86,7 @@ impl Transport {
             url: self.endpoint.url(path, &[])?,
             body: Some(json),
             accept: "application/json",
+            decides: false,
             permit: None,
         })
     }
@@ -154,13 +158,18 @@ impl Transport {
         })
     }
 
+    /// Returns the schema that the answer to a call has to be by.
+    fn required_schema(&self, call: &ApiRequest) -> Option<&RequiredSchema> {
+        self.required_schema.as_ref().filter(|_| call.decides)
+    }
+
     /// The headers of every request (contract, part A, "Every request").
     fn headers(&self, call: &ApiRequest, request_id: &str) -> Result<HeaderMap, Failure> {
         let unsendable = |_| Failure::new(Code::BadRequest, "a header cannot be sent");
         let mut bearer =
             HeaderValue::try_from(format!("Bearer {}", self.key.expose())).map_err(unsendable)?;
         bearer.set_sensitive(true);
-        Ok(HeaderMap::from_iter([
+        let mut headers = HeaderMap::from_iter([
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (ACCEPT, HeaderValue::from_static(call.accept)),
             (AUTHORIZATION, bearer),
@@ -170,7 +179,11 @@ impl Transport {
                 HeaderValue::try_from(request_id).map_err(unsendable)?,
             ),
             (PROTOCOL_VERSION, HeaderValue::from_static("1")),
-        ]))
+        ]);
+        if let Some(schema) = self.required_schema(call) {
+            headers.insert(schema::HEADER, schema.header()?);
+        }
+        Ok(headers)
     }
 }
 
@@ -231,6 +244,10 @@ impl Attempts<'_> {
             "answered"
         );
         if status.is_success() {
+            if let Some(schema) = self.transport.required_schema(call) {
+                let checked = schema.check(response.headers());
+                checked.map_err(FailedAttempt::permanent)?;
+            }
             return Ok((response, metadata));
         }
         let message = self.error_message(response).await;

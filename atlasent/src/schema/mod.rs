@@ -8,9 +8,9 @@
 //! | `Bool` | `bool` |
 //! | `Long` | the integers, `NonZero<…>` |
 //! | `String` | `String`, `str`, `char`, `Path`, IP addresses |
-//! | `decimal` | the integers, `f32`, `f64`, strings such as `"19.99"` |
-//! | `ipaddr` | the IP addresses of `std::net`, strings such as `"10.0.0.0/8"` |
-//! | `datetime`, `duration` | strings such as `"2026-01-31T12:00:00Z"` and `"1h30m"` |
+//! | `decimal` | [`Decimal`], the integers, `f32`, `f64`, strings such as `"19.99"` |
+//! | `ipaddr` | [`IpRange`], the IP addresses of `std::net`, strings such as `"10.0.0.0/8"` |
+//! | `datetime`, `duration` | [`Datetime`], [`TimeSpan`], strings such as `"2026-01-31T12:00:00Z"` and `"1h30m"` |
 //! | `Set<T>` | `Vec`, slices, arrays and the sets of `std`, of what fits `T` |
 //! | an entity | strings: the entity's id |
 //! | a record | every type that implements `Serialize`; its fields are unchecked |
@@ -31,11 +31,15 @@
 //! impl PolicyValue<schema::LongType> for Replicas {}
 //! ```
 
+#[doc(hidden)]
+pub mod generated;
+mod literal;
 mod optional;
 mod values;
 
 use std::marker::PhantomData;
 
+pub use literal::{Datetime, Decimal, IpRange, TimeSpan};
 #[doc(hidden)]
 pub use optional::OptionalValue;
 

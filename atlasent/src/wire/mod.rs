@@ -16,6 +16,11 @@
 //! permit to agent, action and context, and [`WrittenNumbers`] the numbers that it is computed
 //! with. [`StopScope`] says what a stop covers.
 
+/// The HTTP header with the digest of a policy schema, as
+/// `atlasent_authority::Policies::schema_digest` returns it: in a request, that of the program
+/// which sends it; in an answer, that of the policies which decided.
+pub const SCHEMA_DIGEST_HEADER: &str = "x-atlasent-schema-digest";
+
 mod constraint;
 pub(crate) mod evaluate;
 mod execution_hash;

@@ -14,6 +14,7 @@ mod guarded;
 mod late;
 mod matrix;
 mod paths;
+mod schema;
 mod scoped;
 mod test_door;
 mod waiting;

@@ -29,6 +29,7 @@ mod permits;
 mod rates;
 mod reload;
 mod retention;
+mod schema;
 mod secrets;
 mod shadow;
 mod stops;

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::client_address::client_address;
 use super::request_id::RequestId;
+use super::schema::required_schema;
 use crate::keys::{ApiKey, ApiScope};
 use crate::local::caller::Caller;
 use crate::server::api_error::ApiError;
@@ -28,6 +29,8 @@ pub(crate) struct ApiCaller {
     /// The client's address; `None` if the transport reports no peer.
     pub(crate) address: Option<IpAddr>,
     pub(crate) request_id: String,
+    /// The digest of the schema that the caller was compiled with, if it sent one.
+    pub(crate) required_schema: Option<String>,
 }
 
 impl ApiCaller {
@@ -59,6 +62,7 @@ impl ApiCaller {
             secret,
             address,
             request_id: id.0.clone(),
+            required_schema: required_schema(request.headers())?,
         })
     }
 
@@ -81,6 +85,10 @@ impl ApiCaller {
         let caller = Caller::new(&self.key.key_id, self.secret.expose_secret().as_bytes())
             .environment(self.key.environment.as_str())
             .request_id(&self.request_id);
+        let caller = match &self.required_schema {
+            Some(digest) => caller.require_schema(digest),
+            None => caller,
+        };
         match self.address {
             Some(address) => caller.address(address),
             None => caller,

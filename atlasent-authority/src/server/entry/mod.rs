@@ -9,6 +9,7 @@ mod client_address;
 pub(crate) mod deadline;
 mod rate;
 pub(crate) mod request_id;
+pub(crate) mod schema;
 pub(crate) mod wrong_keys;
 
 use std::net::IpAddr;

@@ -22,21 +22,26 @@ use axum::routing::{delete, get, post};
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::request_id::RequestId;
-use crate::server::entry::{self, Entry};
+use crate::server::entry::{self, Entry, schema};
 use crate::store::{RateCounter, Store};
 
 /// Builds the router of a server. A new endpoint gets its line here.
 pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     let timeout = app.settings.request_timeout;
-    let router = Router::new()
+    // The endpoints that compare the schema of the policies with that of the caller.
+    let deciding = Router::new()
         .route("/v1-evaluate", post(decide::evaluate::<S>))
         .route("/v1-evaluate-stream", post(decide::stream::<S>))
         .route("/v1-verify-permit", post(decide::verify::<S>))
+        .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
+        .method_not_allowed_fallback(wrong_method)
+        .route_layer(from_fn_with_state(Arc::clone(&app), schema::answer::<S>));
+    let router = Router::new()
+        .merge(deciding)
         .route("/v1-revoke-permit", post(decide::revoke::<S>))
         .route("/v1-api-key-self", get(about::key_self::<S>))
         .route("/v1-signing-keys", get(about::signing_keys::<S>))
         .route("/v1-audit/events", get(trail::events::<S>))
-        .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
         .route("/v1/permits", get(permits::list::<S>))
         .route("/v1/permits/revoke", post(permits::recall::<S>))
         .route("/v1/permits/{id}", get(permits::get::<S>))

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use atlasent::Error;
+
 use super::policy_folder::{FolderState, Listing, PolicyFolder, list};
 use super::rounds::{FILES, Rounds, watched};
 use crate::policy::{Policies, PolicyError};
@@ -74,6 +76,12 @@ impl PolicyFolder {
         };
         match recorded {
             Ok(Ok(())) => self.last_read = listing,
+            // Policies with another schema than the authority requires: the refusal is recorded.
+            Ok(Err(error @ Error::Config(_))) => {
+                tracing::error!(target: "atlasent", problem = %error, "policies refused; the former ones stay");
+                app.metrics.count_reload("refused");
+                self.last_read = listing;
+            }
             // Policies that are not recorded do not take effect. The next round tries again.
             Ok(Err(error)) => {
                 tracing::error!(target: "atlasent", %error, "new policies cannot be recorded");

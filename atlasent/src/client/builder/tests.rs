@@ -26,6 +26,7 @@ fn settings_that_cannot_hold_are_refused() {
         builder().base_url("http://api.atlasent.io"),
         builder().base_url("https://user:hunter2@api.atlasent.io"),
         builder().api_key("ask_test_"),
+        builder().require_schema("5e0c"),
     ] {
         let shown = format!("{wrong:?}");
         let Err(Error::Config(why)) = wrong.build() else {

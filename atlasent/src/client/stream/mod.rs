@@ -60,7 +60,7 @@ impl Client {
         });
         let call = transport
             .post("/v1-evaluate-stream", &body)
-            .map(|call| call.accept("text/event-stream"));
+            .map(|call| call.deciding().accept("text/event-stream"));
         let state = StreamState::Unsent(self.clone(), call);
         stream::try_unfold(state, async |state: StreamState| state.next().await)
     }
