@@ -19,9 +19,7 @@
 use std::collections::BTreeSet;
 
 use atlasent_authority::policy::{AttributeType, RecordDescription};
-use cedar_policy::{
-    Entity, EntityTypeName, EntityUid, EvalResult, Policy, PolicySet, ValidationMode, Validator,
-};
+use cedar_policy::{Entity, EntityTypeName, EntityUid, EvalResult, Policy};
 use serde_json::Value;
 
 use super::difference::{Outer, original};
@@ -30,15 +28,6 @@ use super::side::Side;
 /// How many facts about attributes are stated of one part of a request. With more, the solver would
 /// mostly read.
 const MAX_FACTS: usize = 2_000;
-
-/// The facts about the requests for one action.
-#[derive(Default)]
-pub(super) struct Facts {
-    /// Conditions in Cedar's syntax, each of which holds for every request.
-    pub(super) conditions: Vec<String>,
-    /// What else a proof rests on, for people.
-    pub(super) assumptions: BTreeSet<String>,
-}
 
 /// A part of a request that is an entity.
 struct Term {
@@ -49,53 +38,67 @@ struct Term {
     entity_type: EntityTypeName,
 }
 
-impl Facts {
-    /// Collects the facts that matter to these policies, and to those of the outer set of a
-    /// comparison.
-    pub(super) fn new(
-        side: &Side<'_>,
-        action: &str,
-        policies: &[&Policy],
-        outer: Option<&Outer<'_>>,
-    ) -> Self {
-        let mut facts = Self::default();
-        facts.push("principal != Agent::\"\"".to_owned(), None);
-        let context = side.action(action).map(|action| action.context());
-        let terms = terms(context);
-        if let Some(context) = context {
-            facts.datetimes(context, "context", None);
-        }
-        let checker = Checker::new(side, action);
-        let outer_policies: Vec<&Policy> = outer.iter().flat_map(|outer| &outer.policies).collect();
-        let all: Vec<&Policy> = [policies, &outer_policies].concat();
-        let literals: BTreeSet<EntityUid> = (all.iter())
-            .flat_map(|policy| policy.entity_literals())
-            .collect();
-        let attributes = attributes(&all);
-        facts.assume(&checker, side, &attributes);
-        for term in &terms {
-            let known = known(side, term);
-            for group in &literals {
-                // The members of a group of the outer set are in its entities.
-                let own = outer.filter(|outer| outer.has_own_groups);
-                let own = own.and_then(|outer| Some((&outer.side, original(group)?)));
-                match &own {
-                    Some((side, original)) => facts.membership(side, term, group, original),
-                    None => facts.membership(side, term, group, group),
-                }
-            }
-            for attribute in &attributes {
-                if known.len() * attributes.len() <= MAX_FACTS {
-                    facts.attribute(&checker, term, &known, attribute);
-                }
-            }
-        }
-        facts
-            .conditions
-            .retain(|condition| checker.accepts(condition));
-        facts
+/// Collects conditions, each of which holds for every request for an action. The policies are those
+/// that the facts should matter to. `is_valid` tells whether a condition has a type.
+pub(super) fn collect(
+    side: &Side<'_>,
+    action: &str,
+    policies: &[&Policy],
+    outer: Option<&Outer<'_>>,
+    is_valid: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut facts = Facts::default();
+    facts.push("principal != Agent::\"\"".to_owned(), None);
+    let context = side.action(action).map(|action| action.context());
+    if let Some(context) = context {
+        facts.datetimes(context, "context", None);
     }
+    let outer_policies: Vec<&Policy> = outer.iter().flat_map(|outer| &outer.policies).collect();
+    let all: Vec<&Policy> = [policies, &outer_policies].concat();
+    let literals: BTreeSet<EntityUid> = (all.iter())
+        .flat_map(|policy| policy.entity_literals())
+        .collect();
+    let attributes = attributes(&all);
+    for term in terms(context) {
+        let known = known(side, &term);
+        for group in &literals {
+            // The members of a group of the outer set are in its entities.
+            let own = outer.filter(|outer| outer.has_own_groups);
+            let own = own.and_then(|outer| Some((&outer.side, original(group)?)));
+            match &own {
+                Some((side, original)) => facts.membership(side, &term, group, original),
+                None => facts.membership(side, &term, group, group),
+            }
+        }
+        if known.len() * attributes.len() <= MAX_FACTS {
+            for attribute in &attributes {
+                let is_required = is_required(&term.entity_type, attribute, &is_valid);
+                facts.attribute(&term, &known, attribute, is_required);
+            }
+        }
+    }
+    let mut conditions = facts.conditions;
+    conditions.retain(|condition| is_valid(condition));
+    conditions
+}
 
+/// Whether the schema requires an attribute of the entities of a type: a policy may then read it
+/// without a test.
+pub(super) fn is_required(
+    entity_type: &EntityTypeName,
+    name: &str,
+    is_valid: impl Fn(&str) -> bool,
+) -> bool {
+    let attribute = format!("{entity_type}::\"x\"[{}]", quoted(name));
+    is_valid(&format!("{attribute} == {attribute}"))
+}
+
+#[derive(Default)]
+struct Facts {
+    conditions: Vec<String>,
+}
+
+impl Facts {
     fn push(&mut self, condition: String, guard: Option<&str>) {
         self.conditions.push(match guard {
             Some(guard) => format!("!({guard}) || ({condition})"),
@@ -134,27 +137,14 @@ impl Facts {
         self.push(condition, term.guard.as_deref());
     }
 
-    /// States what a proof assumes: under Cedar's semantics, each entity exists, and has the
-    /// attributes that the schema requires.
-    fn assume(&mut self, checker: &Checker, side: &Side<'_>, attributes: &BTreeSet<String>) {
-        for entity_type in side.schema.entity_types() {
-            let attributes = attributes.iter();
-            for name in attributes.filter(|name| checker.requires(entity_type, name)) {
-                self.assumptions.insert(format!(
-                    "each `{entity_type}` of which a policy reads `{name}` is in the entities, since the schema requires it; nothing is proved about others"
-                ));
-            }
-        }
-    }
-
     /// States the values of an attribute.
-    fn attribute(&mut self, checker: &Checker, term: &Term, known: &[&Entity], name: &str) {
+    fn attribute(&mut self, term: &Term, known: &[&Entity], name: &str, is_required: bool) {
         let (text, guard) = (&term.text, term.guard.as_deref());
         let quoted = quoted(name);
         let uids: Vec<EntityUid> = known.iter().map(|entity| entity.uid()).collect();
         let is_known = is_any_of(text, &uids);
         let is_unset = format!("!({text} has {quoted})");
-        match (is_known, checker.requires(&term.entity_type, name)) {
+        match (is_known, is_required) {
             (Some(is_known), true) => self.push(is_known, guard),
             (Some(is_known), false) => self.push(format!("{is_known} || {is_unset}"), guard),
             (None, false) => self.push(is_unset, guard),
@@ -236,7 +226,7 @@ fn known<'p>(side: &Side<'p>, term: &Term) -> Vec<&'p Entity> {
 }
 
 /// Returns the names of all attributes that policies read or test.
-fn attributes(policies: &[&Policy]) -> BTreeSet<String> {
+pub(super) fn attributes(policies: &[&Policy]) -> BTreeSet<String> {
     fn collect(json: &Value, names: &mut BTreeSet<String>) {
         match json {
             Value::Object(members) => {
@@ -263,38 +253,6 @@ fn attributes(policies: &[&Policy]) -> BTreeSet<String> {
 fn is_any_of(text: &str, uids: &[EntityUid]) -> Option<String> {
     let uids: Vec<String> = uids.iter().map(ToString::to_string).collect();
     (!uids.is_empty()).then(|| format!("[{}].contains({text})", uids.join(", ")))
-}
-
-/// Validates conditions for the requests for one action.
-struct Checker {
-    validator: Validator,
-    scope: String,
-}
-
-impl Checker {
-    fn new(side: &Side<'_>, action: &str) -> Self {
-        let action = quoted(action);
-        Self {
-            validator: Validator::new(side.schema.clone()),
-            scope: format!("principal is Agent, action == Action::{action}, resource is Resource"),
-        }
-    }
-
-    /// Whether the schema requires an attribute of the entities of a type: a policy may then read it
-    /// without a test.
-    fn requires(&self, entity_type: &EntityTypeName, name: &str) -> bool {
-        let attribute = format!("{entity_type}::\"x\"[{}]", quoted(name));
-        self.accepts(&format!("{attribute} == {attribute}"))
-    }
-
-    fn accepts(&self, condition: &str) -> bool {
-        let text = format!("permit ({}) when {{ {condition} }};", self.scope);
-        let set = text.parse::<PolicySet>();
-        set.is_ok_and(|set| {
-            let result = self.validator.validate(&set, ValidationMode::Strict);
-            result.validation_passed()
-        })
-    }
 }
 
 /// Writes a value as an expression. One with an empty set has no type, and its fact is left out.

@@ -207,7 +207,7 @@ impl Questions<'_> {
                 };
                 self.report.add(claim, action.name(), answer);
             }
-            self.report.assume(scene.assumptions());
+            self.report.assume(scene.required());
         }
         Ok(())
     }
@@ -224,13 +224,12 @@ impl Questions<'_> {
                 Ok(changed) => {
                     let scene =
                         Scene::new(*inner, &schema, environment, &policies, Some(&changed))?;
-                    self.report.assume(scene.assumptions());
+                    self.report.assume(scene.required());
                     let may_fail = |side: &Side<'_>, policy: &Policy| {
                         self.report.may_fail(side.name, policy.id(), action.name())
                     };
                     let solver = &mut self.solver;
-                    let question =
-                        scene.allows_no_more(solver, &policies, &changed, self.sides, may_fail);
+                    let question = scene.allows_no_more(solver, self.sides, &changed, may_fail);
                     match (
                         question.await?,
                         self.report.told_apart(inner, outer, action.name()),

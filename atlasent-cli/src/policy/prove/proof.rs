@@ -7,6 +7,7 @@
 //! - [`Scene::allows_no_more`] shows that each request that one set allows is allowed by another
 //!   one, the outer set. Where policies may fail, the question says that these deny.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, RequestEnv};
@@ -20,7 +21,7 @@ use serde_json::Value;
 
 use super::counterexample::Counterexample;
 use super::difference::Outer;
-use super::facts::Facts;
+use super::facts;
 use super::side::Side;
 use super::solver::{Outcome, Solver, reason};
 use crate::exit::Failure;
@@ -35,37 +36,65 @@ pub(super) enum Answer {
 }
 
 /// The requests for one action that conform to the schema of one side, and what is known of them.
-pub(super) struct Scene<'p> {
-    side: Side<'p>,
+pub(super) struct Scene<'s> {
+    side: Side<'s>,
+    /// The policies of the side that can match the action.
+    policies: &'s [&'s Policy],
+    /// The outer set, if there is a comparison.
+    outer: Option<&'s Outer<'s>>,
     environment: RequestEnv,
     symbols: SymEnv,
-    facts: Facts,
+    /// Conditions that hold for every request. Most questions do not need them.
+    facts: OnceCell<Vec<String>>,
 }
 
-impl<'p> Scene<'p> {
-    /// Collects what is known that matters to these policies of the side, and to the outer set.
+impl<'s> Scene<'s> {
     pub(super) fn new(
-        side: Side<'p>,
+        side: Side<'s>,
         schema: &CompiledSchema,
         environment: RequestEnv,
-        policies: &[&Policy],
-        outer: Option<&Outer<'_>>,
+        policies: &'s [&'s Policy],
+        outer: Option<&'s Outer<'s>>,
     ) -> Result<Self, Failure> {
         let symbols = schema.sym_env(&environment);
-        let symbols = symbols.map_err(|error| Failure::misuse(reason(&error)))?;
-        let action = environment.action().id().unescaped();
-        let facts = Facts::new(&side, action, policies, outer);
         Ok(Self {
             side,
+            policies,
+            outer,
             environment,
-            symbols,
-            facts,
+            symbols: symbols.map_err(|error| Failure::misuse(reason(&error)))?,
+            facts: OnceCell::new(),
         })
     }
 
-    /// Returns what the answers rest on, for people.
-    pub(super) fn assumptions(&self) -> &BTreeSet<String> {
-        &self.facts.assumptions
+    /// Returns the attributes that the policies read of entities and that the schema requires, with
+    /// the types of the entities.
+    pub(super) fn required(&self) -> BTreeSet<(String, String)> {
+        let outer = self.outer.iter().flat_map(|outer| &outer.policies);
+        let policies: Vec<&Policy> = self.policies.iter().copied().chain(outer).collect();
+        let names = facts::attributes(&policies);
+        let types = self.side.schema.entity_types();
+        let pairs = types.flat_map(|name| names.iter().map(move |attribute| (name, attribute)));
+        pairs
+            .filter(|(name, attribute)| {
+                facts::is_required(name, attribute, |condition| self.is_valid(condition))
+            })
+            .map(|(name, attribute)| (name.to_string(), attribute.clone()))
+            .collect()
+    }
+
+    fn facts(&self) -> &[String] {
+        self.facts.get_or_init(|| {
+            let action = self.environment.action().id().unescaped();
+            let is_valid = |condition: &str| self.is_valid(condition);
+            facts::collect(&self.side, action, self.policies, self.outer, is_valid)
+        })
+    }
+
+    /// Whether a condition has a type in a policy for these requests.
+    fn is_valid(&self, condition: &str) -> bool {
+        let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+        Policy::parse(None, text).is_ok_and(|policy| self.compiled(&policy).is_ok())
     }
 
     /// Asks whether a policy of the side fails to evaluate on any request.
@@ -83,7 +112,7 @@ impl<'p> Scene<'p> {
         if let Outcome::Proved = solver.never_errs(&compiled).await? {
             return Ok(Answer::Proved);
         }
-        let compiled = under(policy, &self.facts).and_then(|policy| self.compiled(&policy));
+        let compiled = under(policy, self.facts()).and_then(|policy| self.compiled(&policy));
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(why) => return Ok(Answer::Undecided(why)),
@@ -100,47 +129,47 @@ impl<'p> Scene<'p> {
     pub(super) async fn allows_no_more(
         &self,
         solver: &mut Solver,
-        policies: &[&Policy],
-        outer: &Outer<'_>,
         sides: &[Side<'_>],
+        outer: &Outer<'_>,
         may_fail: impl Fn(&Side<'_>, &Policy) -> bool,
     ) -> Result<Answer, Failure> {
-        let narrowed = narrowed(policies, &self.facts);
-        let compiled = narrowed.and_then(|narrowed| {
-            let plain: Vec<Policy> = policies.iter().copied().cloned().collect();
-            Ok([
-                self.compiled_set(&plain)?,
-                self.compiled_set(&narrowed)?,
-                self.compiled_set(&outer.policies)?,
-            ])
-        });
-        let [plain, narrowed, outer_set] = match compiled {
-            Ok(compiled) => compiled,
-            Err(why) => return Ok(Answer::Undecided(why)),
+        let prepared = || -> Result<_, String> {
+            let failing = |side: &Side<'_>, policies: &[&Policy]| -> Result<Vec<_>, String> {
+                let failing = policies.iter().filter(|policy| may_fail(side, policy));
+                failing.map(|policy| self.compiled(policy)).collect()
+            };
+            let outer_policies: Vec<&Policy> = outer.policies.iter().collect();
+            let inner = failing(&self.side, self.policies)?;
+            let outer_failing = failing(&outer.side, &outer_policies)?;
+            let outer_set = self.compiled_set(outer.policies.iter().cloned())?;
+            Ok((outer_set, inner, outer_failing))
         };
-        let failing = |side: &Side<'_>, policies: &[&Policy]| -> Result<Vec<_>, String> {
-            let failing = policies.iter().filter(|policy| may_fail(side, policy));
-            failing.map(|policy| self.compiled(policy)).collect()
-        };
-        let outer_policies: Vec<&Policy> = outer.policies.iter().collect();
-        let failing = failing(&self.side, policies)
-            .and_then(|inner| Ok((inner, failing(&outer.side, &outer_policies)?)));
-        let (inner_failing, outer_failing) = match failing {
-            Ok(failing) => failing,
+        let (outer_set, inner_failing, outer_failing) = match prepared() {
+            Ok(prepared) => prepared,
             Err(why) => return Ok(Answer::Undecided(why)),
         };
         let any_fails = !inner_failing.is_empty() || !outer_failing.is_empty();
+        // Most claims hold whatever the entities are. With groups of its own, the outer set is about
+        // entities that only the facts describe.
+        if !any_fails && !outer.has_own_groups {
+            let plain = match self.compiled_set(self.policies.iter().copied().cloned()) {
+                Ok(plain) => plain,
+                Err(why) => return Ok(Answer::Undecided(why)),
+            };
+            if let Outcome::Proved = solver.implies(&plain, &outer_set).await? {
+                return Ok(Answer::Proved);
+            }
+        }
+        let narrowed = narrowed(self.policies, self.facts());
+        let narrowed = match narrowed.and_then(|policies| self.compiled_set(policies)) {
+            Ok(narrowed) => narrowed,
+            Err(why) => return Ok(Answer::Undecided(why)),
+        };
         if any_fails {
             let asserts = denied_on_failure(&narrowed, &outer_set, &inner_failing, &outer_failing);
             if let Outcome::Proved = solver.unsatisfiable(asserts, &self.symbols).await? {
                 return Ok(Answer::Proved);
             }
-        } else if !outer.has_own_groups
-            // Most claims hold whatever the entities are. With groups of its own, the outer set is
-            // about entities that only the facts describe.
-            && let Outcome::Proved = solver.implies(&plain, &outer_set).await?
-        {
-            return Ok(Answer::Proved);
         }
         let outcome = solver.implies(&narrowed, &outer_set).await?;
         if any_fails && matches!(outcome, Outcome::Proved) {
@@ -198,8 +227,11 @@ impl<'p> Scene<'p> {
         .map_err(|error| reason(&error))
     }
 
-    fn compiled_set(&self, policies: &[Policy]) -> Result<CompiledPolicySet, String> {
-        let set = PolicySet::from_policies(policies.iter().cloned());
+    fn compiled_set(
+        &self,
+        policies: impl IntoIterator<Item = Policy>,
+    ) -> Result<CompiledPolicySet, String> {
+        let set = PolicySet::from_policies(policies);
         let set = set.map_err(|error| error.to_string())?;
         let symbols = self.symbols.clone();
         CompiledPolicySet::compile_with_custom_symenv(
@@ -246,8 +278,8 @@ fn denied_on_failure(
 }
 
 /// Returns a policy that fails exactly if `policy` fails on a request for which the facts hold.
-fn under(policy: &Policy, facts: &Facts) -> Result<Policy, String> {
-    let whens: Vec<String> = (facts.conditions.iter())
+fn under(policy: &Policy, facts: &[String]) -> Result<Policy, String> {
+    let whens: Vec<String> = (facts.iter())
         .map(|condition| format!("when {{ {condition} }}"))
         .collect();
     let text = format!("permit (principal, action, resource) {};", whens.join(" "));
@@ -269,9 +301,9 @@ fn under(policy: &Policy, facts: &Facts) -> Result<Policy, String> {
 }
 
 /// Adds policies that forbid each request for which a fact is wrong.
-fn narrowed(policies: &[&Policy], facts: &Facts) -> Result<Vec<Policy>, String> {
+fn narrowed(policies: &[&Policy], facts: &[String]) -> Result<Vec<Policy>, String> {
     let mut narrowed: Vec<Policy> = policies.iter().copied().cloned().collect();
-    let texts = facts.conditions.iter();
+    let texts = facts.iter();
     let texts = texts
         .map(|condition| format!("forbid (principal, action, resource) unless {{ {condition} }};"));
     let facts: PolicySet = (texts.collect::<String>().parse())

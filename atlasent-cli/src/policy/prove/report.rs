@@ -88,8 +88,15 @@ impl Report {
         });
     }
 
-    pub(super) fn assume(&mut self, assumptions: &BTreeSet<String>) {
-        self.assumptions.extend(assumptions.iter().cloned());
+    /// Adds what a proof rests on: under Cedar's semantics, each entity exists, and has the
+    /// attributes that the schema requires.
+    pub(super) fn assume(&mut self, required: BTreeSet<(String, String)>) {
+        let assumptions = required.into_iter().map(|(entity_type, attribute)| {
+            format!(
+                "each `{entity_type}` of which a policy reads `{attribute}` is in the entities, since the schema requires it; nothing is proved about others"
+            )
+        });
+        self.assumptions.extend(assumptions);
     }
 
     /// Whether a policy was asked about, and is not proved to never fail on requests for an action.

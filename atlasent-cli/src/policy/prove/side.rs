@@ -76,10 +76,10 @@ impl<'p> Side<'p> {
     pub(super) fn environment(&self, action: &str) -> Option<RequestEnv> {
         self.schema.request_envs().find(|environment| {
             let uid = environment.action();
-            environment.principal().to_string() == "Agent"
-                && environment.resource().to_string() == "Resource"
+            uid.id().unescaped() == action
                 && uid.type_name().to_string() == "Action"
-                && uid.id().unescaped() == action
+                && environment.principal().to_string() == "Agent"
+                && environment.resource().to_string() == "Resource"
         })
     }
 
