@@ -142,6 +142,12 @@ fn conclude(
     let sides: Vec<Side<'_>> = (sets.iter())
         .filter_map(|(name, loaded)| loaded.side(name))
         .collect();
+    let mut actions = sides.iter().flat_map(|side| side.environments());
+    if actions.next().is_none() {
+        return Err(Failure::misuse(
+            "there is nothing to prove: the schema declares no action of an `Agent` on a `Resource`, so every request is denied",
+        ));
+    }
     let report = on_large_stack(|| async {
         let solver = Solver::start(options.solver.clone(), options.timeout)?;
         let mut questions = Questions {
@@ -191,10 +197,7 @@ struct Questions<'q> {
 impl Questions<'_> {
     async fn never_errs(&mut self, side: &Side<'_>) -> Result<(), Failure> {
         let schema = compiled(side)?;
-        for action in side.policies.actions() {
-            let Some(environment) = side.environment(action.name()) else {
-                continue;
-            };
+        for (action, environment) in side.environments() {
             let policies = side.relevant(environment.action());
             let scene = Scene::new(*side, &schema, environment, &policies, None)?;
             for policy in &policies {
@@ -205,7 +208,7 @@ impl Questions<'_> {
                     set: side.name,
                     policy: policy.id().to_string(),
                 };
-                self.report.add(claim, action.name(), answer);
+                self.report.add(claim, action, answer);
             }
             self.report.assume(scene.required());
         }
@@ -214,25 +217,22 @@ impl Questions<'_> {
 
     async fn allows_no_more(&mut self, inner: &Side<'_>, outer: &Side<'_>) -> Result<(), Failure> {
         let schema = compiled(inner)?;
-        for action in inner.policies.actions() {
-            let Some(environment) = inner.environment(action.name()) else {
-                continue;
-            };
+        for (action, environment) in inner.environments() {
             let policies = inner.relevant(environment.action());
-            let answer = match Outer::new(inner, outer, action.name(), environment.action()) {
+            let answer = match Outer::new(inner, outer, action, environment.action()) {
                 Err(why) => Answer::Undecided(why),
                 Ok(changed) => {
                     let scene =
                         Scene::new(*inner, &schema, environment, &policies, Some(&changed))?;
                     self.report.assume(scene.required());
                     let may_fail = |side: &Side<'_>, policy: &Policy| {
-                        self.report.may_fail(side.name, policy.id(), action.name())
+                        self.report.may_fail(side.name, policy.id(), action)
                     };
                     let solver = &mut self.solver;
                     let question = scene.allows_no_more(solver, self.sides, &changed, may_fail);
                     match (
                         question.await?,
-                        self.report.told_apart(inner, outer, action.name()),
+                        self.report.told_apart(inner, outer, action),
                     ) {
                         // A request on which a policy of the outer set fails.
                         (Answer::Undecided(_), Some(found)) => Answer::Counterexample(found),
@@ -244,7 +244,7 @@ impl Questions<'_> {
                 inner: inner.name,
                 outer: outer.name,
             };
-            self.report.add(claim, action.name(), answer);
+            self.report.add(claim, action, answer);
         }
         Ok(())
     }

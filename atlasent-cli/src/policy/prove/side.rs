@@ -83,6 +83,13 @@ impl<'p> Side<'p> {
         })
     }
 
+    /// Returns the actions that requests can name, with the types of their requests.
+    pub(super) fn environments(&self) -> impl Iterator<Item = (&'p str, RequestEnv)> {
+        let side = *self;
+        let actions = side.policies.actions().map(ActionDescription::name);
+        actions.filter_map(move |name| Some((name, side.environment(name)?)))
+    }
+
     /// Returns the policies whose scope can match an action, sorted by id. All others are
     /// unsatisfied and cannot fail.
     pub(super) fn relevant(&self, action: &EntityUid) -> Vec<&'p Policy> {

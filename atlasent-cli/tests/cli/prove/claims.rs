@@ -328,6 +328,16 @@ fn without_a_schema_a_set_is_refused() {
 }
 
 #[test]
+fn a_schema_without_requests_proves_nothing() {
+    let schema =
+        "entity User, Resource; action read appliesTo { principal: User, resource: Resource };";
+    let policies = "permit (principal, action, resource);";
+    let set = Set::new(&[("schema.cedarschema", schema), ("p.cedar", policies)]);
+    let line = set.prove(policies, "cvc5".as_ref(), &[]).misuse();
+    assert!(line.starts_with("there is nothing to prove"), "{line}");
+}
+
+#[test]
 fn bounds_that_do_not_load_are_misuse() {
     for (bounds, words) in [
         ("permit (principal, action resource);", "bounds.cedar:1:"),
