@@ -317,6 +317,30 @@ fn every_type_of_a_context_is_written_as_a_request_states_it() {
 }
 
 #[test]
+fn a_counterexample_that_the_policies_do_not_confirm_leaves_the_claim_undecided() {
+    let Some(cvc5) = cvc5() else { return };
+    // The groups of an entity inside of a record are not limited to those that it has.
+    let schema = r#"
+        entity Group, Resource; entity Agent; entity Team in [Group];
+        action read appliesTo { principal: Agent, resource: Resource, context: { by: { team: Team } } };"#;
+    let policies =
+        r#"permit (principal, action, resource) when { context.by.team in Group::"none" };"#;
+    let set = Set::new(&[("schema.cedarschema", schema), ("p.cedar", policies)]);
+    let deny = "forbid (principal, action, resource);";
+    let cases = set.beside("found.json");
+    let more = ["--json", "--write-cases", cases.to_str().unwrap()];
+    let report = json(set.prove(deny, &cvc5, &more), 2);
+    let undecided = findings(&report, "undecided");
+    assert_eq!(undecided.len(), 1, "{report}");
+    let reason = undecided[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("the policies do not confirm the solver's counterexample"),
+        "{reason}"
+    );
+    assert!(!cases.exists());
+}
+
+#[test]
 fn without_a_schema_a_set_is_refused() {
     let set = Set::new(&[("deploy.cedar", DEPLOY)]);
     let line = set.prove(BOUNDS, "cvc5".as_ref(), &[]).misuse();
