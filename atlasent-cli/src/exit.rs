@@ -14,6 +14,9 @@ pub(crate) enum Failure {
     Refused(String),
     /// A negative result, with the findings for standard output: exit code 1.
     NegativeResult(Output),
+    /// Neither a success nor a negative result, with the findings for standard output: exit code 2.
+    #[cfg(feature = "prove")]
+    Undecided(Output),
     /// Bad usage, keys or configuration, with the reason for standard error: exit code 2.
     Misuse(String),
 }
@@ -40,6 +43,8 @@ pub(crate) fn finish(result: Result<Output, Failure>) -> ExitCode {
     let (output, code) = match result {
         Ok(output) => (output, ExitCode::SUCCESS),
         Err(Failure::NegativeResult(findings)) => (findings, ExitCode::from(1)),
+        #[cfg(feature = "prove")]
+        Err(Failure::Undecided(findings)) => (findings, ExitCode::from(2)),
         Err(Failure::Refused(reason)) => return print_failure("refused", &reason, 1),
         Err(Failure::Misuse(reason)) => return print_failure("error", &reason, 2),
     };

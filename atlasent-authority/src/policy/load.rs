@@ -253,6 +253,9 @@ impl SchemaAndEntities {
         Ok(Policies {
             digests,
             slices,
+            #[cfg(feature = "cedar")]
+            whole: PolicySet::from_policies(policies.iter().cloned())
+                .map_err(|error| internal(&error))?,
             by_id,
             entities,
             schema,

@@ -1,9 +1,12 @@
 //! Cedar policies: loading a set ([`Policies`], [`PoliciesBuilder`]), its errors ([`PolicyError`]),
 //! explaining its decisions ([`Explanation`]), describing the actions of its schema
 //! ([`ActionDescription`]), and checking the fields of requests
-//! ([`check_fields`], [`parse_amount`]). Permits and the audit trail are elsewhere.
+//! ([`check_fields`], [`parse_amount`]). With the feature `cedar`, a set as values of the crate
+//! `cedar-policy` (`CedarPolicies`). Permits and the audit trail are elsewhere.
 
 mod annotations;
+#[cfg(feature = "cedar")]
+mod cedar;
 mod context;
 mod convert;
 mod depth;
@@ -39,6 +42,8 @@ use cedar_policy::{
 };
 
 use crate::policy::fields::Fields;
+#[cfg(feature = "cedar")]
+pub use cedar::CedarPolicies;
 use context::ContextError;
 use convert::ConvertError;
 pub use describe::{
@@ -147,6 +152,8 @@ pub(crate) use verdict::{Verdict, code};
 pub struct Policies {
     digests: Digests,
     slices: Slices,
+    #[cfg(feature = "cedar")]
+    whole: PolicySet,
     by_id: AnnotatedPolicies,
     entities: Entities,
     schema: Option<Schema>,

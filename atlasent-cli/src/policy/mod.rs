@@ -2,6 +2,8 @@
 
 mod check;
 mod init;
+#[cfg(feature = "prove")]
+mod prove;
 mod replay;
 mod suite;
 mod test;
@@ -28,6 +30,10 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Replay(replay::Replay),
+    #[cfg(feature = "prove")]
+    Prove(prove::Prove),
+    #[cfg(feature = "prove")]
+    Compare(prove::Compare),
 }
 
 const START: &str = "\
@@ -47,6 +53,10 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
         Command::Check(arguments) => check::run(arguments),
         Command::Test(arguments) => test::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        #[cfg(feature = "prove")]
+        Command::Prove(arguments) => prove::prove(arguments),
+        #[cfg(feature = "prove")]
+        Command::Compare(arguments) => prove::compare(arguments),
     }
 }
 

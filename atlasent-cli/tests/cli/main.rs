@@ -21,6 +21,8 @@ mod policy_check;
 mod policy_init;
 mod policy_replay;
 mod policy_test;
+#[cfg(feature = "prove")]
+mod prove;
 mod provision;
 mod rotation;
 mod support;
