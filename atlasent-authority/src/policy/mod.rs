@@ -23,6 +23,7 @@ mod slice;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trace;
 mod types;
 mod unknown;
@@ -54,6 +55,7 @@ pub use load::PoliciesBuilder;
 pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
 use slice::{Slices, UnitedOutcome};
+pub use text::PolicyText;
 use types::ContextTypes;
 use unknown::KnownAgents;
 use verdict::AnnotatedPolicies;
@@ -188,7 +190,7 @@ impl Policies {
     /// of the set; when the directory contains a pipe, a device or a socket, or more than 10,000
     /// entries; and as [`PoliciesBuilder::build`] does.
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
-        folder::read_dir(path.as_ref())?.build()
+        PoliciesBuilder::from_dir(path)?.build()
     }
 
     /// Loads policies from one text, which errors and ids name `<policies>`.

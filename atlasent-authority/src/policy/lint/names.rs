@@ -44,7 +44,7 @@ pub(super) fn misspelled(subjects: &[Subject<'_>], known: &HashSet<String>) -> V
 }
 
 /// Returns the actions that a policy names, in its scope or its conditions.
-fn actions_in(subject: &Subject<'_>) -> HashSet<String> {
+pub(super) fn actions_in(subject: &Subject<'_>) -> HashSet<String> {
     let in_scope = match subject.policy.action_constraint() {
         ActionConstraint::Any => Vec::new(),
         ActionConstraint::Eq(action) => vec![action],

@@ -14,6 +14,7 @@ mod slicing;
 mod suspect;
 mod traces;
 mod unknown;
+mod unmatchable;
 
 use atlasent::Context;
 use serde_json::Value;
