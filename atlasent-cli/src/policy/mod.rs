@@ -1,14 +1,17 @@
 //! `atlasent policy`: starts, checks and tests policy sets before they are deployed.
 
 mod check;
+mod coverage;
 mod init;
 mod replay;
+mod sites;
 mod suite;
 mod test;
 
 use std::path::Path;
 
 use atlasent_authority::Policies;
+use atlasent_authority::policy::PolicyError;
 use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
@@ -27,6 +30,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Test(test::Test),
+    Coverage(coverage::Coverage),
     Replay(replay::Replay),
 }
 
@@ -35,6 +39,7 @@ Before policies are deployed:
   atlasent policy init policies
   atlasent policy check policies --strict
   atlasent policy test policies/tests.json
+  atlasent policy coverage policies
   atlasent policy replay --trail bundle.json --key keys.json --policies policies
   atlasent evaluate --policies policies --agent deploy-bot --action deploy.production
 
@@ -46,6 +51,7 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
         Command::Init(arguments) => init::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Test(arguments) => test::run(arguments),
+        Command::Coverage(arguments) => coverage::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
     }
 }
@@ -53,15 +59,21 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
 /// Loads the policies of a directory. A set that cannot be loaded is misuse (exit code 2) rather
 /// than a negative result, because no request was evaluated.
 pub(crate) fn load(directory: &Path) -> Result<Policies, Failure> {
-    Policies::from_dir(directory).map_err(|error| {
-        let shown = directory.display();
-        let first = error.problems().first().map(ToString::to_string).unwrap_or_default();
-        match error.problems().len() {
-            0 | 1 => Failure::misuse(format!("cannot load the policies in `{shown}`: {first}")),
-            all => Failure::misuse(format!(
-                "cannot load the policies in `{shown}`: {first} (and {} more: see `atlasent policy check {shown}`)",
-                all - 1
-            )),
-        }
-    })
+    Policies::from_dir(directory).map_err(|error| load_failure(directory, &error))
+}
+
+fn load_failure(directory: &Path, error: &PolicyError) -> Failure {
+    let shown = directory.display();
+    let first = error
+        .problems()
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    match error.problems().len() {
+        0 | 1 => Failure::misuse(format!("cannot load the policies in `{shown}`: {first}")),
+        all => Failure::misuse(format!(
+            "cannot load the policies in `{shown}`: {first} (and {} more: see `atlasent policy check {shown}`)",
+            all - 1
+        )),
+    }
 }

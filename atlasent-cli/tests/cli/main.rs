@@ -10,6 +10,7 @@
 
 mod audit;
 mod completions;
+mod coverage;
 mod evaluate;
 mod hostile;
 mod inspect;
