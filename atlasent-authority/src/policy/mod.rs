@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 pub(crate) mod fields;
 mod folder;
+mod infer;
 mod limits;
 mod lint;
 mod load;
@@ -50,6 +51,7 @@ pub use explain::Explanation;
 pub use fields::{check_fields, parse_amount};
 #[cfg(feature = "server")]
 pub(crate) use folder::MAX_ENTRIES;
+pub use infer::InferredSchema;
 pub use load::PoliciesBuilder;
 #[cfg(feature = "server")]
 pub(crate) use manifest::check_manifest;

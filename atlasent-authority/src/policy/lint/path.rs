@@ -92,7 +92,7 @@ impl AttributePath {
 
 /// Returns the variable or attribute that an expression is, as it is written in a policy; an
 /// ellipsis for any other expression.
-pub(super) fn path(expression: &Value) -> String {
+pub(in crate::policy) fn path(expression: &Value) -> String {
     AttributePath::parse(expression).map_or_else(|| "…".to_owned(), |read| read.to_string())
 }
 

@@ -6,6 +6,7 @@ mod deciding;
 mod depth;
 mod failing;
 mod folders;
+mod inferring;
 mod limits;
 mod linting;
 mod loading;
