@@ -176,7 +176,7 @@ fn position(problem: &PolicyProblem) -> (&str, Option<usize>, Option<usize>) {
 
 /// Returns the path of a problem's file. A problem names a file without its directory, except a
 /// file that could not be read.
-fn file_path(directory: &Path, name: &str) -> String {
+pub(super) fn file_path(directory: &Path, name: &str) -> String {
     let inside = directory.join(name);
     let is_bare = Path::new(name).components().count() == 1;
     if is_bare && inside.exists() {

@@ -4,6 +4,7 @@ mod check;
 mod coverage;
 mod init;
 mod replay;
+mod schema;
 mod sites;
 mod suite;
 mod test;
@@ -32,11 +33,13 @@ enum Command {
     Test(test::Test),
     Coverage(coverage::Coverage),
     Replay(replay::Replay),
+    Schema(schema::Schema),
 }
 
 const START: &str = "\
 Before policies are deployed:
   atlasent policy init policies
+  atlasent policy schema policies --out policies/schema.cedarschema
   atlasent policy check policies --strict
   atlasent policy test policies/tests.json
   atlasent policy coverage policies
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: &Policy) -> Result<Output, Failure> {
         Command::Test(arguments) => test::run(arguments),
         Command::Coverage(arguments) => coverage::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
     }
 }
 

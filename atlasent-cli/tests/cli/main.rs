@@ -23,6 +23,7 @@ mod policy_replay;
 mod policy_test;
 mod provision;
 mod rotation;
+mod schema;
 mod support;
 mod usage;
 mod validate;
