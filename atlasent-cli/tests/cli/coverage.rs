@@ -115,6 +115,17 @@ fn tools_read_lcov() {
 }
 
 #[test]
+fn lcov_counts_no_comment_and_no_blank_line() {
+    let policies = "@id(\"all\")\n  // why\n\npermit (principal, action, resource);\n";
+    let cases = json!([{ "agent": "a", "action": "b", "expect": "allow" }]).to_string();
+    let folder = directory(&[("p.cedar", policies), ("tests.json", &cases)]);
+    let file = folder.path().join("coverage.info");
+    coverage(&folder, &["--lcov", file.to_str().unwrap()]).prints();
+    let lcov = fs::read_to_string(&file).unwrap();
+    assert!(lcov.contains("\nDA:1,1\nDA:4,1\nLF:2\nLH:2\n"), "{lcov}");
+}
+
+#[test]
 fn a_threshold_fails_below_it_only() {
     let folder = folder(&json!([deploy(3, "allow"), deploy(51, "hold")]));
     for (percent, code) in [("0", 0), ("66.6", 0), ("66.7", 1), ("100", 1)] {

@@ -33,9 +33,9 @@ fn the_schema_has_the_actions_and_the_types_that_the_policies_require() {
     assert_eq!(
         schema(folder.path(), &[]).prints(),
         "\
-// Inferred from the policies. Complete it before you use it: with a schema, a request is denied if
-// its context has a key that is not declared, or lacks one without `?`. Add the keys that the code
-// sends, also `environment` and `amount` where requests set them.
+// Inferred from the policies. Complete it before you use it. With a schema, a request is denied if
+// its action or a key of its context is not declared, or if it lacks a key without `?`: add what
+// the code sends, also `environment` and `amount` where requests set them.
 
 entity Agent in [Group];
 
@@ -102,6 +102,16 @@ fn the_actions_of_a_program_are_declared() {
     let text = schema(folder.path(), &["--sites", sites.to_str().unwrap()]).prints();
     assert!(
         text.contains("action \"only.in.code\" appliesTo {"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_schema_without_actions_says_that_each_must_be_declared() {
+    let folder = directory(&[("p.cedar", "permit (principal, action, resource);")]);
+    let text = schema(folder.path(), &[]).prints();
+    assert!(
+        text.contains("\n// No policy names an action: declare each one"),
         "{text}"
     );
 }

@@ -9,9 +9,13 @@ use super::types::{Attribute, Id, Kind};
 use super::{Inference, PolicyProblem};
 
 const HEADER: &str = "\
-// Inferred from the policies. Complete it before you use it: with a schema, a request is denied if
-// its context has a key that is not declared, or lacks one without `?`. Add the keys that the code
-// sends, also `environment` and `amount` where requests set them.
+// Inferred from the policies. Complete it before you use it. With a schema, a request is denied if
+// its action or a key of its context is not declared, or if it lacks a key without `?`: add what
+// the code sends, also `environment` and `amount` where requests set them.
+";
+
+const NO_ACTION: &str = "
+// No policy names an action: declare each one that the code performs, or every request is denied.
 ";
 
 const FILL_IN: &str = " // fill in: no policy shows the type";
@@ -55,6 +59,9 @@ impl Writer<'_, '_> {
             namespace.or_default().actions.push(uid.clone());
         }
         let mut text = HEADER.to_owned();
+        if self.inference.actions.0.is_empty() {
+            text.push_str(NO_ACTION);
+        }
         for (name, declarations) in namespaces {
             let indent = if name.is_empty() { "" } else { "  " };
             if !name.is_empty() {
