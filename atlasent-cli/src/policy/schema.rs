@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use atlasent_authority::policy::{InferredSchema, PoliciesBuilder, PolicyProblem};
+use atlasent_authority::policy::{InferredSchema, PoliciesBuilder};
 use clap::Args;
 
-use super::check::file_path;
+use super::check::Finding;
 use super::{load_failure, sites};
 use crate::exit::Failure;
 use crate::files::write_new;
@@ -73,15 +73,9 @@ pub(crate) fn run(arguments: &Schema) -> Result<Output, Failure> {
 }
 
 fn findings(directory: &Path, schema: &InferredSchema) -> String {
-    let line = |problem: &PolicyProblem| {
-        let file = file_path(directory, problem.source_name());
-        let place = match (problem.line(), problem.column()) {
-            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-            _ => file,
-        };
-        escaped(&format!("{place}: error: {}", problem.message())) + "\n"
-    };
-    let findings: String = schema.problems.iter().map(line).collect();
+    let problems = schema.problems.iter().cloned();
+    let findings = problems.map(|problem| Finding::error(directory, problem).line());
+    let findings: String = findings.collect();
     findings + "refused: no schema fits these policies: change them, and run the command again\n"
 }
 

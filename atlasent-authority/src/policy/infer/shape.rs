@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use serde_json::Value;
 
+use super::super::lint::parts;
 use super::types::{Id, Kind, Types};
 
 /// An entity or an action, by type and id.
@@ -345,12 +346,7 @@ fn collect_literals(json: &Value, found: &mut impl FnMut(Uid)) {
     if let Some(uid) = json.get("entity").and_then(Uid::parse) {
         found(uid);
     }
-    let listed = json.as_array().into_iter().flatten();
-    let named = json
-        .as_object()
-        .into_iter()
-        .flat_map(|members| members.values());
-    for part in listed.chain(named) {
+    for part in parts(json) {
         collect_literals(part, found);
     }
 }

@@ -23,8 +23,8 @@ use serde_json::Value;
 use super::annotations::AnnotatedPolicy;
 use super::depth::on_large_stack;
 use super::{Policies, PolicyProblem};
-pub(super) use path::path;
 use path::{AttributePath, Root};
+pub(super) use path::{parts, path};
 pub(super) use reads::paths;
 
 impl Policies {

@@ -88,6 +88,25 @@ fn a_policy_that_the_schema_excludes_is_found() {
 }
 
 #[test]
+fn an_id_that_an_enum_type_lacks_is_an_error_at_load() {
+    let schema = r#"
+        entity Agent;
+        entity Resource enum ["eu", "us"];
+        action deploy appliesTo { principal: Agent, resource: Resource };"#;
+    let load = |resource: &str| {
+        let text = format!("permit (principal, action, resource == Resource::\"{resource}\");");
+        let builder = Policies::builder().schema("s", schema);
+        builder.source("p", text).build()
+    };
+    assert_eq!(found(&load("eu").unwrap()), [""; 0]);
+    let error = load("mars").unwrap_err().to_string();
+    assert!(
+        error.contains("p:1:") && error.contains("\"mars\""),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_policy_that_some_request_matches_is_not_found() {
     for policy in [
         "permit (principal, action, resource);",

@@ -1,5 +1,6 @@
 //! The report for people: each policy file with counts, then what is missing.
 
+use super::super::check::count_noun;
 use super::{FileCoverage, PolicyCoverage, Report};
 use crate::output::escaped;
 
@@ -85,8 +86,4 @@ fn section(title: &str, found: impl Iterator<Item = String>, lines: &mut Vec<Str
         lines.push(title.to_owned());
         lines.extend(found.map(|line| format!("  {line}")));
     }
-}
-
-fn count_noun(count: usize, singular: &str, plural: &str) -> String {
-    format!("{count} {}", if count == 1 { singular } else { plural })
 }
