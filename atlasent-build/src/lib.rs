@@ -50,9 +50,10 @@ const POLICIES_VARIABLE: &str = "ATLASENT_POLICIES";
 const DIGEST_VARIABLE: &str = "ATLASENT_SCHEMA_DIGEST";
 
 /// How to write a schema, for a folder without one.
-const SCHEMA_NEEDED: &str = "no `schema.cedarschema`: the compiler checks actions and contexts against a schema, so write \
-    one, such as `entity Agent, Resource; action \"deploy\" appliesTo { principal: Agent, resource: Resource, \
-    context: { commit: String, replicas: Long } };`";
+const SCHEMA_NEEDED: &str = "no `schema.cedarschema`: the compiler checks actions and contexts against a schema. Infer one from \
+    the policies with the command `atlasent policy schema` of `atlasent-cli` (option `--out`), or write one, such as \
+    `entity Agent, Resource; action \"deploy\" appliesTo { principal: Agent, resource: Resource, context: { \
+    commit: String, replicas: Long } };`";
 
 /// Checks the policies of a folder, which is relative to the package, and has the macros check the
 /// package's code against them. Call it in `build.rs`.

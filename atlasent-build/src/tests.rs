@@ -146,6 +146,7 @@ fn a_folder_without_a_schema_says_how_to_write_one() {
         error.starts_with("cargo::error=policies: no `schema.cedarschema`"),
         "{error}"
     );
+    assert!(error.contains("`atlasent policy schema`"), "{error}");
     // The suggestion is a schema that a folder can have.
     let (_, schema) = error.split_once("such as `").unwrap();
     let schema = schema.strip_suffix('`').unwrap();

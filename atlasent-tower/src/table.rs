@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use atlasent::coverage::DeclaredRoute;
+use serde::Serialize;
+
 use crate::Access;
 
 /// A route in a [`RouteTable`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Route {
     /// The HTTP method, or `gRPC` for a gRPC method.
@@ -49,12 +52,15 @@ impl Route {
 /// ```
 ///
 /// Requests to other routes are refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// A test compares the actions with the policies: `atlasent::testing::coverage(&policies)
+/// .routes(&table).assert_complete()`. `Serialize` writes an array for tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RouteTable(Vec<Route>);
 
 impl RouteTable {
     /// Returns the routes, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Route> {
         self.0.iter()
     }
 
@@ -68,6 +74,25 @@ impl RouteTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a RouteTable {
+    type Item = &'a Route;
+    type IntoIter = std::slice::Iter<'a, Route>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<&Route> for DeclaredRoute {
+    fn from(route: &Route) -> Self {
+        let mut declared = Self::new(&*route.method, &*route.path);
+        declared.public = route.public;
+        declared.action.clone_from(&route.action);
+        declared.scope.clone_from(&route.scope);
+        declared
     }
 }
 

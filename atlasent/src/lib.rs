@@ -87,6 +87,7 @@ pub mod authority;
 pub mod blocking;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod coverage;
 pub mod error;
 pub mod permit;
 pub mod protected_action;

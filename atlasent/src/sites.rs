@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 /// Returns the sites of the whole binary, dependencies included, sorted by file and line.
 ///
 /// Each `#[protect]` and each `#[derive(Action)]` that is compiled in is a site, once. Generic
@@ -77,7 +79,7 @@ fn crate_of(module: &str) -> &str {
     module.split_once("::").map_or(module, |(name, _)| name)
 }
 
-/// The sites of a binary. `Display` prints a table.
+/// The sites of a binary. `Display` prints a table, and `Serialize` writes an array for tools.
 #[derive(Clone, Debug)]
 pub struct Sites(Vec<Site>);
 
@@ -120,24 +122,31 @@ impl<'a> IntoIterator for &'a Sites {
 
 impl fmt::Display for Sites {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["ACTION", "CODE", "SCOPE", "CHECKED", "LOCATION"].map(str::to_owned);
-        let rows: Vec<[String; 5]> = std::iter::once(head)
-            .chain(self.iter().map(Site::row))
-            .collect();
-        let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths = [width(0), width(1), width(2), width(3)];
-        for [action, code, scope, checked, location] in &rows {
-            let [a, b, c, d] = widths;
-            writeln!(
-                f,
-                "{action:a$}  {code:b$}  {scope:c$}  {checked:d$}  {location}"
-            )?;
-        }
-        Ok(())
+        f.write_str(&table(self.iter().map(Site::row)))
     }
+}
+
+/// Serializes as an array. `atlasent policy coverage --sites` and `atlasent policy schema --sites`
+/// read it.
+impl Serialize for Sites {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
+    }
+}
+
+/// Returns a table with the columns of [`Site::row`].
+pub(crate) fn table(rows: impl Iterator<Item = [String; 5]>) -> String {
+    let head = ["ACTION", "CODE", "SCOPE", "CHECKED", "LOCATION"].map(str::to_owned);
+    let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let [a, b, c, d] = [width(0), width(1), width(2), width(3)];
+    let lines = rows.iter().map(|[action, code, scope, checked, location]| {
+        format!("{action:a$}  {code:b$}  {scope:c$}  {checked:d$}  {location}\n")
+    });
+    lines.collect()
 }
 
 /// A `#[protect]` or a `#[derive(Action)]` that is compiled into the binary.
@@ -205,7 +214,7 @@ impl Site {
     }
 
     /// Returns the row of the table.
-    fn row(&self) -> [String; 5] {
+    pub(crate) fn row(&self) -> [String; 5] {
         let action = match (self.action, self.data.type_name) {
             (Some(name), _) => name.to_owned(),
             (None, ty) => format!("<{}>", ty.unwrap_or("?")),
@@ -222,6 +231,21 @@ impl Site {
             checked.to_owned(),
             format!("{}:{}", self.data.file, self.data.line),
         ]
+    }
+}
+
+impl Serialize for Site {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut site = serializer.serialize_struct("Site", 8)?;
+        site.serialize_field("action", &self.action)?;
+        site.serialize_field("type", &self.data.type_name)?;
+        site.serialize_field("function", &self.data.function)?;
+        site.serialize_field("path", &self.path())?;
+        site.serialize_field("file", self.data.file)?;
+        site.serialize_field("line", &self.data.line)?;
+        site.serialize_field("scope", &self.data.scope)?;
+        site.serialize_field("checked", &self.data.checked)?;
+        site.end()
     }
 }
 

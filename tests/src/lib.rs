@@ -26,6 +26,8 @@ mod pages {
     struct Authorities;
     #[doc = include_str!("../../docs/guide/agents.md")]
     struct Agents;
+    #[doc = include_str!("../../docs/guide/policy-coverage.md")]
+    struct PolicyCoverage;
     #[doc = include_str!("../../docs/guide/services.md")]
     struct Services;
     #[doc = include_str!("../../docs/from-python.md")]

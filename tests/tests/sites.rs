@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use async_trait::async_trait;
-use atlasent::testing::{MockAuthority, coverage};
+use atlasent::testing::MockAuthority;
 use atlasent::{Action, AnyAction, Error, Site, boundary, protect, sites};
 use futures_executor::block_on;
+use serde_json::{Value, json};
 
 #[derive(Action)]
 #[action("site.typed")]
@@ -162,35 +163,19 @@ fn the_table_has_a_line_for_each_site() {
 }
 
 #[test]
-fn coverage_names_what_only_one_side_has() {
-    let names: Vec<String> = sites()
+fn a_tool_reads_the_sites_as_json() {
+    let json = serde_json::to_value(sites()).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), sites().len());
+    let free = site("site.free").unwrap();
+    let path = Value::from("sites::free");
+    let found = json
+        .as_array()
+        .unwrap()
         .iter()
-        .filter_map(|site| site.action().map(str::to_owned))
-        .collect();
-    coverage(&names).assert_complete();
-    assert_eq!(coverage(&names).unnamed_sites().len(), 1);
-
-    let known = names.iter().filter(|name| *name != "site.first");
-    let known = known.map(String::as_str).chain(["site.frist"]);
-    let coverage = coverage(known);
-    assert!(!coverage.is_complete());
-    assert_eq!(coverage.actions_without_site(), ["site.frist"]);
-    let without: Vec<_> = coverage
-        .sites_without_action()
-        .iter()
-        .map(Site::path)
-        .collect();
-    assert_eq!(without, ["sites::first"]);
-    let text = coverage.to_string();
-    assert!(
-        text.contains("actions that no code has:\n  site.frist\n"),
-        "{text}"
-    );
-    assert!(text.contains("  site.first at sites::first ("), "{text}");
-}
-
-#[test]
-#[should_panic(expected = "site.nowhere")]
-fn an_action_without_a_site_fails_the_assertion() {
-    coverage(["site.nowhere"]).assert_complete();
+        .find(|site| site["path"] == path);
+    let expected = json!({
+        "action": "site.free", "type": null, "function": "free", "path": "sites::free",
+        "file": free.file(), "line": free.line(), "scope": "tool:a:b", "checked": false,
+    });
+    assert_eq!(found, Some(&expected));
 }

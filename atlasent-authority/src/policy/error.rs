@@ -109,6 +109,7 @@ impl fmt::Display for PolicyProblem {
 }
 
 /// A named text, which the byte offsets of problems refer to.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) name: Arc<str>,
     pub(super) text: String,
@@ -175,6 +176,11 @@ impl Source {
     pub(super) fn place(&self, offset: usize) -> String {
         let (line, column) = self.position(offset);
         format!("{}:{line}:{column}", self.name)
+    }
+
+    /// Returns the line of a byte offset, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.position(offset).0
     }
 
     /// Returns the line and the column in characters of a byte offset, both counted from 1.

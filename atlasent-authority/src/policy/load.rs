@@ -41,21 +41,21 @@ use super::{EntityTypes, Policies};
 /// assert_eq!(policies.ids().collect::<Vec<_>>(), ["deploy.cedar#1"]);
 /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct PoliciesBuilder {
     sources: Vec<Arc<Source>>,
-    schemas: Vec<Source>,
-    entities: Vec<Source>,
+    pub(super) schemas: Vec<Source>,
+    pub(super) entities: Vec<Source>,
 }
 
 impl PoliciesBuilder {
-    /// Reads the files of a directory, as [`Policies::from_dir`] does, for a program that needs
-    /// their texts.
+    /// Reads the files of a directory, as [`Policies::from_dir`] does, and does not check their
+    /// texts.
     ///
     /// # Errors
     ///
-    /// The errors of [`Policies::from_dir`] about the directory and its files.
+    /// [`PolicyError`] when `Policies::from_dir` cannot read the directory.
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
         folder::read_dir(path.as_ref())
     }
@@ -332,6 +332,14 @@ fn never_applies(
     annotated: &AnnotatedPolicy,
     types: &EntityTypes,
 ) -> Option<PolicyProblem> {
+    let (id, why) = (&annotated.id, foreign_type(policy, types)?);
+    let message = format!("policy `{id}` never applies: {why}");
+    Some(annotated.source.problem_at(annotated.span.start, message))
+}
+
+/// Returns why the scope of a policy matches no request, if it is about an entity type that no
+/// request has.
+pub(super) fn foreign_type(policy: &Policy, types: &EntityTypes) -> Option<String> {
     let principal = match policy.principal_constraint() {
         PrincipalConstraint::Eq(uid) => Some(uid.type_name().clone()),
         PrincipalConstraint::Is(name) | PrincipalConstraint::IsIn(name, _) => Some(name),
@@ -354,11 +362,10 @@ fn never_applies(
     let (named, asked) = scope
         .into_iter()
         .find(|(named, asked)| named.as_ref().is_some_and(|n| n != *asked))?;
-    let (id, named) = (&annotated.id, named?);
-    let message = format!(
-        "policy `{id}` never applies: its scope asks for `{named}` where requests have `{asked}`"
-    );
-    Some(annotated.source.problem_at(annotated.span.start, message))
+    Some(format!(
+        "its scope asks for `{}` where requests have `{asked}`",
+        named?
+    ))
 }
 
 fn repeated_ids(annotated: &[AnnotatedPolicy]) -> Vec<PolicyProblem> {

@@ -18,6 +18,7 @@ mod explain;
 mod failure;
 pub(crate) mod fields;
 mod folder;
+mod infer;
 mod limits;
 mod lint;
 mod load;
@@ -27,6 +28,7 @@ mod slice;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trace;
 mod types;
 mod unknown;
@@ -56,11 +58,13 @@ pub use explain::Explanation;
 pub use fields::{check_fields, parse_amount};
 #[cfg(feature = "server")]
 pub(crate) use folder::MAX_ENTRIES;
+pub use infer::InferredSchema;
 pub use load::PoliciesBuilder;
 #[cfg(feature = "server")]
 pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
 use slice::{Slices, UnitedOutcome};
+pub use text::PolicyText;
 use types::ContextTypes;
 use unknown::KnownAgents;
 use verdict::AnnotatedPolicies;
@@ -197,7 +201,7 @@ impl Policies {
     /// of the set; when the directory contains a pipe, a device or a socket, or more than 10,000
     /// entries; and as [`PoliciesBuilder::build`] does.
     pub fn from_dir(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
-        folder::read_dir(path.as_ref())?.build()
+        PoliciesBuilder::from_dir(path)?.build()
     }
 
     /// Loads policies from one text, which errors and ids name `<policies>`.

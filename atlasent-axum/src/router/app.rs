@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use atlasent_tower::RouteTable;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
@@ -19,11 +21,21 @@ use tower_service::Service;
 ///
 /// It takes no more routes, so no unprotected route can be added to it.
 #[derive(Clone)]
-pub struct ProtectedApp(Router);
+pub struct ProtectedApp {
+    router: Router,
+    table: Arc<RouteTable>,
+}
 
 impl ProtectedApp {
-    pub(super) fn new(router: Router) -> Self {
-        Self(router)
+    pub(super) fn new(router: Router, table: RouteTable) -> Self {
+        let table = Arc::new(table);
+        Self { router, table }
+    }
+
+    /// Returns the [table](crate::ProtectedRouter::table) of all routes and what they require.
+    #[must_use]
+    pub fn table(&self) -> &RouteTable {
+        &self.table
     }
 
     /// Adds a layer around all routes and refusals, for example for traces or limits. A second call
@@ -40,13 +52,16 @@ impl ProtectedApp {
         <L::Service as Service<Request>>::Error: Into<Infallible> + 'static,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        Self(self.0.layer(layer))
+        Self {
+            router: self.router.layer(layer),
+            table: self.table,
+        }
     }
 
     /// Converts the app for `axum::serve`.
     #[must_use]
     pub fn into_make_service(self) -> IntoMakeService<Router> {
-        self.0.into_make_service()
+        self.router.into_make_service()
     }
 
     /// Converts the app for `axum::serve`, with `C`, such as a `SocketAddr`, as the information
@@ -55,7 +70,7 @@ impl ProtectedApp {
     pub fn into_make_service_with_connect_info<C>(
         self,
     ) -> IntoMakeServiceWithConnectInfo<Router, C> {
-        self.0.into_make_service_with_connect_info()
+        self.router.into_make_service_with_connect_info()
     }
 }
 
@@ -69,11 +84,11 @@ where
     type Future = RouteFuture<Infallible>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<http::Request<Body>>::poll_ready(&mut self.0, context)
+        Service::<http::Request<Body>>::poll_ready(&mut self.router, context)
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        self.0.call(request.map(Body::new))
+        self.router.call(request.map(Body::new))
     }
 }
 

@@ -178,6 +178,7 @@ impl<S> ProtectedRouter<S> {
     where
         S: HasAuthority + Clone + Send + Sync + 'static,
     {
+        let table = self.table();
         let responder = self.responder;
         let mut router = Router::new();
         for route in self.routes {
@@ -194,7 +195,7 @@ impl<S> ProtectedRouter<S> {
             .method_not_allowed_fallback(async move |request: Request| {
                 responder.refuse(&Refusal::MethodNotAllowed, &request.into_parts().0)
             });
-        ProtectedApp::new(router.with_state(state))
+        ProtectedApp::new(router.with_state(state), table)
     }
 }
 

@@ -71,7 +71,7 @@ struct LoadedSet {
     digest: String,
 }
 
-struct Finding {
+pub(super) struct Finding {
     severity: &'static str,
     /// The path of the file, from the current directory.
     file: String,
@@ -150,7 +150,17 @@ impl Report {
 }
 
 impl Finding {
-    fn line(&self) -> String {
+    /// Creates an error of the policies in a directory.
+    pub(super) fn error(directory: &Path, problem: PolicyProblem) -> Self {
+        Self {
+            severity: ERROR,
+            file: file_path(directory, problem.source_name()),
+            problem,
+        }
+    }
+
+    /// Returns the finding as a line of text.
+    pub(super) fn line(&self) -> String {
         let position = match (self.problem.line(), self.problem.column()) {
             (Some(line), Some(column)) => format!("{}:{line}:{column}", self.file),
             _ => self.file.clone(),
@@ -186,6 +196,6 @@ fn file_path(directory: &Path, name: &str) -> String {
     }
 }
 
-fn count_noun(count: usize, singular: &str, plural: &str) -> String {
+pub(super) fn count_noun(count: usize, singular: &str, plural: &str) -> String {
     format!("{count} {}", if count == 1 { singular } else { plural })
 }

@@ -83,10 +83,10 @@ fn directory(arguments: &Test, suite: &Suite) -> Result<PathBuf, Failure> {
 }
 
 /// A case and its actual decision.
-struct CaseResult<'s> {
+pub(super) struct CaseResult<'s> {
     row: usize,
     case: &'s Case,
-    got: Explanation,
+    pub(super) got: Explanation,
     differences: Vec<Difference>,
 }
 
@@ -98,7 +98,7 @@ struct Difference {
 }
 
 impl<'s> CaseResult<'s> {
-    fn new(row: usize, case: &'s Case, policies: &Policies) -> Result<Self, Failure> {
+    pub(super) fn new(row: usize, case: &'s Case, policies: &Policies) -> Result<Self, Failure> {
         let request = case.request();
         let request = request.map_err(|error| Failure::misuse(format!("row {row}: {error}")))?;
         let got = policies.explain(&request);
@@ -111,7 +111,7 @@ impl<'s> CaseResult<'s> {
         })
     }
 
-    fn passed(&self) -> bool {
+    pub(super) fn passed(&self) -> bool {
         self.differences.is_empty()
     }
 

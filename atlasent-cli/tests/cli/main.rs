@@ -11,6 +11,7 @@
 mod audit;
 mod boundary;
 mod completions;
+mod coverage;
 mod evaluate;
 mod hostile;
 mod inspect;
@@ -25,6 +26,7 @@ mod policy_test;
 mod prove;
 mod provision;
 mod rotation;
+mod schema;
 mod support;
 mod usage;
 mod validate;

@@ -4,10 +4,12 @@ mod conditions;
 mod names;
 mod never;
 mod numbers;
+mod outline;
 mod path;
 mod patterns;
 mod reads;
 mod undeclared;
+mod unmatchable;
 
 use std::collections::HashSet;
 
@@ -22,6 +24,7 @@ use super::annotations::AnnotatedPolicy;
 use super::depth::on_large_stack;
 use super::{Policies, PolicyProblem};
 use path::{AttributePath, Root};
+pub(super) use path::{parts, path};
 pub(super) use reads::paths;
 
 impl Policies {
@@ -41,6 +44,8 @@ impl Policies {
     ///   may have a fraction; the same attribute compared as an integer and as a `decimal`; a
     ///   comparison with a string that looks like a number.
     /// - With a schema: a `has` for an attribute that it does not declare.
+    ///
+    /// [`unmatchable`](Self::unmatchable) finds policies that never apply as a whole.
     ///
     /// With a schema, the mistakes of the first two kinds are errors at load, so the lints skip
     /// them.
@@ -63,13 +68,7 @@ impl Policies {
     }
 
     fn findings(&self) -> Vec<PolicyProblem> {
-        let mut subjects: Vec<Subject<'_>> = self
-            .by_id
-            .values()
-            .filter_map(Subject::from_annotated)
-            .collect();
-        subjects
-            .sort_by_key(|subject| (&subject.annotated.source.name, subject.annotated.span.start));
+        let subjects = self.subjects();
         let mut problems: Vec<PolicyProblem> = subjects
             .iter()
             .filter_map(Subject::applies_to_everything)
@@ -94,6 +93,15 @@ impl Policies {
         }
         problems.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
         problems
+    }
+
+    /// Returns the policies, by source and position.
+    pub(super) fn subjects(&self) -> Vec<Subject<'_>> {
+        let policies = self.by_id.values();
+        let mut subjects: Vec<Subject<'_>> = policies.filter_map(Subject::from_annotated).collect();
+        subjects
+            .sort_by_key(|subject| (&subject.annotated.source.name, subject.annotated.span.start));
+        subjects
     }
 
     /// Returns the reads that fail for requests which the policy is probably not about.
@@ -173,12 +181,12 @@ impl Policies {
 }
 
 /// A policy with everything that the lints inspect.
-struct Subject<'p> {
-    annotated: &'p AnnotatedPolicy,
-    policy: Policy,
+pub(super) struct Subject<'p> {
+    pub(super) annotated: &'p AnnotatedPolicy,
+    pub(super) policy: Policy,
     /// Cedar's JSON form of the policy, the only public one that has the conditions. It has no
     /// positions.
-    json: Value,
+    pub(super) json: Value,
 }
 
 impl<'p> Subject<'p> {
@@ -228,7 +236,7 @@ impl<'p> Subject<'p> {
 
     /// Returns a problem at the first place in the policy that reads like `code`, or else at the
     /// policy's start.
-    fn problem_at(&self, code: &str, message: String) -> PolicyProblem {
+    pub(super) fn problem_at(&self, code: &str, message: String) -> PolicyProblem {
         let span = self.annotated.span.clone();
         let text = self
             .annotated

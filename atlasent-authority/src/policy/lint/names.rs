@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use cedar_policy::ActionConstraint;
 use serde_json::Value;
 
-use super::{PolicyProblem, Subject};
+use super::{PolicyProblem, Subject, parts};
 use crate::policy::suggest::nearest;
 
 /// Returns one problem for each suspect action. `known` holds the names that the entities define.
@@ -44,7 +44,7 @@ pub(super) fn misspelled(subjects: &[Subject<'_>], known: &HashSet<String>) -> V
 }
 
 /// Returns the actions that a policy names, in its scope or its conditions.
-fn actions_in(subject: &Subject<'_>) -> HashSet<String> {
+pub(super) fn actions_in(subject: &Subject<'_>) -> HashSet<String> {
     let in_scope = match subject.policy.action_constraint() {
         ActionConstraint::Any => Vec::new(),
         ActionConstraint::Eq(action) => vec![action],
@@ -65,12 +65,7 @@ fn collect_literals(json: &Value, names: &mut HashSet<String>) {
             names.insert(id.to_owned());
         }
     }
-    let listed = json.as_array().into_iter().flatten();
-    let named = json
-        .as_object()
-        .into_iter()
-        .flat_map(|members| members.values());
-    for part in listed.chain(named) {
+    for part in parts(json) {
         collect_literals(part, names);
     }
 }

@@ -11,12 +11,23 @@ use super::{PolicyProblem, Subject};
 /// Returns the comparisons of a policy that can never be true. Without a schema, a context contains
 /// no entities.
 pub(super) fn true_comparisons(subject: &Subject<'_>, has_schema: bool) -> Vec<PolicyProblem> {
-    let mut problems = Vec::new();
-    for group in conditions::groups(&subject.json) {
-        problems.extend(contradictions(subject, &group));
-        let alone = group.iter().filter_map(|part| alone(part, has_schema));
-        problems.extend(alone.map(|(code, why)| subject.suspect(&code, &why)));
-    }
+    let groups = conditions::groups(&subject.json);
+    let problems = (groups.iter()).flat_map(|group| in_group(subject, group, has_schema));
+    problems.collect()
+}
+
+/// Returns the problem of the first comparison that can never be true and that all conditions of
+/// the policy need.
+pub(super) fn impossible(subject: &Subject<'_>, has_schema: bool) -> Option<PolicyProblem> {
+    let groups = conditions::groups(&subject.json);
+    let own = groups.first()?;
+    in_group(subject, own, has_schema).into_iter().next()
+}
+
+fn in_group(subject: &Subject<'_>, group: &[Part<'_>], has_schema: bool) -> Vec<PolicyProblem> {
+    let mut problems = contradictions(subject, group);
+    let alone = group.iter().filter_map(|part| alone(part, has_schema));
+    problems.extend(alone.map(|(code, why)| subject.suspect(&code, &why)));
     problems
 }
 

@@ -90,9 +90,16 @@ impl AttributePath {
     }
 }
 
+/// Returns the elements of an array or the members of an object.
+pub(in crate::policy) fn parts(json: &Value) -> impl Iterator<Item = &Value> {
+    let listed = json.as_array().into_iter().flatten();
+    let named = json.as_object().into_iter().flat_map(|json| json.values());
+    listed.chain(named)
+}
+
 /// Returns the variable or attribute that an expression is, as it is written in a policy; an
 /// ellipsis for any other expression.
-pub(super) fn path(expression: &Value) -> String {
+pub(in crate::policy) fn path(expression: &Value) -> String {
     AttributePath::parse(expression).map_or_else(|| "…".to_owned(), |read| read.to_string())
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::conditions::context_attribute;
 use super::path::AttributePath;
-use super::{PolicyProblem, Subject};
+use super::{PolicyProblem, Subject, parts};
 
 /// Returns the patterns for the content of a folder, unless a policy of the set forbids `..` in the
 /// same attribute.
@@ -102,12 +102,7 @@ fn collect(json: &Value, likes: &mut Vec<Like>) {
             before_wildcard: is_open.then(|| text(before)),
         });
     }
-    let listed = json.as_array().into_iter().flatten();
-    let named = json
-        .as_object()
-        .into_iter()
-        .flat_map(|parts| parts.values());
-    for part in listed.chain(named) {
+    for part in parts(json) {
         collect(part, likes);
     }
 }

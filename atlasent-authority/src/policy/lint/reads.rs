@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::path::{AttributePath, Root};
+use super::path::{AttributePath, Root, parts};
 
 type AttributePaths = BTreeSet<AttributePath>;
 
@@ -57,12 +57,7 @@ fn collect_paths(json: &Value, found: &mut Vec<String>) {
         }
         return;
     }
-    let listed = json.as_array().into_iter().flatten();
-    let named = json
-        .as_object()
-        .into_iter()
-        .flat_map(|parts| parts.values());
-    for part in listed.chain(named) {
+    for part in parts(json) {
         collect_paths(part, found);
     }
 }
@@ -144,12 +139,7 @@ impl Walk {
     /// Checks an operator that evaluates all its operands: named parts, a list, or the members of a
     /// record.
     fn parts(&mut self, body: &Value, known: &AttributePaths) {
-        let listed = body.as_array().into_iter().flatten();
-        let named = body
-            .as_object()
-            .into_iter()
-            .flat_map(|parts| parts.values());
-        for part in listed.chain(named) {
+        for part in parts(body) {
             self.expression(part, known);
         }
     }

@@ -6,7 +6,7 @@
 use cedar_policy::{Policy, PolicySet, ValidationMode, ValidationWarning, Validator};
 use serde_json::{Value, json};
 
-use super::{PolicyProblem, Subject};
+use super::{PolicyProblem, Subject, parts};
 
 /// Returns a problem for each `has` that is false for every request that the policy can match.
 pub(super) fn attributes(validator: &Validator, subject: &Subject<'_>) -> Vec<PolicyProblem> {
@@ -69,12 +69,7 @@ fn collect<'p>(json: &'p Value, found: &mut Vec<&'p Value>) {
     {
         found.push(has);
     }
-    let listed = json.as_array().into_iter().flatten();
-    let named = json
-        .as_object()
-        .into_iter()
-        .flat_map(|parts| parts.values());
-    for part in listed.chain(named) {
+    for part in parts(json) {
         collect(part, found);
     }
 }

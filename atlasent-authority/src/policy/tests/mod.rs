@@ -6,6 +6,7 @@ mod deciding;
 mod depth;
 mod failing;
 mod folders;
+mod inferring;
 mod limits;
 mod linting;
 mod loading;
@@ -14,6 +15,7 @@ mod slicing;
 mod suspect;
 mod traces;
 mod unknown;
+mod unmatchable;
 
 use atlasent::Context;
 use serde_json::Value;

@@ -1,8 +1,10 @@
 //! The declared methods can be called, and no others.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use atlasent::testing::MockAuthority;
+use atlasent::testing::{MockAuthority, coverage};
+use atlasent_authority::Policies;
 use atlasent_tower::{Access, ProtectedMethods};
 use clinic::{Records, grpc};
 use tonic::transport::Server;
@@ -28,6 +30,16 @@ gRPC    /clinic.v1.Patients/Watch     read_patient_record    tool:ehr:read
 gRPC    /grpc.health.v1.Health/Check  (public)
 "
     );
+}
+
+#[test]
+fn the_policies_and_the_code_know_the_same_actions() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policies = Policies::from_dir(folder).unwrap();
+    let methods = grpc::methods(Arc::new(allowing()), verifier());
+    coverage(&policies)
+        .routes(&methods.table())
+        .assert_complete();
 }
 
 #[tokio::test]
