@@ -81,20 +81,30 @@ pub trait NamedAction: Action + DerivedAction {
     const NAME: &'static str;
 }
 
-/// The parts of an action that `#[derive(Action)]` implements. `Action` and `NamedAction` are
-/// implemented for every `DerivedAction`, so both have the same name.
+/// An action that `#[derive(Action)]` implements, with the name in the attribute above the struct.
+/// The derive implements it under the same conditions as `Action`, so both have the same name.
 ///
-/// The trait is hidden. Its members have other names than those of `Action`, so that a call never
-/// resolves to the wrong trait.
+/// The trait is hidden, as is [`DerivedParts`].
 #[diagnostic::on_unimplemented(
     message = "`NamedAction` cannot be implemented by hand for `{Self}`",
     label = "only `#[derive(Action)]` gives the type and its requests the same name",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
-pub trait DerivedAction: Send + Sync + 'static {
+pub trait DerivedAction {
     /// The name in the attribute above the struct.
     const DERIVED_NAME: &'static str;
+}
 
+/// The parts of an action that `#[derive(Action)]` implements for a struct without type parameters.
+/// `Action` is implemented for every type with such parts.
+///
+/// For a generic struct, the derive implements `Action` itself. Whether such a struct is an action
+/// depends on its type arguments, and the compiler names the one that does not fit only if no other
+/// implementation is in between.
+///
+/// The members have other names than those of `Action`, so that a call never resolves to the wrong
+/// trait.
+pub trait DerivedParts: DerivedAction + Send + Sync + 'static {
     /// Returns the field that is marked as the resource.
     fn derived_resource(&self) -> Option<Cow<'_, str>> {
         None
@@ -109,7 +119,7 @@ pub trait DerivedAction: Send + Sync + 'static {
 }
 
 #[diagnostic::do_not_recommend]
-impl<A: DerivedAction> Action for A {
+impl<A: DerivedParts> Action for A {
     fn name(&self) -> &str {
         A::DERIVED_NAME
     }
@@ -124,7 +134,7 @@ impl<A: DerivedAction> Action for A {
 }
 
 #[diagnostic::do_not_recommend]
-impl<A: DerivedAction> NamedAction for A {
+impl<A: DerivedAction + Action> NamedAction for A {
     const NAME: &'static str = A::DERIVED_NAME;
 }
 

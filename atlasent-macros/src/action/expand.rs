@@ -5,44 +5,71 @@
 //!     use ::atlasent::__private_X_Y_Z as __atlasent;
 //!     impl __atlasent::DerivedAction for Transfer {
 //!         const DERIVED_NAME: &'static str = "transfer";
+//!     }
+//!     impl __atlasent::DerivedParts for Transfer {
 //!         fn derived_resource(&self) -> Option<Cow<'_, str>> {
 //!             __atlasent::resource(&self.account)
 //!         }
-//!         fn derived_context(&self) -> Result<Context, Error> {
+//!         fn #name(&self) -> Result<Context, Error> {
 //!             __atlasent::DerivedContext::empty().field("amount", &self.amount).finish()
 //!         }
 //!     }
 //! };
 //! ```
+//!
+//! A generic struct implements `Action` itself, with the methods `name`, `resource` and `context`.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
+use quote::{ToTokens as _, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::{Type, WhereClause, parse_quote};
 
 use super::valid::{ActionStruct, Field};
-use crate::policy_index::TypeChecks;
+use crate::action_name::ActionName;
+use crate::policy_index::{ConstantName, TypeChecks};
 use crate::runtime::{Runtime, SourceSpan};
-use crate::site::Site;
+use crate::site::{Site, SiteAction};
 
 /// Returns the implementation for a struct.
 pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
     let (impl_generics, ty_generics, _) = input.generics.split_for_impl();
     let checks = TypeChecks {
-        action: input.declared.as_ref(),
+        declaration: input.declared.as_ref(),
         runtime,
     };
-    let check_items = checks.items(input.fields.iter().filter_map(|field| field.key.as_ref()));
+    let check_items = checks.items(input.fields.iter().filter_map(Field::checked_key));
     let where_clause = where_clause(input, runtime, checks);
-    let name = &input.name;
+    let (name, constant) = match &input.name {
+        ActionName::Literal(name) => (name.to_token_stream(), None),
+        ActionName::Constant(path) => {
+            let declared = input.declared.as_ref();
+            let constant = ConstantName {
+                path,
+                checks: declared.and_then(|declared| declared.constant.as_ref()),
+            };
+            (path.to_token_stream(), Some(constant.items(runtime)))
+        }
+    };
     let atlasent = runtime.name(site);
-    let context = context_method(&input.fields, runtime, checks);
+    let methods = Methods::of(input);
+    let context = context_method(&input.fields, methods, runtime, checks);
     let resource = input
         .fields
         .iter()
         .find(|field| field.resource.is_some())
-        .map(|field| resource_method(field, runtime));
+        .map(|field| resource_method(field, methods, runtime));
+    let (parts, name_method) = match methods {
+        Methods::Parts => (quote_spanned!(site=> DerivedParts), None),
+        Methods::Action => (
+            quote_spanned!(site=> Action),
+            Some(quote_spanned! {site=>
+                fn name(&self) -> &::core::primitive::str {
+                    <Self as #atlasent::DerivedAction>::DERIVED_NAME
+                }
+            }),
+        ),
+    };
     // The implementation must use deprecated fields and structs, so it silences the lint.
     let mut ident = input.ident.clone();
     ident.set_span(site.located_at(ident.span()));
@@ -52,8 +79,7 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
         .any(|field| field.is_deprecated)
         .then(|| quote_spanned!(site=> #[allow(deprecated)]));
     let registered = Site {
-        action: Some(name.value()),
-        type_name: Some(input.ident.unraw().to_string()),
+        action: SiteAction::Derived(name.clone(), input.ident.unraw().to_string()),
         function: None,
         scope: None,
         is_checked: input.declared.is_some(),
@@ -62,12 +88,18 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
     in_a_scope(
         runtime,
         &quote_spanned! {site=>
+            #constant
             #check_items
             #registered
             #deprecated
             #[automatically_derived]
             impl #impl_generics #atlasent::DerivedAction for #ident #ty_generics #where_clause {
                 const DERIVED_NAME: &'static ::core::primitive::str = #name;
+            }
+            #deprecated
+            #[automatically_derived]
+            impl #impl_generics #atlasent::#parts for #ident #ty_generics #where_clause {
+                #name_method
                 #resource
                 #context
             }
@@ -75,8 +107,35 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
     )
 }
 
+/// The trait whose methods the struct implements.
+#[derive(Clone, Copy)]
+enum Methods {
+    Parts,
+    /// `Action` itself. Between it and a bound on a field, another implementation would hide which
+    /// field does not fit.
+    Action,
+}
+
+impl Methods {
+    fn of(input: &ActionStruct<'_>) -> Self {
+        match input.generics.type_params().next() {
+            Some(_) => Self::Action,
+            None => Self::Parts,
+        }
+    }
+
+    /// Returns the name of the method `resource` or `context`.
+    fn name(self, method: &str) -> Ident {
+        let site = Span::mixed_site();
+        match self {
+            Self::Parts => Ident::new(&format!("derived_{method}"), site),
+            Self::Action => Ident::new(method, site),
+        }
+    }
+}
+
 /// Puts an implementation into a scope of its own, with the import that it uses.
-pub(super) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> TokenStream {
+pub(crate) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> TokenStream {
     let import = runtime.import();
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
@@ -87,8 +146,9 @@ pub(super) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> Tok
 }
 
 /// Returns the method for the field that is the resource.
-fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
+fn resource_method(field: &Field<'_>, methods: Methods, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
+    let name = methods.name("resource");
     let atlasent = runtime.name(site);
     let resource = runtime.call(
         SourceSpan::from_tokens(field.ty),
@@ -97,7 +157,7 @@ fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
         value(field),
     );
     quote_spanned! {site=>
-        fn derived_resource(
+        fn #name(
             &self,
         ) -> ::core::option::Option<#atlasent::Cow<'_, ::core::primitive::str>> {
             #resource
@@ -106,20 +166,29 @@ fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
 }
 
 /// Returns the method that puts the fields into the context.
-fn context_method(fields: &[Field<'_>], runtime: &Runtime, checks: TypeChecks<'_>) -> TokenStream {
+fn context_method(
+    fields: &[Field<'_>],
+    methods: Methods,
+    runtime: &Runtime,
+    checks: TypeChecks<'_>,
+) -> TokenStream {
     let site = Span::mixed_site();
+    let name = methods.name("context");
     let atlasent = runtime.name(site);
     let inserts = fields.iter().filter_map(|field| {
         let key = field.key.as_ref()?;
         let span = SourceSpan::from_tokens(field.ty);
         // An inherent method by value comes before a method of any trait that the user imports.
         let method = Ident::new("field", span.last);
-        let value = checks.checked(key, span, value(field));
+        let value = match field.is_unchecked {
+            true => value(field),
+            false => checks.checked(key, span, value(field)),
+        };
         let arguments = span.parenthesized(quote_spanned!(site=> #key, #value));
         Some(quote_spanned!(span.first=> .#method #arguments))
     });
     quote_spanned! {site=>
-        fn derived_context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
+        fn #name(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
             #atlasent::DerivedContext::empty() #(#inserts)* .finish()
         }
     }
@@ -151,13 +220,13 @@ fn where_clause(
     });
     for field in input.fields.iter().filter(|field| field.is_generic) {
         let ty: &Type = field.ty;
-        if let Some(key) = &field.key {
+        if field.key.is_some() {
             clause
                 .predicates
                 .push(parse_quote!(#ty: #atlasent::Serialize));
-            if let Some(bound) = checks.bound(key) {
-                clause.predicates.push(parse_quote!(#ty: #bound));
-            }
+        }
+        if let Some(bound) = field.checked_key().and_then(|key| checks.bound(key)) {
+            clause.predicates.push(parse_quote!(#ty: #bound));
         }
         if field.resource.is_some() {
             clause

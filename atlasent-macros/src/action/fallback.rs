@@ -56,6 +56,9 @@ pub(crate) fn stub(error: &Error, item: &DeriveInput, runtime: &Runtime) -> Toke
             #[automatically_derived]
             impl <#params> #atlasent::DerivedAction for #ident #arguments where #own #bounds {
                 const DERIVED_NAME: &'static ::core::primitive::str = "";
+            }
+            #[automatically_derived]
+            impl <#params> #atlasent::DerivedParts for #ident #arguments where #own #bounds {
                 fn derived_context(
                     &self,
                 ) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {

@@ -11,7 +11,9 @@ use syn::DeriveInput;
 use crate::errors::Errors;
 use crate::runtime::Runtime;
 use attr::StructAttrs;
+pub(crate) use expand::in_a_scope;
 use valid::ActionStruct;
+pub(crate) use valid::mentions_parameter;
 
 /// Returns the implementation of `Action`, or the errors and a stub of the implementation.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
@@ -49,6 +51,7 @@ mod tests {
         for part in [
             "impl __atlasent :: DerivedAction for Transfer",
             "= \"transfer\" ;",
+            "impl __atlasent :: DerivedParts for Transfer",
             "fn derived_resource",
             ". field (\"account\" , & self . account)",
         ] {
@@ -66,7 +69,9 @@ mod tests {
         let clause = "where U : Copy , \
             Self : :: core :: marker :: Send + :: core :: marker :: Sync + 'static , \
             Vec < T > : __atlasent :: Serialize";
-        assert!(text.contains(clause), "{text}");
+        // Both traits hold under the same conditions.
+        assert_eq!(text.matches(clause).count(), 2, "{text}");
+        assert!(text.contains("impl < T , U > __atlasent :: Action for A"), "{text}");
         assert!(
             !text.contains("u8 :") && !text.contains("U : __atlasent"),
             "{text}"

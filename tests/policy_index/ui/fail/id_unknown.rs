@@ -1,0 +1,26 @@
+//! A literal id of an entity type that is an `enum` is one of its ids.
+
+use atlasent::{Error, protect};
+use atlasent::schema::unchecked_policy;
+
+#[protect(
+    action = "records",
+    agent = "bot",
+    context = {
+        client: unchecked_policy(()),
+        clients: unchecked_policy(()),
+        colour: "rde",
+        colours: Some(&["red", "pink"]),
+    },
+)]
+fn ids() -> Result<(), Error> {
+    Ok(())
+}
+
+// A resource is an entity of the type `Resource`.
+#[protect(action = "look", agent = "bot", resource = "window")]
+fn resource() -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}
