@@ -103,9 +103,15 @@ fn a_record_that_is_too_large_is_written_as_such() {
     let stage = Stage::new(&[("schema.cedarschema", &schema), ("all.cedar", everything)]);
     stage.instructions(Level::Allow);
     let index = fs::read_to_string(stage.path().join("out/atlasent-policy-index")).unwrap();
-    assert!(index.contains("required Set<LargeRecord> sets\n"), "{index}");
+    assert!(
+        index.contains("required Set<LargeRecord> sets\n"),
+        "{index}"
+    );
     let t1 = "{a:{a:Long},b:{a:Long}}";
-    assert!(index.contains(&format!("required {{a:{t1},b:{t1}}} small\n")), "{index}");
+    assert!(
+        index.contains(&format!("required {{a:{t1},b:{t1}}} small\n")),
+        "{index}"
+    );
 }
 
 #[test]

@@ -57,7 +57,10 @@ pub(crate) fn constant(expr: &Expr) -> Option<&Path> {
     match expr {
         Expr::Path(path) if path.qself.is_none() && path.attrs.is_empty() => {
             let path = &path.path;
-            let is_capital = path.segments.last().is_some_and(|last| is_capital(&last.ident));
+            let is_capital = path
+                .segments
+                .last()
+                .is_some_and(|last| is_capital(&last.ident));
             let is_concrete = path.segments.iter().all(|segment| {
                 let name = segment.ident.to_string();
                 let is_parameter = name.len() == 1 && name.starts_with(char::is_uppercase);

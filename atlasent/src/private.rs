@@ -29,8 +29,8 @@ pub use crate::sites::SiteData;
 use self::constant::ConstantAction;
 use crate::blocking::wait;
 use crate::wire::RequestOptions;
-use crate::{Agent, AnyAction, Authority, ToAgent};
 pub use crate::{Action, Context, Error, Permit};
+use crate::{Agent, AnyAction, Authority, ToAgent};
 
 /// Checks the `agent` argument, which is borrowed.
 pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {

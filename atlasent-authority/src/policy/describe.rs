@@ -282,7 +282,9 @@ mod tests {
             namespace Bank { entity Kind enum ["b", "a"]; entity Team; }"#,
         );
         let listed = policies.listed_entities();
-        let listed: Vec<_> = listed.map(|(name, ids)| (name, ids.collect::<Vec<_>>())).collect();
+        let listed: Vec<_> = listed
+            .map(|(name, ids)| (name, ids.collect::<Vec<_>>()))
+            .collect();
         assert_eq!(
             listed,
             [("Bank::Kind", vec!["a", "b"]), ("Colour", vec!["red"])]

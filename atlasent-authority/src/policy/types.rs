@@ -218,13 +218,16 @@ fn listed_entities(schema: &Value) -> BTreeMap<String, Arc<BTreeSet<String>>> {
     let namespaces = schema.as_object().into_iter().flatten();
     let listed = namespaces.flat_map(|(namespace, section)| {
         let entities = section.get("entityTypes").and_then(Value::as_object);
-        entities.into_iter().flatten().filter_map(move |(base, entity)| {
-            let name = match namespace.is_empty() {
-                true => base.clone(),
-                false => format!("{namespace}::{base}"),
-            };
-            Some((name, listed_ids(entity)?))
-        })
+        entities
+            .into_iter()
+            .flatten()
+            .filter_map(move |(base, entity)| {
+                let name = match namespace.is_empty() {
+                    true => base.clone(),
+                    false => format!("{namespace}::{base}"),
+                };
+                Some((name, listed_ids(entity)?))
+            })
     });
     listed.collect()
 }

@@ -341,8 +341,14 @@ mod tests {
     fn a_constant_can_name_the_action() {
         for (attr, path) in [
             (quote!(#[action(NAME)]), "NAME"),
-            (quote!(#[action(names::deploy, unchecked_policy)]), "names :: deploy"),
-            (quote!(#[action(crate = facade, crate::names::DEPLOY)]), "crate :: names :: DEPLOY"),
+            (
+                quote!(#[action(names::deploy, unchecked_policy)]),
+                "names :: deploy",
+            ),
+            (
+                quote!(#[action(crate = facade, crate::names::DEPLOY)]),
+                "crate :: names :: DEPLOY",
+            ),
             (quote!(#[action(::a::B)]), ":: a :: B"),
         ] {
             let item = item(quote!(#attr struct A;));

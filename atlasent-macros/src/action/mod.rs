@@ -71,7 +71,10 @@ mod tests {
             Vec < T > : __atlasent :: Serialize";
         // Both traits hold under the same conditions.
         assert_eq!(text.matches(clause).count(), 2, "{text}");
-        assert!(text.contains("impl < T , U > __atlasent :: Action for A"), "{text}");
+        assert!(
+            text.contains("impl < T , U > __atlasent :: Action for A"),
+            "{text}"
+        );
         assert!(
             !text.contains("u8 :") && !text.contains("U : __atlasent"),
             "{text}"

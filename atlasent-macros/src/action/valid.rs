@@ -3,9 +3,7 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
-use syn::{
-    Attribute, Data, DataStruct, DeriveInput, Error, Fields, Generics, LitStr, Type,
-};
+use syn::{Attribute, Data, DataStruct, DeriveInput, Error, Fields, Generics, LitStr, Type};
 
 use super::attr::FieldAttrs;
 use crate::action_name::ActionName;

@@ -280,7 +280,11 @@ impl Owner {
         let written = key.value();
         let names: Vec<&str> = declared.iter().map(|key| &*key.name).collect();
         let is_given = |name: &&&str| given.iter().any(|field| field.key.value() == ***name);
-        let free: Vec<&str> = names.iter().filter(|name| !is_given(name)).copied().collect();
+        let free: Vec<&str> = names
+            .iter()
+            .filter(|name| !is_given(name))
+            .copied()
+            .collect();
         let message = format!(
             "{} has no {} `{written}`: {}",
             self.title,
@@ -422,7 +426,9 @@ mod tests {
         let record = |path: &[&str]| {
             let path: Vec<LitStr> = path.iter().map(|name| literal(name)).collect();
             let (action, keys) = path.split_first().unwrap();
-            let record = index.record(action, keys).map_err(|error| error.to_string());
+            let record = index
+                .record(action, keys)
+                .map_err(|error| error.to_string());
             record.map(ToString::to_string)
         };
         let visit = |path: &[&str]| record(&[&["visit"], path].concat());
@@ -431,15 +437,25 @@ mod tests {
         let geo = "{ lat: decimal, lon: decimal }";
         assert_eq!(visit(&["clients", "geo"]).unwrap(), geo);
         for (path, says) in [
-            (&["client"][..], "unknown key `client`: did you mean `clients`?"),
+            (
+                &["client"][..],
+                "unknown key `client`: did you mean `clients`?",
+            ),
             (&["colour"], "the schema declares `clients`"),
-            (&["clients", "port"], "`port` is no record: the schema declares it as `Long`"),
+            (
+                &["clients", "port"],
+                "`port` is no record: the schema declares it as `Long`",
+            ),
             (&[], "name the context key"),
         ] {
             let error = visit(path).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
-        assert!(record(&["visits", "a"]).unwrap_err().contains("did you mean `visit`?"));
+        assert!(
+            record(&["visits", "a"])
+                .unwrap_err()
+                .contains("did you mean `visit`?")
+        );
     }
 
     #[test]

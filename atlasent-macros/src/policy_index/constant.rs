@@ -85,7 +85,12 @@ impl ConstantName<'_> {
         let site = Span::mixed_site();
         let span = SourceSpan::from_tokens(self.path);
         let (atlasent, value, path) = (runtime.name(site), Self::value(runtime), self.path);
-        let constant = runtime.call(span, "constant::Constant::new", None, quote_spanned!(site=> #path));
+        let constant = runtime.call(
+            span,
+            "constant::Constant::new",
+            None,
+            quote_spanned!(site=> #path),
+        );
         let invalid = quote_spanned!(site=> #atlasent::constant::invalid_name(#value));
         let invalid = assertion(span, runtime, &invalid);
         let checks = self.checks.map(|checks| checks.assertions(span, runtime));
@@ -109,7 +114,8 @@ impl ConstantChecks {
         let mut assertions = assertion(name, runtime, &unknown);
         for table in &self.tables {
             let entries = table.errors.iter();
-            let entries = entries.map(|(action, message)| quote_spanned!(site=> (#action, #message)));
+            let entries =
+                entries.map(|(action, message)| quote_spanned!(site=> (#action, #message)));
             let misfit = quote_spanned! {site=>
                 #atlasent::constant::misfit(#value, &[#(#entries),*])
             };

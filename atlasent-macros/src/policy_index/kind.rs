@@ -185,7 +185,16 @@ mod tests {
             "Set<{ geo: { the ü?: Set<{}> }, team: Bank::Team }>"
         );
         for wrong in [
-            "", "Text", "Set", "Set<Long", "Set<Long>>", "{a}", "{a:}", "{a:Long", "{a:Long}}", "{%f:Long}",
+            "",
+            "Text",
+            "Set",
+            "Set<Long",
+            "Set<Long>>",
+            "{a}",
+            "{a:}",
+            "{a:Long",
+            "{a:Long}}",
+            "{%f:Long}",
         ] {
             assert_eq!(Kind::parse(wrong), None, "{wrong}");
         }

@@ -54,7 +54,11 @@ fn collect<'a>(kind: &'a Kind, value: &'a Expr, literals: &mut Vec<(&'a str, &'a
         (_, Expr::Group(group)) => collect(kind, &group.expr, literals),
         (_, Expr::Paren(paren)) => collect(kind, &paren.expr, literals),
         (_, Expr::Call(call)) => {
-            let is_some = |path: &Path| path.segments.last().is_some_and(|last| last.ident == "Some");
+            let is_some = |path: &Path| {
+                path.segments
+                    .last()
+                    .is_some_and(|last| last.ident == "Some")
+            };
             let is_some = matches!(&*call.func, Expr::Path(function) if is_some(&function.path));
             if let (true, Some(inner)) = (is_some, call.args.first()) {
                 collect(kind, inner, literals);
@@ -101,7 +105,11 @@ mod tests {
             ["`Colour` has no id `read`: did you mean `red`?"]
         );
         assert_eq!(
-            wrong("Set<Entity<Colour>>", parse_quote!(&["red", "black", "white"])).len(),
+            wrong(
+                "Set<Entity<Colour>>",
+                parse_quote!(&["red", "black", "white"])
+            )
+            .len(),
             2
         );
         assert_eq!(

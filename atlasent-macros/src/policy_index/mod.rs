@@ -108,7 +108,10 @@ impl Index {
             "folder" => self.folder = unescape(rest),
             "enum" => {
                 let (name, id) = rest.split_once(' ')?;
-                self.ids.entry(name.to_owned()).or_default().push(unescape(id));
+                self.ids
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(unescape(id));
             }
             "action" => self.actions.push(DeclaredAction {
                 name: unescape(rest),

@@ -104,7 +104,9 @@ impl TypeChecks<'_> {
         };
         let implementations = key.types.iter().enumerate().map(|(number, declared)| {
             let fitting = self.fitting(declared);
-            let argument = parameter.is_some().then(|| quote_spanned!(site=> <#number>));
+            let argument = parameter
+                .is_some()
+                .then(|| quote_spanned!(site=> <#number>));
             quote_spanned! {site=>
                 #[diagnostic::do_not_recommend]
                 impl<T: #fitting + ?::core::marker::Sized> #check #argument for T {}

@@ -299,9 +299,7 @@ impl Expansion<'_> {
             ActionName::Literal(name) => name.to_token_stream(),
             ActionName::Constant(path) => path.to_token_stream(),
         };
-        let new = self
-            .runtime
-            .call(span, "LiteralAction::new", None, name);
+        let new = self.runtime.call(span, "LiteralAction::new", None, name);
         let action = span.block(new);
         let action = match context {
             Some(Context::Fields(fields)) => fields.iter().fold(action, |action, field| {

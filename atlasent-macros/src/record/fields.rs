@@ -87,7 +87,9 @@ pub(super) fn read<'a>(item: &'a DeriveInput, errors: &mut Errors) -> Vec<Field<
         }
         let plain = ident.unraw().to_string();
         let renamed = || case.map_or_else(|| plain.clone(), |case| case.apply(&plain));
-        let key = attrs.rename.unwrap_or_else(|| LitStr::new(&renamed(), ident.span()));
+        let key = attrs
+            .rename
+            .unwrap_or_else(|| LitStr::new(&renamed(), ident.span()));
         Some(Field {
             ident,
             ty: &field.ty,
@@ -125,7 +127,14 @@ impl Container {
                 }
                 return Ok(());
             }
-            let hidden = ["transparent", "into", "tag", "content", "untagged", "remote"];
+            let hidden = [
+                "transparent",
+                "into",
+                "tag",
+                "content",
+                "untagged",
+                "remote",
+            ];
             refuse(meta, &hidden, "keys")
         })?;
         Ok(parsed)
@@ -150,7 +159,8 @@ impl FieldAttrs {
                 }
                 return Ok(());
             }
-            parsed.is_skipped |= meta.path.is_ident("skip") || meta.path.is_ident("skip_serializing");
+            parsed.is_skipped |=
+                meta.path.is_ident("skip") || meta.path.is_ident("skip_serializing");
             parsed.may_be_absent |= meta.path.is_ident("skip_serializing_if");
             refuse(meta, &["flatten"], "keys")?;
             refuse(meta, &["with", "serialize_with", "getter"], "type")
@@ -289,7 +299,12 @@ mod tests {
             ("kebab-case", "a-bc"),
             ("SCREAMING-KEBAB-CASE", "A-BC"),
         ] {
-            let item = quote!(#[serde(rename_all(serialize = #case))] struct A { a_bc: u8 });
+            let item = quote!(
+                #[serde(rename_all(serialize = #case))]
+                struct A {
+                    a_bc: u8,
+                }
+            );
             assert_eq!(keys(item), [key]);
         }
     }

@@ -65,14 +65,66 @@ mod tests {
     #[test]
     fn a_wrong_record_is_explained() {
         for (item, says) in [
-            (quote!(struct A { b: u8 }), "names no record"),
-            (quote!(#[record] struct A { b: u8 }), "in parentheses"),
-            (quote!(#[record("a")] struct A { b: u8 }), "the context key"),
-            (quote!(#[record("a", b)] struct A { b: u8 }), "string literals"),
-            (quote!(#[record("a", "b")] struct A(u8);), "need names"),
-            (quote!(#[record("a", "b")] enum A { B }), "write a struct"),
             (
-                quote!(#[record("a", "b")] struct A { b: u8, #[serde(rename = "b")] c: u8 }),
+                quote!(
+                    struct A {
+                        b: u8,
+                    }
+                ),
+                "names no record",
+            ),
+            (
+                quote!(
+                    #[record]
+                    struct A {
+                        b: u8,
+                    }
+                ),
+                "in parentheses",
+            ),
+            (
+                quote!(
+                    #[record("a")]
+                    struct A {
+                        b: u8,
+                    }
+                ),
+                "the context key",
+            ),
+            (
+                quote!(
+                    #[record("a", b)]
+                    struct A {
+                        b: u8,
+                    }
+                ),
+                "string literals",
+            ),
+            (
+                quote!(
+                    #[record("a", "b")]
+                    struct A(u8);
+                ),
+                "need names",
+            ),
+            (
+                quote!(
+                    #[record("a", "b")]
+                    enum A {
+                        B,
+                    }
+                ),
+                "write a struct",
+            ),
+            (
+                quote!(
+                    #[record("a", "b")]
+                    struct A {
+                        b: u8,
+                        #[serde(rename = "b")]
+                        c: u8,
+                    }
+                ),
                 "two fields `b`",
             ),
         ] {

@@ -61,7 +61,10 @@ fn sites_show_the_value_of_a_constant_and_whether_it_is_checked() {
     };
     assert_eq!(site("constant"), (Some("deploy.production"), None, true));
     assert_eq!(site("constant_alone"), (Some("look"), None, true));
-    assert_eq!(site("unchecked_constant"), (Some("undeclared"), None, false));
+    assert_eq!(
+        site("unchecked_constant"),
+        (Some("undeclared"), None, false)
+    );
     // A constant that is an action is checked where the action is derived.
     assert_eq!(site("typed_constant"), (Some("look"), Some("Look"), false));
     let derived = sites.iter().find(|site| site.path().ends_with("::Stage"));

@@ -11,11 +11,11 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");
 
 /// A package with a build script that reads the folder `policies`.
-pub struct Package<'a>(&'a Path);
+pub(crate) struct Package<'a>(&'a Path);
 
 impl<'a> Package<'a> {
     /// Writes the package without its code and its policies.
-    pub fn new(folder: &'a Path, name: &str, dependencies: &str) -> Self {
+    pub(crate) fn new(folder: &'a Path, name: &str, dependencies: &str) -> Self {
         let package = Self(folder);
         let root = Path::new(HERE).join("../..").display().to_string();
         let (_, profile) = WORKSPACE.split_once("[profile.dev]").unwrap();
@@ -43,14 +43,14 @@ impl<'a> Package<'a> {
     }
 
     /// Writes a file of the package.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// Runs `cargo check`.
-    pub fn check(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn check(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO"))
             .args(["check", "--offline", "--color", "never"])
             .args(arguments)

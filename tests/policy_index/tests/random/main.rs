@@ -52,7 +52,10 @@ fn what_compiles_is_what_the_authority_accepts() {
         if compiles != site.fits || runs != site.fits {
             disagreements += &format!(
                 "\nfits: {}, compiles: {compiles}, is accepted: {runs}\n{}{}\n{:?}\n",
-                site.fits, site.code, site.context, errors.get(&number),
+                site.fits,
+                site.code,
+                site.context,
+                errors.get(&number),
             );
         }
     }
@@ -60,7 +63,12 @@ fn what_compiles_is_what_the_authority_accepts() {
     let fitting = sites.iter().filter(|site| site.fits).count();
     assert!((SITES / 3..SITES * 2 / 3).contains(&fitting), "{fitting}");
     // Each kind of error is there.
-    let all = errors.values().flatten().cloned().collect::<Vec<_>>().join("\n");
+    let all = errors
+        .values()
+        .flatten()
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
     for part in [
         "has no context key `",
         "requires the context key",

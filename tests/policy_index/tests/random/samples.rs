@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::schema::Kind;
 
 /// A value.
-pub struct Sample {
-    pub ty: &'static str,
-    pub code: &'static str,
-    pub json: Value,
+pub(crate) struct Sample {
+    pub(crate) ty: &'static str,
+    pub(crate) code: &'static str,
+    pub(crate) json: Value,
     /// The kinds that the type fits.
     types: Vec<Kind>,
     /// The kinds that this very value fits. A text that is no date fits `datetime` by its type
@@ -24,7 +24,7 @@ pub struct Sample {
 impl Sample {
     /// Whether the type and the value fit, or neither. `None` where only one of them does, since the
     /// compiler does not see values.
-    pub fn fits(&self, kind: &Kind) -> Option<bool> {
+    pub(crate) fn fits(&self, kind: &Kind) -> Option<bool> {
         let fits = self.types.contains(kind);
         (fits == self.values.contains(kind)).then_some(fits)
     }
@@ -64,8 +64,10 @@ macro_rules! sample {
 
 /// Returns the samples.
 #[allow(clippy::unnecessary_to_owned, reason = "the code is that of the sites")]
-pub fn samples() -> Vec<Sample> {
-    use Kind::{Bool, Colour, Datetime, Decimal, Duration as Span, Ipaddr, Long, String as Text, Team};
+pub(crate) fn samples() -> Vec<Sample> {
+    use Kind::{
+        Bool, Colour, Datetime, Decimal, Duration as Span, Ipaddr, Long, String as Text, Team,
+    };
     let set = |kind: Kind| Kind::Set(Box::new(kind));
     let integer = [Long, Decimal];
     vec![
@@ -89,8 +91,18 @@ pub fn samples() -> Vec<Sample> {
         sample!(text String, "2026-01-31".to_owned(), Datetime),
         sample!(text &'static str, "1h30m", Span),
         sample!(text Box<str>, Box::from("-5s"), Span),
-        sample!(IpAddr, IpAddr::V4(Ipv4Addr::LOCALHOST), [Text, Ipaddr], [Text, Ipaddr, Team]),
-        sample!(Ipv6Addr, Ipv6Addr::LOCALHOST, [Text, Ipaddr], [Text, Ipaddr, Team]),
+        sample!(
+            IpAddr,
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            [Text, Ipaddr],
+            [Text, Ipaddr, Team]
+        ),
+        sample!(
+            Ipv6Addr,
+            Ipv6Addr::LOCALHOST,
+            [Text, Ipaddr],
+            [Text, Ipaddr, Team]
+        ),
         sample!(Duration, Duration::from_secs(5), []),
         sample!(std::time::SystemTime, UNIX_EPOCH, []),
         sample!((u8, bool), (5, true), []),
@@ -102,7 +114,11 @@ pub fn samples() -> Vec<Sample> {
             [set(Text)],
             [set(Text), set(Team)]
         ),
-        sample!(Vec<Vec<i32>>, vec![vec![1], vec![2, 3]], [set(set(Long)), set(set(Decimal))]),
+        sample!(
+            Vec<Vec<i32>>,
+            vec![vec![1], vec![2, 3]],
+            [set(set(Long)), set(set(Decimal))]
+        ),
         // Nothing is known about the type of a JSON value.
         Sample {
             ty: "serde_json::Value",

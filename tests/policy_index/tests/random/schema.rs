@@ -6,7 +6,7 @@ use crate::numbers::Numbers;
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Bool,
     Long,
     String,
@@ -24,23 +24,32 @@ pub enum Kind {
 
 /// A key of a context or of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub name: String,
-    pub kind: Kind,
-    pub is_required: bool,
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) is_required: bool,
 }
 
 /// An action with the keys of its context.
-pub struct Action {
-    pub name: String,
-    pub keys: Vec<Key>,
+pub(crate) struct Action {
+    pub(crate) name: String,
+    pub(crate) keys: Vec<Key>,
 }
 
 /// A schema.
-pub struct Schema(pub Vec<Action>);
+pub(crate) struct Schema(pub(crate) Vec<Action>);
 
 const NAMES: [&str; 10] = [
-    "commit", "replicas", "note", "tags", "type", "client", "from", "until", "odd {key}", "the team",
+    "commit",
+    "replicas",
+    "note",
+    "tags",
+    "type",
+    "client",
+    "from",
+    "until",
+    "odd {key}",
+    "the team",
 ];
 
 const SCALARS: [Kind; 9] = [
@@ -57,7 +66,7 @@ const SCALARS: [Kind; 9] = [
 
 impl Schema {
     /// Returns a schema with a number of actions.
-    pub fn random(numbers: &mut Numbers, actions: usize) -> Self {
+    pub(crate) fn random(numbers: &mut Numbers, actions: usize) -> Self {
         let action = |number| Action {
             name: format!("action {number}"),
             keys: Key::random(numbers, 4, 0),
@@ -66,8 +75,10 @@ impl Schema {
     }
 
     /// Returns the text in Cedar's syntax.
-    pub fn text(&self) -> String {
-        let mut text = "entity Agent, Resource, Team;\nentity Colour enum [\"red\", \"dark blue\"];\n".to_owned();
+    pub(crate) fn text(&self) -> String {
+        let mut text =
+            "entity Agent, Resource, Team;\nentity Colour enum [\"red\", \"dark blue\"];\n"
+                .to_owned();
         for Action { name, keys } in &self.0 {
             let context = Kind::Record(keys.clone());
             text += &format!(
@@ -78,7 +89,7 @@ impl Schema {
     }
 
     /// Returns a module with a constant for the name of each action, and one for an unknown action.
-    pub fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let constants = self.0.iter().enumerate().map(|(number, action)| {
             format!("    pub const A{number}: &str = \"{}\";\n", action.name)
         });

@@ -7,15 +7,15 @@ use crate::samples::{Sample, samples};
 use crate::schema::{Action, Key, Kind, Schema};
 
 /// A `#[protect]` function or a `#[derive(Action)]` struct.
-pub struct Site {
+pub(crate) struct Site {
     /// Whether it has no misfit.
-    pub fits: bool,
+    pub(crate) fits: bool,
     /// The name of the action.
-    pub action: String,
+    pub(crate) action: String,
     /// The code, which ends with a line break.
-    pub code: String,
+    pub(crate) code: String,
     /// The context that a run sends.
-    pub context: Value,
+    pub(crate) context: Value,
 }
 
 /// The one misfit of a site or of a record.
@@ -39,7 +39,7 @@ struct Written {
 
 impl Site {
     /// Returns the site of a number, which fits in half of the cases.
-    pub fn random(numbers: &mut Numbers, schema: &Schema, number: usize) -> Self {
+    pub(crate) fn random(numbers: &mut Numbers, schema: &Schema, number: usize) -> Self {
         let chosen = numbers.below(schema.0.len());
         let Action { name, keys } = &schema.0[chosen];
         let is_derived = numbers.one_in(3);
@@ -93,7 +93,9 @@ impl Misfit {
 }
 
 fn protected(number: usize, action: &str, fields: &[(String, Written)]) -> String {
-    let fields = fields.iter().map(|(key, value)| format!("{key:?}: {},\n", value.code));
+    let fields = fields
+        .iter()
+        .map(|(key, value)| format!("{key:?}: {},\n", value.code));
     format!(
         "#[protect(\naction = {action},\nagent = \"bot\",\ncontext = {{\n{}}},\n)]\nfn site_{number}() -> Result<(), \
          Error> {{\nOk(())\n}}\n",
@@ -112,7 +114,9 @@ fn derived(number: usize, action: &str, fields: &[(String, Written)]) -> String 
 }
 
 fn object(fields: &[(String, Written)]) -> Value {
-    let members = fields.iter().map(|(key, value)| (key.clone(), value.json.clone()));
+    let members = fields
+        .iter()
+        .map(|(key, value)| (key.clone(), value.json.clone()));
     Value::Object(members.collect::<Map<_, _>>())
 }
 
@@ -136,7 +140,9 @@ impl Writer<'_> {
         misfit: Misfit,
         path: &mut Vec<String>,
     ) -> Vec<(String, Written)> {
-        let required: Vec<usize> = (0..keys.len()).filter(|key| keys[*key].is_required).collect();
+        let required: Vec<usize> = (0..keys.len())
+            .filter(|key| keys[*key].is_required)
+            .collect();
         let missing = (misfit == Misfit::Missing).then(|| *self.numbers.one_of(&required));
         let wrong = (misfit == Misfit::Value).then(|| self.numbers.below(keys.len()));
         let mut fields = Vec::new();
