@@ -26,8 +26,9 @@ pub(crate) enum SiteAction {
     Constant(String),
     /// The type of a typed action.
     Typed(String),
-    /// A derived action, by its name, which is an expression, and its type.
-    Derived(TokenStream, String),
+    /// A derived action, by its name and its type. Without a name, a constant of the expansion holds
+    /// it.
+    Derived(Option<String>, String),
 }
 
 impl Site {
@@ -44,7 +45,10 @@ impl Site {
         let (action, type_name) = match &self.action {
             SiteAction::Name(name) => (some(name), none()),
             SiteAction::Typed(ty) => (none(), some(ty)),
-            SiteAction::Derived(name, ty) => (some(name), some(ty)),
+            SiteAction::Derived(Some(name), ty) => (some(name), some(ty)),
+            SiteAction::Derived(None, ty) => {
+                (ConstantName::value(expansion).into_token_stream(), some(ty))
+            }
             SiteAction::Constant(ty) => {
                 let constant = ConstantName::value(expansion);
                 checked = quote_spanned!(site=> #checked && #constant.is_some());

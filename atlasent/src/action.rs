@@ -81,10 +81,10 @@ pub trait NamedAction: Action + DerivedAction {
     const NAME: &'static str;
 }
 
-/// An action that `#[derive(Action)]` implements, with the name in the attribute above the struct.
-/// The derive implements it under the same conditions as `Action`, so both have the same name.
+/// The name that `#[derive(Action)]` gives a type. The derive implements it under the same
+/// conditions as `Action`, with the same name.
 ///
-/// The trait is hidden, as is [`DerivedParts`].
+/// The trait is hidden.
 #[diagnostic::on_unimplemented(
     message = "`NamedAction` cannot be implemented by hand for `{Self}`",
     label = "only `#[derive(Action)]` gives the type and its requests the same name",
@@ -93,44 +93,6 @@ pub trait NamedAction: Action + DerivedAction {
 pub trait DerivedAction {
     /// The name in the attribute above the struct.
     const DERIVED_NAME: &'static str;
-}
-
-/// The parts of an action that `#[derive(Action)]` implements for a struct without type parameters.
-/// `Action` is implemented for every type with such parts.
-///
-/// For a generic struct, the derive implements `Action` itself. Whether such a struct is an action
-/// depends on its type arguments, and the compiler names the one that does not fit only if no other
-/// implementation is in between.
-///
-/// The members have other names than those of `Action`, so that a call never resolves to the wrong
-/// trait.
-pub trait DerivedParts: DerivedAction + Send + Sync + 'static {
-    /// Returns the field that is marked as the resource.
-    fn derived_resource(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    /// Returns the fields as a context.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] when a value cannot be written as JSON.
-    fn derived_context(&self) -> Result<Context, Error>;
-}
-
-#[diagnostic::do_not_recommend]
-impl<A: DerivedParts> Action for A {
-    fn name(&self) -> &str {
-        A::DERIVED_NAME
-    }
-
-    fn resource(&self) -> Option<Cow<'_, str>> {
-        self.derived_resource()
-    }
-
-    fn context(&self) -> Result<Context, Error> {
-        self.derived_context()
-    }
 }
 
 #[diagnostic::do_not_recommend]

@@ -17,7 +17,7 @@ use std::fmt::Display;
 pub use inventory;
 pub use serde::Serialize;
 
-pub use crate::action::{DerivedAction, DerivedParts};
+pub use crate::action::DerivedAction;
 pub use crate::authority::config::default_authority;
 pub use crate::protect::Conditions;
 pub use crate::protect::run::{

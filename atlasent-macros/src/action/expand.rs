@@ -6,18 +6,22 @@
 //!     impl __atlasent::DerivedAction for Transfer {
 //!         const DERIVED_NAME: &'static str = "transfer";
 //!     }
-//!     impl __atlasent::DerivedParts for Transfer {
-//!         fn derived_resource(&self) -> Option<Cow<'_, str>> {
+//!     impl __atlasent::Action for Transfer {
+//!         fn name(&self) -> &str {
+//!             <Self as __atlasent::DerivedAction>::DERIVED_NAME
+//!         }
+//!         fn resource(&self) -> Option<Cow<'_, str>> {
 //!             __atlasent::resource(&self.account)
 //!         }
-//!         fn #name(&self) -> Result<Context, Error> {
+//!         fn context(&self) -> Result<Context, Error> {
 //!             __atlasent::DerivedContext::empty().field("amount", &self.amount).finish()
 //!         }
 //!     }
 //! };
 //! ```
 //!
-//! A generic struct implements `Action` itself, with the methods `name`, `resource` and `context`.
+//! Whether a generic struct is an action depends on its type arguments. The compiler names the one
+//! that does not fit, since no other implementation is between `Action` and the bounds.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
@@ -52,24 +56,12 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
         }
     };
     let atlasent = runtime.name(site);
-    let methods = Methods::of(input);
-    let context = context_method(&input.fields, methods, runtime, checks);
+    let context = context_method(&input.fields, runtime, checks);
     let resource = input
         .fields
         .iter()
         .find(|field| field.resource.is_some())
-        .map(|field| resource_method(field, methods, runtime));
-    let (parts, name_method) = match methods {
-        Methods::Parts => (quote_spanned!(site=> DerivedParts), None),
-        Methods::Action => (
-            quote_spanned!(site=> Action),
-            Some(quote_spanned! {site=>
-                fn name(&self) -> &::core::primitive::str {
-                    <Self as #atlasent::DerivedAction>::DERIVED_NAME
-                }
-            }),
-        ),
-    };
+        .map(|field| resource_method(field, runtime));
     // The implementation must use deprecated fields and structs, so it silences the lint.
     let mut ident = input.ident.clone();
     ident.set_span(site.located_at(ident.span()));
@@ -79,7 +71,13 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
         .any(|field| field.is_deprecated)
         .then(|| quote_spanned!(site=> #[allow(deprecated)]));
     let registered = Site {
-        action: SiteAction::Derived(name.clone(), input.ident.unraw().to_string()),
+        action: SiteAction::Derived(
+            match &input.name {
+                ActionName::Literal(name) => Some(name.value()),
+                ActionName::Constant(_) => None,
+            },
+            input.ident.unraw().to_string(),
+        ),
         function: None,
         scope: None,
         is_checked: input.declared.is_some(),
@@ -98,40 +96,15 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
             }
             #deprecated
             #[automatically_derived]
-            impl #impl_generics #atlasent::#parts for #ident #ty_generics #where_clause {
-                #name_method
+            impl #impl_generics #atlasent::Action for #ident #ty_generics #where_clause {
+                fn name(&self) -> &::core::primitive::str {
+                    <Self as #atlasent::DerivedAction>::DERIVED_NAME
+                }
                 #resource
                 #context
             }
         },
     )
-}
-
-/// The trait whose methods the struct implements.
-#[derive(Clone, Copy)]
-enum Methods {
-    Parts,
-    /// `Action` itself. Between it and a bound on a field, another implementation would hide which
-    /// field does not fit.
-    Action,
-}
-
-impl Methods {
-    fn of(input: &ActionStruct<'_>) -> Self {
-        match input.generics.type_params().next() {
-            Some(_) => Self::Action,
-            None => Self::Parts,
-        }
-    }
-
-    /// Returns the name of the method `resource` or `context`.
-    fn name(self, method: &str) -> Ident {
-        let site = Span::mixed_site();
-        match self {
-            Self::Parts => Ident::new(&format!("derived_{method}"), site),
-            Self::Action => Ident::new(method, site),
-        }
-    }
 }
 
 /// Puts an implementation into a scope of its own, with the import that it uses.
@@ -146,9 +119,8 @@ pub(crate) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> Tok
 }
 
 /// Returns the method for the field that is the resource.
-fn resource_method(field: &Field<'_>, methods: Methods, runtime: &Runtime) -> TokenStream {
+fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
-    let name = methods.name("resource");
     let atlasent = runtime.name(site);
     let resource = runtime.call(
         SourceSpan::from_tokens(field.ty),
@@ -157,7 +129,7 @@ fn resource_method(field: &Field<'_>, methods: Methods, runtime: &Runtime) -> To
         value(field),
     );
     quote_spanned! {site=>
-        fn #name(
+        fn resource(
             &self,
         ) -> ::core::option::Option<#atlasent::Cow<'_, ::core::primitive::str>> {
             #resource
@@ -166,14 +138,8 @@ fn resource_method(field: &Field<'_>, methods: Methods, runtime: &Runtime) -> To
 }
 
 /// Returns the method that puts the fields into the context.
-fn context_method(
-    fields: &[Field<'_>],
-    methods: Methods,
-    runtime: &Runtime,
-    checks: TypeChecks<'_>,
-) -> TokenStream {
+fn context_method(fields: &[Field<'_>], runtime: &Runtime, checks: TypeChecks<'_>) -> TokenStream {
     let site = Span::mixed_site();
-    let name = methods.name("context");
     let atlasent = runtime.name(site);
     let inserts = fields.iter().filter_map(|field| {
         let key = field.key.as_ref()?;
@@ -188,7 +154,7 @@ fn context_method(
         Some(quote_spanned!(span.first=> .#method #arguments))
     });
     quote_spanned! {site=>
-        fn #name(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
+        fn context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
             #atlasent::DerivedContext::empty() #(#inserts)* .finish()
         }
     }

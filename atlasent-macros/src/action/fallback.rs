@@ -58,8 +58,11 @@ pub(crate) fn stub(error: &Error, item: &DeriveInput, runtime: &Runtime) -> Toke
                 const DERIVED_NAME: &'static ::core::primitive::str = "";
             }
             #[automatically_derived]
-            impl <#params> #atlasent::DerivedParts for #ident #arguments where #own #bounds {
-                fn derived_context(
+            impl <#params> #atlasent::Action for #ident #arguments where #own #bounds {
+                fn name(&self) -> &::core::primitive::str {
+                    loop {}
+                }
+                fn context(
                     &self,
                 ) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
                     loop {}

@@ -51,8 +51,8 @@ mod tests {
         for part in [
             "impl __atlasent :: DerivedAction for Transfer",
             "= \"transfer\" ;",
-            "impl __atlasent :: DerivedParts for Transfer",
-            "fn derived_resource",
+            "impl __atlasent :: Action for Transfer",
+            "fn resource",
             ". field (\"account\" , & self . account)",
         ] {
             assert!(text.contains(part), "no `{part}` in {text}");

@@ -254,7 +254,8 @@ impl Kind {
             ),
             Self::LargeRecord => None,
             _ => Some(format!(
-                "a type of your own fits with `impl atlasent::schema::PolicyValue<{}> for … {{}}`",
+                "a type of your own fits with `impl atlasent::schema::PolicyValue<{}> for … {{}}`; \
+                 `atlasent::schema::unchecked_policy(value)` skips the check of a value",
                 self.path("atlasent::schema::")
             )),
         }

@@ -17,7 +17,7 @@ pub(super) struct RecordAttrs {
     pub(super) path: Option<Path>,
 }
 
-const SHAPE: &str = "write the action and the context key as string literals in parentheses, such as \
+const SHAPE: &str = "write an action and a key of its context as string literals in parentheses, such as \
     `#[record(\"site.visit\", \"client\")]`";
 
 impl RecordAttrs {
@@ -61,7 +61,7 @@ impl RecordAttrs {
                 [] | [_] => {
                     return Err(Error::new_spanned(
                         &attr.meta,
-                        format!("`#[record]` needs the action and the context key: {SHAPE}"),
+                        format!("this record is incomplete: {SHAPE}"),
                     ));
                 }
                 _ => self.records.push(names),

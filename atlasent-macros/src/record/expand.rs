@@ -44,7 +44,8 @@ pub(super) fn expand(
         let span = SourceSpan::from_tokens(field.ty);
         let mut ident = field.ident.clone();
         ident.set_span(span.last);
-        let reference = quote_spanned!(span.first=> &#value.#ident);
+        let record = runtime.local("ValueRecord", span.first);
+        let reference = quote_spanned!(span.first=> &#record.#ident);
         checks.checked(&field.key, span, reference)
     });
     let (ident, shape) = (&item.ident, record.shape);

@@ -24,7 +24,9 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let runtime = Runtime::new(attrs.path, &[&tokens]);
     let fields = fields::read(&item, &mut errors);
     let mut checked: Vec<Record> = Vec::new();
-    for path in &attrs.records {
+    // After an error, fields may be unknown.
+    let paths = attrs.records.iter().filter(|_| errors.is_empty());
+    for path in paths.collect::<Vec<_>>() {
         if let Some(record) = fields::check(&fields, &item.ident, path, &mut errors) {
             // Records with the same keys and types are one type.
             if checked.iter().all(|other| other.shape != record.shape) {
@@ -89,7 +91,7 @@ mod tests {
                         b: u8,
                     }
                 ),
-                "the context key",
+                "is incomplete",
             ),
             (
                 quote!(

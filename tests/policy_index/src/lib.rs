@@ -66,7 +66,7 @@ pub mod names {
     /// Rolls a commit out.
     pub const DEPLOY: &str = "deploy.production";
     /// Has the keys of `DEPLOY`, and another type of one.
-    pub const STAGE: &str = "deploy.staging";
+    pub const CANARY: &str = "deploy.canary";
     /// Takes nothing.
     pub const LOOK: &str = "look";
     /// Is not in the schema.
@@ -187,7 +187,7 @@ pub fn constant(authority: &impl Authority, replicas: u8) -> Result<(), Error> {
 
 /// A constant whose action declares another type of a key.
 #[protect(
-    action = names::STAGE,
+    action = names::CANARY,
     agent = "bot",
     authority = authority,
     context = { commit: "4f2a", replicas },
@@ -226,7 +226,7 @@ impl Look {
 
 /// A constant names a typed action with fields.
 #[derive(Action, Debug)]
-#[action(names::STAGE)]
+#[action(names::CANARY)]
 pub struct Stage<C> {
     /// Which commit.
     pub commit: C,

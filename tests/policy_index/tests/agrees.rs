@@ -69,7 +69,7 @@ fn sites_show_the_value_of_a_constant_and_whether_it_is_checked() {
     assert_eq!(site("typed_constant"), (Some("look"), Some("Look"), false));
     let derived = sites.iter().find(|site| site.path().ends_with("::Stage"));
     let derived = derived.unwrap();
-    assert_eq!(derived.action(), Some("deploy.staging"));
+    assert_eq!(derived.action(), Some("deploy.canary"));
     assert!(derived.is_checked());
 }
 

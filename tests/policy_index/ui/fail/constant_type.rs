@@ -3,7 +3,7 @@
 use atlasent::{Action, Error, protect};
 
 const DEPLOY: &str = "deploy.production";
-const STAGE: &str = "deploy.staging";
+const CANARY: &str = "deploy.canary";
 
 // Every action that has these keys declares a string.
 #[protect(action = DEPLOY, agent = "bot", context = { commit: 5, replicas: 3 })]
@@ -11,19 +11,19 @@ fn one() -> Result<(), Error> {
     Ok(())
 }
 
-// `deploy.production` declares a number, and `deploy.staging` a string.
+// `deploy.production` declares a number, and `deploy.canary` a string.
 #[protect(action = DEPLOY, agent = "bot", context = { commit: "", replicas: "three" })]
 fn text() -> Result<(), Error> {
     Ok(())
 }
 
-#[protect(action = STAGE, agent = "bot", context = { commit: "", replicas: 3 })]
+#[protect(action = CANARY, agent = "bot", context = { commit: "", replicas: 3 })]
 fn number() -> Result<(), Error> {
     Ok(())
 }
 
 #[derive(Action)]
-#[action(STAGE)]
+#[action(CANARY)]
 struct Stage {
     commit: String,
     replicas: u32,

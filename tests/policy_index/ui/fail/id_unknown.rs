@@ -1,14 +1,13 @@
 //! A literal id of an entity type that is an `enum` is one of its ids.
 
 use atlasent::{Error, protect};
-use atlasent::schema::unchecked_policy;
 
 #[protect(
     action = "records",
     agent = "bot",
     context = {
-        client: unchecked_policy(()),
-        clients: unchecked_policy(()),
+        client: atlasent::schema::unchecked_policy(()),
+        clients: atlasent::schema::unchecked_policy(()),
         colour: "rde",
         colours: Some(&["red", "pink"]),
     },
