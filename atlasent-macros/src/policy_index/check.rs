@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use syn::{Error, Expr, LitStr};
 
 use super::declaration::Declaration;
-use super::kind::{DeclaredKey, Kind, RecordKind};
+use super::kind::DeclaredKey;
 use super::{ConstantChecks, DeclaredAction, Index, load};
 use crate::action_name::ActionName;
 use crate::errors::Errors;
@@ -50,36 +50,12 @@ pub(crate) fn check_action(
     }
 }
 
-/// Checks a record of the crate that is compiled, and returns its declaration and its shape.
-/// Without an index, or after an error about `path`, it returns `None`. Errors go to `errors`.
-///
-/// `path` is the action, the key of the context, and the keys of the records inside.
-pub(crate) fn check_record(
-    path: &[LitStr],
-    subject: &Subject<'_>,
-    errors: &mut Errors,
-) -> Option<(Declaration, u64)> {
-    let (action, keys) = path.split_first()?;
-    let loaded = load().map_err(|why| Error::new(action.span(), why));
-    let index = errors.take(loaded)??;
-    let record = errors.take(index.record(action, keys))?;
-    let keys: Vec<String> = keys.iter().map(LitStr::value).collect();
-    let owner = Owner {
-        title: format!("record `{}` of action `{}`", keys.join("."), action.value()),
-        key: "key",
-    };
-    for problem in index.problems(&owner, &record.keys, subject) {
-        errors.push(Error::new(problem.span, problem.message));
-    }
-    Some((Declaration::of_keys(&record.keys), record.shape))
-}
-
 /// What has the keys, in messages.
-struct Owner {
+pub(super) struct Owner {
     /// Such as "action `deploy`".
-    title: String,
+    pub(super) title: String,
     /// What a key is called.
-    key: &'static str,
+    pub(super) key: &'static str,
 }
 
 /// A misfit between the code and the index.
@@ -154,7 +130,7 @@ impl Index {
     }
 
     /// Returns the problems of fields with the keys that their owner declares.
-    fn problems(
+    pub(super) fn problems(
         &self,
         owner: &Owner,
         declared: &[DeclaredKey],
@@ -204,7 +180,7 @@ impl Index {
         problems
     }
 
-    fn unknown_action(&self, name: &LitStr) -> Error {
+    pub(super) fn unknown_action(&self, name: &LitStr) -> Error {
         let written = name.value();
         let known: Vec<&str> = self.actions.iter().map(|action| &*action.name).collect();
         let advice = match suggest::nearest(&written, &known) {
@@ -222,50 +198,6 @@ impl Index {
             self.folder,
             listed(&known, "no action")
         )
-    }
-
-    /// Returns the record at `keys` in the context of an action. A set stands for its elements.
-    fn record(&self, action: &LitStr, keys: &[LitStr]) -> syn::Result<&RecordKind> {
-        let declared = self.action(&action.value());
-        let declared = declared.ok_or_else(|| self.unknown_action(action))?;
-        let mut inner: &[DeclaredKey] = &declared.keys;
-        let mut record = None;
-        for written in keys {
-            let name = written.value();
-            let error = |message: String| Error::new(written.span(), message);
-            let Some(key) = inner.iter().find(|key| key.name == name) else {
-                let names: Vec<&str> = inner.iter().map(|key| &*key.name).collect();
-                let advice = advice(&name, &names, &names);
-                return Err(error(format!("unknown key `{name}`: {advice}")));
-            };
-            let mut kind = &key.kind;
-            while let Kind::Set(element) = kind {
-                kind = element;
-            }
-            match kind {
-                Kind::Record(found) => {
-                    inner = &found.keys;
-                    record = Some(found);
-                }
-                Kind::LargeRecord => {
-                    return Err(error(format!(
-                        "the record `{name}` is too large to check: derive nothing, and pass the value with \
-                         `atlasent::schema::unchecked_policy(...)`"
-                    )));
-                }
-                other => {
-                    return Err(error(format!(
-                        "`{name}` is no record: the schema declares it as `{other}`"
-                    )));
-                }
-            }
-        }
-        record.ok_or_else(|| {
-            Error::new(
-                action.span(),
-                "name the context key of the record, too, such as `#[record(\"deploy\", \"client\")]`",
-            )
-        })
     }
 }
 
@@ -311,7 +243,7 @@ impl Owner {
 }
 
 /// Returns what to write in place of an unknown key: one of `free`, or any of `names`.
-fn advice(written: &str, free: &[&str], names: &[&str]) -> String {
+pub(super) fn advice(written: &str, free: &[&str], names: &[&str]) -> String {
     match suggest::nearest(written, free) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("the schema declares {}", listed(names, "no key")),
@@ -418,44 +350,6 @@ mod tests {
     fn a_field_of_the_request_is_no_missing_key() {
         assert!(errors("look", &[], true).is_empty());
         assert_eq!(errors("look", &[], false).len(), 1);
-    }
-
-    #[test]
-    fn a_record_is_found_by_its_path() {
-        let index = Index::parse(INDEX).unwrap();
-        let record = |path: &[&str]| {
-            let path: Vec<LitStr> = path.iter().map(|name| literal(name)).collect();
-            let (action, keys) = path.split_first().unwrap();
-            let record = index
-                .record(action, keys)
-                .map_err(|error| error.to_string());
-            record.map(ToString::to_string)
-        };
-        let visit = |path: &[&str]| record(&[&["visit"], path].concat());
-        let clients = "{ geo: { lat: decimal, lon: decimal }, port?: Long }";
-        assert_eq!(visit(&["clients"]).unwrap(), clients);
-        let geo = "{ lat: decimal, lon: decimal }";
-        assert_eq!(visit(&["clients", "geo"]).unwrap(), geo);
-        for (path, says) in [
-            (
-                &["client"][..],
-                "unknown key `client`: did you mean `clients`?",
-            ),
-            (&["colour"], "the schema declares `clients`"),
-            (
-                &["clients", "port"],
-                "`port` is no record: the schema declares it as `Long`",
-            ),
-            (&[], "name the context key"),
-        ] {
-            let error = visit(path).unwrap_err();
-            assert!(error.contains(says), "{error}");
-        }
-        assert!(
-            record(&["visits", "a"])
-                .unwrap_err()
-                .contains("did you mean `visit`?")
-        );
     }
 
     #[test]

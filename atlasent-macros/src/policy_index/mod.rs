@@ -8,6 +8,7 @@ mod constant;
 mod declaration;
 mod kind;
 mod literal;
+mod record;
 mod types;
 
 use std::cell::RefCell;
@@ -18,10 +19,11 @@ use std::fs;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-pub(crate) use check::{Given, Subject, check_action, check_record};
+pub(crate) use check::{Given, Subject, check_action};
 pub(crate) use constant::{ConstantChecks, ConstantName};
 pub(crate) use declaration::Declaration;
 pub(crate) use literal::check_id;
+pub(crate) use record::check_record;
 pub(crate) use types::TypeChecks;
 
 use kind::{DeclaredKey, Kind};

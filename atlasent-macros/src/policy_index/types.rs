@@ -112,6 +112,11 @@ impl TypeChecks<'_> {
                 impl<T: #fitting + ?::core::marker::Sized> #check #argument for T {}
             }
         });
+        // Another action has been reported, and its values are not.
+        let other = parameter.is_some().then(|| {
+            let number = key.types.len();
+            quote_spanned!(site=> impl<T: ?::core::marker::Sized> #check<#number> for T {})
+        });
         quote_spanned! {site=>
             #[diagnostic::on_unimplemented(message = #message, label = #label #note)]
             #[allow(non_camel_case_types)]
@@ -121,6 +126,7 @@ impl TypeChecks<'_> {
                 }
             }
             #(#implementations)*
+            #other
             #kind
         }
     }
@@ -130,6 +136,7 @@ impl TypeChecks<'_> {
         let site = Span::mixed_site();
         let (atlasent, name) = (self.runtime.name(site), ConstantName::value(self.runtime));
         let kind = self.kind(index, site);
+        let other = types.len();
         let numbered = types.iter().enumerate().flat_map(|(number, declared)| {
             let actions = declared.actions.iter();
             actions.map(move |action| quote_spanned!(site=> (#action, #number)))
@@ -137,7 +144,7 @@ impl TypeChecks<'_> {
         quote_spanned! {site=>
             #[allow(non_upper_case_globals)]
             const #kind: ::core::primitive::usize =
-                #atlasent::constant::kind(#name, &[#(#numbered),*]);
+                #atlasent::constant::kind(#name, &[#(#numbered),*], #other);
         }
     }
 

@@ -77,6 +77,10 @@ pub const fn type_name(name: Option<&str>, written: &'static str) -> Option<&'st
 }
 
 /// Why a site does not fit the action that its constant names.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a constant cannot allocate, and no value exists at run time"
+)]
 #[derive(Debug)]
 pub enum Problem {
     /// It fits.
@@ -175,11 +179,11 @@ const fn entry<T: Copy>(name: Option<&str>, entries: &[(&str, T)]) -> Option<T> 
     None
 }
 
-/// Returns the number of an action's type of value. Any number, for an action that is not listed.
-pub const fn kind(name: Option<&str>, kinds: &[(&str, usize)]) -> usize {
+/// Returns the number of an action's type of value, or `other` for an action that is not listed.
+pub const fn kind(name: Option<&str>, kinds: &[(&str, usize)], other: usize) -> usize {
     match entry(name, kinds) {
         Some(kind) => kind,
-        None => 0,
+        None => other,
     }
 }
 
@@ -330,6 +334,8 @@ mod tests {
         assert_eq!(misfit(Some("ab"), &errors).text(), "two");
         assert!(!misfit(Some("b"), &errors).is_some());
         assert!(!misfit(None, &errors).is_some());
-        assert_eq!(kind(Some("ab"), &[("a", 1), ("ab", 2)]), 2);
+        let kinds = [("a", 1), ("ab", 2)];
+        assert_eq!(kind(Some("ab"), &kinds, 3), 2);
+        assert_eq!(kind(Some("b"), &kinds, 3), 3);
     }
 }
