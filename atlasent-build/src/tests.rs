@@ -7,6 +7,7 @@ use super::*;
 
 const SCHEMA: &str = r#"
     entity Agent, Resource, Team;
+    entity Colour enum ["red", "dark blue"];
     @doc("Rolls a commit out.")
     action "deploy.production" appliesTo {
         principal: Agent, resource: Resource,
@@ -15,7 +16,7 @@ const SCHEMA: &str = r#"
             commit?: String,
             "odd key\n": Bool,
             rate: decimal, from: ipaddr, at: datetime, within: duration,
-            teams: Set<Set<Team>>, client: { ip: ipaddr },
+            teams: Set<Set<Team>>, clients: Set<{ "the ip": ipaddr, geo?: { at: Colour } }>,
         },
     };
     action look appliesTo { principal: Agent, resource: Resource };
@@ -76,18 +77,19 @@ fn the_index_has_each_action_key_and_type() {
     let index = fs::read_to_string(stage.path().join("out/atlasent-policy-index")).unwrap();
     let (head, actions) = index.split_once("action ").unwrap();
     let head: Vec<_> = head.lines().collect();
-    let [format, schema, folder] = head[..] else {
+    let [format, schema, folder, ids @ ..] = &head[..] else {
         panic!("{head:?}");
     };
-    assert_eq!(format, "atlasent-policy-index 1");
+    assert_eq!(ids, ["enum Colour dark blue", "enum Colour red"]);
+    assert_eq!(*format, "atlasent-policy-index 1");
     assert_eq!(schema.len(), "schema ".len() + 64);
-    assert_eq!(folder, format!("folder {}", stage.path().display()));
+    assert_eq!(*folder, format!("folder {}", stage.path().display()));
     assert_eq!(
         actions,
         r"deploy.production
 doc Rolls a commit out.
 required datetime at
-required Record client
+required Set<{geo?:{at:Entity<Colour>},the%20ip:ipaddr}> clients
 optional String commit
 required ipaddr from
 required Bool odd key\n
@@ -98,6 +100,30 @@ required Set<Set<Entity<Team>>> teams
 required duration within
 action look
 "
+    );
+}
+
+#[test]
+fn a_record_that_is_too_large_is_written_as_such() {
+    // Each type has two of the one before, so the last has 2^40 keys.
+    let types = (1..40).map(|n| format!("type T{n} = {{ a: T{}, b: T{0} }};\n", n - 1));
+    let schema = format!(
+        "entity Agent, Resource;\ntype T0 = {{ a: Long }};\n{}action look appliesTo {{ principal: Agent, \
+         resource: Resource, context: {{ sets: Set<T39>, small: T2 }} }};",
+        types.collect::<String>()
+    );
+    let everything = "permit (principal, action, resource);";
+    let stage = Stage::new(&[("schema.cedarschema", &schema), ("all.cedar", everything)]);
+    stage.instructions(Level::Allow);
+    let index = fs::read_to_string(stage.path().join("out/atlasent-policy-index")).unwrap();
+    assert!(
+        index.contains("required Set<LargeRecord> sets\n"),
+        "{index}"
+    );
+    let t1 = "{a:{a:Long},b:{a:Long}}";
+    assert!(
+        index.contains(&format!("required {{a:{t1},b:{t1}}} small\n")),
+        "{index}"
     );
 }
 

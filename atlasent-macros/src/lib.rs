@@ -13,6 +13,7 @@ mod boundary;
 mod errors;
 mod policy_index;
 mod protect;
+mod record;
 mod runtime;
 mod site;
 mod suggest;
@@ -68,16 +69,16 @@ use proc_macro::TokenStream;
 ///
 /// | argument | value | |
 /// |---|---|---|
-/// | `action` | a string literal, or an expression whose type implements `Action` | required |
+/// | `action` | a string literal, the path of a `&str` constant, or an expression whose type implements `Action` | required |
 /// | `agent` | an expression for a string or an `Agent`; it is borrowed | required |
-/// | `context` | `{ name, name: value, "key": value }`, or an expression that serializes as an object | with a literal action |
-/// | `resource` | an expression that implements `Display` | with a literal action |
+/// | `context` | `{ name, name: value, "key": value }`, or an expression that serializes as an object | with a named action |
+/// | `resource` | an expression that implements `Display` | with a named action |
 /// | `authority` | an expression that implements `Authority`; it is borrowed | default: the process's authority |
 /// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
 /// | `claims` | an expression for the verified `ati_client::Claims` that have to grant the scope; it is borrowed. Claims whose `sub` is not `agent` grant nothing | with `scope` |
 /// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | default: `::atlasent` |
-/// | `unchecked_policy` | no value: [skips the check](#policies) against the package's policies | with a literal action |
+/// | `unchecked_policy` | no value: [skips the check](#policies) against the package's policies | with a named action |
 ///
 /// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`.
 /// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
@@ -88,6 +89,10 @@ use proc_macro::TokenStream;
 ///
 /// The braces of `context` hold fields. Put a block that computes the context in parentheses:
 /// `context = ({ … })`.
+///
+/// A path in capitals, such as `names::DEPLOY`, is a constant: a `&str` that names the action, or a
+/// value that implements `Action`. It may not depend on a type parameter or on `Self`, because the
+/// compiler checks its value in a constant of its own.
 ///
 /// A typed action has its own context and resource, so `context` and `resource` are errors with it:
 ///
@@ -208,10 +213,10 @@ use proc_macro::TokenStream;
 ///
 /// # Policies
 ///
-/// In a package whose build script calls `atlasent_build::policies`, a literal action is checked
-/// against the schema of the policies: the action has to be declared, the context has to have its
-/// required keys and no undeclared one, and each value has to have the declared type
-/// (`atlasent::schema` lists the Rust types). A `context` that is one expression is unchecked,
+/// In a package whose build script calls `atlasent_build::policies`, an action that a literal or a
+/// constant names is checked against the schema of the policies: the action has to be declared, the
+/// context has to have its required keys and no undeclared one, and each value has to have the
+/// declared type (`atlasent::schema` lists the Rust types). A `context` that is one expression is unchecked,
 /// because only a run knows its keys. `unchecked_policy` skips all of these checks. In a package
 /// without that build script, nothing is checked.
 ///
@@ -238,8 +243,8 @@ use proc_macro::TokenStream;
 /// # fn main() { flush(&MockAuthority::new().allow("cache.flush")).unwrap() }
 /// ```
 ///
-/// The expansion binds no variable. It introduces the name of an import, and in a package with
-/// policies, of a trait for each context key. These names do not occur in the function and its
+/// The expansion binds no variable. It introduces the name of an import, of a constant where a
+/// constant names the action, and in a package with policies, of a trait for each context key. These names do not occur in the function and its
 /// attribute. So the caller's constants, modules and variables never
 /// conflict with it.
 ///
@@ -382,7 +387,8 @@ pub fn boundary(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Implements `Action` and `NamedAction` for a struct: its fields are the context that policies
 /// read.
 ///
-/// `#[action("name")]` above the struct names the action, with 1 to 256 characters.
+/// `#[action("name")]` above the struct names the action, with 1 to 256 characters;
+/// `#[action(names::DEPLOY)]` takes the name from a `&str` constant.
 /// `#[action("name", crate = path)]` also sets the path of the `atlasent` crate, as in
 /// [`macro@protect`]. In a package whose build script calls `atlasent_build::policies`, the name,
 /// the keys and the types of the fields are checked as those of [`macro@protect`] are;
@@ -398,6 +404,7 @@ pub fn boundary(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[action(resource)]` | the field is the action's resource, as its `Display` prints it; at most one field. It stays in the context. |
 /// | `#[action(skip)]` | the field is not in the context |
 /// | `#[action(rename = "key")]` | the field's key in the context |
+/// | `#[action(unchecked_policy)]` | the type of the field is not checked against the policies |
 ///
 /// They combine: `#[action(resource, skip)]` is a resource that is not in the context. The key of a
 /// raw identifier is without `r#`. Serde's attributes on the struct have no effect, because each
@@ -447,6 +454,45 @@ pub fn boundary(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Action, attributes(action))]
 pub fn derive_action(item: TokenStream) -> TokenStream {
     action::expand(item.into()).into()
+}
+
+/// Checks that the fields of a struct are the keys of a record in the package's policies, so that
+/// the struct fits where an action has that record in its context.
+///
+/// `#[record("action", "key")]` above the struct names the record: an action, and the key of its
+/// context. More names lead to a record inside of a record, and several attributes name several
+/// records. A set stands for its elements. In a package whose build script calls
+/// `atlasent_build::policies`, an undeclared key, a missing one and a value of another type are
+/// compile errors at the field. In any other package, the derive does nothing.
+///
+/// ```
+/// use atlasent::{Error, PolicyRecord, protect, testing::MockAuthority};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize, PolicyRecord)]
+/// #[record("site.visit", "client")]
+/// struct Client {
+///     ip: std::net::IpAddr,
+///     #[serde(rename = "agent")]
+///     user_agent: Option<String>,
+/// }
+///
+/// #[protect(action = "site.visit", agent = "bot", authority = authority, context = { client })]
+/// fn visit(authority: &MockAuthority, client: Client) -> Result<(), Error> {
+///     Ok(())
+/// }
+/// ```
+///
+/// The keys are those that `#[derive(Serialize)]` writes: `rename`, `rename_all`, `skip` and
+/// `skip_serializing_if` of `#[serde(…)]` are read, and attributes that hide keys or types, such as
+/// `flatten`, are errors. The derive does not see an implementation of `Serialize` by hand, which
+/// may write other keys.
+///
+/// `#[record("action", "key", crate = path)]` sets the path of the `atlasent` crate, as in
+/// [`macro@protect`].
+#[proc_macro_derive(PolicyRecord, attributes(record))]
+pub fn derive_policy_record(item: TokenStream) -> TokenStream {
+    record::expand(item.into()).into()
 }
 
 /// The example of the README, compiled.

@@ -10,7 +10,7 @@ use syn::parse::ParseStream;
 ///
 /// Where the crate is not in scope, one import is one error. The import's name does not occur in
 /// the user's tokens, so it hides nothing of theirs. It is the only name that an expansion
-/// introduces, beside the traits of `policy_index/types.rs`, because `let agent = …` is a
+/// introduces, beside the traits and the constants of `policy_index`, because `let agent = …` is a
 /// comparison, not a binding, where the user has a constant `agent`.
 pub(crate) struct Runtime {
     /// The path of the `atlasent` crate, if the user wrote `crate = path`.

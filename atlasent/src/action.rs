@@ -81,50 +81,22 @@ pub trait NamedAction: Action + DerivedAction {
     const NAME: &'static str;
 }
 
-/// The parts of an action that `#[derive(Action)]` implements. `Action` and `NamedAction` are
-/// implemented for every `DerivedAction`, so both have the same name.
+/// The name that `#[derive(Action)]` gives a type. The derive implements it under the same
+/// conditions as `Action`, with the same name.
 ///
-/// The trait is hidden. Its members have other names than those of `Action`, so that a call never
-/// resolves to the wrong trait.
+/// The trait is hidden.
 #[diagnostic::on_unimplemented(
     message = "`NamedAction` cannot be implemented by hand for `{Self}`",
     label = "only `#[derive(Action)]` gives the type and its requests the same name",
     note = "derive it: `#[derive(atlasent::Action)]` with `#[action(\"the.name\")]` above the struct"
 )]
-pub trait DerivedAction: Send + Sync + 'static {
+pub trait DerivedAction {
     /// The name in the attribute above the struct.
     const DERIVED_NAME: &'static str;
-
-    /// Returns the field that is marked as the resource.
-    fn derived_resource(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-
-    /// Returns the fields as a context.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] when a value cannot be written as JSON.
-    fn derived_context(&self) -> Result<Context, Error>;
 }
 
 #[diagnostic::do_not_recommend]
-impl<A: DerivedAction> Action for A {
-    fn name(&self) -> &str {
-        A::DERIVED_NAME
-    }
-
-    fn resource(&self) -> Option<Cow<'_, str>> {
-        self.derived_resource()
-    }
-
-    fn context(&self) -> Result<Context, Error> {
-        self.derived_context()
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<A: DerivedAction> NamedAction for A {
+impl<A: DerivedAction + Action> NamedAction for A {
     const NAME: &'static str = A::DERIVED_NAME;
 }
 

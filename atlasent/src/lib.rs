@@ -161,6 +161,22 @@ pub use sites::{Site, Sites, sites};
 /// ```
 pub use atlasent_macros::Action;
 
+/// Checks that the fields of a struct are the keys of a record in the package's policies.
+///
+/// `#[record("action", "key")]` names the record. In a package whose build script calls
+/// `atlasent_build::policies`, the struct fits where the action has that record in its context.
+///
+/// ```
+/// use atlasent::PolicyRecord;
+///
+/// #[derive(serde::Serialize, PolicyRecord)]
+/// #[record("site.visit", "client")]
+/// struct Client {
+///     ip: std::net::IpAddr,
+/// }
+/// ```
+pub use atlasent_macros::PolicyRecord;
+
 /// Requires that each method of an `impl` or a `trait` is protected, or says why it is not.
 ///
 /// ```

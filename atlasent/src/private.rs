@@ -9,6 +9,8 @@
     reason = "only macro expansions call these functions"
 )]
 
+pub mod constant;
+
 pub use std::borrow::Cow;
 use std::fmt::Display;
 
@@ -24,10 +26,11 @@ pub use crate::protect::run::{
 pub use crate::schema;
 pub use crate::sites::SiteData;
 
+use self::constant::ConstantAction;
 use crate::blocking::wait;
 use crate::wire::RequestOptions;
-use crate::{Action, Agent, AnyAction, Authority, ToAgent};
-pub use crate::{Context, Error, Permit};
+pub use crate::{Action, Context, Error, Permit};
+use crate::{Agent, AnyAction, Authority, ToAgent};
 
 /// Checks the `agent` argument, which is borrowed.
 pub fn agent<T: ToAgent + ?Sized>(name: &T) -> Result<Agent, Error> {
@@ -117,6 +120,21 @@ pub fn typed_request<P, A>(
         agent,
         authority,
         action: Ok(action),
+        conditions,
+    }
+}
+
+/// Makes the request for an action that is a constant: a name, or an action.
+pub fn constant_request<P, C: ConstantAction>(
+    agent: Result<Agent, Error>,
+    authority: Result<P, Error>,
+    conditions: Conditions,
+    constant: C,
+) -> PermitRequest<P, C::Action> {
+    PermitRequest {
+        agent,
+        authority,
+        action: constant.into_action(),
         conditions,
     }
 }

@@ -47,6 +47,27 @@ impl Policies {
         declared.map(|(name, action)| ActionDescription { name, action })
     }
 
+    /// Returns the entity types that the schema declares as an `enum`, with their ids, sorted.
+    ///
+    /// ```
+    /// use atlasent_authority::Policies;
+    ///
+    /// let policies = Policies::builder()
+    ///     .schema("schema.cedarschema", r#"
+    ///         entity Agent, Resource;
+    ///         entity Colour enum ["red", "green"];
+    ///     "#)
+    ///     .source("deploy.cedar", "permit (principal, action, resource);")
+    ///     .build()?;
+    /// let (colour, ids) = policies.listed_entities().next().unwrap();
+    /// assert_eq!((colour, ids.collect::<Vec<_>>()), ("Colour", vec!["green", "red"]));
+    /// # Ok::<(), atlasent_authority::policy::PolicyError>(())
+    /// ```
+    pub fn listed_entities(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
+        let listed = self.context_types.iter().flat_map(|types| types.listed());
+        listed.map(|(name, ids)| (name, ids.iter().map(String::as_str)))
+    }
+
     /// Returns the digest of the schema in lower-case hex, or `None` without a schema.
     ///
     /// It does not depend on comments, on white space or on the order of declarations.
@@ -349,6 +370,22 @@ mod tests {
         assert_eq!(e.name(), Some("Net::Port"));
         assert!(*a == b && a != c && c != d);
         assert_eq!(f.ids().unwrap().collect::<Vec<_>>(), ["blue", "red"]);
+    }
+
+    #[test]
+    fn entities_with_listed_ids_have_their_full_names() {
+        let policies = policies(
+            r#"entity Agent, Resource; entity Colour enum ["red"];
+            namespace Bank { entity Kind enum ["b", "a"]; entity Team; }"#,
+        );
+        let listed = policies.listed_entities();
+        let listed: Vec<_> = listed
+            .map(|(name, ids)| (name, ids.collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(
+            listed,
+            [("Bank::Kind", vec!["a", "b"]), ("Colour", vec!["red"])]
+        );
     }
 
     #[test]

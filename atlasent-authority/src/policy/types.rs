@@ -81,7 +81,11 @@ impl fmt::Display for Type {
 
 /// The type of the context of each action that requests can name.
 #[derive(Debug, Default)]
-pub(super) struct ContextTypes(BTreeMap<String, DeclaredAction>);
+pub(super) struct ContextTypes {
+    actions: BTreeMap<String, DeclaredAction>,
+    /// The entity types whose ids the schema lists, with the ids.
+    listed: BTreeMap<String, Arc<BTreeSet<String>>>,
+}
 
 impl ContextTypes {
     /// Reads the types from a valid schema in Cedar's syntax.
@@ -117,18 +121,25 @@ impl ContextTypes {
             };
             Ok((name.clone(), declared))
         });
-        types.collect::<Result<_, _>>().map(Self)
+        let actions = types.collect::<Result<_, String>>()?;
+        let listed = listed_entities(&json);
+        Ok(Self { actions, listed })
     }
 
     /// Returns the type of an action's context; `None` for an action that the schema does not
     /// declare.
     pub(super) fn of_action(&self, action: &str) -> Option<&Record> {
-        self.0.get(action).map(|declared| &declared.context)
+        self.actions.get(action).map(|declared| &declared.context)
     }
 
     /// Returns the actions that requests can name, by name.
     pub(super) fn actions(&self) -> impl Iterator<Item = (&str, &DeclaredAction)> {
-        self.0.iter().map(|(name, action)| (&**name, action))
+        self.actions.iter().map(|(name, action)| (&**name, action))
+    }
+
+    /// Returns the entity types whose ids the schema lists, by name, with the ids.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
+        self.listed.iter().map(|(name, ids)| (&**name, &**ids))
     }
 }
 
@@ -212,15 +223,39 @@ impl<'a> Resolver<'a> {
 
     /// Returns the ids of an entity type that is an `enum`.
     fn listed_ids(&self, name: &str) -> Option<Arc<BTreeSet<String>>> {
-        let ids = self.definition(name, "entityTypes")?.get("enum")?;
-        let ids = ids.as_array()?.iter().filter_map(Value::as_str);
-        Some(Arc::new(ids.map(str::to_owned).collect()))
+        listed_ids(self.definition(name, "entityTypes")?)
     }
 
     fn definition(&self, name: &str, section: &str) -> Option<&'a Value> {
         let (namespace, base) = name.rsplit_once("::").unwrap_or(("", name));
         self.schema.get(namespace)?.get(section)?.get(base)
     }
+}
+
+/// Returns the ids of an entity type that is an `enum`.
+fn listed_ids(entity: &Value) -> Option<Arc<BTreeSet<String>>> {
+    let ids = entity.get("enum")?.as_array()?;
+    let ids = ids.iter().filter_map(Value::as_str);
+    Some(Arc::new(ids.map(str::to_owned).collect()))
+}
+
+/// Returns the entity types that are an `enum`, of all namespaces.
+fn listed_entities(schema: &Value) -> BTreeMap<String, Arc<BTreeSet<String>>> {
+    let namespaces = schema.as_object().into_iter().flatten();
+    let listed = namespaces.flat_map(|(namespace, section)| {
+        let entities = section.get("entityTypes").and_then(Value::as_object);
+        entities
+            .into_iter()
+            .flatten()
+            .filter_map(move |(base, entity)| {
+                let name = match namespace.is_empty() {
+                    true => base.clone(),
+                    false => format!("{namespace}::{base}"),
+                };
+                Some((name, listed_ids(entity)?))
+            })
+    });
+    listed.collect()
 }
 
 fn built_in(name: &str) -> Option<Type> {

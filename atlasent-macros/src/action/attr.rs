@@ -5,14 +5,15 @@ use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Attribute, Error, Lit, LitStr, Meta, Path, Token};
 
+use crate::action_name::{self, ActionName};
 use crate::errors::Errors;
 use crate::runtime::parse_crate;
-use crate::{action_name, suggest};
+use crate::suggest;
 
 /// The attributes of a struct.
 pub(crate) struct StructAttrs {
     /// The action's name. `None` after an error.
-    pub(crate) name: Option<LitStr>,
+    pub(crate) name: Option<ActionName>,
     /// The path of the `atlasent` crate.
     pub(crate) path: Option<Path>,
     /// Whether the struct is not checked against the policy index.
@@ -71,14 +72,16 @@ impl StructAttrs {
         attr: &Attribute,
         errors: &mut Errors,
     ) -> syn::Result<()> {
-        if let Ok(name) = input.parse::<LitStr>() {
+        if let Some(name) = parse_name(input)? {
             if self.name.is_some() {
                 return Err(Error::new_spanned(
                     &attr.meta,
                     "`#[action(...)]` names the action twice: keep one name",
                 ));
             }
-            errors.take(action_name::check(&name));
+            if let ActionName::Literal(name) = &name {
+                errors.take(action_name::check(name));
+            }
             self.name = Some(name);
             return Ok(());
         }
@@ -100,8 +103,8 @@ impl StructAttrs {
             return Err(Error::new(
                 key.span(),
                 format!(
-                    "unexpected `{key}`: above the struct, `#[action(...)]` takes the name, as a string literal, \
-                     `crate = path` and `unchecked_policy`"
+                    "unexpected `{key}`: above the struct, `#[action(...)]` takes the name, as a string literal or \
+                     a constant, `crate = path` and `unchecked_policy`"
                 ),
             ));
         }
@@ -109,6 +112,31 @@ impl StructAttrs {
         let path = parse_crate(input)?;
         put(&mut self.path, path, &key)
     }
+}
+
+/// Parses the name, if one follows: a literal, or the path of a constant. Unlike the keys, a path
+/// has several names or is in capitals.
+fn parse_name(input: ParseStream<'_>) -> syn::Result<Option<ActionName>> {
+    if let Ok(name) = input.parse::<LitStr>() {
+        return Ok(Some(ActionName::Literal(name)));
+    }
+    let ahead = input.fork();
+    ahead.parse::<Option<Token![::]>>()?;
+    let Ok(first) = ahead.call(Ident::parse_any) else {
+        return Ok(None);
+    };
+    let has_more = input.peek(Token![::]) || ahead.peek(Token![::]);
+    if !has_more && !action_name::is_capital(&first) {
+        return Ok(None);
+    }
+    let path = input.call(Path::parse_mod_style)?;
+    if first == "Self" {
+        return Err(Error::new(
+            first.span(),
+            "`Self` has no meaning here: write the name of the type that has the constant",
+        ));
+    }
+    Ok(Some(ActionName::Constant(path)))
 }
 
 /// The attributes of a field.
@@ -120,9 +148,11 @@ pub(crate) struct FieldAttrs {
     pub(crate) skip: Option<Ident>,
     /// The keyword `rename`, and the new key.
     pub(crate) rename: Option<(Ident, LitStr)>,
+    /// The keyword `unchecked_policy`.
+    pub(crate) unchecked: Option<Ident>,
 }
 
-const FIELD_KEYS: [&str; 3] = ["resource", "skip", "rename"];
+const FIELD_KEYS: [&str; 4] = ["resource", "skip", "rename", "unchecked_policy"];
 
 impl FieldAttrs {
     /// Parses the attributes. Errors go to `errors`.
@@ -180,7 +210,8 @@ impl FieldAttrs {
         let unique = match (written.as_str(), value) {
             ("resource", None) => put(&mut self.resource, key.clone(), &key),
             ("skip", None) => put(&mut self.skip, key.clone(), &key),
-            ("resource" | "skip", Some(value)) => Err(Error::new(
+            ("unchecked_policy", None) => put(&mut self.unchecked, key.clone(), &key),
+            ("resource" | "skip" | "unchecked_policy", Some(value)) => Err(Error::new(
                 value.span(),
                 format!("`{key}` takes no value: write `#[action({key})]`"),
             )),
@@ -241,13 +272,16 @@ mod tests {
             let error = one_error(quote!(#[#attr] struct A;));
             assert!(error.contains("in parentheses"), "{error}");
         }
-        assert!(
-            one_error(quote!(
-                #[action(NAME)]
-                struct A;
-            ))
-            .contains("string literal")
-        );
+        for (attr, says) in [
+            (quote!(#[action(5)]), "string literal"),
+            (quote!(#[action(name)]), "string literal"),
+            (quote!(#[action(Deploy)]), "string literal"),
+            (quote!(#[action(Self::NAME)]), "name of the type"),
+            (quote!(#[action(NAME, OTHER)]), "twice"),
+        ] {
+            let error = one_error(quote!(#attr struct A;));
+            assert!(error.contains(says), "{error}");
+        }
         assert!(
             one_error(quote!(
                 #[action("")]
@@ -280,6 +314,28 @@ mod tests {
     }
 
     #[test]
+    fn a_constant_can_name_the_action() {
+        for (attr, path) in [
+            (quote!(#[action(NAME)]), "NAME"),
+            (
+                quote!(#[action(names::deploy, unchecked_policy)]),
+                "names :: deploy",
+            ),
+            (
+                quote!(#[action(crate = facade, crate::names::DEPLOY)]),
+                "crate :: names :: DEPLOY",
+            ),
+            (quote!(#[action(::a::B)]), ":: a :: B"),
+        ] {
+            let item = item(quote!(#attr struct A;));
+            let ActionName::Constant(name) = read(&item).unwrap().name else {
+                panic!("{path} is no constant");
+            };
+            assert_eq!(name.to_token_stream().to_string(), path);
+        }
+    }
+
+    #[test]
     fn the_crate_stands_beside_the_name_or_alone() {
         for attrs in [
             quote!(#[action("a", crate = facade::guard)]),
@@ -290,7 +346,7 @@ mod tests {
             let mut errors = Errors::default();
             let attrs = StructAttrs::parse(&item.ident, &item.attrs, &mut errors);
             assert!(errors.is_empty());
-            assert_eq!(attrs.name.unwrap().value(), "a");
+            assert!(matches!(attrs.name, Some(ActionName::Literal(name)) if name.value() == "a"));
             let path = attrs.path.unwrap().to_token_stream().to_string();
             assert_eq!(path, "facade :: guard");
         }
@@ -315,7 +371,7 @@ mod tests {
             (quote!(#[action(resouce)]), "did you mean `resource`?"),
             (
                 quote!(#[action(flatten)]),
-                "takes `resource`, `skip` and `rename`",
+                "takes `resource`, `skip`, `rename` and `unchecked_policy`",
             ),
             (quote!(#[action(skip, skip)]), "`skip` is given twice"),
             (
@@ -323,6 +379,7 @@ mod tests {
                 "`resource` is given twice",
             ),
             (quote!(#[action(skip = true)]), "takes no value"),
+            (quote!(#[action(unchecked_policy = 1)]), "takes no value"),
             (quote!(#[action(rename)]), "`rename = \"...\"`"),
             (quote!(#[action(rename = 1)]), "`rename = \"...\"`"),
             (quote!(#[action(rename = "")]), "cannot be empty"),

@@ -5,37 +5,56 @@
 //!     use ::atlasent::__private_X_Y_Z as __atlasent;
 //!     impl __atlasent::DerivedAction for Transfer {
 //!         const DERIVED_NAME: &'static str = "transfer";
-//!         fn derived_resource(&self) -> Option<Cow<'_, str>> {
+//!     }
+//!     impl __atlasent::Action for Transfer {
+//!         fn name(&self) -> &str {
+//!             <Self as __atlasent::DerivedAction>::DERIVED_NAME
+//!         }
+//!         fn resource(&self) -> Option<Cow<'_, str>> {
 //!             __atlasent::resource(&self.account)
 //!         }
-//!         fn derived_context(&self) -> Result<Context, Error> {
+//!         fn context(&self) -> Result<Context, Error> {
 //!             __atlasent::DerivedContext::empty().field("amount", &self.amount).finish()
 //!         }
 //!     }
 //! };
 //! ```
+//!
+//! Whether a generic struct is an action depends on its type arguments. The compiler names the one
+//! that does not fit, since no other implementation is between `Action` and the bounds.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
+use quote::{ToTokens as _, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::{Type, WhereClause, parse_quote};
 
 use super::valid::{ActionStruct, Field};
-use crate::policy_index::TypeChecks;
+use crate::action_name::ActionName;
+use crate::policy_index::{ConstantName, TypeChecks};
 use crate::runtime::{Runtime, SourceSpan};
-use crate::site::Site;
+use crate::site::{Site, SiteAction};
 
 /// Returns the implementation for a struct.
 pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream {
     let site = Span::mixed_site();
     let (impl_generics, ty_generics, _) = input.generics.split_for_impl();
     let checks = TypeChecks {
-        action: input.declared.as_ref(),
+        declaration: input.declared.as_ref(),
         runtime,
     };
-    let check_items = checks.items(input.fields.iter().filter_map(|field| field.key.as_ref()));
+    let check_items = checks.items(input.fields.iter().filter_map(Field::checked_key));
     let where_clause = where_clause(input, runtime, checks);
-    let name = &input.name;
+    let (name, constant) = match &input.name {
+        ActionName::Literal(name) => (name.to_token_stream(), None),
+        ActionName::Constant(path) => {
+            let declared = input.declared.as_ref();
+            let constant = ConstantName {
+                path,
+                checks: declared.and_then(|declared| declared.constant.as_ref()),
+            };
+            (path.to_token_stream(), Some(constant.items(runtime)))
+        }
+    };
     let atlasent = runtime.name(site);
     let context = context_method(&input.fields, runtime, checks);
     let resource = input
@@ -52,8 +71,13 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
         .any(|field| field.is_deprecated)
         .then(|| quote_spanned!(site=> #[allow(deprecated)]));
     let registered = Site {
-        action: Some(name.value()),
-        type_name: Some(input.ident.unraw().to_string()),
+        action: SiteAction::Derived(
+            match &input.name {
+                ActionName::Literal(name) => Some(name.value()),
+                ActionName::Constant(_) => None,
+            },
+            input.ident.unraw().to_string(),
+        ),
         function: None,
         scope: None,
         is_checked: input.declared.is_some(),
@@ -62,12 +86,20 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
     in_a_scope(
         runtime,
         &quote_spanned! {site=>
+            #constant
             #check_items
             #registered
             #deprecated
             #[automatically_derived]
             impl #impl_generics #atlasent::DerivedAction for #ident #ty_generics #where_clause {
                 const DERIVED_NAME: &'static ::core::primitive::str = #name;
+            }
+            #deprecated
+            #[automatically_derived]
+            impl #impl_generics #atlasent::Action for #ident #ty_generics #where_clause {
+                fn name(&self) -> &::core::primitive::str {
+                    <Self as #atlasent::DerivedAction>::DERIVED_NAME
+                }
                 #resource
                 #context
             }
@@ -76,7 +108,7 @@ pub(crate) fn expand(input: &ActionStruct<'_>, runtime: &Runtime) -> TokenStream
 }
 
 /// Puts an implementation into a scope of its own, with the import that it uses.
-pub(super) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> TokenStream {
+pub(crate) fn in_a_scope(runtime: &Runtime, implementation: &TokenStream) -> TokenStream {
     let import = runtime.import();
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
@@ -97,7 +129,7 @@ fn resource_method(field: &Field<'_>, runtime: &Runtime) -> TokenStream {
         value(field),
     );
     quote_spanned! {site=>
-        fn derived_resource(
+        fn resource(
             &self,
         ) -> ::core::option::Option<#atlasent::Cow<'_, ::core::primitive::str>> {
             #resource
@@ -114,12 +146,15 @@ fn context_method(fields: &[Field<'_>], runtime: &Runtime, checks: TypeChecks<'_
         let span = SourceSpan::from_tokens(field.ty);
         // An inherent method by value comes before a method of any trait that the user imports.
         let method = Ident::new("field", span.last);
-        let value = checks.checked(key, span, value(field));
+        let value = match field.is_unchecked {
+            true => value(field),
+            false => checks.checked(key, span, value(field)),
+        };
         let arguments = span.parenthesized(quote_spanned!(site=> #key, #value));
         Some(quote_spanned!(span.first=> .#method #arguments))
     });
     quote_spanned! {site=>
-        fn derived_context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
+        fn context(&self) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
             #atlasent::DerivedContext::empty() #(#inserts)* .finish()
         }
     }
@@ -151,13 +186,13 @@ fn where_clause(
     });
     for field in input.fields.iter().filter(|field| field.is_generic) {
         let ty: &Type = field.ty;
-        if let Some(key) = &field.key {
+        if field.key.is_some() {
             clause
                 .predicates
                 .push(parse_quote!(#ty: #atlasent::Serialize));
-            if let Some(bound) = checks.bound(key) {
-                clause.predicates.push(parse_quote!(#ty: #bound));
-            }
+        }
+        if let Some(bound) = field.checked_key().and_then(|key| checks.bound(key)) {
+            clause.predicates.push(parse_quote!(#ty: #bound));
         }
         if field.resource.is_some() {
             clause

@@ -56,7 +56,13 @@ pub(crate) fn stub(error: &Error, item: &DeriveInput, runtime: &Runtime) -> Toke
             #[automatically_derived]
             impl <#params> #atlasent::DerivedAction for #ident #arguments where #own #bounds {
                 const DERIVED_NAME: &'static ::core::primitive::str = "";
-                fn derived_context(
+            }
+            #[automatically_derived]
+            impl <#params> #atlasent::Action for #ident #arguments where #own #bounds {
+                fn name(&self) -> &::core::primitive::str {
+                    loop {}
+                }
+                fn context(
                     &self,
                 ) -> ::core::result::Result<#atlasent::Context, #atlasent::Error> {
                     loop {}

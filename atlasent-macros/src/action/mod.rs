@@ -11,7 +11,9 @@ use syn::DeriveInput;
 use crate::errors::Errors;
 use crate::runtime::Runtime;
 use attr::StructAttrs;
+pub(crate) use expand::in_a_scope;
 use valid::ActionStruct;
+pub(crate) use valid::mentions_parameter;
 
 /// Returns the implementation of `Action`, or the errors and a stub of the implementation.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
@@ -73,7 +75,8 @@ mod tests {
         for part in [
             "impl __atlasent :: DerivedAction for Transfer",
             "= \"transfer\" ;",
-            "fn derived_resource",
+            "impl __atlasent :: Action for Transfer",
+            "fn resource",
             ". field (\"account\" , & self . account)",
         ] {
             assert!(text.contains(part), "no `{part}` in {text}");
@@ -90,7 +93,12 @@ mod tests {
         let clause = "where U : Copy , \
             Self : :: core :: marker :: Send + :: core :: marker :: Sync + 'static , \
             Vec < T > : __atlasent :: Serialize";
-        assert!(text.contains(clause), "{text}");
+        // Both traits hold under the same conditions.
+        assert_eq!(text.matches(clause).count(), 2, "{text}");
+        assert!(
+            text.contains("impl < T , U > __atlasent :: Action for A"),
+            "{text}"
+        );
         assert!(
             !text.contains("u8 :") && !text.contains("U : __atlasent"),
             "{text}"

@@ -3,22 +3,21 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
-use syn::{
-    Attribute, Data, DataStruct, DeriveInput, Error, Fields, GenericParam, Generics, LitStr, Type,
-};
+use syn::{Attribute, Data, DataStruct, DeriveInput, Error, Fields, Generics, LitStr, Type};
 
 use super::attr::FieldAttrs;
+use crate::action_name::ActionName;
 use crate::errors::Errors;
-use crate::policy_index::{self, DeclaredAction, Subject};
+use crate::policy_index::{self, Declaration, Given, Subject};
 
 /// A struct that passed every check.
 pub(crate) struct ActionStruct<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) generics: &'a Generics,
-    pub(crate) name: LitStr,
+    pub(crate) name: ActionName,
     pub(crate) fields: Vec<Field<'a>>,
     /// The declaration in the schema, if the package has a policy index.
-    pub(crate) declared: Option<DeclaredAction>,
+    pub(crate) declared: Option<Declaration>,
 }
 
 /// One field of an [`ActionStruct`].
@@ -32,6 +31,15 @@ pub(crate) struct Field<'a> {
     /// Whether the type mentions a type parameter of the struct.
     pub(crate) is_generic: bool,
     pub(crate) is_deprecated: bool,
+    /// Whether the type is not checked against the policy index.
+    pub(crate) is_unchecked: bool,
+}
+
+impl Field<'_> {
+    /// The key in the context, if the type is checked.
+    pub(crate) fn checked_key(&self) -> Option<&LitStr> {
+        self.key.as_ref().filter(|_| !self.is_unchecked)
+    }
 }
 
 impl<'a> ActionStruct<'a> {
@@ -39,7 +47,7 @@ impl<'a> ActionStruct<'a> {
     /// those of the attributes.
     pub(crate) fn validate(
         item: &'a DeriveInput,
-        name: Option<LitStr>,
+        name: Option<ActionName>,
         is_unchecked: bool,
         mut errors: Errors,
     ) -> syn::Result<Self> {
@@ -79,19 +87,17 @@ impl<'a> ActionStruct<'a> {
 }
 
 /// Checks the name and the keys against the policy index.
-fn declared(name: &LitStr, fields: &[Field<'_>], errors: &mut Errors) -> Option<DeclaredAction> {
+fn declared(name: &ActionName, fields: &[Field<'_>], errors: &mut Errors) -> Option<Declaration> {
+    let given = fields.iter().filter_map(|field| {
+        let key = field.key.as_ref()?;
+        Some(Given { key, value: None })
+    });
     let subject = Subject {
-        action: name,
-        keys: Some(
-            fields
-                .iter()
-                .filter_map(|field| field.key.as_ref())
-                .collect(),
-        ),
+        fields: Some(given.collect()),
         context: name.span(),
         may_have_fields: true,
     };
-    policy_index::check(&subject, errors)
+    policy_index::check_action(name, &subject, errors)
 }
 
 /// Rejects lifetimes: an action outlives the call, so it owns its values.
@@ -125,15 +131,6 @@ fn read_fields<'a>(
             return Vec::new();
         }
     };
-    let parameters: Vec<&Ident> = item
-        .generics
-        .params
-        .iter()
-        .filter_map(|param| match param {
-            GenericParam::Type(param) => Some(&param.ident),
-            _ => None,
-        })
-        .collect();
     fields
         .iter()
         .filter_map(|field| {
@@ -150,8 +147,9 @@ fn read_fields<'a>(
                 ty: &field.ty,
                 key,
                 resource: attrs.resource,
-                is_generic: mentions(field.ty.to_token_stream(), &parameters),
+                is_generic: mentions_parameter(field.ty.to_token_stream(), &item.generics),
                 is_deprecated: field.attrs.iter().any(is_deprecated),
+                is_unchecked: attrs.unchecked.is_some(),
             })
         })
         .collect()
@@ -190,11 +188,11 @@ fn check_unique(fields: &[Field<'_>], errors: &mut Errors) {
     }
 }
 
-/// Whether one of the identifiers occurs in `tokens`, at any depth.
-fn mentions(tokens: TokenStream, parameters: &[&Ident]) -> bool {
+/// Whether a type parameter occurs in `tokens`, at any depth.
+pub(crate) fn mentions_parameter(tokens: TokenStream, generics: &Generics) -> bool {
     tokens.into_iter().any(|tree| match tree {
-        TokenTree::Ident(ident) => parameters.contains(&&ident),
-        TokenTree::Group(group) => mentions(group.stream(), parameters),
+        TokenTree::Ident(ident) => generics.type_params().any(|param| param.ident == ident),
+        TokenTree::Group(group) => mentions_parameter(group.stream(), generics),
         _ => false,
     })
 }
@@ -217,11 +215,11 @@ mod tests {
             struct Transfer<T> {
                 #[action(resource, skip)] account: Id<T>,
                 r#type: Kind,
-                #[action(rename = "sum")] #[deprecated] amount: u64,
+                #[action(rename = "sum", unchecked_policy)] #[deprecated] amount: u64,
             }
         });
         let input = read(&item).unwrap();
-        assert_eq!(input.name.value(), "transfer");
+        assert!(matches!(&input.name, ActionName::Literal(name) if name.value() == "transfer"));
         let keys = input
             .fields
             .iter()
@@ -232,7 +230,8 @@ mod tests {
         };
         assert!(account.resource.is_some() && account.is_generic);
         assert!(kind.resource.is_none() && !kind.is_generic);
-        assert!(amount.is_deprecated);
+        assert!(amount.is_deprecated && amount.checked_key().is_none());
+        assert!(kind.checked_key().is_some());
     }
 
     #[test]

@@ -4,17 +4,29 @@
 //! `atlasent-build/src/index.rs` documents the format.
 
 mod check;
+mod constant;
+mod declaration;
+mod kind;
+mod literal;
+mod record;
 mod types;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-pub(crate) use check::{Subject, check};
+pub(crate) use check::{Given, Subject, check_action};
+pub(crate) use constant::{ConstantChecks, ConstantName};
+pub(crate) use declaration::Declaration;
+pub(crate) use literal::check_id;
+pub(crate) use record::check_record;
 pub(crate) use types::TypeChecks;
+
+use kind::{DeclaredKey, Kind};
 
 /// The variable that the build script sets for the compiler.
 const VARIABLE: &str = "ATLASENT_POLICY_INDEX";
@@ -28,36 +40,15 @@ pub(crate) struct Index {
     /// The folder of the policies, for messages.
     folder: String,
     actions: Vec<DeclaredAction>,
+    /// The ids of the entity types that the schema declares as `enum`.
+    ids: HashMap<String, Vec<String>>,
 }
 
 /// An action, with the keys of its context.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DeclaredAction {
+#[derive(Debug, PartialEq, Eq)]
+struct DeclaredAction {
     name: String,
     keys: Vec<DeclaredKey>,
-}
-
-/// A key of a context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DeclaredKey {
-    name: String,
-    kind: Kind,
-    is_required: bool,
-}
-
-/// The type of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    Bool,
-    Long,
-    String,
-    Decimal,
-    Ipaddr,
-    Datetime,
-    Duration,
-    Set(Box<Kind>),
-    Record,
-    Entity(String),
 }
 
 /// Returns the index of the crate that is compiled, `None` if its build script sets none.
@@ -102,6 +93,7 @@ impl Index {
         let mut index = Self {
             folder: String::new(),
             actions: Vec::new(),
+            ids: HashMap::new(),
         };
         for line in lines {
             index
@@ -116,6 +108,13 @@ impl Index {
         match word {
             "schema" | "doc" => {}
             "folder" => self.folder = unescape(rest),
+            "enum" => {
+                let (name, id) = rest.split_once(' ')?;
+                self.ids
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(unescape(id));
+            }
             "action" => self.actions.push(DeclaredAction {
                 name: unescape(rest),
                 keys: Vec::new(),
@@ -135,32 +134,6 @@ impl Index {
 
     fn action(&self, name: &str) -> Option<&DeclaredAction> {
         self.actions.iter().find(|action| action.name == name)
-    }
-}
-
-impl DeclaredAction {
-    fn key(&self, name: &str) -> Option<&DeclaredKey> {
-        self.keys.iter().find(|key| key.name == name)
-    }
-}
-
-impl Kind {
-    fn parse(text: &str) -> Option<Self> {
-        let inside = |outer: &str| text.strip_prefix(outer)?.strip_suffix('>');
-        Some(match text {
-            "Bool" => Self::Bool,
-            "Long" => Self::Long,
-            "String" => Self::String,
-            "decimal" => Self::Decimal,
-            "ipaddr" => Self::Ipaddr,
-            "datetime" => Self::Datetime,
-            "duration" => Self::Duration,
-            "Record" => Self::Record,
-            _ => match inside("Set<") {
-                Some(element) => Self::Set(Box::new(Self::parse(element)?)),
-                None => Self::Entity(inside("Entity<")?.to_owned()),
-            },
-        })
     }
 }
 
@@ -186,16 +159,15 @@ mod tests {
 
     #[test]
     fn an_index_has_actions_keys_and_types() {
-        let text = "atlasent-policy-index 1\nschema 5e0c\nfolder my policies\naction a b\\\\\\nc\ndoc d\n\
+        let text = "atlasent-policy-index 1\nschema 5e0c\nfolder my policies\n\
+            enum Bank::Team the\\nblue\nenum Bank::Team red\naction a b\\\\\\nc\ndoc d\n\
             required Set<Set<Entity<Bank::Team>>> the teams\ndoc e f\noptional Long n\naction z\n";
         let index = Index::parse(text).unwrap();
         assert_eq!(index.folder, "my policies");
         let action = index.action("a b\\\nc").unwrap();
-        let teams = action.key("the teams").unwrap();
-        let set = |kind| Kind::Set(Box::new(kind));
-        assert_eq!(teams.kind, set(set(Kind::Entity("Bank::Team".to_owned()))));
-        assert!(teams.is_required);
-        assert!(!action.key("n").unwrap().is_required);
+        let shown: Vec<String> = action.keys.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["the teams: Set<Set<Bank::Team>>", "n?: Long"]);
+        assert_eq!(index.ids["Bank::Team"], ["the\nblue", "red"]);
         assert_eq!(index.action("z").unwrap().keys, []);
     }
 
@@ -206,6 +178,7 @@ mod tests {
         assert!(error("atlasent-policy-index 2\n").contains("first line"));
         for line in [
             "action",
+            "enum Team",
             "colour a",
             "required Long n",
             "action a\nrequired Shape n",

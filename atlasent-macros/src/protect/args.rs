@@ -7,9 +7,9 @@ use syn::{Error, Expr, Ident, Lit, LitStr, Path};
 use super::context::Context;
 use super::scope::Scope;
 use super::written_args::WrittenArgs;
-use crate::action_name;
+use crate::action_name::{self, ActionName};
 use crate::errors::Errors;
-use crate::policy_index::{self, DeclaredAction, Subject};
+use crate::policy_index::{self, Declaration, Given, Subject};
 
 /// The arguments of `#[protect]`, after every check.
 pub(crate) struct Args {
@@ -25,12 +25,15 @@ pub(crate) struct Args {
 /// The action to authorize.
 pub(crate) enum Action {
     /// A name in the attribute, with the context and resource that the attribute adds.
-    Literal {
-        name: LitStr,
+    Named {
+        name: ActionName,
         context: Option<Context>,
         resource: Option<Expr>,
         /// The declaration in the schema, if the package has a policy index.
-        declared: Option<DeclaredAction>,
+        declared: Option<Declaration>,
+        /// Whether the name may be a constant whose type implements `Action`. An argument that a
+        /// typed action does not take rules that out.
+        may_be_typed: bool,
     },
     /// An expression whose type implements `Action`.
     Typed(Expr),
@@ -56,20 +59,31 @@ impl Args {
         let (misspelt, has_syntax_error) = (written.misspelt, written.has_syntax_error);
         let missing = |key: &str| !has_syntax_error && !misspelt.contains(&key);
         let scope = Scope::from_arguments(written.scope, written.claims, missing, errors);
-        let action = written.action.map(|(_, action)| match literal(action) {
+        for (entity, id) in [("Agent", &written.agent), ("Resource", &written.resource)] {
+            if let (Some((_, id)), None) = (id, &written.unchecked) {
+                policy_index::check_id(entity, id, errors);
+            }
+        }
+        let action = written.action.map(|(_, action)| match name(action) {
             Ok(name) => {
-                errors.take(action_name::check(&name));
+                if let ActionName::Literal(name) = &name {
+                    errors.take(action_name::check(name));
+                }
                 let declared = match written.unchecked {
                     Some(_) => None,
                     None => {
                         let (context, request) = (written.context.as_ref(), written.request.as_ref());
                         let request = request.map(|(_, request)| request);
                         let subject = subject(&name, context, missing("context"), request);
-                        policy_index::check(&subject, errors)
+                        policy_index::check_action(&name, &subject, errors)
                     }
                 };
-                Action::Literal {
+                Action::Named {
                     declared,
+                    may_be_typed: matches!(name, ActionName::Constant(_))
+                        && written.context.is_none()
+                        && written.resource.is_none()
+                        && written.unchecked.is_none(),
                     name,
                     context: written.context.map(|(_, context)| context),
                     resource: written.resource.map(|(_, resource)| resource),
@@ -113,19 +127,24 @@ impl Args {
 /// Returns what is checked against the policy index. `is_known` is false where the context may
 /// follow after a syntax error.
 fn subject<'a>(
-    action: &'a LitStr,
+    action: &ActionName,
     context: Option<&'a (Ident, Context)>,
     is_known: bool,
     request: Option<&Expr>,
 ) -> Subject<'a> {
-    let keys = match context {
-        Some((_, Context::Fields(fields))) => Some(fields.iter().map(|field| &field.key).collect()),
+    let fields = match context {
+        Some((_, Context::Fields(fields))) => {
+            let given = fields.iter().map(|field| Given {
+                key: &field.key,
+                value: Some(&field.value),
+            });
+            Some(given.collect())
+        }
         Some((_, Context::Value(_))) => None,
         None => is_known.then(Vec::new),
     };
     Subject {
-        action,
-        keys,
+        fields,
         context: context.map_or_else(|| action.span(), |(key, _)| key.span()),
         may_have_fields: request.is_some(),
     }
@@ -153,6 +172,14 @@ fn report_missing(written: &WrittenArgs, errors: &mut Errors) {
         (false, false) => return,
     };
     errors.push(Error::new(Span::call_site(), message));
+}
+
+/// Returns the name that `action` is, or `action` itself as the error.
+fn name(action: Expr) -> Result<ActionName, Box<Expr>> {
+    if let Some(path) = action_name::constant(&action) {
+        return Ok(ActionName::Constant(path.clone()));
+    }
+    literal(action).map(ActionName::Literal)
 }
 
 /// Returns the string literal that `action` is, or `action` itself as the error.
@@ -197,11 +224,12 @@ mod tests {
         assert_eq!(args.path.to_token_stream().to_string(), "facade :: guard");
         assert_eq!(args.agent.to_token_stream().to_string(), "claims . sub");
         assert!(args.authority.is_some() && args.request.is_some());
-        let Action::Literal {
-            name,
+        let Action::Named {
+            name: ActionName::Literal(name),
             context: Some(Context::Fields(fields)),
             resource: Some(_),
             declared: None,
+            may_be_typed: false,
         } = args.action
         else {
             panic!("not a literal action with fields and a resource");
@@ -216,7 +244,27 @@ mod tests {
         let args = Args::parse(quote!(action = Modify { id, reason }, agent = "a")).unwrap();
         assert!(matches!(args.action, Action::Typed(_)));
         let args = Args::parse(quote!(action = ("in parentheses"), agent = "a")).unwrap();
-        assert!(matches!(args.action, Action::Literal { .. }));
+        assert!(matches!(args.action, Action::Named { .. }));
+    }
+
+    #[test]
+    fn a_constant_is_a_name_and_may_be_typed_without_arguments_of_a_name() {
+        let may_be_typed = |rest: TokenStream| {
+            let args = Args::parse(quote!(action = names::DEPLOY, agent = "a", #rest)).unwrap();
+            let Action::Named {
+                name: ActionName::Constant(_),
+                may_be_typed,
+                ..
+            } = args.action
+            else {
+                panic!("not a constant");
+            };
+            may_be_typed
+        };
+        assert!(may_be_typed(quote!(authority = a)));
+        assert!(!may_be_typed(quote!(context = { commit })));
+        assert!(!may_be_typed(quote!(resource = id)));
+        assert!(!may_be_typed(quote!(unchecked_policy)));
     }
 
     #[test]
@@ -224,7 +272,7 @@ mod tests {
         let args = Args::parse(quote!(action = "a", agent = "a", context = ctx.clone())).unwrap();
         assert!(matches!(
             args.action,
-            Action::Literal {
+            Action::Named {
                 context: Some(Context::Value(_)),
                 ..
             }

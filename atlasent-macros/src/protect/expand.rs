@@ -51,9 +51,10 @@ use super::item::{Body, Function};
 use super::permit::name_of;
 use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
-use crate::policy_index::TypeChecks;
+use crate::action_name::ActionName;
+use crate::policy_index::{ConstantName, TypeChecks};
 use crate::runtime::{Runtime, SourceSpan};
-use crate::site::{self, Site};
+use crate::site::{self, Site, SiteAction};
 
 /// Returns the function with its body behind the permit.
 pub(crate) fn expand(
@@ -99,14 +100,19 @@ pub(crate) fn expand(
 
 /// Returns what `atlasent::sites()` lists for the function.
 fn site_of(function: &Function, arguments: &Args) -> Site {
-    let (action, type_name, is_checked) = match &arguments.action {
-        Action::Literal { name, declared, .. } => (Some(name.value()), None, declared.is_some()),
+    let (action, is_checked) = match &arguments.action {
+        Action::Named { name, declared, .. } => {
+            let action = match name {
+                ActionName::Literal(name) => SiteAction::Name(name.value()),
+                ActionName::Constant(path) => SiteAction::Constant(site::type_name_of_path(path)),
+            };
+            (action, declared.is_some())
+        }
         // Where the action is derived, it is a site of its own.
-        Action::Typed(action) => (None, Some(site::type_name(action)), false),
+        Action::Typed(action) => (SiteAction::Typed(site::type_name(action)), false),
     };
     Site {
         action,
-        type_name,
         function: Some(function.sig.ident.unraw().to_string()),
         scope: arguments
             .scope
@@ -125,14 +131,27 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    /// Returns the import of the runtime, and the items that check the types of the context.
+    /// Returns the import of the runtime, and the items that check the action and its context.
     fn import(&self) -> TokenStream {
         let mut import = self.runtime.import();
-        if let Action::Literal {
-            context: Some(Context::Fields(fields)),
+        let Action::Named {
+            name,
+            context,
+            declared,
             ..
         } = &self.arguments.action
-        {
+        else {
+            return import;
+        };
+        if let ActionName::Constant(path) = name {
+            let checks = declared.as_ref();
+            let constant = ConstantName {
+                path,
+                checks: checks.and_then(|declared| declared.constant.as_ref()),
+            };
+            import.extend(constant.items(self.runtime));
+        }
+        if let Some(Context::Fields(fields)) = context {
             import.extend(self.checks().items(fields.iter().map(|field| &field.key)));
         }
         import
@@ -140,8 +159,8 @@ impl Expansion<'_> {
 
     fn checks(&self) -> TypeChecks<'_> {
         TypeChecks {
-            action: match &self.arguments.action {
-                Action::Literal { declared, .. } => declared.as_ref(),
+            declaration: match &self.arguments.action {
+                Action::Named { declared, .. } => declared.as_ref(),
                 Action::Typed(_) => None,
             },
             runtime: self.runtime,
@@ -232,7 +251,17 @@ impl Expansion<'_> {
                 let all = quote_spanned!(span.first=> #agent, #authority, #conditions, #action);
                 (runtime.call(span, "typed_request", None, all), span)
             }
-            Action::Literal {
+            // Its type tells whether it is a name or an action.
+            Action::Named {
+                name: ActionName::Constant(path),
+                may_be_typed: true,
+                ..
+            } => {
+                let span = SourceSpan::from_tokens(path);
+                let all = quote_spanned!(span.first=> #agent, #authority, #conditions, #path);
+                (runtime.call(span, "constant_request", None, all), span)
+            }
+            Action::Named {
                 name,
                 context,
                 resource,
@@ -267,14 +296,16 @@ impl Expansion<'_> {
     /// Returns the literal action with its context and resource.
     fn literal_action(
         &self,
-        name: &LitStr,
+        name: &ActionName,
         context: Option<&Context>,
         resource: Option<&Expr>,
     ) -> TokenStream {
         let span = SourceSpan::attribute();
-        let new = self
-            .runtime
-            .call(span, "LiteralAction::new", None, name.to_token_stream());
+        let name = match name {
+            ActionName::Literal(name) => name.to_token_stream(),
+            ActionName::Constant(path) => path.to_token_stream(),
+        };
+        let new = self.runtime.call(span, "LiteralAction::new", None, name);
         let action = span.block(new);
         let action = match context {
             Some(Context::Fields(fields)) => fields.iter().fold(action, |action, field| {

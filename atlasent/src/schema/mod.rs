@@ -13,12 +13,15 @@
 //! | `datetime`, `duration` | [`Datetime`], [`TimeSpan`], strings such as `"2026-01-31T12:00:00Z"` and `"1h30m"` |
 //! | `Set<T>` | `Vec`, slices, arrays and the sets of `std`, of what fits `T` |
 //! | an entity | strings: the entity's id |
-//! | a record | every type that implements `Serialize`; its fields are unchecked |
+//! | a record | structs with [`#[derive(PolicyRecord)]`](crate::PolicyRecord), whose fields are checked |
 //!
 //! References, `Box`, `Rc`, `Arc` and `Cow` of these fit, too, and `Option` of these where the
-//! schema says that the attribute is optional. [`serde_json::Value`] fits everything. The values
-//! themselves, such as the range of a `u64` or the text of a `datetime`, are checked by the
-//! authority.
+//! schema says that the attribute is optional. The values themselves, such as the range of a `u64`
+//! or the text of a `datetime`, are checked by the authority. An entity's id that is a literal has
+//! to be one of the declared ids, if the entity type is an `enum`.
+//!
+//! The compiler does not know the type of a [`serde_json::Value`], so it fits nothing.
+//! [`unchecked_policy`] passes it, or any other value, without a check.
 //!
 //! A type of your own fits where it says so:
 //!
@@ -38,6 +41,8 @@ mod optional;
 mod values;
 
 use std::marker::PhantomData;
+
+use serde::Serialize;
 
 pub use literal::{Datetime, Decimal, IpRange, TimeSpan};
 #[doc(hidden)]
@@ -78,9 +83,11 @@ pub enum DatetimeType {}
 #[derive(Debug)]
 pub enum DurationType {}
 
-/// A record: a JSON object.
+/// A record: a JSON object. `SHAPE` is a number for the keys and their types.
+///
+/// `#[derive(PolicyRecord)]` implements [`PolicyValue`] for the records of the policies.
 #[derive(Debug)]
-pub enum RecordType {}
+pub enum RecordType<const SHAPE: u64> {}
 
 /// An entity of any type, written as its id.
 #[derive(Debug)]
@@ -89,3 +96,34 @@ pub enum EntityType {}
 /// `Set<T>`: a JSON array.
 #[derive(Debug)]
 pub struct SetType<T>(PhantomData<T>);
+
+/// Passes a value of a context without checking its type: it fits every declared type.
+///
+/// `grep -rn unchecked_policy` lists all values and sites that are not checked.
+///
+/// ```
+/// use atlasent::schema::unchecked_policy;
+/// use atlasent::{Error, protect, testing::MockAuthority};
+/// use serde_json::Value;
+///
+/// #[protect(
+///     action = "site.visit",
+///     agent = "bot",
+///     authority = authority,
+///     context = { client: unchecked_policy(client) },
+/// )]
+/// fn visit(authority: &MockAuthority, client: &Value) -> Result<(), Error> {
+///     Ok(())
+/// }
+/// # visit(&MockAuthority::new().allow("site.visit"), &serde_json::json!({"ip": "::1"})).unwrap();
+/// ```
+///
+/// In a derived action, the attribute `#[action(unchecked_policy)]` of a field does the same.
+pub const fn unchecked_policy<V: Serialize>(value: V) -> UncheckedPolicy<V> {
+    UncheckedPolicy(value)
+}
+
+/// A value that is not checked against the policies; from [`unchecked_policy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct UncheckedPolicy<V>(V);

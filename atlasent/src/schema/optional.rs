@@ -1,7 +1,5 @@
 //! Which types fit an optional attribute: what fits a required one, and `Option` of it.
 
-use serde::Serialize;
-
 use super::{
     BoolType, DatetimeType, DecimalType, DurationType, EntityType, IpaddrType, LongType,
     PolicyValue, RecordType, SetType, StringType,
@@ -14,17 +12,16 @@ pub trait OptionalValue<T: ?Sized> {}
 /// One implementation for all declared types would overlap with that of `Option`, since another
 /// crate could make its own `Option<…>` fit a type of its own.
 macro_rules! optional {
-    ($($declared:ty $(, $element:ident)?;)+) => {
+    ($($declared:ty $(, ($($parameter:tt)+))?;)+) => {
         $(
-            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> OptionalValue<$declared> for V {}
-            impl<$($element,)? V: PolicyValue<$declared>> OptionalValue<$declared> for Option<V> {}
-            impl<$($element,)? V: PolicyValue<$declared>> OptionalValue<$declared> for &Option<V> {}
+            impl<$($($parameter)+,)? V: PolicyValue<$declared> + ?Sized> OptionalValue<$declared> for V {}
+            impl<$($($parameter)+,)? V: PolicyValue<$declared>> OptionalValue<$declared> for Option<V> {}
+            impl<$($($parameter)+,)? V: PolicyValue<$declared>> OptionalValue<$declared> for &Option<V> {}
         )+
     };
 }
 
 optional! {
-    BoolType; LongType; StringType; DecimalType; IpaddrType; DatetimeType; DurationType; EntityType; SetType<T>, T;
+    BoolType; LongType; StringType; DecimalType; IpaddrType; DatetimeType; DurationType; EntityType;
+    SetType<T>, (T); RecordType<SHAPE>, (const SHAPE: u64);
 }
-
-impl<V: Serialize + ?Sized> OptionalValue<RecordType> for V {}

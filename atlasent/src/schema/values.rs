@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use super::{
     BoolType, DatetimeType, DecimalType, DurationType, EntityType, IpaddrType, LongType,
-    PolicyValue, RecordType, SetType, StringType,
+    PolicyValue, SetType, StringType, UncheckedPolicy,
 };
 
 /// Types that fit each of some declared types.
@@ -26,36 +25,20 @@ macro_rules! fit {
     };
 }
 
-/// Pointers to what fits, for each declared type. One implementation for all declared types would
-/// overlap with that of records.
-macro_rules! pointers {
-    ($($declared:ty $(, $element:ident)?;)+) => {
-        $(
-            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> PolicyValue<$declared> for &V {}
-            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> PolicyValue<$declared> for &mut V {}
-            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> PolicyValue<$declared> for Box<V> {}
-            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> PolicyValue<$declared> for Rc<V> {}
-            impl<$($element,)? V: PolicyValue<$declared> + ?Sized> PolicyValue<$declared> for Arc<V> {}
-            impl<$($element,)? V> PolicyValue<$declared> for Cow<'_, V>
-            where
-                V: PolicyValue<$declared> + ToOwned + ?Sized,
-            {
-            }
-        )+
-    };
-}
+impl<T: ?Sized, V: PolicyValue<T> + ?Sized> PolicyValue<T> for &V {}
+impl<T: ?Sized, V: PolicyValue<T> + ?Sized> PolicyValue<T> for &mut V {}
+impl<T: ?Sized, V: PolicyValue<T> + ?Sized> PolicyValue<T> for Box<V> {}
+impl<T: ?Sized, V: PolicyValue<T> + ?Sized> PolicyValue<T> for Rc<V> {}
+impl<T: ?Sized, V: PolicyValue<T> + ?Sized> PolicyValue<T> for Arc<V> {}
+impl<T: ?Sized, V: PolicyValue<T> + ToOwned + ?Sized> PolicyValue<T> for Cow<'_, V> {}
+impl<T: ?Sized, V> PolicyValue<T> for UncheckedPolicy<V> {}
 
-pointers! {
-    BoolType; LongType; StringType; DecimalType; IpaddrType; DatetimeType; DurationType; EntityType; SetType<T>, T;
-}
-
-fit!([BoolType]: bool, Value);
-fit!([LongType, DecimalType]: i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, Number, Value);
+fit!([BoolType]: bool);
+fit!([LongType, DecimalType]: i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, Number);
 fit!([DecimalType]: f32, f64);
 fit!([StringType, DecimalType, IpaddrType, DatetimeType, DurationType, EntityType]: str, String);
 fit!([StringType]: char, Path, PathBuf);
 fit!([StringType, IpaddrType]: IpAddr, Ipv4Addr, Ipv6Addr);
-fit!([StringType, IpaddrType, DatetimeType, DurationType, EntityType]: Value);
 
 macro_rules! nonzero {
     ($($integer:ty),+) => {
@@ -70,9 +53,6 @@ nonzero!(
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
 );
 
-impl<V: Serialize + ?Sized> PolicyValue<RecordType> for V {}
-
-impl<T> PolicyValue<SetType<T>> for Value {}
 impl<T, V: PolicyValue<T>> PolicyValue<SetType<T>> for [V] {}
 impl<T, V: PolicyValue<T>, const N: usize> PolicyValue<SetType<T>> for [V; N] {}
 impl<T, V: PolicyValue<T>> PolicyValue<SetType<T>> for Vec<V> {}
