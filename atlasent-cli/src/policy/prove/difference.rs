@@ -140,7 +140,7 @@ fn is_same_type(one: &AttributeType<'_>, other: &AttributeType<'_>) -> bool {
                         && is_same_type(&one.attribute_type(), &other.attribute_type())
                 })
         }
-        (AttributeType::Entity(one), AttributeType::Entity(other)) => one == other,
+        (AttributeType::Entity(one), AttributeType::Entity(other)) => one.name() == other.name(),
         _ => std::mem::discriminant(one) == std::mem::discriminant(other),
     }
 }

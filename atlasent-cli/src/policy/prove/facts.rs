@@ -198,12 +198,12 @@ fn terms(context: Option<RecordDescription<'_>>) -> Vec<Term> {
         Some(Term {
             text: text.to_owned(),
             guard: None,
-            entity_type: name.parse().ok()?,
+            entity_type: entity.name().parse().ok()?,
         })
     });
     let attributes = context.into_iter().flat_map(RecordDescription::attributes);
     let in_context = attributes.filter_map(|attribute| {
-        let AttributeType::Entity(name) = attribute.attribute_type() else {
+        let AttributeType::Entity(entity) = attribute.attribute_type() else {
             return None;
         };
         let quoted = quoted(attribute.name());
@@ -211,7 +211,7 @@ fn terms(context: Option<RecordDescription<'_>>) -> Vec<Term> {
         Some(Term {
             text: format!("context[{quoted}]"),
             guard,
-            entity_type: name.parse().ok()?,
+            entity_type: entity.name().parse().ok()?,
         })
     });
     fixed.chain(in_context).collect()
