@@ -178,11 +178,6 @@ impl Source {
         format!("{}:{line}:{column}", self.name)
     }
 
-    /// Returns the line of a byte offset, counted from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.position(offset).0
-    }
-
     /// Returns the line and the column in characters of a byte offset, both counted from 1.
     fn position(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset);

@@ -1,4 +1,5 @@
-//! `atlasent policy schema`: the written schema fits the policies, or the findings say why none does.
+//! `atlasent policy schema`: the written schema fits the policies, or the findings say why no schema
+//! does.
 
 use std::fs;
 use std::path::Path;

@@ -10,8 +10,8 @@ use super::super::load::foreign_type;
 use super::{Policies, PolicyProblem, Subject, never};
 
 impl Policies {
-    /// Finds the policies that no request can match, by id: a `permit` that allows nothing, or a `forbid`
-    /// that protects nothing.
+    /// Finds the policies that no request can match, by id: a `permit` that allows nothing, or a
+    /// `forbid` that protects nothing.
     ///
     /// - The scope names an entity type that requests do not have: their principal is an `Agent`,
     ///   their resource a `Resource`, and their action is in no namespace.

@@ -1,5 +1,5 @@
-//! The report in the format of lcov (`man geninfo`), which editors and CI services show. Each policy
-//! is a function, and each of its lines is a line of code.
+//! The report in the format of lcov (`man geninfo`), which editors and CI services show. Each
+//! policy is a function, and each of its lines is a line of code.
 
 use std::fmt::Write as _;
 
