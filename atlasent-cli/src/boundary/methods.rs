@@ -180,6 +180,15 @@ pub(crate) const GROUPS: [Group; 4] = [
                 ],
             ),
             ("tokio_postgres::Client", POSTGRES_METHODS),
+            (
+                "tokio_postgres::Client",
+                &[
+                    "query_one_scalar",
+                    "query_opt_scalar",
+                    "query_scalar",
+                    "simple_query_raw",
+                ],
+            ),
             ("tokio_postgres::Transaction", POSTGRES_METHODS),
             ("postgres::Client", POSTGRES_METHODS),
             ("postgres::Transaction", POSTGRES_METHODS),
@@ -226,7 +235,7 @@ const FILE_FUNCTIONS: &[&str] = &[
     "write",
 ];
 
-/// The methods of a client and of a transaction that send statements.
+/// The methods that clients and transactions of both crates have for sending statements.
 const POSTGRES_METHODS: &[&str] = &[
     "batch_execute",
     "copy_in",
@@ -238,17 +247,13 @@ const POSTGRES_METHODS: &[&str] = &[
     "prepare_typed",
     "query",
     "query_one",
-    "query_one_scalar",
     "query_opt",
-    "query_opt_scalar",
     "query_raw",
-    "query_scalar",
     "query_typed",
     "query_typed_one",
     "query_typed_opt",
     "query_typed_raw",
     "simple_query",
-    "simple_query_raw",
 ];
 
 /// Returns a TOML string. The text has no control characters: the arguments are checked.
