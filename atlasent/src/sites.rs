@@ -168,7 +168,7 @@ impl Site {
     }
 
     /// The name of the action's type: of the struct with `#[derive(Action)]`, or the one that a
-    /// typed `action` argument starts with. `None` for a literal action.
+    /// typed `action` argument starts with. `None` for an action that a literal or a constant names.
     #[must_use]
     pub fn type_name(&self) -> Option<&str> {
         self.data.type_name
@@ -266,7 +266,7 @@ impl fmt::Debug for Site {
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct SiteData {
-    /// The name of a literal action or of a derived one.
+    /// The name of a derived action, or of one that a literal or a constant names.
     pub action: Option<&'static str>,
     /// The type of a typed action.
     pub type_name: Option<&'static str>,
