@@ -77,7 +77,8 @@ impl EmbeddedPolicies {
 /// | `@resource` on an attribute | the field is the action's resource, as with `#[action(resource)]` |
 /// | `@rust_name("Deploy")` on an action or an attribute | the struct or the field has this name |
 ///
-/// An action is checked as one with [`derive@Action`], and is a [site](crate::sites()) as well.
+/// An action is checked as one with [`derive(Action)`](derive@crate::Action), and is a
+/// [site](crate::sites()) as well.
 ///
 /// # Names
 ///
