@@ -108,8 +108,8 @@ impl Builder {
         self
     }
 
-    /// Checks the policies, writes the index, the actions and the policies into `OUT_DIR`, and prints
-    /// Cargo's instructions: the errors and warnings, the files to watch, and the variables that
+    /// Checks the policies, writes the index, the actions and the policies into `OUT_DIR`, and
+    /// prints Cargo's instructions: the errors and warnings, the files to watch, and the variables that
     /// name the written files.
     ///
     /// After an error, Cargo fails the build when the build script has ended.

@@ -77,8 +77,8 @@ impl<'a> Caller<'a> {
         self
     }
 
-    /// Refuses to evaluate and to verify by policies whose schema is not the one that the caller was
-    /// compiled with. `digest` is a
+    /// Refuses to evaluate and to verify by policies whose schema is not the one that the caller
+    /// was compiled with. `digest` is a
     /// [`Policies::schema_digest`](crate::Policies::schema_digest). A second call replaces the
     /// first.
     ///

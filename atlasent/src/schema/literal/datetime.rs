@@ -11,8 +11,8 @@ use super::{invalid, written_as_text};
 use crate::Error;
 use crate::permit::expiry::iso_8601;
 
-/// A value of the schema type `datetime`: an instant in milliseconds, from the start of the year 0 to
-/// 9999-12-30T22:00:00.999Z.
+/// A value of the schema type `datetime`: an instant in milliseconds, from the start of the year 0
+/// to 9999-12-30T22:00:00.999Z.
 ///
 /// ```
 /// use atlasent::schema::Datetime;
