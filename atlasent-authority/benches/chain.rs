@@ -40,6 +40,9 @@ use futures_executor::block_on;
 use jiff::Timestamp;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
+/// The table of the organization `local`.
+const INDEX: TableDefinition<'_, (&str, &str, u64), u64> = TableDefinition::new("index");
+
 /// How many times each measured operation runs.
 const TIMES: usize = 200;
 
@@ -126,7 +129,7 @@ fn cost_of_the_index(path: &Path, length: u64) -> String {
         }
     }
     let transaction = database.begin_read().unwrap();
-    let index = transaction.open_table(index::INDEX).unwrap();
+    let index = transaction.open_table(INDEX).unwrap();
     let range = (2 * length, u64::MAX);
     let count = index::count(&index, ("evaluate.allow", "billing-bot"), range).unwrap();
     assert_eq!(count, 2 * TIMES as u64);
@@ -140,7 +143,7 @@ fn append(database: &Database, durability: Durability, sequence: u64, with_index
     rows.insert(sequence, &[7; 700][..]).unwrap();
     drop(rows);
     if with_index {
-        let mut table = transaction.open_table(index::INDEX).unwrap();
+        let mut table = transaction.open_table(INDEX).unwrap();
         let event = (sequence, "evaluate.allow", "billing-bot");
         index::add(&mut table, std::iter::once(event)).unwrap();
     }

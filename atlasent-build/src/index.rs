@@ -63,6 +63,11 @@ pub(crate) fn write(policies: &Policies, folder: &Path) -> Option<String> {
     Some(index)
 }
 
+/// Returns whether a type has more keys than the index writes down.
+pub(crate) fn is_large(kind: &AttributeType<'_>) -> bool {
+    type_text(kind).contains("LargeRecord")
+}
+
 /// Returns the text of a type.
 fn type_text(kind: &AttributeType<'_>) -> String {
     let (mut text, mut keys) = (String::new(), MAX_KEYS);

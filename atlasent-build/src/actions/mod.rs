@@ -11,9 +11,9 @@
 //! }
 //! pub mod entities { … }
 //! pub mod records {
-//!     __atlasent::__policy_record! {
-//!         pub struct DeployProductionClient { ip: __atlasent::schema::IpRange = "ip", }
-//!     }
+//!     #[derive(…, Serialize, __atlasent::PolicyRecord)]
+//!     #[record("deploy.production", "client", crate = __atlasent)]
+//!     pub struct DeployProductionClient { pub ip: __atlasent::schema::IpRange }
 //! }
 //! ```
 //!
@@ -29,6 +29,7 @@ use std::fmt::Write as _;
 use atlasent_authority::Policies;
 use atlasent_authority::policy::{ActionDescription, AttributeDescription, AttributeType};
 
+use crate::index;
 use types::{Types, entities_module, records_module};
 
 /// What every item allows: the code of a package may deny all of these.
@@ -113,7 +114,12 @@ fn write_action<'p>(
         if field.strip_prefix("r#").unwrap_or(field) != key {
             let _ = writeln!(out, "    #[action(rename = {key:?})]");
         }
-        let kind = types.field_type(attribute, owner, "self");
+        let place = vec![action.name().to_owned(), key.to_owned()];
+        let place = (!index::is_large(&attribute.attribute_type())).then_some(place);
+        if place.is_none() {
+            out.push_str("    #[action(unchecked_policy)]\n");
+        }
+        let kind = types.field_type(attribute, owner, "self", place.as_ref());
         let _ = writeln!(out, "    pub {field}: {kind},");
     }
     out.push_str("}\n\n");

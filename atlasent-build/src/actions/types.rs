@@ -18,21 +18,34 @@ pub(super) struct Types<'p> {
     /// made of each other can be exponentially large when they are written out.
     records: HashMap<RecordDescription<'p>, String>,
     /// The records whose fields are not written yet.
-    unwritten: VecDeque<(String, RecordDescription<'p>)>,
+    unwritten: VecDeque<Unwritten<'p>>,
 }
+
+/// A record whose fields are not written yet.
+struct Unwritten<'p> {
+    name: String,
+    record: RecordDescription<'p>,
+    place: Option<Place>,
+}
+
+/// Where the policy index has a type: the action, the key of its context, and the keys of the
+/// records inside.
+pub(super) type Place = Vec<String>;
 
 impl<'p> Types<'p> {
     /// Returns the type of a field. `owner` is the name of its struct. `items` is the path of the
-    /// module in which the modules `entities` and `records` are.
+    /// module in which the modules `entities` and `records` are. `place` is that of the attribute, or
+    /// `None` if the index does not have it.
     pub(super) fn field_type(
         &mut self,
         attribute: &AttributeDescription<'p>,
         owner: &str,
         items: &str,
+        place: Option<&Place>,
     ) -> String {
         let part = names::type_name(attribute.name()).unwrap_or_default();
         let path = format!("{owner}{part}");
-        let kind = self.type_text(&attribute.attribute_type(), &path, items);
+        let kind = self.type_text(&attribute.attribute_type(), &path, items, place);
         match attribute.is_required() {
             true => kind,
             false => format!("::core::option::Option<{kind}>"),
@@ -40,7 +53,13 @@ impl<'p> Types<'p> {
     }
 
     /// `path` is the name of a record that has none of its own.
-    fn type_text(&mut self, kind: &AttributeType<'p>, path: &str, items: &str) -> String {
+    fn type_text(
+        &mut self,
+        kind: &AttributeType<'p>,
+        path: &str,
+        items: &str,
+        place: Option<&Place>,
+    ) -> String {
         match kind {
             AttributeType::Bool => "::core::primitive::bool".to_owned(),
             AttributeType::Long => "::core::primitive::i64".to_owned(),
@@ -49,11 +68,11 @@ impl<'p> Types<'p> {
             AttributeType::Datetime => "__atlasent::schema::Datetime".to_owned(),
             AttributeType::TimeSpan => "__atlasent::schema::TimeSpan".to_owned(),
             AttributeType::Set(set) => {
-                let element = self.type_text(&set.element(), path, items);
+                let element = self.type_text(&set.element(), path, items, place);
                 format!("::std::vec::Vec<{element}>")
             }
             AttributeType::Record(record) => {
-                format!("{items}::records::{}", self.record(*record, path))
+                format!("{items}::records::{}", self.record(*record, path, place))
             }
             AttributeType::Entity(entity) => {
                 let name = names::type_name(&entity.name()).unwrap_or_default();
@@ -66,14 +85,23 @@ impl<'p> Types<'p> {
     }
 
     /// Returns the name of a record.
-    fn record(&mut self, record: RecordDescription<'p>, path: &str) -> String {
+    fn record(
+        &mut self,
+        record: RecordDescription<'p>,
+        path: &str,
+        place: Option<&Place>,
+    ) -> String {
         if let Some(name) = self.records.get(&record) {
             return name.clone();
         }
         let name = record.name().and_then(names::type_name);
         let name = name.unwrap_or_else(|| path.to_owned());
         self.records.insert(record, name.clone());
-        self.unwritten.push_back((name.clone(), record));
+        self.unwritten.push_back(Unwritten {
+            name: name.clone(),
+            record,
+            place: place.cloned(),
+        });
         name
     }
 }
@@ -82,7 +110,12 @@ impl<'p> Types<'p> {
 pub(super) fn records_module(types: &mut Types<'_>, problems: &mut Problems) -> String {
     let mut module = String::new();
     let mut taken = TakenNames::default();
-    while let Some((name, record)) = types.unwritten.pop_front() {
+    while let Some(next) = types.unwritten.pop_front() {
+        let Unwritten {
+            name,
+            record,
+            place,
+        } = next;
         let what = match record.name() {
             Some(declared) => format!("record `{declared}`"),
             None => format!("record of `{name}`"),
@@ -98,18 +131,32 @@ pub(super) fn records_module(types: &mut Types<'_>, problems: &mut Problems) -> 
         let fields = fields(&what, &attributes, problems);
         let _ = writeln!(
             module,
-            "    __atlasent::__policy_record! {{\n        #[doc = {doc:?}]\n        pub struct {name} {{"
+            "    #[doc = {doc:?}]\n    {ALLOWED}\n    \
+             #[derive(Clone, Debug, PartialEq, Eq, Hash, __atlasent::schema::generated::serde::Serialize)]\n    \
+             #[serde(crate = \"__atlasent::schema::generated::serde\")]"
         );
+        // The index says what fits where the record is expected.
+        if let Some(place) = &place {
+            let place: String = place.iter().map(|part| format!("{part:?}, ")).collect();
+            let _ = writeln!(
+                module,
+                "    #[derive(__atlasent::PolicyRecord)]\n    #[record({place}crate = __atlasent)]"
+            );
+        }
+        let _ = writeln!(module, "    pub struct {name} {{");
         for (field, attribute) in &fields {
             let key = attribute.name();
             let doc = documented(attribute.doc(), &described(attribute));
-            let kind = types.field_type(attribute, &name, "super");
+            let inner = place
+                .as_ref()
+                .map(|place| [&**place, &[key.to_owned()]].concat());
+            let kind = types.field_type(attribute, &name, "super", inner.as_ref());
             let _ = writeln!(
                 module,
-                "            #[doc = {doc:?}]\n            {field}: {kind} = {key:?},"
+                "        #[doc = {doc:?}]\n        #[serde(rename = {key:?})]\n        pub {field}: {kind},"
             );
         }
-        module.push_str("        }\n    }\n");
+        module.push_str("    }\n");
     }
     in_module("records", "The records of the schema.", &module)
 }

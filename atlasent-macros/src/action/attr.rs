@@ -254,7 +254,7 @@ mod tests {
     use quote::{ToTokens as _, quote};
 
     use super::*;
-    use crate::action::testing::{item, one_error};
+    use crate::action::testing::{item, one_error, read};
 
     fn field_error(attrs: TokenStream) -> String {
         one_error(quote!(#[action("a")] struct A { #attrs field: u8 }))

@@ -129,33 +129,3 @@ macro_rules! __policy_entity_traits {
         impl $crate::schema::PolicyValue<$crate::schema::EntityType> for $name {}
     };
 }
-
-/// Defines a record. An absent attribute serializes as `null`, which policies read as absent.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __policy_record {
-    (
-        $(#[$doc:meta])* pub struct $name:ident {
-            $($(#[$field_doc:meta])* $field:ident: $kind:ty = $key:literal,)*
-        }
-    ) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        pub struct $name {
-            $($(#[$field_doc])* pub $field: $kind,)*
-        }
-
-        impl $crate::schema::generated::serde::Serialize for $name {
-            fn serialize<S: $crate::schema::generated::serde::Serializer>(
-                &self,
-                serializer: S,
-            ) -> ::core::result::Result<S::Ok, S::Error> {
-                use $crate::schema::generated::serde::ser::SerializeMap as _;
-                #[allow(unused_mut, reason = "a record may have no attribute")]
-                let mut map = serializer.serialize_map(::core::option::Option::None)?;
-                $(map.serialize_entry($key, &self.$field)?;)*
-                map.end()
-            }
-        }
-    };
-}

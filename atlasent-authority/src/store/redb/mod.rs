@@ -388,12 +388,8 @@ mod tests {
             ),
             (
                 |to, of| {
-                    drop(
-                        to.open_table(of.meta())
-                            .unwrap()
-                            .insert("dropped", "1")
-                            .unwrap(),
-                    )
+                    let mut meta = to.open_table(of.meta()).unwrap();
+                    meta.insert("dropped", "1").unwrap();
                 },
                 "event 1 is",
             ),

@@ -198,7 +198,7 @@ fn terms(context: Option<RecordDescription<'_>>) -> Vec<Term> {
         Some(Term {
             text: text.to_owned(),
             guard: None,
-            entity_type: entity.name().parse().ok()?,
+            entity_type: name.parse().ok()?,
         })
     });
     let attributes = context.into_iter().flat_map(RecordDescription::attributes);
