@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Returns the fenced blocks of the README that follow a line beginning with a file name in
@@ -66,16 +66,7 @@ fn the_first_program_prints_what_the_readme_says() {
         .split_once("`cargo run` prints:\n\n```text\n")
         .unwrap();
     let (printed, _) = printed.split_once("```").unwrap();
-    let run = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--bin",
-            "first",
-            "--manifest-path",
-        ])
-        .arg(root().join("Cargo.toml"))
+    let run = Command::new(env!("CARGO_BIN_EXE_first"))
         .current_dir(root().join("examples/first"))
         .output()
         .unwrap();
