@@ -23,21 +23,19 @@
 //! by one transaction at most. While a writer has changes of an organization, no other writer gets
 //! any: its changes stay in their order.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod queues;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use self::queues::{Idle, Queues};
 use super::{Batch, CellKey, Changeset, OrgId, StoreError};
-
-/// How many changes one transaction takes at most, and how many organizations.
-const MOST: usize = 512;
-
-/// How many changes of an organization are queued at most. Further callers wait until its queue has
-/// room.
-const WAITING: usize = 4_096;
 
 /// The sending end of an organization's queue of changes.
 #[derive(Clone, Debug)]
@@ -80,29 +78,6 @@ pub(super) struct Round {
     orgs: Vec<OrgJobs>,
 }
 
-#[derive(Debug)]
-struct Queues {
-    state: Mutex<State>,
-    /// Tells one waiting writer that an organization is ready.
-    ready: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    queues: HashMap<OrgId, VecDeque<Job>>,
-    /// The organizations with queued changes that no writer has, in the order of their turns.
-    ready: VecDeque<OrgId>,
-    /// The organizations whose changes a writer has.
-    busy: HashSet<OrgId>,
-    rooms: HashMap<OrgId, Weak<Semaphore>>,
-    /// How many writers wait for changes.
-    idle: usize,
-    /// Whether every [`Group`] is dropped.
-    has_no_senders: bool,
-    /// Whether every [`Jobs`] is dropped.
-    has_no_writers: bool,
-}
-
 /// Marks the queues when the last [`Group`] is dropped.
 #[derive(Debug)]
 struct Open(Arc<Queues>);
@@ -116,10 +91,7 @@ impl Drop for Open {
 
 /// Creates the queues. The group is that of the organization `local`.
 pub(super) fn queue() -> (Group, Jobs) {
-    let queues = Arc::new(Queues {
-        state: Mutex::default(),
-        ready: Notify::new(),
-    });
+    let queues = Arc::new(Queues::default());
     let org = OrgId::local();
     let group = Group {
         room: queues.room(&org),
@@ -172,84 +144,6 @@ impl Group {
         }
         kept.await.map_err(|_| panicked())??;
         results.try_recv().map_err(|_| panicked())
-    }
-}
-
-impl Queues {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No call under the lock can panic half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the places in an organization's queue, which all its groups share.
-    fn room(&self, org: &OrgId) -> Arc<Semaphore> {
-        let mut state = self.lock();
-        if let Some(room) = state.rooms.get(org).and_then(Weak::upgrade) {
-            return room;
-        }
-        // The list is tidied as it grows, so that organizations that are gone take no memory.
-        if state.rooms.len() == state.rooms.capacity() {
-            state.rooms.retain(|_, room| room.strong_count() > 0);
-        }
-        let room = Arc::new(Semaphore::new(WAITING));
-        state.rooms.insert(org.clone(), Arc::downgrade(&room));
-        room
-    }
-
-    /// Queues a change. Returns `false` if the queues are closed.
-    fn push(&self, org: &OrgId, job: Job) -> bool {
-        let mut state = self.lock();
-        if state.has_no_writers {
-            return false;
-        }
-        let queue = state.queues.entry(org.clone()).or_default();
-        queue.push_back(job);
-        let is_first = queue.len() == 1;
-        if is_first && !state.busy.contains(org) {
-            state.ready.push_back(org.clone());
-            drop(state);
-            self.ready.notify_one();
-        }
-        true
-    }
-}
-
-impl State {
-    /// Takes the changes of the next transaction. The organizations are shared out among the
-    /// writers that wait, and the changes among the organizations.
-    fn take(&mut self, writers: usize) -> Vec<OrgJobs> {
-        let share = self.ready.len().div_ceil(writers.max(1)).min(MOST);
-        let orgs: Vec<OrgId> = self.ready.drain(..share).collect();
-        let each = MOST / share.max(1);
-        let mut taken = Vec::with_capacity(share);
-        for org in orgs {
-            let Some(queue) = self.queues.get_mut(&org) else {
-                continue;
-            };
-            let mut jobs: Vec<Job> = queue.drain(..queue.len().min(each)).collect();
-            for job in &mut jobs {
-                job.place = None;
-            }
-            self.busy.insert(org.clone());
-            taken.push(OrgJobs { org, jobs });
-        }
-        taken
-    }
-}
-
-/// A writer that waits for changes.
-struct Idle<'a>(&'a Queues);
-
-impl<'a> Idle<'a> {
-    fn new(queues: &'a Queues) -> Self {
-        queues.lock().idle += 1;
-        Self(queues)
-    }
-}
-
-impl Drop for Idle<'_> {
-    fn drop(&mut self) {
-        self.0.lock().idle -= 1;
     }
 }
 
@@ -394,127 +288,4 @@ pub(super) fn panicked() -> StoreError {
     StoreError::failed(
         "writing the store panicked: the change may have been kept, so check before you repeat it",
     )
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State")
-            .field("ready", &self.ready)
-            .field("busy", &self.busy)
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
-    use super::*;
-
-    fn org(id: &str) -> OrgId {
-        id.parse().unwrap()
-    }
-
-    /// Queues so many changes of an organization, whose callers do not wait.
-    fn send(group: &Group, id: &str, changes: usize) {
-        let group = group.organization(&org(id));
-        for _ in 0..changes {
-            let commit = pin!(group.commit(Timestamp::UNIX_EPOCH, Vec::new(), |_| ()));
-            let polled = commit.poll(&mut Context::from_waker(Waker::noop()));
-            assert!(polled.is_pending());
-        }
-    }
-
-    fn sizes(round: &mut Round) -> Vec<(String, usize)> {
-        let orgs = round.orgs().iter();
-        orgs.map(|org| (org.org.to_string(), org.len())).collect()
-    }
-
-    fn of(pairs: &[(&str, usize)]) -> Vec<(String, usize)> {
-        pairs.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect()
-    }
-
-    #[test]
-    fn many_changes_of_one_organization_delay_another_by_one_transaction() {
-        let (group, jobs) = queue();
-        send(&group, "flood", 2_000);
-        let mut first = jobs.try_next().unwrap();
-        assert_eq!(sizes(&mut first), of(&[("flood", 512)]));
-        send(&group, "calm", 3);
-        first.answer(&Ok(()));
-        let mut second = jobs.try_next().unwrap();
-        assert_eq!(sizes(&mut second), of(&[("calm", 3), ("flood", 256)]));
-    }
-
-    #[test]
-    fn a_second_writer_gets_no_changes_of_an_organization_that_the_first_one_has() {
-        let (group, jobs) = queue();
-        send(&group, "a", 1);
-        let first = jobs.try_next().unwrap();
-        send(&group, "a", 1);
-        send(&group, "b", 1);
-        let mut second = jobs.try_next().unwrap();
-        assert_eq!(sizes(&mut second), of(&[("b", 1)]));
-        assert!(jobs.try_next().is_none());
-        drop(first);
-        assert_eq!(sizes(&mut jobs.try_next().unwrap()), of(&[("a", 1)]));
-    }
-
-    #[test]
-    fn waiting_writers_share_the_organizations() {
-        let (group, jobs) = queue();
-        let _others = [Idle::new(&jobs.queues), Idle::new(&jobs.queues)];
-        for id in ["a", "b", "c", "d"] {
-            send(&group, id, 1);
-        }
-        assert_eq!(
-            sizes(&mut jobs.try_next().unwrap()),
-            of(&[("a", 1), ("b", 1)])
-        );
-    }
-
-    #[test]
-    fn a_full_queue_makes_its_own_organization_wait_and_no_other() {
-        let (group, jobs) = queue();
-        send(&group, "full", WAITING);
-        let full = group.organization(&org("full"));
-        let mut context = Context::from_waker(Waker::noop());
-        let mut next = pin!(full.commit(Timestamp::UNIX_EPOCH, Vec::new(), |_| ()));
-        assert!(next.as_mut().poll(&mut context).is_pending());
-        assert_eq!(full.room.available_permits(), 0);
-        send(&group, "other", 1);
-        assert_eq!(jobs.queues.lock().ready.len(), 2);
-        let refused = Err(StoreError::failed("refused"));
-        jobs.try_next().unwrap().answer(&refused);
-        // The change that waited is queued now, and those before it have left.
-        assert!(next.as_mut().poll(&mut context).is_pending());
-        drop(jobs);
-        assert!(matches!(
-            next.as_mut().poll(&mut context),
-            Poll::Ready(Err(_))
-        ));
-    }
-
-    #[test]
-    fn organizations_without_changes_and_groups_take_no_memory() {
-        let (group, jobs) = queue();
-        for number in 0..10_000 {
-            send(&group, &format!("org-{number}"), 1);
-            jobs.try_next().unwrap().answer(&Ok(()));
-        }
-        let state = jobs.queues.lock();
-        assert!(state.queues.is_empty() && state.busy.is_empty() && state.ready.is_empty());
-        assert!(state.rooms.len() < 100, "{}", state.rooms.len());
-    }
-
-    #[tokio::test]
-    async fn a_writer_ends_when_all_groups_are_dropped_and_all_changes_are_taken() {
-        let (group, jobs) = queue();
-        send(&group, "a", 1);
-        drop(group);
-        assert!(jobs.next().await.is_some());
-        assert!(jobs.next().await.is_none());
-    }
 }
