@@ -8,8 +8,8 @@
 //! database share the processors of one machine, so what more servers add can be seen only while
 //! the processors are not busy.
 //!
-//! - `commits/s` counts the transactions of the database: each of them extends the chain, so one
-//!   divided by it is how long the head's lock is held, once servers wait for it.
+//! - `commits/s` counts the transactions that extend the chain, so one divided by it is how long the
+//!   head's lock is held, once servers wait for it.
 //! - `changes` is the size of a transaction: a pair is two changes, which may share it.
 //! - `CPU` is what the servers, and the database with its standby, have computed for a pair.
 //! - `waiting` is what the database's connections were doing inside of transactions:
