@@ -154,7 +154,7 @@ impl RedbStore {
         read: impl FnOnce(&Database, &Tables) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
         let tables = Arc::clone(&self.tables);
-        let read = move |database: &Database| match tables.exist(&database.begin_read()?)? {
+        let read = move |database: &Database| match tables.exist(database)? {
             true => read(database, &tables).map(Some),
             false => Ok(None),
         };

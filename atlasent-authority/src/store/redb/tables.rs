@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::Bound;
 
 use redb::{
-    Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,12 +108,12 @@ impl Tables {
         Ok(())
     }
 
-    /// Returns whether the organization exists in a snapshot of the file.
-    pub(super) fn exist(&self, transaction: &ReadTransaction) -> Result<bool, redb::Error> {
+    /// Returns whether the organization exists.
+    pub(super) fn exist(&self, database: &Database) -> Result<bool, redb::Error> {
         if self.org.is_local() {
             return Ok(true);
         }
-        match transaction.open_table(ORGANIZATIONS) {
+        match database.begin_read()?.open_table(ORGANIZATIONS) {
             Ok(table) => Ok(table.get(self.org.as_str())?.is_some()),
             Err(TableError::TableDoesNotExist(_)) => Ok(false),
             Err(error) => Err(error.into()),
