@@ -60,6 +60,8 @@ pub mod store;
 pub mod trail;
 
 mod clock;
+#[cfg(feature = "server")]
+mod json_file;
 mod ledger;
 mod local;
 

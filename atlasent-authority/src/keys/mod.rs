@@ -22,7 +22,6 @@ use sha2::{Digest, Sha256};
 use crate::ledger::replay::random_bits;
 
 pub use events::RecordedKeys;
-pub(crate) use file::FileVersion;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{ApiScope, UnknownApiScope};

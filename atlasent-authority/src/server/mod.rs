@@ -21,6 +21,7 @@ mod response;
 mod routes;
 mod settings;
 mod shadow;
+mod sources;
 mod tasks;
 
 use std::fmt;
