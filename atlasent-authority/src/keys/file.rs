@@ -107,3 +107,74 @@ impl KeyFile {
         Ok(revoked?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::keys::KeyEnvironment;
+    use crate::store::OrgId;
+
+    /// A file as releases before organizations wrote it.
+    const OLD: &str = r#"[
+  {
+    "key_id": "key_1",
+    "digest": "0000000000000000000000000000000000000000000000000000000000000000",
+    "environment": "live",
+    "scopes": [
+      "evaluate"
+    ],
+    "rate_limit_per_minute": 1000000,
+    "created_at": "2026-01-01T00:00:00Z"
+  }
+]"#;
+
+    #[test]
+    fn a_file_from_before_organizations_holds_keys_of_local_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        fs::write(file.path(), OLD).unwrap();
+        let keys = file.load().unwrap();
+        assert!(keys[0].org_id.is_local());
+        assert!(!file.revoke("key_unknown").unwrap());
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), OLD);
+    }
+
+    #[test]
+    fn a_key_is_of_the_organization_that_its_file_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        let [local, mut acme] = [(); 2].map(|()| ApiKey::generate(KeyEnvironment::Test).unwrap().0);
+        assert!(local.org_id.is_local());
+        acme.org_id = "acme".parse::<OrgId>().unwrap();
+        for key in [&local, &acme] {
+            file.add(key.clone()).unwrap();
+        }
+        assert_eq!(file.load().unwrap(), [local, acme]);
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text.matches("org_id").count(), 1);
+    }
+
+    #[test]
+    fn an_organization_whose_id_is_invalid_is_an_error_and_not_local() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        for id in [r#""""#, r#""A""#, r#""../etc""#, "null", "1"] {
+            let text = OLD.replace(
+                r#""key_id": "key_1","#,
+                &format!(r#""key_id": "key_1", "org_id": {id},"#),
+            );
+            fs::write(file.path(), text).unwrap();
+            let error = file.load().unwrap_err().to_string();
+            assert!(error.contains("does not hold API keys: "), "{error}");
+            assert!(error.contains("line 3"), "{error}");
+            if id.starts_with('"') {
+                assert!(
+                    error.contains("an organization's id has 1 to 64"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
