@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::ledger::replay::random_bits;
 
 pub use events::RecordedKeys;
+pub(crate) use events::record_keys;
 pub(crate) use file::FileVersion;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
