@@ -9,7 +9,8 @@ use atlasent::Error;
 use serde::{Deserialize, Serialize};
 
 use super::ApiKey;
-use crate::local::{LocalAuthority, failed};
+use crate::clock::Clock;
+use crate::local::{commit, failed};
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::chain::{NewEvent, format_time};
 
@@ -17,40 +18,41 @@ use crate::trail::chain::{NewEvent, format_time};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedKeys(BTreeMap<String, bool>);
 
-impl<S: Store> LocalAuthority<S> {
-    /// Records the keys that were created or revoked since the last call by any process. A deleted
-    /// key counts as revoked.
-    pub(crate) async fn record_keys(&self, keys: &[ApiKey]) -> Result<(), Error> {
-        let keys = keys.to_vec();
-        let change = move |changeset: &mut Changeset<'_>| {
-            let before = changeset.recorded_keys();
-            let mut recorded = before.clone();
-            for key in &keys {
-                let was_revoked = recorded.0.get(&key.key_id).copied();
-                if was_revoked.is_none() {
-                    changeset.record(created(key));
-                }
-                if key.revoked_at.is_some() && was_revoked != Some(true) {
-                    changeset.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
-                }
-                recorded
-                    .0
-                    .insert(key.key_id.clone(), key.revoked_at.is_some());
+/// Records in a store's chain the keys that were created or revoked since the last call by any
+/// process. A deleted key counts as revoked.
+pub(crate) async fn record_keys<S: Store>(
+    store: &S,
+    clock: &dyn Clock,
+    keys: &[ApiKey],
+) -> Result<(), Error> {
+    let keys = keys.to_vec();
+    let change = move |changeset: &mut Changeset<'_>| {
+        let before = changeset.recorded_keys();
+        let mut recorded = before.clone();
+        for key in &keys {
+            let was_revoked = recorded.0.get(&key.key_id).copied();
+            if was_revoked.is_none() {
+                changeset.record(created(key));
             }
-            let deleted = recorded.0.iter_mut().filter(|(id, was_revoked)| {
-                !**was_revoked && keys.iter().all(|key| key.key_id != **id)
-            });
-            for (id, was_revoked) in deleted {
-                changeset.record(revoked(id, None));
-                *was_revoked = true;
+            if key.revoked_at.is_some() && was_revoked != Some(true) {
+                changeset.record(revoked(&key.key_id, key.revoked_at.map(format_time)));
             }
-            if recorded != before {
-                changeset.keep_recorded_keys(recorded);
-            }
-        };
-        self.commit(failed::KEYS, vec![CellKey::ApiKeys], change)
-            .await
-    }
+            recorded
+                .0
+                .insert(key.key_id.clone(), key.revoked_at.is_some());
+        }
+        let deleted = recorded.0.iter_mut().filter(|(id, was_revoked)| {
+            !**was_revoked && keys.iter().all(|key| key.key_id != **id)
+        });
+        for (id, was_revoked) in deleted {
+            changeset.record(revoked(id, None));
+            *was_revoked = true;
+        }
+        if recorded != before {
+            changeset.keep_recorded_keys(recorded);
+        }
+    };
+    commit(store, clock, failed::KEYS, vec![CellKey::ApiKeys], change).await
 }
 
 fn created(key: &ApiKey) -> NewEvent {
@@ -75,6 +77,7 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
+    use crate::LocalAuthority;
     use crate::keys::KeyEnvironment;
     use crate::policy::Policies;
 
@@ -82,7 +85,9 @@ mod tests {
     fn a_key_is_recorded_when_it_comes_and_when_it_goes_and_once_each() {
         let policies = Policies::parse("permit (principal, action, resource);").unwrap();
         let authority = LocalAuthority::in_memory(policies).unwrap();
-        let record = |keys: &[ApiKey]| block_on(authority.record_keys(keys)).unwrap();
+        let record = |keys: &[ApiKey]| {
+            block_on(record_keys(authority.store(), &*authority.clock, keys)).unwrap();
+        };
         let [mut first, second] =
             [(); 2].map(|()| ApiKey::generate(KeyEnvironment::Test).unwrap().0);
         record(&[first.clone(), second.clone()]);

@@ -23,6 +23,7 @@ use crate::ledger::replay::random_bits;
 use crate::store::OrgId;
 
 pub use events::RecordedKeys;
+pub(crate) use events::record_keys;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{ApiScope, UnknownApiScope};

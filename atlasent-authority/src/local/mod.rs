@@ -209,11 +209,22 @@ impl<S: Store> LocalAuthority<S> {
         reads: Vec<CellKey>,
         change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        self.store
-            .commit(self.clock.now(), reads, change)
-            .await
-            .map_err(|error| unavailable(operation, error))
+        commit(&self.store, &*self.clock, operation, reads, change).await
     }
+}
+
+/// Commits a change of a store. `operation` is the error text when the commit fails.
+pub(crate) async fn commit<S: Store, T: Send + 'static>(
+    store: &S,
+    clock: &dyn Clock,
+    operation: &'static str,
+    reads: Vec<CellKey>,
+    change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+) -> Result<T, Error> {
+    store
+        .commit(clock.now(), reads, change)
+        .await
+        .map_err(|error| unavailable(operation, error))
 }
 
 /// The error for events that could not be read.

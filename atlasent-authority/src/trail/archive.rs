@@ -5,12 +5,13 @@ use std::io;
 use atlasent::Error;
 use jiff::Timestamp;
 
-use crate::local::{LocalAuthority, failed, unavailable};
+use crate::clock::Clock;
+use crate::local::{LocalAuthority, commit, failed, unavailable};
 use crate::signing::KeyRing;
 use crate::store::{Changeset, Store, StoreError};
 use crate::trail::EventFilter;
 use crate::trail::chain::NewEvent;
-use crate::trail::export::Bundle;
+use crate::trail::export::{Bundle, export};
 
 /// The result of archiving events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,70 +70,77 @@ impl<S: Store> LocalAuthority<S> {
         keys: &KeyRing,
         keep: impl FnOnce(u64, u64, &mut Bundle) -> io::Result<()>,
     ) -> Result<Option<Archived>, Error> {
-        let Some(mut old) = self.collect_old(before, None, keys).await? else {
+        let collected = collect_old(&self.store, &*self.clock, before, None, keys).await?;
+        let Some(mut old) = collected else {
             return Ok(None);
         };
         keep(old.first, old.last, &mut old.bundle).map_err(not_kept)?;
-        self.drop_old(&old).await.map(Some)
+        drop_old(&self.store, &*self.clock, &old).await.map(Some)
     }
+}
 
-    /// Bundles the events before a time, and up to a sequence number if `through` is set. Returns
-    /// `None` without such events.
-    pub(crate) async fn collect_old(
-        &self,
-        before: Timestamp,
-        through: Option<u64>,
-        keys: &KeyRing,
-    ) -> Result<Option<OldEvents>, Error> {
-        let Ok(last_moment) = before.checked_sub(jiff::SignedDuration::from_micros(1)) else {
-            return Ok(None);
-        };
-        let old = EventFilter::default()
-            .until(last_moment)
-            .through(through.unwrap_or(u64::MAX));
-        let dropped = self.store.status().await.map_err(unarchived)?.dropped;
-        // The chain has no gaps, and its time never runs backwards, so the old events are at its
-        // beginning.
-        let count = self.store.count_events(&old).await.map_err(unarchived)?;
-        if count == 0 {
-            return Ok(None);
-        }
-        let (first, last) = (dropped + 1, dropped + count);
-        let bundle = self.export(&old.through(last), keys).await?;
-        if bundle.event_count() != count {
-            return Err(not_kept(io::Error::other(
-                "events were dropped meanwhile: another process archives them",
-            )));
-        }
-        Ok(Some(OldEvents {
-            first,
-            last,
-            bundle,
-        }))
+/// Bundles the events before a time, and up to a sequence number if `through` is set. Returns
+/// `None` without such events.
+pub(crate) async fn collect_old<S: Store>(
+    store: &S,
+    clock: &dyn Clock,
+    before: Timestamp,
+    through: Option<u64>,
+    keys: &KeyRing,
+) -> Result<Option<OldEvents>, Error> {
+    let Ok(last_moment) = before.checked_sub(jiff::SignedDuration::from_micros(1)) else {
+        return Ok(None);
+    };
+    let old = EventFilter::default()
+        .until(last_moment)
+        .through(through.unwrap_or(u64::MAX));
+    let dropped = store.status().await.map_err(unarchived)?.dropped;
+    // The chain has no gaps, and its time never runs backwards, so the old events are at its
+    // beginning.
+    let count = store.count_events(&old).await.map_err(unarchived)?;
+    if count == 0 {
+        return Ok(None);
     }
+    let (first, last) = (dropped + 1, dropped + count);
+    let bundle = export(store, &old.through(last), keys, clock).await;
+    let bundle = bundle.map_err(|error| unavailable(failed::EXPORT, error))?;
+    if bundle.event_count() != count {
+        return Err(not_kept(io::Error::other(
+            "events were dropped meanwhile: another process archives them",
+        )));
+    }
+    Ok(Some(OldEvents {
+        first,
+        last,
+        bundle,
+    }))
+}
 
-    /// Drops events whose bundle is kept. The store hides them at once, whatever their number, and
-    /// frees their space gradually.
-    pub(crate) async fn drop_old(&self, old: &OldEvents) -> Result<Archived, Error> {
-        let (first, last) = (old.first, old.last);
-        let archived = Archived {
-            first,
-            last,
-            checkpoint: old.bundle.chain_head_hash().to_owned(),
-            export_id: old.bundle.export_id().to_owned(),
-        };
-        let event = NewEvent::new("audit.archived")
-            .with("first_sequence", first)
-            .with("last_sequence", last)
-            .with("checkpoint", archived.checkpoint.clone())
-            .with("export_id", archived.export_id.clone());
-        let change = move |changeset: &mut Changeset<'_>| {
-            changeset.record(event);
-            changeset.drop_events(last);
-        };
-        self.commit(failed::ARCHIVE, Vec::new(), change).await?;
-        Ok(archived)
-    }
+/// Drops events whose bundle is kept. The store hides them at once, whatever their number, and
+/// frees their space gradually.
+pub(crate) async fn drop_old<S: Store>(
+    store: &S,
+    clock: &dyn Clock,
+    old: &OldEvents,
+) -> Result<Archived, Error> {
+    let (first, last) = (old.first, old.last);
+    let archived = Archived {
+        first,
+        last,
+        checkpoint: old.bundle.chain_head_hash().to_owned(),
+        export_id: old.bundle.export_id().to_owned(),
+    };
+    let event = NewEvent::new("audit.archived")
+        .with("first_sequence", first)
+        .with("last_sequence", last)
+        .with("checkpoint", archived.checkpoint.clone())
+        .with("export_id", archived.export_id.clone());
+    let change = move |changeset: &mut Changeset<'_>| {
+        changeset.record(event);
+        changeset.drop_events(last);
+    };
+    commit(store, clock, failed::ARCHIVE, Vec::new(), change).await?;
+    Ok(archived)
 }
 
 /// Old events in their bundle, which are still in the store.

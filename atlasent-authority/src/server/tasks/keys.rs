@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rounds::{Rounds, watched};
+use crate::keys::record_keys;
 use crate::server::app::App;
 use crate::server::log_limit::OUTAGES;
 use crate::store::Store;
@@ -43,7 +44,8 @@ impl KeyEvents {
         let Some((version, keys)) = app.keys.stored_since(self.recorded).await else {
             return;
         };
-        match app.authority.record_keys(&keys).await {
+        let (store, clock) = (app.authority.store(), &*app.authority.clock);
+        match record_keys(store, clock, &keys).await {
             Ok(()) => {
                 *self = Self {
                     recorded: version,

@@ -12,7 +12,7 @@ use crate::files::{Publish, publish};
 use crate::local::unreadable;
 use crate::server::app::App;
 use crate::store::Store;
-use crate::trail::archive::{Archived, OldEvents, not_kept};
+use crate::trail::archive::{Archived, OldEvents, collect_old, drop_old, not_kept};
 
 /// How often old events are archived.
 const PERIOD: Duration = Duration::from_secs(3600);
@@ -81,9 +81,8 @@ impl Retention {
                 .map_err(unreadable)?
                 .dropped;
             let through = last_of_bundle_from(&folder, dropped + 1).map_err(not_kept)?;
-            let old = authority
-                .collect_old(before, through, &reading.signing)
-                .await?;
+            let (store, clock) = (authority.store(), &*authority.clock);
+            let old = collect_old(store, clock, before, through, &reading.signing).await?;
             let Some(mut old) = old else {
                 return Ok(None);
             };
@@ -94,7 +93,11 @@ impl Retention {
             .await
             .map_err(|error| not_kept(io::Error::other(error.message().to_owned())))?;
         match collected? {
-            Some(old) => app.authority.drop_old(&old).await.map(Some),
+            Some(old) => {
+                let authority = &app.authority;
+                let dropped = drop_old(authority.store(), &*authority.clock, &old);
+                dropped.await.map(Some)
+            }
             None => Ok(None),
         }
     }
