@@ -44,13 +44,15 @@
 //! | [`signing`] | the Ed25519 keys that sign exports |
 //! | [`store`] | the `Store` trait, and the types that an implementation needs |
 //! | [`files`] | replacing a private file safely |
-//! | `server`, `keys` | the HTTP API and its API keys (feature `server`) |
+//! | `server`, `keys`, `organizations` | the HTTP API, its API keys and its organizations (feature `server`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod files;
 #[cfg(feature = "server")]
 pub mod keys;
+#[cfg(feature = "server")]
+pub mod organizations;
 pub mod permits;
 pub mod policy;
 #[cfg(feature = "server")]
@@ -60,6 +62,8 @@ pub mod store;
 pub mod trail;
 
 mod clock;
+#[cfg(feature = "server")]
+mod json_file;
 mod ledger;
 mod local;
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ApiKey;
-use crate::store::{KeptKey, KeyCall, PostgresStore, StoreError};
+use crate::store::{KeptKey, KeyCall, PostgresStore, RecordTable, StoreError};
 
 /// The API keys of all servers that share the database.
 impl PostgresStore {
@@ -13,7 +13,9 @@ impl PostgresStore {
     ///
     /// [`StoreError`] when the keys cannot be read.
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let keys = self.key_call(KeyCall::All).await?;
+        let keys = self
+            .key_call(|done| KeyCall::All(RecordTable::ApiKeys, done))
+            .await?;
         let keys = keys.iter().map(|json| serde_json::from_str(json));
         keys.collect::<Result<_, _>>().map_err(StoreError::failed)
     }
@@ -51,12 +53,13 @@ impl PostgresStore {
                 .map_err(StoreError::failed)
         };
         let key_id = key_id.to_owned();
-        self.key_call(|done| KeyCall::Rewrite(key_id, Box::new(revoke), done))
+        self.key_call(|done| KeyCall::Rewrite(RecordTable::ApiKeys, key_id, Box::new(revoke), done))
             .await
     }
 
     /// Returns the version of the keys, which changes with each change to a key by any process.
     pub(crate) async fn api_keys_version(&self) -> Result<i64, StoreError> {
-        self.key_call(KeyCall::Version).await
+        self.key_call(|done| KeyCall::Version(RecordTable::ApiKeys, done))
+            .await
     }
 }

@@ -1,18 +1,12 @@
 //! API keys in a file, which commands may change while the server runs.
 
-use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use atlasent::text::json_error;
 use jiff::Timestamp;
 
 use super::ApiKey;
-use crate::files::{Publish, open_or_create, publish, read, read_own};
-
-/// The largest file of keys, in bytes: enough for about 100,000 keys.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+use crate::json_file::{FileRecord, JsonFile, JsonFileError};
 
 /// A file of API keys. It holds digests only, and only its owner may read it.
 ///
@@ -32,19 +26,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct KeyFile {
-    path: PathBuf,
-}
-
-/// The version of a file. Each change writes a new file, whose inode number differs even within one
-/// tick of the file system's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileVersion {
-    changed_at: SystemTime,
-    length: u64,
-    #[cfg(unix)]
-    inode: u64,
-}
+pub struct KeyFile(pub(crate) JsonFile<ApiKey>);
 
 /// Why a file of API keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,17 +50,28 @@ pub enum KeyFileError {
     },
 }
 
+impl FileRecord for ApiKey {}
+
+impl From<JsonFileError> for KeyFileError {
+    fn from(error: JsonFileError) -> Self {
+        match error {
+            JsonFileError::Io { path, source } => Self::Io { path, source },
+            JsonFileError::Unreadable { path, why } => Self::Unreadable { path, why },
+        }
+    }
+}
+
 impl KeyFile {
     /// Names a file, which need not exist yet. Its folder has to exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self(JsonFile::new(path.into()))
     }
 
     /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Reads the keys, the oldest first. A missing file has no keys.
@@ -87,29 +80,7 @@ impl KeyFile {
     ///
     /// [`KeyFileError`] when the file cannot be read, or does not hold keys.
     pub fn load(&self) -> Result<Vec<ApiKey>, KeyFileError> {
-        self.parse(read(&self.path, MAX_FILE_BYTES).map(|(text, _)| text))
-    }
-
-    fn parse(&self, text: io::Result<Vec<u8>>) -> Result<Vec<ApiKey>, KeyFileError> {
-        match text {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| KeyFileError::Unreadable {
-                path: self.display(),
-                why: json_error(&error),
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(self.io_error(error)),
-        }
-    }
-
-    /// Returns the version of the file; `None` if the file is missing, or the system does not tell.
-    pub(crate) fn version(&self) -> Option<FileVersion> {
-        let metadata = fs::metadata(&self.path).ok()?;
-        Some(FileVersion {
-            changed_at: metadata.modified().ok()?,
-            length: metadata.len(),
-            #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(&metadata),
-        })
+        Ok(self.0.load()?)
     }
 
     /// Adds a key.
@@ -118,7 +89,7 @@ impl KeyFile {
     ///
     /// [`KeyFileError`] when the file cannot be read or written.
     pub fn add(&self, key: ApiKey) -> Result<(), KeyFileError> {
-        self.change(|keys| keys.push(key))
+        Ok(self.0.change(|keys| keys.push(key))?)
     }
 
     /// Revokes a key by its id. Returns `false` if the id is unknown or the key was revoked before.
@@ -127,38 +98,83 @@ impl KeyFile {
     ///
     /// [`KeyFileError`] when the file cannot be read or written.
     pub fn revoke(&self, key_id: &str) -> Result<bool, KeyFileError> {
-        self.change(|keys| {
+        let revoked = self.0.change(|keys| {
             let mut active = keys.iter_mut().filter(|key| key.revoked_at.is_none());
             let key = active.find(|key| key.key_id == key_id);
             key.map(|key| key.revoked_at = Some(Timestamp::now()))
                 .is_some()
-        })
+        });
+        Ok(revoked?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::keys::KeyEnvironment;
+    use crate::store::OrgId;
+
+    /// A file as releases before organizations wrote it.
+    const OLD: &str = r#"[
+  {
+    "key_id": "key_1",
+    "digest": "0000000000000000000000000000000000000000000000000000000000000000",
+    "environment": "live",
+    "scopes": [
+      "evaluate"
+    ],
+    "rate_limit_per_minute": 1000000,
+    "created_at": "2026-01-01T00:00:00Z"
+  }
+]"#;
+
+    #[test]
+    fn a_file_from_before_organizations_holds_keys_of_local_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        fs::write(file.path(), OLD).unwrap();
+        let keys = file.load().unwrap();
+        assert!(keys[0].org_id.is_local());
+        assert!(!file.revoke("key_unknown").unwrap());
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), OLD);
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<ApiKey>) -> T) -> Result<T, KeyFileError> {
-        let failed = |error| self.io_error(error);
-        let beside = self.path.with_added_extension("lock");
-        let lock = open_or_create(&beside).map_err(|source| KeyFileError::Io {
-            path: beside.display().to_string(),
-            source,
-        })?;
-        lock.lock().map_err(failed)?;
-        // Refuses a foreign file: its text is written again, for the owner of the folder to read.
-        let mut keys = self.parse(read_own(&self.path, MAX_FILE_BYTES))?;
-        let result = change(&mut keys);
-        let text = serde_json::to_vec_pretty(&keys).map_err(|error| failed(error.into()))?;
-        publish(&self.path, Publish::Over, |file| file.write_all(&text)).map_err(failed)?;
-        Ok(result)
+    #[test]
+    fn a_key_is_of_the_organization_that_its_file_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        let [local, mut acme] = [(); 2].map(|()| ApiKey::generate(KeyEnvironment::Test).unwrap().0);
+        assert!(local.org_id.is_local());
+        acme.org_id = "acme".parse::<OrgId>().unwrap();
+        for key in [&local, &acme] {
+            file.add(key.clone()).unwrap();
+        }
+        assert_eq!(file.load().unwrap(), [local, acme]);
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text.matches("org_id").count(), 1);
     }
 
-    fn display(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    fn io_error(&self, source: io::Error) -> KeyFileError {
-        KeyFileError::Io {
-            path: self.display(),
-            source,
+    #[test]
+    fn an_organization_whose_id_is_invalid_is_an_error_and_not_local() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        for id in [r#""""#, r#""A""#, r#""../etc""#, "null", "1"] {
+            let text = OLD.replace(
+                r#""key_id": "key_1","#,
+                &format!(r#""key_id": "key_1", "org_id": {id},"#),
+            );
+            fs::write(file.path(), text).unwrap();
+            let error = file.load().unwrap_err().to_string();
+            assert!(error.contains("does not hold API keys: "), "{error}");
+            assert!(error.contains("line 3"), "{error}");
+            if id.starts_with('"') {
+                assert!(
+                    error.contains("an organization's id has 1 to 64"),
+                    "{error}"
+                );
+            }
         }
     }
 }

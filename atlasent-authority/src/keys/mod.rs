@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ledger::replay::random_bits;
+use crate::store::OrgId;
 
 pub use events::RecordedKeys;
 pub(crate) use events::record_keys;
-pub(crate) use file::FileVersion;
 pub use file::{KeyFile, KeyFileError};
 pub(crate) use network::contains;
 pub use scope::{ApiScope, UnknownApiScope};
@@ -71,6 +71,9 @@ pub enum ParseApiKeyError {
 pub struct ApiKey {
     /// The key's id in responses, logs and events.
     pub key_id: String,
+    /// The organization that the key belongs to. Its calls reach nothing of another one.
+    #[serde(default, skip_serializing_if = "OrgId::is_local")]
+    pub org_id: OrgId,
     /// A name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -101,8 +104,8 @@ fn default_rate_limit() -> u64 {
 }
 
 impl ApiKey {
-    /// Makes a new key with all scopes. Returns its stored form and the key itself, which cannot be
-    /// recovered later.
+    /// Makes a new key of [`local`](OrgId::local) with all scopes. Returns its stored form and the
+    /// key itself, which cannot be recovered later.
     ///
     /// # Errors
     ///
@@ -114,7 +117,7 @@ impl ApiKey {
     }
 
     /// Parses a key that people set, for instance in an environment variable. Returns its stored
-    /// form, with all scopes.
+    /// form, as a key of [`local`](OrgId::local) with all scopes.
     ///
     /// ```
     /// use atlasent_authority::keys::{ApiKey, ParseApiKeyError};
@@ -155,6 +158,7 @@ impl ApiKey {
         let digest = KeyDigest::from_key(key);
         Self {
             key_id: digest.key_id(),
+            org_id: OrgId::local(),
             name: None,
             digest,
             environment,

@@ -5,10 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
 
-use super::off_thread::off_thread;
-use crate::keys::{ApiKey, FileVersion, KeyDigest, KeyFile, KeyFileError};
+use super::sources::{SourceError, SourceRecord, Sources};
+use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::store::StoreError;
@@ -27,37 +26,21 @@ use crate::store::StoreError;
 #[derive(Debug, Default)]
 pub struct ApiKeys {
     fixed: Vec<ApiKey>,
-    file: Option<KeyFile>,
-    #[cfg(feature = "postgres")]
-    database: Option<PostgresStore>,
-    /// The keys of the file and the database. The lock is held while they are read again.
-    sources: Mutex<Sources>,
+    sources: Sources<ApiKey>,
     index: RwLock<Arc<Index>>,
 }
 
-#[derive(Debug, Default)]
-struct Sources {
-    file: Source<FileVersion>,
+impl SourceRecord for ApiKey {
+    const THREAD: &'static str = "atlasent-keys";
+
     #[cfg(feature = "postgres")]
-    database: Source<i64>,
-    /// The number of times that a source was read again.
-    version: u64,
-}
+    async fn version_in(database: &PostgresStore) -> Result<i64, StoreError> {
+        database.api_keys_version().await
+    }
 
-/// The keys of a source. `version` is that of the source just before the keys were read, so that a
-/// change in between is found the next time.
-#[derive(Debug)]
-struct Source<V> {
-    version: Option<V>,
-    keys: Vec<ApiKey>,
-}
-
-impl<V> Default for Source<V> {
-    fn default() -> Self {
-        Self {
-            version: None,
-            keys: Vec::new(),
-        }
+    #[cfg(feature = "postgres")]
+    async fn all_in(database: &PostgresStore) -> Result<Vec<Self>, StoreError> {
+        database.api_keys().await
     }
 }
 
@@ -71,6 +54,15 @@ pub enum ApiKeysError {
     /// The keys of the database cannot be read.
     #[error("the API keys of the database cannot be read: {0}")]
     Store(#[from] StoreError),
+}
+
+impl From<SourceError> for ApiKeysError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::File(error) => Self::File(error.into()),
+            SourceError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// The keys by the first bytes of their digests. The whole digests are compared in constant time.
@@ -95,8 +87,7 @@ impl ApiKeys {
     ///
     /// [`ApiKeysError`] when the file cannot be read, or does not hold keys.
     pub async fn with_file(mut self, file: KeyFile) -> Result<Self, ApiKeysError> {
-        self.file = Some(file);
-        self.sources.get_mut().file = Source::default();
+        self.sources.set_file(file.0);
         self.refresh().await?;
         Ok(self)
     }
@@ -109,8 +100,7 @@ impl ApiKeys {
     /// [`ApiKeysError`] when the keys cannot be read.
     #[cfg(feature = "postgres")]
     pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, ApiKeysError> {
-        self.database = Some(database);
-        self.sources.get_mut().database = Source::default();
+        self.sources.set_database(database);
         self.refresh().await?;
         Ok(self)
     }
@@ -123,71 +113,13 @@ impl ApiKeys {
     ///
     /// [`ApiKeysError`] when a source cannot be read.
     pub async fn refresh(&self) -> Result<(), ApiKeysError> {
-        let mut sources = self.sources.lock().await;
-        let file = self.refresh_file(&mut sources.file).await;
-        #[cfg(feature = "postgres")]
-        let database = self.refresh_database(&mut sources.database).await;
-        #[cfg(not(feature = "postgres"))]
-        let database = Ok(false);
-        if matches!(file, Ok(true)) || matches!(database, Ok(true)) {
-            let keys = sources.file.keys.iter();
-            #[cfg(feature = "postgres")]
-            let keys = keys.chain(&sources.database.keys);
-            self.index(keys.cloned());
-            sources.version += 1;
-        }
-        file.and(database).map(drop)
-    }
-
-    /// Reads the keys of the file if it has changed. Returns whether they were read.
-    async fn refresh_file(&self, source: &mut Source<FileVersion>) -> Result<bool, ApiKeysError> {
-        let Some(file) = self.file.clone() else {
-            return Ok(false);
-        };
-        let path = file.path().display().to_string();
-        let seen = source.version;
-        let reading = move || {
-            let version = file.version();
-            let is_current = version.is_some() && version == seen;
-            let keys = if is_current { None } else { Some(file.load()) };
-            (version, keys)
-        };
-        let read = off_thread("atlasent-keys", reading).await;
-        let (version, keys) = read.map_err(|source| KeyFileError::Io { path, source })?;
-        let Some(keys) = keys else {
-            return Ok(false);
-        };
-        source.keys = keys?;
-        source.version = version;
-        Ok(true)
-    }
-
-    /// Reads the keys of the database if they have changed. Returns whether they were read.
-    #[cfg(feature = "postgres")]
-    async fn refresh_database(&self, source: &mut Source<i64>) -> Result<bool, ApiKeysError> {
-        let Some(database) = &self.database else {
-            return Ok(false);
-        };
-        let version = database.api_keys_version().await?;
-        if source.version == Some(version) {
-            return Ok(false);
-        }
-        source.keys = database.api_keys().await?;
-        source.version = Some(version);
-        Ok(true)
+        Ok(self.sources.refresh(|keys| self.index(keys)).await?)
     }
 
     /// Returns the keys of the file and the database with their version, if that differs from
     /// `seen`.
     pub(super) async fn stored_since(&self, seen: u64) -> Option<(u64, Vec<ApiKey>)> {
-        let sources = self.sources.lock().await;
-        if sources.version == seen {
-            return None;
-        }
-        let keys = sources.file.keys.iter();
-        #[cfg(feature = "postgres")]
-        let keys = keys.chain(&sources.database.keys);
-        Some((sources.version, keys.cloned().collect()))
+        self.sources.changed_since(seen).await
     }
 
     /// The number of keys, with revoked and expired ones.

@@ -16,11 +16,13 @@ mod listen;
 mod log_limit;
 mod metrics;
 mod off_thread;
+mod organizations;
 mod read_pool;
 mod response;
 mod routes;
 mod settings;
 mod shadow;
+mod sources;
 mod tasks;
 
 use std::fmt;
@@ -36,6 +38,7 @@ pub use audit_log::AuditLog;
 #[cfg(feature = "otlp")]
 pub use audit_log::OtlpLog;
 pub use listen::{Listening, ServeError, TlsFiles};
+pub use organizations::{OrgRegistry, OrgRegistryError};
 pub use settings::Settings;
 use shadow::Shadow;
 pub use tasks::{PolicyFolder, Retention};

@@ -39,7 +39,7 @@ pub use organizations::Organizations;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 #[cfg(all(feature = "postgres", feature = "server"))]
-pub(crate) use postgres::{KeptKey, KeyCall};
+pub(crate) use postgres::{KeptKey, KeptOrganization, KeyCall, RecordTable};
 #[cfg(feature = "redb")]
 pub use redb::RedbStore;
 

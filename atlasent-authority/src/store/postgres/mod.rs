@@ -1,8 +1,8 @@
 //! The store in PostgreSQL, for several processes that share one ledger and one chain.
 //!
 //! All connections belong to a thread of the store's own, so that the store works in any async
-//! runtime and without one. Four connections write, one counts calls, one serves the API keys, two
-//! read events, and one serves all other reads.
+//! runtime and without one. Four connections write, one counts calls, one serves the API keys and
+//! the registry of organizations, two read events, and one serves all other reads.
 
 mod check;
 mod connector;
@@ -13,6 +13,7 @@ mod organizations;
 mod permits;
 mod query;
 mod reader;
+mod record_table;
 mod rows;
 mod schema;
 mod writer;
@@ -30,14 +31,12 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use self::connector::Connector;
 use self::counter::{CountedCall, Counter};
+pub(crate) use self::keys::KeyCall;
 use self::keys::Keys;
-#[cfg_attr(
-    not(feature = "server"),
-    allow(unused_imports, reason = "API keys belong to the server")
-)]
-pub(crate) use self::keys::{KeptKey, KeyCall};
 use self::query::Page;
 use self::reader::{ReadCall, Reader};
+#[cfg(feature = "server")]
+pub(crate) use self::record_table::{KeptKey, KeptOrganization, RecordTable};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{

@@ -7,10 +7,11 @@ use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
 /// The migration from each version to the next one. Released ones never change.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
 ];
 
 /// Indexing a long trail takes a while.

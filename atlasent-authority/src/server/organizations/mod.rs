@@ -1,0 +1,5 @@
+//! The organizations that a server serves.
+
+mod registry;
+
+pub use registry::{OrgRegistry, OrgRegistryError};
