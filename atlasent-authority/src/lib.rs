@@ -69,7 +69,9 @@ mod local;
 
 pub use clock::{Clock, SystemClock};
 pub use ledger::Stop;
-pub use local::{Caller, EvaluateOutcome, LocalAuthority, LocalAuthorityBuilder, SchemaMismatch};
+pub use local::{
+    Caller, EvaluateOutcome, LocalAuthority, LocalAuthorityBuilder, SchemaMismatch, StorageLimit,
+};
 pub use policy::Policies;
 pub use store::MemoryStore;
 #[cfg(feature = "postgres")]

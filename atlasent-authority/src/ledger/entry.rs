@@ -23,6 +23,10 @@ pub struct PermitEntry {
     pub issued_at: Timestamp,
     /// When the permit expires.
     pub expires_at: Timestamp,
+    /// Whether the permit is part of the count of all agents' unused permits
+    /// ([`max_permits`](crate::LocalAuthorityBuilder::max_permits)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_total: bool,
     /// The state of the permit.
     pub state: PermitState,
     /// When the permit was used up.
@@ -76,6 +80,7 @@ impl PermitEntry {
             evaluation_id: evaluation_id.into(),
             issued_at,
             expires_at,
+            in_total: false,
             state: PermitState::Issued,
             consumed_at: None,
             revoked: None,

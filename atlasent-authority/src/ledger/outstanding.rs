@@ -1,4 +1,5 @@
-//! How many unused permits an agent holds, so that one agent cannot fill the ledger.
+//! How many unused permits an agent holds, so that one agent cannot fill the ledger; and how many all
+//! agents hold together, where that is limited.
 //!
 //! The count has to fall when a permit is used, and also when a permit expires, which no change
 //! records. So permits are counted by the time at which they expire, in at most 64 slots of equal
@@ -52,6 +53,14 @@ impl AgentKey {
         Self::new(grant.agent.as_str(), grant.key_environment.as_deref())
     }
 
+    /// Returns the key of the count of all agents together. `live` and `test` permits have a count
+    /// each here, too.
+    #[must_use]
+    pub fn total(environment: Option<&str>) -> Self {
+        // No agent has an empty name.
+        Self::new("", environment)
+    }
+
     /// Returns the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -59,7 +68,40 @@ impl AgentKey {
     }
 }
 
-/// The unused permits of one agent.
+/// The counts that an unused permit is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PermitCounts {
+    /// The count of the permit's agent.
+    pub(crate) agent: AgentKey,
+    /// The count of all agents. Unset for a permit that was granted without a limit for it.
+    pub(crate) total: Option<AgentKey>,
+}
+
+impl PermitCounts {
+    pub(crate) fn from_entry(entry: &PermitEntry) -> Self {
+        let environment = entry.grant.key_environment.as_deref();
+        Self {
+            agent: AgentKey::from_grant(&entry.grant),
+            total: entry.in_total.then(|| AgentKey::total(environment)),
+        }
+    }
+
+    /// Returns the keys of the counts.
+    pub(crate) fn keys(self) -> impl Iterator<Item = AgentKey> {
+        [self.agent].into_iter().chain(self.total)
+    }
+
+    /// Returns the counts of a permit if a transaction that read `read` has not read all of them.
+    pub(crate) fn missing_from(read: Option<Self>, entry: Option<&PermitEntry>) -> Option<Self> {
+        let needed = Self::from_entry(entry?);
+        let is_read = |read: Self| {
+            read.agent == needed.agent && (needed.total.is_none() || read.total == needed.total)
+        };
+        (!read.is_some_and(is_read)).then_some(needed)
+    }
+}
+
+/// The unused permits of one agent, or of all agents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outstanding {
     /// The number of permits by the end of their slot, in seconds since 1970.
@@ -178,5 +220,31 @@ mod tests {
             [Some("live"), Some("test"), None].map(|environment| AgentKey::new("bot", environment));
         assert!(live != test && live != none && test != none);
         assert_ne!(AgentKey::new("a", Some("b")), AgentKey::new("ba", None));
+        let [live, test] = [Some("live"), Some("test")].map(AgentKey::total);
+        assert_ne!(live, test);
+    }
+
+    #[test]
+    fn a_permit_is_part_of_the_total_only_if_it_was_granted_under_a_limit() {
+        let mut permit = permit(0, 60);
+        let without = PermitCounts::from_entry(&permit);
+        assert_eq!(without.keys().count(), 1);
+        permit.in_total = true;
+        let with = PermitCounts::from_entry(&permit);
+        assert_eq!(
+            with.keys().collect::<Vec<_>>(),
+            [AgentKey::new("bot", None), AgentKey::total(None)]
+        );
+        let other = PermitCounts {
+            agent: AgentKey::new("other", None),
+            ..with
+        };
+        for read in [None, Some(without), Some(other)] {
+            assert_eq!(PermitCounts::missing_from(read, Some(&permit)), Some(with));
+        }
+        assert_eq!(PermitCounts::missing_from(Some(with), Some(&permit)), None);
+        permit.in_total = false;
+        assert_eq!(PermitCounts::missing_from(Some(with), Some(&permit)), None);
+        assert_eq!(PermitCounts::missing_from(None, None), None);
     }
 }

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::replay;
 use crate::local::current::CurrentPolicies;
+use crate::local::limits::{CurrentLimits, Limits};
 use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
@@ -42,7 +43,8 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     store: S,
     clock: Arc<dyn Clock>,
     permit_ttl: SignedDuration,
-    permits_per_agent: u64,
+    limits: Limits,
+    recorded_policies: Option<String>,
     record_context: bool,
     org_id: String,
     required_schema: Option<String>,
@@ -55,7 +57,12 @@ impl LocalAuthorityBuilder {
             store: MemoryStore::new(),
             clock: Arc::new(SystemClock),
             permit_ttl: SignedDuration::from_hours(1),
-            permits_per_agent: DEFAULT_PERMITS_PER_AGENT,
+            limits: Limits {
+                permits_per_agent: DEFAULT_PERMITS_PER_AGENT,
+                max_permits: None,
+                max_events: None,
+            },
+            recorded_policies: None,
             record_context: false,
             org_id: "local".to_owned(),
             required_schema: None,
@@ -77,7 +84,76 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// revoked or expired, so that one agent cannot fill the ledger. A second call replaces the
     /// first.
     pub fn permits_per_agent(mut self, limit: NonZeroU64) -> Self {
-        self.permits_per_agent = limit.get();
+        self.limits.permits_per_agent = limit.get();
+        self
+    }
+
+    /// Limits how many unused permits all agents may hold together: no limit by default.
+    ///
+    /// At the limit, requests that the policies allow are denied (`ORGANIZATION_PERMIT_LIMIT`)
+    /// until some permits are used, revoked or expired. `live` and `test` permits are counted
+    /// separately, as for [`permits_per_agent`](Self::permits_per_agent). A permit that was granted
+    /// without such a limit never counts, so a limit on a store that has such permits holds fully
+    /// once these have expired. Processes that share a store have to set the same limit. A second
+    /// call replaces the first.
+    ///
+    /// ```
+    /// # use std::num::NonZeroU64;
+    /// # use atlasent::wire::EvaluateRequest;
+    /// # use atlasent::{Agent, AnyAction, Authority};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::builder(policies)
+    ///     .max_permits(NonZeroU64::new(2).unwrap())
+    ///     .build()
+    ///     .await?;
+    /// for bot in ["a", "b", "c"] {
+    ///     let request = EvaluateRequest::new(Agent::new(bot)?, &AnyAction::new("deploy")?)?;
+    ///     let answer = authority.evaluate(&request).await?;
+    ///     assert_eq!(answer.decision.is_allow(), bot != "c");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn max_permits(mut self, limit: NonZeroU64) -> Self {
+        self.limits.max_permits = Some(limit);
+        self
+    }
+
+    /// Limits how many events the store may hold when a request is evaluated: no limit by default.
+    ///
+    /// At the limit, evaluations fail with a [`StorageLimit`](crate::StorageLimit) and record
+    /// nothing, until old events are [archived](LocalAuthority::archive) or the limit is raised.
+    /// Permits can still be verified and revoked, stops set and lifted, policies replaced and
+    /// events archived, all of which add events beyond the limit. A second call replaces the first.
+    ///
+    /// ```
+    /// # use std::num::NonZeroU64;
+    /// # use atlasent::wire::EvaluateRequest;
+    /// # use atlasent::{Agent, AnyAction, Authority};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse("permit (principal, action, resource);")?;
+    /// let authority = LocalAuthority::builder(policies)
+    ///     .max_events(NonZeroU64::MIN) // the event of the start
+    ///     .build()
+    ///     .await?;
+    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+    /// let refused = authority.evaluate(&request).await.unwrap_err();
+    /// assert!(refused.to_string().contains("holds 1 events, and the limit is 1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn max_events(mut self, limit: NonZeroU64) -> Self {
+        self.limits.max_events = Some(limit);
+        self
+    }
+
+    /// Sets the digest of the policies that the chain records as in force. If the policies are
+    /// these, [`build`](Self::build) records no start: an authority that is built again and again
+    /// leaves one event.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn recorded_policies(mut self, digest: Option<String>) -> Self {
+        self.recorded_policies = digest;
         self
     }
 
@@ -134,7 +210,8 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             policies: self.policies,
             clock: self.clock,
             permit_ttl: self.permit_ttl,
-            permits_per_agent: self.permits_per_agent,
+            limits: self.limits,
+            recorded_policies: self.recorded_policies,
             record_context: self.record_context,
             org_id: self.org_id,
             required_schema: self.required_schema,
@@ -151,18 +228,22 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     pub async fn build(self) -> Result<LocalAuthority<S>, Error> {
         SchemaMismatch::check(&self.policies, self.required_schema.as_deref())
             .map_err(SchemaMismatch::into_config_error)?;
+        let is_recorded = self.recorded_policies.as_deref() == Some(self.policies.digest());
         let loaded = record::policies_loaded(&self.policies);
         let authority = LocalAuthority {
             policies: Arc::new(CurrentPolicies::new(self.policies)),
             store: self.store,
             clock: self.clock,
             permit_ttl: self.permit_ttl,
-            permits_per_agent: self.permits_per_agent,
+            limits: CurrentLimits::new(self.limits),
             record_context: self.record_context,
             required_schema: self.required_schema,
             secret: replay::random_bits()?,
             issuer: Issuer::new(),
         };
+        if is_recorded {
+            return Ok(authority);
+        }
         let org_id = self.org_id;
         let start = move |changeset: &mut Changeset<'_>| {
             changeset.set_org_id(&org_id);
@@ -185,7 +266,10 @@ impl<S> fmt::Debug for LocalAuthorityBuilder<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures_executor::block_on;
+
     use super::*;
+    use crate::store::{OrgId, Organizations as _};
 
     #[test]
     fn a_second_call_replaces_the_first() {
@@ -195,6 +279,10 @@ mod tests {
             .permit_ttl(Duration::from_secs(2))
             .permits_per_agent(NonZeroU64::MIN)
             .permits_per_agent(NonZeroU64::MAX)
+            .max_permits(NonZeroU64::MIN)
+            .max_permits(NonZeroU64::MAX)
+            .max_events(NonZeroU64::MIN)
+            .max_events(NonZeroU64::MAX)
             .record_context(true)
             .record_context(false)
             .org_id("one")
@@ -204,8 +292,30 @@ mod tests {
             .store(MemoryStore::with_limits(1, 1))
             .store(MemoryStore::new());
         assert_eq!(builder.permit_ttl, SignedDuration::from_secs(2));
-        assert_eq!(builder.permits_per_agent, u64::MAX);
+        let limits = Limits {
+            permits_per_agent: u64::MAX,
+            max_permits: Some(NonZeroU64::MAX),
+            max_events: Some(NonZeroU64::MAX),
+        };
+        assert_eq!(builder.limits, limits);
         assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
         assert_eq!(builder.required_schema.as_deref(), Some("77aa"));
+    }
+
+    #[test]
+    fn an_authority_with_recorded_policies_records_no_start() {
+        let policies = |text| Policies::parse(text).unwrap();
+        let open = "permit (principal, action, resource);";
+        let shut = "forbid (principal, action, resource);";
+        let store = MemoryStore::new();
+        let mut recorded = None;
+        for (text, events) in [(open, 1), (open, 1), (shut, 2), (open, 3), (open, 3)] {
+            let builder = LocalAuthorityBuilder::new(policies(text))
+                .recorded_policies(recorded)
+                .store(store.organization(&OrgId::local()));
+            let authority = block_on(builder.build()).unwrap();
+            assert_eq!(block_on(store.status()).unwrap().head.sequence, events);
+            recorded = Some(authority.policies().digest().to_owned());
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Evaluation: may this agent take this action?
 //!
 //! The policies decide before the transaction. Inside it, an allow is issued only if nothing stands
-//! against it: replaced policies, a stop, an earlier answer to the same request, or too many unused
-//! permits of the agent.
+//! against it: replaced policies, a stop, an earlier answer to the same request, too many events, or
+//! too many unused permits of the agent or of all agents.
 //!
 //! A worked example. `bot` sends `deploy` with the request id `r1`, and its answer gets lost:
 //!
@@ -23,7 +23,7 @@ use atlasent::wire::{EvaluateRequest, Evaluation};
 use atlasent::{Decision, Error};
 
 use crate::ledger::PermitGrant;
-use crate::ledger::outstanding::AgentKey;
+use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::replay::{self, ReplayKey};
 use crate::local::caller::Caller;
 use crate::local::pending::{Attempt, NewPermit, PendingDecision, RepeatableRequest};
@@ -83,7 +83,8 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// [`Error::Invalid`] when the `environment` or `amount` of the context contradicts the
     /// request's: nothing is decided or recorded then. [`Error::Failed`] when the decision cannot
-    /// be recorded, or the policies have another schema than the
+    /// be recorded, the store holds too many events (its source is a
+    /// [`StorageLimit`](crate::StorageLimit)), or the policies have another schema than the
     /// [caller requires](Caller::require_schema): no permit is issued then.
     pub async fn evaluate_for(
         &self,
@@ -123,6 +124,7 @@ impl<S: Store> LocalAuthority<S> {
                 }
                 Attempt::NeedsPermit(permit) => earlier = Some(permit),
                 Attempt::PoliciesChanged => {}
+                Attempt::StorageLimit(limit) => return Err(limit.into_failure()),
             }
         }
         let text = "the policies changed again and again while the request was decided: try again";
@@ -150,10 +152,13 @@ impl<S: Store> LocalAuthority<S> {
             None
         };
         let permit = new_permit.as_ref().map(|new_permit| new_permit.key);
-        let agent = AgentKey::new(
-            request.actor_id.as_str(),
-            attribution.environment.as_deref(),
-        );
+        let limits = self.limits.get();
+        let key_environment = attribution.environment.as_deref();
+        let total = limits.max_permits.map(|_| AgentKey::total(key_environment));
+        let counts = PermitCounts {
+            agent: AgentKey::new(request.actor_id.as_str(), key_environment),
+            total,
+        };
         let event = record::evaluation(request, &verdict, permit, self.record_context)
             .with("policy_version", policies.digest().to_owned());
         let environment = attribution.environment.clone();
@@ -179,8 +184,8 @@ impl<S: Store> LocalAuthority<S> {
             current: Arc::clone(&self.policies),
             policies,
             life: self.permit_ttl,
-            limit: self.permits_per_agent,
-            agent,
+            limits,
+            counts,
             action: request.action_type.clone(),
             environment,
             repeat: None,

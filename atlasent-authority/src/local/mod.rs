@@ -4,6 +4,7 @@ mod builder;
 pub(crate) mod caller;
 pub(crate) mod current;
 pub(crate) mod evaluate;
+pub(crate) mod limits;
 mod pending;
 mod revoke;
 pub(crate) mod schema;
@@ -13,9 +14,12 @@ mod verify;
 pub use builder::LocalAuthorityBuilder;
 pub use caller::Caller;
 pub use evaluate::EvaluateOutcome;
+pub use limits::StorageLimit;
 pub use schema::SchemaMismatch;
 
 use std::fmt;
+#[cfg(any(feature = "server", test))]
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use atlasent::audit::{Event, Trail};
@@ -26,6 +30,7 @@ use jiff::SignedDuration;
 
 use crate::clock::Clock;
 use crate::local::current::CurrentPolicies;
+use crate::local::limits::CurrentLimits;
 use crate::policy::{Policies, PolicyError};
 use crate::signing::KeyRing;
 use crate::store::{CellKey, Changeset, MemoryStore, Store, StoreError};
@@ -58,7 +63,7 @@ pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) store: S,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) permit_ttl: SignedDuration,
-    pub(crate) permits_per_agent: u64,
+    pub(crate) limits: CurrentLimits,
     pub(crate) record_context: bool,
     /// The digest of the schema that every set of policies has to have.
     required_schema: Option<String>,
@@ -189,6 +194,17 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when the rejection cannot be recorded.
     pub async fn policies_refused(&self, error: &PolicyError) -> Result<(), Error> {
         self.record(record::policies_refused(error)).await
+    }
+
+    /// Replaces the limits of all agents together. Requests that are in progress may still be decided
+    /// under the former ones.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn set_limits(
+        &self,
+        max_permits: Option<NonZeroU64>,
+        max_events: Option<NonZeroU64>,
+    ) {
+        self.limits.set(max_permits, max_events);
     }
 
     /// Returns the store of permits and events.

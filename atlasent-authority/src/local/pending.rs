@@ -7,7 +7,7 @@ use atlasent::wire::{Evaluation, PermitToken};
 use atlasent::{Decision, Error};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ledger::outstanding::AgentKey;
+use crate::ledger::outstanding::PermitCounts;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Nonce, Replay, ReplayKey};
 use crate::ledger::stops::Stop;
@@ -15,6 +15,7 @@ use crate::ledger::validity;
 use crate::ledger::{PermitEntry, PermitGrant};
 use crate::local::caller::Caller;
 use crate::local::current::CurrentPolicies;
+use crate::local::limits::{Limits, StorageLimit};
 use crate::policy::Policies;
 use crate::store::{CellKey, Changeset};
 use crate::trail::chain::{NewEvent, format_time};
@@ -24,7 +25,10 @@ use crate::trail::record;
 const STOPPED: &str = "STOPPED";
 
 /// The code of a denial because the agent holds too many unused permits.
-const LIMIT: &str = "AGENT_PERMIT_LIMIT";
+const AGENT_LIMIT: &str = "AGENT_PERMIT_LIMIT";
+
+/// The code of a denial because all agents together hold too many unused permits.
+const TOTAL_LIMIT: &str = "ORGANIZATION_PERMIT_LIMIT";
 
 /// A request that its caller may repeat, since it has a `request_id`.
 #[derive(Clone)]
@@ -65,9 +69,9 @@ pub(super) struct PendingDecision {
     pub(super) policies: Arc<Policies>,
     /// How long an unused permit stays valid.
     pub(super) life: SignedDuration,
-    /// How many unused permits one agent may hold.
-    pub(super) limit: u64,
-    pub(super) agent: AgentKey,
+    pub(super) limits: Limits,
+    /// The counts of the new permit.
+    pub(super) counts: PermitCounts,
     pub(super) action: String,
     /// The environment of the caller's API key.
     pub(super) environment: Option<String>,
@@ -85,6 +89,7 @@ pub(super) enum Attempt {
     /// An earlier answer names this permit, which the transaction has not read: try again with it.
     NeedsPermit(PermitKey),
     PoliciesChanged,
+    StorageLimit(StorageLimit),
 }
 
 /// Whether the request got an answer before that can be given again.
@@ -99,7 +104,9 @@ impl PendingDecision {
     /// Returns the cells that the transaction reads.
     pub(super) fn reads(&self) -> Vec<CellKey> {
         let mut reads = vec![CellKey::Stops];
-        reads.extend(self.new_permit.as_ref().map(|_| CellKey::Agent(self.agent)));
+        if self.new_permit.is_some() {
+            reads.extend(self.counts.keys().map(CellKey::Agent));
+        }
         if let Some(repeat) = &self.repeat {
             reads.push(CellKey::Replay(repeat.key));
             reads.extend(repeat.permit.map(CellKey::Permit));
@@ -111,6 +118,10 @@ impl PendingDecision {
     pub(super) fn run(mut self, changeset: &mut Changeset<'_>) -> Attempt {
         if !self.current.are(&self.policies) {
             return Attempt::PoliciesChanged;
+        }
+        // A denial is an event, too, so nothing is recorded beyond the limit.
+        if let Err(limit) = StorageLimit::check(changeset.held_events(), self.limits.max_events) {
+            return Attempt::StorageLimit(limit);
         }
         let (now, stops) = (changeset.time(), changeset.stops());
         let agent = self
@@ -131,9 +142,8 @@ impl PendingDecision {
                     return Attempt::Repeated(replay);
                 }
             }
-            let waiting = changeset.outstanding(self.agent).count(now);
-            if self.new_permit.is_some() && waiting >= self.limit {
-                self.deny_by_limit(waiting);
+            if self.new_permit.is_some() {
+                self.check_permits(changeset);
             }
         }
         Attempt::First(Box::new(self.decide(changeset)))
@@ -180,7 +190,26 @@ impl PendingDecision {
         self.evaluation.retry_after = left.map(std::time::Duration::from_secs);
     }
 
-    fn deny_by_limit(&mut self, waiting: u64) {
+    /// Denies the request if there are as many unused permits as there may be.
+    fn check_permits(&mut self, changeset: &Changeset<'_>) {
+        let count = |key| changeset.outstanding(key).count(changeset.time());
+        let waiting = count(self.counts.agent);
+        if waiting >= self.limits.permits_per_agent {
+            return self.deny_by_agent_limit(waiting);
+        }
+        if let (Some(limit), Some(total)) = (self.limits.max_permits, self.counts.total) {
+            let waiting = count(total);
+            if waiting >= limit.get() {
+                let reason = format!(
+                    "the organization has {waiting} unused permits, and the limit is {limit}: \
+                     verify or revoke some first, or wait until they expire"
+                );
+                self.deny(TOTAL_LIMIT, reason);
+            }
+        }
+    }
+
+    fn deny_by_agent_limit(&mut self, waiting: u64) {
         let agent = self
             .event
             .actor_id
@@ -189,9 +218,9 @@ impl PendingDecision {
         let reason = format!(
             "agent `{agent}` holds {waiting} unused permits, and the limit is {}: \
              verify or revoke some first, or wait until they expire",
-            self.limit
+            self.limits.permits_per_agent
         );
-        self.deny(LIMIT, reason);
+        self.deny(AGENT_LIMIT, reason);
     }
 
     /// Turns the decision into a denial, whatever the policies decided.
@@ -216,7 +245,7 @@ impl PendingDecision {
             new_permit,
             repeat,
             life,
-            agent,
+            counts,
             ..
         } = self;
         let now = changeset.time();
@@ -229,10 +258,13 @@ impl PendingDecision {
         let Some(new_permit) = new_permit else {
             return evaluation;
         };
-        let entry = PermitEntry::issue(new_permit.grant, (id, event.sequence), now, expires_at);
-        let mut outstanding = changeset.outstanding(agent);
-        outstanding.add(&entry, now);
-        changeset.keep_outstanding(agent, outstanding);
+        let mut entry = PermitEntry::issue(new_permit.grant, (id, event.sequence), now, expires_at);
+        entry.in_total = counts.total.is_some();
+        for count in counts.keys() {
+            let mut outstanding = changeset.outstanding(count);
+            outstanding.add(&entry, now);
+            changeset.keep_outstanding(count, outstanding);
+        }
         changeset.keep_permit(new_permit.key, entry);
         if !changeset.stops().knows_life(life) {
             let mut stops = changeset.stops();

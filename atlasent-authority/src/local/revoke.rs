@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::ledger::PermitEntry;
-use crate::ledger::outstanding::AgentKey;
+use crate::ledger::outstanding::PermitCounts;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::stops::{MAX_STOPS, Stop};
 use crate::local::caller::{Attribution, Caller};
@@ -79,17 +79,18 @@ impl<S: Store> LocalAuthority<S> {
         key: PermitKey,
         reason: &str,
     ) -> Result<RevokeOutcome, Error> {
-        let mut agent = None;
+        let mut counts: Option<PermitCounts> = None;
         loop {
             let (attribution, reason) = (caller.attribution(), reason.to_owned());
             let change = move |changeset: &mut Changeset<'_>| {
-                revoke_one(changeset, key, agent, attribution, reason)
+                revoke_one(changeset, key, counts, attribution, reason)
             };
             let mut reads = vec![CellKey::Permit(key)];
-            reads.extend(agent.map(CellKey::Agent));
+            let counted = counts.into_iter().flat_map(PermitCounts::keys);
+            reads.extend(counted.map(CellKey::Agent));
             match self.commit(failed::REVOCATION, reads, change).await? {
                 Ok(revoked) => return Ok(revoked),
-                Err(needed) => agent = Some(needed),
+                Err(needed) => counts = Some(needed),
             }
         }
     }
@@ -195,22 +196,19 @@ impl<S: Store> LocalAuthority<S> {
     }
 }
 
-/// Revokes a permit, or returns the agent whose count the transaction has to read first.
+/// Revokes a permit, or returns the counts that the transaction has to read first.
 fn revoke_one(
     changeset: &mut Changeset<'_>,
     key: PermitKey,
-    read: Option<AgentKey>,
+    read: Option<PermitCounts>,
     attribution: Attribution,
     reason: String,
-) -> Result<RevokeOutcome, AgentKey> {
+) -> Result<RevokeOutcome, PermitCounts> {
     let environment = attribution.environment.as_deref();
     let known = changeset.permit(key).cloned();
     let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-    let agent = entry
-        .as_ref()
-        .map(|entry| AgentKey::from_grant(&entry.grant));
-    if let Some(agent) = agent.filter(|agent| read != Some(*agent)) {
-        return Err(agent);
+    if let Some(needed) = PermitCounts::missing_from(read, entry.as_ref()) {
+        return Err(needed);
     }
     let now = changeset.time();
     let state = entry.as_ref().map(|entry| entry.state);

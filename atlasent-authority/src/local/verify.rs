@@ -8,7 +8,7 @@ use atlasent::permit::PermitRecord;
 use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
 use atlasent::{Authority, Decision, Error};
 
-use crate::ledger::outstanding::AgentKey;
+use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::validity::{self, InvalidPermit};
 use crate::ledger::{PermitEntry, VerifyRefusal};
@@ -66,11 +66,14 @@ impl<S: Store> LocalAuthority<S> {
     ) -> Result<Verification, Error> {
         let key = PermitKey::from_token(&request.permit_token);
         let attribution = caller.attribution();
-        // The count to read is that of the permit's agent. The permit is not read yet, so the first
-        // attempt takes the agent that the request names.
-        let guess = request.actor_id.as_ref();
-        let mut agent =
-            guess.map(|guess| AgentKey::new(guess.as_str(), attribution.environment.as_deref()));
+        // The counts to read are those of the permit. It is not read yet, so the first attempt takes
+        // the agent that the request names, and the limits in force.
+        let environment = attribution.environment.as_deref();
+        let limit = self.limits.get().max_permits;
+        let mut counts = request.actor_id.as_ref().map(|guess| PermitCounts {
+            agent: AgentKey::new(guess.as_str(), environment),
+            total: limit.map(|_| AgentKey::total(environment)),
+        });
         loop {
             let change = PendingVerification {
                 current: Arc::clone(&self.policies),
@@ -78,17 +81,18 @@ impl<S: Store> LocalAuthority<S> {
                 attribution: attribution.clone(),
                 required_schema: caller.required_schema().map(str::to_owned),
                 key,
-                agent,
+                counts,
             };
             let mut reads = vec![CellKey::Permit(key), CellKey::Stops];
-            reads.extend(agent.map(CellKey::Agent));
+            let counted = counts.into_iter().flat_map(PermitCounts::keys);
+            reads.extend(counted.map(CellKey::Agent));
             match self
                 .commit(failed::VERIFICATION, reads, move |changeset| {
                     change.run(changeset)
                 })
                 .await?
             {
-                Attempt::NeedsAgent(needed) => agent = Some(needed),
+                Attempt::NeedsCounts(needed) => counts = Some(needed),
                 Attempt::OtherSchema(mismatch) => return Err(mismatch.into_failure()),
                 Attempt::Answered(event, result) => {
                     let mut verification = answer(result);
@@ -109,14 +113,14 @@ struct PendingVerification {
     /// The digest of the schema that the caller requires.
     required_schema: Option<String>,
     key: PermitKey,
-    /// The agent whose count the transaction reads.
-    agent: Option<AgentKey>,
+    /// The counts that the transaction reads.
+    counts: Option<PermitCounts>,
 }
 
 enum Attempt {
     Answered(Arc<SealedEvent>, Result<(), VerifyRefusal>),
-    /// The permit belongs to another agent, whose count the transaction has to read: try again.
-    NeedsAgent(AgentKey),
+    /// The permit is part of other counts, which the transaction has to read: try again.
+    NeedsCounts(PermitCounts),
     OtherSchema(SchemaMismatch),
 }
 
@@ -130,11 +134,8 @@ impl PendingVerification {
         let environment = self.attribution.environment.as_deref();
         let known = changeset.permit(self.key).cloned();
         let mut entry = known.filter(|entry| entry.grant.is_known_to(environment));
-        let agent = entry
-            .as_ref()
-            .map(|entry| AgentKey::from_grant(&entry.grant));
-        if let Some(agent) = agent.filter(|agent| self.agent != Some(*agent)) {
-            return Attempt::NeedsAgent(agent);
+        if let Some(needed) = PermitCounts::missing_from(self.counts, entry.as_ref()) {
+            return Attempt::NeedsCounts(needed);
         }
         let before = entry.as_ref().map(|entry| entry.state);
         let result = self.judge(entry.as_mut(), &policies, changeset);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::entry::request_id::{REQUEST_ID, RequestId};
 use super::log_limit::log_outage;
+use crate::local::limits::StorageLimit;
 use crate::local::schema::SchemaMismatch;
 use crate::store::StoreError;
 
@@ -131,6 +132,10 @@ impl From<Error> for ApiError {
                     let status = StatusCode::PRECONDITION_FAILED;
                     return Self::new(status, "SCHEMA_MISMATCH", operation);
                 }
+                if source.is_some_and(|source| source.is::<StorageLimit>()) {
+                    let status = StatusCode::INSUFFICIENT_STORAGE;
+                    return Self::new(status, "STORAGE_LIMIT", operation);
+                }
                 log_outage("the authority's store fails", &operation, cause.as_deref());
                 if let Some(StoreError::Incomplete(_)) =
                     source.and_then(|source| source.downcast_ref())
@@ -164,5 +169,14 @@ mod tests {
         let error = ApiError::from(Error::from(failure));
         assert_eq!(error.message, "the events could not be read: try again");
         assert_eq!(error.code, "STORE_UNAVAILABLE");
+    }
+
+    #[test]
+    fn a_full_trail_is_no_outage_and_its_message_says_what_to_do() {
+        let limit = StorageLimit::check(7, std::num::NonZeroU64::new(7)).unwrap_err();
+        let error = ApiError::from(limit.into_failure());
+        assert_eq!(error.status, StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!((error.code, error.retry_after), ("STORAGE_LIMIT", None));
+        assert_eq!(error.message(), limit.to_string());
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
 use crate::keys::RecordedKeys;
-use crate::ledger::outstanding::{AgentKey, Outstanding};
+use crate::ledger::outstanding::{AgentKey, Outstanding, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Replay, ReplayKey};
 use crate::ledger::stops::Stops;
@@ -37,7 +37,7 @@ pub enum CellKey {
     Permit(PermitKey),
     /// The cell of the replay of a request with an id.
     Replay(ReplayKey),
-    /// The cell that counts the unused permits of an agent.
+    /// The cell that counts the unused permits of an agent, or of all agents.
     Agent(AgentKey),
     /// The one cell of all stops.
     Stops,
@@ -55,7 +55,7 @@ pub enum Cell {
     Permit(Box<PermitEntry>),
     /// The replay of a request with an id.
     Replay(Box<Replay>),
-    /// How many unused permits an agent holds.
+    /// How many unused permits an agent holds, or all agents.
     Agent(Outstanding),
     /// All stops.
     Stops(Stops),
@@ -125,6 +125,8 @@ impl Cell {
 #[derive(Debug)]
 pub struct Batch {
     head: ChainHead,
+    /// The last event that was dropped before the batch.
+    dropped_before: u64,
     cells: BTreeMap<CellKey, Loaded>,
     events: Vec<Arc<SealedEvent>>,
     dropped: Option<u64>,
@@ -138,8 +140,8 @@ struct Loaded {
 }
 
 impl Batch {
-    /// Creates a batch without changes. `cells` holds the existing cells among those that the
-    /// changes name.
+    /// Creates a batch without changes, for a chain that holds all its events. `cells` holds the
+    /// existing cells among those that the changes name.
     pub fn new(head: ChainHead, cells: impl IntoIterator<Item = (CellKey, Cell)>) -> Self {
         let unchanged = |(key, cell)| {
             let changed = false;
@@ -147,10 +149,20 @@ impl Batch {
         };
         Self {
             head,
+            dropped_before: 0,
             cells: cells.into_iter().map(unchanged).collect(),
             events: Vec::new(),
             dropped: None,
         }
+    }
+
+    /// Sets the sequence number of the last event that the store has dropped from the beginning of
+    /// the chain. Without it, dropped events still count against
+    /// [`max_events`](crate::LocalAuthorityBuilder::max_events).
+    #[must_use]
+    pub fn after_dropped(mut self, sequence: u64) -> Self {
+        self.dropped_before = sequence;
+        self
     }
 
     /// Returns the changeset for the next change, at the time `now`, or at the time of the chain's
@@ -219,6 +231,15 @@ impl Changeset<'_> {
         &self.batch.head
     }
 
+    /// Returns how many events the store holds, with those that the batch has appended and without
+    /// those that it has dropped.
+    #[must_use]
+    pub fn held_events(&self) -> u64 {
+        let dropped = self.batch.dropped.unwrap_or(0);
+        let dropped = dropped.max(self.batch.dropped_before);
+        self.batch.head.sequence.saturating_sub(dropped)
+    }
+
     /// Sets the organization of the chain. A chain that has events keeps its organization.
     pub fn set_org_id(&mut self, org_id: &str) {
         if self.batch.head.sequence == 0 {
@@ -243,8 +264,8 @@ impl Changeset<'_> {
         }
     }
 
-    /// Returns how many unused permits an agent holds. The change must name the agent's cell among
-    /// its reads.
+    /// Returns how many unused permits an agent holds, or all agents. The change must name the
+    /// count's cell among its reads.
     #[must_use]
     pub fn outstanding(&self, key: AgentKey) -> Outstanding {
         match self.cell(CellKey::Agent(key)) {
@@ -284,7 +305,7 @@ impl Changeset<'_> {
     }
 
     /// Writes a permit that was in the state `before`. If it was unused before, it is removed from
-    /// the count of its agent, whose cell the change must name among its reads.
+    /// its [counts](PermitCounts), whose cells the change must name among its reads.
     pub(crate) fn keep_ended(
         &mut self,
         key: PermitKey,
@@ -292,10 +313,11 @@ impl Changeset<'_> {
         before: Option<PermitState>,
     ) {
         if before == Some(PermitState::Issued) {
-            let agent = AgentKey::from_grant(&entry.grant);
-            let mut outstanding = self.outstanding(agent);
-            outstanding.remove(&entry);
-            self.keep_outstanding(agent, outstanding);
+            for count in PermitCounts::from_entry(&entry).keys() {
+                let mut outstanding = self.outstanding(count);
+                outstanding.remove(&entry);
+                self.keep_outstanding(count, outstanding);
+            }
         }
         self.keep_permit(key, entry);
     }
@@ -305,7 +327,7 @@ impl Changeset<'_> {
         self.keep(CellKey::Replay(key), Cell::Replay(Box::new(replay)));
     }
 
-    /// Writes the count of an agent's unused permits.
+    /// Writes the count of an agent's unused permits, or of all agents'.
     pub fn keep_outstanding(&mut self, key: AgentKey, outstanding: Outstanding) {
         self.keep(CellKey::Agent(key), Cell::Agent(outstanding));
     }

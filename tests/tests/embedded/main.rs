@@ -13,6 +13,7 @@ mod explained;
 mod faults;
 mod fields;
 mod ledger;
+mod limits;
 mod page;
 mod standing;
 mod support;

@@ -33,6 +33,7 @@ mod schema;
 mod secrets;
 mod shadow;
 mod stops;
+mod storage;
 mod store;
 mod stream;
 mod support;

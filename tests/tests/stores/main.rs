@@ -96,6 +96,9 @@ every_store_keeps! {
         what_is_out_can_be_taken_back_by_agent_and_by_event,
         an_agent_with_too_many_permits_gets_no_more_and_others_do,
         permits_are_listed_and_found_by_their_ids;
+    limits:
+        many_at_once_get_no_more_permits_than_the_organization_may_have,
+        archived_events_do_not_count_towards_the_limit_of_events;
     calls:
         calls_are_counted_one_by_one,
         a_clock_that_is_behind_gives_nothing_back;

@@ -134,7 +134,7 @@ impl Store for MemoryStore {
             let mut inner = org.lock();
             let read =
                 (reads.iter()).filter_map(|key| Some((*key, inner.ledger.get(*key)?.clone())));
-            let mut batch = Batch::new(inner.head.clone(), read);
+            let mut batch = Batch::new(inner.head.clone(), read).after_dropped(inner.dropped);
             let result = change(&mut batch.changeset(now));
             inner.ledger.make_room(&batch, cells)?;
             inner.ledger.keep(&batch, cells);

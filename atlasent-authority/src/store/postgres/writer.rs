@@ -25,7 +25,7 @@ use futures_util::future::{try_join3, try_join5};
 use tokio_postgres::{Error, Row, Statement};
 
 use super::connector::{Connector, Purpose, Session};
-use super::rows::{head_of, signed, to_text};
+use super::rows::{head_of, signed, to_text, unsigned};
 use crate::store::group::{Jobs, OrgJobs, Round};
 use crate::store::{Batch, Cell, CellKey, OrgId, REMEMBERED, StoreError};
 
@@ -41,7 +41,7 @@ const BEGIN: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on";
 
 const HEADS: &str = "\
-    SELECT org_id, sequence, hash, time, org FROM atlasent_head WHERE org = ANY($1::text[]) \
+    SELECT org_id, sequence, hash, time, org, dropped FROM atlasent_head WHERE org = ANY($1::text[]) \
     ORDER BY org FOR UPDATE";
 
 /// The cells by their keys. The limit keeps the planner from reading the whole table.
@@ -190,10 +190,11 @@ impl<'a> Writer<'a> {
         let mut head = None;
         for row in heads {
             if row.try_get::<_, &str>(4).map_err(failed)? == jobs.org.as_str() {
-                head = Some(head_of(self.connector, row)?);
+                let dropped = unsigned(row.try_get(5).map_err(failed)?);
+                head = Some((head_of(self.connector, row)?, dropped));
             }
         }
-        let Some(head) = head else {
+        let Some((head, dropped)) = head else {
             return Ok(None);
         };
         let keys: Keys = jobs.reads().map(|key| (key.to_bytes(), key)).collect();
@@ -212,7 +213,7 @@ impl<'a> Writer<'a> {
             })?;
             known.extend(keys.get(key).map(|key| (*key, cell)));
         }
-        Ok(Some(Batch::new(head, known)))
+        Ok(Some(Batch::new(head, known).after_dropped(dropped)))
     }
 
     /// Deletes rows of dropped events. Returns whether more may be left.

@@ -132,7 +132,8 @@ fn load(
     tables: &Tables,
     jobs: &OrgJobs,
 ) -> Result<Batch, redb::Error> {
-    let head = head(&transaction.open_table(tables.meta())?)?;
+    let meta = transaction.open_table(tables.meta())?;
+    let (head, dropped) = (head(&meta)?, dropped(&meta)?);
     let table = transaction.open_table(tables.cells())?;
     let mut cells = Vec::new();
     for key in jobs.reads() {
@@ -140,7 +141,7 @@ fn load(
             cells.push((key, parse(cell.value())?));
         }
     }
-    Ok(Batch::new(head, cells))
+    Ok(Batch::new(head, cells).after_dropped(dropped))
 }
 
 /// Saves the events and cells of a batch. Returns whether that left background work.

@@ -4,6 +4,7 @@ pub(crate) mod any;
 pub(crate) mod calls;
 pub(crate) mod chain;
 pub(crate) mod changes;
+pub(crate) mod limits;
 pub(crate) mod organizations;
 pub(crate) mod permits;
 pub(crate) mod reopened;
