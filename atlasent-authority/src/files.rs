@@ -31,6 +31,16 @@ pub(crate) enum Publish {
     Unless,
 }
 
+/// Creates a folder, and its missing parents, that only the owner can read (mode 0700).
+#[cfg(feature = "server")]
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// Writes a file beside its place, and moves it there when it is durable.
 ///
 /// A link at the place is replaced, never followed. A new file gets the owner of the file that it

@@ -105,6 +105,18 @@ pub(crate) fn database_head_file(data: &Path) -> PathBuf {
     data.join("head-database.json")
 }
 
+/// Returns the path of the folder with the last known chain heads of the organizations beside
+/// `local`, with a `redb` store.
+pub(crate) fn heads_folder(data: &Path) -> PathBuf {
+    data.join("heads")
+}
+
+/// Returns the path of the folder with the last known chain heads of the organizations beside
+/// `local`, with a PostgreSQL store.
+pub(crate) fn database_heads_folder(data: &Path) -> PathBuf {
+    data.join("heads-database")
+}
+
 /// Returns the path of the file with the last event that the OTLP collector accepted.
 #[cfg(feature = "otlp")]
 pub(crate) fn otlp_position_file(data: &Path) -> PathBuf {
@@ -124,4 +136,14 @@ pub(crate) fn policy_folder(data: &Path) -> PathBuf {
 /// Returns the path of the default folder for archived events.
 pub(crate) fn archive_folder(data: &Path) -> PathBuf {
     data.join("archive")
+}
+
+/// Returns the path of the file with the organizations.
+pub(crate) fn organization_file(data: &Path) -> PathBuf {
+    data.join("organizations.json")
+}
+
+/// Returns the path of the folder with the organizations' policies.
+pub(crate) fn organizations_folder(data: &Path) -> PathBuf {
+    data.join("organizations")
 }

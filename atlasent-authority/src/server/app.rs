@@ -1,19 +1,24 @@
 //! The state that all requests of a server share.
 
+use std::sync::Arc;
+
 use super::api_keys::ApiKeys;
 use super::entry::admission::ConcurrencySlots;
 use super::entry::wrong_keys::WrongKeys;
 use super::listen::connections::max_connections;
 use super::metrics::Metrics;
+use super::organizations::{OrgDirectory, ServedOrg};
 use super::read_pool::ReadPools;
 use super::settings::Settings;
 use super::shadow::Shadow;
+use crate::clock::Clock;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 
 /// The state that all requests of a server share.
 pub(crate) struct App<S> {
-    pub(super) authority: LocalAuthority<S>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) organizations: OrgDirectory<S>,
     pub(super) keys: ApiKeys,
     pub(super) signing: KeyRing,
     pub(super) metrics: Metrics,
@@ -28,7 +33,8 @@ impl<S> App<S> {
     pub(super) fn new(authority: LocalAuthority<S>, keys: ApiKeys, signing: KeyRing) -> Self {
         let settings = Settings::default();
         Self {
-            authority,
+            clock: Arc::clone(&authority.clock),
+            organizations: OrgDirectory::new(authority),
             keys,
             signing,
             metrics: Metrics::new(),
@@ -38,6 +44,11 @@ impl<S> App<S> {
             shadow: None,
             settings,
         }
+    }
+
+    /// The organization that the server was made with.
+    pub(super) fn local(&self) -> &ServedOrg<S> {
+        self.organizations.local()
     }
 
     /// Replaces the settings, and makes the slots and the pools anew.

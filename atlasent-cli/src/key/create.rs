@@ -34,8 +34,8 @@ pub(super) struct Create {
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: EnvironmentArg,
 
-    /// A scope: evaluate, verify, revoke, permits.read, stop, audit.read or audit.export;
-    /// repeatable [default: all]
+    /// A scope: evaluate, verify, revoke, permits.read, stop, audit.read, audit.export or store.backup;
+    /// repeatable [default: all but store.backup]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<ApiScope>,
 

@@ -28,7 +28,7 @@ use super::input::body;
 use super::log_limit::OUTAGES;
 use crate::keys::ApiKey;
 use crate::store::{RateCounter, Store};
-use caller::{ApiCaller, TOO_MANY_WRONG_KEYS};
+use caller::{ApiCaller, Credentials, TOO_MANY_WRONG_KEYS};
 use deadline::Deadline;
 use rate::Rate;
 use request_id::{REQUEST_ID, RequestId};
@@ -121,14 +121,16 @@ async fn answer<S: Store + RateCounter>(
     deadline: Deadline,
     record: &mut AccessRecord,
 ) -> Result<Response, ApiError> {
-    let caller = ApiCaller::authenticate(app, &request, record.address, id)?;
-    let key = &*record.key.insert(Arc::clone(&caller.key));
-    caller.check_network()?;
+    let credentials = Credentials::authenticate(app, request.headers(), record.address)?;
+    let key = &*record.key.insert(Arc::clone(&credentials.key));
+    credentials.check_network(record.address)?;
     let _slot = app.slots.take(key, app.keys.len() == 1)?;
-    let rate = deadline.run(Rate::count(app, key)).await??;
+    let org = deadline.run(app.organizations.open(&key.org_id)).await??;
+    let rate = deadline.run(Rate::count(&org, key)).await??;
     record.rate = Some(rate);
     rate.check()?;
-    request.extensions_mut().insert(caller);
+    let caller = ApiCaller::new(credentials, org, record.address, id, request.headers())?;
+    request.extensions_mut().insert(Arc::new(caller));
     let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
     deadline.run(next.run(request)).await
 }
