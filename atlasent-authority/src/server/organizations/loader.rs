@@ -178,6 +178,11 @@ impl<S: Store> Loader<S> {
     /// Reads the policies of an organization, and makes its authority. If the policies cannot be
     /// loaded, the organization decides nothing, and the chain records why.
     async fn make(&self, id: &OrgId, store: S) -> Result<ServedOrg<S>, Failure> {
+        // Two chains with one name could not be told apart in exports.
+        let local = self.local.authority.store().status().await?.head.org_id;
+        if local == id.as_str() {
+            return Err("the chain of `local` has this id".into());
+        }
         let head = self.check_head(id, &store).await?;
         let path = (self.folders)(id);
         let reading = {

@@ -1,12 +1,13 @@
 //! An organization from its registration to its suspension.
 
+use atlasent_authority::LocalAuthority;
 use atlasent_authority::organizations::{Organization, Suspension};
 use atlasent_authority::server::{ApiKeys, OrgHosting, OrgRegistry, Server};
 use atlasent_authority::signing::KeyRing;
 use serde_json::json;
 
-use super::support::{ACME, Folder, GLOBEX, id, key_of};
-use crate::support::{KEY, Served, deploy, memory, stored};
+use super::support::{ACME, Folder, GLOBEX, id, key_of, keys};
+use crate::support::{KEY, Served, deploy, memory, policies, stored};
 
 #[tokio::test]
 async fn each_key_reaches_the_organization_that_it_belongs_to() {
@@ -71,6 +72,22 @@ async fn an_unknown_organization_has_no_access() {
         answer.is_problem(403, "UNKNOWN_ORGANIZATION");
     }
     drop(served);
+}
+
+#[tokio::test]
+async fn an_organization_cannot_have_the_name_of_the_chain_of_local() {
+    let folder = Folder::new();
+    let authority = LocalAuthority::builder(policies()).org_id("acme").build();
+    let server = Server::new(
+        authority.await.unwrap(),
+        keys(),
+        KeyRing::in_memory().unwrap(),
+    );
+    let served = Served::run(server.organizations(folder.hosting().await)).await;
+    let refused = served.caller(ACME).evaluate(&deploy()).await;
+    refused.is_problem(503, "STORE_UNAVAILABLE");
+    served.caller(GLOBEX).token().await;
+    assert_eq!(served.caller(KEY).events().await, ["policy.loaded"]);
 }
 
 #[tokio::test]
