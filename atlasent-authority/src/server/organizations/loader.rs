@@ -114,6 +114,7 @@ impl<S: Store> Loader<S> {
             .collect();
         unused.sort_unstable_by(|one, other| other.0.cmp(&one.0));
         let excess = loaded.len().saturating_sub(self.max_loaded);
+        let mut evicted = Vec::new();
         for (place, (idle, id)) in unused.into_iter().enumerate() {
             if place >= excess && idle < self.idle {
                 break;
@@ -123,8 +124,12 @@ impl<S: Store> Loader<S> {
             {
                 let digest = org.authority.policies().digest().to_owned();
                 lock(&self.recorded).insert(id, digest);
+                evicted.push(org);
             }
         }
+        // Requests do not wait while large sets of policies are freed.
+        drop(loaded);
+        drop(evicted);
     }
 
     fn loaded(&self, id: &OrgId) -> Option<Arc<ServedOrg<S>>> {
