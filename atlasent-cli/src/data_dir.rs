@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use atlasent_authority::store::OrgId;
 use clap::Args;
 use etcetera::BaseStrategy;
 
@@ -18,6 +19,11 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
+    /// Returns the value of the option, if it was given.
+    pub(crate) fn option(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// Returns the path of the data directory, which may not exist yet.
     pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.data_dir {
@@ -146,4 +152,11 @@ pub(crate) fn organization_file(data: &Path) -> PathBuf {
 /// Returns the path of the folder with the organizations' policies.
 pub(crate) fn organizations_folder(data: &Path) -> PathBuf {
     data.join("organizations")
+}
+
+/// Returns the path of the default folder with the policies of an organization.
+pub(crate) fn organization_policies(data: &Path, id: &OrgId) -> PathBuf {
+    organizations_folder(data)
+        .join(id.as_str())
+        .join("policies")
 }

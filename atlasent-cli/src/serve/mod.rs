@@ -40,8 +40,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
 
-    /// The directory with a folder of policies for each organization of `atlasent org`
-    /// [default: `organizations/<ID>/policies` in the data directory]
+    /// The directory of the organizations' policies [default: organizations/ID/policies in the data
+    /// directory]
     #[arg(long, value_name = "DIR")]
     org_policies: Option<PathBuf>,
 
@@ -221,7 +221,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
 impl Serve {
     fn store(&self) -> Result<StoreChoice, Failure> {
         match &self.store_env {
-            Some(variable) => Ok(StoreChoice::Postgres(crate::key::database_url(variable)?)),
+            Some(variable) => Ok(StoreChoice::Postgres(crate::location::database_url(
+                variable,
+            )?)),
             None => Ok(self.store.clone()),
         }
     }
@@ -243,9 +245,7 @@ impl Serve {
         let heads = choice.heads_folder(data);
         let hosting = OrgHosting::new(registry, move |id| match &policies {
             Some(policies) => policies.join(id.as_str()),
-            None => data_dir::organizations_folder(&folder)
-                .join(id.as_str())
-                .join("policies"),
+            None => data_dir::organization_policies(&folder, id),
         })
         .settle(self.policy_settle)
         .archive(move |id| archive.join(id.as_str()))
