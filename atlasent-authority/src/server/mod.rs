@@ -22,6 +22,7 @@ mod response;
 mod routes;
 mod settings;
 mod shadow;
+mod share;
 mod sources;
 mod tasks;
 

@@ -124,7 +124,7 @@ async fn answer<S: Store + RateCounter>(
     let caller = ApiCaller::authenticate(app, &request, record.address, id)?;
     let key = &*record.key.insert(Arc::clone(&caller.key));
     caller.check_network()?;
-    let _slot = app.slots.take(key, app.keys.len() == 1)?;
+    let _slot = app.slots.take(key, app.keys.sharing(&key.org_id))?;
     let rate = deadline.run(Rate::count(app, key)).await??;
     record.rate = Some(rate);
     rate.check()?;
