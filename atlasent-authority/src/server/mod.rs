@@ -11,6 +11,7 @@ mod api_keys;
 mod app;
 mod audit_log;
 mod entry;
+mod fair_queue;
 mod input;
 mod listen;
 mod log_limit;

@@ -10,6 +10,7 @@ pub(crate) mod deadline;
 mod rate;
 pub(crate) mod request_id;
 pub(crate) mod schema;
+pub(crate) mod turns;
 pub(crate) mod wrong_keys;
 
 use std::net::IpAddr;
