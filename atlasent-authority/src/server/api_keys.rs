@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
+use super::entry::admission::Sharing;
 use super::sources::{SourceError, SourceRecord, Sources};
 use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
-use crate::store::StoreError;
+use crate::store::{OrgId, StoreError};
 
 /// The API keys that a server accepts: fixed keys, and those of a file and of a database.
 ///
@@ -65,8 +66,14 @@ impl From<SourceError> for ApiKeysError {
     }
 }
 
-/// The keys by the first bytes of their digests. The whole digests are compared in constant time.
-type Index = HashMap<[u8; 8], Vec<Arc<ApiKey>>>;
+#[derive(Debug, Default)]
+struct Index {
+    /// The keys by the first bytes of their digests. The whole digests are compared in constant
+    /// time.
+    keys: HashMap<[u8; 8], Vec<Arc<ApiKey>>>,
+    /// How many keys each organization has.
+    by_org: HashMap<OrgId, usize>,
+}
 
 impl ApiKeys {
     /// Accepts these keys.
@@ -125,7 +132,7 @@ impl ApiKeys {
     /// The number of keys, with revoked and expired ones.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.read().values().map(Vec::len).sum()
+        self.read().by_org.values().sum()
     }
 
     /// Whether the server has no key, and so refuses every request.
@@ -138,17 +145,28 @@ impl ApiKeys {
     pub(super) fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
         let digest = KeyDigest::from_key(key.expose_secret());
         let index = self.read();
-        let found = index.get(&prefix(&digest))?.iter();
+        let found = index.keys.get(&prefix(&digest))?.iter();
         found.fold(None, |found, key| {
             let same = key.digest.as_bytes().ct_eq(digest.as_bytes());
             bool::from(same).then(|| Arc::clone(key)).or(found)
         })
     }
 
+    /// Returns whether a key of this organization shares the server with others.
+    pub(super) fn sharing(&self, org: &OrgId) -> Sharing {
+        let by_org = &self.read().by_org;
+        Sharing {
+            is_only_org: by_org.len() == 1,
+            is_only_key: by_org.get(org) == Some(&1),
+        }
+    }
+
     fn index(&self, more: impl IntoIterator<Item = ApiKey>) {
-        let mut index = Index::new();
+        let mut index = Index::default();
         for key in self.fixed.iter().cloned().chain(more) {
+            *index.by_org.entry(key.org_id.clone()).or_default() += 1;
             index
+                .keys
                 .entry(prefix(&key.digest))
                 .or_default()
                 .push(Arc::new(key));

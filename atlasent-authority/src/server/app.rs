@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::api_keys::ApiKeys;
 use super::entry::admission::ConcurrencySlots;
+use super::entry::turns::Turns;
 use super::entry::wrong_keys::WrongKeys;
 use super::listen::connections::max_connections;
 use super::metrics::Metrics;
@@ -24,6 +25,7 @@ pub(crate) struct App<S> {
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
     pub(super) slots: ConcurrencySlots,
+    pub(super) turns: Turns,
     pub(super) wrong_keys: WrongKeys,
     pub(super) read_pools: ReadPools,
     pub(super) shadow: Option<Shadow>,
@@ -39,6 +41,7 @@ impl<S> App<S> {
             signing,
             metrics: Metrics::new(),
             slots: slots(&settings),
+            turns: Turns::new(threads()),
             wrong_keys: WrongKeys::new(),
             read_pools: ReadPools::new(settings.concurrency),
             shadow: None,
@@ -63,4 +66,9 @@ impl<S> App<S> {
 /// which cannot take all slots, then cannot take all connections either.
 fn slots(settings: &Settings) -> ConcurrencySlots {
     ConcurrencySlots::new((settings.concurrency).min(max_connections(settings.connections)))
+}
+
+/// How many threads poll the requests: by default, a runtime has one for each processor.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -11,6 +11,7 @@ mod api_keys;
 mod app;
 mod audit_log;
 mod entry;
+mod fair_queue;
 mod input;
 mod listen;
 mod log_limit;
@@ -22,6 +23,7 @@ mod response;
 mod routes;
 mod settings;
 mod shadow;
+mod share;
 mod sources;
 mod tasks;
 

@@ -1,7 +1,8 @@
 //! What each request passes before its endpoint: authentication, the limits, and the log.
 //!
 //! In this order: the request id, the API key and its networks (`caller`), a concurrency slot
-//! (`admission`), the key's rate (`rate`), and the time limit of the whole (`deadline`).
+//! (`admission`), the key's organization, the rates of both (`rate`), and the time limit of the
+//! whole (`deadline`). From the slot on, requests of several organizations run in `turns`.
 
 pub(crate) mod admission;
 pub(crate) mod caller;
@@ -10,6 +11,7 @@ pub(crate) mod deadline;
 mod rate;
 pub(crate) mod request_id;
 pub(crate) mod schema;
+pub(crate) mod turns;
 pub(crate) mod wrong_keys;
 
 use std::net::IpAddr;
@@ -122,15 +124,19 @@ async fn answer<S: Store + RateCounter>(
     record: &mut AccessRecord,
 ) -> Result<Response, ApiError> {
     let credentials = Credentials::authenticate(app, request.headers(), record.address)?;
-    let key = &*record.key.insert(Arc::clone(&credentials.key));
+    let key = Arc::clone(&credentials.key);
+    record.key = Some(Arc::clone(&key));
     credentials.check_network(record.address)?;
-    let _slot = app.slots.take(key, app.keys.len() == 1)?;
-    let org = deadline.run(app.organizations.open(&key.org_id)).await??;
-    let rate = deadline.run(Rate::count(&org, key)).await??;
-    record.rate = Some(rate);
-    rate.check()?;
-    let caller = ApiCaller::new(credentials, org, record.address, id, request.headers())?;
-    request.extensions_mut().insert(Arc::new(caller));
-    let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
-    deadline.run(next.run(request)).await
+    let _slot = app.slots.take(&key, app.keys.sharing(&key.org_id))?;
+    let answering = async {
+        let org = deadline.run(app.organizations.open(&key.org_id)).await??;
+        let rate = deadline.run(Rate::count(&org, &key)).await??;
+        record.rate = Some(rate);
+        rate.check()?;
+        let caller = ApiCaller::new(credentials, org, record.address, id, request.headers())?;
+        request.extensions_mut().insert(Arc::new(caller));
+        let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
+        deadline.run(next.run(request)).await
+    };
+    app.turns.run(&key.org_id, answering).await
 }

@@ -1,0 +1,449 @@
+//! Turns: the processor time of a server, shared out among the organizations.
+//!
+//! The runtime polls the tasks that are ready in the order in which they became ready. When a flood
+//! of one organization has made 256 requests ready, a request of another organization would wait
+//! until all of them were polled: 256 times 40 µs, on 2 threads 5 ms.
+//!
+//! So each poll of a request needs a turn, and there are twice as many turns as threads. A request
+//! that becomes ready queues for a turn, which costs a fraction of a microsecond, and is polled
+//! again when it has one. The organizations take turns in that queue. After a poll the turn goes to
+//! the next request, so a request that waits for its body, a commit or a lock holds none:
+//!
+//! ```text
+//! ready:   A1 A2 … A256 B1         (the order of the runtime)
+//! queue:   A1 A2 get turns; A3 … A256 and B1 queue within 256 times 0.3 µs
+//! A1 ends: A3 gets its turn        (the organization A is first in the queue)
+//! A2 ends: B1 gets its turn
+//! ```
+//!
+//! The requests of an organization that is the only one to have sent some lately need no turns.
+
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use crate::server::fair_queue::{FairQueue, Ticket};
+use crate::store::OrgId;
+
+/// How long requests need turns after two organizations have sent some.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// The turns of a server.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    started: Instant,
+    activity: Activity,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many turns are free. Requests queue only while there is none.
+    free: usize,
+    queue: FairQueue<Waker>,
+    /// The requests that have a turn and are not polled yet.
+    granted: Vec<Ticket>,
+}
+
+impl Turns {
+    /// Creates the turns of a server whose requests are polled by this many threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            activity: Activity::new(),
+            state: Mutex::new(State {
+                // A request that has a turn may wait behind others that are only queueing.
+                free: threads.max(1).saturating_mul(2),
+                queue: FairQueue::new(),
+                granted: Vec::new(),
+            }),
+        }
+    }
+
+    /// Runs a request of an organization, in turns with those of others.
+    pub(crate) async fn run<T>(&self, org: &OrgId, answering: impl Future<Output = T>) -> T {
+        if !self.activity.is_shared(org, self.started.elapsed()) {
+            return answering.await;
+        }
+        let mut answering = pin!(answering);
+        let mut place = Place::new(self, org);
+        poll_fn(|context| {
+            let _turn = ready!(place.poll_turn(context));
+            answering.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a turn back: it goes to the next request.
+    fn give_back(&self, mut state: MutexGuard<'_, State>) {
+        state.free += 1;
+        let next = state.grant();
+        drop(state);
+        if let Some(waker) = next {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    /// Gives a free turn to the request that is next.
+    fn grant(&mut self) -> Option<Waker> {
+        self.free = self.free.checked_sub(1)?;
+        let Some((_, ticket, waker)) = self.queue.take_next(|_| true) else {
+            self.free += 1;
+            return None;
+        };
+        self.granted.push(ticket);
+        Some(waker)
+    }
+
+    /// Removes a request from those that have a turn and are not polled yet.
+    fn take_granted(&mut self, ticket: Ticket) -> bool {
+        let place = self.granted.iter().position(|granted| *granted == ticket);
+        place.map(|place| self.granted.swap_remove(place)).is_some()
+    }
+}
+
+/// The place of a request in the queue. Dropping it gives a turn back that was not used.
+struct Place<'a> {
+    turns: &'a Turns,
+    org: &'a OrgId,
+    /// Set while the request queues, or has a turn and is not polled yet.
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Place<'a> {
+    fn new(turns: &'a Turns, org: &'a OrgId) -> Self {
+        let ticket = None;
+        Self { turns, org, ticket }
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn<'a>> {
+        let mut state = self.turns.lock();
+        let Some(ticket) = self.ticket else {
+            // Even with a free turn the request is not polled now, but after all that are ready:
+            // these have queued by then, and those of other organizations go first.
+            let waker = context.waker().clone();
+            self.ticket = Some(state.queue.push(self.org, waker));
+            let next = state.grant();
+            drop(state);
+            if let Some(waker) = next {
+                waker.wake();
+            }
+            return Poll::Pending;
+        };
+        if state.take_granted(ticket) {
+            self.ticket = None;
+            return Poll::Ready(Turn(self.turns));
+        }
+        if let Some(waker) = state.queue.get_mut(self.org, ticket) {
+            waker.clone_from(context.waker());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else {
+            return;
+        };
+        let mut state = self.turns.lock();
+        if state.take_granted(ticket) {
+            self.turns.give_back(state);
+        } else {
+            state.queue.remove(self.org, ticket);
+        }
+    }
+}
+
+/// A turn in use. Dropping it gives it back.
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.give_back(self.0.lock());
+    }
+}
+
+/// Whether more than one organization has sent requests lately.
+#[derive(Debug)]
+struct Activity {
+    /// Unpredictable, so that nobody chooses ids with the same hash.
+    hasher: RandomState,
+    /// The hash of the organization that sent the latest request; 0 before the first one.
+    latest: AtomicU64,
+    /// The end of the time in which requests need turns, in milliseconds.
+    shared_until: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            latest: AtomicU64::new(0),
+            shared_until: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes a request, and returns whether another organization has sent one lately.
+    fn is_shared(&self, org: &OrgId, now: Duration) -> bool {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let hash = self.hasher.hash_one(org).max(1);
+        let latest = self.latest.load(Ordering::Relaxed);
+        if latest != hash {
+            self.latest.store(hash, Ordering::Relaxed);
+            if latest != 0 {
+                let end = millis(now.saturating_add(LATELY));
+                self.shared_until.fetch_max(end, Ordering::Relaxed);
+            }
+        }
+        millis(now) < self.shared_until.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::future::pending;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn org(name: &str) -> OrgId {
+        name.parse().unwrap()
+    }
+
+    /// Turns for 2 threads, of which two organizations have been seen.
+    fn shared() -> Turns {
+        let turns = Turns::new(2);
+        for name in ["a", "b"] {
+            turns.activity.is_shared(&org(name), Duration::ZERO);
+        }
+        turns
+    }
+
+    /// A runtime with one thread that polls tasks in the order in which they are woken.
+    #[derive(Default)]
+    struct Runtime<'a> {
+        tasks: Vec<Option<Pin<Box<dyn Future<Output = ()> + 'a>>>>,
+        ready: Arc<Mutex<VecDeque<usize>>>,
+    }
+
+    struct TaskWaker(usize, Arc<Mutex<VecDeque<usize>>>);
+
+    impl Wake for TaskWaker {
+        fn wake(self: Arc<Self>) {
+            let mut ready = self.1.lock().unwrap();
+            if !ready.contains(&self.0) {
+                ready.push_back(self.0);
+            }
+        }
+    }
+
+    impl<'a> Runtime<'a> {
+        fn spawn(&mut self, task: impl Future<Output = ()> + 'a) -> usize {
+            self.ready.lock().unwrap().push_back(self.tasks.len());
+            self.tasks.push(Some(Box::pin(task)));
+            self.tasks.len() - 1
+        }
+
+        /// Polls one task. Returns whether one was ready.
+        fn step(&mut self) -> bool {
+            let Some(number) = self.ready.lock().unwrap().pop_front() else {
+                return false;
+            };
+            let waker = Waker::from(Arc::new(TaskWaker(number, Arc::clone(&self.ready))));
+            if let Some(task) = &mut self.tasks[number]
+                && (task.as_mut().poll(&mut Context::from_waker(&waker))).is_ready()
+            {
+                self.tasks[number] = None;
+            }
+            true
+        }
+
+        fn run(&mut self) {
+            while self.step() {}
+        }
+
+        fn unfinished(&self) -> usize {
+            self.tasks.iter().flatten().count()
+        }
+    }
+
+    /// Is ready when it is polled for the second time.
+    async fn ready_again() {
+        let mut is_first = true;
+        poll_fn(|context| match std::mem::take(&mut is_first) {
+            true => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    type Log = Rc<RefCell<Vec<&'static str>>>;
+
+    /// A request that works in this many polls, and writes each into a log.
+    async fn work(name: &'static str, polls: usize, log: Log) {
+        for _ in 0..polls {
+            log.borrow_mut().push(name);
+            ready_again().await;
+        }
+    }
+
+    #[test]
+    fn a_request_waits_for_few_polls_of_a_flood_by_another_organization() {
+        let (turns, log) = (shared(), Log::default());
+        let (a, b) = (org("a"), org("b"));
+        let mut runtime = Runtime::default();
+        for _ in 0..256 {
+            runtime.spawn(turns.run(&a, work("a", 4, Rc::clone(&log))));
+        }
+        // The flood was polled once, or not at all, or for some time.
+        for polls in [0, 256, 500] {
+            (0..polls).for_each(|_| drop(runtime.step()));
+            let before = log.borrow().len();
+            let request = runtime.spawn(turns.run(&b, work("b", 4, Rc::clone(&log))));
+            while runtime.tasks[request].is_some() && runtime.step() {}
+            let waited = log.borrow()[before..]
+                .iter()
+                .filter(|name| **name == "a")
+                .count();
+            // For each of its five polls: the four turns that are in use as it becomes ready, one
+            // more of the flood, and the four in use as it gets its own.
+            assert!(waited <= 5 * (4 + 1 + 4), "{polls}: {waited}");
+        }
+        runtime.run();
+        assert_eq!((runtime.unfinished(), log.borrow().len()), (0, 259 * 4));
+    }
+
+    #[test]
+    fn without_turns_the_request_would_wait_for_the_whole_flood() {
+        let log = Log::default();
+        let mut runtime = Runtime::default();
+        for _ in 0..256 {
+            runtime.spawn(work("a", 4, Rc::clone(&log)));
+        }
+        runtime.spawn(work("b", 4, Rc::clone(&log)));
+        runtime.run();
+        let first = log.borrow().iter().position(|name| *name == "b");
+        assert_eq!(first, Some(256));
+    }
+
+    #[test]
+    fn the_requests_of_an_organization_have_their_turns_in_the_order_of_their_arrival() {
+        let (turns, log) = (shared(), Log::default());
+        let a = org("a");
+        let mut runtime = Runtime::default();
+        let names = ["1", "2", "3", "4", "5", "6", "7", "8"];
+        for name in names {
+            runtime.spawn(turns.run(&a, work(name, 1, Rc::clone(&log))));
+        }
+        runtime.run();
+        assert_eq!(*log.borrow(), names);
+    }
+
+    #[test]
+    fn a_request_that_waits_for_something_else_holds_no_turn() {
+        let (turns, log) = (shared(), Log::default());
+        let a = org("a");
+        let mut runtime = Runtime::default();
+        for _ in 0..100 {
+            runtime.spawn(turns.run(&a, pending()));
+        }
+        runtime.spawn(turns.run(&a, work("a", 3, Rc::clone(&log))));
+        runtime.run();
+        assert_eq!((runtime.unfinished(), log.borrow().len()), (100, 3));
+        assert_eq!(turns.lock().free, 4);
+    }
+
+    #[test]
+    fn the_only_organization_that_sends_requests_needs_no_turns() {
+        let (turns, log) = (Turns::new(2), Log::default());
+        let a = org("a");
+        let mut runtime = Runtime::default();
+        for _ in 0..100 {
+            runtime.spawn(turns.run(&a, work("a", 1, Rc::clone(&log))));
+        }
+        (0..100).for_each(|_| drop(runtime.step()));
+        assert_eq!(log.borrow().len(), 100);
+    }
+
+    #[test]
+    fn requests_need_turns_for_a_minute_after_those_of_two_organizations() {
+        let activity = Activity::new();
+        let (a, b) = (org("a"), org("b"));
+        let at = Duration::from_secs;
+        assert!(!activity.is_shared(&a, at(0)));
+        assert!(!activity.is_shared(&a, at(1)));
+        assert!(activity.is_shared(&b, at(2)));
+        assert!(activity.is_shared(&b, at(61)));
+        assert!(!activity.is_shared(&b, at(62)));
+        assert!(activity.is_shared(&a, at(200)));
+        assert!(activity.is_shared(&b, at(259)));
+        assert!(activity.is_shared(&b, at(318)));
+        assert!(!activity.is_shared(&b, at(319)));
+    }
+
+    #[test]
+    fn a_request_that_panics_gives_its_turn_back() {
+        let turns = shared();
+        let a = org("a");
+        let mut runtime = Runtime::default();
+        for _ in 0..10 {
+            let panics = turns.run(&a, async { panic!("a request") });
+            runtime.spawn(async {
+                use futures_util::FutureExt;
+                let caught = std::panic::AssertUnwindSafe(panics).catch_unwind().await;
+                assert!(caught.is_err());
+            });
+        }
+        runtime.run();
+        assert_eq!((runtime.unfinished(), turns.lock().free), (0, 4));
+    }
+
+    proptest! {
+        /// Requests are dropped at any time. All others finish, and all turns are free again.
+        #[test]
+        fn a_dropped_request_gives_its_turn_back(
+            orgs in proptest::collection::vec(0_u8..4, 1..60),
+            drops in proptest::collection::vec((0_usize..20, 0_usize..60), 0..30),
+        ) {
+            let (turns, log) = (shared(), Log::default());
+            let ids: Vec<_> = (0..4).map(|n| org(&format!("org{n}"))).collect();
+            let mut runtime = Runtime::default();
+            for number in &orgs {
+                let org = &ids[usize::from(*number)];
+                runtime.spawn(turns.run(org, work("any", 3, Rc::clone(&log))));
+            }
+            let mut dropped = 0;
+            for (steps, victim) in drops {
+                (0..steps).for_each(|_| drop(runtime.step()));
+                let task = runtime.tasks.get_mut(victim).and_then(Option::take);
+                dropped += usize::from(task.is_some());
+            }
+            runtime.run();
+            prop_assert_eq!(runtime.unfinished(), 0);
+            prop_assert!(log.borrow().len() >= 3 * (orgs.len() - dropped));
+            let state = turns.lock();
+            prop_assert_eq!((state.free, state.queue.len(), state.granted.len()), (4, 0, 0));
+        }
+    }
+}
