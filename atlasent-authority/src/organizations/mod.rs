@@ -1,6 +1,6 @@
 //! The organizations of a server: which ones it serves beside `local`, and the limits of each.
 //!
-//! An organization has API keys, policies, a ledger and a chain of its own. What is kept here is the
+//! An organization has API keys, policies, a ledger and a chain of its own. This module has the
 //! registry: a file ([`OrgFile`]) or a table of the database that several servers share. The
 //! ledgers and chains are the store's ([`Organizations`](crate::store::Organizations)).
 
