@@ -112,7 +112,7 @@ impl<S: Store> Loader<S> {
             .filter(|(_, org)| Arc::strong_count(org) == 1)
             .map(|(id, org)| (org.idle_for(), id.clone()))
             .collect();
-        unused.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        unused.sort_unstable_by_key(|(idle, _)| std::cmp::Reverse(*idle));
         let excess = loaded.len().saturating_sub(self.max_loaded);
         let mut evicted = Vec::new();
         for (place, (idle, id)) in unused.into_iter().enumerate() {

@@ -97,7 +97,7 @@ async fn a_suspended_organization_has_no_access_until_it_is_resumed() {
     let (acme, globex) = (served.caller(ACME), served.caller(GLOBEX));
     let token = acme.token().await;
     folder.change("acme", |acme| {
-        acme.suspended = Some(Suspension::new("unpaid"))
+        acme.suspended = Some(Suspension::new("unpaid"));
     });
     let refused = acme.until(|answer| answer.status == 403).await;
     refused.is_problem(403, "ORGANIZATION_SUSPENDED");

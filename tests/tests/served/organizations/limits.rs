@@ -16,7 +16,7 @@ use crate::support::{KEY, Served, deploy, on_disk, stored};
 async fn all_keys_of_an_organization_share_its_rate() {
     let folder = Folder::new();
     folder.change("acme", |acme| {
-        acme.limits.rate_limit_per_minute = NonZeroU64::new(5)
+        acme.limits.rate_limit_per_minute = NonZeroU64::new(5);
     });
     let served = folder.serve().await;
     let (acme, globex) = (served.caller(ACME), served.caller(GLOBEX));
