@@ -1,13 +1,4 @@
-//! Approvals, quorums, overrides and completion proofs that a request can carry.
-//!
-//! - [`Approval`]: the approval of one person, by its id or as a signed [`ApprovalArtifact`], for
-//!   [`RequestOptions::approval`](crate::wire::RequestOptions::approval).
-//! - [`ApprovalQuorum`]: the approvals of several people.
-//! - [`EmergencyOverride`]: a person's override.
-//! - [`CompletionProof`]: the proof that another agent did an earlier step.
-//! - [`EvaluationProfile`]: the layers that the hosted service runs.
-//!
-//! This crate sends them unchanged. The authority checks the signatures.
+//! The types of approvals, overrides and completion proofs, as a request carries them.
 
 use std::fmt;
 
@@ -234,6 +225,7 @@ objects! {
     }
 
     /// The properties in which the approvals of a quorum have to differ, beside the person.
+    #[derive(Default)]
     QuorumIndependence {
         ;
         /// Whether each approval has to come from another approval service.
@@ -263,6 +255,58 @@ impl EmergencyOverride {
             authority_actor_id: authority_actor_id.into(),
             reason: reason.into(),
         }
+    }
+}
+
+impl QuorumPolicy {
+    /// Creates a policy that requires this number of approvals.
+    ///
+    /// ```
+    /// use atlasent::approval::QuorumPolicy;
+    ///
+    /// let policy = QuorumPolicy::new(2).role("qa_reviewer", 1).max_age_seconds(3600);
+    /// assert_eq!(policy.required_role_mix.unwrap()[0].role, "qa_reviewer");
+    /// ```
+    #[must_use]
+    pub fn new(required_count: u64) -> Self {
+        Self {
+            required_count,
+            required_role_mix: None,
+            independence: None,
+            max_age_seconds: None,
+        }
+    }
+
+    /// Requires at least `min` approvals by reviewers with this role, beside the other
+    /// requirements.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>, min: u64) -> Self {
+        let role = role.into();
+        (self.required_role_mix.get_or_insert_default()).push(RoleRequirement { role, min });
+        self
+    }
+
+    /// Requires that no two approvals come from the same approval service.
+    #[must_use]
+    pub fn distinct_approval_issuers(mut self) -> Self {
+        let independence = self.independence.get_or_insert_default();
+        independence.distinct_approval_issuers = Some(true);
+        self
+    }
+
+    /// Requires that no two reviewers have the same identity provider.
+    #[must_use]
+    pub fn distinct_identity_issuers(mut self) -> Self {
+        let independence = self.independence.get_or_insert_default();
+        independence.distinct_identity_issuers = Some(true);
+        self
+    }
+
+    /// Sets the maximum age of the quorum, in seconds.
+    #[must_use]
+    pub fn max_age_seconds(mut self, seconds: u64) -> Self {
+        self.max_age_seconds = Some(seconds);
+        self
     }
 }
 

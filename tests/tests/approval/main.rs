@@ -1,0 +1,22 @@
+//! Signed approvals and quorums verify exactly when every check of the contract passes, and the
+//! first check that fails names the reason.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests call may panic as tests do"
+)]
+
+mod anything;
+mod case;
+mod golden;
+mod hash;
+mod nonces;
+mod order;
+mod quorum;
+mod quorum_case;
+mod reasons;
+mod signatures;
+mod single;
+mod times;
+mod trust;
