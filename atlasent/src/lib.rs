@@ -68,6 +68,7 @@
 //! | require an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
 //! | list the protected functions of a program | [`sites()`](fn@sites), `atlasent::testing::coverage` (feature `testing`) |
 //! | test code that needs permits | `atlasent::testing` (feature `testing`) |
+//! | verify a signed approval, or a quorum of approvals | [`approval`] (feature `approval`) |
 //! | check an audit trail or a signed export | [`audit`](mod@audit) (feature `audit`, on by default) |
 //!
 //! Four items are called `protect`. They share one path and differ in how a caller reaches it: the

@@ -1,7 +1,8 @@
 //! A signature verifies in its forms, over exactly what was signed, under exactly its key.
 
-use atlasent::approval::{Reason, verify_artifact};
+use atlasent::approval::{Reason, signed_text, verify_artifact};
 use base64ct::{Base64, Base64Url, Base64UrlUnpadded, Encoding};
+use ed25519_dalek::{Signature, SigningKey, Verifier as _};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Signer, now};
@@ -104,6 +105,23 @@ fn a_signature_with_the_scalar_of_another_is_refused() {
         with_signature(&ed25519(), malleable),
         Some(Reason::InvalidSignature)
     );
+}
+
+#[test]
+fn a_signature_of_small_order_is_refused() {
+    // The key's owner can make it for any text: R is the neutral element, and S is the hash times
+    // the private scalar. A lax verifier accepts it.
+    let signature = "0100000000000000000000000000000000000000000000000000000000000000\
+        459fdff7dedb3c2ce926e64292f57778691ee30f2335457d89df32ab1668de0f";
+    let (case, Signer::Ed25519(seed)) = (ed25519(), ed25519().signer) else {
+        panic!("the case signs with Ed25519");
+    };
+    let lax = SigningKey::from_bytes(&seed).verifying_key();
+    let text = signed_text(&case.signed());
+    let parsed = Signature::from_slice(&bytes(signature)).unwrap();
+    assert!(lax.verify(text.as_bytes(), &parsed).is_ok());
+    let reason = with_signature(&case, |_| signature.to_owned());
+    assert_eq!(reason, Some(Reason::InvalidSignature));
 }
 
 #[test]

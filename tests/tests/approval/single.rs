@@ -284,6 +284,21 @@ fn a_scope_that_is_absent_or_empty_restricts_nothing() {
 }
 
 #[test]
+fn a_pattern_of_an_issuer_ends_at_a_dot() {
+    for (pattern, expected) in [
+        ("deploy.*", None),
+        ("deploy.production.*", None),
+        ("deploy.prod.*", Some(Reason::IssuerActionType)),
+        ("deploy.production.eu.*", Some(Reason::IssuerActionType)),
+        ("deploy", Some(Reason::IssuerActionType)),
+    ] {
+        let scope = json!([pattern]);
+        let reason = verdict(|case| case.trusted_key()["allowed_action_types"] = scope);
+        assert_eq!(reason, expected, "{pattern}");
+    }
+}
+
+#[test]
 fn an_issuer_of_some_environments_approves_no_action_without_one() {
     let without = |environments: Value| {
         verdict(|case| {
