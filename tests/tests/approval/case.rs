@@ -204,13 +204,13 @@ pub(crate) struct Fault(pub(crate) Reason, pub(crate) fn(&mut Case));
 pub(crate) fn faults() -> Vec<Fault> {
     let mut faults = vec![
         Fault(Reason::MissingArtifact, |case| {
-            case.replacement = Some(Value::Null)
+            case.replacement = Some(Value::Null);
         }),
         Fault(Reason::InvalidArtifactVersion, |case| {
             case.artifact["version"] = json!("approval_artifact.v2");
         }),
         Fault(Reason::TenantMismatch, |case| {
-            case.artifact["tenant_id"] = json!("org-2")
+            case.artifact["tenant_id"] = json!("org-2");
         }),
         Fault(Reason::ActionMismatch, |case| {
             case.artifact["action_hash"] = json!("f".repeat(64));
@@ -219,7 +219,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             case.artifact["reviewer"]["principal_kind"] = json!("agent");
         }),
         Fault(Reason::UntrustedIssuer, |case| {
-            case.artifact["issuer"]["kid"] = json!("k2")
+            case.artifact["issuer"]["kid"] = json!("k2");
         }),
         Fault(Reason::ReviewerLacksRole, |case| {
             case.artifact["reviewer"]["roles"] = json!(["reader"]);
@@ -231,13 +231,13 @@ pub(crate) fn faults() -> Vec<Fault> {
             case.trusted_key()["allowed_environments"] = json!(["staging"]);
         }),
         Fault(Reason::Expired, |case| {
-            case.artifact["expires_at"] = json!(NOW)
+            case.artifact["expires_at"] = json!(NOW);
         }),
         Fault(Reason::IssuedInFuture, |case| {
             case.artifact["issued_at"] = json!("2026-11-01T12:15:01Z");
         }),
         Fault(Reason::InvalidSignature, |case| {
-            case.signer = Signer::Hs256([99; 32])
+            case.signer = Signer::Hs256([99; 32]);
         }),
         Fault(Reason::MissingIdentity, |case| case.assertion = None),
     ];

@@ -144,7 +144,7 @@ fn an_identity_issuer_signs_no_approval_and_the_reverse() {
     assert_eq!(case.verdict(), Err(Reason::UntrustedIssuer));
     let mut case = Case::new();
     case.with_assertion(|it| {
-        it["issuer"] = json!({"type": "oidc", "issuer_id": "svc-0", "kid": "k"})
+        it["issuer"] = json!({"type": "oidc", "issuer_id": "svc-0", "kid": "k"});
     });
     case.identity_signer = case.signer.clone();
     assert_eq!(case.verdict(), Err(Reason::UntrustedIdentityIssuer));
