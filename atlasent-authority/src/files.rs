@@ -1,5 +1,5 @@
 //! Writing private files: readable by their owner alone, and complete as soon as they have their
-//! name.
+//! name. [`create_below`] alone creates files that others may read.
 //!
 //! Root runs `atlasent key` in a folder that belongs to the server's user. That user may put a
 //! symbolic or a hard link there at any moment. So no file is created, opened for writing or given
@@ -18,7 +18,7 @@ mod tests;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use folder::Folder;
 
@@ -29,6 +29,16 @@ pub(crate) enum Publish {
     Over,
     /// Keeps the file, and writes nothing.
     Unless,
+}
+
+/// Creates a folder, and its missing parents, that only the owner can read (mode 0700).
+#[cfg(feature = "server")]
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 /// Writes a file beside its place, and moves it there when it is durable.
@@ -99,6 +109,57 @@ pub fn replace_file(
         return Err(not_a_file());
     }
     publish(path, Publish::Over, write)
+}
+
+/// Creates a file that need not be private, and the missing folders between `base` and it.
+///
+/// No link below `base` is followed. The new folders and the file can be read by everyone who can
+/// read `base`, as far as the umask of the process allows. What root creates gets the owner of the
+/// folder that it is in.
+///
+/// ```
+/// use std::io::Write;
+/// use atlasent_authority::files::create_below;
+///
+/// let base = tempfile::tempdir()?;
+/// create_below(base.path(), "acme/policies/start.cedar", |file| file.write_all(b"// None yet."))?;
+/// assert!(base.path().join("acme/policies/start.cedar").exists());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] when the file exists, which then stays as it is. Other errors
+/// when `base` or a folder below it is a link, is missing or is writable by everyone, or when the
+/// file cannot be written; it is removed then.
+pub fn create_below(
+    base: &Path,
+    below: impl AsRef<Path>,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let below = below.as_ref();
+    let mut names = Vec::new();
+    for component in below.components() {
+        match component {
+            Component::Normal(name) => names.push(name),
+            _ => return Err(io::Error::from(ErrorKind::InvalidInput)),
+        }
+    }
+    let (name, folders) = names
+        .split_last()
+        .ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
+    let mut folder = Folder::at(base)?;
+    for name in folders {
+        folder = folder.open_or_create_folder(name)?;
+    }
+    let mut file = folder.create_new_readable(name)?;
+    let written = write(&mut file).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // The error of the write is reported, not that of the removal.
+        let _ = folder.remove(name);
+    }
+    written?;
+    folder.sync()
 }
 
 /// Opens a file for reading and writing, and creates it if it does not exist.

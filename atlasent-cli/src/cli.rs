@@ -10,6 +10,7 @@ use crate::completions::{self, Completions};
 use crate::evaluate::{self, Evaluate};
 use crate::exit::Failure;
 use crate::key::{self, Key};
+use crate::org::{self, Org};
 use crate::output::Output;
 use crate::policy::{self, Policy};
 use crate::serve::{self, Serve};
@@ -47,6 +48,7 @@ enum Command {
     Boundary(Boundary),
     Audit(Audit),
     Key(Key),
+    Org(Org),
     SigningKey(SigningKey),
     Stop(Stop),
     Resume(Resume),
@@ -76,6 +78,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Command::Boundary(arguments) => boundary::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
+        Command::Org(arguments) => org::run(&arguments),
         Command::SigningKey(arguments) => signing_key::run(&arguments),
         Command::Stop(arguments) => stop::stop(&arguments),
         Command::Resume(arguments) => stop::resume(&arguments),

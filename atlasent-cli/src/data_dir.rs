@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use atlasent_authority::store::OrgId;
 use clap::Args;
 use etcetera::BaseStrategy;
 
@@ -18,6 +19,11 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
+    /// Returns the value of the option, if it was given.
+    pub(crate) fn option(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// Returns the path of the data directory, which may not exist yet.
     pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.data_dir {
@@ -105,6 +111,18 @@ pub(crate) fn database_head_file(data: &Path) -> PathBuf {
     data.join("head-database.json")
 }
 
+/// Returns the path of the folder with the last known chain heads of the organizations beside
+/// `local`, with a `redb` store.
+pub(crate) fn heads_folder(data: &Path) -> PathBuf {
+    data.join("heads")
+}
+
+/// Returns the path of the folder with the last known chain heads of the organizations beside
+/// `local`, with a PostgreSQL store.
+pub(crate) fn database_heads_folder(data: &Path) -> PathBuf {
+    data.join("heads-database")
+}
+
 /// Returns the path of the file with the last event that the OTLP collector accepted.
 #[cfg(feature = "otlp")]
 pub(crate) fn otlp_position_file(data: &Path) -> PathBuf {
@@ -124,4 +142,21 @@ pub(crate) fn policy_folder(data: &Path) -> PathBuf {
 /// Returns the path of the default folder for archived events.
 pub(crate) fn archive_folder(data: &Path) -> PathBuf {
     data.join("archive")
+}
+
+/// Returns the path of the file with the organizations.
+pub(crate) fn organization_file(data: &Path) -> PathBuf {
+    data.join("organizations.json")
+}
+
+/// Returns the path of the folder with the organizations' policies.
+pub(crate) fn organizations_folder(data: &Path) -> PathBuf {
+    data.join("organizations")
+}
+
+/// Returns the path of the default folder with the policies of an organization.
+pub(crate) fn organization_policies(data: &Path, id: &OrgId) -> PathBuf {
+    organizations_folder(data)
+        .join(id.as_str())
+        .join("policies")
 }

@@ -17,6 +17,8 @@ mod exit;
 mod files;
 mod json;
 mod key;
+mod location;
+mod org;
 mod output;
 mod policy;
 mod runtime;

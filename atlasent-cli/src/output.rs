@@ -126,6 +126,20 @@ pub(crate) fn quoted(argument: &str) -> String {
     }
 }
 
+/// Quotes a text as an argument for a shell.
+pub(crate) fn shell_argument(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
+    if text.bytes().all(is_plain) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    let text = if text.starts_with('-') {
+        format!("./{text}")
+    } else {
+        text.to_owned()
+    };
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

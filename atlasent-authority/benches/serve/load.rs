@@ -15,6 +15,9 @@ use super::question;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) connections: usize,
+    /// How many organizations the connections ask for; 0 for `local` alone. A connection belongs to
+    /// one, or asks for several in turn if there are more organizations than connections.
+    pub(super) organizations: usize,
     /// The time at the start that is not measured.
     pub(super) warm_up: Duration,
     pub(super) measured: Duration,
@@ -28,7 +31,8 @@ pub(super) struct Pairs {
 }
 
 impl Load {
-    /// Runs the load against the servers, which take connections in turn.
+    /// Runs the load against the servers. They take the connections of `local` in turn. Each other
+    /// organization has one server, if the number of servers divides that of the connections.
     pub(super) fn run(self, servers: &[SocketAddr]) -> Pairs {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -37,9 +41,12 @@ impl Load {
         let mut sorted: Vec<_> = runtime.block_on(async {
             let begin = Instant::now() + self.warm_up;
             let end = begin + self.measured;
-            let servers = servers.iter().cycle().take(self.connections);
-            let tasks: Vec<_> = servers
-                .map(|server| tokio::spawn(ask(*server, begin, end)))
+            let tasks: Vec<_> = (0..self.connections)
+                .map(|number| {
+                    let own = self.organizations_of(number);
+                    let server = servers[own.first().unwrap_or(&number) % servers.len()];
+                    tokio::spawn(ask(server, own, begin, end))
+                })
                 .collect();
             let mut all = Vec::new();
             for task in tasks {
@@ -52,6 +59,19 @@ impl Load {
             sorted,
             measured: self.measured,
         }
+    }
+}
+
+impl Load {
+    /// Returns the organizations that a connection asks for.
+    fn organizations_of(self, connection: usize) -> Vec<usize> {
+        let Some(first) = connection.checked_rem(self.organizations) else {
+            return Vec::new();
+        };
+        // 3 connections and 8 organizations: the first connection asks for 0, 3 and 6.
+        (first..self.organizations)
+            .step_by(self.connections)
+            .collect()
     }
 }
 
@@ -68,18 +88,51 @@ impl Pairs {
     }
 }
 
+/// The requests of one organization.
+struct Requests {
+    evaluate: Vec<u8>,
+    /// The request around the token.
+    verify: (Vec<u8>, Vec<u8>),
+}
+
+impl Requests {
+    fn new(organization: Option<usize>) -> Self {
+        let key = question::api_key(organization);
+        Self {
+            evaluate: question::evaluate(&key),
+            verify: question::verify(&key, TOKEN_LENGTH),
+        }
+    }
+}
+
 /// Runs pair after pair. Returns the durations of those that ended while the time was measured.
-async fn ask(server: SocketAddr, begin: Instant, end: Instant) -> Vec<Duration> {
+async fn ask(
+    server: SocketAddr,
+    organizations: Vec<usize>,
+    begin: Instant,
+    end: Instant,
+) -> Vec<Duration> {
     let mut connection = Connection::to(server).await;
-    let evaluate = question::evaluate();
-    let (before, after) = question::verify(TOKEN_LENGTH);
+    let organizations = organizations.into_iter().map(Some);
+    let mut requests: Vec<_> = organizations.map(Requests::new).collect();
+    if requests.is_empty() {
+        requests.push(Requests::new(None));
+    }
+    let mut requests = requests.iter().cycle();
     let mut verify = Vec::new();
     let mut times = Vec::new();
     loop {
         let started = Instant::now();
-        verify.clone_from(&before);
-        verify.extend_from_slice(token(connection.exchange(&evaluate).await));
-        verify.extend_from_slice(&after);
+        let Some(Requests {
+            evaluate,
+            verify: (before, after),
+        }) = requests.next()
+        else {
+            return times;
+        };
+        verify.clone_from(before);
+        verify.extend_from_slice(token(connection.exchange(evaluate).await));
+        verify.extend_from_slice(after);
         let answer = connection.exchange(&verify).await;
         assert!(
             place_behind(answer, br#""valid":true"#).is_some(),

@@ -19,6 +19,7 @@
 //! |---|---|---|
 //! | `ATLASENT_BENCH_SECONDS` | 3 | how long each measurement takes |
 //! | `ATLASENT_BENCH_CONNECTIONS` | `1,8,64,256` | how many connections there are |
+//! | `ATLASENT_BENCH_ORGANIZATIONS` | 0 | how many organizations ask, beside `local`; 0 for `local` alone |
 //! | `ATLASENT_BENCH_POSTGRES` | | the address of a database to fill |
 //! | `ATLASENT_BENCH_SERVERS` | all there can be | which servers are measured |
 //! | `ATLASENT_BENCH_ROUNDS` | 1 | how often; the median by pairs per second is told |
@@ -47,7 +48,7 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use load::{Load, Pairs};
-use process::{DATABASE, Running};
+use process::{DATABASE, ORGANIZATIONS, Running};
 use server::Kind;
 
 fn main() {
@@ -61,13 +62,21 @@ fn main() {
     let decision = cedar::time_of_a_decision(if measures { 1_000 } else { 1 });
     println!("cedar alone: {decision:.1?} a decision\n");
     println!("{}", Row::HEAD);
-    for connections in list("ATLASENT_BENCH_CONNECTIONS", "1,8,64,256") {
+    let organizations = list(ORGANIZATIONS, "0");
+    let connections = list("ATLASENT_BENCH_CONNECTIONS", "1,8,64,256");
+    for (organizations, connections) in organizations
+        .iter()
+        .flat_map(|one| connections.iter().map(move |other| (one, other)))
+    {
+        let organizations = organizations.parse().unwrap();
         let load = Load {
             connections: connections.parse().unwrap(),
-            warm_up: if measures {
-                Duration::from_millis(500)
-            } else {
-                Duration::ZERO
+            organizations,
+            warm_up: match (measures, organizations) {
+                (true, 0) => Duration::from_millis(500),
+                // All of them load their policies.
+                (true, _) => Duration::from_secs(3),
+                (false, _) => Duration::ZERO,
             },
             measured: if measures {
                 seconds()
@@ -115,18 +124,18 @@ fn median(mut rows: Vec<Row>) -> Row {
 
 struct Row {
     kind: Kind,
-    connections: usize,
+    load: Load,
     pairs: Pairs,
     of_floor: Option<f64>,
     computed: Option<Duration>,
 }
 
 impl Row {
-    const HEAD: &str = "| server | connections | pairs/s | of floor | p50 | p99 | CPU |\n|---|---|---|---|---|---|---|";
+    const HEAD: &str = "| server | organizations | connections | pairs/s | of floor | p50 | p99 | CPU |\n|---|---|---|---|---|---|---|---|";
 
     fn measure(kind: Kind, load: Load) -> Self {
         let running: Vec<_> = (0..kind.processes())
-            .map(|_| Running::start(kind.name(), None))
+            .map(|_| Running::start(kind.name(), None, load.organizations))
             .collect();
         let addresses: Vec<_> = running.iter().map(|server| server.address).collect();
         let computed = || {
@@ -143,7 +152,7 @@ impl Row {
         let computed = after.zip(before).map(|(after, before)| after - before);
         Self {
             kind,
-            connections: load.connections,
+            load,
             of_floor: None,
             computed: computed.map(|computed| computed.div_f64(count.max(1.0))),
             pairs,
@@ -157,9 +166,10 @@ impl fmt::Display for Row {
         let computed = self.computed.map(|computed| format!("{computed:.0?}"));
         write!(
             f,
-            "| {} | {} | {:.0} | {} | {:.0?} | {:.0?} | {} |",
+            "| {} | {} | {} | {:.0} | {} | {:.0?} | {:.0?} | {} |",
             self.kind.name(),
-            self.connections,
+            self.load.organizations.max(1),
+            self.load.connections,
             self.pairs.per_second(),
             of_floor.unwrap_or_default(),
             self.pairs.within(0.5),

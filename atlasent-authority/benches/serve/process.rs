@@ -8,31 +8,57 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use atlasent_authority::keys::ApiKey;
-use atlasent_authority::server::{ApiKeys, Server};
+use atlasent_authority::organizations::Organization;
+use atlasent_authority::server::{ApiKeys, OrgHosting, OrgRegistry, Server};
 use atlasent_authority::signing::KeyRing;
-use atlasent_authority::store::{RateCounter, Store};
+use atlasent_authority::store::{OrgId, Organizations, RateCounter, Store};
 use atlasent_authority::{LocalAuthority, Policies};
 
-use super::question::{API_KEY, POLICIES};
+use super::question::{self, POLICIES};
 
 /// The variable that holds the address of a database.
 pub(super) const DATABASE: &str = "ATLASENT_BENCH_POSTGRES";
 
+/// The variable that holds how many organizations a server has beside `local`.
+pub(super) const ORGANIZATIONS: &str = "ATLASENT_BENCH_ORGANIZATIONS";
+
 /// Serves until the standard input ends. The address is the first line of the standard output.
-pub(super) async fn serve(store: impl Store + RateCounter) {
+pub(super) async fn serve<S: Store + RateCounter + Organizations<Store = S>>(store: S) {
     let policies = Policies::parse(POLICIES).unwrap();
     let authority = LocalAuthority::builder(policies).store(store);
-    let mut key = ApiKey::parse_allow_weak(&API_KEY.to_owned().into()).unwrap();
-    key.rate_limit_per_minute = u64::MAX;
+    let organizations: usize = env::var(ORGANIZATIONS).map_or(0, |text| text.parse().unwrap());
+    let ids: Vec<OrgId> = (0..organizations)
+        .map(|number| format!("org-{number}").parse().unwrap())
+        .collect();
+    let mut keys = vec![key(None, OrgId::local())];
+    keys.extend(
+        (0..)
+            .zip(&ids)
+            .map(|(number, id)| key(Some(number), id.clone())),
+    );
+    // All organizations have the policies of one folder, which each of them loads for itself.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("policies.cedar"), POLICIES).unwrap();
+    let policies = folder.path().to_owned();
+    let registry = OrgRegistry::new(ids.into_iter().map(Organization::new));
     let server = Server::new(
         authority.build().await.unwrap(),
-        ApiKeys::new([key]),
+        ApiKeys::new(keys),
         KeyRing::in_memory().unwrap(),
-    );
+    )
+    .organizations(OrgHosting::new(registry, move |_| policies.clone()));
     let any = "127.0.0.1:0".parse().unwrap();
     let listening = server.listen(any, None).await.unwrap();
     tell(listening.address());
     listening.run_until(closed()).await.unwrap();
+}
+
+/// Returns the key of an organization, without a rate limit that a benchmark could reach.
+fn key(number: Option<usize>, id: OrgId) -> ApiKey {
+    let mut key = ApiKey::parse_allow_weak(&question::api_key(number).into()).unwrap();
+    key.org_id = id;
+    key.rate_limit_per_minute = u64::MAX;
+    key
 }
 
 pub(super) fn tell(address: SocketAddr) {
@@ -53,10 +79,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a server. One with a database uses this one, or that of the environment.
-    pub(super) fn start(name: &str, database: Option<&str>) -> Self {
+    /// Starts a server of so many organizations beside `local`. One with a database uses this one,
+    /// or that of the environment.
+    pub(super) fn start(name: &str, database: Option<&str>, organizations: usize) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--serve", name])
+            .env(ORGANIZATIONS, organizations.to_string())
             .envs(database.map(|address| (DATABASE, address)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

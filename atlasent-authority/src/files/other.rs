@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::not_a_file;
@@ -19,6 +19,22 @@ impl Folder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         options.open(self.0.join(name))
+    }
+
+    pub(super) fn create_new_readable(&self, name: &OsStr) -> io::Result<File> {
+        self.create_new(name, name)
+    }
+
+    pub(super) fn open_or_create_folder(&self, name: &OsStr) -> io::Result<Self> {
+        let path = self.0.join(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            created => created?,
+        }
+        match fs::symlink_metadata(&path)?.is_dir() {
+            true => Ok(Self(path)),
+            false => Err(ErrorKind::NotADirectory.into()),
+        }
     }
 
     pub(super) fn open(&self, name: &OsStr) -> io::Result<File> {

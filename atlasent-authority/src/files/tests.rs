@@ -131,3 +131,65 @@ fn a_file_larger_than_its_limit_is_refused() {
     assert_eq!(read(&path, 3).unwrap().0, b"new");
     assert!(read(&path, 2).is_err() && read_own(&path, 2).is_err());
 }
+
+fn create(base: &Path, below: &str) -> io::Result<()> {
+    create_below(base, below, |file| file.write_all(b"new"))
+}
+
+#[test]
+fn what_is_created_below_a_folder_is_readable_and_of_its_owner() {
+    let base = tempfile::tempdir().unwrap();
+    let is_root = chown(base.path(), Some(12_345), Some(12_345)).is_ok();
+    fs::create_dir(base.path().join("orgs")).unwrap();
+    create(base.path(), "orgs/acme/policies/start.cedar").unwrap();
+    let metadata = |below: &str| fs::metadata(base.path().join(below)).unwrap();
+    for (below, mode) in [
+        ("orgs/acme", 0o755),
+        ("orgs/acme/policies", 0o755),
+        ("orgs/acme/policies/start.cedar", 0o644),
+    ] {
+        // The umask may remove what others may do.
+        let found = metadata(below).mode() & 0o777;
+        assert_eq!((found & !mode, found & 0o600), (0, 0o600), "{below}");
+        // `orgs` was there, and is root's.
+        assert_eq!(metadata(below).uid(), metadata("orgs").uid(), "{below}");
+    }
+    create(base.path(), "acme/start.cedar").unwrap();
+    if is_root {
+        for below in ["acme", "acme/start.cedar"] {
+            assert_eq!(metadata(below).uid(), 12_345);
+        }
+    }
+
+    let error = create_below(base.path(), "acme/start.cedar", |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        fs::read(base.path().join("acme/start.cedar")).unwrap(),
+        b"new"
+    );
+    let fails = |_: &mut File| Err(io::Error::other("full"));
+    create_below(base.path(), "acme/other.cedar", fails).unwrap_err();
+    assert!(!base.path().join("acme/other.cedar").exists());
+}
+
+#[test]
+fn nothing_is_created_through_a_link_below_the_folder_or_outside_of_it() {
+    let (elsewhere, victim) = victim();
+    let base = tempfile::tempdir().unwrap();
+    symlink(elsewhere.path(), base.path().join("acme")).unwrap();
+    let error = create(base.path(), "acme/policies/start.cedar").unwrap_err();
+    assert!(error.to_string().contains("is a link"), "{error}");
+    fs::create_dir(base.path().join("b")).unwrap();
+    symlink(
+        elsewhere.path().join("new"),
+        base.path().join("b/start.cedar"),
+    )
+    .unwrap();
+    create(base.path(), "b/start.cedar").unwrap_err();
+    for below in ["../start.cedar", "/start.cedar", "b/../../start.cedar", ""] {
+        let error = create(base.path(), below).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{below}");
+    }
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    assert!(victim.exists());
+}

@@ -3,14 +3,22 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, linkat, mkdirat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::not_a_file;
 
+/// How folders are opened.
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 /// The bit of a mode that lets everyone write.
 const WRITABLE_BY_ALL: u32 = 0o002;
 /// The bit of a folder's mode that lets only a file's owner replace the file.
@@ -23,8 +31,29 @@ impl Folder {
     /// Opens a folder. The last component of its path must not be a link, since the owner of its
     /// parent chooses where a link leads.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = match rustix::fs::open(path, flags, Mode::empty()) {
+        Self::opened(rustix::fs::open(path, FOLDER, Mode::empty()), path)
+    }
+
+    /// Opens a folder in this one, after creating it if it is missing. A new folder of root's gets
+    /// the owner of this one.
+    pub(super) fn open_or_create_folder(&self, name: &OsStr) -> io::Result<Self> {
+        let is_new = match mkdirat(&self.0, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let opened = openat(&self.0, name, FOLDER, Mode::empty());
+        let folder = Self::opened(opened, Path::new(name))?;
+        // The owner of this folder may have put another folder of root's in the new one's place,
+        // which must not be given away with what is in it.
+        if is_new && is_empty(&folder.0)? {
+            self.give_to_owner(&folder.0, (name, name))?;
+        }
+        Ok(folder)
+    }
+
+    fn opened(folder: Result<OwnedFd, Errno>, path: &Path) -> io::Result<Self> {
+        let folder = match folder {
             Ok(folder) => File::from(folder),
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 return Err(io::Error::new(
@@ -53,16 +82,32 @@ impl Folder {
     /// Creates a file that only its owner may read. The owner is that of the file `replaced`, or
     /// else that of the folder: root makes keys for a server that does not run as root.
     pub(super) fn create_new(&self, name: &OsStr, replaced: &OsStr) -> io::Result<File> {
+        self.create_with(Mode::RUSR | Mode::WUSR, name, replaced)
+    }
+
+    /// Creates a file that everyone may read, as far as the umask allows. The owner is that of the
+    /// folder if root creates it.
+    pub(super) fn create_new_readable(&self, name: &OsStr) -> io::Result<File> {
+        self.create_with(Mode::from_raw_mode(0o644), name, name)
+    }
+
+    fn create_with(&self, mode: Mode, name: &OsStr, replaced: &OsStr) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
         let file = File::from(openat(&self.0, name, flags, mode)?);
+        self.give_to_owner(&file, (name, replaced))?;
+        Ok(file)
+    }
+
+    /// Gives a new file or folder to the owner of the file that it replaces, or else to the owner of
+    /// this folder.
+    fn give_to_owner(&self, created: &File, (name, replaced): (&OsStr, &OsStr)) -> io::Result<()> {
         let (user, group) = self.owner_for(name, replaced)?;
         // Only root may give a file away. A file that another user creates stays that user's.
-        if is_of_root(&file)? && user != 0 {
-            fchown(&file, Some(user), Some(group))?;
+        if is_of_root(created)? && user != 0 {
+            fchown(created, Some(user), Some(group))?;
         }
-        Ok(file)
+        Ok(())
     }
 
     fn owner_for(&self, created: &OsStr, replaced: &OsStr) -> io::Result<(u32, u32)> {
@@ -136,6 +181,16 @@ impl Folder {
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
+}
+
+/// Returns whether a folder has no entries.
+fn is_empty(folder: &File) -> io::Result<bool> {
+    for entry in Dir::read_from(folder)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns whether root created this file.

@@ -104,7 +104,7 @@ fn default_rate_limit() -> u64 {
 }
 
 impl ApiKey {
-    /// Makes a new key of [`local`](OrgId::local) with all scopes. Returns its stored form and the
+    /// Makes a new key of [`local`](OrgId::local) with the [default scopes](ApiScope::DEFAULT). Returns its stored form and the
     /// key itself, which cannot be recovered later.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl ApiKey {
     }
 
     /// Parses a key that people set, for instance in an environment variable. Returns its stored
-    /// form, as a key of [`local`](OrgId::local) with all scopes.
+    /// form, as a key of [`local`](OrgId::local) with the [default scopes](ApiScope::DEFAULT).
     ///
     /// ```
     /// use atlasent_authority::keys::{ApiKey, ParseApiKeyError};
@@ -162,7 +162,7 @@ impl ApiKey {
             name: None,
             digest,
             environment,
-            scopes: ApiScope::ALL.to_vec(),
+            scopes: ApiScope::DEFAULT.to_vec(),
             allowed_cidrs: Vec::new(),
             rate_limit_per_minute: DEFAULT_RATE_LIMIT,
             created_at: Timestamp::now(),

@@ -32,11 +32,26 @@ pub enum ApiScope {
     AuditRead,
     /// Make signed exports of the audit trail.
     AuditExport,
+    /// Copy the store although it holds other organizations: for keys of `local`, whose holder
+    /// operates the server. No key has this scope by default.
+    StoreBackup,
 }
 
 impl ApiScope {
     /// All scopes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Evaluate,
+        Self::Verify,
+        Self::Revoke,
+        Self::PermitsRead,
+        Self::Stop,
+        Self::AuditRead,
+        Self::AuditExport,
+        Self::StoreBackup,
+    ];
+
+    /// The scopes of a new key: all that concern its own organization.
+    pub const DEFAULT: [Self; 7] = [
         Self::Evaluate,
         Self::Verify,
         Self::Revoke,
@@ -57,6 +72,7 @@ impl ApiScope {
             Self::Stop => "stop",
             Self::AuditRead => "audit.read",
             Self::AuditExport => "audit.export",
+            Self::StoreBackup => "store.backup",
         }
     }
 }
@@ -64,8 +80,8 @@ impl ApiScope {
 /// The error for a word that is not a scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is not a scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read` or \
-     `audit.export`",
+    "`{}` is not a scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read`, \
+     `audit.export` or `store.backup`",
     Escaped::new(.0)
 )]
 pub struct UnknownApiScope(String);

@@ -71,6 +71,25 @@ impl LocalAuthorityBuilder {
 }
 
 impl<S: Store> LocalAuthorityBuilder<S> {
+    /// Configures an authority for another organization like `authority`: with the same clock,
+    /// permit lifetime, permits per agent and recording of contexts.
+    #[cfg(feature = "server")]
+    pub(crate) fn like(
+        authority: &LocalAuthority<S>,
+        policies: Policies,
+        store: S,
+        org: &crate::store::OrgId,
+    ) -> Self {
+        let mut builder = LocalAuthorityBuilder::new(policies)
+            .store(store)
+            .org_id(org.as_str());
+        builder.clock = Arc::clone(&authority.clock);
+        builder.permit_ttl = authority.permit_ttl;
+        builder.limits.permits_per_agent = authority.limits.get().permits_per_agent;
+        builder.record_context = authority.record_context;
+        builder
+    }
+
     /// Sets how long an unused permit stays valid: one hour by default. A second call replaces the
     /// first.
     pub fn permit_ttl(mut self, ttl: Duration) -> Self {

@@ -1,24 +1,31 @@
 //! The state that all requests of a server share.
 
+use std::sync::Arc;
+
 use super::api_keys::ApiKeys;
 use super::entry::admission::ConcurrencySlots;
+use super::entry::turns::Turns;
 use super::entry::wrong_keys::WrongKeys;
 use super::listen::connections::max_connections;
 use super::metrics::Metrics;
+use super::organizations::{OrgDirectory, ServedOrg};
 use super::read_pool::ReadPools;
 use super::settings::Settings;
 use super::shadow::Shadow;
+use crate::clock::Clock;
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
 
 /// The state that all requests of a server share.
 pub(crate) struct App<S> {
-    pub(super) authority: LocalAuthority<S>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) organizations: OrgDirectory<S>,
     pub(super) keys: ApiKeys,
     pub(super) signing: KeyRing,
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
     pub(super) slots: ConcurrencySlots,
+    pub(super) turns: Turns,
     pub(super) wrong_keys: WrongKeys,
     pub(super) read_pools: ReadPools,
     pub(super) shadow: Option<Shadow>,
@@ -28,16 +35,23 @@ impl<S> App<S> {
     pub(super) fn new(authority: LocalAuthority<S>, keys: ApiKeys, signing: KeyRing) -> Self {
         let settings = Settings::default();
         Self {
-            authority,
+            clock: Arc::clone(&authority.clock),
+            organizations: OrgDirectory::new(authority),
             keys,
             signing,
             metrics: Metrics::new(),
             slots: slots(&settings),
+            turns: Turns::new(threads()),
             wrong_keys: WrongKeys::new(),
             read_pools: ReadPools::new(settings.concurrency),
             shadow: None,
             settings,
         }
+    }
+
+    /// The organization that the server was made with.
+    pub(super) fn local(&self) -> &ServedOrg<S> {
+        self.organizations.local()
     }
 
     /// Replaces the settings, and makes the slots and the pools anew.
@@ -52,4 +66,9 @@ impl<S> App<S> {
 /// which cannot take all slots, then cannot take all connections either.
 fn slots(settings: &Settings) -> ConcurrencySlots {
     ConcurrencySlots::new((settings.concurrency).min(max_connections(settings.connections)))
+}
+
+/// How many threads poll the requests: by default, a runtime has one for each processor.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -41,14 +41,14 @@ pub use audit_log::AuditLog;
 #[cfg(feature = "otlp")]
 pub use audit_log::OtlpLog;
 pub use listen::{Listening, ServeError, TlsFiles};
-pub use organizations::{OrgRegistry, OrgRegistryError};
+pub use organizations::{OrgHosting, OrgRegistry, OrgRegistryError};
 pub use settings::Settings;
 use shadow::Shadow;
 pub use tasks::{PolicyFolder, Retention};
 
 use crate::local::LocalAuthority;
 use crate::signing::KeyRing;
-use crate::store::{RateCounter, Store};
+use crate::store::{Organizations, RateCounter, Store};
 use crate::trail::head_file::HeadFile;
 
 /// The HTTP server of an authority.
@@ -106,6 +106,21 @@ impl<S: Store + RateCounter> Server<S> {
     /// A second call replaces the folder, since an authority decides by one set of policies.
     pub fn watch(mut self, policies: PolicyFolder) -> Self {
         self.policies = Some(policies);
+        self
+    }
+
+    /// Serves the organizations of a registry beside `local`, which is the one of the authority that
+    /// the server was made with. A second call replaces the first.
+    ///
+    /// Each API key belongs to one organization, and its requests reach that one only. The other
+    /// organizations have the same settings as the authority (permit lifetime, permits per agent,
+    /// recording of contexts); a [required schema](crate::LocalAuthorityBuilder::require_schema) is
+    /// that of `local` alone.
+    pub fn organizations(mut self, hosting: OrgHosting) -> Self
+    where
+        S: Organizations<Store = S>,
+    {
+        self.app.organizations.host(hosting);
         self
     }
 
@@ -168,7 +183,7 @@ impl<S: Store + RateCounter> Server<S> {
 impl<S: Store> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("authority", &self.app.authority)
+            .field("authority", &self.app.local().authority)
             .field("settings", &self.app.settings)
             .finish_non_exhaustive()
     }

@@ -124,7 +124,7 @@ impl<S: Store> App<S> {
             request,
             decision: answer.decision,
             code: answer.code.clone(),
-            policies: self.authority.policies(),
+            policies: self.local().authority.policies(),
             candidate,
             bytes,
         });

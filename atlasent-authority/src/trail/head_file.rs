@@ -93,6 +93,18 @@ pub enum HeadFileError {
     Store(#[from] StoreError),
 }
 
+impl HeadFileError {
+    /// Whether the store's chain is not the one in the file, or the file does not tell: what a
+    /// restored backup brings about.
+    #[must_use]
+    pub fn is_about_the_chain(&self) -> bool {
+        matches!(
+            self,
+            Self::Behind { .. } | Self::Differs { .. } | Self::Unreadable { .. }
+        )
+    }
+}
+
 impl HeadFile {
     /// Names the file at a path. It need not exist yet.
     #[must_use]

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use atlasent_authority::keys::{ApiKey, ApiScope, DEFAULT_RATE_LIMIT, KeyEnvironment};
+use atlasent_authority::store::OrgId;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 
-use super::location::KeyLocation;
+use super::store::KeyStore;
 use crate::duration::parse_duration;
 use crate::exit::Failure;
+use crate::location::{Location, Place};
+use crate::org::{self, OrgStore};
 use crate::output::{self, Output, Reader, quoted};
 
 /// Create an API key and print it, once
@@ -20,12 +23,19 @@ use crate::output::{self, Output, Reader, quoted};
     after_help = "\
 Examples:
   atlasent key create --name deploy-service
+  atlasent key create --org acme
   atlasent key create --environment live --scope evaluate --scope verify --ttl 90d --cidr 10.0.0.0/8 --rate 6000
+
+Scopes: evaluate, verify, revoke, permits.read, stop, audit.read, audit.export, store.backup.
 
 Standard output gets the key only: `ATLASENT_API_KEY=$(atlasent key create)`. Standard error gets its id, for
 `key revoke`. Only a hash of the key is stored, so it cannot be printed again."
 )]
 pub(super) struct Create {
+    /// The id of the organization of the key, which `org create` has created [default: local]
+    #[arg(long, value_name = "ID", value_parser = org::parse_id)]
+    org: Option<OrgId>,
+
     /// A description of the key, shown by `key list` [default: no name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -34,8 +44,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: EnvironmentArg,
 
-    /// A scope: evaluate, verify, revoke, permits.read, stop, audit.read or audit.export;
-    /// repeatable [default: all]
+    /// A scope of the list below; repeatable [default: all but store.backup]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<ApiScope>,
 
@@ -52,7 +61,7 @@ pub(super) struct Create {
     rate: u64,
 
     #[command(flatten)]
-    location: KeyLocation,
+    location: Location,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -91,7 +100,13 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     key.allowed_cidrs.clone_from(&arguments.cidrs);
     key.rate_limit_per_minute = arguments.rate;
     let id = key.key_id.clone();
-    let keys = arguments.location.create().await?;
+    let place = arguments.location.create().await?;
+    let suspended = match &arguments.org {
+        Some(id) => check_organization(&place, id).await?,
+        None => None,
+    };
+    key.org_id = arguments.org.clone().unwrap_or_default();
+    let keys = KeyStore::new(place);
     keys.add(key).await?;
     // A key that could not be printed is unusable, so it is revoked.
     match output::print_now(&format!("{}\n", secret.expose_secret())) {
@@ -109,7 +124,22 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     }
     let notice =
         format!("the key is printed only once; to revoke it, run `atlasent key revoke {id}`");
-    Ok(Output::new("").with_warnings([notice]))
+    Ok(Output::new("").with_warnings(suspended.into_iter().chain([notice])))
+}
+
+/// Fails if the registry has no such organization. Returns a warning if it is suspended.
+async fn check_organization(place: &Place, id: &OrgId) -> Result<Option<String>, Failure> {
+    if id.is_local() {
+        return Ok(None);
+    }
+    let organization = OrgStore::new(place).find(id).await?.ok_or_else(|| {
+        Failure::misuse(format!(
+            "there is no organization `{id}`: create it with `atlasent org create {id}`"
+        ))
+    })?;
+    Ok(organization.suspended.map(|_| {
+        format!("the organization `{id}` is suspended, so the key is refused until `atlasent org resume {id}`")
+    }))
 }
 
 fn expiry(ttl: Duration) -> Result<Timestamp, Failure> {

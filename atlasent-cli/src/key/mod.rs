@@ -2,16 +2,14 @@
 
 mod create;
 mod list;
-mod location;
 mod revoke;
+mod store;
 
 use clap::{Args, Subcommand};
 
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
-
-pub(crate) use location::database_url;
 
 /// Create, list and revoke the API keys of `atlasent serve`
 #[derive(Args)]

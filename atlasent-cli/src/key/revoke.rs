@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::location::KeyLocation;
+use super::store::KeyStore;
 use crate::exit::Failure;
+use crate::location::Location;
 use crate::output::{Output, escaped, quoted};
 
 /// Revoke an API key by its id
@@ -23,7 +24,7 @@ pub(super) struct Revoke {
     key_id: String,
 
     #[command(flatten)]
-    location: KeyLocation,
+    location: Location,
 }
 
 /// Revokes the key.
@@ -34,7 +35,7 @@ pub(super) async fn run(arguments: &Revoke) -> Result<Output, Failure> {
             "`<KEY_ID>` is the key itself, not its id: run `atlasent key list` for the ids",
         ));
     }
-    let keys = arguments.location.open().await?;
+    let keys = KeyStore::new(arguments.location.open().await?);
     match keys.revoke(&arguments.key_id).await? {
         true => {
             let id = escaped(&arguments.key_id);

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::exit::Failure;
 use crate::files::write_new;
-use crate::output::{Output, escaped};
+use crate::output::{Output, escaped, shell_argument};
 
 /// Write a commented starter policy set, with a schema, entities and tests
 #[derive(Args)]
@@ -118,32 +118,20 @@ fn report(directory: &Path, written: &[PathBuf]) -> String {
     let next = [
         format!(
             "atlasent policy check --strict {}",
-            shell_argument(directory)
+            shell_argument(&directory.to_string_lossy())
         ),
         format!(
             "atlasent policy test {}",
-            shell_argument(&directory.join("tests.json"))
+            shell_argument(&directory.join("tests.json").to_string_lossy())
         ),
-        format!("atlasent serve --policies {}", shell_argument(directory)),
+        format!(
+            "atlasent serve --policies {}",
+            shell_argument(&directory.to_string_lossy())
+        ),
     ];
     let next = next.iter().map(|command| format!("  {command}"));
     let lines = wrote
         .chain(["Next, edit the policies and their tests, and run:".to_owned()])
         .chain(next);
     lines.map(|line| escaped(&line) + "\n").collect()
-}
-
-/// Quotes a path as an argument for a shell.
-fn shell_argument(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
-    if text.bytes().all(is_plain) && !text.starts_with('-') {
-        return text;
-    }
-    let text = if text.starts_with('-') {
-        format!("./{text}")
-    } else {
-        text
-    };
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

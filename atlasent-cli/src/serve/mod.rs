@@ -12,7 +12,9 @@ use std::time::Duration;
 use atlasent_authority::LocalAuthority;
 #[cfg(feature = "otlp")]
 use atlasent_authority::server::OtlpLog;
-use atlasent_authority::server::{AuditLog, Listening, Retention, Server, Settings, TlsFiles};
+use atlasent_authority::server::{
+    AuditLog, Listening, OrgHosting, OrgRegistry, Retention, Server, Settings, TlsFiles,
+};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use ipnet::IpNet;
@@ -37,6 +39,11 @@ pub(crate) struct Serve {
     /// [default: `policies` in the data directory, created with examples]
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+
+    /// The directory of the organizations' policies [default: organizations/ID/policies in the data
+    /// directory]
+    #[arg(long, value_name = "DIR")]
+    org_policies: Option<PathBuf>,
 
     /// A folder of policies to compare with those in force; they enforce nothing
     #[arg(long, value_name = "DIR")]
@@ -178,7 +185,8 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let authority = authority.build().await.map_err(build_failure)?;
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
-        .watch(setup.folder.settle(arguments.policy_settle));
+        .watch(setup.folder.settle(arguments.policy_settle))
+        .organizations(arguments.hosting(setup.organizations, &choice, &data));
     if let Some(folder) = arguments.shadow_folder()? {
         server = server.shadow_policies(folder, arguments.policy_settle);
     }
@@ -213,7 +221,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
 impl Serve {
     fn store(&self) -> Result<StoreChoice, Failure> {
         match &self.store_env {
-            Some(variable) => Ok(StoreChoice::Postgres(crate::key::database_url(variable)?)),
+            Some(variable) => Ok(StoreChoice::Postgres(crate::location::database_url(
+                variable,
+            )?)),
             None => Ok(self.store.clone()),
         }
     }
@@ -226,6 +236,24 @@ impl Serve {
         settings.trusted_proxies.clone_from(&self.trusted_proxies);
         settings.metrics = !self.no_metrics;
         settings
+    }
+
+    /// Returns the organizations beside `local`, with the folders of their policies and archives.
+    fn hosting(&self, registry: OrgRegistry, choice: &StoreChoice, data: &Path) -> OrgHosting {
+        let (policies, folder) = (self.org_policies.clone(), data.to_owned());
+        let archive = self.archive_folder(data);
+        let heads = choice.heads_folder(data);
+        let hosting = OrgHosting::new(registry, move |id| match &policies {
+            Some(policies) => policies.join(id.as_str()),
+            None => data_dir::organization_policies(&folder, id),
+        })
+        .settle(self.policy_settle)
+        .archive(move |id| archive.join(id.as_str()))
+        .accept_older_store(self.chain.accept_older_store);
+        match heads {
+            Some(heads) => hosting.save_heads(move |id| heads.join(format!("{id}.json"))),
+            None => hosting,
+        }
     }
 
     /// Returns the folder of the shadow policies. A broken set in it stops no start, but a folder
@@ -244,8 +272,7 @@ impl Serve {
         let Some(keep) = self.retain_days else {
             return Ok(None);
         };
-        let option = self.archive_dir.clone();
-        let folder = option.unwrap_or_else(|| data_dir::archive_folder(data));
+        let folder = self.archive_folder(data);
         data_dir::create_private(&folder)?;
         // A symbolic link given by option is resolved once. In the data directory it is refused.
         let folder = match &self.archive_dir {
@@ -254,6 +281,11 @@ impl Serve {
         };
         data_dir::warn_if_shared(&folder);
         Ok(Some(Retention { keep, folder }))
+    }
+
+    fn archive_folder(&self, data: &Path) -> PathBuf {
+        let option = self.archive_dir.clone();
+        option.unwrap_or_else(|| data_dir::archive_folder(data))
     }
 
     fn audit_log(&self) -> Result<Option<AuditLog>, Failure> {

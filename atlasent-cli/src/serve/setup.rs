@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use atlasent_authority::keys::{ApiKey, KeyEnvironment, KeyFile};
-use atlasent_authority::server::{ApiKeys, PolicyFolder};
+use atlasent_authority::organizations::OrgFile;
+use atlasent_authority::server::{ApiKeys, OrgRegistry, PolicyFolder};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::{Policies, PostgresStore};
 use secrecy::{ExposeSecret, SecretString};
@@ -41,6 +42,7 @@ pub(super) struct Setup {
     pub(super) policies: Policies,
     pub(super) folder: PolicyFolder,
     pub(super) keys: ApiKeys,
+    pub(super) organizations: OrgRegistry,
     pub(super) signing: KeyRing,
     pub(super) message: StartupMessage,
     /// A new API key if no key exists. The caller stores it.
@@ -51,6 +53,8 @@ pub(super) struct Setup {
 pub(super) struct StartupMessage {
     policies: PathBuf,
     policy_count: usize,
+    /// The number of organizations beside `local`.
+    organizations: usize,
     /// Whether this start wrote the example policies.
     examples: bool,
     data: PathBuf,
@@ -74,6 +78,7 @@ impl Setup {
         let (policies, watched) = PolicyFolder::load(&folder).map_err(Failure::misuse)?;
         data_dir::warn_if_shared(&folder);
         let (keys, first) = load_api_keys(arguments.api_key_env.as_deref(), data, store).await?;
+        let organizations = load_organizations(data, store).await?;
         let (first_key, new_key) = first.unzip();
         let signing_folder = data_dir::signing_folder(data);
         data_dir::create_private(&signing_folder)?;
@@ -85,6 +90,7 @@ impl Setup {
         let message = StartupMessage {
             policies: folder,
             policy_count: policies.len(),
+            organizations: organizations.len(),
             examples,
             data: data.to_owned(),
             signing_key: signing.active().key_id().to_owned(),
@@ -94,6 +100,7 @@ impl Setup {
             policies,
             folder: watched,
             keys,
+            organizations,
             signing,
             message,
             first_key,
@@ -163,6 +170,19 @@ async fn load_api_keys(
     Ok((api_keys.map_err(Failure::misuse)?, new))
 }
 
+/// Loads the organizations of the file or of the shared database.
+async fn load_organizations(data: &Path, store: &AnyStore) -> Result<OrgRegistry, Failure> {
+    let registry = OrgRegistry::default();
+    let registry = match store {
+        AnyStore::Postgres(store) => registry.with_database(store.clone()).await,
+        AnyStore::Memory(_) | AnyStore::Redb(_) => {
+            let file = OrgFile::new(data_dir::organization_file(data));
+            registry.with_file(file).await
+        }
+    };
+    registry.map_err(Failure::misuse)
+}
+
 fn key_from_env(variable: &str) -> Result<ApiKey, Failure> {
     let name = quoted(variable);
     let text = env::var(variable).map_err(|_| {
@@ -204,6 +224,9 @@ impl StartupMessage {
         writeln!(out, "atlasent serves {url}")?;
         writeln!(out, "  policies  {} in {policies}", self.policy_count)?;
         writeln!(out, "  store     {store}")?;
+        if self.organizations > 0 {
+            writeln!(out, "  orgs      {} beside `local`", self.organizations)?;
+        }
         let data = escaped(&self.data.to_string_lossy());
         writeln!(out, "  data      {data}")?;
         writeln!(

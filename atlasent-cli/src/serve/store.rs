@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atlasent_authority::permits::PermitId;
 use atlasent_authority::store::{
-    CellKey, Changeset, PermitEntry, PermitKey, RateCounter, SealedEvent, Store, StoreError,
-    StoreStatus,
+    CellKey, Changeset, OrgId, Organizations, PermitEntry, PermitKey, RateCounter, SealedEvent,
+    Store, StoreError, StoreStatus,
 };
-use atlasent_authority::trail::{EventFilter, HeadFile, HeadFileError};
+use atlasent_authority::trail::{EventFilter, HeadFile};
 use atlasent_authority::{MemoryStore, PostgresStore, RedbStore};
 use clap::Args;
 use jiff::Timestamp;
@@ -35,6 +35,18 @@ impl StoreChoice {
                 Ok(Self::Postgres(text.to_owned()))
             }
             _ => Err("unknown store: use `memory`, `redb` or a `postgres://…` URL"),
+        }
+    }
+}
+
+impl StoreChoice {
+    /// Returns the folder with the heads of the organizations' chains; `None` for a store that does
+    /// not outlive the process.
+    pub(super) fn heads_folder(&self, data: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Memory => None,
+            Self::Redb => Some(data_dir::heads_folder(data)),
+            Self::Postgres(_) => Some(data_dir::database_heads_folder(data)),
         }
     }
 }
@@ -68,7 +80,7 @@ pub(super) struct ChainOptions {
     /// Accept a store that is older than the last known event, or has another chain; for one start,
     /// after a restore
     #[arg(long)]
-    accept_older_store: bool,
+    pub(super) accept_older_store: bool,
 }
 
 impl AnyStore {
@@ -127,11 +139,7 @@ impl ChainOptions {
         }
         match head.check(store).await {
             Ok(()) => Ok(()),
-            Err(
-                error @ (HeadFileError::Behind { .. }
-                | HeadFileError::Differs { .. }
-                | HeadFileError::Unreadable { .. }),
-            ) => match self.accept_older_store {
+            Err(error) if error.is_about_the_chain() => match self.accept_older_store {
                 true => set_aside(
                     head,
                     &format!("{error}, which `--accept-older-store` accepts"),
@@ -222,6 +230,30 @@ impl Store for AnyStore {
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         forward!(self, store => store.status().await)
+    }
+}
+
+impl Organizations for AnyStore {
+    type Store = Self;
+
+    fn organization(&self, id: &OrgId) -> Self {
+        match self {
+            Self::Memory(store) => Self::Memory(Box::new(store.organization(id))),
+            Self::Redb(store) => Self::Redb(store.organization(id)),
+            Self::Postgres(store) => Self::Postgres(store.organization(id)),
+        }
+    }
+
+    async fn create_organization(&self, id: &OrgId) -> Result<bool, StoreError> {
+        forward!(self, store => store.create_organization(id).await)
+    }
+
+    async fn organizations(
+        &self,
+        after: Option<&OrgId>,
+        limit: usize,
+    ) -> Result<Vec<OrgId>, StoreError> {
+        forward!(self, store => store.organizations(after, limit).await)
     }
 }
 

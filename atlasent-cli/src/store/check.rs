@@ -49,7 +49,7 @@ pub(super) struct Check {
 /// Checks the store in the database or in the file.
 pub(super) fn run(arguments: &Check) -> Result<Output, Failure> {
     if let Some(variable) = &arguments.store_env {
-        let address = crate::key::database_url(variable)?;
+        let address = crate::location::database_url(variable)?;
         let report = runtime::run(async {
             let store = PostgresStore::connect(&address)
                 .await

@@ -18,6 +18,7 @@ mod inspect;
 mod issue;
 mod keys;
 mod operating;
+mod org;
 mod policy_check;
 mod policy_init;
 mod policy_replay;

@@ -52,8 +52,10 @@ fn lists_create_nothing() {
     let parent = tempfile::tempdir().unwrap();
     for (existing, list) in [
         (false, ["key", "list"]),
+        (false, ["org", "list"]),
         (false, ["signing-key", "list"]),
         (true, ["key", "list"]),
+        (true, ["org", "list"]),
         (true, ["signing-key", "list"]),
     ] {
         let data = parent.path().join(list.concat());

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 39] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -20,6 +20,12 @@ const COMMANDS: [&[&str]; 33] = [
     &["key", "create"],
     &["key", "list"],
     &["key", "revoke"],
+    &["org"],
+    &["org", "create"],
+    &["org", "list"],
+    &["org", "set"],
+    &["org", "suspend"],
+    &["org", "resume"],
     &["policy"],
     &["policy", "check"],
     &["policy", "init"],
@@ -155,7 +161,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `audit`, `key`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

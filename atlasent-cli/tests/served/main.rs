@@ -12,6 +12,7 @@ mod commands;
 mod full;
 mod http;
 mod killed;
+mod orgs;
 #[cfg(feature = "otlp")]
 mod otlp_log;
 mod process;

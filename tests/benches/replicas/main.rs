@@ -1,4 +1,4 @@
-//! What one chain carries: servers that share a PostgreSQL database, whose commits take time.
+//! What chains carry: servers that share a PostgreSQL database, whose commits take time.
 //!
 //! The database has a synchronous standby behind a link that delays what is sent through it. So a
 //! commit lasts as long as the link's round trip, and holds the lock of the chain's head meanwhile,
@@ -20,7 +20,8 @@
 //! |---|---|---|
 //! | `ATLASENT_BENCH_LATENCY` | `0,1,5,20` | how long commits take, in milliseconds; 0 is no standby |
 //! | `ATLASENT_BENCH_REPLICAS` | `1,2,4` | how many servers there are |
-//! | `ATLASENT_BENCH_CONNECTIONS` | `64` | how many connections there are, over all servers |
+//! | `ATLASENT_BENCH_ORGANIZATIONS` | `1` | how many organizations there are, each with a chain of its own and at one server |
+//! | `ATLASENT_BENCH_CONNECTIONS` | `64` | how many connections each organization has |
 //! | `ATLASENT_BENCH_SECONDS` | 5 | how long each measurement takes |
 //!
 //! Without `--bench`, as in `cargo test --benches`, one row is measured for a moment only, to see
@@ -74,8 +75,8 @@ fn main() {
     };
     let seconds = env::var("ATLASENT_BENCH_SECONDS").map_or(5.0, |text| text.parse().unwrap());
     println!(
-        "| commits take | servers | connections | pairs/s | p50 | p99 | commits/s | changes | \
-         CPU: servers | database | waiting |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "| commits take | organizations | servers | connections | pairs/s | p50 | p99 | commits/s | changes | \
+         CPU: servers | database | waiting |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for latency in list("ATLASENT_BENCH_LATENCY", "0,1,5,20", vec![1]) {
         let Some(database) = PrivatePostgres::start(&[], &[]) else {
@@ -86,9 +87,20 @@ fn main() {
             let link = link::open(database.folder(), latency);
             runtime.block_on(database.standby(&link));
         }
-        for connections in list("ATLASENT_BENCH_CONNECTIONS", "64", vec![4]) {
+        let organizations = list("ATLASENT_BENCH_ORGANIZATIONS", "1", vec![2]);
+        let connections = list("ATLASENT_BENCH_CONNECTIONS", "64", vec![4]);
+        let each = |organizations: &u64| {
+            connections
+                .iter()
+                .map(|each| (*organizations, *each))
+                .collect::<Vec<_>>()
+        };
+        for (organizations, connections) in organizations.iter().flat_map(each) {
+            let organizations = usize::try_from(organizations).unwrap();
             let load = Load {
-                connections: usize::try_from(connections).unwrap(),
+                connections: organizations * usize::try_from(connections).unwrap(),
+                // One organization is `local`, whose connections all servers share.
+                organizations: if organizations > 1 { organizations } else { 0 },
                 warm_up: Duration::from_millis(if measures { 1_000 } else { 0 }),
                 measured: Duration::from_secs_f64(if measures { seconds } else { 0.1 }),
             };
@@ -109,7 +121,7 @@ fn measure(
     load: Load,
 ) -> String {
     let running: Vec<_> = (0..servers)
-        .map(|_| Running::start("postgres", Some(url)))
+        .map(|_| Running::start("postgres", Some(url), load.organizations))
         .collect();
     let addresses: Vec<_> = running.iter().map(|server| server.address).collect();
     let computed = || {
@@ -129,7 +141,8 @@ fn measure(
         (each(a.0.saturating_sub(b.0)), each(a.1.saturating_sub(b.1)))
     });
     format!(
-        "| {latency:?} | {servers} | {} | {:.0} | {:.1?} | {:.1?} | {:.0} | {:.1} | {of_servers} | {of_database} | {} |",
+        "| {latency:?} | {} | {servers} | {} | {:.0} | {:.1?} | {:.1?} | {:.0} | {:.1} | {of_servers} | {of_database} | {} |",
+        load.organizations.max(1),
         load.connections,
         pairs.per_second(),
         pairs.within(0.5),

@@ -24,6 +24,7 @@ mod keys;
 mod limits;
 mod names;
 mod operator;
+mod organizations;
 mod otlp_log;
 mod permits;
 mod rates;

@@ -209,7 +209,7 @@ impl<S: Store> Sender<S> {
         let mut position = self.position().await?;
         self.save(&position).await?;
         loop {
-            let clock = Arc::clone(&self.trail.0.authority.clock);
+            let clock = Arc::clone(&self.trail.0.clock);
             let convert = move |event: &_| record::log_record(event, clock.now());
             let page = (self.trail).page(position.sequence, self.batch, convert);
             let page = page.await?;

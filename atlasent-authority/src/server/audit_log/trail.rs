@@ -65,7 +65,7 @@ impl<S: Store> Trail<S> {
     /// another store is read from its beginning.
     pub(super) async fn after(&self, last: Position) -> io::Result<Position> {
         let app = Arc::clone(&self.0);
-        self.read(async move { continued(app.authority.store(), last).await })
+        self.read(async move { continued(app.local().authority.store(), last).await })
             .await
     }
 
@@ -73,7 +73,7 @@ impl<S: Store> Trail<S> {
     pub(super) async fn end(&self) -> io::Result<Position> {
         let app = Arc::clone(&self.0);
         self.read(async move {
-            let status = app.authority.store().status().await?;
+            let status = app.local().authority.store().status().await?;
             Ok(Position {
                 sequence: status.head.sequence,
                 hash: status.head.hash,
@@ -90,7 +90,7 @@ impl<S: Store> Trail<S> {
         convert: impl Fn(&Event) -> Result<T, serde_json::Error> + Send + 'static,
     ) -> io::Result<Page<T>> {
         let app = Arc::clone(&self.0);
-        self.read(async move { page(app.authority.store(), after, limit, convert).await })
+        self.read(async move { page(app.local().authority.store(), after, limit, convert).await })
             .await
     }
 

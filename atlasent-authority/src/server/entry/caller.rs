@@ -12,37 +12,32 @@ use super::client_address::client_address;
 use super::request_id::RequestId;
 use super::schema::required_schema;
 use crate::keys::{ApiKey, ApiScope};
+use crate::local::LocalAuthority;
 use crate::local::caller::Caller;
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
+use crate::server::organizations::ServedOrg;
 
 /// The error code for an address that sends too many wrong keys.
 pub(crate) const TOO_MANY_WRONG_KEYS: &str = "TOO_MANY_WRONG_KEYS";
 
-/// The caller of an authenticated request. [`pass`](super::pass) adds it to the request's
-/// extensions.
+/// The credentials of a request: its API key, which is active.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiCaller {
+pub(crate) struct Credentials {
     /// The stored form of the API key.
     pub(crate) key: Arc<ApiKey>,
     secret: SecretString,
-    /// The client's address; `None` if the transport reports no peer.
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) request_id: String,
-    /// The digest of the schema that the caller was compiled with, if it sent one.
-    pub(crate) required_schema: Option<String>,
 }
 
-impl ApiCaller {
-    /// Authenticates a request by its API key. Counts wrong keys by address.
+impl Credentials {
+    /// Reads and checks the API key of a request. Counts wrong keys by address.
     pub(crate) fn authenticate<S>(
         app: &App<S>,
-        request: &Request,
+        headers: &HeaderMap,
         address: Option<IpAddr>,
-        id: &RequestId,
     ) -> Result<Self, ApiError> {
-        let secret = bearer(request.headers())?;
-        let now = app.authority.clock.now();
+        let secret = bearer(headers)?;
+        let now = app.clock.now();
         let wrong = |message| match app.wrong_keys.count(address, now) {
             None => ApiError::unauthorized("INVALID_API_KEY", message),
             Some(wait) => ApiError::new(
@@ -57,19 +52,13 @@ impl ApiCaller {
         if !key.is_active_at(now) {
             return Err(wrong("the API key was revoked or has expired"));
         }
-        Ok(Self {
-            key,
-            secret,
-            address,
-            request_id: id.0.clone(),
-            required_schema: required_schema(request.headers())?,
-        })
+        Ok(Self { key, secret })
     }
 
-    /// Checks that the key may be used from the caller's address. A key that is restricted to
+    /// Checks that the key may be used from the client's address. A key that is restricted to
     /// networks may not be used from an unknown address.
-    pub(crate) fn check_network(&self) -> Result<(), ApiError> {
-        let message = match self.address {
+    pub(crate) fn check_network(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
+        let message = match address {
             Some(address) if self.key.allows_address(address) => return Ok(()),
             None if self.key.allowed_cidrs.is_empty() => return Ok(()),
             Some(address) => format!("this API key may not be used from {address}"),
@@ -77,6 +66,46 @@ impl ApiCaller {
                 .to_owned(),
         };
         Err(ApiError::forbidden("IP_NOT_ALLOWED", message))
+    }
+}
+
+/// The caller of an authenticated request. [`pass`](super::pass) adds it to the request's
+/// extensions.
+pub(crate) struct ApiCaller<S> {
+    /// The stored form of the API key.
+    pub(crate) key: Arc<ApiKey>,
+    secret: SecretString,
+    /// The client's address; `None` if the transport reports no peer.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) request_id: String,
+    /// The digest of the schema that the caller was compiled with, if it sent one.
+    pub(crate) required_schema: Option<String>,
+    /// The organization of the API key. Endpoints have no other way to an authority.
+    pub(crate) org: Arc<ServedOrg<S>>,
+}
+
+impl<S> ApiCaller<S> {
+    /// Creates the caller of a request that has passed all checks of the [entry](super).
+    pub(crate) fn new(
+        credentials: Credentials,
+        org: Arc<ServedOrg<S>>,
+        address: Option<IpAddr>,
+        id: &RequestId,
+        headers: &HeaderMap,
+    ) -> Result<Self, ApiError> {
+        Ok(Self {
+            key: credentials.key,
+            secret: credentials.secret,
+            address,
+            request_id: id.0.clone(),
+            required_schema: required_schema(headers)?,
+            org,
+        })
+    }
+
+    /// The authority of the caller's organization.
+    pub(crate) fn authority(&self) -> &LocalAuthority<S> {
+        &self.org.authority
     }
 
     /// The caller in the form that the authority takes: for idempotent requests, their tokens and

@@ -1,7 +1,8 @@
 //! What each request passes before its endpoint: authentication, the limits, and the log.
 //!
 //! In this order: the request id, the API key and its networks (`caller`), a concurrency slot
-//! (`admission`), the key's rate (`rate`), and the time limit of the whole (`deadline`).
+//! (`admission`), the key's organization, the rates of both (`rate`), and the time limit of the
+//! whole (`deadline`). From the slot on, requests of several organizations run in `turns`.
 
 pub(crate) mod admission;
 pub(crate) mod caller;
@@ -29,7 +30,7 @@ use super::input::body;
 use super::log_limit::OUTAGES;
 use crate::keys::ApiKey;
 use crate::store::{RateCounter, Store};
-use caller::{ApiCaller, TOO_MANY_WRONG_KEYS};
+use caller::{ApiCaller, Credentials, TOO_MANY_WRONG_KEYS};
 use deadline::Deadline;
 use rate::Rate;
 use request_id::{REQUEST_ID, RequestId};
@@ -122,14 +123,20 @@ async fn answer<S: Store + RateCounter>(
     deadline: Deadline,
     record: &mut AccessRecord,
 ) -> Result<Response, ApiError> {
-    let caller = ApiCaller::authenticate(app, &request, record.address, id)?;
-    let key = &*record.key.insert(Arc::clone(&caller.key));
-    caller.check_network()?;
-    let _slot = app.slots.take(key, app.keys.sharing(&key.org_id))?;
-    let rate = deadline.run(Rate::count(app, key)).await??;
-    record.rate = Some(rate);
-    rate.check()?;
-    request.extensions_mut().insert(caller);
-    let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
-    deadline.run(next.run(request)).await
+    let credentials = Credentials::authenticate(app, request.headers(), record.address)?;
+    let key = Arc::clone(&credentials.key);
+    record.key = Some(Arc::clone(&key));
+    credentials.check_network(record.address)?;
+    let _slot = app.slots.take(&key, app.keys.sharing(&key.org_id))?;
+    let answering = async {
+        let org = deadline.run(app.organizations.open(&key.org_id)).await??;
+        let rate = deadline.run(Rate::count(&org, &key)).await??;
+        record.rate = Some(rate);
+        rate.check()?;
+        let caller = ApiCaller::new(credentials, org, record.address, id, request.headers())?;
+        request.extensions_mut().insert(Arc::new(caller));
+        let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
+        deadline.run(next.run(request)).await
+    };
+    app.turns.run(&key.org_id, answering).await
 }

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use atlasent::wire::SCHEMA_DIGEST_HEADER;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::caller::ApiCaller;
 use crate::server::api_error::ApiError;
-use crate::server::app::App;
 use crate::store::Store;
 
 /// Returns the digest that a request requires. Anything else than one digest is refused: a caller
@@ -45,19 +44,22 @@ fn is_digest(text: &str) -> bool {
 ///
 /// An answer to a caller that requires a schema is by policies with that schema, so it states that
 /// one even if the policies have been replaced since.
-pub(crate) async fn answer<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let caller = request.extensions().get::<ApiCaller>();
-    let required = caller.and_then(|caller| caller.required_schema.clone());
+pub(crate) async fn answer<S: Store>(request: Request, next: Next) -> Response {
+    let Some(caller) = request.extensions().get::<Arc<ApiCaller<S>>>().cloned() else {
+        return next.run(request).await;
+    };
+    if let Err(error) = caller.org.check_policies() {
+        return error.into_response();
+    }
     let mut response = next.run(request).await;
     if !response.status().is_success() {
         return response;
     }
-    let policies = app.authority.policies();
-    let digest = required.as_deref().or(policies.schema_digest());
+    let policies = caller.authority().policies();
+    let digest = caller
+        .required_schema
+        .as_deref()
+        .or(policies.schema_digest());
     if let Some(Ok(digest)) = digest.map(HeaderValue::from_str) {
         response.headers_mut().insert(SCHEMA_DIGEST_HEADER, digest);
     }

@@ -87,7 +87,9 @@ impl Turns {
         state.free += 1;
         let next = state.grant();
         drop(state);
-        next.map_or((), Waker::wake);
+        if let Some(waker) = next {
+            waker.wake();
+        }
     }
 }
 
@@ -133,7 +135,9 @@ impl<'a> Place<'a> {
             self.ticket = Some(state.queue.push(self.org, waker));
             let next = state.grant();
             drop(state);
-            next.map_or((), Waker::wake);
+            if let Some(waker) = next {
+                waker.wake();
+            }
             return Poll::Pending;
         };
         if state.take_granted(ticket) {

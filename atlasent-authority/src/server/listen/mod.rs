@@ -23,7 +23,7 @@ use crate::server::audit_log::Writing;
 use crate::server::routes::router;
 use crate::server::settings::Settings;
 use crate::server::shadow;
-use crate::server::tasks::{self, chain_head};
+use crate::server::tasks::{self, chain_head, retention};
 use crate::store::{RateCounter, Store};
 use connections::{Connections, Tracked, TrackedService};
 pub use error::ServeError;
@@ -118,19 +118,12 @@ impl<S: Store + RateCounter> Listening<S> {
         // The tasks run until the last request has its answer, so that a key that is revoked
         // during the shutdown is refused.
         let mut tasks = tasks::start(&app, policies, shadow, self.certificate.clone());
-        if let Some(retention) = retention {
-            tasks.spawn(retention.run(Arc::clone(&app)));
-        }
-        let saving_head = async {
-            match &head {
-                Some(file) => chain_head::run(file, &app).await,
-                None => std::future::pending().await,
-            }
-        };
+        tasks.spawn(retention::run(retention, Arc::clone(&app)));
+        let saving_heads = chain_head::run(head.as_ref(), &app);
         tokio::pin!(serving);
         let ended = tokio::select! {
             served = &mut serving => Some(served),
-            () = saving_head => None,
+            () = saving_heads => None,
             () = stop => None,
         };
         let served = match ended {
@@ -140,9 +133,7 @@ impl<S: Store + RateCounter> Listening<S> {
                 serving.await
             }
         };
-        if let Some(file) = &head {
-            chain_head::save(file, &app).await;
-        }
+        chain_head::save(head.as_ref(), &app).await;
         join_all(logs.into_iter().map(Writing::finish)).await;
         Ok(served?)
     }

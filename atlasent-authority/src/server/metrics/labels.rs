@@ -12,6 +12,12 @@ pub(super) struct DecisionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OrgDecisionLabels {
+    pub(super) organization: Label,
+    pub(super) decision: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ShadowLabels {
     pub(super) action: Label,
     pub(super) outcome: Label,

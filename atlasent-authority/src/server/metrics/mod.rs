@@ -1,6 +1,7 @@
 //! The metrics of a server, for Prometheus.
 
 mod labels;
+mod organizations;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod shadow;
@@ -70,6 +71,7 @@ pub(crate) struct Metrics {
     #[cfg(feature = "otlp")]
     pub(super) otlp: otlp::OtlpMetrics,
     shadow: shadow::ShadowMetrics,
+    organizations: organizations::OrgMetrics,
     actions: Mutex<HashSet<String>>,
 }
 
@@ -179,6 +181,7 @@ impl Metrics {
             #[cfg(feature = "otlp")]
             otlp: otlp::OtlpMetrics::new(&mut registry),
             shadow: shadow::ShadowMetrics::new(&mut registry),
+            organizations: organizations::OrgMetrics::new(&mut registry),
             actions: Mutex::default(),
             registry,
         };

@@ -153,6 +153,18 @@ impl OrgRegistry {
         self.read().by_id.values().cloned().collect()
     }
 
+    /// The number of organizations beside `local`.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.read().by_id.len()
+    }
+
+    /// Whether there is no organization beside `local`.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns a number that grows whenever organizations are read again. Read it before the
     /// organizations, so that a change in between is found the next time.
     #[must_use]

@@ -42,9 +42,9 @@ pub(super) struct KeySelf {
 /// Answers `GET /v1-api-key-self`.
 pub(super) async fn key_self<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
 ) -> Result<JsonBody<KeySelf>, ApiError> {
-    let organization = organization(&app).await?;
+    let organization = organization(&app, &caller).await?;
     let key = &caller.key;
     let cidrs: Vec<_> = key.allowed_cidrs.iter().map(ToString::to_string).collect();
     Ok(JsonBody(KeySelf {
@@ -61,9 +61,9 @@ pub(super) async fn key_self<S: Store>(
 }
 
 /// Reads the organization's id from the head of the chain.
-async fn organization<S: Store>(app: &App<S>) -> Result<String, ApiError> {
+async fn organization<S: Store>(app: &App<S>, caller: &ApiCaller<S>) -> Result<String, ApiError> {
     let deadline = Deadline::after(app.settings.request_timeout);
-    let status = deadline.run(app.authority.store().status()).await?;
+    let status = deadline.run(caller.authority().store().status()).await?;
     let status = status.map_err(|error| {
         let cause = error.to_string();
         log_outage(
@@ -100,13 +100,13 @@ pub(crate) async fn healthy() -> &'static str {
 /// Answers `GET /readyz`: tells whether the server can decide and record.
 pub(crate) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
     // An empty change takes the way of every other change.
-    let now = app.authority.clock.now();
-    let change = (app.authority.store()).commit(now, Vec::new(), |_| ());
+    let now = app.clock.now();
+    let change = (app.local().authority.store()).commit(now, Vec::new(), |_| ());
     let deadline = Deadline::after(app.settings.request_timeout);
     let error = match deadline.run(change).await {
         Ok(Ok(())) => {
             // The digest lets operators compare servers.
-            let policies = app.authority.policies();
+            let policies = app.local().authority.policies();
             let mut text = format!("ready\npolicies {}\n", policies.digest());
             let shadow = app.shadow.as_ref().and_then(Shadow::candidate);
             if let Some(shadow) = shadow {
@@ -133,16 +133,16 @@ pub(crate) async fn ready<S: Store>(State(app): State<Arc<App<S>>>) -> Response 
 
 /// Answers `GET /metrics`.
 pub(crate) async fn metrics<S: Store>(State(app): State<Arc<App<S>>>) -> Response {
-    let policies = app.authority.policies();
+    let policies = app.local().authority.policies();
     // In an outage the answer lacks the store's gauges and still has the counters of refusals.
-    let store = app.authority.store();
+    let store = app.local().authority.store();
     let status = Deadline::after(METRICS_WAIT).run(store.status()).await;
     let status = status.ok().and_then(Result::ok);
     let stops = Deadline::after(METRICS_WAIT)
-        .run(app.authority.stops())
+        .run(app.local().authority.stops())
         .await;
     let stops = stops.ok().and_then(Result::ok).map(|stops| stops.len());
-    let now = app.authority.clock.now();
+    let now = app.clock.now();
     let text = app.metrics.text(status, stops, &policies, now);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match text {

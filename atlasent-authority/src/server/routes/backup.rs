@@ -17,17 +17,22 @@ use crate::server::entry::caller::ApiCaller;
 use crate::store::{Store, StoreError};
 
 /// Answers `POST /v1/store/backup`: sends the bytes of the store's file as it was at one moment.
-/// The API key needs the scope `audit.export`.
+/// The API key needs the scope `audit.export`,
+/// and `store.backup` if the server has other organizations than `local`.
 pub(super) async fn backup<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
 ) -> Result<Response, ApiError> {
     let deadline = Instant::now() + app.settings.export_timeout;
     caller.require_scope(ApiScope::AuditExport)?;
+    // The copy holds every organization, and a key of `local` may belong to anybody there.
+    if app.organizations.count() > 0 {
+        caller.require_scope(ApiScope::StoreBackup)?;
+    }
     // A backup holds a slot of the exports until its client has received it.
     let pool = &app.read_pools.exports;
     let slot = pool.slot(&caller.key.org_id).await?;
-    let (file, length) = copy_store(&app, &caller).await?;
+    let (file, length) = copy_store(&caller).await?;
     let mut response = pool.body(file, length, slot, deadline)?.into_response();
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("application/octet-stream");
@@ -36,11 +41,8 @@ pub(super) async fn backup<S: Store>(
     Ok(response)
 }
 
-async fn copy_store<S: Store>(
-    app: &App<S>,
-    caller: &ApiCaller,
-) -> Result<(Take<File>, u64), ApiError> {
-    let copied = app.authority.store().backup().await;
+async fn copy_store<S: Store>(caller: &ApiCaller<S>) -> Result<(Take<File>, u64), ApiError> {
+    let copied = caller.authority().store().backup().await;
     let file = copied.map_err(|error| match error {
         StoreError::Unsupported(why) => {
             ApiError::new(StatusCode::NOT_IMPLEMENTED, "BACKUP_UNSUPPORTED", why)

@@ -34,7 +34,7 @@ struct BatchBody<'a> {
 /// Answers `POST /v1/evaluate/batch`.
 pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<JsonBody<BatchResponse>, ApiError> {
     caller.require_scope(ApiScope::Evaluate)?;
@@ -74,7 +74,7 @@ fn batch_id(sent: Option<String>) -> Result<String, ApiError> {
 
 async fn evaluate_item<S: Store>(
     app: &App<S>,
-    caller: &ApiCaller,
+    caller: &ApiCaller<S>,
     item: &RawValue,
 ) -> Result<Evaluation, ApiError> {
     let input = EvaluateInput::read(item.get().as_bytes(), &caller.key)?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use atlasent::Decision;
 use atlasent::wire::{Evaluation, Revocation, Verification};
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -22,7 +23,7 @@ use crate::store::Store;
 /// Answers `POST /v1-evaluate`.
 pub(super) async fn evaluate<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let with_trace = wants_trace(request.uri().query());
@@ -40,7 +41,7 @@ pub(super) async fn evaluate<S: Store>(
 /// progress events, since this authority decides at once.
 pub(super) async fn stream<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let evaluation = read_and_decide(&app, &caller, request, false).await?;
@@ -71,14 +72,14 @@ pub(super) struct VerifyResponse {
 /// Answers `POST /v1-verify-permit`.
 pub(super) async fn verify<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<JsonBody<VerifyResponse>, ApiError> {
     caller.require_scope(ApiScope::Verify)?;
     let bytes = body::read(request).await?;
     let request = read_verify(&bytes, &caller.key)?;
-    let verification = app
-        .authority
+    let verification = caller
+        .authority()
         .verify_for(caller.for_authority(), &request)
         .await?;
     app.metrics.count_verification(&verification);
@@ -90,15 +91,14 @@ pub(super) async fn verify<S: Store>(
 
 /// Answers `POST /v1-revoke-permit`.
 pub(super) async fn revoke<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<JsonBody<Revocation>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
     let bytes = body::read(request).await?;
     let input = RevokeInput::read(&bytes, &caller.key)?;
-    let revocation = app
-        .authority
+    let revocation = caller
+        .authority()
         .revoke_for(caller.for_authority(), &input.token, &input.reason)
         .await?;
     Ok(JsonBody(revocation))
@@ -106,7 +106,7 @@ pub(super) async fn revoke<S: Store>(
 
 async fn read_and_decide<S: Store>(
     app: &App<S>,
-    caller: &ApiCaller,
+    caller: &ApiCaller<S>,
     request: Request<Body>,
     with_trace: bool,
 ) -> Result<Evaluation, ApiError> {
@@ -114,7 +114,7 @@ async fn read_and_decide<S: Store>(
     let bytes = body::read(request).await?;
     let input = EvaluateInput::read(&bytes, &caller.key)?;
     let decided = decide(app, caller, &input).await?;
-    let trace = || app.authority.policies().explain(&input.request).trace;
+    let trace = || caller.authority().policies().explain(&input.request).trace;
     let constraint_trace = with_trace.then(trace);
     let mut evaluation = decided.into_answer(app, input, bytes.len());
     evaluation.constraint_trace = constraint_trace;
@@ -124,8 +124,9 @@ async fn read_and_decide<S: Store>(
 /// A recorded decision.
 pub(super) struct Decided {
     evaluation: Evaluation,
-    /// Whether the request was decided now, and is no repetition.
-    is_first: bool,
+    /// Whether the shadow policies, which are those of `local`, decide the request, too: a
+    /// repetition was not decided now.
+    is_shadowed: bool,
 }
 
 impl Decided {
@@ -137,7 +138,7 @@ impl Decided {
         input: EvaluateInput,
         bytes: usize,
     ) -> Evaluation {
-        if self.is_first {
+        if self.is_shadowed {
             app.shadow(input.request, &self.evaluation, bytes);
         }
         self.evaluation
@@ -147,21 +148,19 @@ impl Decided {
 /// Evaluates a request and records the decision.
 pub(super) async fn decide<S: Store>(
     app: &App<S>,
-    caller: &ApiCaller,
+    caller: &ApiCaller<S>,
     input: &EvaluateInput,
 ) -> Result<Decided, ApiError> {
     let request = &input.request;
     let hash = Some(input.execution_hash.clone());
-    let outcome = app
-        .authority
+    let outcome = caller
+        .authority()
         .evaluate_for(caller.for_authority(), request, hash)
         .await?;
-    let (mut evaluation, is_first) = match outcome {
+    let (mut evaluation, is_shadowed) = match outcome {
         EvaluateOutcome::First(evaluation) => {
-            let action = &request.action_type;
-            let is_named = app.authority.policies().names_action(action);
-            (app.metrics).count_decision(action, is_named, evaluation.decision);
-            (evaluation, true)
+            count(app, caller, &request.action_type, evaluation.decision);
+            (evaluation, caller.org.id.is_local())
         }
         EvaluateOutcome::Repeated(evaluation) => (evaluation, false),
         EvaluateOutcome::Conflict => {
@@ -186,8 +185,18 @@ pub(super) async fn decide<S: Store>(
     }
     Ok(Decided {
         evaluation,
-        is_first,
+        is_shadowed,
     })
+}
+
+fn count<S: Store>(app: &App<S>, caller: &ApiCaller<S>, action: &str, decision: Decision) {
+    let org = &caller.org.id;
+    if org.is_local() {
+        let is_named = caller.authority().policies().names_action(action);
+        app.metrics.count_decision(action, is_named, decision);
+    } else {
+        app.metrics.count_org_decision(org, decision);
+    }
 }
 
 fn wants_trace(query: Option<&str>) -> bool {

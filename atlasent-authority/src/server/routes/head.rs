@@ -17,10 +17,10 @@ use crate::store::Store;
 /// Answers `GET /v1/audit/head`. The API key needs the scope `audit.read`.
 pub(super) async fn signed<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
 ) -> Result<JsonBody<SignedHead>, ApiError> {
     caller.require_scope(ApiScope::AuditRead)?;
-    let authority = &app.authority;
+    let authority = caller.authority();
     let head = signed_head(authority.store(), &app.signing, &*authority.clock).await;
     Ok(JsonBody(head.map_err(unreadable)?))
 }

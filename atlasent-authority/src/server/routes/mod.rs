@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 
@@ -35,7 +35,7 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .route("/v1-verify-permit", post(decide::verify::<S>))
         .route("/v1/evaluate/batch", post(batch::evaluate::<S>))
         .method_not_allowed_fallback(wrong_method)
-        .route_layer(from_fn_with_state(Arc::clone(&app), schema::answer::<S>));
+        .route_layer(from_fn(schema::answer::<S>));
     let router = Router::new()
         .merge(deciding)
         .route("/v1-revoke-permit", post(decide::revoke::<S>))

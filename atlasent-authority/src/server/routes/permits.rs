@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use atlasent::wire::{PermitInfo, PermitStatus, StopScope};
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, Request};
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,6 @@ use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::permits::{PermitFilter, StatusContext};
 use crate::server::api_error::ApiError;
-use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
 use crate::server::input::query::{Query, check_reason};
@@ -37,8 +36,7 @@ pub(super) struct PermitPage {
 
 /// Answers `GET /v1/permits`.
 pub(super) async fn list<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     uri: Uri,
 ) -> Result<JsonBody<PermitPage>, ApiError> {
     caller.require_scope(ApiScope::PermitsRead)?;
@@ -46,8 +44,8 @@ pub(super) async fn list<S: Store>(
     let limit = query.limit(PAGE, LARGEST_PAGE)?;
     let before = query.cursor(CURSOR)?.unwrap_or(u64::MAX);
     let filter = permit_filter(&query)?;
-    let page = app
-        .authority
+    let page = caller
+        .authority()
         .permits_for(&caller.for_authority(), &filter, before, limit)
         .await?;
     Ok(JsonBody(PermitPage {
@@ -87,11 +85,10 @@ fn permit_filter(query: &Query) -> Result<PermitFilter, ApiError> {
 
 /// Answers `GET /v1/permits/{id}`.
 pub(super) async fn get<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     Path(id): Path<String>,
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
-    let (look, key, entry) = find(&app, &caller, &id).await?;
+    let (look, key, entry) = find(&caller, &id).await?;
     Ok(JsonBody(look.info(key, &entry)))
 }
 
@@ -102,8 +99,7 @@ struct RevokeBody {
 
 /// Answers `POST /v1/permits/{id}/revoke`.
 pub(super) async fn revoke<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<JsonBody<PermitInfo>, ApiError> {
@@ -111,8 +107,8 @@ pub(super) async fn revoke<S: Store>(
     let id = parse_id(&id)?;
     let body: RevokeBody = body::read_json(request).await?;
     let reason = check_reason(body.reason)?;
-    let permit = app
-        .authority
+    let permit = caller
+        .authority()
         .revoke_permit_for(&caller.for_authority(), id, &reason)
         .await?
         .ok_or_else(not_found)?;
@@ -160,13 +156,12 @@ struct Evidence {
 /// Answers `POST /v1/permits/{id}/verify`: tells whether the permit is valid. It consumes nothing,
 /// and so opens nothing.
 pub(super) async fn inspect<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     Path(id): Path<String>,
 ) -> Result<JsonBody<Inspection>, ApiError> {
-    let (look, key, entry) = find(&app, &caller, &id).await?;
+    let (look, key, entry) = find(&caller, &id).await?;
     let permit = look.info(key, &entry);
-    let refusal = app.authority.verify_refusal(&look, &entry);
+    let refusal = caller.authority().verify_refusal(&look, &entry);
     Ok(JsonBody(Inspection {
         valid: refusal.is_none(),
         verification_type: "permit",
@@ -200,15 +195,14 @@ pub(super) struct RecallResponse {
 
 /// Answers `POST /v1/permits/revoke`: revokes all outstanding permits that a scope covers.
 pub(super) async fn recall<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<JsonBody<RecallResponse>, ApiError> {
     caller.require_scope(ApiScope::Revoke)?;
     let body: RecallBody = body::read_json(request).await?;
     let reason = check_reason(body.reason)?;
-    let sequence = app
-        .authority
+    let sequence = caller
+        .authority()
         .recall(
             &caller.for_authority(),
             body.scope,
@@ -221,13 +215,12 @@ pub(super) async fn recall<S: Store>(
 
 /// Returns the permit with a public id, if the caller may see it.
 async fn find<S: Store>(
-    app: &App<S>,
-    caller: &ApiCaller,
+    caller: &ApiCaller<S>,
     id: &str,
 ) -> Result<(StatusContext, PermitKey, PermitEntry), ApiError> {
     caller.require_scope(ApiScope::PermitsRead)?;
-    let found = app
-        .authority
+    let found = caller
+        .authority()
         .find_permit(&caller.for_authority(), parse_id(id)?)
         .await?;
     found.ok_or_else(not_found)

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use atlasent::wire::StopScope;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, Request};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::ApiScope;
 use crate::ledger::stops::Stop;
 use crate::server::api_error::ApiError;
-use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
 use crate::server::input::body;
 use crate::server::input::query::{check_reason, parse_time};
@@ -58,8 +57,7 @@ struct SetBody {
 
 /// Answers `POST /v1/stops`.
 pub(super) async fn set<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
@@ -67,8 +65,8 @@ pub(super) async fn set<S: Store>(
     let reason = required_reason(body.reason)?;
     let until = body.expires_at.map(|text| parse_time("expires_at", &text));
     let until = until.transpose()?;
-    let stop = app
-        .authority
+    let stop = caller
+        .authority()
         .stop_for(&caller.for_authority(), body.scope, &reason, until)
         .await?;
     Ok(JsonBody(stop.into()))
@@ -81,11 +79,10 @@ pub(super) struct StopList {
 
 /// Answers `GET /v1/stops`: lists the stops that hold now, the oldest first.
 pub(super) async fn list<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
 ) -> Result<JsonBody<StopList>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
-    let stops = app.authority.stops().await?;
+    let stops = caller.authority().stops().await?;
     let stops = stops.into_iter().map(StopJson::from).collect();
     Ok(JsonBody(StopList { stops }))
 }
@@ -97,16 +94,15 @@ struct LiftBody {
 
 /// Answers `DELETE /v1/stops/{id}`.
 pub(super) async fn lift<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<JsonBody<StopJson>, ApiError> {
     caller.require_scope(ApiScope::Stop)?;
     let body: LiftBody = body::read_json(request).await?;
     let reason = required_reason(body.reason)?;
-    let lifted = app
-        .authority
+    let lifted = caller
+        .authority()
         .lift_stop_for(&caller.for_authority(), &id, &reason)
         .await?;
     let lifted = lifted.ok_or_else(|| {

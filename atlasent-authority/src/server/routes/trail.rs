@@ -66,7 +66,7 @@ enum TypeList {
 /// Answers `GET /v1-audit/events`.
 pub(super) async fn events<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let deadline = Instant::now() + app.settings.request_timeout;
@@ -77,7 +77,7 @@ pub(super) async fn events<S: Store>(
     let after = query.cursor(CURSOR)?.unwrap_or(0);
     let pool = &app.read_pools.pages;
     let slot = pool.slot(&caller.key.org_id).await?;
-    let page = write_page(Arc::clone(&app), filter, limit, after);
+    let page = write_page(caller, filter, limit, after);
     let page = pool.run(page).await??;
     if page.len() <= SMALL_PAGE {
         return Ok(([JSON], page).into_response());
@@ -89,12 +89,12 @@ pub(super) async fn events<S: Store>(
 
 /// Writes a page as JSON, event by event, so that the events are in memory once.
 async fn write_page<S: Store>(
-    app: Arc<App<S>>,
+    caller: Arc<ApiCaller<S>>,
     filter: EventFilter,
     limit: usize,
     after: u64,
 ) -> Result<Vec<u8>, ApiError> {
-    let store = app.authority.store();
+    let store = caller.authority().store();
     let total = store.count_events(&filter).await;
     let total = total.map_err(store_error(failed::COUNT))?;
     let filter = filter.most_bytes(PAGE_BYTES);
@@ -132,7 +132,7 @@ async fn write_page<S: Store>(
 /// Answers `POST /v1-audit/exports`.
 pub(super) async fn export<S: Store>(
     State(app): State<Arc<App<S>>>,
-    Extension(caller): Extension<ApiCaller>,
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let deadline = Instant::now() + app.settings.export_timeout;
@@ -144,7 +144,7 @@ pub(super) async fn export<S: Store>(
     let exporting = {
         let app = Arc::clone(&app);
         async move {
-            let authority = &app.authority;
+            let authority = caller.authority();
             signed_export(authority.store(), &filter, &app.signing, &*authority.clock).await
         }
     };

@@ -1,13 +1,19 @@
-//! Reads the API keys again when they change, and records created and revoked keys on the chain.
+//! Reads the API keys again when they change, and records created and revoked keys on the chains
+//! of their organizations.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use atlasent::Error;
+
 use super::rounds::{Rounds, watched};
-use crate::keys::record_keys;
+use crate::keys::{ApiKey, record_keys};
+use crate::local::{failed, unavailable};
 use crate::server::app::App;
 use crate::server::log_limit::OUTAGES;
-use crate::store::Store;
+use crate::store::{OrgId, Store};
 
 /// How often the version of the API keys is read: half of the second within which a change is
 /// promised to take effect.
@@ -33,32 +39,79 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
 struct KeyEvents {
     /// The version of the keys that was recorded last.
     recorded: u64,
+    /// The keys of each organization that were recorded last, as a hash.
+    by_org: HashMap<OrgId, u64>,
     /// Whether the last attempt failed, and was logged.
     failed: bool,
 }
 
 impl KeyEvents {
-    /// Records the keys that were created or revoked. A failed attempt is repeated in the next
-    /// round.
+    /// Records the keys that were created or revoked, on the chains of their organizations. A
+    /// failed attempt is repeated in the next round.
     async fn record<S: Store>(&mut self, app: &App<S>) {
         let Some((version, keys)) = app.keys.stored_since(self.recorded).await else {
             return;
         };
-        let (store, clock) = (app.authority.store(), &*app.authority.clock);
-        match record_keys(store, clock, &keys).await {
-            Ok(()) => {
-                *self = Self {
-                    recorded: version,
-                    failed: false,
+        let mut by_org: HashMap<OrgId, Vec<ApiKey>> = HashMap::new();
+        // An organization whose last key was deleted has an event, too.
+        for org in self.by_org.keys().cloned().chain([OrgId::local()]) {
+            by_org.entry(org).or_default();
+        }
+        for key in keys {
+            by_org.entry(key.org_id.clone()).or_default().push(key);
+        }
+        let mut is_complete = true;
+        for (org, keys) in by_org {
+            let hash = hash(&keys);
+            if self.by_org.get(&org) == Some(&hash) {
+                continue;
+            }
+            match record_in(app, &org, &keys).await {
+                // The keys of an organization that is not registered yet wait for it.
+                Ok(false) => is_complete = false,
+                Ok(true) => drop(self.by_org.insert(org, hash)),
+                Err(error) => {
+                    is_complete = false;
+                    self.log(&org, &error);
                 }
             }
-            // An outage gets one line, however long it is.
-            Err(error) if !self.failed => {
-                self.failed = true;
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(target: "atlasent", %error, cause, "changes of API keys cannot be recorded");
-            }
-            Err(_) => {}
+        }
+        if is_complete {
+            self.recorded = version;
+            self.failed = false;
         }
     }
+
+    /// Logs a failed attempt. An outage gets one line, however long it is.
+    fn log(&mut self, org_id: &OrgId, error: &Error) {
+        if !self.failed {
+            self.failed = true;
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(target: "atlasent", %org_id, %error, cause, "changes of API keys cannot be recorded");
+        }
+    }
+}
+
+/// Records the keys of an organization on its chain. Returns `false` if the organization is not
+/// registered.
+async fn record_in<S: Store>(app: &App<S>, org: &OrgId, keys: &[ApiKey]) -> Result<bool, Error> {
+    let clock = &*app.clock;
+    if org.is_local() {
+        let store = app.local().authority.store();
+        return record_keys(store, clock, keys).await.map(|()| true);
+    }
+    let Some(store) = app.organizations.store(org).await else {
+        return Ok(false);
+    };
+    let store = store.map_err(|error| unavailable(failed::KEYS, error))?;
+    record_keys(&store, clock, keys).await.map(|()| true)
+}
+
+/// The hash of what the events of keys depend on.
+fn hash(keys: &[ApiKey]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for key in keys {
+        (&key.key_id, key.revoked_at.is_some()).hash(&mut hasher);
+    }
+    hasher.finish()
 }

@@ -1,15 +1,16 @@
 //! Tasks that run beside the requests: they read changed keys, policies and certificates again,
 //! archive old events, and save the head of the chain.
 //!
-//! API keys, policies and the certificate have one task each, so that a read that hangs delays no
-//! other.
+//! API keys, the registry of organizations, policies and the certificate have one task each, so that
+//! a read that hangs delays no other.
 
 mod certificate;
 pub(crate) mod chain_head;
 mod keys;
+mod organizations;
 mod policies;
 mod policy_folder;
-mod retention;
+pub(crate) mod retention;
 mod rounds;
 mod shadow;
 
@@ -22,6 +23,7 @@ use crate::server::listen::tls::Certificate;
 use crate::store::Store;
 use certificate::refresh_certificate;
 use keys::refresh_keys;
+use organizations::{refresh_organizations, refresh_registry};
 use policies::refresh_policies;
 pub use policy_folder::PolicyFolder;
 pub use retention::Retention;
@@ -37,6 +39,10 @@ pub(crate) fn start<S: Store>(
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(refresh_keys(Arc::clone(app)));
+    if app.organizations.registry().is_some() {
+        tasks.spawn(refresh_registry(Arc::clone(app)));
+        tasks.spawn(refresh_organizations(Arc::clone(app)));
+    }
     if let Some(policies) = policies {
         tasks.spawn(refresh_policies(Arc::clone(app), policies));
     }

@@ -11,6 +11,7 @@ use crate::policy::{Policies, PolicyError};
 use crate::server::app::App;
 use crate::server::entry::deadline::Deadline;
 use crate::server::off_thread::off_thread;
+use crate::server::organizations::ServedOrg;
 use crate::store::Store;
 
 /// The name of the thread that reads policies.
@@ -20,7 +21,8 @@ pub(super) async fn refresh_policies<S: Store>(app: Arc<App<S>>, mut policies: P
     let mut rounds = Rounds::new(FILES);
     loop {
         let asked = rounds.next().await;
-        watched("the policies", policies.refresh(&app, asked)).await;
+        let reading = policies.refresh(&app, app.local(), asked);
+        watched("the policies", reading).await;
     }
 }
 
@@ -48,29 +50,36 @@ impl PolicyFolder {
         (after == listing).then_some(ReadPolicies { policies, listing })
     }
 
-    /// Reads the policies again if they have changed, or if a signal asks for it.
-    async fn refresh<S: Store>(&mut self, app: &App<S>, asked: bool) {
+    /// Reads the policies of an organization again if they have changed, or if a signal asks for it.
+    pub(super) async fn refresh<S: Store>(
+        &mut self,
+        app: &App<S>,
+        org: &ServedOrg<S>,
+        asked: bool,
+    ) {
         let Some(ReadPolicies { policies, listing }) = self.read_if_due(asked).await else {
             return;
         };
+        let org_id = &org.id;
         let deadline = Deadline::after(app.settings.request_timeout);
         let recorded = match policies {
             Ok(policies) => {
                 let count = policies.len();
-                let replacing = app.authority.replace_policies(policies);
+                let replacing = org.authority.replace_policies(policies);
                 let recorded = deadline.run(replacing).await;
                 if matches!(recorded, Ok(Ok(()))) {
-                    tracing::info!(target: "atlasent", policies = count, "new policies decide");
+                    org.policies_loaded();
+                    tracing::info!(target: "atlasent", %org_id, policies = count, "new policies decide");
                     app.metrics.count_reload("loaded");
                 }
                 recorded
             }
             Err(error) => {
                 for problem in error.problems() {
-                    tracing::error!(target: "atlasent", %problem, "policies refused; the former ones stay");
+                    tracing::error!(target: "atlasent", %org_id, %problem, "policies refused; the former ones stay");
                 }
                 app.metrics.count_reload("refused");
-                let recording = app.authority.policies_refused(&error);
+                let recording = org.authority.policies_refused(&error);
                 deadline.run(recording).await
             }
         };
@@ -78,17 +87,17 @@ impl PolicyFolder {
             Ok(Ok(())) => self.last_read = listing,
             // Policies with another schema than the authority requires: the refusal is recorded.
             Ok(Err(error @ Error::Config(_))) => {
-                tracing::error!(target: "atlasent", problem = %error, "policies refused; the former ones stay");
+                tracing::error!(target: "atlasent", %org_id, problem = %error, "policies refused; the former ones stay");
                 app.metrics.count_reload("refused");
                 self.last_read = listing;
             }
             // Policies that are not recorded do not take effect. The next round tries again.
             Ok(Err(error)) => {
-                tracing::error!(target: "atlasent", %error, "new policies cannot be recorded");
+                tracing::error!(target: "atlasent", %org_id, %error, "new policies cannot be recorded");
             }
             Err(error) => {
                 let code = error.code;
-                tracing::error!(target: "atlasent", code, "new policies cannot be recorded");
+                tracing::error!(target: "atlasent", %org_id, code, "new policies cannot be recorded");
             }
         }
     }

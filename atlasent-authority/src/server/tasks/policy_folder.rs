@@ -48,17 +48,21 @@ impl PolicyFolder {
     ///
     /// The errors of [`Policies::from_dir`].
     pub fn load(path: impl Into<PathBuf>) -> Result<(Policies, Self), PolicyError> {
-        let path = path.into();
+        let (policies, folder) = Self::read(path.into());
+        Ok((policies?, folder))
+    }
+
+    /// Reads the policies of a folder. Returns the folder to be watched from then on, also if it
+    /// does not hold valid policies now.
+    pub(crate) fn read(path: PathBuf) -> (Result<Policies, PolicyError>, Self) {
         // Listed before it is read, so that a change in between is found the next time.
         let last_read = list(&path).ok();
-        let policies = Policies::from_dir(&path)?;
+        let policies = Policies::from_dir(&path);
         let folder = Self {
-            path,
             last_read,
-            pending: None,
-            settle: SETTLE,
+            ..Self::unread(path)
         };
-        Ok((policies, folder))
+        (policies, folder)
     }
 
     /// Creates a folder that is not read yet.

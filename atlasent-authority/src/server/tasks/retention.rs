@@ -8,10 +8,10 @@ use std::{fs, io};
 use atlasent::Error;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::files::{Publish, publish};
-use crate::local::unreadable;
+use crate::files::{Publish, create_private, publish};
+use crate::local::{failed, unavailable, unreadable};
 use crate::server::app::App;
-use crate::store::Store;
+use crate::store::{OrgId, Store};
 use crate::trail::archive::{Archived, OldEvents, collect_old, drop_old, not_kept};
 
 /// How often old events are archived.
@@ -26,80 +26,123 @@ pub struct Retention {
     pub folder: PathBuf,
 }
 
-impl Retention {
-    /// Archives old events in each period, until the future is dropped.
-    pub(crate) async fn run<S: Store>(self, app: Arc<App<S>>) {
-        let mut tick = tokio::time::interval(PERIOD);
-        loop {
-            tick.tick().await;
-            // Each call archives one bundle. The first may be one that an earlier process wrote
-            // without dropping its events.
-            while self.archive(&app).await {}
+/// Archives the old events of all organizations in each period, until the future is dropped.
+/// `retention` is that of `local`, and of the organizations that the registry sets none for.
+pub(crate) async fn run<S: Store>(retention: Option<Retention>, app: Arc<App<S>>) {
+    let mut tick = tokio::time::interval(PERIOD);
+    loop {
+        tick.tick().await;
+        if let Some(Retention { keep, folder }) = &retention {
+            let chain = Chain::Local(Arc::clone(&app));
+            archive_all(&app, &OrgId::local(), &chain, *keep, folder).await;
+        }
+        let default = retention.as_ref().map(|retention| retention.keep);
+        for (org, keep, folder) in app.organizations.retentions(default) {
+            match chain_of(&app, &org, &folder).await {
+                Ok(Some(chain)) => archive_all(&app, &org, &chain, keep, &folder).await,
+                Ok(None) => {}
+                Err(error) => log_failure(&org, &error),
+            }
         }
     }
+}
 
-    /// Archives one bundle of old events. Returns whether more may be left.
-    async fn archive<S: Store>(&self, app: &Arc<App<S>>) -> bool {
-        let keep = SignedDuration::try_from(self.keep).unwrap_or(SignedDuration::MAX);
-        let Ok(before) = app.authority.clock.now().checked_sub(keep) else {
-            return false;
+/// The chain of an organization.
+enum Chain<S> {
+    Local(Arc<App<S>>),
+    Other(Arc<S>),
+}
+
+impl<S> Clone for Chain<S> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Local(app) => Self::Local(Arc::clone(app)),
+            Self::Other(store) => Self::Other(Arc::clone(store)),
+        }
+    }
+}
+
+impl<S: Store> Chain<S> {
+    fn store(&self) -> &S {
+        match self {
+            Self::Local(app) => app.local().authority.store(),
+            Self::Other(store) => store,
+        }
+    }
+}
+
+/// Returns the chain of an organization beside `local`, after creating the folder of its bundles.
+async fn chain_of<S: Store>(
+    app: &App<S>,
+    org: &OrgId,
+    folder: &Path,
+) -> Result<Option<Chain<S>>, Error> {
+    let Some(store) = app.organizations.store(org).await else {
+        return Ok(None);
+    };
+    let store = store.map_err(|error| unavailable(failed::ARCHIVE, error))?;
+    create_private(folder).map_err(not_kept)?;
+    Ok(Some(Chain::Other(Arc::new(store))))
+}
+
+/// Archives the old events of an organization, a bundle at a time.
+async fn archive_all<S: Store>(
+    app: &Arc<App<S>>,
+    org: &OrgId,
+    chain: &Chain<S>,
+    keep: Duration,
+    folder: &Path,
+) {
+    let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+    // The first bundle may be one that an earlier process wrote without dropping its events.
+    while let Ok(before) = app.clock.now().checked_sub(keep) {
+        match archive_before(app, chain, before, folder).await {
+            Ok(None) => return,
+            Ok(Some(archived)) => tracing::info!(
+                target: "atlasent",
+                org_id = %org,
+                first = archived.first,
+                last = archived.last,
+                checkpoint = archived.checkpoint,
+                "old events were archived"
+            ),
+            Err(error) => return log_failure(org, &error),
+        }
+    }
+}
+
+fn log_failure(org_id: &OrgId, error: &Error) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(target: "atlasent", %org_id, %error, cause, "old events stay where they are");
+}
+
+/// Archives one bundle. Returns `None` if there are no old events.
+async fn archive_before<S: Store>(
+    app: &Arc<App<S>>,
+    chain: &Chain<S>,
+    before: Timestamp,
+    folder: &Path,
+) -> Result<Option<Archived>, Error> {
+    let (reading, chain_read, folder) = (Arc::clone(app), chain.clone(), folder.to_owned());
+    // On the thread of the exports, away from the threads that decide.
+    let collected = app.read_pools.exports.run(async move {
+        let store = chain_read.store();
+        let dropped = store.status().await.map_err(unreadable)?.dropped;
+        let through = last_of_bundle_from(&folder, dropped + 1).map_err(not_kept)?;
+        let clock = &*reading.clock;
+        let old = collect_old(store, clock, before, through, &reading.signing).await?;
+        let Some(mut old) = old else {
+            return Ok(None);
         };
-        match self.archive_before(before, app).await {
-            Ok(None) => false,
-            Ok(Some(archived)) => {
-                tracing::info!(
-                    target: "atlasent",
-                    first = archived.first,
-                    last = archived.last,
-                    checkpoint = archived.checkpoint,
-                    "old events were archived"
-                );
-                true
-            }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(target: "atlasent", %error, cause, "old events stay where they are");
-                false
-            }
-        }
-    }
-
-    async fn archive_before<S: Store>(
-        &self,
-        before: Timestamp,
-        app: &Arc<App<S>>,
-    ) -> Result<Option<Archived>, Error> {
-        let folder = self.folder.clone();
-        let reading = Arc::clone(app);
-        // On the thread of the exports, away from the threads that decide.
-        let collected = app.read_pools.exports.run(async move {
-            let authority = &reading.authority;
-            let dropped = authority
-                .store()
-                .status()
-                .await
-                .map_err(unreadable)?
-                .dropped;
-            let through = last_of_bundle_from(&folder, dropped + 1).map_err(not_kept)?;
-            let (store, clock) = (authority.store(), &*authority.clock);
-            let old = collect_old(store, clock, before, through, &reading.signing).await?;
-            let Some(mut old) = old else {
-                return Ok(None);
-            };
-            write(&folder, &mut old).map_err(not_kept)?;
-            Ok::<_, Error>(Some(old))
-        });
-        let collected = collected
-            .await
-            .map_err(|error| not_kept(io::Error::other(error.message().to_owned())))?;
-        match collected? {
-            Some(old) => {
-                let authority = &app.authority;
-                let dropped = drop_old(authority.store(), &*authority.clock, &old);
-                dropped.await.map(Some)
-            }
-            None => Ok(None),
-        }
+        write(&folder, &mut old).map_err(not_kept)?;
+        Ok::<_, Error>(Some(old))
+    });
+    let collected = collected
+        .await
+        .map_err(|error| not_kept(io::Error::other(error.message().to_owned())))?;
+    match collected? {
+        Some(old) => drop_old(chain.store(), &*app.clock, &old).await.map(Some),
+        None => Ok(None),
     }
 }
 

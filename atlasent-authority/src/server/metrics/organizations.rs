@@ -1,0 +1,100 @@
+//! The metrics of the organizations beside `local`.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use atlasent::Decision;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::labels::{Label, OrgDecisionLabels};
+use super::{Metrics, OTHER, register};
+use crate::store::OrgId;
+
+/// The largest number of organizations with series of their own: the first ones that ask.
+const ORGANIZATIONS: usize = 200;
+
+/// The metrics of the organizations beside `local`.
+pub(super) struct OrgMetrics {
+    decisions: Family<OrgDecisionLabels, Counter>,
+    registered: Gauge,
+    loaded: Gauge,
+    named: Mutex<HashSet<OrgId>>,
+}
+
+impl OrgMetrics {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self {
+            decisions: register(
+                registry,
+                "organization_decisions",
+                "Evaluations by organization and decision; organizations beyond the first 200 are `other`",
+                Family::default(),
+            ),
+            registered: register(
+                registry,
+                "organizations",
+                "Organizations in the registry, beside `local`",
+                Gauge::default(),
+            ),
+            loaded: register(
+                registry,
+                "organizations_loaded",
+                "Organizations whose policies are in memory, beside `local`",
+                Gauge::default(),
+            ),
+            named: Mutex::default(),
+        }
+    }
+
+    fn label(&self, org: &OrgId) -> Label {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.contains(org) || (named.len() < ORGANIZATIONS && named.insert(org.clone())) {
+            Label::new(org.as_str())
+        } else {
+            OTHER.into()
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a decision of an organization beside `local`. Its actions get no series: thousands
+    /// of organizations have their own, and the metrics are for the operator of the server.
+    pub(crate) fn count_org_decision(&self, org: &OrgId, decision: Decision) {
+        self.count_decision(OTHER, false, decision);
+        let labels = OrgDecisionLabels {
+            organization: self.organizations.label(org),
+            decision: decision.as_str().into(),
+        };
+        self.organizations.decisions.get_or_create(&labels).inc();
+    }
+
+    /// Sets how many organizations are registered, and how many are in memory.
+    pub(crate) fn set_organizations(&self, registered: usize, loaded: usize) {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.organizations.registered.set(number(registered));
+        self.organizations.loaded.set(number(loaded));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_organizations_with_series_is_bounded() {
+        let metrics = Metrics::new();
+        for n in 0..ORGANIZATIONS + 10 {
+            let org: OrgId = format!("org-{n}").parse().unwrap();
+            metrics.count_org_decision(&org, Decision::Allow);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry).unwrap();
+        let series = "atlasent_organization_decisions_total{";
+        assert_eq!(text.matches(series).count(), ORGANIZATIONS + 1);
+        assert!(text.contains(r#"{organization="other",decision="allow"} 10"#));
+        assert!(text.contains(r#"{organization="org-0",decision="allow"} 1"#));
+    }
+}

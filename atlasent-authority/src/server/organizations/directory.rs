@@ -1,0 +1,125 @@
+//! The directory of organizations: it hands out the one that a request belongs to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hosting::PathOf;
+use super::loader::Loader;
+use super::{OrgHosting, OrgRegistry, ServedOrg};
+use crate::local::LocalAuthority;
+use crate::server::api_error::ApiError;
+use crate::store::{OrgId, Organizations, Store, StoreError};
+
+/// The length of a day of retention.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The organizations of a server: `local`, and those of a registry if the server hosts others.
+pub(crate) struct OrgDirectory<S> {
+    local: Arc<ServedOrg<S>>,
+    hosted: Option<Hosted<S>>,
+}
+
+struct Hosted<S> {
+    registry: OrgRegistry,
+    archives: Option<Arc<PathOf>>,
+    loader: Arc<Loader<S>>,
+}
+
+impl<S> OrgDirectory<S> {
+    /// Creates a directory of `local` alone.
+    pub(crate) fn new(authority: LocalAuthority<S>) -> Self {
+        Self {
+            local: Arc::new(ServedOrg::local(authority)),
+            hosted: None,
+        }
+    }
+
+    /// The organization that the server was made with. Endpoints use the organization of their
+    /// caller instead.
+    pub(crate) fn local(&self) -> &ServedOrg<S> {
+        &self.local
+    }
+
+    /// The registry, if the server hosts other organizations.
+    pub(crate) fn registry(&self) -> Option<&OrgRegistry> {
+        self.hosted.as_ref().map(|hosted| &hosted.registry)
+    }
+
+    /// The number of organizations in the registry.
+    pub(crate) fn count(&self) -> usize {
+        self.registry().map_or(0, OrgRegistry::len)
+    }
+
+    /// Returns the organizations whose old events are archived: how long they keep events, and the
+    /// folder of their bundles. `default` is for those that the registry sets no time for.
+    pub(crate) fn retentions(&self, default: Option<Duration>) -> Vec<(OrgId, Duration, PathBuf)> {
+        let Some(hosted) = &self.hosted else {
+            return Vec::new();
+        };
+        let Some(archives) = &hosted.archives else {
+            return Vec::new();
+        };
+        let all = hosted.registry.all().into_iter();
+        all.filter_map(|org| {
+            let days = org.retain_days.map(|days| DAY.saturating_mul(days.get()));
+            Some((org.id.clone(), days.or(default)?, archives(&org.id)))
+        })
+        .collect()
+    }
+
+    /// The loader of the other organizations, if the server hosts any.
+    pub(crate) fn loader(&self) -> Option<&Arc<Loader<S>>> {
+        self.hosted.as_ref().map(|hosted| &hosted.loader)
+    }
+}
+
+impl<S: Store> OrgDirectory<S> {
+    /// Returns the store of a registered organization beside `local`, suspended or not. Its
+    /// policies need not be in memory.
+    pub(crate) async fn store(&self, id: &OrgId) -> Option<Result<S, StoreError>> {
+        let hosted = self.hosted.as_ref()?;
+        hosted.registry.get(id)?;
+        Some(hosted.loader.store(id).await)
+    }
+
+    /// Hosts other organizations, too.
+    pub(crate) fn host(&mut self, hosting: OrgHosting)
+    where
+        S: Organizations<Store = S>,
+    {
+        let loader = Loader::new(Arc::clone(&self.local), &hosting);
+        self.hosted = Some(Hosted {
+            registry: hosting.registry,
+            archives: hosting.archives,
+            loader: Arc::new(loader),
+        });
+    }
+
+    /// Returns the organization of an API key, with the limits that the registry has now. Refuses
+    /// an organization that is suspended or unknown, also if it is in memory.
+    pub(crate) async fn open(&self, id: &OrgId) -> Result<Arc<ServedOrg<S>>, ApiError> {
+        if id.is_local() {
+            return Ok(Arc::clone(&self.local));
+        }
+        let unknown = || {
+            ApiError::forbidden(
+                "UNKNOWN_ORGANIZATION",
+                format!(
+                    "the API key belongs to the organization `{id}`, which this server does not serve"
+                ),
+            )
+        };
+        let hosted = self.hosted.as_ref().ok_or_else(unknown)?;
+        let registered = hosted.registry.get(id).ok_or_else(unknown)?;
+        if registered.suspended.is_some() {
+            return Err(ApiError::forbidden(
+                "ORGANIZATION_SUSPENDED",
+                format!("the organization `{id}` is suspended: ask the operator of this server"),
+            ));
+        }
+        let org = hosted.loader.get(id).await?;
+        org.set_limits(&registered.limits);
+        Ok(org)
+    }
+}

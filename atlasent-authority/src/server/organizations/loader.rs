@@ -1,0 +1,282 @@
+//! Makes the authorities of organizations, and keeps those in memory that are in use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::hosting::PathOf;
+use super::medium::Medium;
+use super::{OrgHosting, ServedOrg};
+use crate::files::create_private;
+use crate::local::LocalAuthorityBuilder;
+use crate::policy::Policies;
+use crate::server::api_error::ApiError;
+use crate::server::log_limit::log_outage;
+use crate::server::off_thread::off_thread;
+use crate::server::tasks::PolicyFolder;
+use crate::store::{OrgId, Organizations, Store, StoreError};
+use crate::trail::head_file::HeadFile;
+
+/// How many organizations load their policies at a time. Parsing takes a core each.
+const LOADING: usize = 4;
+
+/// How long a failed load is answered from memory before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The policies of an organization whose own cannot be loaded.
+const NOTHING_IS_PERMITTED: &str = "forbid (principal, action, resource);";
+
+/// Makes the authority of an organization when it is first asked for, and keeps it while it is in
+/// use.
+///
+/// An organization has at most one authority in a process at a time. New policies take effect
+/// inside the transaction that records them, which two authorities could not both do. So an
+/// organization leaves the memory only when nothing uses it, and requests that arrive while it is
+/// loaded wait for that one load.
+pub(crate) struct Loader<S> {
+    local: Arc<ServedOrg<S>>,
+    medium: Medium<S>,
+    folders: Arc<PathOf>,
+    heads: Option<Arc<PathOf>>,
+    accept_older_store: bool,
+    settle: Duration,
+    max_loaded: usize,
+    idle: Duration,
+    parsing: Semaphore,
+    loaded: RwLock<HashMap<OrgId, Arc<ServedOrg<S>>>>,
+    loads: Mutex<HashMap<OrgId, LoadResult<S>>>,
+    /// The digests of policies that this process has recorded on the chains of organizations that
+    /// are not in memory.
+    recorded: Mutex<HashMap<OrgId, String>>,
+}
+
+/// Why an organization could not be loaded. The log gets the text.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of a load, once there is one.
+type LoadResult<S> = watch::Receiver<Option<Result<Arc<ServedOrg<S>>, ApiError>>>;
+
+impl<S: Store> Loader<S> {
+    pub(super) fn new(local: Arc<ServedOrg<S>>, hosting: &OrgHosting) -> Self
+    where
+        S: Organizations<Store = S>,
+    {
+        Self {
+            medium: Medium::from_store(local.authority.store()),
+            local,
+            folders: Arc::clone(&hosting.folders),
+            heads: hosting.heads.clone(),
+            accept_older_store: hosting.accept_older_store,
+            settle: hosting.settle,
+            max_loaded: hosting.max_loaded,
+            idle: hosting.idle,
+            parsing: Semaphore::new(LOADING),
+            loaded: RwLock::default(),
+            loads: Mutex::default(),
+            recorded: Mutex::default(),
+        }
+    }
+
+    /// Returns an organization, and loads it if it is not in memory.
+    pub(super) async fn get(self: &Arc<Self>, id: &OrgId) -> Result<Arc<ServedOrg<S>>, ApiError> {
+        if let Some(org) = self.loaded(id) {
+            return Ok(org);
+        }
+        let mut result = self.join_load(id);
+        // A load that panicked has no result. The next request starts another one.
+        let result = result.wait_for(Option::is_some).await;
+        let result = result.ok().and_then(|result| result.clone());
+        result.unwrap_or_else(|| Err(not_loaded(id, "the load panicked")))
+    }
+
+    /// Returns the organizations in memory.
+    pub(crate) fn all_loaded(&self) -> Vec<Arc<ServedOrg<S>>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.values().cloned().collect()
+    }
+
+    /// Returns the store of an organization, whether its policies are in memory or not.
+    pub(crate) async fn store(&self, id: &OrgId) -> Result<S, StoreError> {
+        self.medium.store(id).await
+    }
+
+    /// Drops the organizations that were not used for a while, and those beyond the limit that
+    /// were not used for the longest time. An organization with a request under way stays.
+    pub(crate) fn evict(&self) {
+        // Nothing can take an organization out of the map meanwhile, so one that only the map
+        // holds is in no use.
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let mut unused: Vec<_> = (loaded.iter())
+            .filter(|(_, org)| Arc::strong_count(org) == 1)
+            .map(|(id, org)| (org.idle_for(), id.clone()))
+            .collect();
+        unused.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+        let excess = loaded.len().saturating_sub(self.max_loaded);
+        let mut evicted = Vec::new();
+        for (place, (idle, id)) in unused.into_iter().enumerate() {
+            if place >= excess && idle < self.idle {
+                break;
+            }
+            if let Some(org) = loaded.remove(&id)
+                && org.has_policies()
+            {
+                let digest = org.authority.policies().digest().to_owned();
+                lock(&self.recorded).insert(id, digest);
+                evicted.push(org);
+            }
+        }
+        // Requests do not wait while large sets of policies are freed.
+        drop(loaded);
+        drop(evicted);
+    }
+
+    fn loaded(&self, id: &OrgId) -> Option<Arc<ServedOrg<S>>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let org = loaded.get(id)?;
+        org.touch();
+        Some(Arc::clone(org))
+    }
+
+    /// Joins the load of an organization, or starts one. It runs to its end even if every request
+    /// that waits for it is cancelled: a second read of a folder that hangs would hang as well.
+    fn join_load(self: &Arc<Self>, id: &OrgId) -> LoadResult<S> {
+        let mut loads = lock(&self.loads);
+        if let Some(result) = loads.get(id) {
+            return result.clone();
+        }
+        let (sender, result) = watch::channel(None);
+        loads.insert(id.clone(), result.clone());
+        let (loader, id) = (Arc::clone(self), id.clone());
+        tokio::spawn(async move {
+            let ended = EndOfLoad { loader, id };
+            let loaded = ended.loader.load(&ended.id).await;
+            let failed = loaded.is_err();
+            let _ = sender.send(Some(loaded));
+            if failed {
+                tokio::time::sleep(RETRY).await;
+            }
+        });
+        result
+    }
+
+    async fn load(&self, id: &OrgId) -> Result<Arc<ServedOrg<S>>, ApiError> {
+        // A load that ended between the two looks of a request has left the organization here.
+        if let Some(org) = self.loaded(id) {
+            return Ok(org);
+        }
+        let store = self.medium.store(id).await;
+        let store = store.map_err(|error| not_loaded(id, &error.to_string()))?;
+        let org = self.make(id, store).await;
+        let org = Arc::new(org.map_err(|error| not_loaded(id, &error.to_string()))?);
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        loaded.insert(id.clone(), Arc::clone(&org));
+        let is_full = loaded.len() > self.max_loaded;
+        drop(loaded);
+        if is_full {
+            self.evict();
+        }
+        Ok(org)
+    }
+
+    /// Reads the policies of an organization, and makes its authority. If the policies cannot be
+    /// loaded, the organization decides nothing, and the chain records why.
+    async fn make(&self, id: &OrgId, store: S) -> Result<ServedOrg<S>, Failure> {
+        // Two chains with one name could not be told apart in exports.
+        let local = self.local.authority.store().status().await?.head.org_id;
+        if local == id.as_str() {
+            return Err("the chain of `local` has this id".into());
+        }
+        let head = self.check_head(id, &store).await?;
+        let path = (self.folders)(id);
+        let reading = {
+            let _turn = self.parsing.acquire().await;
+            off_thread("atlasent-policies", move || PolicyFolder::read(path)).await
+        };
+        let (policies, folder) = reading?;
+        let folder = folder.settle(self.settle);
+        let (policies, refused) = match policies {
+            Ok(policies) => (policies, None),
+            Err(error) => (Policies::parse(NOTHING_IS_PERMITTED)?, Some(error)),
+        };
+        let recorded = match &refused {
+            // The policies that replace those refused are no news for the chain.
+            Some(_) => Some(policies.digest().to_owned()),
+            None => lock(&self.recorded).get(id).cloned(),
+        };
+        let like = &self.local.authority;
+        let authority = LocalAuthorityBuilder::like(like, policies, store, id)
+            .recorded_policies(recorded)
+            .build()
+            .await?;
+        if let Some(error) = &refused {
+            for problem in error.problems() {
+                tracing::error!(target: "atlasent", org_id = %id, %problem, "policies refused; the organization decides nothing");
+            }
+            authority.policies_refused(error).await?;
+        }
+        let has_policies = refused.is_none();
+        Ok(ServedOrg::new(
+            id.clone(),
+            authority,
+            Some(folder),
+            head,
+            has_policies,
+        ))
+    }
+
+    /// Compares an organization's chain with its saved head.
+    async fn check_head(&self, id: &OrgId, store: &S) -> Result<Option<HeadFile>, Failure> {
+        let Some(heads) = &self.heads else {
+            return Ok(None);
+        };
+        let path = heads(id);
+        if let Some(folder) = path.parent() {
+            create_private(folder)?;
+        }
+        let file = HeadFile::new(path);
+        match file.check(store).await {
+            Ok(()) => {}
+            Err(error) if self.accept_older_store && error.is_about_the_chain() => {
+                let kept = file.set_aside()?.map(|kept| kept.display().to_string());
+                tracing::warn!(
+                    target: "atlasent", org_id = %id, kept,
+                    "{error}, which is accepted; the earlier head file is kept"
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(file))
+    }
+}
+
+/// Removes a load from the list of loads, also if the load panics.
+struct EndOfLoad<S> {
+    loader: Arc<Loader<S>>,
+    id: OrgId,
+}
+
+impl<S> Drop for EndOfLoad<S> {
+    fn drop(&mut self) {
+        lock(&self.loader.loads).remove(&self.id);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The error for an organization that could not be loaded. The log gets the cause.
+fn not_loaded(id: &OrgId, cause: &str) -> ApiError {
+    let cause = format!("{id}: {cause}");
+    log_outage(
+        "an organization cannot be loaded",
+        "load an organization",
+        Some(&cause),
+    );
+    ApiError::unavailable(
+        "STORE_UNAVAILABLE",
+        "the organization of the API key could not be loaded: try again",
+    )
+}
