@@ -31,7 +31,7 @@ pub(super) async fn backup<S: Store>(
     }
     // A backup holds a slot of the exports until its client has received it.
     let pool = &app.read_pools.exports;
-    let slot = pool.slot().await?;
+    let slot = pool.slot(&caller.key.org_id).await?;
     let (file, length) = copy_store(&caller).await?;
     let mut response = pool.body(file, length, slot, deadline)?.into_response();
     let headers = response.headers_mut();
