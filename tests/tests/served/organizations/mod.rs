@@ -1,5 +1,6 @@
 //! Many organizations on one server.
 
+mod heads;
 mod life;
 mod limits;
 mod policies;
