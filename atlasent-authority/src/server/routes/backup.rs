@@ -17,8 +17,8 @@ use crate::server::entry::caller::ApiCaller;
 use crate::store::{Store, StoreError};
 
 /// Answers `POST /v1/store/backup`: sends the bytes of the store's file as it was at one moment.
-/// The API key needs the scope `audit.export`,
-/// and `store.backup` if the server has other organizations than `local`.
+/// The API key needs the scope `audit.export`, and `store.backup` if the server or the store has
+/// other organizations than `local`.
 pub(super) async fn backup<S: Store>(
     State(app): State<Arc<App<S>>>,
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
@@ -26,7 +26,8 @@ pub(super) async fn backup<S: Store>(
     let deadline = Instant::now() + app.settings.export_timeout;
     caller.require_scope(ApiScope::AuditExport)?;
     // The copy holds every organization, and a key of `local` may belong to anybody there.
-    if app.organizations.count() > 0 {
+    let has_others = app.organizations.has_others().await;
+    if has_others.map_err(|error| unavailable(failed::BACKUP, error))? {
         caller.require_scope(ApiScope::StoreBackup)?;
     }
     // A backup holds a slot of the exports until its client has received it.
