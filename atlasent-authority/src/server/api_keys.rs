@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use atlasent::text::Escaped;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
@@ -10,9 +11,14 @@ use super::sources::{SourceError, SourceRecord, Sources};
 use crate::keys::{ApiKey, KeyDigest, KeyFile, KeyFileError};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
-use crate::store::StoreError;
+use crate::store::{OrgId, StoreError};
 
 /// The API keys that a server accepts: fixed keys, and those of a file and of a database.
+///
+/// A key belongs to one organization. If records name two organizations for one key, the key is
+/// refused, also if it was revoked in one of them: either organization could otherwise be reached
+/// by the key of the other. [`new`](Self::new) logs such a key; reading keys fails with
+/// [`ApiKeysError::SharedKey`].
 ///
 /// ```
 /// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
@@ -54,6 +60,20 @@ pub enum ApiKeysError {
     /// The keys of the database cannot be read.
     #[error("the API keys of the database cannot be read: {0}")]
     Store(#[from] StoreError),
+    /// Records name two organizations for one key. The key is refused, and all others are accepted.
+    #[error(
+        "the API key `{}` belongs to two organizations, `{one}` and `{other}`, so it is refused: remove its records, \
+         and create a key for each organization",
+        Escaped::new(key_id)
+    )]
+    SharedKey {
+        /// The key's id.
+        key_id: String,
+        /// One of the organizations.
+        one: OrgId,
+        /// Another of the organizations.
+        other: OrgId,
+    },
 }
 
 impl From<SourceError> for ApiKeysError {
@@ -66,7 +86,8 @@ impl From<SourceError> for ApiKeysError {
 }
 
 /// The keys by the first bytes of their digests. The whole digests are compared in constant time.
-type Index = HashMap<[u8; 8], Vec<Arc<ApiKey>>>;
+#[derive(Debug, Default)]
+struct Index(HashMap<[u8; 8], Vec<Arc<ApiKey>>>);
 
 impl ApiKeys {
     /// Accepts these keys.
@@ -76,7 +97,9 @@ impl ApiKeys {
             fixed: keys.into_iter().collect(),
             ..Self::default()
         };
-        api_keys.index(Vec::new());
+        if let Err(error) = api_keys.index(Vec::new()) {
+            tracing::error!(target: "atlasent", %error, "an API key is refused");
+        }
         api_keys
     }
 
@@ -85,7 +108,8 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// [`ApiKeysError`] when the file cannot be read, or does not hold keys.
+    /// [`ApiKeysError`] when the file cannot be read, does not hold keys, or names another
+    /// organization for a key.
     pub async fn with_file(mut self, file: KeyFile) -> Result<Self, ApiKeysError> {
         self.sources.set_file(file.0);
         self.refresh().await?;
@@ -97,7 +121,7 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// [`ApiKeysError`] when the keys cannot be read.
+    /// [`ApiKeysError`] when the keys cannot be read, or name another organization for a key.
     #[cfg(feature = "postgres")]
     pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, ApiKeysError> {
         self.sources.set_database(database);
@@ -111,9 +135,14 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// [`ApiKeysError`] when a source cannot be read.
+    /// [`ApiKeysError`] when a source cannot be read, or when a source that was read again names
+    /// another organization for a key.
     pub async fn refresh(&self) -> Result<(), ApiKeysError> {
-        Ok(self.sources.refresh(|keys| self.index(keys)).await?)
+        let mut indexed = Ok(());
+        let index = |keys| indexed = self.index(keys);
+        let read = self.sources.refresh(index).await;
+        indexed?;
+        Ok(read?)
     }
 
     /// Returns the keys of the file and the database with their version, if that differs from
@@ -125,7 +154,7 @@ impl ApiKeys {
     /// The number of keys, with revoked and expired ones.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.read().values().map(Vec::len).sum()
+        self.read().0.values().map(Vec::len).sum()
     }
 
     /// Whether the server has no key, and so refuses every request.
@@ -138,26 +167,53 @@ impl ApiKeys {
     pub(super) fn find(&self, key: &SecretString) -> Option<Arc<ApiKey>> {
         let digest = KeyDigest::from_key(key.expose_secret());
         let index = self.read();
-        let found = index.get(&prefix(&digest))?.iter();
+        let found = index.0.get(&prefix(&digest))?.iter();
         found.fold(None, |found, key| {
             let same = key.digest.as_bytes().ct_eq(digest.as_bytes());
             bool::from(same).then(|| Arc::clone(key)).or(found)
         })
     }
 
-    fn index(&self, more: impl IntoIterator<Item = ApiKey>) {
-        let mut index = Index::new();
+    /// Replaces the index. The error names the first key that is left out of it.
+    fn index(&self, more: impl IntoIterator<Item = ApiKey>) -> Result<(), ApiKeysError> {
+        let mut index = Index::default();
         for key in self.fixed.iter().cloned().chain(more) {
-            index
-                .entry(prefix(&key.digest))
-                .or_default()
-                .push(Arc::new(key));
+            let same_prefix = index.0.entry(prefix(&key.digest)).or_default();
+            same_prefix.push(Arc::new(key));
         }
+        let shared = index.remove_shared();
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+        shared.map_or(Ok(()), Err)
     }
 
     fn read(&self) -> Arc<Index> {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Index {
+    /// Removes the keys that belong to more than one organization. Returns the error for one of them.
+    fn remove_shared(&mut self) -> Option<ApiKeysError> {
+        let mut shared = None;
+        for keys in self.0.values_mut().filter(|keys| keys.len() > 1) {
+            let all = keys.clone();
+            let elsewhere = |key: &ApiKey| {
+                let mut same = all.iter().filter(|other| other.digest == key.digest);
+                same.find(|other| other.org_id != key.org_id)
+            };
+            keys.retain(|key| {
+                let other = elsewhere(key);
+                if let Some(other) = other {
+                    shared.get_or_insert_with(|| ApiKeysError::SharedKey {
+                        key_id: key.key_id.clone(),
+                        one: key.org_id.clone(),
+                        other: other.org_id.clone(),
+                    });
+                }
+                other.is_none()
+            });
+        }
+        shared
     }
 }
 
