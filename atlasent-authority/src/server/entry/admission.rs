@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::keys::ApiKey;
+use crate::keys::{ApiKey, KeyDigest};
 use crate::server::api_error::ApiError;
 
 /// How many slots a key may hold for each free slot.
@@ -26,15 +26,16 @@ pub(crate) struct ConcurrencySlots {
 #[derive(Debug, Default)]
 struct HeldSlots {
     all: usize,
-    /// Holds no entry for a key without a slot.
-    by_key: HashMap<String, usize>,
+    /// Holds no entry for a key without a slot. A digest names one key of one organization, unlike
+    /// an id.
+    by_key: HashMap<KeyDigest, usize>,
 }
 
 /// A held slot. Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct ConcurrencySlot<'a> {
     slots: &'a ConcurrencySlots,
-    key_id: String,
+    key: KeyDigest,
 }
 
 impl ConcurrencySlots {
@@ -60,7 +61,7 @@ impl ConcurrencySlots {
                 "the server has too many requests at a time: try again",
             ));
         }
-        let own = held.by_key.get(&key.key_id).copied().unwrap_or(0);
+        let own = held.by_key.get(&key.digest).copied().unwrap_or(0);
         if own > 0 && !is_only_key && own >= SHARE.saturating_mul(free - 1) {
             return Err(ApiError::unavailable(
                 "OVERLOADED",
@@ -68,10 +69,10 @@ impl ConcurrencySlots {
             ));
         }
         held.all += 1;
-        held.by_key.insert(key.key_id.clone(), own + 1);
+        held.by_key.insert(key.digest, own + 1);
         Ok(ConcurrencySlot {
             slots: self,
-            key_id: key.key_id.clone(),
+            key: key.digest,
         })
     }
 
@@ -84,10 +85,10 @@ impl Drop for ConcurrencySlot<'_> {
     fn drop(&mut self) {
         let mut held = self.slots.lock();
         held.all = held.all.saturating_sub(1);
-        if let Some(own) = held.by_key.get_mut(&self.key_id) {
+        if let Some(own) = held.by_key.get_mut(&self.key) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                held.by_key.remove(&self.key_id);
+                held.by_key.remove(&self.key);
             }
         }
     }
@@ -129,6 +130,20 @@ mod tests {
         assert_eq!(slots.take(&key, true).unwrap_err().code, "OVERLOADED");
         drop(held);
         assert!(slots.lock().by_key.is_empty());
+    }
+
+    #[test]
+    fn keys_of_two_organizations_with_one_id_have_slots_of_their_own() {
+        let slots = ConcurrencySlots::new(8);
+        let [one, mut other] = [key(1), key(2)];
+        other.key_id.clone_from(&one.key_id);
+        other.org_id = "acme".parse().unwrap();
+        let held = flood(&slots, &one);
+        assert_eq!(held.len(), 6);
+        assert!(slots.take(&other, false).is_ok());
+        let held = slots.take(&other, false).unwrap();
+        drop(held);
+        assert_eq!(slots.lock().by_key.len(), 1);
     }
 
     proptest! {
