@@ -130,6 +130,17 @@ pub trait Store: Send + Sync + 'static {
         )))
     }
 
+    /// Returns whether a [backup](Self::backup) holds organizations beside `local`, which an API key
+    /// of `local` may read only if it has the scope for it. `true` by default: a store that does not
+    /// know may hold some.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the organizations cannot be read.
+    fn backup_has_others(&self) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        std::future::ready(Ok(true))
+    }
+
     /// Returns the head of the chain and the number of cells.
     ///
     /// # Errors

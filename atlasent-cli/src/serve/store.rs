@@ -234,6 +234,10 @@ impl Store for AnyStore {
         forward!(self, store => store.backup().await)
     }
 
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        forward!(self, store => store.backup_has_others().await)
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         forward!(self, store => store.status().await)
     }

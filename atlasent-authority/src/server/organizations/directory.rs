@@ -84,15 +84,6 @@ impl<S: Store> OrgDirectory<S> {
         Some(hosted.loader.store(id).await)
     }
 
-    /// Returns whether a copy of the whole store may hold other organizations than `local`. The store
-    /// keeps those that are not registered any more.
-    pub(crate) async fn has_others(&self) -> Result<bool, StoreError> {
-        match &self.hosted {
-            Some(hosted) => Ok(!hosted.registry.is_empty() || hosted.loader.has_others().await?),
-            None => Ok(false),
-        }
-    }
-
     /// Accepts the chains of the registered organizations as they are, if the server is set to.
     pub(crate) async fn accept_chains(&self) {
         if let Some(hosted) = &self.hosted

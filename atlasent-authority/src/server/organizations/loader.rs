@@ -114,11 +114,6 @@ impl<S: Store> Loader<S> {
         Ok(store)
     }
 
-    /// Returns whether the store holds other organizations than `local`, registered or not.
-    pub(super) async fn has_others(&self) -> Result<bool, StoreError> {
-        self.medium.has_others().await
-    }
-
     /// Accepts the chain of an organization as it is: renames the saved head if the chain does not
     /// continue it. The log gets the new name, since the file is the only trace of the former chain.
     pub(super) async fn accept_chain(&self, id: &OrgId) {

@@ -7,30 +7,25 @@ use std::sync::Arc;
 
 use crate::store::{OrgId, Organizations, Store, StoreError};
 
-type Answering = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
+type Creating = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
 
 /// The medium of the organizations' stores. Its type is erased, so that a server also runs on a
 /// store that holds `local` alone.
 pub(super) struct Medium<S> {
     open: Box<dyn Fn(&OrgId) -> S + Send + Sync>,
-    create: Box<dyn Fn(OrgId) -> Answering + Send + Sync>,
-    has_others: Box<dyn Fn() -> Answering + Send + Sync>,
+    create: Box<dyn Fn(OrgId) -> Creating + Send + Sync>,
 }
 
 impl<S: Store + Organizations<Store = S>> Medium<S> {
     /// Creates the medium that a store is on.
     pub(super) fn from_store(store: &S) -> Self {
         let medium = Arc::new(store.organization(&OrgId::local()));
-        let (creating, listing) = (Arc::clone(&medium), Arc::clone(&medium));
+        let creating = Arc::clone(&medium);
         Self {
             open: Box::new(move |id| medium.organization(id)),
             create: Box::new(move |id| {
                 let medium = Arc::clone(&creating);
                 Box::pin(async move { medium.create_organization(&id).await })
-            }),
-            has_others: Box::new(move || {
-                let medium = Arc::clone(&listing);
-                Box::pin(async move { Ok(!medium.organizations(None, 1).await?.is_empty()) })
             }),
         }
     }
@@ -41,11 +36,6 @@ impl<S> Medium<S> {
     pub(super) async fn store(&self, id: &OrgId) -> Result<S, StoreError> {
         (self.create)(id.clone()).await?;
         Ok((self.open)(id))
-    }
-
-    /// Returns whether the medium holds other organizations than `local`, registered or not.
-    pub(super) async fn has_others(&self) -> Result<bool, StoreError> {
-        (self.has_others)().await
     }
 }
 

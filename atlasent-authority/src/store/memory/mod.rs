@@ -174,6 +174,10 @@ impl Store for MemoryStore {
         self.look(|org| org.lock().ledger.key_of(id))
     }
 
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.look(|org| {
             let inner = org.lock();

@@ -29,8 +29,9 @@ pub(crate) enum KeyCall {
     Version(RecordTable, ResultSender<i64>),
     /// Returns the records of a table, as JSON, in the order in which they were created.
     All(RecordTable, ResultSender<Vec<String>>),
-    /// Keeps a key, in place of the key with the same id.
-    Put(KeptKey, ResultSender<()>),
+    /// Keeps a key, in place of the key with the same id. Returns `false` if that one belongs to
+    /// another organization.
+    Put(KeptKey, ResultSender<bool>),
     /// Creates the chain of an organization. Returns `false` if it exists.
     CreateOrganization(OrgId, ResultSender<bool>),
     /// Keeps a new organization and creates its chain. Returns `false` if it exists.

@@ -285,6 +285,10 @@ impl Store for PostgresStore {
         ))
     }
 
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         let org = self.group.org().clone();
         self.read(|done| ReadCall::Status(org, done)).await

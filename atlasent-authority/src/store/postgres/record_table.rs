@@ -90,15 +90,18 @@ impl RecordTable {
 }
 
 impl KeptKey {
-    /// Keeps the key, in place of the key with the same id.
-    pub(super) async fn put(&self, session: &Session) -> Result<(), Error> {
-        let put = "INSERT INTO atlasent_api_keys (key_id, key, created_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (key_id) DO UPDATE SET key = excluded.key";
+    /// Keeps the key, in place of the key with the same id. Returns `false` if that one belongs to
+    /// another organization. Records from before there were several belong to `local`.
+    pub(super) async fn put(&self, session: &Session) -> Result<bool, Error> {
+        let put = "INSERT INTO atlasent_api_keys AS known (key_id, key, created_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (key_id) DO UPDATE SET key = excluded.key \
+             WHERE coalesce(known.key::json ->> 'org_id', 'local') \
+                 = coalesce(excluded.key::json ->> 'org_id', 'local')";
         let client = &session.client;
-        client
+        let rows = client
             .execute(put, &[&self.key_id, &self.json, &self.created_at])
-            .await
-            .map(drop)
+            .await?;
+        Ok(rows == 1)
     }
 }
 

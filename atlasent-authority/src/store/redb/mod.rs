@@ -250,6 +250,11 @@ impl Store for RedbStore {
         self.file.readers.turn(copy).await
     }
 
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        let others = self.organizations(None, 1).await?;
+        Ok(!others.is_empty())
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.read(&self.file.status, read::status).await
     }
