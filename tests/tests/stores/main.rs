@@ -11,6 +11,7 @@ mod check;
 mod crash;
 mod file;
 mod media;
+mod partitions;
 mod registry;
 mod server;
 mod shared;

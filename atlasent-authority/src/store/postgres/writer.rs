@@ -60,11 +60,13 @@ const KEEP: &str = "\
     ON CONFLICT (org, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
 
 /// Deletes expired cells of the organizations whose heads are locked: no other process writes these.
+/// The array makes the planner look each key up, also where the table is large.
 const FORGET: &str = "\
-    DELETE FROM atlasent_cells WHERE ctid = ANY (ARRAY( \
-        SELECT old.ctid FROM unnest($1::text[], $2::bigint[]) AS past (org, time), LATERAL ( \
-            SELECT ctid FROM atlasent_cells WHERE org = past.org AND expires_at <= past.time \
-            ORDER BY expires_at LIMIT $3::bigint) AS old))";
+    DELETE FROM atlasent_cells AS cell USING unnest($1::text[], $2::bigint[]) AS past (org, time) \
+    WHERE cell.org = past.org AND cell.key = ANY (ARRAY( \
+        SELECT old.key FROM atlasent_cells AS old \
+        WHERE old.org = past.org AND old.expires_at <= past.time \
+        ORDER BY old.expires_at LIMIT $3::bigint))";
 const ADVANCE: &str = "\
     UPDATE atlasent_head AS head SET sequence = new.sequence, hash = new.hash, time = new.time, \
         dropped = greatest(head.dropped, least(new.dropped, new.sequence)) \
