@@ -207,7 +207,7 @@ impl<S: Store> LocalAuthority<S> {
         &self,
         operation: &'static str,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, Error> {
         self.store
             .commit(self.clock.now(), reads, change)

@@ -102,6 +102,7 @@ impl<S: Store> LocalAuthority<S> {
 }
 
 /// A presented permit, to be verified by one transaction.
+#[derive(Clone)]
 struct PendingVerification {
     current: Arc<CurrentPolicies>,
     request: VerifyRequest,
