@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -40,6 +40,7 @@ const COMMANDS: [&[&str]; 33] = [
     &["store"],
     &["store", "check"],
     &["store", "backup"],
+    &["store", "schema"],
 ];
 
 #[test]
