@@ -58,7 +58,9 @@ use crate::trail::EventFilter;
 pub trait Store: Send + Sync + 'static {
     /// Commits one change.
     ///
-    /// `reads` names the cells that `change` may read and write. `change` must not block.
+    /// `reads` names the cells that `change` may read and write. `change` must not block. A store
+    /// may run clones of it again, each on fresh cells, when a transaction kept nothing. The result
+    /// is that of the run that was kept.
     ///
     /// # Errors
     ///
@@ -68,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 
     /// Returns at most `limit` events that pass the filter and have a sequence number above

@@ -127,7 +127,7 @@ impl Store for MemoryStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         let (cells, events) = (self.memory.cell_limit, self.memory.event_limit);
         self.look(|org| {
