@@ -1,13 +1,12 @@
 //! The other arguments: each is an expression of its own, evaluated where the parameters are in scope.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use std::sync::{Arc, Mutex};
 
-use atlasent::testing::MockAuthority;
 use atlasent::authority::DynAuthority;
+use atlasent::testing::MockAuthority;
 use atlasent::wire::RequestOptions;
 use atlasent::{Action, Agent, Error, Permit, configure, protect};
 use futures_executor::block_on;
@@ -206,7 +205,8 @@ fn is_send<T: Send>(value: T) -> T {
     value
 }
 
-fn main() {
+#[test]
+fn each_argument_is_an_expression_of_its_own() {
     let yes = &Arc::new(MockAuthority::new().allow("deploy"));
     let no = &Arc::new(MockAuthority::new());
 

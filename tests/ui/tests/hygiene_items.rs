@@ -129,7 +129,8 @@ macro_rules! under {
 
 under!(constants statics structs functions modules macros);
 
-fn main() {
+#[test]
+fn an_expansion_takes_no_name_of_the_caller() {
     check(
         &MockAuthority::new().allow("deploy").allow("transfer"),
         &MockAuthority::new(),

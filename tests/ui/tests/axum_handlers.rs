@@ -115,7 +115,8 @@ async fn taken(Ati(_): Ati, TakePermit(permit): TakePermit<ModifyPatientRecord>)
     permit.into_action().patient_id
 }
 
-fn main() {
+#[test]
+fn protected_functions_are_axum_handlers() {
     let app = App {
         authority: SharedAuthority::new(MockAuthority::new()),
     };

@@ -70,7 +70,8 @@ macro_rules! bank {
 
 bank!(Branch, "pay");
 
-fn main() {
+#[test]
+fn a_boundary_compiles_without_warnings_by_any_path() {
     let bank = Bank {
         authority: MockAuthority::new().allow("pay"),
     };

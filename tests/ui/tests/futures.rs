@@ -1,7 +1,6 @@
 //! Sync functions that return a future: the permit is obtained when the future runs.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use std::fmt::Display;
@@ -119,7 +118,8 @@ impl Deploy for MockAuthority {
     }
 }
 
-fn main() {
+#[test]
+fn a_returned_future_obtains_the_permit_when_it_runs() {
     let yes = &MockAuthority::new().allow("deploy");
     let no = &MockAuthority::new();
 

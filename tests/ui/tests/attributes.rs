@@ -1,7 +1,6 @@
 //! `#[protect]` among other attributes, on the function and on its parameters.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use async_trait::async_trait;
@@ -115,7 +114,8 @@ async fn with_expect(authority: &MockAuthority, permit: Permit) -> Result<(), Er
     Ok(())
 }
 
-fn main() {
+#[test]
+fn other_attributes_stay_in_force() {
     let yes = &MockAuthority::new().allow("deploy");
     let no = &MockAuthority::new();
     let both_async = |authority| {

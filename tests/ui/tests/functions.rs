@@ -1,7 +1,6 @@
 //! Free functions of every signature: async and sync, generic, borrowing, with patterns and `impl Trait`.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use std::cell::Cell;
@@ -9,8 +8,8 @@ use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
-use atlasent::testing::MockAuthority;
 use atlasent::authority::DynAuthority;
+use atlasent::testing::MockAuthority;
 use atlasent::{Error, Permit, protect};
 use futures_executor::block_on;
 use serde::Serialize;
@@ -201,7 +200,8 @@ fn is_send<T: Send>(value: T) -> T {
     value
 }
 
-fn main() {
+#[test]
+fn functions_of_every_signature_are_protected() {
     let yes = &MockAuthority::new().allow("deploy");
     let no = &MockAuthority::new();
 

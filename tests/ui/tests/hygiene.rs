@@ -2,7 +2,6 @@
 //! traits whose methods are called like ours, nor locals.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use atlasent::testing::MockAuthority;
@@ -158,7 +157,8 @@ fn locals_sync(
     Ok(action + permit + execution + options)
 }
 
-fn main() {
+#[test]
+fn nothing_in_scope_shadows_what_an_expansion_means() {
     let yes = &MockAuthority::new().allow("deploy").allow("transfer");
     let no = &MockAuthority::new();
 

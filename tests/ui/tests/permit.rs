@@ -1,11 +1,10 @@
 //! The permit's parameter: named, mutable, ignored, marked, renamed, generic or not there at all.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
-use atlasent::testing::MockAuthority;
 use atlasent::permit::PermitRecord;
+use atlasent::testing::MockAuthority;
 use atlasent::{Action, AnyAction, Error, Guarded, Permit, protect};
 use futures_executor::block_on;
 use support::refused;
@@ -138,7 +137,8 @@ impl Park for MockAuthority {
     }
 }
 
-fn main() {
+#[test]
+fn the_permit_parameter_has_any_form() {
     let yes = &MockAuthority::new().allow("drop_table").allow("park");
     let no = &MockAuthority::new();
     let database = &Guarded::granted_by(yes, Database).unwrap();

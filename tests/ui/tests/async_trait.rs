@@ -1,14 +1,13 @@
 //! Methods inside `#[async_trait]`, which rewrites them before `#[protect]` sees them.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use atlasent::testing::MockAuthority;
 use atlasent::authority::DynAuthority;
+use atlasent::testing::MockAuthority;
 use atlasent::{Action, Error, Permit, protect};
 use futures_executor::block_on;
 use serde::Serialize;
@@ -127,7 +126,8 @@ fn branch(authority: &Arc<MockAuthority>) -> Branch {
     }
 }
 
-fn main() {
+#[test]
+fn methods_inside_async_trait_are_protected() {
     let yes = &Arc::new(MockAuthority::new().allow("transfer"));
     let no = &Arc::new(MockAuthority::new());
     let mut open = branch(yes);

@@ -43,7 +43,6 @@
     meta_variable_misuse
 )]
 
-#[path = "../support.rs"]
 mod support;
 
 use std::pin::Pin;
@@ -122,7 +121,8 @@ impl Deploy for MockAuthority {
     }
 }
 
-fn main() {
+#[test]
+fn an_expansion_breaks_no_lint() {
     let yes = &MockAuthority::new().allow("deploy").allow("transfer");
     let no = &MockAuthority::new();
     assert_eq!(block_on(asynchronous(yes, "4f2a")).unwrap(), "bot4f2a");

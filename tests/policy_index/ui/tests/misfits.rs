@@ -1,8 +1,8 @@
-//! What does not compile beside the policies of this package. Every `.stderr` is what its author
+//! What does not compile beside the policies of `atlasent-tests-policy-index`. Every `.stderr` is what its author
 //! reads.
 //!
 //! After a deliberate change of a message:
-//! `TRYBUILD=overwrite cargo test -p atlasent-tests-policy-index --test ui`.
+//! `TRYBUILD=overwrite cargo test -p atlasent-tests-policy-index-ui --test misfits`.
 
 use std::env;
 
@@ -13,5 +13,5 @@ fn code_that_does_not_fit_the_policies_does_not_compile() {
         env::var("ATLASENT_POLICY_INDEX").unwrap(),
         env!("ATLASENT_POLICY_INDEX")
     );
-    trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
+    trybuild::TestCases::new().compile_fail("fail/*.rs");
 }

@@ -1,7 +1,6 @@
 //! The `action` argument: a literal, or any expression whose type is an action.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use atlasent::testing::MockAuthority;
@@ -117,7 +116,8 @@ macro_rules! protected {
 protected!(from_macro, Flush, "bot", Flush);
 protected!(from_macro_literal, "deploy", "bot", AnyAction);
 
-fn main() {
+#[test]
+fn every_form_of_action_is_authorized() {
     let yes = &MockAuthority::new()
         .allow("deploy")
         .allow("flush")

@@ -26,4 +26,5 @@ async fn borrowed(claims: &&Claims, scope: String) -> Result<String, Error> {
     Ok(scope)
 }
 
-fn main() {}
+#[test]
+fn any_holder_of_claims_and_any_form_of_scope_compile() {}

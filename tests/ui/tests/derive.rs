@@ -80,7 +80,8 @@ fn store<T: Serialize + Display + Send + Sync + 'static>(id: T) -> (String, Opti
     })
 }
 
-fn main() {
+#[test]
+fn a_derived_action_has_its_resource_and_context() {
     assert_eq!(asks(Flush), ("flush".into(), None, json!({})));
     assert_eq!(asks(FlushAll {}), ("flush.all".into(), None, json!({})));
 

@@ -1,4 +1,4 @@
-//! What the passing cases share.
+//! What the cases share.
 
 use atlasent::Error;
 use atlasent::testing::{Call, MockAuthority};

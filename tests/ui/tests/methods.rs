@@ -1,14 +1,13 @@
 //! Methods with every kind of `self`, and methods of traits.
 #![deny(warnings)]
 
-#[path = "../support.rs"]
 mod support;
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use atlasent::testing::MockAuthority;
 use atlasent::authority::DynAuthority;
+use atlasent::testing::MockAuthority;
 use atlasent::{Error, Permit, protect};
 use futures_executor::block_on;
 use support::{asked, refused};
@@ -149,7 +148,8 @@ fn is_send<T: Send>(value: T) -> T {
     value
 }
 
-fn main() {
+#[test]
+fn methods_with_every_self_are_protected() {
     let mock = Arc::new(
         MockAuthority::new()
             .allow("read")
