@@ -1,5 +1,6 @@
 //! Many organizations on one server.
 
+mod isolation;
 mod life;
 mod limits;
 mod policies;
