@@ -7,8 +7,9 @@
 //! store keeps of the request; with `redb`, what its page cache keeps. The length of a `redb` file
 //! is read after organizations were created, and after each has ten events.
 //!
-//! `cargo bench -p atlasent-authority --all-features --bench serve` measures the throughput
-//! of many organizations. Without `--bench`, as in `cargo test --benches`, there are ten.
+//! `ATLASENT_BENCH_ORGANIZATIONS` sets the number of organizations: 10,000 by default, and 10 without
+//! `--bench`, as in `cargo test --benches`. A tenth of them is loaded, and the file has twice as many.
+//! The benchmark `serve` measures the throughput of many organizations.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,10 +53,12 @@ fn main() {
         return;
     }
     let measures = arguments.iter().any(|argument| argument == "--bench");
-    let (many, loaded, more) = match measures {
-        true => (10_000, 1_000, 20_000),
-        false => (10, 10, 10),
+    let many = match (env::var("ATLASENT_BENCH_ORGANIZATIONS"), measures) {
+        (Ok(many), _) => many.parse().unwrap(),
+        (Err(_), true) => 10_000,
+        (Err(_), false) => 10,
     };
+    let (loaded, more) = (many / 10, 2 * many);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("| an organization, of {many} (loaded: of {loaded}) | store | KB |\n|---|---|---|");
     for store in ["memory", "redb"] {

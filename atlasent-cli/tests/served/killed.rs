@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -126,13 +126,16 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
             org.check(&server, round);
         }
         permits_are_good_in_their_organization_alone(&server, &orgs);
-        let time = Duration::from_micros(random.u64(500..60_000));
-        load_until_killed(server, &orgs, round, time);
+        let kill = Kill {
+            after: Duration::from_micros(random.u64(500..60_000)),
+            answers: random.u32(..16),
+        };
+        load_until_killed(server, &orgs, round, kill);
     }
     let server = Server::start(data.path(), &["--log-level", "error"]);
     let mut all_hashes = HashSet::new();
     for org in &mut orgs {
-        org.check(&server, rounds);
+        org.check(&server, rounds - 1);
         for hash in &org.trail.hashes {
             assert!(all_hashes.insert(hash.clone()), "an event is on two chains");
         }
@@ -219,29 +222,58 @@ fn stops_still_hold(server: &mut Connection, acknowledged: &Mutex<Acknowledged>)
     }
 }
 
+/// When a server is killed.
+struct Kill {
+    /// The shortest time of the load.
+    after: Duration,
+    /// The number of answers to wait for, so that a slow machine has some, too.
+    answers: u32,
+}
+
+/// The longest time of the load.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// The state of the load.
+#[derive(Default)]
+struct Load {
+    over: AtomicBool,
+    answers: AtomicU32,
+}
+
+impl Load {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn wait_for(&self, kill: &Kill) {
+        let started = Instant::now();
+        std::thread::sleep(kill.after);
+        while self.answers.load(Ordering::SeqCst) < kill.answers && started.elapsed() < LONGEST {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
 /// Has each organization under load until the server is killed, one of them with stops.
-fn load_until_killed(server: Server, orgs: &[Org; 3], round: u32, time: Duration) {
+fn load_until_killed(server: Server, orgs: &[Org; 3], round: u32, kill: Kill) {
     let address = server.address;
-    let over = AtomicBool::new(false);
+    let load = Load::default();
     let stopping = round as usize % orgs.len();
     std::thread::scope(|scope| {
         let clients = orgs.iter().map(|org| (org, false));
         for (org, stops) in clients.chain([(&orgs[stopping], true)]) {
-            let over = &over;
+            let load = &load;
             scope.spawn(move || {
                 // The client ends at the first error, which is the kill of the server.
                 let done = Connection::open(address, &org.key).and_then(|mut server| match stops {
-                    true => stop_and_ask(&mut server, &org.acknowledged, over),
-                    false => ask(&mut server, org, round, over),
+                    true => stop_and_ask(&mut server, &org.acknowledged, load),
+                    false => ask(&mut server, org, round, load),
                 });
-                assert!(
-                    over.load(Ordering::SeqCst),
-                    "an error before the kill: {done:?}"
-                );
+                assert!(load.is_over(), "an error before the kill: {done:?}");
             });
         }
-        std::thread::sleep(time);
-        over.store(true, Ordering::SeqCst);
+        load.wait_for(&kill);
+        load.over.store(true, Ordering::SeqCst);
         server.kill();
     });
 }
@@ -257,10 +289,10 @@ fn question(agent: &str) -> serde_json::Value {
 fn stop_and_ask(
     server: &mut Connection,
     acknowledged: &Mutex<Acknowledged>,
-    over: &AtomicBool,
+    load: &Load,
 ) -> std::io::Result<()> {
     let body = json!({ "agent_id": "stopped-bot", "reason": "a drill" });
-    while !over.load(Ordering::SeqCst) {
+    while !load.is_over() {
         let stop = server.post("/v1/stops", &body)?.body;
         let id = stop["id"].as_str().unwrap().to_owned();
         acknowledged.lock().unwrap().stops.insert(id);
@@ -283,12 +315,13 @@ fn stop_and_ask(
     Ok(())
 }
 
-fn ask(server: &mut Connection, org: &Org, round: u32, over: &AtomicBool) -> std::io::Result<()> {
+fn ask(server: &mut Connection, org: &Org, round: u32, load: &Load) -> std::io::Result<()> {
     let acknowledged = &org.acknowledged;
     let version = org.version(round);
     let request = question("deploy-bot");
-    while !over.load(Ordering::SeqCst) {
+    while !load.is_over() {
         let answer = server.post("/v1-evaluate", &request)?;
+        load.answers.fetch_add(1, Ordering::SeqCst);
         assert_eq!(answer.status, 200, "{}", answer.body);
         let token = answer.body["permit_token"].as_str().unwrap().to_owned();
         let (presented, _) = {
@@ -306,6 +339,7 @@ fn ask(server: &mut Connection, org: &Org, round: u32, over: &AtomicBool) -> std
         };
         match verify(server, &presented) {
             Ok(answer) => {
+                load.answers.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(answer["valid"], true, "{answer}");
                 acknowledged.lock().unwrap().used.push(presented);
             }
