@@ -73,7 +73,8 @@ async fn no_setting_and_no_statement_outlives_a_transaction() {
     assert_eq!(pooled.sql(settings).await, Vec::<String>::new());
     let statements = "SELECT statement FROM pg_prepared_statements WHERE name <> ''";
     assert_eq!(pooled.sql(statements).await, Vec::<String>::new());
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    let locks = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+                 WHERE locktype = 'advisory' AND datname = current_database()";
     assert_eq!(pooled.sql(locks).await, ["0"]);
 }
 

@@ -116,8 +116,8 @@ impl<'a> Keys<'a> {
         Ok(self.attempt(&change).await?)
     }
 
-    /// Runs a transaction, and again after each conflict with another one, which has kept nothing.
-    /// A connection that fails is closed.
+    /// Runs a transaction, and again after each conflict, which has kept nothing. A connection that
+    /// fails is closed.
     async fn attempt<T>(
         &mut self,
         question: &impl AsyncFn(&Session) -> Result<T, Error>,

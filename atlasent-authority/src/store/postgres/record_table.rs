@@ -59,7 +59,8 @@ impl RecordTable {
         rows.iter().map(|row| row.try_get(0)).collect()
     }
 
-    /// Rewrites a record in the transaction of the session. Returns whether the record exists and was rewritten.
+    /// Rewrites a record, in the session's transaction. Returns whether the record exists and was
+    /// rewritten.
     pub(super) async fn rewrite(
         self,
         session: &Session,
@@ -104,8 +105,8 @@ impl KeptKey {
 }
 
 impl KeptOrganization {
-    /// Keeps the organization and creates its chain. Returns `false` if the
-    /// table has the id. The chain may exist without a record: then it stays as it is.
+    /// Keeps the organization and creates its chain, in the session's transaction. Returns `false`
+    /// if the table has the id. The chain may exist without a record: then it stays as it is.
     pub(super) async fn create(&self, session: &Session) -> Result<bool, Error> {
         let insert = "\
             INSERT INTO atlasent_organizations (org, record, created_at) VALUES ($1, $2, $3) \
