@@ -107,6 +107,8 @@ every_store_keeps! {
         a_clock_that_is_behind_gives_nothing_back;
     organizations:
         an_organization_sees_nothing_of_another,
+        times_and_counts_are_those_of_the_own_chain,
+        changes_that_share_a_transaction_see_their_own_cells,
         an_unknown_organization_is_refused_and_not_created,
         organizations_are_listed_in_the_order_of_their_ids,
         changes_of_many_organizations_make_a_chain_of_each,

@@ -1,6 +1,8 @@
 //! Isolation under load, while policies are replaced, and organizations are suspended, resumed and
 //! dropped from memory.
 
+mod task;
+
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -8,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use atlasent::audit::{BundleVerifier, TrustedKeys};
 use atlasent_authority::keys::KeyFile;
-use atlasent_authority::organizations::Suspension;
+use atlasent_authority::organizations::{Organization, Suspension};
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::{Organizations, RateCounter, Store};
 use atlasent_authority::{LocalAuthority, MemoryStore, PostgresStore, RedbStore};
 use atlasent_tests::postgres::PrivatePostgres;
-use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use self::task::Task;
 use super::{ORGS, same_keys};
-use crate::organizations::support::{Folder, key_of};
-use crate::support::{AGENT, Answer, POLICIES, Served, deploy, ms, policies};
+use crate::organizations::support::{Folder, id, key_of};
+use crate::support::{POLICIES, Served, memory, ms, policies};
 
 /// How long the load lasts: longer on a busy machine, until each organization has used some permits.
 const LOAD: Duration = Duration::from_secs(5);
@@ -52,6 +54,29 @@ async fn organizations_under_load_stay_apart_in_postgresql() {
     };
     let url = server.database().await;
     stay_apart(PostgresStore::connect(&url).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn organizations_that_are_loaded_at_the_same_time_stay_apart() {
+    let folder = Folder::new();
+    let ids: Vec<_> = (0..12).map(|number| format!("org-{number}")).collect();
+    for org in &ids {
+        let organization = Organization::new(id(org));
+        folder.registry().create(organization).unwrap();
+        folder.write_policies(org, POLICIES);
+    }
+    let keys = ids.iter().map(|org| key_of(org, &spare_key(org)));
+    let ring = KeyRing::in_memory().unwrap();
+    let server = Server::new(memory(), ApiKeys::new(keys), ring);
+    let served = Served::run(server.organizations(folder.hosting().await)).await;
+    let first = ids.iter().map(|org| {
+        let (key, served) = (spare_key(org), &served);
+        async move {
+            let answer = served.caller(&key).get("/v1-audit/events").await.json();
+            answer["events"][0]["org_id"].as_str().unwrap().to_owned()
+        }
+    });
+    assert_eq!(join_all(first).await, ids);
 }
 
 /// A permit that an organization was granted.
@@ -160,192 +185,6 @@ async fn disturb(folder: &Folder, keys: &KeyFile, is_enough: impl Fn() -> bool) 
     }
     folder.write_policies("acme", POLICIES);
     folder.change("globex", |globex| globex.suspended = None);
-}
-
-/// A client of one organization that calls at random.
-struct Task {
-    org: &'static str,
-    key: String,
-    served: Arc<Served>,
-    notes: SharedNotes,
-    random: u64,
-    calls: usize,
-    name: usize,
-    is_revoked: bool,
-}
-
-impl Task {
-    async fn run(mut self, started: Instant) {
-        // Wrong keys are counted by address, so a client with a revoked key has to stop.
-        while !self.is_revoked && !self.notes.lock().unwrap().is_enough(started) {
-            match self.random(12) {
-                0..4 => self.evaluate().await,
-                4..8 => self.verify_any().await,
-                8 => self.revoke().await,
-                9 => self.stop().await,
-                10 => self.list().await,
-                _ => self.export().await,
-            }
-        }
-    }
-
-    /// Returns a number below `limit` (xorshift).
-    fn random(&mut self, limit: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        usize::try_from(self.random >> 11).unwrap() % limit
-    }
-
-    async fn send(&mut self, method: Method, target: &str, body: &Value) -> Answer {
-        self.calls += 1;
-        let id = format!("{}-{}-{}", self.org, self.name, self.calls);
-        let request = (self.served.bare(method, target))
-            .header(AUTHORIZATION, format!("Bearer {}", self.key))
-            .header("x-request-id", format!("request-{id}"))
-            .header(CONTENT_TYPE, "application/json");
-        let answer = Answer::receive(request.body(body.to_string())).await;
-        self.is_revoked |= answer.status == 401;
-        // Suspended, or no such permit or stop. A folder may be read while its file is being written.
-        let is_expected = match answer.status {
-            200 | 403 | 404 => true,
-            401 => self.name + 1 == TASKS,
-            503 => answer.json()["code"] == "POLICIES_UNAVAILABLE",
-            _ => false,
-        };
-        assert!(is_expected, "{id} {target}: {}", answer.text);
-        *self
-            .notes
-            .lock()
-            .unwrap()
-            .statuses
-            .entry(answer.status)
-            .or_default() += 1;
-        answer
-    }
-
-    /// Makes a request whose id all organizations use.
-    async fn evaluate(&mut self) {
-        let mut body = deploy();
-        body["request_id"] = json!(format!("the-same-{}", self.random(200)));
-        let answer = self.send(Method::POST, "/v1-evaluate", &body).await;
-        if answer.status != 200 {
-            return;
-        }
-        let json = answer.json();
-        let Some(token) = json["permit_token"].as_str() else {
-            return;
-        };
-        let permit = Granted {
-            org: self.org,
-            token: token.to_owned(),
-        };
-        self.note(|notes| {
-            notes.granted.push(permit.clone());
-            let permit_id = json["permit_id"].as_str().unwrap().to_owned();
-            notes
-                .permit_ids
-                .entry(permit.org)
-                .or_default()
-                .insert(permit_id);
-        });
-        if self.random(2) == 0 {
-            self.verify(permit).await;
-        }
-    }
-
-    fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
-        note(&mut self.notes.lock().unwrap())
-    }
-
-    /// Returns a permit of any organization.
-    fn any_permit(&mut self) -> Option<Granted> {
-        let random = self.random(usize::MAX);
-        let mut notes = self.notes.lock().unwrap();
-        // One of the newest, which are rarely used.
-        let newest = notes.granted.len().min(12);
-        let place = notes.granted.len() - random.checked_rem(newest)? - 1;
-        let granted = notes.granted[place].clone();
-        notes.foreign += usize::from(granted.org != self.org);
-        Some(granted)
-    }
-
-    async fn verify_any(&mut self) {
-        if let Some(permit) = self.any_permit() {
-            self.verify(permit).await;
-        }
-    }
-
-    async fn verify(&mut self, permit: Granted) {
-        let body =
-            json!({"permit_token": permit.token, "action_type": "deploy", "actor_id": AGENT});
-        let answer = self.send(Method::POST, "/v1-verify-permit", &body).await;
-        if answer.status == 200 && answer.json()["valid"] == true {
-            let org = self.org;
-            self.note(|notes| notes.accepted.entry(permit.token).or_default().push(org));
-        }
-    }
-
-    async fn revoke(&mut self) {
-        let Some(permit) = self.any_permit() else {
-            return;
-        };
-        if self.random(8) == 0 {
-            let body = json!({"all": true, "reason": format!("a reason of {}", self.org)});
-            self.send(Method::POST, "/v1/permits/revoke", &body).await;
-            return;
-        }
-        let body = json!({"permit_token": permit.token, "reason": "r"});
-        self.send(Method::POST, "/v1-revoke-permit", &body).await;
-    }
-
-    async fn stop(&mut self) {
-        // A stop of the agent makes all its permits invalid.
-        let agent = if self.random(4) == 0 {
-            AGENT
-        } else {
-            "another-bot"
-        };
-        let body = json!({"agent_id": agent, "reason": format!("a reason of {}", self.org)});
-        let set = self.send(Method::POST, "/v1/stops", &body).await;
-        let stops = self.send(Method::GET, "/v1/stops", &json!({})).await;
-        if stops.status == 200 {
-            for stop in stops.json()["stops"].as_array().unwrap() {
-                assert_eq!(stop["reason"], body["reason"]);
-            }
-        }
-        if set.status == 200 {
-            let path = format!("/v1/stops/{}", set.json()["id"].as_str().unwrap());
-            self.send(Method::DELETE, &path, &json!({"reason": "over"}))
-                .await;
-        }
-    }
-
-    async fn list(&mut self) {
-        for (target, name) in [("/v1/permits", "permits"), ("/v1-audit/events", "events")] {
-            let answer = self
-                .send(Method::GET, &format!("{target}?limit=20"), &json!({}))
-                .await;
-            if answer.status == 200 {
-                self.all_own(&answer.json()[name]);
-            }
-        }
-    }
-
-    async fn export(&mut self) {
-        let body = json!({"types": ["permit.verified", "policy.loaded"]});
-        let answer = self.send(Method::POST, "/v1-audit/exports", &body).await;
-        if answer.status == 200 {
-            assert_eq!(answer.json()["org_id"], self.org);
-            self.all_own(&answer.json()["events"]);
-        }
-    }
-
-    fn all_own(&self, list: &Value) {
-        for one in list.as_array().unwrap() {
-            assert_eq!(one["org_id"], self.org);
-        }
-    }
 }
 
 /// Proves from the exported chains that each organization was alone.
