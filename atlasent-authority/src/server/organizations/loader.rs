@@ -1,11 +1,14 @@
 //! Makes the authorities of organizations, and keeps those in memory that are in use.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use super::hosting::PathOf;
 use super::medium::Medium;
@@ -21,6 +24,9 @@ use crate::trail::head_file::{HeadFile, HeadFileError};
 
 /// How many organizations load their policies at a time. Parsing takes a core each.
 const LOADING: usize = 4;
+
+/// How long a folder of policies may take to be read before others are read beside it.
+const HANGING: Duration = Duration::from_secs(5);
 
 /// How long a failed load is answered from memory before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -263,11 +269,8 @@ impl<S: Store> Loader<S> {
         }
         let head = self.check_head(id, &store).await?;
         let path = (self.folders)(id);
-        let reading = {
-            let _turn = self.parsing.acquire().await;
-            off_thread("atlasent-policies", move || PolicyFolder::read(path)).await
-        };
-        let (policies, folder) = reading?;
+        let reading = off_thread("atlasent-policies", move || PolicyFolder::read(path));
+        let (policies, folder) = in_turn(&self.parsing, HANGING, reading).await?;
         let folder = folder.settle(self.settle);
         let (policies, refused) = match policies {
             Ok(policies) => (policies, None),
@@ -311,6 +314,20 @@ impl<S: Store> Loader<S> {
     }
 }
 
+/// Awaits a read in a turn of its own. A read that hangs gives its turn up, so that those of other
+/// organizations go on.
+async fn in_turn<T>(turns: &Semaphore, hanging: Duration, read: impl Future<Output = T>) -> T {
+    let turn = turns.acquire().await;
+    let mut read = pin!(read);
+    match timeout(hanging, &mut read).await {
+        Ok(result) => result,
+        Err(_) => {
+            drop(turn);
+            read.await
+        }
+    }
+}
+
 /// Removes a load from the list of loads, also if the load panics.
 struct EndOfLoad<S> {
     loader: Arc<Loader<S>>,
@@ -339,4 +356,24 @@ fn not_loaded(id: &OrgId, cause: &str) -> ApiError {
         "STORE_UNAVAILABLE",
         "the organization of the API key could not be loaded: try again",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::{Either, select};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_hangs_holds_no_other_up() {
+        let turns = Semaphore::new(1);
+        let hanging = pin!(in_turn(&turns, Duration::from_millis(1), pending::<()>()));
+        let next = pin!(in_turn(&turns, HANGING, ready(7)));
+        match select(hanging, next).await {
+            Either::Right((seven, _)) => assert_eq!(seven, 7),
+            Either::Left(_) => panic!("a pending read has ended"),
+        }
+    }
 }

@@ -125,7 +125,8 @@ fn an_organization_without_safe_and_valid_policies_decides_nothing_until_it_has_
 
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
-    let break_policies: [(&str, fn(&Path)); 4] = [
+    type Break = fn(&Path);
+    let break_policies: [(&str, Break); 4] = [
         ("missing", |folder| fs::remove_dir_all(folder).unwrap()),
         ("a-file", |folder| {
             fs::remove_dir_all(folder).unwrap();
