@@ -321,7 +321,9 @@ mod tests {
         }
         // The flood was polled once, or not at all, or for some time.
         for polls in [0, 256, 500] {
-            (0..polls).for_each(|_| drop(runtime.step()));
+            (0..polls).for_each(|_| {
+                runtime.step();
+            });
             let before = log.borrow().len();
             let request = runtime.spawn(turns.run(&b, work("b", 4, Rc::clone(&log))));
             while runtime.tasks[request].is_some() && runtime.step() {}
@@ -385,7 +387,9 @@ mod tests {
         for _ in 0..100 {
             runtime.spawn(turns.run(&a, work("a", 1, Rc::clone(&log))));
         }
-        (0..100).for_each(|_| drop(runtime.step()));
+        (0..100).for_each(|_| {
+            runtime.step();
+        });
         assert_eq!(log.borrow().len(), 100);
     }
 
@@ -438,7 +442,9 @@ mod tests {
             }
             let mut dropped = 0;
             for (steps, victim) in drops {
-                (0..steps).for_each(|_| drop(runtime.step()));
+                (0..steps).for_each(|_| {
+                runtime.step();
+            });
                 let task = runtime.tasks.get_mut(victim).and_then(Option::take);
                 dropped += usize::from(task.is_some());
             }
