@@ -239,8 +239,8 @@ impl Serve {
     }
 
     /// Returns the organizations beside `local`, with the folders of their policies and archives.
-    /// The policies of an organization may be missing, but a folder of all that does not exist is a
-    /// misspelt option.
+    /// One organization's policies may be missing. If the directory of all of them is missing, the
+    /// option is misspelt.
     fn hosting(
         &self,
         registry: OrgRegistry,

@@ -8,7 +8,7 @@
 //! costs a fraction of a microsecond, and is polled again when it has one. The organizations take
 //! turns in that queue. After a poll the turn goes to the next request, so a request that waits for
 //! its body, a commit or a lock holds none. There are as many turns as threads but one: with all
-//! threads in the middle of a poll, nobody would notice what arrives. On 3 threads:
+//! threads in the middle of a poll, no thread would notice what arrives. On 3 threads:
 //!
 //! ```text
 //! ready:   A1 A2 … A256 B1         (the order of the runtime)
@@ -43,7 +43,7 @@ pub(crate) struct Turns {
 
 #[derive(Debug)]
 struct State {
-    /// How many turns are free. Requests queue only while there is none.
+    /// The number of free turns. Requests queue only while it is 0.
     free: usize,
     queue: FairQueue<Waker>,
     /// The requests that have a turn and are not polled yet.
@@ -177,7 +177,7 @@ impl Drop for Turn<'_> {
 /// Whether more than one organization has sent requests lately.
 #[derive(Debug)]
 struct Activity {
-    /// Unpredictable, so that nobody chooses ids with the same hash.
+    /// Unpredictable, so that no caller can choose ids with the same hash.
     hasher: RandomState,
     /// The hash of the organization that sent the latest request; 0 before the first one.
     latest: AtomicU64,

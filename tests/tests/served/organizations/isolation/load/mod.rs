@@ -189,7 +189,12 @@ async fn disturb(folder: &Folder, keys: &KeyFile, is_enough: impl Fn() -> bool) 
 
 /// Proves from the exported chains that each organization was alone.
 async fn check(served: &Served, notes: &Notes) {
-    assert!(notes.foreign > 20, "{}, {:?}", notes.foreign, notes.statuses);
+    assert!(
+        notes.foreign > 20,
+        "{}, {:?}",
+        notes.foreign,
+        notes.statuses
+    );
     let issuers: HashMap<_, _> = (notes.granted.iter())
         .map(|granted| (granted.token.as_str(), granted.org))
         .collect();
