@@ -8,6 +8,7 @@ use atlasent::wire::{EvaluateRequest, PolicyTrace};
 use atlasent::{Agent, AnyAction, Context};
 use atlasent_authority::Policies;
 use atlasent_authority::policy::{Explanation, check_fields, parse_amount};
+use atlasent_authority::store::OrgId;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -35,6 +36,15 @@ pub(crate) struct Evaluate {
 
     #[command(flatten)]
     data: DataDir,
+
+    /// The organization in the data directory whose policies decide
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value = "local",
+        conflicts_with = "policies"
+    )]
+    org: OrgId,
 
     /// The agent that makes the request
     #[arg(long, value_name = "AGENT")]
@@ -70,7 +80,8 @@ pub(crate) fn run(arguments: &Evaluate) -> Result<Output, Failure> {
     let request = request(arguments)?;
     let folder = match &arguments.policies {
         Some(folder) => folder.clone(),
-        None => data_dir::policy_folder(&arguments.data.path()?),
+        None if arguments.org.is_local() => data_dir::policy_folder(&arguments.data.path()?),
+        None => data_dir::organization_policies(&arguments.data.path()?, &arguments.org),
     };
     let policies = policy::load(&folder)?;
     let explanation = policies.explain(&request);

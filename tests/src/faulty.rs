@@ -143,7 +143,7 @@ impl Store for FaultyStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         self.faults.happen(Call::Commit, When::Before).await?;
         let committed = self.store.commit(now, reads, change).await?;

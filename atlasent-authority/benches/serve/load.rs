@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::MissedTickBehavior;
 
 use super::question;
 
@@ -45,7 +46,7 @@ impl Load {
                 .map(|number| {
                     let own = self.organizations_of(number);
                     let server = servers[own.first().unwrap_or(&number) % servers.len()];
-                    tokio::spawn(ask(server, own, begin, end))
+                    tokio::spawn(ask(server, own, None, (begin, end)))
                 })
                 .collect();
             let mut all = Vec::new();
@@ -105,14 +106,19 @@ impl Requests {
     }
 }
 
-/// Runs pair after pair. Returns the durations of those that ended while the time was measured.
-async fn ask(
+/// Runs pair after pair over one connection, or begins one in each period of `pace`. Returns the
+/// durations of those that ended while the time was measured.
+pub(super) async fn ask(
     server: SocketAddr,
     organizations: Vec<usize>,
-    begin: Instant,
-    end: Instant,
+    pace: Option<Duration>,
+    (begin, end): (Instant, Instant),
 ) -> Vec<Duration> {
     let mut connection = Connection::to(server).await;
+    let mut pace = pace.map(tokio::time::interval);
+    if let Some(pace) = &mut pace {
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     let organizations = organizations.into_iter().map(Some);
     let mut requests: Vec<_> = organizations.map(Requests::new).collect();
     if requests.is_empty() {
@@ -122,6 +128,9 @@ async fn ask(
     let mut verify = Vec::new();
     let mut times = Vec::new();
     loop {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         let started = Instant::now();
         let Some(Requests {
             evaluate,

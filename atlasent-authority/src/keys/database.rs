@@ -24,14 +24,21 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the key was not stored, or when it is unknown whether it was.
+    /// [`StoreError`] when the key with the same id belongs to another organization, when the key
+    /// was not stored, or when it is unknown whether it was.
     pub async fn put_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
         let kept = KeptKey {
             key_id: key.key_id.clone(),
             json: serde_json::to_string(key).map_err(StoreError::failed)?,
             created_at: key.created_at.as_microsecond(),
         };
-        self.key_call(|done| KeyCall::Put(kept, done)).await
+        match self.key_call(|done| KeyCall::Put(kept, done)).await? {
+            true => Ok(()),
+            false => Err(StoreError::failed(format!(
+                "the API key `{}` belongs to another organization, and a key belongs to one: create another key",
+                key.key_id
+            ))),
+        }
     }
 
     /// Revokes a key by its id, in one transaction. Returns `false` if the id is unknown or the key

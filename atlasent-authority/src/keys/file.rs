@@ -3,10 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use atlasent::text::Escaped;
 use jiff::Timestamp;
 
 use super::ApiKey;
 use crate::json_file::{FileRecord, JsonFile, JsonFileError};
+use crate::store::OrgId;
 
 /// A file of API keys. It holds digests only, and only its owner may read it.
 ///
@@ -39,6 +41,17 @@ pub enum KeyFileError {
         path: String,
         /// The error of the system.
         source: io::Error,
+    },
+    /// The file has the key, under another organization. It stays as it was.
+    #[error(
+        "the API key `{}` belongs to the organization `{org_id}`, and a key belongs to one: create another key",
+        Escaped::new(key_id)
+    )]
+    OtherOrganization {
+        /// The key's id.
+        key_id: String,
+        /// The organization that the key belongs to.
+        org_id: OrgId,
     },
     /// The file does not hold API keys.
     #[error("`{path}` does not hold API keys: {why}")]
@@ -87,9 +100,19 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// [`KeyFileError`] when the file cannot be read or written.
+    /// [`KeyFileError`] when the file cannot be read or written, or when it has the key under
+    /// another organization.
     pub fn add(&self, key: ApiKey) -> Result<(), KeyFileError> {
-        Ok(self.0.change(|keys| keys.push(key))?)
+        let added = self.0.change(|keys| {
+            let mut same = keys.iter().filter(|known| known.digest == key.digest);
+            if let Some(known) = same.find(|known| known.org_id != key.org_id) {
+                let (key_id, org_id) = (known.key_id.clone(), known.org_id.clone());
+                return Err(KeyFileError::OtherOrganization { key_id, org_id });
+            }
+            keys.push(key);
+            Ok(())
+        });
+        added?
     }
 
     /// Revokes a key by its id. Returns `false` if the id is unknown or the key was revoked before.
@@ -114,7 +137,6 @@ mod tests {
 
     use super::*;
     use crate::keys::KeyEnvironment;
-    use crate::store::OrgId;
 
     /// A file as releases before organizations wrote it.
     const OLD: &str = r#"[
@@ -154,6 +176,26 @@ mod tests {
         assert_eq!(file.load().unwrap(), [local, acme]);
         let text = fs::read_to_string(file.path()).unwrap();
         assert_eq!(text.matches("org_id").count(), 1);
+    }
+
+    #[test]
+    fn a_key_is_not_added_for_another_organization() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        let local = ApiKey::generate(KeyEnvironment::Test).unwrap().0;
+        file.add(local.clone()).unwrap();
+        let mut acme = local.clone();
+        acme.org_id = "acme".parse().unwrap();
+        // Another id does not make it another key.
+        acme.key_id = "key_2".to_owned();
+        assert!(file.revoke(&local.key_id).unwrap());
+        let error = file.add(acme).unwrap_err().to_string();
+        assert!(
+            error.contains(&local.key_id) && error.contains("`local`"),
+            "{error}"
+        );
+        assert_eq!(file.load().unwrap().len(), 1);
+        file.add(local).unwrap();
     }
 
     #[test]

@@ -223,7 +223,7 @@ impl<S: Store> LocalAuthority<S> {
         &self,
         operation: &'static str,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, Error> {
         commit(&self.store, &*self.clock, operation, reads, change).await
     }
@@ -235,7 +235,7 @@ pub(crate) async fn commit<S: Store, T: Send + 'static>(
     clock: &dyn Clock,
     operation: &'static str,
     reads: Vec<CellKey>,
-    change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+    change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
 ) -> Result<T, Error> {
     store
         .commit(clock.now(), reads, change)

@@ -41,6 +41,7 @@ pub(super) struct RepeatableRequest {
 }
 
 /// A permit to issue.
+#[derive(Clone)]
 pub(super) struct NewPermit {
     pub(super) nonce: Nonce,
     pub(super) token: PermitToken,
@@ -63,6 +64,7 @@ impl NewPermit {
 }
 
 /// A decided request, to be recorded by one transaction.
+#[derive(Clone)]
 pub(super) struct PendingDecision {
     pub(super) current: Arc<CurrentPolicies>,
     /// The policies that made the decision.

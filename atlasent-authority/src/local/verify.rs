@@ -106,6 +106,7 @@ impl<S: Store> LocalAuthority<S> {
 }
 
 /// A presented permit, to be verified by one transaction.
+#[derive(Clone)]
 struct PendingVerification {
     current: Arc<CurrentPolicies>,
     request: VerifyRequest,

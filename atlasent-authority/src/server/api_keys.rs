@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use atlasent::text::Escaped;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
@@ -14,6 +15,11 @@ use crate::store::PostgresStore;
 use crate::store::{OrgId, StoreError};
 
 /// The API keys that a server accepts: fixed keys, and those of a file and of a database.
+///
+/// A key belongs to one organization. If records name two organizations for one key, the key is
+/// refused, also if it was revoked in one of them: either organization could otherwise be reached
+/// by the key of the other. [`new`](Self::new) logs such a key; reading keys fails with
+/// [`ApiKeysError::SharedKey`].
 ///
 /// ```
 /// use atlasent_authority::keys::{ApiKey, KeyEnvironment};
@@ -55,6 +61,20 @@ pub enum ApiKeysError {
     /// The keys of the database cannot be read.
     #[error("the API keys of the database cannot be read: {0}")]
     Store(#[from] StoreError),
+    /// Records name two organizations for one key. The key is refused, and all others are accepted.
+    #[error(
+        "the API key `{}` belongs to two organizations, `{one}` and `{other}`, so it is refused: remove its records, \
+         and create a key for each organization",
+        Escaped::new(key_id)
+    )]
+    SharedKey {
+        /// The key's id.
+        key_id: String,
+        /// One of the organizations.
+        one: OrgId,
+        /// Another of the organizations.
+        other: OrgId,
+    },
 }
 
 impl From<SourceError> for ApiKeysError {
@@ -83,7 +103,9 @@ impl ApiKeys {
             fixed: keys.into_iter().collect(),
             ..Self::default()
         };
-        api_keys.index(Vec::new());
+        if let Err(error) = api_keys.index(Vec::new()) {
+            tracing::error!(target: "atlasent", %error, "an API key is refused");
+        }
         api_keys
     }
 
@@ -92,7 +114,8 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// [`ApiKeysError`] when the file cannot be read, or does not hold keys.
+    /// [`ApiKeysError`] when the file cannot be read, does not hold keys, or names another
+    /// organization for a key.
     pub async fn with_file(mut self, file: KeyFile) -> Result<Self, ApiKeysError> {
         self.sources.set_file(file.0);
         self.refresh().await?;
@@ -104,7 +127,7 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// [`ApiKeysError`] when the keys cannot be read.
+    /// [`ApiKeysError`] when the keys cannot be read, or name another organization for a key.
     #[cfg(feature = "postgres")]
     pub async fn with_database(mut self, database: PostgresStore) -> Result<Self, ApiKeysError> {
         self.sources.set_database(database);
@@ -118,9 +141,14 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// [`ApiKeysError`] when a source cannot be read.
+    /// [`ApiKeysError`] when a source cannot be read, or when a source that was read again names
+    /// another organization for a key.
     pub async fn refresh(&self) -> Result<(), ApiKeysError> {
-        Ok(self.sources.refresh(|keys| self.index(keys)).await?)
+        let mut indexed = Ok(());
+        let index = |keys| indexed = self.index(keys);
+        let read = self.sources.refresh(index).await;
+        indexed?;
+        Ok(read?)
     }
 
     /// Returns the keys of the file and the database with their version, if that differs from
@@ -161,21 +189,49 @@ impl ApiKeys {
         }
     }
 
-    fn index(&self, more: impl IntoIterator<Item = ApiKey>) {
+    /// Replaces the index. The error names the first key that is left out of it.
+    fn index(&self, more: impl IntoIterator<Item = ApiKey>) -> Result<(), ApiKeysError> {
         let mut index = Index::default();
         for key in self.fixed.iter().cloned().chain(more) {
+            let same_prefix = index.keys.entry(prefix(&key.digest)).or_default();
+            same_prefix.push(Arc::new(key));
+        }
+        let shared = index.remove_shared();
+        for key in index.keys.values().flatten() {
             *index.by_org.entry(key.org_id.clone()).or_default() += 1;
-            index
-                .keys
-                .entry(prefix(&key.digest))
-                .or_default()
-                .push(Arc::new(key));
         }
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+        shared.map_or(Ok(()), Err)
     }
 
     fn read(&self) -> Arc<Index> {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Index {
+    /// Removes the keys that belong to more than one organization. Returns the error for one of them.
+    fn remove_shared(&mut self) -> Option<ApiKeysError> {
+        let mut shared = None;
+        for keys in self.keys.values_mut().filter(|keys| keys.len() > 1) {
+            let all = keys.clone();
+            let elsewhere = |key: &ApiKey| {
+                let mut same = all.iter().filter(|other| other.digest == key.digest);
+                same.find(|other| other.org_id != key.org_id)
+            };
+            keys.retain(|key| {
+                let other = elsewhere(key);
+                if let Some(other) = other {
+                    shared.get_or_insert_with(|| ApiKeysError::SharedKey {
+                        key_id: key.key_id.clone(),
+                        one: key.org_id.clone(),
+                        other: other.org_id.clone(),
+                    });
+                }
+                other.is_none()
+            });
+        }
+        shared
     }
 }
 

@@ -114,7 +114,8 @@ mod tests {
     fn filled() -> (FairQueue<&'static str>, Vec<Ticket>) {
         let mut queue = FairQueue::new();
         let entries = ["a1", "a2", "a3", "b1", "a4", "c1", "b2"];
-        let tickets = entries.map(|entry| queue.push(&org(&entry[..1]), entry));
+        let tickets =
+            entries.map(|entry| queue.push(&org(entry.trim_end_matches(char::is_numeric)), entry));
         (queue, tickets.into())
     }
 

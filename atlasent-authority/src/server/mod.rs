@@ -19,6 +19,7 @@ mod metrics;
 mod off_thread;
 mod organizations;
 mod read_pool;
+mod read_slots;
 mod response;
 mod routes;
 mod settings;

@@ -1,38 +1,40 @@
 //! Reads of the audit trail: few at a time, on two threads of their own, and with a deadline, so
 //! that they do not hold up decisions.
 //!
-//! A read holds a slot until its body is sent, which bounds what reads hold in memory and in
-//! temporary files. A task sends the body, and frees the slot at the deadline even if the client
-//! takes nothing.
+//! A read holds a slot ([`read_slots`](super::read_slots)) until its body is sent, which bounds what
+//! reads hold in memory and in temporary files. A task sends the body, and frees the slot at the
+//! deadline even if the client takes nothing.
 
 use std::future::Future;
 use std::io::{self, Read};
 use std::panic::resume_unwind;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::thread;
 
 use axum::body::Body;
 use bytes::Bytes;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::api_error::ApiError;
+use super::read_slots::{ReadSlot, ReadSlots};
 use crate::local::unavailable;
-use crate::store::StoreError;
+use crate::store::{OrgId, StoreError};
 
 /// The size of the chunks in which a body is sent, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// The largest number of pages that are read or sent at a time. A page has at most 8 MB.
+/// How many pages of one organization are read or sent at a time; of all organizations together,
+/// half as many again. A page has at most 8 MB.
 const MAX_PAGES: usize = 4;
 
-/// The largest number of pages that wait for a slot.
+/// How many pages of one organization wait for a slot.
 const MAX_WAITING: usize = 256;
 
-/// The largest number of exports that are made or sent at a time, unless the server's concurrency
-/// is lower. Each export has a temporary file.
+/// How many exports of one organization are made or sent at a time, unless the server's concurrency
+/// is lower; of all organizations together, 11. Each export has a temporary file.
 const MAX_EXPORTS: usize = 8;
 
 /// The pools of the two kinds of reads.
@@ -44,8 +46,7 @@ pub(super) struct ReadPools {
 /// The thread for reads of one kind, and their slots.
 pub(super) struct ReadPool {
     thread: OnceLock<Thread>,
-    slots: Arc<Semaphore>,
-    waiting: Semaphore,
+    slots: ReadSlots,
 }
 
 /// A thread that runs the tasks of its pool until it is dropped.
@@ -53,9 +54,6 @@ struct Thread {
     handle: Handle,
     _stop: oneshot::Sender<()>,
 }
-
-/// A slot for one read, held until the result is sent.
-pub(super) struct ReadSlot(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 impl ReadPools {
     /// Creates the pools of a server that answers `concurrency` requests at a time.
@@ -71,19 +69,13 @@ impl ReadPool {
     fn new(slots: usize, waiting: usize) -> Self {
         Self {
             thread: OnceLock::new(),
-            slots: Arc::new(Semaphore::new(slots)),
-            waiting: Semaphore::new(waiting),
+            slots: ReadSlots::new(slots, waiting),
         }
     }
 
-    /// Takes a slot. Waits for one if the pool has a queue with room.
-    pub(super) async fn slot(&self) -> Result<ReadSlot, ApiError> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(ReadSlot(slot));
-        }
-        let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        slot.map(ReadSlot).map_err(|_| stopped())
+    /// Takes a slot for a read of an organization. Waits for one if the pool has a queue with room.
+    pub(super) async fn slot(&self, org: &OrgId) -> Result<ReadSlot, ApiError> {
+        self.slots.take(org).await.ok_or_else(busy)
     }
 
     /// Runs a read on the pool's thread. Dropping the future cancels the read.

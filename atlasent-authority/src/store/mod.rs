@@ -58,7 +58,9 @@ use crate::trail::EventFilter;
 pub trait Store: Send + Sync + 'static {
     /// Commits one change.
     ///
-    /// `reads` names the cells that `change` may read and write. `change` must not block.
+    /// `reads` names the cells that `change` may read and write. `change` must not block. A store
+    /// may run clones of it again, each on fresh cells, when a transaction kept nothing. The result
+    /// is that of the run that was kept.
     ///
     /// # Errors
     ///
@@ -68,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send;
 
     /// Returns at most `limit` events that pass the filter and have a sequence number above
@@ -128,6 +130,17 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Err(StoreError::Unsupported(
             "this store cannot be backed up: it keeps nothing in a file",
         )))
+    }
+
+    /// Returns whether a [backup](Self::backup) holds organizations beside `local`, which an API key
+    /// of `local` may read only if it has the scope for it. `true` by default: a store that does not
+    /// know may hold some.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the organizations cannot be read.
+    fn backup_has_others(&self) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        std::future::ready(Ok(true))
     }
 
     /// Returns the head of the chain and the number of cells.

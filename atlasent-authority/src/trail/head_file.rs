@@ -7,6 +7,8 @@ use std::{fs, mem};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "server")]
+use crate::files::create_private;
 use crate::files::{Publish, publish};
 use crate::store::{Store, StoreError};
 use crate::trail::chain::ChainHead;
@@ -110,6 +112,15 @@ impl HeadFile {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    /// Creates the folder of the file for its owner alone, if it is missing.
+    #[cfg(feature = "server")]
+    pub(crate) fn create_folder(&self) -> Result<(), HeadFileError> {
+        match self.path.parent() {
+            Some(folder) => create_private(folder).map_err(|error| self.failed(error)),
+            None => Ok(()),
+        }
     }
 
     /// Returns whether a head was ever saved.

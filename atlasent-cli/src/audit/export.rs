@@ -2,15 +2,14 @@
 //! store of a stopped one.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use atlasent_authority::SystemClock;
 use atlasent_authority::files::replace_file;
-use atlasent_authority::signing::KeyRing;
-use atlasent_authority::{RedbStore, SystemClock};
 use clap::Args;
 
 use super::filter::FilterArgs;
-use crate::data_dir;
+use super::stopped::StoppedServer;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
@@ -23,6 +22,7 @@ Examples:
   atlasent audit export --out bundle.json
   atlasent audit export --since 2026-11-01T00:00:00Z --until 2026-11-30T23:59:59Z > november.json
   atlasent audit export --data-dir /var/lib/atlasent --out bundle.json     # while no server runs
+  atlasent audit export --data-dir /var/lib/atlasent --org acme --out acme.json
 
 The API key is read from ATLASENT_API_KEY and needs the scope `audit.export`. An export of a period is complete and
 verifies. An export of some types or of one agent has gaps: its signature verifies, its chain does not.")]
@@ -31,9 +31,8 @@ pub(super) struct Export {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// The data directory of a stopped server, whose store is read instead of calling a server
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    stopped: StoppedServer,
 
     #[command(flatten)]
     filter: FilterArgs,
@@ -45,9 +44,9 @@ pub(super) struct Export {
 /// Exports the bundle to the file or to standard output.
 pub(super) fn run(arguments: &Export) -> Result<Output, Failure> {
     runtime::run(async {
-        match &arguments.data_dir {
-            Some(data) => from_store(arguments, data).await,
-            None => from_server(arguments).await,
+        match arguments.stopped.is_set() {
+            true => from_store(arguments).await,
+            false => from_server(arguments).await,
         }
     })?;
     Ok(Output::new(""))
@@ -60,22 +59,11 @@ async fn from_server(arguments: &Export) -> Result<(), Failure> {
     write(arguments, &mut export.bundle.as_slice())
 }
 
-async fn from_store(arguments: &Export, data: &Path) -> Result<(), Failure> {
-    let store = open_store(data)?;
-    let keys = KeyRing::open(data_dir::signing_folder(data)).map_err(Failure::misuse)?;
-    let bundle = atlasent_authority::trail::export(
-        &store,
-        &arguments.filter.for_store(),
-        &keys,
-        &SystemClock,
-    )
-    .await;
+async fn from_store(arguments: &Export) -> Result<(), Failure> {
+    let (store, keys) = arguments.stopped.open().await?;
+    let filter = arguments.filter.for_store();
+    let bundle = atlasent_authority::trail::export(&store, &filter, &keys, &SystemClock).await;
     write(arguments, &mut bundle.map_err(Failure::misuse)?)
-}
-
-/// Opens the store of a stopped server. Fails if it does not exist.
-pub(super) fn open_store(data: &Path) -> Result<RedbStore, Failure> {
-    RedbStore::open_existing(data_dir::store_file(data)).map_err(Failure::misuse)
 }
 
 fn write(arguments: &Export, bundle: &mut impl io::Read) -> Result<(), Failure> {

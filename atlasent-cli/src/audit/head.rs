@@ -3,15 +3,14 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use atlasent::audit::SignedHead;
 use atlasent_authority::SystemClock;
-use atlasent_authority::signing::{KeyRing, signed_head};
+use atlasent_authority::signing::signed_head;
 use clap::Args;
 
-use super::export;
-use crate::data_dir;
+use super::stopped::StoppedServer;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
@@ -32,9 +31,8 @@ Examples:
 The API key is read from ATLASENT_API_KEY and needs the scope `audit.read`. Keep heads where the server cannot write:
 `audit verify --expect-head` then detects an export in which earlier events are missing or changed.")]
 pub(super) struct Head {
-    /// The data directory of a stopped server, whose store is read instead of calling a server
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    stopped: StoppedServer,
 
     #[command(flatten)]
     server: ServerAddress,
@@ -43,9 +41,9 @@ pub(super) struct Head {
 /// Prints the signed head.
 pub(super) fn run(arguments: &Head) -> Result<Output, Failure> {
     let head = runtime::run(async {
-        match &arguments.data_dir {
-            Some(data) => from_store(data).await,
-            None => {
+        match arguments.stopped.is_set() {
+            true => from_store(&arguments.stopped).await,
+            false => {
                 let head = arguments.server.client()?.audit_head().await;
                 head.map_err(|error| arguments.server.call_failure(&error))
             }
@@ -55,9 +53,8 @@ pub(super) fn run(arguments: &Head) -> Result<Output, Failure> {
     Ok(Output::new(json::for_stdout(&text)))
 }
 
-async fn from_store(data: &Path) -> Result<SignedHead, Failure> {
-    let store = export::open_store(data)?;
-    let keys = KeyRing::open(data_dir::signing_folder(data)).map_err(Failure::misuse)?;
+async fn from_store(stopped: &StoppedServer) -> Result<SignedHead, Failure> {
+    let (store, keys) = stopped.open().await?;
     signed_head(&store, &keys, &SystemClock)
         .await
         .map_err(Failure::misuse)

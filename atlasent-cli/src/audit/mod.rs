@@ -7,6 +7,7 @@ mod head;
 mod keys;
 mod progress;
 mod report;
+mod stopped;
 mod tail;
 mod verify;
 

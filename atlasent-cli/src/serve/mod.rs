@@ -186,7 +186,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
         .watch(setup.folder.settle(arguments.policy_settle))
-        .organizations(arguments.hosting(setup.organizations, &choice, &data));
+        .organizations(arguments.hosting(setup.organizations, &choice, &data)?);
     if let Some(folder) = arguments.shadow_folder()? {
         server = server.shadow_policies(folder, arguments.policy_settle);
     }
@@ -239,7 +239,23 @@ impl Serve {
     }
 
     /// Returns the organizations beside `local`, with the folders of their policies and archives.
-    fn hosting(&self, registry: OrgRegistry, choice: &StoreChoice, data: &Path) -> OrgHosting {
+    /// One organization's policies may be missing. If the directory of all of them is missing, the
+    /// option is misspelt.
+    fn hosting(
+        &self,
+        registry: OrgRegistry,
+        choice: &StoreChoice,
+        data: &Path,
+    ) -> Result<OrgHosting, Failure> {
+        if let Some(folder) = &self.org_policies
+            && !folder.is_dir()
+        {
+            return Err(Failure::misuse(format!(
+                "`--org-policies`: `{}` is not a directory: name one that holds a folder of policies for each \
+                 organization",
+                folder.display()
+            )));
+        }
         let (policies, folder) = (self.org_policies.clone(), data.to_owned());
         let archive = self.archive_folder(data);
         let heads = choice.heads_folder(data);
@@ -249,11 +265,11 @@ impl Serve {
         })
         .settle(self.policy_settle)
         .archive(move |id| archive.join(id.as_str()))
-        .accept_older_store(self.chain.accept_older_store);
-        match heads {
+        .accept_older_store(self.chain.accepts_other_chains());
+        Ok(match heads {
             Some(heads) => hosting.save_heads(move |id| heads.join(format!("{id}.json"))),
             None => hosting,
-        }
+        })
     }
 
     /// Returns the folder of the shadow policies. A broken set in it stops no start, but a folder

@@ -279,6 +279,7 @@ mod tests {
         let message = StartupMessage {
             policies: PathBuf::from("a\n\u{1b}[31m\u{202e}"),
             policy_count: 1,
+            organizations: 0,
             examples: true,
             data: PathBuf::from("b\r\u{9b}2J"),
             signing_key: "k".to_owned(),

@@ -80,7 +80,7 @@ pub(super) struct ChainOptions {
     /// Accept a store that is older than the last known event, or has another chain; for one start,
     /// after a restore
     #[arg(long)]
-    pub(super) accept_older_store: bool,
+    accept_older_store: bool,
 }
 
 impl AnyStore {
@@ -109,6 +109,12 @@ impl AnyStore {
 }
 
 impl ChainOptions {
+    /// Whether the chains of organizations may be others than the last known ones. A new store has
+    /// none of them.
+    pub(super) fn accepts_other_chains(&self) -> bool {
+        self.accept_older_store || self.new_chain
+    }
+
     /// Opens the file of the store, and creates it at the first start or with `--new-chain`.
     fn open_file(&self, data: &Path, head: &HeadFile) -> Result<RedbStore, Failure> {
         let file = data_dir::store_file(data);
@@ -194,7 +200,7 @@ impl Store for AnyStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         forward!(self, store => store.commit(now, reads, change).await)
     }
@@ -226,6 +232,10 @@ impl Store for AnyStore {
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {
         forward!(self, store => store.backup().await)
+    }
+
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        forward!(self, store => store.backup_has_others().await)
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -22,9 +22,11 @@ Examples:
   atlasent store backup /backups/authority-2026-11-01.redb
   atlasent store backup backup.redb --data-dir /var/lib/atlasent     # while no server runs
 
-The API key is read from ATLASENT_API_KEY and needs the scope `audit.export`. The server creates the copy next to its
-store, which temporarily takes the same disk space again. The backup is checked as by `atlasent store check` before it
-is renamed to DEST. Back up `keys.json`, `signing/` and the policies as well. Back up a PostgreSQL store with `pg_dump`.")]
+The API key is read from ATLASENT_API_KEY and needs the scope `audit.export`, and `store.backup` if there are
+organizations beside `local`, since the copy holds all of them. The server creates the copy next to its store, which
+temporarily takes the same disk space again. The backup is checked as by `atlasent store check` before it is renamed to
+DEST. Back up `keys.json`, `organizations.json`, `signing/` and the policies as well. Back up a PostgreSQL store with
+`pg_dump`.")]
 pub(super) struct Backup {
     /// The file of the backup, which must not exist yet
     #[arg(value_name = "DEST")]

@@ -29,5 +29,6 @@ mod provision;
 mod rotation;
 mod schema;
 mod support;
+mod tables;
 mod usage;
 mod validate;

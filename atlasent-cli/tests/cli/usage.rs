@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 39] = [
+const COMMANDS: [&[&str]; 40] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -46,6 +46,7 @@ const COMMANDS: [&[&str]; 39] = [
     &["store"],
     &["store", "check"],
     &["store", "backup"],
+    &["store", "schema"],
 ];
 
 #[test]

@@ -1,27 +1,39 @@
 //! A server that is killed with SIGKILL under load starts again with everything that it
-//! acknowledged.
+//! acknowledged to each of its organizations.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use atlasent::audit::{ChainVerifier, Event};
 use serde_json::json;
 
 use super::http::Connection;
+use super::organizations::support::{create, policies as policies_of};
 use super::process::{KEY, Server};
+use super::trail::Trail;
 
 /// The number of kills, unless `ATLASENT_TORTURE_ROUNDS` sets another one.
 const ROUNDS: u32 = 200;
 
-/// The number of concurrent clients.
-const CLIENTS: usize = 4;
+/// The organizations that are under load. All use the same names for everything.
+const ORGS: [&str; 3] = ["local", "acme", "globex"];
 
-/// The number of permits that stay unused, so that some are unused during a kill.
-const WAITING: usize = 3;
+/// The number of permits of an organization that stay unused, so that some are unused during a
+/// kill.
+const WAITING: usize = 1;
 
-/// The answers that the clients got, over all rounds.
+/// An organization of the server.
+struct Org {
+    id: &'static str,
+    key: String,
+    policies: PathBuf,
+    trail: Trail,
+    acknowledged: Mutex<Acknowledged>,
+}
+
+/// The answers that the clients of an organization got, over all rounds.
 #[derive(Default)]
 struct Acknowledged {
     /// The hashes of events that were acknowledged.
@@ -38,21 +50,64 @@ struct Acknowledged {
     changed: u32,
 }
 
-/// Returns the policies of a round. The policy of the requested action changes every other round,
-/// that of another action every round.
-fn policies(round: u32) -> String {
-    let version = version(round);
-    format!(
-        r#"@reason("version {version}")
-        permit (principal, action == Action::"deploy.production", resource);
-        @reason("round {round}")
-        permit (principal, action == Action::"read", resource);"#
-    )
-}
+impl Org {
+    fn new(data: &Path, id: &'static str) -> Self {
+        Self {
+            key: match id {
+                "local" => KEY.to_owned(),
+                _ => create(data, id),
+            },
+            policies: match id {
+                "local" => data.join("policies"),
+                _ => policies_of(data, id),
+            },
+            trail: Trail::new(id),
+            acknowledged: Mutex::default(),
+            id,
+        }
+    }
 
-/// Returns the version of the policy of the requested action in a round.
-fn version(round: u32) -> u32 {
-    round / 2
+    fn connect(&self, server: &Server) -> Connection {
+        Connection::open(server.address, &self.key).unwrap()
+    }
+
+    /// Returns the policies of a round. The policy of the requested action changes in some rounds,
+    /// that of another action in each.
+    fn write_policies(&self, round: u32) {
+        let (id, version) = (self.id, self.version(round));
+        let text = format!(
+            r#"@reason("{id} {version}")
+            permit (principal, action == Action::"deploy.production", resource);
+            @reason("round {round}")
+            permit (principal, action == Action::"read", resource);"#
+        );
+        std::fs::create_dir_all(&self.policies).unwrap();
+        std::fs::write(self.policies.join("policies.cedar"), text).unwrap();
+    }
+
+    /// Returns the version of the policy of the requested action in a round. Those of two
+    /// organizations change in different rounds.
+    fn version(&self, round: u32) -> u32 {
+        let phase = ORGS.iter().position(|id| *id == self.id).unwrap();
+        (round + phase as u32) / 2
+    }
+
+    /// Compares what the server has after a kill with what it acknowledged.
+    fn check(&mut self, server: &Server, round: u32) {
+        let mut connection = self.connect(server);
+        self.trail.read_on(&mut connection);
+        let hashes = std::mem::take(&mut self.acknowledged.lock().unwrap().hashes);
+        for hash in hashes {
+            assert!(
+                self.trail.hashes.contains(&hash),
+                "round {round}: an acknowledged event of `{}` is gone",
+                self.id
+            );
+        }
+        present_again(&mut connection, &self.acknowledged);
+        outdated_are_refused(&mut connection, &self.acknowledged, self.version(round));
+        stops_still_hold(&mut connection, &self.acknowledged);
+    }
 }
 
 #[test]
@@ -60,93 +115,59 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
     let rounds = std::env::var("ATLASENT_TORTURE_ROUNDS");
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let data = tempfile::tempdir().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--log-level",
-        "error",
-        "--policies",
-        folder.path().to_str().unwrap(),
-    ];
-    let acknowledged = Mutex::new(Acknowledged::default());
-    let mut trail = Trail::default();
+    let mut orgs = ORGS.map(|id| Org::new(data.path(), id));
     let mut random = fastrand::Rng::new();
     for round in 0..rounds {
-        std::fs::write(folder.path().join("policies.cedar"), policies(round)).unwrap();
-        let server = Server::start(data.path(), &arguments);
-        let hashes = std::mem::take(&mut acknowledged.lock().unwrap().hashes);
-        trail.read_on(&mut server.connect());
-        for hash in hashes {
-            assert!(
-                trail.hashes.contains(&hash),
-                "round {round}: an acknowledged event is gone"
-            );
+        for org in &orgs {
+            org.write_policies(round);
         }
-        present_again(&mut server.connect(), &acknowledged);
-        outdated_are_refused(&mut server.connect(), &acknowledged, round);
-        stops_still_hold(&mut server.connect(), &acknowledged);
-        let time = Duration::from_micros(random.u64(500..60_000));
-        load_until_killed(server, &acknowledged, round, time);
+        let server = Server::start(data.path(), &["--log-level", "error"]);
+        for org in &mut orgs {
+            org.check(&server, round);
+        }
+        permits_are_good_in_their_organization_alone(&server, &orgs);
+        let kill = Kill {
+            after: Duration::from_micros(random.u64(500..60_000)),
+            answers: random.u32(..16),
+        };
+        load_until_killed(server, &orgs, round, kill);
     }
-    let server = Server::start(data.path(), &arguments);
-    stops_still_hold(&mut server.connect(), &acknowledged);
-    trail.read_on(&mut server.connect());
-    let acknowledged = acknowledged.into_inner().unwrap();
-    assert!(
-        acknowledged
-            .hashes
-            .iter()
-            .all(|hash| trail.hashes.contains(hash))
-    );
-    assert!(
-        trail.verified.values().all(|times| *times == 1),
-        "a permit was verified twice"
-    );
-    let report = trail.verifier.finish(trail.head.as_deref(), None);
-    assert!(report.is_intact(), "{report:?}");
-    assert!(acknowledged.changed > 0 && !acknowledged.stops.is_empty());
-    assert!(!acknowledged.used.is_empty() && report.events > u64::from(rounds));
-    println!(
-        "{rounds} kills, {} events, {} permits acknowledged as used, {} used, {} refused since \
-         their policies had changed, {} stops",
-        report.events,
-        acknowledged.used.len(),
-        trail.verified.len(),
-        acknowledged.changed,
-        acknowledged.stops.len()
-    );
-}
-
-/// The whole chain, read in parts as it grows.
-#[derive(Default)]
-struct Trail {
-    verifier: ChainVerifier,
-    hashes: HashSet<String>,
-    /// The number of successful verifications of each permit.
-    verified: HashMap<String, u32>,
-    head: Option<String>,
-    last: u64,
-}
-
-impl Trail {
-    fn read_on(&mut self, server: &mut Connection) {
-        loop {
-            let path = format!("/v1-audit/events?limit=500&cursor=after_{}", self.last);
-            let page = server.get(&path).unwrap();
-            let events: Vec<Event> = serde_json::from_value(page.body["events"].clone()).unwrap();
-            for event in &events {
-                self.verifier.push(event);
-                self.hashes.insert(event.hash.clone());
-                self.head = Some(event.hash.clone());
-                self.last = event.envelope.sequence;
-                if event.envelope.kind == "permit.verified" {
-                    let permit = event.payload.text("permit_hash").unwrap().into_owned();
-                    *self.verified.entry(permit).or_default() += 1;
-                }
-            }
-            if page.body["next_cursor"].is_null() {
-                return;
-            }
+    let server = Server::start(data.path(), &["--log-level", "error"]);
+    let mut all_hashes = HashSet::new();
+    for org in &mut orgs {
+        org.check(&server, rounds - 1);
+        for hash in &org.trail.hashes {
+            assert!(all_hashes.insert(hash.clone()), "an event is on two chains");
         }
+    }
+    for org in orgs {
+        let verified = org.trail.verified.len();
+        let report = org.trail.finish();
+        let acknowledged = org.acknowledged.into_inner().unwrap();
+        println!(
+            "{rounds} kills, `{}`: {} events, {} permits acknowledged as used, {verified} used, {} refused since \
+             their policies had changed, {} stops",
+            org.id,
+            report.events,
+            acknowledged.used.len(),
+            acknowledged.changed,
+            acknowledged.stops.len()
+        );
+        assert!(acknowledged.changed > 0 && !acknowledged.stops.is_empty());
+        assert!(!acknowledged.used.is_empty() && report.events > u64::from(rounds));
+    }
+}
+
+/// Presents an unused permit of each organization with the keys of the others. It stays unused.
+fn permits_are_good_in_their_organization_alone(server: &Server, orgs: &[Org]) {
+    for (at, org) in orgs.iter().enumerate() {
+        let fresh = &org.acknowledged.lock().unwrap().fresh;
+        let Some((token, _)) = fresh.last() else {
+            continue;
+        };
+        let other = &orgs[(at + 1) % orgs.len()];
+        let answer = verify(&mut other.connect(server), token).unwrap();
+        assert_eq!(answer["valid"], false, "{answer}");
     }
 }
 
@@ -167,10 +188,10 @@ fn present_again(server: &mut Connection, acknowledged: &Mutex<Acknowledged>) {
 }
 
 /// Verifies the unused permits of older policies, which must be refused. The others stay unused.
-fn outdated_are_refused(server: &mut Connection, acknowledged: &Mutex<Acknowledged>, round: u32) {
+fn outdated_are_refused(server: &mut Connection, acknowledged: &Mutex<Acknowledged>, now: u32) {
     let mut acknowledged = acknowledged.lock().unwrap();
     for (token, granted_by) in std::mem::take(&mut acknowledged.fresh) {
-        if granted_by == version(round) {
+        if granted_by == now {
             acknowledged.fresh.push((token, granted_by));
             continue;
         }
@@ -201,31 +222,58 @@ fn stops_still_hold(server: &mut Connection, acknowledged: &Mutex<Acknowledged>)
     }
 }
 
-fn load_until_killed(
-    server: Server,
-    acknowledged: &Mutex<Acknowledged>,
-    round: u32,
-    time: Duration,
-) {
+/// When a server is killed.
+struct Kill {
+    /// The shortest time of the load.
+    after: Duration,
+    /// The number of answers to wait for, so that a slow machine has some, too.
+    answers: u32,
+}
+
+/// The longest time of the load.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// The state of the load.
+#[derive(Default)]
+struct Load {
+    over: AtomicBool,
+    answers: AtomicU32,
+}
+
+impl Load {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn wait_for(&self, kill: &Kill) {
+        let started = Instant::now();
+        std::thread::sleep(kill.after);
+        while self.answers.load(Ordering::SeqCst) < kill.answers && started.elapsed() < LONGEST {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// Has each organization under load until the server is killed, one of them with stops.
+fn load_until_killed(server: Server, orgs: &[Org; 3], round: u32, kill: Kill) {
     let address = server.address;
-    let over = AtomicBool::new(false);
+    let load = Load::default();
+    let stopping = round as usize % orgs.len();
     std::thread::scope(|scope| {
-        for number in 0..CLIENTS {
-            let over = &over;
+        let clients = orgs.iter().map(|org| (org, false));
+        for (org, stops) in clients.chain([(&orgs[stopping], true)]) {
+            let load = &load;
             scope.spawn(move || {
                 // The client ends at the first error, which is the kill of the server.
-                let done = Connection::open(address, KEY).and_then(|mut server| match number {
-                    0 => stop_and_ask(&mut server, acknowledged, over),
-                    _ => ask(&mut server, acknowledged, round, over),
+                let done = Connection::open(address, &org.key).and_then(|mut server| match stops {
+                    true => stop_and_ask(&mut server, &org.acknowledged, load),
+                    false => ask(&mut server, org, round, load),
                 });
-                assert!(
-                    over.load(Ordering::SeqCst),
-                    "an error before the kill: {done:?}"
-                );
+                assert!(load.is_over(), "an error before the kill: {done:?}");
             });
         }
-        std::thread::sleep(time);
-        over.store(true, Ordering::SeqCst);
+        load.wait_for(&kill);
+        load.over.store(true, Ordering::SeqCst);
         server.kill();
     });
 }
@@ -241,10 +289,10 @@ fn question(agent: &str) -> serde_json::Value {
 fn stop_and_ask(
     server: &mut Connection,
     acknowledged: &Mutex<Acknowledged>,
-    over: &AtomicBool,
+    load: &Load,
 ) -> std::io::Result<()> {
     let body = json!({ "agent_id": "stopped-bot", "reason": "a drill" });
-    while !over.load(Ordering::SeqCst) {
+    while !load.is_over() {
         let stop = server.post("/v1/stops", &body)?.body;
         let id = stop["id"].as_str().unwrap().to_owned();
         acknowledged.lock().unwrap().stops.insert(id);
@@ -267,15 +315,13 @@ fn stop_and_ask(
     Ok(())
 }
 
-fn ask(
-    server: &mut Connection,
-    acknowledged: &Mutex<Acknowledged>,
-    round: u32,
-    over: &AtomicBool,
-) -> std::io::Result<()> {
+fn ask(server: &mut Connection, org: &Org, round: u32, load: &Load) -> std::io::Result<()> {
+    let acknowledged = &org.acknowledged;
+    let version = org.version(round);
     let request = question("deploy-bot");
-    while !over.load(Ordering::SeqCst) {
+    while !load.is_over() {
         let answer = server.post("/v1-evaluate", &request)?;
+        load.answers.fetch_add(1, Ordering::SeqCst);
         assert_eq!(answer.status, 200, "{}", answer.body);
         let token = answer.body["permit_token"].as_str().unwrap().to_owned();
         let (presented, _) = {
@@ -283,7 +329,7 @@ fn ask(
             acknowledged
                 .hashes
                 .insert(answer.body["audit_hash"].as_str().unwrap().to_owned());
-            acknowledged.fresh.push((token, version(round)));
+            acknowledged.fresh.push((token, version));
             // Some permits stay unused across the restart.
             if acknowledged.fresh.len() <= WAITING {
                 continue;
@@ -293,6 +339,7 @@ fn ask(
         };
         match verify(server, &presented) {
             Ok(answer) => {
+                load.answers.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(answer["valid"], true, "{answer}");
                 acknowledged.lock().unwrap().used.push(presented);
             }

@@ -12,6 +12,7 @@ mod commands;
 mod full;
 mod http;
 mod killed;
+mod organizations;
 mod orgs;
 #[cfg(feature = "otlp")]
 mod otlp_log;
@@ -23,3 +24,4 @@ mod soak;
 mod start;
 mod stops;
 mod stores;
+mod trail;

@@ -9,7 +9,7 @@ use super::commands::{decide, output, run_against, run_in_data_dir};
 use super::process::{KEY, Server, atlasent};
 
 /// Starts a server that must fail with exit code 2, and returns its standard error.
-fn refused(data: &Path, more: &[&str]) -> String {
+pub(crate) fn refused(data: &Path, more: &[&str]) -> String {
     let mut command = atlasent();
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--api-key-env", "KEY"])

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::http::Connection;
 use super::process::{KEY, Server, atlasent};
 
-fn start(data: &Path, database: &str) -> Server {
+pub(crate) fn start(data: &Path, database: &str) -> Server {
     let mut command = atlasent();
     command
         .args([
@@ -25,7 +25,7 @@ fn start(data: &Path, database: &str) -> Server {
 }
 
 /// Creates a database and returns its URL. Returns `None` without PostgreSQL.
-fn database() -> Option<String> {
+pub(crate) fn database() -> Option<String> {
     let server = PrivatePostgres::shared()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

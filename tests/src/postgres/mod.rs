@@ -7,6 +7,7 @@
     reason = "what tests call may panic as tests do"
 )]
 
+mod pooler;
 mod standby;
 
 use std::fs::Permissions;
@@ -20,6 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+pub use pooler::Pooler;
 
 /// A server that is reached through a socket in its own folder.
 #[derive(Debug)]
@@ -55,11 +58,7 @@ impl PrivatePostgres {
     #[must_use]
     pub fn start(settings: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let Some(bin) = binaries() else {
-            let skipped = "no PostgreSQL server found (install the package `postgresql`)";
-            let required = std::env::var_os("ATLASENT_REQUIRE_POSTGRES").is_some_and(|v| v == "1");
-            assert!(!required, "{skipped}");
-            // Written directly, because the test harness shows the output of failures only.
-            let _ = writeln!(std::io::stderr(), "skipped: {skipped}");
+            skipped("no PostgreSQL server found (install the package `postgresql`)");
             return None;
         };
         // Short, because the name is a part of the path of a socket.
@@ -176,6 +175,27 @@ impl PrivatePostgres {
         rows.collect()
     }
 
+    /// Copies the rows of a database's tables into those of another one, with `pg_dump` and `psql`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a program fails.
+    pub fn copy_rows(&self, from: &str, to: &str) {
+        let file = self.folder.join("rows.sql").display().to_string();
+        let dump = ["--data-only", "--table=atlasent_*", "--file", &file, from];
+        self.run("pg_dump", &dump);
+        let load = [
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "--single-transaction",
+            "-f",
+            &file,
+            to,
+        ];
+        self.run("psql", &load);
+    }
+
     /// Writes a file that only the server can read, as it requires for keys.
     fn write(&self, name: &str, content: &str) {
         let path = self.folder.join(name);
@@ -238,6 +258,14 @@ impl Drop for PrivatePostgres {
             let _ = guard.wait();
         }
     }
+}
+
+/// Says why tests are skipped, or panics if they must not be.
+fn skipped(why: &str) {
+    let required = std::env::var_os("ATLASENT_REQUIRE_POSTGRES").is_some_and(|v| v == "1");
+    assert!(!required, "{why}");
+    // Written directly, because the test harness shows the output of failures only.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// Adds settings to those of a server's data.

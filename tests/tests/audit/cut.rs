@@ -24,7 +24,7 @@ impl Store for Cut {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         self.store.commit(now, reads, change).await
     }

@@ -49,6 +49,27 @@ async fn every_change_to_a_key_changes_the_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_does_not_move_to_another_organization() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let store = medium.open().await;
+    for [first, second] in [["local", "acme"], ["acme", "local"], ["acme", "globex"]] {
+        let (mut key, _) = new_key();
+        key.org_id = first.parse().unwrap();
+        store.put_api_key(&key).await.unwrap();
+        // The same key again replaces the record.
+        key.name = Some("renamed".to_owned());
+        store.put_api_key(&key).await.unwrap();
+        let mut moved = key.clone();
+        moved.org_id = second.parse().unwrap();
+        let error = store.put_api_key(&moved).await.unwrap_err().to_string();
+        assert!(error.contains("belongs to another organization"), "{error}");
+        assert!(store.api_keys().await.unwrap().contains(&key));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_who_revoke_a_key_one_does() {
     let Some(medium) = Postgres::new().await else {
         return;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atlasent_authority::PostgresStore;
-use atlasent_authority::store::StoreReport;
+use atlasent_authority::store::{OrgId, Organizations, Store, StoreReport};
 
 use crate::media::{Medium, Postgres};
 use crate::support::{at, issue, record};
@@ -49,6 +49,45 @@ async fn every_cell_is_read_and_compared_with_its_columns() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_wrong_cell_is_reported_for_its_own_organization() {
+    let Some((medium, store)) = filled().await else {
+        return;
+    };
+    let ids = ["one", "two"].map(|id| id.parse::<OrgId>().unwrap());
+    for id in &ids {
+        store.create_organization(id).await.unwrap();
+        issue(&store.organization(id), "a", at(7)).await.unwrap();
+    }
+    let change = "UPDATE atlasent_cells SET expires_at = expires_at + 1 WHERE org = 'one'";
+    medium.sql(change).await;
+    let report = store.check().await.unwrap();
+    let problems = ids.map(|id| report.others[&id].problems.len());
+    assert_eq!((report.problems.len(), problems), (0, [1, 0]), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_organization_delays_no_other() {
+    let Some((medium, store)) = filled().await else {
+        return;
+    };
+    let [one, two] = ["one", "two"].map(|id| id.parse::<OrgId>().unwrap());
+    for id in [&one, &two] {
+        store.create_organization(id).await.unwrap();
+    }
+    let lock = "BEGIN; SELECT 1 FROM atlasent_head WHERE org = 'one' FOR UPDATE; SELECT pg_sleep(6); COMMIT";
+    let locking = tokio::spawn(async move { medium.sql(lock).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for id in [&two, &OrgId::local()] {
+        record(&store.organization(id), "policy.loaded", None, at(8)).await;
+    }
+    assert!(!locking.is_finished());
+    let locked = store.organization(&one);
+    record(&locked, "policy.loaded", None, at(8)).await;
+    assert_eq!(locked.status().await.unwrap().head.sequence, 1);
+    locking.await.unwrap();
 }
 
 #[tokio::test]

@@ -8,9 +8,12 @@
 
 mod api_keys;
 mod check;
+mod conflicts;
 mod crash;
 mod file;
 mod media;
+mod partitions;
+mod pooler;
 mod registry;
 mod server;
 mod shared;
@@ -18,7 +21,7 @@ mod suite;
 mod support;
 mod tls;
 
-use media::{Medium, Memory, Organization, Postgres, Redb};
+use media::{Distributed, Medium, Memory, Organization, Pooled, Postgres, Redb};
 
 /// One test for each promise, on one medium.
 macro_rules! keeps {
@@ -104,12 +107,55 @@ every_store_keeps! {
         a_clock_that_is_behind_gives_nothing_back;
     organizations:
         an_organization_sees_nothing_of_another,
+        times_and_counts_are_those_of_the_own_chain,
+        changes_that_share_a_transaction_see_their_own_cells,
         an_unknown_organization_is_refused_and_not_created,
         organizations_are_listed_in_the_order_of_their_ids,
         changes_of_many_organizations_make_a_chain_of_each,
         a_change_that_panics_harms_no_other_organization;
     any:
         any_series_of_changes_leaves_what_a_model_of_it_has;
+}
+
+// The promises that depend on how a database isolates transactions, and where it keeps rows.
+keeps! {distributed_organization, Organization<Distributed>:
+    changes:
+        a_change_is_kept_whole,
+        a_change_that_panics_keeps_nothing_and_harms_nobody_after;
+    permits:
+        of_many_who_hold_one_permit_one_passes,
+        cells_whose_time_is_long_over_are_forgotten;
+    chain:
+        events_are_found_by_type_agent_time_and_place,
+        what_is_dropped_is_gone_and_the_rest_verifies;
+    replays:
+        many_at_once_with_one_id_get_one_permit;
+    standing:
+        of_evaluations_beside_a_stop_none_that_comes_after_it_is_allowed,
+        permits_are_listed_and_found_by_their_ids;
+    calls:
+        calls_are_counted_one_by_one;
+    organizations:
+        an_organization_sees_nothing_of_another;
+    reopened:
+        everything_is_found_again;
+}
+
+// The promises that depend on the connection.
+keeps! {pooled, Pooled:
+    changes:
+        a_change_that_panics_keeps_nothing_and_harms_nobody_after;
+    permits:
+        of_many_who_hold_one_permit_one_passes;
+    chain:
+        events_are_found_by_type_agent_time_and_place,
+        what_is_dropped_is_gone_and_the_rest_verifies;
+    standing:
+        permits_are_listed_and_found_by_their_ids;
+    organizations:
+        an_organization_sees_nothing_of_another;
+    reopened:
+        everything_is_found_again;
 }
 
 durable_stores_keep! {

@@ -1,12 +1,14 @@
 //! The media of the stores. Each test has its own medium, which can be opened more than once if the
 //! allows it.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use atlasent_authority::store::{OrgId, Organizations, RateCounter, Store};
 use atlasent_authority::{LocalAuthority, MemoryStore, PostgresStore, RedbStore};
-use atlasent_tests::postgres::PrivatePostgres;
+use atlasent_tests::postgres::{Pooler, PrivatePostgres};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::support::{Time, at, issue, permit_all, record};
 
@@ -106,7 +108,19 @@ impl Medium for Redb {
 
 pub(crate) struct Postgres(String);
 
+/// A database whose tables are partitioned by organization, used in serializable transactions: what
+/// PostgreSQL's distributed kin ask for.
+pub(crate) struct Distributed(Postgres);
+
+/// A database behind a pooler that gives each transaction one of two connections.
+pub(crate) struct Pooled(String);
+
 impl Postgres {
+    /// The database of a URL.
+    pub(crate) fn at(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+
     /// The URL of the database.
     pub(crate) fn url(&self) -> &str {
         &self.0
@@ -131,6 +145,63 @@ impl Medium for Postgres {
             .await
             .unwrap()?;
         Some(Self(server.database().await))
+    }
+
+    async fn open(&self) -> PostgresStore {
+        PostgresStore::connect(&self.0).await.unwrap()
+    }
+}
+
+impl Distributed {
+    /// The database of the medium, without its isolation.
+    pub(crate) fn postgres(&self) -> &Postgres {
+        &self.0
+    }
+
+    /// The URL of the database.
+    pub(crate) fn url(&self) -> String {
+        serializable(self.0.url())
+    }
+}
+
+/// Returns a URL whose transactions are serializable.
+pub(crate) fn serializable(url: &str) -> String {
+    format!("{url}?atlasent_isolation=serializable")
+}
+
+impl Medium for Distributed {
+    type Store = PostgresStore;
+
+    async fn new() -> Option<Self> {
+        let medium = Postgres::new().await?;
+        medium.sql(&PostgresStore::schema(NonZeroU16::new(3))).await;
+        Some(Self(medium))
+    }
+
+    async fn open(&self) -> PostgresStore {
+        PostgresStore::connect(&self.url()).await.unwrap()
+    }
+}
+
+impl Pooled {
+    /// The URL of the database, through the pooler.
+    pub(crate) fn url(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Medium for Pooled {
+    type Store = PostgresStore;
+
+    async fn new() -> Option<Self> {
+        static POOLER: OnceCell<Option<Pooler>> = OnceCell::const_new();
+        let medium = Postgres::new().await?;
+        let pooler = POOLER.get_or_init(async || {
+            let server = PrivatePostgres::shared().unwrap();
+            server.pooler("pooler", "").await
+        });
+        let name = medium.url().rsplit('/').next()?.to_owned();
+        Some(Self(pooler.await.as_ref()?.url(&name)))
     }
 
     async fn open(&self) -> PostgresStore {

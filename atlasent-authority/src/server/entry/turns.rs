@@ -4,14 +4,15 @@
 //! of one organization has made 256 requests ready, a request of another organization would wait
 //! until all of them were polled: 256 times 40 µs, on 2 threads 5 ms.
 //!
-//! So each poll of a request needs a turn, and there are twice as many turns as threads. A request
-//! that becomes ready queues for a turn, which costs a fraction of a microsecond, and is polled
-//! again when it has one. The organizations take turns in that queue. After a poll the turn goes to
-//! the next request, so a request that waits for its body, a commit or a lock holds none:
+//! So each poll of a request needs a turn. A request that becomes ready queues for a turn, which
+//! costs a fraction of a microsecond, and is polled again when it has one. The organizations take
+//! turns in that queue. After a poll the turn goes to the next request, so a request that waits for
+//! its body, a commit or a lock holds none. There are as many turns as threads but one: with all
+//! threads in the middle of a poll, no thread would notice what arrives. On 3 threads:
 //!
 //! ```text
 //! ready:   A1 A2 … A256 B1         (the order of the runtime)
-//! queue:   A1 A2 get turns; A3 … A256 and B1 queue within 256 times 0.3 µs
+//! queue:   A1 A2 get turns; A3 … A256 and B1 queue, within 256 times 0.3 µs
 //! A1 ends: A3 gets its turn        (the organization A is first in the queue)
 //! A2 ends: B1 gets its turn
 //! ```
@@ -42,7 +43,7 @@ pub(crate) struct Turns {
 
 #[derive(Debug)]
 struct State {
-    /// How many turns are free. Requests queue only while there is none.
+    /// The number of free turns. Requests queue only while it is 0.
     free: usize,
     queue: FairQueue<Waker>,
     /// The requests that have a turn and are not polled yet.
@@ -56,8 +57,7 @@ impl Turns {
             started: Instant::now(),
             activity: Activity::new(),
             state: Mutex::new(State {
-                // A request that has a turn may wait behind others that are only queueing.
-                free: threads.max(1).saturating_mul(2),
+                free: threads.saturating_sub(1).max(1),
                 queue: FairQueue::new(),
                 granted: Vec::new(),
             }),
@@ -177,7 +177,7 @@ impl Drop for Turn<'_> {
 /// Whether more than one organization has sent requests lately.
 #[derive(Debug)]
 struct Activity {
-    /// Unpredictable, so that nobody chooses ids with the same hash.
+    /// Unpredictable, so that no caller can choose ids with the same hash.
     hasher: RandomState,
     /// The hash of the organization that sent the latest request; 0 before the first one.
     latest: AtomicU64,
@@ -228,9 +228,12 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// Turns for 2 threads, of which two organizations have been seen.
+    /// How many turns there are.
+    const TURNS: usize = 3;
+
+    /// Turns of which two organizations have been seen.
     fn shared() -> Turns {
-        let turns = Turns::new(2);
+        let turns = Turns::new(TURNS + 1);
         for name in ["a", "b"] {
             turns.activity.is_shared(&org(name), Duration::ZERO);
         }
@@ -318,7 +321,9 @@ mod tests {
         }
         // The flood was polled once, or not at all, or for some time.
         for polls in [0, 256, 500] {
-            (0..polls).for_each(|_| drop(runtime.step()));
+            (0..polls).for_each(|_| {
+                runtime.step();
+            });
             let before = log.borrow().len();
             let request = runtime.spawn(turns.run(&b, work("b", 4, Rc::clone(&log))));
             while runtime.tasks[request].is_some() && runtime.step() {}
@@ -326,9 +331,9 @@ mod tests {
                 .iter()
                 .filter(|name| **name == "a")
                 .count();
-            // For each of its five polls: the four turns that are in use as it becomes ready, one
-            // more of the flood, and the four in use as it gets its own.
-            assert!(waited <= 5 * (4 + 1 + 4), "{polls}: {waited}");
+            // For each of its five polls: the turns that are in use as it becomes ready, one more
+            // of the flood, and those in use as it gets its own.
+            assert!(waited <= 5 * (TURNS + 1 + TURNS), "{polls}: {waited}");
         }
         runtime.run();
         assert_eq!((runtime.unfinished(), log.borrow().len()), (0, 259 * 4));
@@ -371,7 +376,7 @@ mod tests {
         runtime.spawn(turns.run(&a, work("a", 3, Rc::clone(&log))));
         runtime.run();
         assert_eq!((runtime.unfinished(), log.borrow().len()), (100, 3));
-        assert_eq!(turns.lock().free, 4);
+        assert_eq!(turns.lock().free, TURNS);
     }
 
     #[test]
@@ -382,7 +387,9 @@ mod tests {
         for _ in 0..100 {
             runtime.spawn(turns.run(&a, work("a", 1, Rc::clone(&log))));
         }
-        (0..100).for_each(|_| drop(runtime.step()));
+        (0..100).for_each(|_| {
+            runtime.step();
+        });
         assert_eq!(log.borrow().len(), 100);
     }
 
@@ -416,7 +423,7 @@ mod tests {
             });
         }
         runtime.run();
-        assert_eq!((runtime.unfinished(), turns.lock().free), (0, 4));
+        assert_eq!((runtime.unfinished(), turns.lock().free), (0, TURNS));
     }
 
     proptest! {
@@ -435,7 +442,9 @@ mod tests {
             }
             let mut dropped = 0;
             for (steps, victim) in drops {
-                (0..steps).for_each(|_| drop(runtime.step()));
+                (0..steps).for_each(|_| {
+                runtime.step();
+            });
                 let task = runtime.tasks.get_mut(victim).and_then(Option::take);
                 dropped += usize::from(task.is_some());
             }
@@ -443,7 +452,8 @@ mod tests {
             prop_assert_eq!(runtime.unfinished(), 0);
             prop_assert!(log.borrow().len() >= 3 * (orgs.len() - dropped));
             let state = turns.lock();
-            prop_assert_eq!((state.free, state.queue.len(), state.granted.len()), (4, 0, 0));
+            let left = (state.free, state.queue.len(), state.granted.len());
+            prop_assert_eq!(left, (TURNS, 0, 0));
         }
     }
 }

@@ -100,6 +100,7 @@ impl<S: Store + RateCounter> Listening<S> {
             otlp_log,
         } = self.server;
         let app = Arc::new(app);
+        app.organizations.accept_chains().await;
         shadow::start(&app)?;
         let mut logs = Vec::new();
         if let Some(log) = audit_log {

@@ -23,6 +23,7 @@ pub(crate) struct OrgDirectory<S> {
 struct Hosted<S> {
     registry: OrgRegistry,
     archives: Option<Arc<PathOf>>,
+    accept_older_store: bool,
     loader: Arc<Loader<S>>,
 }
 
@@ -83,6 +84,17 @@ impl<S: Store> OrgDirectory<S> {
         Some(hosted.loader.store(id).await)
     }
 
+    /// Accepts the chains of the registered organizations as they are, if the server is set to.
+    pub(crate) async fn accept_chains(&self) {
+        if let Some(hosted) = &self.hosted
+            && hosted.accept_older_store
+        {
+            for org in hosted.registry.all() {
+                hosted.loader.accept_chain(&org.id).await;
+            }
+        }
+    }
+
     /// Hosts other organizations, too.
     pub(crate) fn host(&mut self, hosting: OrgHosting)
     where
@@ -92,6 +104,7 @@ impl<S: Store> OrgDirectory<S> {
         self.hosted = Some(Hosted {
             registry: hosting.registry,
             archives: hosting.archives,
+            accept_older_store: hosting.accept_older_store,
             loader: Arc::new(loader),
         });
     }

@@ -81,8 +81,8 @@ impl OrgHosting {
         self
     }
 
-    /// Accepts chains that do not continue their saved heads: after a backup was restored. `false`
-    /// by default. The former head file is renamed and stays.
+    /// Accepts the chains that do not continue their saved heads when the server starts: after a
+    /// backup was restored. `false` by default. The former head files are renamed and stay.
     #[must_use]
     pub fn accept_older_store(mut self, accept: bool) -> Self {
         self.accept_older_store = accept;

@@ -1,15 +1,18 @@
 //! Makes the authorities of organizations, and keeps those in memory that are in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use super::hosting::PathOf;
 use super::medium::Medium;
 use super::{OrgHosting, ServedOrg};
-use crate::files::create_private;
 use crate::local::LocalAuthorityBuilder;
 use crate::policy::Policies;
 use crate::server::api_error::ApiError;
@@ -17,10 +20,13 @@ use crate::server::log_limit::log_outage;
 use crate::server::off_thread::off_thread;
 use crate::server::tasks::PolicyFolder;
 use crate::store::{OrgId, Organizations, Store, StoreError};
-use crate::trail::head_file::HeadFile;
+use crate::trail::head_file::{HeadFile, HeadFileError};
 
 /// How many organizations load their policies at a time. Parsing takes a core each.
 const LOADING: usize = 4;
+
+/// How long a folder of policies may take to be read before others are read beside it.
+const HANGING: Duration = Duration::from_secs(5);
 
 /// How long a failed load is answered from memory before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -40,7 +46,6 @@ pub(crate) struct Loader<S> {
     medium: Medium<S>,
     folders: Arc<PathOf>,
     heads: Option<Arc<PathOf>>,
-    accept_older_store: bool,
     settle: Duration,
     max_loaded: usize,
     idle: Duration,
@@ -50,6 +55,10 @@ pub(crate) struct Loader<S> {
     /// The digests of policies that this process has recorded on the chains of organizations that
     /// are not in memory.
     recorded: Mutex<HashMap<OrgId, String>>,
+    /// The organizations whose chains have continued their saved heads in this process.
+    checked: Mutex<HashSet<OrgId>>,
+    /// The organizations that left the memory before their heads were saved.
+    unsaved: Mutex<BTreeSet<OrgId>>,
 }
 
 /// Why an organization could not be loaded. The log gets the text.
@@ -68,7 +77,6 @@ impl<S: Store> Loader<S> {
             local,
             folders: Arc::clone(&hosting.folders),
             heads: hosting.heads.clone(),
-            accept_older_store: hosting.accept_older_store,
             settle: hosting.settle,
             max_loaded: hosting.max_loaded,
             idle: hosting.idle,
@@ -76,6 +84,8 @@ impl<S: Store> Loader<S> {
             loaded: RwLock::default(),
             loads: Mutex::default(),
             recorded: Mutex::default(),
+            checked: Mutex::default(),
+            unsaved: Mutex::default(),
         }
     }
 
@@ -97,9 +107,74 @@ impl<S: Store> Loader<S> {
         loaded.values().cloned().collect()
     }
 
-    /// Returns the store of an organization, whether its policies are in memory or not.
+    /// Returns the store of an organization, whether its policies are in memory or not. Refuses a
+    /// store whose chain does not continue the saved head: nothing is added to another chain, and
+    /// nothing of it replaces an archived bundle.
     pub(crate) async fn store(&self, id: &OrgId) -> Result<S, StoreError> {
-        self.medium.store(id).await
+        let store = self.medium.store(id).await?;
+        let is_checked = lock(&self.checked).contains(id);
+        if !is_checked && let Some(head) = self.head_file(id) {
+            head.check(&store).await.map_err(StoreError::failed)?;
+            lock(&self.checked).insert(id.clone());
+        }
+        Ok(store)
+    }
+
+    /// Accepts the chain of an organization as it is: renames the saved head if the chain does not
+    /// continue it. The log gets the new name, since the file is the only trace of the former chain.
+    pub(super) async fn accept_chain(&self, id: &OrgId) {
+        match self.set_aside(id).await {
+            Ok(None) => {}
+            Ok(Some((error, kept))) => tracing::warn!(
+                target: "atlasent", org_id = %id, kept = %kept.display(),
+                "{error}, which is accepted; the earlier head file is kept"
+            ),
+            Err(error) => tracing::error!(
+                target: "atlasent", org_id = %id, %error,
+                "the saved head cannot be compared with the chain"
+            ),
+        }
+    }
+
+    /// Renames a saved head that the chain does not continue. Returns why it does not, and the new
+    /// name.
+    async fn set_aside(&self, id: &OrgId) -> Result<Option<(HeadFileError, PathBuf)>, Failure> {
+        let Some(head) = self.head_file(id).filter(HeadFile::exists) else {
+            return Ok(None);
+        };
+        let store = self.medium.store(id).await?;
+        match head.check(&store).await {
+            Err(error) if error.is_about_the_chain() => {
+                let kept = head.set_aside()?;
+                Ok(kept.map(|kept| (error, kept)))
+            }
+            checked => Ok(checked.map(|()| None)?),
+        }
+    }
+
+    /// Saves the heads of the organizations that left the memory before theirs was saved, and
+    /// returns the failures.
+    pub(crate) async fn save_heads_of_evicted(&self) -> Vec<(OrgId, HeadFileError)> {
+        let unsaved = std::mem::take(&mut *lock(&self.unsaved));
+        let mut failures = Vec::new();
+        for id in unsaved {
+            if let Err(error) = self.save_head(&id).await {
+                lock(&self.unsaved).insert(id.clone());
+                failures.push((id, error));
+            }
+        }
+        failures
+    }
+
+    async fn save_head(&self, id: &OrgId) -> Result<(), HeadFileError> {
+        match self.head_file(id) {
+            Some(head) => head.save(&self.medium.store(id).await?).await,
+            None => Ok(()),
+        }
+    }
+
+    fn head_file(&self, id: &OrgId) -> Option<HeadFile> {
+        Some(HeadFile::new((self.heads.as_ref()?)(id)))
     }
 
     /// Drops the organizations that were not used for a while, and those beyond the limit that
@@ -119,9 +194,13 @@ impl<S: Store> Loader<S> {
             if place >= excess && idle < self.idle {
                 break;
             }
-            if let Some(org) = loaded.remove(&id)
-                && org.has_policies()
-            {
+            let Some(org) = loaded.remove(&id) else {
+                continue;
+            };
+            if org.has_unsaved_head() {
+                lock(&self.unsaved).insert(id.clone());
+            }
+            if org.has_policies() {
                 let digest = org.authority.policies().digest().to_owned();
                 lock(&self.recorded).insert(id, digest);
                 evicted.push(org);
@@ -190,11 +269,8 @@ impl<S: Store> Loader<S> {
         }
         let head = self.check_head(id, &store).await?;
         let path = (self.folders)(id);
-        let reading = {
-            let _turn = self.parsing.acquire().await;
-            off_thread("atlasent-policies", move || PolicyFolder::read(path)).await
-        };
-        let (policies, folder) = reading?;
+        let reading = off_thread("atlasent-policies", move || PolicyFolder::read(path));
+        let (policies, folder) = in_turn(&self.parsing, HANGING, reading).await?;
         let folder = folder.settle(self.settle);
         let (policies, refused) = match policies {
             Ok(policies) => (policies, None),
@@ -228,26 +304,27 @@ impl<S: Store> Loader<S> {
 
     /// Compares an organization's chain with its saved head.
     async fn check_head(&self, id: &OrgId, store: &S) -> Result<Option<HeadFile>, Failure> {
-        let Some(heads) = &self.heads else {
+        let Some(head) = self.head_file(id) else {
             return Ok(None);
         };
-        let path = heads(id);
-        if let Some(folder) = path.parent() {
-            create_private(folder)?;
+        head.check(store).await?;
+        lock(&self.checked).insert(id.clone());
+        head.create_folder()?;
+        Ok(Some(head))
+    }
+}
+
+/// Awaits a read in a turn of its own. A read that hangs gives its turn up, so that those of other
+/// organizations go on.
+async fn in_turn<T>(turns: &Semaphore, hanging: Duration, read: impl Future<Output = T>) -> T {
+    let turn = turns.acquire().await;
+    let mut read = pin!(read);
+    match timeout(hanging, &mut read).await {
+        Ok(result) => result,
+        Err(_) => {
+            drop(turn);
+            read.await
         }
-        let file = HeadFile::new(path);
-        match file.check(store).await {
-            Ok(()) => {}
-            Err(error) if self.accept_older_store && error.is_about_the_chain() => {
-                let kept = file.set_aside()?.map(|kept| kept.display().to_string());
-                tracing::warn!(
-                    target: "atlasent", org_id = %id, kept,
-                    "{error}, which is accepted; the earlier head file is kept"
-                );
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(Some(file))
     }
 }
 
@@ -279,4 +356,24 @@ fn not_loaded(id: &OrgId, cause: &str) -> ApiError {
         "STORE_UNAVAILABLE",
         "the organization of the API key could not be loaded: try again",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::future::{Either, select};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_hangs_holds_no_other_up() {
+        let turns = Semaphore::new(1);
+        let hanging = pin!(in_turn(&turns, Duration::from_millis(1), pending::<()>()));
+        let next = pin!(in_turn(&turns, HANGING, ready(7)));
+        match select(hanging, next).await {
+            Either::Right((seven, _)) => assert_eq!(seven, 7),
+            Either::Left(_) => panic!("a pending read has ended"),
+        }
+    }
 }

@@ -12,6 +12,13 @@ use crate::server::tasks::PolicyFolder;
 use crate::store::{OrgId, Store};
 use crate::trail::head_file::{HeadFile, HeadFileError};
 
+/// How long a request may run after its organization was used. Its events may be missing from a head
+/// that is saved earlier.
+const UNDER_WAY: Duration = Duration::from_secs(30);
+
+/// The time of a head that was never saved.
+const NEVER: u64 = u64::MAX;
+
 /// An organization that the server serves. A request reaches the organization of its API key only,
 /// through its [`ApiCaller`](crate::server::entry::caller::ApiCaller).
 pub(crate) struct ServedOrg<S> {
@@ -28,7 +35,7 @@ pub(crate) struct ServedOrg<S> {
     made_at: Instant,
     /// When the organization was used last, in milliseconds since `made_at`.
     used_at: AtomicU64,
-    /// `used_at` when the head was saved last.
+    /// `used_at` when the head was saved with all events of that use; [`NEVER`] before.
     saved_at: AtomicU64,
 }
 
@@ -55,7 +62,7 @@ impl<S> ServedOrg<S> {
             rate_limit: AtomicU64::new(u64::MAX),
             made_at: Instant::now(),
             used_at: AtomicU64::new(0),
-            saved_at: AtomicU64::new(0),
+            saved_at: AtomicU64::new(NEVER),
         }
     }
 
@@ -100,17 +107,28 @@ impl<S> ServedOrg<S> {
         }
     }
 
-    /// Saves the head of the chain if the organization was used since the last call.
+    /// Saves the head of the chain if the organization was used since the head was saved last.
     pub(in crate::server) async fn save_head(&self) -> Result<(), HeadFileError>
     where
         S: Store,
     {
         let used_at = self.used_at.load(Ordering::Relaxed);
-        let saved_at = self.saved_at.swap(used_at, Ordering::Relaxed);
-        match &self.head {
-            Some(head) if used_at != saved_at => head.save(self.authority.store()).await,
-            _ => Ok(()),
+        let is_complete = self.idle_for() > UNDER_WAY;
+        if let Some(head) = &self.head
+            && used_at != self.saved_at.load(Ordering::Relaxed)
+        {
+            head.save(self.authority.store()).await?;
+            if is_complete {
+                self.saved_at.store(used_at, Ordering::Relaxed);
+            }
         }
+        Ok(())
+    }
+
+    /// Returns whether the organization was used since its head was saved.
+    pub(super) fn has_unsaved_head(&self) -> bool {
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        self.head.is_some() && used_at != self.saved_at.load(Ordering::Relaxed)
     }
 
     /// Notes a use.

@@ -17,8 +17,8 @@ use crate::server::entry::caller::ApiCaller;
 use crate::store::{Store, StoreError};
 
 /// Answers `POST /v1/store/backup`: sends the bytes of the store's file as it was at one moment.
-/// The API key needs the scope `audit.export`,
-/// and `store.backup` if the server has other organizations than `local`.
+/// The API key needs the scope `audit.export`, and `store.backup` if the store holds other
+/// organizations than `local`, registered or not.
 pub(super) async fn backup<S: Store>(
     State(app): State<Arc<App<S>>>,
     Extension(caller): Extension<Arc<ApiCaller<S>>>,
@@ -26,12 +26,12 @@ pub(super) async fn backup<S: Store>(
     let deadline = Instant::now() + app.settings.export_timeout;
     caller.require_scope(ApiScope::AuditExport)?;
     // The copy holds every organization, and a key of `local` may belong to anybody there.
-    if app.organizations.count() > 0 {
+    if app.organizations.count() > 0 || has_others(&caller).await? {
         caller.require_scope(ApiScope::StoreBackup)?;
     }
     // A backup holds a slot of the exports until its client has received it.
     let pool = &app.read_pools.exports;
-    let slot = pool.slot().await?;
+    let slot = pool.slot(&caller.org.id).await?;
     let (file, length) = copy_store(&caller).await?;
     let mut response = pool.body(file, length, slot, deadline)?.into_response();
     let headers = response.headers_mut();
@@ -39,6 +39,11 @@ pub(super) async fn backup<S: Store>(
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     Ok(response)
+}
+
+async fn has_others<S: Store>(caller: &ApiCaller<S>) -> Result<bool, ApiError> {
+    let others = caller.authority().store().backup_has_others().await;
+    Ok(others.map_err(|error| unavailable(failed::BACKUP, error))?)
 }
 
 async fn copy_store<S: Store>(caller: &ApiCaller<S>) -> Result<(Take<File>, u64), ApiError> {

@@ -76,7 +76,7 @@ pub(super) async fn events<S: Store>(
     let limit = query.limit(PAGE, LARGEST_PAGE)?;
     let after = query.cursor(CURSOR)?.unwrap_or(0);
     let pool = &app.read_pools.pages;
-    let slot = pool.slot().await?;
+    let slot = pool.slot(&caller.key.org_id).await?;
     let page = write_page(caller, filter, limit, after);
     let page = pool.run(page).await??;
     if page.len() <= SMALL_PAGE {
@@ -140,7 +140,7 @@ pub(super) async fn export<S: Store>(
     let query: EventQuery = body::read_json(request).await?;
     let filter = query.filter()?;
     let pool = &app.read_pools.exports;
-    let slot = pool.slot().await?;
+    let slot = pool.slot(&caller.key.org_id).await?;
     let exporting = {
         let app = Arc::clone(&app);
         async move {

@@ -23,7 +23,7 @@ pub(crate) async fn run<S: Store>(local: Option<&HeadFile>, app: &Arc<App<S>>) {
     }
 }
 
-/// Saves the heads of `local` and of the organizations in memory. If a chain does not continue its
+/// Saves the heads of `local` and of the organizations that were used. If a chain does not continue its
 /// saved head, the file stays unchanged and the log gets the error.
 pub(crate) async fn save<S: Store>(local: Option<&HeadFile>, app: &Arc<App<S>>) {
     if let Some(file) = local {
@@ -37,6 +37,9 @@ pub(crate) async fn save<S: Store>(local: Option<&HeadFile>, app: &Arc<App<S>>) 
     };
     for org in loader.all_loaded() {
         log(&org.id, org.save_head().await);
+    }
+    for (id, error) in loader.save_heads_of_evicted().await {
+        log(&id, Err(error));
     }
 }
 

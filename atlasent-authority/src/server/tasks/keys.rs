@@ -11,6 +11,7 @@ use atlasent::Error;
 use super::rounds::{Rounds, watched};
 use crate::keys::{ApiKey, record_keys};
 use crate::local::{failed, unavailable};
+use crate::server::api_keys::ApiKeysError;
 use crate::server::app::App;
 use crate::server::log_limit::OUTAGES;
 use crate::store::{OrgId, Store};
@@ -24,8 +25,14 @@ pub(super) async fn refresh_keys<S: Store>(app: Arc<App<S>>) {
     let mut events = KeyEvents::default();
     loop {
         rounds.next().await;
-        if let Some(Err(error)) = watched("the API keys", app.keys.refresh()).await {
-            tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
+        match watched("the API keys", app.keys.refresh()).await {
+            Some(Err(error @ ApiKeysError::SharedKey { .. })) => {
+                tracing::error!(target: "atlasent", %error, "an API key is refused");
+            }
+            Some(Err(error)) => {
+                tracing::error!(target: "atlasent", %error, "the API keys stay as they were");
+            }
+            Some(Ok(())) | None => {}
         }
         watched("the events of API keys", events.record(&app)).await;
         for (kind, suppressed) in OUTAGES.take_unreported() {

@@ -38,10 +38,13 @@ pub(crate) async fn run<S: Store>(retention: Option<Retention>, app: Arc<App<S>>
         }
         let default = retention.as_ref().map(|retention| retention.keep);
         for (org, keep, folder) in app.organizations.retentions(default) {
-            match chain_of(&app, &org, &folder).await {
-                Ok(Some(chain)) => archive_all(&app, &org, &chain, keep, &folder).await,
-                Ok(None) => {}
-                Err(error) => log_failure(&org, &error),
+            match app.organizations.store(&org).await {
+                Some(Ok(store)) => {
+                    let chain = Chain::Other(Arc::new(store));
+                    archive_all(&app, &org, &chain, keep, &folder).await;
+                }
+                Some(Err(error)) => log_failure(&org, &unavailable(failed::ARCHIVE, error)),
+                None => {}
             }
         }
     }
@@ -69,20 +72,6 @@ impl<S: Store> Chain<S> {
             Self::Other(store) => store,
         }
     }
-}
-
-/// Returns the chain of an organization beside `local`, after creating the folder of its bundles.
-async fn chain_of<S: Store>(
-    app: &App<S>,
-    org: &OrgId,
-    folder: &Path,
-) -> Result<Option<Chain<S>>, Error> {
-    let Some(store) = app.organizations.store(org).await else {
-        return Ok(None);
-    };
-    let store = store.map_err(|error| unavailable(failed::ARCHIVE, error))?;
-    create_private(folder).map_err(not_kept)?;
-    Ok(Some(Chain::Other(Arc::new(store))))
 }
 
 /// Archives the old events of an organization, a bundle at a time.
@@ -134,6 +123,9 @@ async fn archive_before<S: Store>(
         let Some(mut old) = old else {
             return Ok(None);
         };
+        if let Chain::Other(_) = chain_read {
+            create_private(&folder).map_err(not_kept)?;
+        }
         write(&folder, &mut old).map_err(not_kept)?;
         Ok::<_, Error>(Some(old))
     });
@@ -148,10 +140,14 @@ async fn archive_before<S: Store>(
 
 /// Returns the last sequence number of the folder's bundle that starts with `first`. A process that
 /// was stopped after it wrote a bundle has not dropped the bundle's events. The same bundle is then
-/// written again, so that no event is in two bundles.
+/// written again, so that no event is in two bundles. A folder that does not exist has no bundles.
 fn last_of_bundle_from(folder: &Path, first: u64) -> io::Result<Option<u64>> {
     let mut last = None;
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
         let name = entry?.file_name();
         let numbers = name
             .to_str()

@@ -10,11 +10,10 @@
 //! 10 ms  B and C get their results    waits for the next change
 //! ```
 //!
-//! Each change has two channels. The change sends its return value through the first one as it
-//! runs. After the transaction, the writer sends the transaction's result through the second one
-//! ([`Round::answer`]). [`Group::commit`] reads the return value only after a good result, so a
-//! caller never learns of a change that was rolled back. If C panics, neither B nor C is kept:
-//! their batch is dropped as a whole.
+//! Each change leaves its return value in a slot as it runs. After the transaction, the writer sends
+//! the transaction's result through a channel ([`Round::answer`]). [`Group::commit`] takes the return
+//! value only after a good result, so a caller never learns of a change that was rolled back. If C
+//! panics, neither B nor C is kept: their batch is dropped as a whole.
 //!
 //! # Organizations
 //!
@@ -29,7 +28,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -53,13 +52,23 @@ pub(super) struct Jobs {
     queues: Arc<Queues>,
 }
 
-type Change = Box<dyn FnOnce(&mut Changeset<'_>) + Send>;
+type Change = Box<dyn FnMut(&mut Changeset<'_>, Runs) + Send>;
+
+/// Whether a change may have to run again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Runs {
+    /// This is the only run. It consumes the change.
+    Once,
+    /// A clone runs, since the transaction may fail and keep nothing.
+    #[cfg(feature = "postgres")]
+    Again,
+}
 
 /// A queued change, with the channel for the result of its transaction.
 struct Job {
     now: Timestamp,
     reads: Vec<CellKey>,
-    change: Option<Change>,
+    change: Change,
     done: oneshot::Sender<Result<(), StoreError>>,
     /// The place in its queue. It is free again when the change leaves the queue.
     place: Option<OwnedSemaphorePermit>,
@@ -123,19 +132,29 @@ impl Group {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::failed("the store was closed");
-        let (result, mut results) = oneshot::channel();
+        let result = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&result);
+        let mut change = Some(change);
         let (done, kept) = oneshot::channel();
         let room = Arc::clone(&self.room).acquire_owned();
         let job = Job {
             now,
             reads,
-            change: Some(Box::new(move |changeset| {
-                // The caller may have dropped its future. The change is kept all the same.
-                let _ = result.send(change(changeset));
-            })),
+            // The caller may have dropped its future. The change is kept all the same.
+            change: Box::new(move |changeset, runs| {
+                let change = match runs {
+                    Runs::Once => change.take(),
+                    #[cfg(feature = "postgres")]
+                    Runs::Again => change.clone(),
+                };
+                if let Some(change) = change {
+                    let value = change(changeset);
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                }
+            }),
             done,
             place: Some(room.await.map_err(|_| closed())?),
         };
@@ -143,7 +162,8 @@ impl Group {
             return Err(closed());
         }
         kept.await.map_err(|_| panicked())??;
-        results.try_recv().map_err(|_| panicked())
+        let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(panicked)
     }
 }
 
@@ -262,14 +282,11 @@ impl OrgJobs {
     }
 
     /// Runs the changes one after the other.
-    pub(super) fn run(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        for job in &mut self.jobs {
-            let Some(change) = job.change.take() else {
-                continue;
-            };
-            let mut changeset = batch.changeset(job.now);
+    pub(super) fn run(&mut self, batch: &mut Batch, runs: Runs) -> Result<(), StoreError> {
+        for Job { now, change, .. } in &mut self.jobs {
+            let mut changeset = batch.changeset(*now);
             // The writes of a change that panics are dropped with the whole batch.
-            catch_unwind(AssertUnwindSafe(|| change(&mut changeset)))
+            catch_unwind(AssertUnwindSafe(|| change(&mut changeset, runs)))
                 .map_err(|_| StoreError::failed("a change panicked, so nothing was kept"))?;
         }
         Ok(())

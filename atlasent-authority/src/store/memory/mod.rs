@@ -127,7 +127,7 @@ impl Store for MemoryStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         let (cells, events) = (self.memory.cell_limit, self.memory.event_limit);
         self.look(|org| {
@@ -172,6 +172,10 @@ impl Store for MemoryStore {
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         self.look(|org| org.lock().ledger.key_of(id))
+    }
+
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

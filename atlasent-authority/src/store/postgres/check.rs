@@ -3,9 +3,9 @@
 use tokio_postgres::Error;
 
 use super::PostgresStore;
-use super::connector::Session;
 use super::reader::ReadCall;
 use super::rows::signed;
+use super::session::Session;
 use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, OrgId, Organizations, Store, StoreError, StoreStatus};
 use crate::trail::EventFilter;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -15,6 +16,8 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::session::Session;
+use super::url::{Isolation, name, split_options};
 use crate::store::StoreError;
 
 /// How long connecting to the only host may take.
@@ -24,9 +27,17 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// next one.
 const EACH: Duration = Duration::from_secs(2);
 
+/// A setting that the server keeps with its session. A pooler whose connections lead to many
+/// sessions of the server refuses it or drops it.
+const MARK: &str = "-c atlasent.direct=on";
+const HAS_MARK: &str = "SELECT coalesce(current_setting('atlasent.direct', true), '') = 'on'";
+
 /// The server's address and settings.
 pub(super) struct Connector {
     config: Config,
+    isolation: Isolation,
+    /// Whether a connection with the [`MARK`] was refused.
+    refuses_mark: AtomicBool,
     tls: Option<MakeRustlsConnect>,
     name: String,
     /// How long connecting may take, over all hosts.
@@ -35,17 +46,11 @@ pub(super) struct Connector {
 
 /// The purpose of a connection, with its settings and time limit.
 pub(super) struct Purpose {
-    /// The settings to apply first, beside the time limits.
+    /// The settings of each transaction, beside the isolation and the time limits.
     pub(super) settings: &'static str,
     /// How long a statement may take. The client waits a little longer, since the server's error is
     /// the better one.
     pub(super) answer: Duration,
-}
-
-/// A connection. Dropping it closes it at once, and cancels its statement.
-pub(super) struct Session {
-    pub(super) client: Client,
-    connection: JoinHandle<()>,
 }
 
 /// The error of a statement.
@@ -53,6 +58,9 @@ pub(super) struct QueryError {
     error: StoreError,
     /// Whether the connection is lost, so that a new one may succeed.
     pub(super) is_lost: bool,
+    /// Whether another transaction was in the way. Nothing was kept, and the next attempt may
+    /// succeed.
+    pub(super) is_conflict: bool,
 }
 
 impl From<StoreError> for QueryError {
@@ -61,6 +69,7 @@ impl From<StoreError> for QueryError {
         Self {
             error,
             is_lost: false,
+            is_conflict: false,
         }
     }
 }
@@ -71,17 +80,12 @@ impl From<QueryError> for StoreError {
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
 impl Connector {
     /// Parses a url.
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
+        let (url, isolation) = split_options(url)?;
         // Without the parser's error, which may repeat a part of the password.
-        let mut config = Config::from_str(url).map_err(|_| {
+        let mut config = Config::from_str(&url).map_err(|_| {
             StoreError::failed(
                 "the database url cannot be read: write it as `postgres://user:password@host/database`",
             )
@@ -106,6 +110,8 @@ impl Connector {
         let limit = CONNECT.max(each.saturating_mul(hosts));
         Ok(Self {
             config,
+            isolation,
+            refuses_mark: AtomicBool::new(false),
             tls,
             name,
             limit,
@@ -117,30 +123,14 @@ impl Connector {
         &self.name
     }
 
+    /// Returns the isolation of all transactions.
+    pub(super) fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
     /// Opens a connection.
     pub(super) async fn connect(&self, purpose: &Purpose) -> Result<Session, StoreError> {
-        let connect = async {
-            let session = match &self.tls {
-                Some(tls) => {
-                    let (client, connection) = self.config.connect(tls.clone()).await?;
-                    session(client, connection)
-                }
-                None => {
-                    let (client, connection) = self.config.connect(NoTls).await?;
-                    session(client, connection)
-                }
-            };
-            let limit = purpose.answer.as_millis();
-            // A process that stalls inside a transaction blocks all others, so the server ends its
-            // transaction.
-            let settings = format!(
-                "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; {}",
-                purpose.settings
-            );
-            session.client.batch_execute(&settings).await?;
-            Ok(session)
-        };
-        match timeout(self.limit, connect).await {
+        match timeout(self.limit, self.open(purpose)).await {
             Ok(result) => result.map_err(|error| self.failed(&error)),
             Err(_) => {
                 let seconds = self.limit.as_secs();
@@ -149,6 +139,61 @@ impl Connector {
                 )))
             }
         }
+    }
+
+    /// Opens a connection, and finds out whether it leads to one session of the server.
+    async fn open(&self, purpose: &Purpose) -> Result<Session, tokio_postgres::Error> {
+        let begin = self.begin(self.isolation, purpose);
+        if !self.refuses_mark.load(Ordering::Relaxed) {
+            let mut marked = self.config.clone();
+            let options = self.config.get_options().unwrap_or_default();
+            marked.options(format!("{options} {MARK}").trim_start());
+            match self.open_with(&marked).await {
+                Ok((client, connection)) => {
+                    let row = client.query_typed_one(HAS_MARK, &[]).await?;
+                    let is_direct = row.try_get(0)?;
+                    return Ok(Session::new(client, connection, is_direct, begin));
+                }
+                Err(error) if may_refuse_mark(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let (client, connection) = self.open_with(&self.config).await?;
+        self.refuses_mark.store(true, Ordering::Relaxed);
+        Ok(Session::new(client, connection, false, begin))
+    }
+
+    async fn open_with(
+        &self,
+        config: &Config,
+    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        match &self.tls {
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await?;
+                Ok((client, drive(connection)))
+            }
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                Ok((client, drive(connection)))
+            }
+        }
+    }
+
+    /// Returns the statements that begin a transaction.
+    pub(super) fn begin(&self, isolation: Isolation, purpose: &Purpose) -> String {
+        let (level, limit) = (isolation.as_sql(), purpose.answer.as_millis());
+        // A process that stalls inside a transaction blocks all others, so the server ends its
+        // transaction.
+        let mut begin = format!(
+            "BEGIN ISOLATION LEVEL {level}; SET LOCAL statement_timeout = {limit}; \
+             SET LOCAL idle_in_transaction_session_timeout = {limit}; {}",
+            purpose.settings
+        );
+        if isolation == Isolation::Serializable {
+            // Reading a small table as a whole would conflict with every change to it.
+            begin.push_str("; SET LOCAL enable_seqscan = off");
+        }
+        begin
     }
 
     /// Asks the server to cancel the connection's statement, if the server answers soon.
@@ -175,12 +220,14 @@ impl Connector {
             Ok(result) => result.map_err(|error| QueryError {
                 error: self.failed(&error),
                 is_lost: is_lost(&error),
+                is_conflict: is_conflict(&error),
             }),
             Err(_) => {
                 let seconds = limit.as_secs();
                 Err(QueryError {
                     error: self.refused(format_args!("no answer within {seconds} seconds")),
                     is_lost: false,
+                    is_conflict: false,
                 })
             }
         }
@@ -198,6 +245,7 @@ impl Connector {
             return self.refused(text);
         };
         let hint = match told.code().code() {
+            "40001" | "40P01" => ": nothing was kept, try again",
             "28000" | "28P01" => ": check the user and the password of the url",
             "3D000" => ": create it, or name another one in the url",
             "42501" => ": grant it to the user of the url",
@@ -219,24 +267,40 @@ impl fmt::Debug for Connector {
     }
 }
 
-fn session(
-    client: Client,
+/// Drives a connection in a task of its own.
+fn drive(
     connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
-) -> Session {
-    let connection = tokio::spawn(async move {
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
         // The client reports the error to the caller.
         if let Err(error) = connection.await {
             tracing::debug!(target: "atlasent", %error, "a database connection ended");
         }
-    });
-    Session { client, connection }
+    })
+}
+
+/// Returns whether the answer to a connection with the [`MARK`] may be about the mark.
+fn may_refuse_mark(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|told| told.code().code());
+    let is_other = |code: &str| {
+        ["28", "3D", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    };
+    code.is_some_and(|code| !is_other(code))
+}
+
+/// Returns whether another transaction was in the way: see [`retry`](super::retry).
+fn is_conflict(error: &tokio_postgres::Error) -> bool {
+    let code = error.as_db_error().map(|told| told.code().code());
+    matches!(code, Some("40001" | "40P01"))
 }
 
 /// Returns whether the server has closed the connection, with an error (class 57P: it is stopping,
-/// starting or has crashed) or without.
+/// starting or has crashed; class 08: a pooler has lost it) or without.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
     let code = error.as_db_error().map(|told| told.code().code());
-    code.is_none_or(|code| code.starts_with("57P") || code == "25P03")
+    code.is_none_or(|code| code.starts_with("57P") || code.starts_with("08") || code == "25P03")
 }
 
 /// A connection within this machine defaults to no TLS; every other one requires it.
@@ -271,27 +335,6 @@ fn tls(name: &str) -> Result<ClientConfig, StoreError> {
         .and_then(BuilderVerifierExt::with_platform_verifier)
         .map_err(refuse)?;
     Ok(verified.with_no_client_auth())
-}
-
-/// Returns the server and the database, without the user and the password.
-fn name(config: &Config) -> String {
-    let mut name = String::new();
-    let (hosts, ports) = (config.get_hosts(), config.get_ports());
-    for (place, host) in hosts.iter().enumerate() {
-        let port = ports.get(place).or(ports.first()).unwrap_or(&5432);
-        let comma = if place > 0 { "," } else { "" };
-        let _ = match host {
-            Host::Tcp(host) => write!(name, "{comma}{host}:{port}"),
-            #[cfg(unix)]
-            Host::Unix(path) => write!(name, "{comma}{}:{port}", path.display()),
-        };
-    }
-    let database = config
-        .get_dbname()
-        .or(config.get_user())
-        .unwrap_or_default();
-    let _ = write!(name, "/{database}");
-    name
 }
 
 #[cfg(test)]

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::Error;
 
-use super::connector::{Connector, Purpose, Session};
+use super::connector::{Connector, Purpose, QueryError};
+use super::retry::Retries;
 use super::rows::{signed, unsigned};
+use super::session::{Parameter, Query, Session};
 use crate::store::StoreError;
 
 /// How many calls one statement counts at most.
 const MOST: usize = 1_024;
 
 pub(super) const PURPOSE: Purpose = Purpose {
-    settings: "SET synchronous_commit = off",
+    settings: "SET LOCAL synchronous_commit = off",
     answer: Duration::from_secs(5),
 };
 
@@ -56,8 +58,8 @@ pub(super) struct Counter<'a> {
 
 struct PreparedSession {
     session: Session,
-    count: Statement,
-    forget: Statement,
+    count: Query,
+    forget: Query,
 }
 
 impl CountedCall {
@@ -108,17 +110,31 @@ impl<'a> Counter<'a> {
         };
         let minute = group.iter().map(|call| call.minute).max().unwrap_or(0);
         let counts = self
-            .connector
-            .within(&PURPOSE, open.count(group, minute))
+            .retried(async || open.count(group, minute).await)
             .await?;
         if minute > self.forgotten {
-            let forget = open.session.client.execute(&open.forget, &[]);
-            if self.connector.within(&PURPOSE, forget).await? == 0 {
+            let forgotten = self.retried(async || open.forget().await).await?;
+            if forgotten == 0 {
                 self.forgotten = minute;
             }
         }
         self.open = Some(open);
         Ok(counts)
+    }
+
+    /// Runs a transaction, and again after each conflict with another process.
+    async fn retried<T>(
+        &self,
+        transaction: impl AsyncFn() -> Result<T, Error>,
+    ) -> Result<T, QueryError> {
+        let mut retries = Retries::new(&PURPOSE);
+        loop {
+            let result = self.connector.within(&PURPOSE, transaction()).await;
+            match result {
+                Err(error) if retries.again(&error).await => {}
+                result => return result,
+            }
+        }
     }
 }
 
@@ -140,10 +156,9 @@ impl PreparedSession {
         }
         let counters: Vec<&[u8]> = calls.keys().map(<[u8; 32]>::as_slice).collect();
         let numbers: Vec<i64> = calls.values().copied().map(signed).collect();
-        let client = &self.session.client;
-        let rows = client
-            .query(&self.count, &[&counters, &numbers, &minute])
-            .await?;
+        let parameters: [&dyn Parameter; 3] = [&counters, &numbers, &minute];
+        let rows = self.session.client.query(&self.count, &parameters);
+        let rows = self.session.at_once(rows).await?;
         for row in rows {
             let counter: &[u8] = row.try_get(0)?;
             if let Some(count) = calls.get_mut(counter) {
@@ -151,6 +166,12 @@ impl PreparedSession {
             }
         }
         Ok(calls)
+    }
+
+    /// Deletes some counts of past minutes. Returns how many.
+    async fn forget(&self) -> Result<u64, Error> {
+        let deleted = self.session.client.execute(&self.forget, &[]);
+        self.session.at_once(deleted).await
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use tokio_postgres::Error;
 
-use super::connector::Session;
 use super::query;
 use super::rows::unsigned;
+use super::session::{Parameter, Session};
 use crate::store::OrgId;
 use crate::trail::EventFilter;
 
@@ -30,27 +30,30 @@ struct CachedCount {
 }
 
 impl CountCache {
-    /// Counts the events that pass the filter.
+    /// Counts the events that pass the filter. Returns `None` for an unknown organization.
     pub(super) async fn count(
         counts: &std::sync::Mutex<Self>,
         session: &Session,
         org: &OrgId,
         filter: &EventFilter,
-    ) -> Result<u64, Error> {
+    ) -> Result<Option<u64>, Error> {
         let head = "SELECT sequence, dropped FROM atlasent_head WHERE org = $1";
-        let Some(head) = session.client.query_opt(head, &[&org.as_str()]).await? else {
-            return Ok(0);
+        let parameters: [&dyn Parameter; 1] = [&org.as_str()];
+        let head = session.client.query_opt(head, &parameters);
+        let Some(head) = session.at_once(head).await? else {
+            return Ok(None);
         };
         let (head, dropped) = (unsigned(head.try_get(0)?), unsigned(head.try_get(1)?));
         if filter.is_all() {
             // The chain has no gaps.
-            return Ok(head.saturating_sub(dropped));
+            return Ok(Some(head.saturating_sub(dropped)));
         }
         let cached = lock(counts).take(org, filter);
         let cached = cached.filter(|cached| cached.dropped == dropped && cached.through <= head);
         let (before, after) = cached.map_or((0, 0), |cached| (cached.count, cached.through));
         let through = filter.clone().through(head);
-        let count = before + query::count(session, org, after, &through).await?;
+        let count = query::count(session, org, after, &through);
+        let count = before + session.at_once(count).await?;
         lock(counts).keep(CachedCount {
             org: org.clone(),
             filter: filter.clone(),
@@ -58,7 +61,7 @@ impl CountCache {
             through: head,
             dropped,
         });
-        Ok(count)
+        Ok(Some(count))
     }
 
     fn take(&mut self, org: &OrgId, filter: &EventFilter) -> Option<CachedCount> {

@@ -10,14 +10,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Error;
 
-use super::connector::{Connector, Purpose, QueryError, Session};
+use super::connector::{Connector, Purpose, QueryError};
 use super::organizations;
 use super::record_table::{KeptKey, KeptOrganization, RecordTable, Rewrite};
+use super::retry::Retries;
+use super::session::Session;
 use crate::store::{OrgId, StoreError};
 
 /// Keys and organizations are few, so a server that takes longer is overloaded or unreachable.
 const PURPOSE: Purpose = Purpose {
-    settings: "",
+    settings: "SET LOCAL synchronous_commit = on",
     answer: Duration::from_secs(3),
 };
 
@@ -29,8 +31,9 @@ pub(crate) enum KeyCall {
     Version(RecordTable, ResultSender<i64>),
     /// Returns the records of a table, as JSON, in the order in which they were created.
     All(RecordTable, ResultSender<Vec<String>>),
-    /// Keeps a key, in place of the key with the same id.
-    Put(KeptKey, ResultSender<()>),
+    /// Keeps a key, in place of the key with the same id. Returns `false` if that one belongs to
+    /// another organization.
+    Put(KeptKey, ResultSender<bool>),
     /// Creates the chain of an organization. Returns `false` if it exists.
     CreateOrganization(OrgId, ResultSender<bool>),
     /// Keeps a new organization and creates its chain. Returns `false` if it exists.
@@ -113,7 +116,8 @@ impl<'a> Keys<'a> {
         Ok(self.attempt(&change).await?)
     }
 
-    /// Makes one attempt. A connection that fails is closed, which undoes its transaction.
+    /// Runs a transaction, and again after each conflict, which has kept nothing. A connection that
+    /// fails is closed.
     async fn attempt<T>(
         &mut self,
         question: &impl AsyncFn(&Session) -> Result<T, Error>,
@@ -122,7 +126,14 @@ impl<'a> Keys<'a> {
             Some(session) if !session.client.is_closed() => session,
             _ => self.connector.connect(&PURPOSE).await?,
         };
-        let answer = self.connector.within(&PURPOSE, question(&session)).await?;
+        let mut retries = Retries::new(&PURPOSE);
+        let answer = loop {
+            let transaction = session.transaction(question(&session));
+            match self.connector.within(&PURPOSE, transaction).await {
+                Err(error) if retries.again(&error).await => {}
+                answer => break answer?,
+            }
+        };
         self.session = Some(session);
         Ok(answer)
     }

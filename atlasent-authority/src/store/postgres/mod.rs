@@ -14,8 +14,11 @@ mod permits;
 mod query;
 mod reader;
 mod record_table;
+mod retry;
 mod rows;
 mod schema;
+mod session;
+mod url;
 mod writer;
 
 use std::fmt;
@@ -71,8 +74,16 @@ const READS: usize = 256;
 /// It creates its tables by itself; their names start with `atlasent_`. The changes of all
 /// processes to one organization run one after the other, and each is on the server's disk before it
 /// is answered, whatever `synchronous_commit` says. A store is that of one organization: `local`,
-/// unless [`organization`](Organizations::organization) returned it. A pooler in between must keep a session together (PgBouncer:
-/// `pool_mode = session`). Clones share their connections.
+/// unless [`organization`](Organizations::organization) returned it. Clones share their connections.
+///
+/// A pooler in between may give each transaction another connection (PgBouncer: `pool_mode =
+/// transaction`). The store notices it, and sends its statements unprepared.
+///
+/// # Isolation
+///
+/// Transactions are `READ COMMITTED`. With `atlasent_isolation=serializable` in the url they are
+/// `SERIALIZABLE`, for databases that have nothing less. Transactions that the database fails
+/// because of others are then run again, with their changes, for at most 10 seconds.
 ///
 /// # TLS
 ///
@@ -238,7 +249,7 @@ impl Store for PostgresStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         self.group.commit(now, reads, change).await
     }
@@ -283,6 +294,10 @@ impl Store for PostgresStore {
         Err(StoreError::Unsupported(
             "a store in PostgreSQL is backed up by the database: use `pg_dump`, or continuous archiving",
         ))
+    }
+
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Error;
 
-use super::connector::Session;
+use super::session::Session;
 use crate::store::OrgId;
 use crate::trail::chain::ChainHead;
 

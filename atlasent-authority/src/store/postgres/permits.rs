@@ -2,8 +2,9 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::connector::{Connector, Session};
+use super::connector::Connector;
 use super::rows::signed;
+use super::session::Session;
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::store::{Cell, CellKey, OrgId, StoreError};

@@ -8,8 +8,8 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::connector::Session;
 use super::rows::{EVENT, sealed, signed, to_text, unsigned};
+use super::session::Session;
 use crate::store::OrgId;
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
@@ -39,9 +39,7 @@ impl Page {
                 query.text
             );
         }
-        let rows = session
-            .client
-            .query_typed_raw(&query.text, query.parameters);
+        let rows = session.client.query_stream(&query.text, query.parameters);
         let mut rows = pin!(rows.await?);
         let mut found = EventCollector::new(self.limit, &self.filter);
         while let Some(row) = rows.try_next().await? {
@@ -61,10 +59,7 @@ pub(super) async fn count(
     let mut query = Query::new(org);
     query.of_events("sequence", after, filter, None);
     let text = format!("SELECT count(*) FROM ({}) passing", query.text);
-    let rows = session
-        .client
-        .query_typed_raw(&text, query.parameters)
-        .await?;
+    let rows = session.client.query_stream(&text, query.parameters).await?;
     let rows: Vec<_> = rows.try_collect().await?;
     let count = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     Ok(unsigned(count))

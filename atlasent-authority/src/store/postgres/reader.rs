@@ -1,5 +1,8 @@
 //! Reading events, permits and the head, on connections of its own, so that a long read delays no
 //! change.
+//!
+//! Each answer comes from one statement, and so from one moment, under any isolation. A count takes
+//! two: what the first one reads bounds what the second one counts.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,10 +13,12 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::Error;
 
 use super::check::{self, CellRow};
-use super::connector::{Connector, Purpose, Session};
+use super::connector::{Connector, Purpose};
 use super::counts::CountCache;
 use super::query::Page;
+use super::retry::Retries;
 use super::rows::{head_of, unsigned};
+use super::session::{Parameter, Session};
 use super::{organizations, permits};
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -23,7 +28,7 @@ use crate::trail::chain::SealedEvent;
 
 /// Reading a whole trail may take a while.
 pub(super) const PURPOSE: Purpose = Purpose {
-    settings: "SET default_transaction_read_only = on",
+    settings: "SET TRANSACTION READ ONLY",
     answer: Duration::from_secs(60),
 };
 
@@ -74,8 +79,10 @@ impl<'a> Reader<'a> {
             let next = reads.lock().await.recv().await;
             match next {
                 Some(ReadCall::Events(page, done)) => {
-                    self.answer(&page.org, done, async |session| page.events(session).await)
-                        .await;
+                    let ask = async |session: &Session| {
+                        of_known(session, &page.org, page.events(session)).await
+                    };
+                    self.answer(&page.org, done, ask).await;
                 }
                 Some(ReadCall::Count(org, filter, done)) => {
                     let count = async |session: &Session| {
@@ -91,17 +98,22 @@ impl<'a> Reader<'a> {
                     let _ = done.send(self.permits(&org, before, limit).await);
                 }
                 Some(ReadCall::Cells(org, after, limit, done)) => {
-                    let ask =
-                        async |session: &Session| check::cells(session, &org, &after, limit).await;
+                    let ask = async |session: &Session| {
+                        let cells = check::cells(session, &org, &after, limit);
+                        of_known(session, &org, cells).await
+                    };
                     self.answer(&org, done, ask).await;
                 }
                 Some(ReadCall::PermitKey(org, id, done)) => {
-                    let ask = async |session: &Session| permits::key_of(session, &org, id).await;
+                    let ask = async |session: &Session| {
+                        of_known(session, &org, permits::key_of(session, &org, id)).await
+                    };
                     self.answer(&org, done, ask).await;
                 }
                 Some(ReadCall::Organizations(after, limit, done)) => {
                     let ask = async |session: &Session| {
-                        organizations::after(session, after.as_ref(), limit).await
+                        let ids = organizations::after(session, after.as_ref(), limit);
+                        session.at_once(ids).await.map(Some)
                     };
                     self.answer(&OrgId::local(), done, ask).await;
                 }
@@ -118,7 +130,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<(PermitKey, PermitEntry)>, StoreError> {
         let rows = self
             .ask(org, async |session| {
-                permits::before(session, org, before, limit).await
+                of_known(session, org, permits::before(session, org, before, limit)).await
             })
             .await?;
         permits::read(self.connector, &rows)
@@ -129,7 +141,7 @@ impl<'a> Reader<'a> {
         &mut self,
         org: &OrgId,
         mut done: ResultSender<T>,
-        question: impl AsyncFn(&Session) -> Result<T, Error>,
+        question: impl AsyncFn(&Session) -> Result<Option<T>, Error>,
     ) {
         if done.is_closed() {
             return;
@@ -153,9 +165,13 @@ impl<'a> Reader<'a> {
             SELECT org_id, sequence, hash, time, dropped, \
                 (SELECT count(*) FROM atlasent_cells WHERE org = $1) \
             FROM atlasent_head WHERE org = $1";
-        let ask = async |session: &Session| session.client.query_opt(query, &[&org.as_str()]).await;
-        let row = self.ask(org, ask).await?;
-        let row = row.ok_or_else(|| StoreError::UnknownOrganization(org.clone()))?;
+        let row = self
+            .ask(org, async |session| {
+                let parameters: [&dyn Parameter; 1] = [&org.as_str()];
+                let row = session.client.query_opt(query, &parameters);
+                session.at_once(row).await
+            })
+            .await?;
         let number = |column: usize| {
             let number = row.try_get(column).map(unsigned);
             number.map_err(|error| self.connector.failed(&error))
@@ -167,49 +183,46 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Runs a read of an organization that exists.
+    /// Runs a read of an organization. `None` means that it is unknown.
     async fn ask<T>(
         &mut self,
         org: &OrgId,
-        question: impl AsyncFn(&Session) -> Result<T, Error>,
+        question: impl AsyncFn(&Session) -> Result<Option<T>, Error>,
     ) -> Result<T, StoreError> {
-        if org.is_local() {
-            return self.ask_any(question).await;
-        }
-        let checked = async |session: &Session| {
-            try_join(organizations::exists(session, org), question(session)).await
-        };
-        match self.ask_any(checked).await? {
-            (true, answer) => Ok(answer),
-            (false, _) => Err(StoreError::UnknownOrganization(org.clone())),
-        }
+        let answer = self.ask_again(question).await?;
+        answer.ok_or_else(|| StoreError::UnknownOrganization(org.clone()))
     }
 
-    /// Runs a read, and tries once more if the connection was lost since the last one.
-    async fn ask_any<T>(
+    /// Runs a read, again after each conflict, and once more if the connection was lost since the
+    /// last read.
+    async fn ask_again<T>(
         &mut self,
         question: impl AsyncFn(&Session) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
-        if let Some(session) = &self.session {
-            match self.connector.within(&PURPOSE, question(session)).await {
+        let mut retries = Retries::new(&PURPOSE);
+        loop {
+            // A connection that fails or misses its time limit is closed, since it would delay the
+            // next read, too.
+            let reused = self.session.take();
+            let was_reused = reused.is_some();
+            let session = match reused {
+                Some(session) => session,
+                None => self.connector.connect(&PURPOSE).await?,
+            };
+            // It stays in its place meanwhile, where a caller that stops waiting cancels it.
+            let session = self.session.insert(session);
+            let answer = self.connector.within(&PURPOSE, question(session)).await;
+            match answer {
                 Ok(answer) => return Ok(answer),
-                // A connection that missed its time limit would delay the next read, too.
+                Err(error) if retries.again(&error).await => {}
                 Err(error) => {
-                    let is_lost = error.is_lost;
                     self.session = None;
-                    if !is_lost {
+                    if !(error.is_lost && was_reused) {
                         return Err(error.into());
                     }
                 }
             }
         }
-        let session = self.connector.connect(&PURPOSE).await?;
-        let session = self.session.insert(session);
-        let answer = self.connector.within(&PURPOSE, question(session)).await;
-        if answer.is_err() {
-            self.session = None;
-        }
-        Ok(answer?)
     }
 
     /// Cancels the statement in progress, and closes the connection, since its next answer would
@@ -219,4 +232,19 @@ impl<'a> Reader<'a> {
             self.connector.cancel(&session).await;
         }
     }
+}
+
+/// Reads an organization in one round trip. Returns `None` if it is unknown. `question` must send
+/// its statement before it waits.
+async fn of_known<T>(
+    session: &Session,
+    org: &OrgId,
+    question: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Error> {
+    if org.is_local() {
+        return session.at_once(question).await.map(Some);
+    }
+    let both = try_join(organizations::exists(session, org), question);
+    let (exists, answer) = session.at_once(both).await?;
+    Ok(exists.then_some(answer))
 }

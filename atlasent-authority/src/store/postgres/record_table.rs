@@ -7,8 +7,8 @@
 
 use tokio_postgres::Error;
 
-use super::connector::Session;
 use super::organizations;
+use super::session::Session;
 use crate::store::{OrgId, StoreError};
 
 /// A table of records.
@@ -59,7 +59,8 @@ impl RecordTable {
         rows.iter().map(|row| row.try_get(0)).collect()
     }
 
-    /// Rewrites a record in one transaction. Returns whether the record exists and was rewritten.
+    /// Rewrites a record, in the session's transaction. Returns whether the record exists and was
+    /// rewritten.
     pub(super) async fn rewrite(
         self,
         session: &Session,
@@ -77,47 +78,46 @@ impl RecordTable {
             ),
         };
         let client = &session.client;
-        client.batch_execute("BEGIN").await?;
         let row = client.query_opt(select, &[&id]).await?;
         let json: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
         let rewritten = json.map_or(Ok(None), |json| rewrite(&json));
         if let Ok(Some(json)) = &rewritten {
             client.execute(update, &[&id, json]).await?;
         }
-        client.batch_execute("COMMIT").await?;
         Ok(rewritten.map(|json| json.is_some()))
     }
 }
 
 impl KeptKey {
-    /// Keeps the key, in place of the key with the same id.
-    pub(super) async fn put(&self, session: &Session) -> Result<(), Error> {
-        let put = "INSERT INTO atlasent_api_keys (key_id, key, created_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (key_id) DO UPDATE SET key = excluded.key";
+    /// Keeps the key, in place of the key with the same id. Returns `false` if that one belongs to
+    /// another organization. Records from before there were several belong to `local`.
+    pub(super) async fn put(&self, session: &Session) -> Result<bool, Error> {
+        let put = "INSERT INTO atlasent_api_keys AS known (key_id, key, created_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (key_id) DO UPDATE SET key = excluded.key \
+             WHERE coalesce(known.key::json ->> 'org_id', 'local') \
+                 = coalesce(excluded.key::json ->> 'org_id', 'local')";
         let client = &session.client;
-        client
+        let rows = client
             .execute(put, &[&self.key_id, &self.json, &self.created_at])
-            .await
-            .map(drop)
+            .await?;
+        Ok(rows == 1)
     }
 }
 
 impl KeptOrganization {
-    /// Keeps the organization and creates its chain, in one transaction. Returns `false` if the
-    /// table has the id. The chain may exist without a record: then it stays as it is.
+    /// Keeps the organization and creates its chain, in the session's transaction. Returns `false`
+    /// if the table has the id. The chain may exist without a record: then it stays as it is.
     pub(super) async fn create(&self, session: &Session) -> Result<bool, Error> {
         let insert = "\
             INSERT INTO atlasent_organizations (org, record, created_at) VALUES ($1, $2, $3) \
             ON CONFLICT (org) DO NOTHING";
         let client = &session.client;
-        client.batch_execute("BEGIN").await?;
         let rows = client
             .execute(insert, &[&self.id.as_str(), &self.json, &self.created_at])
             .await?;
         if rows == 1 {
             organizations::create(session, &self.id).await?;
         }
-        client.batch_execute("COMMIT").await?;
         Ok(rows == 1)
     }
 }

@@ -1,8 +1,12 @@
 //! The tables, and their migration from earlier versions.
 
+mod script;
+
 use std::time::Duration;
 
-use super::connector::{Connector, Purpose, Session};
+use super::connector::{Connector, Purpose};
+use super::session::Session;
+use super::url::Isolation;
 use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
@@ -16,7 +20,7 @@ const MIGRATIONS: [&str; 4] = [
 
 /// Indexing a long trail takes a while.
 pub(super) const PURPOSE: Purpose = Purpose {
-    settings: "SET synchronous_commit = on",
+    settings: "SET LOCAL synchronous_commit = on",
     answer: Duration::from_secs(1_800),
 };
 
@@ -64,7 +68,7 @@ async fn is_current(
             return Ok(0);
         }
         let version = "SELECT coalesce(max(version), 0) FROM atlasent_schema";
-        client.query_one_scalar::<i32, _>(version, &[]).await
+        client.query_one_scalar::<i32>(version, &[]).await
     };
     let version = connector.within(purpose, look).await?;
     let newest = MIGRATIONS.len();
@@ -81,8 +85,10 @@ async fn is_current(
 async fn step(connector: &Connector, session: &Session) -> Result<(), StoreError> {
     let client = &session.client;
     let work = async {
+        // Under any other isolation, the version would be read as it was before the wait.
+        let begin = connector.begin(Isolation::ReadCommitted, &PURPOSE);
         let begin = format!(
-            "BEGIN; SELECT pg_advisory_xact_lock({LOCK}); \
+            "{begin}; SELECT pg_advisory_xact_lock({LOCK}); \
              CREATE TABLE IF NOT EXISTS atlasent_schema (version integer PRIMARY KEY);"
         );
         client.batch_execute(&begin).await?;

@@ -175,7 +175,7 @@ impl Store for RedbStore {
         &self,
         now: Timestamp,
         reads: Vec<CellKey>,
-        change: impl FnOnce(&mut Changeset<'_>) -> T + Send + 'static,
+        change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         self.group.commit(now, reads, change).await
     }
@@ -248,6 +248,11 @@ impl Store for RedbStore {
             copy
         };
         self.file.readers.turn(copy).await
+    }
+
+    async fn backup_has_others(&self) -> Result<bool, StoreError> {
+        let others = self.organizations(None, 1).await?;
+        Ok(!others.is_empty())
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

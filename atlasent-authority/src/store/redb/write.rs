@@ -10,7 +10,7 @@ use super::chore;
 use super::file::File;
 use super::index;
 use super::tables::{Tables, dropped, head, indexed, json, organizations, parse};
-use crate::store::group::{self, Jobs, OrgJobs, Round};
+use crate::store::group::{self, Jobs, OrgJobs, Round, Runs};
 use crate::store::{Batch, Cell, OrgId, REMEMBERED, StoreError};
 
 /// How many events one part of the background work covers at least: few enough that a change hardly
@@ -108,7 +108,7 @@ fn keep(file: &File, database: &Database, round: &mut Round) -> Result<Vec<OrgId
             continue;
         }
         let mut batch = load(&transaction, &tables, jobs).map_err(failed)?;
-        if let Err(error) = jobs.run(&mut batch) {
+        if let Err(error) = jobs.run(&mut batch, Runs::Once) {
             jobs.answer(&Err(error));
         } else if !batch.is_empty() {
             is_changed = true;

@@ -26,6 +26,8 @@ impl<'a> Package<'a> {
                 "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
                  atlasent = {{ path = \"{root}/atlasent\", default-features = false }}\n{dependencies}\
                  [build-dependencies]\natlasent-build = {{ path = \"{root}/atlasent-build\" }}\n\
+                 # Cedar, as the workspace compiled it.\n\
+                 atlasent-tests-features = {{ path = \"{root}/tests/features\" }}\n\
                  [profile.dev]{profile}"
             ),
         );

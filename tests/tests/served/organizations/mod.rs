@@ -1,5 +1,7 @@
 //! Many organizations on one server.
 
+mod heads;
+mod isolation;
 mod life;
 mod limits;
 mod policies;

@@ -96,6 +96,66 @@ pub(crate) async fn an_organization_sees_nothing_of_another(medium: impl Medium)
     assert!(one.stops().await.unwrap().is_empty());
 }
 
+pub(crate) async fn times_and_counts_are_those_of_the_own_chain(medium: impl Medium) {
+    let [one, two] = two(&medium).await;
+    for second in [0, 10] {
+        record(&one, "evaluate.deny", Some("bot"), at(second)).await;
+    }
+    for second in 1..6 {
+        record(&two, "evaluate.deny", Some("bot"), at(second)).await;
+    }
+    let all = EventFilter::default();
+    for filter in [
+        all.clone(),
+        all.clone().types(["evaluate.deny"]),
+        all.actor_id("bot"),
+    ] {
+        let (since, until) = (filter.clone().since(at(5)), filter.until(at(5)));
+        for (store, filter, expected) in [
+            (&one, &until, &[1][..]),
+            (&two, &until, &[1, 2, 3, 4, 5]),
+            (&one, &since, &[2]),
+            (&two, &since, &[5]),
+        ] {
+            let found = numbers(store, 0, 9, filter.clone()).await;
+            assert_eq!(found, expected, "{filter:?}");
+            let count = store.count_events(filter).await.unwrap();
+            assert_eq!(count, expected.len() as u64, "{filter:?}");
+        }
+    }
+}
+
+pub(crate) async fn changes_that_share_a_transaction_see_their_own_cells(medium: impl Medium) {
+    let store = medium.open().await;
+    let mut stores = Vec::new();
+    for number in 0..16 {
+        let id = org(&format!("org-{number}"));
+        store.create_organization(&id).await.unwrap();
+        let store = store.organization(&id);
+        issue(&store, "a", at(0)).await.unwrap();
+        if number % 2 == 1 {
+            let consume = |changeset: &mut Changeset<'_>| {
+                let mut entry = changeset.permit(key("a")).unwrap().clone();
+                entry.state = PermitState::Consumed;
+                changeset.keep_permit(key("a"), entry);
+            };
+            store.commit(at(0), cell("a"), consume).await.unwrap();
+        }
+        stores.push(Arc::new(store));
+    }
+    crowd(|number| {
+        let number = number % stores.len();
+        let store = Arc::clone(&stores[number]);
+        async move {
+            let expected = [PermitState::Issued, PermitState::Consumed][number % 2];
+            for _ in 0..4 {
+                assert_eq!(state(&*store, "a").await, Some(expected));
+            }
+        }
+    })
+    .await;
+}
+
 async fn verifies<S: Store>(
     authority: &LocalAuthority<S>,
     token: &atlasent::wire::PermitToken,

@@ -1,0 +1,95 @@
+//! A boundary under `deny(warnings)` and without `unsafe`, with the attribute by other paths.
+#![deny(warnings)]
+#![forbid(unsafe_code)]
+
+use atlasent::testing::MockAuthority;
+use atlasent::{Error, boundary, protect};
+
+pub mod facade {
+    pub use atlasent as guard;
+}
+
+pub struct Bank {
+    authority: MockAuthority,
+}
+
+impl Bank {
+    fn agent(&self) -> &str {
+        "teller"
+    }
+}
+
+#[boundary(authority = self.authority, agent = self.agent())]
+impl Bank {
+    #![allow(dead_code)]
+
+    pub const LIMIT: u64 = {
+        const fn limit() -> u64 {
+            9
+        }
+        limit()
+    };
+
+    #[protect(action = "pay", context = { amount })]
+    pub async fn pay(&self, amount: u64) -> Result<u64, Error> {
+        Ok(amount.min(Self::LIMIT))
+    }
+
+    fn helper(&self) {}
+}
+
+/// Without an import of its own, by the path of a facade.
+#[facade::guard::boundary(agent = "bot", crate = crate::facade::guard)]
+impl Bank {
+    #[crate::facade::guard::protect(action = "close", authority = self.authority)]
+    pub fn close(self) -> Result<u64, Error> {
+        Ok(1)
+    }
+
+    /// A macro's name among the methods of the user.
+    #[open("reads")]
+    pub fn r#type(&self) -> &'static str {
+        "bank"
+    }
+}
+
+/// Of a macro.
+macro_rules! bank {
+    ($name:ident, $action:literal) => {
+        struct $name(MockAuthority);
+
+        #[boundary(authority = self.0)]
+        impl $name {
+            #[protect(action = $action, agent = "bot")]
+            pub(crate) fn pay(&self) -> Result<u8, Error> {
+                Ok(1)
+            }
+        }
+    };
+}
+
+bank!(Branch, "pay");
+
+#[test]
+fn a_boundary_compiles_without_warnings_by_any_path() {
+    let bank = Bank {
+        authority: MockAuthority::new().allow("pay"),
+    };
+    assert_eq!(futures_executor::block_on(bank.pay(12)).unwrap(), 9);
+    assert_eq!(bank.r#type(), "bank");
+    assert!(bank.close().is_err());
+    assert_eq!(Branch(MockAuthority::new().allow("pay")).pay().unwrap(), 1);
+
+    // Inside a function.
+    struct Local;
+
+    #[boundary(authority = authority)]
+    impl Local {
+        #[protect(action = "pay", agent = "bot")]
+        pub fn pay(&self, authority: &MockAuthority) -> Result<u8, Error> {
+            Ok(2)
+        }
+    }
+
+    assert_eq!(Local.pay(&MockAuthority::new().allow("pay")).unwrap(), 2);
+}
