@@ -17,7 +17,7 @@ pub(super) struct StoppedServer {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// The organization in the store of `--data-dir`; a server knows it from the API key
+    /// The organization in the store of `--data-dir`; a server has that of the API key
     #[arg(
         long,
         value_name = "ID",

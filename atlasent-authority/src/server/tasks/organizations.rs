@@ -67,9 +67,15 @@ fn next_turn<T>(mut loaded: Vec<T>, turn: &mut usize, folders: usize) -> Vec<T> 
 }
 
 async fn refresh_policies<S: Store>(app: Arc<App<S>>, org: Arc<ServedOrg<S>>, asked: bool) {
-    // A folder that hangs is read by an earlier task, which will see the change.
-    let Some(Ok(mut folder)) = org.folder.as_ref().map(tokio::sync::Mutex::try_lock) else {
+    let Some(folder) = &org.folder else {
         return;
+    };
+    let mut folder = match folder.try_lock() {
+        Ok(folder) => folder,
+        // The reading that is under way may have begun before the signal.
+        Err(_) if asked => folder.lock().await,
+        // The next round looks again.
+        Err(_) => return,
     };
     let reading = folder.refresh(&app, &org, asked);
     watched("the policies of an organization", reading).await;
