@@ -1,13 +1,19 @@
 //! Admission: the concurrency slots of a server, shared out among the organizations, and among the
 //! API keys of each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::keys::ApiKey;
 use crate::server::api_error::ApiError;
 use crate::server::share::{may_take, room};
 use crate::store::OrgId;
+
+/// More slots than these are many: their requests could occupy all threads for a while.
+const MANY: usize = 8;
+
+/// Another organization holds far fewer slots if it holds fewer than one in so many.
+const FAR_FEWER: usize = 4;
 
 /// The concurrency slots of a server: each request holds one while it is answered.
 ///
@@ -29,6 +35,8 @@ struct HeldSlots {
     all: usize,
     /// Holds no entry for an organization without a slot.
     by_org: HashMap<OrgId, OrgSlots>,
+    /// How many organizations hold each number of slots; no entry for 0.
+    by_count: BTreeMap<usize, usize>,
 }
 
 /// The slots that the requests of one organization hold.
@@ -54,6 +62,7 @@ pub(crate) struct ConcurrencySlot<'a> {
     slots: &'a ConcurrencySlots,
     org: OrgId,
     key_id: String,
+    crowds_others: bool,
 }
 
 impl ConcurrencySlots {
@@ -101,15 +110,43 @@ impl ConcurrencySlots {
         let org = held.by_org.entry(key.org_id.clone()).or_default();
         org.all += 1;
         org.by_key.insert(key.key_id.clone(), of_key + 1);
+        let crowds_others = held.count(of_org, of_org + 1);
         Ok(ConcurrencySlot {
             slots: self,
             org: key.org_id.clone(),
             key_id: key.key_id.clone(),
+            crowds_others,
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, HeldSlots> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeldSlots {
+    /// Notes that an organization holds another number of slots. Returns whether these are many,
+    /// and some organization holds far fewer.
+    fn count(&mut self, before: usize, now: usize) -> bool {
+        if let Some(orgs) = self.by_count.get_mut(&before) {
+            *orgs -= 1;
+            if *orgs == 0 {
+                self.by_count.remove(&before);
+            }
+        }
+        if now > 0 {
+            *self.by_count.entry(now).or_default() += 1;
+        }
+        let fewest = self.by_count.first_key_value();
+        now > MANY && fewest.is_some_and(|(fewest, _)| fewest.saturating_mul(FAR_FEWER) < now)
+    }
+}
+
+impl ConcurrencySlot<'_> {
+    /// Whether the organization held many slots when this one was taken, and another one far fewer.
+    /// Its requests then run in [turns](super::turns).
+    pub(crate) fn crowds_others(&self) -> bool {
+        self.crowds_others
     }
 }
 
@@ -120,16 +157,19 @@ impl Drop for ConcurrencySlot<'_> {
         let Some(org) = held.by_org.get_mut(&self.org) else {
             return;
         };
-        org.all = org.all.saturating_sub(1);
+        let before = org.all;
+        let now = before.saturating_sub(1);
+        org.all = now;
         if let Some(own) = org.by_key.get_mut(&self.key_id) {
             *own = own.saturating_sub(1);
             if *own == 0 {
                 org.by_key.remove(&self.key_id);
             }
         }
-        if org.all == 0 {
+        if now == 0 {
             held.by_org.remove(&self.org);
         }
+        held.count(before, now);
     }
 }
 
@@ -172,6 +212,25 @@ mod tests {
         sharing: Sharing,
     ) -> Vec<ConcurrencySlot<'a>> {
         std::iter::from_fn(|| slots.take(key, sharing).ok()).collect()
+    }
+
+    #[test]
+    fn only_an_organization_that_holds_far_more_than_another_one_crowds_it() {
+        let slots = ConcurrencySlots::new(1_024);
+        let take = |org| slots.take(&key_of(org, 1), SHARED).unwrap();
+        let mut flood: Vec<_> = (0..64).map(|_| take("flood")).collect();
+        assert!(flood.iter().all(|slot| !slot.crowds_others()));
+        let light = take("light");
+        assert!(!light.crowds_others());
+        flood.push(take("flood"));
+        assert!(flood[64].crowds_others());
+        drop(light);
+        assert!(!take("flood").crowds_others());
+        // Organizations with as much to do do not crowd each other.
+        let equal: Vec<_> = (0..64).map(|_| take("equal")).collect();
+        assert!(!equal[63].crowds_others() && !take("flood").crowds_others());
+        drop((flood, equal));
+        assert!(slots.lock().by_count.is_empty());
     }
 
     #[test]

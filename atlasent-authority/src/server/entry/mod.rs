@@ -2,7 +2,7 @@
 //!
 //! In this order: the request id, the API key and its networks (`caller`), a concurrency slot
 //! (`admission`), the key's organization, the rates of both (`rate`), and the time limit of the
-//! whole (`deadline`). From the slot on, requests of several organizations run in `turns`.
+//! whole (`deadline`). The requests of an organization that crowds others run in `turns`.
 
 pub(crate) mod admission;
 pub(crate) mod caller;
@@ -127,7 +127,7 @@ async fn answer<S: Store + RateCounter>(
     let key = Arc::clone(&credentials.key);
     record.key = Some(Arc::clone(&key));
     credentials.check_network(record.address)?;
-    let _slot = app.slots.take(&key, app.keys.sharing(&key.org_id))?;
+    let slot = app.slots.take(&key, app.keys.sharing(&key.org_id))?;
     let answering = async {
         let org = deadline.run(app.organizations.open(&key.org_id)).await??;
         let rate = deadline.run(Rate::count(&org, &key)).await??;
@@ -138,5 +138,8 @@ async fn answer<S: Store + RateCounter>(
         let request = request.map(|body| body::with_timeout(body, app.settings.body_timeout));
         deadline.run(next.run(request)).await
     };
-    app.turns.run(&key.org_id, answering).await
+    match slot.crowds_others() {
+        true => app.turns.run(&key.org_id, answering).await,
+        false => answering.await,
+    }
 }

@@ -4,40 +4,33 @@
 //! of one organization has made 256 requests ready, a request of another organization would wait
 //! until all of them were polled: 256 times 40 µs, on 2 threads 5 ms.
 //!
-//! So each poll of a request needs a turn. A request that becomes ready queues for a turn, which
-//! costs a fraction of a microsecond, and is polled again when it has one. The organizations take
-//! turns in that queue. After a poll the turn goes to the next request, so a request that waits for
-//! its body, a commit or a lock holds none. There are as many turns as threads but one: with all
-//! threads in the middle of a poll, no thread would notice what arrives. On 3 threads:
+//! So the requests of an organization that crowds others
+//! ([`crowds_others`](super::admission::ConcurrencySlot::crowds_others)) need a turn for each poll. One
+//! that becomes ready queues for a turn, which costs a fraction of a microsecond, and is polled again
+//! when it has one. Several such organizations take turns in that queue. After a poll the turn goes
+//! to the next request, so a request that waits for its body, a commit or a lock holds none. There
+//! are as many turns as threads but one, which leaves a thread to all other requests. On 3 threads:
 //!
 //! ```text
-//! ready:   A1 A2 … A256 B1         (the order of the runtime)
-//! queue:   A1 A2 get turns; A3 … A256 and B1 queue, within 256 times 0.3 µs
-//! A1 ends: A3 gets its turn        (the organization A is first in the queue)
-//! A2 ends: B1 gets its turn
+//! ready:   A1 A2 … A256 B1         (the order of the runtime; A crowds others)
+//! queue:   A1 A2 get turns; A3 … A256 queue, within 256 times 0.3 µs
+//! B1 is polled by the third thread
+//! A1 ends: A3 gets its turn
 //! ```
 //!
-//! The requests of an organization that is the only one to have sent some lately need no turns.
+//! Requests of other organizations need no turns, and pay nothing for them.
 
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
 
 use crate::server::fair_queue::{FairQueue, Ticket};
 use crate::store::OrgId;
 
-/// How long requests need turns after two organizations have sent some.
-const LATELY: Duration = Duration::from_secs(60);
-
 /// The turns of a server.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    started: Instant,
-    activity: Activity,
     state: Mutex<State>,
 }
 
@@ -54,8 +47,6 @@ impl Turns {
     /// Creates the turns of a server whose requests are polled by this many threads.
     pub(crate) fn new(threads: usize) -> Self {
         Self {
-            started: Instant::now(),
-            activity: Activity::new(),
             state: Mutex::new(State {
                 free: threads.saturating_sub(1).max(1),
                 queue: FairQueue::new(),
@@ -64,11 +55,8 @@ impl Turns {
         }
     }
 
-    /// Runs a request of an organization, in turns with those of others.
+    /// Runs a request of an organization that crowds others, in turns.
     pub(crate) async fn run<T>(&self, org: &OrgId, answering: impl Future<Output = T>) -> T {
-        if !self.activity.is_shared(org, self.started.elapsed()) {
-            return answering.await;
-        }
         let mut answering = pin!(answering);
         let mut place = Place::new(self, org);
         poll_fn(|context| {
@@ -174,42 +162,6 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Whether more than one organization has sent requests lately.
-#[derive(Debug)]
-struct Activity {
-    /// Unpredictable, so that no caller can choose ids with the same hash.
-    hasher: RandomState,
-    /// The hash of the organization that sent the latest request; 0 before the first one.
-    latest: AtomicU64,
-    /// The end of the time in which requests need turns, in milliseconds.
-    shared_until: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            latest: AtomicU64::new(0),
-            shared_until: AtomicU64::new(0),
-        }
-    }
-
-    /// Notes a request, and returns whether another organization has sent one lately.
-    fn is_shared(&self, org: &OrgId, now: Duration) -> bool {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let hash = self.hasher.hash_one(org).max(1);
-        let latest = self.latest.load(Ordering::Relaxed);
-        if latest != hash {
-            self.latest.store(hash, Ordering::Relaxed);
-            if latest != 0 {
-                let end = millis(now.saturating_add(LATELY));
-                self.shared_until.fetch_max(end, Ordering::Relaxed);
-            }
-        }
-        millis(now) < self.shared_until.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -230,15 +182,6 @@ mod tests {
 
     /// How many turns there are.
     const TURNS: usize = 3;
-
-    /// Turns of which two organizations have been seen.
-    fn shared() -> Turns {
-        let turns = Turns::new(TURNS + 1);
-        for name in ["a", "b"] {
-            turns.activity.is_shared(&org(name), Duration::ZERO);
-        }
-        turns
-    }
 
     /// A runtime with one thread that polls tasks in the order in which they are woken.
     #[derive(Default)]
@@ -313,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_request_waits_for_few_polls_of_a_flood_by_another_organization() {
-        let (turns, log) = (shared(), Log::default());
+        let (turns, log) = (Turns::new(TURNS + 1), Log::default());
         let (a, b) = (org("a"), org("b"));
         let mut runtime = Runtime::default();
         for _ in 0..256 {
@@ -354,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_requests_of_an_organization_have_their_turns_in_the_order_of_their_arrival() {
-        let (turns, log) = (shared(), Log::default());
+        let (turns, log) = (Turns::new(TURNS + 1), Log::default());
         let a = org("a");
         let mut runtime = Runtime::default();
         let names = ["1", "2", "3", "4", "5", "6", "7", "8"];
@@ -367,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_request_that_waits_for_something_else_holds_no_turn() {
-        let (turns, log) = (shared(), Log::default());
+        let (turns, log) = (Turns::new(TURNS + 1), Log::default());
         let a = org("a");
         let mut runtime = Runtime::default();
         for _ in 0..100 {
@@ -394,24 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn requests_need_turns_for_a_minute_after_those_of_two_organizations() {
-        let activity = Activity::new();
-        let (a, b) = (org("a"), org("b"));
-        let at = Duration::from_secs;
-        assert!(!activity.is_shared(&a, at(0)));
-        assert!(!activity.is_shared(&a, at(1)));
-        assert!(activity.is_shared(&b, at(2)));
-        assert!(activity.is_shared(&b, at(61)));
-        assert!(!activity.is_shared(&b, at(62)));
-        assert!(activity.is_shared(&a, at(200)));
-        assert!(activity.is_shared(&b, at(259)));
-        assert!(activity.is_shared(&b, at(318)));
-        assert!(!activity.is_shared(&b, at(319)));
-    }
-
-    #[test]
     fn a_request_that_panics_gives_its_turn_back() {
-        let turns = shared();
+        let turns = Turns::new(TURNS + 1);
         let a = org("a");
         let mut runtime = Runtime::default();
         for _ in 0..10 {
@@ -433,7 +360,7 @@ mod tests {
             orgs in proptest::collection::vec(0_u8..4, 1..60),
             drops in proptest::collection::vec((0_usize..20, 0_usize..60), 0..30),
         ) {
-            let (turns, log) = (shared(), Log::default());
+            let (turns, log) = (Turns::new(TURNS + 1), Log::default());
             let ids: Vec<_> = (0..4).map(|n| org(&format!("org{n}"))).collect();
             let mut runtime = Runtime::default();
             for number in &orgs {
