@@ -1,8 +1,9 @@
 //! Admission: the concurrency slots of a server, shared out among the organizations, and among the
 //! API keys of each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::keys::ApiKey;
 use crate::server::api_error::ApiError;
@@ -12,8 +13,8 @@ use crate::store::OrgId;
 /// More slots than these are many: their requests could occupy all threads for a while.
 const MANY: usize = 8;
 
-/// Another organization holds far fewer slots if it holds fewer than one in so many.
-const FAR_FEWER: usize = 4;
+/// How long an organization with few requests counts after its last one.
+const LATELY: Duration = Duration::from_secs(60);
 
 /// The concurrency slots of a server: each request holds one while it is answered.
 ///
@@ -35,8 +36,8 @@ struct HeldSlots {
     all: usize,
     /// Holds no entry for an organization without a slot.
     by_org: HashMap<OrgId, OrgSlots>,
-    /// How many organizations hold each number of slots; no entry for 0.
-    by_count: BTreeMap<usize, usize>,
+    /// The last two organizations that took a slot while they held few, and when.
+    light: [Option<(OrgId, Instant)>; 2],
 }
 
 /// The slots that the requests of one organization hold.
@@ -110,7 +111,7 @@ impl ConcurrencySlots {
         let org = held.by_org.entry(key.org_id.clone()).or_default();
         org.all += 1;
         org.by_key.insert(key.key_id.clone(), of_key + 1);
-        let crowds_others = held.count(of_org, of_org + 1);
+        let crowds_others = held.crowds_others(&key.org_id, of_org + 1, Instant::now());
         Ok(ConcurrencySlot {
             slots: self,
             org: key.org_id.clone(),
@@ -125,26 +126,29 @@ impl ConcurrencySlots {
 }
 
 impl HeldSlots {
-    /// Notes that an organization holds another number of slots. Returns whether these are many,
-    /// and some organization holds far fewer.
-    fn count(&mut self, before: usize, now: usize) -> bool {
-        if let Some(orgs) = self.by_count.get_mut(&before) {
-            *orgs -= 1;
-            if *orgs == 0 {
-                self.by_count.remove(&before);
+    /// Returns whether an organization that takes its `held`-th slot crowds others: it holds many,
+    /// and another one, which held few, has sent a request lately.
+    fn crowds_others(&mut self, org: &OrgId, held: usize, now: Instant) -> bool {
+        if held > MANY {
+            let lately = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
+            let mut light = self.light.iter().flatten();
+            return light.any(|(other, at)| other != org && lately(at));
+        }
+        let known = |known: &Option<(OrgId, Instant)>| matches!(known, Some((id, _)) if id == org);
+        match self.light.iter_mut().find(|light| known(light)) {
+            Some(light) => *light = Some((org.clone(), now)),
+            None => {
+                let [newer, older] = &mut self.light;
+                *older = newer.replace((org.clone(), now));
             }
         }
-        if now > 0 {
-            *self.by_count.entry(now).or_default() += 1;
-        }
-        let fewest = self.by_count.first_key_value();
-        now > MANY && fewest.is_some_and(|(fewest, _)| fewest.saturating_mul(FAR_FEWER) < now)
+        false
     }
 }
 
 impl ConcurrencySlot<'_> {
-    /// Whether the organization held many slots when this one was taken, and another one far fewer.
-    /// Its requests then run in [turns](super::turns).
+    /// Whether the organization held many slots when this one was taken, while another one with few
+    /// requests was active. Its requests then run in [turns](super::turns).
     pub(crate) fn crowds_others(&self) -> bool {
         self.crowds_others
     }
@@ -157,19 +161,16 @@ impl Drop for ConcurrencySlot<'_> {
         let Some(org) = held.by_org.get_mut(&self.org) else {
             return;
         };
-        let before = org.all;
-        let now = before.saturating_sub(1);
-        org.all = now;
+        org.all = org.all.saturating_sub(1);
         if let Some(own) = org.by_key.get_mut(&self.key_id) {
             *own = own.saturating_sub(1);
             if *own == 0 {
                 org.by_key.remove(&self.key_id);
             }
         }
-        if now == 0 {
+        if org.all == 0 {
             held.by_org.remove(&self.org);
         }
-        held.count(before, now);
     }
 }
 
@@ -215,22 +216,44 @@ mod tests {
     }
 
     #[test]
-    fn only_an_organization_that_holds_far_more_than_another_one_crowds_it() {
+    fn only_an_organization_with_many_requests_crowds_one_with_few() {
         let slots = ConcurrencySlots::new(1_024);
         let take = |org| slots.take(&key_of(org, 1), SHARED).unwrap();
         let mut flood: Vec<_> = (0..64).map(|_| take("flood")).collect();
-        assert!(flood.iter().all(|slot| !slot.crowds_others()));
-        let light = take("light");
-        assert!(!light.crowds_others());
+        assert!(
+            flood.iter().all(|slot| !slot.crowds_others()),
+            "it is alone"
+        );
+        assert!(!take("light").crowds_others());
         flood.push(take("flood"));
         assert!(flood[64].crowds_others());
-        drop(light);
-        assert!(!take("flood").crowds_others());
-        // Organizations with as much to do do not crowd each other.
-        let equal: Vec<_> = (0..64).map(|_| take("equal")).collect();
-        assert!(!equal[63].crowds_others() && !take("flood").crowds_others());
-        drop((flood, equal));
-        assert!(slots.lock().by_count.is_empty());
+        drop(flood);
+        assert!(!take("flood").crowds_others(), "it holds few now");
+    }
+
+    #[test]
+    fn an_organization_counts_for_a_while_after_its_last_request() {
+        let (a, b, c) = (
+            "a".parse().unwrap(),
+            "b".parse().unwrap(),
+            "c".parse().unwrap(),
+        );
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut held = HeldSlots::default();
+        for org in [&a, &b, &c, &b] {
+            assert!(!held.crowds_others(org, MANY, at(0)));
+        }
+        for org in [&a, &b, &c] {
+            assert!(held.crowds_others(org, MANY + 1, at(59)), "{org}");
+            assert!(!held.crowds_others(org, MANY + 1, at(60)), "{org}");
+        }
+        assert!(!held.crowds_others(&b, 1, at(60)));
+        assert!(held.crowds_others(&a, MANY + 1, at(61)));
+        assert!(
+            !held.crowds_others(&b, MANY + 1, at(61)),
+            "only it was active"
+        );
     }
 
     #[test]

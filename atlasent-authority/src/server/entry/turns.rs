@@ -323,20 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn the_only_organization_that_sends_requests_needs_no_turns() {
-        let (turns, log) = (Turns::new(2), Log::default());
-        let a = org("a");
-        let mut runtime = Runtime::default();
-        for _ in 0..100 {
-            runtime.spawn(turns.run(&a, work("a", 1, Rc::clone(&log))));
-        }
-        (0..100).for_each(|_| {
-            runtime.step();
-        });
-        assert_eq!(log.borrow().len(), 100);
-    }
-
-    #[test]
     fn a_request_that_panics_gives_its_turn_back() {
         let turns = Turns::new(TURNS + 1);
         let a = org("a");
