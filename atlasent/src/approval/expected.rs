@@ -94,14 +94,14 @@ impl Expected {
     }
 
     /// Requires that a quorum satisfies this policy as well as the one that it carries. The policy
-    /// in a quorum is not signed: whoever sends the quorum chooses it.
+    /// in a quorum is not signed: the sender of the quorum chooses it.
     #[must_use]
     pub fn quorum_policy(mut self, policy: QuorumPolicy) -> Self {
         self.quorum_policy = Some(policy);
         self
     }
 
-    /// Returns the environment, empty if there is none.
+    /// Returns the environment, or an empty text if it is unset.
     pub(super) fn environment_or_empty(&self) -> &str {
         self.environment.as_deref().unwrap_or_default()
     }

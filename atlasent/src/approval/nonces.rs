@@ -63,8 +63,8 @@ impl MemoryNonces {
 
     /// Claims all of these nonces, or none. Returns whether it claimed them.
     ///
-    /// It refuses nonces that were claimed before, that are given twice, or that there is no room
-    /// for. It refuses nonces that have expired by the time of any claim so far, since it may
+    /// It refuses nonces that were claimed before, that are given twice, or that exceed its
+    /// capacity. It refuses nonces that have expired by the time of any claim so far, since it may
     /// have forgotten them.
     #[must_use]
     pub fn claim(&self, nonces: &[Nonce], now: Timestamp) -> bool {

@@ -203,8 +203,8 @@ impl<S: Store> Loader<S> {
             if org.has_policies() {
                 let digest = org.authority.policies().digest().to_owned();
                 lock(&self.recorded).insert(id, digest);
-                evicted.push(org);
             }
+            evicted.push(org);
         }
         // Requests do not wait while large sets of policies are freed.
         drop(loaded);

@@ -115,7 +115,7 @@ impl<S> ServedOrg<S> {
         let used_at = self.used_at.load(Ordering::Relaxed);
         let is_complete = self.idle_for() > UNDER_WAY;
         if let Some(head) = &self.head
-            && used_at != self.saved_at.load(Ordering::Relaxed)
+            && self.has_unsaved_head()
         {
             head.save(self.authority.store()).await?;
             if is_complete {
