@@ -24,7 +24,7 @@ use crate::store::OrgId;
 /// use atlasent_authority::organizations::Organization;
 /// use atlasent_authority::server::{OrgHosting, OrgRegistry};
 ///
-/// let registry = OrgRegistry::new([Organization::new("acme".parse()?)])?;
+/// let registry = OrgRegistry::new([Organization::new("acme".parse()?)]);
 /// let hosting = OrgHosting::new(registry, |id| Path::new("policies").join(id.as_str()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
