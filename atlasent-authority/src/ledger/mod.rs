@@ -3,6 +3,7 @@
 //! A permit is issued, and then consumed, revoked or left to expire. These rules are pure functions
 //! on values; a [`Store`](crate::store::Store) makes each change atomic.
 
+pub(crate) mod approval;
 mod entry;
 mod grant;
 pub(crate) mod outstanding;
@@ -14,6 +15,10 @@ pub(crate) mod stops;
 mod tests;
 pub(crate) mod validity;
 
+pub use approval::{
+    ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId, InvalidEscalationId,
+    Question, QuestionKey,
+};
 pub use entry::{PermitEntry, PermitState, Revoked};
 pub use grant::PermitGrant;
 pub use outstanding::{AgentKey, Outstanding};

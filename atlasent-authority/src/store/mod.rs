@@ -25,8 +25,9 @@ use atlasent::text::Escaped;
 use jiff::Timestamp;
 
 pub use crate::ledger::{
-    AgentKey, Outstanding, PermitEntry, PermitGrant, PermitKey, PermitMismatch, PermitState,
-    Replay, ReplayKey, Revoked, Stops, VerifyRefusal,
+    AgentKey, ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId,
+    InvalidEscalationId, Outstanding, PermitEntry, PermitGrant, PermitKey, PermitMismatch,
+    PermitState, Question, QuestionKey, Replay, ReplayKey, Revoked, Stops, VerifyRefusal,
 };
 pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
 pub use batch::{Batch, Cell, CellKey, Changeset};
