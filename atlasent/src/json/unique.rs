@@ -56,6 +56,17 @@ pub(crate) fn optional_of_answer<'de, D: Deserializer<'de>>(
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
+/// Reads an optional object, where `null` is the same as absent. The error quotes nothing.
+pub(crate) fn optional_object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Map<String, Value>>, D::Error> {
+    match optional_of_answer(deserializer)? {
+        None => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(D::Error::custom("a value is not an object")),
+    }
+}
+
 /// A value of an answer, or `None` if it nests deeper than 64 levels or repeats a key. Such a value
 /// is read to its end and skipped.
 pub(crate) struct Shallow(pub(crate) Option<Value>);

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::authority::IssuerId;
 use crate::permit::expiry::Expiry;
+use crate::wire::ApprovalRecord;
 use crate::{Action, Agent, AnyAction};
 
 /// Proof that `A` was allowed, verified and consumed, for one execution.
@@ -144,6 +145,13 @@ impl<A: Action> Permit<A> {
     #[must_use]
     pub fn expires_at(&self) -> Option<&str> {
         self.record.expires_at.as_deref()
+    }
+
+    /// Returns the approvals that the permit was granted on, from the answer to its verification. It
+    /// is empty if no person had to approve, or the authority does not say.
+    #[must_use]
+    pub fn approvals(&self) -> &[ApprovalRecord] {
+        &self.record.approvals
     }
 
     /// Returns the agent that may execute the action.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Agent;
 use crate::text::redact::Redacted;
+use crate::wire::ApprovalRecord;
 
 /// The data of a permit, for logs, databases and audits. It proves nothing and opens nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct PermitRecord {
     /// The time of expiry (ISO 8601), by the authority's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// The approvals that the permit was granted on. Empty if no person had to approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalRecord>,
 }
 
 impl PermitRecord {
@@ -50,6 +54,7 @@ impl PermitRecord {
             .field("audit_hash", &self.audit_hash)
             .field("timestamp", &self.timestamp)
             .field("expires_at", &self.expires_at)
+            .field("approvals", &self.approvals)
             .finish()
     }
 }

@@ -242,6 +242,7 @@ fn record(
         audit_hash: evaluation.audit_hash.clone(),
         timestamp: verification.timestamp.clone(),
         expires_at: evaluation.expires_at.clone(),
+        approvals: verification.approvals(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`VerifyRequest`]: is this permit good, and consume it | [`Verification`] |
 //! | a permit by its id | [`PermitInfo`] with its [`PermitStatus`] |
 //! | a revocation | [`Revocation`] |
+//! | [`CreateEscalation`], [`CastVote`], [`EscalateRequest`], [`EscalationFilter`]: a decision that waits for people | [`Escalation`] with its [`EscalationStatus`] and [`QuorumProgress`], [`EscalationPage`], [`Vote`], [`EscalationStep`] |
 //!
 //! An implementation of [`Authority`](crate::Authority) takes the first two requests and returns
 //! their answers. Code that protects actions needs none of these types: it works with a
@@ -14,14 +15,17 @@
 //! The fields `actor_id` and `action_type` are the agent and the action. [`OtherFields`] holds the
 //! fields of an answer that this version does not know. [`execution_hash`] is the hash that binds a
 //! permit to agent, action and context, and [`WrittenNumbers`] the numbers that it is computed
-//! with. [`StopScope`] says what a stop covers.
+//! with. [`StopScope`] says what a stop covers, and [`ApprovalRecord`] who approved what a permit was
+//! granted for.
 
 /// The HTTP header with the digest of a policy schema, as
 /// `atlasent_authority::Policies::schema_digest` returns it: in a request, that of the program
 /// which sends it; in an answer, that of the policies which decided.
 pub const SCHEMA_DIGEST_HEADER: &str = "x-atlasent-schema-digest";
 
+mod approval_record;
 mod constraint;
+mod escalation;
 pub(crate) mod evaluate;
 mod execution_hash;
 mod options;
@@ -38,7 +42,13 @@ mod verification;
 mod verify;
 
 pub use crate::written::WrittenNumbers;
+pub use approval_record::ApprovalRecord;
 pub use constraint::{ConstraintTrace, PolicyTrace, StageTrace};
+pub use escalation::{
+    CastVote, CreateEscalation, EscalateRequest, Escalation, EscalationFilter, EscalationPage,
+    EscalationStatus, EscalationStep, ExpiredReason, FallbackDecision, QuorumProgress, QuorumTier,
+    Vote, VoteDecision,
+};
 pub use evaluate::Evaluation;
 pub use execution_hash::{execution_hash, execution_hash_of_text};
 pub use options::RequestOptions;
@@ -53,4 +63,6 @@ pub use token::PermitToken;
 pub use verification::Verification;
 pub use verify::VerifyRequest;
 
+#[cfg(feature = "client")]
+pub(crate) use other::take_string;
 pub(crate) use sent_request_id::SentRequestId;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::authority::issuer::IssuerMark;
 use crate::error::PermitOutcome;
@@ -12,7 +12,7 @@ use crate::json::unique;
 use crate::text::redact::Names;
 use crate::wire::SentRequestId;
 use crate::wire::other::take_string;
-use crate::wire::{OtherFields, PermitToken, RateLimit};
+use crate::wire::{ApprovalRecord, OtherFields, PermitToken, RateLimit};
 
 /// The answer to a [`VerifyRequest`](crate::wire::VerifyRequest).
 ///
@@ -42,9 +42,13 @@ pub struct Verification {
     /// Whether this verification consumed the permit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumed: Option<bool>,
-    /// The approval of the permit.
+    /// The approval of the permit, as JSON. If there are several, it is the first one:
+    /// [`approvals`](Self::approvals) lists all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Value>,
+    /// All approvals of the permit, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) approvals: Vec<ApprovalRecord>,
     /// The id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -132,6 +136,38 @@ impl Verification {
             .find_map(|word| PermitOutcome::from_wire(word))
     }
 
+    /// Sets the approvals that the permit was granted on.
+    ///
+    /// ```
+    /// use atlasent::wire::{ApprovalRecord, Verification};
+    ///
+    /// let by = |person| ApprovalRecord::new("esc_1", "9f86d081884c7d65", person, "local", "key_1");
+    /// let verification = Verification::valid().with_approvals(vec![by("alice"), by("bob")]);
+    /// assert_eq!(verification.approvals()[1].reviewer_id, "bob");
+    /// ```
+    #[must_use]
+    pub fn with_approvals(mut self, approvals: Vec<ApprovalRecord>) -> Self {
+        // Five texts always serialize.
+        let first = approvals.first().map(serde_json::to_value);
+        self.approval = first.and_then(Result::ok);
+        self.approvals = match approvals.len() {
+            0 | 1 => Vec::new(),
+            _ => approvals,
+        };
+        self
+    }
+
+    /// Returns the approvals that the permit was granted on. An approval in another form than that
+    /// of the contract is left out.
+    #[must_use]
+    pub fn approvals(&self) -> Vec<ApprovalRecord> {
+        if !self.approvals.is_empty() {
+            return self.approvals.clone();
+        }
+        let read = |approval| ApprovalRecord::deserialize(approval).ok();
+        self.approval.iter().filter_map(read).collect()
+    }
+
     /// Returns the answer without the token in the texts that are logged or returned.
     pub(crate) fn scrubbed(mut self, token: &PermitToken) -> Self {
         self.reason = token.scrub_option(self.reason);
@@ -142,6 +178,7 @@ impl Verification {
         if let Some(approval) = &mut self.approval {
             token.scrub_json(approval);
         }
+        (self.approvals.iter_mut()).for_each(|approval| approval.scrub(token));
         self
     }
 }
@@ -158,6 +195,7 @@ impl fmt::Debug for Verification {
             timestamp,
             consumed,
             approval,
+            approvals,
             decision,
             action_type,
             actor_id,
@@ -177,6 +215,7 @@ impl fmt::Debug for Verification {
             .field("timestamp", timestamp)
             .field("consumed", consumed)
             .field("approval", &approval.as_ref().map(Names))
+            .field("approvals", approvals)
             .field("decision", decision)
             .field("action_type", action_type)
             .field("actor_id", actor_id)
@@ -229,6 +268,7 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
             timestamp: wire.timestamp,
             consumed: wire.consumed,
             approval: wire.approval,
+            approvals: take_records(&mut other),
             decision: wire.decision,
             action_type: agreeing(wire.action_type, wire.action)
                 .ok_or("`action_type` and `action` contradict each other")?,
@@ -242,6 +282,19 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
             sent_request_id: SentRequestId::default(),
         })
     }
+}
+
+/// Removes and returns the approvals. In another form they stay among the other fields, so that they
+/// cannot make the answer unreadable.
+fn take_records(other: &mut Map<String, Value>) -> Vec<ApprovalRecord> {
+    let approvals = other
+        .get("approvals")
+        .map(Vec::<ApprovalRecord>::deserialize);
+    let Some(Ok(approvals)) = approvals else {
+        return Vec::new();
+    };
+    other.remove("approvals");
+    approvals
 }
 
 /// Returns the value of a field with two names, or `None` if the two contradict each other.
@@ -294,6 +347,66 @@ mod tests {
             ]),
         ] {
             assert!(read(json.clone()).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn approvals_are_read_from_one_member_or_the_other_and_written_again() {
+        let record = |id: &str| ApprovalRecord::new(id, "h", "alice", "issuer", "k1");
+        let one = Verification::valid().with_approvals(vec![record("a")]);
+        let written = serde_json::to_value(&one).unwrap();
+        assert_eq!(
+            written["approval"],
+            json!({"approval_id": "a", "artifact_hash": "h", "reviewer_id": "alice",
+                "issuer_id": "issuer", "kid": "k1"})
+        );
+        assert_eq!(written.get("approvals"), None);
+        assert_eq!(read(written).unwrap().approvals(), [record("a")]);
+
+        let two = Verification::valid().with_approvals(vec![record("a"), record("b")]);
+        let written = serde_json::to_value(&two).unwrap();
+        assert_eq!(written["approval"]["approval_id"], "a");
+        let again = read(written).unwrap();
+        assert_eq!(again.approvals(), [record("a"), record("b")]);
+        assert!(again.other.is_empty());
+
+        let none = two.with_approvals(Vec::new());
+        assert!(none.approvals().is_empty() && none.approval.is_none());
+    }
+
+    #[test]
+    fn approvals_in_another_form_cost_no_answer() {
+        for (name, value) in [
+            ("approval", json!({"by": "a"})),
+            ("approval", json!(["a", "h", "alice", "issuer", "k1"])),
+            ("approval", json!(7)),
+            ("approvals", json!([{"approval_id": "a"}])),
+            ("approvals", json!(7)),
+        ] {
+            let mut answer = json!({"valid": true});
+            answer[name] = value.clone();
+            let answer = read(answer).unwrap();
+            assert!(answer.is_good() && answer.approvals().is_empty(), "{value}");
+            let kept = serde_json::to_value(answer).unwrap();
+            assert_eq!(kept[name], value);
+        }
+    }
+
+    #[test]
+    fn no_approval_keeps_the_token() {
+        let token = PermitToken::new("permit_0123456789").unwrap();
+        let by =
+            |id| ApprovalRecord::new(id, "permit_0123456789", "alice", "i", "permit_0123456789");
+        for count in [1, 2] {
+            let approvals = vec![by("permit_0123456789"); count];
+            let scrubbed = Verification::valid()
+                .with_approvals(approvals)
+                .scrubbed(&token);
+            let text = serde_json::to_string(&scrubbed).unwrap();
+            assert!(
+                !text.contains("permit_01") && text.contains("alice"),
+                "{text}"
+            );
         }
     }
 

@@ -10,9 +10,9 @@ use crate::Decision;
 use crate::client::failure::{self, ErrorMessage};
 use crate::client::secrets::Secrets;
 use crate::error::{Code, Failure};
-use crate::json::object::Object;
+use crate::json::object::ObjectAndOthers;
 use crate::text::redact::excerpt;
-use crate::wire::PermitToken;
+use crate::wire::{PermitToken, take_string};
 
 /// An event of an evaluation stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,10 @@ pub struct StreamDecision {
     pub permit_token: Option<PermitToken>,
     /// The authority's id of a refusal. `None` for an allow.
     pub decision_id: Option<String>,
+    /// The id of the escalation that waits for a person. Only a hold or an escalation has one.
+    pub escalation_id: Option<String>,
+    /// The URL where a person can decide on the escalation.
+    pub approval_url: Option<String>,
     /// The reason for the decision.
     pub reason: Option<String>,
     /// The hash of the audit event that recorded the decision.
@@ -119,7 +123,10 @@ struct WireDecision {
 impl StreamDecision {
     /// Reads a decision. The checks are those of an [`Evaluation`](crate::wire::Evaluation).
     fn read(data: &str) -> Result<Self, Failure> {
-        let Object(wire) = serde_json::from_str::<Object<WireDecision>>(data)
+        let ObjectAndOthers {
+            known: wire,
+            mut other,
+        } = serde_json::from_str::<ObjectAndOthers<WireDecision>>(data)
             .map_err(|error| failure::from_json(&error))?;
         let decision = Decision::from_answer(wire.decision, wire.permitted)
             .map_err(|why| bad_response(format!("a `decision` event cannot be read: {why}")))?;
@@ -128,6 +135,8 @@ impl StreamDecision {
             decision,
             permit_token: None,
             decision_id: None,
+            escalation_id: take_string(&mut other, "escalation_id"),
+            approval_url: take_string(&mut other, "approval_url"),
             reason: wire.reason,
             audit_hash: wire.audit_hash,
             timestamp: wire.timestamp,
@@ -140,6 +149,8 @@ impl StreamDecision {
                 return Err(bad_response("a final allow without a permit token"));
             }
             if let Some(token) = &token {
+                read.escalation_id = token.scrub_option(read.escalation_id);
+                read.approval_url = token.scrub_option(read.approval_url);
                 read.reason = token.scrub_option(read.reason);
                 read.audit_hash = token.scrub_option(read.audit_hash);
                 read.timestamp = token.scrub_option(read.timestamp);
@@ -270,6 +281,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_the_escalation_that_waits_for_a_person() {
+        let mut hold =
+            json!({"decision": "hold", "escalation_id": "esc_1", "approval_url": "https://c/1"});
+        let read = decision(&hold).unwrap();
+        assert_eq!(read.escalation_id.as_deref(), Some("esc_1"));
+        assert_eq!(read.approval_url.as_deref(), Some("https://c/1"));
+        (hold["escalation_id"], hold["approval_url"]) = (json!(7), json!({}));
+        let read = decision(&hold).unwrap();
+        assert_eq!((read.escalation_id, read.approval_url), (None, None));
+    }
+
+    #[test]
     fn progress_is_an_object_with_a_stage_or_without() {
         for json in [json!({}), json!({"stage": null})] {
             assert_eq!(StreamProgress::read(&json.to_string()).unwrap().stage, "");
@@ -354,8 +377,10 @@ mod tests {
     #[test]
     fn debug_and_errors_show_no_token_and_no_field() {
         let secret = "permit_0123456789abcdef";
+        let told = format!("see {secret}");
         let allow = decision(
-            &json!({"permitted": true, "decision_id": secret, "reason": format!("see {secret}")}),
+            &json!({"permitted": true, "decision_id": secret, "reason": told,
+            "escalation_id": told, "approval_url": told}),
         );
         assert!(!format!("{allow:?}").contains(secret));
         let misplaced = decision(&json!({"permitted": secret})).unwrap_err();

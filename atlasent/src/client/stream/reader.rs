@@ -136,6 +136,8 @@ mod tests {
                 decision: Decision::Allow,
                 permit_token: PermitToken::new("p").ok(),
                 decision_id: None,
+                escalation_id: None,
+                approval_url: None,
                 reason: Some("r".to_owned()),
                 audit_hash: Some("h".to_owned()),
                 timestamp: Some("t".to_owned()),
