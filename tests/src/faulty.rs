@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use atlasent_authority::MemoryStore;
 use atlasent_authority::permits::PermitId;
 use atlasent_authority::store::{
-    CellKey, Changeset, PermitEntry, PermitKey, RateCounter, SealedEvent, Store, StoreError,
-    StoreStatus,
+    ApprovalEntry, ApprovalKey, ApprovalList, CellKey, Changeset, PermitEntry, PermitKey,
+    RateCounter, SealedEvent, Store, StoreError, StoreStatus,
 };
 use atlasent_authority::trail::EventFilter;
 use jiff::Timestamp;
@@ -178,6 +178,21 @@ impl Store for FaultyStore {
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         self.faults.happen(Call::Events, When::Before).await?;
         self.store.permit_key(id).await
+    }
+
+    async fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<ApprovalEntry>, StoreError> {
+        self.faults.happen(Call::Events, When::Before).await?;
+        self.store.approvals(list, before, limit).await
+    }
+
+    async fn approval(&self, key: ApprovalKey) -> Result<Option<ApprovalEntry>, StoreError> {
+        self.faults.happen(Call::Events, When::Before).await?;
+        self.store.approval(key).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -26,7 +26,7 @@ use crate::ledger::outstanding::{AgentKey, Outstanding, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Replay, ReplayKey};
 use crate::ledger::stops::Stops;
-use crate::ledger::{PermitEntry, PermitState};
+use crate::ledger::{ApprovalEntry, ApprovalKey, AskedQuestions, PermitEntry, PermitState};
 use crate::trail::chain::{ChainHead, NewEvent, SealedEvent};
 
 /// The key of a cell.
@@ -41,6 +41,12 @@ pub enum CellKey {
     Agent(AgentKey),
     /// The one cell of all stops.
     Stops,
+    /// The cell of a pending decision.
+    Approval(ApprovalKey),
+    /// The cell of the questions of an agent that are held.
+    Questions(AgentKey),
+    /// The one cell that counts the open decisions.
+    OpenApprovals,
     /// The one cell of the API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys,
@@ -59,6 +65,12 @@ pub enum Cell {
     Agent(Outstanding),
     /// All stops.
     Stops(Stops),
+    /// A pending decision.
+    Approval(Box<ApprovalEntry>),
+    /// The questions of an agent that are held.
+    Questions(AskedQuestions),
+    /// How many decisions are open.
+    OpenApprovals(u64),
     /// The API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys(RecordedKeys),
@@ -73,6 +85,9 @@ impl CellKey {
             Self::Replay(key) => (b'r', key.as_bytes()),
             Self::Agent(key) => (b'a', key.as_bytes()),
             Self::Stops => (b's', &[0; 32]),
+            Self::Approval(key) => (b'h', key.as_bytes()),
+            Self::Questions(key) => (b'q', key.as_bytes()),
+            Self::OpenApprovals => (b'o', &[0; 32]),
             #[cfg(feature = "server")]
             Self::ApiKeys => (b'k', &[0; 32]),
         };
@@ -91,7 +106,12 @@ impl Cell {
             Self::Permit(entry) => entry.expires_at,
             Self::Replay(replay) => replay.expires_at,
             Self::Agent(outstanding) => outstanding.expires_at(),
-            Self::Stops(_) => Timestamp::MAX,
+            // An open decision is forgotten only after it was closed, so the count of open ones
+            // stays right.
+            Self::Approval(entry) if entry.is_open() => Timestamp::MAX,
+            Self::Approval(entry) => entry.forget_at(),
+            Self::Questions(asked) => asked.expires_at(),
+            Self::Stops(_) | Self::OpenApprovals(_) => Timestamp::MAX,
             #[cfg(feature = "server")]
             Self::ApiKeys(_) => Timestamp::MAX,
         }
@@ -102,6 +122,15 @@ impl Cell {
     pub fn permit(&self) -> Option<&PermitEntry> {
         match self {
             Self::Permit(entry) => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Returns the pending decision in the cell, if the cell holds one.
+    #[must_use]
+    pub fn approval(&self) -> Option<&ApprovalEntry> {
+        match self {
+            Self::Approval(entry) => Some(entry),
             _ => None,
         }
     }
@@ -349,11 +378,11 @@ impl Changeset<'_> {
         self.batch.dropped = self.batch.dropped.max(Some(through));
     }
 
-    fn cell(&self, key: CellKey) -> Option<&Cell> {
+    pub(super) fn cell(&self, key: CellKey) -> Option<&Cell> {
         self.batch.cells.get(&key).map(|loaded| &loaded.cell)
     }
 
-    fn keep(&mut self, key: CellKey, cell: Cell) {
+    pub(super) fn keep(&mut self, key: CellKey, cell: Cell) {
         let changed = true;
         self.batch.cells.insert(key, Loaded { cell, changed });
     }

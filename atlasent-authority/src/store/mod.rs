@@ -3,6 +3,7 @@
 //! [`ChainHead`] and [`SealedEvent`] the audit chain. The stores themselves are here, too:
 //! [`MemoryStore`], `RedbStore` (feature `redb`) and `PostgresStore` (feature `postgres`).
 
+mod approvals;
 mod batch;
 mod calls;
 #[cfg(any(feature = "redb", feature = "postgres"))]
@@ -30,6 +31,7 @@ pub use crate::ledger::{
     PermitState, Question, QuestionKey, Replay, ReplayKey, Revoked, Stops, VerifyRefusal,
 };
 pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
+pub use approvals::ApprovalList;
 pub use batch::{Batch, Cell, CellKey, Changeset};
 pub use calls::RateCounter;
 #[cfg(any(feature = "redb", feature = "postgres"))]
@@ -120,6 +122,34 @@ pub trait Store: Send + Sync + 'static {
         id: PermitId,
     ) -> impl Future<Output = Result<Option<PermitKey>, StoreError>> + Send;
 
+    /// Returns at most `limit` decisions of a list whose opening event has a sequence number below
+    /// `before`, the newest first. Each decision is opened by an event of its own.
+    ///
+    /// A decision moves from the open ones to the closed ones in the change that closes it. The
+    /// cost does not grow with the length of either list. Closed decisions may be missing after
+    /// their [time](ApprovalEntry::forget_at), since stores forget them; stores in memory also
+    /// forget them earlier, when there are many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the decisions cannot be read.
+    fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ApprovalEntry>, StoreError>> + Send;
+
+    /// Returns a pending decision, open or closed, or `None` for an unknown one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the decision cannot be read.
+    fn approval(
+        &self,
+        key: ApprovalKey,
+    ) -> impl Future<Output = Result<Option<ApprovalEntry>, StoreError>> + Send;
+
     /// Returns a consistent copy of the whole store, in a temporary file that has no name. Changes
     /// continue meanwhile.
     ///
@@ -165,7 +195,7 @@ pub struct StoreStatus {
     /// The sequence number of the last event that was dropped from the beginning of the chain; 0 if
     /// no event was dropped.
     pub dropped: u64,
-    /// How many cells the store keeps: permits, replays, counts of agents, stops.
+    /// How many cells the store keeps: permits, replays, pending decisions, counts, stops.
     pub cells: u64,
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use atlasent_authority::permits::PermitId;
 use atlasent_authority::store::{
-    CellKey, Changeset, OrgId, Organizations, PermitEntry, PermitKey, RateCounter, SealedEvent,
-    Store, StoreError, StoreStatus,
+    ApprovalEntry, ApprovalKey, ApprovalList, CellKey, Changeset, OrgId, Organizations,
+    PermitEntry, PermitKey, RateCounter, SealedEvent, Store, StoreError, StoreStatus,
 };
 use atlasent_authority::trail::{EventFilter, HeadFile};
 use atlasent_authority::{MemoryStore, PostgresStore, RedbStore};
@@ -228,6 +228,19 @@ impl Store for AnyStore {
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         forward!(self, store => store.permit_key(id).await)
+    }
+
+    async fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<ApprovalEntry>, StoreError> {
+        forward!(self, store => store.approvals(list, before, limit).await)
+    }
+
+    async fn approval(&self, key: ApprovalKey) -> Result<Option<ApprovalEntry>, StoreError> {
+        forward!(self, store => store.approval(key).await)
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {

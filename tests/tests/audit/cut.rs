@@ -6,8 +6,8 @@ use std::sync::Arc;
 use atlasent_authority::permits::PermitId;
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::{
-    CellKey, Changeset, NewEvent, PermitEntry, PermitKey, SealedEvent, Store, StoreError,
-    StoreStatus,
+    ApprovalEntry, ApprovalKey, ApprovalList, CellKey, Changeset, NewEvent, PermitEntry, PermitKey,
+    SealedEvent, Store, StoreError, StoreStatus,
 };
 use atlasent_authority::trail::{EventFilter, export};
 use atlasent_authority::{LocalAuthority, MemoryStore, SystemClock};
@@ -55,6 +55,19 @@ impl Store for Cut {
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         self.store.permit_key(id).await
+    }
+
+    async fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<ApprovalEntry>, StoreError> {
+        self.store.approvals(list, before, limit).await
+    }
+
+    async fn approval(&self, key: ApprovalKey) -> Result<Option<ApprovalEntry>, StoreError> {
+        self.store.approval(key).await
     }
 
     async fn status(&self) -> Result<StoreStatus, StoreError> {

@@ -113,6 +113,16 @@ every_store_keeps! {
         organizations_are_listed_in_the_order_of_their_ids,
         changes_of_many_organizations_make_a_chain_of_each,
         a_change_that_panics_harms_no_other_organization;
+    approvals:
+        a_decision_moves_from_the_open_ones_to_the_closed_ones,
+        a_closed_decision_never_opens_again,
+        decisions_come_in_pages_the_newest_first,
+        of_many_that_decide_at_once_each_sees_the_others,
+        a_closed_decision_is_forgotten_and_an_open_one_is_not,
+        questions_are_the_agents_own_and_no_counts_of_permits,
+        long_lists_are_paged_as_fast_as_short_ones,
+        an_organization_sees_no_decision_of_another,
+        decisions_of_an_unknown_organization_are_refused;
     any:
         any_series_of_changes_leaves_what_a_model_of_it_has;
 }
@@ -135,6 +145,11 @@ keeps! {distributed_organization, Organization<Distributed>:
         permits_are_listed_and_found_by_their_ids;
     calls:
         calls_are_counted_one_by_one;
+    approvals:
+        a_decision_moves_from_the_open_ones_to_the_closed_ones,
+        of_many_that_decide_at_once_each_sees_the_others,
+        a_closed_decision_is_forgotten_and_an_open_one_is_not,
+        decisions_are_found_again;
     organizations:
         an_organization_sees_nothing_of_another;
     reopened:
@@ -152,6 +167,11 @@ keeps! {pooled, Pooled:
         what_is_dropped_is_gone_and_the_rest_verifies;
     standing:
         permits_are_listed_and_found_by_their_ids;
+    approvals:
+        a_decision_moves_from_the_open_ones_to_the_closed_ones,
+        of_many_that_decide_at_once_each_sees_the_others,
+        a_closed_decision_is_forgotten_and_an_open_one_is_not,
+        decisions_are_found_again;
     organizations:
         an_organization_sees_nothing_of_another;
     reopened:
@@ -165,6 +185,8 @@ durable_stores_keep! {
         a_permit_that_was_used_stays_used;
     standing:
         stops_and_counts_outlive_the_process;
+    approvals:
+        decisions_are_found_again;
     organizations:
         organizations_are_found_again;
 }

@@ -148,7 +148,7 @@ async fn tables_of_an_older_version_become_those_of_this_one() {
         agrees_with_every_filter(&store).await;
         assert!(store.check().await.unwrap().is_good());
         let versions = medium.sql("SELECT max(version) FROM atlasent_schema").await;
-        assert_eq!(versions, ["4"]);
+        assert_eq!(versions, ["5"]);
         assert!(store.organization_records().await.unwrap().is_empty());
     }
 }

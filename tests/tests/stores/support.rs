@@ -9,8 +9,8 @@ use atlasent::error::PermitOutcome;
 use atlasent::wire::{EvaluateRequest, PermitToken, VerifyRequest};
 use atlasent::{Agent, AnyAction, Authority};
 use atlasent_authority::store::{
-    CellKey, Changeset, NewEvent, PermitEntry, PermitGrant, PermitKey, PermitState, SealedEvent,
-    Store, StoreError,
+    ApprovalEntry, ApprovalState, CellKey, Changeset, EscalationId, NewEvent, PermitEntry,
+    PermitGrant, PermitKey, PermitState, Question, SealedEvent, Store, StoreError,
 };
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, Policies};
@@ -83,6 +83,74 @@ pub(crate) async fn issue(
         changeset.record(NewEvent::new("evaluate.allow"));
     };
     store.commit(now, cell(name), change).await
+}
+
+/// Returns the id of a pending decision with a number.
+pub(crate) fn escalation(number: usize) -> EscalationId {
+    format!("esc_{number:032x}").parse().unwrap()
+}
+
+/// Returns a pending decision that waits for an hour and is opened by the next event.
+pub(crate) fn pending(changeset: &Changeset<'_>, id: EscalationId) -> ApprovalEntry {
+    ApprovalEntry {
+        id,
+        sequence: changeset.head().sequence + 1,
+        question: Question {
+            agent: Agent::new("bot").unwrap(),
+            action: "deploy".to_owned(),
+            resource: Some("main".to_owned()),
+            environment: None,
+            action_hash: "a1".repeat(32),
+            key_environment: None,
+        },
+        opened_at: changeset.time(),
+        timeout_at: changeset.time() + SignedDuration::from_hours(1),
+        state: ApprovalState::Pending,
+    }
+}
+
+/// Opens pending decisions, in one change.
+pub(crate) async fn open_decisions(
+    store: &impl Store,
+    ids: Vec<EscalationId>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let reads = ids.iter().flat_map(EscalationId::cells).collect();
+    let change = move |changeset: &mut Changeset<'_>| {
+        for id in ids {
+            assert!(changeset.keep_approval(pending(changeset, id)));
+            changeset.record(NewEvent::new("approval.requested"));
+        }
+    };
+    store.commit(now, reads, change).await
+}
+
+/// Gives pending decisions a state, in one change. Returns whether all of them were written.
+pub(crate) async fn decide(
+    store: &impl Store,
+    ids: Vec<EscalationId>,
+    state: ApprovalState,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let reads = ids.iter().flat_map(EscalationId::cells).collect();
+    let change = move |changeset: &mut Changeset<'_>| {
+        let mut written = true;
+        for id in ids {
+            let mut entry = changeset.approval(id.key()).unwrap().clone();
+            entry.state = state;
+            written &= changeset.keep_approval(entry);
+            changeset.record(NewEvent::new("approval.granted"));
+        }
+        written
+    };
+    store.commit(now, reads, change).await
+}
+
+/// Returns the count of the open decisions.
+pub(crate) async fn open_count(store: &impl Store) -> u64 {
+    let look = |changeset: &mut Changeset<'_>| changeset.open_approvals();
+    let reads = vec![CellKey::OpenApprovals];
+    store.commit(at(0), reads, look).await.unwrap()
 }
 
 /// Reads the stored state of a permit.

@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
 use crate::ledger::replay::ReplayKey;
-use crate::store::{Batch, Cell, CellKey, StoreError};
+use crate::ledger::{ApprovalEntry, ApprovalKey, PermitEntry};
+use crate::store::{ApprovalList, Batch, Cell, CellKey, StoreError};
 
-/// How many expired counts of agents each change removes at most: more than a change adds.
+/// How many expired counts and questions of agents, and how many expired decisions, each change
+/// removes at most: more than a change adds.
 const SWEPT: usize = 4;
+
+/// How many closed decisions are kept at most.
+const CLOSED: usize = 10_000;
 
 /// The cells, with the indexes for forgetting and listing them.
 #[derive(Debug, Default)]
@@ -19,9 +23,14 @@ pub(super) struct Ledger {
     cells: HashMap<CellKey, Cell>,
     /// Permits and replays in the order of their expiry. They count against the limit.
     ends: BTreeSet<(Timestamp, CellKey)>,
-    /// The counts of agents in the order of their expiry. Each belongs to a permit that is known,
-    /// or was until lately.
+    /// The counts and questions of agents in the order of their expiry. Each belongs to a permit or
+    /// to a decision that is known, or was until lately.
     agents: BTreeSet<(Timestamp, CellKey)>,
+    /// The decisions by their lists and the sequence numbers of the events that opened them.
+    approvals: BTreeMap<(ApprovalList, u64), ApprovalKey>,
+    /// The closed decisions in the order of their expiry: those whose time was over first are
+    /// forgotten first, so that an approval that can still be used is kept.
+    closed: BTreeSet<(Timestamp, CellKey)>,
     /// Used and revoked permits and their replays, which may be forgotten when room is needed.
     spent: VecDeque<CellKey>,
     /// The permits by the sequence numbers of the events that issued them.
@@ -53,6 +62,20 @@ impl Ledger {
 
     pub(super) fn key_of(&self, id: PermitId) -> Option<PermitKey> {
         self.issued.values().find(|key| key.id() == id).copied()
+    }
+
+    /// Returns the decisions of a list that were opened before an event, the newest first.
+    pub(super) fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+    ) -> impl Iterator<Item = &ApprovalEntry> {
+        let older = self.approvals.range((list, 0)..(list, before)).rev();
+        older.filter_map(|(_, key)| self.approval(*key))
+    }
+
+    pub(super) fn approval(&self, key: ApprovalKey) -> Option<&ApprovalEntry> {
+        self.cells.get(&CellKey::Approval(key))?.approval()
     }
 
     fn permit(&self, key: PermitKey) -> Option<&PermitEntry> {
@@ -118,11 +141,12 @@ impl Ledger {
             self.keep_one(key, cell.clone());
         }
         for _ in 0..SWEPT {
-            let first = self.agents.first().copied();
-            match first.filter(|(end, _)| *end <= batch.head().time) {
-                Some((_, key)) => self.forget(key),
-                None => break,
-            };
+            let is_over = |end: &&(Timestamp, CellKey)| end.0 <= batch.head().time;
+            let agent = self.agents.first().filter(is_over).copied();
+            agent.map(|(_, key)| self.forget(key));
+            let is_full = self.closed.len() > CLOSED;
+            let closed = self.closed.first().filter(|end| is_full || is_over(end));
+            closed.copied().map(|(_, key)| self.forget(key));
         }
         // Cells that were forgotten as expired are still listed as spent.
         if self.spent.len() > limit.saturating_mul(2).saturating_add(1_000) {
@@ -138,7 +162,9 @@ impl Ledger {
         }
         match (key, &cell) {
             (CellKey::Agent(_), Cell::Agent(outstanding)) if outstanding.is_empty() => return,
-            (CellKey::Agent(_), _) => drop(self.agents.insert((cell.expires_at(), key))),
+            (CellKey::Agent(_) | CellKey::Questions(_), _) => {
+                self.agents.insert((cell.expires_at(), key));
+            }
             (key, _) if is_limited(key) => drop(self.ends.insert((cell.expires_at(), key))),
             // The cell never expires.
             _ => {}
@@ -150,6 +176,13 @@ impl Ledger {
             (CellKey::Replay(key), Cell::Replay(replay)) => {
                 let permit = replay.permit;
                 permit.map(|permit| self.replays.insert(permit, key));
+            }
+            (CellKey::Approval(approval), Cell::Approval(entry)) => {
+                let list = ApprovalList::of(entry);
+                self.approvals.insert((list, entry.sequence), approval);
+                if list == ApprovalList::Closed {
+                    self.closed.insert((cell.expires_at(), key));
+                }
             }
             _ => {}
         }
@@ -167,7 +200,12 @@ impl Ledger {
     fn unlink(&mut self, key: CellKey, cell: &Cell) {
         let end = (cell.expires_at(), key);
         match cell {
-            Cell::Agent(_) => drop(self.agents.remove(&end)),
+            Cell::Agent(_) | Cell::Questions(_) => drop(self.agents.remove(&end)),
+            Cell::Approval(entry) => {
+                self.closed.remove(&end);
+                self.approvals
+                    .remove(&(ApprovalList::of(entry), entry.sequence));
+            }
             Cell::Permit(entry) => {
                 self.ends.remove(&end);
                 self.issued.remove(&entry.sequence);

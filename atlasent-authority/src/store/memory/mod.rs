@@ -16,7 +16,8 @@ use self::ledger::Ledger;
 use super::calls::Calls;
 use super::event_list::EventList;
 use super::{
-    Batch, CellKey, Changeset, OrgId, Organizations, RateCounter, Store, StoreError, StoreStatus,
+    ApprovalEntry, ApprovalKey, ApprovalList, Batch, CellKey, Changeset, OrgId, Organizations,
+    RateCounter, Store, StoreError, StoreStatus,
 };
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -172,6 +173,23 @@ impl Store for MemoryStore {
 
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         self.look(|org| org.lock().ledger.key_of(id))
+    }
+
+    async fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<ApprovalEntry>, StoreError> {
+        self.look(|org| {
+            let inner = org.lock();
+            let older = inner.ledger.approvals(list, before).take(limit);
+            older.cloned().collect()
+        })
+    }
+
+    async fn approval(&self, key: ApprovalKey) -> Result<Option<ApprovalEntry>, StoreError> {
+        self.look(|org| org.lock().ledger.approval(key).cloned())
     }
 
     async fn backup_has_others(&self) -> Result<bool, StoreError> {

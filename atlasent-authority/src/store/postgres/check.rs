@@ -2,10 +2,10 @@
 
 use tokio_postgres::Error;
 
-use super::PostgresStore;
 use super::reader::ReadCall;
 use super::rows::signed;
 use super::session::Session;
+use super::{PostgresStore, approvals};
 use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, OrgId, Organizations, Store, StoreError, StoreStatus};
 use crate::trail::EventFilter;
@@ -17,7 +17,7 @@ const AT_ONCE: usize = 1_000;
 const ATTEMPTS: usize = 5;
 
 const CELLS: &str = "\
-    SELECT key, value, expires_at, issued FROM atlasent_cells WHERE org = $1 AND key > $2::bytea \
+    SELECT key, value, expires_at, issued, opened, closed FROM atlasent_cells WHERE org = $1 AND key > $2::bytea \
     ORDER BY key LIMIT $3::bigint";
 
 /// A row of the table of cells.
@@ -26,6 +26,8 @@ pub(crate) struct CellRow {
     value: String,
     expires_at: i64,
     issued: Option<i64>,
+    opened: Option<i64>,
+    closed: Option<bool>,
 }
 
 impl PostgresStore {
@@ -112,6 +114,7 @@ impl CellRow {
         let issued = cell.permit().map(|permit| signed(permit.sequence));
         // A permit that an earlier version of the tables kept is filed under no event.
         let is_misfiled = self.issued.is_some() && self.issued != issued;
+        let is_misfiled = is_misfiled || self.opened.zip(self.closed) != approvals::columns(&cell);
         if is_misfiled || self.expires_at != cell.expires_at().as_microsecond() {
             return Some(format!(
                 "the entry {name} of the ledger is filed under another time or event than it names"
@@ -139,6 +142,8 @@ pub(super) async fn cells(
             value: row.try_get(1)?,
             expires_at: row.try_get(2)?,
             issued: row.try_get(3)?,
+            opened: row.try_get(4)?,
+            closed: row.try_get(5)?,
         })
     });
     cells.collect()

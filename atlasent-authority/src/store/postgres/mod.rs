@@ -4,6 +4,7 @@
 //! runtime and without one. Four connections write, one counts calls, one serves the API keys and
 //! the registry of organizations, two read events, and one serves all other reads.
 
+mod approvals;
 mod check;
 mod connector;
 mod counter;
@@ -32,6 +33,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use self::approvals::ApprovalPage;
 use self::connector::Connector;
 use self::counter::{CountedCall, Counter};
 pub(crate) use self::keys::KeyCall;
@@ -43,7 +45,8 @@ pub(crate) use self::record_table::{KeptKey, KeptOrganization, RecordTable};
 use self::writer::Writer;
 use super::group::{self, Group, Jobs};
 use super::{
-    CellKey, Changeset, OrgId, Organizations, RateCounter, Store, StoreError, StoreStatus,
+    ApprovalEntry, ApprovalKey, ApprovalList, CellKey, Changeset, OrgId, Organizations,
+    RateCounter, Store, StoreError, StoreStatus,
 };
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -171,10 +174,12 @@ impl PostgresStore {
             ReadCall::Events(..)
             | ReadCall::Count(..)
             | ReadCall::Permits(..)
+            | ReadCall::Approvals(..)
             | ReadCall::Cells(..) => &self.reads,
-            ReadCall::Status(..) | ReadCall::PermitKey(..) | ReadCall::Organizations(..) => {
-                &self.status
-            }
+            ReadCall::Status(..)
+            | ReadCall::PermitKey(..)
+            | ReadCall::Approval(..)
+            | ReadCall::Organizations(..) => &self.status,
         };
         queue.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
@@ -288,6 +293,26 @@ impl Store for PostgresStore {
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         let org = self.group.org().clone();
         self.read(|done| ReadCall::PermitKey(org, id, done)).await
+    }
+
+    async fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<ApprovalEntry>, StoreError> {
+        let page = ApprovalPage {
+            org: self.group.org().clone(),
+            list,
+            before,
+            limit,
+        };
+        self.read(|done| ReadCall::Approvals(page, done)).await
+    }
+
+    async fn approval(&self, key: ApprovalKey) -> Result<Option<ApprovalEntry>, StoreError> {
+        let org = self.group.org().clone();
+        self.read(|done| ReadCall::Approval(org, key, done)).await
     }
 
     async fn backup(&self) -> Result<std::fs::File, StoreError> {

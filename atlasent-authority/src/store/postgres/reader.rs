@@ -12,6 +12,7 @@ use futures_util::future::{Either, select, try_join};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_postgres::Error;
 
+use super::approvals::{self, ApprovalPage};
 use super::check::{self, CellRow};
 use super::connector::{Connector, Purpose};
 use super::counts::CountCache;
@@ -20,8 +21,8 @@ use super::retry::Retries;
 use super::rows::{head_of, unsigned};
 use super::session::{Parameter, Session};
 use super::{organizations, permits};
-use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
+use crate::ledger::{ApprovalEntry, ApprovalKey, PermitEntry};
 use crate::store::{OrgId, StoreError, StoreStatus};
 use crate::trail::EventFilter;
 use crate::trail::chain::SealedEvent;
@@ -48,6 +49,10 @@ pub(crate) enum ReadCall {
     ),
     /// Returns at most so many cells behind a key, in the order of their keys.
     Cells(OrgId, Vec<u8>, usize, ResultSender<Vec<CellRow>>),
+    /// Returns a page of pending decisions.
+    Approvals(ApprovalPage, ResultSender<Vec<ApprovalEntry>>),
+    /// Returns a pending decision.
+    Approval(OrgId, ApprovalKey, ResultSender<Option<ApprovalEntry>>),
     /// Returns the key of the permit with a public id.
     PermitKey(OrgId, PermitId, ResultSender<Option<PermitKey>>),
     /// Returns at most so many organizations with greater ids, in the order of their ids.
@@ -97,6 +102,12 @@ impl<'a> Reader<'a> {
                     // The caller may have dropped its future.
                     let _ = done.send(self.permits(&org, before, limit).await);
                 }
+                Some(ReadCall::Approvals(page, done)) => {
+                    let _ = done.send(self.approvals(&page).await);
+                }
+                Some(ReadCall::Approval(org, key, done)) => {
+                    let _ = done.send(self.approval(&org, key).await);
+                }
                 Some(ReadCall::Cells(org, after, limit, done)) => {
                     let ask = async |session: &Session| {
                         let cells = check::cells(session, &org, &after, limit);
@@ -134,6 +145,28 @@ impl<'a> Reader<'a> {
             })
             .await?;
         permits::read(self.connector, &rows)
+    }
+
+    async fn approvals(&mut self, page: &ApprovalPage) -> Result<Vec<ApprovalEntry>, StoreError> {
+        let rows = self
+            .ask(&page.org, async |session| {
+                of_known(session, &page.org, approvals::before(session, page)).await
+            })
+            .await?;
+        approvals::read(self.connector, &rows)
+    }
+
+    async fn approval(
+        &mut self,
+        org: &OrgId,
+        key: ApprovalKey,
+    ) -> Result<Option<ApprovalEntry>, StoreError> {
+        let rows = self
+            .ask(org, async |session| {
+                of_known(session, org, approvals::one(session, org, key)).await
+            })
+            .await?;
+        Ok(approvals::read(self.connector, &rows)?.pop())
     }
 
     /// Runs a read and sends its result. A read whose caller has gone is skipped or cancelled.

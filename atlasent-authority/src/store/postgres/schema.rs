@@ -11,11 +11,12 @@ use crate::store::StoreError;
 use crate::trail::chain::ChainHead;
 
 /// The migration from each version to the next one. Released ones never change.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// Indexing a long trail takes a while.

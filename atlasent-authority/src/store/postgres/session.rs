@@ -233,6 +233,7 @@ typed! {
     Vec<u8>: BYTEA, BYTEA_ARRAY;
     i32: INT4, INT4_ARRAY;
     i64: INT8, INT8_ARRAY;
+    bool: BOOL, BOOL_ARRAY;
 }
 
 impl<T: Typed> Typed for Option<T> {

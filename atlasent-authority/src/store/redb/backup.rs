@@ -10,6 +10,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::approvals;
 use super::tables::{ORGANIZATIONS, Tables, organizations};
 
 /// How much of the copy is in memory at most, in bytes.
@@ -31,6 +32,9 @@ pub(super) fn copy(database: &Database, folder: &Path) -> Result<File, redb::Err
         copy_table(&from, &to, tables.cells())?;
         copy_table(&from, &to, tables.expiry())?;
         copy_table(&from, &to, tables.permits())?;
+        if approvals::lists(&from, &tables)?.is_some() {
+            copy_table(&from, &to, tables.approvals())?;
+        }
         copy_table(&from, &to, tables.events())?;
         copy_table(&from, &to, tables.index())?;
         if !org.is_local() {

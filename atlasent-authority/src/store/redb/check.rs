@@ -10,12 +10,12 @@ use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle,
 };
 
-use super::RedbStore;
 use super::file::{CACHE, explain, folder_of};
 use super::index;
 use super::tables::{
-    self, FORMAT, Tables, WITH_ORGANIZATIONS, dropped, head, indexed, parse, sealed,
+    self, FORMAT, Tables, WITH_APPROVALS, WITH_ORGANIZATIONS, dropped, head, indexed, parse, sealed,
 };
+use super::{RedbStore, approvals};
 use crate::store::check::{StoreCheck, StoreReport};
 use crate::store::{Cell, OrgId, StoreError, StoreStatus};
 
@@ -83,7 +83,10 @@ fn read(transaction: &ReadTransaction) -> Result<StoreReport, redb::Error> {
     let local = Tables::new(&OrgId::local());
     let meta = transaction.open_table(local.meta())?;
     let format = meta.get("format")?.map(|format| format.value().to_owned());
-    if !matches!(format.as_deref(), Some(FORMAT | WITH_ORGANIZATIONS)) {
+    if !matches!(
+        format.as_deref(),
+        Some(FORMAT | WITH_ORGANIZATIONS | WITH_APPROVALS)
+    ) {
         return Err(redb::Error::UpgradeRequired(0));
     }
     let mut report = read_one(transaction, &local)?;
@@ -116,6 +119,7 @@ fn read_one(transaction: &ReadTransaction, tables: &Tables) -> Result<StoreRepor
     } else {
         read_index(transaction, tables, indexed(&meta)?, &mut check)?;
         read_cells(transaction, tables, &mut check)?;
+        read_approvals(transaction, tables, &mut check)?;
     }
     Ok(check.finish())
 }
@@ -205,6 +209,51 @@ fn read_cells(
     if kept != indexed {
         report.find(format!(
             "the ledger has {kept} entries, and the index of their times {indexed}"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that each decision is in its list and in no other, and that the count of open ones is
+/// right.
+fn read_approvals(
+    transaction: &ReadTransaction,
+    tables: &Tables,
+    report: &mut StoreCheck,
+) -> Result<(), redb::Error> {
+    let cells = transaction.open_table(tables.cells())?;
+    let lists = approvals::lists(transaction, tables)?;
+    let (mut listed, mut open, mut counted) = (0, 0, 0);
+    for entry in cells.iter()? {
+        let (key, cell) = entry?;
+        // An unreadable cell is reported above.
+        match parse::<Cell>(cell.value()) {
+            Ok(Cell::Approval(entry)) => {
+                open += u64::from(entry.is_open());
+                let found = match &lists {
+                    Some(lists) => lists.get(approvals::place(&entry))?,
+                    None => None,
+                };
+                if found.is_some_and(|found| found.value() == key.value()) {
+                    listed += 1;
+                } else {
+                    let id = entry.id;
+                    report.find(format!("the lists of pending decisions lack `{id}`"));
+                }
+            }
+            Ok(Cell::OpenApprovals(count)) => counted = count,
+            _ => {}
+        }
+    }
+    let entries = lists.map_or(Ok(0), |lists| lists.len())?;
+    if entries != listed {
+        report.find(format!(
+            "the lists of pending decisions have {entries} entries, and {listed} of them are right"
+        ));
+    }
+    if open != counted {
+        report.find(format!(
+            "{open} decisions are open, and the count of them is {counted}"
         ));
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! One thread writes. Changes that arrive while it waits for the disk share its next transaction,
 //! and its one `fsync`.
 
+mod approvals;
 mod backup;
 mod check;
 mod chore;
@@ -27,7 +28,8 @@ use self::tables::Tables;
 use super::calls::Calls;
 use super::group::{self, Group};
 use super::{
-    CellKey, Changeset, OrgId, Organizations, RateCounter, Store, StoreError, StoreStatus,
+    ApprovalEntry, ApprovalKey, ApprovalList, CellKey, Changeset, OrgId, Organizations,
+    RateCounter, Store, StoreError, StoreStatus,
 };
 use crate::ledger::PermitEntry;
 use crate::ledger::permit_key::{PermitId, PermitKey};
@@ -228,6 +230,24 @@ impl Store for RedbStore {
     async fn permit_key(&self, id: PermitId) -> Result<Option<PermitKey>, StoreError> {
         let read =
             move |database: &Database, tables: &Tables| permits::key_of(database, tables, id);
+        self.read(&self.file.status, read).await
+    }
+
+    async fn approvals(
+        &self,
+        list: ApprovalList,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<ApprovalEntry>, StoreError> {
+        let read = move |database: &Database, tables: &Tables| {
+            approvals::before(database, tables, list, before, limit)
+        };
+        self.read(&self.file.readers, read).await
+    }
+
+    async fn approval(&self, key: ApprovalKey) -> Result<Option<ApprovalEntry>, StoreError> {
+        let read =
+            move |database: &Database, tables: &Tables| approvals::one(database, tables, key);
         self.read(&self.file.status, read).await
     }
 

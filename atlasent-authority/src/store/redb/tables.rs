@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Bound;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
 };
 use serde::Serialize;
@@ -20,6 +20,9 @@ pub(super) const FORMAT: &str = "2";
 
 /// The format with several organizations.
 pub(super) const WITH_ORGANIZATIONS: &str = "3";
+
+/// The format with pending decisions, and possibly several organizations.
+pub(super) const WITH_APPROVALS: &str = "4";
 
 /// The format without an index of the events, which the writer makes after the file is opened.
 pub(super) const WITHOUT_INDEX: &str = "1";
@@ -39,6 +42,7 @@ pub(super) struct Tables {
     cells: Name,
     expiry: Name,
     permits: Name,
+    approvals: Name,
     events: Name,
     index: Name,
 }
@@ -57,6 +61,7 @@ impl Tables {
             cells: name("cells"),
             expiry: name("expiry"),
             permits: name("permits"),
+            approvals: name("approvals"),
             events: name("events"),
             index: name("index"),
         }
@@ -83,6 +88,11 @@ impl Tables {
     /// The permits by the sequence numbers of the events that issued them.
     pub(super) fn permits(&self) -> TableDefinition<'_, u64, &'static [u8; 33]> {
         TableDefinition::new(&self.permits)
+    }
+
+    /// The pending decisions: see [`approvals`](super::approvals). The first one creates the table.
+    pub(super) fn approvals(&self) -> TableDefinition<'_, (u8, u64), &'static [u8; 33]> {
+        TableDefinition::new(&self.approvals)
     }
 
     pub(super) fn events(&self) -> TableDefinition<'_, u64, StoredEvent<'static>> {
@@ -173,11 +183,25 @@ pub(super) fn create(database: &Database, tables: &Tables) -> Result<bool, redb:
     // Releases that know one organization only must not open the file: they would take the keys
     // of another organization for their own.
     let local = Tables::new(&OrgId::local());
-    transaction
-        .open_table(local.meta())?
-        .insert("format", WITH_ORGANIZATIONS)?;
+    require_format(
+        &mut transaction.open_table(local.meta())?,
+        WITH_ORGANIZATIONS,
+    )?;
     transaction.commit()?;
     Ok(true)
+}
+
+/// Raises the format of the file, so that releases that do not know the new one refuse to open it.
+/// `meta` is the table of `local`. Each format is one digit.
+pub(super) fn require_format(
+    meta: &mut Table<'_, &'static str, &'static str>,
+    format: &str,
+) -> Result<(), redb::Error> {
+    let is_lower = meta.get("format")?.is_none_or(|now| now.value() < format);
+    if is_lower {
+        meta.insert("format", format)?;
+    }
+    Ok(())
 }
 
 /// The type, the agent or an empty text, the time, the previous hash, the hash and the payload.

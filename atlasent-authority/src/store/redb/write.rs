@@ -6,12 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use jiff::Timestamp;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
+use super::approvals;
 use super::chore;
 use super::file::File;
 use super::index;
-use super::tables::{Tables, dropped, head, indexed, json, organizations, parse};
+use super::tables::{
+    Tables, WITH_APPROVALS, dropped, head, indexed, json, organizations, parse, require_format,
+};
 use crate::store::group::{self, Jobs, OrgJobs, Round, Runs};
-use crate::store::{Batch, Cell, OrgId, REMEMBERED, StoreError};
+use crate::store::{Batch, Cell, CellKey, OrgId, REMEMBERED, StoreError};
 
 /// How many events one part of the background work covers at least: few enough that a change hardly
 /// waits for it.
@@ -156,12 +159,38 @@ fn save(
     let mut expiry = transaction.open_table(tables.expiry())?;
     let mut events = transaction.open_table(tables.events())?;
     let mut permits = transaction.open_table(tables.permits())?;
+    let mut needs_approvals = false;
     for (key, cell) in batch.cells() {
+        let is_approval = matches!(key, CellKey::Approval(_));
+        needs_approvals |= is_approval || matches!(key, CellKey::Questions(_));
         let key = key.to_bytes();
-        if cells.insert(&key, json(cell)?.as_bytes())?.is_none() {
+        let former = cells.insert(&key, json(cell)?.as_bytes())?;
+        let is_new = former.is_none();
+        if is_approval {
+            let former: Option<Cell> = former.map(|cell| parse(cell.value())).transpose()?;
+            let before = former.as_ref().and_then(Cell::approval);
+            approvals::file(transaction, tables, (before, cell.approval()), &key)?;
+            // A decision that is closed is over earlier than an open one.
+            if let Some(former) = former {
+                expiry.remove((former.expires_at().as_microsecond(), &key))?;
+                expiry.insert((cell.expires_at().as_microsecond(), &key), ())?;
+            }
+        }
+        if is_new {
             expiry.insert((cell.expires_at().as_microsecond(), &key), ())?;
             if let Some(entry) = cell.permit() {
                 permits.insert(entry.sequence, &key)?;
+            }
+        }
+    }
+    if needs_approvals {
+        // Releases that do not know pending decisions must not open the file: they could not read
+        // the cells that they forget.
+        match tables.org().is_local() {
+            true => require_format(&mut meta, WITH_APPROVALS)?,
+            false => {
+                let local = Tables::new(&OrgId::local());
+                require_format(&mut transaction.open_table(local.meta())?, WITH_APPROVALS)?;
             }
         }
     }
@@ -195,15 +224,23 @@ fn save(
     meta.insert("head", &*json(batch.head())?)?;
     // Twice as many as are added, so that a backlog shrinks.
     let (time, most) = (batch.head().time, 2 * changes + 16);
-    forget(&mut cells, &mut expiry, &mut permits, time, most)?;
+    forget(
+        (transaction, tables),
+        (&mut cells, &mut expiry, &mut permits),
+        time,
+        most,
+    )?;
     Ok(!is_indexed || batch.dropped().is_some())
 }
 
 /// Deletes cells that expired more than [`REMEMBERED`] ago.
 fn forget(
-    cells: &mut redb::Table<'_, &[u8; 33], &[u8]>,
-    expiry: &mut redb::Table<'_, (i64, &[u8; 33]), ()>,
-    permits: &mut redb::Table<'_, u64, &[u8; 33]>,
+    (transaction, tables): (&redb::WriteTransaction, &Tables),
+    (cells, expiry, permits): (
+        &mut redb::Table<'_, &'static [u8; 33], &'static [u8]>,
+        &mut redb::Table<'_, (i64, &'static [u8; 33]), ()>,
+        &mut redb::Table<'_, u64, &'static [u8; 33]>,
+    ),
     time: Timestamp,
     most: usize,
 ) -> Result<(), redb::Error> {
@@ -237,6 +274,8 @@ fn forget(
         if let Some(entry) = again.as_ref().and_then(Cell::permit) {
             permits.remove(entry.sequence)?;
         }
+        let approval = again.as_ref().and_then(Cell::approval);
+        approvals::file(transaction, tables, (approval, None), &key)?;
     }
     Ok(())
 }

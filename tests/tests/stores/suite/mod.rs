@@ -1,6 +1,7 @@
 //! The promises that each store is tested for.
 
 pub(crate) mod any;
+pub(crate) mod approvals;
 pub(crate) mod calls;
 pub(crate) mod chain;
 pub(crate) mod changes;

@@ -20,7 +20,7 @@ fn org(id: &str) -> OrgId {
 }
 
 /// Opens the store, and creates two organizations.
-async fn two<M: Medium>(medium: &M) -> [M::Store; 2] {
+pub(crate) async fn two<M: Medium>(medium: &M) -> [M::Store; 2] {
     let store = medium.open().await;
     let ids = [org("one"), org("two")];
     for id in &ids {

@@ -36,10 +36,15 @@ CREATE TABLE atlasent_cells (
     expires_at bigint NOT NULL,
     -- The sequence number of the event that issued a permit. Other cells have none.
     issued bigint,
+    -- The sequence number of the event that opened a pending decision, and whether it is closed. Other cells have
+    -- neither.
+    opened bigint,
+    closed boolean,
     PRIMARY KEY (org, key)
 ) /* PARTITIONS */;
 CREATE INDEX atlasent_cells_expiry ON atlasent_cells (org, expires_at);
 CREATE INDEX atlasent_cells_issued ON atlasent_cells (org, issued) WHERE issued IS NOT NULL;
+CREATE INDEX atlasent_cells_approvals ON atlasent_cells (org, closed, opened) WHERE opened IS NOT NULL;
 
 -- The API keys of all servers on this database, as their hashes.
 CREATE TABLE atlasent_api_keys (

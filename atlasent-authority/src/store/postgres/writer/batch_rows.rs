@@ -1,5 +1,6 @@
 //! The rows that batches leave, column by column: each statement writes those of all organizations.
 
+use crate::store::postgres::approvals;
 use crate::store::postgres::rows::{signed, to_text};
 use crate::store::{Batch, OrgId, REMEMBERED};
 
@@ -33,6 +34,8 @@ pub(super) struct CellColumns<'a> {
     pub(super) value: Vec<String>,
     pub(super) expires_at: Vec<i64>,
     pub(super) issued: Vec<Option<i64>>,
+    pub(super) opened: Vec<Option<i64>>,
+    pub(super) closed: Vec<Option<bool>>,
 }
 
 #[derive(Default)]
@@ -88,6 +91,9 @@ impl<'a> BatchRows<'a> {
             cells
                 .issued
                 .push(permit.map(|entry| signed(entry.sequence)));
+            let approval = approvals::columns(cell);
+            cells.opened.push(approval.map(|(opened, _)| opened));
+            cells.closed.push(approval.map(|(_, closed)| closed));
         }
         let head = batch.head();
         let over = head.time.checked_sub(REMEMBERED);

@@ -23,9 +23,11 @@ const APPEND: &str = "\
     SELECT * FROM unnest( \
         $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])";
 const KEEP: &str = "\
-    INSERT INTO atlasent_cells (org, key, value, expires_at, issued) \
-    SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[]) \
-    ON CONFLICT (org, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+    INSERT INTO atlasent_cells (org, key, value, expires_at, issued, opened, closed) \
+    SELECT * FROM unnest( \
+        $1::text[], $2::bytea[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::boolean[]) \
+    ON CONFLICT (org, key) DO UPDATE \
+        SET value = excluded.value, expires_at = excluded.expires_at, closed = excluded.closed";
 
 /// Deletes expired cells of the organizations whose heads are locked: no other process writes these.
 /// The array makes the planner look each key up, also where the table is large.
@@ -138,6 +140,8 @@ impl Statements {
                     &cells.value,
                     &cells.expires_at,
                     &cells.issued,
+                    &cells.opened,
+                    &cells.closed,
                 ],
             ),
             client.execute(&self.forget, &[&heads.org, &heads.over, most]),
