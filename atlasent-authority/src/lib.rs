@@ -44,10 +44,12 @@
 //! | [`signing`] | the Ed25519 keys that sign exports |
 //! | [`store`] | the `Store` trait, and the types that an implementation needs |
 //! | [`files`] | replacing a private file safely |
+//! | [`duration`] | durations as people write them |
 //! | `server`, `keys`, `organizations` | the HTTP API, its API keys and its organizations (feature `server`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod duration;
 pub mod files;
 #[cfg(feature = "server")]
 pub mod keys;

@@ -11,7 +11,6 @@ mod boundary;
 mod cli;
 mod completions;
 mod data_dir;
-mod duration;
 mod evaluate;
 mod exit;
 mod files;

@@ -1,5 +1,5 @@
 //! The annotations of a Cedar policy: its id, its decision, its reason and code, and when to ask
-//! again.
+//! again. Those of approvals are in `approval/annotations.rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use atlasent::Decision;
 use cedar_policy::{Effect, Policy, PolicySet};
 
+use super::approval::{APPROVAL_ANNOTATIONS, ApprovalRule};
 use super::error::{PolicyProblem, Source};
 use super::suggest::nearest;
 
@@ -17,17 +18,8 @@ const TEMPLATE: &str =
 /// The longest wait that a policy may request, in seconds: 365 days.
 const LONGEST_WAIT: u64 = 31_536_000;
 
-/// The supported annotations.
+/// The supported annotations, beside those of approvals.
 const KNOWN: [&str; 5] = ["id", "decision", "reason", "code", "retry_after"];
-
-/// The annotations that are reserved for later versions.
-const RESERVED: [&str; 5] = [
-    "approvers",
-    "quorum",
-    "approval_ttl",
-    "escalate_to",
-    "redact",
-];
 
 /// The prefix of annotations for the authors' own use.
 const OWN_PREFIX: &str = "x_";
@@ -55,6 +47,8 @@ pub(super) struct AnnotatedPolicy {
     pub(super) code: Option<Arc<str>>,
     /// How long the caller should wait. Only a `forbid` has it.
     pub(super) retry_after: Option<Duration>,
+    /// How people release what the policy holds. Only a `forbid` that holds or escalates has it.
+    pub(super) approval: Option<ApprovalRule>,
     pub(super) source: Arc<Source>,
     pub(super) span: Range<usize>,
 }
@@ -117,12 +111,18 @@ impl Statement {
         let (id, reason, code) = (text_of("id"), text_of("reason"), text_of("code"));
         let decision = self.decision().map_err(|problem| problems.push(problem));
         let retry_after = self.retry_after().map_err(|problem| problems.push(problem));
-        let (Ok(decision), Ok(retry_after), true) = (decision, retry_after, problems.is_empty())
+        let id = id.unwrap_or_else(|| format!("{}#{}", self.source.name, self.nth).into());
+        // Where the decision is wrong, the approval annotations may be right.
+        let approval = decision.map(|decision| {
+            let approval = self.approval(&id, decision);
+            approval.map_err(|found| problems.extend(found))
+        });
+        let (Ok(decision), Ok(retry_after), Ok(Ok(approval)), true) =
+            (decision, retry_after, approval, problems.is_empty())
         else {
             return Err(problems);
         };
 
-        let id = id.unwrap_or_else(|| format!("{}#{}", self.source.name, self.nth).into());
         let verb = if decision == Decision::Allow {
             "permitted"
         } else {
@@ -135,6 +135,7 @@ impl Statement {
             reason,
             code,
             retry_after,
+            approval,
             source: Arc::clone(&self.source),
             span: self.span.clone(),
         })
@@ -144,18 +145,17 @@ impl Statement {
     /// policy decides.
     fn unknown_annotations(&self) -> Vec<PolicyProblem> {
         let mut names: Vec<&str> = self.policy.annotations().map(|(name, _)| name).collect();
-        names.retain(|name| !KNOWN.contains(name) && !name.starts_with(OWN_PREFIX));
+        let known = || KNOWN.into_iter().chain(APPROVAL_ANNOTATIONS);
+        names.retain(|name| !name.starts_with(OWN_PREFIX) && known().all(|known| known != *name));
         let mut problems: Vec<PolicyProblem> = (names.into_iter())
             .map(|name| {
-                let message = if RESERVED.contains(&name) {
-                    format!("this version does not support `@{name}`: take it out")
-                } else if let Some(meant) = nearest(name, KNOWN.into_iter().chain(RESERVED)) {
+                let message = if let Some(meant) = nearest(name, known()) {
                     format!("unknown annotation `@{name}`: did you mean `@{meant}`?")
                 } else {
                     format!(
                         "unknown annotation `@{name}`: use `@{}`, or for data of your own a name \
                          that starts with `{OWN_PREFIX}`, as in `@{OWN_PREFIX}{name}`",
-                        KNOWN.join("`, `@")
+                        known().collect::<Vec<_>>().join("`, `@")
                     )
                 };
                 self.problem_at_annotation(name, message)
@@ -198,7 +198,7 @@ impl Statement {
         Err(self.problem_at_annotation("retry_after", message))
     }
 
-    fn problem_at_annotation(&self, name: &str, message: String) -> PolicyProblem {
+    pub(super) fn problem_at_annotation(&self, name: &str, message: String) -> PolicyProblem {
         let text = self.source.text.get(self.span.clone()).unwrap_or_default();
         let offset = annotation_offset(text, name).unwrap_or(0);
         self.source.problem_at(self.span.start + offset, message)

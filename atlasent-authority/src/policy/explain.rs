@@ -8,7 +8,7 @@ use atlasent::Decision;
 use atlasent::wire::{ConstraintTrace, EvaluateRequest};
 use cedar_policy::PolicyId;
 
-use super::{Policies, Verdict, code};
+use super::{ApprovalRule, Policies, Verdict, code};
 use crate::policy::fields;
 
 /// How many of the determining policies an explanation names.
@@ -28,6 +28,9 @@ pub struct Explanation {
     pub code: Option<String>,
     /// How long to wait before the request is sent again. Only refusals have it.
     pub retry_after: Option<Duration>,
+    /// How people release a hold or an escalation: the rule of each policy that made the decision.
+    /// Empty for other decisions.
+    pub approval: Vec<ApprovalRule>,
     /// The ids of the policies that made the decision, sorted. After evaluation errors, these are
     /// the policies in error.
     pub determining: Vec<String>,
@@ -86,6 +89,7 @@ impl Policies {
             reason: owned(&verdict.reason),
             code: verdict.code.as_ref().map(owned),
             retry_after: verdict.retry_after,
+            approval: verdict.approval,
             determining: verdict.determining.iter().map(owned).collect(),
             errors: verdict.errors,
             hint: verdict.hint.as_ref().map(owned),

@@ -5,6 +5,7 @@
 //! `cedar-policy` (`CedarPolicies`). Permits and the audit trail are elsewhere.
 
 mod annotations;
+mod approval;
 #[cfg(feature = "cedar")]
 mod cedar;
 mod context;
@@ -44,6 +45,7 @@ use cedar_policy::{
 };
 
 use crate::policy::fields::Fields;
+pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier};
 #[cfg(feature = "cedar")]
 pub use cedar::CedarPolicies;
 use context::ContextError;
@@ -130,8 +132,23 @@ pub(crate) use verdict::{Verdict, code};
 ///
 /// An annotation whose name starts with `x_`, such as `@x_owner("payments team")`, is for your own
 /// use and does not affect decisions. Every other annotation is rejected at load, so that a
-/// misspelt `@decision` never turns a hold into a deny. `@approvers`, `@quorum`, `@approval_ttl`,
-/// `@escalate_to` and `@redact` are reserved: this version rejects them.
+/// misspelt `@decision` never turns a hold into a deny.
+///
+/// # Who releases a hold
+///
+/// On a `forbid` with `@decision("hold")` or `@decision("escalate")`, further annotations say how
+/// people release it. Elsewhere they are rejected at load.
+///
+/// | annotation | meaning | default |
+/// |---|---|---|
+/// | `@approvers("role:release-manager, user:alice")` | who may vote: an approver with any of these roles or names | any approver |
+/// | `@quorum("2")` | how many approvals are needed: 1 to 100, or `single_approver`, `simple_majority`, `two_thirds` or `unanimous` of a pool. If `@approvers` lists people only, they are the pool, else write `two_thirds of 5` | 1 |
+/// | `@approval_ttl("4h")` | how long the hold waits for approvals: 1 second to 30 days | 24 hours |
+/// | `@escalate_to("role:director, then role:cto, user:dana")` | who may vote after each escalation: at most 8 steps | no step |
+/// | `@redact("card_number, customer.ssn")` | the context's values that approvers do not see, as dotted paths | all are shown |
+/// | `@approval_grants("1h")` | the longest time for which an approver may approve the same action and resource for the agent: 1 second to 30 days | an approval is for one call |
+///
+/// If several policies hold one request, each has to be satisfied.
 ///
 /// A request whose decision no policy words is denied with one of these codes:
 ///

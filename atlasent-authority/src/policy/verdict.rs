@@ -11,6 +11,7 @@ use cedar_policy::{AuthorizationError, PolicyId};
 
 use super::PolicyInput;
 use super::annotations::AnnotatedPolicy;
+use super::approval::ApprovalRule;
 use super::failure::explain_all;
 use super::slice::{UnitedOutcome, policy_of};
 
@@ -24,6 +25,10 @@ pub(crate) struct Verdict {
     pub(crate) code: Option<Arc<str>>,
     /// The `@retry_after` of a determining policy. Only a `forbid` has it.
     pub(crate) retry_after: Option<Duration>,
+    /// How people release a hold or an escalation: the rule of each determining policy, by id. Each
+    /// has to be satisfied. Empty for an allow, for a denial, and for a hold that rests on no
+    /// policy.
+    pub(crate) approval: Vec<ApprovalRule>,
     /// The ids of the policies that made the decision, sorted. After evaluation errors, these are
     /// the policies in error.
     pub(crate) determining: Vec<Arc<str>>,
@@ -60,6 +65,7 @@ impl Verdict {
             reason: reason.into(),
             code: Some(code.into()),
             retry_after: None,
+            approval: Vec::new(),
             determining: Vec::new(),
             errors: Vec::new(),
             hint: None,
@@ -101,11 +107,20 @@ impl Verdict {
             .find_map(|annotated| annotated.code.as_ref());
         let retry_after = winning.clone().find_map(|annotated| annotated.retry_after);
         let default = winning.next().map(|annotated| &annotated.default_reason);
+        // A person releases what is held and escalated, and no denial.
+        let approval = match decision {
+            Decision::Hold | Decision::Escalate => determining
+                .iter()
+                .filter_map(|annotated| annotated.approval.clone())
+                .collect(),
+            Decision::Allow | Decision::Deny => Vec::new(),
+        };
         Self {
             decision,
             reason: reason.or(default).cloned().unwrap_or_default(),
             code: code.cloned(),
             retry_after,
+            approval,
             determining: determining
                 .iter()
                 .map(|annotated| Arc::clone(&annotated.id))

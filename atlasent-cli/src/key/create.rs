@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 
 use super::store::KeyStore;
-use crate::duration::parse_duration;
 use crate::exit::Failure;
 use crate::location::{Location, Place};
 use crate::org::{self, OrgStore};
 use crate::output::{self, Output, Reader, quoted};
+use atlasent_authority::duration::parse_duration;
 
 /// Create an API key and print it, once
 #[derive(Args)]

@@ -20,9 +20,9 @@ use clap::builder::NonEmptyStringValueParser;
 use ipnet::IpNet;
 
 use crate::data_dir::{self, DataDir};
-use crate::duration::{parse_duration, parse_positive_duration};
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader};
+use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 use logging::Logging;
 use setup::{Setup, StartupMessage};
 use store::{AnyStore, ChainOptions, StoreChoice};

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{ScopeArgs, as_json, as_line};
-use crate::duration::parse_positive_duration;
 use crate::exit::Failure;
 use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
 use crate::server::ServerAddress;
+use atlasent_authority::duration::parse_positive_duration;
 
 /// Stop an agent, an action or everything: deny its requests and invalidate its permits
 #[derive(Args)]

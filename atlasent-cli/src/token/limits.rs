@@ -6,7 +6,7 @@ use std::time::Duration;
 use ati_client::RateSpec;
 use clap::Args;
 
-use crate::duration::parse_positive_duration;
+use atlasent_authority::duration::parse_positive_duration;
 
 /// The lifetime and the rate limits of a token, shared by `issue` and `provision`.
 #[derive(Args)]

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::input::TokenInput;
 use super::key_variables_help;
-use crate::duration::parse_duration;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
+use atlasent_authority::duration::parse_duration;
 
 /// Verify a token, and print its claims as one JSON object
 #[derive(Args)]

@@ -142,23 +142,9 @@ fn an_annotation_that_means_nothing_is_refused_with_the_one_that_was_meant() {
             "unknown annotation `@aprovers`: did you mean `@approvers`?",
         ),
         (
-            "@approvers(\"a\")",
-            "this version does not support `@approvers`: take it out",
-        ),
-        ("@quorum(\"2\")", "this version does not support `@quorum`"),
-        (
-            "@approval_ttl(\"5\")",
-            "this version does not support `@approval_ttl`",
-        ),
-        (
-            "@escalate_to(\"a\")",
-            "this version does not support `@escalate_to`",
-        ),
-        ("@redact(\"a\")", "this version does not support `@redact`"),
-        (
             "@owner(\"payments\")",
-            "unknown annotation `@owner`: use `@id`, `@decision`, `@reason`, `@code`, `@retry_after`, or for data of your \
-             own a name that starts with `x_`, as in `@x_owner`",
+            "unknown annotation `@owner`: use `@id`, `@decision`, `@reason`, `@code`, `@retry_after`, `@approvers`, \
+             `@quorum`, `@approval_ttl`, `@escalate_to`, `@redact`, `@approval_grants`, or for data of your own a name that starts with `x_`, as in `@x_owner`",
         ),
         ("@X_owner(\"a\")", "unknown annotation `@X_owner`"),
         ("@x(\"a\")", "unknown annotation `@x`"),

@@ -1,6 +1,7 @@
 //! The promises of a policy set. Smaller promises are tested beside their code.
 
 mod annotations;
+mod approvals;
 mod converting;
 mod deciding;
 mod depth;

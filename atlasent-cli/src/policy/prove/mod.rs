@@ -26,10 +26,10 @@ use report::{Claim, Report};
 use side::{Loaded, SCHEMA_FILE, Side};
 use solver::Solver;
 
-use crate::duration::parse_positive_duration;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
+use atlasent_authority::duration::parse_positive_duration;
 
 /// The name of the entities' file in a directory of policies.
 const ENTITIES_FILE: &str = "entities.json";

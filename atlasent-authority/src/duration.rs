@@ -1,4 +1,5 @@
-//! Durations on the command line: whole seconds, or whole numbers with units.
+//! Durations as people write them, on the command line and in policies: whole seconds, or whole
+//! numbers with units.
 
 use std::time::Duration;
 
@@ -14,8 +15,22 @@ const UNITS: [(&str, u64); 5] = [
 const INVALID: &str =
     "invalid duration: write it as in `90m`, `7d` or `1h30m`, or in whole seconds, as in `3600`";
 
-/// Parses a duration such as `3600`, `90m`, `7d` or `1h30m`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+/// Parses a duration such as `3600`, `90m`, `7d` or `1h30m`. The units are `s`, `m`, `h`, `d` and
+/// `w`, from large to small.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use atlasent_authority::duration::parse_duration;
+///
+/// assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
+/// assert!(parse_duration("soon").is_err());
+/// ```
+///
+/// # Errors
+///
+/// A message that says how to write a duration.
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().map(Duration::from_secs).map_err(|_| INVALID);
     }
@@ -43,7 +58,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// Parses a duration of at least one second.
-pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, &'static str> {
+///
+/// # Errors
+///
+/// As [`parse_duration`], and for zero.
+pub fn parse_positive_duration(text: &str) -> Result<Duration, &'static str> {
     match parse_duration(text)? {
         Duration::ZERO => Err("the duration must be at least 1 second"),
         time => Ok(time),
