@@ -88,3 +88,27 @@ impl Changeset<'_> {
         self.keep(CellKey::Questions(agent), Cell::Questions(asked));
     }
 }
+
+/// Returns an open decision that an event opened.
+#[cfg(test)]
+pub(super) fn example(sequence: u64) -> ApprovalEntry {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::{ApprovalState, Question};
+
+    ApprovalEntry {
+        id: EscalationId::random(),
+        sequence,
+        question: Question {
+            agent: atlasent::Agent::new("bot").unwrap(),
+            action: "deploy".to_owned(),
+            resource: None,
+            environment: None,
+            action_hash: "a1".repeat(32),
+            key_environment: None,
+        },
+        opened_at: Timestamp::UNIX_EPOCH,
+        timeout_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
+        state: ApprovalState::Pending,
+    }
+}

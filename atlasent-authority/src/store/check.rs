@@ -101,6 +101,15 @@ impl StoreCheck {
         }
     }
 
+    /// Compares the number of open decisions with the count of them.
+    pub(super) fn compare_open(&mut self, open: u64, counted: u64) {
+        if open != counted {
+            self.find(format!(
+                "{open} decisions are open, and the count of them is {counted}"
+            ));
+        }
+    }
+
     /// Ends the check: the last event must be the head.
     pub(super) fn finish(mut self) -> StoreReport {
         let (last, head) = (self.last, self.report.head.clone());

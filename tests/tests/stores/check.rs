@@ -6,7 +6,7 @@ use atlasent_authority::PostgresStore;
 use atlasent_authority::store::{OrgId, Organizations, Store, StoreReport};
 
 use crate::media::{Medium, Postgres};
-use crate::support::{at, issue, record};
+use crate::support::{at, escalation, issue, open_decisions, record};
 
 async fn filled() -> Option<(Postgres, PostgresStore)> {
     let medium = Postgres::new().await?;
@@ -49,6 +49,41 @@ async fn every_cell_is_read_and_compared_with_its_columns() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_decision_in_a_wrong_list_or_place_is_reported() {
+    let Some((medium, store)) = filled().await else {
+        return;
+    };
+    let ids = vec![escalation(1), escalation(2)];
+    open_decisions(&store, ids, at(7)).await.unwrap();
+    assert!(store.check().await.unwrap().is_good());
+    for change in [
+        "closed = NOT closed",
+        "closed = NULL",
+        "opened = opened + 1",
+        "opened = NULL, closed = NULL",
+    ] {
+        medium
+            .sql(&format!(
+                "CREATE TABLE kept AS SELECT * FROM atlasent_cells; \
+                 UPDATE atlasent_cells SET {change} WHERE get_byte(key, 0) = ascii('h')"
+            ))
+            .await;
+        let report = store.check().await.unwrap();
+        let misfiled = report.problems.iter();
+        let misfiled = misfiled.filter(|problem| problem.contains("another time or event"));
+        assert_eq!(misfiled.count(), 2, "{change}: {report:?}");
+        medium
+            .sql("TRUNCATE atlasent_cells; INSERT INTO atlasent_cells SELECT * FROM kept; DROP TABLE kept")
+            .await;
+    }
+    let count = "UPDATE atlasent_cells SET value = '{\"open_approvals\":5}' WHERE get_byte(key, 0) = ascii('o')";
+    medium.sql(count).await;
+    let report = store.check().await.unwrap();
+    let problem = "2 decisions are open, and the count of them is 5";
+    assert_eq!(report.problems, [problem]);
 }
 
 #[tokio::test]

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atlasent_authority::PostgresStore;
-use atlasent_authority::store::{PermitState, RateCounter, Store};
+use atlasent_authority::store::{ApprovalList, ApprovalState, PermitState, RateCounter, Store};
 use atlasent_tests::postgres::PrivatePostgres;
 
 use crate::media::{Medium, Postgres};
-use crate::support::{CROWD, at, crowd, intact, issue, record, state};
+use crate::support::{
+    CROWD, at, crowd, decide, escalation, intact, issue, open_count, open_decisions, record, state,
+};
 
 /// Repeats an operation until it succeeds, for at most half a minute.
 async fn until_kept(store: &PostgresStore, name: &str) {
@@ -149,6 +151,53 @@ async fn a_change_whose_connection_is_cut_is_kept_whole_or_not_at_all() {
         known += u64::from(is_known);
     }
     assert_eq!(intact(&*store).await, known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_whose_connection_is_cut_is_in_one_list_and_counted() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let (store, medium) = (Arc::new(medium.open().await), Arc::new(medium));
+    let cutter = tokio::spawn(async move {
+        for _ in 0..40 {
+            medium
+                .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+                .await;
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    });
+    let acknowledged = crowd(|number| {
+        let store = Arc::clone(&store);
+        async move {
+            let mut ends = Vec::new();
+            for round in 0..10 {
+                let id = escalation(10 * number + round);
+                let opened = open_decisions(&*store, vec![id], at(0)).await.is_ok();
+                let known = store.approval(id.key()).await;
+                if opened || known.is_ok_and(|known| known.is_some()) {
+                    let state = ApprovalState::Rejected;
+                    let closed = decide(&*store, vec![id], state, at(1)).await.is_ok();
+                    ends.push((id, closed));
+                }
+            }
+            ends
+        }
+    })
+    .await
+    .concat();
+    cutter.await.unwrap();
+    until_kept(&store, "after").await;
+    let lists = [ApprovalList::Open, ApprovalList::Closed];
+    let [open, closed] = lists.map(|list| store.approvals(list, u64::MAX, usize::MAX));
+    let (open, closed) = (open.await.unwrap(), closed.await.unwrap());
+    for (id, is_closed) in acknowledged {
+        let in_lists = [&open, &closed].map(|list| list.iter().any(|entry| entry.id == id));
+        assert!(in_lists[0] != in_lists[1], "{id}: {in_lists:?}");
+        assert!(in_lists[1] || !is_closed, "{id}");
+    }
+    assert_eq!(open_count(&*store).await, open.len() as u64);
+    assert!(store.check().await.unwrap().is_good());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

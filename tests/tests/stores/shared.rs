@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use atlasent::Authority;
 use atlasent::error::PermitOutcome;
-use atlasent_authority::store::{Changeset, RateCounter, Store};
+use atlasent_authority::store::{ApprovalList, ApprovalState, Changeset, RateCounter, Store};
 use atlasent_authority::trail::EventFilter;
 use atlasent_authority::{LocalAuthority, PostgresStore};
 
 use crate::media::{Medium, Postgres};
 use crate::suite::calls::count;
 use crate::suite::replays::{ALICE, ask, named};
-use crate::support::{CROWD, Time, at, crowd, intact, issue, one_passes, question, record, token};
+use crate::support::{
+    CROWD, Time, at, crowd, decide, escalation, intact, issue, one_passes, open_count,
+    open_decisions, question, record, token,
+};
 
 type Two = [Arc<LocalAuthority<PostgresStore>>; 2];
 
@@ -149,6 +152,34 @@ async fn rows_of_dropped_events_are_deleted_by_whoever_comes_next() {
     drop(store);
     record(&medium.open().await, "policy.loaded", None, at(2)).await;
     until(&medium, "SELECT count(*) FROM atlasent_events", "6").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decisions_that_two_stores_open_and_close_are_counted_once() {
+    let Some(medium) = Postgres::new().await else {
+        return;
+    };
+    let stores = [Arc::new(medium.open().await), Arc::new(medium.open().await)];
+    crowd(|number| {
+        let [one, other] = [number, number + 1].map(|number| Arc::clone(&stores[number % 2]));
+        async move {
+            let ids = vec![escalation(2 * number), escalation(2 * number + 1)];
+            open_decisions(&*one, ids.clone(), at(0)).await.unwrap();
+            let first = other.approval(ids[0].key()).await.unwrap();
+            assert!(first.unwrap().is_open());
+            let state = ApprovalState::Approved;
+            decide(&*other, vec![ids[0]], state, at(1)).await.unwrap();
+        }
+    })
+    .await;
+    for store in &stores {
+        for list in [ApprovalList::Open, ApprovalList::Closed] {
+            let found = store.approvals(list, u64::MAX, usize::MAX).await.unwrap();
+            assert_eq!(found.len(), CROWD, "{list:?}");
+        }
+        assert_eq!(open_count(&**store).await, CROWD as u64);
+    }
+    assert!(stores[0].check().await.unwrap().is_good());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

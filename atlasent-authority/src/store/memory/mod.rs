@@ -296,7 +296,8 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
-    use crate::ledger::{PermitGrant, PermitState};
+    use crate::ledger::{ApprovalState, PermitGrant, PermitState};
+    use crate::store::approvals::example;
     use crate::trail::chain::NewEvent;
     use crate::{LocalAuthority, Policies};
 
@@ -406,6 +407,39 @@ mod tests {
         }
         // Four of them, and the stops.
         assert_eq!(authority.store().memory.local.lock().ledger.cells(), 4 + 1);
+    }
+
+    #[test]
+    fn more_than_10_000_closed_decisions_are_not_kept_and_open_ones_are() {
+        let store = MemoryStore::with_limits(10, 10);
+        let (mut first, mut last) = (None, None);
+        for number in 1..=20_010 {
+            let mut entry = example(number);
+            if number % 2 == 0 {
+                entry.state = ApprovalState::Approved;
+            }
+            first.get_or_insert(entry.id);
+            last = Some(entry.id);
+            let reads = entry.id.cells().to_vec();
+            let change = move |changeset: &mut Changeset<'_>| changeset.keep_approval(entry);
+            assert!(block_on(store.commit(at(0), reads, change)).unwrap());
+        }
+        let count = |list| {
+            block_on(store.approvals(list, u64::MAX, usize::MAX))
+                .unwrap()
+                .len()
+        };
+        assert_eq!(count(ApprovalList::Closed), 10_000);
+        assert_eq!(count(ApprovalList::Open), 10_005);
+        for id in [first, last] {
+            assert!(
+                block_on(store.approval(id.unwrap().key()))
+                    .unwrap()
+                    .is_some()
+            );
+        }
+        let ledger = &store.memory.local.lock().ledger;
+        assert_eq!(ledger.cells(), 20_005 + 1);
     }
 
     #[test]

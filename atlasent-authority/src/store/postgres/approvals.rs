@@ -8,10 +8,21 @@ use super::session::Session;
 use crate::ledger::{ApprovalEntry, ApprovalKey};
 use crate::store::{ApprovalList, Cell, CellKey, OrgId, StoreError};
 
+/// Steps through the index from one decision to the next. A plain `ORDER BY opened DESC LIMIT` lets
+/// the planner read and sort the whole list where its statistics are older than the list.
 const BEFORE: &str = "\
-    SELECT value FROM atlasent_cells \
-    WHERE org = $1 AND closed = $2 AND opened IS NOT NULL AND opened < $3::bigint \
-    ORDER BY opened DESC LIMIT $4::bigint";
+    WITH RECURSIVE page (opened, value, place) AS ( \
+        (SELECT opened, value, 1::bigint FROM atlasent_cells \
+         WHERE org = $1 AND closed = $2 AND opened IS NOT NULL AND opened < $3::bigint AND $4::bigint > 0 \
+         ORDER BY opened DESC LIMIT 1) \
+        UNION ALL \
+        SELECT next.opened, next.value, page.place + 1 FROM page, LATERAL ( \
+            SELECT cell.opened, cell.value FROM atlasent_cells AS cell \
+            WHERE cell.org = $1 AND cell.closed = $2 AND cell.opened IS NOT NULL \
+                AND cell.opened < page.opened \
+            ORDER BY cell.opened DESC LIMIT 1) AS next \
+        WHERE page.place < $4::bigint) \
+    SELECT value FROM page ORDER BY place";
 const ONE: &str = "SELECT value FROM atlasent_cells WHERE org = $1 AND key = $2::bytea";
 
 /// A request for a page of a list.

@@ -3,11 +3,11 @@
 use tokio_postgres::Error;
 
 use super::reader::ReadCall;
-use super::rows::signed;
-use super::session::Session;
+use super::rows::{signed, unsigned};
+use super::session::{Parameter, Session};
 use super::{PostgresStore, approvals};
 use crate::store::check::{StoreCheck, StoreReport};
-use crate::store::{Cell, OrgId, Organizations, Store, StoreError, StoreStatus};
+use crate::store::{Cell, CellKey, OrgId, Organizations, Store, StoreError, StoreStatus};
 use crate::trail::EventFilter;
 
 /// How many events or cells are in memory at a time.
@@ -83,7 +83,22 @@ impl PostgresStore {
             events.iter().for_each(|event| check.push(event));
         }
         self.check_cells(&mut check).await?;
+        self.check_open(&mut check).await?;
         Ok(check.finish())
+    }
+
+    async fn check_open(&self, check: &mut StoreCheck) -> Result<(), StoreError> {
+        let org = self.group.org().clone();
+        let (open, cell) = self.read(|done| ReadCall::OpenApprovals(org, done)).await?;
+        let cell = cell.map(|cell| serde_json::from_str(&cell));
+        let counted = match cell {
+            None => 0,
+            Some(Ok(Cell::OpenApprovals(count))) => count,
+            // An unreadable cell is reported above.
+            Some(_) => return Ok(()),
+        };
+        check.compare_open(open, counted);
+        Ok(())
     }
 
     async fn check_cells(&self, check: &mut StoreCheck) -> Result<(), StoreError> {
@@ -102,6 +117,22 @@ impl PostgresStore {
             }
         }
     }
+}
+
+/// The number of open decisions, and the cell that counts them, at one moment.
+const OPEN: &str = "\
+    SELECT (SELECT count(*) FROM atlasent_cells WHERE org = $1 AND opened IS NOT NULL AND NOT closed), \
+        (SELECT value FROM atlasent_cells WHERE org = $1 AND key = $2::bytea)";
+
+/// Counts the open decisions, and reads the cell that counts them.
+pub(super) async fn open(session: &Session, org: &OrgId) -> Result<(u64, Option<String>), Error> {
+    let key = CellKey::OpenApprovals.to_bytes();
+    let parameters: [&dyn Parameter; 2] = [&org.as_str(), &key.as_slice()];
+    let row = session.client.query(OPEN, &parameters).await?;
+    let row = row.first();
+    let count = row.map_or(Ok(0), |row| row.try_get(0))?;
+    let cell = row.map_or(Ok(None), |row| row.try_get(1))?;
+    Ok((unsigned(count), cell))
 }
 
 impl CellRow {

@@ -175,6 +175,7 @@ impl PostgresStore {
             | ReadCall::Count(..)
             | ReadCall::Permits(..)
             | ReadCall::Approvals(..)
+            | ReadCall::OpenApprovals(..)
             | ReadCall::Cells(..) => &self.reads,
             ReadCall::Status(..)
             | ReadCall::PermitKey(..)

@@ -53,6 +53,8 @@ pub(crate) enum ReadCall {
     Approvals(ApprovalPage, ResultSender<Vec<ApprovalEntry>>),
     /// Returns a pending decision.
     Approval(OrgId, ApprovalKey, ResultSender<Option<ApprovalEntry>>),
+    /// Returns how many decisions are open, and the cell that counts them.
+    OpenApprovals(OrgId, ResultSender<(u64, Option<String>)>),
     /// Returns the key of the permit with a public id.
     PermitKey(OrgId, PermitId, ResultSender<Option<PermitKey>>),
     /// Returns at most so many organizations with greater ids, in the order of their ids.
@@ -112,6 +114,12 @@ impl<'a> Reader<'a> {
                     let ask = async |session: &Session| {
                         let cells = check::cells(session, &org, &after, limit);
                         of_known(session, &org, cells).await
+                    };
+                    self.answer(&org, done, ask).await;
+                }
+                Some(ReadCall::OpenApprovals(org, done)) => {
+                    let ask = async |session: &Session| {
+                        of_known(session, &org, check::open(session, &org)).await
                     };
                     self.answer(&org, done, ask).await;
                 }

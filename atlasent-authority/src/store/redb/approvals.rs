@@ -108,3 +108,173 @@ pub(super) fn one(
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use futures_executor::block_on;
+    use jiff::Timestamp;
+    use redb::ReadableTable;
+
+    use super::*;
+    use crate::store::approvals::example;
+    use crate::store::redb::write;
+    use crate::store::{Changeset, NewEvent, OrgId, Organizations, RedbStore, Store, StoreError};
+
+    /// Opens decisions, and closes the first one.
+    fn fill(store: &RedbStore) -> Vec<ApprovalEntry> {
+        let entries: Vec<_> = (1..4).map(example).collect();
+        for entry in &entries {
+            keep(store, entry.clone()).unwrap();
+        }
+        let mut closed = example(1);
+        closed.id = entries[0].id;
+        closed.state = crate::ledger::ApprovalState::Rejected;
+        keep(store, closed).unwrap();
+        entries
+    }
+
+    fn keep(store: &RedbStore, entry: ApprovalEntry) -> Result<bool, StoreError> {
+        let reads = entry.id.cells().to_vec();
+        let change = move |changeset: &mut Changeset<'_>| {
+            changeset.record(NewEvent::new("approval.requested"));
+            changeset.keep_approval(entry)
+        };
+        block_on(store.commit(Timestamp::UNIX_EPOCH, reads, change))
+    }
+
+    fn sequences(store: &RedbStore) -> [Vec<u64>; 2] {
+        [ApprovalList::Open, ApprovalList::Closed].map(|list| {
+            let found = block_on(store.approvals(list, u64::MAX, 9)).unwrap();
+            found.iter().map(|entry| entry.sequence).collect()
+        })
+    }
+
+    /// Changes the tables of `local` as somebody might who knows the format.
+    fn tamper<T>(path: &Path, change: impl FnOnce(&WriteTransaction, &Tables) -> T) -> T {
+        let database = Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let result = change(&transaction, &Tables::new(&OrgId::local()));
+        transaction.commit().unwrap();
+        result
+    }
+
+    fn format(path: &Path) -> String {
+        tamper(path, |to, of| {
+            let meta = to.open_table(of.meta()).unwrap();
+            meta.get("format").unwrap().unwrap().value().to_owned()
+        })
+    }
+
+    #[test]
+    fn a_file_with_decisions_is_refused_by_releases_that_know_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let acme: OrgId = "acme".parse().unwrap();
+        let store = RedbStore::open(&path).unwrap();
+        block_on(store.create_organization(&acme)).unwrap();
+        drop(store);
+        // Those releases accept the formats 1 to 3.
+        assert_eq!(format(&path), "3");
+        let store = RedbStore::open(&path).unwrap().organization(&acme);
+        keep(&store, example(1)).unwrap();
+        drop(store);
+        assert_eq!(format(&path), "4");
+        let store = RedbStore::open(&path).unwrap();
+        block_on(store.create_organization(&"other".parse().unwrap())).unwrap();
+        drop(store);
+        assert_eq!(format(&path), "4", "it is not lowered");
+        assert!(RedbStore::check(&path).unwrap().is_good());
+    }
+
+    #[test]
+    fn a_file_from_before_decisions_opens_and_takes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(RedbStore::open(&path).unwrap());
+        let is_there = tamper(&path, |to, of| to.delete_table(of.approvals()).unwrap());
+        assert!(!is_there, "the first decision creates the table");
+        assert_eq!(format(&path), "2");
+        let store = RedbStore::open(&path).unwrap();
+        assert_eq!(sequences(&store), [Vec::<u64>::new(), Vec::new()]);
+        fill(&store);
+        assert_eq!(sequences(&store), [vec![3, 2], vec![1]]);
+    }
+
+    #[test]
+    fn a_restored_backup_has_the_decisions_in_their_lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, restored) = (folder.path().join("store"), folder.path().join("restored"));
+        let store = RedbStore::open(&path).unwrap();
+        let entries = fill(&store);
+        let mut copy = block_on(store.backup()).unwrap();
+        std::io::copy(&mut copy, &mut std::fs::File::create(&restored).unwrap()).unwrap();
+        assert!(RedbStore::check(&restored).unwrap().is_good());
+        let restored = RedbStore::open_existing(&restored).unwrap();
+        assert_eq!(sequences(&restored), [vec![3, 2], vec![1]]);
+        let found = block_on(restored.approval(entries[2].id.key())).unwrap();
+        assert_eq!(found.as_ref(), Some(&entries[2]));
+    }
+
+    #[test]
+    fn a_decision_whose_writing_panics_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(folder.path().join("store")).unwrap();
+        let entries = fill(&store);
+        let mut closed = entries[2].clone();
+        closed.state = crate::ledger::ApprovalState::Approved;
+        let reads = closed.id.cells().to_vec();
+        let change = move |changeset: &mut Changeset<'_>| {
+            write::faults::arm();
+            changeset.keep_approval(closed)
+        };
+        assert!(block_on(store.commit(Timestamp::UNIX_EPOCH, reads, change)).is_err());
+        assert_eq!(sequences(&store), [vec![3, 2], vec![1]]);
+    }
+
+    #[test]
+    fn a_check_names_decisions_that_are_not_in_their_list_or_not_counted() {
+        type Change = fn(&WriteTransaction, &Tables);
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, path) = (folder.path().join("whole"), folder.path().join("store"));
+        fill(&RedbStore::open(&whole).unwrap());
+        assert!(RedbStore::check(&whole).unwrap().is_good());
+        let changes: [(Change, &str); 4] = [
+            (
+                |to, of| {
+                    let mut lists = to.open_table(of.approvals()).unwrap();
+                    lists.remove((0, 2)).unwrap();
+                },
+                "the lists of pending decisions lack",
+            ),
+            (
+                |to, of| {
+                    let mut lists = to.open_table(of.approvals()).unwrap();
+                    lists.insert((1, 9), &[b'h'; 33]).unwrap();
+                },
+                "have 4 entries, and 3 of them are right",
+            ),
+            (
+                |to, of| assert!(to.delete_table(of.approvals()).unwrap()),
+                "the lists of pending decisions lack",
+            ),
+            (
+                |to, of| {
+                    let mut cells = to.open_table(of.cells()).unwrap();
+                    let count = &br#"{"open_approvals":7}"#[..];
+                    let key = CellKey::OpenApprovals.to_bytes();
+                    cells.insert(&key, count).unwrap();
+                },
+                "2 decisions are open, and the count of them is 7",
+            ),
+        ];
+        for (change, expected) in changes {
+            std::fs::copy(&whole, &path).unwrap();
+            tamper(&path, change);
+            let report = RedbStore::check(&path).unwrap();
+            let said = report.problems.join("; ");
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+    }
+}

@@ -251,10 +251,6 @@ fn read_approvals(
             "the lists of pending decisions have {entries} entries, and {listed} of them are right"
         ));
     }
-    if open != counted {
-        report.find(format!(
-            "{open} decisions are open, and the count of them is {counted}"
-        ));
-    }
+    report.compare_open(open, counted);
     Ok(())
 }
