@@ -70,7 +70,7 @@ mod ledger;
 mod local;
 
 pub use clock::{Clock, SystemClock};
-pub use ledger::Stop;
+pub use ledger::{ReceiptRefusal, Stop};
 pub use local::{
     Caller, EvaluateOutcome, LocalAuthority, LocalAuthorityBuilder, SchemaMismatch, StorageLimit,
 };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use atlasent::authority::{DynAuthority, IssuerId};
 use atlasent::permit::PermitRecord;
-use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
+use atlasent::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+};
 use atlasent::{Authority, Error};
 use axum::extract::FromRef;
 
@@ -63,6 +65,10 @@ impl Authority for SharedAuthority {
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         self.0.permit_status(permit).await
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.0.complete(receipt).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {

@@ -63,6 +63,7 @@
 //! | ask the AtlaSent service, or a server with the same API | [`Client`] (feature `client`, on by default), [`blocking::Client`] |
 //! | decide by Cedar policies in this process, without account or network | the crate `atlasent-authority` |
 //! | decide by your own rules | [`Authority`], with an [`Issuer`](authority::Issuer) or [`WithIssuer`](authority::WithIssuer) |
+//! | record how protected bodies end | [`receipts`] |
 //! | make a database or a client unreachable without a permit | [`Guarded`] |
 //! | use a permit later, from a queue or a spawned task | [`Permit::require_active`], [`Permit::recheck`] |
 //! | require an ATI scope first | `scope` and `claims` in [`macro@protect`], `Ask::scope` (feature `ati`); the crate `ati-client` |
@@ -92,6 +93,7 @@ pub mod coverage;
 pub mod error;
 pub mod permit;
 pub mod protected_action;
+pub mod receipts;
 pub mod schema;
 #[cfg(feature = "ati")]
 pub mod scope;

@@ -29,6 +29,7 @@ pub use crate::sites::SiteData;
 use self::constant::ConstantAction;
 use crate::blocking::wait;
 use crate::wire::RequestOptions;
+pub use crate::wire::ResultHash;
 pub use crate::{Action, Context, Error, Permit};
 use crate::{Agent, AnyAction, Authority, ToAgent};
 
@@ -138,6 +139,28 @@ pub fn constant_request<P, C: ConstantAction>(
         conditions,
     }
 }
+
+/// Returns the value that the closure of the `receipt` argument gets, of a body that did not fail.
+pub fn returned<R: Fallible>(result: &R) -> Option<&R::Value> {
+    result.value()
+}
+
+/// Hashes what the closure of the `receipt` argument returned.
+pub fn result_hash<T: ResultBytes + ?Sized>(bytes: &T) -> ResultHash {
+    ResultHash::of(bytes)
+}
+
+/// A value that a result can be hashed by: every `AsRef<[u8]>` type. It is a trait so that the
+/// compiler's error can say what to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not text or bytes, so a result cannot be hashed by it",
+    label = "the closure of `receipt` returns this",
+    note = "return the text or the bytes that identify the result, such as `|release| release.id.to_string()`"
+)]
+pub trait ResultBytes: AsRef<[u8]> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: AsRef<[u8]> + ?Sized> ResultBytes for T {}
 
 /// Obtains the permit of an annotated async function.
 pub async fn obtain<P: Authority, A: Action>(request: PermitRequest<P, A>) -> Obtained<Permit<A>> {

@@ -103,6 +103,17 @@ pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: D
     );
 }
 
+/// Emits the event of a receipt that did not reach its authority.
+pub(crate) fn receipt_lost(permit_id: &str, why: &str) {
+    event!(
+        target: TARGET,
+        Level::WARN,
+        permit = %Redacted(permit_id),
+        reason = &*escaped(why),
+        "receipt not recorded"
+    );
+}
+
 /// The errors that caused a mistake in the set-up. The message of a failed call has its causes.
 fn cause(error: &Error) -> Option<String> {
     let Error::Config(config) = error else {

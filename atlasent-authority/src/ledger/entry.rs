@@ -5,7 +5,7 @@ use atlasent::wire::{PermitStatus, VerifyRequest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{PermitGrant, VerifyRefusal};
+use crate::ledger::{PermitGrant, RecordedEnd, VerifyRefusal};
 
 /// A permit in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub struct PermitEntry {
     /// When the permit was used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed_at: Option<Timestamp>,
+    /// Whether an attempt to verify the permit for something else used it up, so that no body may
+    /// run under it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub burnt: bool,
+    /// How the permit's body ended. Unset until its receipt arrives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Box<RecordedEnd>>,
     /// When and why the permit was revoked. Unset for a permit that was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Revoked>,
@@ -83,6 +90,8 @@ impl PermitEntry {
             in_total: false,
             state: PermitState::Issued,
             consumed_at: None,
+            burnt: false,
+            end: None,
             revoked: None,
         }
     }
@@ -118,7 +127,9 @@ impl PermitEntry {
         self.check_open(now)?;
         self.state = PermitState::Consumed;
         self.consumed_at = Some(now);
-        self.grant.covers(request)
+        let covered = self.grant.covers(request);
+        self.burnt = covered.is_err();
+        covered
     }
 
     /// Returns whether the permit is used up or revoked.

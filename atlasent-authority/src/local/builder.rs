@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::replay;
+use crate::local::complete::issuer_with_receipts;
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::{CurrentLimits, Limits};
 use crate::local::schema::SchemaMismatch;
@@ -46,6 +47,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     limits: Limits,
     recorded_policies: Option<String>,
     record_context: bool,
+    receipts: bool,
     org_id: String,
     required_schema: Option<String>,
 }
@@ -64,6 +66,7 @@ impl LocalAuthorityBuilder {
             },
             recorded_policies: None,
             record_context: false,
+            receipts: true,
             org_id: "local".to_owned(),
             required_schema: None,
         }
@@ -185,6 +188,38 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
+    /// Sets whether bodies that run under this authority's permits record how they ended: on by
+    /// default. A second call replaces the first.
+    ///
+    /// The receipt is an event `permit.completed`, `permit.failed` or `permit.cancelled`, and tells
+    /// the duration. It is the only evidence of what ran: a verification shows that a body could
+    /// start, and not that it did. So receipts are recorded unless they are turned off.
+    ///
+    /// A body hands its receipt over and does not wait for the store, so a store that waits for a
+    /// disk adds nothing to a call. The receipt is then one more event of the transaction that the
+    /// store makes next. Call [`flush_receipts`](LocalAuthority::flush_receipts) before the process
+    /// ends. Receipts are recorded beyond [`max_events`](Self::max_events), too.
+    ///
+    /// ```
+    /// # use atlasent::{AnyAction, AuthorityExt, Error};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// # let policies = || Policies::parse("permit (principal, action, resource);");
+    /// for (receipts, ends_with) in [(true, "permit.completed"), (false, "permit.verified")] {
+    ///     let builder = LocalAuthority::builder(policies()?).receipts(receipts);
+    ///     let authority = builder.build().await?;
+    ///     let action = AnyAction::new("deploy")?;
+    ///     authority.with_permit("bot", action, async |_| Ok::<_, Error>(())).await?;
+    ///     let trail = authority.trail().await?;
+    ///     assert_eq!(trail.events().last().unwrap().kind, ends_with);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn receipts(mut self, record: bool) -> Self {
+        self.receipts = record;
+        self
+    }
+
     /// Sets the organization that a new chain belongs to: `local` by default. A chain that has
     /// events keeps its organization. A second call replaces the first.
     pub fn org_id(mut self, org_id: impl Into<String>) -> Self {
@@ -232,6 +267,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             limits: self.limits,
             recorded_policies: self.recorded_policies,
             record_context: self.record_context,
+            receipts: self.receipts,
             org_id: self.org_id,
             required_schema: self.required_schema,
         }
@@ -249,16 +285,21 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             .map_err(SchemaMismatch::into_config_error)?;
         let is_recorded = self.recorded_policies.as_deref() == Some(self.policies.digest());
         let loaded = record::policies_loaded(&self.policies);
+        let store = Arc::new(self.store);
+        let issuer = match self.receipts {
+            true => issuer_with_receipts(&store, &self.clock),
+            false => Issuer::new(),
+        };
         let authority = LocalAuthority {
             policies: Arc::new(CurrentPolicies::new(self.policies)),
-            store: self.store,
+            store,
             clock: self.clock,
             permit_ttl: self.permit_ttl,
             limits: CurrentLimits::new(self.limits),
             record_context: self.record_context,
             required_schema: self.required_schema,
             secret: replay::random_bits()?,
-            issuer: Issuer::new(),
+            issuer,
         };
         if is_recorded {
             return Ok(authority);
@@ -304,6 +345,8 @@ mod tests {
             .max_events(NonZeroU64::MAX)
             .record_context(true)
             .record_context(false)
+            .receipts(false)
+            .receipts(true)
             .org_id("one")
             .org_id("two")
             .require_schema("5e0c")
@@ -318,6 +361,7 @@ mod tests {
         };
         assert_eq!(builder.limits, limits);
         assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
+        assert!(builder.receipts);
         assert_eq!(builder.required_schema.as_deref(), Some("77aa"));
     }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 pub(crate) mod caller;
+mod complete;
 pub(crate) mod current;
 pub(crate) mod evaluate;
 pub(crate) mod limits;
@@ -60,7 +61,8 @@ use crate::trail::record;
 /// ```
 pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) policies: Arc<CurrentPolicies>,
-    pub(crate) store: S,
+    /// Shared with the receipts that are being recorded.
+    pub(crate) store: Arc<S>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) permit_ttl: SignedDuration,
     pub(crate) limits: CurrentLimits,
@@ -129,7 +131,7 @@ impl<S: Store> LocalAuthority<S> {
     /// [`Error::Failed`] when the events cannot be read, or the export cannot be written to a
     /// temporary file.
     pub async fn export(&self, filter: &EventFilter, keys: &KeyRing) -> Result<Bundle, Error> {
-        let exported = export(&self.store, filter, keys, &*self.clock).await;
+        let exported = export(&*self.store, filter, keys, &*self.clock).await;
         exported.map_err(|error| unavailable(failed::EXPORT, error))
     }
 
@@ -225,7 +227,7 @@ impl<S: Store> LocalAuthority<S> {
         reads: Vec<CellKey>,
         change: impl FnOnce(&mut Changeset<'_>) -> T + Clone + Send + 'static,
     ) -> Result<T, Error> {
-        commit(&self.store, &*self.clock, operation, reads, change).await
+        commit(&*self.store, &*self.clock, operation, reads, change).await
     }
 }
 
@@ -256,6 +258,7 @@ pub(crate) mod failed {
         "the decision could not be recorded, so the request is not decided";
     pub(crate) const VERIFICATION: &str =
         "the verification could not be recorded, so the permit is not verified";
+    pub(crate) const RECEIPT: &str = "the receipt could not be recorded";
     pub(crate) const REVOCATION: &str =
         "the revocation could not be recorded, so the permit is not revoked";
     pub(crate) const PERMIT: &str = "the permit could not be read";

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use atlasent::authority::IssuerId;
 use atlasent::error::{Code, Failure, PermitOutcome};
 use atlasent::permit::PermitRecord;
-use atlasent::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
+use atlasent::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+};
 use atlasent::{Authority, Decision, Error};
 
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
@@ -44,6 +46,10 @@ impl<S: Store> Authority for LocalAuthority<S> {
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         self.status_of(permit).await
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.complete_permit(receipt).await.map(drop)
     }
 
     fn issuer(&self) -> Option<IssuerId> {

@@ -28,7 +28,8 @@ use jiff::Timestamp;
 pub use crate::ledger::{
     AgentKey, ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId,
     InvalidEscalationId, Outstanding, PermitEntry, PermitGrant, PermitKey, PermitMismatch,
-    PermitState, Question, QuestionKey, Replay, ReplayKey, Revoked, Stops, VerifyRefusal,
+    PermitState, Question, QuestionKey, RecordedEnd, Replay, ReplayKey, Revoked, Stops,
+    VerifyRefusal,
 };
 pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
 pub use approvals::ApprovalList;

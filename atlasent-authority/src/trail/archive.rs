@@ -70,12 +70,12 @@ impl<S: Store> LocalAuthority<S> {
         keys: &KeyRing,
         keep: impl FnOnce(u64, u64, &mut Bundle) -> io::Result<()>,
     ) -> Result<Option<Archived>, Error> {
-        let collected = collect_old(&self.store, &*self.clock, before, None, keys).await?;
+        let collected = collect_old(&*self.store, &*self.clock, before, None, keys).await?;
         let Some(mut old) = collected else {
             return Ok(None);
         };
         keep(old.first, old.last, &mut old.bundle).map_err(not_kept)?;
-        drop_old(&self.store, &*self.clock, &old).await.map(Some)
+        drop_old(&*self.store, &*self.clock, &old).await.map(Some)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ledger::stops::Stop;
 use crate::ledger::{PermitEntry, PermitState, VerifyRefusal};
 use crate::policy::{Policies, PolicyError, Verdict};
 use crate::trail::chain::{NewEvent, format_time};
-use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::wire::{EvaluateRequest, Receipt, ReceiptOutcome, ResultHash, VerifyRequest};
 use atlasent::{Agent, Decision};
 
 /// Records a decision.
@@ -84,6 +84,20 @@ pub(crate) fn verification(
         .with_some("presented_for", action)
         .with_some("reason", result.err().map(VerifyRefusal::reason))
         .with_some("code", result.err().map(VerifyRefusal::code))
+}
+
+/// Records how the body of a permit ended.
+pub(crate) fn receipt(receipt: &Receipt, permit: PermitKey, entry: &PermitEntry) -> NewEvent {
+    let kind = match receipt.outcome {
+        ReceiptOutcome::Completed => "permit.completed",
+        ReceiptOutcome::Failed => "permit.failed",
+        ReceiptOutcome::Cancelled => "permit.cancelled",
+    };
+    let hash = receipt.result_hash.as_ref().map(ResultHash::as_str);
+    about(NewEvent::new(kind), permit, Some(entry))
+        .with("duration_ms", receipt.duration_ms)
+        .with_some("result_hash", hash.map(str::to_owned))
+        .with_some("error", receipt.error.clone())
 }
 
 /// Records the revocation of a permit.

@@ -21,7 +21,10 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::permit::PermitRecord;
-use crate::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
+use crate::receipts::ReceiptQueue;
+use crate::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+};
 use crate::{Authority, Error};
 
 /// Marks permits as granted by one authority. The authority owns it and keeps it private.
@@ -56,6 +59,7 @@ use crate::{Authority, Error};
 #[derive(Debug)]
 pub struct Issuer {
     id: IssuerId,
+    receipts: Option<ReceiptQueue>,
 }
 
 /// Identifies an [`Issuer`] within this process. It grants nothing.
@@ -68,7 +72,22 @@ impl Issuer {
     pub fn new() -> Self {
         Self {
             id: IssuerId(next()),
+            receipts: None,
         }
+    }
+
+    /// Sends the receipts of the permits that this issuer marks to `queue`. By default no receipts
+    /// are sent. A second call replaces the queue.
+    #[must_use]
+    pub fn with_receipts(mut self, queue: ReceiptQueue) -> Self {
+        self.receipts = Some(queue);
+        self
+    }
+
+    /// Returns the queue to which the receipts of permits go, if there is one.
+    #[must_use]
+    pub fn receipts(&self) -> Option<&ReceiptQueue> {
+        self.receipts.as_ref()
     }
 
     /// Returns the id of this issuer.
@@ -81,12 +100,15 @@ impl Issuer {
     ///
     /// The mark is valid for this value of `request` and this value of `answer`; clones of either
     /// do not have it. Only an answer that [is good](Verification::is_good) is marked. A mark of
-    /// another issuer is replaced.
+    /// another issuer is replaced; an issuer without a [queue](Self::with_receipts) leaves the
+    /// receipts to the other one.
     #[must_use]
     pub fn vouch(&self, request: &VerifyRequest, mut answer: Verification) -> Verification {
-        answer.mark = IssuerMark(answer.is_good().then_some(MarkedRequest {
+        let former = answer.mark.receipts_for(request);
+        answer.mark = IssuerMark(answer.is_good().then(|| MarkedRequest {
             issuer: self.id,
             request: request.serial.0,
+            receipts: self.receipts.clone().or(former),
         }));
         answer
     }
@@ -143,13 +165,23 @@ pub(crate) struct IssuerMark(Option<MarkedRequest>);
 struct MarkedRequest {
     issuer: IssuerId,
     request: NonZeroU64,
+    receipts: Option<ReceiptQueue>,
 }
 
 impl IssuerMark {
     /// Returns the issuer that marked the answer, if the mark is for this `request`.
     pub(crate) fn issuer_for(&self, request: &VerifyRequest) -> Option<IssuerId> {
+        self.mark_for(request).map(|mark| mark.issuer)
+    }
+
+    /// Returns the queue for the receipt of the permit, if the mark is for this `request`.
+    pub(crate) fn receipts_for(&self, request: &VerifyRequest) -> Option<ReceiptQueue> {
+        self.mark_for(request)?.receipts.clone()
+    }
+
+    fn mark_for(&self, request: &VerifyRequest) -> Option<&MarkedRequest> {
         let mark = self.0.as_ref()?;
-        (mark.request == request.serial.0).then_some(mark.issuer)
+        (mark.request == request.serial.0).then_some(mark)
     }
 }
 
@@ -209,6 +241,67 @@ impl<P: Authority> WithIssuer<P> {
         }
     }
 
+    /// Wraps `authority` with a new issuer whose permits send their receipts to
+    /// [`complete`](Authority::complete).
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use atlasent::authority::WithIssuer;
+    /// use atlasent::wire::{
+    ///     EvaluateRequest, Evaluation, PermitToken, Receipt, Verification, VerifyRequest,
+    /// };
+    /// use atlasent::{AnyAction, Authority, AuthorityExt, Error};
+    ///
+    /// /// Allows everything, and keeps how it ended.
+    /// #[derive(Default)]
+    /// struct Lenient(Mutex<Vec<Receipt>>);
+    ///
+    /// impl Authority for Lenient {
+    ///     async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
+    ///         Ok(Evaluation::allow(PermitToken::new("permit_0123456789")?))
+    ///     }
+    ///
+    ///     async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {
+    ///         Ok(Verification::valid())
+    ///     }
+    ///
+    ///     async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+    ///         self.0.lock().unwrap().push(receipt.clone());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # futures_executor::block_on(async {
+    /// let lenient = Arc::new(Lenient::default());
+    /// let authority = WithIssuer::sending_receipts(Arc::clone(&lenient));
+    /// authority.with_permit("bot", AnyAction::new("deploy")?, async |_| Ok::<_, Error>(())).await?;
+    /// authority.receipts().unwrap().flush().await;
+    /// assert_eq!(lenient.0.lock().unwrap().len(), 1);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn sending_receipts(authority: P) -> Self
+    where
+        P: Clone + 'static,
+    {
+        let completing = authority.clone();
+        let queue = ReceiptQueue::new(move |receipt| {
+            let authority = completing.clone();
+            async move { authority.complete(&receipt).await }
+        });
+        Self {
+            authority,
+            issuer: Issuer::new().with_receipts(queue),
+        }
+    }
+
+    /// Returns the queue of the receipts, of a wrapper that
+    /// [sends receipts](Self::sending_receipts).
+    #[must_use]
+    pub fn receipts(&self) -> Option<&ReceiptQueue> {
+        self.issuer.receipts()
+    }
+
     /// Returns the wrapped authority. Permits that are obtained from it directly are not marked.
     pub fn get_ref(&self) -> &P {
         &self.authority
@@ -227,6 +320,10 @@ impl<P: Authority> Authority for WithIssuer<P> {
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         self.authority.permit_status(permit).await
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.authority.complete(receipt).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {

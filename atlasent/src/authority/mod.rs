@@ -25,7 +25,9 @@ use std::sync::Arc;
 use crate::agent::ToAgent;
 use crate::permit::PermitRecord;
 use crate::protect::evaluate_allowed;
-use crate::wire::{EvaluateRequest, Evaluation, PermitStatus, Verification, VerifyRequest};
+use crate::wire::{
+    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+};
 use crate::{Action, Error, Permit};
 
 /// Decides on requests and verifies permits.
@@ -88,6 +90,22 @@ pub trait Authority: Send + Sync {
         }
     }
 
+    /// Records how the body of a permit ended. Recording the same receipt again changes nothing.
+    ///
+    /// Bodies do not call this method: a body that ends in a `Drop` cannot wait for it. The permits
+    /// of an authority send their receipts to the queue of its issuer
+    /// ([`Issuer::with_receipts`], [`WithIssuer::sending_receipts`]), and an authority without a
+    /// queue gets none. See [`receipts`](crate::receipts). The default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the receipt was refused or not recorded. The error never reaches the
+    /// caller of the body.
+    fn complete(&self, receipt: &Receipt) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = receipt;
+        async { Ok(()) }
+    }
+
     /// Returns the id of the [`Issuer`] that marks this authority's permits. A
     /// [`Guarded`](crate::Guarded) accepts the permits of one issuer.
     ///
@@ -114,6 +132,9 @@ pub trait DynAuthority: Send + Sync {
     /// Calls [`Authority::permit_status`] and boxes the future.
     fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus>;
 
+    /// Calls [`Authority::complete`] and boxes the future.
+    fn dyn_complete<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, ()>;
+
     /// Calls [`Authority::issuer`].
     fn dyn_issuer(&self) -> Option<IssuerId>;
 }
@@ -129,6 +150,10 @@ impl<P: Authority> DynAuthority for P {
 
     fn dyn_permit_status<'a>(&'a self, permit: &'a PermitRecord) -> BoxFuture<'a, PermitStatus> {
         Box::pin(self.permit_status(permit))
+    }
+
+    fn dyn_complete<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, ()> {
+        Box::pin(self.complete(receipt))
     }
 
     fn dyn_issuer(&self) -> Option<IssuerId> {
@@ -147,6 +172,10 @@ impl Authority for dyn DynAuthority + '_ {
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         self.dyn_permit_status(permit).await
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.dyn_complete(receipt).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {
@@ -176,6 +205,13 @@ macro_rules! authority_behind {
                 permit: &PermitRecord,
             ) -> impl Future<Output = Result<PermitStatus, Error>> + Send {
                 P::permit_status(self, permit)
+            }
+
+            fn complete(
+                &self,
+                receipt: &Receipt,
+            ) -> impl Future<Output = Result<(), Error>> + Send {
+                P::complete(self, receipt)
             }
 
             fn issuer(&self) -> Option<IssuerId> {

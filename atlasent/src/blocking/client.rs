@@ -13,9 +13,10 @@ use crate::client::{
 };
 use crate::permit::PermitRecord;
 use crate::protected_action::ProtectedAction;
+use crate::receipts::ReceiptCounts;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitInfo, PermitStatus, PermitToken, Revocation, StopScope,
-    Verification, VerifyRequest,
+    EvaluateRequest, Evaluation, PermitInfo, PermitStatus, PermitToken, Receipt, RecordedReceipt,
+    Revocation, StopScope, Verification, VerifyRequest,
 };
 use crate::{Action, Authority, Error, Permit, ToAgent};
 
@@ -300,6 +301,36 @@ impl Client {
         wait(self.0.revoke_permit_by_id(id, reason))
     }
 
+    /// Calls [`Client::complete_permit`](crate::Client::complete_permit), and blocks until it
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Client::complete_permit`](crate::Client::complete_permit), and
+    /// [`Error::Config`] when the system has no resources for the runtime.
+    pub fn complete_permit(&self, receipt: &Receipt) -> Result<RecordedReceipt, Error> {
+        wait(self.0.complete_permit(receipt))
+    }
+
+    /// Calls [`Client::flush_receipts`](crate::Client::flush_receipts), and blocks until it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the system has no resources for the runtime.
+    pub fn flush_receipts(&self) -> Result<(), Error> {
+        wait(async {
+            self.0.flush_receipts().await;
+            Ok(())
+        })
+    }
+
+    /// Returns how many receipts were delivered and lost: see
+    /// [`Client::receipt_counts`](crate::Client::receipt_counts).
+    #[must_use]
+    pub fn receipt_counts(&self) -> ReceiptCounts {
+        self.0.receipt_counts()
+    }
+
     /// Calls [`Client::key_self`](crate::Client::key_self), and blocks until it returns.
     ///
     /// # Errors
@@ -372,6 +403,10 @@ impl Authority for Client {
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {
         Authority::permit_status(&self.0, permit).await
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        Authority::complete(&self.0, receipt).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {

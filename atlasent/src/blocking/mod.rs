@@ -164,8 +164,16 @@ pub fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Re
     }))
 }
 
-/// A runtime that drives the timers and sockets of the futures that [`wait`] polls. It polls none
-/// of these futures itself.
+/// Runs a future as a task of this module's runtime.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let driver = Driver::get()?;
+    driver.start()?;
+    drop(driver.runtime.spawn(task));
+    Ok(())
+}
+
+/// A runtime that drives the timers and sockets of the futures that [`wait`] polls, and runs the
+/// tasks of [`spawn`]. It polls none of the futures of `wait`.
 struct Driver {
     runtime: Runtime,
     thread: OnceLock<()>,

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -11,6 +12,7 @@ use super::cache::AllowCache;
 use super::endpoint::{self, Endpoint};
 use super::http::Http;
 use super::key::ApiKey;
+use super::receipts;
 use super::retry::{CallLimits, MAX_BACKOFF};
 use super::schema::RequiredSchema;
 use super::time::Clock;
@@ -67,6 +69,7 @@ pub struct ClientBuilder {
     http_client: Option<reqwest::ClientBuilder>,
     export_limit: Option<usize>,
     stream_limit: Option<usize>,
+    receipts: bool,
     time: Clock,
 }
 
@@ -194,6 +197,34 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets whether bodies that run under this client's permits send a receipt of how they ended:
+    /// off by default. A second call replaces the first.
+    ///
+    /// A receipt is one more request for each call, which counts against the rate of the API key,
+    /// and only `atlasent serve` takes receipts: the hosted service answers 404. So a program has to
+    /// ask for them. Then `atlasent serve` records an event `permit.completed`, `permit.failed` or
+    /// `permit.cancelled`.
+    ///
+    /// The body does not wait for the request: a bounded queue sends it in the background, at most
+    /// 16 at a time, also when the future of the body was dropped. Call
+    /// [`flush_receipts`](Client::flush_receipts) before the process ends. A receipt that cannot be
+    /// delivered is logged and [counted](Client::receipt_counts), and changes no result.
+    ///
+    /// ```
+    /// use atlasent::Client;
+    ///
+    /// let client = Client::builder()
+    ///     .api_key("ask_test_0123456789")
+    ///     .base_url("https://atlasent.example.com")
+    ///     .receipts(true)
+    ///     .build()?;
+    /// # Ok::<(), atlasent::Error>(())
+    /// ```
+    pub fn receipts(mut self, send: bool) -> Self {
+        self.receipts = send;
+        self
+    }
+
     /// Sends requests with an HTTP client of these settings, for instance with a proxy or own
     /// certificates. A second call replaces the settings.
     ///
@@ -281,22 +312,27 @@ impl ClientBuilder {
         };
         let required_schema = self.required_schema.map(RequiredSchema::new).transpose()?;
         let cache = self.cache.as_ref().map(AllowCache::new).transpose()?;
+        let transport = Arc::new(Transport {
+            endpoint,
+            key: ApiKey::new(api_key)?,
+            user_agent: user_agent(self.user_agent_suffix.as_deref())?,
+            http,
+            limits,
+            time: self.time,
+            required_schema,
+        });
+        let issuer = match self.receipts {
+            true => Issuer::new().with_receipts(receipts::queue(&transport)),
+            false => Issuer::new(),
+        };
         Ok(Client {
             shared: Shared {
-                transport: Transport {
-                    endpoint,
-                    key: ApiKey::new(api_key)?,
-                    user_agent: user_agent(self.user_agent_suffix.as_deref())?,
-                    http,
-                    limits,
-                    time: self.time,
-                    required_schema,
-                },
+                transport,
                 cache,
                 snapshot_source: self.snapshot_source,
                 export_limit: self.export_limit.unwrap_or(64 * 1024 * 1024),
                 stream_limit: self.stream_limit.unwrap_or(16 * 1024 * 1024),
-                issuer: Issuer::new(),
+                issuer,
             }
             .into(),
         })
@@ -369,6 +405,7 @@ impl fmt::Debug for ClientBuilder {
             .field("http_client", &self.http_client.as_ref().map(|_| Hidden))
             .field("export_limit", &self.export_limit)
             .field("stream_limit", &self.stream_limit)
+            .field("receipts", &self.receipts)
             .field("time", &self.time)
             .finish()
     }

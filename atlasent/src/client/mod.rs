@@ -36,6 +36,7 @@ mod keys;
 mod message;
 mod pages;
 mod permits;
+mod receipts;
 mod retry;
 mod schema;
 pub(crate) mod secrets;
@@ -67,7 +68,8 @@ use crate::protect::is_public_id;
 use crate::wire::SentRequestId;
 use crate::wire::evaluate::ShadowEvaluation;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Revocation, Verification, VerifyRequest,
+    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt, Revocation, Verification,
+    VerifyRequest,
 };
 use crate::{Authority, AuthorityExt, Error};
 
@@ -95,7 +97,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    transport: Transport,
+    transport: Arc<Transport>,
     cache: Option<AllowCache>,
     snapshot_source: Option<String>,
     export_limit: usize,
@@ -301,6 +303,10 @@ impl Authority for Client {
             true => found.status,
             false => PermitStatus::Unknown("another permit".to_owned()),
         })
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.complete_permit(receipt).await.map(drop)
     }
 
     /// Returns the issuer of this client and its clones. Another client is another authority, even

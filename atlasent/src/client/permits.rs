@@ -319,7 +319,7 @@ impl PagedFilter for PermitFilter {
 
 /// Returns the path of an operation on a permit. The id is checked, because another text could lead
 /// to another path, or be a secret that would be logged.
-fn path(id: &str, operation: &str) -> Result<String, Error> {
+pub(super) fn path(id: &str, operation: &str) -> Result<String, Error> {
     let is_good = (1..=256).contains(&id.len())
         && (id.bytes()).all(|byte| byte.is_ascii_alphanumeric() || b"_-.:~".contains(&byte))
         && !id.trim_matches('.').is_empty();

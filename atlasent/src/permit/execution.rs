@@ -1,13 +1,16 @@
-//! The execution of a protected body, which emits one closing event.
+//! The execution of a protected body, which emits one closing event and sends the receipt.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::permit::PermitRecord;
+use crate::receipts::PendingReceipt;
 use crate::trace;
+use crate::wire::{ReceiptOutcome, ResultHash};
 
 /// The execution of a protected body. When it ends, it emits one closing event to `tracing` with
-/// the outcome (`completed`, `failed` or `cancelled`) and the duration.
+/// the outcome (`completed`, `failed` or `cancelled`) and the duration. Where the authority takes
+/// [receipts](crate::receipts), it sends one with the same contents.
 ///
 /// ```
 /// # use atlasent::{AnyAction, Permit};
@@ -27,33 +30,79 @@ use crate::trace;
 pub struct Execution {
     record: Arc<PermitRecord>,
     started: Instant,
-    outcome: Option<&'static str>,
+    outcome: Option<ReceiptOutcome>,
+    receipt: Option<Arc<PendingReceipt>>,
+    // Boxed, since few executions have details and every running future carries this value.
+    details: Option<Box<Details>>,
+}
+
+/// What a receipt tells beside the outcome and the duration.
+#[derive(Debug, Default)]
+struct Details {
+    result_hash: Option<ResultHash>,
+    error: Option<String>,
 }
 
 impl Execution {
-    pub(crate) fn new(record: Arc<PermitRecord>) -> Self {
+    pub(crate) fn new(record: Arc<PermitRecord>, receipt: Option<Arc<PendingReceipt>>) -> Self {
         Self {
             record,
             started: Instant::now(),
             outcome: None,
+            receipt,
+            details: None,
         }
+    }
+
+    /// Puts the hash of the result into the receipt. A second call replaces the hash.
+    pub fn with_result_hash(mut self, hash: ResultHash) -> Self {
+        self.details.get_or_insert_default().result_hash = Some(hash);
+        self
+    }
+
+    /// Puts the reason for a failure into the receipt, as
+    /// [`Receipt::with_error`](crate::wire::Receipt::with_error) does. A second call replaces the
+    /// reason.
+    ///
+    /// `#[protect]` and `with_permit` put no error of a body into a receipt, since it may hold
+    /// values of a customer, and the audit chain keeps it for good.
+    pub fn with_error(mut self, error: impl Into<String>) -> Self {
+        self.details.get_or_insert_default().error = Some(error.into());
+        self
     }
 
     /// Ends the execution as failed or completed, and returns the permit's record.
     #[must_use]
     pub fn finish(mut self, failed: bool) -> Arc<PermitRecord> {
-        self.outcome = Some(if failed { "failed" } else { "completed" });
+        self.outcome = Some(match failed {
+            true => ReceiptOutcome::Failed,
+            false => ReceiptOutcome::Completed,
+        });
         Arc::clone(&self.record)
     }
 }
 
 impl Drop for Execution {
     fn drop(&mut self) {
-        let outcome = self.outcome.unwrap_or(if std::thread::panicking() {
-            "failed"
-        } else {
-            "cancelled"
-        });
-        trace::executed(&self.record, outcome, self.started.elapsed());
+        let has_panicked = self.outcome.is_none() && std::thread::panicking();
+        let outcome = match (self.outcome, has_panicked) {
+            (Some(outcome), _) => outcome,
+            (None, true) => ReceiptOutcome::Failed,
+            (None, false) => ReceiptOutcome::Cancelled,
+        };
+        let duration = self.started.elapsed();
+        trace::executed(&self.record, outcome.as_str(), duration);
+        let Some(pending) = self.receipt.take() else {
+            return;
+        };
+        let mut receipt = pending.receipt(&self.record.id, outcome, duration);
+        let Details { result_hash, error } = self.details.take().map(|d| *d).unwrap_or_default();
+        receipt.result_hash = result_hash;
+        if has_panicked {
+            receipt = receipt.with_error("the body panicked");
+        } else if let Some(error) = error {
+            receipt = receipt.with_error(&error);
+        }
+        pending.send(receipt);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`Permit`]: the proof that an action was allowed, for one execution.
 //! - [`PermitRecord`]: the data of a permit, for logs and databases. It opens nothing.
-//! - [`Execution`]: a protected body on its way; it emits one closing event to `tracing`.
+//! - [`Execution`]: a protected body on its way; it emits one closing event to `tracing`, and sends
+//!   the receipt.
 //! - [`Guarded`] and [`Opened`]: a value that is reachable only with a permit.
 //!
 //! `#[protect]`, the methods of [`AuthorityExt`](crate::AuthorityExt), the layers and the
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::authority::IssuerId;
 use crate::permit::expiry::Expiry;
+use crate::receipts::PendingReceipt;
 use crate::wire::ApprovalRecord;
 use crate::{Action, Agent, AnyAction};
 
@@ -86,6 +88,8 @@ pub struct Permit<A = AnyAction> {
     // Shared with the execution's closing event. Allocated separately, so that a permit never has
     // the layout of its record.
     record: Arc<PermitRecord>,
+    /// Unset where the authority takes no receipts.
+    receipt: Option<Arc<PendingReceipt>>,
     expiry: Expiry,
     granted_by: Option<IssuerId>,
     // Invariant: a permit for `Act<for<'a> fn(&'a u8)>` must not turn into one for
@@ -97,11 +101,17 @@ pub struct Permit<A = AnyAction> {
 impl<A: Action> Permit<A> {
     /// Makes a permit. This is the only constructor, and `protect::obtain` its only caller, after
     /// `evaluate` allowed and `verify` confirmed.
-    pub(crate) fn mint(action: A, record: PermitRecord, granted_by: Option<IssuerId>) -> Self {
+    pub(crate) fn mint(
+        action: A,
+        record: PermitRecord,
+        granted_by: Option<IssuerId>,
+        receipt: Option<PendingReceipt>,
+    ) -> Self {
         Self {
             action,
             expiry: Expiry::new(record.expires_at.as_deref(), record.timestamp.as_deref()),
             record: Arc::new(record),
+            receipt: receipt.map(Arc::new),
             granted_by,
             invariant: PhantomData,
         }
@@ -171,12 +181,15 @@ impl<A: Action> Permit<A> {
         self.action
     }
 
-    /// Starts the trace of the action's execution; see [`Execution`].
+    /// Starts the action's execution, which is traced and, where the authority takes receipts,
+    /// recorded when it ends; see [`Execution`].
     ///
     /// `#[protect]` and `with_permit` call this by themselves. Middleware that hands the permit to
-    /// another service calls it.
+    /// another service calls it, and so does code that obtains a permit with `protect` and wants a
+    /// receipt. The first execution of a permit sends the receipt; later ones are only traced.
     pub fn execution(&self) -> Execution {
-        Execution::new(Arc::clone(&self.record))
+        let unclaimed = self.receipt.as_ref().filter(|receipt| receipt.claim());
+        Execution::new(Arc::clone(&self.record), unclaimed.map(Arc::clone))
     }
 
     /// Returns the permit's data for logs and databases. A record cannot become a permit again.

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::error::{Code, Failure, PermitOutcome};
 use crate::permit::PermitRecord;
+use crate::receipts::PendingReceipt;
 use crate::trace::RequestSpan;
 use crate::wire::SentRequestId;
 use crate::wire::{EvaluateRequest, Evaluation, PermitToken, Verification, VerifyRequest};
@@ -84,23 +85,28 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
         require_valid(&request, &evaluation, &token, &verification)?;
         require_unchanged(&request, &evaluation, &action)?;
         let granted_by = verification.mark.issuer_for(&verify_request);
+        let receipts = verification.mark.receipts_for(&verify_request);
+        let receipt = receipts.map(|queue| PendingReceipt::new(queue, token.clone()));
         let verification = verification.scrubbed(&token);
-        Ok((evaluation, token, verification, granted_by))
+        Ok((evaluation, token, verification, granted_by, receipt))
     }
     .instrument(span.span())
     .await
     .inspect_err(|error| span.refused(error))
-    .map(|(mut evaluation, token, verification, granted_by)| {
-        let record = record(request, &evaluation, token, &verification);
-        // The verification consumed the token. Nothing that is handed out holds it.
-        evaluation.permit_token = None;
-        span.permitted(&record);
-        PermitWithAnswers {
-            permit: Permit::mint(action, record, granted_by),
-            evaluation,
-            verification,
-        }
-    })
+    .map(
+        |(mut evaluation, token, verification, granted_by, receipt)| {
+            let record = record(request, &evaluation, token, &verification);
+            // The verification consumed the token. What is handed out does not show it; the permit
+            // keeps it for the receipt only.
+            evaluation.permit_token = None;
+            span.permitted(&record);
+            PermitWithAnswers {
+                permit: Permit::mint(action, record, granted_by, receipt),
+                evaluation,
+                verification,
+            }
+        },
+    )
 }
 
 /// Evaluates a request and returns the allow. An allow without a token is an error.

@@ -11,6 +11,7 @@
 //!     └ Obtained: the permitted body's argument, or the refusal
 //! ```
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,6 +19,7 @@ use pin_project_lite::pin_project;
 
 use crate::authority::PermitWithAnswers;
 use crate::permit::Execution;
+use crate::wire::ResultHash;
 use crate::{Action, Error, Permit};
 
 /// The result of asking for a permit: the argument of the body, a value that is held until the body
@@ -106,7 +108,7 @@ pin_project! {
         Body {
             #[pin]
             body: F,
-            failed: fn(&R) -> bool,
+            end: EndOfBody<R>,
             execution: Option<Execution>,
             held: H,
         },
@@ -121,7 +123,7 @@ impl<F, R, H> Running<F, R, H> {
         match obtained.0 {
             Ok(permitted) => Self::Body {
                 body: body(permitted.argument),
-                failed: returns.failed,
+                end: returns.end,
                 execution: Some(permitted.execution),
                 held: permitted.held,
             },
@@ -153,14 +155,10 @@ impl<R, F: Future<Output = R>, H> Future for Running<F, R, H> {
         // `project_replace` drops the body in place and returns the other fields, so the body is
         // gone before `finish` emits the closing event.
         match (self.project_replace(Running::Done), result) {
-            (
-                RunningReplaced::Body {
-                    failed, execution, ..
-                },
-                Some(result),
-            ) => {
-                let failed = failed(&result);
-                let _ = execution.map(|execution| execution.finish(failed));
+            (RunningReplaced::Body { end, execution, .. }, Some(result)) => {
+                if let Some(execution) = execution {
+                    end.finish(execution, &result);
+                }
                 Poll::Ready(result)
             }
             (RunningReplaced::Refused { error, refuse }, _) => Poll::Ready(refuse(error)),
@@ -179,7 +177,7 @@ pub fn run_blocking<P, H, R>(
     match obtained.0 {
         Ok(permitted) => {
             let result = body(permitted.argument);
-            let _ = permitted.execution.finish((returns.failed)(&result));
+            returns.end.finish(permitted.execution, &result);
             result
         }
         Err(error) => (returns.refuse)(error),
@@ -245,12 +243,51 @@ where
     }
 }
 
-/// How a return type carries a refusal, and how to tell that a body failed.
+/// How a return type carries a refusal, and what a returned value tells about the body.
 #[derive(Debug)]
 pub struct Returns<R> {
     refuse: fn(Error) -> R,
-    failed: fn(&R) -> bool,
+    end: EndOfBody<R>,
 }
+
+/// What a returned value tells about the body.
+#[derive(Debug)]
+struct EndOfBody<R> {
+    failed: fn(&R) -> bool,
+    /// The hash for the receipt, of a body that did not fail.
+    hash: Option<fn(&R) -> Option<ResultHash>>,
+}
+
+impl<R> Returns<R> {
+    /// Puts the hash of the returned value into the receipt.
+    #[must_use]
+    pub fn receipt(mut self, hash: fn(&R) -> Option<ResultHash>) -> Self {
+        self.end.hash = Some(hash);
+        self
+    }
+}
+
+impl<R> EndOfBody<R> {
+    /// Ends the execution of a body that returned.
+    fn finish(self, mut execution: Execution, result: &R) {
+        if let Some(hash) = self.hash {
+            // A panic of the user's closure leaves the hash out. The body has run, so its result
+            // is returned all the same.
+            if let Ok(Some(hash)) = catch_unwind(AssertUnwindSafe(|| hash(result))) {
+                execution = execution.with_result_hash(hash);
+            }
+        }
+        let _ = execution.finish((self.failed)(result));
+    }
+}
+
+impl<R> Clone for EndOfBody<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for EndOfBody<R> {}
 
 impl<R> Clone for Returns<R> {
     fn clone(&self) -> Self {
@@ -265,7 +302,10 @@ impl<R> Copy for Returns<R> {}
 pub fn returns<R: Fallible>() -> Returns<R> {
     Returns {
         refuse: R::from_refusal,
-        failed: R::has_failed,
+        end: EndOfBody {
+            failed: R::has_failed,
+            hash: None,
+        },
     }
 }
 
@@ -279,8 +319,14 @@ pub fn returns<R: Fallible>() -> Returns<R> {
 pub trait Fallible {
     /// Makes the return value of a call whose body did not run.
     fn from_refusal(error: Error) -> Self;
+    /// The type of the value of a body that did not fail.
+    type Value;
+    /// Returns the value, of a body that did not fail.
+    fn value(&self) -> Option<&Self::Value>;
     /// Returns whether the body failed.
-    fn has_failed(&self) -> bool;
+    fn has_failed(&self) -> bool {
+        self.value().is_none()
+    }
 }
 
 impl<T, E: Refusable> Fallible for Result<T, E> {
@@ -288,8 +334,10 @@ impl<T, E: Refusable> Fallible for Result<T, E> {
         Err(E::from_refusal(error))
     }
 
-    fn has_failed(&self) -> bool {
-        self.is_err()
+    type Value = T;
+
+    fn value(&self) -> Option<&T> {
+        self.as_ref().ok()
     }
 }
 

@@ -16,13 +16,14 @@ pub mod wire;
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::authority::{Issuer, IssuerId};
 use crate::error::{Code, Failure};
 use crate::permit::PermitRecord;
+use crate::receipts::ReceiptQueue;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Verification, VerifyRequest,
+    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt, Verification, VerifyRequest,
 };
 use crate::{Action, Authority, Decision, Error, Permit, blocking};
 
@@ -50,12 +51,34 @@ pub use time::VirtualTime;
 /// assert!(matches!(&calls[1], Call::Verify(request) if request.actor_id.as_ref().is_some_and(|agent| agent == "bot")));
 /// # Ok::<(), atlasent::Error>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MockAuthority {
     scripts: HashMap<String, Script>,
     calls: Mutex<Vec<Call>>,
     permits: AtomicU64,
     issuer: Issuer,
+    receipts: Arc<Mutex<Vec<Receipt>>>,
+}
+
+impl Default for MockAuthority {
+    fn default() -> Self {
+        let receipts: Arc<Mutex<Vec<Receipt>>> = Arc::default();
+        let received = Arc::clone(&receipts);
+        let queue = ReceiptQueue::at_once(move |receipt| {
+            received
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(receipt);
+            std::future::ready(Ok(()))
+        });
+        Self {
+            scripts: HashMap::new(),
+            calls: Mutex::default(),
+            permits: AtomicU64::new(0),
+            issuer: Issuer::new().with_receipts(queue),
+            receipts,
+        }
+    }
 }
 
 /// The scripted answers for one action. Without an answer for `evaluate` or `verify`, the action is
@@ -169,6 +192,27 @@ impl MockAuthority {
             .clone()
     }
 
+    /// Returns the receipts of bodies that ended so far, in their order.
+    ///
+    /// ```
+    /// use atlasent::testing::MockAuthority;
+    /// use atlasent::wire::ReceiptOutcome;
+    /// use atlasent::{AnyAction, Error, blocking};
+    ///
+    /// let authority = MockAuthority::new().allow("deploy");
+    /// let action = AnyAction::new("deploy")?;
+    /// blocking::with_permit(&authority, "bot", action, |_| Ok::<_, Error>(()))?;
+    /// assert_eq!(authority.receipts()[0].outcome, ReceiptOutcome::Completed);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn receipts(&self) -> Vec<Receipt> {
+        self.receipts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn record(&self, call: Call) {
         self.calls
             .lock()
@@ -234,6 +278,14 @@ impl Authority for MockAuthority {
                 ..
             }) => reply.produce().await,
         }
+    }
+
+    async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.receipts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(receipt.clone());
+        Ok(())
     }
 
     fn issuer(&self) -> Option<IssuerId> {

@@ -7,6 +7,7 @@
 //! | a permit by its id | [`PermitInfo`] with its [`PermitStatus`] |
 //! | a revocation | [`Revocation`] |
 //! | [`CreateEscalation`], [`CastVote`], [`EscalateRequest`], [`EscalationFilter`]: a decision that waits for people | [`Escalation`] with its [`EscalationStatus`] and [`QuorumProgress`], [`EscalationPage`], [`Vote`], [`EscalationStep`] |
+//! | [`Receipt`]: how the body of a permit ended | [`RecordedReceipt`] |
 //!
 //! An implementation of [`Authority`](crate::Authority) takes the first two requests and returns
 //! their answers. Code that protects actions needs none of these types: it works with a
@@ -33,6 +34,7 @@ mod other;
 mod permit_info;
 mod public_key;
 mod rate_limit;
+mod receipt;
 mod request;
 mod revocation;
 mod sent_request_id;
@@ -56,6 +58,7 @@ pub use other::OtherFields;
 pub use permit_info::{PermitInfo, PermitStatus};
 pub use public_key::PublicKey;
 pub use rate_limit::RateLimit;
+pub use receipt::{Receipt, ReceiptOutcome, RecordedReceipt, ResultHash};
 pub use request::EvaluateRequest;
 pub use revocation::Revocation;
 pub use stop_scope::StopScope;

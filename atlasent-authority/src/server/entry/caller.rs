@@ -124,6 +124,11 @@ impl<S> ApiCaller<S> {
         }
     }
 
+    /// Returns a text of the caller without its API key.
+    pub(crate) fn without_secret(&self, text: &str) -> String {
+        text.replace(self.secret.expose_secret(), "…")
+    }
+
     /// Checks that the key has a scope.
     pub(crate) fn require_scope(&self, scope: ApiScope) -> Result<(), ApiError> {
         if self.key.scopes.contains(&scope) {

@@ -6,6 +6,7 @@ mod batch;
 mod decide;
 mod head;
 mod permits;
+mod receipts;
 mod stops;
 mod trail;
 
@@ -47,6 +48,7 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .route("/v1/permits/{id}", get(permits::get::<S>))
         .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
         .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
+        .route("/v1/permits/{id}/complete", post(receipts::complete::<S>))
         .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
         .route("/v1/stops/{id}", delete(stops::lift::<S>))
         .route("/v1/audit/head", get(head::signed::<S>));

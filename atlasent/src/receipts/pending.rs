@@ -1,0 +1,48 @@
+//! The receipt that a permit still owes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::ReceiptQueue;
+use crate::wire::{PermitToken, Receipt, ReceiptOutcome};
+
+/// What a permit needs to send its receipt. The executions of a permit share it, and the first one
+/// sends the receipt.
+#[derive(Debug)]
+pub(crate) struct PendingReceipt {
+    queue: ReceiptQueue,
+    /// Used up by the verification, so it opens nothing. The authority accepts a receipt with it
+    /// only.
+    token: PermitToken,
+    is_claimed: AtomicBool,
+}
+
+impl PendingReceipt {
+    pub(crate) fn new(queue: ReceiptQueue, token: PermitToken) -> Self {
+        Self {
+            queue,
+            token,
+            is_claimed: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether the caller is the first one to claim the receipt.
+    pub(crate) fn claim(&self) -> bool {
+        !self.is_claimed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Creates the receipt.
+    pub(crate) fn receipt(
+        &self,
+        permit_id: &str,
+        outcome: ReceiptOutcome,
+        duration: Duration,
+    ) -> Receipt {
+        Receipt::new(permit_id, self.token.clone(), outcome, duration)
+    }
+
+    /// Hands the receipt over to be delivered.
+    pub(crate) fn send(&self, receipt: Receipt) {
+        self.queue.send(receipt);
+    }
+}
