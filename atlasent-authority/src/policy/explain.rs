@@ -31,6 +31,9 @@ pub struct Explanation {
     /// How people release a hold or an escalation: the rule of each policy that made the decision.
     /// Empty for other decisions.
     pub approval: Vec<ApprovalRule>,
+    /// For a hold or an escalation: the decision once people have released every policy that holds
+    /// or escalates. Anything but an allow means that no approval lets the request through.
+    pub released: Option<Decision>,
     /// The ids of the policies that made the decision, sorted. After evaluation errors, these are
     /// the policies in error.
     pub determining: Vec<String>,
@@ -76,11 +79,16 @@ impl Policies {
     /// ```
     #[must_use]
     pub fn explain(&self, request: &EvaluateRequest) -> Explanation {
-        let (verdict, trace) = match fields::policy_input(request) {
-            Ok(input) => self.decide_traced(input),
+        let (verdict, trace, released) = match fields::policy_input(request) {
+            Ok(input) => {
+                let (verdict, trace) = self.decide_traced(input);
+                let waits = matches!(verdict.decision, Decision::Hold | Decision::Escalate);
+                let released = waits.then(|| self.decide_without_holds(input).decision);
+                (verdict, trace, released)
+            }
             Err(error) => {
                 let refusal = Verdict::deny(code::INVALID_FIELD, error.to_string());
-                (refusal, ConstraintTrace::default())
+                (refusal, ConstraintTrace::default(), None)
             }
         };
         let owned = |text: &Arc<str>| text.to_string();
@@ -90,6 +98,7 @@ impl Policies {
             code: verdict.code.as_ref().map(owned),
             retry_after: verdict.retry_after,
             approval: verdict.approval,
+            released,
             determining: verdict.determining.iter().map(owned).collect(),
             errors: verdict.errors,
             hint: verdict.hint.as_ref().map(owned),

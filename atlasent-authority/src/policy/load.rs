@@ -22,6 +22,7 @@ use super::limits;
 use super::slice::Slices;
 use super::types::ContextTypes;
 use super::unknown::KnownAgents;
+use super::verdict::AnnotatedPolicies;
 use super::{EntityTypes, Policies};
 
 /// Collects the texts of a policy set; from [`Policies::builder`].
@@ -240,15 +241,19 @@ impl SchemaAndEntities {
         for warning in &warnings {
             tracing::warn!(%warning, "suspect policy");
         }
-        let slices =
-            Slices::new(policies, &entities, &types.action).map_err(|error| internal(&error))?;
-        let digests = Digests::new(policies, schema_text.as_deref(), &entities, &slices)
-            .map_err(|error| internal(&*error))?;
-        let by_id = policies
+        let by_id: AnnotatedPolicies = policies
             .iter()
             .map(|policy| policy.id().clone())
             .zip(annotated)
             .collect();
+        let holds = |id: &PolicyId| {
+            let annotated = by_id.get(id);
+            annotated.is_some_and(|annotated| annotated.approval.is_some())
+        };
+        let slices = Slices::new(policies, holds, &entities, &types.action)
+            .map_err(|error| internal(&error))?;
+        let digests = Digests::new(policies, schema_text.as_deref(), &entities, &slices)
+            .map_err(|error| internal(&*error))?;
         let agents = KnownAgents::new(policies, &entities, &types.agent);
         Ok(Policies {
             digests,

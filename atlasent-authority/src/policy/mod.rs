@@ -65,7 +65,7 @@ pub use load::PoliciesBuilder;
 #[cfg(feature = "server")]
 pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
-use slice::{Slices, UnitedOutcome};
+use slice::{Considered, Slices, UnitedOutcome};
 pub use text::PolicyText;
 use types::ContextTypes;
 use unknown::KnownAgents;
@@ -329,14 +329,33 @@ impl Policies {
 
     /// Decides one request as [`decide`](Self::decide) does, and logs no evaluation error.
     pub(crate) fn decide_unlogged(&self, input: PolicyInput<'_>) -> Verdict {
-        match self.cedar_request(input) {
+        self.decide_by(Considered::All, input)
+    }
+
+    /// Decides one request as if no policy held or escalated: what remains of the decision once
+    /// people have released each hold. Denials, evaluation errors and missing `permit`s still deny.
+    ///
+    /// It takes longer than a part of [`decide`](Self::decide) would, since the `permit`s have not
+    /// been evaluated for a request that is held.
+    pub(crate) fn decide_without_holds(&self, input: PolicyInput<'_>) -> Verdict {
+        let verdict = self.decide_by(Considered::WithoutHolds, input);
+        verdict.log_errors(input);
+        verdict
+    }
+
+    fn decide_by(&self, considered: Considered, input: PolicyInput<'_>) -> Verdict {
+        match self.cedar_request(considered, input) {
             Ok(cedar_request) => self.verdict(&cedar_request, input),
             Err(refusal) => refusal,
         }
     }
 
     /// Returns the Cedar request, or the refusal of an input that has none.
-    fn cedar_request(&self, input: PolicyInput<'_>) -> Result<CedarRequest<'_>, Verdict> {
+    fn cedar_request(
+        &self,
+        considered: Considered,
+        input: PolicyInput<'_>,
+    ) -> Result<CedarRequest<'_>, Verdict> {
         if let Some(refusal) = self.unknown_action(input.action) {
             return Err(refusal);
         }
@@ -354,7 +373,7 @@ impl Policies {
         })?;
         let principal = uid(&self.types.agent, input.agent);
         let resource = uid(&self.types.resource, input.resource.unwrap_or("default"));
-        let sets = self.slices.select(&principal, input.action, &resource);
+        let sets = (self.slices).select(&principal, input.action, &resource, considered);
         let action = uid(&self.types.action, input.action);
         let request = Request::new(principal, action, resource, context, self.schema.as_ref())
             .map_err(|error| Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error)))?;

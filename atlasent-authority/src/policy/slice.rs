@@ -44,6 +44,13 @@
 //! fail, and Cedar evaluates it before the conditions, with short-circuit. So a policy that is left
 //! out is unsatisfied, and none of its conditions can fail.
 //!
+//! # Without holds
+//!
+//! When people release a hold, the same request is decided again as if no policy held or escalated.
+//! For a request that a `forbid` matches, Cedar does not report the `permit`s, so the answer cannot
+//! be taken from the first evaluation. Each place of the index that has such policies therefore
+//! also has its set without them. A request selects the one or the other, never both.
+//!
 //! A policy in two selected sets (`action in [a, group_of_a]`) has the same outcome twice, and the
 //! union counts it once. The size of the index is linear in that of the policies: a policy is
 //! copied once for each action or group that it names, never for each member of a group.
@@ -68,6 +75,15 @@ pub(super) struct Slices {
     actions: HashMap<String, Vec<Arc<Slice>>>,
 }
 
+/// The policies that a decision considers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Considered {
+    /// Every policy.
+    All,
+    /// Every policy but those that hold or escalate.
+    WithoutHolds,
+}
+
 /// The united outcomes of the selected policies, before annotations are considered.
 ///
 /// Ids are sorted and unique. For a set that satisfies both kinds, Cedar reports only the
@@ -80,11 +96,12 @@ pub(super) struct UnitedOutcome {
 }
 
 impl Slices {
-    /// Indexes `policies`. The groups of an action are its ancestors in `entities`, which must
-    /// therefore contain the schema's actions. Only actions of `action_type` are indexed, since
-    /// requests have no other.
+    /// Indexes `policies`, of which `holds` finds those that hold or escalate. The groups of an
+    /// action are its ancestors in `entities`, which must therefore contain the schema's actions.
+    /// Only actions of `action_type` are indexed, since requests have no other.
     pub(super) fn new(
         policies: &[Policy],
+        holds: impl Fn(&PolicyId) -> bool,
         entities: &Entities,
         action_type: &EntityTypeName,
     ) -> Result<Self, Box<PolicySetError>> {
@@ -98,15 +115,21 @@ impl Slices {
             .flat_map(|entity| ancestors(entities, &entity.uid()))
             .collect();
         for policy in policies {
+            let holds = holds(policy.id());
             match policy.action_constraint() {
-                ActionConstraint::Any => any.add(policy)?,
-                ActionConstraint::Eq(action) => named.entry(action).or_default().add(policy)?,
+                ActionConstraint::Any => any.add(policy, holds)?,
+                ActionConstraint::Eq(action) => {
+                    named.entry(action).or_default().add(policy, holds)?;
+                }
                 ActionConstraint::In(actions) => {
                     for action in actions.into_iter().collect::<HashSet<_>>() {
                         if parents.contains(&action) {
-                            groups.entry(action.clone()).or_default().add(policy)?;
+                            groups
+                                .entry(action.clone())
+                                .or_default()
+                                .add(policy, holds)?;
                         }
-                        named.entry(action).or_default().add(policy)?;
+                        named.entry(action).or_default().add(policy, holds)?;
                     }
                 }
             }
@@ -140,18 +163,21 @@ impl Slices {
         self.actions.contains_key(action)
     }
 
-    /// Returns the sets that contain every policy whose scope can match these three.
+    /// Returns the sets that contain every considered policy whose scope can match these three.
     pub(super) fn select(
         &self,
         principal: &EntityUid,
         action: &str,
         resource: &EntityUid,
+        considered: Considered,
     ) -> Vec<&PolicySet> {
         let mut sets = Vec::with_capacity(4);
-        self.any.select(principal, resource, &mut sets);
-        for slice in self.actions.get(action).into_iter().flatten() {
-            slice.select(principal, resource, &mut sets);
+        let own = self.actions.get(action).into_iter().flatten();
+        for slice in iter::once(&self.any).chain(own.map(|slice| &**slice)) {
+            let selected = slice.select(principal, resource);
+            sets.extend(selected.map(|place| place.policies(considered)));
         }
+        sets.retain(|set| !set.is_empty());
         sets
     }
 
@@ -227,51 +253,70 @@ pub(super) struct Slice {
 /// Policies by the resource that their scope fixes with `==`; `any` holds the others.
 #[derive(Debug, Default)]
 struct ByResource {
-    any: PolicySet,
-    fixed: HashMap<EntityUid, PolicySet>,
+    any: Place,
+    fixed: HashMap<EntityUid, Place>,
+}
+
+/// The policies of one place in the index.
+#[derive(Debug, Default)]
+struct Place {
+    all: PolicySet,
+    /// `all` without the policies that hold or escalate, if there are any.
+    without_holds: Option<Box<PolicySet>>,
 }
 
 impl Slice {
-    fn add(&mut self, policy: &Policy) -> Result<(), Box<PolicySetError>> {
+    fn add(&mut self, policy: &Policy, holds: bool) -> Result<(), Box<PolicySetError>> {
         let by_resource = match policy.principal_constraint() {
             PrincipalConstraint::Eq(principal) => self.fixed.entry(principal).or_default(),
             _ => &mut self.any,
         };
-        let set = match policy.resource_constraint() {
+        let place = match policy.resource_constraint() {
             ResourceConstraint::Eq(resource) => by_resource.fixed.entry(resource).or_default(),
             _ => &mut by_resource.any,
         };
-        set.add(policy.clone()).map_err(Box::new)
+        place.add(policy, holds).map_err(Box::new)
     }
 
     fn is_empty(&self) -> bool {
-        let mut by_resource = iter::once(&self.any).chain(self.fixed.values());
-        by_resource.all(|sets| {
-            let mut sets = iter::once(&sets.any).chain(sets.fixed.values());
-            sets.all(PolicySet::is_empty)
-        })
+        self.places().all(|place| place.all.is_empty())
     }
 
     /// Returns the ids of the policies in the slice.
     pub(super) fn ids(&self) -> Vec<&PolicyId> {
-        let by_resource = iter::once(&self.any).chain(self.fixed.values());
-        let sets = by_resource.flat_map(|sets| iter::once(&sets.any).chain(sets.fixed.values()));
-        sets.flat_map(|set| set.policies().map(Policy::id))
+        self.places()
+            .flat_map(|place| place.all.policies().map(Policy::id))
             .collect()
     }
 
-    fn select<'s>(
-        &'s self,
-        principal: &EntityUid,
-        resource: &EntityUid,
-        sets: &mut Vec<&'s PolicySet>,
-    ) {
-        for by_resource in [Some(&self.any), self.fixed.get(principal)]
-            .into_iter()
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        let by_resource = iter::once(&self.any).chain(self.fixed.values());
+        by_resource.flat_map(|places| iter::once(&places.any).chain(places.fixed.values()))
+    }
+
+    fn select(&self, principal: &EntityUid, resource: &EntityUid) -> impl Iterator<Item = &Place> {
+        let by_resource = [Some(&self.any), self.fixed.get(principal)];
+        (by_resource.into_iter().flatten())
+            .flat_map(|places| [Some(&places.any), places.fixed.get(resource)])
             .flatten()
-        {
-            let found = [Some(&by_resource.any), by_resource.fixed.get(resource)];
-            sets.extend(found.into_iter().flatten().filter(|set| !set.is_empty()));
+    }
+}
+
+impl Place {
+    fn add(&mut self, policy: &Policy, holds: bool) -> Result<(), PolicySetError> {
+        if holds {
+            let others = &self.all;
+            (self.without_holds).get_or_insert_with(|| Box::new(others.clone()));
+        } else if let Some(others) = &mut self.without_holds {
+            others.add(policy.clone())?;
+        }
+        self.all.add(policy.clone())
+    }
+
+    fn policies(&self, considered: Considered) -> &PolicySet {
+        match (considered, &self.without_holds) {
+            (Considered::WithoutHolds, Some(others)) => others,
+            (Considered::All | Considered::WithoutHolds, _) => &self.all,
         }
     }
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::annotations::AnnotatedPolicy;
 use super::failure::explain;
+use super::slice::Considered;
 use super::verdict::AnnotatedPolicies;
 use super::{CedarRequest, Policies, PolicyInput, Verdict};
 
@@ -22,7 +23,7 @@ impl Policies {
     /// Costs a second evaluation of each of these policies: for a whole set, Cedar does not report
     /// which `permit`s were satisfied when a `forbid` was.
     pub(crate) fn decide_traced(&self, input: PolicyInput<'_>) -> (Verdict, ConstraintTrace) {
-        let cedar_request = match self.cedar_request(input) {
+        let cedar_request = match self.cedar_request(Considered::All, input) {
             Ok(cedar_request) => cedar_request,
             // No policy was evaluated.
             Err(refusal) => return (refusal, ConstraintTrace::default()),

@@ -1,4 +1,5 @@
-//! The index answers as the whole set does, for any policies, entities and request.
+//! The index answers as the whole set does, for any policies, entities and request, and without
+//! holds as a set does that has none.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use cedar_policy::{Authorizer, PolicyId, PolicySet, Request};
 use proptest::prelude::*;
 
 use super::random::{RandomRequest, build, entities, numbered, policy, request};
-use crate::policy::slice::{UnitedOutcome, policy_of};
+use crate::policy::slice::{Considered, UnitedOutcome, policy_of};
 use crate::policy::{Policies, code, context, uid};
 
 /// The decision, the determining policies, and the policies in error.
@@ -47,7 +48,8 @@ fn sliced(policies: &Policies, asked: &RandomRequest) -> Answer {
         uid(&types.agent, asked.agent),
         uid(&types.resource, asked.resource),
     );
-    let sets = policies.slices.select(&principal, asked.action, &resource);
+    let slices = &policies.slices;
+    let sets = slices.select(&principal, asked.action, &resource, Considered::All);
     let outcome =
         UnitedOutcome::evaluate(&sets, &cedar_request(policies, asked), &policies.entities);
     let errors = ids(outcome.errors.iter().map(policy_of));
@@ -92,6 +94,40 @@ proptest! {
             } else {
                 prop_assert_eq!(verdict.code.as_deref(), Some(code::POLICY_EVALUATION_ERROR));
                 prop_assert_eq!(named, errors);
+            }
+        }
+    }
+
+    #[test]
+    fn without_holds_the_answer_is_that_of_a_set_that_has_none(
+        texts in prop::collection::vec(policy(), 1..16),
+        entities in entities(),
+        requests in prop::collection::vec(request(), 1..12),
+    ) {
+        let holds = |text: &String| text.starts_with("@decision(");
+        let policies = build(&numbered(&texts), entities.clone());
+        let others: String = (texts.iter().enumerate())
+            .filter(|(_, text)| !holds(text))
+            .map(|(n, text)| format!("@id(\"{n}\") {text}\n"))
+            .collect();
+        // A set without policies does not load.
+        let others = (!others.is_empty()).then(|| build(&others, entities));
+
+        for asked in &requests {
+            let verdict = policies.decide_without_holds(asked.input());
+            prop_assert!(verdict.approval.is_empty());
+            prop_assert!(matches!(verdict.decision, Decision::Allow | Decision::Deny));
+            let Some(others) = &others else {
+                prop_assert_eq!(verdict.decision, Decision::Deny);
+                continue;
+            };
+            let expected = others.decide(asked.input());
+            prop_assert_eq!(verdict.decision, expected.decision, "{:?}", asked);
+            prop_assert_eq!(verdict.determining, expected.determining);
+            prop_assert_eq!(verdict.errors.len(), expected.errors.len());
+            // A policy that holds still names its action.
+            if expected.code.as_deref() != Some(code::UNKNOWN_ACTION) {
+                prop_assert_eq!(verdict.code, expected.code);
             }
         }
     }
