@@ -45,7 +45,7 @@ use cedar_policy::{
 };
 
 use crate::policy::fields::Fields;
-pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier};
+pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier, RedactedContext};
 #[cfg(feature = "cedar")]
 pub use cedar::CedarPolicies;
 use context::ContextError;

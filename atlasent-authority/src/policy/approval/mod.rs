@@ -4,6 +4,7 @@
 mod annotations;
 mod approvers;
 mod quorum;
+mod redact;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use annotations::APPROVAL_ANNOTATIONS;
 pub use approvers::{ApproverName, Approvers};
 pub use quorum::{Quorum, QuorumTier};
+pub use redact::RedactedContext;
 
 /// How long a hold waits for approvals if its policy has no `@approval_ttl`: 24 hours.
 const DEFAULT_TTL: Duration = Duration::from_secs(86_400);
