@@ -3,6 +3,7 @@
 use atlasent::wire::{EvaluateRequest, RequestOptions};
 use atlasent::{Agent, AnyAction, Context, Decision};
 use atlasent_authority::Policies;
+use atlasent_authority::policy::Explanation;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -19,6 +20,11 @@ struct Case<'a> {
     amount: Option<serde_json::Number>,
     expect: Decision,
     code: Option<String>,
+    /// What the policies that hold the request ask for.
+    #[serde(default)]
+    approval: Vec<String>,
+    /// The decision once people have released the request.
+    released: Option<Decision>,
 }
 
 /// Returns the blocks of code, with their languages.
@@ -40,7 +46,7 @@ fn rows(heading: &str) -> Vec<(&'static str, &'static str)> {
     cells.collect()
 }
 
-fn ask(policies: &Policies, case: &Case<'_>) -> (Decision, Option<String>) {
+fn ask(policies: &Policies, case: &Case<'_>) -> Explanation {
     let context = Context::parse(case.context.map_or("{}", RawValue::get)).unwrap();
     let action = AnyAction::new(case.action.clone())
         .unwrap()
@@ -49,8 +55,7 @@ fn ask(policies: &Policies, case: &Case<'_>) -> (Decision, Option<String>) {
     options.environment.clone_from(&case.environment);
     options.amount.clone_from(&case.amount);
     let request = EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap();
-    let explanation = policies.explain(&request.with_options(options));
-    (explanation.decision, explanation.code)
+    policies.explain(&request.with_options(options))
 }
 
 #[test]
@@ -68,8 +73,12 @@ fn each_value_of_the_page_becomes_what_it_says() {
             amount: None,
             expect: Decision::Allow,
             code: None,
+            approval: Vec::new(),
+            released: None,
         };
-        assert_eq!(ask(&policies, &case), (Decision::Allow, None), "{json}");
+        let explanation = ask(&policies, &case);
+        assert_eq!(explanation.decision, Decision::Allow, "{json}");
+        assert_eq!(explanation.code, None, "{json}");
     }
 }
 
@@ -90,12 +99,15 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
             "json" => {
                 let policies = policies.as_ref().unwrap();
                 for case in serde_json::from_str::<Vec<Case<'_>>>(block).unwrap() {
-                    let (decision, code) = ask(policies, &case);
+                    let explanation = ask(policies, &case);
                     let shown = (&case.action, case.context.map(RawValue::get));
-                    assert_eq!(decision, case.expect, "{shown:?}");
+                    assert_eq!(explanation.decision, case.expect, "{shown:?}");
                     if case.code.is_some() {
-                        assert_eq!(code, case.code, "{shown:?}");
+                        assert_eq!(explanation.code, case.code, "{shown:?}");
                     }
+                    let approval = explanation.approval.iter().map(ToString::to_string);
+                    assert_eq!(approval.collect::<Vec<_>>(), case.approval, "{shown:?}");
+                    assert_eq!(explanation.released, case.released, "{shown:?}");
                     count += 1;
                 }
             }
@@ -104,5 +116,5 @@ fn each_case_of_the_page_has_the_answer_that_it_says() {
             other => panic!("a block of `{other}`, which nothing runs"),
         }
     }
-    assert_eq!(count, 24);
+    assert_eq!(count, 29);
 }

@@ -6,6 +6,7 @@ mod approvers;
 mod quorum;
 mod redact;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,13 @@ impl ApprovalRule {
             redact: Vec::new(),
             grants: None,
         }
+    }
+}
+
+/// For people: `2 approvals by role:release-manager or user:alice`.
+impl fmt::Display for ApprovalRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.quorum, self.approvers)
     }
 }
 
@@ -149,6 +157,18 @@ mod tests {
             serde_json::from_value::<ApprovalRule>(stored).unwrap(),
             rule
         );
+    }
+
+    #[test]
+    fn a_rule_is_shown_as_a_person_would_say_it() {
+        let rule = ApprovalRule::new("p");
+        assert_eq!(rule.to_string(), "1 approval by any approver");
+        let rule = ApprovalRule {
+            approvers: Approvers::parse("role:cto").unwrap(),
+            quorum: Quorum::Number(2),
+            ..rule
+        };
+        assert_eq!(rule.to_string(), "2 approvals by role:cto");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Lints: probable mistakes in valid policies. They reject nothing.
 
+mod approvals;
 mod conditions;
 mod names;
 mod never;
@@ -44,6 +45,8 @@ impl Policies {
     ///   may have a fraction; the same attribute compared as an integer and as a `decimal`; a
     ///   comparison with a string that looks like a number.
     /// - With a schema: a `has` for an attribute that it does not declare.
+    /// - A hold that no approval releases: no `permit` matches its action, agent and resource, or
+    ///   fewer people are listed, without the agent itself, than the quorum needs.
     ///
     /// [`unmatchable`](Self::unmatchable) finds policies that never apply as a whole.
     ///
@@ -74,6 +77,7 @@ impl Policies {
             .filter_map(Subject::applies_to_everything)
             .collect();
         problems.extend(patterns::on_paths(&subjects));
+        problems.extend(self.unreleasable(&subjects));
         let has_schema = self.schema.is_some();
         for subject in &subjects {
             problems.extend(never::true_comparisons(subject, has_schema));
@@ -211,8 +215,10 @@ impl<'p> Subject<'p> {
         let what = match self.annotated.decision {
             Decision::Allow => "permits every agent every action on every resource",
             Decision::Deny => "forbids everything, so that nothing is ever allowed",
-            Decision::Hold => "holds everything, so that nothing is ever allowed",
-            Decision::Escalate => "escalates everything, so that nothing is ever allowed",
+            Decision::Hold => "holds everything, so that nothing is allowed without an approval",
+            Decision::Escalate => {
+                "escalates everything, so that nothing is allowed without an approval"
+            }
         };
         everything.then(|| {
             let message = format!(

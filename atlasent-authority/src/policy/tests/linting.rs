@@ -206,7 +206,9 @@ fn a_policy_without_any_constraint_is_found() {
         ("@decision(\"hold\") forbid", "holds everything"),
         ("@decision(\"escalate\") forbid", "escalates everything"),
     ] {
-        let found = lint(&format!("\n  @id(\"x\") {policy} {scope}"));
+        // An approval of the holds lets this through.
+        let permit = r#"permit (principal == Agent::"a", action, resource);"#;
+        let found = lint(&format!("\n  @id(\"x\") {policy} {scope}\n{permit}"));
         assert_found(
             &found,
             &[("<policies>:2:3", &["policy `x`", words, "name an agent"])],

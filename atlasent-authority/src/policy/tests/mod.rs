@@ -2,6 +2,7 @@
 
 mod annotations;
 mod approvals;
+mod approving;
 mod converting;
 mod deciding;
 mod depth;
