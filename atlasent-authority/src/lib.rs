@@ -38,6 +38,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`approvals`] | people who release what policies hold |
 //! | [`policy`] | loading, explaining and linting policies |
 //! | [`permits`] | listing the ledger's permits, and looking them up by public id |
 //! | [`trail`] | filters, signed exports and retention of the audit trail |
@@ -49,6 +50,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod approvals;
 pub mod duration;
 pub mod files;
 #[cfg(feature = "server")]

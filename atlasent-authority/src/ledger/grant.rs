@@ -1,7 +1,7 @@
 //! What a permit authorizes, and whether a verification fits it.
 
 use atlasent::Agent;
-use atlasent::wire::{EvaluateRequest, VerifyRequest};
+use atlasent::wire::{ApprovalRecord, EvaluateRequest, VerifyRequest};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{PermitMismatch, VerifyRefusal};
@@ -27,6 +27,9 @@ pub struct PermitGrant {
     /// The environment of the API key that the permit was granted to: `live` or `test`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_environment: Option<String>,
+    /// The approvals that released the permit. Empty for a permit that needed none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalRecord>,
 }
 
 impl PermitGrant {
@@ -46,6 +49,7 @@ impl PermitGrant {
             execution_hash: execution_hash.unwrap_or_else(|| request.execution_hash()),
             policy: Some(policy.to_owned()),
             key_environment: None,
+            approvals: Vec::new(),
         }
     }
 
@@ -84,7 +88,7 @@ impl PermitGrant {
         if request.environment.is_some() && request.environment != self.environment {
             return Err(VerifyRefusal::Mismatch(PermitMismatch::Environment));
         }
-        if request.require_approval == Some(true) {
+        if request.require_approval == Some(true) && self.approvals.is_empty() {
             return Err(VerifyRefusal::ApprovalRequired);
         }
         Ok(())

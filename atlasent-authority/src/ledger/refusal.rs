@@ -65,7 +65,7 @@ impl VerifyRefusal {
             Self::Mismatch(PermitMismatch::Action) => "ACTION_TYPE_MISMATCH",
             Self::Mismatch(PermitMismatch::Execution) => "EXECUTION_HASH_MISMATCH",
             Self::Mismatch(PermitMismatch::Environment) => "ENVIRONMENT_MISMATCH",
-            Self::ApprovalRequired => "APPROVAL_REQUIRED",
+            Self::ApprovalRequired => "APPROVAL_LINKAGE_MISSING",
             Self::Stopped => "STOPPED",
             Self::PolicyChanged => "POLICY_CHANGED",
         }

@@ -101,7 +101,10 @@ fn a_permit_presented_for_something_else_is_refused_and_burnt() {
             |q| q.environment = Some("other".into()),
             "ENVIRONMENT_MISMATCH",
         ),
-        (|q| q.require_approval = Some(true), "APPROVAL_REQUIRED"),
+        (
+            |q| q.require_approval = Some(true),
+            "APPROVAL_LINKAGE_MISSING",
+        ),
     ];
     for (change, code) in cases {
         let mut question = verify_request();

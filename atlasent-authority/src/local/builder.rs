@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::replay;
+use crate::local::approvals::Waiters;
 use crate::local::complete::issuer_with_receipts;
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::{CurrentLimits, Limits};
@@ -22,6 +23,12 @@ use crate::trail::record;
 
 /// The default of [`LocalAuthorityBuilder::permits_per_agent`].
 const DEFAULT_PERMITS_PER_AGENT: u64 = 1_000;
+
+/// The default of [`LocalAuthorityBuilder::approvals_per_agent`].
+const DEFAULT_APPROVALS_PER_AGENT: u64 = 100;
+
+/// The default of [`LocalAuthorityBuilder::max_approvals`].
+const DEFAULT_MAX_APPROVALS: u64 = 10_000;
 
 /// Configures and builds a [`LocalAuthority`].
 ///
@@ -50,6 +57,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     receipts: bool,
     org_id: String,
     required_schema: Option<String>,
+    approvals_at: Option<Arc<str>>,
 }
 
 impl LocalAuthorityBuilder {
@@ -61,6 +69,8 @@ impl LocalAuthorityBuilder {
             permit_ttl: SignedDuration::from_hours(1),
             limits: Limits {
                 permits_per_agent: DEFAULT_PERMITS_PER_AGENT,
+                approvals_per_agent: DEFAULT_APPROVALS_PER_AGENT,
+                max_approvals: DEFAULT_MAX_APPROVALS,
                 max_permits: None,
                 max_events: None,
             },
@@ -69,6 +79,7 @@ impl LocalAuthorityBuilder {
             receipts: true,
             org_id: "local".to_owned(),
             required_schema: None,
+            approvals_at: None,
         }
     }
 }
@@ -88,7 +99,11 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             .org_id(org.as_str());
         builder.clock = Arc::clone(&authority.clock);
         builder.permit_ttl = authority.permit_ttl;
-        builder.limits.permits_per_agent = authority.limits.get().permits_per_agent;
+        let limits = authority.limits.get();
+        builder.limits.permits_per_agent = limits.permits_per_agent;
+        builder.limits.approvals_per_agent = limits.approvals_per_agent;
+        builder.limits.max_approvals = limits.max_approvals;
+        builder.approvals_at.clone_from(&authority.approvals_at);
         builder.record_context = authority.record_context;
         builder
     }
@@ -107,6 +122,32 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// first.
     pub fn permits_per_agent(mut self, limit: NonZeroU64) -> Self {
         self.limits.permits_per_agent = limit.get();
+        self
+    }
+
+    /// Limits how many decisions of one agent may wait for approvers at a time: 100 by default.
+    ///
+    /// A request beyond the limit is denied (`APPROVAL_LIMIT`), so that one agent cannot flood the
+    /// approvers. A second call replaces the first.
+    pub fn approvals_per_agent(mut self, limit: NonZeroU64) -> Self {
+        self.limits.approvals_per_agent = limit.get();
+        self
+    }
+
+    /// Limits how many decisions of all agents may wait for approvers at a time: 10,000 by default.
+    ///
+    /// A request beyond the limit is denied (`APPROVAL_LIMIT`). A second call replaces the first.
+    pub fn max_approvals(mut self, limit: NonZeroU64) -> Self {
+        self.limits.max_approvals = limit.get();
+        self
+    }
+
+    /// Sets the address of the pages where people approve. An answer that holds a request names the
+    /// page of its decision: this address, a `/` and the id of the decision. A second call replaces
+    /// the first.
+    pub fn approvals_at(mut self, url: impl Into<String>) -> Self {
+        let url: String = url.into();
+        self.approvals_at = Some(url.trim_end_matches('/').into());
         self
     }
 
@@ -270,6 +311,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             receipts: self.receipts,
             org_id: self.org_id,
             required_schema: self.required_schema,
+            approvals_at: self.approvals_at,
         }
     }
 
@@ -300,6 +342,9 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             required_schema: self.required_schema,
             secret: replay::random_bits()?,
             issuer,
+            waiters: Waiters::default(),
+            due: Arc::default(),
+            approvals_at: self.approvals_at,
         };
         if is_recorded {
             return Ok(authority);
@@ -351,17 +396,26 @@ mod tests {
             .org_id("two")
             .require_schema("5e0c")
             .require_schema("77aa")
+            .approvals_per_agent(NonZeroU64::MIN)
+            .approvals_per_agent(5.try_into().unwrap())
+            .max_approvals(NonZeroU64::MIN)
+            .max_approvals(6.try_into().unwrap())
+            .approvals_at("https://one.example")
+            .approvals_at("https://two.example/")
             .store(MemoryStore::with_limits(1, 1))
             .store(MemoryStore::new());
         assert_eq!(builder.permit_ttl, SignedDuration::from_secs(2));
         let limits = Limits {
             permits_per_agent: u64::MAX,
+            approvals_per_agent: 5,
+            max_approvals: 6,
             max_permits: Some(NonZeroU64::MAX),
             max_events: Some(NonZeroU64::MAX),
         };
         assert_eq!(builder.limits, limits);
         assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
         assert!(builder.receipts);
+        assert_eq!(builder.approvals_at.as_deref(), Some("https://two.example"));
         assert_eq!(builder.required_schema.as_deref(), Some("77aa"));
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::ledger::approval::Asker;
 use crate::trail::chain::NewEvent;
 
 /// The caller of an authority: an API key of the server, or code of this process.
@@ -25,6 +26,7 @@ pub struct Caller<'a> {
     address: Option<IpAddr>,
     request_id: Option<&'a str>,
     required_schema: Option<&'a str>,
+    principal: Option<&'a str>,
     is_embedded: bool,
 }
 
@@ -40,6 +42,7 @@ impl<'a> Caller<'a> {
             address: None,
             request_id: None,
             required_schema: None,
+            principal: None,
             is_embedded: false,
         }
     }
@@ -90,9 +93,22 @@ impl<'a> Caller<'a> {
         self
     }
 
+    /// Sets the person that the API key belongs to. A person cannot approve what was asked with a
+    /// key of theirs. A second call replaces the first.
+    #[must_use]
+    pub const fn principal(mut self, principal: &'a str) -> Self {
+        self.principal = Some(principal);
+        self
+    }
+
     /// Returns the digest of the schema that the caller requires.
     pub(crate) fn required_schema(&self) -> Option<&'a str> {
         self.required_schema
+    }
+
+    /// Returns the environment of the caller's API key.
+    pub(crate) fn key_environment(&self) -> Option<&'a str> {
+        self.environment
     }
 
     /// Returns the caller's id.
@@ -112,6 +128,7 @@ impl<'a> Caller<'a> {
             environment: self.environment.map(str::to_owned),
             client: self.address,
             request_id: self.request_id.map(str::to_owned),
+            principal: self.principal.map(str::to_owned),
         }
     }
 }
@@ -131,9 +148,18 @@ pub(crate) struct Attribution {
     pub(crate) environment: Option<String>,
     client: Option<IpAddr>,
     pub(crate) request_id: Option<String>,
+    /// The person that the API key belongs to.
+    principal: Option<String>,
 }
 
 impl Attribution {
+    /// Returns who asks, for a pending decision: none of them may approve it.
+    pub(crate) fn askers(&self) -> Vec<Asker> {
+        let key = self.key_id.clone().map(Asker::Key);
+        let principal = self.principal.clone().map(Asker::Principal);
+        key.into_iter().chain(principal).collect()
+    }
+
     /// Returns whether the API key belongs to the `test` environment.
     pub(crate) fn is_test(&self) -> bool {
         self.environment.as_deref() == Some("test")

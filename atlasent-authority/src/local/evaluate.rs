@@ -25,18 +25,22 @@ use atlasent::{Decision, Error};
 use crate::ledger::PermitGrant;
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::replay::{self, ReplayKey};
+use crate::local::approvals::HeldRequest;
 use crate::local::caller::Caller;
 use crate::local::pending::{Attempt, NewPermit, PendingDecision, RepeatableRequest};
 use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::fields;
-use crate::policy::{Policies, Verdict};
+use crate::policy::{ApprovalRule, Policies, Verdict};
 use crate::store::Store;
 use crate::trail::record;
 
 /// How often one request is decided before the authority gives up, when the policies are replaced
 /// each time.
 const ATTEMPTS: usize = 8;
+
+/// What stands for a policy where the request itself asks for an approval.
+const BY_REQUEST: &str = "require_approval";
 
 /// The result of an evaluation for a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,12 +104,15 @@ impl<S: Store> LocalAuthority<S> {
             }),
             None => None,
         };
-        let mut earlier = None;
+        let (mut earlier, mut decisions) = (None, Vec::new());
         for _ in 0..ATTEMPTS {
             let mut change = self.change(&caller, request, execution_hash.as_deref())?;
             change.repeat.clone_from(&repeat);
             if let Some(repeat) = &mut change.repeat {
                 repeat.permit = earlier;
+            }
+            if let Some(held) = &mut change.held {
+                held.rows.clone_from(&decisions);
             }
             let reads = change.reads();
             match self
@@ -123,6 +130,7 @@ impl<S: Store> LocalAuthority<S> {
                     ));
                 }
                 Attempt::NeedsPermit(permit) => earlier = Some(permit),
+                Attempt::NeedsDecision(decision) => decisions.push(decision),
                 Attempt::PoliciesChanged => {}
                 Attempt::StorageLimit(limit) => return Err(limit.into_failure()),
             }
@@ -143,14 +151,20 @@ impl<S: Store> LocalAuthority<S> {
             .map_err(SchemaMismatch::into_failure)?;
         let verdict = decide(&policies, request)?;
         let attribution = caller.attribution();
-        let new_permit = if verdict.decision.is_allow() && request.shadow != Some(true) {
+        let rules = self.releasable(&policies, request, &verdict)?;
+        let mut new_permit = None;
+        if verdict.decision.is_allow() && request.shadow != Some(true) || rules.is_some() {
             let digest = policies.action_digest(&request.action_type);
             let mut grant = PermitGrant::new(request, execution_hash.map(str::to_owned), digest);
             grant.key_environment.clone_from(&attribution.environment);
-            Some(NewPermit::new(caller, grant)?)
-        } else {
-            None
-        };
+            new_permit = Some(NewPermit::new(caller, grant)?);
+        }
+        let held = rules.and_then(|rules| {
+            let permit = new_permit.take()?;
+            let due = &self.due;
+            let held = HeldRequest::new(request, &verdict.reason, rules, &attribution, due, permit);
+            Some(Box::new(held))
+        });
         let permit = new_permit.as_ref().map(|new_permit| new_permit.key);
         let limits = self.limits.get();
         let key_environment = attribution.environment.as_deref();
@@ -192,18 +206,42 @@ impl<S: Store> LocalAuthority<S> {
             event,
             evaluation,
             new_permit,
+            held,
+            approvals_at: self.approvals_at.clone(),
         })
+    }
+
+    /// Returns what approvals a held request needs. `None` for a request that is not held, and for
+    /// one that the policies would not permit without their holds: an approval would release
+    /// nothing.
+    fn releasable(
+        &self,
+        policies: &Policies,
+        request: &EvaluateRequest,
+        verdict: &Verdict,
+    ) -> Result<Option<Vec<ApprovalRule>>, Error> {
+        let is_held = matches!(verdict.decision, Decision::Hold | Decision::Escalate);
+        if !is_held || request.shadow == Some(true) {
+            return Ok(None);
+        }
+        // A request that asks for an approval itself is held by no policy.
+        if verdict.approval.is_empty() {
+            return Ok(Some(vec![ApprovalRule::new(BY_REQUEST)]));
+        }
+        let without_holds = policies.decide_without_holds(fields::policy_input(request)?);
+        let is_permitted = without_holds.decision.is_allow();
+        Ok(is_permitted.then(|| verdict.approval.clone()))
     }
 }
 
 /// Returns the policies' verdict on a request.
 fn decide(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Error> {
     let verdict = policies.decide(fields::policy_input(request)?);
-    // This authority has no approvals, so an action that requires one is held.
+    // The request is held until an approver agrees, even where no policy asks for that.
     if verdict.decision.is_allow() && request.options.require_approval == Some(true) {
         return Ok(Verdict {
             decision: Decision::Hold,
-            reason: "the request asks for an approval, which this authority cannot give".into(),
+            reason: "the request asks for an approval".into(),
             code: Some("APPROVAL_REQUIRED".into()),
             ..verdict
         });

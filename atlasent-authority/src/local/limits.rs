@@ -6,21 +6,61 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use atlasent::Error;
 use atlasent::error::{Code, Failure};
 
+use crate::ledger::AgentKey;
+use crate::store::Changeset;
+
 /// The limits that a request is decided under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// How many unused permits one agent may hold.
     pub(crate) permits_per_agent: u64,
+    /// How many decisions of one agent may wait for approvers.
+    pub(crate) approvals_per_agent: u64,
+    /// How many decisions of all agents may wait for approvers.
+    pub(crate) max_approvals: u64,
     /// How many unused permits all agents may hold together.
     pub(crate) max_permits: Option<NonZeroU64>,
     /// How many events the store may hold when a request is evaluated.
     pub(crate) max_events: Option<NonZeroU64>,
 }
 
+impl Limits {
+    /// Checks that one more decision of an agent may wait for approvers. The change must name the
+    /// agent's questions and the count of open decisions among its reads.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not, for people.
+    pub(crate) fn check_approvals(
+        &self,
+        agent: &str,
+        key: AgentKey,
+        changeset: &Changeset<'_>,
+    ) -> Result<(), String> {
+        let open = changeset.questions(key).open(changeset.time());
+        let most = self.approvals_per_agent;
+        if u64::try_from(open).unwrap_or(u64::MAX) >= most {
+            return Err(format!(
+                "agent `{agent}` waits for {open} approvals, and the limit is {most}: wait until \
+                 some are decided"
+            ));
+        }
+        let (open, most) = (changeset.open_approvals(), self.max_approvals);
+        if open >= most {
+            return Err(format!(
+                "{open} approvals are pending, and the limit is {most}: decide some first"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// The limits in force.
 #[derive(Debug)]
 pub(crate) struct CurrentLimits {
     permits_per_agent: u64,
+    approvals_per_agent: u64,
+    max_approvals: u64,
     /// 0 without a limit.
     max_permits: AtomicU64,
     /// 0 without a limit.
@@ -31,6 +71,8 @@ impl CurrentLimits {
     pub(crate) fn new(limits: Limits) -> Self {
         let current = Self {
             permits_per_agent: limits.permits_per_agent,
+            approvals_per_agent: limits.approvals_per_agent,
+            max_approvals: limits.max_approvals,
             max_permits: AtomicU64::new(0),
             max_events: AtomicU64::new(0),
         };
@@ -42,6 +84,8 @@ impl CurrentLimits {
         let limit = |value: &AtomicU64| NonZeroU64::new(value.load(Ordering::Relaxed));
         Limits {
             permits_per_agent: self.permits_per_agent,
+            approvals_per_agent: self.approvals_per_agent,
+            max_approvals: self.max_approvals,
             max_permits: limit(&self.max_permits),
             max_events: limit(&self.max_events),
         }

@@ -1,5 +1,6 @@
 //! [`LocalAuthority`]: it decides by policy, keeps the permit ledger, and records both.
 
+pub(crate) mod approvals;
 mod builder;
 pub(crate) mod caller;
 mod complete;
@@ -30,6 +31,7 @@ use atlasent::{Error, blocking};
 use jiff::SignedDuration;
 
 use crate::clock::Clock;
+use crate::local::approvals::{Due, Waiters};
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::CurrentLimits;
 use crate::policy::{Policies, PolicyError};
@@ -72,6 +74,10 @@ pub struct LocalAuthority<S = MemoryStore> {
     /// The secret that permit tokens are derived from for callers without a secret of their own.
     pub(crate) secret: [u8; 32],
     pub(crate) issuer: Issuer,
+    pub(crate) waiters: Waiters,
+    pub(crate) due: Arc<Due>,
+    /// The address of the pages where people approve.
+    pub(crate) approvals_at: Option<Arc<str>>,
 }
 
 impl LocalAuthority {
@@ -264,6 +270,9 @@ pub(crate) mod failed {
     pub(crate) const PERMIT: &str = "the permit could not be read";
     #[cfg(feature = "server")]
     pub(crate) const BACKUP: &str = "the store could not be backed up";
+    pub(crate) const APPROVAL: &str =
+        "the change could not be recorded, so the escalation stays as it was";
+    pub(crate) const APPROVALS: &str = "the escalations could not be read";
     pub(crate) const STOP: &str = "the stop could not be recorded, so it is not in effect";
     pub(crate) const LIFTING: &str =
         "the lifting could not be recorded, so the stop stays in effect";

@@ -7,12 +7,14 @@ use atlasent::wire::{Evaluation, PermitToken};
 use atlasent::{Decision, Error};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::ledger::approval::{ApprovalEntry, EscalationId};
 use crate::ledger::outstanding::PermitCounts;
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Nonce, Replay, ReplayKey};
 use crate::ledger::stops::Stop;
 use crate::ledger::validity;
 use crate::ledger::{PermitEntry, PermitGrant};
+use crate::local::approvals::{HeldRequest, HoldPlan};
 use crate::local::caller::Caller;
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::{Limits, StorageLimit};
@@ -29,6 +31,12 @@ const AGENT_LIMIT: &str = "AGENT_PERMIT_LIMIT";
 
 /// The code of a denial because all agents together hold too many unused permits.
 const TOTAL_LIMIT: &str = "ORGANIZATION_PERMIT_LIMIT";
+
+/// The code of a denial because approvers rejected the same question.
+const REJECTED: &str = "APPROVAL_REJECTED";
+
+/// The code of a denial because too many decisions wait for approvers.
+const APPROVAL_LIMIT: &str = "APPROVAL_LIMIT";
 
 /// A request that its caller may repeat, since it has a `request_id`.
 #[derive(Clone)]
@@ -81,6 +89,10 @@ pub(super) struct PendingDecision {
     pub(super) event: NewEvent,
     pub(super) evaluation: Evaluation,
     pub(super) new_permit: Option<NewPermit>,
+    /// What approvers can release. Unset for a request that no approval releases.
+    pub(super) held: Option<Box<HeldRequest>>,
+    /// The address of the pages where people approve.
+    pub(super) approvals_at: Option<Arc<str>>,
 }
 
 /// What became of a pending decision in its transaction.
@@ -90,6 +102,9 @@ pub(super) enum Attempt {
     Conflict,
     /// An earlier answer names this permit, which the transaction has not read: try again with it.
     NeedsPermit(PermitKey),
+    /// The agent's questions name this pending decision, which the transaction has not read: try
+    /// again with it.
+    NeedsDecision(EscalationId),
     PoliciesChanged,
     StorageLimit(StorageLimit),
 }
@@ -106,14 +121,21 @@ impl PendingDecision {
     /// Returns the cells that the transaction reads.
     pub(super) fn reads(&self) -> Vec<CellKey> {
         let mut reads = vec![CellKey::Stops];
-        if self.new_permit.is_some() {
+        if self.permit_to_issue().is_some() {
             reads.extend(self.counts.keys().map(CellKey::Agent));
         }
         if let Some(repeat) = &self.repeat {
             reads.push(CellKey::Replay(repeat.key));
             reads.extend(repeat.permit.map(CellKey::Permit));
         }
+        reads.extend(self.held.iter().flat_map(|held| held.reads()));
         reads
+    }
+
+    /// Returns the permit that the request gets, or would get if it is released.
+    fn permit_to_issue(&self) -> Option<&NewPermit> {
+        let released = self.held.as_ref().map(|held| &held.new_permit);
+        self.new_permit.as_ref().or(released)
     }
 
     /// Checks the decision against the store, and records it.
@@ -132,6 +154,7 @@ impl PendingDecision {
             .as_ref()
             .map_or("", |agent| agent.as_str());
         let asked = (agent, &*self.action);
+        let mut plan = None;
         if let Some(stop) = stops.denying(asked, self.environment.as_deref(), now) {
             self.deny_by_stop(stop, now);
         } else {
@@ -144,11 +167,75 @@ impl PendingDecision {
                     return Attempt::Repeated(replay);
                 }
             }
+            if let Some(held) = self.held.take() {
+                match held.plan(&self.policies, &self.limits, changeset) {
+                    Ok(planned) => {
+                        self.follow(&held, &planned);
+                        plan = Some((held, planned));
+                    }
+                    Err(decision) => return Attempt::NeedsDecision(decision),
+                }
+            }
             if self.new_permit.is_some() {
                 self.check_permits(changeset);
             }
         }
-        Attempt::First(Box::new(self.decide(changeset)))
+        let evaluation = self.decide(changeset);
+        // A release that ends in a denial, because of a limit, stays for the next request.
+        let releases = matches!(plan, Some((_, HoldPlan::Release(_))));
+        if let Some((held, plan)) = plan
+            && evaluation.decision.is_allow() == releases
+        {
+            plan.carry_out(&held, changeset);
+        }
+        Attempt::First(Box::new(evaluation))
+    }
+
+    /// Makes the answer to a held request what its pending decision says.
+    fn follow(&mut self, held: &HeldRequest, plan: &HoldPlan) {
+        match plan {
+            HoldPlan::Release(row) => self.release(held.new_permit.clone(), row),
+            HoldPlan::Rejected(row) => {
+                let closing = row.closing.as_ref();
+                let by = closing.and_then(|closing| closing.by.as_deref());
+                let note = closing.and_then(|closing| closing.note.as_deref());
+                let note = note.map(|note| format!(": {note}")).unwrap_or_default();
+                let reason = format!("rejected by `{}`{note}", by.unwrap_or("an approver"));
+                self.deny(REJECTED, reason);
+            }
+            HoldPlan::TooMany(reason) => self.deny(APPROVAL_LIMIT, reason.clone()),
+            HoldPlan::Open(_) | HoldPlan::Join(_) => {}
+        }
+        let Some(row) = plan.row() else {
+            return;
+        };
+        let id = row.id.to_string();
+        self.event
+            .payload
+            .insert("escalation_id", id.clone().into());
+        if row.is_open() {
+            let page = |at: &Arc<str>| format!("{at}/{id}");
+            self.evaluation.approval_url = self.approvals_at.as_ref().map(page);
+        }
+        self.evaluation.escalation_id = Some(id);
+    }
+
+    /// Turns the hold into an allow: the approvers have released it.
+    fn release(&mut self, mut permit: NewPermit, row: &ApprovalEntry) {
+        permit.grant.approvals = row.approval_records();
+        let approved_by = row.approved_by();
+        let reason = format!("approved by `{}`", approved_by.join("`, `"));
+        record::allow_instead(&mut self.event, permit.key, reason.clone());
+        self.event.payload.insert("approvers", approved_by.into());
+        let evaluation = &mut self.evaluation;
+        evaluation.decision = Decision::Allow;
+        evaluation.permit_token = Some(permit.token.clone());
+        evaluation.permit_id = Some(permit.key.id().to_string());
+        evaluation.reason = Some(reason);
+        evaluation.code = None;
+        evaluation.explanation = Vec::new();
+        evaluation.retry_after = None;
+        self.new_permit = Some(permit);
     }
 
     /// Looks up an allow that the same request got before and whose permit is unused.
@@ -175,7 +262,7 @@ impl PendingDecision {
         let is_valid = changeset.permit(permit).is_some_and(|entry| {
             validity::check(entry, &changeset.stops(), &self.policies, now).is_ok()
         });
-        match is_valid && self.new_permit.is_some() {
+        match is_valid && self.permit_to_issue().is_some() {
             true => EarlierAnswer::Yes(Box::new(replay.clone()), permit),
             false => EarlierAnswer::No,
         }

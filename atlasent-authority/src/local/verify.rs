@@ -6,7 +6,7 @@ use atlasent::authority::IssuerId;
 use atlasent::error::{Code, Failure, PermitOutcome};
 use atlasent::permit::PermitRecord;
 use atlasent::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+    ApprovalRecord, EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
 };
 use atlasent::{Authority, Decision, Error};
 
@@ -125,7 +125,7 @@ struct PendingVerification {
 }
 
 enum Attempt {
-    Answered(Arc<SealedEvent>, Result<(), VerifyRefusal>),
+    Answered(Arc<SealedEvent>, Result<Vec<ApprovalRecord>, VerifyRefusal>),
     /// The permit is part of other counts, which the transaction has to read: try again.
     NeedsCounts(PermitCounts),
     OtherSchema(SchemaMismatch),
@@ -148,6 +148,8 @@ impl PendingVerification {
         let result = self.judge(entry.as_mut(), &policies, changeset);
         let event = record::verification(self.request, self.key, entry.as_ref(), result);
         let event = changeset.record(self.attribution.sign(event));
+        let approvals = entry.as_ref().map(|entry| entry.grant.approvals.clone());
+        let result = result.map(|()| approvals.unwrap_or_default());
         if let Some(entry) = entry.filter(|entry| Some(entry.state) != before) {
             changeset.keep_ended(self.key, entry, before);
         }
@@ -183,10 +185,10 @@ impl PendingVerification {
     }
 }
 
-fn answer(result: Result<(), VerifyRefusal>) -> Verification {
+fn answer(result: Result<Vec<ApprovalRecord>, VerifyRefusal>) -> Verification {
     match result {
-        Ok(()) => {
-            let mut good = Verification::valid();
+        Ok(approvals) => {
+            let mut good = Verification::valid().with_approvals(approvals);
             good.decision = Some(Decision::Allow.to_string());
             good.reason = Some("the permit is valid, and is used up now".to_owned());
             good

@@ -94,21 +94,19 @@ impl Changeset<'_> {
 pub(super) fn example(sequence: u64) -> ApprovalEntry {
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{ApprovalState, Question};
+    use super::Question;
 
-    ApprovalEntry {
-        id: EscalationId::random(),
-        sequence,
-        question: Question {
-            agent: atlasent::Agent::new("bot").unwrap(),
-            action: "deploy".to_owned(),
-            resource: None,
-            environment: None,
-            action_hash: "a1".repeat(32),
-            key_environment: None,
-        },
-        opened_at: Timestamp::UNIX_EPOCH,
-        timeout_at: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1),
-        state: ApprovalState::Pending,
-    }
+    let question = Question {
+        agent: atlasent::Agent::new("bot").unwrap(),
+        action: "deploy".to_owned(),
+        resource: None,
+        environment: None,
+        action_hash: "a1".repeat(32),
+        key_environment: None,
+    };
+    let start = Timestamp::UNIX_EPOCH;
+    let end = start + SignedDuration::from_hours(1);
+    let mut entry = ApprovalEntry::new(EscalationId::random(), question, start, end);
+    entry.sequence = sequence;
+    entry
 }

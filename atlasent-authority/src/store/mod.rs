@@ -175,6 +175,12 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(true))
     }
 
+    /// Returns whether other processes may change the store while this one uses it. `true` by
+    /// default: what others decided is then looked for, once a second while somebody waits for it.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// Returns the head of the chain and the number of cells.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The audit trail: filters of its events ([`EventFilter`]), signed exports ([`export`],
 //! [`Bundle`]), retention ([`Archived`]) and the newest known head ([`HeadFile`]).
 
+pub(crate) mod approval_events;
 pub(crate) mod archive;
 pub(crate) mod chain;
 pub(crate) mod complete;

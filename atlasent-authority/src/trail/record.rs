@@ -66,6 +66,15 @@ pub(crate) fn deny_instead(event: &mut NewEvent, code: &'static str, reason: Str
     event.payload.insert("reason", reason.into());
 }
 
+/// Turns the event of a hold into that of an allow, which approvers released.
+pub(crate) fn allow_instead(event: &mut NewEvent, permit: PermitKey, reason: String) {
+    event.kind = "evaluate.allow";
+    event.decision = Some(Decision::Allow.as_str());
+    event.payload.remove("code");
+    event.payload.insert("permit_hash", permit.to_hex().into());
+    event.payload.insert("reason", reason.into());
+}
+
 /// Records a verification. The event names the agent and action of the permit, if the ledger knows
 /// it, and those that it was presented for.
 pub(crate) fn verification(

@@ -215,7 +215,10 @@ fn a_permit_that_is_presented_for_something_else_is_burnt() {
             |q| q.environment = Some("staging".into()),
             "ENVIRONMENT_MISMATCH",
         ),
-        (|q| q.require_approval = Some(true), "APPROVAL_REQUIRED"),
+        (
+            |q| q.require_approval = Some(true),
+            "APPROVAL_LINKAGE_MISSING",
+        ),
     ];
     for (change, code) in cases {
         let meddled = Meddled {

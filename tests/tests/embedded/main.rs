@@ -8,6 +8,7 @@
 )]
 
 mod agreement;
+mod approvals;
 mod contention;
 mod explained;
 mod faults;

@@ -27,7 +27,7 @@ pub(crate) fn request() -> EvaluateRequest {
 }
 
 /// Returns the answer of an authority that answers at once.
-pub(crate) fn now<T>(call: impl Future<Output = Result<T, Error>>) -> T {
+pub(crate) fn now<T, E: std::fmt::Display>(call: impl Future<Output = Result<T, E>>) -> T {
     match drive(call, 1) {
         Driven::Done(Ok(answer)) => answer,
         Driven::Done(Err(error)) => panic!("{error}"),

@@ -199,7 +199,7 @@ async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
     let authority = authority.build().await.unwrap();
     let limits = settings(|settings| {
         settings.concurrency = 2;
-        settings.export_timeout = ms(12_000);
+        settings.export_timeout = ms(20_000);
     });
     let served = Served::run(server(authority).settings(limits)).await;
     // More bytes than the socket buffers on both sides can hold.
@@ -220,7 +220,7 @@ async fn an_export_that_nobody_takes_keeps_its_place_until_its_time_is_over() {
     served.token().await;
     assert_eq!(served.get("/v1-audit/events?limit=1").await.status, 200);
 
-    tokio::time::sleep(ms(13_000)).await;
+    tokio::time::sleep(ms(21_000)).await;
     let bundle = export(&served, &json!({})).await;
     assert!(check(&bundle, &keys(&served).await).is_intact());
     // The connection was closed before the whole export was sent.

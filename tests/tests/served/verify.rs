@@ -138,7 +138,10 @@ async fn a_permit_presented_for_something_else_is_refused_and_burnt() {
         ),
         (json!({"execution_hash": ""}), "EXECUTION_HASH_MISMATCH"),
         (json!({"environment": "staging"}), "ENVIRONMENT_MISMATCH"),
-        (json!({"require_approval": true}), "APPROVAL_REQUIRED"),
+        (
+            json!({"require_approval": true}),
+            "APPROVAL_LINKAGE_MISSING",
+        ),
     ] {
         let token = served.token().await;
         let json = served

@@ -92,21 +92,21 @@ pub(crate) fn escalation(number: usize) -> EscalationId {
 
 /// Returns a pending decision that waits for an hour and is opened by the next event.
 pub(crate) fn pending(changeset: &Changeset<'_>, id: EscalationId) -> ApprovalEntry {
-    ApprovalEntry {
-        id,
-        sequence: changeset.head().sequence + 1,
-        question: Question {
-            agent: Agent::new("bot").unwrap(),
-            action: "deploy".to_owned(),
-            resource: Some("main".to_owned()),
-            environment: None,
-            action_hash: "a1".repeat(32),
-            key_environment: None,
-        },
-        opened_at: changeset.time(),
-        timeout_at: changeset.time() + SignedDuration::from_hours(1),
-        state: ApprovalState::Pending,
-    }
+    let question = Question {
+        agent: Agent::new("bot").unwrap(),
+        action: "deploy".to_owned(),
+        resource: Some("main".to_owned()),
+        environment: None,
+        action_hash: "a1".repeat(32),
+        key_environment: None,
+    };
+    let (now, end) = (
+        changeset.time(),
+        changeset.time() + SignedDuration::from_hours(1),
+    );
+    let mut entry = ApprovalEntry::new(id, question, now, end);
+    entry.sequence = changeset.head().sequence + 1;
+    entry
 }
 
 /// Opens pending decisions, in one change.

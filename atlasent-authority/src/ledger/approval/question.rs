@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use atlasent::Agent;
+use atlasent::approval::{ActionBinding, action_hash};
 use base16ct::lower;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,10 +36,36 @@ impl Question {
     /// Returns the key of the question: equal for equal questions alone.
     #[must_use]
     pub fn key(&self) -> QuestionKey {
+        self.key_of("question", &self.action_hash)
+    }
+
+    /// Returns the key under which an approval for any context is found: equal for the same action
+    /// on the same resource by the same agent, in the same environment.
+    #[must_use]
+    pub fn any_context_key(&self) -> QuestionKey {
+        let binding = ActionBinding::new(&*self.action, self.agent.as_str());
+        let binding = match &self.resource {
+            Some(resource) => binding.resource_id(resource),
+            None => binding,
+        };
+        let binding = match &self.environment {
+            Some(environment) => binding.environment(environment),
+            None => binding,
+        };
+        self.key_of("any context", &action_hash(&binding))
+    }
+
+    /// Returns the key of a decision that was opened by hand.
+    pub(super) fn key_by_hand(&self, id: EscalationId) -> QuestionKey {
+        self.key_of("by hand", &id.to_string())
+    }
+
+    fn key_of(&self, kind: &str, hash: &str) -> QuestionKey {
         let environment = self.key_environment.as_deref().unwrap_or_default();
         let digest = Sha256::new()
+            .chain_update(Sha256::digest(kind))
             .chain_update(Sha256::digest(environment))
-            .chain_update(&self.action_hash)
+            .chain_update(hash)
             .finalize();
         QuestionKey(lower::encode_string(&digest))
     }
@@ -49,9 +76,9 @@ impl Question {
 #[serde(transparent)]
 pub struct QuestionKey(String);
 
-/// The questions of an agent that are held, or whose approval is unused, with their pending
-/// decisions. One cell holds them, so the same question never has two pending decisions, and the
-/// number of an agent's pending decisions is exact.
+/// The questions of an agent that are held or decided, with their pending decisions. One cell holds
+/// them, so the same question never has two open decisions, and the number of an agent's open
+/// decisions is exact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedQuestions(BTreeMap<QuestionKey, Asked>);
 
@@ -61,36 +88,61 @@ struct Asked {
     id: EscalationId,
     /// When the decision, or the approval, expires.
     until: Timestamp,
+    /// Whether the decision is open.
+    open: bool,
 }
 
 impl AskedQuestions {
-    /// Returns the pending decision of a question, also an expired one.
+    /// Returns the pending decision of a question, unless it has expired.
     #[must_use]
-    pub fn get(&self, question: &QuestionKey) -> Option<EscalationId> {
-        self.0.get(question).map(|asked| asked.id)
+    pub fn get(&self, question: &QuestionKey, now: Timestamp) -> Option<EscalationId> {
+        let asked = self.0.get(question).filter(|asked| now < asked.until);
+        asked.map(|asked| asked.id)
     }
 
-    /// Returns how many questions have an unexpired decision.
+    /// Returns how many questions have an open decision.
     #[must_use]
-    pub fn count(&self, now: Timestamp) -> usize {
-        self.0.values().filter(|asked| now < asked.until).count()
+    pub fn open(&self, now: Timestamp) -> usize {
+        let is_open = |asked: &&Asked| asked.open && now < asked.until;
+        self.0.values().filter(is_open).count()
     }
 
-    /// Sets the pending decision of a question, and when it expires. Removes expired ones.
-    pub fn set(
+    /// Sets the open decision of a question, and when it expires. Forgets expired ones.
+    pub fn open_until(
         &mut self,
         question: QuestionKey,
         id: EscalationId,
         until: Timestamp,
         now: Timestamp,
     ) {
-        self.0.retain(|_, asked| now < asked.until);
-        self.0.insert(question, Asked { id, until });
+        let open = true;
+        self.set(question, Asked { id, until, open }, now);
     }
 
-    /// Removes a question, if this is its pending decision.
+    /// Sets the closed decision of a question, and how long the same question finds it. An open
+    /// decision of another id stays. Forgets expired ones.
+    pub fn close_until(
+        &mut self,
+        question: QuestionKey,
+        id: EscalationId,
+        until: Timestamp,
+        now: Timestamp,
+    ) {
+        let other = self.0.get(&question).filter(|asked| asked.id != id);
+        if !other.is_some_and(|asked| asked.open && now < asked.until) {
+            let open = false;
+            self.set(question, Asked { id, until, open }, now);
+        }
+    }
+
+    fn set(&mut self, question: QuestionKey, asked: Asked, now: Timestamp) {
+        self.0.retain(|_, asked| now < asked.until);
+        self.0.insert(question, asked);
+    }
+
+    /// Removes a question, if this is its decision.
     pub fn remove(&mut self, question: &QuestionKey, id: EscalationId) {
-        if self.get(question) == Some(id) {
+        if self.0.get(question).is_some_and(|asked| asked.id == id) {
             self.0.remove(question);
         }
     }
@@ -111,35 +163,62 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    #[test]
-    fn test_and_live_keys_ask_different_questions() {
-        let live = Question {
+    fn question(action_hash: &str) -> Question {
+        Question {
             agent: Agent::new("bot").unwrap(),
             action: "deploy".to_owned(),
             resource: None,
             environment: None,
-            action_hash: "a1".to_owned(),
+            action_hash: action_hash.to_owned(),
             key_environment: Some("live".to_owned()),
-        };
+        }
+    }
+
+    #[test]
+    fn test_and_live_keys_ask_different_questions() {
+        let live = question("a1");
         let mut test = live.clone();
         test.key_environment = Some("test".to_owned());
         assert_eq!(live.key(), live.clone().key());
         assert_ne!(live.key(), test.key());
+        assert_ne!(live.any_context_key(), test.any_context_key());
     }
 
     #[test]
-    fn an_expired_question_does_not_count() {
-        let (one, other) = (QuestionKey("1".to_owned()), QuestionKey("2".to_owned()));
+    fn the_key_for_any_context_depends_on_everything_else() {
+        let one = question("a1").any_context_key();
+        assert_eq!(one, question("b2").any_context_key());
+        assert_ne!(one, question("a1").key());
+        let changes: [fn(&mut Question); 4] = [
+            |q| q.agent = Agent::new("other").unwrap(),
+            |q| q.action = "delete".to_owned(),
+            |q| q.resource = Some("prod".to_owned()),
+            |q| q.environment = Some("prod".to_owned()),
+        ];
+        for change in changes {
+            let mut other = question("a1");
+            change(&mut other);
+            assert_ne!(one, other.any_context_key(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_expired_question_is_not_found_and_does_not_count() {
+        let (one, other) = (question("1").key(), question("2").key());
         let (first, second) = (EscalationId::random(), EscalationId::random());
         let mut asked = AskedQuestions::default();
-        asked.set(one.clone(), first, at(10), at(0));
-        asked.set(other.clone(), second, at(20), at(5));
-        assert_eq!((asked.count(at(9)), asked.count(at(10))), (2, 1));
+        asked.open_until(one.clone(), first, at(10), at(0));
+        asked.open_until(other.clone(), second, at(20), at(5));
+        assert_eq!((asked.open(at(9)), asked.open(at(10))), (2, 1));
+        assert_eq!(asked.get(&one, at(9)), Some(first));
+        assert_eq!(asked.get(&one, at(10)), None);
         assert_eq!(asked.expires_at(), at(20));
 
+        asked.close_until(other.clone(), second, at(30), at(12));
+        assert_eq!(asked.open(at(12)), 0);
         asked.remove(&other, first);
-        assert_eq!(asked.get(&other), Some(second));
+        assert_eq!(asked.get(&other, at(29)), Some(second));
         asked.remove(&other, second);
-        assert_eq!(asked.get(&other), None);
+        assert_eq!(asked.get(&other, at(29)), None);
     }
 }

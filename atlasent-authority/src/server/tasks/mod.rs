@@ -4,6 +4,7 @@
 //! API keys, the registry of organizations, policies and the certificate have one task each, so that
 //! a read that hangs delays no other.
 
+mod approvals;
 mod certificate;
 pub(crate) mod chain_head;
 mod keys;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::server::app::App;
 use crate::server::listen::tls::Certificate;
 use crate::store::Store;
+use approvals::expire_approvals;
 use certificate::refresh_certificate;
 use keys::refresh_keys;
 use organizations::{refresh_organizations, refresh_registry};
@@ -39,6 +41,7 @@ pub(crate) fn start<S: Store>(
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(refresh_keys(Arc::clone(app)));
+    tasks.spawn(expire_approvals(Arc::clone(app)));
     if app.organizations.registry().is_some() {
         tasks.spawn(refresh_registry(Arc::clone(app)));
         tasks.spawn(refresh_organizations(Arc::clone(app)));

@@ -196,6 +196,10 @@ impl Store for MemoryStore {
         Ok(false)
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.look(|org| {
             let inner = org.lock();

@@ -275,6 +275,10 @@ impl Store for RedbStore {
         Ok(!others.is_empty())
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn status(&self) -> Result<StoreStatus, StoreError> {
         self.read(&self.file.status, read::status).await
     }

@@ -84,6 +84,10 @@ pub struct Escalation {
     /// The hash of the action, to which the approval is bound. Only `atlasent serve` sends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action_hash: Option<String>,
+    /// What approvers are shown of the action: JSON, in the exact text that
+    /// [`shown_hash`](Self::shown_hash) covers. Only `atlasent serve` sends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
     /// The hash of the data that approvers are shown. Only `atlasent serve` sends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown_hash: Option<String>,
@@ -150,6 +154,7 @@ impl Escalation {
             expired_reason: None,
             quorum_progress: None,
             action_hash: None,
+            shown: None,
             shown_hash: None,
             policies: Vec::new(),
             approvers: None,
@@ -160,7 +165,7 @@ impl Escalation {
     }
 }
 
-/// Prints the names of the action's members and omits their values, which may be confidential.
+/// Prints the names of the action's members and omits their values and the shown text, which may be confidential.
 impl fmt::Debug for Escalation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Escalation")
@@ -264,6 +269,7 @@ impl From<ObjectAndOthers<WireEscalation>> for Escalation {
             quorum_progress: wire.quorum_progress,
             // The hosted service may use these names for something else, which costs no answer.
             action_hash: take_string(&mut other, "action_hash"),
+            shown: take_string(&mut other, "shown"),
             shown_hash: take_string(&mut other, "shown_hash"),
             policies: take_strings(&mut other, "policies"),
             approvers: take_string(&mut other, "approvers"),
@@ -365,7 +371,7 @@ mod tests {
             "escalation_depth": 1, "max_escalation_depth": 3, "fallback_decision": "reject",
             "expired_reason": "sla_expired", "quorum_progress": {"required": 2, "approved": 1,
             "rejected": 0, "remaining": 1, "satisfied": false, "rejected_terminal": false},
-            "action_hash": "h", "shown_hash": "g", "policies": ["p"], "approvers": "role:x",
+            "action_hash": "h", "shown": "{}", "shown_hash": "g", "policies": ["p"], "approvers": "role:x",
             "reason": "why", "sandbox_run_id": "run"});
         let escalation = read(full.clone()).unwrap();
         assert_eq!(

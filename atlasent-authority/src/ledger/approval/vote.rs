@@ -1,0 +1,304 @@
+//! Votes: who may cast one, and when there are enough.
+
+use base16ct::lower;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release};
+use crate::policy::ApprovalRule;
+use crate::trail::chain::format_time;
+
+/// A person who may approve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approver {
+    /// The name of the person: the same in every credential of theirs.
+    pub principal: String,
+    /// The roles that the person has now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
+/// One vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The id of the vote.
+    pub id: String,
+    /// Who voted, with the roles at that time.
+    pub approver: Approver,
+    /// The API key that carried the vote, or the issuer of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Whether it approves. Otherwise it rejects.
+    pub approves: bool,
+    /// What the approver wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What an approval grants beyond this one call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantedUse>,
+    /// When it was cast.
+    pub at: Timestamp,
+}
+
+impl Vote {
+    /// Returns the SHA-256 of what the vote agrees to, in lower-case hex: the decision, what was
+    /// asked and shown, who voted, how and when.
+    pub(super) fn digest(&self, row: &ApprovalEntry) -> String {
+        let said = serde_json::json!({
+            "action_hash": row.question.action_hash,
+            "approver": self.approver.principal,
+            "at": format_time(self.at),
+            "escalation_id": row.id,
+            "shown_hash": row.shown_hash,
+            "vote": if self.approves { "approve" } else { "reject" },
+        });
+        // The keys of a `Value` are in order.
+        lower::encode_string(&Sha256::digest(said.to_string()))
+    }
+}
+
+impl Approver {
+    /// Creates an approver without roles.
+    #[must_use]
+    pub fn new(principal: impl Into<String>) -> Self {
+        Self {
+            principal: principal.into(),
+            roles: Vec::new(),
+        }
+    }
+
+    /// Adds a role.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+}
+
+/// What an approval grants beyond one call: the same action on the same resource for the agent, in
+/// any context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedUse {
+    /// For how long, from the approval on.
+    pub lasts: SignedDuration,
+    /// How often.
+    pub times: u32,
+}
+
+/// What became of a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteOutcome {
+    /// The same vote was cast before.
+    Repeated,
+    /// The vote counts, and more are needed.
+    Counted,
+    /// The vote was the last that was needed.
+    Granted,
+    /// The vote rejects.
+    Rejected,
+}
+
+/// Why a vote was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VoteRefusal {
+    /// The decision is closed.
+    #[error("the decision is made already: it is {}", state_word(*.0))]
+    Closed(ApprovalState),
+    /// The approver asked the question.
+    #[error("`{0}` asked for this, and nobody can approve what they asked for themselves")]
+    OwnQuestion(String),
+    /// The approver is not among those that the policies name.
+    #[error("`{principal}` cannot decide this: it takes {approvers}")]
+    NotAnApprover {
+        /// Who tried to vote.
+        principal: String,
+        /// Who can vote, for people.
+        approvers: String,
+    },
+    /// The approver voted otherwise before.
+    #[error("`{0}` has voted otherwise already, and a vote cannot be changed")]
+    VotedOtherwise(String),
+    /// The decision cannot be escalated further.
+    #[error("there is nobody left to escalate to")]
+    LastStep,
+    /// The policies allow no approval beyond the one call, or none for so long.
+    #[error("{0}")]
+    Grant(String),
+}
+
+/// How far the votes have come, over all rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// How many approvals the rule that needs the most asks for.
+    pub required: u32,
+    /// How many people approved.
+    pub approved: u32,
+    /// How many people rejected.
+    pub rejected: u32,
+    /// How many approvals the rule that lacks the most still needs.
+    pub remaining: u32,
+    /// Whether each rule has its approvals.
+    pub satisfied: bool,
+}
+
+impl ApprovalEntry {
+    /// Casts a vote. `call` says how long an approval of this one call is good.
+    ///
+    /// # Errors
+    ///
+    /// [`VoteRefusal`], and nothing changes.
+    pub fn vote(&mut self, vote: Vote, call: SignedDuration) -> Result<VoteOutcome, VoteRefusal> {
+        let voter = vote.approver.principal.clone();
+        let earlier = self
+            .votes
+            .iter()
+            .find(|cast| is_same(&cast.approver.principal, &voter));
+        if let Some(earlier) = earlier {
+            return match earlier.approves == vote.approves {
+                true => Ok(VoteOutcome::Repeated),
+                false => Err(VoteRefusal::VotedOtherwise(voter)),
+            };
+        }
+        if !self.is_open() {
+            return Err(VoteRefusal::Closed(self.state));
+        }
+        if self.was_asked_by(&vote) {
+            return Err(VoteRefusal::OwnQuestion(voter));
+        }
+        if !self.rules.iter().any(|rule| self.counts_for(rule, &vote)) {
+            return Err(VoteRefusal::NotAnApprover {
+                principal: voter,
+                approvers: self.approvers(),
+            });
+        }
+        self.check_grant(&vote)?;
+        let (approves, note, at) = (vote.approves, vote.note.clone(), vote.at);
+        self.votes.push(vote);
+        let outcome = match (approves, self.tally().satisfied) {
+            (false, _) => VoteOutcome::Rejected,
+            (true, false) => return Ok(VoteOutcome::Counted),
+            (true, true) => VoteOutcome::Granted,
+        };
+        self.state = match outcome {
+            VoteOutcome::Granted => ApprovalState::Approved,
+            _ => ApprovalState::Rejected,
+        };
+        self.closing = Some(Closing {
+            at,
+            by: Some(voter),
+            note,
+            expired: None,
+        });
+        if outcome == VoteOutcome::Granted && self.policy.is_some() {
+            self.release = Some(self.release_from(at, call));
+        }
+        Ok(outcome)
+    }
+
+    /// Returns how far the votes have come.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let count = |approves| {
+            self.votes
+                .iter()
+                .filter(|vote| vote.approves == approves)
+                .count()
+        };
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let remaining = self.rules.iter().map(|rule| {
+            let approvals = self.votes.iter().filter(|vote| vote.approves);
+            let approvals = approvals.filter(|vote| self.counts_for(rule, vote)).count();
+            rule.quorum.required().saturating_sub(number(approvals))
+        });
+        let remaining = remaining.max();
+        let required = self.rules.iter().map(|rule| rule.quorum.required()).max();
+        Tally {
+            required: required.unwrap_or(0),
+            approved: number(count(true)),
+            rejected: number(count(false)),
+            remaining: remaining.unwrap_or(0),
+            // Without a rule, nothing would be satisfied by nobody.
+            satisfied: remaining == Some(0),
+        }
+    }
+
+    /// Returns whether a vote counts for a rule: by the roles at the time of the vote, and by the
+    /// escalations up to now.
+    fn counts_for(&self, rule: &ApprovalRule, vote: &Vote) -> bool {
+        let Approver { principal, roles } = &vote.approver;
+        let steps = rule.escalate_to.iter().take(self.depth());
+        std::iter::once(&rule.approvers)
+            .chain(steps)
+            .any(|approvers| approvers.include(principal, roles))
+    }
+
+    /// Returns whether the voter is the agent, or asked in its name.
+    fn was_asked_by(&self, vote: &Vote) -> bool {
+        let voter = &vote.approver.principal;
+        is_same(voter, self.question.agent.as_str())
+            || self.askers.iter().any(|asker| match asker {
+                Asker::Key(key) => vote.via.as_ref() == Some(key),
+                Asker::Principal(principal) => is_same(principal, voter),
+            })
+    }
+
+    fn check_grant(&self, vote: &Vote) -> Result<(), VoteRefusal> {
+        let Some(grant) = vote.grant.filter(|_| vote.approves) else {
+            return Ok(());
+        };
+        let longest = self.rules.iter().map(|rule| rule.grants);
+        let longest = longest.min().flatten();
+        let Some(longest) = longest.and_then(|longest| SignedDuration::try_from(longest).ok())
+        else {
+            let text =
+                "the policy allows an approval of this one call only: it has no `@approval_grants`";
+            return Err(VoteRefusal::Grant(text.to_owned()));
+        };
+        if grant.lasts > longest || grant.lasts <= SignedDuration::ZERO || grant.times == 0 {
+            return Err(VoteRefusal::Grant(format!(
+                "the policy allows an approval for {longest:#} at most, and for one use at least"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Returns what the votes release: this call once, or more only if every approval grants more,
+    /// and then the least of it.
+    fn release_from(&self, now: Timestamp, call: SignedDuration) -> Release {
+        let approvals = self.votes.iter().filter(|vote| vote.approves);
+        let mut grants = approvals.map(|vote| vote.grant);
+        let first = grants.next().flatten();
+        let narrowest = first.and_then(|first| {
+            grants.try_fold(first, |least, grant| {
+                let grant = grant?;
+                Some(GrantedUse {
+                    lasts: least.lasts.min(grant.lasts),
+                    times: least.times.min(grant.times),
+                })
+            })
+        });
+        let (lasts, uses_left) = narrowest.map_or((call, 1), |grant| (grant.lasts, grant.times));
+        Release {
+            until: now.saturating_add(lasts).unwrap_or(Timestamp::MAX),
+            uses_left,
+            any_context: narrowest.is_some(),
+        }
+    }
+}
+
+/// Returns whether two names are of one person or agent. Upper and lower case are the same here,
+/// since two spellings must not become two people.
+fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn state_word(state: ApprovalState) -> &'static str {
+    match state {
+        ApprovalState::Pending | ApprovalState::Escalated => "open",
+        ApprovalState::Approved => "approved",
+        ApprovalState::Rejected => "rejected",
+        ApprovalState::TimedOut => "expired",
+    }
+}

@@ -1,0 +1,221 @@
+//! A held request in the transaction that records it: it joins a pending decision, opens one, or is
+//! released by one.
+//!
+//! [`plan`](HeldRequest::plan) looks at the store before the request is recorded, and
+//! [`carry_out`](HoldPlan::carry_out) changes the pending decision after it, so that the chain shows
+//! the request first.
+
+use std::sync::Arc;
+
+use atlasent::approval::{ActionBinding, action_hash};
+use atlasent::wire::EvaluateRequest;
+use jiff::Timestamp;
+
+use super::Due;
+use super::settle::{attributed, keep, settle};
+use super::shown::Shown;
+use crate::ledger::approval::{
+    ApprovalEntry, ApprovalState, Asker, EscalationId, Question, QuestionKey, ttl,
+};
+use crate::ledger::outstanding::AgentKey;
+use crate::local::caller::Attribution;
+use crate::local::limits::Limits;
+use crate::local::pending::NewPermit;
+use crate::policy::{ApprovalRule, Policies};
+use crate::store::{CellKey, Changeset};
+use crate::trail::approval_events;
+
+/// A request that the policies hold, with what an approval of it would release.
+#[derive(Clone)]
+pub(in crate::local) struct HeldRequest {
+    /// The id of the pending decision, if the request opens one.
+    new_id: EscalationId,
+    question: Question,
+    agent: AgentKey,
+    reason: String,
+    /// The digest of the policies that hold the request.
+    policy: String,
+    rules: Vec<ApprovalRule>,
+    shown: Shown,
+    askers: Vec<Asker>,
+    attribution: Attribution,
+    due: Arc<Due>,
+    /// The decisions that the transaction reads. Empty until the agent's questions name one.
+    pub(in crate::local) rows: Vec<EscalationId>,
+    /// The permit that an approval releases.
+    pub(in crate::local) new_permit: NewPermit,
+}
+
+/// What a held request does to its pending decision.
+pub(in crate::local) enum HoldPlan {
+    /// It waits for a new decision.
+    Open(ApprovalEntry),
+    /// It waits for this decision.
+    Join(ApprovalEntry),
+    /// It is released by this decision.
+    Release(ApprovalEntry),
+    /// It is denied, since this decision was rejected.
+    Rejected(ApprovalEntry),
+    /// It is denied, since too much waits for approvers already.
+    TooMany(String),
+}
+
+impl HeldRequest {
+    /// Takes what approvers decide on from a request that the policies hold.
+    pub(in crate::local) fn new(
+        request: &EvaluateRequest,
+        reason: &str,
+        rules: Vec<ApprovalRule>,
+        attribution: &Attribution,
+        due: &Arc<Due>,
+        new_permit: NewPermit,
+    ) -> Self {
+        let grant = &new_permit.grant;
+        Self {
+            new_id: EscalationId::random(),
+            question: Question {
+                agent: request.actor_id.clone(),
+                action: request.action_type.clone(),
+                resource: request.resource_id.clone(),
+                environment: grant.environment.clone(),
+                action_hash: action_hash(&ActionBinding::from(request)),
+                key_environment: grant.key_environment.clone(),
+            },
+            agent: AgentKey::from_grant(grant),
+            reason: reason.to_owned(),
+            policy: grant.policy.clone().unwrap_or_default(),
+            shown: Shown::new(request, &rules),
+            rules,
+            askers: attribution.askers(),
+            attribution: attribution.clone(),
+            due: Arc::clone(due),
+            rows: Vec::new(),
+            new_permit,
+        }
+    }
+
+    /// Returns the cells that the transaction reads.
+    pub(in crate::local) fn reads(&self) -> impl Iterator<Item = CellKey> {
+        let rows = self.rows.iter().map(|id| CellKey::Approval(id.key()));
+        let new = self.new_id.cells();
+        rows.chain(new).chain([CellKey::Questions(self.agent)])
+    }
+
+    /// Looks up what was decided on the question.
+    ///
+    /// # Errors
+    ///
+    /// A decision that the agent's questions name, and that the transaction has not read: try again
+    /// with it.
+    pub(in crate::local) fn plan(
+        &self,
+        policies: &Policies,
+        limits: &Limits,
+        changeset: &mut Changeset<'_>,
+    ) -> Result<HoldPlan, EscalationId> {
+        let now = changeset.time();
+        let mut own = self.decision(&self.question.key(), changeset)?;
+        let any_context = self.decision(&self.question.any_context_key(), changeset)?;
+        if let Some(row) = &mut own
+            && settle(row, policies, changeset)
+        {
+            keep(row.clone(), changeset);
+        }
+        for (row, same_context) in [(&own, true), (&any_context, false)] {
+            if let Some(row) = row
+                && row.released(&self.policy, same_context, now).is_some()
+            {
+                return Ok(HoldPlan::Release(row.clone()));
+            }
+        }
+        Ok(match own {
+            Some(mut row) if row.is_open() => match row.join(self.askers.clone()) {
+                true => HoldPlan::Join(row),
+                false => HoldPlan::TooMany(
+                    "too many API keys ask for the same approval: ask with fewer keys".to_owned(),
+                ),
+            },
+            Some(row) if self.stands_rejected(&row) => HoldPlan::Rejected(row),
+            _ => {
+                match limits.check_approvals(self.question.agent.as_str(), self.agent, changeset) {
+                    Ok(()) => HoldPlan::Open(self.new_row(changeset)),
+                    Err(reason) => HoldPlan::TooMany(reason),
+                }
+            }
+        })
+    }
+
+    /// Returns the decision of a question, or the id of one that the transaction has not read.
+    fn decision(
+        &self,
+        question: &QuestionKey,
+        changeset: &Changeset<'_>,
+    ) -> Result<Option<ApprovalEntry>, EscalationId> {
+        let asked = changeset.questions(self.agent);
+        let Some(id) = asked.get(question, changeset.time()) else {
+            return Ok(None);
+        };
+        match changeset.approval(id.key()) {
+            Some(row) => Ok(Some(row.clone())),
+            // A store may have forgotten it.
+            None if self.rows.contains(&id) => Ok(None),
+            None => Err(id),
+        }
+    }
+
+    /// Returns whether a rejection of the same question by the same policies stands.
+    fn stands_rejected(&self, row: &ApprovalEntry) -> bool {
+        row.state == ApprovalState::Rejected && row.policy.as_ref() == Some(&self.policy)
+    }
+
+    fn new_row(&self, changeset: &Changeset<'_>) -> ApprovalEntry {
+        let now = changeset.time();
+        let timeout_at = now
+            .saturating_add(ttl(&self.rules))
+            .unwrap_or(Timestamp::MAX);
+        let mut row = ApprovalEntry::new(self.new_id, self.question.clone(), now, timeout_at);
+        row.reason.clone_from(&self.reason);
+        row.policy = Some(self.policy.clone());
+        row.rules.clone_from(&self.rules);
+        row.shown.clone_from(&self.shown.text);
+        row.shown_hash.clone_from(&self.shown.hash);
+        row.askers.extend(self.askers.iter().cloned());
+        row
+    }
+}
+
+impl HoldPlan {
+    /// Returns the pending decision that the request belongs to.
+    pub(in crate::local) fn row(&self) -> Option<&ApprovalEntry> {
+        match self {
+            Self::Open(row) | Self::Join(row) | Self::Release(row) | Self::Rejected(row) => {
+                Some(row)
+            }
+            Self::TooMany(_) => None,
+        }
+    }
+
+    /// Changes the pending decision, after the held request is recorded.
+    pub(in crate::local) fn carry_out(self, held: &HeldRequest, changeset: &mut Changeset<'_>) {
+        match self {
+            Self::Open(mut row) => {
+                let event = attributed(approval_events::requested(&row), &held.attribution);
+                row.sequence = changeset.record(event).sequence;
+                held.due.sooner(row.timeout_at);
+                keep(row, changeset);
+            }
+            Self::Join(row) => {
+                if changeset.approval(row.id.key()) != Some(&row) {
+                    keep(row, changeset);
+                }
+            }
+            Self::Release(mut row) => {
+                if let Some(release) = &mut row.release {
+                    release.uses_left = release.uses_left.saturating_sub(1);
+                }
+                keep(row, changeset);
+            }
+            Self::Rejected(_) | Self::TooMany(_) => {}
+        }
+    }
+}

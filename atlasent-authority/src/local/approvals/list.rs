@@ -1,0 +1,193 @@
+//! Pages of pending decisions.
+
+use std::collections::VecDeque;
+
+use atlasent::Error;
+
+use super::AT_ONCE;
+use crate::ledger::approval::{ApprovalEntry, ApprovalState, Asker};
+use crate::local::caller::Caller;
+use crate::local::{LocalAuthority, failed};
+use crate::policy::{ApprovalRule, ApproverName, Approvers};
+use crate::store::{ApprovalList, CellKey, Changeset, Store};
+
+/// Selects pending decisions: those that pass every condition that is set. The default passes every
+/// decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct ApprovalFilter {
+    state: Option<ApprovalState>,
+    agent: Option<String>,
+    approver: Option<String>,
+    asked_by: Option<Asker>,
+}
+
+impl ApprovalFilter {
+    /// Passes only decisions in this state. A second call replaces the first.
+    pub fn state(mut self, state: ApprovalState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Passes only decisions that this agent asked for. A second call replaces the first.
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = Some(agent.into());
+        self
+    }
+
+    /// Passes only decisions whose policies name this person. A second call replaces the first.
+    pub fn approver(mut self, principal: impl Into<String>) -> Self {
+        self.approver = Some(principal.into());
+        self
+    }
+
+    /// Passes only decisions that this caller asked for. A second call replaces the first.
+    pub fn asked_by(mut self, asker: Asker) -> Self {
+        self.asked_by = Some(asker);
+        self
+    }
+
+    fn passes(&self, row: &ApprovalEntry) -> bool {
+        let state = self.state.is_none_or(|state| state == row.state);
+        let agent = self.agent.as_deref();
+        let agent = agent.is_none_or(|agent| agent == row.question.agent.as_str());
+        let approver = self.approver.as_ref().is_none_or(|approver| {
+            let name = ApproverName::User(approver.clone());
+            let names = |rule: &ApprovalRule| match &rule.approvers {
+                Approvers::OneOf(names) => names.contains(&name),
+                Approvers::Any => false,
+            };
+            row.rules.iter().any(names)
+        });
+        let asked = self.asked_by.as_ref();
+        state && agent && approver && asked.is_none_or(|asker| row.askers.contains(asker))
+    }
+
+    /// Returns the lists that can hold decisions in the state.
+    fn lists(&self) -> &'static [ApprovalList] {
+        match self.state {
+            None => &[ApprovalList::Open, ApprovalList::Closed],
+            Some(ApprovalState::Pending | ApprovalState::Escalated) => &[ApprovalList::Open],
+            Some(_) => &[ApprovalList::Closed],
+        }
+    }
+}
+
+/// A page of pending decisions, the newest first.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ApprovalPage {
+    /// The decisions of the page.
+    pub approvals: Vec<ApprovalEntry>,
+    /// The number of decisions on this page and the next ones. On the last page it is exact; before
+    /// it, decisions that no condition was tried on yet count as if they passed.
+    pub total: u64,
+    /// The next page starts before this sequence number. Unset on the last page.
+    pub next: Option<u64>,
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// Returns a page of the decisions that pass the filter and were opened before the event
+    /// `before`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] when the decisions cannot be read.
+    pub async fn approvals_page(
+        &self,
+        filter: &ApprovalFilter,
+        before: u64,
+        limit: usize,
+    ) -> Result<ApprovalPage, Error> {
+        let caller = Caller::embedded(&self.secret);
+        self.approvals_page_for(&caller, filter, before, limit)
+            .await
+    }
+
+    /// Returns a page of the decisions that a caller may see.
+    pub(crate) async fn approvals_page_for(
+        &self,
+        caller: &Caller<'_>,
+        filter: &ApprovalFilter,
+        before: u64,
+        limit: usize,
+    ) -> Result<ApprovalPage, Error> {
+        let mut lists: Vec<List> = filter
+            .lists()
+            .iter()
+            .map(|list| List::new(*list, before))
+            .collect();
+        let mut approvals = Vec::new();
+        while approvals.len() <= limit {
+            for list in &mut lists {
+                list.fill(self, limit + 1).await?;
+            }
+            // The list whose next decision is the newest.
+            let newest = lists.iter_mut().max_by_key(|list| list.next_sequence());
+            let Some(row) = newest.and_then(|list| list.rows.pop_front()) else {
+                break;
+            };
+            if row.is_known_to(caller) && filter.passes(&row) {
+                approvals.push(row);
+            }
+        }
+        let is_more = approvals.len() > limit;
+        approvals.truncate(limit);
+        let count = u64::try_from(approvals.len()).unwrap_or(u64::MAX);
+        let (next, total) = match approvals.last().filter(|_| is_more) {
+            None => (None, count),
+            Some(last) => (Some(last.sequence), self.open_count().await?.max(count + 1)),
+        };
+        Ok(ApprovalPage {
+            approvals,
+            total,
+            next,
+        })
+    }
+
+    /// Returns how many decisions are open.
+    async fn open_count(&self) -> Result<u64, Error> {
+        let look = |changeset: &mut Changeset<'_>| changeset.open_approvals();
+        self.commit(failed::APPROVALS, vec![CellKey::OpenApprovals], look)
+            .await
+    }
+}
+
+/// One list of decisions, of which some are read.
+struct List {
+    list: ApprovalList,
+    rows: VecDeque<ApprovalEntry>,
+    before: u64,
+    is_at_end: bool,
+}
+
+impl List {
+    fn new(list: ApprovalList, before: u64) -> Self {
+        Self {
+            list,
+            rows: VecDeque::new(),
+            before,
+            is_at_end: false,
+        }
+    }
+
+    fn next_sequence(&self) -> Option<u64> {
+        self.rows.front().map(|row| row.sequence)
+    }
+
+    /// Reads more decisions if there is none left.
+    async fn fill<S: Store>(
+        &mut self,
+        authority: &LocalAuthority<S>,
+        wanted: usize,
+    ) -> Result<(), Error> {
+        if self.rows.is_empty() && !self.is_at_end {
+            let most = wanted.min(AT_ONCE);
+            let rows = authority.approvals(self.list, self.before, most).await?;
+            self.is_at_end = rows.len() < most;
+            self.before = rows.last().map_or(0, |last| last.sequence);
+            self.rows.extend(rows);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Opening decisions by hand: a program asks people something that no policy holds. Such a decision
+//! is an answer for the program, and releases nothing.
+
+use atlasent::{Agent, Context};
+use base16ct::lower;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use super::ApprovalError;
+use super::settle::{attributed, keep};
+use super::vote::check_note;
+use crate::ledger::approval::{ApprovalEntry, EscalationId, Question, ttl};
+use crate::local::caller::Caller;
+use crate::local::{LocalAuthority, failed};
+use crate::policy::ApprovalRule;
+use crate::store::{CellKey, Changeset, Store};
+use crate::trail::approval_events;
+
+/// The maximum length of a proposed action, as JSON, in bytes.
+const MAX_PROPOSED: usize = 65_536;
+
+/// How long a decision may wait at most.
+const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// The action of a decision whose proposed action names none.
+const UNNAMED: &str = "escalation";
+
+/// A decision to be opened by hand.
+///
+/// ```
+/// use atlasent::{Agent, Context};
+/// use atlasent_authority::approvals::NewApproval;
+/// use atlasent_authority::policy::{ApprovalRule, Approvers};
+///
+/// let mut rule = ApprovalRule::new("by hand");
+/// rule.approvers = Approvers::parse("role:sre")?;
+/// let wipe = Context::parse(r#"{"action_type": "wipe", "disk": "sda"}"#)?;
+/// let new = NewApproval::new(Agent::new("bot")?, "it cannot be undone", wipe, rule);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NewApproval {
+    agent: Agent,
+    reason: String,
+    proposed: Context,
+    rule: ApprovalRule,
+    timeout_at: Option<Timestamp>,
+}
+
+impl NewApproval {
+    /// Asks for approvals of an action, which approvers see as it is given here. `rule` says who
+    /// decides.
+    pub fn new(
+        agent: Agent,
+        reason: impl Into<String>,
+        proposed: Context,
+        rule: ApprovalRule,
+    ) -> Self {
+        Self {
+            agent,
+            reason: reason.into(),
+            proposed,
+            rule,
+            timeout_at: None,
+        }
+    }
+
+    /// Sets when the decision expires, in place of the rule's time. It must be in the future, and
+    /// within 30 days. A second call replaces the first.
+    pub fn timeout_at(mut self, time: Timestamp) -> Self {
+        self.timeout_at = Some(time);
+        self
+    }
+
+    /// Returns the decision, without its times and the event that opens it.
+    fn into_row(self, caller: &Caller<'_>) -> Result<ApprovalEntry, ApprovalError> {
+        check_note("reason", Some(&self.reason))?;
+        let shown = self.proposed.canonical_json();
+        if shown.len() > MAX_PROPOSED {
+            let length = shown.len();
+            return Err(ApprovalError::Invalid(format!(
+                "the proposed action has {length} bytes, and the limit is {MAX_PROPOSED}"
+            )));
+        }
+        let hash = lower::encode_string(&Sha256::digest(&shown));
+        let text = |name| self.proposed.get(name).and_then(|value| value.as_str());
+        let attribution = caller.attribution();
+        let question = Question {
+            action: text("action_type").unwrap_or(UNNAMED).to_owned(),
+            resource: text("resource_id").map(str::to_owned),
+            environment: text("environment").map(str::to_owned),
+            agent: self.agent,
+            action_hash: hash.clone(),
+            key_environment: attribution.environment.clone(),
+        };
+        let timeout_at = self.timeout_at.unwrap_or(Timestamp::MAX);
+        let mut row =
+            ApprovalEntry::new(EscalationId::random(), question, Timestamp::MIN, timeout_at);
+        row.reason = self.reason;
+        row.rules.push(self.rule);
+        row.shown = shown;
+        row.shown_hash = hash;
+        row.askers.extend(attribution.askers());
+        Ok(row)
+    }
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// Opens a decision by hand. Approvers see and decide it like one that policies hold, and an
+    /// approval of it releases nothing: only what the policies hold is released by an approval.
+    ///
+    /// # Errors
+    ///
+    /// [`ApprovalError`], and no decision is opened.
+    pub async fn request_approval(&self, new: NewApproval) -> Result<ApprovalEntry, ApprovalError> {
+        self.request_approval_for(&Caller::embedded(&self.secret), new)
+            .await
+    }
+
+    /// Opens a decision by hand, for a caller.
+    pub(crate) async fn request_approval_for(
+        &self,
+        caller: &Caller<'_>,
+        new: NewApproval,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        let mut row = new.into_row(caller)?;
+        let (attribution, limits) = (caller.attribution(), self.limits.get());
+        let mut reads = row.id.cells().to_vec();
+        reads.push(CellKey::Questions(row.agent_key()));
+        let change = move |changeset: &mut Changeset<'_>| {
+            let now = changeset.time();
+            limits
+                .check_approvals(row.question.agent.as_str(), row.agent_key(), changeset)
+                .map_err(ApprovalError::Invalid)?;
+            row.opened_at = now;
+            let longest = now.saturating_add(LONGEST).unwrap_or(Timestamp::MAX);
+            if row.timeout_at == Timestamp::MAX {
+                row.timeout_at = now.saturating_add(ttl(&row.rules)).unwrap_or(longest);
+            }
+            if row.timeout_at <= now || row.timeout_at > longest {
+                let text = "`timeout_at` must be in the future, and within 30 days";
+                return Err(ApprovalError::Invalid(text.to_owned()));
+            }
+            let event = attributed(approval_events::requested(&row), &attribution);
+            row.sequence = changeset.record(event).sequence;
+            keep(row.clone(), changeset);
+            Ok(row)
+        };
+        let row = self.commit(failed::APPROVAL, reads, change).await??;
+        self.due.sooner(row.timeout_at);
+        Ok(row)
+    }
+}

@@ -1,0 +1,85 @@
+//! Keeping pending decisions up to date: what their time, the policies and the agent's questions
+//! make of them.
+
+use atlasent::wire::ExpiredReason;
+
+use crate::ledger::approval::{ApprovalEntry, ApprovalState};
+use crate::local::caller::Attribution;
+use crate::policy::Policies;
+use crate::store::Changeset;
+use crate::trail::approval_events;
+use crate::trail::chain::NewEvent;
+
+/// The note of a decision that ended because the policies changed.
+const POLICIES_CHANGED: &str = "the policies of this action changed, so the question is a new one";
+
+/// Ends an open decision if its policies changed. If its time is over, escalates it, or ends it
+/// where there is nobody left to ask. Records what happened, and returns whether anything did. The
+/// caller [keeps](keep) the decision then.
+pub(super) fn settle(
+    row: &mut ApprovalEntry,
+    policies: &Policies,
+    changeset: &mut Changeset<'_>,
+) -> bool {
+    if !row.is_open() {
+        return false;
+    }
+    let now = changeset.time();
+    let digest = policies.action_digest(&row.question.action);
+    if row.policy.as_ref().is_some_and(|policy| policy != digest) {
+        let note = Some(POLICIES_CHANGED.to_owned());
+        row.time_out(ExpiredReason::ManualExpire, None, note, now);
+    } else if now < row.timeout_at {
+        return false;
+    } else if row.escalate(None, None, now) {
+        if let Some(step) = row.steps.last() {
+            changeset.record(approval_events::escalated(row, step));
+        }
+        return true;
+    } else {
+        let reason = match row.max_depth() {
+            0 => ExpiredReason::SlaExpired,
+            _ => ExpiredReason::EscalationChainExhausted,
+        };
+        row.time_out(reason, None, None, now);
+    }
+    changeset.record(approval_events::expired(row));
+    true
+}
+
+/// Writes a pending decision, and what the same question finds from now on. The change must name
+/// the [cells](crate::store::EscalationId::cells) of the decision and the questions of its agent
+/// among its reads.
+pub(super) fn keep(row: ApprovalEntry, changeset: &mut Changeset<'_>) {
+    let (agent, now, id) = (row.agent_key(), changeset.time(), row.id);
+    let mut asked = changeset.questions(agent);
+    let (own, any_context) = (row.question_key(), row.question.any_context_key());
+    match (row.state, &row.release) {
+        (ApprovalState::Pending | ApprovalState::Escalated, _) => {
+            asked.open_until(own, id, row.last_timeout(), now);
+        }
+        (ApprovalState::Approved, Some(release)) if release.uses_left > 0 => {
+            if release.any_context {
+                asked.close_until(any_context, id, release.until, now);
+            }
+            asked.close_until(own, id, release.until, now);
+        }
+        // The same question is answered by the rejection as long as it could have waited.
+        (ApprovalState::Rejected, _) if row.policy.is_some() => {
+            asked.close_until(own, id, row.timeout_at, now);
+        }
+        (ApprovalState::Approved | ApprovalState::Rejected | ApprovalState::TimedOut, _) => {
+            asked.remove(&own, id);
+            asked.remove(&any_context, id);
+        }
+    }
+    changeset.keep_questions(agent, asked);
+    // It is never open again once it was closed, so this is not refused.
+    let is_kept = changeset.keep_approval(row);
+    debug_assert!(is_kept, "a closed decision was opened again");
+}
+
+/// Adds the caller to an event.
+pub(super) fn attributed(event: NewEvent, attribution: &Attribution) -> NewEvent {
+    attribution.clone().sign(event)
+}

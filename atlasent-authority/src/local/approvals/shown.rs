@@ -1,0 +1,56 @@
+//! What approvers see of a request.
+
+use atlasent::wire::EvaluateRequest;
+use base16ct::lower;
+use sha2::{Digest, Sha256};
+
+use crate::policy::{ApprovalRule, RedactedContext};
+
+/// What stands in place of a redacted value.
+const REDACTED: &str = "[redacted]";
+
+/// What approvers see of a request: canonical JSON, without the values that the policies redact.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) text: String,
+    /// The SHA-256 of the text, in lower-case hex.
+    pub(super) hash: String,
+}
+
+impl Shown {
+    pub(super) fn new(request: &EvaluateRequest, rules: &[ApprovalRule]) -> Self {
+        let options = &request.options;
+        // These two reach the policies as members of the context, and are redacted like them.
+        let beside = |name: &str, value: Option<String>| {
+            let is_hidden = rules
+                .iter()
+                .any(|rule| rule.redact.iter().any(|path| path == name));
+            value.map(|value| if is_hidden { quoted(REDACTED) } else { value })
+        };
+        let amount = options.amount.as_ref().map(ToString::to_string);
+        let environment = options.environment.as_deref().map(quoted);
+        let context = RedactedContext::new(&request.context.canonical_json(), rules);
+        // The keys are in the order of their code points, and the context keeps the text of its
+        // numbers, as `serde_json` would not.
+        let members = [
+            ("action_type", Some(quoted(&request.action_type))),
+            ("actor_id", Some(quoted(request.actor_id.as_str()))),
+            ("amount", beside("amount", amount)),
+            ("context", Some(context.json().to_owned())),
+            ("environment", beside("environment", environment)),
+            ("resource_id", request.resource_id.as_deref().map(quoted)),
+        ];
+        let members = members.iter().filter_map(|(name, value)| {
+            let value = value.as_ref()?;
+            Some(format!(r#""{name}":{value}"#))
+        });
+        let text = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+        let hash = lower::encode_string(&Sha256::digest(&text));
+        Self { text, hash }
+    }
+}
+
+/// Returns a text as JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,257 @@
+//! Voting on pending decisions, passing them on, and ending them.
+
+use std::time::Duration;
+
+use atlasent::wire::ExpiredReason;
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::ApprovalError;
+use super::settle::attributed;
+use crate::ledger::approval::{
+    ApprovalEntry, ApprovalState, Approver, EscalationId, GrantedUse, Vote, VoteOutcome,
+    VoteRefusal,
+};
+use crate::local::LocalAuthority;
+use crate::local::caller::Caller;
+use crate::store::{Changeset, Store};
+use crate::trail::approval_events;
+
+/// The maximum length of a note, in characters.
+const MAX_NOTE: usize = 2_000;
+
+/// A vote that an approver casts.
+///
+/// ```
+/// use std::time::Duration;
+/// use atlasent_authority::approvals::{Approver, Ballot};
+///
+/// let alice = Approver::new("alice").role("release-manager");
+/// let once = Ballot::approve(alice.clone()).note("the tests passed");
+/// let often = Ballot::approve(alice).for_any_context(Duration::from_secs(3_600), 5);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ballot {
+    approver: Approver,
+    approves: bool,
+    note: Option<String>,
+    grant: Option<GrantedUse>,
+}
+
+impl Ballot {
+    /// Approves the request, once and with the same context.
+    pub fn approve(approver: Approver) -> Self {
+        Self {
+            approver,
+            approves: true,
+            note: None,
+            grant: None,
+        }
+    }
+
+    /// Rejects the request.
+    pub fn reject(approver: Approver) -> Self {
+        Self {
+            approves: false,
+            ..Self::approve(approver)
+        }
+    }
+
+    /// Sets a note for others to read: at most 2,000 characters. A second call replaces the first.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// Approves the same action on the same resource for the same agent, in any context, for a
+    /// time and a number of uses, if the policy allows that (`@approval_grants`). Each use is a
+    /// permit of its own. A second call replaces the first.
+    pub fn for_any_context(mut self, lasts: Duration, times: u32) -> Self {
+        let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
+        self.grant = Some(GrantedUse { lasts, times });
+        self
+    }
+
+    fn check(&self) -> Result<(), ApprovalError> {
+        if self.approver.principal.trim().is_empty() {
+            let text = "an approver needs a name: the principal is empty";
+            return Err(ApprovalError::Invalid(text.to_owned()));
+        }
+        check_note("note", self.note.as_deref())
+    }
+}
+
+impl<S: Store> LocalAuthority<S> {
+    /// Casts a vote on a pending decision. The last approval that the policies ask for grants the
+    /// request, and one rejection rejects it.
+    ///
+    /// The caller vouches for who the approver is. The same vote again changes nothing.
+    ///
+    /// ```
+    /// # use atlasent::wire::EvaluateRequest;
+    /// # use atlasent::{Agent, AnyAction, Authority};
+    /// # use atlasent_authority::approvals::{Approver, Ballot};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # futures_executor::block_on(async {
+    /// let policies = Policies::parse(
+    ///     r#"
+    ///     permit (principal, action, resource);
+    ///     @decision("hold") @approvers("role:sre")
+    ///     forbid (principal, action == Action::"deploy", resource);
+    ///     "#,
+    /// )?;
+    /// let authority = LocalAuthority::in_memory(policies)?;
+    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+    /// let held = authority.evaluate(&request).await?;
+    /// let id = held.escalation_id.unwrap().parse()?;
+    ///
+    /// authority.vote(id, Ballot::approve(Approver::new("alice").role("sre"))).await?;
+    /// assert!(authority.evaluate(&request).await?.decision.is_allow());
+    /// assert!(!authority.evaluate(&request).await?.decision.is_allow(), "once only");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ApprovalError`], and the vote does not count.
+    pub async fn vote(
+        &self,
+        id: EscalationId,
+        ballot: Ballot,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        let caller = Caller::embedded(&self.secret);
+        self.vote_for(&caller, id, ballot, None).await
+    }
+
+    /// Casts a vote that a caller carries. `via` names the credential of the approver.
+    pub(crate) async fn vote_for(
+        &self,
+        caller: &Caller<'_>,
+        id: EscalationId,
+        ballot: Ballot,
+        via: Option<String>,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        ballot.check()?;
+        let (attribution, call) = (caller.attribution(), self.permit_ttl);
+        let vote_id = format!("vote_{}", Uuid::new_v4().simple());
+        let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
+            let vote = Vote {
+                id: vote_id,
+                approver: ballot.approver,
+                via,
+                approves: ballot.approves,
+                note: ballot.note,
+                grant: ballot.grant,
+                at: changeset.time(),
+            };
+            let outcome = row.vote(vote.clone(), call)?;
+            if outcome != VoteOutcome::Repeated {
+                let event = approval_events::voted(row, &vote);
+                changeset.record(attributed(event, &attribution));
+            }
+            match outcome {
+                VoteOutcome::Granted => drop(changeset.record(approval_events::granted(row))),
+                VoteOutcome::Rejected => drop(changeset.record(approval_events::rejected(row))),
+                VoteOutcome::Repeated | VoteOutcome::Counted => {}
+            }
+            Ok(())
+        };
+        let (row, ()) = self.change_approval(caller, id, change).await?;
+        Ok(row)
+    }
+
+    /// Lets the approvers of the next step (`@escalate_to`) vote as well, and starts the time again.
+    ///
+    /// # Errors
+    ///
+    /// [`ApprovalError`], and nothing changes.
+    pub async fn escalate_approval(
+        &self,
+        id: EscalationId,
+        by: &Approver,
+        reason: Option<String>,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        let caller = Caller::embedded(&self.secret);
+        self.escalate_approval_for(&caller, id, by, reason).await
+    }
+
+    /// Lets the approvers of the next step vote as well, for a caller.
+    pub(crate) async fn escalate_approval_for(
+        &self,
+        caller: &Caller<'_>,
+        id: EscalationId,
+        by: &Approver,
+        reason: Option<String>,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        check_note("reason", reason.as_deref())?;
+        let (attribution, by) = (caller.attribution(), by.principal.clone());
+        let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
+            if !row.is_open() {
+                return Err(VoteRefusal::Closed(row.state));
+            }
+            if !row.escalate(Some(by), reason, changeset.time()) {
+                return Err(VoteRefusal::LastStep);
+            }
+            if let Some(step) = row.steps.last() {
+                let event = approval_events::escalated(row, step);
+                changeset.record(attributed(event, &attribution));
+            }
+            Ok(())
+        };
+        let (row, ()) = self.change_approval(caller, id, change).await?;
+        Ok(row)
+    }
+
+    /// Ends an open decision without a result. Ending an expired one again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ApprovalError`], and nothing changes.
+    pub async fn expire_approval(
+        &self,
+        id: EscalationId,
+        note: Option<String>,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        let caller = Caller::embedded(&self.secret);
+        self.expire_approval_for(&caller, id, note).await
+    }
+
+    /// Ends an open decision without a result, for a caller.
+    pub(crate) async fn expire_approval_for(
+        &self,
+        caller: &Caller<'_>,
+        id: EscalationId,
+        note: Option<String>,
+    ) -> Result<ApprovalEntry, ApprovalError> {
+        check_note("note", note.as_deref())?;
+        let attribution = caller.attribution();
+        let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
+            match row.state {
+                ApprovalState::Pending | ApprovalState::Escalated => {}
+                ApprovalState::TimedOut => return Ok(()),
+                ApprovalState::Approved | ApprovalState::Rejected => {
+                    return Err(VoteRefusal::Closed(row.state));
+                }
+            }
+            let by = attribution.key_id.clone();
+            row.time_out(ExpiredReason::ManualExpire, by, note, changeset.time());
+            let event = approval_events::expired(row);
+            changeset.record(attributed(event, &attribution));
+            Ok(())
+        };
+        let (row, ()) = self.change_approval(caller, id, change).await?;
+        Ok(row)
+    }
+}
+
+/// Checks a text that people write.
+pub(super) fn check_note(name: &str, note: Option<&str>) -> Result<(), ApprovalError> {
+    let length = note.map_or(0, |note| note.chars().count());
+    if length > MAX_NOTE {
+        return Err(ApprovalError::Invalid(format!(
+            "`{name}` has {length} characters, and the limit is {MAX_NOTE}: shorten it"
+        )));
+    }
+    Ok(())
+}
