@@ -75,6 +75,7 @@ use proc_macro::TokenStream;
 /// | `resource` | an expression that implements `Display` | with a named action |
 /// | `authority` | an expression that implements `Authority`; it is borrowed | default: the process's authority |
 /// | `request` | a closure that sets optional fields, such as `\|r\| r.environment("production")` | |
+/// | `receipt` | a closure that returns the text or bytes by which the value of a body that did not fail is hashed, such as `\|release\| release.id.to_string()` | for an authority that takes receipts |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
 /// | `claims` | an expression for the verified `ati_client::Claims` that have to grant the scope; it is borrowed. Claims whose `sub` is not `agent` grant nothing | with `scope` |
 /// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | default: `::atlasent` |
@@ -93,6 +94,11 @@ use proc_macro::TokenStream;
 /// A path in capitals, such as `names::DEPLOY`, is a constant: a `&str` that names the action, or a
 /// value that implements `Action`. It may not depend on a type parameter or on `Self`, because the
 /// compiler checks its value in a constant of its own.
+///
+/// The closure of `receipt` gets a reference to the value in the body's `Ok`, after the body has
+/// ended, and captures nothing. The receipt holds the SHA-256 of what it returns, and never the
+/// value itself. Where the return type is not written out, as in `impl Trait`, the closure's
+/// parameter needs a type.
 ///
 /// A typed action has its own context and resource, so `context` and `resource` are errors with it:
 ///

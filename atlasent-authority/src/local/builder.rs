@@ -252,7 +252,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     ///     let action = AnyAction::new("deploy")?;
     ///     authority.with_permit("bot", action, async |_| Ok::<_, Error>(())).await?;
     ///     let trail = authority.trail().await?;
-    ///     assert_eq!(trail.events().last().unwrap().kind, ends_with);
+    ///     assert_eq!(trail.events.last().unwrap().envelope.kind, ends_with);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```

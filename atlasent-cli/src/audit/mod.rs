@@ -1,13 +1,16 @@
-//! `atlasent audit`: exports, verifies and follows the audit trail, and prints its signed head.
+//! `atlasent audit`: exports, verifies, reports and follows the audit trail, and prints its signed
+//! head.
 
 pub(crate) mod checked_trail;
 mod export;
 mod filter;
 mod head;
 mod keys;
+mod permits;
 mod progress;
 mod report;
 mod stopped;
+mod story;
 mod tail;
 mod verify;
 
@@ -16,7 +19,7 @@ use clap::{Args, Subcommand};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Export, verify and follow the audit trail
+/// Export, verify, report and follow the audit trail
 #[derive(Args)]
 #[command(arg_required_else_help = false, after_help = START)]
 pub(crate) struct Audit {
@@ -27,6 +30,7 @@ pub(crate) struct Audit {
 #[derive(Subcommand)]
 enum Command {
     Verify(verify::Verify),
+    Report(permits::Report),
     Export(export::Export),
     Head(head::Head),
     Tail(tail::Tail),
@@ -38,6 +42,7 @@ From a running server to a verified trail:
   atlasent audit export --out bundle.json
   atlasent signing-key list > keys.json      # on the server's machine
   atlasent audit verify bundle.json --key keys.json
+  atlasent audit report bundle.json --key keys.json
   atlasent audit head > head.json            # keep it where the server cannot write
   atlasent audit verify later.json --key keys.json --expect-head head.json
 
@@ -47,6 +52,7 @@ Get the public keys over another channel than the bundle: a forger of the bundle
 pub(crate) fn run(arguments: &Audit) -> Result<Output, Failure> {
     match &arguments.command {
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Report(arguments) => permits::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Head(arguments) => head::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),

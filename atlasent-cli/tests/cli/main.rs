@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod audit_report;
 mod boundary;
 mod completions;
 mod coverage;

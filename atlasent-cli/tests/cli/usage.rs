@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -41,6 +41,7 @@ const COMMANDS: [&[&str]; 40] = [
     &["token", "inspect"],
     &["token", "provision"],
     &["audit", "head"],
+    &["audit", "report"],
     &["stop"],
     &["resume"],
     &["store"],

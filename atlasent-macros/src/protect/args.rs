@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, Expr, Ident, Lit, LitStr, Path};
+use syn::{Error, Expr, ExprClosure, Ident, Lit, LitStr, Path};
 
 use super::context::Context;
 use super::scope::Scope;
@@ -17,6 +17,8 @@ pub(crate) struct Args {
     pub(crate) agent: Expr,
     pub(crate) authority: Option<Expr>,
     pub(crate) request: Option<Expr>,
+    /// What the result is hashed by for the receipt.
+    pub(crate) receipt: Option<ExprClosure>,
     pub(crate) scope: Option<Scope>,
     /// The path of the `atlasent` crate.
     pub(crate) path: Option<Path>,
@@ -118,6 +120,7 @@ impl Args {
             agent: written.agent?.1,
             authority: written.authority.map(|(_, authority)| authority),
             request: written.request.map(|(_, request)| request),
+            receipt: written.receipt.map(|(_, receipt)| receipt),
             scope,
             path: written.path.map(|(_, path)| path),
         })
@@ -218,12 +221,13 @@ mod tests {
         let args = Args::parse(quote! {
             action = "deploy", agent = claims.sub, context = { commit, approver: &user.name, "n": 1, r#type, },
             resource = id, authority = self.authority, request = |r| r.environment("production"),
+            receipt = |release| release.id.to_string(),
             crate = facade::guard,
         })
         .unwrap();
         assert_eq!(args.path.to_token_stream().to_string(), "facade :: guard");
         assert_eq!(args.agent.to_token_stream().to_string(), "claims . sub");
-        assert!(args.authority.is_some() && args.request.is_some());
+        assert!(args.authority.is_some() && args.request.is_some() && args.receipt.is_some());
         let Action::Named {
             name: ActionName::Literal(name),
             context: Some(Context::Fields(fields)),

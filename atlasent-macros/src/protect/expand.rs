@@ -49,6 +49,7 @@ use super::context::Context;
 use super::future::FutureBody;
 use super::item::{Body, Function};
 use super::permit::name_of;
+use super::receipt;
 use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
 use crate::action_name::ActionName;
@@ -416,12 +417,16 @@ impl Expansion<'_> {
     fn returns(&self) -> TokenStream {
         let ty = &self.output.ty;
         let generics = quote_spanned!(site()=> ::<#ty>);
-        self.runtime.call(
+        let mut returns = self.runtime.call(
             self.output.span,
             "returns",
             Some(generics),
             TokenStream::new(),
-        )
+        );
+        if let Some(receipt) = &self.arguments.receipt {
+            returns.extend(receipt::method(receipt, self.runtime));
+        }
+        returns
     }
 
     /// Puts the body between braces, in which the methods that `clippy.toml` disallows may be called:

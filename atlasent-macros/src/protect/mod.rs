@@ -9,6 +9,7 @@ mod future;
 pub(crate) mod item;
 mod output;
 pub(crate) mod permit;
+mod receipt;
 mod scope;
 mod valid;
 pub(crate) mod written_args;

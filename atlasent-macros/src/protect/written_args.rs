@@ -3,20 +3,22 @@
 use proc_macro2::TokenTree;
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
-use syn::{Error, Expr, Ident, Path, Token, token};
+use syn::{Error, Expr, ExprClosure, Ident, Path, Token, token};
 
 use super::context::Context;
+use super::receipt;
 use crate::errors::Errors;
 use crate::runtime::parse_crate;
 use crate::suggest;
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "action",
     "agent",
     "context",
     "resource",
     "authority",
     "request",
+    "receipt",
     "scope",
     "claims",
     "crate",
@@ -52,6 +54,7 @@ pub(crate) struct WrittenArgs {
     pub(crate) resource: Keyed<Expr>,
     pub(crate) authority: Keyed<Expr>,
     pub(crate) request: Keyed<Expr>,
+    pub(crate) receipt: Keyed<ExprClosure>,
     pub(crate) scope: Keyed<Expr>,
     pub(crate) claims: Keyed<Expr>,
     pub(crate) path: Keyed<Path>,
@@ -87,6 +90,7 @@ impl WrittenArgs {
             "resource" => self.resource.is_some(),
             "authority" => self.authority.is_some(),
             "request" => self.request.is_some(),
+            "receipt" => self.receipt.is_some(),
             "scope" => self.scope.is_some(),
             "claims" => self.claims.is_some(),
             _ => self.path.is_some(),
@@ -142,6 +146,10 @@ impl WrittenArgs {
             "scope" => put(&mut self.scope, key, input.parse()?),
             "claims" => put(&mut self.claims, key, input.parse()?),
             "crate" => put(&mut self.path, key, parse_crate(input)?),
+            "receipt" => match receipt::closure(input.parse()?) {
+                Ok(closure) => put(&mut self.receipt, key, closure),
+                Err(error) => Err(error),
+            },
             _ => {
                 let request = input.parse()?;
                 errors.take(check_request(&request));
@@ -268,6 +276,24 @@ mod tests {
         );
         let error = one_error(quote!(action = X { a }, agent = "a", unchecked_policy));
         assert!(error.contains("on the struct"), "{error}");
+    }
+
+    #[test]
+    fn receipt_is_a_closure_of_the_result() {
+        let receipt = |value: TokenStream| quote!(action = "a", agent = "a", receipt = #value);
+        assert!(errors(receipt(quote!(|release| release.id.to_string()))).is_empty());
+        assert!(errors(receipt(quote!(|(id, _)| id))).is_empty());
+        for wrong in [
+            quote!("id"),
+            quote!(hash_of),
+            quote!(|| 1),
+            quote!(|a, b| a),
+            quote!(async |a| a),
+            quote!(|a| -> String { a }),
+        ] {
+            let error = one_error(receipt(wrong));
+            assert!(error.contains("`receipt = |release|"), "{error}");
+        }
     }
 
     #[test]

@@ -28,8 +28,16 @@ use service::PermitSource;
 /// The [`Target`] reads the agent and the action from the request, and the authority decides. The
 /// permit is put into the extensions of the request, in a [`PermitSlot`] from which it can be taken
 /// once. Its [`PermitRecord`](atlasent::permit::PermitRecord) is put into the extensions of the
-/// response. The execution is logged as that of every protected function: completed, failed (an
-/// error, or a 5xx) or cancelled.
+/// response. The execution is logged as that of every protected function, and where the authority
+/// takes [receipts](atlasent::receipts), a receipt is sent. Its outcome is
+///
+/// - `completed` when the inner service returns a response of any other status than 5xx: a 4xx is
+///   the answer of a service that ran,
+/// - `failed` when it returns an error or a 5xx, which the receipt names, or panics,
+/// - `cancelled` when the future is dropped first, as when the client disconnects.
+///
+/// The execution ends with the head of the response. A body that streams afterwards is not part of
+/// it.
 ///
 /// ```
 /// use atlasent::testing::MockAuthority;

@@ -40,8 +40,15 @@ impl Responder {
         I: Service<Request<B>, Response = Response<R>>,
     {
         let result = inner.call(request).await;
-        let failed = !matches!(&result, Ok(response) if !response.status().is_server_error());
-        let record = execution.map(|execution| execution.finish(failed));
+        let failure = match &result {
+            Ok(response) if !response.status().is_server_error() => None,
+            Ok(response) => Some(format!("answered {}", response.status().as_u16())),
+            Err(_) => Some("the service failed".to_owned()),
+        };
+        let record = execution.map(|execution| match failure {
+            Some(why) => execution.with_error(why).finish(true),
+            None => execution.finish(false),
+        });
         let mut response = result?;
         if let Some(record) = record {
             if self.permit_headers {

@@ -67,7 +67,11 @@ impl Execution {
     /// `#[protect]` and `with_permit` put no error of a body into a receipt, since it may hold
     /// values of a customer, and the audit chain keeps it for good.
     pub fn with_error(mut self, error: impl Into<String>) -> Self {
-        self.details.get_or_insert_default().error = Some(error.into());
+        // Without an authority that takes receipts, the reason is of no use.
+        if let Some(pending) = &self.receipt {
+            let error = pending.without_token(&error.into());
+            self.details.get_or_insert_default().error = Some(error);
+        }
         self
     }
 

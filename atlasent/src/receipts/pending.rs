@@ -41,6 +41,11 @@ impl PendingReceipt {
         Receipt::new(permit_id, self.token.clone(), outcome, duration)
     }
 
+    /// Returns a text without the token.
+    pub(crate) fn without_token(&self, text: &str) -> String {
+        self.token.scrub(text)
+    }
+
     /// Hands the receipt over to be delivered.
     pub(crate) fn send(&self, receipt: Receipt) {
         self.queue.send(receipt);

@@ -62,15 +62,15 @@ fn no_body_runs_beyond_the_limit_of_events() {
             .build());
         let calls: Vec<_> = (0..4).map(|_| bodies(&authority)).collect();
         let ran: u64 = calls.iter().map(|(ran, _)| ran).sum();
-        // The start is one event, and each body two.
-        assert_eq!(ran, (limit.get() / 2).min(8));
+        // The start is one event, and each body three.
+        assert_eq!(ran, ((limit.get() + 1) / 3).min(8));
         let errors: Vec<_> = calls.into_iter().flat_map(|(_, errors)| errors).collect();
         assert_eq!(errors.len() as u64, 8 - ran);
         for error in errors {
             assert!(matches!(error, Error::Failed(_)), "{error:?}");
             assert!(error.source().unwrap().is::<StorageLimit>(), "{error:?}");
         }
-        assert_eq!(now(authority.trail()).events.len() as u64, 1 + 2 * ran);
+        assert_eq!(now(authority.trail()).events.len() as u64, 1 + 3 * ran);
     }
 }
 

@@ -28,6 +28,7 @@ mod organizations;
 mod otlp_log;
 mod permits;
 mod rates;
+mod receipts;
 mod reload;
 mod retention;
 mod schema;

@@ -3,6 +3,8 @@
 use std::fs;
 
 use atlasent::audit::{BundleVerifier, SignedHead, TrustedKeys};
+use atlasent::wire::PermitToken;
+use atlasent_authority::store::PermitKey;
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -178,6 +180,24 @@ async fn attempt(endpoint: &str, own: &Side<'_>, other: &Side<'_>) {
                 assert_same(&by_id(&id).await, &unknown);
             }
             assert_eq!(by_id(own.permit_id()).await.status, 200);
+        }
+        "post /v1/permits/{id}/complete" => {
+            let complete = async |id: &str, token: &str| {
+                let body = json!({"permit_token": token, "outcome": "failed", "duration_ms": 1});
+                own.post(&path.replace("{id}", id), &body).await
+            };
+            let hash = PermitKey::from_token(&PermitToken::new(NO_TOKEN).unwrap());
+            let unknown = complete(&hash.id().to_string(), NO_TOKEN).await;
+            unknown.is_problem(404, "PERMIT_NOT_FOUND");
+            assert_same(&complete(other.permit_id(), other.token()).await, &unknown);
+            let mixed = complete(NO_PERMIT, NO_TOKEN).await;
+            mixed.is_problem(403, "PERMIT_TOKEN_MISMATCH");
+            for id in ids(other) {
+                assert_same(&complete(&id, own.token()).await, &mixed);
+                assert_same(&complete(own.permit_id(), &id).await, &mixed);
+            }
+            assert_eq!(own.verify(own.token()).await["valid"], true);
+            assert_eq!(complete(own.permit_id(), own.token()).await.status, 200);
         }
         "post /v1/permits/revoke" => {
             for scope in [
