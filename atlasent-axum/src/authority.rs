@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlasent::authority::{DynAuthority, IssuerId};
 use atlasent::permit::PermitRecord;
 use atlasent::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification,
+    VerifyRequest,
 };
 use atlasent::{Authority, Error};
 use axum::extract::FromRef;
@@ -69,6 +71,14 @@ impl Authority for SharedAuthority {
 
     async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
         self.0.complete(receipt).await
+    }
+
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        self.0.wait(escalation_id, at_most).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {

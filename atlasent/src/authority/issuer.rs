@@ -19,11 +19,13 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::permit::PermitRecord;
 use crate::receipts::ReceiptQueue;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification,
+    VerifyRequest,
 };
 use crate::{Authority, Error};
 
@@ -324,6 +326,14 @@ impl<P: Authority> Authority for WithIssuer<P> {
 
     async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
         self.authority.complete(receipt).await
+    }
+
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        self.authority.wait(escalation_id, at_most).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {

@@ -21,12 +21,14 @@ pub use issuer::{Issuer, IssuerId, WithIssuer, issuer_of};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::ToAgent;
 use crate::permit::PermitRecord;
 use crate::protect::evaluate_allowed;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification,
+    VerifyRequest,
 };
 use crate::{Action, Error, Permit};
 
@@ -106,6 +108,31 @@ pub trait Authority: Send + Sync {
         async { Ok(()) }
     }
 
+    /// Waits until people decided on an escalation, for at most `at_most`, and returns its status.
+    /// An open status says that the time is over. `at_most` of zero looks the status up.
+    ///
+    /// [`Ask::wait`] calls this after a hold or an escalation. Only
+    /// [`Approved`](EscalationStatus::Approved) makes it ask for a decision again, and that decision
+    /// counts. Dropping the future must leave the escalation as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] by default, for authorities without approvals. Another [`Error`] when the
+    /// authority gave no usable answer.
+    fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> impl Future<Output = Result<EscalationStatus, Error>> + Send {
+        let _ = (escalation_id, at_most);
+        async {
+            Err(Error::config(
+                "this authority has no approvals that can be waited for: \
+                 implement `Authority::wait`, or do not wait for one",
+            ))
+        }
+    }
+
     /// Returns the id of the [`Issuer`] that marks this authority's permits. A
     /// [`Guarded`](crate::Guarded) accepts the permits of one issuer.
     ///
@@ -135,6 +162,13 @@ pub trait DynAuthority: Send + Sync {
     /// Calls [`Authority::complete`] and boxes the future.
     fn dyn_complete<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, ()>;
 
+    /// Calls [`Authority::wait`] and boxes the future.
+    fn dyn_wait<'a>(
+        &'a self,
+        escalation_id: &'a str,
+        at_most: Duration,
+    ) -> BoxFuture<'a, EscalationStatus>;
+
     /// Calls [`Authority::issuer`].
     fn dyn_issuer(&self) -> Option<IssuerId>;
 }
@@ -154,6 +188,14 @@ impl<P: Authority> DynAuthority for P {
 
     fn dyn_complete<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, ()> {
         Box::pin(self.complete(receipt))
+    }
+
+    fn dyn_wait<'a>(
+        &'a self,
+        escalation_id: &'a str,
+        at_most: Duration,
+    ) -> BoxFuture<'a, EscalationStatus> {
+        Box::pin(self.wait(escalation_id, at_most))
     }
 
     fn dyn_issuer(&self) -> Option<IssuerId> {
@@ -176,6 +218,14 @@ impl Authority for dyn DynAuthority + '_ {
 
     async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
         self.dyn_complete(receipt).await
+    }
+
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        self.dyn_wait(escalation_id, at_most).await
     }
 
     fn issuer(&self) -> Option<IssuerId> {
@@ -212,6 +262,14 @@ macro_rules! authority_behind {
                 receipt: &Receipt,
             ) -> impl Future<Output = Result<(), Error>> + Send {
                 P::complete(self, receipt)
+            }
+
+            fn wait(
+                &self,
+                escalation_id: &str,
+                at_most: Duration,
+            ) -> impl Future<Output = Result<EscalationStatus, Error>> + Send {
+                P::wait(self, escalation_id, at_most)
             }
 
             fn issuer(&self) -> Option<IssuerId> {

@@ -1,6 +1,7 @@
 //! The client for code that is not async. Each method calls the async one and waits for its result.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::stream::{Stream, StreamExt};
 
@@ -15,8 +16,8 @@ use crate::permit::PermitRecord;
 use crate::protected_action::ProtectedAction;
 use crate::receipts::ReceiptCounts;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitInfo, PermitStatus, PermitToken, Receipt, RecordedReceipt,
-    Revocation, StopScope, Verification, VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitInfo, PermitStatus, PermitToken, Receipt,
+    RecordedReceipt, Revocation, StopScope, Verification, VerifyRequest,
 };
 use crate::{Action, Authority, Error, Permit, ToAgent};
 
@@ -44,7 +45,7 @@ use crate::{Action, Authority, Error, Permit, ToAgent};
 /// # Ok::<(), atlasent::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Client(crate::Client);
+pub struct Client(pub(super) crate::Client);
 
 impl From<crate::Client> for Client {
     fn from(client: crate::Client) -> Self {
@@ -409,13 +410,21 @@ impl Authority for Client {
         Authority::complete(&self.0, receipt).await
     }
 
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        Authority::wait(&self.0, escalation_id, at_most).await
+    }
+
     fn issuer(&self) -> Option<IssuerId> {
         self.0.issuer()
     }
 }
 
 /// Iterates over a stream, and blocks until each item arrives.
-struct BlockingIter<S>(Pin<Box<S>>);
+pub(super) struct BlockingIter<S>(pub(super) Pin<Box<S>>);
 
 impl<T, S: Stream<Item = Result<T, Error>>> Iterator for BlockingIter<S> {
     type Item = Result<T, Error>;

@@ -20,6 +20,8 @@
 
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
+mod escalations;
 
 use std::future::poll_fn;
 use std::io;

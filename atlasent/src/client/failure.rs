@@ -81,7 +81,7 @@ pub(super) fn from_transport(error: reqwest::Error) -> FailedAttempt {
             format!("no secure connection: {text}"),
         ))
     } else if is_connect {
-        FailedAttempt::retryable(failure(Code::Network, format!("no connection: {text}")))
+        FailedAttempt::unsent(failure(Code::Network, format!("no connection: {text}")))
     } else {
         FailedAttempt::permanent(failure(
             Code::Network,

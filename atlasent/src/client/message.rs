@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure;
 use super::key::ApiKey;
+use super::retry::Repetition;
 use super::secrets::Secrets;
 use crate::Error;
 use crate::error::{Code, Failure};
@@ -22,6 +23,8 @@ pub(super) struct ApiRequest {
     pub(super) decides: bool,
     /// A permit token in the body, in a member whose name may not mark it as a token.
     pub(super) permit: Option<PermitToken>,
+    /// Whether and how the call is repeated after a failure.
+    pub(super) repetition: Repetition,
 }
 
 impl ApiRequest {
@@ -38,6 +41,10 @@ impl ApiRequest {
     pub(super) fn with_permit(self, permit: &PermitToken) -> Self {
         let permit = Some(permit.clone());
         Self { permit, ..self }
+    }
+
+    pub(super) fn repeated(self, repetition: Repetition) -> Self {
+        Self { repetition, ..self }
     }
 
     /// Returns the secrets that the request sends. They must not occur in an error, an answer or a

@@ -28,6 +28,7 @@ mod batch;
 mod builder;
 mod cache;
 mod endpoint;
+mod escalations;
 mod failure;
 pub(crate) mod headers;
 mod http;
@@ -35,6 +36,7 @@ mod key;
 mod keys;
 mod message;
 mod pages;
+mod path;
 mod permits;
 mod receipts;
 mod retry;
@@ -44,9 +46,11 @@ mod stops;
 pub(crate) mod stream;
 mod time;
 mod transport;
+mod wait;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -68,8 +72,8 @@ use crate::protect::is_public_id;
 use crate::wire::SentRequestId;
 use crate::wire::evaluate::ShadowEvaluation;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt, Revocation, Verification,
-    VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt, Revocation,
+    Verification, VerifyRequest,
 };
 use crate::{Authority, AuthorityExt, Error};
 
@@ -307,6 +311,14 @@ impl Authority for Client {
 
     async fn complete(&self, receipt: &Receipt) -> Result<(), Error> {
         self.complete_permit(receipt).await.map(drop)
+    }
+
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        Client::wait(self, escalation_id, at_most).await
     }
 
     /// Returns the issuer of this client and its clones. Another client is another authority, even

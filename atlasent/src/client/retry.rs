@@ -52,12 +52,42 @@ impl CallLimits {
     }
 }
 
+/// Whether and how a call is repeated after a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// By the contract's table of errors: a repeated request has the effect of one.
+    #[default]
+    ByContract,
+    /// Only if the request was not sent: a repeated one would have its effect twice.
+    OnlyUnsent,
+    /// Not at all: the caller repeats it. The server may hold its answer back for this long.
+    Held(Duration),
+}
+
+impl Repetition {
+    /// Returns the limits of a call, from those of the client.
+    fn limits(self, limits: &CallLimits) -> CallLimits {
+        let Self::Held(hold) = self else {
+            return limits.clone();
+        };
+        let timeout = limits.timeout.saturating_add(hold);
+        CallLimits {
+            timeout,
+            deadline: timeout,
+            max_retries: 0,
+            backoff: limits.backoff,
+        }
+    }
+}
+
 /// An attempt that brought no usable answer.
 #[derive(Debug)]
 pub(crate) struct FailedAttempt {
     pub(crate) failure: Box<Failure>,
     /// Whether the contract's table of errors allows a retry.
     pub(crate) is_retryable: bool,
+    /// Whether the server may have received the request.
+    pub(crate) may_be_sent: bool,
 }
 
 impl FailedAttempt {
@@ -66,6 +96,15 @@ impl FailedAttempt {
         Self {
             failure: failure.into(),
             is_retryable: false,
+            may_be_sent: true,
+        }
+    }
+
+    /// Creates a failed attempt whose request was not sent, so that any call is retried.
+    pub(crate) fn unsent(failure: Failure) -> Self {
+        Self {
+            may_be_sent: false,
+            ..Self::retryable(failure)
         }
     }
 
@@ -74,23 +113,27 @@ impl FailedAttempt {
         Self {
             failure: failure.into(),
             is_retryable: true,
+            may_be_sent: true,
         }
     }
 }
 
 /// The state of one call: its deadline, and the number of failed attempts.
 #[derive(Debug)]
-pub(crate) struct RetrySchedule<'a> {
-    limits: &'a CallLimits,
+pub(crate) struct RetrySchedule {
+    limits: CallLimits,
+    repetition: Repetition,
     deadline: Instant,
     failed: u32,
 }
 
-impl<'a> RetrySchedule<'a> {
-    pub(crate) fn start(limits: &'a CallLimits, now: Instant) -> Self {
+impl RetrySchedule {
+    pub(crate) fn start(limits: &CallLimits, repetition: Repetition, now: Instant) -> Self {
+        let limits = repetition.limits(limits);
         Self {
-            limits,
             deadline: now + limits.deadline,
+            limits,
+            repetition,
             failed: 0,
         }
     }
@@ -98,6 +141,11 @@ impl<'a> RetrySchedule<'a> {
     /// Whether an earlier attempt has failed.
     pub(crate) fn is_retry(&self) -> bool {
         self.failed > 0
+    }
+
+    /// Returns the longest time that an attempt may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.limits.timeout
     }
 
     /// Returns the time limit of the next attempt.
@@ -117,7 +165,8 @@ impl<'a> RetrySchedule<'a> {
         now: Instant,
         jitter: impl FnOnce(Duration) -> Duration,
     ) -> Option<Duration> {
-        if !attempt.is_retryable || self.failed >= self.limits.max_retries {
+        let is_harmful = self.repetition == Repetition::OnlyUnsent && attempt.may_be_sent;
+        if !attempt.is_retryable || is_harmful || self.failed >= self.limits.max_retries {
             return None;
         }
         let longest = self.limits.longest_wait(self.failed);
@@ -149,7 +198,7 @@ mod tests {
             ..CallLimits::default()
         };
         let now = Instant::now();
-        let mut schedule = RetrySchedule::start(&limits, now);
+        let mut schedule = RetrySchedule::start(&limits, Repetition::ByContract, now);
         let waits: Vec<_> =
             std::iter::from_fn(|| schedule.next_wait(&server_error(), now, |most| most))
                 .map(|wait| wait.as_millis())
@@ -160,10 +209,27 @@ mod tests {
     #[test]
     fn what_is_not_to_be_retried_is_not() {
         let limits = CallLimits::default();
-        let mut schedule = RetrySchedule::start(&limits, Instant::now());
+        let mut schedule = RetrySchedule::start(&limits, Repetition::ByContract, Instant::now());
         let last = FailedAttempt::permanent(Failure::new(Code::Network, ""));
         assert_eq!(schedule.next_wait(&last, Instant::now(), |most| most), None);
         assert!(!schedule.is_retry());
+    }
+
+    #[test]
+    fn a_call_with_an_effect_is_repeated_only_if_it_was_not_sent() {
+        let (limits, now) = (CallLimits::default(), Instant::now());
+        let mut schedule = RetrySchedule::start(&limits, Repetition::OnlyUnsent, now);
+        let unsent = FailedAttempt::unsent(Failure::new(Code::Network, ""));
+        assert!(schedule.next_wait(&unsent, now, |most| most).is_some());
+        assert_eq!(schedule.next_wait(&server_error(), now, |most| most), None);
+    }
+
+    #[test]
+    fn a_call_that_the_server_holds_back_has_that_much_longer_and_one_attempt() {
+        let (limits, now) = (CallLimits::default(), Instant::now());
+        let mut schedule = RetrySchedule::start(&limits, Repetition::Held(ms(30_000)), now);
+        assert_eq!(schedule.time_left(now), ms(40_000));
+        assert_eq!(schedule.next_wait(&server_error(), now, |most| most), None);
     }
 
     #[test]
@@ -173,7 +239,7 @@ mod tests {
         let asking = |wait| {
             FailedAttempt::retryable(Failure::new(Code::ServerError, "").with_retry_after(ms(wait)))
         };
-        let mut schedule = RetrySchedule::start(&limits, now);
+        let mut schedule = RetrySchedule::start(&limits, Repetition::ByContract, now);
         assert_eq!(
             schedule.next_wait(&asking(7000), now, |_| ms(0)),
             Some(ms(7000))
@@ -182,7 +248,7 @@ mod tests {
             schedule.next_wait(&asking(1), now, |most| most),
             Some(ms(1000))
         );
-        let mut schedule = RetrySchedule::start(&limits, now);
+        let mut schedule = RetrySchedule::start(&limits, Repetition::ByContract, now);
         assert_eq!(schedule.next_wait(&asking(30_000), now, |most| most), None);
     }
 
@@ -190,7 +256,7 @@ mod tests {
     fn an_attempt_never_outlives_the_deadline() {
         let limits = CallLimits::default();
         let start = Instant::now();
-        let schedule = RetrySchedule::start(&limits, start);
+        let schedule = RetrySchedule::start(&limits, Repetition::ByContract, start);
         assert_eq!(schedule.time_left(start), ms(10_000));
         assert_eq!(schedule.time_left(start + ms(25_000)), ms(5000));
         assert_eq!(schedule.time_left(start + ms(31_000)), ms(0));

@@ -20,7 +20,7 @@ use super::headers;
 use super::http::Http;
 use super::key::ApiKey;
 use super::message::{ApiRequest, ApiResponse, ResponseMetadata, scrub_failure};
-use super::retry::{CallLimits, FailedAttempt, RetrySchedule};
+use super::retry::{CallLimits, FailedAttempt, Repetition, RetrySchedule};
 use super::schema::{self, RequiredSchema};
 use super::secrets::Secrets;
 use super::time::Clock;
@@ -61,6 +61,7 @@ impl Transport {
             accept: "application/json",
             decides: false,
             permit: None,
+            repetition: Repetition::default(),
         })
     }
 
@@ -88,6 +89,7 @@ impl Transport {
             accept: "application/json",
             decides: false,
             permit: None,
+            repetition: Repetition::default(),
         })
     }
 
@@ -147,7 +149,7 @@ impl Transport {
     }
 
     fn attempts(&self, call: &ApiRequest) -> Result<Attempts<'_>, Error> {
-        let schedule = RetrySchedule::start(&self.limits, self.time.now());
+        let schedule = RetrySchedule::start(&self.limits, call.repetition, self.time.now());
         Ok(Attempts {
             transport: self,
             http: self.http.client()?,
@@ -202,7 +204,7 @@ impl fmt::Debug for Transport {
 struct Attempts<'a> {
     transport: &'a Transport,
     http: reqwest::Client,
-    schedule: RetrySchedule<'a>,
+    schedule: RetrySchedule,
     /// The time limit of the current attempt.
     attempt_ends: Instant,
     request_id: String,
@@ -276,7 +278,7 @@ impl Attempts<'_> {
         timeout_at(self.attempt_ends, work)
             .await
             .unwrap_or_else(|_| {
-                let limit = self.transport.limits.timeout;
+                let limit = self.schedule.timeout();
                 let text = format!(
                     "no answer in time: an attempt may take {limit:?}, or less before the deadline"
                 );

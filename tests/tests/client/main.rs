@@ -17,6 +17,7 @@ mod cases;
 mod connections;
 mod edges;
 mod errors;
+mod escalations;
 mod faults;
 mod fields;
 mod genuine;
