@@ -78,12 +78,13 @@ use proc_macro::TokenStream;
 /// | `receipt` | a closure that returns the text or bytes by which the value of a body that did not fail is hashed, such as `\|release\| release.id.to_string()` | for an authority that takes receipts |
 /// | `scope` | an ATI scope that has to be granted before the authority is asked, such as `"tool:github:search"` | with `claims`; feature `ati` |
 /// | `claims` | an expression for the verified `ati_client::Claims` that have to grant the scope; it is borrowed. Claims whose `sub` is not `agent` grant nothing | with `scope` |
+/// | `wait` | how long a held call [waits for approvers](#waiting-for-approvers): a literal such as `"10m"` or `"1h30m"` (`ms`, `s`, `m`, `h`, `d`), or an expression of the type `Duration` | default: a held call is refused at once |
 /// | `crate` | the path of the `atlasent` crate, such as `my_facade::atlasent` | default: `::atlasent` |
 /// | `unchecked_policy` | no value: [skips the check](#policies) against the package's policies | with a named action |
 ///
 /// The expressions may use the function's parameters, `self`, `?` and, in an `async fn`, `.await`.
 /// They are evaluated before the body, in this order: `agent`, `authority`, `context`, `resource`,
-/// `request`, `scope`, `claims`, and last a typed action, which may move values out of the
+/// `request`, `scope`, `claims`, `wait`, and last a typed action, which may move values out of the
 /// parameters. A lock that an expression takes is released before the next expression is evaluated.
 /// A lock around the authority, as in `authority = SHARED.lock().unwrap().as_ref().unwrap()`, is
 /// held until the authority has answered, and released before the body runs.
@@ -199,6 +200,31 @@ use proc_macro::TokenStream;
 /// # let service = Service { authority: MockAuthority::new().allow("cache.flush") };
 /// # assert_eq!(futures_executor::block_on(service.flush()).unwrap(), 42);
 /// ```
+///
+/// # Waiting for approvers
+///
+/// An authority that holds or escalates a call may open an escalation, which people decide. With
+/// `wait`, the call waits for them, for at most this time:
+///
+/// ```
+/// use atlasent::testing::{MockAuthority, ScriptedApproval};
+/// use atlasent::{Error, protect};
+///
+/// #[protect(action = "deploy.production", agent = "deploy-bot", authority = authority, wait = "10m")]
+/// async fn deploy(authority: &MockAuthority, commit: &str) -> Result<String, Error> {
+///     Ok(format!("deploy of {commit}"))
+/// }
+///
+/// # futures_executor::block_on(async {
+/// let approval = ScriptedApproval::approve();
+/// let authority = MockAuthority::new().hold_for_approval("deploy.production", "two people", approval);
+/// assert_eq!(deploy(&authority, "4f2a").await?, "deploy of 4f2a");
+/// # Ok::<(), Error>(()) }).unwrap();
+/// ```
+///
+/// After an approval, the same request is evaluated once more, and the authority decides. Everything
+/// else is a refusal, and its `Denied::escalation_id()` names the escalation. A call that is dropped
+/// or whose time is over leaves the escalation open: the same call joins it later.
 ///
 /// # Other attributes
 ///
@@ -323,7 +349,7 @@ pub fn protect(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | argument | value |
 /// |---|---|
-/// | `authority`, `agent`, `request`, `scope` | the default of that argument of each `#[protect]` inside |
+/// | `authority`, `agent`, `request`, `scope`, `wait` | the default of that argument of each `#[protect]` inside |
 /// | `claims` | the default of that argument of each `#[protect]` inside that has a scope |
 /// | `all` | no value: private methods belong to the boundary, too |
 /// | `front` | on a trait: the name of the trait to which the protected methods move |

@@ -13,6 +13,7 @@ pub mod constant;
 
 pub use std::borrow::Cow;
 use std::fmt::Display;
+use std::time::Duration;
 
 pub use inventory;
 pub use serde::Serialize;
@@ -48,6 +49,17 @@ pub fn options(set: impl FnOnce(RequestOptions) -> RequestOptions) -> Conditions
 /// Returns the conditions of a call without a `request` argument.
 pub fn no_options() -> Conditions {
     Conditions::default()
+}
+
+/// Sets the time of a `wait` argument that is an expression.
+pub fn wait_at_most(mut conditions: Conditions, at_most: Duration) -> Conditions {
+    conditions.set_wait(at_most);
+    conditions
+}
+
+/// Sets the time of a `wait` argument that is a literal.
+pub fn wait_millis(conditions: Conditions, at_most: u64) -> Conditions {
+    wait_at_most(conditions, Duration::from_millis(at_most))
 }
 
 /// Adds the scope of the `scope` and `claims` arguments.

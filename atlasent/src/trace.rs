@@ -88,6 +88,18 @@ impl RequestSpan {
     }
 }
 
+/// Emits the event of a held request that waits for approvers, in the span of the request.
+pub(crate) fn waiting(escalation_id: &str, approval_url: Option<&str>, at_most: Duration) {
+    event!(
+        target: TARGET,
+        Level::INFO,
+        escalation_id = &*escaped(escalation_id),
+        approval_url = shown(approval_url).as_deref(),
+        at_most_s = at_most.as_secs(),
+        "waiting for approval"
+    );
+}
+
 /// Emits the closing event of an execution.
 pub(crate) fn executed(record: &PermitRecord, outcome: &'static str, duration: Duration) {
     event!(

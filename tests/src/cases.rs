@@ -48,7 +48,7 @@ pub struct Case<T> {
 
 /// The meaning of a reply by the contract. It is written down for each case, and never computed by
 /// the code under test.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Says {
     /// The answer allows.
     Yes,
@@ -63,7 +63,7 @@ pub enum Says {
 }
 
 /// The parts that a refusal must have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// The decision.
     pub decision: Decision,

@@ -11,12 +11,13 @@ use crate::protect::written_args::WrittenArgs;
 use crate::runtime::parse_crate;
 use crate::suggest;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "authority",
     "agent",
     "request",
     "scope",
     "claims",
+    "wait",
     "all",
     "front",
     "crate",

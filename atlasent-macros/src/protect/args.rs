@@ -6,6 +6,7 @@ use syn::{Error, Expr, ExprClosure, Ident, Lit, LitStr, Path};
 
 use super::context::Context;
 use super::scope::Scope;
+use super::wait::Wait;
 use super::written_args::WrittenArgs;
 use crate::action_name::{self, ActionName};
 use crate::errors::Errors;
@@ -20,6 +21,7 @@ pub(crate) struct Args {
     /// What the result is hashed by for the receipt.
     pub(crate) receipt: Option<ExprClosure>,
     pub(crate) scope: Option<Scope>,
+    pub(crate) wait: Option<Wait>,
     /// The path of the `atlasent` crate.
     pub(crate) path: Option<Path>,
 }
@@ -61,6 +63,8 @@ impl Args {
         let (misspelt, has_syntax_error) = (written.misspelt, written.has_syntax_error);
         let missing = |key: &str| !has_syntax_error && !misspelt.contains(&key);
         let scope = Scope::from_arguments(written.scope, written.claims, missing, errors);
+        let wait = written.wait.map(|(_, wait)| Wait::from_value(wait));
+        let wait = wait.and_then(|wait| errors.take(wait));
         for (entity, id) in [("Agent", &written.agent), ("Resource", &written.resource)] {
             if let (Some((_, id)), None) = (id, &written.unchecked) {
                 policy_index::check_id(entity, id, errors);
@@ -122,6 +126,7 @@ impl Args {
             request: written.request.map(|(_, request)| request),
             receipt: written.receipt.map(|(_, receipt)| receipt),
             scope,
+            wait,
             path: written.path.map(|(_, path)| path),
         })
     }
@@ -222,12 +227,13 @@ mod tests {
             action = "deploy", agent = claims.sub, context = { commit, approver: &user.name, "n": 1, r#type, },
             resource = id, authority = self.authority, request = |r| r.environment("production"),
             receipt = |release| release.id.to_string(),
-            crate = facade::guard,
+            wait = self.patience, crate = facade::guard,
         })
         .unwrap();
         assert_eq!(args.path.to_token_stream().to_string(), "facade :: guard");
         assert_eq!(args.agent.to_token_stream().to_string(), "claims . sub");
         assert!(args.authority.is_some() && args.request.is_some() && args.receipt.is_some());
+        assert!(matches!(args.wait, Some(Wait::Value(_))));
         let Action::Named {
             name: ActionName::Literal(name),
             context: Some(Context::Fields(fields)),

@@ -52,6 +52,7 @@ use super::permit::name_of;
 use super::receipt;
 use super::scope::Scope;
 use super::valid::{BodyKind, Output, Plan};
+use super::wait::Wait;
 use crate::action_name::ActionName;
 use crate::policy_index::{ConstantName, TypeChecks};
 use crate::runtime::{Runtime, SourceSpan};
@@ -346,7 +347,7 @@ impl Expansion<'_> {
         span.block(self.runtime.call(span, function, None, all))
     }
 
-    /// Returns the options of the request, and the scope to require.
+    /// Returns the options of the request, the scope to require, and the time to wait.
     fn conditions(&self) -> TokenStream {
         let (span, conditions) = match &self.arguments.request {
             Some(request) => {
@@ -361,10 +362,30 @@ impl Expansion<'_> {
             }
         };
         let conditions = span.block(conditions);
-        match &self.arguments.scope {
+        let conditions = match &self.arguments.scope {
             Some(scope) => self.require_scope(conditions, scope),
             None => conditions,
+        };
+        match &self.arguments.wait {
+            Some(wait) => self.wait(conditions, wait),
+            None => conditions,
         }
+    }
+
+    /// Adds the time for which a held call waits for approvers.
+    fn wait(&self, conditions: TokenStream, wait: &Wait) -> TokenStream {
+        let (span, function, at_most) = match wait {
+            Wait::Literal { millis, literal } => {
+                let span = SourceSpan::from_tokens(literal);
+                (span, "wait_millis", quote_spanned!(span.first=> #millis))
+            }
+            Wait::Value(value) => {
+                let span = SourceSpan::from_tokens(value);
+                (span, "wait_at_most", value.to_token_stream())
+            }
+        };
+        let all = quote_spanned!(span.first=> #conditions, #at_most);
+        span.block(self.runtime.call(span, function, None, all))
     }
 
     /// Adds the scope that the claims have to grant before the authority is asked.

@@ -12,6 +12,7 @@ pub(crate) mod permit;
 mod receipt;
 mod scope;
 mod valid;
+mod wait;
 pub(crate) mod written_args;
 
 use proc_macro2::TokenStream;
@@ -102,7 +103,8 @@ mod tests {
                 action = Act { id },
                 agent = id,
                 authority = auth,
-                request = |r| r
+                request = |r| r,
+                wait = "10m"
             ),
             quote!(
                 fn f(id: Id) -> Result<impl X, E> {
@@ -118,7 +120,8 @@ mod tests {
                 ":: typed_request ({",
                 ":: agent (& (id))",
                 ":: authority (& (auth))",
-                ":: options (| r | r)",
+                ":: wait_millis ({",
+                ":: options (| r | r) } , 600000u64) }",
                 "{ Act { id } }",
                 ". hold () ,",
                 ":: returns :: < Result < _ , E > > () ,",

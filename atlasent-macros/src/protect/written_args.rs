@@ -11,7 +11,7 @@ use crate::errors::Errors;
 use crate::runtime::parse_crate;
 use crate::suggest;
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "action",
     "agent",
     "context",
@@ -21,6 +21,7 @@ const KEYS: [&str; 11] = [
     "receipt",
     "scope",
     "claims",
+    "wait",
     "crate",
     UNCHECKED,
 ];
@@ -29,7 +30,7 @@ const KEYS: [&str; 11] = [
 const UNCHECKED: &str = "unchecked_policy";
 
 /// The names of our keys in the contract, in other SDKs and in neighbouring crates.
-const SYNONYMS: [(&str, &str); 10] = [
+const SYNONYMS: [(&str, &str); 11] = [
     ("action_type", "action"),
     ("name", "action"),
     ("actor", "agent"),
@@ -40,6 +41,7 @@ const SYNONYMS: [(&str, &str); 10] = [
     ("client", "authority"),
     ("options", "request"),
     ("token", "claims"),
+    ("timeout", "wait"),
 ];
 
 /// A value, with its key for errors.
@@ -57,6 +59,7 @@ pub(crate) struct WrittenArgs {
     pub(crate) receipt: Keyed<ExprClosure>,
     pub(crate) scope: Keyed<Expr>,
     pub(crate) claims: Keyed<Expr>,
+    pub(crate) wait: Keyed<Expr>,
     pub(crate) path: Keyed<Path>,
     pub(crate) unchecked: Keyed<()>,
     /// Keys with an error that has been reported, so that they do not count as missing.
@@ -93,6 +96,7 @@ impl WrittenArgs {
             "receipt" => self.receipt.is_some(),
             "scope" => self.scope.is_some(),
             "claims" => self.claims.is_some(),
+            "wait" => self.wait.is_some(),
             _ => self.path.is_some(),
         };
         written || self.misspelt.contains(&key)
@@ -145,6 +149,7 @@ impl WrittenArgs {
             "authority" => put(&mut self.authority, key, input.parse()?),
             "scope" => put(&mut self.scope, key, input.parse()?),
             "claims" => put(&mut self.claims, key, input.parse()?),
+            "wait" => put(&mut self.wait, key, input.parse()?),
             "crate" => put(&mut self.path, key, parse_crate(input)?),
             "receipt" => match receipt::closure(input.parse()?) {
                 Ok(closure) => put(&mut self.receipt, key, closure),

@@ -1,5 +1,7 @@
 //! A request with optional fields, and the outcome of one as data.
 
+use std::time::Duration;
+
 use crate::permit::PermitRecord;
 use crate::protect::run::ObtainThenRun;
 use crate::protect::{Conditions, PermitWithAnswers, obtain};
@@ -7,7 +9,7 @@ use crate::wire::RequestOptions;
 use crate::{Action, Agent, Authority, Denied, Error, Permit};
 
 /// A request that is not sent yet, from [`AuthorityExt::ask`](crate::AuthorityExt::ask). Add
-/// optional fields and scopes, and end it with one of [`protect`](Self::protect),
+/// optional fields, scopes and a time to wait for approvers, and end it with one of [`protect`](Self::protect),
 /// [`with_permit`](Self::with_permit), [`gate`](Self::gate) and [`authorize`](Self::authorize).
 ///
 /// ```
@@ -78,6 +80,33 @@ impl<'a, P: Authority + ?Sized, A: Action> Ask<'a, P, A> {
         claims: &(impl crate::scope::HasClaims + ?Sized),
     ) -> Self {
         self.conditions.require_scope(required, claims.claims());
+        self
+    }
+
+    /// Waits for approvers, for at most this time, if the authority holds or escalates the request
+    /// and opens an escalation. By default, a held request is a refusal at once.
+    ///
+    /// After an approval, the same request is evaluated once more, and the authority decides. A
+    /// rejection, an escalation that timed out, and a second hold are refusals;
+    /// [`Denied::escalation_id`] names the escalation. When the time is over, the refusal is the
+    /// hold, and the escalation stays open: the same request joins it later. Dropping the future
+    /// leaves the escalation open, too. A second call replaces the time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use atlasent::testing::{MockAuthority, ScriptedApproval};
+    /// use atlasent::{AnyAction, AuthorityExt};
+    ///
+    /// # futures_executor::block_on(async {
+    /// let authority = MockAuthority::new()
+    ///     .hold_for_approval("deploy", "a release needs two people", ScriptedApproval::approve());
+    /// let ask = authority.ask("deploy-bot", AnyAction::new("deploy")?);
+    /// let permit = ask.wait(Duration::from_secs(600)).protect().await?;
+    /// # drop(permit);
+    /// # Ok::<(), atlasent::Error>(()) }).unwrap();
+    /// ```
+    pub fn wait(mut self, at_most: Duration) -> Self {
+        self.conditions.set_wait(at_most);
         self
     }
 

@@ -1,13 +1,17 @@
-//! The optional fields and required scopes of a request.
+//! The optional fields and required scopes of a request, and how long it waits for approvers.
+
+use std::time::Duration;
 
 use crate::Error;
 use crate::wire::{EvaluateRequest, RequestOptions};
 
-/// The optional fields of a request, and the scopes that are checked before the authority is asked.
+/// The optional fields of a request, the scopes that are checked before the authority is asked, and
+/// how long a held request waits for approvers.
 #[derive(Debug, Default)]
 pub struct Conditions {
     // Boxed, since few requests set options and every future on the path carries this value.
     options: Option<Box<RequestOptions>>,
+    wait: Option<Duration>,
     #[cfg(feature = "ati")]
     scopes: Vec<crate::scope::RequiredScope>,
 }
@@ -21,6 +25,16 @@ impl Conditions {
     /// Takes the optional fields out, if any were set.
     pub(super) fn take_options(&mut self) -> Option<RequestOptions> {
         self.options.take().map(|options| *options)
+    }
+
+    /// Sets how long a held request waits for approvers.
+    pub(crate) fn set_wait(&mut self, at_most: Duration) {
+        self.wait = Some(at_most);
+    }
+
+    /// Returns how long a held request waits for approvers. `None` if it does not wait.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     /// Adds a required scope.

@@ -6,6 +6,7 @@
 
 mod conditions;
 pub(crate) mod run;
+mod wait;
 
 pub use conditions::Conditions;
 
@@ -62,7 +63,7 @@ pub async fn protect<P: Authority + ?Sized, A: Action>(
 }
 
 /// Checks the conditions, evaluates, checks the answer, verifies, checks that answer, and only then
-/// makes the permit.
+/// makes the permit. If the caller waits for approvers, a held request is evaluated twice at most.
 pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     authority: &P,
     agent: Result<Agent, Error>,
@@ -77,7 +78,10 @@ pub(crate) async fn obtain<P: Authority + ?Sized, A: Action>(
     let span = RequestSpan::start(&request);
     async {
         conditions.check_scopes(&request)?;
-        let evaluation = authority.evaluate(&request).await?.scrubbed();
+        let mut evaluation = authority.evaluate(&request).await?.scrubbed();
+        if let Some(at_most) = conditions.wait() {
+            evaluation = wait::for_approval(authority, &request, evaluation, at_most).await?;
+        }
         let token = require_allow(&request, &evaluation)?;
         let verify_request = VerifyRequest::restating(&request, token.clone());
         let verification = authority.verify(&verify_request).await;

@@ -5,6 +5,7 @@
 //! same checks as those of any other authority. [`with_authority`] makes an authority the default
 //! while one future runs.
 
+mod approval;
 mod coverage;
 mod scope;
 #[cfg(feature = "client")]
@@ -17,16 +18,20 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::authority::{Issuer, IssuerId};
 use crate::error::{Code, Failure};
 use crate::permit::PermitRecord;
 use crate::receipts::ReceiptQueue;
 use crate::wire::{
-    EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt, Verification, VerifyRequest,
+    EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, PermitToken, Receipt,
+    Verification, VerifyRequest,
 };
 use crate::{Action, Authority, Decision, Error, Permit, blocking};
 
+use approval::Escalations;
+pub use approval::ScriptedApproval;
 pub use coverage::{Coverage, coverage};
 pub(crate) use scope::scoped_authority;
 pub use scope::{with_authority, with_authority_blocking};
@@ -56,6 +61,7 @@ pub struct MockAuthority {
     scripts: HashMap<String, Script>,
     calls: Mutex<Vec<Call>>,
     permits: AtomicU64,
+    escalations: AtomicU64,
     issuer: Issuer,
     receipts: Arc<Mutex<Vec<Receipt>>>,
 }
@@ -75,6 +81,7 @@ impl Default for MockAuthority {
             scripts: HashMap::new(),
             calls: Mutex::default(),
             permits: AtomicU64::new(0),
+            escalations: AtomicU64::new(0),
             issuer: Issuer::new().with_receipts(queue),
             receipts,
         }
@@ -86,6 +93,7 @@ impl Default for MockAuthority {
 #[derive(Debug, Default)]
 struct Script {
     evaluate: Option<Reply<Evaluation>>,
+    approval: Option<Escalations>,
     verify: Option<Reply<Verification>>,
     status: Option<Reply<PermitStatus>>,
 }
@@ -101,6 +109,13 @@ pub enum Call {
     Evaluate(EvaluateRequest),
     /// A request to verify a permit.
     Verify(VerifyRequest),
+    /// A wait for approvers.
+    Wait {
+        /// The id of the escalation.
+        escalation_id: String,
+        /// The longest time of the wait.
+        at_most: Duration,
+    },
 }
 
 /// The scripted reaction of a [`MockAuthority`] to a call.
@@ -129,7 +144,8 @@ impl MockAuthority {
     /// evaluation.
     #[must_use]
     pub fn allow(mut self, action: &str) -> Self {
-        self.script(action).evaluate = None;
+        let script = self.script(action);
+        (script.evaluate, script.approval) = (None, None);
         self
     }
 
@@ -151,6 +167,20 @@ impl MockAuthority {
         self.refuse(action, Decision::Escalate, reason)
     }
 
+    /// Puts an action on hold until `approval` decides, and allows it once after each approval.
+    /// Replaces its scripted evaluation.
+    #[must_use]
+    pub fn hold_for_approval(
+        mut self,
+        action: &str,
+        reason: &str,
+        approval: ScriptedApproval,
+    ) -> Self {
+        let script = self.script(action);
+        (script.evaluate, script.approval) = (None, Some(Escalations::new(reason, approval)));
+        self
+    }
+
     fn refuse(self, action: &str, decision: Decision, reason: &str) -> Self {
         self.on_evaluate(action, Reply::Answer(Evaluation::refuse(decision, reason)))
     }
@@ -158,7 +188,8 @@ impl MockAuthority {
     /// Scripts the evaluation of an action. Replaces its scripted evaluation.
     #[must_use]
     pub fn on_evaluate(mut self, action: &str, reply: Reply<Evaluation>) -> Self {
-        self.script(action).evaluate = Some(reply);
+        let script = self.script(action);
+        (script.evaluate, script.approval) = (Some(reply), None);
         self
     }
 
@@ -220,6 +251,11 @@ impl MockAuthority {
             .push(call);
     }
 
+    fn new_escalation(&self) -> String {
+        let number = self.escalations.fetch_add(1, Ordering::Relaxed);
+        format!("esc_mock_{number:08}")
+    }
+
     fn new_permit(&self) -> Result<Evaluation, Error> {
         let number = self.permits.fetch_add(1, Ordering::Relaxed);
         let token = PermitToken::new(format!("permit_mock_{number:08}"))?;
@@ -247,11 +283,18 @@ impl Authority for MockAuthority {
         self.record(Call::Evaluate(request.clone()));
         match self.scripts.get(&request.action_type) {
             None => Ok(Evaluation::refuse(Decision::Deny, "not scripted")),
-            Some(Script { evaluate: None, .. }) => self.new_permit(),
             Some(Script {
                 evaluate: Some(reply),
                 ..
             }) => reply.produce().await,
+            Some(Script {
+                approval: Some(approval),
+                ..
+            }) => match approval.hold(|| self.new_escalation()) {
+                Some(hold) => Ok(hold),
+                None => self.new_permit(),
+            },
+            Some(_) => self.new_permit(),
         }
     }
 
@@ -286,6 +329,27 @@ impl Authority for MockAuthority {
             .unwrap_or_else(PoisonError::into_inner)
             .push(receipt.clone());
         Ok(())
+    }
+
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        self.record(Call::Wait {
+            escalation_id: escalation_id.to_owned(),
+            at_most,
+        });
+        for approval in self
+            .scripts
+            .values()
+            .filter_map(|script| script.approval.as_ref())
+        {
+            if let Some(end) = approval.wait(escalation_id).await {
+                return end;
+            }
+        }
+        Err(Failure::new(Code::BadRequest, "no such escalation").into())
     }
 
     fn issuer(&self) -> Option<IssuerId> {

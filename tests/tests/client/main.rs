@@ -10,6 +10,7 @@
 
 mod answers;
 mod anything;
+mod approvals;
 mod batch;
 mod blocking;
 mod cancel;

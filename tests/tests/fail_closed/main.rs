@@ -11,6 +11,7 @@ mod another;
 mod cancelled;
 mod configured;
 mod guarded;
+mod held;
 mod late;
 mod matrix;
 mod paths;
