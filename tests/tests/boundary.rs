@@ -24,7 +24,7 @@ fn agents(authority: &MockAuthority) -> Vec<String> {
                 let request = serde_json::to_value(request).ok()?;
                 Some(request.get("actor_id")?.as_str()?.to_owned())
             }
-            Call::Verify(_) => None,
+            _ => None,
         })
         .collect()
 }

@@ -100,6 +100,7 @@ struct Script {
 
 /// A call that a [`MockAuthority`] received.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 #[expect(
     clippy::large_enum_variant,
     reason = "tests match on the variants, which a box would prevent"

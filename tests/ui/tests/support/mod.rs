@@ -9,7 +9,7 @@ pub(crate) fn asked(authority: &MockAuthority) -> Value {
     let calls = authority.calls();
     let question = calls.iter().rev().find_map(|call| match call {
         Call::Evaluate(request) => Some(request),
-        Call::Verify(_) => None,
+        _ => None,
     });
     serde_json::to_value(question.expect("the authority was not asked")).unwrap()
 }
