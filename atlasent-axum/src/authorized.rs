@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use atlasent::{Action, Agent, AuthorityExt, Permit};
-use atlasent_tower::{Refusal, check_request_path, subject};
+use atlasent_tower::{Refusal, check_request_path, preferred_wait, subject};
 use axum::extract::{Form, FromRequest, FromRequestParts, Json, Path, Query, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -183,10 +184,11 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let (mut parts, body) = request.into_parts();
         let agent = agent(&mut parts)?;
+        let wait = preferred_wait(&parts);
         let request = Request::from_parts(parts, body);
         let action = E::from_request(request, state).await.map(E::into_action);
         let action = action.map_err(AuthorizedRejection::Extraction)?;
-        Ok(Self(authorize(agent, action, state).await?))
+        Ok(Self(authorize(agent, action, wait, state).await?))
     }
 }
 
@@ -199,11 +201,12 @@ where
 
     async fn from_request_parts(request: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let agent = agent(request)?;
+        let wait = preferred_wait(request);
         let action = E::from_request_parts(request, state)
             .await
             .map(E::into_action);
         let action = action.map_err(AuthorizedRejection::Extraction)?;
-        Ok(Self(authorize(agent, action, state).await?))
+        Ok(Self(authorize(agent, action, wait, state).await?))
     }
 }
 
@@ -217,10 +220,15 @@ fn agent(request: &mut Parts) -> Result<Agent, Refused> {
 async fn authorize<A: Action, S: HasAuthority>(
     agent: Agent,
     action: Result<A, Refusal>,
+    wait: Option<Duration>,
     state: &S,
 ) -> Result<Permit<A>, Refused> {
     let authority = state.authority();
-    Ok(authority.protect(agent, action?).await?)
+    let mut ask = authority.ask(agent, action?);
+    if let Some(at_most) = wait {
+        ask = ask.wait(at_most);
+    }
+    Ok(ask.protect().await?)
 }
 
 /// Why [`Authorized`] rejected a request: the action could not be extracted, or no permit was

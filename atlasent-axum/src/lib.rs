@@ -86,8 +86,8 @@ mod target;
 pub use ati::Ati;
 #[doc(no_inline)]
 pub use atlasent_tower::{
-    Access, AtiLayer, ProblemDetails, ProtectLayer, Refusal, RequestTarget, Respond, Route,
-    RouteTable, TakePermitLayer, Target, Unauthenticated,
+    Access, AtiLayer, MaxWait, ProblemDetails, ProtectLayer, Refusal, RequestTarget, Respond,
+    Route, RouteTable, TakePermitLayer, Target, Unauthenticated,
 };
 pub use authority::{HasAuthority, SharedAuthority};
 pub use authorized::{ActionSource, Authorized, AuthorizedRejection, Built};

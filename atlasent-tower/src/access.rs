@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ati_client::RateStore;
 use atlasent::authority::DynAuthority;
@@ -12,6 +13,7 @@ use http::Response;
 use http::request::Parts;
 
 use crate::challenge::ChallengeParameters;
+use crate::prefer::AppliedWait;
 use crate::protect::slot;
 use crate::{AtiLayer, Refusal, RequestTarget, Target, check_request_path, claims, obtain_permit};
 
@@ -235,6 +237,7 @@ impl fmt::Debug for Authentication {
 pub struct RouteGuard {
     authentication: Option<Authentication>,
     access: Access,
+    max_wait: Duration,
 }
 
 impl RouteGuard {
@@ -248,7 +251,17 @@ impl RouteGuard {
             authentication: authentication
                 .map(|authentication| authentication.with_scopes(&access.scopes)),
             access,
+            max_wait: Duration::ZERO,
         }
+    }
+
+    /// Sets the longest time for which a request waits for approvers, as
+    /// [`ProtectLayer::max_wait`](crate::ProtectLayer::max_wait) does, also for the permits that
+    /// extractors of the handler obtain. A second call replaces the maximum.
+    #[must_use]
+    pub fn max_wait(mut self, at_most: Duration) -> Self {
+        self.max_wait = at_most;
+        self
     }
 
     /// Whether the route requires nothing.
@@ -288,6 +301,7 @@ impl RouteGuard {
             }
             None => {}
         }
+        AppliedWait::start(request, self.max_wait);
         match &self.access.requirement {
             Requirement::Public => Ok(None),
             Requirement::Handler(_) => claims(request).map(|_| None),

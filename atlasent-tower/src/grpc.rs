@@ -15,6 +15,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const DECISION: HeaderName = HeaderName::from_static("atlasent-decision");
 const EVALUATION_ID: HeaderName = HeaderName::from_static("atlasent-evaluation-id");
+const ESCALATION_ID: HeaderName = HeaderName::from_static("atlasent-escalation-id");
+const APPROVAL_URL: HeaderName = HeaderName::from_static("atlasent-approval-url");
 
 /// The longest text in a status, in bytes.
 const MAX_TEXT: usize = 2048;
@@ -79,8 +81,15 @@ pub(crate) fn metadata(refusal: &Refusal) -> HeaderMap {
     if let Some(denied) = refusal.denied() {
         let decision = HeaderValue::from_static(denied.decision().as_str());
         metadata.insert(DECISION, decision);
-        if let Some(id) = denied.evaluation_id().and_then(header_value) {
-            metadata.insert(EVALUATION_ID, id);
+        let texts = [
+            (EVALUATION_ID, denied.evaluation_id()),
+            (ESCALATION_ID, denied.escalation_id()),
+            (APPROVAL_URL, denied.approval_url()),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text.and_then(header_value) {
+                metadata.insert(name, text);
+            }
         }
     }
     metadata

@@ -56,6 +56,7 @@
 //! | enforce one call for each permit, whatever layers are in between | [`TakePermitLayer`] |
 //! | build your own responses to refused requests | [`Respond`], [`Refusal`] |
 //! | answer refusals as gRPC statuses | [`GrpcStatus`] |
+//! | let callers wait for approvers | [`ProtectLayer::max_wait`] |
 //! | build a router for another framework | [`RouteGuard`], [`Access`] |
 //! | use extractors and routers for axum | the crate `atlasent-axum` |
 //!
@@ -72,6 +73,7 @@ mod grpc;
 mod header;
 mod methods;
 mod path;
+mod prefer;
 mod problem;
 mod protect;
 mod ready;
@@ -85,6 +87,7 @@ pub use ati::{AtiFuture, AtiLayer, AtiService};
 pub use body::ResponseBody;
 pub use methods::{ProtectedMethods, ProtectedMethodsService};
 pub use path::{check_path, check_request_path, whole_path};
+pub use prefer::{AppliedWait, MaxWait, preferred_wait};
 pub use protect::{
     PermitSlot, ProtectFuture, ProtectLayer, ProtectService, TakePermitFuture, TakePermitLayer,
     TakePermitService, obtain_permit,

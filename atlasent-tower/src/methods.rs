@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ati_client::RateStore;
 use atlasent::Authority;
@@ -13,6 +14,7 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::prefer::AppliedWait;
 use crate::protect::{ProtectFuture, Responder, repeat};
 use crate::{
     Access, AtiLayer, Authentication, GrpcStatus, Refusal, Respond, Route, RouteGuard, RouteTable,
@@ -53,6 +55,7 @@ pub struct ProtectedMethods {
     authentication: Option<Authentication>,
     authority: Arc<dyn DynAuthority>,
     responder: Responder,
+    max_wait: Duration,
 }
 
 impl ProtectedMethods {
@@ -64,7 +67,17 @@ impl ProtectedMethods {
             authentication: None,
             authority: Arc::new(authority),
             responder: Responder::new(GrpcStatus),
+            max_wait: Duration::ZERO,
         }
+    }
+
+    /// Sets the longest time for which a call waits for approvers, as
+    /// [`ProtectLayer::max_wait`](crate::ProtectLayer::max_wait) does: the caller asks for a wait
+    /// with the metadata `prefer: wait=N`. A second call replaces the maximum.
+    #[must_use]
+    pub fn max_wait(mut self, at_most: Duration) -> Self {
+        self.max_wait = at_most;
+        self
     }
 
     /// Authenticates the callers of all methods that are not public, whether they are declared
@@ -127,7 +140,9 @@ impl<I> Layer<I> for ProtectedMethods {
     type Service = ProtectedMethodsService<I>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        let guard = |access: &Access| RouteGuard::new(self.authentication.as_ref(), access.clone());
+        let guard = |access: &Access| {
+            RouteGuard::new(self.authentication.as_ref(), access.clone()).max_wait(self.max_wait)
+        };
         let guards = self.methods.iter().map(|(name, accesses)| {
             let guards = accesses.iter().map(guard);
             (name.clone(), guards.collect())
@@ -204,13 +219,16 @@ where
                 Ok(guard) => guard,
                 Err(refusal) => return Ok(shared.responder.refuse(&refusal, &parts)),
             };
-            let response = match guard.authorize(&*shared.authority, &mut parts).await {
+            let authorized = guard.authorize(&*shared.authority, &mut parts).await;
+            let wait = AppliedWait::of_request(&parts);
+            let mut response = match authorized {
                 Ok(execution) => {
                     let request = Request::from_parts(parts, body);
                     shared.responder.execute(execution, inner, request).await?
                 }
                 Err(refusal) => shared.responder.refuse(&refusal, &parts),
             };
+            wait.add_to(&mut response);
             Ok(guard.complete_challenge(response))
         })
     }

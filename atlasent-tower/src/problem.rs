@@ -26,6 +26,10 @@ struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    escalation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
 }
 
@@ -41,6 +45,8 @@ impl<'a> Problem<'a> {
             reason: denied.map(atlasent::Denied::reason),
             code: denied.and_then(atlasent::Denied::code),
             evaluation_id: denied.and_then(atlasent::Denied::evaluation_id),
+            escalation_id: denied.and_then(atlasent::Denied::escalation_id),
+            approval_url: denied.and_then(atlasent::Denied::approval_url),
             scope: match refusal {
                 Refusal::MissingScope { scope } => Some(scope),
                 _ => None,

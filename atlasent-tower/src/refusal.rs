@@ -8,8 +8,11 @@ use std::{fmt, iter};
 use ati_client::Error as AtiError;
 use atlasent::error::{Code, Failure};
 use atlasent::text::Escaped;
-use atlasent::{Denied, Error};
+use atlasent::{Decision, Denied, Error};
 use http::StatusCode;
+
+/// When to retry a request with an open escalation, if the authority does not say.
+const APPROVAL_RETRY: Duration = Duration::from_secs(30);
 
 /// Why a request was refused. A variant never means that the request may pass after all.
 ///
@@ -201,7 +204,9 @@ impl Refusal {
             Self::RateExceeded { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
                 *retry_after
             }
-            Self::Denied(denied) => denied.retry_after(),
+            Self::Denied(denied) => denied
+                .retry_after()
+                .or_else(|| is_open(denied).then_some(APPROVAL_RETRY)),
             _ => None,
         }
     }
@@ -282,6 +287,11 @@ fn causes(refusal: &Refusal) -> Option<String> {
         text.push_str(&Escaped::new(&cause.to_string()).to_string());
     }
     Some(text)
+}
+
+/// Whether the refused request waits for approvers, who may still decide.
+fn is_open(denied: &Denied) -> bool {
+    denied.escalation_id().is_some() && denied.decision() != Decision::Deny
 }
 
 /// Whether the authority rejected the request of the service itself, so that a retry does not help.

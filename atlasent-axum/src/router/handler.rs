@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use atlasent_tower::{ProblemDetails, Refusal, Respond, RouteGuard};
+use atlasent_tower::{AppliedWait, ProblemDetails, Refusal, Respond, RouteGuard};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::handler::Handler;
@@ -47,7 +47,8 @@ where
             let (mut parts, body) = request.into_parts();
             let authority = state.authority();
             let authorized = self.guard.authorize(authority.as_dyn(), &mut parts).await;
-            let response = match authorized {
+            let wait = AppliedWait::of_request(&parts);
+            let mut response = match authorized {
                 Ok(execution) => {
                     let custom = self.responder.custom_responder(&parts);
                     let request = Request::from_parts(parts, body);
@@ -64,6 +65,7 @@ where
                 }
                 Err(refusal) => self.responder.refuse(&refusal, &parts),
             };
+            wait.add_to(&mut response);
             self.guard.complete_challenge(response)
         })
     }

@@ -10,6 +10,7 @@ mod methods;
 mod signature;
 
 use std::fmt;
+use std::time::Duration;
 
 use ati_client::RateStore;
 use atlasent_tower::{AtiLayer, Authentication, Refusal, Respond, Route, RouteGuard, RouteTable};
@@ -53,6 +54,7 @@ use methods::Method;
 pub struct ProtectedRouter<S = crate::SharedAuthority> {
     authentication: Option<Authentication>,
     responder: Responder,
+    max_wait: Duration,
     routes: Vec<DeclaredRoute<S>>,
 }
 
@@ -75,8 +77,18 @@ impl<S> ProtectedRouter<S> {
         Self {
             authentication: None,
             responder: Responder::default(),
+            max_wait: Duration::ZERO,
             routes: Vec::new(),
         }
+    }
+
+    /// Sets the longest time for which a request waits for approvers, as
+    /// [`ProtectLayer::max_wait`](crate::ProtectLayer::max_wait) does, for all routes that are not
+    /// public and for the [`Authorized`](crate::Authorized) of their handlers. A second call
+    /// replaces the maximum. That of a nested or merged router is not used.
+    pub fn max_wait(mut self, at_most: Duration) -> Self {
+        self.max_wait = at_most;
+        self
     }
 
     /// Authenticates the callers of all routes that are not public, whether they are added before
@@ -184,6 +196,7 @@ impl<S> ProtectedRouter<S> {
         for route in self.routes {
             let authentication = route.authentication.or_else(|| self.authentication.clone());
             let guard = RouteGuard::new(authentication.as_ref(), route.method.access);
+            let guard = guard.max_wait(self.max_wait);
             let handler = (route.method.handler)(guard, responder.clone());
             router = router.route(&route.path, handler);
         }

@@ -10,6 +10,7 @@ mod take;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlasent::Authority;
 use tower_layer::Layer;
@@ -80,6 +81,7 @@ use service::PermitSource;
 pub struct ProtectLayer<P, T> {
     source: Arc<PermitSource<P, T>>,
     responder: Responder,
+    max_wait: Duration,
 }
 
 impl<P: Authority, T: Target> ProtectLayer<P, T> {
@@ -90,7 +92,45 @@ impl<P: Authority, T: Target> ProtectLayer<P, T> {
         Self {
             source: Arc::new(PermitSource { authority, target }),
             responder: Responder::new(ProblemDetails),
+            max_wait: Duration::ZERO,
         }
+    }
+
+    /// Sets the longest time for which a request that the authority holds waits for approvers. The
+    /// default is zero: no request waits. A second call replaces the maximum.
+    ///
+    /// A caller asks for a wait with the header `Prefer: wait=N`, in seconds (RFC 7240), and the
+    /// response has `Preference-Applied: wait=N`. A request that was not approved in time gets 403,
+    /// with the `escalation_id` and the `approval_url` of the escalation and `Retry-After`. The same
+    /// request joins the escalation later. A waiting request holds its connection, so choose a
+    /// maximum below the timeouts in front of the service.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use atlasent::testing::{MockAuthority, ScriptedApproval};
+    /// # use atlasent_tower::{ProtectLayer, RequestTarget};
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use tower::{Layer, ServiceExt, service_fn};
+    /// # futures_executor::block_on(async {
+    /// # let approval = ScriptedApproval::approve();
+    /// # let authority = MockAuthority::new().hold_for_approval("deploy.production", "two people", approval);
+    /// # let target = RequestTarget::action("deploy.production").agent("deploy-bot");
+    /// # let inner = service_fn(async |_: Request<Full<Bytes>>| {
+    /// #     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("deployed"))))
+    /// # });
+    /// let layer = ProtectLayer::new(authority, target).max_wait(Duration::from_secs(60));
+    /// let request = Request::post("/deploy").header("prefer", "wait=600").body(Full::default()).unwrap();
+    /// let response = layer.layer(inner).oneshot(request).await?;
+    /// assert_eq!(response.status(), 200);
+    /// assert_eq!(response.headers()["preference-applied"], "wait=60");
+    /// # Ok::<(), std::convert::Infallible>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn max_wait(mut self, at_most: Duration) -> Self {
+        self.max_wait = at_most;
+        self
     }
 
     /// Adds the headers `x-atlasent-permit-id` and `x-atlasent-audit-hash` to responses. The permit
@@ -114,7 +154,8 @@ impl<I, P, T> Layer<I> for ProtectLayer<P, T> {
     type Service = ProtectService<I, P, T>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        ProtectService::new(inner, Arc::clone(&self.source), self.responder.clone())
+        let (source, responder) = (Arc::clone(&self.source), self.responder.clone());
+        ProtectService::new(inner, source, responder, self.max_wait)
     }
 }
 
@@ -123,6 +164,7 @@ impl<P, T> Clone for ProtectLayer<P, T> {
         Self {
             source: Arc::clone(&self.source),
             responder: self.responder.clone(),
+            max_wait: self.max_wait,
         }
     }
 }
@@ -132,6 +174,7 @@ impl<P, T: fmt::Debug> fmt::Debug for ProtectLayer<P, T> {
         f.debug_struct("ProtectLayer")
             .field("target", &self.source.target)
             .field("permit_headers", &self.responder.permit_headers)
+            .field("max_wait", &self.max_wait)
             .finish_non_exhaustive()
     }
 }

@@ -1,17 +1,21 @@
 //! Obtains the permit for a request.
 
+use std::time::Duration;
+
 use atlasent::permit::Execution;
 use atlasent::{Authority, AuthorityExt};
 use http::request::Parts;
 
 use super::slot;
-use crate::{PermitRequest, Refusal, Target, check_request_path};
+use crate::{PermitRequest, Refusal, Target, check_request_path, preferred_wait};
 
 /// Obtains a permit for the action that `target` reads from the request, as a
 /// [`ProtectLayer`](crate::ProtectLayer) does before it calls the inner service, and puts the
 /// permit into a [`PermitSlot`](crate::PermitSlot) in the extensions of the request. Returns the
 /// execution of the permit, which has started. Call the inner service once, and finish the
 /// execution afterwards.
+///
+/// A request that the authority holds waits for approvers as long as [`preferred_wait`] says.
 ///
 /// # Errors
 ///
@@ -20,6 +24,21 @@ pub async fn obtain_permit<P, T>(
     authority: &P,
     target: &T,
     request: &mut Parts,
+) -> Result<Execution, Refusal>
+where
+    P: Authority + ?Sized,
+    T: Target,
+{
+    let wait = preferred_wait(request);
+    obtain_permit_within(authority, target, request, wait).await
+}
+
+/// Obtains a permit, and waits for approvers for at most `wait`.
+pub(super) async fn obtain_permit_within<P, T>(
+    authority: &P,
+    target: &T,
+    request: &mut Parts,
+    wait: Option<Duration>,
 ) -> Result<Execution, Refusal>
 where
     P: Authority + ?Sized,
@@ -34,6 +53,9 @@ where
     let mut ask = authority.ask(agent, action);
     if let Some(options) = options {
         ask = ask.options(|_| *options);
+    }
+    if let Some(at_most) = wait {
+        ask = ask.wait(at_most);
     }
     let permit = ask.protect().await?;
     let execution = permit.execution();

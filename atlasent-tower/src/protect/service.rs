@@ -5,14 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use atlasent::Authority;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::permit::obtain_permit;
+use super::permit::obtain_permit_within;
 use super::repeat;
 use super::responder::Responder;
+use crate::prefer::{add_applied, wait_within};
 use crate::{ResponseBody, Target, ready};
 
 /// The authority and the target of a [`ProtectLayer`](crate::ProtectLayer).
@@ -27,16 +29,24 @@ pub struct ProtectService<I, P, T> {
     inner: I,
     source: Arc<PermitSource<P, T>>,
     responder: Responder,
+    /// The longest time for which a request waits for approvers.
+    max_wait: Duration,
     /// Whether the inner service repeats calls.
     repeats: bool,
 }
 
 impl<I, P, T> ProtectService<I, P, T> {
-    pub(super) fn new(inner: I, source: Arc<PermitSource<P, T>>, responder: Responder) -> Self {
+    pub(super) fn new(
+        inner: I,
+        source: Arc<PermitSource<P, T>>,
+        responder: Responder,
+        max_wait: Duration,
+    ) -> Self {
         Self {
             inner,
             source,
             responder,
+            max_wait,
             repeats: repeat::repeats::<I>(),
         }
     }
@@ -67,19 +77,26 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = ready::take(&mut self.inner);
         let (source, responder) = (Arc::clone(&self.source), self.responder.clone());
-        let repeats = self.repeats;
+        let (repeats, max_wait) = (self.repeats, self.max_wait);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             if repeats {
                 return Ok(responder.refuse(&repeat::refusal(), &parts));
             }
-            match obtain_permit(&source.authority, &source.target, &mut parts).await {
+            let wait = wait_within(&parts.headers, max_wait);
+            let PermitSource { authority, target } = &*source;
+            let mut response = match obtain_permit_within(authority, target, &mut parts, wait).await
+            {
                 Ok(execution) => {
                     let request = Request::from_parts(parts, body);
-                    responder.execute(Some(execution), inner, request).await
+                    responder.execute(Some(execution), inner, request).await?
                 }
-                Err(refusal) => Ok(responder.refuse(&refusal, &parts)),
+                Err(refusal) => responder.refuse(&refusal, &parts),
+            };
+            if let Some(wait) = wait {
+                add_applied(&mut response, wait.as_secs());
             }
+            Ok(response)
         })
     }
 }
@@ -90,6 +107,7 @@ impl<I: Clone, P, T> Clone for ProtectService<I, P, T> {
             inner: self.inner.clone(),
             source: Arc::clone(&self.source),
             responder: self.responder.clone(),
+            max_wait: self.max_wait,
             repeats: self.repeats,
         }
     }

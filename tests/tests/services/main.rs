@@ -10,6 +10,7 @@
 )]
 
 mod agents;
+mod approvals;
 mod asking;
 mod door;
 mod faults;

@@ -10,6 +10,7 @@
 
 mod agents;
 mod answer;
+mod approvals;
 mod ati;
 mod cancelled;
 mod grpc;
