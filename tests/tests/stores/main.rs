@@ -102,6 +102,9 @@ every_store_keeps! {
     limits:
         many_at_once_get_no_more_permits_than_the_organization_may_have,
         archived_events_do_not_count_towards_the_limit_of_events;
+    receipts:
+        of_many_receipts_of_one_permit_one_is_recorded,
+        bodies_that_end_at_once_are_each_recorded;
     calls:
         calls_are_counted_one_by_one,
         a_clock_that_is_behind_gives_nothing_back;
@@ -183,6 +186,8 @@ durable_stores_keep! {
         everything_is_found_again,
         an_answer_can_be_had_again,
         a_permit_that_was_used_stays_used;
+    receipts:
+        a_receipt_stays_recorded;
     standing:
         stops_and_counts_outlive_the_process;
     approvals:

@@ -8,6 +8,7 @@ pub(crate) mod changes;
 pub(crate) mod limits;
 pub(crate) mod organizations;
 pub(crate) mod permits;
+pub(crate) mod receipts;
 pub(crate) mod reopened;
 pub(crate) mod replays;
 pub(crate) mod standing;
