@@ -57,12 +57,22 @@ pub(crate) async fn record_keys<S: Store>(
 
 fn created(key: &ApiKey) -> NewEvent {
     let scopes = key.scopes.iter().map(|scope| scope.as_str().into());
+    let approver = key.approver.as_ref();
+    let roles = approver.map(|approver| {
+        let roles = approver.roles.iter().map(|role| role.as_str().into());
+        roles.collect::<Vec<_>>()
+    });
     NewEvent::new("key.created")
         .with("api_key_id", key.key_id.clone())
         .with("environment", key.environment.as_str())
         .with("scopes", scopes.collect::<Vec<_>>())
         .with("key_created_at", format_time(key.created_at))
         .with_some("name", key.name.clone())
+        .with_some(
+            "approver",
+            approver.map(|approver| approver.principal.clone()),
+        )
+        .with_some("approver_roles", roles)
         .with_some("expires_at", key.expires_at.map(format_time))
 }
 
@@ -78,8 +88,23 @@ mod tests {
 
     use super::*;
     use crate::LocalAuthority;
-    use crate::keys::KeyEnvironment;
+    use crate::keys::{Approver, KeyEnvironment};
     use crate::policy::Policies;
+
+    #[test]
+    fn the_event_of_a_key_names_its_approver() {
+        let policies = Policies::parse("permit (principal, action, resource);").unwrap();
+        let authority = LocalAuthority::in_memory(policies).unwrap();
+        let (mut key, _) = ApiKey::generate(KeyEnvironment::Test).unwrap();
+        key.approver = Some(Approver::new("alice", ["cto", "release-manager"]).unwrap());
+        block_on(record_keys(authority.store(), &*authority.clock, &[key])).unwrap();
+        let trail = block_on(authority.trail()).unwrap();
+        let payload = &trail.events[1].payload;
+        assert_eq!(payload.text("approver").unwrap(), "alice");
+        let json = serde_json::to_string(payload).unwrap();
+        let roles = r#""approver_roles":["cto","release-manager"]"#;
+        assert!(json.contains(roles), "{json}");
+    }
 
     #[test]
     fn a_key_is_recorded_when_it_comes_and_when_it_goes_and_once_each() {

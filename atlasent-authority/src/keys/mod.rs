@@ -1,6 +1,7 @@
 //! API keys: which calls a key may make, from which networks and how often. Only digests of keys
 //! are stored.
 
+mod approver;
 #[cfg(feature = "postgres")]
 mod database;
 mod events;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::ledger::replay::random_bits;
 use crate::store::OrgId;
 
+pub use approver::{Approver, InvalidApprover, MAX_APPROVER_NAME, MAX_APPROVER_ROLES};
 pub use events::RecordedKeys;
 pub(crate) use events::record_keys;
 pub use file::{KeyFile, KeyFileError};
@@ -83,6 +85,10 @@ pub struct ApiKey {
     pub environment: KeyEnvironment,
     /// The calls that the key may make.
     pub scopes: Vec<ApiScope>,
+    /// The person whose votes the key casts, with the scope [`Approve`](ApiScope::Approve). `None`
+    /// for a key that casts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<Approver>,
     /// The networks from which the key may be used; empty for all networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_cidrs: Vec<IpNet>,
@@ -163,6 +169,7 @@ impl ApiKey {
             digest,
             environment,
             scopes: ApiScope::DEFAULT.to_vec(),
+            approver: None,
             allowed_cidrs: Vec::new(),
             rate_limit_per_minute: DEFAULT_RATE_LIMIT,
             created_at: Timestamp::now(),
@@ -329,5 +336,18 @@ mod tests {
         assert!(
             !key.scopes.contains(&ApiScope::Stop) && !key.scopes.contains(&ApiScope::PermitsRead)
         );
+        assert_eq!(key.approver, None);
+    }
+
+    #[test]
+    fn a_key_keeps_its_approver_and_a_stored_one_without_a_name_is_refused() {
+        let (mut key, _) = ApiKey::generate(KeyEnvironment::Live).unwrap();
+        let plain = serde_json::to_string(&key).unwrap();
+        assert!(!plain.contains("approver"), "{plain}");
+        key.approver = Some(Approver::new("alice", ["release-manager"]).unwrap());
+        let stored = serde_json::to_string(&key).unwrap();
+        assert_eq!(serde_json::from_str::<ApiKey>(&stored).unwrap(), key);
+        let nameless = stored.replace("alice", "");
+        assert!(serde_json::from_str::<ApiKey>(&nameless).is_err());
     }
 }

@@ -32,6 +32,9 @@ pub enum ApiScope {
     AuditRead,
     /// Make signed exports of the audit trail.
     AuditExport,
+    /// Vote on what policies hold, as the key's [approver](super::ApiKey::approver). No key has this
+    /// scope by default.
+    Approve,
     /// Copy the store although it holds other organizations: for keys of `local`, whose holder
     /// operates the server. No key has this scope by default.
     StoreBackup,
@@ -39,7 +42,7 @@ pub enum ApiScope {
 
 impl ApiScope {
     /// All scopes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Evaluate,
         Self::Verify,
         Self::Revoke,
@@ -47,10 +50,11 @@ impl ApiScope {
         Self::Stop,
         Self::AuditRead,
         Self::AuditExport,
+        Self::Approve,
         Self::StoreBackup,
     ];
 
-    /// The scopes of a new key: all that concern its own organization.
+    /// The scopes of a new key: all that concern its own organization, without votes.
     pub const DEFAULT: [Self; 7] = [
         Self::Evaluate,
         Self::Verify,
@@ -60,6 +64,9 @@ impl ApiScope {
         Self::AuditRead,
         Self::AuditExport,
     ];
+
+    /// The scopes of a new key of an approver: voting, and reading permits and the audit trail.
+    pub const APPROVER: [Self; 3] = [Self::Approve, Self::PermitsRead, Self::AuditRead];
 
     /// The scope's name in requests and files.
     #[must_use]
@@ -72,6 +79,7 @@ impl ApiScope {
             Self::Stop => "stop",
             Self::AuditRead => "audit.read",
             Self::AuditExport => "audit.export",
+            Self::Approve => "approve",
             Self::StoreBackup => "store.backup",
         }
     }
@@ -81,7 +89,7 @@ impl ApiScope {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is not a scope: use `evaluate`, `verify`, `revoke`, `permits.read`, `stop`, `audit.read`, \
-     `audit.export` or `store.backup`",
+     `audit.export`, `approve` or `store.backup`",
     Escaped::new(.0)
 )]
 pub struct UnknownApiScope(String);
@@ -119,6 +127,12 @@ impl From<ApiScope> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_key_votes_unless_it_was_made_for_that() {
+        assert!(!ApiScope::DEFAULT.contains(&ApiScope::Approve));
+        assert!(!ApiScope::APPROVER.contains(&ApiScope::Evaluate));
+    }
 
     #[test]
     fn each_scope_has_its_word_and_the_error_names_them_all() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use atlasent_authority::keys::{ApiKey, ApiScope, DEFAULT_RATE_LIMIT, KeyEnvironment};
+use atlasent_authority::duration::parse_duration;
+use atlasent_authority::keys::{ApiKey, ApiScope, Approver, DEFAULT_RATE_LIMIT, KeyEnvironment};
 use atlasent_authority::store::OrgId;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
@@ -14,7 +15,6 @@ use crate::exit::Failure;
 use crate::location::{Location, Place};
 use crate::org::{self, OrgStore};
 use crate::output::{self, Output, Reader, quoted};
-use atlasent_authority::duration::parse_duration;
 
 /// Create an API key and print it, once
 #[derive(Args)]
@@ -24,9 +24,11 @@ use atlasent_authority::duration::parse_duration;
 Examples:
   atlasent key create --name deploy-service
   atlasent key create --org acme
+  atlasent key create --approver alice --role release-manager
   atlasent key create --environment live --scope evaluate --scope verify --ttl 90d --cidr 10.0.0.0/8 --rate 6000
 
-Scopes: evaluate, verify, revoke, permits.read, stop, audit.read, audit.export, store.backup.
+Scopes: evaluate, verify, revoke, permits.read, stop, audit.read, audit.export, approve, store.backup. The key of an
+approver has the scope approve and by default, in place of all others, permits.read and audit.read.
 
 Standard output gets the key only: `ATLASENT_API_KEY=$(atlasent key create)`. Standard error gets its id, for
 `key revoke`. Only a hash of the key is stored, so it cannot be printed again."
@@ -44,9 +46,17 @@ pub(super) struct Create {
     #[arg(long, value_name = "ENVIRONMENT", default_value = "test")]
     environment: EnvironmentArg,
 
-    /// A scope of the list below; repeatable [default: all but store.backup]
+    /// A scope of the list below; repeatable [default: all but approve and store.backup]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<ApiScope>,
+
+    /// The person whose votes the key casts on what policies hold, as in `user:NAME` of a policy [default: none]
+    #[arg(long, value_name = "NAME")]
+    approver: Option<String>,
+
+    /// A role of the approver, as in `role:ROLE` of a policy; repeatable [default: no role]
+    #[arg(long = "role", value_name = "ROLE", requires = "approver")]
+    roles: Vec<String>,
 
     /// The lifetime of the key, such as 90d or 7776000 (seconds) [default: unlimited]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -93,8 +103,9 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     };
     let (mut key, secret) = ApiKey::generate(environment).map_err(Failure::misuse)?;
     key.name.clone_from(&arguments.name);
-    if !arguments.scopes.is_empty() {
-        key.scopes.clone_from(&arguments.scopes);
+    key.approver = approver(arguments)?;
+    if let Some(scopes) = scopes(arguments) {
+        key.scopes = scopes;
     }
     key.expires_at = arguments.ttl.map(expiry).transpose()?;
     key.allowed_cidrs.clone_from(&arguments.cidrs);
@@ -125,6 +136,34 @@ pub(super) async fn run(arguments: &Create) -> Result<Output, Failure> {
     let notice =
         format!("the key is printed only once; to revoke it, run `atlasent key revoke {id}`");
     Ok(Output::new("").with_warnings(suspended.into_iter().chain([notice])))
+}
+
+/// Returns the approver of the key. A vote needs a name, and a role alone has none.
+fn approver(arguments: &Create) -> Result<Option<Approver>, Failure> {
+    let Some(principal) = &arguments.approver else {
+        return if arguments.scopes.contains(&ApiScope::Approve) {
+            Err(Failure::misuse(
+                "the scope `approve` needs `--approver NAME`: name the person whose votes the key casts",
+            ))
+        } else {
+            Ok(None)
+        };
+    };
+    let approver = Approver::new(principal, &arguments.roles).map_err(Failure::misuse)?;
+    Ok(Some(approver))
+}
+
+/// Returns the scopes of the key, unless it has those of every key.
+fn scopes(arguments: &Create) -> Option<Vec<ApiScope>> {
+    let mut scopes = arguments.scopes.clone();
+    match (&arguments.approver, scopes.is_empty()) {
+        (None, true) => return None,
+        (None, false) => {}
+        (Some(_), true) => scopes = ApiScope::APPROVER.to_vec(),
+        (Some(_), false) if scopes.contains(&ApiScope::Approve) => {}
+        (Some(_), false) => scopes.push(ApiScope::Approve),
+    }
+    Some(scopes)
 }
 
 /// Fails if the registry has no such organization. Returns a warning if it is suspended.

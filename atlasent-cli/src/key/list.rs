@@ -13,8 +13,8 @@ use crate::location::Location;
 use crate::org;
 use crate::output::{Output, escaped};
 
-/// List the API keys by id, environment, state, organization, scopes and name; the secrets are not
-/// stored
+/// List the API keys by id, environment, state, organization, scopes, name and approver; the
+/// secrets are not stored
 #[derive(Args)]
 #[command(
     next_line_help = true,
@@ -69,8 +69,9 @@ pub(super) async fn run(arguments: &List) -> Result<Output, Failure> {
 /// Returns the line of a key, with its organization if the column has a width.
 fn line(key: &ApiKey, org_width: Option<usize>) -> String {
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let approver = key.approver.as_ref();
     let line = format!(
-        "{}  {}  {:7}  {}{}  {}",
+        "{}  {}  {:7}  {}{}  {}{}",
         key.key_id,
         key.environment,
         state(key),
@@ -80,6 +81,7 @@ fn line(key: &ApiKey, org_width: Option<usize>) -> String {
         )),
         scopes.join(","),
         key.name.as_deref().unwrap_or("-"),
+        approver.map_or(String::new(), |approver| format!("  approver {approver}")),
     );
     escaped(&line) + "\n"
 }
@@ -102,6 +104,7 @@ fn as_json(key: &ApiKey) -> serde_json::Value {
         "environment": key.environment.as_str(),
         "state": state(key),
         "scopes": key.scopes,
+        "approver": key.approver,
         "allowed_cidrs": key.allowed_cidrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "rate_limit_per_minute": key.rate_limit_per_minute,
         "created_at": key.created_at.to_string(),

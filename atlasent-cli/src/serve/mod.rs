@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::LocalAuthority;
+use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 #[cfg(feature = "otlp")]
 use atlasent_authority::server::OtlpLog;
 use atlasent_authority::server::{
@@ -22,7 +23,6 @@ use ipnet::IpNet;
 use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader};
-use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 use logging::Logging;
 use setup::{Setup, StartupMessage};
 use store::{AnyStore, ChainOptions, StoreChoice};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use atlasent_authority::duration::parse_positive_duration;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -12,7 +13,6 @@ use crate::json::for_stdout;
 use crate::output::Output;
 use crate::runtime;
 use crate::server::ServerAddress;
-use atlasent_authority::duration::parse_positive_duration;
 
 /// Stop an agent, an action or everything: deny its requests and invalidate its permits
 #[derive(Args)]

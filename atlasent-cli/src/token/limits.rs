@@ -4,9 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ati_client::RateSpec;
-use clap::Args;
-
 use atlasent_authority::duration::parse_positive_duration;
+use clap::Args;
 
 /// The lifetime and the rate limits of a token, shared by `issue` and `provision`.
 #[derive(Args)]

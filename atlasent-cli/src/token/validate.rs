@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ati_client::VerifierBuilder;
+use atlasent_authority::duration::parse_duration;
 use clap::Args;
 
 use super::input::TokenInput;
@@ -10,7 +11,6 @@ use super::key_variables_help;
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Output;
-use atlasent_authority::duration::parse_duration;
 
 /// Verify a token, and print its claims as one JSON object
 #[derive(Args)]

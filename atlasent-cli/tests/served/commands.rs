@@ -119,6 +119,57 @@ fn a_key_is_made_used_listed_and_taken_back_while_the_server_runs() {
 }
 
 #[test]
+fn the_key_of_an_approver_votes_and_reads_and_does_not_evaluate() {
+    let data = tempfile::tempdir().unwrap();
+    let create = |arguments: &[&str]| {
+        let (code, _, stderr) =
+            run_in_data_dir(data.path(), &[&["key", "create"], arguments].concat());
+        (code, stderr)
+    };
+    let alice = [
+        "--approver",
+        "alice",
+        "--role",
+        "cto",
+        "--role",
+        "release-manager",
+    ];
+    assert_eq!(create(&alice).0, 0);
+    assert_eq!(create(&["--approver", "bob", "--scope", "evaluate"]).0, 0);
+    for (wrong, advice) in [
+        (&["--role", "cto"][..], "--approver"),
+        (&["--scope", "approve"], "`--approver NAME`"),
+        (&["--approver", ""], "the principal is empty"),
+        (&["--approver", "a,b"], "has a comma"),
+        (&["--approver", "a", "--role", "b\n"], "a control character"),
+    ] {
+        let (code, stderr) = create(wrong);
+        assert_eq!(code, 2, "{wrong:?}");
+        assert!(stderr.contains(advice), "{wrong:?}: {stderr}");
+    }
+
+    let (_, list, _) = run_in_data_dir(data.path(), &["key", "list", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert_eq!(
+        list[0]["approver"],
+        json!({"principal": "alice", "roles": ["cto", "release-manager"]})
+    );
+    assert_eq!(
+        list[0]["scopes"],
+        json!(["approve", "permits.read", "audit.read"])
+    );
+    assert_eq!(list[1]["scopes"], json!(["evaluate", "approve"]));
+    let (_, list, _) = run_in_data_dir(data.path(), &["key", "list"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(
+        lines[0].ends_with("  -  approver alice (cto, release-manager)"),
+        "{list}"
+    );
+    assert!(lines[1].ends_with("  -  approver bob"), "{list}");
+}
+
+#[test]
 fn an_export_verifies_offline_and_a_changed_one_does_not() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &[]);

@@ -21,6 +21,8 @@ pub struct ApiKeyInfo {
     pub environment: String,
     /// The scopes that the key grants.
     pub scopes: Vec<String>,
+    /// The person whose votes the key casts. `None` if it casts none.
+    pub approver: Option<KeyApprover>,
     /// The networks from which the key may be used. `None` if it may be used from anywhere.
     pub allowed_cidrs: Option<Vec<String>>,
     /// The maximum number of calls a minute.
@@ -33,6 +35,17 @@ pub struct ApiKeyInfo {
     pub rate_limit: Option<RateLimit>,
 }
 
+/// The person whose votes an API key casts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct KeyApprover {
+    /// The name of the person.
+    pub principal: String,
+    /// The roles of the person.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
 #[derive(Deserialize)]
 struct WireKey {
     key_id: String,
@@ -41,6 +54,7 @@ struct WireKey {
     environment: String,
     #[serde(default)]
     scopes: Option<Vec<String>>,
+    approver: Option<KeyApprover>,
     allowed_cidrs: Option<Vec<String>>,
     rate_limit_per_minute: u64,
     client_ip: Option<String>,
@@ -59,6 +73,7 @@ impl TryFrom<Object<WireKey>> for ApiKeyInfo {
                 .ok_or("`organization_id` and `org_id` are both missing")?,
             environment: wire.environment,
             scopes: wire.scopes.unwrap_or_default(),
+            approver: wire.approver,
             allowed_cidrs: wire.allowed_cidrs,
             rate_limit_per_minute: wire.rate_limit_per_minute,
             client_ip: wire.client_ip,

@@ -58,7 +58,7 @@ pub use audit::{AuditExport, EventFilter, EventPage};
 pub use batch::{Batch, BatchAnswer};
 pub use builder::ClientBuilder;
 pub use cache::DecisionCache;
-pub use keys::{ApiKeyInfo, SigningKeys};
+pub use keys::{ApiKeyInfo, KeyApprover, SigningKeys};
 pub use permits::{PermitFilter, PermitInspection, PermitPage};
 pub use stops::StopInfo;
 pub use stream::{StreamDecision, StreamEvent, StreamProgress};

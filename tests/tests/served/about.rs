@@ -3,7 +3,7 @@
 
 use atlasent::Client;
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::keys::ApiScope;
+use atlasent_authority::keys::{ApiScope, Approver};
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use jiff::Timestamp;
@@ -32,6 +32,7 @@ async fn a_key_is_told_what_it_is() {
     let over = Timestamp::from_second(4_000_000_000).unwrap();
     (key.scopes, key.expires_at) = (vec![ApiScope::Verify], Some(over));
     key.allowed_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
+    key.approver = Some(Approver::new("alice", ["cto"]).unwrap());
     let served = Served::run(Server::new(
         memory(),
         ApiKeys::new([key]),
@@ -40,6 +41,10 @@ async fn a_key_is_told_what_it_is() {
     .await;
     let json = served.get("/v1-api-key-self").await.json();
     assert_eq!(json["allowed_cidrs"], json!(["127.0.0.0/8"]));
+    assert_eq!(
+        json["approver"],
+        json!({"principal": "alice", "roles": ["cto"]})
+    );
     assert_eq!(
         json["expires_at"]
             .as_str()
@@ -52,6 +57,11 @@ async fn a_key_is_told_what_it_is() {
     assert_eq!(
         (&*info.organization_id, info.scopes),
         ("local", vec!["verify".to_owned()])
+    );
+    let approver = info.approver.unwrap();
+    assert_eq!(
+        (&*approver.principal, &*approver.roles),
+        ("alice", &["cto".to_owned()][..])
     );
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atlasent_authority::keys::{ApiKey, KeyEnvironment};
+use atlasent_authority::keys::{ApiKey, Approver, KeyEnvironment};
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::Store;
@@ -57,6 +57,7 @@ async fn a_key_does_not_move_to_another_organization() {
     for [first, second] in [["local", "acme"], ["acme", "local"], ["acme", "globex"]] {
         let (mut key, _) = new_key();
         key.org_id = first.parse().unwrap();
+        key.approver = Some(Approver::new("alice", ["cto"]).unwrap());
         store.put_api_key(&key).await.unwrap();
         // The same key again replaces the record.
         key.name = Some("renamed".to_owned());

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::keys::ApiScope;
+use crate::keys::{ApiScope, Approver};
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::caller::ApiCaller;
@@ -30,6 +30,8 @@ pub(super) struct KeySelf {
     org_id: String,
     environment: &'static str,
     scopes: Vec<ApiScope>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approver: Option<Approver>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed_cidrs: Option<Vec<String>>,
     rate_limit_per_minute: u64,
@@ -53,6 +55,7 @@ pub(super) async fn key_self<S: Store>(
         org_id: organization,
         environment: key.environment.as_str(),
         scopes: key.scopes.clone(),
+        approver: key.approver.clone(),
         allowed_cidrs: Some(cidrs).filter(|cidrs| !cidrs.is_empty()),
         rate_limit_per_minute: key.rate_limit_per_minute,
         client_ip: caller.address.map(|address| address.to_string()),

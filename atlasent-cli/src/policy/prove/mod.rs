@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atlasent_authority::Policies;
+use atlasent_authority::duration::parse_positive_duration;
 use cedar_policy::Policy;
 use cedar_policy_symcc::CompiledSchema;
 use clap::Args;
@@ -29,7 +30,6 @@ use solver::Solver;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::runtime;
-use atlasent_authority::duration::parse_positive_duration;
 
 /// The name of the entities' file in a directory of policies.
 const ENTITIES_FILE: &str = "entities.json";
