@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use crate::approvals::{self, Approvals};
 use crate::audit::{self, Audit};
 use crate::boundary::{self, Boundary};
 use crate::completions::{self, Completions};
@@ -46,6 +47,7 @@ enum Command {
     Policy(Policy),
     Evaluate(Evaluate),
     Boundary(Boundary),
+    Approvals(Approvals),
     Audit(Audit),
     Key(Key),
     Org(Org),
@@ -76,6 +78,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Command::Policy(arguments) => policy::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Boundary(arguments) => boundary::run(&arguments),
+        Command::Approvals(arguments) => approvals::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Org(arguments) => org::run(&arguments),

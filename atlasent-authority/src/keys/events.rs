@@ -88,7 +88,8 @@ mod tests {
 
     use super::*;
     use crate::LocalAuthority;
-    use crate::keys::{Approver, KeyEnvironment};
+    use crate::keys::KeyEnvironment;
+    use crate::ledger::approval::Approver;
     use crate::policy::Policies;
 
     #[test]

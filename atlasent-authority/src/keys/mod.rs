@@ -1,7 +1,6 @@
 //! API keys: which calls a key may make, from which networks and how often. Only digests of keys
 //! are stored.
 
-mod approver;
 #[cfg(feature = "postgres")]
 mod database;
 mod events;
@@ -20,10 +19,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::ledger::approval::Approver;
 use crate::ledger::replay::random_bits;
 use crate::store::OrgId;
 
-pub use approver::{Approver, InvalidApprover, MAX_APPROVER_NAME, MAX_APPROVER_ROLES};
 pub use events::RecordedKeys;
 pub(crate) use events::record_keys;
 pub use file::{KeyFile, KeyFileError};

@@ -1,12 +1,14 @@
 //! Verification: a permit is used up by the request that it fits, or refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use atlasent::authority::IssuerId;
 use atlasent::error::{Code, Failure, PermitOutcome};
 use atlasent::permit::PermitRecord;
 use atlasent::wire::{
-    ApprovalRecord, EvaluateRequest, Evaluation, PermitStatus, Receipt, Verification, VerifyRequest,
+    ApprovalRecord, EscalationStatus, EvaluateRequest, Evaluation, PermitStatus, Receipt,
+    Verification, VerifyRequest,
 };
 use atlasent::{Authority, Decision, Error};
 
@@ -42,6 +44,17 @@ impl<S: Store> Authority for LocalAuthority<S> {
     async fn verify(&self, request: &VerifyRequest) -> Result<Verification, Error> {
         self.verify_for(Caller::embedded(&self.secret), request)
             .await
+    }
+
+    async fn wait(
+        &self,
+        escalation_id: &str,
+        at_most: Duration,
+    ) -> Result<EscalationStatus, Error> {
+        let unknown = || Failure::new(Code::BadRequest, "there is no such escalation");
+        let id = escalation_id.parse().map_err(|_| unknown())?;
+        let row = self.wait_for_approval(id, at_most).await?;
+        Ok(row.ok_or_else(unknown)?.state.into())
     }
 
     async fn permit_status(&self, permit: &PermitRecord) -> Result<PermitStatus, Error> {

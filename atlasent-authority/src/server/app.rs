@@ -25,6 +25,8 @@ pub(crate) struct App<S> {
     pub(super) metrics: Metrics,
     pub(super) settings: Settings,
     pub(super) slots: ConcurrencySlots,
+    /// The slots of requests that wait for people.
+    pub(super) waits: ConcurrencySlots,
     pub(super) turns: Turns,
     pub(super) wrong_keys: WrongKeys,
     pub(super) read_pools: ReadPools,
@@ -41,6 +43,7 @@ impl<S> App<S> {
             signing,
             metrics: Metrics::new(),
             slots: slots(&settings),
+            waits: waits(&settings),
             turns: Turns::new(threads()),
             wrong_keys: WrongKeys::new(),
             read_pools: ReadPools::new(settings.concurrency),
@@ -57,6 +60,7 @@ impl<S> App<S> {
     /// Replaces the settings, and makes the slots and the pools anew.
     pub(super) fn set(&mut self, settings: Settings) {
         self.slots = slots(&settings);
+        self.waits = waits(&settings);
         self.read_pools = ReadPools::new(settings.concurrency);
         self.settings = settings;
     }
@@ -66,6 +70,12 @@ impl<S> App<S> {
 /// which cannot take all slots, then cannot take all connections either.
 fn slots(settings: &Settings) -> ConcurrencySlots {
     ConcurrencySlots::new((settings.concurrency).min(max_connections(settings.connections)))
+}
+
+/// The slots of requests that wait for people: as many as there are connections, since a waiting
+/// request costs little more than its connection.
+fn waits(settings: &Settings) -> ConcurrencySlots {
+    ConcurrencySlots::new(max_connections(settings.connections))
 }
 
 /// How many threads poll the requests: by default, a runtime has one for each processor.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use atlasent_authority::approvals::Approver;
 use atlasent_authority::duration::parse_duration;
-use atlasent_authority::keys::{ApiKey, ApiScope, Approver, DEFAULT_RATE_LIMIT, KeyEnvironment};
+use atlasent_authority::keys::{ApiKey, ApiScope, DEFAULT_RATE_LIMIT, KeyEnvironment};
 use atlasent_authority::store::OrgId;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;

@@ -6,7 +6,7 @@ use super::client::{BlockingIter, Client};
 use super::wait;
 use crate::Error;
 use crate::wire::{
-    CreateEscalation, EscalateRequest, Escalation, EscalationFilter, EscalationPage,
+    CastVote, CreateEscalation, EscalateRequest, Escalation, EscalationFilter, EscalationPage,
     EscalationStatus, EscalationStep, Vote,
 };
 
@@ -72,6 +72,15 @@ impl Client {
     /// The errors of [`Client::approve`](crate::Client::approve), and [`Error::Config`] when the system has no resources for the runtime.
     pub fn approve(&self, id: &str, note: Option<&str>) -> Result<Escalation, Error> {
         wait(self.0.approve(id, note))
+    }
+
+    /// Calls [`Client::approve_with`](crate::Client::approve_with), and blocks until it returns.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Client::approve_with`](crate::Client::approve_with), and [`Error::Config`] when the system has no resources for the runtime.
+    pub fn approve_with(&self, id: &str, vote: &CastVote) -> Result<Escalation, Error> {
+        wait(self.0.approve_with(id, vote))
     }
 
     /// Calls [`Client::reject`](crate::Client::reject), and blocks until it returns.

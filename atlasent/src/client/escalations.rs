@@ -124,8 +124,18 @@ impl Client {
     /// As [`escalation`](Self::escalation). With status 403 the key may not approve it; with 409 it
     /// has ended, or its key's owner has voted. After an answer that got lost, the vote may count.
     pub async fn approve(&self, id: &str, note: Option<&str>) -> Result<Escalation, Error> {
-        let vote = CastVote::new(note.map(str::to_owned));
-        self.change_escalation(id, "/approve", &vote, Repetition::ByContract)
+        self.approve_with(id, &CastVote::new(note.map(str::to_owned)))
+            .await
+    }
+
+    /// Approves an escalation as [`approve`](Self::approve) does, for more than the one call where
+    /// the vote says so ([`CastVote::for_any_context`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`approve`](Self::approve).
+    pub async fn approve_with(&self, id: &str, vote: &CastVote) -> Result<Escalation, Error> {
+        self.change_escalation(id, "/approve", vote, Repetition::ByContract)
             .await
     }
 

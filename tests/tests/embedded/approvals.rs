@@ -73,7 +73,7 @@ fn held(authority: &LocalAuthority, request: &EvaluateRequest) -> EscalationId {
 }
 
 fn sre(name: &str) -> Approver {
-    Approver::new(name).role("sre")
+    Approver::new(name, ["sre"]).unwrap()
 }
 
 fn approve(authority: &LocalAuthority, id: EscalationId) {
@@ -352,7 +352,7 @@ fn a_request_that_asks_for_an_approval_gets_one_where_no_policy_holds_it() {
     let answer = ask(&authority, &asks);
     assert_eq!(answer.decision, Decision::Hold);
     let id: EscalationId = answer.escalation_id.unwrap().parse().unwrap();
-    now(authority.vote(id, Ballot::approve(Approver::new("alice"))));
+    now(authority.vote(id, Ballot::approve(sre("alice"))));
     let released = ask(&authority, &asks);
     let verify = VerifyRequest::restating(&asks, released.permit_token.unwrap());
     assert!(now(authority.verify(&verify)).valid);
@@ -475,7 +475,7 @@ fn an_escalation_asks_the_next_step_and_ends_after_the_last() {
     let authority = authority_at(&clock);
     now(authority.replace_policies(Policies::parse(&policies).unwrap()));
     let id = held(&authority, &request("4f2a"));
-    let director = Approver::new("dan").role("director");
+    let director = Approver::new("dan", ["director"]).unwrap();
     let early = now_err(authority.vote(id, Ballot::approve(director.clone())));
     assert!(matches!(
         early,

@@ -3,7 +3,8 @@
 
 use atlasent::Client;
 use atlasent_authority::LocalAuthority;
-use atlasent_authority::keys::{ApiScope, Approver};
+use atlasent_authority::approvals::Approver;
+use atlasent_authority::keys::ApiScope;
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use jiff::Timestamp;

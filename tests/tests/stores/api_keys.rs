@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atlasent_authority::keys::{ApiKey, Approver, KeyEnvironment};
+use atlasent_authority::approvals::Approver;
+use atlasent_authority::keys::{ApiKey, KeyEnvironment};
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
 use atlasent_authority::store::Store;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use atlasent::wire::{ApprovalRecord, ExpiredReason};
+use atlasent::wire::{ApprovalRecord, EscalationStatus, ExpiredReason};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,18 @@ pub enum ApprovalState {
     Rejected,
     /// Expired without a decision.
     TimedOut,
+}
+
+impl From<ApprovalState> for EscalationStatus {
+    fn from(state: ApprovalState) -> Self {
+        match state {
+            ApprovalState::Pending => Self::Pending,
+            ApprovalState::Escalated => Self::Escalated,
+            ApprovalState::Approved => Self::Approved,
+            ApprovalState::Rejected => Self::Rejected,
+            ApprovalState::TimedOut => Self::TimedOut,
+        }
+    }
 }
 
 /// One escalation.

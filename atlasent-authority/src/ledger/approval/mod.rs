@@ -13,6 +13,7 @@
 //!
 //! A row that is rejected, expired, or whose policies changed releases nothing.
 
+mod approver;
 mod entry;
 mod key;
 mod question;
@@ -20,8 +21,9 @@ mod question;
 mod tests;
 mod vote;
 
+pub use approver::{Approver, InvalidApprover, MAX_APPROVER_NAME, MAX_APPROVER_ROLES};
 pub(crate) use entry::ttl;
 pub use entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release, Step};
 pub use key::{ApprovalKey, EscalationId, InvalidEscalationId};
 pub use question::{AskedQuestions, Question, QuestionKey};
-pub use vote::{Approver, GrantedUse, Tally, Vote, VoteOutcome, VoteRefusal};
+pub use vote::{GrantedUse, Tally, Vote, VoteOutcome, VoteRefusal};

@@ -40,7 +40,7 @@ fn row(rules: Vec<ApprovalRule>) -> ApprovalEntry {
 fn vote(principal: &str, role: &str, approves: bool) -> Vote {
     Vote {
         id: "vote".to_owned(),
-        approver: Approver::new(principal).role(role),
+        approver: Approver::new(principal, [role]).unwrap(),
         via: Some(format!("key_of_{principal}")),
         approves,
         note: None,

@@ -5,19 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Approver;
 use super::entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release};
 use crate::policy::ApprovalRule;
 use crate::trail::chain::format_time;
-
-/// A person who may approve.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approver {
-    /// The name of the person: the same in every credential of theirs.
-    pub principal: String,
-    /// The roles that the person has now.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<String>,
-}
 
 /// One vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,24 +46,6 @@ impl Vote {
         });
         // The keys of a `Value` are in order.
         lower::encode_string(&Sha256::digest(said.to_string()))
-    }
-}
-
-impl Approver {
-    /// Creates an approver without roles.
-    #[must_use]
-    pub fn new(principal: impl Into<String>) -> Self {
-        Self {
-            principal: principal.into(),
-            roles: Vec::new(),
-        }
-    }
-
-    /// Adds a role.
-    #[must_use]
-    pub fn role(mut self, role: impl Into<String>) -> Self {
-        self.roles.push(role.into());
-        self
     }
 }
 

@@ -26,9 +26,10 @@ const MAX_NOTE: usize = 2_000;
 /// use std::time::Duration;
 /// use atlasent_authority::approvals::{Approver, Ballot};
 ///
-/// let alice = Approver::new("alice").role("release-manager");
+/// let alice = Approver::new("alice", ["release-manager"])?;
 /// let once = Ballot::approve(alice.clone()).note("the tests passed");
 /// let often = Ballot::approve(alice).for_any_context(Duration::from_secs(3_600), 5);
+/// # Ok::<(), atlasent_authority::approvals::InvalidApprover>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -72,14 +73,6 @@ impl Ballot {
         self.grant = Some(GrantedUse { lasts, times });
         self
     }
-
-    fn check(&self) -> Result<(), ApprovalError> {
-        if self.approver.principal.trim().is_empty() {
-            let text = "an approver needs a name: the principal is empty";
-            return Err(ApprovalError::Invalid(text.to_owned()));
-        }
-        check_note("note", self.note.as_deref())
-    }
 }
 
 impl<S: Store> LocalAuthority<S> {
@@ -106,7 +99,7 @@ impl<S: Store> LocalAuthority<S> {
     /// let held = authority.evaluate(&request).await?;
     /// let id = held.escalation_id.unwrap().parse()?;
     ///
-    /// authority.vote(id, Ballot::approve(Approver::new("alice").role("sre"))).await?;
+    /// authority.vote(id, Ballot::approve(Approver::new("alice", ["sre"])?)).await?;
     /// assert!(authority.evaluate(&request).await?.decision.is_allow());
     /// assert!(!authority.evaluate(&request).await?.decision.is_allow(), "once only");
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
@@ -132,7 +125,7 @@ impl<S: Store> LocalAuthority<S> {
         ballot: Ballot,
         via: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
-        ballot.check()?;
+        check_note("note", ballot.note.as_deref())?;
         let (attribution, call) = (caller.attribution(), self.permit_ttl);
         let vote_id = format!("vote_{}", Uuid::new_v4().simple());
         let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {

@@ -38,6 +38,18 @@ pub enum QuorumTier {
     Unanimous,
 }
 
+/// The tier as the contract names it, whose type also holds words that this version does not know.
+impl From<QuorumTier> for atlasent::wire::QuorumTier {
+    fn from(tier: QuorumTier) -> Self {
+        match tier {
+            QuorumTier::SingleApprover => Self::SingleApprover,
+            QuorumTier::SimpleMajority => Self::SimpleMajority,
+            QuorumTier::TwoThirds => Self::TwoThirds,
+            QuorumTier::Unanimous => Self::Unanimous,
+        }
+    }
+}
+
 const TIERS: [(&str, QuorumTier); 4] = [
     ("single_approver", QuorumTier::SingleApprover),
     ("simple_majority", QuorumTier::SimpleMajority),

@@ -114,6 +114,10 @@ impl<S> ApiCaller<S> {
         let caller = Caller::new(&self.key.key_id, self.secret.expose_secret().as_bytes())
             .environment(self.key.environment.as_str())
             .request_id(&self.request_id);
+        let caller = match &self.key.approver {
+            Some(approver) => caller.principal(&approver.principal),
+            None => caller,
+        };
         let caller = match &self.required_schema {
             Some(digest) => caller.require_schema(digest),
             None => caller,

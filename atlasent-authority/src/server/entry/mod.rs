@@ -40,6 +40,17 @@ pub(crate) struct Entry<S> {
     pub(crate) app: Arc<App<S>>,
     /// The longest time that a request may take.
     pub(crate) timeout: Duration,
+    /// Which slots its requests take.
+    pub(crate) slots: SlotKind,
+}
+
+/// The slots that requests take while they are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotKind {
+    /// Requests that are answered as soon as possible.
+    Requests,
+    /// Requests that wait for people. They do nothing meanwhile, and take no slot from the others.
+    Waits,
 }
 
 impl<S> Clone for Entry<S> {
@@ -47,13 +58,18 @@ impl<S> Clone for Entry<S> {
         Self {
             app: Arc::clone(&self.app),
             timeout: self.timeout,
+            slots: self.slots,
         }
     }
 }
 
 /// Passes a request on to its endpoint if its caller may make it. Logs and counts the response.
 pub(crate) async fn pass<S: Store + RateCounter>(
-    State(Entry { app, timeout }): State<Entry<S>>,
+    State(Entry {
+        app,
+        timeout,
+        slots,
+    }): State<Entry<S>>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -68,7 +84,7 @@ pub(crate) async fn pass<S: Store + RateCounter>(
         rate: None,
     };
     let deadline = Deadline::after(timeout);
-    let answered = answer(&app, request, next, &id, deadline, &mut record).await;
+    let answered = answer(&app, slots, request, (next, &id, deadline), &mut record).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     let error = response.extensions_mut().remove::<ApiError>();
     if let Some(error) = &error {
@@ -117,17 +133,20 @@ struct AccessRecord {
 
 async fn answer<S: Store + RateCounter>(
     app: &App<S>,
+    slots: SlotKind,
     mut request: Request,
-    next: Next,
-    id: &RequestId,
-    deadline: Deadline,
+    (next, id, deadline): (Next, &RequestId, Deadline),
     record: &mut AccessRecord,
 ) -> Result<Response, ApiError> {
     let credentials = Credentials::authenticate(app, request.headers(), record.address)?;
     let key = Arc::clone(&credentials.key);
     record.key = Some(Arc::clone(&key));
     credentials.check_network(record.address)?;
-    let slot = app.slots.take(&key, app.keys.sharing(&key.org_id))?;
+    let slots = match slots {
+        SlotKind::Requests => &app.slots,
+        SlotKind::Waits => &app.waits,
+    };
+    let slot = slots.take(&key, app.keys.sharing(&key.org_id))?;
     let answering = async {
         let org = deadline.run(app.organizations.open(&key.org_id)).await??;
         let rate = deadline.run(Rate::count(&org, &key)).await??;

@@ -5,6 +5,7 @@ mod backup;
 mod batch;
 mod decide;
 mod head;
+mod hitl;
 mod permits;
 mod receipts;
 mod stops;
@@ -23,7 +24,7 @@ use axum::routing::{delete, get, post};
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
 use crate::server::entry::request_id::RequestId;
-use crate::server::entry::{self, Entry, schema};
+use crate::server::entry::{self, Entry, SlotKind, schema};
 use crate::store::{RateCounter, Store};
 
 /// Builds the router of a server. A new endpoint gets its line here.
@@ -49,17 +50,29 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
         .route("/v1/permits/{id}/revoke", post(permits::revoke::<S>))
         .route("/v1/permits/{id}/verify", post(permits::inspect::<S>))
         .route("/v1/permits/{id}/complete", post(receipts::complete::<S>))
+        .route("/v1/hitl", get(hitl::list::<S>).post(hitl::open::<S>))
+        .route("/v1/hitl/{id}/approvals", get(hitl::votes::<S>))
+        .route("/v1/hitl/{id}/chain", get(hitl::chain::<S>))
+        .route("/v1/hitl/{id}/approve", post(hitl::approve::<S>))
+        .route("/v1/hitl/{id}/reject", post(hitl::reject::<S>))
+        .route("/v1/hitl/{id}/escalate", post(hitl::escalate::<S>))
+        .route("/v1/hitl/{id}/timeout", post(hitl::time_out::<S>))
         .route("/v1/stops", get(stops::list::<S>).post(stops::set::<S>))
         .route("/v1/stops/{id}", delete(stops::lift::<S>))
         .route("/v1/audit/head", get(head::signed::<S>));
-    let router = behind_entry(router, &app, timeout);
+    let router = behind_entry(router, &app, timeout, SlotKind::Requests);
+
+    // Waiting takes as long as the caller asks for, and then as long as any request.
+    let waiting = Router::new().route("/v1/hitl/{id}", get(hitl::get::<S>));
+    let timeout = timeout + Duration::from_secs(hitl::LONGEST_WAIT);
+    let waiting = behind_entry(waiting, &app, timeout, SlotKind::Waits);
 
     // Exports and backups send large files.
     let timeout = app.settings.export_timeout;
     let exports = Router::new()
         .route("/v1-audit/exports", post(trail::export::<S>))
         .route("/v1/store/backup", post(backup::backup::<S>));
-    let exports = behind_entry(exports, &app, timeout);
+    let exports = behind_entry(exports, &app, timeout, SlotKind::Requests);
 
     // The open endpoints ask for no API key.
     let mut open = Router::new()
@@ -68,7 +81,7 @@ pub(crate) fn router<S: Store + RateCounter>(app: Arc<App<S>>) -> Router {
     if app.settings.metrics {
         open = open.route("/metrics", get(about::metrics::<S>));
     }
-    (router.merge(exports).merge(open))
+    (router.merge(waiting).merge(exports).merge(open))
         .fallback(not_found)
         .with_state(app)
 }
@@ -78,11 +91,17 @@ fn behind_entry<S: Store + RateCounter>(
     endpoints: Router<Arc<App<S>>>,
     app: &Arc<App<S>>,
     timeout: Duration,
+    slots: SlotKind,
 ) -> Router<Arc<App<S>>> {
     let app = Arc::clone(app);
+    let entry = Entry {
+        app,
+        timeout,
+        slots,
+    };
     endpoints
         .method_not_allowed_fallback(wrong_method)
-        .route_layer(from_fn_with_state(Entry { app, timeout }, entry::pass::<S>))
+        .route_layer(from_fn_with_state(entry, entry::pass::<S>))
 }
 
 async fn not_found(request: Request) -> Response {

@@ -1,6 +1,7 @@
 //! The bodies of requests about escalations.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -152,24 +153,51 @@ pub struct CastVote {
     /// The note of the person who votes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// For how many seconds an approval is good for the same action and resource, with any context.
+    /// Unset for an approval of the one call. Only `atlasent serve` knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_seconds: Option<u64>,
+    /// How many calls such an approval is good for. Only `atlasent serve` knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_times: Option<u32>,
 }
 
 impl CastVote {
-    /// Creates a vote, with a note or without.
+    /// Creates a vote on the one call, with a note or without.
     #[must_use]
     pub fn new(note: Option<String>) -> Self {
-        Self { note }
+        Self {
+            note,
+            grant_seconds: None,
+            grant_times: None,
+        }
+    }
+
+    /// Makes an approval good for the same agent, action and resource with any context: for a time,
+    /// and for a number of calls, without one for any number. The policy has to allow that
+    /// (`@approval_grants`). Parts of a second count as one. A second call replaces the first.
+    #[must_use]
+    pub fn for_any_context(mut self, time: Duration, times: Option<u32>) -> Self {
+        self.grant_seconds = Some(time.as_secs() + u64::from(time.subsec_nanos() > 0));
+        self.grant_times = times;
+        self
     }
 }
 
 #[derive(Deserialize)]
 struct WireCast {
     note: Option<String>,
+    grant_seconds: Option<u64>,
+    grant_times: Option<u32>,
 }
 
 impl From<Object<WireCast>> for CastVote {
     fn from(Object(wire): Object<WireCast>) -> Self {
-        Self::new(wire.note)
+        Self {
+            note: wire.note,
+            grant_seconds: wire.grant_seconds,
+            grant_times: wire.grant_times,
+        }
     }
 }
 

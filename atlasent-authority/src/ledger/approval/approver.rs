@@ -17,12 +17,12 @@ pub const MAX_APPROVER_ROLES: usize = 100;
 /// principal is one person, whatever keys and tokens it uses.
 ///
 /// ```
-/// use atlasent_authority::keys::Approver;
+/// use atlasent_authority::approvals::Approver;
 ///
 /// let alice = Approver::new("alice", ["release-manager"])?;
 /// assert_eq!(alice.to_string(), "alice (release-manager)");
 /// assert!(Approver::new("", ["release-manager"]).is_err());
-/// # Ok::<(), atlasent_authority::keys::InvalidApprover>(())
+/// # Ok::<(), atlasent_authority::approvals::InvalidApprover>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]

@@ -1,0 +1,170 @@
+//! Pending decisions in the form of the contract (part D, "Approvals").
+
+use std::time::Duration;
+
+use atlasent::text::Escaped;
+use atlasent::wire::{
+    CastVote, EscalateRequest, Escalation, EscalationStep, FallbackDecision, QuorumProgress,
+    QuorumTier, Vote, VoteDecision,
+};
+
+use crate::ledger::approval::{ApprovalEntry, ApprovalState};
+use crate::policy::{ApproverName, Approvers, Quorum};
+use crate::server::api_error::ApiError;
+use crate::store::OrgId;
+use crate::trail::chain::format_time;
+
+/// Returns a decision as the contract's escalation.
+pub(super) fn escalation(row: &ApprovalEntry, org: &OrgId) -> Escalation {
+    let question = &row.question;
+    let mut escalation = Escalation::new(
+        row.id.to_string(),
+        org.as_str(),
+        question.agent.as_str(),
+        row.reason.clone(),
+        format_time(row.opened_at),
+    );
+    escalation.status = row.state.into();
+    escalation.proposed_action = serde_json::from_str(&row.shown).unwrap_or_default();
+    (escalation.assigned_to_user_id, escalation.assigned_to_role) = assigned_to(row);
+    if let Some(closing) = &row.closing {
+        escalation.resolved_by.clone_from(&closing.by);
+        escalation.resolution_note.clone_from(&closing.note);
+        escalation.resolved_at = Some(format_time(closing.at));
+        escalation.expired_reason.clone_from(&closing.expired);
+    }
+    escalation.timeout_at = Some(format_time(row.timeout_at));
+    let tally = row.tally();
+    escalation.quorum_required = tier(row);
+    escalation.min_approvers = tally.required;
+    escalation.approver_pool_size = pool(row).max(tally.required);
+    escalation.escalation_depth = number(row.depth());
+    escalation.max_escalation_depth = number(row.max_depth());
+    escalation.fallback_decision = FallbackDecision::Reject;
+    let mut progress = QuorumProgress::new(tally.required, tally.approved, tally.rejected);
+    progress.remaining = tally.remaining;
+    progress.satisfied = tally.satisfied;
+    progress.rejected_terminal = row.state == ApprovalState::Rejected;
+    escalation.quorum_progress = Some(progress);
+    escalation.action_hash = Some(question.action_hash.clone());
+    escalation.shown = Some(row.shown.clone());
+    escalation.shown_hash = Some(row.shown_hash.clone());
+    if row.policy.is_some() {
+        let policies = row.rules.iter().map(|rule| rule.policy.to_string());
+        escalation.policies = policies.collect();
+    }
+    escalation.approvers = Some(row.approvers());
+    escalation.reason = Some(row.reason.clone());
+    escalation
+}
+
+/// Returns the votes on a decision, in their order.
+pub(super) fn votes(row: &ApprovalEntry) -> Vec<Vote> {
+    let vote = |cast: &crate::ledger::approval::Vote| {
+        let decision = match cast.approves {
+            true => VoteDecision::Approve,
+            false => VoteDecision::Reject,
+        };
+        let mut vote = Vote::new(cast.id.clone(), decision, tier(row), format_time(cast.at));
+        vote.user_id = Some(cast.approver.principal.clone());
+        vote.actor_label =
+            (!cast.approver.roles.is_empty()).then(|| cast.approver.roles.join(", "));
+        vote.note.clone_from(&cast.note);
+        vote
+    };
+    row.votes.iter().map(vote).collect()
+}
+
+/// Returns the escalations of a decision, in their order.
+pub(super) fn chain(row: &ApprovalEntry) -> Vec<EscalationStep> {
+    let step = |step: &crate::ledger::approval::Step| {
+        let id = format!("{}_{}", row.id, step.depth);
+        let mut form = EscalationStep::new(id, step.depth, format_time(step.at));
+        form.from_role = Some(step.from.clone());
+        form.to_role = Some(step.to.clone());
+        form.escalated_by.clone_from(&step.by);
+        form.reason.clone_from(&step.reason);
+        form
+    };
+    row.steps.iter().map(step).collect()
+}
+
+/// Checks that the next step of a decision names the role or the person that the caller wants to
+/// escalate to. The policies say who decides, and callers cannot name anybody else.
+pub(super) fn check_step(row: &ApprovalEntry, wanted: &EscalateRequest) -> Result<(), ApiError> {
+    let role = wanted.to_role.clone().map(ApproverName::Role);
+    let user = wanted.to_user_id.clone().map(ApproverName::User);
+    for name in role.into_iter().chain(user) {
+        let next = row
+            .rules
+            .iter()
+            .filter_map(|rule| rule.escalate_to.get(row.depth()));
+        let lists = |approvers: &Approvers| match approvers {
+            Approvers::OneOf(names) => names.contains(&name),
+            Approvers::Any => false,
+        };
+        if !next.clone().any(lists) {
+            let next: Vec<String> = next.map(ToString::to_string).collect();
+            let next = match next.is_empty() {
+                true => "nobody".to_owned(),
+                false => next.join(", "),
+            };
+            return Err(ApiError::invalid(format!(
+                "the next step of the policies is {next}, and not {}: leave `to_role` and `to_user_id` out",
+                Escaped::new(&name.to_string())
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Returns for how long, and how often, an approval is good beyond this one call.
+pub(super) fn grant(vote: &CastVote) -> Result<Option<(Duration, u32)>, ApiError> {
+    match (vote.grant_seconds, vote.grant_times) {
+        (None, None) => Ok(None),
+        (Some(seconds), times) => {
+            let times = times.unwrap_or(u32::MAX);
+            Ok(Some((Duration::from_secs(seconds), times)))
+        }
+        (None, Some(_)) => Err(ApiError::invalid(
+            "`grant_times` needs `grant_seconds`: say for how long the approval is good",
+        )),
+    }
+}
+
+/// Returns the person and the role that a decision is assigned to, where the policies name only one.
+fn assigned_to(row: &ApprovalEntry) -> (Option<String>, Option<String>) {
+    match row.rules.as_slice() {
+        [rule] => match &rule.approvers {
+            Approvers::OneOf(names) => match names.as_slice() {
+                [ApproverName::User(user)] => (Some(user.clone()), None),
+                [ApproverName::Role(role)] => (None, Some(role.clone())),
+                _ => (None, None),
+            },
+            Approvers::Any => (None, None),
+        },
+        _ => (None, None),
+    }
+}
+
+/// Returns the tier of the rule that asks for the most.
+fn tier(row: &ApprovalEntry) -> QuorumTier {
+    let most = row.rules.iter().max_by_key(|rule| rule.quorum.required());
+    match most.map(|rule| &rule.quorum) {
+        Some(Quorum::Tier { tier, .. }) => (*tier).into(),
+        _ => QuorumTier::SingleApprover,
+    }
+}
+
+/// Returns how many people may vote, as far as the policies say.
+fn pool(row: &ApprovalEntry) -> u32 {
+    let of_rule = |rule: &crate::policy::ApprovalRule| match &rule.quorum {
+        Quorum::Tier { of, .. } => *of,
+        _ => 0,
+    };
+    row.rules.iter().map(of_rule).max().unwrap_or(0)
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,81 @@
+//! `POST /v1/hitl`: opens a decision by hand.
+
+use std::sync::Arc;
+
+use atlasent::wire::{CreateEscalation, Escalation, FallbackDecision, QuorumTier};
+use atlasent::{Agent, Context};
+use axum::extract::{Extension, Request};
+use serde_json::Value;
+
+use super::answer;
+use crate::keys::ApiScope;
+use crate::local::approvals::NewApproval;
+use crate::policy::{ApprovalRule, ApproverName, Approvers, Quorum};
+use crate::server::api_error::ApiError;
+use crate::server::entry::caller::ApiCaller;
+use crate::server::input::body;
+use crate::server::input::query::parse_time;
+use crate::server::response::JsonBody;
+use crate::store::Store;
+
+/// What a decision that no policy holds names in place of a policy.
+const BY_HAND: &str = "by hand";
+
+/// The largest quorum.
+const MAX_QUORUM: u32 = 100;
+
+/// Answers `POST /v1/hitl`.
+pub(in crate::server::routes) async fn open<S: Store>(
+    Extension(caller): Extension<Arc<ApiCaller<S>>>,
+    request: Request,
+) -> Result<JsonBody<Escalation>, ApiError> {
+    caller.require_scope(ApiScope::Evaluate)?;
+    let body: CreateEscalation = body::read_json(request).await?;
+    let new = new_approval(body)?;
+    let row = caller
+        .authority()
+        .request_approval_for(&caller.for_authority(), new)
+        .await?;
+    Ok(answer(&caller, &row))
+}
+
+fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
+    if body
+        .fallback_decision
+        .is_some_and(|fallback| fallback != FallbackDecision::Reject)
+    {
+        return Err(ApiError::invalid(
+            "`fallback_decision` has to be `reject`: this server approves nothing by itself",
+        ));
+    }
+    let invalid = |error: atlasent::Error| ApiError::invalid(error.to_string());
+    let agent = Agent::new(body.agent_id).map_err(invalid)?;
+    let proposed = Value::Object(body.proposed_action.unwrap_or_default());
+    let proposed = Context::from_serialize(&proposed).map_err(invalid)?;
+    let mut rule = ApprovalRule::new(BY_HAND);
+    let role = body.assigned_to_role.map(ApproverName::Role);
+    let user = body.assigned_to_user_id.map(ApproverName::User);
+    let names: Vec<ApproverName> = role.into_iter().chain(user).collect();
+    if !names.is_empty() {
+        rule.approvers = Approvers::OneOf(names);
+    }
+    let tier = body.quorum_required.unwrap_or(QuorumTier::SingleApprover);
+    if !tier.is_known() {
+        return Err(ApiError::invalid(
+            "`quorum_required` has to be `single_approver`, `simple_majority`, `two_thirds` or `unanimous`",
+        ));
+    }
+    let required = tier.required(body.approver_pool_size.unwrap_or(1));
+    let required = required.max(body.min_approvers.unwrap_or(1));
+    if !(1..=MAX_QUORUM).contains(&required) {
+        return Err(ApiError::invalid(format!(
+            "the quorum needs {required} approvals: use from 1 to {MAX_QUORUM}"
+        )));
+    }
+    rule.quorum = Quorum::Number(required);
+    let new = NewApproval::new(agent, body.escalation_reason, proposed, rule);
+    match body.timeout_at {
+        Some(text) => Ok(new.timeout_at(parse_time("timeout_at", &text)?)),
+        None => Ok(new),
+    }
+}

@@ -1,0 +1,106 @@
+//! `atlasent approvals list`: the pending decisions, or those in another state.
+
+use atlasent::wire::{Escalation, EscalationFilter, EscalationStatus};
+use clap::{Args, ValueEnum};
+use futures_util::TryStreamExt;
+use serde_json::json;
+
+use super::text::line;
+use crate::exit::Failure;
+use crate::json::for_stdout;
+use crate::output::Output;
+use crate::runtime;
+use crate::server::ServerAddress;
+
+/// List what waits for approval, the newest first
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  atlasent approvals list
+  atlasent approvals list --agent deploy-bot
+  atlasent approvals list --status rejected --limit 10 --json | jq -r '.approvals[].id'")]
+pub(super) struct List {
+    /// Only decisions in this state [default: those that are open]
+    #[arg(long, value_name = "STATE")]
+    status: Option<Status>,
+
+    /// Only decisions that this agent asked for
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<String>,
+
+    /// The largest number of decisions
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    limit: u16,
+
+    #[command(flatten)]
+    server: ServerAddress,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A state of decisions.
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Status {
+    Pending,
+    Escalated,
+    Approved,
+    Rejected,
+    TimedOut,
+}
+
+impl From<Status> for EscalationStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Escalated => Self::Escalated,
+            Status::Approved => Self::Approved,
+            Status::Rejected => Self::Rejected,
+            Status::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+/// Lists decisions.
+pub(super) fn run(arguments: &List) -> Result<Output, Failure> {
+    let states: &[Status] = match arguments.status {
+        Some(_) => &[],
+        None => &[Status::Pending, Status::Escalated],
+    };
+    let states = arguments.status.iter().chain(states);
+    let client = arguments.server.client()?;
+    let limit = usize::from(arguments.limit);
+    let listing = async {
+        let mut found: Vec<Escalation> = Vec::new();
+        for state in states {
+            let mut filter = EscalationFilter::default()
+                .status((*state).into())
+                .limit(u32::from(arguments.limit));
+            if let Some(agent) = &arguments.agent {
+                filter = filter.agent_id(agent);
+            }
+            let mut stream = std::pin::pin!(client.escalation_stream(filter));
+            let mut of_state = 0;
+            while of_state < limit
+                && let Some(escalation) = stream
+                    .try_next()
+                    .await
+                    .map_err(|error| arguments.server.call_failure(&error))?
+            {
+                found.push(escalation);
+                of_state += 1;
+            }
+        }
+        Ok(found)
+    };
+    let mut found = runtime::run(listing)?;
+    found.sort_by(|one, other| other.created_at.cmp(&one.created_at));
+    found.truncate(limit);
+    Ok(Output::new(match arguments.json {
+        true => for_stdout(&json!({ "approvals": found }).to_string()),
+        false if found.is_empty() => "nothing waits for approval\n".to_owned(),
+        false => found.iter().map(line).collect(),
+    }))
+}

@@ -1,0 +1,45 @@
+//! `atlasent approvals`: what waits for approvers, and their votes.
+
+mod list;
+mod show;
+mod text;
+mod vote;
+mod watch;
+
+use clap::{Args, Subcommand};
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// See what waits for approval, and approve or reject it
+#[derive(Args)]
+#[command(
+    subcommand_required = true,
+    after_help = "\
+The API key is read from ATLASENT_API_KEY and needs the scope `approve`: create one for each approver with
+`atlasent key create --approver NAME --role ROLE`."
+)]
+pub(crate) struct Approvals {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    List(list::List),
+    Show(show::Show),
+    Approve(vote::Approve),
+    Reject(vote::Reject),
+    Watch(watch::Watch),
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Approvals) -> Result<Output, Failure> {
+    match &arguments.command {
+        Command::List(arguments) => list::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
+        Command::Approve(arguments) => vote::approve(arguments),
+        Command::Reject(arguments) => vote::reject(arguments),
+        Command::Watch(arguments) => watch::run(arguments),
+    }
+}
