@@ -12,11 +12,15 @@ mod app;
 mod audit_log;
 mod entry;
 mod fair_queue;
+#[cfg(any(feature = "oidc", feature = "otlp"))]
+mod https;
 mod input;
 mod listen;
 mod log_limit;
 mod metrics;
 mod off_thread;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod organizations;
 mod read_pool;
 mod read_slots;
@@ -41,6 +45,8 @@ pub use audit_log::AuditLog;
 #[cfg(feature = "otlp")]
 pub use audit_log::OtlpLog;
 pub use listen::{Listening, ServeError, TlsFiles};
+#[cfg(feature = "oidc")]
+pub use oidc::{OidcConfig, OidcError, OidcVerifier};
 pub use organizations::{OrgHosting, OrgRegistry, OrgRegistryError};
 pub use settings::Settings;
 use shadow::Shadow;

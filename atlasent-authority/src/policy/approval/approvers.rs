@@ -24,7 +24,7 @@ const NEXT_STEP: &str = "then";
 pub enum Approvers {
     /// Any approver.
     Any,
-    /// Any approver with one of these roles or names. Nobody, if the list is empty.
+    /// Any approver with one of these roles or names. An empty list includes no approver.
     OneOf(Vec<ApproverName>),
 }
 

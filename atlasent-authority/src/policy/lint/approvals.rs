@@ -1,4 +1,4 @@
-//! Holds that no approval can release, and approvals that nobody can give.
+//! Holds that no approval can release, and quorums that cannot be reached.
 
 use std::collections::{HashMap, HashSet};
 
@@ -178,7 +178,7 @@ fn unreachable(subject: &Subject<'_>, rule: &ApprovalRule) -> Vec<PolicyProblem>
 }
 
 /// Returns how many people a list names beside the agent, and whether it names the agent. `None`
-/// for a list that anybody else can be on.
+/// for a list that also includes people by role, or everyone.
 fn others(approvers: &Approvers, agent: Option<&str>) -> Option<(usize, bool)> {
     let listed = approvers.people()?;
     let Approvers::OneOf(names) = approvers else {

@@ -1,4 +1,4 @@
-//! The lints of holds: which no approval can release, and which nobody can approve.
+//! The lints of holds that no approval can release, and of quorums that cannot be reached.
 
 use crate::policy::Policies;
 

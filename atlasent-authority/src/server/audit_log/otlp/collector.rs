@@ -1,6 +1,5 @@
 //! One request to a collector, and what its answer means.
 
-use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -16,14 +15,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AG
 use reqwest::redirect::Policy;
 use reqwest::retry::never;
 use reqwest::{Client, Response, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Deserialize;
 
 use super::config::Config;
 use super::record::attribute;
+use crate::server::https::{causes, tls};
 
 /// The limit on an answer, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -77,7 +73,10 @@ impl Collector {
     /// without a proxy.
     pub(super) fn new(config: &Config) -> io::Result<Self> {
         let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls(config)?)
+            .tls_backend_preconfigured(tls(
+                config.certificate.as_deref(),
+                config.endpoint.scheme() == "https",
+            )?)
             .redirect(Policy::none())
             .retry(never());
         if config.is_local() {
@@ -259,57 +258,6 @@ fn resource(config: &Config) -> Resource {
         resource.attributes.push(attribute(name, value.clone()));
     }
     resource
-}
-
-fn tls(config: &Config) -> io::Result<ClientConfig> {
-    let provider = rustls::crypto::ring::default_provider().into();
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    let verified = match &config.certificate {
-        Some(path) => {
-            let unusable = |why: String| {
-                let path = path.display();
-                io::Error::new(
-                    ErrorKind::InvalidInput,
-                    format!("`{path}` holds no CA certificate in PEM: {why}"),
-                )
-            };
-            let mut roots = RootCertStore::empty();
-            let read = CertificateDer::pem_file_iter(path);
-            for certificate in read.map_err(|error| unusable(error.to_string()))? {
-                let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-                (roots.add(certificate)).map_err(|error| unusable(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(unusable("it is empty".to_owned()));
-            }
-            builder.with_root_certificates(roots)
-        }
-        None if config.endpoint.scheme() == "https" => {
-            builder.with_platform_verifier().map_err(|error| {
-                io::Error::other(format!(
-                    "no TLS with this system's CA certificates: {error}; install them (`ca-certificates`)"
-                ))
-            })?
-        }
-        // Plain HTTP works on machines without certificates, too.
-        None => builder.with_root_certificates(RootCertStore::empty()),
-    };
-    let mut tls = verified.with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tls)
-}
-
-/// An error with all its causes.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,8 @@ use reqwest::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING,
 };
+
+use crate::server::https::is_loopback;
 
 /// The endpoint that OpenTelemetry specifies where none is named.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318/v1/logs";
@@ -235,13 +236,6 @@ fn checked(endpoint: &str, allow_http: bool) -> Result<Url, &'static str> {
         _ => return Err("is neither `https` nor `http`"),
     }
     Ok(url)
-}
-
-/// Whether a host is this machine.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || (address.parse::<IpAddr>()).is_ok_and(|address| address.is_loopback())
 }
 
 fn invalid(why: String) -> io::Error {

@@ -1,0 +1,119 @@
+//! Approvers by bearer tokens of an OpenID Connect issuer: [`OidcVerifier`].
+//!
+//! `config` reads where the issuer is, `token` reads a token, `keys` reads and uses the issuer's
+//! keys, `fetch` gets them over HTTP, and `cache` says when.
+
+mod cache;
+mod config;
+mod error;
+mod fetch;
+mod keys;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use cache::KeyCache;
+pub use config::OidcConfig;
+pub use error::OidcError;
+use fetch::Issuer;
+use token::Token;
+
+use crate::clock::{Clock, SystemClock};
+use crate::keys::Approver;
+use crate::store::OrgId;
+
+/// Verifies the bearer tokens of one issuer, and returns the approver of each.
+///
+/// A token is accepted if it is signed with RS256, ES256 or EdDSA by a key that the issuer
+/// publishes, names the configured issuer and audience, and is in its time (`exp`, `nbf` and `iat`,
+/// with a minute of leeway). The key determines the algorithm, never the token alone.
+///
+/// The issuer's keys are fetched when the first token arrives, and again every 10 minutes. A token
+/// with an unknown `kid` causes a fetch at most every 30 seconds, so that keys can rotate and a
+/// flood of forged tokens does not reach the issuer. While the issuer does not answer, its keys
+/// are used for an hour after they were fetched.
+///
+/// ```no_run
+/// use atlasent_authority::server::{OidcConfig, OidcVerifier};
+///
+/// # async fn run(token: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// let verifier = OidcVerifier::new(OidcConfig::from_file("oidc.toml")?)?;
+/// let approver = verifier.verify(token).await?;
+/// println!("{approver}");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct OidcVerifier {
+    config: Arc<OidcConfig>,
+    keys: KeyCache,
+    clock: Arc<dyn Clock>,
+}
+
+impl OidcVerifier {
+    /// Creates a verifier. It does not connect to the issuer yet.
+    ///
+    /// # Errors
+    ///
+    /// When the CA certificates cannot be read, or no HTTP client can be built.
+    pub fn new(config: OidcConfig) -> io::Result<Self> {
+        Self::with_clock(config, SystemClock)
+    }
+
+    /// Creates a verifier with another clock, for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_clock(config: OidcConfig, clock: impl Clock) -> io::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let issuer = Issuer::new(&config)?;
+        Ok(Self {
+            config: Arc::new(config),
+            keys: KeyCache::new(issuer, Arc::clone(&clock)),
+            clock,
+        })
+    }
+
+    /// Returns the organization whose holds the issuer's people release.
+    #[must_use]
+    pub fn organization(&self) -> &OrgId {
+        self.config.organization()
+    }
+
+    /// Returns the issuer, as tokens name it in `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.config.issuer()
+    }
+
+    /// Verifies a token, and returns the person that it is for.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the token is refused, or [`OidcError::IssuerUnavailable`] when the issuer's keys
+    /// could not be fetched. No error repeats a part of the token.
+    pub async fn verify(&self, token: &str) -> Result<Approver, OidcError> {
+        let token = Token::parse(token)?;
+        // A token that is refused anyway causes no request to the issuer.
+        token.check(&self.config, self.clock.now())?;
+        let keys = self.keys.current().await?;
+        let verified = match keys.verify(&token) {
+            Err(OidcError::UnknownKey) => self.keys.newer_than(&keys).await?.verify(&token),
+            verified => verified,
+        };
+        verified?;
+        token.approver(&self.config)
+    }
+}
+
+impl fmt::Debug for OidcVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OidcVerifier")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
