@@ -1,7 +1,9 @@
 //! Tests the log of each call: one span, one outcome, and one closing event if a body started.
 
+use std::time::Duration;
+
 use atlasent::error::{Code, PermitOutcome};
-use atlasent::testing::{MockAuthority, Reply};
+use atlasent::testing::{MockAuthority, Reply, ScriptedApproval};
 use atlasent::wire::{Evaluation, PermitToken, Verification};
 use atlasent::{AuthorityExt, Decision};
 use atlasent_tests::{Driven, Kind, Seen, capture, drive, quiet_panics};
@@ -106,7 +108,7 @@ fn an_execution_closes_once_with_its_outcome() {
 fn the_closing_event_has_the_body_s_duration() {
     let (_, seen) = capture(|| {
         atlasent::blocking::with_permit(&authority(), AGENT, action(), |_permit| {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(2));
             Ok::<_, atlasent::Error>(())
         })
     });
@@ -196,5 +198,21 @@ fn a_call_cancelled_before_its_permit_closes_nothing() {
         assert!(matches!(happened, Driven::Pending), "{path}");
         check_span(&seen);
         assert_eq!(seen.len(), 1, "{path}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_wait_for_approvers_is_told_in_the_span_of_its_request() {
+    for approval in [ScriptedApproval::approve(), ScriptedApproval::pending()] {
+        let script = MockAuthority::new().hold_for_approval(ACTION, "two people", approval);
+        let ask = || script.ask(AGENT, action()).wait(Duration::from_secs(600));
+        let (_, seen) = capture(|| drive(ask().protect(), 1));
+        check_span(&seen);
+        let waiting = events(&seen, "waiting for approval");
+        assert_eq!(waiting.len(), 1, "{seen:?}");
+        assert_eq!(waiting[0].level, Level::INFO);
+        assert_eq!(waiting[0].field("escalation_id"), Some("esc_mock_00000000"));
+        assert_eq!(waiting[0].field("at_most_s"), Some("600"));
+        assert_eq!(waiting[0].span.as_ref().unwrap()["action"], ACTION);
     }
 }
