@@ -177,7 +177,7 @@ mod tests {
     fn event(sequence: u64, kind: &str, payload: &str) -> Event {
         let event = format!(
             r#"{{"id": "{sequence}", "org_id": "local", "sequence": {sequence}, "type": "{kind}",
-                "actor_id": "bot", "resource_id": "api", "occurred_at": "2026-11-01T09:00:00Z",
+                "actor_id": "bot", "resource_id": "api", "occurred_at": "2026-11-01T09:00:00Z", "created_at": "2026-11-01T09:00:00Z",
                 "payload": {payload}, "previous_hash": "", "hash": ""}}"#
         );
         serde_json::from_str(&event).unwrap()
