@@ -20,6 +20,7 @@ mod evaluate;
 mod explained;
 mod exports;
 mod faults;
+mod hitl;
 mod keys;
 mod limits;
 mod names;

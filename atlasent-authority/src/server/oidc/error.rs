@@ -2,7 +2,7 @@
 
 use atlasent::text::Escaped;
 
-use crate::keys::InvalidApprover;
+use crate::ledger::approval::InvalidApprover;
 
 /// Why a token is refused. Repeats no part of the token but the names that it is for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -23,7 +23,7 @@ use fetch::Issuer;
 use token::Token;
 
 use crate::clock::{Clock, SystemClock};
-use crate::keys::Approver;
+use crate::ledger::approval::Approver;
 use crate::store::OrgId;
 
 /// Verifies the bearer tokens of one issuer, and returns the approver of each.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::config::OidcConfig;
 use super::error::OidcError;
-use crate::keys::Approver;
+use crate::ledger::approval::Approver;
 
 /// The limit on a token, in bytes. Tokens with many groups are long.
 const MAX_TOKEN: usize = 16 * 1024;

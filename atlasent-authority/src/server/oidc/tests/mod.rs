@@ -9,7 +9,7 @@ mod signatures;
 use serde_json::{Value, json};
 
 use super::{OidcConfig, OidcError};
-use crate::keys::Approver;
+use crate::ledger::approval::Approver;
 use issuer::{LocalIssuer, Signer};
 
 /// Returns the settings for a local issuer, with these besides.

@@ -23,6 +23,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 const BATCH: &str = "7e0c2a34-6a8e-4f0e-9a58-0d4b1c1f6a55";
 const NO_TOKEN: &str = "permit_0000000000000000";
 const NO_PERMIT: &str = "pt_00000000000000000000000000000000";
+const NO_DECISION: &str = "esc_00000000000000000000000000000000";
 const NO_STOP: &str = "stop_00000000000000000000000000000000";
 
 /// The endpoints that the router's source has, as `post /v1-evaluate`.
@@ -244,6 +245,20 @@ async fn attempt(endpoint: &str, own: &Side<'_>, other: &Side<'_>) {
             }
             assert_eq!(lift(own.stop_id()).await.status, 200);
         }
+        "get /v1/hitl" => list(path, "escalations", &decisions_queries(other), own).await,
+        "post /v1/hitl" => {
+            let body = json!({"agent_id": AGENT, "escalation_reason": "r", "org_id": other.org,
+                "assigned_to_role": "the-same-role"});
+            let opened = own.post(path, &body).await.json();
+            assert_eq!(opened["org_id"], own.org);
+        }
+        "get /v1/hitl/{id}"
+        | "get /v1/hitl/{id}/approvals"
+        | "get /v1/hitl/{id}/chain"
+        | "post /v1/hitl/{id}/approve"
+        | "post /v1/hitl/{id}/reject"
+        | "post /v1/hitl/{id}/escalate"
+        | "post /v1/hitl/{id}/timeout" => decide(endpoint, own, other).await,
         "get /v1/audit/head" => head(path, own, other).await,
         "post /v1-audit/exports" => export(path, own, other).await,
         "post /v1/store/backup" => {
@@ -264,9 +279,40 @@ async fn attempt(endpoint: &str, own: &Side<'_>, other: &Side<'_>) {
 
 /// The ids that the other organization has, in the places where an id may be sent.
 fn ids(other: &Side<'_>) -> Vec<String> {
-    let mut ids = vec![other.token(), other.permit_id(), other.stop_id()];
+    let mut ids = vec![
+        other.token(),
+        other.permit_id(),
+        other.stop_id(),
+        other.held_id(),
+    ];
     ids.extend(other.granted["decision_id"].as_str());
     ids.into_iter().map(str::to_owned).collect()
+}
+
+/// Tries to read or decide what waits for the approvers of the other organization.
+async fn decide(endpoint: &str, own: &Side<'_>, other: &Side<'_>) {
+    let (method, path) = endpoint.split_once(' ').unwrap();
+    let method = match method {
+        "get" => Method::GET,
+        _ => Method::POST,
+    };
+    let body = json!({"note": "n"});
+    let by_id = async |id: &str| {
+        let target = path.replace("{id}", id);
+        own.send(method.clone(), &target, Some(&body)).await
+    };
+    let unknown = by_id(NO_DECISION).await;
+    unknown.is_problem(404, "ESCALATION_NOT_FOUND");
+    for id in ids(other) {
+        assert_same(&by_id(&id).await, &unknown);
+    }
+    let own = by_id(own.held_id()).await;
+    match path.rsplit_once('/').unwrap().1 {
+        // Its approver asked for it.
+        "approve" | "reject" => own.is_problem(403, "SELF_APPROVAL"),
+        "escalate" => own.is_problem(409, "ESCALATION_CHAIN_EXHAUSTED"),
+        _ => assert_eq!(own.status, 200, "{}", own.text),
+    }
 }
 
 async fn evaluate(path: &str, own: &Side<'_>, other: &Side<'_>) {
@@ -351,6 +397,24 @@ fn events_queries(other: &Side<'_>) -> Vec<String> {
         format!("org_id={}", other.org),
     ];
     queries.extend((0..12).map(|after| format!("limit=500&cursor=after_{after}")));
+    queries
+}
+
+fn decisions_queries(other: &Side<'_>) -> Vec<String> {
+    let mut queries: Vec<String> = [
+        "status=pending",
+        "agent_id=deploy-bot",
+        "assigned_to_user_id=x",
+    ]
+    .map(str::to_owned)
+    .into();
+    for id in ids(other) {
+        queries.push(format!("agent_id={id}"));
+        queries.push(format!("assigned_to_user_id={id}"));
+    }
+    for sequence in [1, 3, 7, 9_999] {
+        queries.push(format!("cursor=before_{sequence}"));
+    }
     queries
 }
 

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use atlasent_authority::MemoryStore;
+use atlasent_authority::approvals::Approver;
 use atlasent_authority::keys::{ApiKey, ApiScope};
 use atlasent_authority::server::{ApiKeys, Server};
 use atlasent_authority::signing::KeyRing;
@@ -40,6 +41,7 @@ pub(super) fn same_keys() -> Vec<ApiKey> {
         key.org_id = id(org);
         key.key_id = "key_same".to_owned();
         key.scopes = ApiScope::ALL.to_vec();
+        key.approver = Some(Approver::new("the-same-person", ["the-same-role"]).unwrap());
         key
     });
     keys.into()
@@ -68,6 +70,8 @@ struct Side<'a> {
     /// The answer to [`same_request`].
     granted: Value,
     stop: Value,
+    /// A decision that waits for approvers.
+    held: Value,
     /// All requests that the organization has sent.
     said: RefCell<String>,
     /// All answers that it has got.
@@ -87,6 +91,7 @@ impl<'a> Side<'a> {
             served,
             granted: Value::Null,
             stop: Value::Null,
+            held: Value::Null,
             said: RefCell::default(),
             heard: RefCell::default(),
         };
@@ -99,6 +104,10 @@ impl<'a> Side<'a> {
         assert_eq!(side.verify(&used).await["valid"], true);
         let stop = json!({"agent_id": "stopped-bot", "reason": format!("a reason of {org}")});
         side.stop = side.post("/v1/stops", &stop).await.json();
+        let held = json!({"agent_id": "deploy-bot", "escalation_reason": format!("held by {org}"),
+            "proposed_action": {"action_type": "deploy", "patient": mark}});
+        side.held = side.post("/v1/hitl", &held).await.json();
+        assert_eq!(side.held["status"], "pending", "{}", side.held);
         for _ in 0..more {
             side.post("/v1-evaluate", &deploy()).await;
         }
@@ -147,6 +156,10 @@ impl<'a> Side<'a> {
         self.granted["permit_id"].as_str().unwrap()
     }
 
+    fn held_id(&self) -> &str {
+        self.held["id"].as_str().unwrap()
+    }
+
     fn stop_id(&self) -> &str {
         self.stop["id"].as_str().unwrap()
     }
@@ -158,6 +171,7 @@ impl<'a> Side<'a> {
             "/v1/permits?limit=500",
             "/v1-audit/events?limit=500",
             "/v1/stops",
+            "/v1/hitl?limit=500",
         ] {
             state.push(self.get(target).await.json());
         }
@@ -167,7 +181,7 @@ impl<'a> Side<'a> {
     /// All texts that the server has for the organization, and its key.
     async fn facts(&self) -> BTreeSet<String> {
         let mut facts = BTreeSet::from([self.key.to_owned()]);
-        for json in [&self.granted, &self.stop, &self.state().await] {
+        for json in [&self.granted, &self.stop, &self.held, &self.state().await] {
             collect(json, &mut facts);
         }
         facts

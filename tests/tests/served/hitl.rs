@@ -1,0 +1,398 @@
+//! Tests that people decide over HTTP what policies hold (contract, part D, "Approvals").
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atlasent::wire::{CreateEscalation, EscalationFilter, EscalationStatus};
+use atlasent::{AnyAction, AuthorityExt, Client, Error};
+use atlasent_authority::approvals::Approver;
+use atlasent_authority::keys::{ApiKey, ApiScope};
+use atlasent_authority::server::{ApiKeys, Server};
+use atlasent_authority::signing::KeyRing;
+use atlasent_authority::{LocalAuthority, Policies};
+use atlasent_tests::Ran;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, KEY, Served, settings, stored};
+
+const ALICE: &str = "ask_test_a11ce0a11ce1a11ce2a11ce3a11ce4a5";
+const BOB: &str = "ask_test_b0b00b0b01b0b02b0b03b0b04b0b05bc";
+const EVE: &str = "ask_test_e7e00e7e01e7e02e7e03e7e04e7e05ed";
+const OTHER_BOT: &str = "ask_test_07ac0b07ac1b07ac2b07ac3b07ac4b5f";
+
+const HOLDS: &str = r#"
+    permit (principal, action, resource);
+    @id("four-eyes") @decision("hold") @reason("a release needs two people")
+    @approvers("role:sre") @quorum("2") @approval_ttl("1h") @approval_grants("10m")
+    forbid (principal, action == Action::"deploy", resource);
+"#;
+
+fn approver_key(key: &str, name: &str, role: &str) -> ApiKey {
+    let mut key = stored(key);
+    key.scopes = ApiScope::APPROVER.to_vec();
+    key.approver = Some(Approver::new(name, [role]).unwrap());
+    key
+}
+
+fn keys() -> ApiKeys {
+    let mut nobody = stored(EVE);
+    nobody.scopes = vec![ApiScope::Approve];
+    let mut keys = vec![stored(KEY), stored(OTHER_BOT), nobody];
+    keys.push(approver_key(ALICE, "alice", "sre"));
+    keys.push(approver_key(BOB, "bob", "sre"));
+    ApiKeys::new(keys)
+}
+
+async fn serve_with(concurrency: usize) -> Served {
+    let authority = LocalAuthority::builder(Policies::parse(HOLDS).unwrap());
+    let authority = authority.approvals_at("https://approve.example").build();
+    let server = Server::new(
+        authority.await.unwrap(),
+        keys(),
+        KeyRing::in_memory().unwrap(),
+    );
+    let limits = settings(|settings| settings.concurrency = concurrency);
+    Served::run(server.settings(limits)).await
+}
+
+async fn serve() -> Served {
+    serve_with(64).await
+}
+
+async fn call(served: &Served, key: &str, method: Method, target: &str, body: &Value) -> Answer {
+    let request = served.bare(method, target);
+    let request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+    let request = request.header(CONTENT_TYPE, "application/json");
+    Answer::receive(request.body(body.to_string())).await
+}
+
+async fn get(served: &Served, key: &str, target: &str) -> Answer {
+    call(served, key, Method::GET, target, &json!({})).await
+}
+
+async fn post(served: &Served, key: &str, target: &str, body: Value) -> Answer {
+    call(served, key, Method::POST, target, &body).await
+}
+
+fn question(commit: &str) -> Value {
+    json!({"action_type": "deploy", "actor_id": "bot", "context": {"commit": commit, "cost": 1.5}})
+}
+
+/// Asks, and returns the id of the pending decision.
+async fn held(served: &Served, commit: &str) -> String {
+    let answer = post(served, KEY, "/v1-evaluate", question(commit))
+        .await
+        .json();
+    assert_eq!(answer["decision"], "hold", "{answer}");
+    let id = answer["escalation_id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        answer["approval_url"],
+        format!("https://approve.example/{id}")
+    );
+    id
+}
+
+async fn vote(served: &Served, key: &str, id: &str, verb: &str) -> Answer {
+    post(
+        served,
+        key,
+        &format!("/v1/hitl/{id}/{verb}"),
+        json!({"note": "a note"}),
+    )
+    .await
+}
+
+fn client(served: &Served, key: &str) -> Client {
+    let client = Client::builder().base_url(served.url()).api_key(key);
+    client.build().unwrap()
+}
+
+#[tokio::test]
+async fn two_approvers_release_a_held_call_and_the_permit_names_them() {
+    let served = serve().await;
+    let id = held(&served, "4f2a").await;
+    let row = get(&served, ALICE, &format!("/v1/hitl/{id}")).await.json();
+    assert_eq!(row["status"], "pending");
+    assert_eq!(row["agent_id"], "bot");
+    assert_eq!(row["escalation_reason"], "a release needs two people");
+    assert_eq!(row["policies"], json!(["four-eyes"]));
+    assert_eq!(row["assigned_to_role"], "sre");
+    assert_eq!(row["proposed_action"]["context"]["commit"], "4f2a");
+    assert!(
+        row["shown"].as_str().unwrap().contains(r#""cost":1.5"#),
+        "{row}"
+    );
+    assert_eq!(row["fallback_decision"], "reject");
+    let progress = json!({"required": 2, "approved": 0, "rejected": 0, "remaining": 2,
+        "satisfied": false, "rejected_terminal": false});
+    assert_eq!(row["quorum_progress"], progress);
+
+    assert_eq!(
+        vote(&served, ALICE, &id, "approve").await.json()["status"],
+        "pending"
+    );
+    assert_eq!(
+        vote(&served, ALICE, &id, "approve").await.status,
+        200,
+        "the same vote again"
+    );
+    vote(&served, ALICE, &id, "reject")
+        .await
+        .is_problem(409, "ALREADY_VOTED");
+    assert_eq!(held(&served, "4f2a").await, id);
+    let row = vote(&served, BOB, &id, "approve").await.json();
+    assert_eq!(
+        (&row["status"], &row["resolved_by"]),
+        (&json!("approved"), &json!("bob"))
+    );
+
+    let votes = get(&served, ALICE, &format!("/v1/hitl/{id}/approvals"))
+        .await
+        .json();
+    let votes = votes["approvals"].as_array().unwrap().clone();
+    let who: Vec<_> = votes.iter().map(|vote| &vote["user_id"]).collect();
+    assert_eq!(who, ["alice", "bob"]);
+    assert_eq!(
+        (&votes[0]["decision"], &votes[0]["note"]),
+        (&json!("approve"), &json!("a note"))
+    );
+
+    let allowed = post(&served, KEY, "/v1-evaluate", question("4f2a"))
+        .await
+        .json();
+    assert_eq!(
+        (&allowed["decision"], &allowed["escalation_id"]),
+        (&json!("allow"), &json!(id))
+    );
+    let verify = json!({"permit_token": allowed["permit_token"], "action_type": "deploy", "actor_id": "bot"});
+    let verified = post(&served, KEY, "/v1-verify-permit", verify).await.json();
+    assert_eq!(verified["valid"], true);
+    assert_eq!(verified["approval"]["approval_id"], id);
+    assert_eq!(verified["approval"]["reviewer_id"], "alice");
+    assert_ne!(held(&served, "4f2a").await, id);
+}
+
+#[tokio::test]
+async fn an_agent_sees_what_it_asked_and_decides_nothing() {
+    let served = serve().await;
+    let id = held(&served, "4f2a").await;
+    let path = format!("/v1/hitl/{id}");
+    assert_eq!(get(&served, KEY, &path).await.status, 200);
+    get(&served, OTHER_BOT, &path)
+        .await
+        .is_problem(404, "ESCALATION_NOT_FOUND");
+    assert_eq!(get(&served, KEY, "/v1/hitl").await.json()["total"], 1);
+    assert_eq!(get(&served, OTHER_BOT, "/v1/hitl").await.json()["total"], 0);
+    for verb in ["approve", "reject", "escalate"] {
+        vote(&served, KEY, &id, verb)
+            .await
+            .is_problem(403, "INSUFFICIENT_SCOPE");
+        vote(&served, EVE, &id, verb)
+            .await
+            .is_problem(403, "NOT_AN_APPROVER");
+    }
+    post(&served, ALICE, "/v1-evaluate", question("1"))
+        .await
+        .is_problem(403, "INSUFFICIENT_SCOPE");
+    let ended = post(&served, KEY, &format!("{path}/timeout"), json!({}))
+        .await
+        .json();
+    assert_eq!(
+        (&ended["status"], &ended["expired_reason"]),
+        (&json!("timed_out"), &json!("manual_expire"))
+    );
+    vote(&served, ALICE, &id, "approve")
+        .await
+        .is_problem(409, "ESCALATION_CLOSED");
+    assert_ne!(held(&served, "4f2a").await, id);
+}
+
+#[tokio::test]
+async fn what_is_no_decision_or_no_query_is_refused_in_words() {
+    let served = serve().await;
+    for id in [
+        "esc_0",
+        "x",
+        "esc_00000000000000000000000000000000",
+        "%2e%2e",
+    ] {
+        let path = format!("/v1/hitl/{id}");
+        get(&served, ALICE, &path)
+            .await
+            .is_problem(404, "ESCALATION_NOT_FOUND");
+        vote(&served, ALICE, id, "approve")
+            .await
+            .is_problem(404, "ESCALATION_NOT_FOUND");
+    }
+    let id = held(&served, "4f2a").await;
+    for query in ["wait=-1", "wait=x", "wait=1.5"] {
+        let answer = get(&served, ALICE, &format!("/v1/hitl/{id}?{query}")).await;
+        answer.is_problem(400, "INVALID_QUERY");
+    }
+    for query in ["status=open", "limit=0", "cursor=x"] {
+        let answer = get(&served, ALICE, &format!("/v1/hitl?{query}")).await;
+        answer.is_problem(400, "INVALID_QUERY");
+    }
+    let long = json!({"note": "x".repeat(2_001)});
+    let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/approve"), long).await;
+    answer.is_problem(422, "INVALID_FIELD");
+    let step = json!({"to_role": "ceo"});
+    let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/escalate"), step).await;
+    answer.is_problem(422, "INVALID_FIELD");
+    let times = json!({"grant_times": 3});
+    let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/approve"), times).await;
+    answer.is_problem(422, "INVALID_FIELD");
+    let grant = json!({"grant_seconds": 3_600});
+    let answer = post(&served, ALICE, &format!("/v1/hitl/{id}/approve"), grant).await;
+    answer.is_problem(422, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_program_asks_people_by_hand_and_nothing_is_released_by_that() {
+    let served = serve().await;
+    let agent = client(&served, KEY);
+    let mut request = CreateEscalation::new("bot", "it cannot be undone");
+    let proposed = json!({"action_type": "deploy", "context": {"commit": "4f2a", "cost": 1.5}});
+    request.proposed_action = proposed.as_object().cloned();
+    request.min_approvers = Some(1);
+    request.assigned_to_role = Some("sre".to_owned());
+    let opened = agent.create_escalation(&request).await.unwrap();
+    assert_eq!(opened.status, EscalationStatus::Pending);
+    let approved = client(&served, ALICE)
+        .approve(&opened.id, Some("fine"))
+        .await
+        .unwrap();
+    assert!(approved.status.is_approved());
+    let waited = agent.escalation(&opened.id).await.unwrap();
+    assert!(waited.status.is_approved());
+    held(&served, "4f2a").await;
+
+    for bad in [
+        json!({"agent_id": "bot", "escalation_reason": "r", "fallback_decision": "approve"}),
+        json!({"agent_id": "", "escalation_reason": "r"}),
+        json!({"agent_id": "bot", "escalation_reason": "r", "quorum_required": "most"}),
+        json!({"agent_id": "bot", "escalation_reason": "r", "min_approvers": 101}),
+        json!({"agent_id": "bot", "escalation_reason": "r", "timeout_at": "2020-01-01T00:00:00Z"}),
+    ] {
+        let answer = post(&served, KEY, "/v1/hitl", bad).await;
+        answer.is_problem(422, "INVALID_FIELD");
+    }
+}
+
+#[tokio::test]
+async fn pages_hold_every_decision_once_the_newest_first() {
+    let served = serve().await;
+    let mut ids = Vec::new();
+    for number in 0..7 {
+        ids.push(held(&served, &number.to_string()).await);
+    }
+    vote(&served, ALICE, &ids[3], "reject").await;
+    ids.reverse();
+    use futures_util::TryStreamExt;
+    let listed = client(&served, ALICE).escalation_stream(EscalationFilter::default().limit(2));
+    let listed: Vec<_> = listed.try_collect().await.unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|row| row.id).collect();
+    assert_eq!(listed, ids);
+    let pending = get(&served, ALICE, "/v1/hitl?status=pending").await.json();
+    assert_eq!(
+        (pending["total"].clone(), pending.get("next_cursor")),
+        (json!(6), None)
+    );
+    let rejected = get(&served, ALICE, "/v1/hitl?status=rejected").await.json();
+    assert_eq!(rejected["escalations"][0]["id"], ids[3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_waits_for_the_approvers_and_one_of_many_runs_the_body() {
+    let served = Arc::new(serve().await);
+    let ran = Arc::new(Ran::default());
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let (agent, ran) = (client(&served, KEY), Arc::clone(&ran));
+            tokio::spawn(async move {
+                let action = AnyAction::new("deploy")?.with_field("commit", "4f2a")?;
+                let asked = agent.ask("bot", action).wait(Duration::from_secs(60));
+                asked
+                    .with_permit(async |_| {
+                        ran.hit();
+                        Ok::<_, Error>(())
+                    })
+                    .await
+            })
+        })
+        .collect();
+    let approvers = [client(&served, ALICE), client(&served, BOB)];
+    let id = loop {
+        let page = approvers[0]
+            .escalations(&EscalationFilter::default())
+            .await
+            .unwrap();
+        if let Some(row) = page.escalations.first() {
+            break row.id.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for approver in &approvers {
+        approver.approve(&id, None).await.unwrap();
+    }
+    let mut allowed = 0;
+    for task in waiting {
+        match task.await.unwrap() {
+            Ok(()) => allowed += 1,
+            Err(error) => assert!(error.denied().is_some(), "{error}"),
+        }
+    }
+    assert_eq!((allowed, ran.count()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_requests_take_no_slot_from_the_others() {
+    let served = Arc::new(serve_with(2).await);
+    let id = held(&served, "4f2a").await;
+    let waiting: Vec<_> = (0..40)
+        .map(|_| {
+            let (served, id) = (Arc::clone(&served), id.clone());
+            tokio::spawn(async move {
+                get(&served, KEY, &format!("/v1/hitl/{id}?wait=60"))
+                    .await
+                    .json()
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let start = Instant::now();
+    held(&served, "another").await;
+    vote(&served, ALICE, &id, "reject").await;
+    for waiter in waiting {
+        assert_eq!(waiter.await.unwrap()["status"], "rejected");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(50),
+        "they waited for their own time"
+    );
+}
+
+#[tokio::test]
+async fn an_approval_for_a_while_releases_calls_with_other_arguments() {
+    let served = serve().await;
+    let id = held(&served, "1").await;
+    let grant = json!({"grant_seconds": 300, "grant_times": 2});
+    for key in [ALICE, BOB] {
+        let answer = post(
+            &served,
+            key,
+            &format!("/v1/hitl/{id}/approve"),
+            grant.clone(),
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    for (commit, decision) in [("2", "allow"), ("3", "allow"), ("4", "hold")] {
+        let answer = post(&served, KEY, "/v1-evaluate", question(commit))
+            .await
+            .json();
+        assert_eq!(answer["decision"], decision, "{commit}: {answer}");
+    }
+}
