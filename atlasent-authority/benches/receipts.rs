@@ -28,8 +28,8 @@ use jiff::{SignedDuration, Timestamp};
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
-const POLICY: &str = r#"permit (principal, action == Action::"task", resource)
-when { context.amount < 1000 };"#;
+/// The number of policies, all for the one action, as in the bench `protect`.
+const POLICIES: usize = 10;
 
 /// How many calls run at a time on a store in a file.
 const AT_A_TIME: usize = 64;
@@ -46,16 +46,27 @@ async fn task(authority: &impl Authority, amount: i64) -> Result<i64, Error> {
 }
 
 fn builder(receipts: bool) -> LocalAuthorityBuilder {
-    // The clock runs ahead, so that permits expire and the memory stays constant.
+    let policies = (0..POLICIES).map(|n| {
+        let (effect, condition) = match n {
+            0 => ("permit", "context.amount < 1000".to_owned()),
+            1 => ("forbid", "context.amount > 5000".to_owned()),
+            _ => ("permit", format!(r#"context.region == "region-{n}""#)),
+        };
+        format!(
+            r#"@id("task-{n}") {effect} (principal, action == Action::"task", resource) when {{ {condition} }};"#
+        )
+    });
+    let policies: String = policies.collect();
+    LocalAuthority::builder(Policies::parse(&policies).unwrap()).receipts(receipts)
+}
+
+/// A clock that runs ahead, so that permits expire and the memory stays constant.
+fn running_ahead() -> impl Fn() -> Timestamp + Send + Sync + 'static {
     let steps = AtomicI64::new(0);
-    let clock = move || {
+    move || {
         let step = i32::try_from(steps.fetch_add(1, Ordering::Relaxed)).unwrap();
         Timestamp::now() + SignedDuration::from_millis(1) * step
-    };
-    LocalAuthority::builder(Policies::parse(POLICY).unwrap())
-        .clock(clock)
-        .permit_ttl(Duration::from_millis(500))
-        .receipts(receipts)
+    }
 }
 
 fn built<S: Store>(builder: LocalAuthorityBuilder<S>) -> LocalAuthority<S> {
@@ -65,7 +76,10 @@ fn built<S: Store>(builder: LocalAuthorityBuilder<S>) -> LocalAuthority<S> {
 #[divan::bench(args = [false, true], sample_count = 200, sample_size = 50)]
 fn memory(bencher: Bencher<'_, '_>, receipts: bool) {
     let store = MemoryStore::with_limits(1_000, 1_000);
-    let authority = built(builder(receipts).store(store));
+    let builder = builder(receipts)
+        .clock(running_ahead())
+        .permit_ttl(Duration::from_millis(500));
+    let authority = built(builder.store(store));
     for _ in 0..1_000 {
         block_on(task(&authority, 250)).unwrap();
     }

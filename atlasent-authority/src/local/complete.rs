@@ -64,8 +64,18 @@ impl<S: Store> LocalAuthority<S> {
         caller: &Caller<'_>,
         receipt: Receipt,
     ) -> Result<Result<RecordedReceipt, ReceiptRefusal>, Error> {
-        let attribution = caller.attribution();
-        record_receipt(&*self.store, &*self.clock, attribution, receipt.checked()?).await
+        let (attribution, permit_id) = (caller.attribution(), receipt.permit_id.clone());
+        let receipt = receipt.checked()?;
+        let end = record_receipt(&*self.store, &*self.clock, attribution, receipt).await?;
+        Ok(end.map(|end| {
+            RecordedReceipt::new(
+                end.receipt_id,
+                permit_id,
+                end.outcome,
+                end.audit_hash,
+                format_time(end.at),
+            )
+        }))
     }
 
     /// Waits until the receipts of all bodies that have ended are recorded or lost. Call it before
@@ -121,31 +131,21 @@ async fn record_receipt<S: Store>(
     clock: &dyn Clock,
     attribution: Attribution,
     receipt: Receipt,
-) -> Result<Result<RecordedReceipt, ReceiptRefusal>, Error> {
+) -> Result<Result<RecordedEnd, ReceiptRefusal>, Error> {
     let key = PermitKey::from_token(&receipt.permit_token);
-    let permit_id = key.id().to_string();
-    if receipt.permit_id != permit_id {
+    if receipt.permit_id.parse() != Ok(key.id()) {
         return Ok(Err(ReceiptRefusal::OtherToken));
     }
     let change =
         move |changeset: &mut Changeset<'_>| record_once(changeset, key, attribution, receipt);
-    let recorded = commit(
+    commit(
         store,
         clock,
         failed::RECEIPT,
         vec![CellKey::Permit(key)],
         change,
     )
-    .await?;
-    Ok(recorded.map(|end| {
-        RecordedReceipt::new(
-            end.receipt_id,
-            permit_id,
-            end.outcome,
-            end.audit_hash,
-            format_time(end.at),
-        )
-    }))
+    .await
 }
 
 /// Records the receipt, unless it was recorded before.
