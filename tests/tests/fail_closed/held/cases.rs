@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use atlasent::authority::DynAuthority;
-use atlasent::testing::{Call, MockAuthority, Reply, ScriptedApproval};
+use atlasent::testing::{Call, MockAuthority, ScriptedApproval};
 use atlasent::wire::{EscalationStatus, EvaluateRequest, Evaluation, Verification, VerifyRequest};
 use atlasent::{Authority, AuthorityExt, Decision, Error, blocking};
 use atlasent_tests::cases::{ACTION, AGENT};
 use atlasent_tests::{Driven, Ran, drive, yields};
 
-use super::{ID, WAIT, annotated, annotated_sync, async_paths, held};
+use super::{ID, WAIT, annotated, annotated_sync, async_paths, hold};
 use crate::paths::action;
 
 #[test]
@@ -32,10 +32,7 @@ fn an_authority_without_approvals_says_so_when_a_call_waits() {
     struct Holds;
     impl Authority for Holds {
         async fn evaluate(&self, _: &EvaluateRequest) -> Result<Evaluation, Error> {
-            let Reply::Answer(held) = held(Decision::Hold, Some(ID)) else {
-                unreachable!();
-            };
-            Ok(held)
+            Ok(hold(Decision::Hold, Some(ID)))
         }
 
         async fn verify(&self, _: &VerifyRequest) -> Result<Verification, Error> {

@@ -158,11 +158,15 @@ impl Authority for Scripted {
 }
 
 fn held(decision: Decision, id: Option<&str>) -> Reply<Evaluation> {
+    Reply::Answer(hold(decision, id))
+}
+
+fn hold(decision: Decision, id: Option<&str>) -> Evaluation {
     let mut held = Evaluation::refuse(decision, "two people");
     held.escalation_id = id.map(str::to_owned);
     held.retry_after = Some(Duration::from_secs(30));
     held.code = Some("HELD".to_owned());
-    Reply::Answer(held)
+    held
 }
 
 fn word(word: &str) -> Reply<EscalationStatus> {
