@@ -10,6 +10,7 @@ mod approval;
 mod cedar;
 mod context;
 mod convert;
+mod decide;
 mod depth;
 mod describe;
 mod digest;
@@ -39,17 +40,15 @@ use std::fmt;
 use std::path::Path;
 
 use atlasent::Context;
-use cedar_policy::{
-    Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Request, RequestValidationError,
-    Schema,
-};
+#[cfg(feature = "cedar")]
+use cedar_policy::PolicySet;
+use cedar_policy::{Entities, EntityId, EntityTypeName, EntityUid, Schema};
 
 use crate::policy::fields::Fields;
 pub use approval::{ApprovalRule, ApproverName, Approvers, Quorum, QuorumTier, RedactedContext};
 #[cfg(feature = "cedar")]
 pub use cedar::CedarPolicies;
-use context::ContextError;
-use convert::ConvertError;
+use decide::CedarRequest;
 pub use describe::{
     ActionDescription, AttributeDescription, AttributeType, EntityDescription, RecordDescription,
     SetDescription,
@@ -65,7 +64,7 @@ pub use load::PoliciesBuilder;
 #[cfg(feature = "server")]
 pub(crate) use manifest::check_manifest;
 pub(crate) use number::Numeral;
-use slice::{Considered, Slices, UnitedOutcome};
+use slice::Slices;
 pub use text::PolicyText;
 use types::ContextTypes;
 use unknown::KnownAgents;
@@ -319,78 +318,6 @@ impl Policies {
     pub fn warnings(&self) -> &[PolicyProblem] {
         &self.warnings
     }
-
-    /// Decides one request. It cannot fail: a request that cannot be evaluated is denied.
-    pub(crate) fn decide(&self, input: PolicyInput<'_>) -> Verdict {
-        let verdict = self.decide_unlogged(input);
-        verdict.log_errors(input);
-        verdict
-    }
-
-    /// Decides one request as [`decide`](Self::decide) does, and logs no evaluation error.
-    pub(crate) fn decide_unlogged(&self, input: PolicyInput<'_>) -> Verdict {
-        self.decide_by(Considered::All, input)
-    }
-
-    /// Decides one request as if no policy held or escalated: what remains of the decision once
-    /// people have released each hold. Denials, evaluation errors and missing `permit`s still deny.
-    ///
-    /// It takes longer than a part of [`decide`](Self::decide) would, since the `permit`s have not
-    /// been evaluated for a request that is held.
-    pub(crate) fn decide_without_holds(&self, input: PolicyInput<'_>) -> Verdict {
-        let verdict = self.decide_by(Considered::WithoutHolds, input);
-        verdict.log_errors(input);
-        verdict
-    }
-
-    fn decide_by(&self, considered: Considered, input: PolicyInput<'_>) -> Verdict {
-        match self.cedar_request(considered, input) {
-            Ok(cedar_request) => self.verdict(&cedar_request, input),
-            Err(refusal) => refusal,
-        }
-    }
-
-    /// Returns the Cedar request, or the refusal of an input that has none.
-    fn cedar_request(
-        &self,
-        considered: Considered,
-        input: PolicyInput<'_>,
-    ) -> Result<CedarRequest<'_>, Verdict> {
-        if let Some(refusal) = self.unknown_action(input.action) {
-            return Err(refusal);
-        }
-        let types = self.context_types.as_ref();
-        let context = context::to_cedar(&input, types).map_err(|error| {
-            let code = match &error {
-                ContextError::FieldsNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
-                ContextError::Convert(ConvertError::TypeMismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
-                ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
-                ContextError::Convert(ConvertError::NotExpressible) => {
-                    code::CONTEXT_NOT_EXPRESSIBLE
-                }
-            };
-            Verdict::deny(code, error.to_string())
-        })?;
-        let principal = uid(&self.types.agent, input.agent);
-        let resource = uid(&self.types.resource, input.resource.unwrap_or("default"));
-        let sets = (self.slices).select(&principal, input.action, &resource, considered);
-        let action = uid(&self.types.action, input.action);
-        let request = Request::new(principal, action, resource, context, self.schema.as_ref())
-            .map_err(|error| Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, nonconformity(&error)))?;
-        Ok(CedarRequest { request, sets })
-    }
-}
-
-/// A Cedar request, with the policies that can match it.
-struct CedarRequest<'p> {
-    request: Request,
-    sets: Vec<&'p PolicySet>,
-}
-
-impl CedarRequest<'_> {
-    fn outcome(&self, entities: &Entities) -> UnitedOutcome {
-        UnitedOutcome::evaluate(&self.sets, &self.request, entities)
-    }
 }
 
 impl fmt::Debug for Policies {
@@ -428,15 +355,4 @@ impl EntityTypes {
 
 fn uid(type_name: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
-}
-
-/// Returns Cedar's message, except where it would quote the whole context.
-fn nonconformity(error: &RequestValidationError) -> String {
-    match error {
-        // The values have their declared types, so this error is not expected.
-        RequestValidationError::InvalidContext(_) => {
-            "the request is not in the schema: its context has another type".to_owned()
-        }
-        error => format!("the request is not in the schema: {error}"),
-    }
 }

@@ -275,7 +275,7 @@ impl Slice {
             ResourceConstraint::Eq(resource) => by_resource.fixed.entry(resource).or_default(),
             _ => &mut by_resource.any,
         };
-        place.add(policy, holds).map_err(Box::new)
+        place.add(policy, holds)
     }
 
     fn is_empty(&self) -> bool {
@@ -303,14 +303,14 @@ impl Slice {
 }
 
 impl Place {
-    fn add(&mut self, policy: &Policy, holds: bool) -> Result<(), PolicySetError> {
+    fn add(&mut self, policy: &Policy, holds: bool) -> Result<(), Box<PolicySetError>> {
         if holds {
             let others = &self.all;
             (self.without_holds).get_or_insert_with(|| Box::new(others.clone()));
         } else if let Some(others) = &mut self.without_holds {
             others.add(policy.clone())?;
         }
-        self.all.add(policy.clone())
+        self.all.add(policy.clone()).map_err(Box::new)
     }
 
     fn policies(&self, considered: Considered) -> &PolicySet {

@@ -26,7 +26,7 @@ impl Policies {
         let cedar_request = match self.cedar_request(Considered::All, input) {
             Ok(cedar_request) => cedar_request,
             // No policy was evaluated.
-            Err(refusal) => return (refusal, ConstraintTrace::default()),
+            Err(refusal) => return (*refusal, ConstraintTrace::default()),
         };
         let verdict = self.verdict(&cedar_request, input);
         let trace = self.trace(&cedar_request, &verdict);

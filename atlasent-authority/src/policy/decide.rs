@@ -1,0 +1,96 @@
+//! Deciding one request: from what the policies see of it to a verdict.
+
+use cedar_policy::{Entities, PolicySet, Request, RequestValidationError};
+
+use super::context::{self, ContextError};
+use super::convert::ConvertError;
+use super::slice::{Considered, UnitedOutcome};
+use super::{Policies, PolicyInput, Verdict, code, uid};
+
+impl Policies {
+    /// Decides one request. It cannot fail: a request that cannot be evaluated is denied.
+    pub(crate) fn decide(&self, input: PolicyInput<'_>) -> Verdict {
+        let verdict = self.decide_unlogged(input);
+        verdict.log_errors(input);
+        verdict
+    }
+
+    /// Decides one request as [`decide`](Self::decide) does, and logs no evaluation error.
+    pub(crate) fn decide_unlogged(&self, input: PolicyInput<'_>) -> Verdict {
+        self.decide_by(Considered::All, input)
+    }
+
+    /// Decides one request as if no policy held or escalated: what remains of the decision once
+    /// people have released each hold. Denials, evaluation errors and missing `permit`s still deny.
+    ///
+    /// It takes longer than a part of [`decide`](Self::decide) would, since the `permit`s have not
+    /// been evaluated for a request that is held.
+    pub(crate) fn decide_without_holds(&self, input: PolicyInput<'_>) -> Verdict {
+        let verdict = self.decide_by(Considered::WithoutHolds, input);
+        verdict.log_errors(input);
+        verdict
+    }
+
+    fn decide_by(&self, considered: Considered, input: PolicyInput<'_>) -> Verdict {
+        match self.cedar_request(considered, input) {
+            Ok(cedar_request) => self.verdict(&cedar_request, input),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    /// Returns the Cedar request, or the refusal of an input that has none.
+    pub(super) fn cedar_request(
+        &self,
+        considered: Considered,
+        input: PolicyInput<'_>,
+    ) -> Result<CedarRequest<'_>, Box<Verdict>> {
+        if let Some(refusal) = self.unknown_action(input.action) {
+            return Err(Box::new(refusal));
+        }
+        let types = self.context_types.as_ref();
+        let context = context::to_cedar(&input, types).map_err(|error| {
+            let code = match &error {
+                ContextError::FieldsNotDeclared(_) => code::FIELD_NOT_IN_SCHEMA,
+                ContextError::Convert(ConvertError::TypeMismatch(_)) => code::REQUEST_NOT_IN_SCHEMA,
+                ContextError::Convert(ConvertError::TooDeep) => code::CONTEXT_TOO_DEEP,
+                ContextError::Convert(ConvertError::NotExpressible) => {
+                    code::CONTEXT_NOT_EXPRESSIBLE
+                }
+            };
+            Box::new(Verdict::deny(code, error.to_string()))
+        })?;
+        let principal = uid(&self.types.agent, input.agent);
+        let resource = uid(&self.types.resource, input.resource.unwrap_or("default"));
+        let sets = (self.slices).select(&principal, input.action, &resource, considered);
+        let action = uid(&self.types.action, input.action);
+        let request = Request::new(principal, action, resource, context, self.schema.as_ref())
+            .map_err(|error| {
+                let why = nonconformity(&error);
+                Box::new(Verdict::deny(code::REQUEST_NOT_IN_SCHEMA, why))
+            })?;
+        Ok(CedarRequest { request, sets })
+    }
+}
+
+/// A Cedar request, with the policies that can match it.
+pub(super) struct CedarRequest<'p> {
+    pub(super) request: Request,
+    pub(super) sets: Vec<&'p PolicySet>,
+}
+
+impl CedarRequest<'_> {
+    pub(super) fn outcome(&self, entities: &Entities) -> UnitedOutcome {
+        UnitedOutcome::evaluate(&self.sets, &self.request, entities)
+    }
+}
+
+/// Returns Cedar's message, except where it would quote the whole context.
+fn nonconformity(error: &RequestValidationError) -> String {
+    match error {
+        // The values have their declared types, so this error is not expected.
+        RequestValidationError::InvalidContext(_) => {
+            "the request is not in the schema: its context has another type".to_owned()
+        }
+        error => format!("the request is not in the schema: {error}"),
+    }
+}
