@@ -20,6 +20,7 @@ use crate::stop::{self, Resume, Stop};
 use crate::store::{self, Store};
 use crate::token::{self, Token};
 use crate::usage;
+use crate::webhook::{self, Webhook};
 
 /// The name of the program in help and errors, whatever the name of its file.
 pub(crate) const NAME: &str = "atlasent";
@@ -56,6 +57,7 @@ enum Command {
     Resume(Resume),
     Store(Store),
     Token(Token),
+    Webhook(Webhook),
     Completions(Completions),
 }
 
@@ -87,6 +89,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Outpu
         Command::Resume(arguments) => stop::resume(&arguments),
         Command::Store(arguments) => store::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Webhook(arguments) => webhook::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -29,6 +29,7 @@ mod stop;
 mod store;
 mod token;
 mod usage;
+mod webhook;
 
 use std::process::ExitCode;
 

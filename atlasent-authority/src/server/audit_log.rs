@@ -120,7 +120,7 @@ impl AuditLog {
     }
 }
 
-/// A running log. Dropping it stops the log.
+/// A running log, or the notifications of an endpoint. Dropping it stops it.
 pub(super) struct Writing {
     task: JoinSet<()>,
     stop: oneshot::Sender<()>,
@@ -130,7 +130,7 @@ pub(super) struct Writing {
 
 impl Writing {
     /// Starts a task that ends when its channel closes.
-    fn spawn<T>(run: impl FnOnce(oneshot::Receiver<()>) -> T, on_timeout: fn()) -> Self
+    pub(super) fn spawn<T>(run: impl FnOnce(oneshot::Receiver<()>) -> T, on_timeout: fn()) -> Self
     where
         T: Future<Output = ()> + Send + 'static,
     {
@@ -144,7 +144,7 @@ impl Writing {
         }
     }
 
-    /// Writes the events that are on the chain now, and ends.
+    /// Ends, after at most 5 seconds for the last events.
     pub(super) async fn finish(mut self) {
         drop(self.stop);
         if timeout(LAST, self.task.join_next()).await.is_err() {

@@ -10,9 +10,11 @@ mod api_error;
 mod api_keys;
 mod app;
 mod audit_log;
+#[cfg(any(feature = "otlp", feature = "webhooks"))]
+mod backoff;
 mod entry;
 mod fair_queue;
-#[cfg(any(feature = "oidc", feature = "otlp"))]
+#[cfg(any(feature = "oidc", feature = "otlp", feature = "webhooks"))]
 mod https;
 mod input;
 mod listen;
@@ -31,6 +33,8 @@ mod shadow;
 mod share;
 mod sources;
 mod tasks;
+#[cfg(feature = "webhooks")]
+pub mod webhooks;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -84,6 +88,8 @@ pub struct Server<S: Store> {
     audit_log: Option<AuditLog>,
     #[cfg(feature = "otlp")]
     otlp_log: Option<OtlpLog>,
+    #[cfg(feature = "webhooks")]
+    webhooks: webhooks::Webhooks,
 }
 
 impl<S: Store + RateCounter> Server<S> {
@@ -99,6 +105,8 @@ impl<S: Store + RateCounter> Server<S> {
             audit_log: None,
             #[cfg(feature = "otlp")]
             otlp_log: None,
+            #[cfg(feature = "webhooks")]
+            webhooks: webhooks::Webhooks::new(),
         }
     }
 
@@ -178,9 +186,17 @@ impl<S: Store + RateCounter> Server<S> {
         self
     }
 
+    /// Sends notifications of pending decisions and stops while it serves. A second call replaces
+    /// the first.
+    #[cfg(feature = "webhooks")]
+    pub fn webhooks(mut self, webhooks: webhooks::Webhooks) -> Self {
+        self.webhooks = webhooks;
+        self
+    }
+
     /// Returns the service alone, to be mounted elsewhere. Nothing runs beside its requests: it
-    /// does not read keys or policies again, archives nothing, writes no audit log, and compares no
-    /// shadow policies.
+    /// does not read keys or policies again, archives nothing, writes no audit log, sends no
+    /// notifications, and compares no shadow policies.
     pub fn into_router(self) -> Router {
         routes::router(Arc::new(self.app))
     }

@@ -91,7 +91,7 @@ impl Changeset<'_> {
 
 /// Returns an open decision that an event opened.
 #[cfg(test)]
-pub(super) fn example(sequence: u64) -> ApprovalEntry {
+pub(crate) fn example(sequence: u64) -> ApprovalEntry {
     use jiff::{SignedDuration, Timestamp};
 
     use super::Question;

@@ -27,6 +27,7 @@ use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Replay, ReplayKey};
 use crate::ledger::stops::Stops;
 use crate::ledger::{ApprovalEntry, ApprovalKey, AskedQuestions, PermitEntry, PermitState};
+use crate::store::webhooks::{WebhookKey, WebhookState};
 use crate::trail::chain::{ChainHead, NewEvent, SealedEvent};
 
 /// The key of a cell.
@@ -47,6 +48,8 @@ pub enum CellKey {
     Questions(AgentKey),
     /// The one cell that counts the open decisions.
     OpenApprovals,
+    /// The cell of an endpoint of notifications.
+    Webhook(WebhookKey),
     /// The one cell of the API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys,
@@ -71,6 +74,8 @@ pub enum Cell {
     Questions(AskedQuestions),
     /// How many decisions are open.
     OpenApprovals(u64),
+    /// How far the notifications of an endpoint are.
+    Webhook(WebhookState),
     /// The API keys that the chain has recorded.
     #[cfg(feature = "server")]
     ApiKeys(RecordedKeys),
@@ -88,6 +93,7 @@ impl CellKey {
             Self::Approval(key) => (b'h', key.as_bytes()),
             Self::Questions(key) => (b'q', key.as_bytes()),
             Self::OpenApprovals => (b'o', &[0; 32]),
+            Self::Webhook(key) => (b'w', key.as_bytes()),
             #[cfg(feature = "server")]
             Self::ApiKeys => (b'k', &[0; 32]),
         };
@@ -111,7 +117,7 @@ impl Cell {
             Self::Approval(entry) if entry.is_open() => Timestamp::MAX,
             Self::Approval(entry) => entry.forget_at(),
             Self::Questions(asked) => asked.expires_at(),
-            Self::Stops(_) | Self::OpenApprovals(_) => Timestamp::MAX,
+            Self::Stops(_) | Self::OpenApprovals(_) | Self::Webhook(_) => Timestamp::MAX,
             #[cfg(feature = "server")]
             Self::ApiKeys(_) => Timestamp::MAX,
         }

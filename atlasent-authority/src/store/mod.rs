@@ -3,7 +3,7 @@
 //! [`ChainHead`] and [`SealedEvent`] the audit chain. The stores themselves are here, too:
 //! [`MemoryStore`], `RedbStore` (feature `redb`) and `PostgresStore` (feature `postgres`).
 
-mod approvals;
+pub(crate) mod approvals;
 mod batch;
 mod calls;
 #[cfg(any(feature = "redb", feature = "postgres"))]
@@ -18,6 +18,7 @@ mod organizations;
 mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
+mod webhooks;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use postgres::PostgresStore;
 pub(crate) use postgres::{KeptKey, KeptOrganization, KeyCall, RecordTable};
 #[cfg(feature = "redb")]
 pub use redb::RedbStore;
+pub use webhooks::{WebhookKey, WebhookLease, WebhookState};
 
 use crate::ledger::PermitId;
 use crate::trail::EventFilter;

@@ -3,6 +3,7 @@
 mod logging;
 mod setup;
 mod store;
+mod webhooks;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
@@ -114,6 +115,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL", num_args = 0..=1, verbatim_doc_comment)]
     audit_log_otlp: Option<Option<String>>,
 
+    /// The settings file of the endpoints that are notified of pending decisions and stops, in TOML
+    /// [default: none]
+    #[arg(long, value_name = "FILE")]
+    webhooks: Option<PathBuf>,
+
     /// The certificate chain for TLS, a PEM file [default: plain HTTP]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -202,6 +208,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     #[cfg(feature = "otlp")]
     if let Some(log) = arguments.otlp_log(&data)? {
         server = server.otlp_log(log);
+    }
+    if let Some(file) = &arguments.webhooks {
+        server = server.webhooks(webhooks::load(file)?);
     }
     let listening = server
         .listen(arguments.listen, arguments.tls())

@@ -33,3 +33,4 @@ mod support;
 mod tables;
 mod usage;
 mod validate;
+mod webhook;

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 43] = [
     &[],
     &["audit"],
     &["audit", "export"],
@@ -48,6 +48,8 @@ const COMMANDS: [&[&str]; 41] = [
     &["store", "check"],
     &["store", "backup"],
     &["store", "schema"],
+    &["webhook"],
+    &["webhook", "verify"],
 ];
 
 #[test]
@@ -163,7 +165,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -25,3 +25,4 @@ mod start;
 mod stops;
 mod stores;
 mod trail;
+mod webhooks;

@@ -44,3 +44,4 @@ mod tls;
 mod trail;
 mod values;
 mod verify;
+mod webhooks;

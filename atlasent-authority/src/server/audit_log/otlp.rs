@@ -25,13 +25,18 @@ use super::position::Position;
 use super::trail::{PAGE, Trail};
 use super::{OVERDUE, PERIOD, Writing};
 use crate::server::app::App;
+use crate::server::backoff::{Backoff, jitter};
 use crate::server::off_thread::off_thread;
+
 use crate::store::Store;
 use collector::{Collector, Failure};
 use config::Config;
 
-/// The longest time between two attempts, unless the collector asks for more.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The time between two attempts, unless the collector asks for more.
+const PAUSES: Backoff = Backoff {
+    first: PERIOD,
+    longest: Duration::from_secs(30),
+};
 
 /// The longest time that a collector can ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -187,7 +192,7 @@ impl<S: Store> Sender<S> {
             Err(failure) => {
                 self.fail(&failure.error);
                 self.failures = self.failures.saturating_add(1);
-                let wait = backoff(self.failures, jitter());
+                let wait = PAUSES.pause(self.failures, jitter());
                 let asked = failure.retry_after.unwrap_or_default();
                 wait.max(asked.min(LONGEST_RETRY_AFTER))
             }
@@ -308,40 +313,5 @@ impl<S: Store> Sender<S> {
         saved??;
         self.saved = Some(position.clone());
         Ok(())
-    }
-}
-
-/// The pause after so many failures in a row: from half of its longest time (jitter 0) to all of it
-/// (jitter 255). Jitter keeps servers that lost a collector from returning at the same moment.
-fn backoff(failures: u32, jitter: u8) -> Duration {
-    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-    let longest = PERIOD.saturating_mul(doubled).min(LONGEST_WAIT);
-    let half = longest / 2;
-    half + half * u32::from(jitter) / 255
-}
-
-fn jitter() -> u8 {
-    let mut byte = [0];
-    // Without randomness, the pause is the longest.
-    match getrandom::fill(&mut byte) {
-        Ok(()) => u8::from_ne_bytes(byte),
-        Err(_) => u8::MAX,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_half_a_minute() {
-        let longest: Vec<_> = (1..=8)
-            .map(|failures| backoff(failures, 255).as_millis())
-            .collect();
-        assert_eq!(
-            longest,
-            [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
-        );
-        assert_eq!(backoff(u32::MAX, 0), LONGEST_WAIT / 2);
     }
 }

@@ -98,6 +98,8 @@ impl<S: Store + RateCounter> Listening<S> {
             audit_log,
             #[cfg(feature = "otlp")]
             otlp_log,
+            #[cfg(feature = "webhooks")]
+            webhooks,
         } = self.server;
         let app = Arc::new(app);
         app.organizations.accept_chains().await;
@@ -108,6 +110,8 @@ impl<S: Store + RateCounter> Listening<S> {
         }
         #[cfg(feature = "otlp")]
         logs.extend(otlp_log.map(|log| log.start(&app)));
+        #[cfg(feature = "webhooks")]
+        logs.extend(webhooks.start(&app).await);
         let handle = Handle::new();
         let serving = serve(
             self.listener,

@@ -49,6 +49,13 @@ pub(super) struct EndpointLabel {
     pub(super) endpoint: Label,
 }
 
+#[cfg(feature = "webhooks")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WebhookLabels {
+    pub(super) endpoint: Label,
+    pub(super) outcome: Label,
+}
+
 /// The value of a label, escaped by the rules of OpenMetrics, which `prometheus-client` leaves to
 /// its users: an unescaped quote or line break would end the value, and let a caller forge a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

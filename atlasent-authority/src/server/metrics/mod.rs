@@ -5,6 +5,8 @@ mod organizations;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod shadow;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -71,6 +73,8 @@ pub(crate) struct Metrics {
     #[cfg(feature = "otlp")]
     pub(super) otlp: otlp::OtlpMetrics,
     shadow: shadow::ShadowMetrics,
+    #[cfg(feature = "webhooks")]
+    pub(super) webhooks: webhooks::WebhookMetrics,
     organizations: organizations::OrgMetrics,
     actions: Mutex<HashSet<String>>,
 }
@@ -181,6 +185,8 @@ impl Metrics {
             #[cfg(feature = "otlp")]
             otlp: otlp::OtlpMetrics::new(&mut registry),
             shadow: shadow::ShadowMetrics::new(&mut registry),
+            #[cfg(feature = "webhooks")]
+            webhooks: webhooks::WebhookMetrics::new(&mut registry),
             organizations: organizations::OrgMetrics::new(&mut registry),
             actions: Mutex::default(),
             registry,

@@ -21,7 +21,7 @@ pub(super) const FORMAT: &str = "2";
 /// The format with several organizations.
 pub(super) const WITH_ORGANIZATIONS: &str = "3";
 
-/// The format with pending decisions, and possibly several organizations.
+/// The format with pending decisions or webhooks, and possibly several organizations.
 pub(super) const WITH_APPROVALS: &str = "4";
 
 /// The format without an index of the events, which the writer makes after the file is opened.

@@ -159,10 +159,10 @@ fn save(
     let mut expiry = transaction.open_table(tables.expiry())?;
     let mut events = transaction.open_table(tables.events())?;
     let mut permits = transaction.open_table(tables.permits())?;
-    let mut needs_approvals = false;
+    let mut is_new_format = false;
     for (key, cell) in batch.cells() {
         let is_approval = matches!(key, CellKey::Approval(_));
-        needs_approvals |= is_approval || matches!(key, CellKey::Questions(_));
+        is_new_format |= is_approval || matches!(key, CellKey::Questions(_) | CellKey::Webhook(_));
         let key = key.to_bytes();
         let former = cells.insert(&key, json(cell)?.as_bytes())?;
         let is_new = former.is_none();
@@ -183,9 +183,9 @@ fn save(
             }
         }
     }
-    if needs_approvals {
-        // Releases that do not know pending decisions must not open the file: they could not read
-        // the cells that they forget.
+    if is_new_format {
+        // Releases that do not know these cells must not open the file: they could not read the
+        // cells that they forget.
         match tables.org().is_local() {
             true => require_format(&mut meta, WITH_APPROVALS)?,
             false => {

@@ -1,0 +1,402 @@
+//! Notifications as webhooks: each event arrives, signed and in order, whatever the receivers do,
+//! and nothing waits for them.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use atlasent_authority::server::webhooks::{
+    WebhookDelivery, WebhookEndpoint, WebhookFormat, WebhookSecret, Webhooks,
+};
+use atlasent_authority::store::{
+    ApprovalEntry, ApprovalState, Changeset, EscalationId, NewEvent, Question, RateCounter, Store,
+};
+use atlasent_authority::{LocalAuthority, MemoryStore, RedbStore};
+use atlasent_tests::server::{At, Fault, Reply, Request, Server as Receiver, in_order};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::support::{Served, deploy, ms, policies, server};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
+
+async fn authority<S: Store>(store: S) -> LocalAuthority<S> {
+    let authority = LocalAuthority::builder(policies()).store(store);
+    authority.build().await.unwrap()
+}
+
+fn endpoint(name: &str, url: &str) -> WebhookEndpoint {
+    let endpoint = WebhookEndpoint::new(name, url).unwrap();
+    endpoint.secret(SECRET.parse().unwrap()).timeout(ms(400))
+}
+
+fn to(endpoints: impl IntoIterator<Item = WebhookEndpoint>) -> Webhooks {
+    let add = |webhooks: Webhooks, endpoint| webhooks.endpoint(endpoint).unwrap();
+    endpoints.into_iter().fold(Webhooks::new(), add)
+}
+
+async fn served(store: &MemoryStore, webhooks: Webhooks) -> Served {
+    started(authority(store.clone()).await, webhooks).await
+}
+
+/// Runs a server, and waits for its first answer: from then on its endpoints follow the chain.
+async fn started<S: Store + RateCounter>(
+    authority: LocalAuthority<S>,
+    webhooks: Webhooks,
+) -> Served {
+    let served = Served::run(server(authority).webhooks(webhooks)).await;
+    assert_eq!(served.get("/healthz").await.status, 200);
+    served
+}
+
+/// Puts an event onto the chain.
+async fn record(store: &impl Store, kind: &'static str, reason: &str) {
+    let event = NewEvent::new(kind).with("reason", reason.to_owned());
+    let change = move |changeset: &mut Changeset<'_>| drop(changeset.record(event));
+    store
+        .commit(Timestamp::now(), Vec::new(), change)
+        .await
+        .unwrap();
+}
+
+/// Opens a pending decision, with its event.
+async fn request_approval(store: &impl Store) -> EscalationId {
+    let id = EscalationId::random();
+    let change = move |changeset: &mut Changeset<'_>| {
+        let entry = ApprovalEntry {
+            id,
+            sequence: changeset.head().sequence + 1,
+            question: Question {
+                agent: atlasent::Agent::new("deploy-bot").unwrap(),
+                action: "migrate".to_owned(),
+                resource: Some("orders".to_owned()),
+                environment: Some("production".to_owned()),
+                action_hash: "a1".repeat(32),
+                key_environment: None,
+            },
+            opened_at: changeset.time(),
+            timeout_at: changeset.time() + SignedDuration::from_hours(1),
+            state: ApprovalState::Pending,
+        };
+        assert!(changeset.keep_approval(entry));
+        let event = NewEvent::new("approval.requested")
+            .with("escalation_id", id.to_string())
+            .with("reason", "a person has to decide")
+            .with("context", r#"{"token":"hunter2"}"#);
+        changeset.record(event);
+    };
+    let reads = id.cells().to_vec();
+    store.commit(Timestamp::now(), reads, change).await.unwrap();
+    id
+}
+
+async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(ms(20)).await;
+    }
+    panic!("{what}");
+}
+
+fn body(request: &Request) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+/// Returns the reasons of the notifications, in the order of their requests.
+fn reasons(receiver: &Receiver) -> Vec<String> {
+    let requests = receiver.requests();
+    let reasons = requests.iter().map(|request| {
+        let body = body(request);
+        body["data"]["reason"].as_str().unwrap().to_owned()
+    });
+    reasons.collect()
+}
+
+async fn count(served: &Served, endpoint: &str, outcome: &str) -> u64 {
+    let text = served.get("/metrics").await.text;
+    let name = format!(
+        r#"atlasent_webhook_deliveries_total{{endpoint="{endpoint}",outcome="{outcome}"}}"#
+    );
+    let line = text.lines().find_map(|line| line.strip_prefix(&name));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_pending_decision_is_notified_and_signed_by_each_secret() {
+    let receiver = Receiver::start(|_: &Request| Reply::status(204));
+    let store = MemoryStore::new();
+    let endpoint = endpoint("ops", receiver.url()).secret(OLD_SECRET.parse().unwrap());
+    let webhooks = to([endpoint]).approval_url("https://console.example/approvals/{id}");
+    let served = served(&store, webhooks).await;
+    let id = request_approval(&store).await;
+    wait_until("it arrives", || !receiver.requests().is_empty()).await;
+
+    let request = receiver.requests().remove(0);
+    assert_eq!(
+        (&*request.method, request.header("content-type")),
+        ("POST", Some("application/json"))
+    );
+    let delivery = WebhookDelivery {
+        id: request.header("webhook-id").unwrap(),
+        timestamp: request.header("webhook-timestamp").unwrap(),
+        signatures: request.header("webhook-signature").unwrap(),
+        body: &request.body,
+    };
+    for secret in [SECRET, OLD_SECRET] {
+        let secret: WebhookSecret = secret.parse().unwrap();
+        let tolerance = SignedDuration::from_mins(5);
+        delivery
+            .verify(&[secret], Timestamp::now(), tolerance)
+            .unwrap();
+    }
+    let body = body(&request);
+    assert_eq!(body["type"], "approval.requested");
+    let data = &body["data"];
+    for (member, expected) in [
+        ("escalation_id", id.to_string()),
+        ("agent", "deploy-bot".to_owned()),
+        ("action", "migrate".to_owned()),
+        ("resource", "orders".to_owned()),
+        ("environment", "production".to_owned()),
+        ("reason", "a person has to decide".to_owned()),
+        (
+            "approval_url",
+            format!("https://console.example/approvals/{id}"),
+        ),
+    ] {
+        assert_eq!(data[member], *expected, "{member}");
+    }
+    assert!(!request.text().contains("hunter2"));
+    assert_eq!(count(&served, "ops", "delivered").await, 1);
+}
+
+#[tokio::test]
+async fn a_stop_over_http_is_notified_to_those_who_asked_for_stops() {
+    let [stops, approvals] = [(); 2].map(|()| Receiver::start(|_: &Request| Reply::status(200)));
+    let store = MemoryStore::new();
+    record(&store, "stop.set", "before the endpoint existed").await;
+    let served = served(
+        &store,
+        to([
+            endpoint("stops", stops.url()).events(["stop.set"]).unwrap(),
+            endpoint("approvals", approvals.url())
+                .events(["approval.requested"])
+                .unwrap(),
+        ]),
+    )
+    .await;
+    let stop =
+        serde_json::json!({"scope": "agent", "agent_id": "deploy-bot", "reason": "an incident"});
+    let answer = served.post("/v1/stops", &stop).await;
+    assert!(answer.status < 300, "{}", answer.text);
+    request_approval(&store).await;
+    record(&store, "evaluate.deny", "of no interest").await;
+    wait_until("both arrive", || {
+        !stops.requests().is_empty() && !approvals.requests().is_empty()
+    })
+    .await;
+    tokio::time::sleep(ms(700)).await;
+    assert_eq!(reasons(&stops), ["an incident"]);
+    assert_eq!(body(&stops.requests()[0])["data"]["agent"], "deploy-bot");
+    assert_eq!(reasons(&approvals), ["a person has to decide"]);
+}
+
+#[tokio::test]
+async fn a_failed_notification_is_sent_again_before_the_next_one() {
+    let answers = [
+        Reply::status(503),
+        Reply::status(429).header("retry-after", "2"),
+        Reply::status(200),
+        Reply::status(200),
+    ];
+    let receiver = Receiver::start(in_order(answers));
+    let store = MemoryStore::new();
+    let served = served(&store, to([endpoint("ops", receiver.url())])).await;
+    let before = Instant::now();
+    for reason in ["first", "second"] {
+        record(&store, "stop.set", reason).await;
+    }
+    wait_until("all arrive", || receiver.requests().len() == 4).await;
+    assert_eq!(reasons(&receiver), ["first", "first", "first", "second"]);
+    // Half a second of back-off, and the two that the receiver asked for.
+    assert!(before.elapsed() >= ms(2_500), "{:?}", before.elapsed());
+    let requests = receiver.requests();
+    let ids: Vec<_> = requests
+        .iter()
+        .map(|request| request.header("webhook-id"))
+        .collect();
+    assert!(
+        ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3],
+        "{ids:?}"
+    );
+    assert_eq!(count(&served, "ops", "failed").await, 2);
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_delays_no_other_and_no_decision() {
+    let hangs = Receiver::start(|_: &Request| Reply::status(200).fault(Fault::Stall, At::Start));
+    let works = Receiver::start(|_: &Request| Reply::status(200));
+    let store = MemoryStore::new();
+    let slow = endpoint("slow", hangs.url()).timeout(ms(60_000));
+    let served = served(&store, to([slow, endpoint("works", works.url())])).await;
+    record(&store, "stop.set", "first").await;
+    wait_until("the slow one is asked", || hangs.busy() == 1).await;
+    let before = Instant::now();
+    for reason in ["second", "third"] {
+        record(&store, "stop.set", reason).await;
+    }
+    served.evaluate(&deploy()).await;
+    wait_until("the other gets all", || works.requests().len() == 3).await;
+    assert!(before.elapsed() < ms(5_000));
+    assert_eq!(reasons(&works), ["first", "second", "third"]);
+    assert_eq!(hangs.requests().len(), 1);
+    // Nor is the end of the server.
+    served.stop().await.unwrap().unwrap();
+    assert!(before.elapsed() < ms(10_000));
+}
+
+#[tokio::test]
+async fn a_receiver_that_misses_its_time_is_asked_again() {
+    let first = Mutex::new(true);
+    let receiver =
+        Receiver::start(
+            move |_: &Request| match std::mem::take(&mut *first.lock().unwrap()) {
+                true => Reply::status(200).fault(Fault::Stall, At::Start),
+                false => Reply::status(200),
+            },
+        );
+    let store = MemoryStore::new();
+    let served = served(&store, to([endpoint("ops", receiver.url())])).await;
+    record(&store, "stop.set", "first").await;
+    wait_until("it is sent again", || receiver.requests().len() == 2).await;
+    assert_eq!(count(&served, "ops", "failed").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_dropped_and_counted_and_the_next_one_is_sent() {
+    let answers = [Reply::status(500), Reply::status(200)];
+    let receiver = Receiver::start(in_order(answers));
+    let store = MemoryStore::new();
+    let impatient = endpoint("ops", receiver.url()).retry_for(ms(0));
+    let served = served(&store, to([impatient])).await;
+    for reason in ["first", "second"] {
+        record(&store, "stop.set", reason).await;
+    }
+    wait_until("both are sent", || receiver.requests().len() == 2).await;
+    assert_eq!(reasons(&receiver), ["first", "second"]);
+    assert_eq!(count(&served, "ops", "dropped").await, 1);
+    let sequence = r#"atlasent_webhook_sequence{endpoint="ops"}"#;
+    assert!(served.get("/metrics").await.text.contains(sequence));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_left_alone_until_it_has_another_address() {
+    let gone = Receiver::start(|_: &Request| Reply::status(410));
+    let store = MemoryStore::new();
+    for round in 0..2 {
+        let served = served(&store, to([endpoint("ops", gone.url())])).await;
+        record(&store, "stop.set", "first").await;
+        wait_until("it is asked", || !gone.requests().is_empty()).await;
+        tokio::time::sleep(ms(1_500)).await;
+        assert_eq!(gone.requests().len(), 1, "round {round}");
+        served.stop().await.unwrap().unwrap();
+    }
+    let moved = Receiver::start(|_: &Request| Reply::status(200));
+    let _served = served(&store, to([endpoint("ops", moved.url())])).await;
+    wait_until("the new address gets them", || moved.requests().len() == 2).await;
+    assert_eq!(gone.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let target = Receiver::start(|_: &Request| Reply::status(200));
+    let url = target.url().to_owned();
+    let receiver = Receiver::start(move |_: &Request| Reply::status(307).header("location", &url));
+    let store = MemoryStore::new();
+    let served = served(&store, to([endpoint("ops", receiver.url())])).await;
+    record(&store, "stop.set", "first").await;
+    wait_until("it is sent twice", || receiver.requests().len() == 2).await;
+    assert!(target.requests().is_empty());
+    assert_eq!(count(&served, "ops", "delivered").await, 0);
+}
+
+#[tokio::test]
+async fn a_restart_neither_loses_nor_repeats_a_notification() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_down = std::sync::Arc::new(Mutex::new(false));
+    let down = std::sync::Arc::clone(&is_down);
+    let receiver = Receiver::start(move |_: &Request| match *down.lock().unwrap() {
+        true => Reply::status(503),
+        false => Reply::status(200),
+    });
+    let (mut expected, mut taken) = (Vec::new(), 0);
+    for round in 0..3 {
+        let store = RedbStore::open(folder.path().join("store")).unwrap();
+        let authority = authority(store.clone()).await;
+        let served = started(authority, to([endpoint("ops", receiver.url())])).await;
+        for number in 0..3 {
+            let reason = format!("{round} {number}");
+            record(&store, "stop.set", &reason).await;
+            expected.push(reason);
+        }
+        wait_until("they arrive", || receiver.requests().len() == taken + 3).await;
+        // The last one is recorded while the receiver is down, and the server stops then.
+        *is_down.lock().unwrap() = true;
+        let reason = format!("{round} last");
+        record(&store, "stop.set", &reason).await;
+        expected.push(reason);
+        wait_until("it is attempted", || receiver.requests().len() > taken + 3).await;
+        served.stop().await.unwrap().unwrap();
+        drop(store);
+        *is_down.lock().unwrap() = false;
+        taken = receiver.requests().len();
+        // Its next attempt is the first request of the next round.
+        taken += 1;
+    }
+    let mut reasons = reasons(&receiver);
+    reasons.dedup();
+    assert_eq!(reasons, expected);
+}
+
+#[tokio::test]
+async fn two_servers_on_one_store_deliver_each_notification_once() {
+    let receiver = Receiver::start(|_: &Request| Reply::status(200));
+    let store = MemoryStore::new();
+    let hook = || to([endpoint("ops", receiver.url())]);
+    let servers = [served(&store, hook()).await, served(&store, hook()).await];
+    let mut expected = Vec::new();
+    for number in 0..30 {
+        record(&store, "stop.set", &number.to_string()).await;
+        expected.push(number.to_string());
+        tokio::time::sleep(ms(30)).await;
+    }
+    wait_until("all arrive", || receiver.requests().len() >= 30).await;
+    tokio::time::sleep(ms(1_200)).await;
+    assert_eq!(reasons(&receiver), expected);
+    // When one of them ends, the other goes on.
+    let [one, _other] = servers;
+    one.stop().await.unwrap().unwrap();
+    record(&store, "stop.set", "after").await;
+    wait_until("it arrives", || receiver.requests().len() == 31).await;
+}
+
+#[tokio::test]
+async fn slack_gets_a_message_without_a_secret() {
+    let receiver = Receiver::start(|_: &Request| Reply::status(200));
+    let store = MemoryStore::new();
+    let slack = WebhookEndpoint::new("slack", receiver.url()).unwrap();
+    let slack = slack.format(WebhookFormat::Slack);
+    let _served = served(&store, to([slack])).await;
+    request_approval(&store).await;
+    wait_until("it arrives", || !receiver.requests().is_empty()).await;
+    let request = receiver.requests().remove(0);
+    let body = body(&request);
+    let text = body["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("Approval requested: agent deploy-bot, action migrate"),
+        "{text}"
+    );
+    assert!(body["blocks"].is_array() && request.header("webhook-signature").is_none());
+}
