@@ -1,7 +1,7 @@
 //! How far the notifications of an endpoint are: a cell, so that servers that share a store take
 //! turns, and a restart neither loses nor restarts anything.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -57,13 +57,28 @@ pub struct WebhookLease {
     pub until: Timestamp,
 }
 
+/// No lease and no pause is longer. What seems to be was written by a clock that was ahead, and
+/// does not count.
+const LONGEST: SignedDuration = SignedDuration::from_mins(65);
+
 impl WebhookState {
-    /// Returns whether another server delivers at present.
+    /// Returns the end of another server's right to deliver, if another server has it now.
     #[must_use]
-    pub fn is_leased_to_another(&self, holder: &str, now: Timestamp) -> bool {
-        let lease = self.lease.as_ref();
-        lease.is_some_and(|lease| lease.holder != holder && now < lease.until)
+    pub fn leased_until(&self, holder: &str, now: Timestamp) -> Option<Timestamp> {
+        let lease = self.lease.as_ref()?;
+        (lease.holder != holder && is_ahead(lease.until, now)).then_some(lease.until)
     }
+
+    /// Returns the time before which nothing is attempted, if it is to come.
+    #[must_use]
+    pub fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.next_attempt.filter(|next| is_ahead(*next, now))
+    }
+}
+
+fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    let left = time.duration_since(now);
+    left.is_positive() && left <= LONGEST
 }
 
 impl Changeset<'_> {

@@ -2,6 +2,7 @@
 //! and nothing waits for them.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use atlasent_authority::server::webhooks::{
@@ -380,6 +381,34 @@ async fn two_servers_on_one_store_deliver_each_notification_once() {
     one.stop().await.unwrap().unwrap();
     record(&store, "stop.set", "after").await;
     wait_until("it arrives", || receiver.requests().len() == 31).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_holds_no_notification_back() {
+    let answers = [200, 503, 200, 503, 200].map(Reply::status);
+    let receiver = Receiver::start(in_order(answers));
+    let ahead = std::sync::Arc::new(AtomicI64::new(36_000));
+    let clock = std::sync::Arc::clone(&ahead);
+    let now = move || Timestamp::now() + SignedDuration::from_secs(clock.load(Ordering::SeqCst));
+    let store = MemoryStore::new();
+    let authority = LocalAuthority::builder(policies()).store(store.clone());
+    let authority = authority.clock(now).build().await.unwrap();
+    let _served = started(authority, to([endpoint("ops", receiver.url())])).await;
+    let late = Timestamp::now() + SignedDuration::from_secs(36_000);
+    for (reason, requests) in [("first", 1), ("second", 3)] {
+        let event = NewEvent::new("stop.set").with("reason", reason);
+        let change = move |changeset: &mut Changeset<'_>| drop(changeset.record(event));
+        store.commit(late, Vec::new(), change).await.unwrap();
+        wait_until("it arrives", || receiver.requests().len() == requests).await;
+    }
+    // The chain's time stands still from here on.
+    ahead.store(0, Ordering::SeqCst);
+    record(&store, "stop.set", "third").await;
+    wait_until("all arrive", || receiver.requests().len() == 5).await;
+    assert_eq!(
+        reasons(&receiver),
+        ["first", "second", "second", "third", "third"]
+    );
 }
 
 #[tokio::test]

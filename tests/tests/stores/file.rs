@@ -5,10 +5,13 @@ use std::path::Path;
 use std::process::Command;
 
 use atlasent_authority::RedbStore;
-use atlasent_authority::store::{Changeset, NewEvent, PermitState, Store, StoreError};
+use atlasent_authority::store::{
+    ApprovalList, Changeset, NewEvent, PermitState, Store, StoreError,
+};
 
 use crate::support::{
-    agrees_with_every_filter, at, cell, entry, intact, issue, key, passes_in_child, record, state,
+    agrees_with_every_filter, at, cell, entry, escalation, intact, issue, key, open_decisions,
+    passes_in_child, record, state,
 };
 
 fn refused(path: &Path) -> String {
@@ -164,6 +167,14 @@ async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
         record(&store, "stop.set", Some("bot 1"), at(300)).await;
         agrees_with_every_filter(&store).await;
     }
+    let store = RedbStore::open(&path).unwrap();
+    open_decisions(&store, vec![escalation(1)], at(301))
+        .await
+        .unwrap();
+    let open = store.approvals(ApprovalList::Open, u64::MAX, 9);
+    assert_eq!(open.await.unwrap().len(), 1);
+    drop(store);
+    assert!(RedbStore::check(&path).unwrap().is_good());
 }
 
 /// A disk that limits the bytes that a process can write to a file.

@@ -5,12 +5,14 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use atlasent_authority::PostgresStore;
-use atlasent_authority::store::Store;
+use atlasent_authority::store::{ApprovalList, Store};
 use atlasent_tests::postgres::PrivatePostgres;
 use jiff::Timestamp;
 
 use crate::media::{Medium, Postgres};
-use crate::support::{agrees_with_every_filter, at, intact, issue, record};
+use crate::support::{
+    agrees_with_every_filter, at, escalation, intact, issue, open_decisions, record,
+};
 
 async fn refused(url: &str) -> String {
     let error = PostgresStore::connect(url).await.unwrap_err();
@@ -146,6 +148,12 @@ async fn tables_of_an_older_version_become_those_of_this_one() {
         let next = record(&store, "evaluate.deny", Some("bot 1"), Timestamp::now()).await;
         assert_eq!(next.sequence, 6);
         agrees_with_every_filter(&store).await;
+        let decisions = vec![escalation(1)];
+        open_decisions(&store, decisions, Timestamp::now())
+            .await
+            .unwrap();
+        let open = store.approvals(ApprovalList::Open, u64::MAX, 9);
+        assert_eq!(open.await.unwrap().len(), 1);
         assert!(store.check().await.unwrap().is_good());
         let versions = medium.sql("SELECT max(version) FROM atlasent_schema").await;
         assert_eq!(versions, ["5"]);

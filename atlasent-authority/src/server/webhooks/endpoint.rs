@@ -14,6 +14,9 @@ const LONGEST_NAME: usize = 64;
 /// How long one request may take. The specification recommends 15 to 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The limit on a timeout: a server that is killed delays the next one by it.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a notification is tried again, by default.
 const RETRY_FOR: Duration = Duration::from_secs(24 * 3_600);
 
@@ -112,9 +115,9 @@ impl WebhookEndpoint {
         self
     }
 
-    /// Sets how long one request may take: 15 seconds by default.
+    /// Sets how long one request may take: 15 seconds by default, and a minute at most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 

@@ -143,8 +143,8 @@ impl<S: Store> Worker<S> {
         if self.may_hold {
             // The next server need not wait for the end of the lease.
             let holder = Arc::clone(&self.holder);
-            let release = move |state: &mut WebhookState, time| {
-                if !state.is_leased_to_another(&holder, time) {
+            let release = move |state: &mut WebhookState, now| {
+                if state.leased_until(&holder, now).is_none() {
                     state.lease = None;
                 }
             };
@@ -191,8 +191,7 @@ impl<S: Store> Worker<S> {
                 state = self.keep(event.sequence, step, waits, is_last).await?;
                 self.reached(state.delivered);
                 if let Some(next) = state.next_attempt {
-                    let now = self.app.clock.now();
-                    return Ok(until(next, now));
+                    return Ok(until(next, self.app.clock.now()));
                 }
                 if state.gone.is_some() {
                     return Ok(GONE);
@@ -220,17 +219,17 @@ impl<S: Store> Worker<S> {
     /// Takes or renews the lease.
     async fn take_turn(&mut self) -> Result<Turn, StoreError> {
         let (holder, address) = (Arc::clone(&self.holder), Arc::clone(&self.address));
-        let until_end = self.lease();
+        let length = self.lease();
         self.may_hold = true;
         let now = self.app.clock.now();
         let state = self
-            .change(move |state, time| {
+            .change(move |state, now| {
                 let is_gone = state.gone.as_deref() == Some(&*address);
-                let waits = state.next_attempt.is_some_and(|next| time < next);
-                if !is_gone && !waits && !state.is_leased_to_another(&holder, time) {
+                let waits = state.waits_until(now).is_some();
+                if !is_gone && !waits && state.leased_until(&holder, now).is_none() {
                     state.lease = Some(WebhookLease {
                         holder: holder.to_string(),
-                        until: time.saturating_add(until_end).unwrap_or(Timestamp::MAX),
+                        until: later(now, length),
                     });
                     state.gone = None;
                     state.next_attempt = None;
@@ -241,14 +240,13 @@ impl<S: Store> Worker<S> {
         if state.gone.is_some() {
             return Ok(Turn::After(GONE));
         }
-        if let Some(next) = state.next_attempt {
+        if let Some(next) = state.waits_until(now) {
             return Ok(Turn::After(until(next, now)));
         }
-        match &state.lease {
-            Some(lease) if *lease.holder == *self.holder => Ok(Turn::Mine(state)),
-            // The other server may give the lease back long before its end.
-            Some(lease) => Ok(Turn::After(until(lease.until, now).min(2 * PERIOD))),
-            None => Ok(Turn::After(PERIOD)),
+        // The other server may give the lease back long before its end.
+        match state.leased_until(&self.holder, now) {
+            Some(end) => Ok(Turn::After(until(end, now).min(2 * PERIOD))),
+            None => Ok(Turn::Mine(state)),
         }
     }
 
@@ -338,7 +336,7 @@ impl<S: Store> Worker<S> {
         let is_over = matches!(step, Step::Delivered | Step::Dropped);
         let is_gone = matches!(step, Step::Gone);
         let state = self
-            .change(move |state, time| {
+            .change(move |state, now| {
                 if is_over {
                     state.delivered = state.delivered.max(sequence);
                     state.attempts = 0;
@@ -349,14 +347,14 @@ impl<S: Store> Worker<S> {
                     Some(_) => state.failures.saturating_add(1),
                     None => 0,
                 };
-                let later = |length| time.saturating_add(length).unwrap_or(Timestamp::MAX);
-                state.next_attempt = waits.filter(|_| !is_gone).map(later);
+                let waits = waits.filter(|_| !is_gone);
+                state.next_attempt = waits.map(|waits| later(now, waits));
                 state.gone = is_gone.then(|| address.to_string());
                 // The lease may have gone to another server meanwhile.
-                if !state.is_leased_to_another(&holder, time) {
+                if state.leased_until(&holder, now).is_none() {
                     state.lease = is_kept.then(|| WebhookLease {
                         holder: holder.to_string(),
-                        until: later(length),
+                        until: later(now, length),
                     });
                 }
             })
@@ -371,7 +369,7 @@ impl<S: Store> Worker<S> {
         &self,
         change: impl FnOnce(&mut WebhookState, Timestamp) + Clone + Send + 'static,
     ) -> Result<WebhookState, StoreError> {
-        let key = self.key;
+        let (key, now) = (self.key, self.app.clock.now());
         let store = self.app.local().authority.store();
         let write = move |changeset: &mut Changeset<'_>| {
             let known = changeset.webhook(key).cloned();
@@ -379,13 +377,13 @@ impl<S: Store> Worker<S> {
                 delivered: changeset.head().sequence,
                 ..WebhookState::default()
             });
-            change(&mut state, changeset.time());
+            // Not the chain's time, which stands still while a clock that was ahead comes back.
+            change(&mut state, now);
             if known.as_ref() != Some(&state) {
                 changeset.keep_webhook(key, state.clone());
             }
             state
         };
-        let now = self.app.clock.now();
         store.commit(now, vec![CellKey::Webhook(key)], write).await
     }
 
@@ -406,6 +404,10 @@ impl<S: Store> Worker<S> {
             );
         }
     }
+}
+
+fn later(now: Timestamp, length: SignedDuration) -> Timestamp {
+    now.saturating_add(length).unwrap_or(Timestamp::MAX)
 }
 
 /// Returns the time from now to a time, and at least a moment.
