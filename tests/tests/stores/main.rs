@@ -124,6 +124,7 @@ every_store_keeps! {
         a_closed_decision_is_forgotten_and_an_open_one_is_not,
         questions_are_the_agents_own_and_no_counts_of_permits,
         long_lists_are_paged_as_fast_as_short_ones,
+        any_series_of_decisions_leaves_what_a_model_of_it_has,
         an_organization_sees_no_decision_of_another,
         decisions_of_an_unknown_organization_are_refused;
     any:

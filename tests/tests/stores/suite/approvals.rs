@@ -1,6 +1,7 @@
 //! Pending decisions are in one of two lists, in the order in which they were opened, and are
 //! forgotten only after they were closed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,9 @@ use atlasent_authority::store::{
     AgentKey, ApprovalKey, ApprovalList, ApprovalState, AskedQuestions, CellKey, Changeset,
     EscalationId, NewEvent, Organizations, Outstanding, Store,
 };
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::organizations::two;
 use crate::media::Medium;
@@ -235,6 +239,71 @@ async fn fastest(store: &impl Store) -> Duration {
         best = best.min(before.elapsed());
     }
     best
+}
+
+/// Opens, decides and lists a few decisions, in any order.
+pub(crate) async fn any_series_of_decisions_leaves_what_a_model_of_it_has<M: Medium>(first: M) {
+    const STATES: [ApprovalState; 5] = [
+        ApprovalState::Pending,
+        ApprovalState::Escalated,
+        ApprovalState::Approved,
+        ApprovalState::Rejected,
+        ApprovalState::TimedOut,
+    ];
+    let steps = prop::collection::vec((0..8_usize, 0..8_usize), 1..60);
+    let mut runner = TestRunner::default();
+    let mut medium = Some(first);
+    for _ in 0..8 {
+        let Some(fresh) = medium else { return };
+        let steps = steps.new_tree(&mut runner).unwrap().current();
+        let store = fresh.open().await;
+        let mut model: BTreeMap<usize, (u64, ApprovalState)> = BTreeMap::new();
+        let mut sequence = 0;
+        for (number, what) in &steps {
+            let id = escalation(*number);
+            match (STATES.get(*what), model.get_mut(number)) {
+                (Some(state), Some((_, known))) => {
+                    let was_open =
+                        [ApprovalState::Pending, ApprovalState::Escalated].contains(known);
+                    let is_kept = was_open || *what > 1;
+                    let kept = decide(&store, vec![id], *state, at(1)).await.unwrap();
+                    assert_eq!(kept, is_kept, "{steps:?}");
+                    if is_kept {
+                        *known = *state;
+                    }
+                    sequence += 1;
+                }
+                (None, None) => {
+                    open_decisions(&store, vec![id], at(0)).await.unwrap();
+                    sequence += 1;
+                    model.insert(*number, (sequence, ApprovalState::Pending));
+                }
+                _ => {}
+            }
+        }
+        for list in [OPEN, CLOSED] {
+            let is_listed = |state| (list == OPEN) == STATES[..2].contains(&state);
+            for (before, limit) in [(u64::MAX, 99), (sequence / 2, 99), (sequence, 2)] {
+                let mut expected: Vec<_> = model
+                    .iter()
+                    .filter(|(_, (opened, state))| *opened < before && is_listed(*state))
+                    .map(|(number, (opened, state))| (*opened, escalation(*number), *state))
+                    .collect();
+                expected.sort_unstable_by_key(|(opened, ..)| std::cmp::Reverse(*opened));
+                expected.truncate(limit);
+                let found = store.approvals(list, before, limit).await.unwrap();
+                let found = found
+                    .iter()
+                    .map(|entry| (entry.sequence, entry.id, entry.state));
+                assert_eq!(found.collect::<Vec<_>>(), expected, "{steps:?}");
+            }
+        }
+        let open = model
+            .values()
+            .filter(|(_, state)| STATES[..2].contains(state));
+        assert_eq!(open_count(&store).await, open.count() as u64, "{steps:?}");
+        medium = M::new().await;
+    }
 }
 
 pub(crate) async fn an_organization_sees_no_decision_of_another(medium: impl Medium) {
