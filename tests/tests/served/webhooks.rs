@@ -9,14 +9,14 @@ use atlasent_authority::server::webhooks::{
     WebhookDelivery, WebhookEndpoint, WebhookFormat, WebhookSecret, Webhooks,
 };
 use atlasent_authority::store::{
-    ApprovalEntry, ApprovalState, Changeset, EscalationId, NewEvent, Question, RateCounter, Store,
+    ApprovalEntry, Changeset, EscalationId, NewEvent, Question, RateCounter, Store,
 };
 use atlasent_authority::{LocalAuthority, MemoryStore, RedbStore};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server as Receiver, in_order};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::support::{Served, deploy, ms, policies, server};
+use crate::support::{Served, deploy, evaluate_body, ms, policies, server};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
@@ -64,21 +64,18 @@ async fn record(store: &impl Store, kind: &'static str, reason: &str) {
 async fn request_approval(store: &impl Store) -> EscalationId {
     let id = EscalationId::random();
     let change = move |changeset: &mut Changeset<'_>| {
-        let entry = ApprovalEntry {
-            id,
-            sequence: changeset.head().sequence + 1,
-            question: Question {
-                agent: atlasent::Agent::new("deploy-bot").unwrap(),
-                action: "migrate".to_owned(),
-                resource: Some("orders".to_owned()),
-                environment: Some("production".to_owned()),
-                action_hash: "a1".repeat(32),
-                key_environment: None,
-            },
-            opened_at: changeset.time(),
-            timeout_at: changeset.time() + SignedDuration::from_hours(1),
-            state: ApprovalState::Pending,
+        let question = Question {
+            agent: atlasent::Agent::new("deploy-bot").unwrap(),
+            action: "migrate".to_owned(),
+            resource: Some("orders".to_owned()),
+            environment: Some("production".to_owned()),
+            action_hash: "a1".repeat(32),
+            key_environment: None,
         };
+        let now = changeset.time();
+        let end = now + SignedDuration::from_hours(1);
+        let mut entry = ApprovalEntry::new(id, question, now, end);
+        entry.sequence = changeset.head().sequence + 1;
         assert!(changeset.keep_approval(entry));
         let event = NewEvent::new("approval.requested")
             .with("escalation_id", id.to_string())
@@ -171,6 +168,26 @@ async fn a_pending_decision_is_notified_and_signed_by_each_secret() {
     }
     assert!(!request.text().contains("hunter2"));
     assert_eq!(count(&served, "ops", "delivered").await, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_the_policies_hold_is_notified() {
+    let receiver = Receiver::start(|_: &Request| Reply::status(200));
+    let store = MemoryStore::new();
+    let served = served(&store, to([endpoint("ops", receiver.url())])).await;
+    let answer = served.evaluate(&evaluate_body("migrate")).await.json();
+    let id = answer["escalation_id"].as_str().unwrap();
+    wait_until("it arrives", || !receiver.requests().is_empty()).await;
+    let request = receiver.requests().remove(0);
+    let body = body(&request);
+    assert_eq!(
+        (&body["type"], &body["data"]["escalation_id"]),
+        (&"approval.requested".into(), &id.into())
+    );
+    assert_eq!(body["data"]["reason"], "a person has to decide");
+    // The context of the request.
+    let data = body["data"].as_object().unwrap();
+    assert!(!data.contains_key("context") && !data.contains_key("environment"));
 }
 
 #[tokio::test]

@@ -174,7 +174,8 @@ async fn a_file_without_an_index_gets_one_and_answers_meanwhile() {
     let open = store.approvals(ApprovalList::Open, u64::MAX, 9);
     assert_eq!(open.await.unwrap().len(), 1);
     drop(store);
-    assert!(RedbStore::check(&path).unwrap().is_good());
+    let report = RedbStore::check(&path).unwrap();
+    assert!(report.is_good(), "{:?}", report.problems);
 }
 
 /// A disk that limits the bytes that a process can write to a file.

@@ -35,6 +35,20 @@ pub(super) struct Payload {
     stop_id: Option<String>,
     all: Option<bool>,
     expires_at: Option<String>,
+    approvers: Option<Names>,
+    approvals_required: Option<u64>,
+    escalation_depth: Option<u64>,
+    closed_by: Option<String>,
+    expired_reason: Option<String>,
+    note: Option<String>,
+}
+
+/// Those who may approve, as a text, or those who did.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+enum Names {
+    Text(String),
+    List(Vec<String>),
 }
 
 #[derive(Serialize)]
@@ -72,6 +86,19 @@ struct Data<'a> {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     approval_url: Option<String>,
+    /// Who can approve, in a request; who did, in a grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvers: Option<&'a Names>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvals_required: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalation_depth: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expired_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
 }
 
 impl Payload {
@@ -122,6 +149,9 @@ impl Payload {
         let action = question.map(|question| question.action.as_str());
         let resource = question.and_then(|question| question.resource.as_deref());
         let environment = question.and_then(|question| question.environment.as_deref());
+        let held = row
+            .map(|row| row.reason.as_str())
+            .filter(|reason| !reason.is_empty());
         let expires_at = row.map(|row| format_time(row.timeout_at));
         let escalation_id = self.escalation_id.as_deref();
         let configured = approval_url.zip(escalation_id);
@@ -131,16 +161,22 @@ impl Payload {
             sequence: event.sequence,
             org_id: &self.org_id,
             escalation_id,
-            // The actor of a vote is the approver, and the one of the question is the agent.
             agent: agent.or(self.actor_id.as_deref()),
             action: action.or(self.action_type.as_deref()),
             resource: resource.or(self.resource_id.as_deref()),
             environment: environment.or(self.environment.as_deref()),
-            reason: self.reason.as_deref(),
+            reason: self.reason.as_deref().or(held),
             stop_id: self.stop_id.as_deref(),
             all: self.all,
-            expires_at: expires_at.or_else(|| self.expires_at.clone()),
+            // The end of a grant, in its event, and else that of the time to decide.
+            expires_at: self.expires_at.clone().or(expires_at),
             approval_url: self.approval_url.clone().or(configured),
+            approvers: self.approvers.as_ref(),
+            approvals_required: self.approvals_required,
+            escalation_depth: self.escalation_depth,
+            closed_by: self.closed_by.as_deref(),
+            expired_reason: self.expired_reason.as_deref(),
+            note: self.note.as_deref(),
         }
     }
 }
@@ -181,6 +217,8 @@ fn sentence(kind: &str, data: &Data<'_>) -> String {
         ("environment", data.environment),
         ("for", data.all.and_then(|all| all.then_some("everything"))),
         ("reason", data.reason),
+        ("by", data.closed_by),
+        ("note", data.note),
     ] {
         if let Some(value) = value {
             // Writing to a `String` cannot fail.
@@ -208,6 +246,7 @@ mod tests {
 
     use super::*;
     use crate::store::approvals::example;
+    use crate::trail::approval_events;
     use crate::trail::chain::{ChainHead, NewEvent};
 
     fn sealed(event: NewEvent) -> SealedEvent {
@@ -254,6 +293,50 @@ mod tests {
             let text = body(&event, Some(&row), format).to_string();
             assert!(!text.contains("hunter2"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_events_of_a_decision_are_told_with_who_decided() {
+        let row = example(1);
+        for (event, kind, members) in [
+            (
+                approval_events::requested(&row),
+                "approval.requested",
+                &["approvers", "approvals_required"][..],
+            ),
+            (
+                approval_events::granted(&row),
+                "approval.granted",
+                &["approvers"],
+            ),
+            (approval_events::rejected(&row), "approval.rejected", &[]),
+            (approval_events::expired(&row), "approval.expired", &[]),
+        ] {
+            let found = body(&sealed(event), Some(&row), WebhookFormat::Standard);
+            assert_eq!(found["type"], kind);
+            let data = &found["data"];
+            assert_eq!(data["escalation_id"], row.id.to_string());
+            assert_eq!(
+                (&data["agent"], &data["action"]),
+                (&json!("bot"), &json!("deploy"))
+            );
+            for member in members {
+                assert!(data.get(member).is_some(), "{kind}: {data}");
+            }
+            assert!(data.get("shown").is_none() && data.get("shown_hash").is_none());
+        }
+        let event = NewEvent::new("approval.rejected")
+            .with("escalation_id", row.id.to_string())
+            .with("closed_by", "alice")
+            .with("note", "not today");
+        let event = sealed(event);
+        let data = &body(&event, None, WebhookFormat::Standard)["data"];
+        assert_eq!(
+            (&data["closed_by"], &data["note"]),
+            (&json!("alice"), &json!("not today"))
+        );
+        let text = body(&event, Some(&row), WebhookFormat::Slack)["text"].to_string();
+        assert!(text.contains("by alice, note not today"), "{text}");
     }
 
     #[test]
