@@ -24,8 +24,8 @@ use atlasent_authority::server::webhooks::{
 };
 use serde::Deserialize;
 
-use crate::duration::parse_duration;
 use crate::exit::Failure;
+use atlasent_authority::duration::parse_duration;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,9 +10,9 @@ use atlasent_authority::server::webhooks::{WebhookDelivery, WebhookSecret};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::duration::parse_duration;
 use crate::exit::Failure;
 use crate::output::Output;
+use atlasent_authority::duration::parse_duration;
 
 /// The longest body, and the longest file of headers, in bytes.
 const LONGEST: u64 = 1024 * 1024;

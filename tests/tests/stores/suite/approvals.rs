@@ -175,7 +175,7 @@ pub(crate) async fn questions_are_the_agents_own_and_no_counts_of_permits(medium
         let question = pending(changeset, escalation(1)).question;
         let mut asked = changeset.questions(one);
         let until = changeset.time() + jiff::SignedDuration::from_hours(1);
-        asked.set(question.key(), escalation(1), until, changeset.time());
+        asked.open_until(question.key(), escalation(1), until, changeset.time());
         changeset.keep_questions(one, asked);
         changeset.record(NewEvent::new("approval.requested"));
         question.key()
@@ -188,7 +188,7 @@ pub(crate) async fn questions_are_the_agents_own_and_no_counts_of_permits(medium
             .map(|agent| changeset.questions(agent))
             .map(|asked| {
                 assert_eq!(outstanding, Outstanding::default());
-                asked.get(&question)
+                asked.get(&question, at(0))
             })
     };
     let reads = vec![
