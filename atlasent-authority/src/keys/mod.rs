@@ -177,6 +177,20 @@ impl ApiKey {
         }
     }
 
+    /// Creates the stored form of a person's bearer token, which works like an API key with the
+    /// scopes of an approver. The id is the same for each token of the person.
+    #[cfg(feature = "oidc")]
+    pub(crate) fn for_person(approver: Approver, issuer: &str, org_id: OrgId) -> Self {
+        // Neither has a line end, so no two pairs have one text.
+        let person = format!("{issuer}\n{}", approver.principal);
+        let mut key = Self::stored(KeyEnvironment::Live, &person);
+        key.key_id = key.key_id.replacen("key_", "oidc_", 1);
+        key.org_id = org_id;
+        key.scopes = ApiScope::APPROVER.to_vec();
+        key.approver = Some(approver);
+        key
+    }
+
     /// Whether the key may be used from an address. An IPv4 address and its IPv4-mapped form
     /// (`::ffff:a.b.c.d`) are the same, in networks and in clients' addresses.
     #[must_use]

@@ -57,7 +57,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     receipts: bool,
     org_id: String,
     required_schema: Option<String>,
-    approvals_at: Option<Arc<str>>,
+    approval_url: Option<Arc<str>>,
 }
 
 impl LocalAuthorityBuilder {
@@ -79,7 +79,7 @@ impl LocalAuthorityBuilder {
             receipts: true,
             org_id: "local".to_owned(),
             required_schema: None,
-            approvals_at: None,
+            approval_url: None,
         }
     }
 }
@@ -103,7 +103,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         builder.limits.permits_per_agent = limits.permits_per_agent;
         builder.limits.approvals_per_agent = limits.approvals_per_agent;
         builder.limits.max_approvals = limits.max_approvals;
-        builder.approvals_at.clone_from(&authority.approvals_at);
+        builder.approval_url.clone_from(&authority.approval_url);
         builder.record_context = authority.record_context;
         builder
     }
@@ -142,12 +142,11 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
-    /// Sets the address of the pages where people approve. An answer that holds a request names the
-    /// page of its decision: this address, a `/` and the id of the decision. A second call replaces
-    /// the first.
-    pub fn approvals_at(mut self, url: impl Into<String>) -> Self {
-        let url: String = url.into();
-        self.approvals_at = Some(url.trim_end_matches('/').into());
+    /// Sets the address of the page where people approve a request, with `{id}` in the place of the
+    /// id of its decision. An answer that holds a request names it. A second call replaces the
+    /// first.
+    pub fn approval_url(mut self, template: &str) -> Self {
+        self.approval_url = Some(template.into());
         self
     }
 
@@ -311,7 +310,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             receipts: self.receipts,
             org_id: self.org_id,
             required_schema: self.required_schema,
-            approvals_at: self.approvals_at,
+            approval_url: self.approval_url,
         }
     }
 
@@ -344,7 +343,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             issuer,
             waiters: Waiters::default(),
             due: Arc::default(),
-            approvals_at: self.approvals_at,
+            approval_url: self.approval_url,
         };
         if is_recorded {
             return Ok(authority);
@@ -400,8 +399,8 @@ mod tests {
             .approvals_per_agent(5.try_into().unwrap())
             .max_approvals(NonZeroU64::MIN)
             .max_approvals(6.try_into().unwrap())
-            .approvals_at("https://one.example")
-            .approvals_at("https://two.example/")
+            .approval_url("https://one.example/{id}")
+            .approval_url("https://two.example/{id}")
             .store(MemoryStore::with_limits(1, 1))
             .store(MemoryStore::new());
         assert_eq!(builder.permit_ttl, SignedDuration::from_secs(2));
@@ -415,7 +414,10 @@ mod tests {
         assert_eq!(builder.limits, limits);
         assert_eq!((builder.record_context, &*builder.org_id), (false, "two"));
         assert!(builder.receipts);
-        assert_eq!(builder.approvals_at.as_deref(), Some("https://two.example"));
+        assert_eq!(
+            builder.approval_url.as_deref(),
+            Some("https://two.example/{id}")
+        );
         assert_eq!(builder.required_schema.as_deref(), Some("77aa"));
     }
 

@@ -207,7 +207,7 @@ impl<S: Store> LocalAuthority<S> {
             evaluation,
             new_permit,
             held,
-            approvals_at: self.approvals_at.clone(),
+            approval_url: self.approval_url.clone(),
         })
     }
 

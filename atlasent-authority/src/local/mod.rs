@@ -76,8 +76,8 @@ pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) issuer: Issuer,
     pub(crate) waiters: Waiters,
     pub(crate) due: Arc<Due>,
-    /// The address of the pages where people approve.
-    pub(crate) approvals_at: Option<Arc<str>>,
+    /// The address of the page where people approve, with `{id}` in the place of the id.
+    pub(crate) approval_url: Option<Arc<str>>,
 }
 
 impl LocalAuthority {

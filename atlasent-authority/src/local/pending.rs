@@ -91,8 +91,8 @@ pub(super) struct PendingDecision {
     pub(super) new_permit: Option<NewPermit>,
     /// What approvers can release. Unset for a request that no approval releases.
     pub(super) held: Option<Box<HeldRequest>>,
-    /// The address of the pages where people approve.
-    pub(super) approvals_at: Option<Arc<str>>,
+    /// The address of the page where people approve, with `{id}` in the place of the id.
+    pub(super) approval_url: Option<Arc<str>>,
 }
 
 /// What became of a pending decision in its transaction.
@@ -214,8 +214,8 @@ impl PendingDecision {
             .payload
             .insert("escalation_id", id.clone().into());
         if row.is_open() {
-            let page = |at: &Arc<str>| format!("{at}/{id}");
-            self.evaluation.approval_url = self.approvals_at.as_ref().map(page);
+            let page = |template: &Arc<str>| template.replace("{id}", &id);
+            self.evaluation.approval_url = self.approval_url.as_ref().map(page);
         }
         self.evaluation.escalation_id = Some(id);
     }

@@ -8,6 +8,8 @@ use super::entry::turns::Turns;
 use super::entry::wrong_keys::WrongKeys;
 use super::listen::connections::max_connections;
 use super::metrics::Metrics;
+#[cfg(feature = "oidc")]
+use super::oidc::OidcVerifier;
 use super::organizations::{OrgDirectory, ServedOrg};
 use super::read_pool::ReadPools;
 use super::settings::Settings;
@@ -31,6 +33,9 @@ pub(crate) struct App<S> {
     pub(super) wrong_keys: WrongKeys,
     pub(super) read_pools: ReadPools,
     pub(super) shadow: Option<Shadow>,
+    /// Verifies the tokens of people who approve.
+    #[cfg(feature = "oidc")]
+    pub(super) oidc: Option<OidcVerifier>,
 }
 
 impl<S> App<S> {
@@ -48,6 +53,8 @@ impl<S> App<S> {
             wrong_keys: WrongKeys::new(),
             read_pools: ReadPools::new(settings.concurrency),
             shadow: None,
+            #[cfg(feature = "oidc")]
+            oidc: None,
             settings,
         }
     }

@@ -138,6 +138,16 @@ impl<S: Store + RateCounter> Server<S> {
         self
     }
 
+    /// Accepts the bearer tokens of an OpenID Connect issuer from people who approve, beside API
+    /// keys. A token works like a `live` API key with the [scopes of an
+    /// approver](crate::keys::ApiScope::APPROVER), for the organization of the verifier's settings. A
+    /// second call replaces the first.
+    #[cfg(feature = "oidc")]
+    pub fn approvers_by_oidc(mut self, verifier: OidcVerifier) -> Self {
+        self.app.oidc = Some(verifier);
+        self
+    }
+
     /// Compares the decisions with those of a candidate: a second folder of policies, which decides
     /// each evaluation too and enforces nothing. A second call replaces the folder.
     ///

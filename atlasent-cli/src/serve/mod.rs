@@ -15,7 +15,8 @@ use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 #[cfg(feature = "otlp")]
 use atlasent_authority::server::OtlpLog;
 use atlasent_authority::server::{
-    AuditLog, Listening, OrgHosting, OrgRegistry, Retention, Server, Settings, TlsFiles,
+    AuditLog, Listening, OidcConfig, OidcVerifier, OrgHosting, OrgRegistry, Retention, Server,
+    Settings, TlsFiles,
 };
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -120,6 +121,16 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     webhooks: Option<PathBuf>,
 
+    /// The settings file of an OpenID Connect issuer, whose people approve with their tokens
+    /// [default: approvers have API keys]
+    #[arg(long, value_name = "FILE")]
+    oidc: Option<PathBuf>,
+
+    /// The URL of the page where a request is approved, with {id} in the place of its id; agents get
+    /// it with a hold [default: none]
+    #[arg(long, value_name = "URL", value_parser = approval_url)]
+    approval_url: Option<String>,
+
     /// The certificate chain for TLS, a PEM file [default: plain HTTP]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -188,6 +199,10 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .permits_per_agent(arguments.permits_per_agent)
         .org_id(&arguments.org_id)
         .record_context(arguments.record_context);
+    let authority = match &arguments.approval_url {
+        Some(url) => authority.approval_url(url),
+        None => authority,
+    };
     let authority = authority.build().await.map_err(build_failure)?;
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
@@ -208,6 +223,9 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     #[cfg(feature = "otlp")]
     if let Some(log) = arguments.otlp_log(&data)? {
         server = server.otlp_log(log);
+    }
+    if let Some(oidc) = arguments.oidc()? {
+        server = server.approvers_by_oidc(oidc);
     }
     if let Some(file) = &arguments.webhooks {
         server = server.webhooks(webhooks::load(file)?);
@@ -342,6 +360,15 @@ impl Serve {
         (self.audit_log.as_ref()).is_some_and(|path| path.as_os_str() == "-")
     }
 
+    fn oidc(&self) -> Result<Option<OidcVerifier>, Failure> {
+        let Some(path) = &self.oidc else {
+            return Ok(None);
+        };
+        let failure = |error| Failure::misuse(format!("`--oidc`: `{}`: {error}", path.display()));
+        let config = OidcConfig::from_file(path).map_err(failure)?;
+        OidcVerifier::new(config).map(Some).map_err(failure)
+    }
+
     fn tls(&self) -> Option<TlsFiles> {
         Some(TlsFiles {
             certificate: self.tls_cert.clone()?,
@@ -420,6 +447,17 @@ fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     numeric.parse().map_err(
         |_| "invalid address: write an IP address and a port, as in `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`",
     )
+}
+
+/// Checks the address of the page where a request is approved.
+fn approval_url(text: &str) -> Result<String, &'static str> {
+    let is_url = text.starts_with("https://") || text.starts_with("http://");
+    match is_url && text.contains("{id}") && !text.contains(char::is_whitespace) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("invalid URL: write one with `{id}` in it, as in `https://approve.example/{id}`")
+        }
+    }
 }
 
 fn days(text: &str) -> Result<Duration, &'static str> {

@@ -39,7 +39,7 @@ fn authority_at(clock: &TestClock) -> LocalAuthority {
         .clock(move || {
             Timestamp::from_second(1_800_000_000 + seconds.load(Ordering::SeqCst)).unwrap()
         })
-        .approvals_at("https://approve.example/");
+        .approval_url("https://approve.example/{id}");
     now(builder.build())
 }
 

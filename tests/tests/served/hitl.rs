@@ -47,7 +47,9 @@ fn keys() -> ApiKeys {
 
 async fn serve_with(concurrency: usize) -> Served {
     let authority = LocalAuthority::builder(Policies::parse(HOLDS).unwrap());
-    let authority = authority.approvals_at("https://approve.example").build();
+    let authority = authority
+        .approval_url("https://approve.example/{id}")
+        .build();
     let server = Server::new(
         authority.await.unwrap(),
         keys(),

@@ -1,5 +1,6 @@
 //! Authentication: the caller of a request, by its API key.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,6 +17,10 @@ use crate::local::LocalAuthority;
 use crate::local::caller::Caller;
 use crate::server::api_error::ApiError;
 use crate::server::app::App;
+#[cfg(feature = "oidc")]
+use crate::server::log_limit::log_outage;
+#[cfg(feature = "oidc")]
+use crate::server::oidc::OidcVerifier;
 use crate::server::organizations::ServedOrg;
 
 /// The error code for an address that sends too many wrong keys.
@@ -30,29 +35,55 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads and checks the API key of a request. Counts wrong keys by address.
-    pub(crate) fn authenticate<S>(
+    /// Reads and checks the API key of a request, or the token of a person. Counts wrong ones by
+    /// address.
+    pub(crate) async fn authenticate<S>(
         app: &App<S>,
         headers: &HeaderMap,
         address: Option<IpAddr>,
     ) -> Result<Self, ApiError> {
         let secret = bearer(headers)?;
-        let now = app.clock.now();
-        let wrong = |message| match app.wrong_keys.count(address, now) {
-            None => ApiError::unauthorized("INVALID_API_KEY", message),
-            Some(wait) => ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                TOO_MANY_WRONG_KEYS,
-                "too many wrong API keys from this address: check the key before the next try",
-            )
-            .retry_after(wait),
-        };
+        #[cfg(feature = "oidc")]
+        if let Some(oidc) = &app.oidc
+            && is_token(&secret)
+        {
+            return Self::from_token(app, oidc, secret, address).await;
+        }
         let key = app.keys.find(&secret);
-        let key = key.ok_or_else(|| wrong("this server does not know the API key"))?;
-        if !key.is_active_at(now) {
-            return Err(wrong("the API key was revoked or has expired"));
+        let key = key.ok_or_else(|| {
+            let message = "this server does not know the API key";
+            wrong(app, address, "INVALID_API_KEY", message)
+        })?;
+        if !key.is_active_at(app.clock.now()) {
+            let message = "the API key was revoked or has expired";
+            return Err(wrong(app, address, "INVALID_API_KEY", message));
         }
         Ok(Self { key, secret })
+    }
+
+    /// Verifies the token of a person. It works like an API key with the scopes of an approver.
+    #[cfg(feature = "oidc")]
+    async fn from_token<S>(
+        app: &App<S>,
+        oidc: &OidcVerifier,
+        secret: SecretString,
+        address: Option<IpAddr>,
+    ) -> Result<Self, ApiError> {
+        match oidc.verify(secret.expose_secret()).await {
+            Ok(approver) => {
+                let org = oidc.organization().clone();
+                let key = ApiKey::for_person(approver, oidc.issuer(), org);
+                let key = Arc::new(key);
+                Ok(Self { key, secret })
+            }
+            Err(error) if error.is_outage() => {
+                let cause = error.to_string();
+                log_outage("people cannot log in", "verify a token", Some(&cause));
+                let text = "the token cannot be verified now, since its issuer does not answer";
+                Err(ApiError::unavailable("ISSUER_UNAVAILABLE", text))
+            }
+            Err(error) => Err(wrong(app, address, "INVALID_TOKEN", error.to_string())),
+        }
     }
 
     /// Checks that the key may be used from the client's address. A key that is restricted to
@@ -153,6 +184,30 @@ pub(crate) fn address<S>(app: &App<S>, request: &Request) -> Option<IpAddr> {
         request.headers(),
         &app.settings.trusted_proxies,
     ))
+}
+
+/// Counts a wrong API key or token. Returns the error, which tells an address with too many to wait.
+fn wrong<S>(
+    app: &App<S>,
+    address: Option<IpAddr>,
+    code: &'static str,
+    message: impl Into<Cow<'static, str>>,
+) -> ApiError {
+    match app.wrong_keys.count(address, app.clock.now()) {
+        None => ApiError::unauthorized(code, message),
+        Some(wait) => ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            TOO_MANY_WRONG_KEYS,
+            "too many wrong API keys from this address: check the key before the next try",
+        )
+        .retry_after(wait),
+    }
+}
+
+/// Returns whether a secret has the form of a JWT (RFC 7519), which no API key has.
+#[cfg(feature = "oidc")]
+fn is_token(secret: &SecretString) -> bool {
+    secret.expose_secret().split('.').count() == 3
 }
 
 fn bearer(headers: &HeaderMap) -> Result<SecretString, ApiError> {

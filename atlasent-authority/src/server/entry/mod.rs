@@ -138,7 +138,7 @@ async fn answer<S: Store + RateCounter>(
     (next, id, deadline): (Next, &RequestId, Deadline),
     record: &mut AccessRecord,
 ) -> Result<Response, ApiError> {
-    let credentials = Credentials::authenticate(app, request.headers(), record.address)?;
+    let credentials = Credentials::authenticate(app, request.headers(), record.address).await?;
     let key = Arc::clone(&credentials.key);
     record.key = Some(Arc::clone(&key));
     credentials.check_network(record.address)?;
