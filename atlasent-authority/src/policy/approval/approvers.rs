@@ -272,7 +272,7 @@ mod tests {
                 "user:thenia"
             ]
         );
-        let eight = vec!["role:a"; MAX_STEPS].join(", then ");
+        let eight = ["role:a"; MAX_STEPS].join(", then ");
         assert_eq!(Approvers::parse_steps(&eight).unwrap().len(), MAX_STEPS);
         for (text, message) in [
             ("then role:a", "the first step has no `then`"),

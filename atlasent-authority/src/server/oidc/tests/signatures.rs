@@ -121,7 +121,8 @@ async fn every_changed_byte_of_a_token_is_found() {
         assert!(verifier.verify(&changed).await.is_err(), "{at}");
     }
     for at in 0..token.len() {
-        assert!(verifier.verify(&token[..at]).await.is_err(), "{at}");
+        let cut = token.get(..at).unwrap();
+        assert!(verifier.verify(cut).await.is_err(), "{at}");
     }
     assert!(verifier.verify(&format!("{token}=")).await.is_err());
     assert!(verifier.verify(&format!("{token}.")).await.is_err());
