@@ -16,7 +16,7 @@ pub enum ApprovalList {
 impl ApprovalList {
     /// Returns the list that holds a decision.
     #[must_use]
-    pub fn of(entry: &ApprovalEntry) -> Self {
+    pub fn from_entry(entry: &ApprovalEntry) -> Self {
         match entry.is_open() {
             true => Self::Open,
             false => Self::Closed,

@@ -57,9 +57,10 @@ pub(super) struct Step {
 }
 
 /// The members of payloads that a story repeats.
-const DETAILS: [&str; 13] = [
-    "approval_id",
+const DETAILS: [&str; 14] = [
+    "escalation_id",
     "approver",
+    "vote",
     "note",
     "policies",
     "environment",
@@ -75,7 +76,7 @@ const DETAILS: [&str; 13] = [
 
 impl End {
     /// Returns how far an event of this type shows that its permit got.
-    fn of(kind: &str) -> Self {
+    fn from_kind(kind: &str) -> Self {
         match kind {
             "permit.verified" => Self::NeverEnded,
             "permit.completed" => Self::Completed,
@@ -102,7 +103,7 @@ impl Stories {
     pub(super) fn add(&mut self, event: &Event) {
         let text = |key| event.payload.text(key).map(Cow::into_owned);
         let envelope = &event.envelope;
-        let approval = text("approval_id");
+        let approval = text("escalation_id");
         let Some(hash) = text("permit_hash") else {
             // The revocation of a whole scope names neither.
             if let Some(approval) = approval {
@@ -127,7 +128,7 @@ impl Stories {
         story.agent = (story.agent.take()).or_else(|| envelope.actor_id.clone());
         story.action = story.action.take().or_else(|| text("action_type"));
         story.resource = (story.resource.take()).or_else(|| envelope.resource_id.clone());
-        story.end = story.end.max(End::of(&envelope.kind));
+        story.end = story.end.max(End::from_kind(&envelope.kind));
     }
 
     /// Returns the stories, by their first events.
@@ -189,18 +190,18 @@ mod tests {
         for (kind, payload) in [
             (
                 "evaluate.hold",
-                r#"{"action_type": "deploy", "approval_id": "esc_1"}"#,
+                r#"{"action_type": "deploy", "escalation_id": "esc_1"}"#,
             ),
-            ("approval.requested", r#"{"approval_id": "esc_1"}"#),
+            ("approval.requested", r#"{"escalation_id": "esc_1"}"#),
             (
                 "approval.voted",
-                r#"{"approval_id": "esc_1", "approver": "alice"}"#,
+                r#"{"escalation_id": "esc_1", "approver": "alice"}"#,
             ),
-            ("approval.requested", r#"{"approval_id": "esc_2"}"#),
-            ("approval.granted", r#"{"approval_id": "esc_1"}"#),
+            ("approval.requested", r#"{"escalation_id": "esc_2"}"#),
+            ("approval.granted", r#"{"escalation_id": "esc_1"}"#),
             (
                 "evaluate.allow",
-                r#"{"action_type": "deploy", "permit_hash": "aa", "approval_id": "esc_1"}"#,
+                r#"{"action_type": "deploy", "permit_hash": "aa", "escalation_id": "esc_1"}"#,
             ),
             ("permit.verified", r#"{"permit_hash": "aa"}"#),
             ("permit.revoked", r#"{"all": true}"#),

@@ -15,6 +15,9 @@ use jiff::Timestamp;
 
 use crate::support::now;
 
+/// A change between the approval and the next request, and the code of the denial.
+type Change = (&'static str, fn(&LocalAuthority), Option<&'static str>);
+
 const HOLDS: &str = r#"
     permit (principal, action, resource);
     @id("four-eyes") @decision("hold") @reason("a release needs two people")
@@ -186,7 +189,7 @@ fn an_approver_sees_the_action_without_what_the_policy_redacts() {
 
 #[test]
 fn an_approval_lifts_the_hold_and_nothing_else() {
-    let between: [(&str, fn(&LocalAuthority), Option<&str>); 4] = [
+    let between: [Change; 4] = [
         (
             "a stop",
             |authority| drop(now(authority.stop(StopScope::all(), "an alarm", None))),

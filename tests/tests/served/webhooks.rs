@@ -11,12 +11,12 @@ use atlasent_authority::server::webhooks::{
 use atlasent_authority::store::{
     ApprovalEntry, Changeset, EscalationId, NewEvent, Question, RateCounter, Store,
 };
-use atlasent_authority::{LocalAuthority, MemoryStore, RedbStore};
+use atlasent_authority::{LocalAuthority, MemoryStore, Policies, RedbStore};
 use atlasent_tests::server::{At, Fault, Reply, Request, Server as Receiver, in_order};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::support::{Served, deploy, evaluate_body, ms, policies, server};
+use crate::support::{AGENT, Served, deploy, evaluate_body, ms, policies, server};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
@@ -173,8 +173,13 @@ async fn a_pending_decision_is_notified_and_signed_by_each_secret() {
 #[tokio::test]
 async fn a_request_that_the_policies_hold_is_notified() {
     let receiver = Receiver::start(|_: &Request| Reply::status(200));
-    let store = MemoryStore::new();
-    let served = served(&store, to([endpoint("ops", receiver.url())])).await;
+    let policies = r#"
+        @id("all") permit (principal, action, resource);
+        @id("ask") @decision("hold") @reason("a person has to decide") @approvers("role:dba")
+        forbid (principal, action == Action::"migrate", resource);
+    "#;
+    let authority = LocalAuthority::in_memory(Policies::parse(policies).unwrap()).unwrap();
+    let served = started(authority, to([endpoint("ops", receiver.url())])).await;
     let answer = served.evaluate(&evaluate_body("migrate")).await.json();
     let id = answer["escalation_id"].as_str().unwrap();
     wait_until("it arrives", || !receiver.requests().is_empty()).await;
@@ -185,9 +190,12 @@ async fn a_request_that_the_policies_hold_is_notified() {
         (&"approval.requested".into(), &id.into())
     );
     assert_eq!(body["data"]["reason"], "a person has to decide");
-    // The context of the request.
-    let data = body["data"].as_object().unwrap();
-    assert!(!data.contains_key("context") && !data.contains_key("environment"));
+    let data = &body["data"];
+    assert_eq!(
+        (&data["agent"], &data["approvers"]),
+        (&AGENT.into(), &"role:dba".into())
+    );
+    assert!(data.get("context").is_none() && data.get("shown").is_none());
 }
 
 #[tokio::test]

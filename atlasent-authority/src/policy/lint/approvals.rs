@@ -19,7 +19,7 @@ impl Policies {
             rules.filter(|(subject, _)| self.unmatched(subject).is_none())
         };
         let mut problems: Vec<PolicyProblem> = holds()
-            .flat_map(|(subject, rule)| unreachable(subject, rule))
+            .filter_map(|(subject, rule)| unreachable(subject, rule))
             .collect();
         // Without a hold, the index of the permits is not needed.
         if holds().next().is_some() {
@@ -139,53 +139,44 @@ impl Scope {
     }
 }
 
-/// Returns a problem for each list of people that is too short for the quorum. An agent does not
-/// approve its own request.
-fn unreachable(subject: &Subject<'_>, rule: &ApprovalRule) -> Vec<PolicyProblem> {
+/// Returns a problem if the policy names too few people for its quorum, those of all steps of an
+/// escalation included: each step adds approvers. An agent does not approve its own request.
+fn unreachable(subject: &Subject<'_>, rule: &ApprovalRule) -> Option<PolicyProblem> {
     let agent = Scope::from_subject(subject).principal;
     let agent = agent.as_ref().map(|uid| uid.id().unescaped());
-    let required = rule.quorum.required();
-    let steps = (1..).zip(&rule.escalate_to).map(|(n, step)| {
-        (
-            step,
-            "@escalate_to",
-            format!("step {n} of `@escalate_to` lists"),
-        )
-    });
-    let lists = [(
-        &rule.approvers,
-        "@approvers",
-        "`@approvers` lists".to_owned(),
-    )];
-    let lists = lists.into_iter().chain(steps);
-    let too_short = lists.filter_map(|(approvers, annotation, lists)| {
-        let (people, with_agent) = others(approvers, agent)?;
-        (people < required as usize).then(|| {
-            let but = if with_agent {
-                " beside the agent, which does not approve its own request"
-            } else {
-                ""
-            };
-            let message = format!(
-                "policy `{}` needs {}, and {lists} {people}{but}: list more people or a role, or \
-                 lower `@quorum`",
-                subject.annotated.id, rule.quorum
-            );
-            subject.problem_at(annotation, message)
-        })
-    });
-    too_short.collect()
+    let mut people = HashSet::new();
+    for approvers in std::iter::once(&rule.approvers).chain(&rule.escalate_to) {
+        people.extend(people_of(approvers)?);
+    }
+    let with_agent = agent.is_some_and(|agent| people.remove(agent));
+    if people.len() >= rule.quorum.required() as usize {
+        return None;
+    }
+    let (annotation, lists) = match rule.escalate_to.is_empty() {
+        true => ("@approvers", "`@approvers` lists"),
+        false => ("@escalate_to", "`@approvers` and `@escalate_to` list"),
+    };
+    let but = match with_agent {
+        true => " beside the agent, which does not approve its own request",
+        false => "",
+    };
+    let message = format!(
+        "policy `{}` needs {}, and {lists} {}{but}: list more people or a role, or lower `@quorum`",
+        subject.annotated.id,
+        rule.quorum,
+        people.len()
+    );
+    Some(subject.problem_at(annotation, message))
 }
 
-/// Returns how many people a list names beside the agent, and whether it names the agent. `None`
-/// for a list that also includes people by role, or everyone.
-fn others(approvers: &Approvers, agent: Option<&str>) -> Option<(usize, bool)> {
-    let listed = approvers.people()?;
+/// Returns the people of a list. `None` for a list that also includes people by role, or everyone.
+fn people_of<'a>(approvers: &'a Approvers) -> Option<Vec<&'a str>> {
     let Approvers::OneOf(names) = approvers else {
         return None;
     };
-    let mut names = names.iter();
-    let with_agent =
-        names.any(|name| matches!(name, ApproverName::User(user) if Some(user.as_str()) == agent));
-    Some((listed - usize::from(with_agent), with_agent))
+    let person = |name: &'a ApproverName| match name {
+        ApproverName::User(user) => Some(user.as_str()),
+        ApproverName::Role(_) => None,
+    };
+    names.iter().map(person).collect()
 }

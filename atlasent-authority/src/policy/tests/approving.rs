@@ -130,8 +130,9 @@ fn a_quorum_that_the_agent_would_have_to_complete_is_found() {
             "<policies>:3:1: policy `h` needs 2 approvals (all of 2), and `@approvers` lists 1",
         ),
         (
-            r#"@quorum("2") @escalate_to("role:a, then user:bob")"#,
-            "<policies>:3:14: policy `h` needs 2 approvals, and step 2 of `@escalate_to` lists 1: list",
+            r#"@approvers("user:alice, user:bob") @quorum("2") @escalate_to("user:alice, then user:bob")"#,
+            "<policies>:3:52: policy `h` needs 2 approvals, and `@approvers` and `@escalate_to` list 1 beside the \
+             agent, which does not approve its own request: list",
         ),
     ] {
         let found = lint(&text(annotations, alice));
@@ -145,6 +146,7 @@ fn a_quorum_that_the_agent_would_have_to_complete_is_found() {
         r#"@approvers("user:alice, user:bob")"#,
         r#"@approvers("user:alice, role:x") @quorum("3")"#,
         r#"@quorum("2") @escalate_to("role:a, user:alice, then user:a, user:b")"#,
+        r#"@approvers("user:alice, user:bob") @quorum("2") @escalate_to("user:carol")"#,
     ] {
         assert_eq!(lint(&text(annotations, alice)), [""; 0], "{annotations}");
     }

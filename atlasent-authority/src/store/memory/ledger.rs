@@ -178,7 +178,7 @@ impl Ledger {
                 permit.map(|permit| self.replays.insert(permit, key));
             }
             (CellKey::Approval(approval), Cell::Approval(entry)) => {
-                let list = ApprovalList::of(entry);
+                let list = ApprovalList::from_entry(entry);
                 self.approvals.insert((list, entry.sequence), approval);
                 if list == ApprovalList::Closed {
                     self.closed.insert((cell.expires_at(), key));
@@ -204,7 +204,7 @@ impl Ledger {
             Cell::Approval(entry) => {
                 self.closed.remove(&end);
                 self.approvals
-                    .remove(&(ApprovalList::of(entry), entry.sequence));
+                    .remove(&(ApprovalList::from_entry(entry), entry.sequence));
             }
             Cell::Permit(entry) => {
                 self.ends.remove(&end);

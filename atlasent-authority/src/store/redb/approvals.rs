@@ -23,7 +23,7 @@ use crate::store::{ApprovalList, Cell, CellKey};
 
 /// Returns the key of a decision in the lists.
 pub(super) fn place(entry: &ApprovalEntry) -> (u8, u64) {
-    (number(ApprovalList::of(entry)), entry.sequence)
+    (number(ApprovalList::from_entry(entry)), entry.sequence)
 }
 
 fn number(list: ApprovalList) -> u8 {
@@ -54,11 +54,14 @@ pub(super) fn file(
     Ok(())
 }
 
+/// The lists, open for reading.
+pub(super) type Lists = ReadOnlyTable<(u8, u64), &'static [u8; 33]>;
+
 /// Opens the lists. `None` in a file whose organization has had no decision yet.
 pub(super) fn lists(
     transaction: &ReadTransaction,
     tables: &Tables,
-) -> Result<Option<ReadOnlyTable<(u8, u64), &'static [u8; 33]>>, redb::Error> {
+) -> Result<Option<Lists>, redb::Error> {
     match transaction.open_table(tables.approvals()) {
         Ok(lists) => Ok(Some(lists)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),

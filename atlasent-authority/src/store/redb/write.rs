@@ -226,21 +226,32 @@ fn save(
     let (time, most) = (batch.head().time, 2 * changes + 16);
     forget(
         (transaction, tables),
-        (&mut cells, &mut expiry, &mut permits),
+        OpenTables {
+            cells: &mut cells,
+            expiry: &mut expiry,
+            permits: &mut permits,
+        },
         time,
         most,
     )?;
     Ok(!is_indexed || batch.dropped().is_some())
 }
 
+/// The tables that hold what expires, open for writing.
+struct OpenTables<'t, 'txn> {
+    cells: &'t mut redb::Table<'txn, &'static [u8; 33], &'static [u8]>,
+    expiry: &'t mut redb::Table<'txn, (i64, &'static [u8; 33]), ()>,
+    permits: &'t mut redb::Table<'txn, u64, &'static [u8; 33]>,
+}
+
 /// Deletes cells that expired more than [`REMEMBERED`] ago.
 fn forget(
     (transaction, tables): (&redb::WriteTransaction, &Tables),
-    (cells, expiry, permits): (
-        &mut redb::Table<'_, &'static [u8; 33], &'static [u8]>,
-        &mut redb::Table<'_, (i64, &'static [u8; 33]), ()>,
-        &mut redb::Table<'_, u64, &'static [u8; 33]>,
-    ),
+    OpenTables {
+        cells,
+        expiry,
+        permits,
+    }: OpenTables<'_, '_>,
     time: Timestamp,
     most: usize,
 ) -> Result<(), redb::Error> {
