@@ -18,7 +18,7 @@ pub(crate) mod validity;
 
 pub use approval::{
     ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId, InvalidEscalationId,
-    Question, QuestionKey,
+    NonceKey, Question, QuestionKey,
 };
 pub use entry::{PermitEntry, PermitState, Revoked};
 pub use grant::PermitGrant;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use atlasent::Error;
+use atlasent::approval::TrustedIssuers;
 use atlasent::authority::Issuer;
 use jiff::SignedDuration;
 
@@ -58,6 +59,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     org_id: String,
     required_schema: Option<String>,
     approval_url: Option<Arc<str>>,
+    trusted_issuers: Arc<TrustedIssuers>,
 }
 
 impl LocalAuthorityBuilder {
@@ -80,6 +82,7 @@ impl LocalAuthorityBuilder {
             org_id: "local".to_owned(),
             required_schema: None,
             approval_url: None,
+            trusted_issuers: Arc::default(),
         }
     }
 }
@@ -104,6 +107,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         builder.limits.approvals_per_agent = limits.approvals_per_agent;
         builder.limits.max_approvals = limits.max_approvals;
         builder.approval_url.clone_from(&authority.approval_url);
+        builder.trusted_issuers = Arc::clone(&authority.trusted_issuers);
         builder.record_context = authority.record_context;
         builder
     }
@@ -147,6 +151,17 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// first.
     pub fn approval_url(mut self, template: &str) -> Self {
         self.approval_url = Some(template.into());
+        self
+    }
+
+    /// Counts the signed approvals of these issuers, which requests carry (contract, part D, "Approval
+    /// artifacts"), beside the votes of approvers. A second call replaces the issuers.
+    ///
+    /// A signed approval is a vote of its reviewer, with the reviewer's roles: the policies say whose
+    /// votes release a request. By default no issuer is trusted, and a request that a policy holds
+    /// and that carries a signed approval is denied (`APPROVAL_ARTIFACT_INVALID`).
+    pub fn trusted_issuers(mut self, issuers: TrustedIssuers) -> Self {
+        self.trusted_issuers = Arc::new(issuers);
         self
     }
 
@@ -311,6 +326,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             org_id: self.org_id,
             required_schema: self.required_schema,
             approval_url: self.approval_url,
+            trusted_issuers: self.trusted_issuers,
         }
     }
 
@@ -341,6 +357,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             required_schema: self.required_schema,
             secret: replay::random_bits()?,
             issuer,
+            trusted_issuers: self.trusted_issuers,
             waiters: Waiters::default(),
             due: Arc::default(),
             approval_url: self.approval_url,

@@ -25,11 +25,11 @@ use atlasent::{Decision, Error};
 use crate::ledger::PermitGrant;
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::replay::{self, ReplayKey};
-use crate::local::approvals::HeldRequest;
+use crate::local::approvals::{HeldRequest, PresentedApprovals};
 use crate::local::caller::Caller;
-use crate::local::pending::{Attempt, NewPermit, PendingDecision, RepeatableRequest};
+use crate::local::pending::{Attempt, BAD_APPROVAL, NewPermit, PendingDecision, RepeatableRequest};
 use crate::local::schema::SchemaMismatch;
-use crate::local::{LocalAuthority, failed};
+use crate::local::{LocalAuthority, failed, unavailable};
 use crate::policy::fields;
 use crate::policy::{ApprovalRule, Policies, Verdict};
 use crate::store::Store;
@@ -104,9 +104,15 @@ impl<S: Store> LocalAuthority<S> {
             }),
             None => None,
         };
+        let tenant = self.tenant_of(request).await?;
         let (mut earlier, mut decisions) = (None, Vec::new());
         for _ in 0..ATTEMPTS {
-            let mut change = self.change(&caller, request, execution_hash.as_deref())?;
+            let mut change = self.change(
+                &caller,
+                request,
+                execution_hash.as_deref(),
+                tenant.as_deref(),
+            )?;
             change.repeat.clone_from(&repeat);
             if let Some(repeat) = &mut change.repeat {
                 repeat.permit = earlier;
@@ -145,13 +151,31 @@ impl<S: Store> LocalAuthority<S> {
         caller: &Caller<'_>,
         request: &EvaluateRequest,
         execution_hash: Option<&str>,
+        tenant: Option<&str>,
     ) -> Result<PendingDecision, Error> {
         let policies = self.policies();
         SchemaMismatch::check(&policies, caller.required_schema())
             .map_err(SchemaMismatch::into_failure)?;
-        let verdict = decide(&policies, request)?;
+        let mut verdict = decide(&policies, request)?;
         let attribution = caller.attribution();
-        let rules = self.releasable(&policies, request, &verdict)?;
+        let mut rules = self.releasable(&policies, request, &verdict)?;
+        let mut presented = PresentedApprovals::default();
+        if let (Some(rules_of_hold), Some(tenant)) = (&rules, tenant) {
+            let (trusted, now) = (&self.trusted_issuers, self.clock.now());
+            match PresentedApprovals::verify(request, rules_of_hold, tenant, trusted, now) {
+                Ok(verified) => presented = verified,
+                Err(reason) => {
+                    rules = None;
+                    verdict = Verdict {
+                        decision: Decision::Deny,
+                        reason: reason.into(),
+                        code: Some(BAD_APPROVAL.into()),
+                        approval: Vec::new(),
+                        ..verdict
+                    };
+                }
+            }
+        }
         let mut new_permit = None;
         if verdict.decision.is_allow() && request.shadow != Some(true) || rules.is_some() {
             let digest = policies.action_digest(&request.action_type);
@@ -161,8 +185,16 @@ impl<S: Store> LocalAuthority<S> {
         }
         let held = rules.and_then(|rules| {
             let permit = new_permit.take()?;
-            let due = &self.due;
-            let held = HeldRequest::new(request, &verdict.reason, rules, &attribution, due, permit);
+            let approvals = (presented, self.permit_ttl);
+            let held = HeldRequest::new(
+                request,
+                &verdict.reason,
+                rules,
+                approvals,
+                &attribution,
+                &self.due,
+                permit,
+            );
             Some(Box::new(held))
         });
         let permit = new_permit.as_ref().map(|new_permit| new_permit.key);
@@ -209,6 +241,18 @@ impl<S: Store> LocalAuthority<S> {
             held,
             approval_url: self.approval_url.clone(),
         })
+    }
+
+    /// Returns the organization's id on the chain, which signed approvals are bound to. `None` for a
+    /// request that carries no approval.
+    async fn tenant_of(&self, request: &EvaluateRequest) -> Result<Option<String>, Error> {
+        let options = &request.options;
+        if options.approval.is_none() && options.approval_quorum.is_none() {
+            return Ok(None);
+        }
+        let status = self.store.status().await;
+        let status = status.map_err(|error| unavailable(failed::APPROVALS, error))?;
+        Ok(Some(status.head.org_id))
     }
 
     /// Returns what approvals a held request needs. `None` for a request that is not held, and for

@@ -24,6 +24,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use atlasent::approval::TrustedIssuers;
 use atlasent::audit::{Event, Trail};
 use atlasent::authority::Issuer;
 use atlasent::error::{Code, Failure};
@@ -74,6 +75,8 @@ pub struct LocalAuthority<S = MemoryStore> {
     /// The secret that permit tokens are derived from for callers without a secret of their own.
     pub(crate) secret: [u8; 32],
     pub(crate) issuer: Issuer,
+    /// The issuers whose signed approvals count.
+    pub(crate) trusted_issuers: Arc<TrustedIssuers>,
     pub(crate) waiters: Waiters,
     pub(crate) due: Arc<Due>,
     /// The address of the page where people approve, with `{id}` in the place of the id.

@@ -35,6 +35,10 @@ const TOTAL_LIMIT: &str = "ORGANIZATION_PERMIT_LIMIT";
 /// The code of a denial because approvers rejected the same question.
 const REJECTED: &str = "APPROVAL_REJECTED";
 
+/// The code of a denial because an approval that the request carries is not good for it (contract,
+/// part D).
+pub(super) const BAD_APPROVAL: &str = "APPROVAL_ARTIFACT_INVALID";
+
 /// The code of a denial because too many decisions wait for approvers.
 const APPROVAL_LIMIT: &str = "APPROVAL_LIMIT";
 
@@ -203,6 +207,7 @@ impl PendingDecision {
                 let reason = format!("rejected by `{}`{note}", by.unwrap_or("an approver"));
                 self.deny(REJECTED, reason);
             }
+            HoldPlan::BadApproval(reason) => self.deny(BAD_APPROVAL, reason.clone()),
             HoldPlan::TooMany(reason) => self.deny(APPROVAL_LIMIT, reason.clone()),
             HoldPlan::Open(_) | HoldPlan::Join(_) => {}
         }

@@ -2,7 +2,9 @@
 
 use super::{
     AgentKey, ApprovalEntry, ApprovalKey, AskedQuestions, Cell, CellKey, Changeset, EscalationId,
+    NonceKey,
 };
+use jiff::Timestamp;
 
 /// A list of decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +75,17 @@ impl Changeset<'_> {
         true
     }
 
+    /// Returns whether a nonce was claimed. The change must name its cell among its reads.
+    #[must_use]
+    pub fn is_claimed(&self, nonce: NonceKey) -> bool {
+        self.cell(CellKey::Nonce(nonce)).is_some()
+    }
+
+    /// Claims a nonce, which is kept until its approval has expired.
+    pub fn claim(&mut self, nonce: NonceKey, expires_at: Timestamp) {
+        self.keep(CellKey::Nonce(nonce), Cell::Nonce(expires_at));
+    }
+
     /// Returns the questions of an agent that are held. The change must name their cell among its
     /// reads.
     #[must_use]
@@ -92,7 +105,7 @@ impl Changeset<'_> {
 /// Returns an open decision that an event opened.
 #[cfg(test)]
 pub(crate) fn example(sequence: u64) -> ApprovalEntry {
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
 
     use super::Question;
 

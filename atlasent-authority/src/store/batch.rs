@@ -26,7 +26,9 @@ use crate::ledger::outstanding::{AgentKey, Outstanding, PermitCounts};
 use crate::ledger::permit_key::PermitKey;
 use crate::ledger::replay::{Replay, ReplayKey};
 use crate::ledger::stops::Stops;
-use crate::ledger::{ApprovalEntry, ApprovalKey, AskedQuestions, PermitEntry, PermitState};
+use crate::ledger::{
+    ApprovalEntry, ApprovalKey, AskedQuestions, NonceKey, PermitEntry, PermitState,
+};
 use crate::store::webhooks::{WebhookKey, WebhookState};
 use crate::trail::chain::{ChainHead, NewEvent, SealedEvent};
 
@@ -48,6 +50,8 @@ pub enum CellKey {
     Questions(AgentKey),
     /// The one cell that counts the open decisions.
     OpenApprovals,
+    /// The cell of the nonce of a signed approval.
+    Nonce(NonceKey),
     /// The cell of an endpoint of notifications.
     Webhook(WebhookKey),
     /// The one cell of the API keys that the chain has recorded.
@@ -74,6 +78,8 @@ pub enum Cell {
     Questions(AskedQuestions),
     /// How many decisions are open.
     OpenApprovals(u64),
+    /// A claimed nonce, and when the approval that it is of expires.
+    Nonce(Timestamp),
     /// How far the notifications of an endpoint are.
     Webhook(WebhookState),
     /// The API keys that the chain has recorded.
@@ -93,6 +99,7 @@ impl CellKey {
             Self::Approval(key) => (b'h', key.as_bytes()),
             Self::Questions(key) => (b'q', key.as_bytes()),
             Self::OpenApprovals => (b'o', &[0; 32]),
+            Self::Nonce(key) => (b'n', key.as_bytes()),
             Self::Webhook(key) => (b'w', key.as_bytes()),
             #[cfg(feature = "server")]
             Self::ApiKeys => (b'k', &[0; 32]),
@@ -117,6 +124,7 @@ impl Cell {
             Self::Approval(entry) if entry.is_open() => Timestamp::MAX,
             Self::Approval(entry) => entry.forget_at(),
             Self::Questions(asked) => asked.expires_at(),
+            Self::Nonce(expires_at) => *expires_at,
             Self::Stops(_) | Self::OpenApprovals(_) | Self::Webhook(_) => Timestamp::MAX,
             #[cfg(feature = "server")]
             Self::ApiKeys(_) => Timestamp::MAX,

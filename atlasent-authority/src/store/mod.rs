@@ -28,9 +28,9 @@ use jiff::Timestamp;
 
 pub use crate::ledger::{
     AgentKey, ApprovalEntry, ApprovalKey, ApprovalState, AskedQuestions, EscalationId,
-    InvalidEscalationId, Outstanding, PermitEntry, PermitGrant, PermitKey, PermitMismatch,
-    PermitState, Question, QuestionKey, RecordedEnd, Replay, ReplayKey, Revoked, Stops,
-    VerifyRefusal,
+    InvalidEscalationId, NonceKey, Outstanding, PermitEntry, PermitGrant, PermitKey,
+    PermitMismatch, PermitState, Question, QuestionKey, RecordedEnd, Replay, ReplayKey, Revoked,
+    Stops, VerifyRefusal,
 };
 pub use crate::trail::chain::{ChainHead, EventValue, NewEvent, SealedEvent};
 pub use approvals::ApprovalList;

@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use atlasent::approval::TrustedIssuers;
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 #[cfg(feature = "otlp")]
@@ -126,6 +127,16 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,
 
+    /// The file of the issuers whose signed approvals count, as JSON: keys by issuer and key id
+    /// [default: no issuer]
+    #[arg(long, value_name = "FILE")]
+    approval_issuers: Option<PathBuf>,
+
+    /// The file of the issuers whose identity assertions count, in signed approvals, as JSON
+    /// [default: no issuer]
+    #[arg(long, value_name = "FILE", requires = "approval_issuers")]
+    identity_issuers: Option<PathBuf>,
+
     /// The URL of the page where a request is approved, with {id} in the place of its id; agents get
     /// it with a hold [default: none]
     #[arg(long, value_name = "URL", value_parser = approval_url)]
@@ -199,6 +210,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .permits_per_agent(arguments.permits_per_agent)
         .org_id(&arguments.org_id)
         .record_context(arguments.record_context);
+    let authority = authority.trusted_issuers(arguments.trusted_issuers()?);
     let authority = match &arguments.approval_url {
         Some(url) => authority.approval_url(url),
         None => authority,
@@ -360,13 +372,31 @@ impl Serve {
         (self.audit_log.as_ref()).is_some_and(|path| path.as_os_str() == "-")
     }
 
+    fn trusted_issuers(&self) -> Result<TrustedIssuers, Failure> {
+        let mut issuers = TrustedIssuers::default();
+        if let Some(path) = &self.approval_issuers {
+            let text = settings_file("--approval-issuers", path)?;
+            issuers = TrustedIssuers::parse(&text)
+                .map_err(|error| unusable("--approval-issuers", path, error))?;
+        }
+        if let Some(path) = &self.identity_issuers {
+            let text = settings_file("--identity-issuers", path)?;
+            issuers = (issuers.identity_issuers(&text))
+                .map_err(|error| unusable("--identity-issuers", path, error))?;
+        }
+        Ok(issuers)
+    }
+
     fn oidc(&self) -> Result<Option<OidcVerifier>, Failure> {
         let Some(path) = &self.oidc else {
             return Ok(None);
         };
-        let failure = |error| Failure::misuse(format!("`--oidc`: `{}`: {error}", path.display()));
-        let config = OidcConfig::from_file(path).map_err(failure)?;
-        OidcVerifier::new(config).map(Some).map_err(failure)
+        let config = OidcConfig::from_file(path)
+            .map_err(|error| Failure::misuse(format!("`--oidc`: {error}")))?;
+        let verifier = OidcVerifier::new(config);
+        verifier
+            .map(Some)
+            .map_err(|error| unusable("--oidc", path, error))
     }
 
     fn tls(&self) -> Option<TlsFiles> {
@@ -447,6 +477,16 @@ fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     numeric.parse().map_err(
         |_| "invalid address: write an IP address and a port, as in `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`",
     )
+}
+
+/// Reads the settings file of an option.
+fn settings_file(option: &str, path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| unusable(option, path, error))
+}
+
+/// The failure for a settings file that cannot be used.
+fn unusable(option: &str, path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::misuse(format!("`{option}`: `{}`: {error}", path.display()))
 }
 
 /// Checks the address of the page where a request is approved.

@@ -17,6 +17,7 @@ mod order;
 mod quorum;
 mod quorum_case;
 mod reasons;
+mod released;
 mod signatures;
 mod single;
 mod times;

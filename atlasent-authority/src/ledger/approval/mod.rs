@@ -16,6 +16,7 @@
 mod approver;
 mod entry;
 mod key;
+mod nonce;
 mod question;
 #[cfg(test)]
 mod tests;
@@ -25,5 +26,6 @@ pub use approver::{Approver, InvalidApprover, MAX_APPROVER_NAME, MAX_APPROVER_RO
 pub(crate) use entry::ttl;
 pub use entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release, Step};
 pub use key::{ApprovalKey, EscalationId, InvalidEscalationId};
+pub use nonce::NonceKey;
 pub use question::{AskedQuestions, Question, QuestionKey};
 pub use vote::{GrantedUse, Tally, Vote, VoteOutcome, VoteRefusal};

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use atlasent::approval::{ActionBinding, action_hash};
 use atlasent::wire::EvaluateRequest;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Due;
 use super::settle::{attributed, keep, settle};
 use super::shown::Shown;
+use super::signed::PresentedApprovals;
 use crate::ledger::approval::{
     ApprovalEntry, ApprovalState, Asker, EscalationId, Question, QuestionKey, ttl,
 };
@@ -38,6 +39,10 @@ pub(in crate::local) struct HeldRequest {
     rules: Vec<ApprovalRule>,
     shown: Shown,
     askers: Vec<Asker>,
+    /// The approvals that the request carries.
+    presented: PresentedApprovals,
+    /// How long an approval of the one call is good.
+    call: SignedDuration,
     attribution: Attribution,
     due: Arc<Due>,
     /// The decisions that the transaction reads. Empty until the agent's questions name one.
@@ -56,6 +61,8 @@ pub(in crate::local) enum HoldPlan {
     Release(ApprovalEntry),
     /// It is denied, since this decision was rejected.
     Rejected(ApprovalEntry),
+    /// It is denied, since an approval that it carries is not good for it.
+    BadApproval(String),
     /// It is denied, since too much waits for approvers already.
     TooMany(String),
 }
@@ -66,6 +73,7 @@ impl HeldRequest {
         request: &EvaluateRequest,
         reason: &str,
         rules: Vec<ApprovalRule>,
+        (presented, call): (PresentedApprovals, SignedDuration),
         attribution: &Attribution,
         due: &Arc<Due>,
         new_permit: NewPermit,
@@ -87,6 +95,8 @@ impl HeldRequest {
             shown: Shown::new(request, &rules),
             rules,
             askers: attribution.askers(),
+            presented,
+            call,
             attribution: attribution.clone(),
             due: Arc::clone(due),
             rows: Vec::new(),
@@ -98,7 +108,10 @@ impl HeldRequest {
     pub(in crate::local) fn reads(&self) -> impl Iterator<Item = CellKey> {
         let rows = self.rows.iter().map(|id| CellKey::Approval(id.key()));
         let new = self.new_id.cells();
-        rows.chain(new).chain([CellKey::Questions(self.agent)])
+        let nonces = self.presented.reads();
+        rows.chain(new)
+            .chain([CellKey::Questions(self.agent)])
+            .chain(nonces)
     }
 
     /// Looks up what was decided on the question.
@@ -121,12 +134,20 @@ impl HeldRequest {
         {
             keep(row.clone(), changeset);
         }
+        let rows = [own.as_ref(), any_context.as_ref()];
+        if let Err(reason) = self.presented.check_id(rows.into_iter().flatten()) {
+            return Ok(HoldPlan::BadApproval(reason));
+        }
         for (row, same_context) in [(&own, true), (&any_context, false)] {
             if let Some(row) = row
                 && row.released(&self.policy, same_context, now).is_some()
             {
                 return Ok(HoldPlan::Release(row.clone()));
             }
+        }
+        if self.presented.has_votes() && !own.as_ref().is_some_and(|row| self.stands_rejected(row))
+        {
+            return Ok(self.plan_with_votes(own, limits, changeset));
         }
         Ok(match own {
             Some(mut row) if row.is_open() => match row.join(self.askers.clone()) {
@@ -143,6 +164,50 @@ impl HeldRequest {
                 }
             }
         })
+    }
+
+    /// Counts the approvals that the request carries, on its open decision or on a new one.
+    fn plan_with_votes(
+        &self,
+        own: Option<ApprovalEntry>,
+        limits: &Limits,
+        changeset: &mut Changeset<'_>,
+    ) -> HoldPlan {
+        let known = own.filter(ApprovalEntry::is_open);
+        let is_new = known.is_none();
+        let mut row = match known {
+            Some(row) => row,
+            None => {
+                match limits.check_approvals(self.question.agent.as_str(), self.agent, changeset) {
+                    Ok(()) => self.new_row(changeset),
+                    Err(reason) => return HoldPlan::TooMany(reason),
+                }
+            }
+        };
+        row.join(self.askers.clone());
+        let open = |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
+            if is_new {
+                self.record_opening(row, changeset);
+            }
+        };
+        let cast = self
+            .presented
+            .cast(&mut row, self.call, &self.attribution, changeset, open);
+        if let Err(reason) = cast {
+            return HoldPlan::BadApproval(reason);
+        }
+        keep(row.clone(), changeset);
+        match row.released(&self.policy, true, changeset.time()) {
+            Some(_) => HoldPlan::Release(row),
+            None => HoldPlan::Join(row),
+        }
+    }
+
+    /// Records that a decision waits for approvers.
+    fn record_opening(&self, row: &mut ApprovalEntry, changeset: &mut Changeset<'_>) {
+        let event = attributed(approval_events::requested(row), &self.attribution);
+        row.sequence = changeset.record(event).sequence;
+        self.due.sooner(row.timeout_at);
     }
 
     /// Returns the decision of a question, or the id of one that the transaction has not read.
@@ -191,7 +256,7 @@ impl HoldPlan {
             Self::Open(row) | Self::Join(row) | Self::Release(row) | Self::Rejected(row) => {
                 Some(row)
             }
-            Self::TooMany(_) => None,
+            Self::BadApproval(_) | Self::TooMany(_) => None,
         }
     }
 
@@ -199,9 +264,7 @@ impl HoldPlan {
     pub(in crate::local) fn carry_out(self, held: &HeldRequest, changeset: &mut Changeset<'_>) {
         match self {
             Self::Open(mut row) => {
-                let event = attributed(approval_events::requested(&row), &held.attribution);
-                row.sequence = changeset.record(event).sequence;
-                held.due.sooner(row.timeout_at);
+                held.record_opening(&mut row, changeset);
                 keep(row, changeset);
             }
             Self::Join(row) => {
@@ -215,7 +278,7 @@ impl HoldPlan {
                 }
                 keep(row, changeset);
             }
-            Self::Rejected(_) | Self::TooMany(_) => {}
+            Self::Rejected(_) | Self::BadApproval(_) | Self::TooMany(_) => {}
         }
     }
 }

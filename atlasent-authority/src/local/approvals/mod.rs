@@ -2,7 +2,7 @@
 //!
 //! `held.rs` is the side of the agent that asks, `vote.rs` that of the people who decide, `request.rs`
 //! opens decisions by hand, `settle.rs` and `due.rs` end them when their time is over, and `waiting.rs` lets
-//! agents wait.
+//! agents wait. `signed.rs` counts the signed approvals that a request carries.
 
 mod change;
 mod due;
@@ -11,6 +11,7 @@ mod list;
 mod request;
 mod settle;
 mod shown;
+mod signed;
 mod vote;
 mod waiting;
 
@@ -18,6 +19,7 @@ pub(crate) use due::Due;
 pub(in crate::local) use held::{HeldRequest, HoldPlan};
 pub use list::{ApprovalFilter, ApprovalPage};
 pub use request::NewApproval;
+pub(in crate::local) use signed::PresentedApprovals;
 pub use vote::Ballot;
 pub(crate) use waiting::Waiters;
 

@@ -162,7 +162,11 @@ fn save(
     let mut is_new_format = false;
     for (key, cell) in batch.cells() {
         let is_approval = matches!(key, CellKey::Approval(_));
-        is_new_format |= is_approval || matches!(key, CellKey::Questions(_) | CellKey::Webhook(_));
+        is_new_format |= is_approval
+            || matches!(
+                key,
+                CellKey::Questions(_) | CellKey::Nonce(_) | CellKey::Webhook(_)
+            );
         let key = key.to_bytes();
         let former = cells.insert(&key, json(cell)?.as_bytes())?;
         let is_new = former.is_none();

@@ -1,0 +1,180 @@
+//! Approvals that a request carries: signed artifacts and quorums of trusted issuers (contract, part
+//! D, "Approval artifacts"). Each counts as a vote on the request's pending decision.
+
+use atlasent::approval::{
+    ActionBinding, Expected, Nonce, QuorumPolicy, TrustedIssuers, Verified, verify_artifact,
+    verify_quorum,
+};
+use atlasent::wire::EvaluateRequest;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::settle::attributed;
+use crate::ledger::approval::{ApprovalEntry, Approver, NonceKey, Vote, VoteOutcome};
+use crate::local::caller::Attribution;
+use crate::policy::ApprovalRule;
+use crate::store::{CellKey, Changeset};
+use crate::trail::approval_events;
+
+/// The reason of a denial for an approval that was used before (contract, part D).
+const REPLAY: &str = "approval replay detected";
+
+/// The reason of a denial for an approval of another request (contract, part D).
+const OTHER_ACTION: &str = "approval does not match this action";
+
+/// What a request says of approvals, verified.
+#[derive(Clone, Debug, Default)]
+pub(in crate::local) struct PresentedApprovals {
+    /// The pending decision that the request names.
+    id: Option<String>,
+    votes: Vec<SignedVote>,
+}
+
+/// A verified approval, as a vote.
+#[derive(Clone, Debug)]
+struct SignedVote {
+    id: String,
+    approver: Approver,
+    /// The issuer and its key.
+    via: String,
+    nonce: Nonce,
+}
+
+impl PresentedApprovals {
+    /// Verifies what a request carries.
+    ///
+    /// # Errors
+    ///
+    /// The reason of the contract, for an approval that is not good for this request.
+    pub(in crate::local) fn verify(
+        request: &EvaluateRequest,
+        rules: &[ApprovalRule],
+        tenant: &str,
+        trusted: &TrustedIssuers,
+        now: Timestamp,
+    ) -> Result<Self, String> {
+        let mut presented = Self::default();
+        let expected = Expected::for_action(tenant, &ActionBinding::from(request));
+        if let Some(approval) = &request.options.approval {
+            let member = |name| approval.get(name).filter(|value| !value.is_null());
+            match (member("artifact"), member("approval_id")) {
+                (Some(artifact), _) => {
+                    let verified = verify_artifact(artifact, &expected, trusted, now);
+                    presented.add(verified.map_err(|reason| reason.to_string())?)?;
+                }
+                (None, Some(Value::String(id))) => presented.id = Some(id.clone()),
+                // An artifact is missing, as the contract words it.
+                _ => {
+                    let verified = verify_artifact(&Value::Null, &expected, trusted, now);
+                    presented.add(verified.map_err(|reason| reason.to_string())?)?;
+                }
+            }
+        }
+        if let Some(quorum) = &request.options.approval_quorum {
+            let required = rules.iter().map(|rule| rule.quorum.required()).max();
+            let policy = QuorumPolicy::new(u64::from(required.unwrap_or(1)));
+            let expected = expected.quorum_policy(policy);
+            let verified = verify_quorum(quorum, &expected, trusted, now);
+            let verified = verified.map_err(|reason| reason.to_string())?;
+            for approval in verified.approvals {
+                presented.add(approval)?;
+            }
+        }
+        Ok(presented)
+    }
+
+    fn add(&mut self, verified: Verified) -> Result<(), String> {
+        let approver = Approver::new(verified.reviewer_id, verified.reviewer_roles);
+        self.votes.push(SignedVote {
+            id: verified.approval_id,
+            approver: approver.map_err(|error| error.to_string())?,
+            via: format!("{}/{}", verified.issuer_id, verified.kid),
+            nonce: verified.nonce,
+        });
+        Ok(())
+    }
+
+    /// Returns the cells that the transaction reads.
+    pub(super) fn reads(&self) -> impl Iterator<Item = CellKey> {
+        self.votes
+            .iter()
+            .map(|vote| CellKey::Nonce(NonceKey::new(&vote.nonce)))
+    }
+
+    /// Returns whether the request carries signed approvals.
+    pub(super) fn has_votes(&self) -> bool {
+        !self.votes.is_empty()
+    }
+
+    /// Checks that the request names one of these decisions, if it names one.
+    pub(super) fn check_id<'a>(
+        &self,
+        mut rows: impl Iterator<Item = &'a ApprovalEntry>,
+    ) -> Result<(), String> {
+        match &self.id {
+            Some(id) if !rows.any(|row| row.id.to_string() == *id) => Err(OTHER_ACTION.to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Casts the votes on a pending decision, claims their nonces, and records the votes. The first
+    /// time that a decision is written, `open` records it before.
+    ///
+    /// # Errors
+    ///
+    /// Why a vote does not count. Nothing is recorded or claimed then.
+    pub(super) fn cast(
+        &self,
+        row: &mut ApprovalEntry,
+        call: SignedDuration,
+        attribution: &Attribution,
+        changeset: &mut Changeset<'_>,
+        open: impl FnOnce(&mut ApprovalEntry, &mut Changeset<'_>),
+    ) -> Result<(), String> {
+        let at = changeset.time();
+        let (mut voted, mut cast) = (row.clone(), Vec::new());
+        for signed in &self.votes {
+            let vote = signed.vote(at);
+            let outcome = voted
+                .vote(vote.clone(), call)
+                .map_err(|refusal| refusal.to_string())?;
+            // The same approval again is no replay: the request waits for others.
+            let is_same = row.votes.iter().any(|known| known.id == vote.id);
+            if outcome == VoteOutcome::Repeated && is_same {
+                continue;
+            }
+            if changeset.is_claimed(NonceKey::new(&signed.nonce)) {
+                return Err(REPLAY.to_owned());
+            }
+            if outcome != VoteOutcome::Repeated {
+                cast.push((vote, signed.nonce.clone(), outcome));
+            }
+        }
+        open(row, changeset);
+        voted.sequence = row.sequence;
+        for (vote, nonce, outcome) in cast {
+            changeset.claim(NonceKey::new(&nonce), nonce.expires_at);
+            let event = approval_events::voted(&voted, &vote);
+            changeset.record(attributed(event, attribution));
+            if outcome == VoteOutcome::Granted {
+                changeset.record(approval_events::granted(&voted));
+            }
+        }
+        *row = voted;
+        Ok(())
+    }
+}
+
+impl SignedVote {
+    fn vote(&self, at: Timestamp) -> Vote {
+        Vote {
+            id: self.id.clone(),
+            approver: self.approver.clone(),
+            via: Some(self.via.clone()),
+            approves: true,
+            note: None,
+            grant: None,
+            at,
+        }
+    }
+}
