@@ -1,8 +1,10 @@
 //! `atlasent serve`: serves an authority over HTTP to the AtlaSent SDKs of all languages.
 
+mod approvers;
 mod logging;
 mod setup;
 mod store;
+mod values;
 mod webhooks;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,14 +12,12 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use atlasent::approval::TrustedIssuers;
 use atlasent_authority::LocalAuthority;
 use atlasent_authority::duration::{parse_duration, parse_positive_duration};
 #[cfg(feature = "otlp")]
 use atlasent_authority::server::OtlpLog;
 use atlasent_authority::server::{
-    AuditLog, Listening, OidcConfig, OidcVerifier, OrgHosting, OrgRegistry, Retention, Server,
-    Settings, TlsFiles,
+    AuditLog, Listening, OrgHosting, OrgRegistry, Retention, Server, Settings, TlsFiles,
 };
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -26,9 +26,11 @@ use ipnet::IpNet;
 use crate::data_dir::{self, DataDir};
 use crate::exit::Failure;
 use crate::output::{self, Output, Reader};
+use approvers::Approvers;
 use logging::Logging;
 use setup::{Setup, StartupMessage};
 use store::{AnyStore, ChainOptions, StoreChoice};
+use values::{at_least_one, days, listen_address};
 
 /// Serve the AtlaSent API over HTTP from this machine
 #[derive(Args)]
@@ -122,25 +124,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     webhooks: Option<PathBuf>,
 
-    /// The settings file of an OpenID Connect issuer, whose people approve with their tokens
-    /// [default: approvers have API keys]
-    #[arg(long, value_name = "FILE")]
-    oidc: Option<PathBuf>,
-
-    /// The file of the issuers whose signed approvals count, as JSON: keys by issuer and key id
-    /// [default: no issuer]
-    #[arg(long, value_name = "FILE")]
-    approval_issuers: Option<PathBuf>,
-
-    /// The file of the issuers whose identity assertions count, in signed approvals, as JSON
-    /// [default: no issuer]
-    #[arg(long, value_name = "FILE", requires = "approval_issuers")]
-    identity_issuers: Option<PathBuf>,
-
-    /// The URL of the page where a request is approved, with {id} in the place of its id; agents get
-    /// it with a hold [default: none]
-    #[arg(long, value_name = "URL", value_parser = approval_url)]
-    approval_url: Option<String>,
+    #[command(flatten)]
+    approvers: Approvers,
 
     /// The certificate chain for TLS, a PEM file [default: plain HTTP]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -210,11 +195,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
         .permits_per_agent(arguments.permits_per_agent)
         .org_id(&arguments.org_id)
         .record_context(arguments.record_context);
-    let authority = authority.trusted_issuers(arguments.trusted_issuers()?);
-    let authority = match &arguments.approval_url {
-        Some(url) => authority.approval_url(url),
-        None => authority,
-    };
+    let authority = arguments.approvers.configure(authority)?;
     let authority = authority.build().await.map_err(build_failure)?;
     let mut server = Server::new(authority, setup.keys, setup.signing)
         .settings(arguments.settings())
@@ -236,9 +217,7 @@ async fn serve(arguments: &Serve) -> Result<Output, Failure> {
     if let Some(log) = arguments.otlp_log(&data)? {
         server = server.otlp_log(log);
     }
-    if let Some(oidc) = arguments.oidc()? {
-        server = server.approvers_by_oidc(oidc);
-    }
+    server = arguments.approvers.accept(server)?;
     if let Some(file) = &arguments.webhooks {
         server = server.webhooks(webhooks::load(file)?);
     }
@@ -372,33 +351,6 @@ impl Serve {
         (self.audit_log.as_ref()).is_some_and(|path| path.as_os_str() == "-")
     }
 
-    fn trusted_issuers(&self) -> Result<TrustedIssuers, Failure> {
-        let mut issuers = TrustedIssuers::default();
-        if let Some(path) = &self.approval_issuers {
-            let text = settings_file("--approval-issuers", path)?;
-            issuers = TrustedIssuers::parse(&text)
-                .map_err(|error| unusable("--approval-issuers", path, error))?;
-        }
-        if let Some(path) = &self.identity_issuers {
-            let text = settings_file("--identity-issuers", path)?;
-            issuers = (issuers.identity_issuers(&text))
-                .map_err(|error| unusable("--identity-issuers", path, error))?;
-        }
-        Ok(issuers)
-    }
-
-    fn oidc(&self) -> Result<Option<OidcVerifier>, Failure> {
-        let Some(path) = &self.oidc else {
-            return Ok(None);
-        };
-        let config = OidcConfig::from_file(path)
-            .map_err(|error| Failure::misuse(format!("`--oidc`: {error}")))?;
-        let verifier = OidcVerifier::new(config);
-        verifier
-            .map(Some)
-            .map_err(|error| unusable("--oidc", path, error))
-    }
-
     fn tls(&self) -> Option<TlsFiles> {
         Some(TlsFiles {
             certificate: self.tls_cert.clone()?,
@@ -466,50 +418,4 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 fn build_failure(error: atlasent::Error) -> Failure {
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
     Failure::misuse(format!("{error}{}", cause.unwrap_or_default()))
-}
-
-/// Parses an address to listen on. `localhost` always means 127.0.0.1; no name is resolved.
-fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
-    let numeric = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text.to_owned(),
-    };
-    numeric.parse().map_err(
-        |_| "invalid address: write an IP address and a port, as in `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`",
-    )
-}
-
-/// Reads the settings file of an option.
-fn settings_file(option: &str, path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| unusable(option, path, error))
-}
-
-/// The failure for a settings file that cannot be used.
-fn unusable(option: &str, path: &Path, error: impl std::fmt::Display) -> Failure {
-    Failure::misuse(format!("`{option}`: `{}`: {error}", path.display()))
-}
-
-/// Checks the address of the page where a request is approved.
-fn approval_url(text: &str) -> Result<String, &'static str> {
-    let is_url = text.starts_with("https://") || text.starts_with("http://");
-    match is_url && text.contains("{id}") && !text.contains(char::is_whitespace) {
-        true => Ok(text.to_owned()),
-        false => {
-            Err("invalid URL: write one with `{id}` in it, as in `https://approve.example/{id}`")
-        }
-    }
-}
-
-fn days(text: &str) -> Result<Duration, &'static str> {
-    match text.strip_suffix('d').unwrap_or(text).parse() {
-        Ok(days @ 1..=36_500) => Ok(Duration::from_secs(days * 24 * 3600)),
-        _ => Err("invalid number of days: write a whole number from 1 to 36500"),
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, &'static str> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err("invalid number: write a whole number of at least 1"),
-    }
 }

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod approvals;
 mod audit_log;
 mod commands;
 mod full;

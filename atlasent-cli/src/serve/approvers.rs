@@ -1,0 +1,122 @@
+//! The options that say whose approvals count, beside those of API keys.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use atlasent::approval::TrustedIssuers;
+use atlasent_authority::LocalAuthorityBuilder;
+use atlasent_authority::server::{OidcConfig, OidcVerifier, Server};
+use atlasent_authority::store::{RateCounter, Store};
+use clap::Args;
+
+use crate::exit::Failure;
+
+/// Approvers beside those with API keys.
+#[derive(Args)]
+pub(super) struct Approvers {
+    /// The settings file of an OpenID Connect issuer, whose people approve with their tokens
+    /// [default: approvers have API keys]
+    #[arg(long, value_name = "FILE")]
+    oidc: Option<PathBuf>,
+
+    /// The file of the issuers whose signed approvals count, as JSON: keys by issuer and key id
+    /// [default: no issuer]
+    #[arg(long, value_name = "FILE")]
+    approval_issuers: Option<PathBuf>,
+
+    /// The file of the issuers whose identity assertions count, in signed approvals, as JSON
+    /// [default: no issuer]
+    #[arg(long, value_name = "FILE", requires = "approval_issuers")]
+    identity_issuers: Option<PathBuf>,
+
+    /// The URL of the page where a request is approved, with {id} in the place of its id; agents get
+    /// it with a hold [default: none]
+    #[arg(long, value_name = "URL", value_parser = approval_url)]
+    approval_url: Option<String>,
+}
+
+impl Approvers {
+    /// Gives an authority the trusted issuers, and the address of the approvals.
+    pub(super) fn configure<S: Store>(
+        &self,
+        authority: LocalAuthorityBuilder<S>,
+    ) -> Result<LocalAuthorityBuilder<S>, Failure> {
+        let authority = authority.trusted_issuers(self.trusted_issuers()?);
+        Ok(match &self.approval_url {
+            Some(url) => authority.approval_url(url),
+            None => authority,
+        })
+    }
+
+    /// Lets a server accept the tokens of the OpenID Connect issuer.
+    pub(super) fn accept<S: Store + RateCounter>(
+        &self,
+        server: Server<S>,
+    ) -> Result<Server<S>, Failure> {
+        let Some(path) = &self.oidc else {
+            return Ok(server);
+        };
+        // Its error names the file.
+        let config = OidcConfig::from_file(path)
+            .map_err(|error| Failure::misuse(format!("`--oidc`: {error}")))?;
+        let verifier =
+            OidcVerifier::new(config).map_err(|error| unusable("--oidc", path, error))?;
+        Ok(server.approvers_by_oidc(verifier))
+    }
+
+    fn trusted_issuers(&self) -> Result<TrustedIssuers, Failure> {
+        let mut issuers = TrustedIssuers::default();
+        if let Some(path) = &self.approval_issuers {
+            let option = "--approval-issuers";
+            issuers = TrustedIssuers::parse(&read(option, path)?)
+                .map_err(|error| unusable(option, path, error))?;
+        }
+        if let Some(path) = &self.identity_issuers {
+            let option = "--identity-issuers";
+            issuers = (issuers.identity_issuers(&read(option, path)?))
+                .map_err(|error| unusable(option, path, error))?;
+        }
+        Ok(issuers)
+    }
+}
+
+/// Reads the settings file of an option.
+fn read(option: &str, path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| unusable(option, path, error))
+}
+
+/// The failure for a settings file that cannot be used.
+fn unusable(option: &str, path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::misuse(format!("`{option}`: `{}`: {error}", path.display()))
+}
+
+/// Checks the address of the page where a request is approved.
+fn approval_url(text: &str) -> Result<String, &'static str> {
+    let is_url = text.starts_with("https://") || text.starts_with("http://");
+    match is_url && text.contains("{id}") && !text.contains(char::is_whitespace) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("invalid URL: write one with `{id}` in it, as in `https://approve.example/{id}`")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_an_approval_is_a_url_with_a_place_for_the_id() {
+        for good in ["https://a.example/{id}", "http://127.0.0.1:8080/x?id={id}"] {
+            assert_eq!(approval_url(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "a.example/{id}",
+            "https://a.example/",
+            "https://a.example/{id} x",
+        ] {
+            assert!(approval_url(bad).is_err(), "{bad}");
+        }
+    }
+}

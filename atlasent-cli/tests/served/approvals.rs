@@ -1,0 +1,239 @@
+//! A held call from the question to the result, as its users do it: with commands, in two terminals.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::commands::output;
+use super::http::Connection;
+use super::process::{Server, atlasent};
+
+const POLICIES: &str = r#"
+permit (principal, action, resource);
+
+@id("four-eyes")
+@decision("hold")
+@reason("a release needs two people")
+@approvers("role:release-manager")
+@quorum("2")
+@redact("token")
+forbid (principal, action == Action::"deploy", resource);
+"#;
+
+/// A server with one organization, and the commands against it.
+struct Served {
+    server: Server,
+    data: tempfile::TempDir,
+    agent: String,
+    /// The API keys of alice and bob, who may approve, and of ian, who may not.
+    approvers: [String; 3],
+}
+
+impl Served {
+    fn start(options: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let policies = data.path().join("policies");
+        fs::create_dir(&policies).unwrap();
+        fs::write(policies.join("deploy.cedar"), POLICIES).unwrap();
+        let folder = data.path().to_str().unwrap();
+        let agent = created(folder, &["--name", "agent"]);
+        let people = [
+            ("alice", "release-manager"),
+            ("bob", "release-manager"),
+            ("ian", "intern"),
+        ];
+        let approvers =
+            people.map(|(name, role)| created(folder, &["--approver", name, "--role", role]));
+        let mut command = atlasent();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", folder])
+            .args(options);
+        Self {
+            server: Server::run(command),
+            agent,
+            approvers,
+            data,
+        }
+    }
+
+    /// Runs a command as the holder of a key. Returns its exit code and both outputs.
+    fn run(&self, key: &str, arguments: &[&str]) -> (i32, String, String) {
+        output(&mut self.command(key, arguments))
+    }
+
+    fn command(&self, key: &str, arguments: &[&str]) -> Command {
+        let mut command = atlasent();
+        command.args(arguments).env("ATLASENT_API_KEY", key).env(
+            "ATLASENT_BASE_URL",
+            format!("http://{}", self.server.address),
+        );
+        command
+    }
+
+    /// Runs a command that succeeds. Returns its standard output.
+    fn ok(&self, key: &str, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.run(key, arguments);
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        stdout
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let mut connection = Connection::open(self.server.address, &self.agent).unwrap();
+        connection.post(path, body).unwrap().body
+    }
+
+    fn ask(&self) -> Value {
+        let context = json!({"commit": "4f2a", "token": "hunter2-hunter2"});
+        self.post(
+            "/v1-evaluate",
+            &json!({"action_type": "deploy", "actor_id": "bot", "context": context}),
+        )
+    }
+}
+
+/// Creates an API key, and returns it.
+fn created(folder: &str, options: &[&str]) -> String {
+    let mut command = atlasent();
+    command
+        .args([
+            "key",
+            "create",
+            "--environment",
+            "live",
+            "--data-dir",
+            folder,
+        ])
+        .args(options);
+    let (code, stdout, stderr) = output(&mut command);
+    assert_eq!(code, 0, "{stderr}");
+    stdout.trim().to_owned()
+}
+
+#[test]
+fn a_held_call_is_released_from_another_terminal_and_its_story_is_told() {
+    let served = Served::start(&["--approval-url", "https://approve.example/{id}"]);
+    let [alice, bob, ian] = &served.approvers;
+    let held = served.ask();
+    assert_eq!(held["decision"], "hold", "{held}");
+    let id = held["escalation_id"].as_str().unwrap();
+    assert_eq!(
+        held["approval_url"],
+        format!("https://approve.example/{id}")
+    );
+
+    let list = served.ok(alice, &["approvals", "list"]);
+    assert!(
+        list.contains(id) && list.contains("bot asks for deploy"),
+        "{list}"
+    );
+    let shown = served.ok(alice, &["approvals", "show", id]);
+    for text in [
+        "a release needs two people",
+        "four-eyes",
+        "role:release-manager",
+        "4f2a",
+        "0 of 2",
+    ] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    assert!(!shown.contains("hunter2"), "{shown}");
+
+    let (code, _, stderr) = served.run(ian, &["approvals", "approve", id]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("role:release-manager"), "{stderr}");
+    let (code, _, stderr) = served.run(&served.agent, &["approvals", "approve", id]);
+    assert_eq!(code, 2, "{stderr}");
+    served.ok(
+        &alice,
+        &["approvals", "approve", id, "--note", "the tests passed"],
+    );
+    assert_eq!(served.ask()["decision"], "hold");
+    let approved = served.ok(bob, &["approvals", "approve", id, "--json"]);
+    let approved: Value = serde_json::from_str(&approved).unwrap();
+    assert_eq!(approved["approval"]["status"], "approved");
+
+    let allowed = served.ask();
+    assert_eq!(allowed["decision"], "allow", "{allowed}");
+    let token = &allowed["permit_token"];
+    let verify = json!({"permit_token": token, "action_type": "deploy", "actor_id": "bot"});
+    assert_eq!(served.post("/v1-verify-permit", &verify)["valid"], true);
+    let receipt = json!({"permit_token": token, "outcome": "completed", "duration_ms": 1_200});
+    let permit = allowed["permit_id"].as_str().unwrap();
+    served.post(&format!("/v1/permits/{permit}/complete"), &receipt);
+    assert_eq!(served.ask()["decision"], "hold");
+
+    let bundle = served.data.path().join("trail.json");
+    let bundle = bundle.to_str().unwrap();
+    served.ok(&served.agent, &["audit", "export", "--out", bundle]);
+    let report = served.ok(&served.agent, &["audit", "report", bundle, "--chain-only"]);
+    let story = [
+        "approval.requested",
+        "alice",
+        "the tests passed",
+        "bob",
+        "approval.granted",
+        "evaluate.allow",
+        "permit.verified",
+        "permit.completed",
+    ];
+    let mut rest = &*report;
+    for step in story {
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("{step} is missing: {report}"));
+        rest = &rest[at..];
+    }
+}
+
+#[test]
+fn a_rejection_reaches_the_agent_and_its_reason_too() {
+    let served = Served::start(&[]);
+    let [alice, ..] = &served.approvers;
+    let id = served.ask()["escalation_id"].as_str().unwrap().to_owned();
+    served.ok(
+        &alice,
+        &["approvals", "reject", &id, "--note", "not on a Friday"],
+    );
+    let denied = served.ask();
+    assert_eq!(denied["decision"], "deny", "{denied}");
+    assert_eq!(denied["reason"], "rejected by `alice`: not on a Friday");
+    let list = served.ok(alice, &["approvals", "list"]);
+    assert_eq!(list, "nothing waits for approval\n");
+    let list = served.ok(
+        &alice,
+        &["approvals", "list", "--status", "rejected", "--json"],
+    );
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["approvals"][0]["id"], id);
+    let (code, _, stderr) = served.run(alice, &["approvals", "approve", "esc_1"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("no such escalation"), "{stderr}");
+}
+
+#[test]
+fn settings_of_approvers_that_cannot_be_read_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings");
+    fs::write(&file, "{]").unwrap();
+    let (data, file) = (folder.path().to_str().unwrap(), file.to_str().unwrap());
+    for option in ["--oidc", "--approval-issuers", "--webhooks"] {
+        let mut command = atlasent();
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            data,
+            option,
+            file,
+        ]);
+        let (code, stdout, stderr) = output(&mut command);
+        assert_eq!((code, &*stdout), (2, ""), "{option}");
+        assert!(
+            stderr.contains(option) && stderr.contains(file),
+            "{option}: {stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
