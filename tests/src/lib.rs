@@ -28,6 +28,8 @@ mod pages {
     struct Agents;
     #[doc = include_str!("../../docs/guide/policy-coverage.md")]
     struct PolicyCoverage;
+    #[doc = include_str!("../../docs/guide/approvals.md")]
+    struct Approvals;
     #[doc = include_str!("../../docs/guide/receipts.md")]
     struct Receipts;
     #[doc = include_str!("../../docs/guide/services.md")]

@@ -14,14 +14,18 @@ use crate::server::ServerAddress;
 
 /// List what waits for approval, the newest first
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_line_help = true,
+    after_help = "\
 Examples:
   atlasent approvals list
   atlasent approvals list --agent deploy-bot
-  atlasent approvals list --status rejected --limit 10 --json | jq -r '.approvals[].id'")]
+  atlasent approvals list --status rejected --limit 10 --json | jq -r '.approvals[].id'"
+)]
 pub(super) struct List {
-    /// Only decisions in this state [default: those that are open]
-    #[arg(long, value_name = "STATE")]
+    /// Only decisions in this state: pending, escalated, approved, rejected or timed_out
+    /// [default: those that are open]
+    #[arg(long, value_name = "STATE", hide_possible_values = true)]
     status: Option<Status>,
 
     /// Only decisions that this agent asked for

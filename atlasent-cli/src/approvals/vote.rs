@@ -16,14 +16,17 @@ use crate::server::ServerAddress;
 
 /// Approve what an agent asks for
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    next_line_help = true,
+    after_help = "\
 Examples:
   atlasent approvals approve esc_0f3a9c… --note 'the tests passed'
   atlasent approvals approve esc_0f3a9c… --for 1h --times 5
 
 An approval is for this one call: the same agent, action, resource and arguments. With `--for`, it is for the same agent,
 action and resource with any arguments, if the policy allows that (`@approval_grants`). Everything else is decided by
-the policies again when the agent asks again.")]
+the policies again when the agent asks again."
+)]
 pub(super) struct Approve {
     #[command(flatten)]
     vote: VoteArgs,
@@ -39,11 +42,14 @@ pub(super) struct Approve {
 
 /// Reject what an agent asks for, which is final
 #[derive(Args)]
-#[command(after_help = "\
-Example:
+#[command(
+    next_line_help = true,
+    after_help = "\
+Examples:
   atlasent approvals reject esc_0f3a9c… --note 'not on a Friday'
 
-The agent gets the note as the reason of the denial.")]
+The agent gets the note as the reason of the denial."
+)]
 pub(super) struct Reject {
     #[command(flatten)]
     vote: VoteArgs,

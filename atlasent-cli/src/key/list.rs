@@ -13,8 +13,7 @@ use crate::location::Location;
 use crate::org;
 use crate::output::{Output, escaped};
 
-/// List the API keys by id, environment, state, organization, scopes, name and approver; the
-/// secrets are not stored
+/// List the API keys with their state, organization, scopes and approvers; no secret is stored
 #[derive(Args)]
 #[command(
     next_line_help = true,

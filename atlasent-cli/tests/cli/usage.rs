@@ -6,8 +6,14 @@ use std::os::unix::process::CommandExt;
 
 use crate::support::{SECRET, atlasent};
 
-const COMMANDS: [&[&str]; 43] = [
+const COMMANDS: [&[&str]; 49] = [
     &[],
+    &["approvals"],
+    &["approvals", "list"],
+    &["approvals", "show"],
+    &["approvals", "approve"],
+    &["approvals", "reject"],
+    &["approvals", "watch"],
     &["audit"],
     &["audit", "export"],
     &["audit", "tail"],
@@ -165,7 +171,7 @@ fn a_mistake_is_one_line_that_says_what_and_where_to_read_on() {
     for (arguments, line) in [
         (
             vec![],
-            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
+            "missing command, one of `serve`, `policy`, `evaluate`, `boundary`, `approvals`, `audit`, `key`, `org`, `signing-key`, `stop`, `resume`, `store`, `token`, `webhook`, `completions`, `help`; see `atlasent --help`",
         ),
         (
             vec!["tokn"],

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use atlasent::audit::Event;
 use atlasent::wire::{PermitToken, VerifyRequest};
 use atlasent::{Agent, Authority, AuthorityExt};
 use atlasent_authority::trail::EventFilter;
@@ -19,12 +20,17 @@ fn hex(text: &str) -> String {
 /// Asserts that the newest event has this number and type, and at least these fields.
 #[track_caller]
 fn newest(story: &Story, sequence: u64, kind: &str, says: Value) {
-    let event = story.newest();
+    on_record(&story.newest(), sequence, kind, says);
+}
+
+/// Asserts that an event has this number and type, and at least these fields.
+#[track_caller]
+fn on_record(event: &Event, sequence: u64, kind: &str, says: Value) {
     assert_eq!(
         (event.envelope.sequence, &*event.envelope.kind),
         (sequence, kind)
     );
-    let said = fields(&event);
+    let said = fields(event);
     for (key, value) in says.as_object().unwrap() {
         assert_eq!(said.get(key), Some(value), "{key} of {event:?}");
     }
@@ -101,7 +107,9 @@ fn each_decision_is_on_record_with_what_it_rests_on() {
         ),
     ];
     let mut story = Story::begin(false);
-    for (sequence, (agent, action, resource, decision, mut says)) in (2..).zip(cases) {
+    let mut sequence = 1;
+    for (agent, action, resource, decision, mut says) in cases {
+        sequence += 1;
         let evaluation = story.evaluate(&request(agent, action, resource));
         for (key, value) in [
             ("decision", json!(decision)),
@@ -114,9 +122,14 @@ fn each_decision_is_on_record_with_what_it_rests_on() {
         if let Some(resource) = resource {
             says["resource_id"] = json!(resource);
         }
-        newest(&story, sequence, &format!("evaluate.{decision}"), says);
-
-        let event = story.newest();
+        let event = story.newest_decision();
+        on_record(&event, sequence, &format!("evaluate.{decision}"), says);
+        if let Some(id) = &evaluation.escalation_id {
+            sequence += 1;
+            assert_eq!(payload(&event, "escalation_id").as_ref(), Some(id));
+            let says = json!({ "escalation_id": id, "actor_id": agent, "action_type": action });
+            newest(&story, sequence, "approval.requested", says);
+        }
         assert_eq!(evaluation.audit_hash.as_ref(), Some(&event.hash));
         assert_eq!(
             evaluation.timestamp.as_ref(),
@@ -151,7 +164,7 @@ fn the_options_of_a_request_are_on_record() {
     let options = atlasent::wire::RequestOptions::default().require_approval(true);
     story.evaluate(&request("bot", "deploy", None).with_options(options));
     let says = json!({ "code": "APPROVAL_REQUIRED", "decision": "hold" });
-    newest(&story, 4, "evaluate.hold", says);
+    on_record(&story.newest_decision(), 4, "evaluate.hold", says);
 }
 
 #[test]

@@ -90,7 +90,14 @@ impl Story {
         self.trail().events.pop().unwrap()
     }
 
-    /// Performs one operation of each kind: 15 events with the authority's start.
+    /// Returns the newest event of a decision. A hold is followed by the event that asks approvers.
+    pub(crate) fn newest_decision(&self) -> Event {
+        let mut events = self.trail().events.into_iter().rev();
+        let is_decision = |event: &Event| event.envelope.kind.starts_with("evaluate.");
+        events.find(is_decision).unwrap()
+    }
+
+    /// Performs one operation of each kind: 17 events with the authority's start.
     pub(crate) fn with_all_operations(record_context: bool) -> Self {
         let mut story = Self::begin(record_context);
         let allowed = request("bot", "deploy", Some("staging"));

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use atlasent::wire::{ApprovalRecord, EscalationStatus, ExpiredReason};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 use super::{EscalationId, Question, QuestionKey, Vote};
 use crate::ledger::AgentKey;
 use crate::local::Caller;
-use crate::policy::ApprovalRule;
+use crate::policy::{ApprovalRule, Approvers};
 
 /// How long a pending decision is kept after its time is over, for people to look at.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -34,6 +35,13 @@ pub struct ApprovalEntry {
     pub policy: Option<String>,
     /// What the policies ask for. Each rule must be satisfied.
     pub rules: Vec<ApprovalRule>,
+    /// How often a decision that was opened by hand can be escalated, to approvers whom the caller
+    /// names. 0 for a decision that policies hold: they name the approvers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub free_steps: u32,
+    /// The risk score that a caller gave a decision that it opened by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_score: Option<Number>,
     /// What the approvers see of the request: a JSON object, as text.
     pub shown: String,
     /// The SHA-256 of what the approvers see, in lower-case hex.
@@ -162,6 +170,8 @@ impl ApprovalEntry {
             reason: String::new(),
             policy: None,
             rules: Vec::new(),
+            free_steps: 0,
+            risk_score: None,
             shown: "{}".to_owned(),
             shown_hash: String::new(),
             askers: BTreeSet::new(),
@@ -236,8 +246,25 @@ impl ApprovalEntry {
     /// Returns how often the decision can be escalated: as often as the rule with the most steps.
     #[must_use]
     pub fn max_depth(&self) -> usize {
+        self.named_steps().max(self.free_steps as usize)
+    }
+
+    /// Returns how many steps the rules name.
+    fn named_steps(&self) -> usize {
         let steps = self.rules.iter().map(|rule| rule.escalate_to.len());
         steps.max().unwrap_or(0)
+    }
+
+    /// Names the approvers of the next step, of a decision that was opened by hand. Does nothing if
+    /// the next step is named, or if there is none.
+    pub fn name_next_step(&mut self, approvers: &Approvers) {
+        let depth = self.depth();
+        if self.policy.is_none() && depth == self.named_steps() && depth < self.free_steps as usize
+        {
+            for rule in &mut self.rules {
+                rule.escalate_to.push(approvers.clone());
+            }
+        }
     }
 
     /// Returns when stores may forget the decision.
@@ -255,10 +282,10 @@ impl ApprovalEntry {
     }
 
     /// Lets the approvers of the next step vote as well, and starts the time again. Returns `false`
-    /// if there is no further step.
+    /// if no further step is named.
     pub fn escalate(&mut self, by: Option<String>, reason: Option<String>, now: Timestamp) -> bool {
         let depth = self.depth();
-        if !self.is_open() || depth >= self.max_depth() {
+        if !self.is_open() || depth >= self.named_steps() {
             return false;
         }
         let (from, to) = (self.approvers_at(depth), self.approvers_of_step(depth));
@@ -354,6 +381,14 @@ impl ApprovalEntry {
         let texts: BTreeSet<String> = all.map(ToString::to_string).collect();
         texts.into_iter().collect::<Vec<_>>().join(", ")
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Returns how long the approvers have: the shortest time of the rules.

@@ -4,6 +4,7 @@
 use atlasent::{Agent, Context};
 use base16ct::lower;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Number;
 use sha2::{Digest, Sha256};
 
 use super::ApprovalError;
@@ -18,6 +19,9 @@ use crate::trail::approval_events;
 
 /// The maximum length of a proposed action, as JSON, in bytes.
 const MAX_PROPOSED: usize = 65_536;
+
+/// How often a decision can be escalated at most.
+const MAX_ESCALATIONS: u32 = 8;
 
 /// How long a decision may wait at most.
 const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -46,6 +50,8 @@ pub struct NewApproval {
     proposed: Context,
     rule: ApprovalRule,
     timeout_at: Option<Timestamp>,
+    max_escalations: u32,
+    risk_score: Option<Number>,
 }
 
 impl NewApproval {
@@ -63,7 +69,22 @@ impl NewApproval {
             proposed,
             rule,
             timeout_at: None,
+            max_escalations: 0,
+            risk_score: None,
         }
+    }
+
+    /// Lets the decision be escalated so many times, at most 8, to approvers that are named then. A
+    /// second call replaces the first.
+    pub fn max_escalations(mut self, times: u32) -> Self {
+        self.max_escalations = times.min(MAX_ESCALATIONS);
+        self
+    }
+
+    /// Sets a risk score for approvers to see. A second call replaces the first.
+    pub fn risk_score(mut self, score: impl Into<Number>) -> Self {
+        self.risk_score = Some(score.into());
+        self
     }
 
     /// Sets when the decision expires, in place of the rule's time. It must be in the future, and
@@ -99,6 +120,8 @@ impl NewApproval {
             ApprovalEntry::new(EscalationId::random(), question, Timestamp::MIN, timeout_at);
         row.reason = self.reason;
         row.rules.push(self.rule);
+        row.free_steps = self.max_escalations;
+        row.risk_score = self.risk_score;
         row.shown = shown;
         row.shown_hash = hash;
         row.askers.extend(attribution.askers());

@@ -14,6 +14,7 @@ use crate::ledger::approval::{
 };
 use crate::local::LocalAuthority;
 use crate::local::caller::Caller;
+use crate::policy::Approvers;
 use crate::store::{Changeset, Store};
 use crate::trail::approval_events;
 
@@ -166,23 +167,28 @@ impl<S: Store> LocalAuthority<S> {
         reason: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         let caller = Caller::embedded(&self.secret);
-        self.escalate_approval_for(&caller, id, by, reason).await
+        let by = by.principal.clone();
+        self.escalate_approval_for(&caller, id, by, Approvers::Any, reason)
+            .await
     }
 
-    /// Lets the approvers of the next step vote as well, for a caller.
+    /// Lets the approvers of the next step vote as well, for a caller. `to` are those of a decision
+    /// that was opened by hand.
     pub(crate) async fn escalate_approval_for(
         &self,
         caller: &Caller<'_>,
         id: EscalationId,
-        by: &Approver,
+        by: String,
+        to: Approvers,
         reason: Option<String>,
     ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("reason", reason.as_deref())?;
-        let (attribution, by) = (caller.attribution(), by.principal.clone());
+        let attribution = caller.attribution();
         let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
             if !row.is_open() {
                 return Err(VoteRefusal::Closed(row.state));
             }
+            row.name_next_step(&to);
             if !row.escalate(Some(by), reason, changeset.time()) {
                 return Err(VoteRefusal::LastStep);
             }

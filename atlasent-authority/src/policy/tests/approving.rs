@@ -131,7 +131,7 @@ fn a_quorum_that_the_agent_would_have_to_complete_is_found() {
         ),
         (
             r#"@approvers("user:alice, user:bob") @quorum("2") @escalate_to("user:alice, then user:bob")"#,
-            "<policies>:3:52: policy `h` needs 2 approvals, and `@approvers` and `@escalate_to` list 1 beside the \
+            "<policies>:3:49: policy `h` needs 2 approvals, and `@approvers` and `@escalate_to` list 1 beside the \
              agent, which does not approve its own request: list",
         ),
     ] {

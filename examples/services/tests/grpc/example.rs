@@ -137,7 +137,7 @@ async fn an_import_ends_with_the_first_change_that_is_refused() {
     let evaluated = trail.events.iter();
     let evaluated = evaluated.filter(|event| event.payload.text("action_type").is_some());
     let kinds: Vec<_> = evaluated.map(|event| &*event.envelope.kind).collect();
-    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    assert_eq!(kinds.len(), 8, "{kinds:?}");
 }
 
 #[tokio::test]

@@ -148,13 +148,13 @@ fn an_exported_trail_is_checked_without_this_crate() {
 fn an_exported_trail_verifies_event_by_event() {
     let exported = export(&Story::with_all_operations(false).trail());
     let trail: Trail = serde_json::from_slice(&exported).unwrap();
-    assert_eq!(trail.events.len(), 15);
+    assert_eq!(trail.events.len(), 17);
     assert!(trail.verify().is_intact());
     let mut verifier = ChainVerifier::new();
     for event in &trail.events {
         verifier.push(event);
     }
-    let report = verifier.finish(trail.chain_head_hash.as_deref(), Some(15));
+    let report = verifier.finish(trail.chain_head_hash.as_deref(), Some(17));
     assert!(report.is_intact());
-    assert_eq!(report.events, 15);
+    assert_eq!(report.events, 17);
 }

@@ -33,6 +33,7 @@ pub(super) fn escalation(row: &ApprovalEntry, org: &OrgId) -> Escalation {
         escalation.resolved_at = Some(format_time(closing.at));
         escalation.expired_reason.clone_from(&closing.expired);
     }
+    escalation.risk_score = row.risk_score.as_ref().and_then(serde_json::Number::as_f64);
     escalation.timeout_at = Some(format_time(row.timeout_at));
     let tally = row.tally();
     escalation.quorum_required = tier(row);
@@ -89,12 +90,19 @@ pub(super) fn chain(row: &ApprovalEntry) -> Vec<EscalationStep> {
     row.steps.iter().map(step).collect()
 }
 
-/// Checks that the next step of a decision names the role or the person that the caller wants to
-/// escalate to. The policies say who decides, and callers cannot name anybody else.
-pub(super) fn check_step(row: &ApprovalEntry, wanted: &EscalateRequest) -> Result<(), ApiError> {
+/// Returns whom the caller wants to escalate to. Policies say who decides what they hold, so the
+/// next step of such a decision must name them; that of one that was opened by hand is free.
+pub(super) fn next_step(
+    row: &ApprovalEntry,
+    wanted: &EscalateRequest,
+) -> Result<Approvers, ApiError> {
     let role = wanted.to_role.clone().map(ApproverName::Role);
     let user = wanted.to_user_id.clone().map(ApproverName::User);
-    for name in role.into_iter().chain(user) {
+    let names: Vec<ApproverName> = role.into_iter().chain(user).collect();
+    if row.policy.is_none() && !names.is_empty() {
+        return Ok(Approvers::OneOf(names));
+    }
+    for name in names {
         let next = row
             .rules
             .iter()
@@ -115,7 +123,7 @@ pub(super) fn check_step(row: &ApprovalEntry, wanted: &EscalateRequest) -> Resul
             )));
         }
     }
-    Ok(())
+    Ok(Approvers::Any)
 }
 
 /// Returns for how long, and how often, an approval is good beyond this one call.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use atlasent::wire::{CreateEscalation, Escalation, FallbackDecision, QuorumTier};
 use atlasent::{Agent, Context};
 use axum::extract::{Extension, Request};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::answer;
 use crate::keys::ApiScope;
@@ -20,6 +20,18 @@ use crate::store::Store;
 
 /// What a decision that no policy holds names in place of a policy.
 const BY_HAND: &str = "by hand";
+
+/// Members of the contract that would change who decides. Ignoring one could let too few people
+/// decide.
+const UNSUPPORTED: [&str; 4] = [
+    "approver_pool",
+    "quorum_threshold",
+    "ai_unavailable_fallback",
+    "fallback_human_role",
+];
+
+/// How often a decision can be escalated, if the request does not say.
+const ESCALATIONS: u32 = 3;
 
 /// The largest quorum.
 const MAX_QUORUM: u32 = 100;
@@ -48,6 +60,14 @@ fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
             "`fallback_decision` has to be `reject`: this server approves nothing by itself",
         ));
     }
+    for name in UNSUPPORTED {
+        if body.other.as_object().contains_key(name) {
+            return Err(ApiError::invalid(format!(
+                "this server does not support `{name}`: name the approvers with `assigned_to_role`, \
+                 `quorum_required` and `min_approvers`"
+            )));
+        }
+    }
     let invalid = |error: atlasent::Error| ApiError::invalid(error.to_string());
     let agent = Agent::new(body.agent_id).map_err(invalid)?;
     let proposed = Value::Object(body.proposed_action.unwrap_or_default());
@@ -73,7 +93,11 @@ fn new_approval(body: CreateEscalation) -> Result<NewApproval, ApiError> {
         )));
     }
     rule.quorum = Quorum::Number(required);
-    let new = NewApproval::new(agent, body.escalation_reason, proposed, rule);
+    let mut new = NewApproval::new(agent, body.escalation_reason, proposed, rule)
+        .max_escalations(body.max_escalation_depth.unwrap_or(ESCALATIONS));
+    if let Some(score) = body.risk_score.and_then(Number::from_f64) {
+        new = new.risk_score(score);
+    }
     match body.timeout_at {
         Some(text) => Ok(new.timeout_at(parse_time("timeout_at", &text)?)),
         None => Ok(new),
