@@ -6,6 +6,7 @@
 )]
 
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use atlasent_authority::MemoryStore;
@@ -78,7 +79,7 @@ struct PlannedFault {
 
 /// The plan of a [`FaultyStore`], which the test keeps.
 #[derive(Clone, Debug, Default)]
-pub struct StoreFaults(Arc<Mutex<Option<PlannedFault>>>);
+pub struct StoreFaults(Arc<Mutex<Option<PlannedFault>>>, Arc<AtomicUsize>);
 
 impl StoreFaults {
     /// Plans one fault at a call of this kind, after `spared` calls of the kind that succeed.
@@ -89,6 +90,17 @@ impl StoreFaults {
             when,
             spared,
         });
+    }
+
+    /// Takes the planned fault back, unless it has happened.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap() = None;
+    }
+
+    /// Returns how many faults have happened.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
     }
 
     /// Returns whether the planned fault has happened.
@@ -111,6 +123,9 @@ impl StoreFaults {
                 _ => None,
             }
         };
+        if fault.is_some() {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
         match fault {
             None => Ok(()),
             Some(Fault::Fails) => Err(StoreError::failed("/var/lib/hunter2 is gone")),

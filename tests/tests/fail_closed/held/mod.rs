@@ -2,6 +2,7 @@
 //! approved and both answers after it are genuine, for every status, fault, order and way to wait.
 
 mod cases;
+mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
