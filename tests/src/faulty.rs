@@ -79,12 +79,21 @@ struct PlannedFault {
 
 /// The plan of a [`FaultyStore`], which the test keeps.
 #[derive(Clone, Debug, Default)]
-pub struct StoreFaults(Arc<Mutex<Option<PlannedFault>>>, Arc<AtomicUsize>);
+pub struct StoreFaults(Arc<Plan>);
+
+#[derive(Debug, Default)]
+struct Plan {
+    next: Mutex<Option<PlannedFault>>,
+    /// The kind of call of which the next one pauses.
+    pauses: Mutex<Option<Call>>,
+    /// The number of faults that have happened.
+    happened: AtomicUsize,
+}
 
 impl StoreFaults {
     /// Plans one fault at a call of this kind, after `spared` calls of the kind that succeed.
     pub fn plan(&self, call: Call, fault: Fault, when: When, spared: usize) {
-        *self.0.lock().unwrap() = Some(PlannedFault {
+        *self.0.next.lock().unwrap() = Some(PlannedFault {
             call,
             fault,
             when,
@@ -94,24 +103,33 @@ impl StoreFaults {
 
     /// Takes the planned fault back, unless it has happened.
     pub fn clear(&self) {
-        *self.0.lock().unwrap() = None;
+        *self.0.next.lock().unwrap() = None;
+    }
+
+    /// Has the next call of this kind succeed, but be pending when it is polled first.
+    pub fn pause(&self, call: Call) {
+        *self.0.pauses.lock().unwrap() = Some(call);
     }
 
     /// Returns how many faults have happened.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.1.load(Ordering::SeqCst)
+        self.0.happened.load(Ordering::SeqCst)
     }
 
     /// Returns whether the planned fault has happened.
     #[must_use]
     pub fn have_happened(&self) -> bool {
-        self.0.lock().unwrap().is_none()
+        self.0.next.lock().unwrap().is_none()
     }
 
     async fn happen(&self, call: Call, when: When) -> Result<(), StoreError> {
+        let pauses = self.0.pauses.lock().unwrap().take_if(|next| *next == call);
+        if pauses.is_some() {
+            crate::yields(1).await;
+        }
         let fault = {
-            let mut planned = self.0.lock().unwrap();
+            let mut planned = self.0.next.lock().unwrap();
             match &mut *planned {
                 Some(next) if (next.call, next.when) == (call, when) => match next.spared {
                     0 => planned.take().map(|next| next.fault),
@@ -124,7 +142,7 @@ impl StoreFaults {
             }
         };
         if fault.is_some() {
-            self.1.fetch_add(1, Ordering::SeqCst);
+            self.0.happened.fetch_add(1, Ordering::SeqCst);
         }
         match fault {
             None => Ok(()),
@@ -138,7 +156,7 @@ impl StoreFaults {
 /// A store in memory that fails as its [`StoreFaults`] say.
 #[derive(Debug)]
 pub struct FaultyStore {
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
     faults: StoreFaults,
 }
 
@@ -147,8 +165,17 @@ impl FaultyStore {
     #[must_use]
     pub fn new(faults: StoreFaults) -> Self {
         Self {
-            store: MemoryStore::new(),
+            store: Arc::new(MemoryStore::new()),
             faults,
+        }
+    }
+
+    /// Returns a store with the same content and without faults, as another process would use it.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            faults: StoreFaults::default(),
         }
     }
 }

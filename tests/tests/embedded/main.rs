@@ -18,4 +18,5 @@ mod limits;
 mod page;
 mod standing;
 mod support;
+mod waiters;
 mod waits;

@@ -13,8 +13,7 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -41,11 +40,19 @@ const CLOSING: [&str; 3] = ["approval.granted", "approval.rejected", "approval.e
 /// The waiters of an authority.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    by_id: Mutex<HashMap<EscalationId, Arc<Notify>>>,
-    /// The last event that a look has read.
-    seen: AtomicU64,
+    listening: Mutex<Listening>,
     /// When the last look started.
     looked: Mutex<Option<Instant>>,
+}
+
+/// Which decisions are waited for.
+#[derive(Debug, Default)]
+struct Listening {
+    /// By decision, with the number of its waiters.
+    by_id: HashMap<EscalationId, (Arc<Notify>, usize)>,
+    /// The event after which the next look starts. Unset before the first waiter has read the end
+    /// of the chain, and whenever nobody waits.
+    seen: Option<u64>,
 }
 
 /// A registered waiter.
@@ -58,25 +65,38 @@ struct Waiter<'a> {
 impl Waiters {
     /// Wakes the waiters of a decision.
     pub(crate) fn wake(&self, id: EscalationId) {
-        if let Some(notify) = self.lock().get(&id) {
+        if let Some((notify, _)) = self.lock().by_id.get(&id) {
             notify.notify_waiters();
         }
     }
 
-    /// Registers a waiter. Returns whether it is the only one, for any decision.
-    fn register(&self, id: EscalationId) -> (Waiter<'_>, bool) {
-        let mut by_id = self.lock();
-        let is_only = by_id.is_empty();
-        let notify = Arc::clone(by_id.entry(id).or_default());
-        let waiters = self;
-        (
-            Waiter {
-                waiters,
-                id,
-                notify,
-            },
-            is_only,
-        )
+    /// Registers a waiter.
+    fn register(&self, id: EscalationId) -> Waiter<'_> {
+        let mut listening = self.lock();
+        let (notify, waiting) = listening.by_id.entry(id).or_default();
+        *waiting = waiting.saturating_add(1);
+        let (waiters, notify) = (self, Arc::clone(notify));
+        Waiter {
+            waiters,
+            id,
+            notify,
+        }
+    }
+
+    /// Returns the event after which the next look starts.
+    fn seen(&self) -> Option<u64> {
+        self.lock().seen
+    }
+
+    /// Starts to look after an event, unless another waiter has started already.
+    fn start_after(&self, sequence: u64) {
+        self.lock().seen.get_or_insert(sequence);
+    }
+
+    /// Notes that a look has read an event.
+    fn saw(&self, sequence: u64) {
+        let mut listening = self.lock();
+        listening.seen = listening.seen.map(|seen| seen.max(sequence));
     }
 
     /// Returns whether it is time to look, for the waiter that asks first.
@@ -89,8 +109,10 @@ impl Waiters {
         is_time
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<EscalationId, Arc<Notify>>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Listening> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,10 +125,15 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut by_id = self.waiters.lock();
-        // The map and this waiter hold it, and nobody else.
-        if Arc::strong_count(&self.notify) <= 2 {
-            by_id.remove(&self.id);
+        let mut listening = self.waiters.lock();
+        if let Some((_, waiting)) = listening.by_id.get_mut(&self.id) {
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                listening.by_id.remove(&self.id);
+            }
+        }
+        if listening.by_id.is_empty() {
+            listening.seen = None;
         }
     }
 }
@@ -137,8 +164,8 @@ impl<S: Store> LocalAuthority<S> {
         at_most: Duration,
     ) -> Result<Option<ApprovalEntry>, Error> {
         let start = Instant::now();
-        let (waiter, is_only) = self.waiters.register(id);
-        if is_only && self.store.is_shared() {
+        let waiter = self.waiters.register(id);
+        if self.store.is_shared() {
             self.skip_old_events().await?;
         }
         loop {
@@ -171,11 +198,17 @@ impl<S: Store> LocalAuthority<S> {
         }
     }
 
-    /// Starts to look at the end of the chain: what happened before is in the decisions.
+    /// Starts to look at the end of the chain, unless another waiter has started already: what
+    /// happened before is in the decisions.
+    ///
+    /// Every waiter reads its decision after this. If it read it first, another one could start to
+    /// look behind the event that closes it, and it would not be woken.
     async fn skip_old_events(&self) -> Result<(), Error> {
-        let status = self.store.status().await;
-        let head = status.map_err(crate::local::unreadable)?.head.sequence;
-        self.waiters.seen.store(head, Ordering::Release);
+        if self.waiters.seen().is_none() {
+            let status = self.store.status().await;
+            let head = status.map_err(crate::local::unreadable)?.head.sequence;
+            self.waiters.start_after(head);
+        }
         Ok(())
     }
 
@@ -185,8 +218,10 @@ impl<S: Store> LocalAuthority<S> {
         if !self.waiters.is_time_to_look() {
             return;
         }
+        let Some(after) = self.waiters.seen() else {
+            return;
+        };
         let filter = EventFilter::default().types(CLOSING);
-        let after = self.waiters.seen.load(Ordering::Acquire);
         // Without an answer, the next look asks again.
         let Ok(events) = self.events(after, AT_ONCE, &filter).await else {
             return;
@@ -199,9 +234,7 @@ impl<S: Store> LocalAuthority<S> {
             {
                 self.waiters.wake(id);
             }
-            self.waiters
-                .seen
-                .fetch_max(event.envelope.sequence, Ordering::AcqRel);
+            self.waiters.saw(event.envelope.sequence);
         }
     }
 }
@@ -216,4 +249,30 @@ async fn either(
         Poll::Pending => other.as_mut().poll(context).map(|_| false),
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiters_that_end_at_once_leave_nothing_behind() {
+        let waiters = Waiters::default();
+        for _ in 0..2_000 {
+            let id = EscalationId::random();
+            let barrier = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        let waiter = waiters.register(id);
+                        waiters.start_after(1);
+                        barrier.wait();
+                        drop(waiter);
+                    });
+                }
+            });
+        }
+        assert!(waiters.lock().by_id.is_empty());
+        assert_eq!(waiters.seen(), None);
+    }
 }
