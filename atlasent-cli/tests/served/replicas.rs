@@ -1,5 +1,7 @@
 //! Two servers that share a database act as one authority.
 
+mod approvals;
+
 use std::path::Path;
 
 use atlasent_tests::postgres::PrivatePostgres;

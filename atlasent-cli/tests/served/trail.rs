@@ -6,6 +6,24 @@ use atlasent::audit::{ChainReport, ChainVerifier, Event};
 
 use super::http::Connection;
 
+/// An action that the policies of these tests hold until [`QUORUM`] people approve it.
+pub(crate) const HELD: &str = "release.publish";
+
+/// The number of people whose approvals the held action needs.
+pub(crate) const QUORUM: usize = 2;
+
+/// The events of one pending decision.
+#[derive(Default)]
+pub(crate) struct Decision {
+    /// Who voted, and whether the vote approves.
+    pub(crate) votes: HashMap<String, bool>,
+    pub(crate) is_granted: bool,
+    /// Whether it was rejected, or has expired.
+    pub(crate) is_refused: bool,
+    /// The number of permits that it released.
+    pub(crate) permits: u32,
+}
+
 /// The whole chain of an organization.
 pub(crate) struct Trail {
     org: String,
@@ -13,6 +31,8 @@ pub(crate) struct Trail {
     pub(crate) hashes: HashSet<String>,
     /// The number of successful verifications of each permit.
     pub(crate) verified: HashMap<String, u32>,
+    /// The pending decisions, by their ids.
+    pub(crate) decisions: HashMap<String, Decision>,
     pub(crate) head: Option<String>,
     last: u64,
 }
@@ -24,6 +44,7 @@ impl Trail {
             verifier: ChainVerifier::default(),
             hashes: HashSet::new(),
             verified: HashMap::new(),
+            decisions: HashMap::new(),
             head: None,
             last: 0,
         }
@@ -52,10 +73,51 @@ impl Trail {
                     let permit = event.payload.text("permit_hash").unwrap().into_owned();
                     *self.verified.entry(permit).or_default() += 1;
                 }
+                if event.payload.text("action_type").as_deref() == Some(HELD) {
+                    self.decide(event);
+                }
             }
             if page.body["next_cursor"].is_null() {
                 return;
             }
+        }
+    }
+
+    /// Follows a pending decision, which needs the approvals of enough people, ends once, and
+    /// releases one permit.
+    fn decide(&mut self, event: &Event) {
+        let kind = &*event.envelope.kind;
+        let id = event.payload.text("escalation_id");
+        if kind == "evaluate.allow" {
+            assert!(id.is_some(), "a held action was allowed: {event:?}");
+        }
+        let Some(id) = id else {
+            return;
+        };
+        let decision = self.decisions.entry(id.into_owned()).or_default();
+        let is_closed = decision.is_granted || decision.is_refused;
+        match kind {
+            "approval.voted" => {
+                let text = |key| event.payload.text(key).unwrap().into_owned();
+                let approves = text("vote") == "approve";
+                let earlier = decision.votes.insert(text("approver"), approves);
+                assert!(!is_closed && earlier.is_none(), "{event:?}");
+            }
+            "approval.granted" => {
+                let approvals = decision.votes.values().filter(|approves| **approves);
+                assert!(!is_closed && approvals.count() == QUORUM, "{event:?}");
+                assert!(decision.votes.len() == QUORUM, "{event:?}");
+                decision.is_granted = true;
+            }
+            "approval.rejected" | "approval.expired" => {
+                assert!(!is_closed, "{event:?}");
+                decision.is_refused = true;
+            }
+            "evaluate.allow" => {
+                assert!(decision.is_granted && decision.permits == 0, "{event:?}");
+                decision.permits += 1;
+            }
+            _ => {}
         }
     }
 
