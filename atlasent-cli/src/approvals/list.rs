@@ -23,8 +23,8 @@ Examples:
   atlasent approvals list --status rejected --limit 10 --json | jq -r '.approvals[].id'"
 )]
 pub(super) struct List {
-    /// Only decisions in this state: pending, escalated, approved, rejected or timed_out
-    /// [default: those that are open]
+    /// The state of the decisions: pending, escalated, approved, rejected or timed_out
+    /// [default: open ones]
     #[arg(long, value_name = "STATE", hide_possible_values = true)]
     status: Option<Status>,
 

@@ -23,9 +23,9 @@ Examples:
   atlasent approvals approve esc_0f3a9c… --note 'the tests passed'
   atlasent approvals approve esc_0f3a9c… --for 1h --times 5
 
-An approval is for this one call: the same agent, action, resource and arguments. With `--for`, it is for the same agent,
-action and resource with any arguments, if the policy allows that (`@approval_grants`). Everything else is decided by
-the policies again when the agent asks again."
+An approval is for this one call: the same agent, action, resource and arguments. With `--for`, it is for the same
+agent, action and resource with any arguments, if the policy allows that (`@approval_grants`). Everything else is
+decided by the policies again when the agent asks again."
 )]
 pub(super) struct Approve {
     #[command(flatten)]
