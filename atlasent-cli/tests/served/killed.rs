@@ -1,7 +1,10 @@
 //! A server that is killed with SIGKILL under load starts again with everything that it
 //! acknowledged to each of its organizations.
 
+mod approvals;
+
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use self::approvals::{Approvals, PEOPLE};
 use super::http::Connection;
 use super::organizations::support::{create, policies as policies_of};
 use super::process::{KEY, Server};
-use super::trail::Trail;
+use super::trail::{HELD, QUORUM, Trail};
 
 /// The number of kills, unless `ATLASENT_TORTURE_ROUNDS` sets another one.
 const ROUNDS: u32 = 200;
@@ -31,6 +35,20 @@ struct Org {
     policies: PathBuf,
     trail: Trail,
     acknowledged: Mutex<Acknowledged>,
+    approvals: Approvals,
+}
+
+/// A client of an organization.
+#[derive(Clone, Copy)]
+enum Client {
+    /// Asks for permits and uses them.
+    Agent,
+    /// Sets and lifts stops.
+    Stops,
+    /// Asks for what people have to approve.
+    HeldAgent,
+    /// One of the people.
+    Person(usize),
 }
 
 /// The answers that the clients of an organization got, over all rounds.
@@ -63,12 +81,34 @@ impl Org {
             },
             trail: Trail::new(id),
             acknowledged: Mutex::default(),
+            approvals: Approvals::new(data, id),
             id,
         }
     }
 
     fn connect(&self, server: &Server) -> Connection {
         Connection::open(server.address, &self.key).unwrap()
+    }
+
+    /// Runs a client until the load is over, or until the server is killed.
+    fn run(
+        &self,
+        client: Client,
+        address: SocketAddr,
+        round: u32,
+        load: &Load,
+    ) -> std::io::Result<()> {
+        let key = match client {
+            Client::Person(person) => self.approvals.key(person),
+            Client::Agent | Client::Stops | Client::HeldAgent => &self.key,
+        };
+        let mut server = Connection::open(address, key)?;
+        match client {
+            Client::Agent => ask(&mut server, self, round, load),
+            Client::Stops => stop_and_ask(&mut server, &self.acknowledged, load),
+            Client::HeldAgent => self.approvals.ask(&mut server, load),
+            Client::Person(person) => self.approvals.vote(&mut server, person, load),
+        }
     }
 
     /// Returns the policies of a round. The policy of the requested action changes in some rounds,
@@ -79,7 +119,10 @@ impl Org {
             r#"@reason("{id} {version}")
             permit (principal, action == Action::"deploy.production", resource);
             @reason("round {round}")
-            permit (principal, action == Action::"read", resource);"#
+            permit (principal, action == Action::"read", resource);
+            permit (principal, action == Action::"{HELD}", resource);
+            @decision("hold") @approvers("role:sre") @quorum("{QUORUM}") @approval_ttl("24h")
+            forbid (principal, action == Action::"{HELD}", resource);"#
         );
         std::fs::create_dir_all(&self.policies).unwrap();
         std::fs::write(self.policies.join("policies.cedar"), text).unwrap();
@@ -107,6 +150,7 @@ impl Org {
         present_again(&mut connection, &self.acknowledged);
         outdated_are_refused(&mut connection, &self.acknowledged, self.version(round));
         stops_still_hold(&mut connection, &self.acknowledged);
+        self.approvals.check(server, &mut connection, &self.trail);
     }
 }
 
@@ -136,6 +180,9 @@ fn what_was_answered_survives_a_kill_and_no_permit_is_good_twice() {
     let mut all_hashes = HashSet::new();
     for org in &mut orgs {
         org.check(&server, rounds - 1);
+        let mut connection = org.connect(&server);
+        println!("{}", org.approvals.finish(org.id, &mut connection));
+        org.trail.read_on(&mut connection);
         for hash in &org.trail.hashes {
             assert!(all_hashes.insert(hash.clone()), "an event is on two chains");
         }
@@ -254,21 +301,24 @@ impl Load {
     }
 }
 
-/// Has each organization under load until the server is killed, one of them with stops.
+/// Has each organization under load until the server is killed, one of them with stops, and one
+/// with approvals.
 fn load_until_killed(server: Server, orgs: &[Org; 3], round: u32, kill: Kill) {
     let address = server.address;
     let load = Load::default();
-    let stopping = round as usize % orgs.len();
+    let stopping = &orgs[round as usize % orgs.len()];
+    let deciding = &orgs[(round as usize + 1) % orgs.len()];
     std::thread::scope(|scope| {
-        let clients = orgs.iter().map(|org| (org, false));
-        for (org, stops) in clients.chain([(&orgs[stopping], true)]) {
+        let people = (0..PEOPLE.len()).map(Client::Person);
+        let deciding = people
+            .chain([Client::HeldAgent])
+            .map(|client| (deciding, client));
+        let agents = orgs.iter().map(|org| (org, Client::Agent));
+        for (org, client) in agents.chain(deciding).chain([(stopping, Client::Stops)]) {
             let load = &load;
             scope.spawn(move || {
                 // The client ends at the first error, which is the kill of the server.
-                let done = Connection::open(address, &org.key).and_then(|mut server| match stops {
-                    true => stop_and_ask(&mut server, &org.acknowledged, load),
-                    false => ask(&mut server, org, round, load),
-                });
+                let done = org.run(client, address, round, load);
                 assert!(load.is_over(), "an error before the kill: {done:?}");
             });
         }
