@@ -4,7 +4,7 @@ use atlasent::permit::PermitRecord;
 use atlasent::{AnyAction, Permit};
 
 fn mint(action: AnyAction, record: PermitRecord) -> Permit {
-    Permit::mint(action, record, None)
+    Permit::mint(action, record, None, None)
 }
 
 fn main() {}
