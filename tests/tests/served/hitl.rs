@@ -274,7 +274,8 @@ async fn a_program_asks_people_by_hand_and_nothing_is_released_by_that() {
     let escalated = agent.escalate(&opened.id, &other).await.unwrap();
     assert_eq!(escalated.status, EscalationStatus::Escalated);
     let chain = agent.escalation_chain(&opened.id).await.unwrap();
-    assert_eq!(chain[0].to_role.as_deref(), Some("role:cto"));
+    assert_eq!(chain[0].to_role.as_deref(), Some("cto"));
+    assert_eq!(chain[0].from_role.as_deref(), Some("sre"));
     held(&served, "4f2a").await;
 
     for bad in [

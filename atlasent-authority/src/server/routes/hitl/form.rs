@@ -81,13 +81,25 @@ pub(super) fn chain(row: &ApprovalEntry) -> Vec<EscalationStep> {
     let step = |step: &crate::ledger::approval::Step| {
         let id = format!("{}_{}", row.id, step.depth);
         let mut form = EscalationStep::new(id, step.depth, format_time(step.at));
-        form.from_role = Some(step.from.clone());
-        form.to_role = Some(step.to.clone());
+        (form.from_role, form.from_user_id) = role_and_user(&step.from);
+        (form.to_role, form.to_user_id) = role_and_user(&step.to);
         form.escalated_by.clone_from(&step.by);
         form.reason.clone_from(&step.reason);
         form
     };
     row.steps.iter().map(step).collect()
+}
+
+/// Returns the role, or the person, that the approvers of a step are. Several of them are one text in
+/// the place of the role.
+fn role_and_user(approvers: &str) -> (Option<String>, Option<String>) {
+    let is_one = !approvers.contains(", ") && !approvers.contains(" or ");
+    let name = |kind| approvers.strip_prefix(kind).filter(|_| is_one);
+    match (name("role:"), name("user:")) {
+        (_, Some(user)) => (None, Some(user.to_owned())),
+        (Some(role), None) => (Some(role.to_owned()), None),
+        (None, None) => (Some(approvers.to_owned()), None),
+    }
 }
 
 /// Returns whom the caller wants to escalate to. Policies say who decides what they hold, so the
