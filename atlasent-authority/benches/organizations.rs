@@ -7,9 +7,9 @@
 //! store keeps of the request; with `redb`, what its page cache keeps. The length of a `redb` file
 //! is read after organizations were created, and after each has ten events.
 //!
-//! `ATLASENT_BENCH_ORGANIZATIONS` sets the number of organizations: 10,000 by default, and 10 without
-//! `--bench`, as in `cargo test --benches`. A tenth of them is loaded, and the file has twice as many.
-//! The benchmark `serve` measures the throughput of many organizations.
+//! `ATLASENT_BENCH_ORGANIZATIONS` sets the number of organizations: 10,000 by default, and 10
+//! without `--bench`, as in `cargo test --benches`. A tenth of them is loaded, and the file has
+//! twice as many. The benchmark `serve` measures the throughput of many organizations.
 
 #![allow(
     clippy::unwrap_used,
@@ -172,8 +172,8 @@ fn resident() -> u64 {
     kilobytes.unwrap_or_default() * 1_024
 }
 
-/// Creates organizations in a new file, then adds ten events to each. Returns the length of the file
-/// before, in between and after.
+/// Creates organizations in a new file, then adds ten events to each. Returns the length of the
+/// file before, in between and after.
 async fn fill(path: &Path, organizations: usize) -> Result<[u64; 3], StoreError> {
     let store = RedbStore::open(path)?;
     let length = || fs::metadata(path).unwrap().len();

@@ -222,9 +222,9 @@ use proc_macro::TokenStream;
 /// # Ok::<(), Error>(()) }).unwrap();
 /// ```
 ///
-/// After an approval, the same request is evaluated once more, and the authority decides. Everything
-/// else is a refusal, and its `Denied::escalation_id()` names the escalation. A call that is dropped
-/// or whose time is over leaves the escalation open: the same call joins it later.
+/// After an approval, the same request is evaluated once more, and the authority decides.
+/// Everything else is a refusal, and its `Denied::escalation_id()` names the escalation. A call
+/// that is dropped or whose time is over leaves the escalation open: the same call joins it later.
 ///
 /// # Other attributes
 ///
@@ -248,9 +248,9 @@ use proc_macro::TokenStream;
 /// In a package whose build script calls `atlasent_build::policies`, an action that a literal or a
 /// constant names is checked against the schema of the policies: the action has to be declared, the
 /// context has to have its required keys and no undeclared one, and each value has to have the
-/// declared type (`atlasent::schema` lists the Rust types). A `context` that is one expression is unchecked,
-/// because only a run knows its keys. `unchecked_policy` skips all of these checks. In a package
-/// without that build script, nothing is checked.
+/// declared type (`atlasent::schema` lists the Rust types). A `context` that is one expression is
+/// unchecked, because only a run knows its keys. `unchecked_policy` skips all of these checks. In a
+/// package without that build script, nothing is checked.
 ///
 /// # Where the crate is
 ///
@@ -276,9 +276,9 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// The expansion binds no variable. It introduces the name of an import, of a constant where a
-/// constant names the action, and in a package with policies, of a trait for each context key. These names do not occur in the function and its
-/// attribute. So the caller's constants, modules and variables never
-/// conflict with it.
+/// constant names the action, and in a package with policies, of a trait for each context key.
+/// These names do not occur in the function and its attribute. So the caller's constants, modules
+/// and variables never conflict with it.
 ///
 /// # Errors
 ///

@@ -108,8 +108,8 @@ pub(crate) fn add_applied<B>(response: &mut Response<B>, seconds: u64) {
     }
 }
 
-/// Returns the seconds of the first `wait` of all `Prefer` headers. Only the first of several counts
-/// (RFC 7240 §2), and one that is no number is ignored with all others.
+/// Returns the seconds of the first `wait` of all `Prefer` headers. Only the first of several
+/// counts (RFC 7240 §2), and one that is no number is ignored with all others.
 fn preferred_seconds(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all(PREFER).iter();
     let mut preferences = values

@@ -83,9 +83,9 @@ impl Refusal {
 /// The default responder: problem details (RFC 9457) with the status of the refusal.
 ///
 /// A problem has the members `status`, `title` and `detail`. A refusal by the authority adds
-/// `decision`, `reason`, `code`, `evaluation_id`, `escalation_id` and `approval_url`, as far as they
-/// are known; a missing scope adds `scope`. `Retry-After` says when to retry, if known, and is 30
-/// seconds for an open escalation.
+/// `decision`, `reason`, `code`, `evaluation_id`, `escalation_id` and `approval_url`, as far as
+/// they are known; a missing scope adds `scope`. `Retry-After` says when to retry, if known, and is
+/// 30 seconds for an open escalation.
 ///
 /// # Challenges
 ///
@@ -124,8 +124,8 @@ impl Respond for ProblemDetails {
 ///
 /// The status is sent in trailers only (gRPC over HTTP/2, "Responses"). A refusal by the authority
 /// has the metadata `atlasent-decision`, `atlasent-evaluation-id`, `atlasent-escalation-id` and
-/// `atlasent-approval-url`, as far as they are known. `grpc-retry-pushback-ms` says when to retry, if
-/// known.
+/// `atlasent-approval-url`, as far as they are known. `grpc-retry-pushback-ms` says when to retry,
+/// if known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 

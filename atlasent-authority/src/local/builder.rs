@@ -154,12 +154,12 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         self
     }
 
-    /// Counts the signed approvals of these issuers, which requests carry (contract, part D, "Approval
-    /// artifacts"), beside the votes of approvers. A second call replaces the issuers.
+    /// Counts the signed approvals of these issuers, which requests carry (contract, part D,
+    /// "Approval artifacts"), beside the votes of approvers. A second call replaces the issuers.
     ///
-    /// A signed approval is a vote of its reviewer, with the reviewer's roles: the policies say whose
-    /// votes release a request. By default no issuer is trusted, and a request that a policy holds
-    /// and that carries a signed approval is denied (`APPROVAL_ARTIFACT_INVALID`).
+    /// A signed approval is a vote of its reviewer, with the reviewer's roles: the policies say
+    /// whose votes release a request. By default no issuer is trusted, and a request that a policy
+    /// holds and that carries a signed approval is denied (`APPROVAL_ARTIFACT_INVALID`).
     pub fn trusted_issuers(mut self, issuers: TrustedIssuers) -> Self {
         self.trusted_issuers = Arc::new(issuers);
         self

@@ -49,8 +49,9 @@ impl<S: Store> LocalAuthority<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] when the receipt's error is too long. [`Error::Failed`] when the receipt is
-    /// refused (its source is a [`ReceiptRefusal`](crate::ReceiptRefusal)), or cannot be recorded.
+    /// [`Error::Invalid`] when the receipt's error is too long. [`Error::Failed`] when the receipt
+    /// is refused (its source is a [`ReceiptRefusal`](crate::ReceiptRefusal)), or cannot be
+    /// recorded.
     pub async fn complete_permit(&self, receipt: &Receipt) -> Result<RecordedReceipt, Error> {
         let caller = Caller::embedded(&self.secret);
         self.complete_for(&caller, receipt.clone())

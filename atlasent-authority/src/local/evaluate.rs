@@ -1,8 +1,8 @@
 //! Evaluation: may this agent take this action?
 //!
 //! The policies decide before the transaction. Inside it, an allow is issued only if nothing stands
-//! against it: replaced policies, a stop, an earlier answer to the same request, too many events, or
-//! too many unused permits of the agent or of all agents.
+//! against it: replaced policies, a stop, an earlier answer to the same request, too many events,
+//! or too many unused permits of the agent or of all agents.
 //!
 //! A worked example. `bot` sends `deploy` with the request id `r1`, and its answer gets lost:
 //!
@@ -243,8 +243,8 @@ impl<S: Store> LocalAuthority<S> {
         })
     }
 
-    /// Returns the organization's id on the chain, which signed approvals are bound to. `None` for a
-    /// request that carries no approval.
+    /// Returns the organization's id on the chain, which signed approvals are bound to. `None` for
+    /// a request that carries no approval.
     async fn tenant_of(&self, request: &EvaluateRequest) -> Result<Option<String>, Error> {
         let options = &request.options;
         if options.approval.is_none() && options.approval_quorum.is_none() {

@@ -207,8 +207,8 @@ impl<S: Store> LocalAuthority<S> {
         self.record(record::policies_refused(error)).await
     }
 
-    /// Replaces the limits of all agents together. Requests that are in progress may still be decided
-    /// under the former ones.
+    /// Replaces the limits of all agents together. Requests that are in progress may still be
+    /// decided under the former ones.
     #[cfg(any(feature = "server", test))]
     pub(crate) fn set_limits(
         &self,

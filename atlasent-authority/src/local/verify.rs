@@ -85,8 +85,8 @@ impl<S: Store> LocalAuthority<S> {
     ) -> Result<Verification, Error> {
         let key = PermitKey::from_token(&request.permit_token);
         let attribution = caller.attribution();
-        // The counts to read are those of the permit. It is not read yet, so the first attempt takes
-        // the agent that the request names, and the limits in force.
+        // The counts to read are those of the permit. It is not read yet, so the first attempt
+        // takes the agent that the request names, and the limits in force.
         let environment = attribution.environment.as_deref();
         let limit = self.limits.get().max_permits;
         let mut counts = request.actor_id.as_ref().map(|guess| PermitCounts {

@@ -210,7 +210,8 @@ impl ApiKeys {
 }
 
 impl Index {
-    /// Removes the keys that belong to more than one organization. Returns the error for one of them.
+    /// Removes the keys that belong to more than one organization. Returns the error for one of
+    /// them.
     fn remove_shared(&mut self) -> Option<ApiKeysError> {
         let mut shared = None;
         for keys in self.keys.values_mut().filter(|keys| keys.len() > 1) {

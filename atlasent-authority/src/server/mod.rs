@@ -123,8 +123,8 @@ impl<S: Store + RateCounter> Server<S> {
         self
     }
 
-    /// Serves the organizations of a registry beside `local`, which is the one of the authority that
-    /// the server was made with. A second call replaces the first.
+    /// Serves the organizations of a registry beside `local`, which is the one of the authority
+    /// that the server was made with. A second call replaces the first.
     ///
     /// Each API key belongs to one organization, and its requests reach that one only. The other
     /// organizations have the same settings as the authority (permit lifetime, permits per agent,

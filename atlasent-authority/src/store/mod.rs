@@ -167,8 +167,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Returns whether a [backup](Self::backup) holds organizations beside `local`, which an API key
-    /// of `local` may read only if it has the scope for it. `true` by default: a store that does not
-    /// know may hold some.
+    /// of `local` may read only if it has the scope for it. `true` by default: a store that does
+    /// not know may hold some.
     ///
     /// # Errors
     ///

@@ -76,8 +76,8 @@ pub(super) fn page(escalation: &Escalation, votes: &[Vote], steps: &[EscalationS
     page
 }
 
-/// Returns the action as JSON, indented. The values are those that the server hashed: a number keeps
-/// the digits that it was written with.
+/// Returns the action as JSON, indented. The values are those that the server hashed: a number
+/// keeps the digits that it was written with.
 fn what_would_run(escalation: &Escalation) -> String {
     let action = Value::Object(escalation.proposed_action.clone());
     let lines = match &escalation.shown {

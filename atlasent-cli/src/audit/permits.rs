@@ -1,5 +1,5 @@
-//! `atlasent audit report`: tells the story of each permit of a verified trail, and lists the permits
-//! that were used and never ended.
+//! `atlasent audit report`: tells the story of each permit of a verified trail, and lists the
+//! permits that were used and never ended.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

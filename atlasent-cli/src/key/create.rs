@@ -51,7 +51,8 @@ pub(super) struct Create {
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<ApiScope>,
 
-    /// The person whose votes the key casts on what policies hold, as in `user:NAME` of a policy [default: none]
+    /// The person whose votes the key casts on what policies hold, as in `user:NAME` of a policy
+    /// [default: none]
     #[arg(long, value_name = "NAME")]
     approver: Option<String>,
 

@@ -29,8 +29,8 @@ pub(super) struct Approvers {
     #[arg(long, value_name = "FILE", requires = "approval_issuers")]
     identity_issuers: Option<PathBuf>,
 
-    /// The URL of the page where a request is approved, with {id} in the place of its id; agents get
-    /// it with a hold [default: none]
+    /// The URL of the page where a request is approved, with {id} in the place of its id; agents
+    /// get it with a hold [default: none]
     #[arg(long, value_name = "URL", value_parser = approval_url)]
     approval_url: Option<String>,
 }

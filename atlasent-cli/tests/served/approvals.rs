@@ -1,4 +1,5 @@
-//! A held call from the question to the result, as its users do it: with commands, in two terminals.
+//! A held call from the question to the result, as its users do it: with commands, in two
+//! terminals.
 
 use std::fs;
 use std::process::Command;

@@ -450,8 +450,8 @@ impl Expansion<'_> {
         returns
     }
 
-    /// Puts the body between braces, in which the methods that `clippy.toml` disallows may be called:
-    /// the body runs with a permit.
+    /// Puts the body between braces, in which the methods that `clippy.toml` disallows may be
+    /// called: the body runs with a permit.
     fn lifted(&self, body: TokenStream) -> TokenStream {
         let block = self.braced(body);
         quote_spanned!(site()=> #[allow(clippy::disallowed_methods)] #block)

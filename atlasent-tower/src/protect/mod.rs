@@ -101,8 +101,8 @@ impl<P: Authority, T: Target> ProtectLayer<P, T> {
     ///
     /// A caller asks for a wait with the header `Prefer: wait=N`, in seconds (RFC 7240), and the
     /// response has `Preference-Applied: wait=N`. A request that was not approved in time gets 403,
-    /// with the `escalation_id` and the `approval_url` of the escalation and `Retry-After`. The same
-    /// request joins the escalation later. A waiting request holds its connection, so choose a
+    /// with the `escalation_id` and the `approval_url` of the escalation and `Retry-After`. The
+    /// same request joins the escalation later. A waiting request holds its connection, so choose a
     /// maximum below the timeouts in front of the service.
     ///
     /// ```

@@ -201,9 +201,9 @@ impl ClientBuilder {
     /// off by default. A second call replaces the first.
     ///
     /// A receipt is one more request for each call, which counts against the rate of the API key,
-    /// and only `atlasent serve` takes receipts: the hosted service answers 404. So a program has to
-    /// ask for them. Then `atlasent serve` records an event `permit.completed`, `permit.failed` or
-    /// `permit.cancelled`.
+    /// and only `atlasent serve` takes receipts: the hosted service answers 404. So a program has
+    /// to ask for them. Then `atlasent serve` records an event `permit.completed`, `permit.failed`
+    /// or `permit.cancelled`.
     ///
     /// The body does not wait for the request: a bounded queue sends it in the background, at most
     /// 16 at a time, also when the future of the body was dropped. Call

@@ -43,8 +43,8 @@ impl Client {
     /// `GET /v1/hitl/{id}?wait=30`, again and again. An open status says that the time is over.
     /// `at_most` of zero looks the status up.
     ///
-    /// Within the time, the call is repeated after faults of the network and of the server. The last
-    /// answer may arrive one [timeout](super::ClientBuilder::timeout) after the time is over.
+    /// Within the time, the call is repeated after faults of the network and of the server. The
+    /// last answer may arrive one [timeout](super::ClientBuilder::timeout) after the time is over.
     /// Dropping the future leaves the escalation as it is.
     ///
     /// An approval does not permit the action: send the request again, as

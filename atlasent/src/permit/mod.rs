@@ -157,8 +157,8 @@ impl<A: Action> Permit<A> {
         self.record.expires_at.as_deref()
     }
 
-    /// Returns the approvals that the permit was granted on, from the answer to its verification. It
-    /// is empty if no person had to approve, or the authority does not say.
+    /// Returns the approvals that the permit was granted on, from the answer to its verification.
+    /// It is empty if no person had to approve, or the authority does not say.
     #[must_use]
     pub fn approvals(&self) -> &[ApprovalRecord] {
         &self.record.approvals

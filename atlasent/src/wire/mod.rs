@@ -16,8 +16,8 @@
 //! The fields `actor_id` and `action_type` are the agent and the action. [`OtherFields`] holds the
 //! fields of an answer that this version does not know. [`execution_hash`] is the hash that binds a
 //! permit to agent, action and context, and [`WrittenNumbers`] the numbers that it is computed
-//! with. [`StopScope`] says what a stop covers, and [`ApprovalRecord`] who approved what a permit was
-//! granted for.
+//! with. [`StopScope`] says what a stop covers, and [`ApprovalRecord`] who approved what a permit
+//! was granted for.
 
 /// The HTTP header with the digest of a policy schema, as
 /// `atlasent_authority::Policies::schema_digest` returns it: in a request, that of the program

@@ -284,8 +284,8 @@ impl TryFrom<ObjectAndOthers<WireVerification>> for Verification {
     }
 }
 
-/// Removes and returns the approvals. In another form they stay among the other fields, so that they
-/// cannot make the answer unreadable.
+/// Removes and returns the approvals. In another form they stay among the other fields, so that
+/// they cannot make the answer unreadable.
 fn take_records(other: &mut Map<String, Value>) -> Vec<ApprovalRecord> {
     let approvals = other
         .get("approvals")

@@ -33,7 +33,8 @@ async fn cells_that_are_forgotten_take_none_of_another_partition_with_them() {
     }
 }
 
-/// Everything that a database has of ours, beside the rows: columns, constraints, indexes, triggers.
+/// Everything that a database has of ours, beside the rows: columns, constraints, indexes,
+/// triggers.
 const CATALOG: &str = "\
     WITH ours AS (SELECT * FROM pg_class WHERE relname LIKE 'atlasent\\_%' AND relkind IN ('r', 'p')) \
     SELECT concat_ws(' ', relname, relpersistence, attname, format_type(atttypid, atttypmod), collname, \

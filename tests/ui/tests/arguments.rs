@@ -1,4 +1,5 @@
-//! The other arguments: each is an expression of its own, evaluated where the parameters are in scope.
+//! The other arguments: each is an expression of its own, evaluated where the parameters are in
+//! scope.
 #![deny(warnings)]
 
 mod support;

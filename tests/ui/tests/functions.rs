@@ -1,4 +1,5 @@
-//! Free functions of every signature: async and sync, generic, borrowing, with patterns and `impl Trait`.
+//! Free functions of every signature: async and sync, generic, borrowing, with patterns and `impl
+//! Trait`.
 #![deny(warnings)]
 
 mod support;

@@ -1,5 +1,5 @@
-//! Nothing of the caller's scope can shadow what the expansion means: neither items, nor a missing prelude, nor
-//! traits whose methods are called like ours, nor locals.
+//! Nothing of the caller's scope can shadow what the expansion means: neither items, nor a missing
+//! prelude, nor traits whose methods are called like ours, nor locals.
 #![deny(warnings)]
 
 mod support;

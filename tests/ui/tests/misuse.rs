@@ -1,5 +1,5 @@
-//! Tests what does not compile. Each case in `fail` is a small program, and each `.stderr` is the message that its
-//! author reads. What compiles is a test of its own, beside this file.
+//! Tests what does not compile. Each case in `fail` is a small program, and each `.stderr` is the
+//! message that its author reads. What compiles is a test of its own, beside this file.
 //!
 //! After a deliberate change of a message, run `TRYBUILD=overwrite cargo test -p atlasent-tests-ui
 //! --test misuse`, and read the difference as a user would.

@@ -35,8 +35,8 @@ pub struct ApprovalEntry {
     pub policy: Option<String>,
     /// What the policies ask for. Each rule must be satisfied.
     pub rules: Vec<ApprovalRule>,
-    /// How often a decision that was opened by hand can be escalated, to approvers whom the caller
-    /// names. 0 for a decision that policies hold: they name the approvers.
+    /// The number of times that a decision opened by hand can be escalated to approvers of the
+    /// caller's choice. 0 for a decision that policies hold, since they name the approvers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub free_steps: u32,
     /// The risk score that a caller gave a decision that it opened by hand.
@@ -255,8 +255,8 @@ impl ApprovalEntry {
         steps.max().unwrap_or(0)
     }
 
-    /// Names the approvers of the next step, of a decision that was opened by hand. Does nothing if
-    /// the next step is named, or if there is none.
+    /// Sets the approvers of the next step of a decision that was opened by hand. Has no effect if
+    /// the next step has approvers already, or if no further step is left.
     pub fn name_next_step(&mut self, approvers: &Approvers) {
         let depth = self.depth();
         if self.policy.is_none() && depth == self.named_steps() && depth < self.free_steps as usize
@@ -320,8 +320,8 @@ impl ApprovalEntry {
         });
     }
 
-    /// Returns when the last possible escalation expires. Until then, the same question finds an open
-    /// decision.
+    /// Returns when the last possible escalation expires. Until then, the same question finds an
+    /// open decision.
     #[must_use]
     pub fn last_timeout(&self) -> Timestamp {
         let left = self.max_depth().saturating_sub(self.depth());

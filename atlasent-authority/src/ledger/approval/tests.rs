@@ -231,8 +231,8 @@ fn a_row_is_stored_whole() {
 }
 
 proptest! {
-    /// Whatever is done in whatever order, a release has as many distinct approvers as each rule
-    /// asks for, none of whom asked, and no rejection.
+    /// After any sequence of votes and escalations, a release has the number of distinct approvers
+    /// that each rule asks for, no approver who asked, and no rejection.
     #[test]
     fn no_release_lacks_an_approver(
         quorums in proptest::collection::vec(1_u32..4, 1..3),

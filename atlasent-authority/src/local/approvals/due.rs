@@ -14,8 +14,8 @@ use crate::store::{ApprovalList, Store};
 /// some, and stopped since.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// When the next pending decision may expire, in microseconds since 1970. A new one is due at once,
-/// since nobody knows yet what the store holds.
+/// When the next pending decision may expire, in microseconds since 1970. A new value is due at
+/// once, since the store may hold due decisions.
 #[derive(Debug)]
 pub(crate) struct Due(AtomicI64);
 

@@ -1,8 +1,9 @@
 //! Approvals: people release what the policies hold.
 //!
-//! `held.rs` is the side of the agent that asks, `vote.rs` that of the people who decide, `request.rs`
-//! opens decisions by hand, `settle.rs` and `due.rs` end them when their time is over, and `waiting.rs` lets
-//! agents wait. `signed.rs` counts the signed approvals that a request carries.
+//! `held.rs` is the side of the agent that asks, `vote.rs` that of the people who decide,
+//! `request.rs` opens decisions by hand, `settle.rs` and `due.rs` end them when their time is over,
+//! and `waiting.rs` lets agents wait. `signed.rs` counts the signed approvals that a request
+//! carries.
 
 mod change;
 mod due;

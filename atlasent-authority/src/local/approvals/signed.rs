@@ -1,5 +1,5 @@
-//! Approvals that a request carries: signed artifacts and quorums of trusted issuers (contract, part
-//! D, "Approval artifacts"). Each counts as a vote on the request's pending decision.
+//! Approvals that a request carries: signed artifacts and quorums of trusted issuers (contract,
+//! part D, "Approval artifacts"). Each counts as a vote on the request's pending decision.
 
 use atlasent::approval::{
     ActionBinding, Expected, Nonce, QuorumPolicy, TrustedIssuers, Verified, verify_artifact,

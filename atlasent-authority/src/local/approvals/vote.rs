@@ -155,7 +155,8 @@ impl<S: Store> LocalAuthority<S> {
         Ok(row)
     }
 
-    /// Lets the approvers of the next step (`@escalate_to`) vote as well, and starts the time again.
+    /// Lets the approvers of the next step (`@escalate_to`) vote as well, and starts the time
+    /// again.
     ///
     /// # Errors
     ///

@@ -186,7 +186,8 @@ pub(crate) fn address<S>(app: &App<S>, request: &Request) -> Option<IpAddr> {
     ))
 }
 
-/// Counts a wrong API key or token. Returns the error, which tells an address with too many to wait.
+/// Counts a wrong API key or token. Returns the error, which tells an address with too many to
+/// wait.
 fn wrong<S>(
     app: &App<S>,
     address: Option<IpAddr>,

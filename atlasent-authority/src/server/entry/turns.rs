@@ -6,10 +6,11 @@
 //!
 //! So the requests of an organization that crowds others
 //! ([`crowds_others`](super::admission::ConcurrencySlot::crowds_others)) need a turn for each poll. One
-//! that becomes ready queues for a turn, which costs a fraction of a microsecond, and is polled again
-//! when it has one. Several such organizations take turns in that queue. After a poll the turn goes
-//! to the next request, so a request that waits for its body, a commit or a lock holds none. There
-//! are as many turns as threads but one, which leaves a thread to all other requests. On 3 threads:
+//! that becomes ready queues for a turn, which costs a fraction of a microsecond, and is polled
+//! again when it has one. Several such organizations take turns in that queue. After a poll the
+//! turn goes to the next request, so a request that waits for its body, a commit or a lock holds
+//! none. There are as many turns as threads but one, which leaves a thread to all other requests.
+//! On 3 threads:
 //!
 //! ```text
 //! ready:   A1 A2 … A256 B1         (the order of the runtime; A crowds others)

@@ -121,7 +121,8 @@ impl<S: Store> Loader<S> {
     }
 
     /// Accepts the chain of an organization as it is: renames the saved head if the chain does not
-    /// continue it. The log gets the new name, since the file is the only trace of the former chain.
+    /// continue it. The log gets the new name, since the file is the only trace of the former
+    /// chain.
     pub(super) async fn accept_chain(&self, id: &OrgId) {
         match self.set_aside(id).await {
             Ok(None) => {}

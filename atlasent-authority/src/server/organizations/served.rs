@@ -12,8 +12,8 @@ use crate::server::tasks::PolicyFolder;
 use crate::store::{OrgId, Store};
 use crate::trail::head_file::{HeadFile, HeadFileError};
 
-/// How long a request may run after its organization was used. Its events may be missing from a head
-/// that is saved earlier.
+/// How long a request may run after its organization was used. Its events may be missing from a
+/// head that is saved earlier.
 const UNDER_WAY: Duration = Duration::from_secs(30);
 
 /// The time of a head that was never saved.

@@ -23,8 +23,8 @@ pub(crate) async fn run<S: Store>(local: Option<&HeadFile>, app: &Arc<App<S>>) {
     }
 }
 
-/// Saves the heads of `local` and of the organizations that were used. If a chain does not continue its
-/// saved head, the file stays unchanged and the log gets the error.
+/// Saves the heads of `local` and of the organizations that were used. If a chain does not continue
+/// its saved head, the file stays unchanged and the log gets the error.
 pub(crate) async fn save<S: Store>(local: Option<&HeadFile>, app: &Arc<App<S>>) {
     if let Some(file) = local {
         log(

@@ -1,8 +1,8 @@
 //! Tasks that run beside the requests: they read changed keys, policies and certificates again,
 //! archive old events, and save the head of the chain.
 //!
-//! API keys, the registry of organizations, policies and the certificate have one task each, so that
-//! a read that hangs delays no other.
+//! API keys, the registry of organizations, policies and the certificate have one task each, so
+//! that a read that hangs delays no other.
 
 mod approvals;
 mod certificate;

@@ -37,7 +37,8 @@ pub struct WebhookEndpoint {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebhookFormat {
-    /// The members that the Standard Webhooks specification recommends: `type`, `timestamp`, `data`.
+    /// The members that the Standard Webhooks specification recommends: `type`, `timestamp`,
+    /// `data`.
     #[default]
     Standard,
     /// The message of an incoming webhook of Slack: `text`, `blocks`. It needs no secret.

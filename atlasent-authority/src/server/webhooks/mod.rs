@@ -75,8 +75,8 @@ impl Webhooks {
     ///
     /// # Errors
     ///
-    /// [`InvalidWebhook`] when another endpoint has its name, when its format needs a secret that it
-    /// lacks, or when this system has no CA certificates for TLS.
+    /// [`InvalidWebhook`] when another endpoint has its name, when its format needs a secret that
+    /// it lacks, or when this system has no CA certificates for TLS.
     pub fn endpoint(mut self, endpoint: WebhookEndpoint) -> Result<Self, InvalidWebhook> {
         if self
             .endpoints

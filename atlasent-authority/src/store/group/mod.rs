@@ -10,10 +10,10 @@
 //! 10 ms  B and C get their results    waits for the next change
 //! ```
 //!
-//! Each change leaves its return value in a slot as it runs. After the transaction, the writer sends
-//! the transaction's result through a channel ([`Round::answer`]). [`Group::commit`] takes the return
-//! value only after a good result, so a caller never learns of a change that was rolled back. If C
-//! panics, neither B nor C is kept: their batch is dropped as a whole.
+//! Each change leaves its return value in a slot as it runs. After the transaction, the writer
+//! sends the transaction's result through a channel ([`Round::answer`]). [`Group::commit`] takes
+//! the return value only after a good result, so a caller never learns of a change that was rolled
+//! back. If C panics, neither B nor C is kept: their batch is dropped as a whole.
 //!
 //! # Organizations
 //!

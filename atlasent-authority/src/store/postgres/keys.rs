@@ -1,5 +1,5 @@
-//! API keys and organizations, on a connection of their own, so that a revoked key is refused within
-//! moments even while long reads of the audit trail are running.
+//! API keys and organizations, on a connection of their own, so that a revoked key is refused
+//! within moments even while long reads of the audit trail are running.
 #![cfg_attr(
     not(feature = "server"),
     allow(dead_code, reason = "API keys and the registry belong to the server")

@@ -75,9 +75,10 @@ const READS: usize = 256;
 /// ```
 ///
 /// It creates its tables by itself; their names start with `atlasent_`. The changes of all
-/// processes to one organization run one after the other, and each is on the server's disk before it
-/// is answered, whatever `synchronous_commit` says. A store is that of one organization: `local`,
-/// unless [`organization`](Organizations::organization) returned it. Clones share their connections.
+/// processes to one organization run one after the other, and each is on the server's disk before
+/// it is answered, whatever `synchronous_commit` says. A store is that of one organization:
+/// `local`, unless [`organization`](Organizations::organization) returned it. Clones share their
+/// connections.
 ///
 /// A pooler in between may give each transaction another connection (PgBouncer: `pool_mode =
 /// transaction`). The store notices it, and sends its statements unprepared.

@@ -13,7 +13,8 @@ pub(super) async fn exists(session: &Session, org: &OrgId) -> Result<bool, Error
     Ok(found.is_some())
 }
 
-/// Returns at most `limit` organizations beside `local` with greater ids, in the order of their ids.
+/// Returns at most `limit` organizations beside `local` with greater ids, in the order of their
+/// ids.
 pub(super) async fn after(
     session: &Session,
     after: Option<&OrgId>,

@@ -167,7 +167,8 @@ impl Escalation {
     }
 }
 
-/// Prints the names of the action's members and omits their values and the shown text, which may be confidential.
+/// Prints the names of the action's members and omits their values and the shown text, which may be
+/// confidential.
 impl fmt::Debug for Escalation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Escalation")

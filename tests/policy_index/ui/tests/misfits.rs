@@ -1,5 +1,5 @@
-//! What does not compile beside the policies of `atlasent-tests-policy-index`. Every `.stderr` is what its author
-//! reads.
+//! What does not compile beside the policies of `atlasent-tests-policy-index`. Every `.stderr` is
+//! what its author reads.
 //!
 //! After a deliberate change of a message:
 //! `TRYBUILD=overwrite cargo test -p atlasent-tests-policy-index-ui --test misfits`.

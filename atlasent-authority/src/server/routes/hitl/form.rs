@@ -90,8 +90,8 @@ pub(super) fn chain(row: &ApprovalEntry) -> Vec<EscalationStep> {
     row.steps.iter().map(step).collect()
 }
 
-/// Returns the role, or the person, that the approvers of a step are. Several of them are one text in
-/// the place of the role.
+/// Returns the role, or the person, that the approvers of a step are. Several of them are one text
+/// in the place of the role.
 fn role_and_user(approvers: &str) -> (Option<String>, Option<String>) {
     let is_one = !approvers.contains(", ") && !approvers.contains(" or ");
     let name = |kind| approvers.strip_prefix(kind).filter(|_| is_one);
@@ -152,7 +152,8 @@ pub(super) fn grant(vote: &CastVote) -> Result<Option<(Duration, u32)>, ApiError
     }
 }
 
-/// Returns the person and the role that a decision is assigned to, where the policies name only one.
+/// Returns the person and the role that a decision is assigned to, where the policies name only
+/// one.
 fn assigned_to(row: &ApprovalEntry) -> (Option<String>, Option<String>) {
     match row.rules.as_slice() {
         [rule] => match &rule.approvers {

@@ -45,8 +45,8 @@
 //! Y → INSERT event 10; …; COMMIT                      Y answers its callers from the second run
 //! ```
 //!
-//! A clone costs as much as the request that it holds. Under `READ COMMITTED`, where the head's lock
-//! leaves no conflict over, changes are not cloned.
+//! A clone costs as much as the request that it holds. Under `READ COMMITTED`, where the head's
+//! lock leaves no conflict over, changes are not cloned.
 
 mod batch_rows;
 mod loaded;

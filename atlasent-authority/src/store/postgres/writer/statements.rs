@@ -29,8 +29,8 @@ const KEEP: &str = "\
     ON CONFLICT (org, key) DO UPDATE \
         SET value = excluded.value, expires_at = excluded.expires_at, closed = excluded.closed";
 
-/// Deletes expired cells of the organizations whose heads are locked: no other process writes these.
-/// The array makes the planner look each key up, also where the table is large.
+/// Deletes expired cells of the organizations whose heads are locked: no other process writes
+/// these. The array makes the planner look each key up, also where the table is large.
 const FORGET: &str = "\
     DELETE FROM atlasent_cells AS cell USING unnest($1::text[], $2::bigint[]) AS past (org, time) \
     WHERE cell.org = past.org AND cell.key = ANY (ARRAY( \

@@ -25,7 +25,8 @@ use super::{ORGS, same_keys};
 use crate::organizations::support::{Folder, id, key_of};
 use crate::support::{POLICIES, Served, memory, ms, policies};
 
-/// How long the load lasts: longer on a busy machine, until each organization has used some permits.
+/// How long the load lasts: longer on a busy machine, until each organization has used some
+/// permits.
 const LOAD: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(120);
 const ENOUGH: usize = 4;
@@ -168,8 +169,8 @@ fn spare_key(org: &str) -> String {
     format!("ask_test_spare-{org}-0123456789")
 }
 
-/// Replaces the policies of `acme`, suspends and resumes `globex`, and revokes keys, until it is enough.
-/// Leaves the organizations as they were.
+/// Replaces the policies of `acme`, suspends and resumes `globex`, and revokes keys, until it is
+/// enough. Leaves the organizations as they were.
 async fn disturb(folder: &Folder, keys: &KeyFile, is_enough: impl Fn() -> bool) {
     let mut round = 0;
     while !is_enough() {

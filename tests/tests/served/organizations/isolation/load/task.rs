@@ -54,7 +54,8 @@ impl Task {
             .header(CONTENT_TYPE, "application/json");
         let answer = Answer::receive(request.body(body.to_string())).await;
         self.is_revoked |= answer.status == 401;
-        // Suspended, or no such permit or stop. A folder may be read while its file is being written.
+        // Suspended, or no such permit or stop. A folder may be read while its file is being
+        // written.
         let is_expected = match answer.status {
             200 | 403 | 404 => true,
             401 => self.name + 1 == TASKS,
