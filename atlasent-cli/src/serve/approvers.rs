@@ -15,7 +15,7 @@ use crate::exit::Failure;
 #[derive(Args)]
 pub(super) struct Approvers {
     /// The settings file of an OpenID Connect issuer, whose people approve with their tokens
-    /// [default: approvers have API keys]
+    /// [default: none]
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,
 
@@ -29,8 +29,8 @@ pub(super) struct Approvers {
     #[arg(long, value_name = "FILE", requires = "approval_issuers")]
     identity_issuers: Option<PathBuf>,
 
-    /// The URL of the page where a request is approved, with {id} in the place of its id; agents
-    /// get it with a hold [default: none]
+    /// The URL of the page of an approval, with {id} in the place of its id, for agents to show
+    /// [default: none]
     #[arg(long, value_name = "URL", value_parser = approval_url)]
     approval_url: Option<String>,
 }
