@@ -23,6 +23,7 @@ use atlasent::wire::{EvaluateRequest, Evaluation};
 use atlasent::{Decision, Error};
 
 use crate::ledger::PermitGrant;
+use crate::ledger::approval::EscalationId;
 use crate::ledger::outstanding::{AgentKey, PermitCounts};
 use crate::ledger::replay::{self, ReplayKey};
 use crate::local::approvals::{HeldRequest, PresentedApprovals};
@@ -127,7 +128,10 @@ impl<S: Store> LocalAuthority<S> {
                 })
                 .await?
             {
-                Attempt::First(evaluation) => return Ok(EvaluateOutcome::First(*evaluation)),
+                Attempt::First(evaluation) => {
+                    self.wake_waiters(&decisions, &evaluation);
+                    return Ok(EvaluateOutcome::First(*evaluation));
+                }
                 Attempt::Conflict => return Ok(EvaluateOutcome::Conflict),
                 Attempt::Repeated(replay) => {
                     let request_id = request.options.request_id.clone();
@@ -241,6 +245,18 @@ impl<S: Store> LocalAuthority<S> {
             held,
             approval_url: self.approval_url.clone(),
         })
+    }
+
+    /// Wakes those who wait for a decision that the request has closed or used: every one that it
+    /// has read, except the open one that it joined.
+    fn wake_waiters(&self, decisions: &[EscalationId], evaluation: &Evaluation) {
+        let is_held = matches!(evaluation.decision, Decision::Hold | Decision::Escalate);
+        let joined = evaluation.escalation_id.as_deref().filter(|_| is_held);
+        for id in decisions {
+            if joined != Some(&*id.to_string()) {
+                self.waiters.wake(*id);
+            }
+        }
     }
 
     /// Returns the organization's id on the chain, which signed approvals are bound to. `None` for

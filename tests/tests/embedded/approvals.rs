@@ -460,6 +460,31 @@ fn a_waiter_is_woken_by_the_decision_and_dropping_it_changes_nothing() {
 }
 
 #[test]
+fn a_waiter_is_woken_when_a_question_finds_that_the_policies_changed() {
+    let authority = Arc::new(LocalAuthority::in_memory(Policies::parse(HOLDS).unwrap()).unwrap());
+    let id = held_without_url(&authority);
+    let waiter = {
+        let authority = Arc::clone(&authority);
+        std::thread::spawn(move || {
+            now_blocking(authority.wait_for_approval(id, Duration::from_secs(60)))
+        })
+    };
+    std::thread::sleep(Duration::from_millis(50));
+    let other = HOLDS.replace("two people", "two other people");
+    now(authority.replace_policies(Policies::parse(&other).unwrap()));
+    let start = std::time::Instant::now();
+    assert_ne!(held_without_url(&authority), id);
+    assert_eq!(
+        waiter.join().unwrap().unwrap().state,
+        ApprovalState::TimedOut
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "it waited for its own time"
+    );
+}
+
+#[test]
 fn a_waiter_is_woken_when_the_time_is_over() {
     let policies = HOLDS.replace("100s", "1s");
     let authority = LocalAuthority::in_memory(Policies::parse(&policies).unwrap()).unwrap();
