@@ -165,8 +165,15 @@ impl Task {
         }
         if set.status == 200 {
             let path = format!("/v1/stops/{}", set.json()["id"].as_str().unwrap());
-            self.send(Method::DELETE, &path, &json!({"reason": "over"}))
-                .await;
+            // A stop that is left behind denies everything, and the organization may be suspended.
+            loop {
+                let body = json!({"reason": "over"});
+                let lifted = self.send(Method::DELETE, &path, &body).await;
+                if self.is_revoked || !matches!(lifted.status, 403 | 503) {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
         }
     }
 
