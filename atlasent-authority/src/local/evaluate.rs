@@ -170,13 +170,7 @@ impl<S: Store> LocalAuthority<S> {
                 Ok(verified) => presented = verified,
                 Err(reason) => {
                     rules = None;
-                    verdict = Verdict {
-                        decision: Decision::Deny,
-                        reason: reason.into(),
-                        code: Some(BAD_APPROVAL.into()),
-                        approval: Vec::new(),
-                        ..verdict
-                    };
+                    verdict = bad_approval(verdict, reason);
                 }
             }
         }
@@ -307,6 +301,17 @@ fn decide(policies: &Policies, request: &EvaluateRequest) -> Result<Verdict, Err
         });
     }
     Ok(verdict)
+}
+
+/// Turns the verdict on a request into a denial for an approval that it carries.
+fn bad_approval(verdict: Verdict, reason: String) -> Verdict {
+    Verdict {
+        decision: Decision::Deny,
+        reason: reason.into(),
+        code: Some(BAD_APPROVAL.into()),
+        approval: Vec::new(),
+        ..verdict
+    }
 }
 
 fn unreadable(error: serde_json::Error) -> Error {

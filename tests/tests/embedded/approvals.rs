@@ -18,7 +18,7 @@ use crate::support::now;
 /// A change between the approval and the next request, and the code of the denial.
 type Change = (&'static str, fn(&LocalAuthority), Option<&'static str>);
 
-const HOLDS: &str = r#"
+pub(crate) const HOLDS: &str = r#"
     permit (principal, action, resource);
     @id("four-eyes") @decision("hold") @reason("a release needs two people")
     @approvers("role:sre") @quorum("2") @approval_ttl("100s") @redact("token")
@@ -50,7 +50,7 @@ fn authority() -> LocalAuthority {
     authority_at(&TestClock::default())
 }
 
-fn request(commit: &str) -> EvaluateRequest {
+pub(crate) fn request(commit: &str) -> EvaluateRequest {
     let action = AnyAction::new("deploy").unwrap();
     let action = action.with_field("commit", commit).unwrap();
     let action = action.with_field("token", "secret-token").unwrap();
@@ -58,7 +58,7 @@ fn request(commit: &str) -> EvaluateRequest {
     EvaluateRequest::new(Agent::new("bot").unwrap(), &action).unwrap()
 }
 
-fn ask(authority: &LocalAuthority, request: &EvaluateRequest) -> Evaluation {
+pub(crate) fn ask(authority: &LocalAuthority, request: &EvaluateRequest) -> Evaluation {
     now(authority.evaluate(request))
 }
 
@@ -79,7 +79,7 @@ fn sre(name: &str) -> Approver {
     Approver::new(name, ["sre"]).unwrap()
 }
 
-fn approve(authority: &LocalAuthority, id: EscalationId) {
+pub(crate) fn approve(authority: &LocalAuthority, id: EscalationId) {
     for name in ["alice", "bob"] {
         now(authority.vote(id, Ballot::approve(sre(name)).note("fine")));
     }
@@ -435,65 +435,6 @@ fn of_many_askers_one_gets_the_permit() {
 }
 
 #[test]
-fn a_waiter_is_woken_by_the_decision_and_dropping_it_changes_nothing() {
-    let authority = Arc::new(LocalAuthority::in_memory(Policies::parse(HOLDS).unwrap()).unwrap());
-    let id = held_without_url(&authority);
-    drop(authority.wait_for_approval(id, Duration::from_secs(60)));
-    let short = now_blocking(authority.wait_for_approval(id, Duration::from_millis(20)));
-    assert_eq!(short.unwrap().state, ApprovalState::Pending);
-    let waiters: Vec<_> = (0..16)
-        .map(|_| {
-            let authority = Arc::clone(&authority);
-            std::thread::spawn(move || {
-                let waits = authority.wait_for_approval(id, Duration::from_secs(60));
-                futures_executor::block_on(waits).unwrap().unwrap().state
-            })
-        })
-        .collect();
-    std::thread::sleep(Duration::from_millis(50));
-    approve(&authority, id);
-    for waiter in waiters {
-        assert_eq!(waiter.join().unwrap(), ApprovalState::Approved);
-    }
-    let unknown = EscalationId::random();
-    assert!(now_blocking(authority.wait_for_approval(unknown, Duration::from_secs(60))).is_none());
-}
-
-#[test]
-fn a_waiter_is_woken_when_a_question_finds_that_the_policies_changed() {
-    let authority = Arc::new(LocalAuthority::in_memory(Policies::parse(HOLDS).unwrap()).unwrap());
-    let id = held_without_url(&authority);
-    let waiter = {
-        let authority = Arc::clone(&authority);
-        std::thread::spawn(move || {
-            now_blocking(authority.wait_for_approval(id, Duration::from_secs(60)))
-        })
-    };
-    std::thread::sleep(Duration::from_millis(50));
-    let other = HOLDS.replace("two people", "two other people");
-    now(authority.replace_policies(Policies::parse(&other).unwrap()));
-    let start = std::time::Instant::now();
-    assert_ne!(held_without_url(&authority), id);
-    assert_eq!(
-        waiter.join().unwrap().unwrap().state,
-        ApprovalState::TimedOut
-    );
-    assert!(
-        start.elapsed() < Duration::from_secs(30),
-        "it waited for its own time"
-    );
-}
-
-#[test]
-fn a_waiter_is_woken_when_the_time_is_over() {
-    let policies = HOLDS.replace("100s", "1s");
-    let authority = LocalAuthority::in_memory(Policies::parse(&policies).unwrap()).unwrap();
-    let id = held_without_url(&authority);
-    let row = now_blocking(authority.wait_for_approval(id, Duration::from_secs(60)));
-    assert_eq!(row.unwrap().state, ApprovalState::TimedOut);
-}
-
-#[test]
 fn an_escalation_asks_the_next_step_and_ends_after_the_last() {
     let policies = HOLDS.replace(
         "@quorum(\"2\")",
@@ -556,16 +497,6 @@ fn an_approval_for_any_context_releases_so_many_permits_of_the_same_action() {
         ask(&authority, &request("4")).permit_token.is_none(),
         "the uses are used up"
     );
-}
-
-fn held_without_url(authority: &LocalAuthority) -> EscalationId {
-    let id = ask(authority, &request("4f2a")).escalation_id.unwrap();
-    id.parse().unwrap()
-}
-
-/// Awaits a future that waits for a timer or another thread.
-fn now_blocking<T>(future: impl Future<Output = Result<T, atlasent::Error>>) -> T {
-    futures_executor::block_on(future).unwrap()
 }
 
 fn now_err<T: std::fmt::Debug>(

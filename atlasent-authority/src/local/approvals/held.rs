@@ -157,12 +157,10 @@ impl HeldRequest {
                 ),
             },
             Some(row) if self.stands_rejected(&row) => HoldPlan::Rejected(row),
-            _ => {
-                match limits.check_approvals(self.question.agent.as_str(), self.agent, changeset) {
-                    Ok(()) => HoldPlan::Open(self.new_row(changeset)),
-                    Err(reason) => HoldPlan::TooMany(reason),
-                }
-            }
+            _ => match self.new_row(limits, changeset) {
+                Ok(row) => HoldPlan::Open(row),
+                Err(reason) => HoldPlan::TooMany(reason),
+            },
         })
     }
 
@@ -177,12 +175,10 @@ impl HeldRequest {
         let is_new = known.is_none();
         let mut row = match known {
             Some(row) => row,
-            None => {
-                match limits.check_approvals(self.question.agent.as_str(), self.agent, changeset) {
-                    Ok(()) => self.new_row(changeset),
-                    Err(reason) => return HoldPlan::TooMany(reason),
-                }
-            }
+            None => match self.new_row(limits, changeset) {
+                Ok(row) => row,
+                Err(reason) => return HoldPlan::TooMany(reason),
+            },
         };
         row.join(self.askers.clone());
         let open = |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
@@ -233,7 +229,9 @@ impl HeldRequest {
         row.state == ApprovalState::Rejected && row.policy.as_ref() == Some(&self.policy)
     }
 
-    fn new_row(&self, changeset: &Changeset<'_>) -> ApprovalEntry {
+    /// Returns a new decision for the question, or the reason why too many are open.
+    fn new_row(&self, limits: &Limits, changeset: &Changeset<'_>) -> Result<ApprovalEntry, String> {
+        limits.check_approvals(self.question.agent.as_str(), self.agent, changeset)?;
         let now = changeset.time();
         let timeout_at = now
             .saturating_add(ttl(&self.rules))
@@ -245,7 +243,7 @@ impl HeldRequest {
         row.shown.clone_from(&self.shown.text);
         row.shown_hash.clone_from(&self.shown.hash);
         row.askers.extend(self.askers.iter().cloned());
-        row
+        Ok(row)
     }
 }
 

@@ -175,7 +175,7 @@ impl List {
         self.rows.front().map(|row| row.sequence)
     }
 
-    /// Reads more decisions if there is none left.
+    /// Reads the next decisions if all that were read are used.
     async fn fill<S: Store>(
         &mut self,
         authority: &LocalAuthority<S>,

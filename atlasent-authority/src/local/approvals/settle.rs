@@ -13,9 +13,9 @@ use crate::trail::chain::NewEvent;
 /// The note of a decision that ended because the policies changed.
 const POLICIES_CHANGED: &str = "the policies of this action changed, so the question is a new one";
 
-/// Ends an open decision if its policies changed. If its time is over, escalates it, or ends it
-/// where there is nobody left to ask. Records what happened, and returns whether anything did. The
-/// caller [keeps](keep) the decision then.
+/// Ends an open decision if its policies changed. If its time is over, escalates it, or ends it if
+/// no further step is named. Records the change, and returns whether there was one. The caller
+/// [keeps](keep) the decision then.
 pub(super) fn settle(
     row: &mut ApprovalEntry,
     policies: &Policies,

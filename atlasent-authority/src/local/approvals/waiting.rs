@@ -51,7 +51,7 @@ struct Listening {
     /// By decision, with the number of its waiters.
     by_id: HashMap<EscalationId, (Arc<Notify>, usize)>,
     /// The event after which the next look starts. Unset before the first waiter has read the end
-    /// of the chain, and whenever nobody waits.
+    /// of the chain, and while there are no waiters.
     seen: Option<u64>,
 }
 

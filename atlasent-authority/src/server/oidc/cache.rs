@@ -36,7 +36,7 @@ struct Shared {
     issuer: Issuer,
     clock: Arc<dyn Clock>,
     state: RwLock<State>,
-    /// Held during a fetch, so that there is one at a time.
+    /// Held during a fetch, so that fetches never overlap.
     fetching: Mutex<()>,
 }
 
