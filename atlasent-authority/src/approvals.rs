@@ -8,7 +8,7 @@
 pub use crate::ledger::approval::{
     ApprovalEntry, ApprovalState, Approver, Asker, Closing, EscalationId, GrantedUse,
     InvalidApprover, InvalidEscalationId, MAX_APPROVER_NAME, MAX_APPROVER_ROLES, Question, Release,
-    Step, Tally, Vote, VoteOutcome, VoteRefusal,
+    SealedText, ShownText, Step, Tally, Vote, VoteOutcome, VoteRefusal,
 };
 pub use crate::local::approvals::{
     ApprovalError, ApprovalFilter, ApprovalPage, Ballot, NewApproval,

@@ -46,6 +46,7 @@
 //! | [`store`] | the `Store` trait, and the types that an implementation needs |
 //! | [`files`] | replacing a private file safely |
 //! | [`duration`] | durations as people write them |
+//! | `sealing` | encryption of what approvers see, with the operator's keys (feature `sealing`) |
 //! | `server`, `keys`, `organizations` | the HTTP API, its API keys and its organizations (feature `server`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -59,6 +60,10 @@ pub mod keys;
 pub mod organizations;
 pub mod permits;
 pub mod policy;
+#[cfg(feature = "sealing")]
+pub mod sealing;
+#[cfg(not(feature = "sealing"))]
+mod sealing;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod signing;

@@ -132,11 +132,8 @@ impl Nonce {
 pub(crate) fn random_bits() -> Result<[u8; 32], Error> {
     let mut bits = [0; 32];
     getrandom::fill(&mut bits).map_err(|error| {
-        Failure::new(
-            Code::ServerError,
-            "the system has no randomness for a permit",
-        )
-        .with_source(std::io::Error::other(error))
+        Failure::new(Code::ServerError, "the system has no randomness")
+            .with_source(std::io::Error::other(error))
     })?;
     Ok(bits)
 }

@@ -19,6 +19,9 @@ use crate::local::limits::{CurrentLimits, Limits};
 use crate::local::schema::SchemaMismatch;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::Policies;
+use crate::sealing::Sealing;
+#[cfg(feature = "sealing")]
+use crate::sealing::SealingKeys;
 use crate::store::{Changeset, MemoryStore, Store};
 use crate::trail::record;
 
@@ -60,6 +63,7 @@ pub struct LocalAuthorityBuilder<S = MemoryStore> {
     required_schema: Option<String>,
     approval_url: Option<Arc<str>>,
     trusted_issuers: Arc<TrustedIssuers>,
+    sealing: Sealing,
 }
 
 impl LocalAuthorityBuilder {
@@ -83,6 +87,7 @@ impl LocalAuthorityBuilder {
             required_schema: None,
             approval_url: None,
             trusted_issuers: Arc::default(),
+            sealing: Sealing::default(),
         }
     }
 }
@@ -108,6 +113,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
         builder.limits.max_approvals = limits.max_approvals;
         builder.approval_url.clone_from(&authority.approval_url);
         builder.trusted_issuers = Arc::clone(&authority.trusted_issuers);
+        builder.sealing = authority.sealing.clone();
         builder.record_context = authority.record_context;
         builder
     }
@@ -162,6 +168,35 @@ impl<S: Store> LocalAuthorityBuilder<S> {
     /// holds and that carries a signed approval is denied (`APPROVAL_ARTIFACT_INVALID`).
     pub fn trusted_issuers(mut self, issuers: TrustedIssuers) -> Self {
         self.trusted_issuers = Arc::new(issuers);
+        self
+    }
+
+    /// Encrypts what approvers see of a held request before it is stored. By default, stores hold it
+    /// as it is, without the values that policies redact. A second call replaces the keys.
+    ///
+    /// The agent, the action, the resource and the reason stay readable, since decisions are listed
+    /// by them. A decision whose key is missing can be rejected, and not approved.
+    ///
+    /// ```
+    /// # use atlasent::wire::EvaluateRequest;
+    /// # use atlasent::{Action, Agent, AnyAction, Authority};
+    /// # use atlasent_authority::{LocalAuthority, Policies};
+    /// # use atlasent_authority::sealing::SealingKeys;
+    /// # futures_executor::block_on(async {
+    /// # let policies = Policies::parse(r#"@decision("hold") forbid (principal, action, resource);
+    /// #     permit (principal, action, resource);"#)?;
+    /// let keys = SealingKeys::parse("2026-11 MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")?;
+    /// let authority = LocalAuthority::builder(policies).sealing_keys(keys).build().await?;
+    ///
+    /// let request = EvaluateRequest::new(Agent::new("bot")?, &AnyAction::new("deploy")?)?;
+    /// let held = authority.evaluate(&request).await?;
+    /// let decision = authority.approval(held.escalation_id.unwrap().parse()?).await?.unwrap();
+    /// assert!(decision.shown.as_str().unwrap().contains("deploy"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[cfg(feature = "sealing")]
+    pub fn sealing_keys(mut self, keys: SealingKeys) -> Self {
+        self.sealing = Sealing::new(keys);
         self
     }
 
@@ -327,6 +362,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             required_schema: self.required_schema,
             approval_url: self.approval_url,
             trusted_issuers: self.trusted_issuers,
+            sealing: self.sealing,
         }
     }
 
@@ -358,6 +394,7 @@ impl<S: Store> LocalAuthorityBuilder<S> {
             secret: replay::random_bits()?,
             issuer,
             trusted_issuers: self.trusted_issuers,
+            sealing: self.sealing,
             waiters: Waiters::default(),
             due: Arc::default(),
             approval_url: self.approval_url,

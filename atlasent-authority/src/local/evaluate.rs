@@ -181,20 +181,22 @@ impl<S: Store> LocalAuthority<S> {
             grant.key_environment.clone_from(&attribution.environment);
             new_permit = Some(NewPermit::new(caller, grant)?);
         }
-        let held = rules.and_then(|rules| {
-            let permit = new_permit.take()?;
-            let approvals = (presented, self.permit_ttl);
-            let held = HeldRequest::new(
+        let mut held = None;
+        if let Some(rules) = rules
+            && let Some(permit) = new_permit.take()
+        {
+            let reason = &verdict.reason;
+            let request = HeldRequest::new(
+                self,
                 request,
-                &verdict.reason,
+                reason,
                 rules,
-                approvals,
+                presented,
                 &attribution,
-                &self.due,
                 permit,
-            );
-            Some(Box::new(held))
-        });
+            )?;
+            held = Some(Box::new(request));
+        }
         let permit = new_permit.as_ref().map(|new_permit| new_permit.key);
         let limits = self.limits.get();
         let key_environment = attribution.environment.as_deref();

@@ -36,6 +36,7 @@ use crate::local::approvals::{Due, Waiters};
 use crate::local::current::CurrentPolicies;
 use crate::local::limits::CurrentLimits;
 use crate::policy::{Policies, PolicyError};
+use crate::sealing::Sealing;
 use crate::signing::KeyRing;
 use crate::store::{CellKey, Changeset, MemoryStore, Store, StoreError};
 use crate::trail::EventFilter;
@@ -77,6 +78,7 @@ pub struct LocalAuthority<S = MemoryStore> {
     pub(crate) issuer: Issuer,
     /// The issuers whose signed approvals count.
     pub(crate) trusted_issuers: Arc<TrustedIssuers>,
+    pub(crate) sealing: Sealing,
     pub(crate) waiters: Waiters,
     pub(crate) due: Arc<Due>,
     /// The address of the page where people approve, with `{id}` in the place of the id.

@@ -82,6 +82,9 @@ fn what_would_run(escalation: &Escalation) -> String {
     let action = Value::Object(escalation.proposed_action.clone());
     let lines = match &escalation.shown {
         Some(shown) => vec![shown.clone()],
+        None if escalation.shown_hash.is_some() => {
+            vec!["(sealed with a key that the server does not have)".to_owned()]
+        }
         None => {
             let json = serde_json::to_string_pretty(&action).unwrap_or_default();
             json.lines().map(str::to_owned).collect()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use atlasent::approval::TrustedIssuers;
 use atlasent_authority::LocalAuthorityBuilder;
+use atlasent_authority::sealing::SealingKeys;
 use atlasent_authority::server::{OidcConfig, OidcVerifier, Server};
 use atlasent_authority::store::{RateCounter, Store};
 use clap::Args;
@@ -29,6 +30,11 @@ pub(super) struct Approvers {
     #[arg(long, value_name = "FILE", requires = "approval_issuers")]
     identity_issuers: Option<PathBuf>,
 
+    /// The file of the keys that encrypt what approvers see before it is stored, one a line: an id
+    /// and 32 bytes in Base64. The first encrypts, all decrypt [default: stored as it is]
+    #[arg(long, value_name = "FILE")]
+    sealing_keys: Option<PathBuf>,
+
     /// The URL of the page of an approval, with {id} in the place of its id, for agents to show
     /// [default: none]
     #[arg(long, value_name = "URL", value_parser = approval_url)]
@@ -36,12 +42,17 @@ pub(super) struct Approvers {
 }
 
 impl Approvers {
-    /// Gives an authority the trusted issuers, and the address of the approvals.
+    /// Gives an authority the trusted issuers, the sealing keys, and the address of the approvals.
     pub(super) fn configure<S: Store>(
         &self,
         authority: LocalAuthorityBuilder<S>,
     ) -> Result<LocalAuthorityBuilder<S>, Failure> {
-        let authority = authority.trusted_issuers(self.trusted_issuers()?);
+        let mut authority = authority.trusted_issuers(self.trusted_issuers()?);
+        if let Some(path) = &self.sealing_keys {
+            let keys = SealingKeys::from_file(path)
+                .map_err(|error| unusable("--sealing-keys", path, error))?;
+            authority = authority.sealing_keys(keys);
+        }
         Ok(match &self.approval_url {
             Some(url) => authority.approval_url(url),
             None => authority,

@@ -16,6 +16,7 @@ mod fields;
 mod ledger;
 mod limits;
 mod page;
+mod sealing;
 mod standing;
 mod support;
 mod waiters;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{EscalationId, Question, QuestionKey, Vote};
+use super::{EscalationId, Question, QuestionKey, ShownText, Vote};
 use crate::ledger::AgentKey;
 use crate::local::Caller;
 use crate::policy::{ApprovalRule, Approvers};
@@ -42,8 +42,8 @@ pub struct ApprovalEntry {
     /// The risk score that a caller gave a decision that it opened by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk_score: Option<Number>,
-    /// What the approvers see of the request: a JSON object, as text.
-    pub shown: String,
+    /// What the approvers see of the request.
+    pub shown: ShownText,
     /// The SHA-256 of what the approvers see, in lower-case hex.
     pub shown_hash: String,
     /// Those who asked. None of them may vote.
@@ -172,7 +172,7 @@ impl ApprovalEntry {
             rules: Vec::new(),
             free_steps: 0,
             risk_score: None,
-            shown: "{}".to_owned(),
+            shown: ShownText::Readable("{}".to_owned()),
             shown_hash: String::new(),
             askers: BTreeSet::new(),
             opened_at,

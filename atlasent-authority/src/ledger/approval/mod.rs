@@ -18,6 +18,7 @@ mod entry;
 mod key;
 mod nonce;
 mod question;
+mod shown_text;
 #[cfg(test)]
 mod tests;
 mod vote;
@@ -28,4 +29,5 @@ pub use entry::{ApprovalEntry, ApprovalState, Asker, Closing, Release, Step};
 pub use key::{ApprovalKey, EscalationId, InvalidEscalationId};
 pub use nonce::NonceKey;
 pub use question::{AskedQuestions, Question, QuestionKey};
+pub use shown_text::{SealedText, ShownText};
 pub use vote::{GrantedUse, Tally, Vote, VoteOutcome, VoteRefusal};

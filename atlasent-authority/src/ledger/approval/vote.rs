@@ -96,6 +96,13 @@ pub enum VoteRefusal {
     /// The decision cannot be escalated further.
     #[error("there is nobody left to escalate to")]
     LastStep,
+    /// The request is sealed with a key that the authority does not have, so the approver could not
+    /// see it.
+    #[error(
+        "the request cannot be shown, so it cannot be approved: it is sealed with the key `{0}`, \
+         which is missing here or does not open it"
+    )]
+    Sealed(String),
     /// The policies allow no approval beyond the one call, or none for so long.
     #[error("{0}")]
     Grant(String),

@@ -52,7 +52,7 @@ impl<S: Store> LocalAuthority<S> {
                 if row.is_open() {
                     self.due.sooner(row.timeout_at);
                 }
-                Ok((row, result))
+                Ok((self.sealing.opened(row), result))
             }
             None => Err(unknown),
         }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use atlasent::Error;
 use atlasent::approval::{ActionBinding, action_hash};
 use atlasent::wire::EvaluateRequest;
 use jiff::{SignedDuration, Timestamp};
@@ -16,9 +17,10 @@ use super::settle::{attributed, keep, settle};
 use super::shown::Shown;
 use super::signed::PresentedApprovals;
 use crate::ledger::approval::{
-    ApprovalEntry, ApprovalState, Asker, EscalationId, Question, QuestionKey, ttl,
+    ApprovalEntry, ApprovalState, Asker, EscalationId, Question, QuestionKey, ShownText, ttl,
 };
 use crate::ledger::outstanding::AgentKey;
+use crate::local::LocalAuthority;
 use crate::local::caller::Attribution;
 use crate::local::limits::Limits;
 use crate::local::pending::NewPermit;
@@ -37,7 +39,9 @@ pub(in crate::local) struct HeldRequest {
     /// The digest of the policies that hold the request.
     policy: String,
     rules: Vec<ApprovalRule>,
-    shown: Shown,
+    /// What the store keeps for approvers, and the hash of what they see.
+    shown: ShownText,
+    shown_hash: String,
     askers: Vec<Asker>,
     /// The approvals that the request carries.
     presented: PresentedApprovals,
@@ -69,18 +73,24 @@ pub(in crate::local) enum HoldPlan {
 
 impl HeldRequest {
     /// Takes what approvers decide on from a request that the policies hold.
-    pub(in crate::local) fn new(
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness to seal it with.
+    pub(in crate::local) fn new<S>(
+        authority: &LocalAuthority<S>,
         request: &EvaluateRequest,
         reason: &str,
         rules: Vec<ApprovalRule>,
-        (presented, call): (PresentedApprovals, SignedDuration),
+        presented: PresentedApprovals,
         attribution: &Attribution,
-        due: &Arc<Due>,
         new_permit: NewPermit,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let grant = &new_permit.grant;
-        Self {
-            new_id: EscalationId::random(),
+        let new_id = EscalationId::random();
+        let shown = Shown::new(request, &rules);
+        Ok(Self {
+            new_id,
             question: Question {
                 agent: request.actor_id.clone(),
                 action: request.action_type.clone(),
@@ -92,16 +102,17 @@ impl HeldRequest {
             agent: AgentKey::from_grant(grant),
             reason: reason.to_owned(),
             policy: grant.policy.clone().unwrap_or_default(),
-            shown: Shown::new(request, &rules),
+            shown: authority.sealing.seal(shown.text, new_id, &shown.hash)?,
+            shown_hash: shown.hash,
             rules,
             askers: attribution.askers(),
             presented,
-            call,
+            call: authority.permit_ttl,
             attribution: attribution.clone(),
-            due: Arc::clone(due),
+            due: Arc::clone(&authority.due),
             rows: Vec::new(),
             new_permit,
-        }
+        })
     }
 
     /// Returns the cells that the transaction reads.
@@ -240,8 +251,8 @@ impl HeldRequest {
         row.reason.clone_from(&self.reason);
         row.policy = Some(self.policy.clone());
         row.rules.clone_from(&self.rules);
-        row.shown.clone_from(&self.shown.text);
-        row.shown_hash.clone_from(&self.shown.hash);
+        row.shown.clone_from(&self.shown);
+        row.shown_hash.clone_from(&self.shown_hash);
         row.askers.extend(self.askers.iter().cloned());
         Ok(row)
     }

@@ -74,7 +74,7 @@ impl<S: Store> LocalAuthority<S> {
             return Ok(None);
         };
         if !row.is_open() || self.clock.now() < row.timeout_at {
-            return Ok(Some(row));
+            return Ok(Some(self.sealing.opened(row)));
         }
         match self.change_approval(caller, id, |_, _| Ok(())).await {
             Ok((row, ())) => Ok(Some(row)),
@@ -97,6 +97,10 @@ impl<S: Store> LocalAuthority<S> {
         limit: usize,
     ) -> Result<Vec<ApprovalEntry>, Error> {
         let rows = self.store.approvals(list, before, limit).await;
-        rows.map_err(|error| unavailable(failed::APPROVALS, error))
+        let rows = rows.map_err(|error| unavailable(failed::APPROVALS, error))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| self.sealing.opened(row))
+            .collect())
     }
 }

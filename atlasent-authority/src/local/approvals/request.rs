@@ -14,6 +14,7 @@ use crate::ledger::approval::{ApprovalEntry, EscalationId, Question, ttl};
 use crate::local::caller::Caller;
 use crate::local::{LocalAuthority, failed};
 use crate::policy::ApprovalRule;
+use crate::sealing::Sealing;
 use crate::store::{CellKey, Changeset, Store};
 use crate::trail::approval_events;
 
@@ -95,7 +96,11 @@ impl NewApproval {
     }
 
     /// Returns the decision, without its times and the event that opens it.
-    fn into_row(self, caller: &Caller<'_>) -> Result<ApprovalEntry, ApprovalError> {
+    fn into_row(
+        self,
+        caller: &Caller<'_>,
+        sealing: &Sealing,
+    ) -> Result<ApprovalEntry, ApprovalError> {
         check_note("reason", Some(&self.reason))?;
         let shown = self.proposed.canonical_json();
         if shown.len() > MAX_PROPOSED {
@@ -122,7 +127,7 @@ impl NewApproval {
         row.rules.push(self.rule);
         row.free_steps = self.max_escalations;
         row.risk_score = self.risk_score;
-        row.shown = shown;
+        row.shown = sealing.seal(shown, row.id, &hash)?;
         row.shown_hash = hash;
         row.askers.extend(attribution.askers());
         Ok(row)
@@ -147,7 +152,7 @@ impl<S: Store> LocalAuthority<S> {
         caller: &Caller<'_>,
         new: NewApproval,
     ) -> Result<ApprovalEntry, ApprovalError> {
-        let mut row = new.into_row(caller)?;
+        let mut row = new.into_row(caller, &self.sealing)?;
         let (attribution, limits) = (caller.attribution(), self.limits.get());
         let mut reads = row.id.cells().to_vec();
         reads.push(CellKey::Questions(row.agent_key()));
@@ -172,6 +177,6 @@ impl<S: Store> LocalAuthority<S> {
         };
         let row = self.commit(failed::APPROVAL, reads, change).await??;
         self.due.sooner(row.timeout_at);
-        Ok(row)
+        Ok(self.sealing.opened(row))
     }
 }

@@ -10,7 +10,6 @@ use crate::policy::{ApprovalRule, RedactedContext};
 const REDACTED: &str = "[redacted]";
 
 /// What approvers see of a request: canonical JSON, without the values that the policies redact.
-#[derive(Clone, Debug)]
 pub(super) struct Shown {
     pub(super) text: String,
     /// The SHA-256 of the text, in lower-case hex.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::ApprovalError;
 use super::settle::attributed;
 use crate::ledger::approval::{
-    ApprovalEntry, ApprovalState, Approver, EscalationId, GrantedUse, Vote, VoteOutcome,
+    ApprovalEntry, ApprovalState, Approver, EscalationId, GrantedUse, ShownText, Vote, VoteOutcome,
     VoteRefusal,
 };
 use crate::local::LocalAuthority;
@@ -129,7 +129,15 @@ impl<S: Store> LocalAuthority<S> {
         check_note("note", ballot.note.as_deref())?;
         let (attribution, call) = (caller.attribution(), self.permit_ttl);
         let vote_id = format!("vote_{}", Uuid::new_v4().simple());
+        let sealing = self.sealing.clone();
         let change = move |row: &mut ApprovalEntry, changeset: &mut Changeset<'_>| {
+            // Nobody approves what they could not see.
+            if let ShownText::Sealed(sealed) = &row.shown
+                && ballot.approves
+                && !sealing.can_show(row)
+            {
+                return Err(VoteRefusal::Sealed(sealed.key_id.clone()));
+            }
             let vote = Vote {
                 id: vote_id,
                 approver: ballot.approver,

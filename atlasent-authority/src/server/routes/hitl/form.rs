@@ -25,7 +25,10 @@ pub(super) fn escalation(row: &ApprovalEntry, org: &OrgId) -> Escalation {
         format_time(row.opened_at),
     );
     escalation.status = row.state.into();
-    escalation.proposed_action = serde_json::from_str(&row.shown).unwrap_or_default();
+    let shown = row.shown.as_str();
+    escalation.proposed_action = shown
+        .and_then(|shown| serde_json::from_str(shown).ok())
+        .unwrap_or_default();
     (escalation.assigned_to_user_id, escalation.assigned_to_role) = assigned_to(row);
     if let Some(closing) = &row.closing {
         escalation.resolved_by.clone_from(&closing.by);
@@ -48,7 +51,7 @@ pub(super) fn escalation(row: &ApprovalEntry, org: &OrgId) -> Escalation {
     progress.rejected_terminal = row.state == ApprovalState::Rejected;
     escalation.quorum_progress = Some(progress);
     escalation.action_hash = Some(question.action_hash.clone());
-    escalation.shown = Some(row.shown.clone());
+    escalation.shown = shown.map(str::to_owned);
     escalation.shown_hash = Some(row.shown_hash.clone());
     if row.policy.is_some() {
         let policies = row.rules.iter().map(|rule| rule.policy.to_string());

@@ -318,6 +318,9 @@ impl From<ApprovalError> for ApiError {
                 VoteRefusal::VotedOtherwise(_) => {
                     Self::new(StatusCode::CONFLICT, "ALREADY_VOTED", text)
                 }
+                VoteRefusal::Sealed(_) => {
+                    Self::new(StatusCode::CONFLICT, "ESCALATION_SEALED", text)
+                }
                 VoteRefusal::LastStep => {
                     Self::new(StatusCode::CONFLICT, "ESCALATION_CHAIN_EXHAUSTED", text)
                 }
